@@ -1,0 +1,1 @@
+//! Dolmen (work in progress).

@@ -1,0 +1,1 @@
+//! Dolmend (work in progress).

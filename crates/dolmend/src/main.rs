@@ -1,0 +1,2 @@
+//! The `dolmend` program.
+fn main() {}
