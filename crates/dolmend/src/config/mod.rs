@@ -1,0 +1,149 @@
+//! The configuration file: what the server runs with.
+//!
+//! The format is the one that drivers of this family have always read: `key : value`,
+//! `#` for comments. The file that ships, `dolmend.conf`, is compiled in and is the one
+//! source of defaults: it is read first, then the user's file over it, then the command
+//! line over both. There is no second table of defaults to drift away from it.
+//!
+//! A configuration is whole or it is refused. Every problem is found in one go, and each
+//! says the file, the line, what is wrong and what would be right. An unknown key is an
+//! error, never a warning: a misspelt limit that is silently not in force is worse than
+//! a server that does not start.
+//!
+//! | file | is |
+//! |---|---|
+//! | `keys` | the table of keys; a new key is a new row |
+//! | `parse` | lines into keys and values |
+//! | `port` | `[ADDRESS:]PORT[:KIND]` |
+//! | `error` | what is told to a person |
+
+mod error;
+mod keys;
+mod parse;
+mod port;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+pub use error::{BadValue, ConfigError, Problem};
+pub use port::{PortKind, PortSpec};
+
+/// The annotated file that ships, and that is in force where nothing else is said.
+pub const BUILT_IN: &str = include_str!("../../dolmend.conf");
+
+/// How the built-in file is called in messages.
+pub const BUILT_IN_NAME: &str = "built-in dolmend.conf";
+
+/// The longest message of the day. With the greeting around it, it must always fit into
+/// the smallest `output limit`.
+pub const MOTD_LIMIT_BYTES: usize = 8192;
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen. Never empty.
+    pub ports: Vec<PortSpec>,
+    /// Whether nobody asked for these ports: they are the built-in ones. Then one that this
+    /// machine cannot have (it may lack IPv6) is no reason not to start.
+    pub ports_are_built_in: bool,
+    /// The name of the place, for the players.
+    pub mud_name: String,
+    /// Players at a time.
+    pub max_users: usize,
+    /// The longest line of input, in bytes.
+    pub line_length_bytes: usize,
+    /// The most output that may wait for one player, in bytes.
+    pub output_limit_bytes: usize,
+    /// Where the message of the day was read from.
+    pub motd_file: Option<PathBuf>,
+    /// The message of the day.
+    pub motd: Option<String>,
+    /// Events for each wait.
+    pub reactor_max_events: usize,
+    /// Receive buffers that the reactor keeps.
+    pub reactor_pool_size: usize,
+    /// What the reactor logs, 0 to 3.
+    pub trace_reactor: u8,
+}
+
+impl Config {
+    /// The built-in configuration.
+    ///
+    /// # Errors
+    ///
+    /// When the shipped file is broken, which a test keeps from happening.
+    pub fn built_in() -> Result<Config, ConfigError> {
+        // Nothing here is ever in force: the built-in file sets every key, and a test
+        // checks that it does.
+        let mut config = Config {
+            ports: Vec::new(),
+            ports_are_built_in: true,
+            mud_name: String::new(),
+            max_users: 0,
+            line_length_bytes: 0,
+            output_limit_bytes: 0,
+            motd_file: None,
+            motd: None,
+            reactor_max_events: 0,
+            reactor_pool_size: 0,
+            trace_reactor: 0,
+        };
+        parse::apply(&mut config, BUILT_IN_NAME, BUILT_IN.as_bytes(), Path::new(""))?;
+        config.ports_are_built_in = true;
+        Ok(config)
+    }
+
+    /// Reads a file over the built-in configuration.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the file, or that it cannot be read.
+    pub fn from_file(path: &Path) -> Result<Config, ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read(path).map_err(|error| ConfigError {
+            problems: vec![Problem {
+                file: name.clone(),
+                line: None,
+                wrong: format!("cannot be read: {error}"),
+                right: "name a configuration file, or leave out -f to use the built-in one".into(),
+            }],
+        })?;
+        Config::from_text(&name, &text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads text over the built-in configuration. `name` stands for the file in messages,
+    /// and `base` is the folder where relative paths start.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the text.
+    pub fn from_text(name: &str, text: &[u8], base: &Path) -> Result<Config, ConfigError> {
+        let mut config = Config::built_in()?;
+        parse::apply(&mut config, name, text, base)?;
+        Ok(config)
+    }
+
+    /// Ports from the command line: they replace the ones in the file.
+    pub fn replace_ports(&mut self, ports: &[PortSpec]) {
+        if !ports.is_empty() {
+            self.ports = ports.to_vec();
+            self.ports_are_built_in = false;
+        }
+    }
+
+    /// The configuration in force, as a file that can be read again.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for key in keys::KEYS {
+            for value in (key.show)(self) {
+                let line = format!("{} : {value}", key.name);
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "{}", line.trim_end());
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;

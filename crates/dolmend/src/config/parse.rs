@@ -1,0 +1,95 @@
+//! Lines of a configuration file into keys and values.
+
+use std::path::Path;
+
+use super::error::{BadValue, ConfigError, Problem};
+use super::{Config, keys};
+
+/// Reads `text` over `config`.
+///
+/// On an error `config` is half changed and has to be thrown away.
+pub(super) fn apply(config: &mut Config, file: &str, text: &[u8], base: &Path) -> Result<(), ConfigError> {
+    let mut problems = Vec::new();
+    // The line where each key was seen first.
+    let mut seen = vec![None; keys::KEYS.len()];
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let line_number = index + 1;
+        if let Err(BadValue { wrong, right }) = apply_line(config, line, line_number, &mut seen, base) {
+            problems.push(Problem { file: file.to_string(), line: Some(line_number), wrong, right });
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+}
+
+fn apply_line(
+    config: &mut Config,
+    line: &[u8],
+    line_number: usize,
+    seen: &mut [Option<usize>],
+    base: &Path,
+) -> Result<(), BadValue> {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return Err(BadValue::new("this is not UTF-8 text", "save the file as UTF-8"));
+    };
+    let line = without_comment(line).trim();
+    if line.is_empty() {
+        return Ok(());
+    }
+    let Some((name, value)) = split(line) else {
+        return Err(BadValue::new(format!("'{line}' has no colon"), "a line is `key : value`"));
+    };
+    let name = keys::normalised(name);
+    let Some(position) = keys::position(&name) else {
+        return Err(BadValue::new(format!("unknown key '{name}'"), keys::advice(&name)));
+    };
+    let key = &keys::KEYS[position];
+    match seen[position] {
+        Some(first) if !key.repeatable => {
+            return Err(BadValue::new(
+                format!("'{name}' was given in line {first} already"),
+                "keep one of them",
+            ));
+        }
+        Some(_) => {}
+        None => {
+            seen[position] = Some(line_number);
+            // The ports of a file replace the built-in ones instead of joining them.
+            if name == "port" {
+                config.ports.clear();
+                config.ports_are_built_in = false;
+            }
+        }
+    }
+    (key.set)(config, value, base)
+        .map_err(|BadValue { wrong, right }| BadValue { wrong: format!("{name}: {wrong}"), right })
+}
+
+/// Cuts a comment off: `#` at the start, or standing by itself inside the line. A `#` that
+/// touches a word belongs to it, as in `mud name : The #1 MUD`.
+fn without_comment(line: &str) -> &str {
+    let mut before = ' ';
+    for (index, character) in line.char_indices() {
+        if character == '#' && before.is_whitespace() {
+            let after = line[index + 1..].chars().next();
+            if line[..index].trim().is_empty() || after.is_none_or(char::is_whitespace) {
+                return &line[..index];
+            }
+        }
+        before = character;
+    }
+    line
+}
+
+/// The key and the value. `Port 4000:telnet` is how existing driver configurations write
+/// it: there the colon belongs to the value.
+fn split(line: &str) -> Option<(&str, &str)> {
+    if let Some((word, rest)) = line.split_once(char::is_whitespace) {
+        let rest = rest.trim_start();
+        if word.eq_ignore_ascii_case("port") && !rest.starts_with(':') {
+            return Some((word, rest));
+        }
+    }
+    let (name, value) = line.split_once(':')?;
+    Some((name.trim_end(), value.trim_start()))
+}

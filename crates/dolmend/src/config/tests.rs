@@ -1,0 +1,229 @@
+//! Tests of the configuration as a whole.
+
+use super::*;
+use proptest::prelude::*;
+
+fn read(text: &str) -> Config {
+    match Config::from_text("test.conf", text.as_bytes(), Path::new("")) {
+        Ok(config) => config,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn refused(text: &str) -> Vec<String> {
+    match Config::from_text("test.conf", text.as_bytes(), Path::new("")) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn ports(config: &Config) -> Vec<String> {
+    config.ports.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shipped_file_is_good_and_sets_every_key() {
+    let config = Config::built_in().expect("the shipped file loads");
+    assert_eq!(ports(&config), ["127.0.0.1:4000:telnet", "[::1]:4000:telnet"]);
+    assert!(config.ports_are_built_in);
+    assert_eq!(config.max_users, 1000);
+    assert_eq!(config.reactor_max_events, 128);
+    assert_eq!(config.reactor_pool_size, 256);
+    assert_eq!(config.trace_reactor, 0);
+    for key in keys::KEYS {
+        let set = BUILT_IN.lines().any(|line| line.starts_with(&format!("{} :", key.name)));
+        assert!(set, "{} is not set by the shipped file", key.name);
+    }
+}
+
+#[test]
+fn a_copy_of_the_shipped_file_is_the_same_configuration_asked_for() {
+    let copy = read(BUILT_IN);
+    let mut built_in = Config::built_in().expect("the shipped file loads");
+    assert!(!copy.ports_are_built_in);
+    built_in.ports_are_built_in = false;
+    assert_eq!(copy, built_in);
+}
+
+#[test]
+fn a_file_changes_what_it_names_and_nothing_else() {
+    let config = read("# a comment\n\n  MAX   Users:5 # five\r\nMud Name : The #1 MUD\n");
+    assert_eq!(config.max_users, 5);
+    assert_eq!(config.mud_name, "The #1 MUD");
+    assert_eq!(config.line_length_bytes, 4096);
+    assert!(config.ports_are_built_in);
+}
+
+#[test]
+fn ports_replace_the_built_in_ones_and_add_up() {
+    let config = read("port : 4001\nport : [::1]:4002:ascii\n");
+    assert_eq!(ports(&config), ["0.0.0.0:4001:telnet", "[::1]:4002:ascii"]);
+    assert!(!config.ports_are_built_in);
+}
+
+#[test]
+fn ports_of_existing_driver_configurations_load() {
+    let config = read(
+        "Port 4000:telnet\nPORT\t4001:ascii # players\nport 127.0.0.1:4002\nPort : 4003\nport:4004:ascii\n",
+    );
+    assert_eq!(
+        ports(&config),
+        [
+            "0.0.0.0:4000:telnet",
+            "0.0.0.0:4001:ascii",
+            "127.0.0.1:4002:telnet",
+            "0.0.0.0:4003:telnet",
+            "0.0.0.0:4004:ascii",
+        ]
+    );
+}
+
+#[test]
+fn the_command_line_replaces_the_ports() {
+    let mut config = read("port : 4001\n");
+    config.replace_ports(&[]);
+    assert_eq!(ports(&config), ["0.0.0.0:4001:telnet"]);
+    config.replace_ports(&["5000".parse().expect("a port")]);
+    assert_eq!(ports(&config), ["0.0.0.0:5000:telnet"]);
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_lines() {
+    let problems = refused(
+        "mud name : X\nmax user : 5\nport : 4000:telnt\n\nline length : 5\nno colon here\nmud name : Y\nzzz : 1\n",
+    );
+    assert_eq!(
+        problems,
+        [
+            "test.conf:2: unknown key 'max user'; did you mean 'max users'?",
+            "test.conf:3: port: 'telnt' is not a kind of port; the kinds are telnet and ascii",
+            "test.conf:5: line length: 5 is out of range; it is a whole number from 80 to 65536",
+            "test.conf:6: 'no colon here' has no colon; a line is `key : value`",
+            "test.conf:7: 'mud name' was given in line 1 already; keep one of them",
+            "test.conf:8: unknown key 'zzz'; the keys are: port, mud name, max users, line length, \
+             output limit, motd file, io_reactor_max_events, io_reactor_pool_size, trace io_reactor",
+        ]
+    );
+}
+
+#[test]
+fn misspelt_keys_get_the_nearest_known_one() {
+    for (wrong, right) in [
+        ("prot", "port"),
+        ("ports", "port"),
+        ("mudname", "mud name"),
+        ("mud_name", "mud name"),
+        ("io_reactor_pool", "io_reactor_pool_size"),
+        ("io_reactor_max_event", "io_reactor_max_events"),
+        ("trace_io_reactor", "trace io_reactor"),
+        ("trace io reactor", "trace io_reactor"),
+    ] {
+        let problems = refused(&format!("{wrong} : 1"));
+        assert_eq!(problems, [format!("test.conf:1: unknown key '{wrong}'; did you mean '{right}'?")]);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_and_no_numbers_are_refused() {
+    for text in [
+        "max users : 0",
+        "max users : 1000001",
+        "max users :",
+        "max users : ten",
+        "max users : -1",
+        "max users : +5",
+        "max users : 99999999999999999999999",
+        "line length : 79",
+        "output limit : 1",
+        "io_reactor_max_events : 0",
+        "io_reactor_pool_size : 0",
+        "trace io_reactor : 4",
+        "mud name :",
+        "mud name : \u{1b}[31m",
+    ] {
+        let problems = refused(text);
+        assert_eq!(problems.len(), 1, "{text}");
+        assert!(problems[0].starts_with("test.conf:1: "), "{}", problems[0]);
+        assert!(problems[0].contains("; "), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn the_same_port_twice_is_refused_but_two_free_ones_are_fine() {
+    assert_eq!(
+        refused("port : 4000\nport : 4000:ascii"),
+        ["test.conf:2: port: 0.0.0.0:4000 is given twice; keep one of them"]
+    );
+    assert_eq!(read("port : 0\nport : 0").ports.len(), 2);
+}
+
+#[test]
+fn a_byte_order_mark_and_crlf_are_tolerated_and_other_bytes_are_named() {
+    assert_eq!(read("\u{feff}max users : 7\r\n").max_users, 7);
+    let error = Config::from_text("l1.conf", b"mud name : caf\xe9\n", Path::new("")).expect_err("Latin-1");
+    assert_eq!(error.to_string(), "l1.conf:1: this is not UTF-8 text; save the file as UTF-8");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::from_file(Path::new("there-is-no-such.conf")).expect_err("no file");
+    assert!(error.to_string().starts_with("there-is-no-such.conf: cannot be read: "), "{error}");
+}
+
+#[test]
+fn the_message_of_the_day_is_read_from_beside_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let conf = folder.path().join("my.conf");
+    std::fs::write(folder.path().join("motd.txt"), "Mind the step.\n").expect("written");
+    std::fs::write(&conf, "motd file : motd.txt\n").expect("written");
+    let config = Config::from_file(&conf).expect("it loads");
+    assert_eq!(config.motd.as_deref(), Some("Mind the step.\n"));
+
+    // What is printed finds it from anywhere.
+    let again = Config::from_text("printed", config.to_text().as_bytes(), Path::new("")).expect("it loads");
+    assert_eq!(again.motd, config.motd);
+
+    std::fs::write(&conf, "motd file : gone.txt\n").expect("written");
+    let error = Config::from_file(&conf).expect_err("no such file").to_string();
+    assert!(error.contains("my.conf:1: motd file: cannot read "), "{error}");
+
+    std::fs::write(&conf, "motd file : motd.txt\n").expect("written");
+    std::fs::write(folder.path().join("motd.txt"), vec![b'x'; MOTD_LIMIT_BYTES + 1]).expect("written");
+    let error = Config::from_file(&conf).expect_err("too long").to_string();
+    assert!(error.contains("is too long; at most 8192 bytes are shown"), "{error}");
+}
+
+#[test]
+fn the_printed_configuration_reads_back_as_itself() {
+    let config =
+        read("port : 1:ascii\nport : [::1]:2\nmud name : #1 Hash\nmax users : 3\ntrace io_reactor : 2\n");
+    let text = config.to_text();
+    assert_eq!(read(&text), config, "{text}");
+}
+
+proptest! {
+    #[test]
+    fn any_good_values_survive_printing(
+        name in "[!-~éß日]{1,20}( [!-~]{1,10}){0,2}",
+        users in 1usize..=1_000_000,
+        line in 80usize..=65_536,
+        port in 0u16..,
+    ) {
+        let text = format!("mud name : {name}\nmax users : {users}\nline length : {line}\nport : {port}\n");
+        // A lone hash is a comment, and a name of nothing else is refused: not what is tested here.
+        prop_assume!(!name.split(' ').any(|word| word == "#") && !name.starts_with('#'));
+        let config = read(&text);
+        prop_assert_eq!(&config.mud_name, &name);
+        prop_assert_eq!(read(&config.to_text()), config);
+    }
+
+    #[test]
+    fn no_bytes_whatever_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Config::from_text("noise", &bytes, Path::new(""));
+    }
+
+    #[test]
+    fn nor_do_lines_that_look_right(text in "((port|max users|trace io_reactor|motd file|x)( ?:? ?[0-9a-z:.\\[\\]#]{0,12})\n){0,6}") {
+        let _ = Config::from_text("noise", text.as_bytes(), Path::new(""));
+    }
+}
