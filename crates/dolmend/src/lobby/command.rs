@@ -1,0 +1,110 @@
+//! What a player may type, taken apart.
+
+/// A line of a player, understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Nothing was typed.
+    Nothing,
+    /// Say something to everybody.
+    Say(&'a str),
+    /// Say something to one player: the name and the text.
+    Tell(&'a str, &'a str),
+    /// Do something in the sight of everybody.
+    Emote(&'a str),
+    /// Who is here?
+    Who,
+    /// What can be typed?
+    Help,
+    /// Good-bye.
+    Quit,
+    /// A command that lacks something: how it is used.
+    Incomplete(&'static str),
+    /// Something else: its first word.
+    Unknown(&'a str),
+}
+
+/// What `help` shows.
+pub const HELP: &str = "\
+  say TEXT         everybody hears it; 'TEXT is short for it
+  tell NAME TEXT   only NAME hears it
+  emote TEXT       everybody sees you do it; :TEXT is short for it
+  who              who is here
+  help             this list
+  quit             good-bye
+";
+
+/// Takes a line apart. Command words may be written in capitals.
+pub fn parse(line: &str) -> Command<'_> {
+    let line = line.trim();
+    if line.is_empty() {
+        return Command::Nothing;
+    }
+    if let Some(text) = line.strip_prefix('\'') {
+        return say(text.trim());
+    }
+    if let Some(text) = line.strip_prefix(':') {
+        return emote(text.trim());
+    }
+    let (word, rest) = split_word(line);
+    match word.to_lowercase().as_str() {
+        "say" => say(rest),
+        "emote" => emote(rest),
+        "tell" => match split_word(rest) {
+            ("", _) | (_, "") => Command::Incomplete("tell NAME TEXT"),
+            (name, text) => Command::Tell(name, text),
+        },
+        "who" => Command::Who,
+        "help" | "?" => Command::Help,
+        "quit" => Command::Quit,
+        _ => Command::Unknown(word),
+    }
+}
+
+/// The first word, and what follows it.
+pub fn split_word(line: &str) -> (&str, &str) {
+    match line.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (line, ""),
+    }
+}
+
+fn say(text: &str) -> Command<'_> {
+    if text.is_empty() { Command::Incomplete("say TEXT") } else { Command::Say(text) }
+}
+
+fn emote(text: &str) -> Command<'_> {
+    if text.is_empty() { Command::Incomplete("emote TEXT") } else { Command::Emote(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_understood() {
+        for (line, command) in [
+            ("", Command::Nothing),
+            ("  \t", Command::Nothing),
+            ("say hello  there ", Command::Say("hello  there")),
+            ("SAY hi", Command::Say("hi")),
+            ("'hi", Command::Say("hi")),
+            ("' hi", Command::Say("hi")),
+            ("say", Command::Incomplete("say TEXT")),
+            ("'", Command::Incomplete("say TEXT")),
+            ("tell Ann  how are you", Command::Tell("Ann", "how are you")),
+            ("tell", Command::Incomplete("tell NAME TEXT")),
+            ("tell Ann", Command::Incomplete("tell NAME TEXT")),
+            ("tell Ann ", Command::Incomplete("tell NAME TEXT")),
+            ("emote waves", Command::Emote("waves")),
+            (":waves", Command::Emote("waves")),
+            (":", Command::Incomplete("emote TEXT")),
+            (" who ", Command::Who),
+            ("?", Command::Help),
+            ("Quit", Command::Quit),
+            ("sayhi", Command::Unknown("sayhi")),
+            ("é x", Command::Unknown("é")),
+        ] {
+            assert_eq!(parse(line), command, "{line:?}");
+        }
+    }
+}

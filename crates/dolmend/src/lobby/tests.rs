@@ -1,0 +1,278 @@
+//! The lobby played with no sockets.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::config::PortKind;
+use crate::world::{Action, Status};
+
+/// A lobby, and what was done in it since it was last looked at.
+struct Play {
+    lobby: Lobby,
+    users: Vec<UserId>,
+    actions: Vec<Action>,
+}
+
+impl Play {
+    fn new() -> Play {
+        let mut config = Config::built_in().expect("the shipped file loads");
+        config.mud_name = "Testhall".into();
+        Play { lobby: Lobby::new(&config), users: Vec::new(), actions: Vec::new() }
+    }
+
+    /// Somebody connects, and gets this number.
+    fn connect(&mut self, number: u64) {
+        let user = UserId(number);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1000 + number as u16));
+        assert_eq!(
+            self.lobby.connect(&ConnectInfo { user, peer, kind: PortKind::Telnet }),
+            Admission::Accept
+        );
+        self.users.push(user);
+        self.lobby.logon(&mut Turn::new(&self.users, Status::default(), &mut self.actions), user);
+    }
+
+    fn line(&mut self, number: u64, line: &str) {
+        let mut turn = Turn::new(&self.users, Status::default(), &mut self.actions);
+        self.lobby.process_input(&mut turn, UserId(number), line);
+    }
+
+    fn console(&mut self, line: &str) -> String {
+        let mut turn = Turn::new(&self.users, Status::default(), &mut self.actions);
+        self.lobby.console_line(&mut turn, line);
+        let texts = self.actions.iter().filter_map(|action| match action {
+            Action::Console { text } => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    fn net_dead(&mut self, number: u64, why: Departure) {
+        self.users.retain(|user| user.0 != number);
+        let mut turn = Turn::new(&self.users, Status::default(), &mut self.actions);
+        self.lobby.net_dead(&mut turn, UserId(number), why);
+    }
+
+    /// Players with these names, numbered from 1.
+    fn with(names: &[&str]) -> Play {
+        let mut play = Play::new();
+        for (number, name) in (1..).zip(names) {
+            play.connect(number);
+            play.line(number, name);
+        }
+        play.actions.clear();
+        play
+    }
+
+    /// What a user saw since the last look at anybody.
+    fn seen(&self, number: u64) -> String {
+        let texts = self.actions.iter().filter_map(|action| match action {
+            Action::Send { user, text } if user.0 == number => Some(&**text),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    fn disconnected(&self) -> Vec<u64> {
+        let users = self.actions.iter().filter_map(|action| match action {
+            Action::Disconnect { user } => Some(user.0),
+            _ => None,
+        });
+        users.collect()
+    }
+}
+
+#[test]
+fn a_newcomer_is_greeted_and_asked_for_a_name() {
+    let mut play = Play::new();
+    play.connect(1);
+    assert_eq!(play.seen(1), "Welcome to Testhall!\n\nBy what name shall we call you? ");
+    play.actions.clear();
+    play.line(1, "Ann");
+    assert_eq!(play.seen(1), "Hello, Ann. You are alone here; type 'help' for what you can do.\n");
+}
+
+#[test]
+fn the_message_of_the_day_is_shown_below_the_greeting() {
+    let mut config = Config::built_in().expect("the shipped file loads");
+    config.motd = Some("\u{feff}Mind the step.\n\n".into());
+    let lobby = Lobby::new(&config);
+    assert!(lobby.greeting.contains("Mind the step.\n\nBy what name"), "{}", lobby.greeting);
+}
+
+#[test]
+fn a_bad_or_taken_name_is_asked_for_again() {
+    let mut play = Play::with(&["Ann"]);
+    play.connect(2);
+    for (typed, reason) in [
+        ("two words", "A name begins with a letter"),
+        ("", "has a name"),
+        ("root", "reserved"),
+        ("ANN", "already"),
+    ] {
+        play.actions.clear();
+        play.line(2, typed);
+        assert!(play.seen(2).contains(reason), "{typed}: {}", play.seen(2));
+        assert!(play.seen(2).ends_with(NAME_PROMPT));
+        assert_eq!(play.seen(1), "");
+    }
+    play.line(2, "Bob");
+    assert_eq!(play.seen(1), "Bob has arrived.\n");
+}
+
+#[test]
+fn who_has_no_name_yet_can_leave_and_hears_nothing() {
+    let mut play = Play::with(&["Ann"]);
+    play.connect(2);
+    play.actions.clear();
+    play.line(1, "say secret");
+    assert_eq!(play.seen(2), "");
+    play.line(2, "quit");
+    assert_eq!(play.disconnected(), [2]);
+    play.net_dead(2, Departure::Disconnected);
+    assert!(!play.seen(1).contains("has left"));
+}
+
+#[test]
+fn saying_and_emoting_reach_everybody() {
+    let mut play = Play::with(&["Ann", "Bob", "Åsa"]);
+    play.line(1, "say hello  there");
+    assert_eq!(play.seen(1), "You say: hello  there\n");
+    assert_eq!(play.seen(2), "Ann says: hello  there\n");
+    assert_eq!(play.seen(3), "Ann says: hello  there\n");
+    play.actions.clear();
+    play.line(3, ":waves");
+    for number in 1..=3 {
+        assert_eq!(play.seen(number), "Åsa waves\n");
+    }
+}
+
+#[test]
+fn telling_reaches_one() {
+    let mut play = Play::with(&["Ann", "Bob", "Åsa"]);
+    play.line(1, "tell ÅSA hi");
+    assert_eq!(play.seen(1), "You tell Åsa: hi\n");
+    assert_eq!(play.seen(2), "");
+    assert_eq!(play.seen(3), "Ann tells you: hi\n");
+    play.actions.clear();
+    play.line(1, "tell nemo hi");
+    assert_eq!(play.seen(1), "Nobody here is called nemo.\n");
+    play.actions.clear();
+    play.line(1, "tell ann hi");
+    assert_eq!(play.seen(1), "You tell yourself: hi\n");
+}
+
+#[test]
+fn the_list_has_those_with_a_name() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    play.connect(3);
+    play.actions.clear();
+    play.line(2, "who");
+    assert_eq!(play.seen(2), "2 are here:\n  Ann\n  Bob (you)\n");
+}
+
+#[test]
+fn quitting_says_good_bye_first_and_frees_the_name() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    play.line(1, "quit");
+    assert_eq!(play.seen(1), "Good-bye, Ann.\n");
+    assert!(matches!(play.actions.last(), Some(Action::Disconnect { user: UserId(1) })));
+    play.net_dead(1, Departure::Disconnected);
+    assert_eq!(play.seen(2), "Ann has left.\n");
+    play.connect(3);
+    play.actions.clear();
+    play.line(3, "ann");
+    assert!(play.seen(3).starts_with("Hello, ann. One other is here"));
+    play.line(1, "say ghost");
+    assert_eq!(play.seen(1), "");
+}
+
+#[test]
+fn nothing_typed_and_nonsense_do_no_harm() {
+    let mut play = Play::with(&["Ann"]);
+    play.line(1, "");
+    assert_eq!(play.seen(1), "");
+    play.line(1, "xyzzy now");
+    assert_eq!(play.seen(1), "There is no command 'xyzzy' here; 'help' lists what there is.\n");
+    play.actions.clear();
+    play.line(1, "tell Bob");
+    assert_eq!(play.seen(1), "Usage: tell NAME TEXT\n");
+}
+
+#[test]
+fn control_characters_are_never_shown_to_anybody() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    for line in
+        ["say \u{1b}[2Jx", ":\u{9b}2Jx", "tell bob \u{7}x", "tell \u{1b}c x", "\u{1b}c", "say \u{8}\u{7f}"]
+    {
+        play.line(1, line);
+    }
+    play.console("say \u{1b}[2J");
+    play.console("kick \u{1b}[2J");
+    for action in &play.actions {
+        let text = match action {
+            Action::Send { text, .. } => &**text,
+            Action::Console { text } => text,
+            _ => continue,
+        };
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+}
+
+#[test]
+fn the_operator_sees_who_is_connected() {
+    let mut play = Play::with(&["Ann"]);
+    play.connect(2);
+    play.actions.clear();
+    assert_eq!(
+        play.console("who"),
+        "2 are connected:\n  #1 Ann from 127.0.0.1:1001 (telnet)\n  #2 (no name yet) from 127.0.0.1:1002 (telnet)\n"
+    );
+    assert_eq!(Play::new().console("users"), "Nobody is connected.\n");
+}
+
+#[test]
+fn the_operator_can_tell_everybody() {
+    let mut play = Play::with(&["Ann"]);
+    play.connect(2);
+    play.actions.clear();
+    assert_eq!(play.console("say back soon"), "Told 2 users.\n");
+    assert_eq!(play.seen(1), "The operator says: back soon\n");
+    assert_eq!(play.seen(2), "The operator says: back soon\n");
+}
+
+#[test]
+fn the_operator_can_disconnect_a_player_by_name_or_number() {
+    let mut play = Play::with(&["Ann"]);
+    play.connect(2);
+    play.actions.clear();
+    assert_eq!(play.console("kick ANN"), "ANN was disconnected.\n");
+    assert_eq!(play.disconnected(), [1]);
+    play.actions.clear();
+    assert_eq!(play.console("kick #2"), "#2 was disconnected.\n");
+    assert_eq!(play.disconnected(), [2]);
+    play.actions.clear();
+    assert_eq!(play.console("kick Zoe"), "Nobody here is called Zoe.\n");
+    play.actions.clear();
+    assert_eq!(play.console("kick #9"), "Nobody here is called #9.\n");
+    assert_eq!(play.disconnected(), [0u64; 0]);
+}
+
+#[test]
+fn the_operator_can_ask_for_help_and_counts_and_end_it_all() {
+    let mut play = Play::new();
+    assert!(play.console("help").contains("kick NAME"));
+    play.actions.clear();
+    assert!(play.console("stats").contains("\nusers=0\n"));
+    play.actions.clear();
+    assert!(play.console("frobnicate").contains("no command 'frobnicate'"));
+    play.console("shutdown");
+    assert_eq!(play.actions.last(), Some(&Action::Shutdown));
+}
+
+#[test]
+fn at_the_end_nobody_is_told_that_the_others_left() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    play.net_dead(1, Departure::Shutdown);
+    assert_eq!(play.seen(2), "");
+}
