@@ -1,2 +1,64 @@
-//! Chores.
-fn main() {}
+//! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
+//!
+//! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`] and [`asan`]
+//! are lists of steps. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
+#![forbid(unsafe_code)]
+
+mod asan;
+mod ci;
+mod hygiene;
+mod install;
+mod process;
+mod steps;
+mod targets;
+mod test;
+mod wine;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the dolmen workspace
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    after_help = "\
+Each chore runs from anywhere inside the workspace, says each command before it runs it, and ends with a table of its \
+steps. It exits with 0 only if all of them passed."
+)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    Test(test::Options),
+    Ci(ci::Options),
+    Asan(asan::Options),
+    Install(install::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = std::env::set_current_dir(workspace_root()) {
+        eprintln!("error: cannot enter {}: {error}", workspace_root().display());
+        return ExitCode::FAILURE;
+    }
+    match cli.chore {
+        Chore::Test(options) => test::run(&options),
+        Chore::Ci(options) => ci::run(&options),
+        Chore::Asan(options) => asan::run(&options),
+        Chore::Install(options) => install::run(&options),
+    }
+}
+
+/// The folder above this package's: cargo says where that is now, the compiler where it was at build time.
+fn workspace_root() -> PathBuf {
+    let package =
+        std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Path::new(&package).parent().expect("xtask is a folder of the workspace").to_owned()
+}

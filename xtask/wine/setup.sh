@@ -13,7 +13,7 @@ find_wine
 for tool in x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64 flock:util-linux; do
     if ! command -v "${tool%%:*}" >/dev/null 2>&1; then
         echo "error: ${tool%%:*} is needed to set up Wine, and was not found."
-        echo "       Debian, Ubuntu: apt-get install ${tool##*:}    (or: cargo xtask install)"
+        echo "       Debian, Ubuntu: apt-get install ${tool##*:}    (or, for all that is needed: cargo xtask install)"
         exit 127
     fi
 done

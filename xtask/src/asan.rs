@@ -1,0 +1,62 @@
+//! The reactor's tests under AddressSanitizer: memory that a kernel may still write to, or that nobody frees.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::install::Installer;
+use crate::process::{Result, Run};
+use crate::steps::{Outcome, Steps};
+use crate::targets;
+
+/// Run the reactor's native tests under AddressSanitizer
+///
+/// Needs the nightly toolchain, which is installed by rustup if it is missing, and x86_64 Linux. Builds go to
+/// target/asan. Doctests are left out.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only tests/teardown.rs, as in CI: closing with everything in flight is where memory errors would be
+    #[arg(long)]
+    quick: bool,
+    /// Install nothing: fail if the nightly toolchain is missing
+    #[arg(long)]
+    no_install: bool,
+    /// For the test binaries, as after `cargo test --`
+    #[arg(last = true, value_name = "ARGS")]
+    libtest: Vec<String>,
+}
+
+impl Options {
+    /// The bounded part that CI runs.
+    pub fn quick(no_install: bool) -> Self {
+        Self { quick: true, no_install, libtest: Vec::new() }
+    }
+}
+
+/// The chore.
+pub fn run(options: &Options) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let _stopped = steps.step_or_skip("AddressSanitizer", || tests(options));
+    steps.finish()
+}
+
+/// The only step of the chore.
+pub fn tests(options: &Options) -> Result<Outcome> {
+    let host = targets::host()?;
+    if host != targets::LINUX {
+        return Ok(Outcome::Skipped(format!("it is set up for {} only, and this is {host}", targets::LINUX)));
+    }
+    if options.quick && !Path::new("crates/dolmen/tests/teardown.rs").is_file() {
+        return Ok(Outcome::Skipped("there is no crates/dolmen/tests/teardown.rs".to_owned()));
+    }
+    Installer { allowed: !options.no_install }.toolchain("nightly")?;
+    let which = if options.quick { "--test teardown" } else { "--lib --tests" };
+    // With an explicit target the flag does not reach build scripts and procedural macros. Its own target folder
+    // keeps the usual builds: cargo would make them anew after each change of the flags.
+    let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    Run::new(&format!("cargo +nightly test --package dolmen {which} --target {}", targets::LINUX))
+        .args(["--target-dir".to_owned(), format!("{target_dir}/asan"), "--".to_owned()])
+        .args(&options.libtest)
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .run()?;
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,124 @@
+//! What must pass before a change is taken, in the order of cost.
+
+use std::process::ExitCode;
+
+use crate::install::Installer;
+use crate::process::{Result, Run};
+use crate::steps::{Outcome, Steps, Stopped};
+use crate::{asan, hygiene, targets, test};
+
+/// Run all that CI runs: format, lints for every target, documentation, oldest Rust, tests
+///
+/// Missing Rust targets, components and toolchains, and what the tests need, are installed first and named as that
+/// happens.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Run no tests: for a machine that can compile for the targets but is none of them, such as a Mac
+    #[arg(long)]
+    check_only: bool,
+    /// Install nothing: fail where something is missing
+    #[arg(long)]
+    no_install: bool,
+    /// Run the later steps too when one has failed
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// The chore.
+pub fn run(options: &Options) -> ExitCode {
+    let mut steps = Steps::new(options.keep_going);
+    let _stopped = plan(&mut steps, options);
+    let code = steps.finish();
+    if options.check_only {
+        println!("No tests were run, as --check-only asks.");
+    }
+    code
+}
+
+fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped> {
+    let installer = Installer { allowed: !options.no_install };
+    let mut host = String::new();
+    steps.step("toolchain", || {
+        host = targets::host()?;
+        installer.component("cargo-fmt", "rustfmt")?;
+        installer.component("cargo-clippy", "clippy")?;
+        targets::ALL.iter().try_for_each(|target| installer.target(None, target))
+    })?;
+    steps.step_or_skip("repository", hygiene::check)?;
+    steps.step_or_skip("Cargo.lock", hygiene::lock_file)?;
+    steps.step("format", || Run::new("cargo fmt --all --check").run())?;
+    lint(steps, &host)?;
+    document(steps, &host)?;
+    steps.step_or_skip("oldest Rust", || check_oldest_rust(installer, &host))?;
+    if options.check_only {
+        return Ok(());
+    }
+    let asan = asan::Options::quick(options.no_install);
+    steps.step_or_skip("AddressSanitizer, the quick part", || asan::tests(&asan))?;
+    test::plan(steps, &test::Options::all(options.no_install, options.keep_going))
+}
+
+fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
+    let clippy = |flags: &[String]| {
+        Run::new("cargo clippy --all-targets").args(flags).args(["--", "-D", "warnings"]).run()
+    };
+    for target in targets::ALL {
+        steps.step(&format!("clippy, {target}"), || {
+            clippy(&[&["--workspace".to_owned()], &*targets::flags(target, host)].concat())
+        })?;
+    }
+    // On a system that the reactor is not for, what runs there is linted too: this program.
+    if !targets::ALL.contains(&host) {
+        steps.step(&format!("clippy, xtask for {host}"), || clippy(&["--package=xtask".to_owned()]))?;
+    }
+    Ok(())
+}
+
+/// Both systems: each has public items and modules that the other lacks.
+fn document(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
+    for target in [targets::LINUX, targets::WINDOWS_GNU] {
+        steps.step(&format!("documentation, {target}"), || {
+            let doc = Run::new("cargo doc --no-deps --workspace").args(targets::flags(target, host));
+            doc.env("RUSTDOCFLAGS", "-D warnings").run()
+        })?;
+    }
+    Ok(())
+}
+
+/// The shipped crates compile with the oldest Rust that the manifest promises. Not being able to get that toolchain is
+/// the machine's fault and not the change's, so it skips the step, and the summary says so.
+fn check_oldest_rust(installer: Installer, host: &str) -> Result<Outcome> {
+    let manifest = std::fs::read_to_string("Cargo.toml").map_err(|error| format!("Cargo.toml: {error}"))?;
+    let version = rust_version(&manifest).ok_or("Cargo.toml has no line `rust-version = \"…\"`")?;
+    if let Err(error) = installer.toolchain(version) {
+        return Ok(Outcome::Skipped(format!("NOT CHECKED with Rust {version}. {error}")));
+    }
+    let mut unchecked = None;
+    for target in [targets::LINUX, targets::WINDOWS_GNU] {
+        if let Err(error) = installer.target(Some(version), target) {
+            unchecked =
+                Some(Outcome::Skipped(format!("NOT CHECKED with Rust {version} for {target}. {error}")));
+            continue;
+        }
+        let check = Run::new(&format!("cargo +{version} check --workspace --exclude xtask"));
+        check.args(targets::flags(target, host)).run()?;
+    }
+    Ok(unchecked.unwrap_or(Outcome::Passed))
+}
+
+/// The value of `rust-version` in the workspace's manifest.
+fn rust_version(manifest: &str) -> Option<&str> {
+    let value = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \""))?;
+    value.split_once('"').map(|(version, _)| version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_rust_is_read_from_the_manifest() {
+        assert_eq!(rust_version("[workspace.package]\nrust-version = \"1.85\" # why\n"), Some("1.85"));
+        assert_eq!(rust_version("[package]\nrust-version.workspace = true\n"), None);
+    }
+}

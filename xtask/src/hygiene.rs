@@ -1,0 +1,149 @@
+//! What no compiler looks at: the repository itself.
+//!
+//! A path of somebody's machine in a comment, a package mirror in the lock file, a crate that forgot the workspace's
+//! lints: each is easy to commit and noticed by nobody until it is published.
+
+use std::path::Path;
+
+use crate::process::{Result, Run};
+use crate::steps::Outcome;
+
+/// Where every dependency in Cargo.lock has to come from.
+const LOCKED_SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+const NO_GIT: &str = "this is no git checkout, or there is no git";
+
+/// Checks that the committed Cargo.lock is complete.
+///
+/// `--locked` would come too late: the cargo that started this chore has already completed the file. So a change of it
+/// is the sign, unless a manifest is being changed as well.
+pub fn lock_file() -> Result<Outcome> {
+    let Ok(changed) = Run::new("git diff --name-only HEAD -- Cargo.lock Cargo.toml */Cargo.toml").output()
+    else {
+        return Ok(Outcome::Skipped(NO_GIT.to_owned()));
+    };
+    if changed.lines().eq(["Cargo.lock"]) {
+        return Err("the committed Cargo.lock is not what cargo makes of the manifests: commit the file as it is now, \
+                    after a look at `git diff Cargo.lock`"
+            .to_owned());
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Checks all files that git tracks.
+pub fn check() -> Result<Outcome> {
+    let Ok(files) = Run::new("git ls-files -z").output() else {
+        return Ok(Outcome::Skipped(NO_GIT.to_owned()));
+    };
+    let forbidden = forbidden_texts();
+    let mut faults = Vec::new();
+    for name in files.split_terminator('\0') {
+        // What is not UTF-8 is no text, and what cannot be read is a deletion that is not committed yet.
+        let Ok(text) = std::fs::read_to_string(name) else { continue };
+        faults.extend(forbidden_in(name, &text, &forbidden));
+        if name == "Cargo.lock" {
+            faults.extend(foreign_sources(&text));
+        }
+        if name.ends_with("/Cargo.toml") {
+            faults.extend(missing_inheritance(name, &text));
+        }
+    }
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        if !Path::new(licence).is_file() {
+            faults.push(format!("{licence} is missing, and the manifests promise it"));
+        }
+    }
+    if faults.is_empty() { Ok(Outcome::Passed) } else { Err(format!("\n{}", faults.join("\n"))) }
+}
+
+/// Folders of one machine, and hosts of package registries and mirrors: a build finds those by its own configuration.
+fn forbidden_texts() -> Vec<String> {
+    // Put together from pieces, since this file is checked as well.
+    let mut texts = vec![
+        ["/ro", "ot/"].concat(),
+        ["/wo", "rk/"].concat(),
+        ["index.cra", "tes.io"].concat(),
+        ["static.cra", "tes.io"].concat(),
+        ["static.ru", "st-lang.org"].concat(),
+        ["deb.deb", "ian.org"].concat(),
+        ["pyp", "i.org"].concat(),
+        ["registry.np", "mjs.org"].concat(),
+    ];
+    let here = std::env::current_dir().ok().map(|path| path.display().to_string());
+    let home = std::env::var("HOME").ok();
+    // One-letter homes such as "/" are in every path.
+    texts.extend([here, home].into_iter().flatten().filter(|path| path.len() > 4).map(|path| path + "/"));
+    texts
+}
+
+fn forbidden_in(name: &str, text: &str, forbidden: &[String]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let found = forbidden.iter().find(|piece| stands_alone(line, piece));
+        faults.extend(
+            found.map(|piece| format!("{name}:{number}: `{piece}` does not belong in the repository")),
+        );
+    }
+    faults
+}
+
+/// Whether `line` has `piece`, and not as the rest of a longer path or name.
+fn stands_alone(line: &str, piece: &str) -> bool {
+    let joins = |c: char| c.is_alphanumeric() || "-_./".contains(c);
+    line.match_indices(piece).any(|(at, _)| !line[..at].ends_with(joins))
+}
+
+fn foreign_sources(lock: &str) -> Vec<String> {
+    let sources = lock.lines().filter_map(|line| line.strip_prefix("source = "));
+    let foreign = sources.filter(|source| source.trim_matches('"') != LOCKED_SOURCE);
+    foreign.map(|source| format!("Cargo.lock: a package comes from {source}")).collect()
+}
+
+/// A package's lints and licence are the workspace's.
+fn missing_inheritance(name: &str, manifest: &str) -> Vec<String> {
+    let has = |wanted: &str| manifest.contains(wanted);
+    let mut faults = Vec::new();
+    if !has("[lints]\nworkspace = true") && !has("[lints]\r\nworkspace = true") {
+        faults.push(format!(
+            "{name}: the workspace's lints are not in force; add `[lints]` with `workspace = true`"
+        ));
+    }
+    if !has("license.workspace = true") {
+        faults.push(format!("{name}: no licence; add `license.workspace = true`"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_path_is_found_and_a_relative_one_is_not() {
+        let forbidden = ["/srv/me/".to_owned()];
+        assert_eq!(forbidden_in("a", "x\nsee /srv/me/notes", &forbidden).len(), 1);
+        assert_eq!(forbidden_in("a", "src/srv/me/notes.rs and ./srv/me/", &forbidden), [""; 0]);
+    }
+
+    #[test]
+    fn the_line_of_a_fault_is_named() {
+        let faults = forbidden_in("doc/a.md", "\n\n`/srv/me/x`\n", &["/srv/me/".to_owned()]);
+        assert!(faults[0].starts_with("doc/a.md:3: "), "{faults:?}");
+    }
+
+    #[test]
+    fn a_mirror_in_the_lock_file_is_found() {
+        let good = format!("source = \"{LOCKED_SOURCE}\"\n");
+        assert!(foreign_sources(&good).is_empty());
+        assert_eq!(foreign_sources(&(good + "source = \"sparse+https://mirror.example/index/\"\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_package_inherits_lints_and_licence() {
+        assert_eq!(
+            missing_inheritance("p", "license.workspace = true\n\n[lints]\nworkspace = true\n"),
+            [""; 0]
+        );
+        assert_eq!(missing_inheritance("p", "[package]\n").len(), 2);
+    }
+}

@@ -1,0 +1,232 @@
+//! What the other chores need on a machine, and how it gets there: Rust targets, components and toolchains by rustup,
+//! programs by apt-get. Nothing is installed unsaid, and what cannot be installed is an error with the command to type.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::process::{Result, Run, find_program};
+use crate::steps::{Steps, Stopped};
+use crate::{targets, wine};
+
+/// Install what `cargo xtask test` needs, and set up Wine
+///
+/// Not needed before `test` or `ci`: they do the same first. It is for preparing a machine, and for those who use
+/// `cargo test --target x86_64-pc-windows-gnu` directly. To set up Wine anew, delete target/wine-prefix first.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Leave out what only the Windows tests need
+    #[arg(long)]
+    native: bool,
+}
+
+/// The chore.
+pub fn run(options: &Options) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let windows = !options.native && cfg!(not(windows));
+    let _stopped = for_tests(&mut steps, Installer { allowed: true }, windows);
+    steps.finish()
+}
+
+/// The steps that get a machine ready for the tests.
+pub fn for_tests(steps: &mut Steps, installer: Installer, windows: bool) -> std::result::Result<(), Stopped> {
+    if cfg!(target_os = "linux") {
+        steps.step("programs that tests use", || installer.test_tools())?;
+    }
+    if windows {
+        steps.step("Windows on this machine", || {
+            installer.target(None, targets::WINDOWS_GNU)?;
+            installer.programs(&WINDOWS_PROGRAMS)?;
+            wine::set_up()
+        })?;
+    }
+    Ok(())
+}
+
+/// A program that a chore or a test starts.
+struct Program {
+    /// Any of these will do.
+    names: &'static [&'static str],
+    /// Where Debian and Ubuntu have it.
+    packages: &'static [&'static str],
+    /// What is it for?
+    why: &'static str,
+}
+
+const WINDOWS_PROGRAMS: [Program; 3] = [
+    // The third name is Debian's wine64 without the package that puts commands into PATH.
+    Program {
+        names: &["wine", "wine64", "/usr/lib/wine/wine64"],
+        packages: &["wine64", "wine"],
+        why: "runs Windows programs",
+    },
+    Program { names: &["wineserver"], packages: &["wine"], why: "is needed to wait for Wine" },
+    Program {
+        names: &["x86_64-w64-mingw32-gcc"],
+        packages: &["gcc-mingw-w64-x86-64"],
+        why: "links Windows programs",
+    },
+];
+
+const TEST_TOOLS: [Program; 4] = [
+    Program {
+        names: &["telnet", "inetutils-telnet"],
+        packages: &["inetutils-telnet"],
+        why: "is a client in tests",
+    },
+    Program { names: &["tt++"], packages: &["tintin++"], why: "is a MUD client in tests" },
+    Program { names: &["nc"], packages: &["netcat-openbsd"], why: "is a client in tests" },
+    Program { names: &["strace"], packages: &["strace"], why: "counts system calls in tests" },
+];
+
+/// Installs what is missing, or only finds out that it is missing.
+#[derive(Clone, Copy)]
+pub struct Installer {
+    /// False: change nothing on this machine.
+    pub allowed: bool,
+}
+
+impl Installer {
+    /// The standard library for `target`, in the default toolchain or in `toolchain`.
+    pub fn target(self, toolchain: Option<&str>, target: &str) -> Result<()> {
+        let plus = toolchain.map(|name| format!("+{name}"));
+        let folder =
+            Run::new("rustc").args(plus).args(["--print", "target-libdir", "--target", target]).output()?;
+        if Path::new(folder.trim()).is_dir() {
+            return Ok(());
+        }
+        let named = toolchain.map(|name| format!("--toolchain {name} ")).unwrap_or_default();
+        self.rustup(&format!("target add {named}{target}"), &format!("Rust's standard library for {target}"))
+    }
+
+    /// A tool that comes with the default toolchain, such as clippy.
+    pub fn component(self, program: &str, component: &str) -> Result<()> {
+        // In rustup's bin folder there is a stand-in for each component, installed or not: so ask the tool.
+        if Run::new(program).args(["--version"]).output().is_ok() {
+            return Ok(());
+        }
+        self.rustup(&format!("component add {component}"), &format!("the Rust component {component}"))
+    }
+
+    /// Another toolchain beside the default one.
+    pub fn toolchain(self, name: &str) -> Result<()> {
+        let installed = Run::new("rustup toolchain list").output().unwrap_or_default();
+        let full = format!("{name}-{}", targets::host()?);
+        if installed.lines().any(|line| line.split_whitespace().next() == Some(&full)) {
+            return Ok(());
+        }
+        let line = format!("toolchain install {name} --profile minimal --no-self-update");
+        self.rustup(&line, &format!("the Rust toolchain {name}"))
+    }
+
+    fn rustup(self, line: &str, what: &str) -> Result<()> {
+        let to_type = format!("To install it, type: rustup {line}");
+        if !self.allowed {
+            return Err(format!("{what} is missing. {to_type}"));
+        }
+        if find_program(&["rustup"]).is_none() {
+            return Err(format!("{what} is missing, and so is rustup, which would install it. {to_type}"));
+        }
+        println!("    {what} is missing: installing it");
+        Run::new(&format!("rustup {line}"))
+            .run()
+            .map_err(|error| format!("{what} could not be installed. {error}"))
+    }
+
+    /// The programs that tests talk to. Where nothing may be installed, the tests that need them say so themselves.
+    fn test_tools(self) -> Result<()> {
+        if self.allowed {
+            return self.programs(&TEST_TOOLS);
+        }
+        for tool in TEST_TOOLS.iter().filter(|tool| find_program(tool.names).is_none()) {
+            println!("    not installed: {}, which {}", tool.names[0], tool.why);
+        }
+        Ok(())
+    }
+
+    fn programs(self, wanted: &[Program]) -> Result<()> {
+        let missing: Vec<&Program> =
+            wanted.iter().filter(|program| find_program(program.names).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> =
+            missing.iter().map(|program| format!("{} ({})", program.names[0], program.why)).collect();
+        let mut packages: Vec<&str> = missing.iter().flat_map(|program| program.packages).copied().collect();
+        packages.sort_unstable();
+        packages.dedup();
+        let advice = format!("Missing: {}.\n{}", list.join(", "), how_to_install(&packages));
+        if !self.allowed {
+            return Err(advice);
+        }
+        let Some(apt_get) = apt_get() else { return Err(advice) };
+        println!("    missing: {}; installing {}", list.join(", "), packages.join(" "));
+        // A machine that was never updated has no package lists; one with a broken extra source may still do.
+        if let Err(error) = Run::new(&format!("{apt_get} update -q")).run() {
+            println!("    going on with the package lists as they are: {error}");
+        }
+        let install = Run::new(&format!("{apt_get} install -q -y --no-install-recommends")).args(packages);
+        install.run().map_err(|error| format!("{advice}\n{error}"))?;
+        match missing.iter().find(|program| find_program(program.names).is_none()) {
+            None => Ok(()),
+            Some(program) => Err(format!(
+                "{} is installed, and still there is no {} in PATH",
+                program.packages.join(" "),
+                program.names[0]
+            )),
+        }
+    }
+}
+
+/// How this process may call apt-get without being asked for a password, if it can.
+fn apt_get() -> Option<&'static str> {
+    find_program(&["apt-get"])?;
+    if is_root() {
+        Some("env DEBIAN_FRONTEND=noninteractive apt-get")
+    } else if Run::new("sudo -n true").output().is_ok() {
+        Some("sudo -n env DEBIAN_FRONTEND=noninteractive apt-get")
+    } else {
+        None
+    }
+}
+
+fn is_root() -> bool {
+    Run::new("id -u").output().is_ok_and(|id| id.trim() == "0")
+}
+
+fn how_to_install(packages: &[&str]) -> String {
+    let packages = packages.join(" ");
+    if find_program(&["apt-get"]).is_some() {
+        let sudo = if is_root() { "" } else { "sudo " };
+        format!("To install them, type: {sudo}apt-get install --no-install-recommends {packages}")
+    } else {
+        format!("There is no apt-get here. Install what Debian calls: {packages}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORBIDDEN: Installer = Installer { allowed: false };
+    const NOWHERE: Program =
+        Program { names: &["no-such-program-here"], packages: &["some-package"], why: "is a test" };
+
+    #[test]
+    fn a_missing_program_is_named_with_its_purpose_and_package() {
+        let error = FORBIDDEN.programs(&[NOWHERE]).unwrap_err();
+        for part in ["no-such-program-here (is a test)", "some-package"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_target_comes_with_the_command_to_type() {
+        let error = FORBIDDEN.target(None, "riscv64gc-unknown-none-elf").unwrap_err();
+        assert!(error.ends_with("rustup target add riscv64gc-unknown-none-elf"), "{error}");
+    }
+
+    #[test]
+    fn the_host_needs_no_target() {
+        FORBIDDEN.target(None, &targets::host().unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,145 @@
+//! One child process: printed as something to type, then run, with an error that can be acted on.
+
+use std::env::consts::EXE_SUFFIX;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// An error is a sentence for the person at the terminal: what failed and what to do about it.
+pub type Result<T> = std::result::Result<T, String>;
+
+/// A command line.
+pub struct Run {
+    program: String,
+    args: Vec<String>,
+    envs: Vec<(String, String)>,
+}
+
+impl Run {
+    /// Runs `line`, split at its spaces. What may hold a space goes through [`args`](Self::args).
+    pub fn new(line: &str) -> Self {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let program = words.next().expect("a command line names a program");
+        Self { program, args: words.collect(), envs: Vec::new() }
+    }
+
+    /// Adds arguments as they are.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable for the child.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.envs.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Prints the command line, runs it with our output streams, and waits. It fails unless the child exits with 0.
+    pub fn run(self) -> Result<()> {
+        println!("    $ {self}");
+        let status = self.command().status().map_err(|error| self.not_started(&error))?;
+        if status.success() { Ok(()) } else { Err(format!("`{self}` failed: {status}")) }
+    }
+
+    /// Runs silently and returns what the child wrote to its standard output.
+    pub fn output(self) -> Result<String> {
+        let output = self.command().output().map_err(|error| self.not_started(&error))?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            Err(format!("`{self}` failed: {}\n{}", output.status, complaint.trim_end()))
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Ok(path) = std::env::join_paths(child_path()) {
+            command.env("PATH", path);
+        }
+        command.args(&self.args).envs(self.envs.iter().map(|(name, value)| (name, value)));
+        // The same as in CI, where there is no input: nothing may depend on somebody typing.
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> String {
+        format!("cannot start `{}`: {error}. Is it installed and in PATH?", self.program)
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, value) in &self.envs {
+            write!(f, "{name}={} ", quoted(value))?;
+        }
+        f.write_str(&self.program)?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
+    }
+}
+
+/// `word` as a shell would have to be given it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The first of `names` that is there to be run: in the children's PATH, or at that path if it is one.
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
+    let folders = child_path();
+    // Joining an absolute path replaces the folder by it.
+    let in_folders = |name: String| folders.iter().map(move |folder| folder.join(&name));
+    names.iter().flat_map(|name| in_folders(format!("{name}{EXE_SUFFIX}"))).find(|place| place.is_file())
+}
+
+/// The folders in which children look for programs: those of our own PATH, but for two things.
+///
+/// On Windows, cargo put its own toolchain's programs in front of rustup's, and those do not know `+1.85`. And Debian
+/// installs its MUD client among the games, where root does not look.
+fn child_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let toolchain = std::env::var_os("RUSTUP_TOOLCHAIN").unwrap_or_default();
+    let of_toolchain = |folder: &PathBuf| folder.iter().any(|part| part == toolchain);
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&path).filter(|folder| !of_toolchain(folder)).collect();
+    if cfg!(target_os = "linux") {
+        folders.push(PathBuf::from("/usr/games"));
+    }
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_prints_as_something_to_type() {
+        let run = Run::new("cargo doc --no-deps").args(["it's", ""]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(run.to_string(), r"RUSTDOCFLAGS='-D warnings' cargo doc --no-deps 'it'\''s' ''");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Run::new("no-such-program-here").output().unwrap_err();
+        assert!(error.contains("`no-such-program-here`") && error.contains("PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_failing_program_is_named_with_its_complaint() {
+        let error = Run::new("rustc --no-such-flag").output().unwrap_err();
+        assert!(
+            error.starts_with("`rustc --no-such-flag` failed") && error.contains("Unrecognized"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn programs_are_found_by_any_of_their_names() {
+        assert!(find_program(&["no-such-program-here", "rustc"]).is_some());
+        assert_eq!(find_program(&["no-such-program-here"]), None);
+    }
+}

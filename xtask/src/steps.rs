@@ -1,0 +1,149 @@
+//! The frame of a chore: steps that are announced, timed and, at the end, listed.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::process::Result;
+
+/// How a step ended that did not fail.
+pub enum Outcome {
+    /// It did what its name says.
+    Passed,
+    /// It did not, on purpose: the reason is listed in the summary.
+    Skipped(String),
+}
+
+/// A step failed and the chore goes no further. The failure itself is already told and recorded.
+pub struct Stopped;
+
+/// The steps of one chore so far.
+pub struct Steps {
+    started: Instant,
+    keep_going: bool,
+    done: Vec<Done>,
+}
+
+struct Done {
+    name: String,
+    result: Result<Outcome>,
+    took: Duration,
+}
+
+impl Steps {
+    /// Starts a chore. With `keep_going`, a failed step does not keep the later ones from running.
+    pub fn new(keep_going: bool) -> Self {
+        Self { started: Instant::now(), keep_going, done: Vec::new() }
+    }
+
+    /// Runs one step that passes or fails.
+    pub fn step(
+        &mut self,
+        name: &str,
+        body: impl FnOnce() -> Result<()>,
+    ) -> std::result::Result<(), Stopped> {
+        self.step_or_skip(name, || body().map(|()| Outcome::Passed))
+    }
+
+    /// Runs one step that may also find that there is nothing for it to do here.
+    pub fn step_or_skip(
+        &mut self,
+        name: &str,
+        body: impl FnOnce() -> Result<Outcome>,
+    ) -> std::result::Result<(), Stopped> {
+        println!("\n[{:>8}] {name}", stopwatch(self.started.elapsed()));
+        let start = Instant::now();
+        let result = body();
+        let took = start.elapsed();
+        let end = match &result {
+            Ok(Outcome::Passed) => "ok".to_owned(),
+            Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
+            Err(error) => format!("FAILED: {error}"),
+        };
+        println!("[{:>8}] {name}: {end}", stopwatch(self.started.elapsed()));
+        let stop = result.is_err() && !self.keep_going;
+        self.done.push(Done { name: name.to_owned(), result, took });
+        if stop { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// Prints the summary and returns what the process exits with.
+    pub fn finish(self) -> ExitCode {
+        print!("\n{}", summary(&self.done));
+        let failed = self.done.iter().filter(|step| step.result.is_err()).count();
+        let total = stopwatch(self.started.elapsed());
+        if failed == 0 {
+            let skipped =
+                self.done.iter().filter(|step| matches!(step.result, Ok(Outcome::Skipped(_)))).count();
+            let but =
+                if skipped == 0 { String::new() } else { format!(" but {skipped}, which did not run,") };
+            println!("All steps{but} passed in {total}.");
+            ExitCode::SUCCESS
+        } else {
+            println!("FAILED: {failed} of the {} steps above, after {total}.", self.done.len());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line a step: name, result, time; for what did not pass, the reason too.
+fn summary(done: &[Done]) -> String {
+    let width = done.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+    let mut table = String::new();
+    for Done { name, result, took } in done {
+        let (word, reason) = match result {
+            Ok(Outcome::Passed) => ("ok", ""),
+            Ok(Outcome::Skipped(why)) => ("SKIPPED", why.as_str()),
+            Err(error) => ("FAILED", error.lines().next().unwrap_or_default()),
+        };
+        let line = format!("{name:<width$}  {word:<7} {:>9}  {reason}", stopwatch(*took));
+        writeln!(table, "{}", line.trim_end()).expect("a string takes any text");
+    }
+    table
+}
+
+fn stopwatch(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_stops_the_chore() {
+        let mut steps = Steps::new(false);
+        assert!(steps.step("good", || Ok(())).is_ok());
+        assert!(steps.step("bad", || Err("no luck".to_owned())).is_err());
+        assert_eq!(steps.finish(), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn keep_going_goes_on_and_still_fails() {
+        let mut steps = Steps::new(true);
+        assert!(steps.step("bad", || Err("no luck".to_owned())).is_ok());
+        assert!(steps.step("good", || Ok(())).is_ok());
+        assert_eq!(steps.finish(), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_skipped_step_is_no_failure() {
+        let mut steps = Steps::new(false);
+        assert!(steps.step_or_skip("odd", || Ok(Outcome::Skipped("not here".to_owned()))).is_ok());
+        assert_eq!(steps.finish(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn the_summary_lines_up_and_gives_reasons() {
+        let done =
+            |name: &str, result| Done { name: name.to_owned(), result, took: Duration::from_millis(1250) };
+        let table = summary(&[
+            done("fmt", Ok(Outcome::Passed)),
+            done("clippy", Err("first line\nsecond".to_owned())),
+            done("msrv", Ok(Outcome::Skipped("no toolchain".to_owned()))),
+        ]);
+        assert_eq!(
+            table,
+            "fmt     ok          1.2 s\nclippy  FAILED      1.2 s  first line\nmsrv    SKIPPED     1.2 s  no toolchain\n"
+        );
+    }
+}
