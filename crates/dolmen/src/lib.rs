@@ -1,1 +1,64 @@
-//! Dolmen (work in progress).
+//! One wait for everything a line-based or game server has to notice: a thousand players' sockets, listening ports,
+//! worker threads' results and timers, on Windows (I/O completion ports) and Linux (epoll) alike.
+//!
+//! * [`Reactor`] holds what is registered, and waits.
+//! * [`Events`] receives what has happened; each [`Event`] brings its bytes along.
+//! * [`Waker`] and [`Poster`] reach a waiting reactor from other threads.
+//!
+//! ```
+//! use dolmen::{Event, Events, Reactor, Token};
+//! use std::net::{TcpListener, TcpStream};
+//! use std::io::{Read, Write};
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let mut client = TcpStream::connect(listener.local_addr()?)?;
+//! client.write_all(b"hello")?;
+//!
+//! let mut reactor = Reactor::new()?;
+//! let mut events = Events::with_capacity(128);
+//! reactor.listen(listener, Token(0))?;
+//! 'waiting: loop {
+//!     reactor.wait(&mut events, None)?;
+//!     for event in events.drain() {
+//!         match event {
+//!             Event::Accepted { stream, .. } => drop(reactor.add(stream, Token(1))?),
+//!             Event::Received { conn, data, .. } => {
+//!                 reactor.send(conn, data)?;
+//!                 reactor.close(conn)?;
+//!             }
+//!             Event::Closed { .. } => break 'waiting,
+//!             _ => {}
+//!         }
+//!     }
+//! #   reactor.flush();
+//! #   if reactor.stats().bytes_sent == 5 {
+//! #       let mut answer = String::new();
+//! #       client.read_to_string(&mut answer)?;
+//! #       assert_eq!(answer, "hello");
+//! #       client.shutdown(std::net::Shutdown::Both).ok();
+//! #   }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Where to look in the source: `reactor.rs` has the verbs, `engine/` all policy, `kernel/` the contract with the
+//! operating systems and one folder or file for each of them. `ARCHITECTURE.md` in the repository tells the story.
+
+#![deny(unsafe_code)]
+
+mod engine;
+mod error;
+mod events;
+#[allow(unsafe_code)] // Memory is lent to operating systems there, and only there.
+mod kernel;
+mod reactor;
+mod stats;
+mod token;
+mod waker;
+
+pub use error::{AddError, Error, ErrorKind};
+pub use events::{CloseReason, Drain, Event, Events};
+pub use reactor::{Builder, Reactor};
+pub use stats::Stats;
+pub use token::{ConnId, ListenerId, TimerId, Token, WatchId};
+pub use waker::{Poster, Waker};

@@ -1,0 +1,518 @@
+//! The life of a connection.
+//!
+//! ```text
+//! Open ──close──► Lingering ──all sent, FIN sent, peer's end seen (or time is up)──► Closing ──► gone: `Closed`
+//!   └──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: silence
+//! ```
+//!
+//! Every verb and every completion only changes state and asks for attention; [`Engine::attend_connection`] then does
+//! whatever the state calls for. It may be called at any time and any number of times.
+
+use crate::error::{AddError, Error, ErrorKind};
+use crate::events::{CloseReason, Record};
+use crate::kernel::buffer::Buffer;
+use crate::kernel::operation::OpHandle;
+use crate::kernel::submitter::{Completion, Started};
+use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
+use crate::token::{ConnId, Key, Token};
+
+use super::send_queue::SendQueue;
+use super::timers::Purpose;
+use super::{Engine, Subject, not_found, refused, saturating_ns};
+
+pub(super) struct Connection<K: Kernel> {
+    source: K::Source,
+    token: Token,
+    receive: Option<OpHandle>,
+    send: Option<OpHandle>,
+    /// Only while there is something to send.
+    queue: Option<Box<SendQueue>>,
+    /// Received while paused.
+    held: Option<Buffer>,
+    /// Bounds lingering, and the time between a failed send and the end of reading.
+    linger: Option<Key>,
+    /// Why sending failed; becomes the reason of the close once everything received is delivered.
+    failure: Option<Fault>,
+    /// A send was refused; `Drained` is due when the queue is down to this many bytes.
+    drained_at: Option<u32>,
+    phase: Phase,
+    write: Write,
+    /// The peer's end of stream has been read.
+    read_ended: bool,
+    paused: bool,
+    /// A `Received` record is in the outbox.
+    undelivered: bool,
+    listed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Closed by the caller, with output on its way. What is received is thrown away.
+    Lingering,
+    /// On its way out.
+    Closing { reason: CloseReason, cancelled: bool, silent: bool },
+}
+
+/// The sending side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    Open,
+    /// FIN follows what is queued.
+    Finishing,
+    /// FIN is out.
+    Shut,
+    Failed,
+}
+
+impl<K: Kernel> Connection<K> {
+    fn is_lingering(&self) -> bool {
+        self.phase == Phase::Lingering
+    }
+
+    fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.queued_bytes())
+    }
+}
+
+/// The verbs.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn add(&mut self, stream: K::Stream, token: Token) -> Result<ConnId, AddError<K::Stream>> {
+        const ACTION: &str = "add a connection";
+        if self.connections.len() >= self.config.max_connections {
+            let limit = self.config.max_connections;
+            let error = Error::new(ErrorKind::TableFull, ACTION, format_args!("beyond the limit of {limit}"));
+            return Err(AddError { error, source: stream });
+        }
+        let source =
+            self.submitter.kernel().add_stream(stream).map_err(|(fault, stream)| refused(fault, ACTION, stream))?;
+        let key = self.connections.insert(Connection {
+            source,
+            token,
+            receive: None,
+            send: None,
+            queue: None,
+            held: None,
+            linger: None,
+            failure: None,
+            drained_at: None,
+            phase: Phase::Open,
+            write: Write::Open,
+            read_ended: false,
+            paused: false,
+            undelivered: false,
+            listed: false,
+        });
+        self.list_connection(key.slot);
+        tracing::debug!(target: "io_reactor", conn = %key, token = token.0, "connection added");
+        Ok(ConnId(key))
+    }
+
+    pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+        const ACTION: &str = "send to connection";
+        let (high, low) = (self.config.high_water_bytes, self.config.low_water_bytes);
+        let connection = self.open_connection(conn, ACTION)?;
+        if connection.write != Write::Open {
+            return Err(Error::new(ErrorKind::SendClosed, ACTION, conn));
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if bytes.len() > high {
+            self.stats.sends_refused += 1;
+            return Err(Error::new(ErrorKind::TooLarge, ACTION, conn));
+        }
+        if connection.queued_bytes() + bytes.len() > high {
+            // Once `Drained` has come, the same bytes fit.
+            let target = low.min(high - bytes.len()) as u32;
+            connection.drained_at = Some(connection.drained_at.map_or(target, |earlier| earlier.min(target)));
+            self.stats.sends_refused += 1;
+            return Err(Error::new(ErrorKind::QueueFull, ACTION, conn));
+        }
+        match &mut connection.queue {
+            Some(queue) => queue.push(bytes),
+            None => {
+                let mut queue = self.send_queues.take();
+                queue.push(bytes);
+                self.connections.get_mut(conn.0).expect("it was found above").queue = Some(queue);
+            }
+        }
+        self.stats.queued_bytes += bytes.len();
+        self.list_connection(conn.0.slot);
+        Ok(())
+    }
+
+    pub(crate) fn queued_bytes(&self, conn: ConnId) -> Result<usize, Error> {
+        let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
+        let connection = connection.ok_or_else(|| not_found("look up connection", "", conn))?;
+        Ok(connection.queued_bytes())
+    }
+
+    pub(crate) fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
+        let connection = self.open_connection(conn, "pause connection")?;
+        // After a failed send the end is near and only what was received stands before it: not to be held up.
+        connection.paused = connection.failure.is_none();
+        Ok(())
+    }
+
+    pub(crate) fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
+        let connection = self.open_connection(conn, "resume connection")?;
+        connection.paused = false;
+        self.list_connection(conn.0.slot);
+        Ok(())
+    }
+
+    pub(crate) fn shutdown_write(&mut self, conn: ConnId) -> Result<(), Error> {
+        let connection = self.open_connection(conn, "shut down connection")?;
+        if connection.write == Write::Open {
+            connection.write = Write::Finishing;
+            self.list_connection(conn.0.slot);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId) -> Result<(), Error> {
+        let linger_ns = saturating_ns(self.config.linger);
+        let connection = self.open_connection(conn, "close connection")?;
+        connection.phase = Phase::Lingering;
+        connection.drained_at = None;
+        if connection.write == Write::Open {
+            connection.write = Write::Finishing;
+        }
+        self.drop_undelivered(conn.0);
+        self.start_linger(conn.0, linger_ns);
+        self.list_connection(conn.0.slot);
+        Ok(())
+    }
+
+    pub(crate) fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
+        // Also while lingering: that is how a caller cuts a slow goodbye short.
+        if self.connections.get(conn.0).is_none_or(|connection| connection.is_closing()) {
+            return Err(not_found("abort", "connection", conn));
+        }
+        self.drop_undelivered(conn.0);
+        self.begin_close(conn.0, CloseReason::Aborted);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, conn: ConnId) -> bool {
+        self.origin.removed.mark_conn(conn);
+        let Some(connection) = self.connections.get(conn.0) else { return false };
+        if let Phase::Closing { silent: true, .. } = connection.phase {
+            return false;
+        }
+        let known = !connection.is_closing();
+        self.drop_undelivered(conn.0);
+        if known {
+            self.begin_close(conn.0, CloseReason::Finished);
+        }
+        let connection = self.connections.get_mut(conn.0).expect("it is only on its way out");
+        if let Phase::Closing { silent, .. } = &mut connection.phase {
+            *silent = true;
+        }
+        true
+    }
+
+    fn open_connection(&mut self, conn: ConnId, action: &'static str) -> Result<&mut Connection<K>, Error> {
+        self.connections
+            .get_mut(conn.0)
+            .filter(|connection| connection.phase == Phase::Open)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, action, conn))
+    }
+}
+
+/// Attention.
+impl<K: Kernel> Engine<K> {
+    fn list_connection(&mut self, slot: u32) {
+        if let Some((_, connection)) = self.connections.at_mut(slot) {
+            if !std::mem::replace(&mut connection.listed, true) {
+                self.attention.push_back(Subject::Connection(slot));
+            }
+        }
+    }
+
+    /// Does what the connection's state calls for.
+    pub(super) fn attend_connection(&mut self, slot: u32) {
+        let Some((key, connection)) = self.connections.at_mut(slot) else { return };
+        connection.listed = false;
+        if !connection.is_closing() {
+            self.attend_sending(key);
+            self.attend_receiving(key);
+        }
+        self.attend_closing(key);
+    }
+
+    fn attend_sending(&mut self, key: Key) {
+        loop {
+            let connection = self.connections.get_mut(key).expect("the connection is there");
+            if connection.send.is_some() || matches!(connection.write, Write::Shut | Write::Failed) {
+                return;
+            }
+            let Some((buffer, offset)) = connection.queue.as_mut().and_then(|queue| queue.take_front()) else {
+                break;
+            };
+            match self.submitter.send(&connection.source, key.slot, buffer, offset) {
+                Started::Pending(handle) => connection.send = Some(handle),
+                Started::Over(completion) => self.sent(key, completion),
+            }
+        }
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        if connection.write == Write::Finishing {
+            connection.write = Write::Shut;
+            if let Err(fault) = self.submitter.kernel().shutdown_write(&connection.source) {
+                self.sending_failed(key, fault);
+            }
+        }
+    }
+
+    fn attend_receiving(&mut self, key: Key) {
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        if connection.is_closing() {
+            return;
+        }
+        if connection.is_lingering() {
+            match connection.write {
+                Write::Failed => {
+                    let reason = connection.failure.map_or(CloseReason::Reset, close_reason);
+                    return self.begin_close(key, reason);
+                }
+                Write::Shut if connection.read_ended => return self.begin_close(key, CloseReason::Finished),
+                _ => {}
+            }
+            if let Some(buffer) = connection.held.take() {
+                self.origin.pool.borrow_mut().give_back(buffer);
+            }
+        }
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        let idle = connection.receive.is_none() && !connection.undelivered && !connection.read_ended;
+        if !idle || (connection.paused && !connection.is_lingering()) {
+            return;
+        }
+        if let Some(buffer) = connection.held.take() {
+            connection.undelivered = true;
+            let (conn, token) = (ConnId(key), connection.token);
+            self.outbox.push_back(Record::Received { conn, token, buffer });
+            return;
+        }
+        match self.submitter.receive(&connection.source, key.slot) {
+            Started::Pending(handle) => connection.receive = Some(handle),
+            Started::Over(completion) => self.received(key, completion),
+        }
+    }
+
+    fn attend_closing(&mut self, key: Key) {
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        let Phase::Closing { reason, cancelled, silent } = &mut connection.phase else { return };
+        if !std::mem::replace(cancelled, true) {
+            for handle in [connection.receive, connection.send].into_iter().flatten() {
+                self.submitter.cancel(&connection.source, handle);
+            }
+        }
+        if connection.receive.is_some() || connection.send.is_some() {
+            return;
+        }
+        let (reason, silent) = (*reason, *silent);
+        let connection = self.connections.remove(key).expect("the connection is there");
+        let how = match reason {
+            CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
+            _ => Close::Orderly,
+        };
+        self.submitter.close(connection.source, how);
+        if let Some(queue) = connection.queue {
+            self.stats.queued_bytes -= queue.queued_bytes();
+            self.send_queues.give_back(queue);
+        }
+        if let Some(buffer) = connection.held {
+            self.origin.pool.borrow_mut().give_back(buffer);
+        }
+        if !silent {
+            self.outbox.push_back(Record::Closed { conn: ConnId(key), token: connection.token, reason });
+        }
+        tracing::debug!(target: "io_reactor", conn = %key, %reason, silent, "connection closed");
+    }
+
+    /// Starts the way out. What is queued and what was held back is lost, so whoever calls this has seen to it that
+    /// nothing of that is owed.
+    fn begin_close(&mut self, key: Key, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.is_closing() {
+            return;
+        }
+        connection.phase = Phase::Closing { reason, cancelled: false, silent: false };
+        if let Some(timer) = connection.linger.take() {
+            self.timers.cancel(timer);
+        }
+        self.list_connection(key.slot);
+    }
+}
+
+/// Completions.
+impl<K: Kernel> Engine<K> {
+    pub(super) fn receive_completed(&mut self, completion: Completion<K>) {
+        let (key, connection) = self.connections.at_mut(completion.owner).expect("a connection outlives its receive");
+        assert_eq!(connection.receive.take(), Some(completion.handle), "one receive at a time");
+        self.received(key, completion);
+    }
+
+    pub(super) fn send_completed(&mut self, completion: Completion<K>) {
+        let (key, connection) = self.connections.at_mut(completion.owner).expect("a connection outlives its send");
+        assert_eq!(connection.send.take(), Some(completion.handle), "one send at a time");
+        self.sent(key, completion);
+        self.list_connection(key.slot);
+    }
+
+    fn received(&mut self, key: Key, completion: Completion<K>) {
+        let Completion { result, buffer, .. } = completion;
+        let connection = self.connections.get_mut(key).expect("a connection outlives its receive");
+        let (conn, token) = (ConnId(key), connection.token);
+        let unwanted = connection.phase != Phase::Open;
+        match (result, buffer) {
+            (Ok(Outcome::Bytes(bytes)), Some(buffer)) => {
+                self.stats.bytes_received += bytes as u64;
+                if unwanted {
+                    self.origin.pool.borrow_mut().give_back(buffer);
+                    self.list_connection(key.slot);
+                } else if connection.paused {
+                    connection.held = Some(buffer);
+                } else {
+                    connection.undelivered = true;
+                    self.outbox.push_back(Record::Received { conn, token, buffer });
+                }
+            }
+            (Ok(_), _) => {
+                connection.read_ended = true;
+                match connection.failure {
+                    _ if unwanted => self.list_connection(key.slot),
+                    Some(fault) => self.begin_close(key, close_reason(fault)),
+                    None => self.outbox.push_back(Record::EndOfStream { conn, token }),
+                }
+            }
+            (Err(_), _) if connection.is_closing() => self.list_connection(key.slot),
+            (Err(fault), _) => {
+                let reason = close_reason(connection.failure.unwrap_or(fault));
+                self.begin_close(key, reason);
+            }
+        }
+    }
+
+    fn sent(&mut self, key: Key, completion: Completion<K>) {
+        let connection = self.connections.get_mut(key).expect("a connection outlives its send");
+        let queue = connection.queue.as_mut().expect("the queue waits for its buffer");
+        let buffer = completion.buffer.expect("a send brings its buffer back");
+        let (bytes, failure) = match completion.result {
+            Ok(Outcome::Bytes(bytes)) => (bytes, None),
+            Ok(_) => unreachable!("a send answers with a number of bytes"),
+            Err(fault) => (0, Some(fault)),
+        };
+        queue.sent(buffer, bytes);
+        let left = queue.queued_bytes();
+        self.stats.bytes_sent += bytes as u64;
+        self.stats.queued_bytes -= bytes;
+        if left == 0 {
+            self.send_queues.give_back(connection.queue.take().expect("it was just used"));
+        }
+        if connection.drained_at.is_some_and(|target| left <= target as usize) {
+            connection.drained_at = None;
+            let (conn, token) = (ConnId(key), connection.token);
+            self.outbox.push_back(Record::Drained { conn, token });
+        }
+        if let Some(fault) = failure {
+            self.sending_failed(key, fault);
+        }
+    }
+
+    /// Nothing more can be sent. What the peer has sent before may still be there, and is delivered first; the linger
+    /// time bounds how long that is waited for.
+    fn sending_failed(&mut self, key: Key, fault: Fault) {
+        let linger_ns = saturating_ns(self.config.linger);
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        if connection.is_closing() {
+            return;
+        }
+        connection.write = Write::Failed;
+        connection.failure = Some(fault);
+        connection.drained_at = None;
+        connection.paused = false;
+        if let Some(queue) = connection.queue.take() {
+            self.stats.queued_bytes -= queue.queued_bytes();
+            self.send_queues.give_back(queue);
+        }
+        if connection.read_ended {
+            return self.begin_close(key, close_reason(fault));
+        }
+        self.start_linger(key, linger_ns);
+        self.list_connection(key.slot);
+    }
+
+    fn start_linger(&mut self, key: Key, linger_ns: u64) {
+        if self.connections.get(key).is_some_and(|connection| connection.linger.is_none()) {
+            let timer = self.set_internal_timer(linger_ns, Purpose::Linger(key));
+            self.connections.get_mut(key).expect("it was just there").linger = Some(timer);
+        }
+    }
+
+    pub(super) fn linger_expired(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.linger = None;
+        let unsent = connection.queued_bytes();
+        let reason = match connection.failure {
+            Some(fault) => close_reason(fault),
+            // All is with the system and FIN is out; a peer that does not close its side has had its time.
+            None if unsent == 0 && connection.write == Write::Shut => CloseReason::Finished,
+            None => CloseReason::LingerExpired { unsent },
+        };
+        self.begin_close(key, reason);
+    }
+
+    /// A `Received` record is about to be delivered: the next receive may be posted. The buffer stays here if the
+    /// connection was paused in the meantime.
+    pub(super) fn deliver_received(&mut self, conn: ConnId, buffer: Buffer) -> Option<Buffer> {
+        // Gone already: its `Closed` is further back in the outbox.
+        let Some(connection) = self.connections.get_mut(conn.0) else { return Some(buffer) };
+        connection.undelivered = false;
+        if connection.paused && connection.phase == Phase::Open {
+            connection.held = Some(buffer);
+            return None;
+        }
+        self.list_connection(conn.0.slot);
+        Some(buffer)
+    }
+
+    /// Takes back what has been received and not been delivered: the caller has closed the connection.
+    fn drop_undelivered(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.undelivered = false;
+        }
+        for _ in 0..self.outbox.len() {
+            let record = self.outbox.pop_front().expect("it was not empty");
+            match &record {
+                Record::Received { conn, .. } | Record::EndOfStream { conn, .. } | Record::Drained { conn, .. }
+                    if conn.0 == key =>
+                {
+                    self.discard(record);
+                }
+                _ => self.outbox.push_back(record),
+            }
+        }
+    }
+
+    /// Every connection starts on its way out, unheard.
+    pub(super) fn remove_all_connections(&mut self) {
+        for slot in self.connections.slots().collect::<Vec<_>>() {
+            if let Some((key, _)) = self.connections.at_mut(slot) {
+                self.remove(ConnId(key));
+            }
+        }
+    }
+}
+
+fn close_reason(fault: Fault) -> CloseReason {
+    match fault.kind {
+        FaultKind::Reset => CloseReason::Reset,
+        _ => CloseReason::Failed { code: fault.code },
+    }
+}

@@ -1,0 +1,346 @@
+//! All policy, and no system call: what the reactor promises is made true here, once, over any kernel.
+//!
+//! The engine moves in turns. A turn ([`Engine::wait`]) first gives attention to every registration on which something
+//! has changed (sends queued, a receive to be posted again, a close begun), then asks the kernel for completions, and
+//! turns those, the posts and the expired timers into records in one queue, the `outbox`. From there they go into the
+//! caller's events, first in, first out.
+//!
+//! # Fairness
+//!
+//! Each of the kernel, the mailbox and the timers puts at most one batch of records, as many as the caller's events
+//! have room for, into the outbox, and is asked again only when the outbox has been delivered down to less than that.
+//! So whatever is ready at the time of a poll is delivered within a handful of waits, whoever else is busy. A
+//! connection's next receive is posted when its last record has been delivered: no connection has two in the outbox.
+//!
+//! # Two-phase close
+//!
+//! A registration leaves in two steps: its pending operations are cancelled, and when their completions are in, its
+//! source is closed and its slot freed. Until then it is `Closing`, and whatever arrives for it is put away.
+
+pub(crate) mod buffer_pool;
+pub(crate) mod removed;
+
+mod connection;
+mod listener;
+mod send_queue;
+mod table;
+mod timers;
+mod watch;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::events::{Events, Origin, Record};
+use crate::kernel::operation::OpKind;
+use crate::kernel::submitter::{Completion, Submitter};
+use crate::kernel::{Fault, Kernel, Options};
+use crate::stats::Stats;
+use crate::token::{Key, TimerId, Token};
+use crate::waker::Mailbox;
+use buffer_pool::BufferPool;
+use connection::Connection;
+use listener::Listener;
+use removed::Removed;
+use send_queue::SendQueues;
+use table::Table;
+use timers::{Purpose, Timers};
+use watch::Watch;
+
+/// The knobs of [`Builder`](crate::Builder), checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) max_events: usize,
+    pub(crate) pool_size: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) high_water_bytes: usize,
+    pub(crate) low_water_bytes: usize,
+    pub(crate) linger: Duration,
+    pub(crate) post_capacity: usize,
+    pub(crate) skip_on_success: bool,
+}
+
+/// How long a drop waits for the kernel to give everything back. It takes milliseconds; this bounds what cannot happen.
+const TEARDOWN_NS: u64 = 5_000_000_000;
+
+/// The pauses of a failing accept or watch: the first, and the longest it grows to.
+const RETRY_FIRST_NS: u64 = 10_000_000;
+const RETRY_LONGEST_NS: u64 = 1_000_000_000;
+
+pub(crate) struct Engine<K: Kernel> {
+    // Sources (in the tables) are closed by hand in `Drop`, before the submitter goes.
+    submitter: Submitter<K>,
+    config: Config,
+    connections: Table<Connection<K>>,
+    listeners: Table<Listener<K>>,
+    watches: Table<Watch<K>>,
+    timers: Timers,
+    send_queues: SendQueues,
+    mailbox: Arc<Mailbox>,
+    origin: Origin,
+    /// Registrations to look at before the kernel is asked again.
+    attention: VecDeque<Subject>,
+    outbox: VecDeque<Record<K::Stream>>,
+    /// What the current poll has brought; empty between polls.
+    completions: Vec<Completion<K>>,
+    stats: Stats,
+}
+
+/// A registration that wants attention, by its slot. If the slot has changed hands meanwhile, its holder is looked at
+/// once without need.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Connection(u32),
+    Listener(u32),
+    Watch(u32),
+}
+
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let pool = Rc::new(RefCell::new(BufferPool::new(config.pool_size, config.buffer_bytes)));
+        let options = Options { max_packets: config.max_events, skip_on_success: config.skip_on_success };
+        let mut submitter = Submitter::<K>::new(options, Rc::clone(&pool))
+            .map_err(|fault| Error::from_fault(fault, "create the reactor", None))?;
+        let mailbox = Mailbox::new(submitter.kernel().signal(), config.post_capacity);
+        Ok(Engine {
+            submitter,
+            config,
+            connections: Table::new(),
+            listeners: Table::new(),
+            watches: Table::new(),
+            timers: Timers::new(),
+            send_queues: SendQueues::new(),
+            mailbox,
+            origin: Origin { pool, removed: Rc::new(Removed::default()) },
+            attention: VecDeque::new(),
+            outbox: VecDeque::new(),
+            completions: Vec::new(),
+            stats: Stats::default(),
+        })
+    }
+
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let pool = self.origin.pool.borrow();
+        Stats {
+            kernel_calls: self.submitter.calls(),
+            connections: self.connections.len(),
+            listeners: self.listeners.len(),
+            watches: self.watches.len(),
+            timers: self.timers.len(),
+            operations_in_flight: self.submitter.in_flight(),
+            buffers_out: pool.out(),
+            buffers_free: pool.free(),
+            ..self.stats
+        }
+    }
+
+    pub(crate) fn wait(
+        &mut self,
+        events: &mut Events<K::Stream>,
+        timeout: Option<Duration>,
+    ) -> Result<usize, Error> {
+        events.reset(&self.origin);
+        self.stats.waits += 1;
+        let batch = events.capacity().min(self.config.max_events);
+        let deadline_ns = timeout
+            .filter(|timeout| !timeout.is_zero())
+            .map(|timeout| self.submitter.now_ns().saturating_add(saturating_ns(timeout)));
+        loop {
+            self.attend();
+            if self.outbox.len() < batch {
+                let poll_only = timeout.is_some() && deadline_ns.is_none();
+                let block = if poll_only || self.has_work() { Some(0) } else { self.until(deadline_ns) };
+                self.poll(batch, block)?;
+            }
+            self.deliver(events);
+            let over = !events.is_empty()
+                || match deadline_ns {
+                    Some(deadline) => self.submitter.now_ns() >= deadline,
+                    None => timeout.is_some(),
+                };
+            if over {
+                self.stats.events += events.len() as u64;
+                tracing::trace!(target: "io_reactor", events = events.len(), "wait");
+                return Ok(events.len());
+            }
+        }
+    }
+
+    /// Starts whatever is waiting to be sent, without waiting for anything.
+    pub(crate) fn flush(&mut self) {
+        self.attend();
+    }
+
+    pub(crate) fn timer(&mut self, token: Token, after: Duration) -> TimerId {
+        self.set_timer(after, 0, token)
+    }
+
+    pub(crate) fn interval(&mut self, token: Token, period: Duration) -> TimerId {
+        self.set_timer(period, saturating_ns(period).max(1), token)
+    }
+
+    pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.origin.removed.mark_timer(timer);
+        self.timers.cancel(timer.0)
+    }
+
+    fn set_timer(&mut self, after: Duration, period_ns: u64, token: Token) -> TimerId {
+        let deadline_ns = self.submitter.now_ns().saturating_add(saturating_ns(after));
+        TimerId(self.timers.insert(deadline_ns, period_ns, Purpose::User(token)))
+    }
+
+    /// A timer of the engine's own.
+    fn set_internal_timer(&mut self, after_ns: u64, purpose: Purpose) -> Key {
+        self.timers.insert(self.submitter.now_ns().saturating_add(after_ns), 0, purpose)
+    }
+
+    /// Whether there is something to do or to deliver, so that blocking would be wrong.
+    fn has_work(&self) -> bool {
+        !self.outbox.is_empty() || !self.attention.is_empty() || self.mailbox.waiting()
+    }
+
+    /// How long to block: until a deadline or the next timer, whatever comes first.
+    fn until(&self, deadline_ns: Option<u64>) -> Option<u64> {
+        let first = [deadline_ns, self.timers.next_ns()].into_iter().flatten().min()?;
+        Some(first.saturating_sub(self.submitter.now_ns()))
+    }
+
+    /// Looks at every registration that asked for it. Those that ask again while this runs have their turn next time.
+    fn attend(&mut self) {
+        for _ in 0..self.attention.len() {
+            match self.attention.pop_front().expect("it was not empty") {
+                Subject::Connection(slot) => self.attend_connection(slot),
+                Subject::Listener(slot) => self.attend_listener(slot),
+                Subject::Watch(slot) => self.attend_watch(slot),
+            }
+        }
+    }
+
+    /// Asks every source once, for up to a batch each.
+    fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<(), Error> {
+        self.stats.polls += 1;
+        let mut completions = std::mem::take(&mut self.completions);
+        let waited = self.submitter.wait(batch, block_ns, |completion| completions.push(completion));
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
+
+        let mailbox = Arc::clone(&self.mailbox);
+        let outbox = &mut self.outbox;
+        if mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value })) {
+            self.outbox.push_back(Record::Woken);
+        }
+        if self.timers.len() > 0 {
+            self.expire_timers(batch);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: Completion<K>) {
+        match completion.kind {
+            OpKind::Receive => self.receive_completed(completion),
+            OpKind::Send => self.send_completed(completion),
+            OpKind::Accept => self.accept_completed(completion),
+            OpKind::Watch => self.watch_completed(completion),
+        }
+    }
+
+    fn expire_timers(&mut self, batch: usize) {
+        let now_ns = self.submitter.now_ns();
+        for _ in 0..batch {
+            let Some(expired) = self.timers.expire(now_ns) else { break };
+            match expired.purpose {
+                Purpose::User(token) => {
+                    let timer = TimerId(expired.key);
+                    self.outbox.push_back(Record::Timer { timer, token, missed: expired.missed });
+                }
+                Purpose::Linger(key) => self.linger_expired(key),
+                Purpose::AcceptAgain(key) => self.accept_again(key),
+                Purpose::WatchAgain(key) => self.watch_again(key),
+            }
+        }
+    }
+
+    /// Fills the caller's events from the outbox.
+    fn deliver(&mut self, events: &mut Events<K::Stream>) {
+        while events.len() < events.capacity() {
+            let Some(record) = self.outbox.pop_front() else { break };
+            if record.is_ghost(&self.origin.removed) {
+                self.discard(record);
+                continue;
+            }
+            match record {
+                Record::Received { conn, token, buffer } => {
+                    if let Some(buffer) = self.deliver_received(conn, buffer) {
+                        events.push(Record::Received { conn, token, buffer });
+                    }
+                }
+                Record::Ready { watch, .. } => {
+                    self.ready_delivered(watch);
+                    events.push(record);
+                }
+                record => events.push(record),
+            }
+        }
+    }
+
+    /// Puts away a record that nobody will see.
+    fn discard(&mut self, record: Record<K::Stream>) {
+        if let Record::Received { buffer, .. } = record {
+            self.origin.pool.borrow_mut().give_back(buffer);
+        }
+    }
+}
+
+/// Teardown: nothing is freed before the kernel has let go of it.
+impl<K: Kernel> Drop for Engine<K> {
+    fn drop(&mut self) {
+        self.mailbox.close();
+        let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
+        self.remove_all_connections();
+        self.remove_all_listeners();
+        self.remove_all_watches();
+        while self.connections.len() + self.listeners.len() + self.watches.len() > 0 {
+            self.attend();
+            if self.attention.is_empty() && self.submitter.in_flight() > 0 {
+                let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
+                if left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
+                    let left = self.submitter.in_flight();
+                    tracing::error!(target: "io_reactor", left, "the kernel did not give all operations back");
+                    break;
+                }
+            }
+        }
+        while let Some(record) = self.outbox.pop_front() {
+            self.discard(record);
+        }
+    }
+}
+
+/// The pause before another attempt, doubling from `RETRY_FIRST_NS` on.
+fn next_retry_ns(last_ns: u64) -> u64 {
+    (last_ns * 2).clamp(RETRY_FIRST_NS, RETRY_LONGEST_NS)
+}
+
+fn saturating_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// For an id that names nothing any more.
+fn not_found(action: &'static str, what: &'static str, id: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::NotFound, action, format_args!("{what} {id}"))
+}
+
+fn refused<S>(fault: Fault, action: &'static str, source: S) -> crate::error::AddError<S> {
+    crate::error::AddError { error: Error::from_fault(fault, action, None), source }
+}

@@ -1,0 +1,57 @@
+//! Which registrations were removed while events of theirs were already in the caller's hands.
+//!
+//! A batch of events is a snapshot, and handling one of them may remove the subject of another. `Events` and engine
+//! share this record, so that such an event is left out wherever it is by then.
+
+use std::cell::RefCell;
+
+use crate::token::{ConnId, Key, ListenerId, TimerId, WatchId};
+
+/// One list for each kind of id.
+#[derive(Default)]
+pub(crate) struct Removed {
+    conns: Marks,
+    listeners: Marks,
+    watches: Marks,
+    timers: Marks,
+}
+
+/// For each slot the generation that was removed last; those before it are gone as well.
+#[derive(Default)]
+struct Marks(RefCell<Vec<u32>>);
+
+impl Marks {
+    fn mark(&self, key: Key) {
+        let mut marks = self.0.borrow_mut();
+        let slot = key.slot as usize;
+        if marks.len() <= slot {
+            marks.resize(slot + 1, 0);
+        }
+        marks[slot] = marks[slot].max(key.generation.get());
+    }
+
+    fn contains(&self, key: Key) -> bool {
+        self.0.borrow().get(key.slot as usize).is_some_and(|&removed| key.generation.get() <= removed)
+    }
+}
+
+macro_rules! kinds {
+    ($($is_removed:ident, $mark:ident, $list:ident: $id:ty;)*) => {
+        impl Removed {$(
+            pub(crate) fn $is_removed(&self, id: $id) -> bool {
+                self.$list.contains(id.0)
+            }
+
+            pub(crate) fn $mark(&self, id: $id) {
+                self.$list.mark(id.0);
+            }
+        )*}
+    };
+}
+
+kinds! {
+    conn, mark_conn, conns: ConnId;
+    listener, mark_listener, listeners: ListenerId;
+    watch, mark_watch, watches: WatchId;
+    timer, mark_timer, timers: TimerId;
+}

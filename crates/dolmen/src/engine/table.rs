@@ -1,0 +1,108 @@
+//! Slots with generations: what ids point into.
+
+use std::num::NonZeroU32;
+
+use crate::token::Key;
+
+/// A table whose keys never mean anything but what they were issued for.
+pub(crate) struct Table<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+struct Slot<T> {
+    generation: NonZeroU32,
+    value: Option<T>,
+}
+
+impl<T> Table<T> {
+    pub(crate) const fn new() -> Table<T> {
+        Table { slots: Vec::new(), free: Vec::new(), len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The key that the next [`Table::insert`] gives out.
+    pub(crate) fn next_key(&mut self) -> Key {
+        let slot = match self.free.last() {
+            Some(&slot) => slot,
+            None => {
+                let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 registrations");
+                self.slots.push(Slot { generation: NonZeroU32::MIN, value: None });
+                self.free.push(slot);
+                slot
+            }
+        };
+        Key { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        let key = self.next_key();
+        self.free.pop();
+        self.slots[key.slot as usize].value = Some(value);
+        self.len += 1;
+        key
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key.slot as usize).filter(|slot| slot.generation == key.generation)?.value.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)?.value.as_mut()
+    }
+
+    /// Whatever the slot holds now, and its key.
+    pub(crate) fn at_mut(&mut self, slot: u32) -> Option<(Key, &mut T)> {
+        let entry = self.slots.get_mut(slot as usize)?;
+        let key = Key { slot, generation: entry.generation };
+        entry.value.as_mut().map(|value| (key, value))
+    }
+
+    /// Empties the slot; its key is never valid again.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)?;
+        let value = slot.value.take()?;
+        self.len -= 1;
+        // A slot that has used up its generations is retired rather than reused.
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            self.free.push(key.slot);
+        }
+        Some(value)
+    }
+
+    /// The slots in use.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots.iter().zip(0..).filter(|(slot, _)| slot.value.is_some()).map(|(_, index)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_outlives_its_value_and_finds_nobody_else() {
+        let mut table = Table::new();
+        let old = table.insert("old");
+        assert_eq!(table.remove(old), Some("old"));
+        let new = table.insert("new");
+        assert_eq!(new.slot, old.slot, "the slot is reused at once");
+        assert_eq!((table.get(old), table.get(new)), (None, Some(&"new")));
+        assert_eq!(table.remove(old), None);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_worn_out_slot_is_retired() {
+        let mut table = Table::new();
+        let key = table.insert(());
+        table.slots[0].generation = NonZeroU32::MAX;
+        assert!(table.remove(Key { generation: NonZeroU32::MAX, ..key }).is_some());
+        assert_eq!(table.insert(()).slot, 1);
+    }
+}

@@ -1,0 +1,221 @@
+//! Timers: a binary heap whose entries know where they are, so that cancelling is as cheap as inserting.
+
+use super::table::Table;
+use crate::token::{Key, Token};
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The caller's own.
+    User(Token),
+    /// A connection has lingered long enough.
+    Linger(Key),
+    /// A listener may try to accept again.
+    AcceptAgain(Key),
+    /// A watch may be armed again.
+    WatchAgain(Key),
+}
+
+/// A timer that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    pub(crate) key: Key,
+    pub(crate) purpose: Purpose,
+    pub(crate) missed: u64,
+}
+
+pub(crate) struct Timers {
+    timers: Table<Timer>,
+    heap: Vec<Entry>,
+    /// Counts insertions, to break ties.
+    inserted: u64,
+}
+
+struct Timer {
+    purpose: Purpose,
+    /// 0: one-shot.
+    period_ns: u64,
+    /// Where in the heap.
+    at: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    deadline_ns: u64,
+    inserted: u64,
+    slot: u32,
+}
+
+impl Entry {
+    fn is_before(&self, other: &Entry) -> bool {
+        (self.deadline_ns, self.inserted) < (other.deadline_ns, other.inserted)
+    }
+}
+
+impl Timers {
+    pub(crate) fn new() -> Timers {
+        Timers { timers: Table::new(), heap: Vec::new(), inserted: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub(crate) fn insert(&mut self, deadline_ns: u64, period_ns: u64, purpose: Purpose) -> Key {
+        let at = self.heap.len();
+        let key = self.timers.insert(Timer { purpose, period_ns, at });
+        self.heap.push(Entry { deadline_ns, inserted: self.inserted, slot: key.slot });
+        self.inserted += 1;
+        self.sift_up(at);
+        key
+    }
+
+    pub(crate) fn cancel(&mut self, key: Key) -> bool {
+        let Some(timer) = self.timers.remove(key) else { return false };
+        self.take_out(timer.at);
+        true
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_ns(&self) -> Option<u64> {
+        self.heap.first().map(|entry| entry.deadline_ns)
+    }
+
+    /// Takes the next timer that is due at `now_ns`. A periodic one is set to its next tick after `now_ns` that lies
+    /// on the grid of its first.
+    pub(crate) fn expire(&mut self, now_ns: u64) -> Option<Expired> {
+        let first = self.heap.first_mut().filter(|entry| entry.deadline_ns <= now_ns)?;
+        let (key, timer) = self.timers.at_mut(first.slot).expect("a heap entry has its timer");
+        let purpose = timer.purpose;
+        if timer.period_ns == 0 {
+            self.timers.remove(key);
+            self.take_out(0);
+            return Some(Expired { key, purpose, missed: 0 });
+        }
+        let missed = (now_ns - first.deadline_ns) / timer.period_ns;
+        first.deadline_ns =
+            first.deadline_ns.saturating_add(timer.period_ns.saturating_mul(missed.saturating_add(1)));
+        self.sift_down(0);
+        Some(Expired { key, purpose, missed })
+    }
+
+    fn take_out(&mut self, at: usize) {
+        self.heap.swap_remove(at);
+        if at < self.heap.len() {
+            self.note_position(at);
+            self.sift_down(at);
+            self.sift_up(at);
+        }
+    }
+
+    fn sift_up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.heap[at].is_before(&self.heap[parent]) {
+                break;
+            }
+            self.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let children = (2 * at + 1)..(2 * at + 3).min(self.heap.len());
+            let first = children.reduce(|a, b| if self.heap[b].is_before(&self.heap[a]) { b } else { a });
+            match first {
+                Some(child) if self.heap[child].is_before(&self.heap[at]) => {
+                    self.swap(at, child);
+                    at = child;
+                }
+                _ => break,
+            }
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.note_position(a);
+        self.note_position(b);
+    }
+
+    fn note_position(&mut self, at: usize) {
+        let slot = self.heap[at].slot;
+        self.timers.at_mut(slot).expect("a heap entry has its timer").1.at = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(n: usize) -> Purpose {
+        Purpose::User(Token(n))
+    }
+
+    fn expired(timers: &mut Timers, now: u64) -> Vec<usize> {
+        std::iter::from_fn(|| timers.expire(now))
+            .map(|expired| match expired.purpose {
+                Purpose::User(Token(n)) => n,
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ties_expire_in_insertion_order() {
+        let mut timers = Timers::new();
+        for n in 0..100 {
+            timers.insert(7, 0, user(n));
+        }
+        assert_eq!(expired(&mut timers, 6), Vec::<usize>::new(), "not early");
+        assert_eq!(expired(&mut timers, 7), (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_periodic_timer_keeps_its_grid_and_counts_what_it_missed() {
+        let mut timers = Timers::new();
+        timers.insert(10, 10, user(0));
+        assert_eq!(timers.expire(10).map(|e| e.missed), Some(0));
+        assert_eq!(timers.expire(19), None);
+        assert_eq!(timers.expire(57).map(|e| e.missed), Some(3), "20 is told of; 30, 40 and 50 are missed");
+        assert_eq!(timers.next_ns(), Some(60));
+    }
+
+    /// Against a sorted list, with a random mix of inserting, cancelling and expiring.
+    #[test]
+    fn behaves_like_a_sorted_list() {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let mut timers = Timers::new();
+        let mut model: Vec<(u64, usize, Key)> = Vec::new();
+        let mut now = 0;
+        for n in 0..20_000 {
+            match random(4) {
+                0 | 1 => {
+                    let deadline = now + random(500);
+                    model.push((deadline, n, timers.insert(deadline, 0, user(n))));
+                }
+                2 if !model.is_empty() => {
+                    let (_, _, key) = model.swap_remove(random(model.len() as u64) as usize);
+                    assert!(timers.cancel(key));
+                    assert!(!timers.cancel(key), "a second time");
+                }
+                _ => {
+                    now += random(40);
+                    model.sort_unstable_by_key(|&(deadline, n, _)| (deadline, n));
+                    let due = model.partition_point(|&(deadline, ..)| deadline <= now);
+                    let expected: Vec<usize> = model.drain(..due).map(|(_, n, _)| n).collect();
+                    assert_eq!(expired(&mut timers, now), expected);
+                    assert_eq!(timers.next_ns(), model.iter().map(|&(deadline, ..)| deadline).min());
+                }
+            }
+            assert_eq!(timers.len(), model.len());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What can go wrong, and with what.
+
+use std::fmt;
+use std::io;
+
+use crate::kernel::{Fault, FaultKind};
+
+/// A failed call on a reactor: what was being done, to which source, and the operating system's error if there is one.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    action: &'static str,
+    source: Option<String>,
+    os: Option<io::Error>,
+}
+
+/// What kind of failure, for programs to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The id names no live registration: it was removed, or its `Closed` event is on its way or delivered.
+    NotFound,
+    /// The same socket or handle is registered already.
+    AlreadyRegistered,
+    /// Not a handle of the kind that was asked for, or not an open one.
+    InvalidHandle,
+    /// The reactor holds as many connections as [`Builder::max_connections`](crate::Builder::max_connections) allows.
+    TableFull,
+    /// The connection's send queue has no room for these bytes now. Nothing of them was taken. A
+    /// [`Drained`](crate::Event::Drained) event comes when there is room again.
+    QueueFull,
+    /// More bytes in one piece than the send queue can ever hold
+    /// ([`Builder::high_water`](crate::Builder::high_water)). Nothing of them was taken; send smaller pieces.
+    TooLarge,
+    /// The sending side has been shut down, by this program or by a failure that the coming `Closed` event tells of.
+    SendClosed,
+    /// As many posts are waiting as [`Builder::post_capacity`](crate::Builder::post_capacity) allows. The post was not
+    /// taken.
+    PostsFull,
+    /// The reactor is gone.
+    ReactorGone,
+    /// The system is out of handles, buffers or memory.
+    Exhausted,
+    /// Anything else the operating system reports; see [`Error::os_error`].
+    Os,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, action: &'static str, source: impl fmt::Display) -> Error {
+        Error { kind, action, source: Some(source.to_string()), os: None }
+    }
+
+    pub(crate) fn plain(kind: ErrorKind, action: &'static str) -> Error {
+        Error { kind, action, source: None, os: None }
+    }
+
+    pub(crate) fn from_fault(fault: Fault, action: &'static str, source: Option<String>) -> Error {
+        let kind = match fault.kind {
+            FaultKind::AlreadyRegistered => ErrorKind::AlreadyRegistered,
+            FaultKind::Invalid => ErrorKind::InvalidHandle,
+            FaultKind::Exhausted => ErrorKind::Exhausted,
+            FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => ErrorKind::Os,
+        };
+        Error { kind, action, source, os: Some(fault.to_io()) }
+    }
+
+    pub(crate) fn duplicating(os: io::Error) -> Error {
+        Error { kind: ErrorKind::InvalidHandle, action: "duplicate a handle", source: None, os: Some(os) }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The operating system's own error, where it had a say.
+    pub fn os_error(&self) -> Option<&io::Error> {
+        self.os.as_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}", self.action)?;
+        if let Some(source) = &self.source {
+            write!(f, " {source}")?;
+        }
+        write!(f, ": {}", self.kind)?;
+        if let Some(os) = &self.os {
+            write!(f, " ({os})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ErrorKind::NotFound => "there is no such registration any more",
+            ErrorKind::AlreadyRegistered => "it is registered already",
+            ErrorKind::InvalidHandle => "not a valid handle for this",
+            ErrorKind::TableFull => "the reactor holds as many connections as it may",
+            ErrorKind::QueueFull => "the send queue has no room for it now",
+            ErrorKind::TooLarge => "it is larger than the send queue can ever hold",
+            ErrorKind::SendClosed => "the sending side is closed",
+            ErrorKind::PostsFull => "too many posts are waiting",
+            ErrorKind::ReactorGone => "the reactor is gone",
+            ErrorKind::Exhausted => "the system is out of handles or memory",
+            ErrorKind::Os => "the operating system refused",
+        })
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.os.as_ref().map(|os| os as _)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error.kind {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
+            ErrorKind::InvalidHandle | ErrorKind::TooLarge => io::ErrorKind::InvalidInput,
+            ErrorKind::QueueFull | ErrorKind::PostsFull => io::ErrorKind::WouldBlock,
+            ErrorKind::SendClosed | ErrorKind::ReactorGone => io::ErrorKind::BrokenPipe,
+            ErrorKind::TableFull | ErrorKind::Exhausted => io::ErrorKind::OutOfMemory,
+            ErrorKind::Os => error.os.as_ref().map_or(io::ErrorKind::Other, io::Error::kind),
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A stream or listener that could not be registered comes back with the reason, open as it was.
+#[derive(Debug)]
+pub struct AddError<S> {
+    /// Why.
+    pub error: Error,
+    /// What was to be registered.
+    pub source: S,
+}
+
+impl<S> fmt::Display for AddError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<S: fmt::Debug> std::error::Error for AddError<S> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+/// Keeps the reason and closes what was to be registered.
+impl<S> From<AddError<S>> for Error {
+    fn from(error: AddError<S>) -> Error {
+        error.error
+    }
+}
+
+impl<S> From<AddError<S>> for io::Error {
+    fn from(error: AddError<S>) -> io::Error {
+        error.error.into()
+    }
+}

@@ -1,0 +1,52 @@
+//! A block of bytes that can be lent to a kernel.
+
+/// A heap block that keeps its address while it is lent out.
+///
+/// The engine owns a buffer, or an operation does; it is in an operation's hands that the kernel may write to it.
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+}
+
+impl Buffer {
+    pub(crate) fn with_capacity(capacity: usize) -> Buffer {
+        Buffer { bytes: Vec::with_capacity(capacity) }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends; grows (and moves) the block where it must, so never while it is lent.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Where a kernel writes, and how much room it has there. What was in the buffer no longer counts.
+    pub(super) fn as_target(&mut self) -> (*mut u8, usize) {
+        self.bytes.clear();
+        (self.bytes.as_mut_ptr(), self.bytes.capacity())
+    }
+
+    /// Takes over the bytes a kernel wrote.
+    ///
+    /// # Safety
+    ///
+    /// The first `len` bytes have been initialised through the pointer from [`Buffer::as_target`].
+    pub(super) unsafe fn set_filled(&mut self, len: usize) {
+        assert!(len <= self.bytes.capacity(), "a kernel reported more bytes than it had room for");
+        // SAFETY: `len` is within the capacity (asserted) and the caller vouches for the contents.
+        unsafe { self.bytes.set_len(len) };
+    }
+}

@@ -1,0 +1,645 @@
+//! Linux: completions made from epoll's readiness.
+//!
+//! Every socket is registered once, edge-triggered, for both directions; after that no `epoll_ctl` is made for it. What
+//! the edges have told is remembered per source (`readable`, `writable`), so that an operation is only tried when it
+//! will do something, and a message costs one `recv` and one `send` beside the wait.
+//!
+//! A receive that filled less than its buffer has emptied the socket, and the next edge will tell of more: no second
+//! `recv` is spent on hearing EAGAIN. The one exception is a hang-up already reported (`EPOLLRDHUP`, `EPOLLHUP`,
+//! `EPOLLERR`), for which no further edge will come: `hangup` makes such a source readable until the end is read.
+//!
+//! Sources with an operation that can make progress wait in one queue, `ready`, and are served in its order; a source
+//! gets one receive a turn, so a flooding peer goes to the end of the queue each time.
+//!
+//! Sockets stay in whatever blocking mode they came in: `MSG_DONTWAIT` says it per call and saves the `fcntl`.
+//!
+//! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2).
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
+
+use super::operation::OpPtr;
+use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use crate::engine::buffer_pool::BufferPool;
+
+/// The event data of the eventfd; sources use their slot and generation.
+const SIGNAL: u64 = u64::MAX;
+
+pub(crate) struct Epoll {
+    epoll: OwnedFd,
+    signal: Arc<OwnedFd>,
+    sources: Vec<Slot>,
+    free: Vec<u32>,
+    /// Slots whose `queued` is set, in the order in which they are served.
+    ready: VecDeque<u32>,
+    /// Packets of cancelled operations, for the next wait.
+    cancelled: Vec<OpPtr<Epoll>>,
+    events: Vec<epoll::Event>,
+    /// Whether the system knows `epoll_pwait2`; found out by the first timeout that needs it.
+    nanoseconds: bool,
+    started: Instant,
+    calls: u64,
+}
+
+/// The slot of a registered file descriptor.
+pub(crate) struct Source(u32);
+
+struct Slot {
+    generation: u32,
+    readable: bool,
+    writable: bool,
+    /// The end of the stream, or an error, is known to be there behind the bytes.
+    hangup: bool,
+    queued: bool,
+    entry: Option<Entry>,
+}
+
+enum Entry {
+    Stream { fd: TcpStream, receive: Option<OpPtr<Epoll>>, send: Option<OpPtr<Epoll>> },
+    Listener { fd: TcpListener, accepts: Box<VecDeque<OpPtr<Epoll>>> },
+    ReadinessListener { fd: TcpListener, watch: Option<OpPtr<Epoll>> },
+    Handle { fd: OwnedFd, watch: Option<OpPtr<Epoll>> },
+}
+
+impl Entry {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Entry::Stream { fd, .. } => fd.as_fd(),
+            Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => fd.as_fd(),
+            Entry::Handle { fd, .. } => fd.as_fd(),
+        }
+    }
+}
+
+impl Kernel for Epoll {
+    type Header = ();
+    type Source = Source;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Handle = OwnedFd;
+
+    // A posted accept is a cell of memory here; the number is the budget of one turn.
+    const ACCEPTS: usize = 64;
+
+    fn new(options: Options) -> Result<Self, Fault> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fault)?;
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        let signal = Arc::new(rustix::event::eventfd(0, flags).map_err(fault)?);
+        // Edge-triggered, so that each write wakes once and the counter never needs to be read back.
+        let edge = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &signal, EventData::new_u64(SIGNAL), edge).map_err(fault)?;
+        Ok(Epoll {
+            epoll,
+            signal,
+            sources: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            cancelled: Vec::new(),
+            events: Vec::with_capacity(options.max_packets + 1),
+            nanoseconds: true,
+            started: Instant::now(),
+            calls: 3,
+        })
+    }
+
+    fn signal(&self) -> Box<dyn Signal> {
+        Box::new(EventFd(Arc::clone(&self.signal)))
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let entry = Entry::Stream { fd: stream, receive: None, send: None };
+        self.register(entry, flags).map_err(|(fault, entry)| match entry {
+            Entry::Stream { fd, .. } => (fault, fd),
+            _ => unreachable!("the entry comes back as it went"),
+        })
+    }
+
+    fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        self.calls += 1;
+        if let Err(error) = listener.set_nonblocking(true) {
+            return Err((io_fault(&error), listener));
+        }
+        let entry = Entry::Listener { fd: listener, accepts: Box::default() };
+        self.register(entry, EventFlags::IN | EventFlags::ET).map_err(listener_back)
+    }
+
+    fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        self.calls += 1;
+        if let Err(error) = listener.set_nonblocking(true) {
+            return Err((io_fault(&error), listener));
+        }
+        let entry = Entry::ReadinessListener { fd: listener, watch: None };
+        self.register(entry, EventFlags::ONESHOT).map_err(listener_back)
+    }
+
+    fn add_handle(&mut self, handle: OwnedFd) -> Result<Source, Fault> {
+        let entry = Entry::Handle { fd: handle, watch: None };
+        self.register(entry, EventFlags::ONESHOT).map_err(|(fault, _)| fault)
+    }
+
+    unsafe fn receive(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        _pool: &mut BufferPool,
+    ) -> Submission<Self> {
+        let slot = &mut self.sources[source.0 as usize];
+        let Some(Entry::Stream { receive, .. }) = &mut slot.entry else { unreachable!("a receive is for a stream") };
+        assert!(receive.replace(op).is_none(), "two receives on one stream");
+        self.queue_if_ready(source.0);
+        Submission::Pending
+    }
+
+    unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let slot = &mut self.sources[source.0 as usize];
+        let Some(Entry::Stream { fd, send, .. }) = &mut slot.entry else { unreachable!("a send is for a stream") };
+        assert!(send.is_none(), "two sends on one stream");
+        if slot.writable {
+            // SAFETY: the operation was just handed to us with its buffer; no one else touches it.
+            match unsafe { send_now(fd, op, &mut slot.writable, &mut self.calls) } {
+                Some(Ok(bytes)) => return Submission::Done(Outcome::Bytes(bytes)),
+                Some(Err(fault)) => return Submission::Failed(fault),
+                None => {}
+            }
+        }
+        *send = Some(op);
+        Submission::Pending
+    }
+
+    unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let slot = &mut self.sources[source.0 as usize];
+        let Some(Entry::Listener { accepts, .. }) = &mut slot.entry else { unreachable!("an accept needs a listener") };
+        accepts.push_back(op);
+        self.queue_if_ready(source.0);
+        Submission::Pending
+    }
+
+    unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let slot = &mut self.sources[source.0 as usize];
+        let data = EventData::new_u64(event_data(source.0, slot.generation));
+        // Whatever was seen while nobody watched is old.
+        slot.readable = false;
+        let entry = slot.entry.as_mut().expect("the source is open");
+        self.calls += 1;
+        if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, EventFlags::IN | EventFlags::ONESHOT) {
+            return Submission::Failed(fault(errno));
+        }
+        let (Entry::Handle { watch, .. } | Entry::ReadinessListener { watch, .. }) = entry else {
+            unreachable!("a watch is for a handle or a readiness listener")
+        };
+        assert!(watch.replace(op).is_none(), "two watches on one handle");
+        Submission::Pending
+    }
+
+    unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
+        let slot = &mut self.sources[source.0 as usize];
+        let found = match slot.entry.as_mut().expect("the source is open") {
+            Entry::Stream { receive, send, .. } => take_if(receive, op) || take_if(send, op),
+            Entry::Listener { accepts, .. } => {
+                let at = accepts.iter().position(|&waiting| waiting == op);
+                at.and_then(|at| accepts.remove(at)).is_some()
+            }
+            Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => take_if(watch, op),
+        };
+        // Not found: cancelled before, and its packet is on its way.
+        if found {
+            self.cancelled.push(op);
+        }
+    }
+
+    fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
+        let slot = &self.sources[source.0 as usize];
+        let Some(Entry::ReadinessListener { fd, .. }) = &slot.entry else { unreachable!("not a readiness listener") };
+        match accept_one(fd, &mut self.calls) {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(fault(errno)),
+        }
+    }
+
+    fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
+        let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
+        self.calls += 1;
+        rustix::net::shutdown(entry.fd(), Shutdown::Write).map_err(fault)
+    }
+
+    fn close(&mut self, source: Source, how: Close) {
+        let slot = &mut self.sources[source.0 as usize];
+        let entry = slot.entry.take().expect("a source is closed once");
+        let idle = match &entry {
+            Entry::Stream { receive, send, .. } => receive.is_none() && send.is_none(),
+            Entry::Listener { accepts, .. } => accepts.is_empty(),
+            Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => watch.is_none(),
+        };
+        assert!(idle, "a source was closed with operations pending");
+        if how == Close::Reset {
+            self.calls += 1;
+            let linger = rustix::net::sockopt::set_socket_linger(entry.fd(), Some(std::time::Duration::ZERO));
+            // Then it is closed with FIN instead, which ends it as well.
+            linger.unwrap_or_else(|errno| tracing::debug!(target: "io_reactor", %errno, "no reset on close"));
+        }
+        // Closing would do it, unless somebody holds a duplicate of the descriptor: then it would stay registered,
+        // out of anybody's reach.
+        self.calls += 2;
+        epoll::delete(&self.epoll, entry.fd())
+            .unwrap_or_else(|errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"));
+        drop(entry);
+        slot.generation = slot.generation.wrapping_add(1);
+        if slot.queued {
+            slot.queued = false;
+            self.ready.retain(|&queued| queued != source.0);
+        }
+        self.free.push(source.0);
+    }
+
+    unsafe fn wait(
+        &mut self,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        timeout_ns: Option<u64>,
+        pool: &mut BufferPool,
+    ) -> Result<(), Fault> {
+        let something_to_do = !self.ready.is_empty() || !self.cancelled.is_empty();
+        let polled = self.poll(max, if something_to_do { Some(0) } else { timeout_ns });
+        packets.extend(self.cancelled.drain(..).map(|op| {
+            let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
+            Packet { op, result: Err(fault) }
+        }));
+        // Those in the queue now get one turn each; a source that has more goes to the end, for the next wait.
+        for _ in 0..self.ready.len() {
+            if packets.len() >= max {
+                break;
+            }
+            let index = self.ready.pop_front().expect("the queue was not empty");
+            self.sources[index as usize].queued = false;
+            // SAFETY: the operations a source holds are pending, so they and their buffers are ours.
+            unsafe { self.serve(index, packets, max, pool) };
+            self.queue_if_ready(index);
+        }
+        polled
+    }
+}
+
+impl Epoll {
+    fn register(&mut self, entry: Entry, flags: EventFlags) -> Result<Source, (Fault, Entry)> {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
+            let (readable, writable, hangup, queued) = (false, false, false, false);
+            self.sources.push(Slot { generation: 0, readable, writable, hangup, queued, entry: None });
+            index
+        });
+        let slot = &mut self.sources[index as usize];
+        let data = EventData::new_u64(event_data(index, slot.generation));
+        self.calls += 1;
+        if let Err(errno) = epoll::add(&self.epoll, entry.fd(), data, flags) {
+            self.free.push(index);
+            return Err((fault(errno), entry));
+        }
+        // A fresh socket can be written to, and its edge will say so once more. A listener is simply tried.
+        slot.readable = matches!(entry, Entry::Listener { .. });
+        slot.writable = true;
+        slot.hangup = false;
+        slot.entry = Some(entry);
+        Ok(Source(index))
+    }
+
+    /// One `epoll_wait`; takes note of the edges.
+    fn poll(&mut self, max: usize, timeout_ns: Option<u64>) -> Result<(), Fault> {
+        self.events.clear();
+        self.events.reserve_exact(max + 1);
+        self.calls += 1;
+        match self.epoll_wait(timeout_ns) {
+            Ok(()) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(fault(errno)),
+        }
+        for at in 0..self.events.len() {
+            let event = self.events[at];
+            let data = event.data.u64();
+            if data == SIGNAL {
+                continue;
+            }
+            let (index, generation) = (data as u32, (data >> 32) as u32);
+            let slot = &mut self.sources[index as usize];
+            if slot.generation != generation {
+                continue;
+            }
+            // Copied out of the packed struct before use.
+            let flags = event.flags;
+            let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+            slot.hangup |= ended;
+            slot.readable |= ended || flags.contains(EventFlags::IN);
+            slot.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+            self.queue_if_ready(index);
+        }
+        Ok(())
+    }
+
+    /// `epoll_pwait2` for timeouts that are not whole milliseconds, `epoll_wait` for all others and where the system
+    /// is older than that call (before Linux 5.11); then the timeout is rounded up.
+    fn epoll_wait(&mut self, timeout_ns: Option<u64>) -> Result<(), Errno> {
+        const MILLISECOND: u64 = 1_000_000;
+        let spare = self.events.spare_capacity_mut();
+        if let Some(ns) = timeout_ns.filter(|ns| self.nanoseconds && ns % MILLISECOND != 0) {
+            let timeout = libc::timespec {
+                // Clamped far in the future; a wait may return early at any time.
+                tv_sec: (ns / 1_000_000_000).min(i32::MAX as u64) as libc::time_t,
+                tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+            };
+            // SAFETY: the pointers are to live memory for the length of the call, `spare` has room for as many events
+            // as we say and rustix's `Event` is the kernel's `epoll_event` (asserted below); no signal mask is passed.
+            let count = unsafe {
+                libc::syscall(
+                    libc::SYS_epoll_pwait2,
+                    self.epoll.as_raw_fd(),
+                    spare.as_mut_ptr(),
+                    spare.len() as libc::c_int,
+                    &raw const timeout,
+                    std::ptr::null::<libc::sigset_t>(),
+                    0usize,
+                )
+            };
+            if let Ok(count) = usize::try_from(count) {
+                // SAFETY: the kernel has filled in that many.
+                unsafe { self.events.set_len(count) };
+                return Ok(());
+            }
+            let errno = Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL);
+            if errno != Errno::NOSYS && errno != Errno::PERM {
+                return Err(errno);
+            }
+            self.nanoseconds = false;
+            self.calls += 1;
+        }
+        let timeout = timeout_ns.map(|ns| {
+            // 2^31 milliseconds are 24 days: longer waits come back early, and go on.
+            let ms = ns.div_ceil(MILLISECOND).min(i32::MAX as u64 - 1);
+            rustix::event::Timespec {
+                tv_sec: (ms / 1_000) as i64,
+                tv_nsec: (ms % 1_000 * MILLISECOND) as i64,
+            }
+        });
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), timeout.as_ref())?;
+        Ok(())
+    }
+
+    fn queue_if_ready(&mut self, index: u32) {
+        let slot = &mut self.sources[index as usize];
+        let ready = match &slot.entry {
+            Some(Entry::Stream { receive, send, .. }) => {
+                (slot.readable && receive.is_some()) || (slot.writable && send.is_some())
+            }
+            Some(Entry::Listener { accepts, .. }) => slot.readable && !accepts.is_empty(),
+            Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
+                slot.readable && watch.is_some()
+            }
+            None => false,
+        };
+        if ready && !slot.queued {
+            slot.queued = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Gives a ready source its turn.
+    ///
+    /// # Safety
+    ///
+    /// The operations the source holds are pending.
+    unsafe fn serve(
+        &mut self,
+        index: u32,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        pool: &mut BufferPool,
+    ) {
+        let slot = &mut self.sources[index as usize];
+        let calls = &mut self.calls;
+        match slot.entry.as_mut() {
+            Some(Entry::Stream { fd, receive, send }) => {
+                if let Some(op) = receive.filter(|_| slot.readable) {
+                    // SAFETY: the receive is pending, so the cell is ours.
+                    let result = unsafe { receive_now(fd, op, &mut slot.readable, &mut slot.hangup, pool, calls) };
+                    if let Some(result) = result {
+                        *receive = None;
+                        packets.push(Packet { op, result: result.map(Outcome::Bytes) });
+                    }
+                }
+                if let Some(op) = send.filter(|_| slot.writable) {
+                    // SAFETY: the send is pending, so the cell is ours.
+                    if let Some(result) = unsafe { send_now(fd, op, &mut slot.writable, calls) } {
+                        *send = None;
+                        packets.push(Packet { op, result: result.map(Outcome::Bytes) });
+                    }
+                }
+            }
+            Some(Entry::Listener { fd, accepts }) => {
+                let mut transients = 0;
+                while let Some(&op) = accepts.front().filter(|_| packets.len() < max) {
+                    match accept_one(fd, calls) {
+                        Ok((stream, peer)) => {
+                            accepts.pop_front();
+                            packets.push(Packet { op, result: Ok(Outcome::Accepted(stream, peer)) });
+                        }
+                        Err(Errno::AGAIN) => {
+                            slot.readable = false;
+                            break;
+                        }
+                        Err(errno) => {
+                            let mut fault = fault(errno);
+                            if fault.kind == FaultKind::Transient {
+                                // Each is normally one connection less in the queue. Where it is not (a network that
+                                // is down), going on would spin.
+                                transients += 1;
+                                if transients <= Self::ACCEPTS {
+                                    continue;
+                                }
+                                fault.kind = FaultKind::Exhausted;
+                            }
+                            // What stopped one stops them all. `readable` stays: whoever posts the next accept wants
+                            // it tried, although no edge comes for connections that are waiting already.
+                            packets.extend(accepts.drain(..).map(|op| Packet { op, result: Err(fault) }));
+                        }
+                    }
+                }
+            }
+            Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
+                // One shot: the next watch asks the system anew.
+                slot.readable = false;
+                if let Some(op) = watch.take() {
+                    packets.push(Packet { op, result: Ok(Outcome::Ready) });
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+/// Tries to receive into a buffer from the pool; `None` when there was nothing after all.
+///
+/// # Safety
+///
+/// The operation is in the kernel's hands.
+unsafe fn receive_now(
+    fd: &TcpStream,
+    op: OpPtr<Epoll>,
+    readable: &mut bool,
+    hangup: &mut bool,
+    pool: &mut BufferPool,
+    calls: &mut u64,
+) -> Option<Result<usize, Fault>> {
+    let mut buffer = pool.take();
+    let (target, room) = buffer.as_target();
+    let received = loop {
+        *calls += 1;
+        // SAFETY: the buffer is ours alone until it goes into the operation, and has `room` bytes at `target`. They
+        // may be uninitialised, which is why the slice is one of `MaybeUninit`.
+        let room = unsafe { std::slice::from_raw_parts_mut(target.cast::<std::mem::MaybeUninit<u8>>(), room) };
+        match rustix::net::recv(fd, room, RecvFlags::DONTWAIT) {
+            Err(Errno::INTR) => {}
+            Ok((_, received)) => break Ok(received),
+            Err(errno) => break Err(errno),
+        }
+    };
+    match received {
+        Ok(bytes) => {
+            if bytes > 0 && bytes < room && !*hangup {
+                *readable = false;
+            }
+            // SAFETY: recv has written that many bytes at `target`.
+            unsafe { buffer.set_filled(bytes) };
+            // SAFETY: the cell is the kernel's (ours) until its packet.
+            unsafe { (*op.as_ptr()).buffer = Some(buffer) };
+            Some(Ok(bytes))
+        }
+        Err(Errno::AGAIN) => {
+            pool.give_back(buffer);
+            *readable = false;
+            *hangup = false;
+            None
+        }
+        Err(errno) => {
+            pool.give_back(buffer);
+            Some(Err(fault(errno)))
+        }
+    }
+}
+
+/// Tries to send what is left of an operation's buffer; `None` when the socket takes nothing now.
+///
+/// # Safety
+///
+/// The operation is in the kernel's hands.
+unsafe fn send_now(
+    fd: &TcpStream,
+    op: OpPtr<Epoll>,
+    writable: &mut bool,
+    calls: &mut u64,
+) -> Option<Result<usize, Fault>> {
+    // SAFETY: the cell is ours until its packet, and nobody changes the buffer meanwhile.
+    let (buffer, offset) = unsafe { (&(*op.as_ptr()).buffer, (*op.as_ptr()).offset as usize) };
+    let bytes = &buffer.as_ref().expect("a send has a buffer").as_slice()[offset..];
+    loop {
+        *calls += 1;
+        match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => {
+                // Less than all: the socket is full, and an edge will tell when it is not.
+                *writable = sent == bytes.len();
+                return Some(Ok(sent));
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                *writable = false;
+                return None;
+            }
+            Err(errno) => return Some(Err(fault(errno))),
+        }
+    }
+}
+
+fn accept_one(listener: &TcpListener, calls: &mut u64) -> Result<(TcpStream, SocketAddr), Errno> {
+    loop {
+        *calls += 1;
+        match rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC) {
+            Ok((fd, Some(address))) => {
+                // Only TCP listeners come here, so the family is one of two.
+                let peer = SocketAddr::try_from(address).map_err(|_| Errno::AFNOSUPPORT)?;
+                return Ok((TcpStream::from(fd), peer));
+            }
+            Ok((_, None)) => return Err(Errno::CONNABORTED),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+struct EventFd(Arc<OwnedFd>);
+
+impl Signal for EventFd {
+    fn notify(&self) {
+        // The only failure would be a full counter, 2^64 wakes ahead, and then the waiter is awake.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+}
+
+fn event_data(index: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(index)
+}
+
+fn take_if(waiting: &mut Option<OpPtr<Epoll>>, op: OpPtr<Epoll>) -> bool {
+    waiting.take_if(|waiting| *waiting == op).is_some()
+}
+
+fn listener_back((fault, entry): (Fault, Entry)) -> (Fault, TcpListener) {
+    match entry {
+        Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => (fault, fd),
+        _ => unreachable!("the entry comes back as it went"),
+    }
+}
+
+fn fault(errno: Errno) -> Fault {
+    let kind = match errno {
+        Errno::CONNRESET | Errno::PIPE => FaultKind::Reset,
+        Errno::CANCELED => FaultKind::Cancelled,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC => FaultKind::Exhausted,
+        // accept(2): errors of the new connection, passed on through accept, to be treated like EAGAIN.
+        Errno::CONNABORTED
+        | Errno::PROTO
+        | Errno::NETDOWN
+        | Errno::NOPROTOOPT
+        | Errno::HOSTDOWN
+        | Errno::NONET
+        | Errno::HOSTUNREACH
+        | Errno::OPNOTSUPP
+        | Errno::NETUNREACH
+        | Errno::TIMEDOUT => FaultKind::Transient,
+        Errno::EXIST => FaultKind::AlreadyRegistered,
+        Errno::BADF | Errno::NOTSOCK | Errno::PERM | Errno::INVAL | Errno::NOTCONN => FaultKind::Invalid,
+        _ => FaultKind::Other,
+    };
+    Fault { kind, code: errno.raw_os_error() }
+}
+
+fn io_fault(error: &io::Error) -> Fault {
+    fault(Errno::from_io_error(error).unwrap_or(Errno::INVAL))
+}
+
+// `epoll_pwait2` is given rustix's events.
+const _: () = assert!(size_of::<epoll::Event>() == size_of::<libc::epoll_event>());
+const _: () = assert!(align_of::<epoll::Event>() == align_of::<libc::epoll_event>());

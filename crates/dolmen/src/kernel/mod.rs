@@ -1,0 +1,226 @@
+//! The contract between the engine and an operating system's completion (or readiness) mechanism.
+//!
+//! A kernel here is system calls and the decoding of what they answer; it decides nothing. Every policy is in
+//! [`engine`](crate::engine), and the memory of an operation is handled above this line, in [`operation`] and
+//! [`submitter`], so that every kernel runs the very same hand-over code.
+//!
+//! # The contract
+//!
+//! Submitting an operation answers one of
+//!
+//! * [`Submission::Done`] or [`Submission::Failed`]: it is over, **no** packet will come;
+//! * [`Submission::Pending`]: **exactly one** packet will come out of a later [`Kernel::wait`], whatever happens to the
+//!   operation (success, error, cancel). From the moment of the call until that packet the operation and its buffer
+//!   belong to the kernel: nobody frees, moves, reuses or looks at them.
+//!
+//! What follows from that for a kernel:
+//!
+//! * a packet names its operation by address, never by a socket's number, which the system gives to the next socket;
+//! * a packet's result comes from the operation's own memory, never from asking the handle, which may be closed;
+//! * cancelling is a request. The packet still comes, and if the operation had finished first, it brings its bytes;
+//! * no packet is produced inside a submit or a cancel: what is ready at once waits for the next [`Kernel::wait`];
+//! * a receive is given no buffer. The packet brings one from the pool, so that an idle connection pins none. A kernel
+//!   that must lend memory in advance does so only while the pool has it to spare;
+//! * a source is closed only when none of its operations is pending.
+//!
+//! What a kernel may count on: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
+//! accepts on a listener, one watch on a watch.
+
+pub(crate) mod buffer;
+pub(crate) mod operation;
+pub(crate) mod submitter;
+
+#[cfg(target_os = "linux")]
+mod epoll;
+#[cfg(windows)]
+mod iocp;
+
+#[cfg(target_os = "linux")]
+pub(crate) use epoll::Epoll as Native;
+#[cfg(windows)]
+pub(crate) use iocp::Iocp as Native;
+
+#[cfg(not(any(target_os = "linux", windows)))]
+compile_error!("dolmen has a kernel for Linux (epoll) and one for Windows (IOCP); there is none for this system yet");
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::engine::buffer_pool::BufferPool;
+use operation::OpPtr;
+
+/// What is asked of a kernel at its making.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// How many packets one wait may be asked for.
+    pub(crate) max_packets: usize,
+    /// IOCP: do without packets for operations that succeed at once. Off only in tests of the other path.
+    pub(crate) skip_on_success: bool,
+}
+
+/// The mechanism under an engine; see the [module documentation](self) for the contract.
+pub(crate) trait Kernel: Sized + 'static {
+    /// The room a kernel needs at the start of every operation.
+    type Header: Default;
+    /// What a kernel remembers of one registered stream, listener or watch.
+    type Source;
+    /// A connected stream socket, owned.
+    type Stream;
+    /// A listening socket, owned.
+    type Listener;
+    /// Something else that can be waited for, owned.
+    type Handle;
+
+    /// How many accepts the engine keeps posted on a listener.
+    const ACCEPTS: usize;
+
+    fn new(options: Options) -> Result<Self, Fault>;
+
+    /// What makes a wait on this kernel return from another thread.
+    fn signal(&self) -> Box<dyn Signal>;
+
+    /// The clock of timers and timeouts, in nanoseconds since some moment before the kernel was made.
+    fn now_ns(&self) -> u64;
+
+    /// How many calls into the operating system have been made.
+    fn calls(&self) -> u64;
+
+    fn add_stream(&mut self, stream: Self::Stream) -> Result<Self::Source, (Fault, Self::Stream)>;
+
+    /// A listener for [`Kernel::accept`].
+    fn add_listener(&mut self, listener: Self::Listener) -> Result<Self::Source, (Fault, Self::Listener)>;
+
+    /// A listener for [`Kernel::watch`] and [`Kernel::accept_now`].
+    fn add_readiness_listener(&mut self, listener: Self::Listener) -> Result<Self::Source, (Fault, Self::Listener)>;
+
+    fn add_handle(&mut self, handle: Self::Handle) -> Result<Self::Source, Fault>;
+
+    /// # Safety
+    ///
+    /// As for every submission below: `op` is alive, in the caller's hands and stays at its address; when the answer
+    /// is Pending it is left alone until its packet. `source` is of the kind the operation is for.
+    unsafe fn receive(
+        &mut self,
+        source: &Self::Source,
+        op: OpPtr<Self>,
+        pool: &mut BufferPool,
+    ) -> Submission<Self>;
+
+    /// Sends the operation's buffer from its offset on. May send less than all of it.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn send(&mut self, source: &Self::Source, op: OpPtr<Self>) -> Submission<Self>;
+
+    /// Accepts one connection.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn accept(&mut self, source: &Self::Source, op: OpPtr<Self>) -> Submission<Self>;
+
+    /// Waits until a handle is signalled, or a readiness listener has connections waiting.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn watch(&mut self, source: &Self::Source, op: OpPtr<Self>) -> Submission<Self>;
+
+    /// Asks for the early end of a pending operation.
+    ///
+    /// # Safety
+    ///
+    /// `op` is pending on `source`.
+    unsafe fn cancel(&mut self, source: &Self::Source, op: OpPtr<Self>);
+
+    /// Accepts from a readiness listener, without blocking; `None` when nobody waits.
+    fn accept_now(&mut self, source: &Self::Source) -> Result<Option<(Self::Stream, SocketAddr)>, Fault>;
+
+    /// Sends FIN after what has been sent.
+    fn shutdown_write(&mut self, source: &Self::Source) -> Result<(), Fault>;
+
+    /// Ends a source none of whose operations is pending.
+    fn close(&mut self, source: Self::Source, how: Close);
+
+    /// Waits up to `timeout_ns` (`None`: for ever) for packets and takes out about `max` of them at most. It may
+    /// return early and empty-handed: after a signal, an interruption, or for no reason.
+    ///
+    /// # Safety
+    ///
+    /// Every operation submitted to this kernel and not yet out in a packet is still alive and untouched.
+    unsafe fn wait(
+        &mut self,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        timeout_ns: Option<u64>,
+        pool: &mut BufferPool,
+    ) -> Result<(), Fault>;
+}
+
+/// Wakes a wait; held by wakers and posters in any thread, and outlives the kernel.
+pub(crate) trait Signal: Send + Sync {
+    fn notify(&self);
+}
+
+/// What a submission answers; see the [module documentation](self).
+pub(crate) enum Submission<K: Kernel> {
+    Done(Outcome<K>),
+    Failed(Fault),
+    Pending,
+}
+
+/// What a successful operation brought.
+pub(crate) enum Outcome<K: Kernel> {
+    /// A receive (0: end of stream) or a send.
+    Bytes(usize),
+    Accepted(K::Stream, SocketAddr),
+    /// A watch.
+    Ready,
+}
+
+/// The end of a pending operation.
+pub(crate) struct Packet<K: Kernel> {
+    pub(crate) op: OpPtr<K>,
+    pub(crate) result: Result<Outcome<K>, Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// FIN if it has not been sent.
+    Orderly,
+    /// RST, and whatever is still in the system's buffers is dropped.
+    Reset,
+}
+
+/// What kind of failure, as far as it makes a difference to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// The peer reset the connection, or it was aborted underneath us.
+    Reset,
+    /// Cancelled on request.
+    Cancelled,
+    /// Out of handles, buffers or memory: worth trying again later.
+    Exhausted,
+    /// This attempt came to nothing and the next one may succeed at once (a peer gone before it was accepted).
+    Transient,
+    /// The same socket or handle is registered already.
+    AlreadyRegistered,
+    /// Not a valid or usable handle.
+    Invalid,
+    Other,
+}
+
+/// A failure as the operating system reported it. Small and copyable; becomes an [`io::Error`] when it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) kind: FaultKind,
+    /// The system's own code.
+    pub(crate) code: i32,
+}
+
+impl Fault {
+    pub(crate) fn to_io(self) -> io::Error {
+        io::Error::from_raw_os_error(self.code)
+    }
+}

@@ -1,0 +1,151 @@
+//! The safe side of the contract: operations go to the kernel and come back from it here, and nowhere else.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::buffer::Buffer;
+use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
+use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
+use crate::engine::buffer_pool::BufferPool;
+
+/// The end of an operation, with everything that had been lent for it.
+pub(crate) struct Completion<K: Kernel> {
+    pub(crate) handle: OpHandle,
+    pub(crate) kind: OpKind,
+    /// The table slot of the connection, listener or watch the operation was for.
+    pub(crate) owner: u32,
+    pub(crate) result: Result<Outcome<K>, Fault>,
+    /// A receive: the bytes received, if there are any. A send: what was handed in.
+    pub(crate) buffer: Option<Buffer>,
+}
+
+/// What became of an operation at its start.
+pub(crate) enum Started<K: Kernel> {
+    Over(Completion<K>),
+    Pending(OpHandle),
+}
+
+/// A kernel, the operations it has been given, and the buffers it may draw on.
+pub(crate) struct Submitter<K: Kernel> {
+    // Dropped first: whatever the kernel still holds it lets go of before the cells are freed.
+    kernel: K,
+    operations: OperationTable<K>,
+    pool: Rc<RefCell<BufferPool>>,
+    packets: Vec<Packet<K>>,
+}
+
+impl<K: Kernel> Submitter<K> {
+    pub(crate) fn new(options: Options, pool: Rc<RefCell<BufferPool>>) -> Result<Self, Fault> {
+        let kernel = K::new(options)?;
+        let packets = Vec::with_capacity(options.max_packets + K::ACCEPTS);
+        Ok(Submitter { kernel, operations: OperationTable::new(), pool, packets })
+    }
+
+    /// The calls that have to do with no operation.
+    pub(crate) fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.kernel.now_ns()
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.kernel.calls()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.operations.in_kernel()
+    }
+
+    pub(crate) fn receive(&mut self, source: &K::Source, owner: u32) -> Started<K> {
+        let op = self.operations.take(OpKind::Receive, owner, None, 0);
+        let handle = self.operations.lend(op);
+        // SAFETY: `lend` has just recorded that the kernel has this cell; it is not touched before `take_back`.
+        let submission = unsafe { self.kernel.receive(source, op, &mut self.pool.borrow_mut()) };
+        self.started(handle, op, submission)
+    }
+
+    pub(crate) fn send(&mut self, source: &K::Source, owner: u32, buffer: Buffer, offset: usize) -> Started<K> {
+        let offset = u32::try_from(offset).expect("a send queue is far below 4 GiB");
+        let op = self.operations.take(OpKind::Send, owner, Some(buffer), offset);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `receive`; the bytes to send are inside the cell and stay there.
+        let submission = unsafe { self.kernel.send(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    pub(crate) fn accept(&mut self, source: &K::Source, owner: u32) -> Started<K> {
+        let op = self.operations.take(OpKind::Accept, owner, None, 0);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `receive`.
+        let submission = unsafe { self.kernel.accept(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    pub(crate) fn watch(&mut self, source: &K::Source, owner: u32) -> Started<K> {
+        let op = self.operations.take(OpKind::Watch, owner, None, 0);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `receive`.
+        let submission = unsafe { self.kernel.watch(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    /// Asks the kernel to end a pending operation soon. Its completion comes out of a later [`Submitter::wait`] as
+    /// always; an operation that is over already is left alone.
+    pub(crate) fn cancel(&mut self, source: &K::Source, handle: OpHandle) {
+        if let Some(op) = self.operations.pending(handle) {
+            // SAFETY: `pending` has checked that this very operation is in the kernel's hands.
+            unsafe { self.kernel.cancel(source, op) };
+        }
+    }
+
+    pub(crate) fn close(&mut self, source: K::Source, how: Close) {
+        self.kernel.close(source, how);
+    }
+
+    /// Waits, and hands each completion to `take`.
+    pub(crate) fn wait(
+        &mut self,
+        max: usize,
+        timeout_ns: Option<u64>,
+        mut take: impl FnMut(Completion<K>),
+    ) -> Result<(), Fault> {
+        // SAFETY: pending cells are left alone (`Hands::Kernel`) and outlive the kernel, which is dropped first.
+        let waited =
+            unsafe { self.kernel.wait(&mut self.packets, max, timeout_ns, &mut self.pool.borrow_mut()) };
+        for packet in self.packets.drain(..) {
+            // SAFETY: its packet is out, and the contract promises that it is the only one.
+            let returned = unsafe { self.operations.take_back(packet.op) };
+            take(complete(&self.pool, returned, packet.result));
+        }
+        waited
+    }
+
+    fn started(&mut self, handle: OpHandle, op: OpPtr<K>, submission: Submission<K>) -> Started<K> {
+        let result = match submission {
+            Submission::Pending => return Started::Pending(handle),
+            Submission::Done(outcome) => Ok(outcome),
+            Submission::Failed(fault) => Err(fault),
+        };
+        // SAFETY: anything but Pending means that no packet will come and the kernel kept nothing.
+        let returned = unsafe { self.operations.take_back(op) };
+        Started::Over(complete(&self.pool, returned, result))
+    }
+}
+
+/// Puts together what the engine sees. A receive that brought nothing gives its buffer back here, so that the engine
+/// never holds an empty one.
+fn complete<K: Kernel>(
+    pool: &RefCell<BufferPool>,
+    returned: Returned,
+    result: Result<Outcome<K>, Fault>,
+) -> Completion<K> {
+    let Returned { handle, kind, owner, mut buffer } = returned;
+    if kind != OpKind::Send && !matches!(result, Ok(Outcome::Bytes(1..))) {
+        if let Some(buffer) = buffer.take() {
+            pool.borrow_mut().give_back(buffer);
+        }
+    }
+    Completion { handle, kind, owner, result, buffer }
+}

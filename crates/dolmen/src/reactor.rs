@@ -1,0 +1,386 @@
+//! [`Reactor`] and its [`Builder`]: the public verbs.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::engine::{Config, Engine};
+use crate::error::{AddError, Error};
+use crate::events::Events;
+use crate::kernel::Native;
+use crate::stats::Stats;
+use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+use crate::waker::{Poster, Waker};
+
+/// Everything a single-threaded server waits for, in one wait.
+///
+/// Connections, listeners, watched handles, timers, posts and wakes are registered here;
+/// [`wait`](Reactor::wait) is the only call that blocks, and brings what has happened as [`Events`]. Completion on
+/// every system: a [`Received`](crate::Event::Received) event brings the bytes, and [`send`](Reactor::send) takes them.
+///
+/// A reactor stays on its thread, which the compiler enforces; a [`Waker`] and a [`Poster`] reach it from others.
+///
+/// ```compile_fail
+/// fn elsewhere<T: Send>(_: T) {}
+/// elsewhere(dolmen::Reactor::new().unwrap());
+/// ```
+///
+/// # What happens when
+///
+/// Bytes passed to `send` are queued and go out with the next [`wait`](Reactor::wait) or [`flush`](Reactor::flush), all
+/// that was queued for a connection in one system call. The other verbs, too, take effect at once as far as the caller
+/// can see, and reach the operating system with the next wait.
+///
+/// # Portability
+///
+/// What is promised is the same on every system. What is not promised: how received bytes are cut into events; the
+/// order of events of different registrations; when exactly a peer's reset is noticed while nothing is being sent to it
+/// and its end of stream was read.
+///
+/// # Dropping
+///
+/// Dropping a reactor cancels whatever is in flight, waits until the system has given it back (milliseconds), and
+/// closes every socket it holds. What is queued to be sent is lost: to end in good order, [`close`](Reactor::close) the
+/// connections and wait for their `Closed` events.
+pub struct Reactor {
+    engine: Engine<Native>,
+    /// Neither `Send` nor `Sync`.
+    on_this_thread: PhantomData<*const ()>,
+}
+
+/// Settings for a [`Reactor`]; see [`Reactor::builder`]. Each method states its default.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: Config,
+}
+
+impl Reactor {
+    /// A reactor with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// See [`Builder::build`].
+    pub fn new() -> Result<Reactor, Error> {
+        Reactor::builder().build()
+    }
+
+    /// Settings, to be changed and built.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config {
+                max_events: 128,
+                pool_size: 256,
+                buffer_bytes: 4096,
+                max_connections: usize::MAX,
+                high_water_bytes: 256 * 1024,
+                low_water_bytes: 64 * 1024,
+                linger: Duration::from_secs(5),
+                post_capacity: 65_536,
+                skip_on_success: true,
+            },
+        }
+    }
+
+    /// Waits until something happens, for up to `timeout` (`None`: for ever), and puts what has happened into `events`.
+    /// Returns how many events that is; 0 means that the time is up.
+    ///
+    /// What `events` held before is forgotten. Every ready source is asked, up to the capacity of `events` and
+    /// [`Builder::max_events`]; what does not fit comes first the next time. A timeout is never cut short and never
+    /// spun on, `Some(Duration::ZERO)` asks every source once without blocking, and interruptions by signals do not
+    /// show.
+    ///
+    /// # Errors
+    ///
+    /// Only what the operating system says of the wait itself, which is no everyday event: out of kernel memory, or
+    /// the descriptor behind the reactor was closed by somebody else.
+    pub fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<usize, Error> {
+        self.engine.wait(events, timeout)
+    }
+
+    /// Starts sending what is queued now, instead of with the next wait.
+    pub fn flush(&mut self) {
+        self.engine.flush();
+    }
+
+    /// Accepts connections from `listener` and delivers each as an [`Accepted`](crate::Event::Accepted) event.
+    ///
+    /// The reactor owns the listener from now on.
+    ///
+    /// # Errors
+    ///
+    /// The listener comes back with [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered),
+    /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) or [`Exhausted`](crate::ErrorKind::Exhausted).
+    pub fn listen(&mut self, listener: TcpListener, token: Token) -> Result<ListenerId, AddError<TcpListener>> {
+        self.engine.listen(listener, token)
+    }
+
+    /// Stops listening and closes the port. No event of this listener is seen any more; a connection that was accepted
+    /// and not yet handed out is hung up on. False if the id is not (or no longer) a listener's.
+    pub fn remove_listener(&mut self, listener: ListenerId) -> bool {
+        self.engine.remove_listener(listener)
+    }
+
+    /// Tells by [`Ready`](crate::Event::Ready) events when connections wait at `listener`, and leaves it to the caller
+    /// to [`accept`](Reactor::accept) them, one or all, now or later.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Reactor::listen`].
+    pub fn listen_readiness(
+        &mut self,
+        listener: TcpListener,
+        token: Token,
+    ) -> Result<WatchId, AddError<TcpListener>> {
+        self.engine.listen_readiness(listener, token)
+    }
+
+    /// Accepts one connection from a readiness listener; `None` when nobody waits. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if `listener` is not a readiness listener, otherwise what
+    /// accept reported, such as [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted).
+    pub fn accept(&mut self, listener: WatchId) -> Result<Option<(TcpStream, SocketAddr)>, Error> {
+        self.engine.accept(listener)
+    }
+
+    /// Watches something else: on Linux any pollable descriptor becoming readable, on Windows any handle that the wait
+    /// functions take (an event, a process, a thread, a console) becoming signalled.
+    ///
+    /// The handle is duplicated, so what happens to the caller's own does not matter. [`Ready`](crate::Event::Ready)
+    /// comes with each wait while the handle is signalled. On Windows, the wait that tells of it satisfies the handle:
+    /// an auto-reset event is told of once a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidHandle`](crate::ErrorKind::InvalidHandle) for what cannot be waited for, such as a regular
+    /// file on Linux; [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted).
+    #[cfg(unix)]
+    pub fn watch(&mut self, handle: impl std::os::fd::AsFd, token: Token) -> Result<WatchId, Error> {
+        let handle = handle.as_fd().try_clone_to_owned().map_err(|error| Error::duplicating(error))?;
+        self.engine.watch(handle, token)
+    }
+
+    /// Watches something else: on Linux any pollable descriptor becoming readable, on Windows any handle that the wait
+    /// functions take (an event, a process, a thread, a console) becoming signalled.
+    ///
+    /// The handle is duplicated, so what happens to the caller's own does not matter. [`Ready`](crate::Event::Ready)
+    /// comes with each wait while the handle is signalled. On Windows, the wait that tells of it satisfies the handle:
+    /// an auto-reset event is told of once a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidHandle`](crate::ErrorKind::InvalidHandle) for what cannot be waited for, such as a regular
+    /// file on Linux; [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted).
+    #[cfg(windows)]
+    pub fn watch(&mut self, handle: impl std::os::windows::io::AsHandle, token: Token) -> Result<WatchId, Error> {
+        let handle = handle.as_handle().try_clone_to_owned().map_err(|error| Error::duplicating(error))?;
+        self.engine.watch(handle, token)
+    }
+
+    /// Stops watching a handle or a readiness listener (whose port is closed with it). No event of it is seen any more.
+    /// False if the id is not (or no longer) a watch's.
+    pub fn unwatch(&mut self, watch: WatchId) -> bool {
+        self.engine.unwatch(watch)
+    }
+
+    /// Registers a connected stream, which the reactor owns from now on. Its events carry `token`.
+    ///
+    /// # Errors
+    ///
+    /// The stream comes back with [`ErrorKind::TableFull`](crate::ErrorKind::TableFull),
+    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered),
+    /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) or [`Exhausted`](crate::ErrorKind::Exhausted).
+    pub fn add(&mut self, stream: TcpStream, token: Token) -> Result<ConnId, AddError<TcpStream>> {
+        self.engine.add(stream, token)
+    }
+
+    /// Queues a copy of `bytes` to be sent, all of them or none. An empty slice is nothing special.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when the queue would grow beyond
+    /// [`Builder::high_water`]; then nothing is taken, and a [`Drained`](crate::Event::Drained) event tells when the
+    /// same bytes would fit. [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) when they never would.
+    /// [`ErrorKind::SendClosed`](crate::ErrorKind::SendClosed) after [`shutdown_write`](Reactor::shutdown_write) or a
+    /// failure, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after `close`, `abort`, `remove` or the end.
+    pub fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+        self.engine.send(conn, bytes)
+    }
+
+    /// How many bytes are queued that the system has not taken yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn queued_bytes(&self, conn: ConnId) -> Result<usize, Error> {
+        self.engine.queued_bytes(conn)
+    }
+
+    /// Stops delivering received bytes, and reading them: the peer is slowed down by TCP. Nothing is lost. The end of
+    /// the connection is still told of where the system lets it be known.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.engine.pause(conn)
+    }
+
+    /// Goes on after [`pause`](Reactor::pause).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.engine.resume(conn)
+    }
+
+    /// Half-close: sends what is queued, then FIN, and goes on receiving.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn shutdown_write(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.engine.shutdown_write(conn)
+    }
+
+    /// Ends a connection in good order: sends what is queued, then FIN, throws away what still arrives (a close with
+    /// unread bytes would destroy the last output on its way), and closes when the peer has closed its side, or
+    /// after [`Builder::linger`]. Then comes [`Closed`](crate::Event::Closed); until then no other event of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn close(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.engine.close(conn)
+    }
+
+    /// Resets a connection (RST): what is queued or on its way is lost. [`Closed`](crate::Event::Closed) follows. Also
+    /// cuts a `close` short.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.engine.abort(conn)
+    }
+
+    /// Forgets a connection: from here on no event of it is seen, not even one that is in [`Events`] already. What is
+    /// queued is lost, and the socket is closed as soon as the system has given its operations back. False if the id is
+    /// not (or no longer) a connection's; its remaining events, if any, are left out all the same.
+    pub fn remove(&mut self, conn: ConnId) -> bool {
+        self.engine.remove(conn)
+    }
+
+    /// Sets a timer that goes off once, not before `after` has passed.
+    pub fn timer(&mut self, token: Token, after: Duration) -> TimerId {
+        self.engine.timer(token, after)
+    }
+
+    /// Sets a timer that goes off every `period`, without drift: the nth tick is due at n periods from now. A tick
+    /// for which nobody waited in time is not repeated but counted, as `missed`, in the one that is delivered. A period
+    /// of zero counts as one nanosecond.
+    pub fn interval(&mut self, token: Token, period: Duration) -> TimerId {
+        self.engine.interval(token, period)
+    }
+
+    /// Cancels a timer. No event of it is seen any more, not even one that is in [`Events`] already. False if it was
+    /// gone.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.engine.cancel_timer(timer)
+    }
+
+    /// A handle that ends a wait from any thread.
+    pub fn waker(&self) -> Waker {
+        Waker::new(self.engine.mailbox())
+    }
+
+    /// A handle that sends small messages from any thread.
+    pub fn poster(&self) -> Poster {
+        Poster::new(self.engine.mailbox())
+    }
+
+    /// What the reactor has done and holds.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Makes the reactor.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) or what else the operating system reports.
+    pub fn build(&self) -> Result<Reactor, Error> {
+        Ok(Reactor { engine: Engine::new(self.config)?, on_this_thread: PhantomData })
+    }
+
+    /// How many completions are taken from the system at a time. 128; at least 1.
+    pub fn max_events(mut self, count: usize) -> Builder {
+        // The bound keeps the kernel's array of packets below what Windows and epoll take in one call.
+        self.config.max_events = count.clamp(1, 65_536);
+        self
+    }
+
+    /// How many receive buffers are kept. 256. More are made when a wait needs them, and freed when they come back.
+    pub fn pool_size(mut self, buffers: usize) -> Builder {
+        self.config.pool_size = buffers.min(1 << 20);
+        self
+    }
+
+    /// The size of a receive buffer, and so the most bytes that one event brings. 4096; at least 64.
+    pub fn buffer_size(mut self, bytes: usize) -> Builder {
+        self.config.buffer_bytes = bytes.clamp(64, 1 << 24);
+        self
+    }
+
+    /// How many connections may be registered. No limit.
+    pub fn max_connections(mut self, count: usize) -> Builder {
+        self.config.max_connections = count;
+        self
+    }
+
+    /// How many bytes a connection's send queue may hold before [`Reactor::send`] refuses. 262 144; at least 1. The
+    /// low-water mark becomes a quarter of it.
+    pub fn high_water(mut self, bytes: usize) -> Builder {
+        self.config.high_water_bytes = bytes.clamp(1, 1 << 30);
+        self.config.low_water_bytes = self.config.high_water_bytes / 4;
+        self
+    }
+
+    /// Down to how many queued bytes a queue that refused must get before it is [`Drained`](crate::Event::Drained). A
+    /// quarter of the high-water mark, and not above it.
+    pub fn low_water(mut self, bytes: usize) -> Builder {
+        self.config.low_water_bytes = bytes.min(self.config.high_water_bytes);
+        self
+    }
+
+    /// How long [`Reactor::close`] may take. 5 seconds.
+    pub fn linger(mut self, time: Duration) -> Builder {
+        self.config.linger = time;
+        self
+    }
+
+    /// How many posts may wait to be collected before [`Poster::post`] refuses. 65 536; at least 1.
+    pub fn post_capacity(mut self, posts: usize) -> Builder {
+        self.config.post_capacity = posts.max(1);
+        self
+    }
+
+    /// Windows: whether an operation that succeeds at once does without a packet. On; off only for tests of the other
+    /// path, which systems with layered socket providers take. Nothing else depends on it.
+    #[doc(hidden)]
+    pub fn skip_on_success(mut self, skip: bool) -> Builder {
+        self.config.skip_on_success = skip;
+        self
+    }
+}

@@ -1,0 +1,61 @@
+//! The names of things: the caller's [`Token`] and the ids the reactor issues.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// A number of the caller's own that travels with a registration and comes back in each of its events.
+///
+/// The reactor never looks at it, and any number of registrations may share one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub usize);
+
+/// Which registration: a table slot, and how many registrations that slot has held.
+///
+/// The operating system gives a new socket the number of the one closed last; a slot with a generation cannot be
+/// mistaken that way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) slot: u32,
+    pub(crate) generation: NonZeroU32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Issued by the reactor and valid until that registration ends. A later registration never gets an equal id,
+        /// so an id that has outlived its registration is refused and never names somebody else. Ids of one reactor
+        /// mean nothing to another.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub(crate) Key);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// Names a connection.
+    ConnId;
+    /// Names a listener that delivers accepted streams.
+    ListenerId;
+    /// Names a watched handle or a readiness listener.
+    WatchId;
+    /// Names a timer.
+    TimerId;
+}
