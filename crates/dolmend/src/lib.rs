@@ -2,18 +2,38 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`app`] | from the command line to a running server |
 //! | [`cli`] | the command line |
 //! | [`config`] | the configuration file |
+//! | [`server`] | the loop: connections, console and signals on one side, a world on the other |
+//! | [`ports`] | opening the ports |
+//! | [`console`] | standard input as a source of commands |
+//! | [`signals`] | Ctrl-C and its relatives |
+//! | [`limits`] | the system's limit of open files |
+//! | [`logging`] | where log lines go |
+//! | [`session`] | one user's protocols, without the connection |
 //! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
 //! | [`world`] | what a game is told and may do: the trait to implement |
 //! | [`lobby`] | the game that ships |
+//!
+//! A game of one's own is a [`World`](world::World) in a [`Server`](server::Server); the
+//! program `dolmend` is exactly that with a [`Lobby`](lobby::Lobby).
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod cli;
 pub mod config;
+pub mod console;
+pub mod limits;
 pub mod line;
 pub mod lobby;
+pub mod logging;
+pub mod ports;
+pub mod server;
+pub mod session;
+pub mod signals;
 pub mod telnet;
+mod user;
 pub mod world;

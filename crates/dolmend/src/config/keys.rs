@@ -24,14 +24,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "port",
         repeatable: true,
-        set: |config, value, _| {
-            let port: super::PortSpec = value.parse()?;
-            if config.ports.iter().any(|other| other.address == port.address && port.address.port() != 0) {
-                return Err(BadValue::new(format!("{} is given twice", port.address), "keep one of them"));
-            }
-            config.ports.push(port);
-            Ok(())
-        },
+        set: |config, value, _| config.add_port(value.parse()?),
         show: |config| config.ports.iter().map(ToString::to_string).collect(),
     },
     Key {

@@ -123,12 +123,27 @@ impl Config {
         Ok(config)
     }
 
-    /// Ports from the command line: they replace the ones in the file.
-    pub fn replace_ports(&mut self, ports: &[PortSpec]) {
+    /// Ports from the command line: they replace the ones in the file. None leave those as
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// When a port is given twice.
+    pub fn replace_ports(&mut self, ports: &[PortSpec]) -> Result<(), BadValue> {
         if !ports.is_empty() {
-            self.ports = ports.to_vec();
+            self.ports.clear();
             self.ports_are_built_in = false;
         }
+        ports.iter().try_for_each(|&port| self.add_port(port))
+    }
+
+    /// One more port to listen on.
+    fn add_port(&mut self, port: PortSpec) -> Result<(), BadValue> {
+        if port.address.port() != 0 && self.ports.iter().any(|other| other.address == port.address) {
+            return Err(BadValue::new(format!("{} is given twice", port.address), "keep one of them"));
+        }
+        self.ports.push(port);
+        Ok(())
     }
 
     /// The configuration in force, as a file that can be read again.

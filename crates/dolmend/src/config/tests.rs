@@ -81,10 +81,13 @@ fn ports_of_existing_driver_configurations_load() {
 #[test]
 fn the_command_line_replaces_the_ports() {
     let mut config = read("port : 4001\n");
-    config.replace_ports(&[]);
+    config.replace_ports(&[]).expect("nothing to change");
     assert_eq!(ports(&config), ["0.0.0.0:4001:telnet"]);
-    config.replace_ports(&["5000".parse().expect("a port")]);
+    let port = "5000".parse().expect("a port");
+    config.replace_ports(&[port]).expect("a good port");
     assert_eq!(ports(&config), ["0.0.0.0:5000:telnet"]);
+    let error = config.replace_ports(&[port, port]).expect_err("twice the same");
+    assert_eq!(error.to_string(), "0.0.0.0:5000 is given twice; keep one of them");
 }
 
 #[test]

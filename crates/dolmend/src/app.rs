@@ -1,0 +1,100 @@
+//! From a command line to a running server, and from its end to an exit status.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cli::Cli;
+use crate::config::{BUILT_IN_NAME, Config, ConfigError};
+use crate::lobby::Lobby;
+use crate::server::{CONSOLE, SHUTDOWN, Server};
+use crate::{console, limits, logging, ports, signals};
+
+/// Something failed while running.
+const RUNTIME_FAILURE: u8 = 1;
+/// The command line or the configuration is wrong.
+const BAD_CONFIG: u8 = 2;
+
+/// Does what the command line says. Returns at the end of the server's life.
+pub fn run(cli: &Cli) -> ExitCode {
+    let config = match configure(cli) {
+        Ok(config) => config,
+        Err(message) => return fail(BAD_CONFIG, "", &message),
+    };
+    if cli.check_config {
+        let name = cli.file.as_ref().map_or(BUILT_IN_NAME.to_string(), |file| file.display().to_string());
+        return show(&format!("{name}: ok\n"));
+    }
+    if cli.print_config {
+        return show(&config.to_text());
+    }
+    match serve(cli, &config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(RUNTIME_FAILURE, "dolmend: ", &message),
+    }
+}
+
+/// The configuration in force: the file, and over it the command line.
+fn configure(cli: &Cli) -> Result<Config, String> {
+    let config = match &cli.file {
+        Some(file) => Config::from_file(file),
+        None => Config::built_in(),
+    };
+    let mut config = config.map_err(|error: ConfigError| error.to_string())?;
+    config.replace_ports(&cli.ports).map_err(|error| format!("dolmend: --port: {error}"))?;
+    if let Some(level) = cli.trace {
+        config.trace_reactor = level;
+    }
+    Ok(config)
+}
+
+/// Opens everything, serves, and returns after an orderly end.
+fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
+    logging::start(config.trace_reactor);
+    // First the ports: where they fail nothing else has been touched.
+    let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
+        let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        messages.join("\n")
+    })?;
+    for port in left_out {
+        tracing::warn!("{port}; going on without");
+    }
+    limits::make_room_for(Server::<Lobby>::most_connections(config));
+
+    let mut server =
+        Server::new(config, opened, Lobby::new(config)).map_err(|error| format!("cannot start: {error}"))?;
+    signals::install(server.poster(), SHUTDOWN)
+        .map_err(|error| format!("cannot catch requests to stop: {error}"))?;
+    if let Some(seconds) = cli.stats {
+        server.log_stats_every(Duration::from_secs(seconds.get().into()));
+    }
+
+    let mut told = std::io::stderr();
+    for (address, kind) in server.listening() {
+        // A closed standard error is no reason not to serve.
+        let _ = writeln!(told, "listening {address} {kind}");
+    }
+    let at_terminal = std::io::stdin().is_terminal();
+    if at_terminal || cli.console {
+        let console = console::start(server.poster(), CONSOLE, !at_terminal)
+            .map_err(|error| format!("cannot read the console: {error}"))?;
+        server.set_console(console);
+        let _ = writeln!(told, "console   type 'help'; Ctrl-C stops the server");
+    }
+    server.run().map_err(|error| format!("cannot go on: {error}"))
+}
+
+/// Shows what was asked for. A reader that went away early is not our failure.
+fn show(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Problems of a configuration file begin with its name and line, which editors understand:
+/// those get no other `prefix`.
+fn fail(status: u8, prefix: &str, message: &str) -> ExitCode {
+    for line in message.lines() {
+        let _ = writeln!(std::io::stderr(), "{prefix}{line}");
+    }
+    ExitCode::from(status)
+}

@@ -1,0 +1,163 @@
+//! Opening the ports that were asked for.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{PortKind, PortSpec};
+
+/// Connections that may wait to be accepted: everybody who comes back at once after a restart.
+const BACKLOG: i32 = 1024;
+
+/// A port that is open, and not yet served.
+#[derive(Debug)]
+pub struct OpenPort {
+    /// The listening socket.
+    pub listener: TcpListener,
+    /// Where it listens; the port is the real one where 0 was asked for.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub kind: PortKind,
+}
+
+/// A port that could not be opened.
+#[derive(Debug)]
+pub struct PortError {
+    /// The port.
+    pub port: PortSpec,
+    /// The system's reason.
+    pub error: io::Error,
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: ", self.port.address)?;
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => f.write_str("address already in use; is another dolmend running?"),
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "{}; ports below 1024 are for the administrator", self.error)
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "{}; it is no address of this machine", self.error)
+            }
+            _ if is_absent(&self.port, &self.error) => {
+                write!(f, "{}; this machine has no IPv6", self.error)
+            }
+            _ => write!(f, "{}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for PortError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Opens every port, or none of them: when one fails the others are closed again, and all
+/// that failed are told.
+///
+/// Where `lenient`, an IPv6 port that fails because this machine has no IPv6 is left out, and
+/// comes back among the second.
+pub fn open(ports: &[PortSpec], lenient: bool) -> Result<(Vec<OpenPort>, Vec<PortError>), Vec<PortError>> {
+    let (mut opened, mut left_out, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for &port in ports {
+        match open_one(port) {
+            Ok(port) => opened.push(port),
+            Err(error) if lenient && is_absent(&port, &error) => left_out.push(PortError { port, error }),
+            Err(error) => failed.push(PortError { port, error }),
+        }
+    }
+    // A machine with none of the addresses cannot be served at all.
+    if opened.is_empty() {
+        failed.append(&mut left_out);
+    }
+    if failed.is_empty() { Ok((opened, left_out)) } else { Err(failed) }
+}
+
+fn open_one(port: PortSpec) -> io::Result<OpenPort> {
+    let socket = Socket::new(Domain::for_address(port.address), Type::STREAM, Some(Protocol::TCP))?;
+    if port.address.is_ipv6() {
+        // So that 0.0.0.0:4000 and [::]:4000 can stand beside each other on every system.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for old connections to be forgotten. On Windows that needs no
+    // option, and this one would let a second server take over a port in use.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&port.address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok(OpenPort { listener, address, kind: port.kind })
+}
+
+/// Whether the reason is that this machine has no IPv6: the protocol is unknown to the system,
+/// or not even the loopback address is there.
+fn is_absent(port: &PortSpec, error: &io::Error) -> bool {
+    /// "Address family not supported", and its sibling for protocols.
+    #[cfg(target_os = "linux")]
+    const UNSUPPORTED: [i32; 2] = [97, 93];
+    #[cfg(windows)]
+    const UNSUPPORTED: [i32; 2] = [10047, 10043];
+    #[cfg(not(any(target_os = "linux", windows)))]
+    const UNSUPPORTED: [i32; 2] = [47, 43];
+
+    port.address.is_ipv6()
+        && (error.raw_os_error().is_some_and(|code| UNSUPPORTED.contains(&code))
+            || (error.kind() == io::ErrorKind::AddrNotAvailable && port.address.ip().is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> PortSpec {
+        text.parse().expect("a good port")
+    }
+
+    #[test]
+    fn the_real_port_number_is_told() {
+        let (opened, _) = open(&[spec("127.0.0.1:0:ascii")], false).expect("it opens");
+        assert_ne!(opened[0].address.port(), 0);
+        assert_eq!(opened[0].kind, PortKind::Ascii);
+    }
+
+    #[test]
+    fn one_that_fails_closes_the_others_and_all_failures_are_told() {
+        let (taken, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
+        let free = {
+            let (opened, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
+            opened[0].address
+        };
+        let ports = [spec(&free.to_string()), spec(&taken[0].address.to_string()), spec("192.0.2.1:0")];
+        let failed = open(&ports, false).expect_err("two cannot be opened");
+        let told: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(
+            told[0],
+            format!(
+                "cannot listen on {}: address already in use; is another dolmend running?",
+                taken[0].address
+            )
+        );
+        assert!(
+            told[1].contains("192.0.2.1:0") && told[1].contains("no address of this machine"),
+            "{told:?}"
+        );
+        open(&[spec(&free.to_string())], false).expect("the first was closed again");
+    }
+
+    #[test]
+    fn only_a_lack_of_ipv6_is_forgiven_and_only_where_nobody_asked() {
+        let absent = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        assert!(is_absent(&spec("[::1]:4000"), &absent));
+        assert!(!is_absent(&spec("127.0.0.1:4000"), &absent));
+        assert!(!is_absent(&spec("[2001:db8::1]:4000"), &absent));
+        assert!(!is_absent(&spec("[::1]:4000"), &io::Error::from(io::ErrorKind::AddrInUse)));
+        let (taken, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
+        assert!(open(&[spec(&taken[0].address.to_string())], true).is_err());
+    }
+}

@@ -1,0 +1,529 @@
+//! The loop: connections, the console and signals on one side, a world on the other.
+//!
+//! Every source is the reactor's, so the loop blocks in one place only and never polls. A
+//! round is: take the events of one wait, and then give everybody who has a line waiting one
+//! turn. Who has more lines goes to the end of the queue and the next wait does not block, so
+//! a thousand pasted lines take a thousand rounds, and whoever else types is served in the
+//! next one.
+//!
+//! A user departs in one place, [`Server::depart`], whatever the cause: there the world hears
+//! `net_dead`, once, because the user is taken out of the table first. What remains is a
+//! connection being closed, which the reactor finishes on its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use dolmen::{CloseReason, ConnId, Error, ErrorKind, Event, Events, ListenerId, Poster, Reactor, Token};
+
+use crate::config::{Config, PortKind};
+use crate::console::{Console, ConsoleInput};
+use crate::ports::OpenPort;
+use crate::session::Session;
+use crate::user::User;
+use crate::world::{Action, Admission, ConnectInfo, Departure, Status, Turn, UserId, World};
+
+/// The token of posts that tell of console input.
+pub const CONSOLE: Token = Token(0);
+/// The token of posts that ask for an orderly end.
+pub const SHUTDOWN: Token = Token(1);
+/// The timer of the world's heart beat.
+const HEART_BEAT: Token = Token(2);
+/// The timer of the statistics in the log.
+const STATS: Token = Token(3);
+/// The timer that bounds a shutdown.
+const DRAINED: Token = Token(4);
+/// The token of every port; which one it is, its id tells.
+const PORT: Token = Token(5);
+
+/// How long a shutdown may take, and any other good-bye: clients that read have all of it by
+/// then, and for others nobody waits.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Connections beyond `max users` that are told so, or are on their way out, at a time. When
+/// even more crowd in they are hung up on without a word.
+const DOORSTEP: usize = 256;
+
+/// Where the server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Players were told, and the last output is on its way.
+    Draining,
+    Stopped,
+}
+
+/// A connection that has no user any more: its last output is on its way.
+#[derive(Debug)]
+struct Leaving {
+    conn: ConnId,
+    peer: SocketAddr,
+}
+
+/// A server with a world in it.
+pub struct Server<W> {
+    reactor: Reactor,
+    /// `None` only while a round goes through them.
+    events: Option<Events>,
+    world: W,
+    ports: Vec<(ListenerId, SocketAddr, PortKind)>,
+    console: Option<Console>,
+    /// Whether the console's channel may hold something.
+    console_waits: bool,
+    users: HashMap<UserId, User>,
+    /// The users in the order of their arrival.
+    roster: Vec<UserId>,
+    /// Who gets a turn, in this order.
+    queue: VecDeque<UserId>,
+    leaving: HashMap<UserId, Leaving>,
+    /// What the world wants done and is not done yet.
+    actions: Vec<Action>,
+    /// A place for the actions that are being done, and one for wire bytes: kept so that a line
+    /// costs no allocation here.
+    doing: Vec<Action>,
+    wire: Vec<u8>,
+    next_user: usize,
+    phase: Phase,
+    started: Instant,
+    status: Status,
+    max_users: usize,
+    line_length_bytes: usize,
+}
+
+impl<W> fmt::Debug for Server<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("phase", &self.phase)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: World> Server<W> {
+    /// A server for these ports. Nobody is served before [`run`](Server::run).
+    ///
+    /// # Errors
+    ///
+    /// What the reactor reports: for most, that the system is out of something.
+    pub fn new(config: &Config, ports: Vec<OpenPort>, world: W) -> Result<Server<W>, Error> {
+        let mut reactor = Reactor::builder()
+            .max_events(config.reactor_max_events)
+            .pool_size(config.reactor_pool_size)
+            .high_water(config.output_limit_bytes)
+            .max_connections(Server::<W>::most_connections(config))
+            .linger(DRAIN)
+            .build()?;
+        let mut listening = Vec::new();
+        for OpenPort { listener, address, kind } in ports {
+            listening.push((reactor.listen(listener, PORT)?, address, kind));
+        }
+        if let Some(period) = world.heart_beat_interval() {
+            reactor.interval(HEART_BEAT, period);
+        }
+        Ok(Server {
+            reactor,
+            events: Some(Events::with_capacity(config.reactor_max_events)),
+            world,
+            ports: listening,
+            console: None,
+            console_waits: false,
+            users: HashMap::new(),
+            roster: Vec::new(),
+            queue: VecDeque::new(),
+            leaving: HashMap::new(),
+            actions: Vec::new(),
+            doing: Vec::new(),
+            wire: Vec::new(),
+            next_user: 1,
+            phase: Phase::Running,
+            started: Instant::now(),
+            status: Status::default(),
+            max_users: config.max_users,
+            line_length_bytes: config.line_length_bytes,
+        })
+    }
+
+    /// How many connections a server with this configuration may hold at a time.
+    pub fn most_connections(config: &Config) -> usize {
+        config.max_users + DOORSTEP
+    }
+
+    /// Where the server listens, and what is spoken there.
+    pub fn listening(&self) -> impl Iterator<Item = (SocketAddr, PortKind)> {
+        self.ports.iter().map(|&(_, address, kind)| (address, kind))
+    }
+
+    /// A way in for other threads: a post with [`SHUTDOWN`] ends the server in order, one with
+    /// [`CONSOLE`] says that the console has input.
+    pub fn poster(&self) -> Poster {
+        self.reactor.poster()
+    }
+
+    /// Takes commands from a console.
+    pub fn set_console(&mut self, console: Console) {
+        self.console = Some(console);
+        self.console_waits = true;
+    }
+
+    /// Writes a line of statistics to the log every so often.
+    pub fn log_stats_every(&mut self, period: Duration) {
+        self.reactor.interval(STATS, period);
+    }
+
+    /// The world.
+    pub fn world(&self) -> &W {
+        &self.world
+    }
+
+    /// What was counted so far.
+    pub fn status(&self) -> Status {
+        Status { uptime: self.started.elapsed(), users: self.users.len(), ..self.status }
+    }
+
+    /// Serves until an orderly end.
+    ///
+    /// # Errors
+    ///
+    /// Only what the reactor's wait reports, which is no everyday event.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while self.step(None)? {}
+        Ok(())
+    }
+
+    /// One round: one wait of at most `timeout` (`None`: until something happens), and one turn
+    /// for each user who has a line waiting. False when the server has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Server::run).
+    pub fn step(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        if self.phase == Phase::Stopped {
+            return Ok(false);
+        }
+        let more = !self.queue.is_empty() || self.console_waits;
+        let timeout = if more { Some(Duration::ZERO) } else { timeout };
+        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(1));
+        let waited = self.reactor.wait(&mut events, timeout);
+        self.status.waits += 1;
+        for event in events.drain() {
+            self.handle(event);
+        }
+        self.events = Some(events);
+        waited?;
+
+        self.give_turns();
+        self.console_turn();
+        if self.phase == Phase::Draining && self.leaving.is_empty() {
+            self.phase = Phase::Stopped;
+        }
+        Ok(self.phase != Phase::Stopped)
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        match event {
+            Event::Accepted { listener, stream, peer, .. } => self.accept(listener, stream, peer),
+            Event::AcceptFailed { listener, error, .. } => {
+                let port = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, address, _)| *address);
+                tracing::warn!(port = ?port, %error, "cannot accept for now");
+            }
+            Event::Received { token, data, .. } => self.receive(user_of(token), data),
+            Event::EndOfStream { token, .. } => self.end_of_input(user_of(token)),
+            Event::Closed { token, reason, .. } => self.closed(user_of(token), reason),
+            Event::Timer { token: HEART_BEAT, .. } => {
+                let (world, mut turn) = self.turn();
+                world.heart_beat(&mut turn);
+                self.carry_out();
+            }
+            Event::Timer { token: STATS, .. } => self.log_stats(),
+            Event::Timer { token: DRAINED, .. } => self.stop_waiting(),
+            Event::Posted { token: CONSOLE, .. } => self.console_waits = self.console.is_some(),
+            Event::Posted { token: SHUTDOWN, .. } => {
+                tracing::info!("asked to stop");
+                self.shut_down();
+            }
+            // A refused send ends the connection, so nobody waits for room; and nothing else
+            // was registered.
+            _ => {}
+        }
+    }
+
+    // Arrivals.
+
+    fn accept(&mut self, listener: ListenerId, stream: TcpStream, peer: SocketAddr) {
+        let Some(kind) = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, _, kind)| *kind) else {
+            return;
+        };
+        // Lines are short and wanted at once. Where it fails the connection is already broken.
+        let _ = stream.set_nodelay(true);
+        let number = self.next_user;
+        let user = UserId(number as u64);
+        self.next_user += 1;
+        let conn = match self.reactor.add(stream, Token(FIRST_USER_TOKEN + number)) {
+            Ok(conn) => conn,
+            Err(error) => {
+                self.status.refused += 1;
+                tracing::warn!(%user, %peer, %error, "turned away without a word");
+                return;
+            }
+        };
+        if self.users.len() >= self.max_users {
+            self.turn_away(user, conn, peer, kind, "The place is full. Please try again later.\n");
+            return;
+        }
+        let info = ConnectInfo { user, peer, kind };
+        if let Admission::Refuse(text) = self.world.connect(&info) {
+            self.turn_away(user, conn, peer, kind, &text);
+            return;
+        }
+        tracing::info!(%user, %conn, %peer, %kind, "connected");
+        self.status.accepted += 1;
+        let session = Session::new(kind, self.line_length_bytes);
+        let state = User { conn, info, session, in_queue: false, paused: false, ends: None };
+        self.users.insert(user, state);
+        self.roster.push(user);
+        let (world, mut turn) = self.turn();
+        world.logon(&mut turn, user);
+        self.carry_out();
+    }
+
+    fn turn_away(&mut self, user: UserId, conn: ConnId, peer: SocketAddr, kind: PortKind, text: &str) {
+        self.status.refused += 1;
+        tracing::info!(%user, %conn, %peer, "turned away");
+        self.wire.clear();
+        Session::new(kind, self.line_length_bytes).encode(text, &mut self.wire);
+        // Neither can fail in a way that matters: nothing is queued yet, and if the connection
+        // is gone the text is of no use.
+        let _ = self.reactor.send(conn, &self.wire);
+        let _ = self.reactor.close(conn);
+        self.leaving.insert(user, Leaving { conn, peer });
+    }
+
+    // Input.
+
+    fn receive(&mut self, id: Option<UserId>, data: &[u8]) {
+        let Some((id, user)) = id.and_then(|id| Some((id, self.users.get_mut(&id)?))) else { return };
+        self.status.received_bytes += data.len() as u64;
+        self.wire.clear();
+        user.session.receive(data, &mut self.wire);
+        if user.session.is_behind() && !user.paused {
+            user.paused = true;
+            let _ = self.reactor.pause(user.conn);
+        }
+        enqueue(&mut self.queue, id, user);
+        if !self.wire.is_empty() {
+            self.send_wire(id);
+            self.carry_out();
+        }
+    }
+
+    fn end_of_input(&mut self, id: Option<UserId>) {
+        let Some((id, user)) = id.and_then(|id| Some((id, self.users.get_mut(&id)?))) else { return };
+        user.session.finish();
+        user.ends = Some(Departure::PeerClosed);
+        enqueue(&mut self.queue, id, user);
+    }
+
+    fn closed(&mut self, id: Option<UserId>, reason: CloseReason) {
+        let Some(id) = id else { return };
+        if let Some(Leaving { conn, peer }) = self.leaving.remove(&id) {
+            tracing::debug!(user = %id, %conn, %peer, %reason, "connection closed");
+            return;
+        }
+        // The lines that came whole before the connection broke are still processed. The one
+        // that did not is not: half a command may be another command.
+        if let Some(user) = self.users.get_mut(&id) {
+            tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %reason, "connection lost");
+            user.ends = Some(Departure::Lost);
+            enqueue(&mut self.queue, id, user);
+        }
+    }
+
+    /// One line for each user who stands in the queue now.
+    fn give_turns(&mut self) {
+        for _ in 0..self.queue.len() {
+            let Some(id) = self.queue.pop_front() else { return };
+            let Some(user) = self.users.get_mut(&id) else { continue };
+            user.in_queue = false;
+            if let Some(line) = user.session.next_line() {
+                if user.paused && user.session.has_caught_up() {
+                    user.paused = false;
+                    let _ = self.reactor.resume(user.conn);
+                }
+                enqueue(&mut self.queue, id, user);
+                self.status.lines += 1;
+                if line.dropped_chars > 0 {
+                    let text =
+                        format!("Your line was too long: {} characters were cut off.\n", line.dropped_chars);
+                    self.actions.push(Action::Send { user: id, text: text.into() });
+                }
+                let (world, mut turn) = self.turn();
+                world.process_input(&mut turn, id, &line.text);
+            } else if let Some(why) = user.ends {
+                self.depart(id, why);
+            }
+            self.carry_out();
+        }
+    }
+
+    // The console.
+
+    /// One line of the console: it gets one turn a round like everybody else.
+    fn console_turn(&mut self) {
+        if !std::mem::take(&mut self.console_waits) {
+            return;
+        }
+        let Some(console) = &self.console else { return };
+        let end_is_shutdown = console.end_is_shutdown;
+        match console.input.try_recv() {
+            Ok(ConsoleInput::Line(line)) => {
+                // There may be more than one; the next round finds out.
+                self.console_waits = true;
+                let (world, mut turn) = self.turn();
+                world.console_line(&mut turn, &line);
+                self.carry_out();
+            }
+            Ok(ConsoleInput::End) => {
+                self.console = None;
+                tracing::info!("the console input has ended");
+                if end_is_shutdown {
+                    self.shut_down();
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    // Output, and what else the world wants done.
+
+    /// The world, and a turn for it.
+    fn turn(&mut self) -> (&mut W, Turn<'_>) {
+        let status = self.status();
+        (&mut self.world, Turn::new(&self.roster, status, &mut self.actions))
+    }
+
+    /// Does what the world wants done, and what it wants done about that.
+    fn carry_out(&mut self) {
+        while !self.actions.is_empty() {
+            let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
+            for action in doing.drain(..) {
+                match action {
+                    Action::Send { user, text } => self.send(user, &text),
+                    Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
+                    Action::Console { text } => print_console(&text),
+                    Action::Shutdown => self.shut_down(),
+                }
+            }
+            self.doing = doing;
+        }
+    }
+
+    fn send(&mut self, id: UserId, text: &str) {
+        let Some(user) = self.users.get_mut(&id) else { return };
+        self.wire.clear();
+        user.session.encode(text, &mut self.wire);
+        self.send_wire(id);
+    }
+
+    /// Sends what is in `wire`. A user whose queue has no room for it is disconnected: output
+    /// with a hole in it would be worse, and keeping it would let one client fill the memory.
+    fn send_wire(&mut self, id: UserId) {
+        let Some(user) = self.users.get(&id) else { return };
+        match self.reactor.send(user.conn, &self.wire) {
+            Ok(()) => self.status.sent_bytes += self.wire.len() as u64,
+            Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::TooLarge) => {
+                self.status.too_slow += 1;
+                tracing::warn!(user = %id, conn = %user.conn, peer = %user.info.peer, "output limit reached");
+                self.depart(id, Departure::TooSlow);
+            }
+            // The connection is at its end, and its `Closed` event on the way.
+            Err(_) => {}
+        }
+    }
+
+    // Departures.
+
+    /// Takes a user out and tells the world, and lets go of the connection. What the world wants
+    /// done about it is carried out later, by the caller.
+    fn depart(&mut self, id: UserId, why: Departure) {
+        let Some(user) = self.users.remove(&id) else { return };
+        if let Ok(place) = self.roster.binary_search(&id) {
+            self.roster.remove(place);
+        }
+        tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed");
+        let let_go = match why {
+            Departure::TooSlow => self.reactor.abort(user.conn),
+            _ => self.reactor.close(user.conn),
+        };
+        // An error says that the connection is gone already, and told of.
+        if let_go.is_ok() {
+            self.leaving.insert(id, Leaving { conn: user.conn, peer: user.info.peer });
+        }
+        let (world, mut turn) = self.turn();
+        world.net_dead(&mut turn, id, why);
+    }
+
+    /// Begins an orderly end: no more arrivals, everybody is told and let go.
+    fn shut_down(&mut self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.phase = Phase::Draining;
+        self.reactor.timer(DRAINED, DRAIN);
+        for (listener, ..) in self.ports.drain(..) {
+            self.reactor.remove_listener(listener);
+        }
+        tracing::info!(users = self.users.len(), "shutting down");
+        let (world, mut turn) = self.turn();
+        world.shutdown(&mut turn);
+        // Everything said so far goes out before anybody is let go.
+        self.carry_out();
+        for id in self.roster.clone() {
+            self.depart(id, Departure::Shutdown);
+        }
+        self.carry_out();
+    }
+
+    /// The time to drain is over.
+    fn stop_waiting(&mut self) {
+        for (id, Leaving { conn, peer }) in self.leaving.drain() {
+            tracing::warn!(user = %id, %conn, %peer, "did not take its last output in time");
+            let _ = self.reactor.abort(conn);
+        }
+    }
+
+    fn log_stats(&mut self) {
+        let stats = self.reactor.stats();
+        tracing::info!(
+            "stats {} kernel_calls={} events={} queued_bytes={}",
+            self.status(),
+            stats.kernel_calls,
+            stats.events,
+            stats.queued_bytes
+        );
+    }
+}
+
+/// Tokens of connections begin here; those below are the server's own.
+const FIRST_USER_TOKEN: usize = 16;
+
+/// The user whose connection has this token.
+fn user_of(token: Token) -> Option<UserId> {
+    token.0.checked_sub(FIRST_USER_TOKEN).map(|number| UserId(number as u64))
+}
+
+/// Puts a user who has something to do into the queue, once.
+fn enqueue(queue: &mut VecDeque<UserId>, id: UserId, user: &mut User) {
+    if !user.in_queue && user.wants_turn() {
+        user.in_queue = true;
+        queue.push_back(id);
+    }
+}
+
+/// Shows a text to the operator. Where standard output is closed nobody is there to miss it.
+fn print_console(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes());
+    let _ = output.flush();
+}
