@@ -59,7 +59,9 @@ impl Error {
             FaultKind::AlreadyRegistered => ErrorKind::AlreadyRegistered,
             FaultKind::Invalid => ErrorKind::InvalidHandle,
             FaultKind::Exhausted => ErrorKind::Exhausted,
-            FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => ErrorKind::Os,
+            FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => {
+                ErrorKind::Os
+            }
         };
         Error { kind, action, source, os: Some(fault.to_io()) }
     }

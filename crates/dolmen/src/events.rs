@@ -190,7 +190,9 @@ impl<S> Record<S> {
     /// Whether the registration this is about has been removed in the meantime.
     pub(crate) fn is_ghost(&self, removed: &Removed) -> bool {
         match self {
-            Record::Accepted { listener, .. } | Record::AcceptFailed { listener, .. } => removed.listener(*listener),
+            Record::Accepted { listener, .. } | Record::AcceptFailed { listener, .. } => {
+                removed.listener(*listener)
+            }
             Record::Received { conn, .. }
             | Record::EndOfStream { conn, .. }
             | Record::Drained { conn, .. }
@@ -302,7 +304,10 @@ impl<S> Drop for Events<S> {
 
 impl<S> fmt::Debug for Events<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("len", &self.len()).field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Events")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }
 

@@ -111,7 +111,11 @@ impl Reactor {
     ///
     /// The listener comes back with [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered),
     /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) or [`Exhausted`](crate::ErrorKind::Exhausted).
-    pub fn listen(&mut self, listener: TcpListener, token: Token) -> Result<ListenerId, AddError<TcpListener>> {
+    pub fn listen(
+        &mut self,
+        listener: TcpListener,
+        token: Token,
+    ) -> Result<ListenerId, AddError<TcpListener>> {
         self.engine.listen(listener, token)
     }
 
@@ -158,7 +162,7 @@ impl Reactor {
     /// file on Linux; [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted).
     #[cfg(unix)]
     pub fn watch(&mut self, handle: impl std::os::fd::AsFd, token: Token) -> Result<WatchId, Error> {
-        let handle = handle.as_fd().try_clone_to_owned().map_err(|error| Error::duplicating(error))?;
+        let handle = handle.as_fd().try_clone_to_owned().map_err(Error::duplicating)?;
         self.engine.watch(handle, token)
     }
 
@@ -174,8 +178,12 @@ impl Reactor {
     /// [`ErrorKind::InvalidHandle`](crate::ErrorKind::InvalidHandle) for what cannot be waited for, such as a regular
     /// file on Linux; [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted).
     #[cfg(windows)]
-    pub fn watch(&mut self, handle: impl std::os::windows::io::AsHandle, token: Token) -> Result<WatchId, Error> {
-        let handle = handle.as_handle().try_clone_to_owned().map_err(|error| Error::duplicating(error))?;
+    pub fn watch(
+        &mut self,
+        handle: impl std::os::windows::io::AsHandle,
+        token: Token,
+    ) -> Result<WatchId, Error> {
+        let handle = handle.as_handle().try_clone_to_owned().map_err(Error::duplicating)?;
         self.engine.watch(handle, token)
     }
 

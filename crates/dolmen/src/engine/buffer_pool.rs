@@ -27,6 +27,7 @@ impl BufferPool {
     }
 
     /// A buffer for bytes that may come one day: only while at least half of the pool is left for those that are there.
+    #[cfg_attr(not(windows), allow(dead_code))] // Readiness has no use for it.
     pub(crate) fn take_in_advance(&mut self) -> Option<Buffer> {
         (self.out < self.size / 2).then(|| self.take())
     }

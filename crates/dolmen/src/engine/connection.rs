@@ -51,7 +51,11 @@ enum Phase {
     /// Closed by the caller, with output on its way. What is received is thrown away.
     Lingering,
     /// On its way out.
-    Closing { reason: CloseReason, cancelled: bool, silent: bool },
+    Closing {
+        reason: CloseReason,
+        cancelled: bool,
+        silent: bool,
+    },
 }
 
 /// The sending side.
@@ -88,8 +92,11 @@ impl<K: Kernel> Engine<K> {
             let error = Error::new(ErrorKind::TableFull, ACTION, format_args!("beyond the limit of {limit}"));
             return Err(AddError { error, source: stream });
         }
-        let source =
-            self.submitter.kernel().add_stream(stream).map_err(|(fault, stream)| refused(fault, ACTION, stream))?;
+        let source = self
+            .submitter
+            .kernel()
+            .add_stream(stream)
+            .map_err(|(fault, stream)| refused(fault, ACTION, stream))?;
         let key = self.connections.insert(Connection {
             source,
             token,
@@ -252,7 +259,8 @@ impl<K: Kernel> Engine<K> {
             if connection.send.is_some() || matches!(connection.write, Write::Shut | Write::Failed) {
                 return;
             }
-            let Some((buffer, offset)) = connection.queue.as_mut().and_then(|queue| queue.take_front()) else {
+            let Some((buffer, offset)) = connection.queue.as_mut().and_then(|queue| queue.take_front())
+            else {
                 break;
             };
             match self.submitter.send(&connection.source, key.slot, buffer, offset) {
@@ -353,13 +361,15 @@ impl<K: Kernel> Engine<K> {
 /// Completions.
 impl<K: Kernel> Engine<K> {
     pub(super) fn receive_completed(&mut self, completion: Completion<K>) {
-        let (key, connection) = self.connections.at_mut(completion.owner).expect("a connection outlives its receive");
+        let (key, connection) =
+            self.connections.at_mut(completion.owner).expect("a connection outlives its receive");
         assert_eq!(connection.receive.take(), Some(completion.handle), "one receive at a time");
         self.received(key, completion);
     }
 
     pub(super) fn send_completed(&mut self, completion: Completion<K>) {
-        let (key, connection) = self.connections.at_mut(completion.owner).expect("a connection outlives its send");
+        let (key, connection) =
+            self.connections.at_mut(completion.owner).expect("a connection outlives its send");
         assert_eq!(connection.send.take(), Some(completion.handle), "one send at a time");
         self.sent(key, completion);
         self.list_connection(key.slot);
@@ -490,7 +500,9 @@ impl<K: Kernel> Engine<K> {
         for _ in 0..self.outbox.len() {
             let record = self.outbox.pop_front().expect("it was not empty");
             match &record {
-                Record::Received { conn, .. } | Record::EndOfStream { conn, .. } | Record::Drained { conn, .. }
+                Record::Received { conn, .. }
+                | Record::EndOfStream { conn, .. }
+                | Record::Drained { conn, .. }
                     if conn.0 == key =>
                 {
                     self.discard(record);

@@ -53,7 +53,9 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
         self.origin.removed.mark_listener(id);
-        let Some(listener) = self.listeners.get_mut(id.0).filter(|listener| !listener.closing) else { return false };
+        let Some(listener) = self.listeners.get_mut(id.0).filter(|listener| !listener.closing) else {
+            return false;
+        };
         listener.closing = true;
         if let Some(timer) = listener.retry.take() {
             self.timers.cancel(timer);
@@ -98,7 +100,8 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(super) fn accept_completed(&mut self, completion: Completion<K>) {
-        let (key, listener) = self.listeners.at_mut(completion.owner).expect("a listener outlives its accepts");
+        let (key, listener) =
+            self.listeners.at_mut(completion.owner).expect("a listener outlives its accepts");
         let at = listener.accepts.iter().position(|&accept| accept == completion.handle);
         listener.accepts.swap_remove(at.expect("the accept was posted"));
         self.accepted(key, completion);
@@ -135,7 +138,11 @@ impl<K: Kernel> Engine<K> {
         let timer = self.set_internal_timer(retry_ns, Purpose::AcceptAgain(key));
         self.listeners.get_mut(key).expect("the listener is there").retry = Some(timer);
         if first {
-            self.outbox.push_back(Record::AcceptFailed { listener: ListenerId(key), token, code: fault.code });
+            self.outbox.push_back(Record::AcceptFailed {
+                listener: ListenerId(key),
+                token,
+                code: fault.code,
+            });
         }
         tracing::warn!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
     }

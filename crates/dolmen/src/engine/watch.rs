@@ -66,9 +66,10 @@ impl<K: Kernel> Engine<K> {
         const ACTION: &str = "accept from";
         let watch = self.watches.get(id.0).filter(|watch| watch.accepts && !watch.closing);
         let watch = watch.ok_or_else(|| not_found(ACTION, "readiness listener", id))?;
-        let accepted = self.submitter.kernel().accept_now(&watch.source).map_err(|fault| {
-            Error::from_fault(fault, ACTION, Some(format!("readiness listener {id}")))
-        })?;
+        let accepted =
+            self.submitter.kernel().accept_now(&watch.source).map_err(|fault| {
+                Error::from_fault(fault, ACTION, Some(format!("readiness listener {id}")))
+            })?;
         self.stats.accepted += u64::from(accepted.is_some());
         Ok(accepted)
     }

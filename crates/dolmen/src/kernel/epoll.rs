@@ -64,7 +64,7 @@ struct Slot {
 
 enum Entry {
     Stream { fd: TcpStream, receive: Option<OpPtr<Epoll>>, send: Option<OpPtr<Epoll>> },
-    Listener { fd: TcpListener, accepts: Box<VecDeque<OpPtr<Epoll>>> },
+    Listener { fd: TcpListener, accepts: VecDeque<OpPtr<Epoll>> },
     ReadinessListener { fd: TcpListener, watch: Option<OpPtr<Epoll>> },
     Handle { fd: OwnedFd, watch: Option<OpPtr<Epoll>> },
 }
@@ -136,7 +136,7 @@ impl Kernel for Epoll {
         if let Err(error) = listener.set_nonblocking(true) {
             return Err((io_fault(&error), listener));
         }
-        let entry = Entry::Listener { fd: listener, accepts: Box::default() };
+        let entry = Entry::Listener { fd: listener, accepts: VecDeque::with_capacity(Self::ACCEPTS) };
         self.register(entry, EventFlags::IN | EventFlags::ET).map_err(listener_back)
     }
 
@@ -161,7 +161,9 @@ impl Kernel for Epoll {
         _pool: &mut BufferPool,
     ) -> Submission<Self> {
         let slot = &mut self.sources[source.0 as usize];
-        let Some(Entry::Stream { receive, .. }) = &mut slot.entry else { unreachable!("a receive is for a stream") };
+        let Some(Entry::Stream { receive, .. }) = &mut slot.entry else {
+            unreachable!("a receive is for a stream")
+        };
         assert!(receive.replace(op).is_none(), "two receives on one stream");
         self.queue_if_ready(source.0);
         Submission::Pending
@@ -169,7 +171,9 @@ impl Kernel for Epoll {
 
     unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
         let slot = &mut self.sources[source.0 as usize];
-        let Some(Entry::Stream { fd, send, .. }) = &mut slot.entry else { unreachable!("a send is for a stream") };
+        let Some(Entry::Stream { fd, send, .. }) = &mut slot.entry else {
+            unreachable!("a send is for a stream")
+        };
         assert!(send.is_none(), "two sends on one stream");
         if slot.writable {
             // SAFETY: the operation was just handed to us with its buffer; no one else touches it.
@@ -185,7 +189,9 @@ impl Kernel for Epoll {
 
     unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
         let slot = &mut self.sources[source.0 as usize];
-        let Some(Entry::Listener { accepts, .. }) = &mut slot.entry else { unreachable!("an accept needs a listener") };
+        let Some(Entry::Listener { accepts, .. }) = &mut slot.entry else {
+            unreachable!("an accept needs a listener")
+        };
         accepts.push_back(op);
         self.queue_if_ready(source.0);
         Submission::Pending
@@ -198,7 +204,8 @@ impl Kernel for Epoll {
         slot.readable = false;
         let entry = slot.entry.as_mut().expect("the source is open");
         self.calls += 1;
-        if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, EventFlags::IN | EventFlags::ONESHOT) {
+        if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, EventFlags::IN | EventFlags::ONESHOT)
+        {
             return Submission::Failed(fault(errno));
         }
         let (Entry::Handle { watch, .. } | Entry::ReadinessListener { watch, .. }) = entry else {
@@ -226,7 +233,9 @@ impl Kernel for Epoll {
 
     fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
         let slot = &self.sources[source.0 as usize];
-        let Some(Entry::ReadinessListener { fd, .. }) = &slot.entry else { unreachable!("not a readiness listener") };
+        let Some(Entry::ReadinessListener { fd, .. }) = &slot.entry else {
+            unreachable!("not a readiness listener")
+        };
         match accept_one(fd, &mut self.calls) {
             Ok(accepted) => Ok(Some(accepted)),
             Err(Errno::AGAIN) => Ok(None),
@@ -258,8 +267,9 @@ impl Kernel for Epoll {
         // Closing would do it, unless somebody holds a duplicate of the descriptor: then it would stay registered,
         // out of anybody's reach.
         self.calls += 2;
-        epoll::delete(&self.epoll, entry.fd())
-            .unwrap_or_else(|errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"));
+        epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
+            |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
+        );
         drop(entry);
         slot.generation = slot.generation.wrapping_add(1);
         if slot.queued {
@@ -435,7 +445,8 @@ impl Epoll {
             Some(Entry::Stream { fd, receive, send }) => {
                 if let Some(op) = receive.filter(|_| slot.readable) {
                     // SAFETY: the receive is pending, so the cell is ours.
-                    let result = unsafe { receive_now(fd, op, &mut slot.readable, &mut slot.hangup, pool, calls) };
+                    let result =
+                        unsafe { receive_now(fd, op, &mut slot.readable, &mut slot.hangup, pool, calls) };
                     if let Some(result) = result {
                         *receive = None;
                         packets.push(Packet { op, result: result.map(Outcome::Bytes) });
@@ -510,7 +521,8 @@ unsafe fn receive_now(
         *calls += 1;
         // SAFETY: the buffer is ours alone until it goes into the operation, and has `room` bytes at `target`. They
         // may be uninitialised, which is why the slice is one of `MaybeUninit`.
-        let room = unsafe { std::slice::from_raw_parts_mut(target.cast::<std::mem::MaybeUninit<u8>>(), room) };
+        let room =
+            unsafe { std::slice::from_raw_parts_mut(target.cast::<std::mem::MaybeUninit<u8>>(), room) };
         match rustix::net::recv(fd, room, RecvFlags::DONTWAIT) {
             Err(Errno::INTR) => {}
             Ok((_, received)) => break Ok(received),

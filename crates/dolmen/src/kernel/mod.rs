@@ -41,7 +41,9 @@ pub(crate) use epoll::Epoll as Native;
 pub(crate) use iocp::Iocp as Native;
 
 #[cfg(not(any(target_os = "linux", windows)))]
-compile_error!("dolmen has a kernel for Linux (epoll) and one for Windows (IOCP); there is none for this system yet");
+compile_error!(
+    "dolmen has a kernel for Linux (epoll) and one for Windows (IOCP); there is none for this system yet"
+);
 
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +57,7 @@ pub(crate) struct Options {
     /// How many packets one wait may be asked for.
     pub(crate) max_packets: usize,
     /// IOCP: do without packets for operations that succeed at once. Off only in tests of the other path.
+    #[cfg_attr(not(windows), allow(dead_code))]
     pub(crate) skip_on_success: bool,
 }
 
@@ -91,7 +94,10 @@ pub(crate) trait Kernel: Sized + 'static {
     fn add_listener(&mut self, listener: Self::Listener) -> Result<Self::Source, (Fault, Self::Listener)>;
 
     /// A listener for [`Kernel::watch`] and [`Kernel::accept_now`].
-    fn add_readiness_listener(&mut self, listener: Self::Listener) -> Result<Self::Source, (Fault, Self::Listener)>;
+    fn add_readiness_listener(
+        &mut self,
+        listener: Self::Listener,
+    ) -> Result<Self::Source, (Fault, Self::Listener)>;
 
     fn add_handle(&mut self, handle: Self::Handle) -> Result<Self::Source, Fault>;
 

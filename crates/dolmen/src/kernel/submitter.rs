@@ -66,7 +66,13 @@ impl<K: Kernel> Submitter<K> {
         self.started(handle, op, submission)
     }
 
-    pub(crate) fn send(&mut self, source: &K::Source, owner: u32, buffer: Buffer, offset: usize) -> Started<K> {
+    pub(crate) fn send(
+        &mut self,
+        source: &K::Source,
+        owner: u32,
+        buffer: Buffer,
+        offset: usize,
+    ) -> Started<K> {
         let offset = u32::try_from(offset).expect("a send queue is far below 4 GiB");
         let op = self.operations.take(OpKind::Send, owner, Some(buffer), offset);
         let handle = self.operations.lend(op);

@@ -1,0 +1,491 @@
+//! Windows: an I/O completion port.
+//!
+//! `GetQueuedCompletionStatusEx` on the port is the only call that blocks, and one call takes out a whole batch.
+//! Receives, sends and accepts complete to the port by themselves. Whatever cannot (a listening socket's network event,
+//! a console, any waitable handle) is bridged into it by a thread of the system's pool; see [`bridge`].
+//!
+//! A receive lends a buffer in advance only while the pool has them to spare. Otherwise it is posted with no buffer at
+//! all, which completes when there is something to read, and the real receive is made then, from the wait. That is how
+//! ten thousand idle connections pin no memory.
+//!
+//! An operation that succeeds at once answers at once and sends no packet, where the socket's provider allows that
+//! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, success at once is Pending like everything else.
+//!
+//! What was rejected: `WaitForMultipleObjects` over the port and events. A completion port is not among the objects it
+//! documents, it takes 64 handles, and it costs a kernel call a handle for each wake.
+//!
+//! Microsoft Learn: "I/O Completion Ports", "GetQueuedCompletionStatusEx", "SetFileCompletionNotificationModes",
+//! "AcceptEx", "CancelIoEx".
+
+mod bridge;
+mod operation;
+mod port;
+mod socket;
+mod status;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::windows::io::{AsRawSocket, OwnedHandle};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Instant;
+
+use windows_sys::Win32::Networking::WinSock::{SOCKET, WSACleanup, WSADATA, WSAStartup};
+use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
+
+use super::operation::{OpKind, OpPtr};
+use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use crate::engine::buffer_pool::BufferPool;
+use bridge::Bridge;
+use operation::{Extra, Header};
+use port::Port;
+use socket::{AcceptCell, Acceptor, Started};
+
+/// What a packet's completion key tells apart.
+mod key {
+    /// An operation's own completion; the overlapped pointer is the operation.
+    pub(super) const OPERATION: usize = 0;
+    /// A signal; there is no operation.
+    pub(super) const SIGNAL: usize = 1;
+    /// A bridge has fired; the overlapped pointer is the watch operation.
+    pub(super) const WATCH: usize = 2;
+}
+
+pub(crate) struct Iocp {
+    port: Arc<Port>,
+    entries: Vec<OVERLAPPED_ENTRY>,
+    /// Watches that were cancelled before they fired; their packets come out of the next wait.
+    cancelled: Vec<OpPtr<Iocp>>,
+    /// Memory of accepts that are over, for the next ones.
+    accept_cells: Vec<NonNull<AcceptCell>>,
+    skip_on_success: bool,
+    started: Instant,
+    calls: u64,
+    _winsock: Winsock,
+}
+
+/// A registered socket or handle.
+pub(crate) enum Source {
+    Stream {
+        stream: TcpStream,
+        /// Success at once sends no packet.
+        skips: bool,
+    },
+    Listener(Acceptor),
+    /// A listener whose connections the caller accepts: its bridge waits for its network event.
+    ReadinessListener {
+        // Before the listener: the event is detached from a socket that is still open.
+        bridge: Box<Bridge>,
+        listener: TcpListener,
+    },
+    Handle(Box<Bridge>),
+}
+
+/// `WSAStartup`, undone when dropped. The standard library has its own; a reactor may be the first to use Winsock.
+struct Winsock;
+
+impl Winsock {
+    fn start() -> Result<Winsock, Fault> {
+        let mut data = WSADATA::default();
+        // SAFETY: `data` is writable for the length of the call.
+        match unsafe { WSAStartup(0x0202, &mut data) } {
+            0 => Ok(Winsock),
+            code => Err(status::from_code(code)),
+        }
+    }
+}
+
+impl Drop for Winsock {
+    fn drop(&mut self) {
+        // SAFETY: pairs with the successful `WSAStartup`.
+        unsafe { WSACleanup() };
+    }
+}
+
+impl Kernel for Iocp {
+    type Header = Header;
+    type Source = Source;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Handle = OwnedHandle;
+
+    // Each is a socket made in advance, so not too many; a burst beyond it waits in the backlog for the next turn.
+    const ACCEPTS: usize = 16;
+
+    fn new(options: Options) -> Result<Self, Fault> {
+        let winsock = Winsock::start()?;
+        Ok(Iocp {
+            port: Arc::new(Port::new()?),
+            entries: vec![OVERLAPPED_ENTRY::default(); options.max_packets],
+            cancelled: Vec::new(),
+            accept_cells: Vec::new(),
+            skip_on_success: options.skip_on_success,
+            started: Instant::now(),
+            calls: 1,
+            _winsock: winsock,
+        })
+    }
+
+    fn signal(&self) -> Box<dyn Signal> {
+        Box::new(PortSignal(Arc::clone(&self.port)))
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
+        match self.associate(stream.as_raw_socket() as SOCKET) {
+            Ok(skips) => Ok(Source::Stream { stream, skips }),
+            Err(fault) => Err((fault, stream)),
+        }
+    }
+
+    fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        match self.associate(listener.as_raw_socket() as SOCKET) {
+            Ok(skips) => {
+                self.calls += 2;
+                Acceptor::new(listener, skips).map(Source::Listener)
+            }
+            Err(fault) => Err((fault, listener)),
+        }
+    }
+
+    fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        self.calls += 2;
+        let event = match socket::select_accept_event(&listener) {
+            Ok(event) => event,
+            Err(fault) => return Err((fault, listener)),
+        };
+        Ok(Source::ReadinessListener { bridge: Bridge::new(event, &self.port), listener })
+    }
+
+    fn add_handle(&mut self, handle: OwnedHandle) -> Result<Source, Fault> {
+        Ok(Source::Handle(Bridge::new(handle, &self.port)))
+    }
+
+    unsafe fn receive(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        pool: &mut BufferPool,
+    ) -> Submission<Self> {
+        let Source::Stream { stream, skips } = source else { unreachable!("a receive is for a stream") };
+        // SAFETY: the operation was handed to us and is not submitted yet; nobody else touches it.
+        unsafe {
+            (*op.as_ptr()).header.extra =
+                Extra::Receive { socket: stream.as_raw_socket() as SOCKET, skips: *skips };
+            (*op.as_ptr()).buffer = pool.take_in_advance();
+            self.post_receive(op, pool)
+        }
+    }
+
+    unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let Source::Stream { stream, skips } = source else { unreachable!("a send is for a stream") };
+        self.calls += 1;
+        // SAFETY: the operation and the bytes in its buffer stay where they are until its packet. The references
+        // taken here are gone before the call.
+        let started = unsafe {
+            let offset = (*op.as_ptr()).offset as usize;
+            let bytes: *const [u8] =
+                &(*op.as_ptr()).buffer.as_ref().expect("a send has a buffer").as_slice()[offset..];
+            socket::send(stream.as_raw_socket() as SOCKET, bytes, overlapped(op))
+        };
+        match started {
+            Started::Done(bytes) if *skips => Submission::Done(Outcome::Bytes(bytes)),
+            Started::Done(_) | Started::Pending => Submission::Pending,
+            Started::Failed(fault) => Submission::Failed(fault),
+        }
+    }
+
+    unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let Source::Listener(acceptor) = source else { unreachable!("an accept needs a listener") };
+        self.calls += 2;
+        let cell = match acceptor.prepare(&mut self.accept_cells) {
+            Ok(cell) => cell,
+            Err(fault) => return Submission::Failed(fault),
+        };
+        // SAFETY: the operation is ours to prepare; from the call on, it and the cell are the system's.
+        let started = unsafe {
+            (*op.as_ptr()).header.extra = Extra::Accept(cell);
+            acceptor.accept(cell, overlapped(op))
+        };
+        match started {
+            Started::Done(_) if acceptor.skips() => match self.accepted(cell) {
+                Ok(outcome) => Submission::Done(outcome),
+                Err(fault) => Submission::Failed(fault),
+            },
+            Started::Done(_) | Started::Pending => Submission::Pending,
+            Started::Failed(fault) => {
+                AcceptCell::recycle(cell, &mut self.accept_cells);
+                Submission::Failed(fault)
+            }
+        }
+    }
+
+    unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let bridge = match source {
+            Source::Handle(bridge) => bridge,
+            Source::ReadinessListener { bridge, listener } => {
+                // The network event is set when a connection arrives, and once more by an accept that leaves others
+                // waiting; who has left them all unaccepted hears of it only by asking.
+                self.calls += 1;
+                if socket::has_waiting(listener) {
+                    return Submission::Done(Outcome::Ready);
+                }
+                bridge
+            }
+            _ => unreachable!("a watch is for a handle or a readiness listener"),
+        };
+        self.calls += 1;
+        // SAFETY: a bridge outlives its operations: its source is closed only when they are over.
+        unsafe { (*op.as_ptr()).header.extra = Extra::Watch(NonNull::from(&**bridge)) };
+        match bridge.arm(op) {
+            Ok(()) => Submission::Pending,
+            Err(fault) => Submission::Failed(fault),
+        }
+    }
+
+    unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
+        self.calls += 1;
+        match source {
+            // SAFETY: the operation is pending on that socket.
+            Source::Stream { stream, .. } => unsafe {
+                socket::cancel(stream.as_raw_socket() as SOCKET, overlapped(op));
+            },
+            // SAFETY: as above.
+            Source::Listener(acceptor) => unsafe { socket::cancel(acceptor.socket(), overlapped(op)) },
+            Source::ReadinessListener { bridge, .. } | Source::Handle(bridge) => {
+                if bridge.disarm() {
+                    self.cancelled.push(op);
+                }
+            }
+        }
+    }
+
+    fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
+        let Source::ReadinessListener { listener, .. } = source else {
+            unreachable!("not a readiness listener")
+        };
+        self.calls += 3;
+        socket::accept_now(listener)
+    }
+
+    fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
+        let Source::Stream { stream, .. } = source else { unreachable!("only a stream is shut down") };
+        self.calls += 1;
+        stream.shutdown(std::net::Shutdown::Write).map_err(|error| status::from_io(&error))
+    }
+
+    fn close(&mut self, source: Source, how: Close) {
+        self.calls += 1;
+        if let (Source::Stream { stream, .. }, Close::Reset) = (&source, how) {
+            self.calls += 1;
+            socket::reset_on_close(stream);
+        }
+        if let Source::ReadinessListener { listener, .. } = &source {
+            self.calls += 1;
+            socket::deselect(listener);
+        }
+        drop(source);
+    }
+
+    unsafe fn wait(
+        &mut self,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        timeout_ns: Option<u64>,
+        pool: &mut BufferPool,
+    ) -> Result<(), Fault> {
+        packets.extend(self.cancelled.drain(..).map(|op| {
+            let fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
+            Packet { op, result: Err(fault) }
+        }));
+        let timeout_ns = if packets.is_empty() { timeout_ns } else { Some(0) };
+        self.calls += 1;
+        let max = max.min(self.entries.len());
+        let count = self.port.dequeue(&mut self.entries[..max], timeout_ns)?;
+        for at in 0..count {
+            let entry = self.entries[at];
+            let Some(op) = NonNull::new(entry.lpOverlapped.cast()) else { continue };
+            // SAFETY: every overlapped pointer that goes to the port is a pending operation's (the only other packets
+            // are signals, which have none), and this is its one packet.
+            let result = unsafe {
+                match entry.lpCompletionKey {
+                    key::OPERATION => self.completed(op, pool),
+                    key::WATCH => Some(self.watched(op)),
+                    _ => None,
+                }
+            };
+            packets.extend(result.map(|result| Packet { op, result }));
+        }
+        Ok(())
+    }
+}
+
+impl Iocp {
+    /// Associates a socket with the port. Answers whether success at once will send no packet.
+    fn associate(&mut self, socket: SOCKET) -> Result<bool, Fault> {
+        self.calls += 1;
+        self.port.associate(socket)?;
+        if !self.skip_on_success {
+            return Ok(false);
+        }
+        self.calls += 2;
+        Ok(socket::is_installable_file_system(socket) && socket::skip_on_success(socket))
+    }
+
+    /// Posts a receive into the operation's buffer, or one of zero bytes if it has none.
+    ///
+    /// # Safety
+    ///
+    /// The operation is in the kernel's hands and not pending in the system.
+    unsafe fn post_receive(&mut self, op: OpPtr<Self>, pool: &mut BufferPool) -> Submission<Self> {
+        loop {
+            self.calls += 1;
+            // SAFETY: nothing is pending on the operation, so it is ours; the pointers taken from it stay valid while
+            // it is pending, as it is neither moved nor touched until its packet.
+            let (started, skips) = unsafe {
+                let cell = op.as_ptr();
+                let Extra::Receive { socket, skips } = (*cell).header.extra else {
+                    unreachable!("a receive")
+                };
+                (*cell).header.overlapped = OVERLAPPED::default();
+                let target =
+                    (*cell).buffer.as_mut().map_or((std::ptr::null_mut(), 0), |b| b.as_target());
+                (socket::receive(socket, target, overlapped(op)), skips)
+            };
+            match started {
+                Started::Done(bytes) if skips => {
+                    // SAFETY: it is over, and without a packet.
+                    if let Some(bytes) = unsafe { received(op, bytes, pool) } {
+                        return Submission::Done(Outcome::Bytes(bytes));
+                    }
+                }
+                Started::Done(_) | Started::Pending => return Submission::Pending,
+                Started::Failed(fault) => return Submission::Failed(fault),
+            }
+        }
+    }
+
+    /// Decodes the packet of a receive, send or accept. `None` if the operation goes on.
+    ///
+    /// # Safety
+    ///
+    /// `op` is an operation whose packet has just come.
+    unsafe fn completed(
+        &mut self,
+        op: OpPtr<Self>,
+        pool: &mut BufferPool,
+    ) -> Option<Result<Outcome<Self>, Fault>> {
+        // SAFETY: the system is done with the operation, so it is ours to read.
+        let (kind, status, bytes) = unsafe {
+            let cell = op.as_ptr();
+            ((*cell).kind, (*cell).header.overlapped.Internal, (*cell).header.overlapped.InternalHigh)
+        };
+        let status = status::from_ntstatus(status as i32);
+        match kind {
+            OpKind::Receive => {
+                if let Err(fault) = status {
+                    return Some(Err(fault));
+                }
+                // SAFETY: the receive is over.
+                if let Some(bytes) = unsafe { received(op, bytes, pool) } {
+                    return Some(Ok(Outcome::Bytes(bytes)));
+                }
+                // It was one of zero bytes: there is something to read, be it the end. Now for the real one.
+                // SAFETY: nothing is pending on the operation at this point.
+                match unsafe { self.post_receive(op, pool) } {
+                    Submission::Done(outcome) => Some(Ok(outcome)),
+                    Submission::Failed(fault) => Some(Err(fault)),
+                    Submission::Pending => None,
+                }
+            }
+            OpKind::Send => Some(status.map(|()| Outcome::Bytes(bytes))),
+            OpKind::Accept => {
+                // SAFETY: as above.
+                let Extra::Accept(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {
+                    unreachable!("an accept has its cell")
+                };
+                Some(match status {
+                    Ok(()) => self.accepted(cell),
+                    Err(fault) => {
+                        AcceptCell::recycle(cell, &mut self.accept_cells);
+                        Err(fault)
+                    }
+                })
+            }
+            OpKind::Watch => unreachable!("a watch has a key of its own"),
+        }
+    }
+
+    fn accepted(&mut self, cell: NonNull<AcceptCell>) -> Result<Outcome<Self>, Fault> {
+        self.calls += 1;
+        let accepted = AcceptCell::finish(cell);
+        AcceptCell::recycle(cell, &mut self.accept_cells);
+        let (stream, peer) = accepted?;
+        Ok(Outcome::Accepted(stream, peer))
+    }
+
+    /// # Safety
+    ///
+    /// `op` is a watch whose packet has just come.
+    unsafe fn watched(&mut self, op: OpPtr<Self>) -> Result<Outcome<Self>, Fault> {
+        // SAFETY: the operation is over, and its bridge outlives it.
+        unsafe {
+            let Extra::Watch(bridge) = (*op.as_ptr()).header.extra else {
+                unreachable!("a watch has its bridge")
+            };
+            bridge.as_ref().rest();
+        }
+        self.calls += 1;
+        Ok(Outcome::Ready)
+    }
+}
+
+impl Drop for Iocp {
+    fn drop(&mut self) {
+        AcceptCell::free_all(&mut self.accept_cells);
+    }
+}
+
+struct PortSignal(Arc<Port>);
+
+impl Signal for PortSignal {
+    fn notify(&self) {
+        // Fails only for want of kernel memory. There is no one to tell, and the next notify tries again.
+        if let Err(fault) = self.0.post(key::SIGNAL, std::ptr::null_mut()) {
+            tracing::error!(target: "io_reactor", error = %fault.to_io(), "cannot wake the reactor");
+        }
+    }
+}
+
+/// The system's part of an operation.
+fn overlapped(op: OpPtr<Iocp>) -> *mut OVERLAPPED {
+    // The header is first in the operation, and the overlapped first in the header: asserted in `operation`.
+    op.as_ptr().cast()
+}
+
+/// Takes over what a receive has brought. `None`: it had no buffer, and has one now.
+///
+/// # Safety
+///
+/// The receive has succeeded with `bytes`, and is over.
+unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &mut BufferPool) -> Option<usize> {
+    // SAFETY: it is over, so the operation is ours; the system has written `bytes` bytes at the buffer's start.
+    unsafe {
+        match &mut (*op.as_ptr()).buffer {
+            Some(buffer) => {
+                buffer.set_filled(bytes);
+                Some(bytes)
+            }
+            none => {
+                *none = Some(pool.take());
+                None
+            }
+        }
+    }
+}

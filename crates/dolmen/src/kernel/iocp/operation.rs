@@ -1,0 +1,38 @@
+//! What the system needs at the start of each operation.
+
+use std::mem::offset_of;
+use std::ptr::NonNull;
+
+use windows_sys::Win32::Networking::WinSock::SOCKET;
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+use super::bridge::Bridge;
+use super::socket::AcceptCell;
+use super::{super::operation::Operation, Iocp};
+
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Header {
+    /// The system's while the operation is pending.
+    pub(super) overlapped: OVERLAPPED,
+    /// Ours, and written before the submission: the packet may come before the submitting call returns.
+    pub(super) extra: Extra,
+}
+
+/// What is needed to go on when the packet comes.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Extra {
+    #[default]
+    None,
+    /// The socket, for the receive proper that follows one of zero bytes. Sources outlive their operations.
+    Receive {
+        socket: SOCKET,
+        skips: bool,
+    },
+    Accept(NonNull<AcceptCell>),
+    Watch(NonNull<Bridge>),
+}
+
+// An operation's address is its OVERLAPPED's.
+const _: () = assert!(offset_of!(Operation<Iocp>, header) == 0);
+const _: () = assert!(offset_of!(Header, overlapped) == 0);

@@ -1,0 +1,112 @@
+//! The completion port itself.
+
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_INVALID_PARAMETER, GetLastError, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
+};
+use windows_sys::Win32::Networking::WinSock::SOCKET;
+use windows_sys::Win32::System::IO::{
+    CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
+    PostQueuedCompletionStatus,
+};
+use windows_sys::Win32::System::Threading::INFINITE;
+
+use super::super::{Fault, FaultKind};
+use super::{key, status};
+
+pub(super) struct Port {
+    handle: OwnedHandle,
+}
+
+impl Port {
+    /// For one thread, which is the one that waits.
+    pub(super) fn new() -> Result<Port, Fault> {
+        // SAFETY: no handle is passed but the one that stands for "a new port".
+        let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, std::ptr::null_mut(), 0, 1) };
+        if handle.is_null() {
+            return Err(last_error());
+        }
+        // SAFETY: the handle was just made and is nobody else's.
+        Ok(Port { handle: unsafe { OwnedHandle::from_raw_handle(handle) } })
+    }
+
+    fn raw(&self) -> HANDLE {
+        self.handle.as_raw_handle()
+    }
+
+    /// From now on operations on the socket complete here. For the socket's whole life: there is no way back.
+    pub(super) fn associate(&self, socket: SOCKET) -> Result<(), Fault> {
+        // SAFETY: an invalid socket is refused by the call.
+        let port = unsafe { CreateIoCompletionPort(socket as HANDLE, self.raw(), key::OPERATION, 0) };
+        if port.is_null() {
+            let mut fault = last_error();
+            // What the system says of a handle that belongs to a port already.
+            if fault.code == ERROR_INVALID_PARAMETER as i32 {
+                fault.kind = FaultKind::AlreadyRegistered;
+            }
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    pub(super) fn post(&self, key: usize, overlapped: *mut OVERLAPPED) -> Result<(), Fault> {
+        // SAFETY: the port does nothing with the pointer but pass it on.
+        let posted = unsafe { PostQueuedCompletionStatus(self.raw(), 0, key, overlapped) };
+        if posted == 0 { Err(last_error()) } else { Ok(()) }
+    }
+
+    /// Waits for packets and takes out as many as there are and fit; 0 when the time is up.
+    pub(super) fn dequeue(
+        &self,
+        entries: &mut [OVERLAPPED_ENTRY],
+        timeout_ns: Option<u64>,
+    ) -> Result<usize, Fault> {
+        let mut count = 0;
+        // SAFETY: `entries` has room for the number of entries given, and `count` is writable. Not alertable, so no
+        // foreign code runs inside the call.
+        let dequeued = unsafe {
+            GetQueuedCompletionStatusEx(
+                self.raw(),
+                entries.as_mut_ptr(),
+                entries.len() as u32,
+                &mut count,
+                milliseconds(timeout_ns),
+                0,
+            )
+        };
+        if dequeued != 0 {
+            return Ok(count as usize);
+        }
+        match last_error() {
+            fault if fault.code == WAIT_TIMEOUT as i32 => Ok(0),
+            fault => Err(fault),
+        }
+    }
+}
+
+/// Rounded up; never `INFINITE` by accident. A wait that was cut at the top comes back early, and goes on.
+fn milliseconds(timeout_ns: Option<u64>) -> u32 {
+    const LONGEST: u32 = i32::MAX as u32;
+    timeout_ns
+        .map_or(INFINITE, |ns| u32::try_from(ns.div_ceil(1_000_000)).map_or(LONGEST, |ms| ms.min(LONGEST)))
+}
+
+pub(super) fn last_error() -> Fault {
+    // SAFETY: reads a variable of this thread.
+    status::from_code(unsafe { GetLastError() } as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_round_up_and_never_become_infinite() {
+        assert_eq!(milliseconds(Some(0)), 0);
+        assert_eq!(milliseconds(Some(1)), 1);
+        assert_eq!(milliseconds(Some(1_000_001)), 2);
+        assert_eq!(milliseconds(Some(u64::MAX)), i32::MAX as u32);
+        assert_eq!(milliseconds(None), INFINITE);
+    }
+}

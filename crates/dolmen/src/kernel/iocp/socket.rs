@@ -1,0 +1,383 @@
+//! The socket calls: each makes one and says what came of it.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, FromRawSocket, OwnedHandle};
+use std::ptr::{NonNull, null, null_mut};
+
+use windows_sys::Win32::Foundation::{ERROR_NOT_FOUND, HANDLE};
+use windows_sys::Win32::Networking::WinSock::*;
+use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
+use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
+use windows_sys::Win32::System::Threading::CreateEventW;
+use windows_sys::Win32::System::WindowsProgramming::{
+    FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
+};
+
+use super::super::{Fault, FaultKind};
+use super::port::last_error;
+use super::status;
+
+/// What an overlapped call answered.
+pub(super) enum Started {
+    Done(usize),
+    Failed(Fault),
+    Pending,
+}
+
+fn last_socket_error() -> Fault {
+    // SAFETY: reads a variable of this thread.
+    status::from_code(unsafe { WSAGetLastError() })
+}
+
+fn started(result: i32, bytes: u32) -> Started {
+    if result == 0 {
+        return Started::Done(bytes as usize);
+    }
+    match last_socket_error() {
+        fault if fault.code == WSA_IO_PENDING => Started::Pending,
+        fault => Started::Failed(fault),
+    }
+}
+
+/// # Safety
+///
+/// `target` (pointer and room) and `overlapped` stay valid and untouched until the operation is over.
+pub(super) unsafe fn receive(
+    socket: SOCKET,
+    target: (*mut u8, usize),
+    overlapped: *mut OVERLAPPED,
+) -> Started {
+    let buffer = WSABUF { buf: target.0, len: u32::try_from(target.1).unwrap_or(u32::MAX) };
+    let (mut bytes, mut flags) = (0, 0);
+    // SAFETY: the caller vouches for what outlives the call; the WSABUF itself is captured by the call, and `bytes` and
+    // `flags` are used only when it succeeds at once.
+    let result = unsafe { WSARecv(socket, &buffer, 1, &mut bytes, &mut flags, overlapped, None) };
+    started(result, bytes)
+}
+
+/// # Safety
+///
+/// `bytes` and `overlapped` stay valid and untouched until the operation is over.
+pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut OVERLAPPED) -> Started {
+    // The system only reads through the pointer, whatever its type says.
+    let buffer =
+        WSABUF { buf: bytes.cast::<u8>().cast_mut(), len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) };
+    let mut sent = 0;
+    // SAFETY: as in `receive`.
+    let result = unsafe { WSASend(socket, &buffer, 1, &mut sent, 0, overlapped, None) };
+    started(result, sent)
+}
+
+/// Asks for the end of one operation, whichever thread began it.
+///
+/// # Safety
+///
+/// `overlapped` is pending on the socket, or its packet is on its way.
+pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) {
+    // SAFETY: the pointer only identifies the operation.
+    let cancelled = unsafe { CancelIoEx(socket as HANDLE, overlapped) };
+    if cancelled == 0 {
+        let fault = last_error();
+        // Not found: it has completed, and its packet tells how.
+        if fault.code != ERROR_NOT_FOUND as i32 {
+            tracing::warn!(target: "io_reactor", error = %fault.to_io(), "cannot cancel an operation");
+        }
+    }
+}
+
+/// Whether the socket's handle is the real one, and not that of a layered provider which makes up its own packets.
+pub(super) fn is_installable_file_system(socket: SOCKET) -> bool {
+    let mut info = WSAPROTOCOL_INFOW::default();
+    let mut len = size_of::<WSAPROTOCOL_INFOW>() as i32;
+    // SAFETY: `info` has room for `len` bytes.
+    let result =
+        unsafe { getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (&raw mut info).cast(), &mut len) };
+    result == 0 && info.dwServiceFlags1 & XP1_IFS_HANDLES != 0
+}
+
+/// Has operations that succeed at once do without a packet. Answers whether they will.
+pub(super) fn skip_on_success(socket: SOCKET) -> bool {
+    let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
+    // SAFETY: an invalid handle would be refused by the call.
+    unsafe { SetFileCompletionNotificationModes(socket as HANDLE, modes as u8) != 0 }
+}
+
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    let linger = LINGER { l_onoff: 1, l_linger: 0 };
+    // SAFETY: `linger` is readable for the length given.
+    let result = unsafe {
+        setsockopt(
+            stream.as_raw_socket() as SOCKET,
+            SOL_SOCKET,
+            SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<LINGER>() as i32,
+        )
+    };
+    if result != 0 {
+        // Then it is closed with FIN instead, which ends it as well.
+        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no reset on close");
+    }
+}
+
+/// An event that is set when connections wait at the listener. Makes the listener non-blocking.
+pub(super) fn select_accept_event(listener: &TcpListener) -> Result<OwnedHandle, Fault> {
+    // Auto-reset: the wait that sees it takes it.
+    // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
+    let event = unsafe { CreateEventW(null(), 0, 0, null()) };
+    if event.is_null() {
+        return Err(last_error());
+    }
+    // SAFETY: the handle was just made and is nobody else's.
+    let event = unsafe { OwnedHandle::from_raw_handle(event) };
+    // SAFETY: both handles are open.
+    let result = unsafe {
+        WSAEventSelect(
+            listener.as_raw_socket() as SOCKET,
+            event.as_raw_handle() as WSAEVENT,
+            FD_ACCEPT as i32,
+        )
+    };
+    if result == 0 { Ok(event) } else { Err(last_socket_error()) }
+}
+
+/// Takes the event off the socket.
+pub(super) fn deselect(socket: &impl AsRawSocket) {
+    // SAFETY: the socket is open; no event is passed.
+    let result = unsafe { WSAEventSelect(socket.as_raw_socket() as SOCKET, 0, 0) };
+    if result != 0 {
+        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no end to an event association");
+    }
+}
+
+/// Whether connections wait at a listener.
+pub(super) fn has_waiting(listener: &TcpListener) -> bool {
+    let mut poll = WSAPOLLFD { fd: listener.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
+    // SAFETY: one structure, writable, and no waiting.
+    unsafe { WSAPoll(&mut poll, 1, 0) == 1 && poll.revents & POLLRDNORM != 0 }
+}
+
+/// Accepts from a non-blocking listener.
+pub(super) fn accept_now(listener: &TcpListener) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                // An accepted socket inherits the listener's event association and its non-blocking mode; the second
+                // cannot be undone before the first.
+                deselect(&stream);
+                stream.set_nonblocking(false).map_err(|error| status::from_io(&error))?;
+                return Ok(Some((stream, peer)));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+            // A peer that was gone before it was accepted.
+            Err(error) if status::from_io(&error).kind == FaultKind::Reset => {}
+            Err(error) => return Err(status::from_io(&error)),
+        }
+    }
+}
+
+/// AcceptEx's room for one address: 16 bytes more than any address takes.
+const ADDRESS_BYTES: usize = size_of::<SOCKADDR_STORAGE>() + 16;
+
+type AcceptEx = unsafe extern "system" fn(
+    SOCKET,
+    SOCKET,
+    *mut core::ffi::c_void,
+    u32,
+    u32,
+    u32,
+    *mut u32,
+    *mut OVERLAPPED,
+) -> windows_sys::core::BOOL;
+
+/// A listening socket that accepts by AcceptEx.
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    accept_ex: AcceptEx,
+    family: i32,
+    skips: bool,
+}
+
+/// What an accept needs beside its operation: the socket that will be the connection, and room for the addresses.
+/// Handled through raw pointers, because the system writes the addresses while the accept is pending.
+pub(crate) struct AcceptCell {
+    addresses: [u8; 2 * ADDRESS_BYTES],
+    socket: SOCKET,
+    listener: SOCKET,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: TcpListener, skips: bool) -> Result<Acceptor, (Fault, TcpListener)> {
+        let family = match listener.local_addr() {
+            Ok(address) => i32::from(if address.is_ipv6() { AF_INET6 } else { AF_INET }),
+            Err(error) => return Err((status::from_io(&error), listener)),
+        };
+        match accept_ex(listener.as_raw_socket() as SOCKET) {
+            Ok(accept_ex) => Ok(Acceptor { listener, accept_ex, family, skips }),
+            Err(fault) => Err((fault, listener)),
+        }
+    }
+
+    pub(super) fn socket(&self) -> SOCKET {
+        self.listener.as_raw_socket() as SOCKET
+    }
+
+    pub(super) fn skips(&self) -> bool {
+        self.skips
+    }
+
+    /// A cell with a fresh socket.
+    pub(super) fn prepare(&self, cells: &mut Vec<NonNull<AcceptCell>>) -> Result<NonNull<AcceptCell>, Fault> {
+        let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
+        // SAFETY: no pointers but a null one, which means "any provider".
+        let socket = unsafe { WSASocketW(self.family, SOCK_STREAM, IPPROTO_TCP, null(), 0, flags) };
+        if socket == INVALID_SOCKET {
+            return Err(last_socket_error());
+        }
+        let fresh = AcceptCell { addresses: [0; 2 * ADDRESS_BYTES], socket, listener: self.socket() };
+        Ok(match cells.pop() {
+            Some(cell) => {
+                // SAFETY: a cell in the list is nobody else's, and was made from a Box below.
+                unsafe { cell.write(fresh) };
+                cell
+            }
+            None => NonNull::from(Box::leak(Box::new(fresh))),
+        })
+    }
+
+    /// # Safety
+    ///
+    /// The cell comes from `prepare`; it and `overlapped` stay valid and untouched until the operation is over.
+    pub(super) unsafe fn accept(&self, cell: NonNull<AcceptCell>, overlapped: *mut OVERLAPPED) -> Started {
+        let mut bytes = 0;
+        // SAFETY: the caller vouches for the cell and the overlapped; the lengths are those of `addresses`.
+        let accepted = unsafe {
+            (self.accept_ex)(
+                self.socket(),
+                (*cell.as_ptr()).socket,
+                (&raw mut (*cell.as_ptr()).addresses).cast(),
+                0,
+                ADDRESS_BYTES as u32,
+                ADDRESS_BYTES as u32,
+                &mut bytes,
+                overlapped,
+            )
+        };
+        started(if accepted != 0 { 0 } else { SOCKET_ERROR }, bytes)
+    }
+}
+
+impl AcceptCell {
+    /// Makes a stream of an accept that has succeeded.
+    pub(super) fn finish(cell: NonNull<AcceptCell>) -> Result<(TcpStream, SocketAddr), Fault> {
+        // SAFETY: the accept is over, so the cell is ours alone.
+        let cell = unsafe { &mut *cell.as_ptr() };
+        // SAFETY: the socket is the cell's, and is the stream's from here on: the cell forgets it.
+        let stream = unsafe { TcpStream::from_raw_socket(cell.socket as _) };
+        cell.socket = INVALID_SOCKET;
+        // Until then the socket has no peer name and cannot be shut down.
+        // SAFETY: the option's value is the listener's handle, readable for the length given.
+        let result = unsafe {
+            setsockopt(
+                stream.as_raw_socket() as SOCKET,
+                SOL_SOCKET,
+                SO_UPDATE_ACCEPT_CONTEXT,
+                (&raw const cell.listener).cast(),
+                size_of::<SOCKET>() as i32,
+            )
+        };
+        let gone = |code| Fault { kind: FaultKind::Transient, code };
+        if result != 0 {
+            return Err(gone(last_socket_error().code));
+        }
+        let (mut local, mut remote) = (null_mut(), null_mut());
+        let (mut local_len, mut remote_len) = (0, 0);
+        // SAFETY: `addresses` was filled in by AcceptEx with these very lengths; the pointers that come back point
+        // into it.
+        unsafe {
+            GetAcceptExSockaddrs(
+                (&raw const cell.addresses).cast(),
+                0,
+                ADDRESS_BYTES as u32,
+                ADDRESS_BYTES as u32,
+                &mut local,
+                &mut local_len,
+                &mut remote,
+                &mut remote_len,
+            );
+        }
+        // SAFETY: as above; `remote_len` bytes of an address are there.
+        let peer = unsafe { socket_address(remote, remote_len) }.ok_or(gone(WSAEAFNOSUPPORT))?;
+        Ok((stream, peer))
+    }
+
+    /// Keeps the memory for another accept. A socket that came to nothing is closed.
+    pub(super) fn recycle(cell: NonNull<AcceptCell>, cells: &mut Vec<NonNull<AcceptCell>>) {
+        // SAFETY: the accept is over (or was never made), so the cell is ours alone.
+        let socket = unsafe { std::mem::replace(&mut (*cell.as_ptr()).socket, INVALID_SOCKET) };
+        if socket != INVALID_SOCKET {
+            // SAFETY: the socket is the cell's own.
+            unsafe { closesocket(socket) };
+        }
+        cells.push(cell);
+    }
+
+    pub(super) fn free_all(cells: &mut Vec<NonNull<AcceptCell>>) {
+        for cell in cells.drain(..) {
+            // SAFETY: a cell in the list is nobody else's, and came from a Box in `prepare`.
+            drop(unsafe { Box::from_raw(cell.as_ptr()) });
+        }
+    }
+}
+
+/// AcceptEx of the listener's provider. Calling the one in mswsock.dll would look it up each time.
+fn accept_ex(listener: SOCKET) -> Result<AcceptEx, Fault> {
+    let id = WSAID_ACCEPTEX;
+    let mut function: LPFN_ACCEPTEX = None;
+    let mut bytes = 0;
+    // SAFETY: input and output are readable and writable for the lengths given; a null function pointer is `None`.
+    let result = unsafe {
+        WSAIoctl(
+            listener,
+            SIO_GET_EXTENSION_FUNCTION_POINTER,
+            (&raw const id).cast(),
+            size_of_val(&id) as u32,
+            (&raw mut function).cast(),
+            size_of_val(&function) as u32,
+            &mut bytes,
+            null_mut(),
+            None,
+        )
+    };
+    match function {
+        Some(function) if result == 0 => Ok(function),
+        _ => Err(last_socket_error()),
+    }
+}
+
+/// # Safety
+///
+/// `address` is null or points to `len` bytes of a socket address.
+unsafe fn socket_address(address: *const SOCKADDR, len: i32) -> Option<SocketAddr> {
+    if address.is_null() {
+        return None;
+    }
+    // SAFETY: the family comes first in every address.
+    let family = unsafe { (&raw const (*address).sa_family).read_unaligned() };
+    if family == AF_INET && len as usize >= size_of::<SOCKADDR_IN>() {
+        // SAFETY: the family and the length say that it is one of these.
+        let v4 = unsafe { address.cast::<SOCKADDR_IN>().read_unaligned() };
+        // SAFETY: every view of the union is plain bytes.
+        let ip = u32::from_be(unsafe { v4.sin_addr.S_un.S_addr });
+        return Some(SocketAddr::from((std::net::Ipv4Addr::from(ip), u16::from_be(v4.sin_port))));
+    }
+    if family == AF_INET6 && len as usize >= size_of::<SOCKADDR_IN6>() {
+        // SAFETY: as above.
+        let v6 = unsafe { address.cast::<SOCKADDR_IN6>().read_unaligned() };
+        // SAFETY: every view of the unions is plain bytes.
+        let (ip, scope) = unsafe { (v6.sin6_addr.u.Byte, v6.Anonymous.sin6_scope_id) };
+        let port = u16::from_be(v6.sin6_port);
+        return Some(std::net::SocketAddrV6::new(ip.into(), port, v6.sin6_flowinfo, scope).into());
+    }
+    None
+}

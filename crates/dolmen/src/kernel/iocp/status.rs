@@ -1,0 +1,107 @@
+//! What the system's status and error codes mean.
+//!
+//! A packet carries an NTSTATUS; calls that fail at once set a Win32 or Winsock error. Both become a [`Fault`] with a
+//! Win32 or Winsock code, the same code for the same cause, so that a caller sees one error whichever way it came.
+
+use std::io;
+
+use windows_sys::Win32::Foundation::*;
+use windows_sys::Win32::Networking::WinSock::*;
+
+use super::super::{Fault, FaultKind};
+
+pub(super) const OPERATION_ABORTED: i32 = ERROR_OPERATION_ABORTED as i32;
+
+/// A packet's status. Anything below zero is no success: warnings (0x8…) are what a receive answers whose socket was
+/// closed, and count as failures.
+pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
+    if status >= 0 {
+        return Ok(());
+    }
+    let code = match status {
+        STATUS_CANCELLED => OPERATION_ABORTED,
+        STATUS_HANDLES_CLOSED
+        | STATUS_LOCAL_DISCONNECT
+        | STATUS_CONNECTION_ABORTED
+        | STATUS_TRANSACTION_ABORTED => WSAECONNABORTED,
+        STATUS_CONNECTION_RESET
+        | STATUS_REMOTE_DISCONNECT
+        | STATUS_CONNECTION_DISCONNECTED
+        | STATUS_PORT_UNREACHABLE
+        | STATUS_LINK_FAILED
+        | STATUS_GRACEFUL_DISCONNECT => WSAECONNRESET,
+        STATUS_IO_TIMEOUT | STATUS_LINK_TIMEOUT => WSAETIMEDOUT,
+        STATUS_HOST_UNREACHABLE | STATUS_HOST_DOWN => WSAEHOSTUNREACH,
+        STATUS_NETWORK_UNREACHABLE => WSAENETUNREACH,
+        STATUS_PROTOCOL_UNREACHABLE => WSAENETUNREACH,
+        STATUS_INSUFFICIENT_RESOURCES
+        | STATUS_NO_MEMORY
+        | STATUS_QUOTA_EXCEEDED
+        | STATUS_WORKING_SET_QUOTA
+        | STATUS_PAGEFILE_QUOTA
+        | STATUS_COMMITMENT_LIMIT
+        | STATUS_TOO_MANY_PAGING_FILES
+        | STATUS_REMOTE_RESOURCES => WSAENOBUFS,
+        STATUS_INVALID_HANDLE | STATUS_OBJECT_TYPE_MISMATCH => WSAENOTSOCK,
+        STATUS_ACCESS_VIOLATION => WSAEFAULT,
+        // SAFETY: a table look-up.
+        _ => unsafe { RtlNtStatusToDosError(status) as i32 },
+    };
+    Err(from_code(code))
+}
+
+/// A Win32 or Winsock error code.
+pub(super) fn from_code(code: i32) -> Fault {
+    const NOT_ENOUGH_MEMORY: i32 = ERROR_NOT_ENOUGH_MEMORY as i32;
+    const NO_SYSTEM_RESOURCES: i32 = ERROR_NO_SYSTEM_RESOURCES as i32;
+    const TOO_MANY_OPEN_FILES: i32 = ERROR_TOO_MANY_OPEN_FILES as i32;
+    const NETNAME_DELETED: i32 = ERROR_NETNAME_DELETED as i32;
+    const CONNECTION_ABORTED: i32 = ERROR_CONNECTION_ABORTED as i32;
+    const INVALID_HANDLE: i32 = ERROR_INVALID_HANDLE as i32;
+    let kind = match code {
+        OPERATION_ABORTED => FaultKind::Cancelled,
+        WSAECONNRESET | WSAECONNABORTED | WSAENETRESET | WSAESHUTDOWN | NETNAME_DELETED
+        | CONNECTION_ABORTED => FaultKind::Reset,
+        WSAEMFILE | WSAENOBUFS | NOT_ENOUGH_MEMORY | NO_SYSTEM_RESOURCES | TOO_MANY_OPEN_FILES => {
+            FaultKind::Exhausted
+        }
+        WSAENOTSOCK | INVALID_HANDLE | WSAEINVAL | WSAENOTCONN | WSAEOPNOTSUPP => FaultKind::Invalid,
+        _ => FaultKind::Other,
+    };
+    Fault { kind, code }
+}
+
+pub(super) fn from_io(error: &io::Error) -> Fault {
+    from_code(error.raw_os_error().unwrap_or(WSAEINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hc07_a_warning_status_is_no_success() {
+        let table = [
+            (0, None),
+            (STATUS_PENDING, None),
+            (STATUS_HANDLES_CLOSED, Some((FaultKind::Reset, WSAECONNABORTED))),
+            (STATUS_CANCELLED, Some((FaultKind::Cancelled, 995))),
+            (STATUS_CONNECTION_RESET, Some((FaultKind::Reset, 10054))),
+            (STATUS_REMOTE_DISCONNECT, Some((FaultKind::Reset, 10054))),
+            (STATUS_CONNECTION_DISCONNECTED, Some((FaultKind::Reset, 10054))),
+            (STATUS_LOCAL_DISCONNECT, Some((FaultKind::Reset, 10053))),
+            (STATUS_CONNECTION_ABORTED, Some((FaultKind::Reset, 10053))),
+            (STATUS_IO_TIMEOUT, Some((FaultKind::Other, 10060))),
+            (STATUS_HOST_UNREACHABLE, Some((FaultKind::Other, 10065))),
+            (STATUS_NETWORK_UNREACHABLE, Some((FaultKind::Other, 10051))),
+            (STATUS_INSUFFICIENT_RESOURCES, Some((FaultKind::Exhausted, 10055))),
+            (STATUS_INVALID_HANDLE, Some((FaultKind::Invalid, 10038))),
+            (STATUS_ACCESS_VIOLATION, Some((FaultKind::Other, 10014))),
+            (STATUS_BUFFER_OVERFLOW, Some((FaultKind::Other, 234))),
+        ];
+        for (status, expected) in table {
+            let found = from_ntstatus(status).err().map(|fault| (fault.kind, fault.code));
+            assert_eq!(found, expected, "status {status:#x}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What the tests of the reactor share: sockets in pairs, waits with a deadline, a watchdog, random numbers that are
+//! the same each time.
+#![allow(dead_code)] // Each test program uses another part of it.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dolmen::{Builder, CloseReason, ConnId, Event, Events, ListenerId, Reactor, TimerId, Token, WatchId};
+use socket2::SockRef;
+
+/// How long a test waits for what must come. Only a failure takes that long.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long is listened for what must not come.
+pub const SILENCE: Duration = Duration::from_millis(if cfg!(windows) { 150 } else { 50 });
+
+/// The longest a test may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Ends the whole test program when a test takes longer than [`LIMIT`]; until dropped.
+pub struct Watchdog {
+    _stop: mpsc::Sender<()>,
+}
+
+/// Starts a [`Watchdog`] over the current test.
+pub fn watchdog() -> Watchdog {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    thread::spawn(move || {
+        if stopped.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // Not eprintln: what the test harness captures would be lost with the process.
+            let _ = writeln!(std::io::stderr(), "\n{test} has not ended after {LIMIT:?}");
+            std::process::exit(101);
+        }
+    });
+    Watchdog { _stop: stop }
+}
+
+/// An event that has outlived its `Events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The stream was dropped.
+    Accepted(ListenerId, SocketAddr),
+    AcceptFailed(ListenerId),
+    Received(ConnId, Vec<u8>),
+    EndOfStream(ConnId),
+    Drained(ConnId),
+    Closed(ConnId, CloseReason),
+    Ready(WatchId),
+    Timer(TimerId, u64),
+    Posted(Token, u64),
+    Woken,
+}
+
+impl From<Event<'_>> for Seen {
+    fn from(event: Event<'_>) -> Seen {
+        match event {
+            Event::Accepted { listener, peer, .. } => Seen::Accepted(listener, peer),
+            Event::AcceptFailed { listener, .. } => Seen::AcceptFailed(listener),
+            Event::Received { conn, data, .. } => Seen::Received(conn, data.to_vec()),
+            Event::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
+            Event::Drained { conn, .. } => Seen::Drained(conn),
+            Event::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
+            Event::Ready { watch, .. } => Seen::Ready(watch),
+            Event::Timer { timer, missed, .. } => Seen::Timer(timer, missed),
+            Event::Posted { token, value } => Seen::Posted(token, value),
+            Event::Woken => Seen::Woken,
+            other => panic!("an event that the tests do not know: {other:?}"),
+        }
+    }
+}
+
+impl Seen {
+    /// Which connection it is about, if any.
+    pub fn conn(&self) -> Option<ConnId> {
+        match self {
+            Seen::Received(conn, _) | Seen::EndOfStream(conn) | Seen::Drained(conn) | Seen::Closed(conn, _) => {
+                Some(*conn)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A reactor and its events.
+pub struct Rig {
+    pub reactor: Reactor,
+    pub events: Events,
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::with(&Reactor::builder())
+    }
+
+    pub fn with(builder: &Builder) -> Rig {
+        Rig { reactor: builder.build().expect("a reactor"), events: Events::with_capacity(128) }
+    }
+
+    /// The same with events that take fewer or more at a time.
+    pub fn capacity(mut self, capacity: usize) -> Rig {
+        self.events = Events::with_capacity(capacity);
+        self
+    }
+
+    /// A registered connection, and its other end.
+    pub fn connect(&mut self, token: Token) -> (ConnId, TcpStream) {
+        let (ours, peer) = pair();
+        (self.reactor.add(ours, token).expect("add"), peer)
+    }
+
+    /// Waits, handling all events, until `handle` has answered true. `what` is being waited for.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut handle: impl FnMut(&mut Reactor, Event<'_>) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut over = false;
+        while !over {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no {what} after {DEADLINE:?}: {:?}", self.reactor.stats());
+            self.reactor.wait(&mut self.events, Some(left)).expect("wait");
+            for event in self.events.drain() {
+                over |= handle(&mut self.reactor, event);
+            }
+        }
+    }
+
+    /// Waits until something like `last` has happened. All that has, in order.
+    #[track_caller]
+    pub fn seen_until(&mut self, what: &str, mut last: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        self.until(what, |_, event| {
+            seen.push(Seen::from(event));
+            last(seen.last().expect("just pushed"))
+        });
+        seen
+    }
+
+    /// Everything that happens within a time.
+    pub fn seen_for(&mut self, time: Duration) -> Vec<Seen> {
+        let end = Instant::now() + time;
+        let mut seen = Vec::new();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            self.reactor.wait(&mut self.events, Some(left)).expect("wait");
+            seen.extend(self.events.drain().map(Seen::from));
+            if left.is_zero() {
+                return seen;
+            }
+        }
+    }
+
+    /// Nothing more must happen.
+    #[track_caller]
+    pub fn silent(&mut self) {
+        assert_eq!(self.seen_for(SILENCE), [], "nothing was to happen any more");
+    }
+
+    /// Waits until `conn` has received `count` bytes, and answers with them. Nothing else may happen to it meanwhile.
+    #[track_caller]
+    pub fn receive(&mut self, conn: ConnId, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.until("bytes", |_, event| {
+            match Seen::from(event) {
+                Seen::Received(of, data) if of == conn => bytes.extend(data),
+                other => assert_ne!(other.conn(), Some(conn), "{other:?} after {} of {count} bytes", bytes.len()),
+            }
+            bytes.len() >= count
+        });
+        assert_eq!(bytes.len(), count, "more bytes than were sent");
+        bytes
+    }
+
+    /// Waits for the end of `conn`, answering end of stream with a close. Everything that happened to it.
+    #[track_caller]
+    pub fn ended(&mut self, conn: ConnId) -> History {
+        let mut history = History::default();
+        self.until("end of the connection", |reactor, event| {
+            if let Event::EndOfStream { conn: of, .. } = event {
+                if of == conn {
+                    reactor.close(conn).expect("an ended stream can be closed");
+                }
+            }
+            history.add(conn, &Seen::from(event));
+            history.closed.is_some()
+        });
+        history
+    }
+}
+
+/// What has happened to one connection; refuses what must not happen in that order.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub bytes: Vec<u8>,
+    pub end_of_stream: bool,
+    pub drained: usize,
+    pub closed: Option<CloseReason>,
+}
+
+impl History {
+    /// Takes note, if it is about `conn`.
+    #[track_caller]
+    pub fn add(&mut self, conn: ConnId, seen: &Seen) {
+        if seen.conn() != Some(conn) {
+            return;
+        }
+        assert_eq!(self.closed, None, "{seen:?} after Closed");
+        match seen {
+            Seen::Received(_, data) => {
+                assert!(!self.end_of_stream, "bytes after the end of stream");
+                assert!(!data.is_empty(), "an event without bytes");
+                self.bytes.extend(data);
+            }
+            Seen::EndOfStream(_) => {
+                assert!(!self.end_of_stream, "a second end of stream");
+                self.end_of_stream = true;
+            }
+            Seen::Drained(_) => self.drained += 1,
+            Seen::Closed(_, reason) => self.closed = Some(*reason),
+            _ => unreachable!("not about a connection"),
+        }
+    }
+}
+
+/// Two ends of a connection over the loopback interface. Neither delays small segments.
+pub fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let peer = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+    let (ours, from) = listener.accept().expect("accept");
+    assert_eq!(from, peer.local_addr().expect("address"), "somebody else connected");
+    for stream in [&ours, &peer] {
+        stream.set_nodelay(true).expect("nodelay");
+    }
+    // A peer that a test waits for in vain is a failure, not a hang.
+    peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    peer.set_write_timeout(Some(DEADLINE)).expect("timeout");
+    (ours, peer)
+}
+
+/// Two ends with small buffers, so that a little unread output fills them.
+pub fn narrow_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    // The window is agreed upon while connecting, so the receive buffers are set before.
+    SockRef::from(&listener).set_recv_buffer_size(8 * 1024).expect("receive buffer");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+    socket.set_recv_buffer_size(8 * 1024).expect("receive buffer");
+    socket.set_send_buffer_size(8 * 1024).expect("send buffer");
+    socket.connect(&address.into()).expect("connect");
+    let peer = TcpStream::from(socket);
+    let (ours, _) = listener.accept().expect("accept");
+    SockRef::from(&ours).set_send_buffer_size(8 * 1024).expect("send buffer");
+    for stream in [&ours, &peer] {
+        stream.set_nodelay(true).expect("nodelay");
+    }
+    peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    peer.set_write_timeout(Some(DEADLINE)).expect("timeout");
+    (ours, peer)
+}
+
+/// A listener on a free port, and where it is.
+pub fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    (listener, address)
+}
+
+/// Ends a stream with RST.
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
+    drop(stream);
+}
+
+/// Sends FIN.
+pub fn finish(stream: &TcpStream) {
+    stream.shutdown(Shutdown::Write).expect("shutdown");
+}
+
+/// Random numbers (SplitMix64), the same for the same seed.
+#[derive(Clone)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..count.div_ceil(8)).flat_map(|_| self.next().to_ne_bytes()).collect();
+        bytes.truncate(count);
+        bytes
+    }
+}
