@@ -135,7 +135,9 @@ impl Installer {
     /// The programs that tests talk to. Where nothing may be installed, the tests that need them say so themselves.
     fn test_tools(self) -> Result<()> {
         if self.allowed {
-            return self.programs(&TEST_TOOLS);
+            return self
+                .programs(&TEST_TOOLS)
+                .map_err(|error| format!("{error}\nTo go on without: --no-install"));
         }
         for tool in TEST_TOOLS.iter().filter(|tool| find_program(tool.names).is_none()) {
             println!("    not installed: {}, which {}", tool.names[0], tool.why);

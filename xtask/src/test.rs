@@ -60,13 +60,15 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
         tests.args(&options.libtest).run()
     })?;
     if windows {
-        steps.step("tests, Windows under Wine", || {
+        let tested = steps.step("tests, Windows under Wine", || {
             let tests =
                 Run::new("cargo test --workspace --exclude xtask --target").args([targets::WINDOWS_GNU]);
             let tests = tests.args(no_fail_fast).args(["--"]).args(&options.libtest);
             tests.env("RUST_TEST_THREADS", wine_test_threads()).run()
-        })?;
-        steps.step("no Windows program left", wine::settle)?;
+        });
+        // After a failure above all: that is when a program may have been left running.
+        let settled = steps.step("leftover Windows programs", wine::settle);
+        tested.and(settled)?;
     }
     Ok(())
 }

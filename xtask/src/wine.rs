@@ -8,7 +8,8 @@ pub fn set_up() -> Result<()> {
     Run::new("sh xtask/wine/setup.sh").run()
 }
 
-/// Waits for the Windows programs to end. In CI those that do not are killed: nobody would ever come back to them.
+/// Waits for the Windows programs to end, and names those that do not. In CI they are killed, for nobody would ever
+/// come back to them, and that is a failure: a test left them.
 pub fn settle() -> Result<()> {
     let kill = std::env::var_os("CI").is_some().then_some("--kill");
     Run::new("sh xtask/wine/settle.sh").args(kill).run()

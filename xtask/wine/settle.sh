@@ -1,6 +1,7 @@
 #!/bin/sh
-# Waits until the Windows programs in our prefix have ended and Wine's own processes with them. `settle.sh --kill`
-# ends what is left after ten seconds; without it, the script says what is left and fails.
+# Waits until the Windows programs in our prefix have ended and Wine's own processes with them. After ten seconds it
+# lists what is left. It may belong to another run in this checkout, so that is all, unless it is told `--kill`: then
+# it ends everything in the prefix, and fails if that hit a program.
 set -eu
 
 here=$(dirname "$0")
@@ -12,13 +13,21 @@ exec >&2 </dev/null
 if timeout 10 wineserver -w; then
     exit 0
 fi
-echo "wine: Windows programs that did not end by themselves:"
-# Wine shows a program under its Windows path or its Unix path, and either ends in .exe; its own live in \windows\.
-ps -eo pid=,args= | grep -iE '^ *[0-9]+ [^ ]*\.exe' | grep -viE '^ *[0-9]+ C:\\windows\\' || echo "(none by name)"
-if [ "${1:-}" = --kill ]; then
-    echo "wine: ending them"
-    wineserver -k
-else
-    echo "wine: to end them: sh xtask/wine/settle.sh --kill"
-    exit 1
+# Wine's own programs live in \windows\. The others' names are Windows paths, or Unix paths that end in .exe.
+left=
+for pid in $(ps -eo pid=,args= | grep -viE '^ *[0-9]+ C:\\windows\\' | awk 'tolower($2) ~ /\.exe$/ { print $1 }'); do
+    if tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "WINEPREFIX=$WINEPREFIX"; then
+        left="$left $pid"
+        ps -o pid=,args= -p "$pid" || :
+    fi
+done
+if [ -n "$left" ]; then
+    echo "wine: the Windows programs above still run in $WINEPREFIX"
 fi
+if [ "${1:-}" != --kill ]; then
+    echo "wine: to end what runs there: sh xtask/wine/settle.sh --kill"
+    exit 0
+fi
+echo "wine: ending what runs there"
+wineserver -k || :
+[ -z "$left" ]
