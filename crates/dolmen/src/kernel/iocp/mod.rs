@@ -147,7 +147,7 @@ impl Kernel for Iocp {
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
         match self.associate(listener.as_raw_socket() as SOCKET) {
             Ok(skips) => {
-                self.calls += 2;
+                self.calls += 3;
                 Acceptor::new(listener, skips).map(Source::Listener)
             }
             Err(fault) => Err((fault, listener)),
@@ -354,8 +354,7 @@ impl Iocp {
                     unreachable!("a receive")
                 };
                 (*cell).header.overlapped = OVERLAPPED::default();
-                let target =
-                    (*cell).buffer.as_mut().map_or((std::ptr::null_mut(), 0), |b| b.as_target());
+                let target = (*cell).buffer.as_mut().map_or((std::ptr::null_mut(), 0), |b| b.as_target());
                 (socket::receive(socket, target, overlapped(op)), skips)
             };
             match started {

@@ -12,6 +12,7 @@ use windows_sys::Win32::System::Threading::CreateEventW;
 use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
+use windows_sys::core::GUID;
 
 use super::super::{Fault, FaultKind};
 use super::port::last_error;
@@ -179,21 +180,18 @@ pub(super) fn accept_now(listener: &TcpListener) -> Result<Option<(TcpStream, So
 /// AcceptEx's room for one address: 16 bytes more than any address takes.
 const ADDRESS_BYTES: usize = size_of::<SOCKADDR_STORAGE>() + 16;
 
-type AcceptEx = unsafe extern "system" fn(
-    SOCKET,
-    SOCKET,
-    *mut core::ffi::c_void,
-    u32,
-    u32,
-    u32,
-    *mut u32,
-    *mut OVERLAPPED,
-) -> windows_sys::core::BOOL;
+/// AcceptEx and its companion, of the listener's own provider: those in mswsock.dll would be looked up at each call,
+/// and Wine's GetAcceptExSockaddrs there does nothing at all.
+#[derive(Clone, Copy)]
+struct Functions {
+    accept_ex: LPFN_ACCEPTEX,
+    sockaddrs: LPFN_GETACCEPTEXSOCKADDRS,
+}
 
 /// A listening socket that accepts by AcceptEx.
 pub(crate) struct Acceptor {
     listener: TcpListener,
-    accept_ex: AcceptEx,
+    functions: Functions,
     family: i32,
     skips: bool,
 }
@@ -204,6 +202,7 @@ pub(crate) struct AcceptCell {
     addresses: [u8; 2 * ADDRESS_BYTES],
     socket: SOCKET,
     listener: SOCKET,
+    functions: Functions,
 }
 
 impl Acceptor {
@@ -212,8 +211,8 @@ impl Acceptor {
             Ok(address) => i32::from(if address.is_ipv6() { AF_INET6 } else { AF_INET }),
             Err(error) => return Err((status::from_io(&error), listener)),
         };
-        match accept_ex(listener.as_raw_socket() as SOCKET) {
-            Ok(accept_ex) => Ok(Acceptor { listener, accept_ex, family, skips }),
+        match Functions::of(listener.as_raw_socket() as SOCKET) {
+            Ok(functions) => Ok(Acceptor { listener, functions, family, skips }),
             Err(fault) => Err((fault, listener)),
         }
     }
@@ -234,7 +233,8 @@ impl Acceptor {
         if socket == INVALID_SOCKET {
             return Err(last_socket_error());
         }
-        let fresh = AcceptCell { addresses: [0; 2 * ADDRESS_BYTES], socket, listener: self.socket() };
+        let (listener, functions) = (self.socket(), self.functions);
+        let fresh = AcceptCell { addresses: [0; 2 * ADDRESS_BYTES], socket, listener, functions };
         Ok(match cells.pop() {
             Some(cell) => {
                 // SAFETY: a cell in the list is nobody else's, and was made from a Box below.
@@ -252,7 +252,7 @@ impl Acceptor {
         let mut bytes = 0;
         // SAFETY: the caller vouches for the cell and the overlapped; the lengths are those of `addresses`.
         let accepted = unsafe {
-            (self.accept_ex)(
+            self.functions.accept_ex.expect("looked up")(
                 self.socket(),
                 (*cell.as_ptr()).socket,
                 (&raw mut (*cell.as_ptr()).addresses).cast(),
@@ -295,7 +295,7 @@ impl AcceptCell {
         // SAFETY: `addresses` was filled in by AcceptEx with these very lengths; the pointers that come back point
         // into it.
         unsafe {
-            GetAcceptExSockaddrs(
+            cell.functions.sockaddrs.expect("looked up")(
                 (&raw const cell.addresses).cast(),
                 0,
                 ADDRESS_BYTES as u32,
@@ -330,10 +330,23 @@ impl AcceptCell {
     }
 }
 
-/// AcceptEx of the listener's provider. Calling the one in mswsock.dll would look it up each time.
-fn accept_ex(listener: SOCKET) -> Result<AcceptEx, Fault> {
-    let id = WSAID_ACCEPTEX;
-    let mut function: LPFN_ACCEPTEX = None;
+impl Functions {
+    fn of(listener: SOCKET) -> Result<Functions, Fault> {
+        let mut functions = Functions { accept_ex: None, sockaddrs: None };
+        // SAFETY: each function pointer is of the type that its id stands for.
+        unsafe {
+            look_up(listener, WSAID_ACCEPTEX, &mut functions.accept_ex)?;
+            look_up(listener, WSAID_GETACCEPTEXSOCKADDRS, &mut functions.sockaddrs)?;
+        }
+        Ok(functions)
+    }
+}
+
+/// # Safety
+///
+/// `F` is an optional function pointer, and of the type that `id` stands for.
+unsafe fn look_up<F>(listener: SOCKET, id: GUID, function: &mut Option<F>) -> Result<(), Fault> {
+    const { assert!(size_of::<Option<F>>() == size_of::<usize>()) };
     let mut bytes = 0;
     // SAFETY: input and output are readable and writable for the lengths given; a null function pointer is `None`.
     let result = unsafe {
@@ -341,18 +354,15 @@ fn accept_ex(listener: SOCKET) -> Result<AcceptEx, Fault> {
             listener,
             SIO_GET_EXTENSION_FUNCTION_POINTER,
             (&raw const id).cast(),
-            size_of_val(&id) as u32,
-            (&raw mut function).cast(),
-            size_of_val(&function) as u32,
+            size_of::<GUID>() as u32,
+            std::ptr::from_mut(function).cast(),
+            size_of::<usize>() as u32,
             &mut bytes,
             null_mut(),
             None,
         )
     };
-    match function {
-        Some(function) if result == 0 => Ok(function),
-        _ => Err(last_socket_error()),
-    }
+    if result == 0 && function.is_some() { Ok(()) } else { Err(last_socket_error()) }
 }
 
 /// # Safety
