@@ -6,7 +6,7 @@
 //! a thousand pasted lines take a thousand rounds, and whoever else types is served in the
 //! next one.
 //!
-//! A user departs in one place, [`Server::depart`], whatever the cause: there the world hears
+//! A user departs in one place, `depart`, whatever the cause: there the world hears
 //! `net_dead`, once, because the user is taken out of the table first. What remains is a
 //! connection being closed, which the reactor finishes on its own.
 

@@ -1,0 +1,139 @@
+//! Command line and configuration, as a person meets them.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::{Program, Server, dolmend};
+
+/// Runs to the end: exit status, standard output, standard error.
+fn run(mut command: Command) -> (i32, String, String) {
+    let mut program = Program::start(&mut command);
+    program.stdin = None;
+    let status = program.wait().code().expect("an exit status");
+    (status, program.stdout.wait_for_end(), program.stderr.wait_for_end())
+}
+
+fn file(folder: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = folder.path().join("my.conf");
+    std::fs::write(&path, text).expect("the file is written");
+    path
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let (status, out, err) = run(dolmend(&["--help"]));
+    assert_eq!((status, err.as_str()), (0, ""));
+    for part in ["--file <FILE>", "[ADDR:]PORT[:KIND]", "Examples:", "Exit status:"] {
+        assert!(out.contains(part), "{out}");
+    }
+    let (status, out, _) = run(dolmend(&["-V"]));
+    assert_eq!((status, out.trim()), (0, concat!("dolmend ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_usage_error_is_exit_2() {
+    for arguments in [&["--frobnicate"][..], &["-p", "70000"], &["-p", "4000:binary"], &["--trace", "9"]] {
+        let (status, out, err) = run(dolmend(arguments));
+        assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(err.starts_with("error: "), "{err}");
+    }
+    let (status, _, err) = run(dolmend(&["-p", "4000", "-p", "4000:ascii"]));
+    assert_eq!((status, err.trim()), (2, "dolmend: --port: 0.0.0.0:4000 is given twice; keep one of them"));
+}
+
+#[test]
+fn a_bad_configuration_is_refused_whole_with_every_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder, "port : 127.0.0.1:0\nmax user : 5\nline length : ten\n");
+    let shown = path.display();
+    for extra in [&[][..], &["--check-config"], &["--print-config"]] {
+        let mut command = dolmend(&["-f"]);
+        command.arg(&path).args(extra);
+        let (status, out, err) = run(command);
+        assert_eq!((status, out.as_str()), (2, ""), "{extra:?}");
+        let lines: Vec<&str> = err.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                format!("{shown}:2: unknown key 'max user'; did you mean 'max users'?"),
+                format!(
+                    "{shown}:3: line length: 'ten' is not a number; it is a whole number from 80 to 65536"
+                ),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let (status, _, err) = run(dolmend(&["-f", "no-such.conf"]));
+    assert_eq!(status, 2);
+    assert!(err.starts_with("no-such.conf: cannot be read: "), "{err}");
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder, "Port 4000:telnet\n");
+    let mut command = dolmend(&["--check-config", "-f"]);
+    command.arg(&path);
+    assert_eq!(run(command), (0, format!("{}: ok\n", path.display()), String::new()));
+    assert_eq!(run(dolmend(&["--check-config"])), (0, "built-in dolmend.conf: ok\n".into(), String::new()));
+}
+
+#[test]
+fn the_printed_configuration_is_the_one_in_force_and_reads_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder, "mud name : Cave\nmax users : 7\n");
+    let mut command = dolmend(&["--print-config", "-p", "[::1]:0:ascii", "--trace", "2", "-f"]);
+    command.arg(&path);
+    let (status, printed, err) = run(command);
+    assert_eq!((status, err.as_str()), (0, ""));
+    for line in ["port : [::1]:0:ascii", "mud name : Cave", "max users : 7", "trace io_reactor : 2"] {
+        assert!(printed.lines().any(|other| other == line), "{printed}");
+    }
+    let mut command = dolmend(&["--print-config", "-f"]);
+    command.arg(file(&folder, &printed));
+    assert_eq!(run(command), (0, printed, String::new()));
+}
+
+#[test]
+fn a_port_in_use_is_exit_1_and_nothing_listens() {
+    let taken = Server::start();
+    let address = taken.addresses[0].to_string();
+    let (status, _, err) = run(dolmend(&["-p", "127.0.0.1:0", "-p", &address]));
+    assert_eq!(status, 1);
+    assert_eq!(
+        err.trim(),
+        format!("dolmend: cannot listen on {address}: address already in use; is another dolmend running?")
+    );
+}
+
+#[test]
+fn every_port_is_told_with_its_kind() {
+    let server = Server::with(&["-p", "127.0.0.1:0", "-p", "127.0.0.1:0:ascii", "-p", "0"], 3);
+    let log = server.program.stderr.wait_for(" ascii\n");
+    let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("listening ")).collect();
+    assert_eq!(
+        lines,
+        [
+            format!("listening {} telnet", server.addresses[0]),
+            format!("listening {} ascii", server.addresses[1]),
+            format!("listening {} telnet", server.addresses[2]),
+        ]
+    );
+    assert!(server.addresses[2].ip().is_unspecified());
+    assert!(server.addresses.iter().all(|address| address.port() != 0));
+}
+
+#[test]
+fn statistics_and_connections_are_logged() {
+    let server = Server::with(&["-p", "127.0.0.1:0", "--stats", "1"], 1);
+    let ann = server.player("Ann");
+    let log = server.program.stderr.wait_for("stats uptime_s=");
+    let peer = format!("peer={}", ann.stream.local_addr().expect("connected"));
+    let connected = log.lines().find(|line| line.contains(" connected ")).expect("it is logged");
+    assert!(connected.contains(&peer) && connected.contains("conn="), "{connected}");
+}

@@ -1,0 +1,281 @@
+//! What the black-box tests have in common: a server process, and players who connect to it.
+//!
+//! Nothing here sleeps to let something happen. Everything waits for what it expects, up to a
+//! deadline that only a failure reaches, and shows what it saw instead.
+
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// When a test is given up.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Everything that came out of a pipe so far, collected by a thread.
+#[derive(Clone)]
+pub struct Output {
+    shared: Arc<(Mutex<Collected>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Collected {
+    text: String,
+    ended: bool,
+}
+
+impl Output {
+    pub fn of(mut pipe: impl Read + Send + 'static) -> Output {
+        let output = Output { shared: Arc::default() };
+        let shared = Arc::clone(&output.shared);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let length = pipe.read(&mut buffer).unwrap_or(0);
+                let mut collected = shared.0.lock().expect("no reader panics");
+                collected.text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                collected.ended = length == 0;
+                shared.1.notify_all();
+                if collected.ended {
+                    return;
+                }
+            }
+        });
+        output
+    }
+
+    /// Waits until the pipe holds `text`, and gives everything so far.
+    pub fn wait_for(&self, text: &str) -> String {
+        self.wait_until(&format!("{text:?}"), |collected| collected.text.contains(text))
+    }
+
+    /// Waits until the other end was closed, and gives everything.
+    pub fn wait_for_end(&self) -> String {
+        self.wait_until("the end", |collected| collected.ended)
+    }
+
+    fn wait_until(&self, what: &str, is_so: impl Fn(&Collected) -> bool) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        let mut collected = self.shared.0.lock().expect("no reader panics");
+        while !is_so(&collected) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero() && !collected.ended, "no {what} in:\n{}", collected.text);
+            collected = self.shared.1.wait_timeout(collected, left).expect("no reader panics").0;
+        }
+        collected.text.clone()
+    }
+}
+
+/// A program that is killed when it goes out of scope.
+pub struct Program {
+    child: Child,
+    pub stdin: Option<ChildStdin>,
+    pub stdout: Output,
+    pub stderr: Output,
+}
+
+impl Program {
+    pub fn start(command: &mut Command) -> Program {
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = match started {
+            Ok(child) => child,
+            Err(error) => panic!("cannot start {command:?}: {error}"),
+        };
+        let stdin = child.stdin.take();
+        let stdout = Output::of(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = Output::of(child.stderr.take().expect("stderr is a pipe"));
+        Program { child, stdin, stdout, stderr }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Types into the program's standard input.
+    pub fn type_in(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(text.as_bytes()).expect("the program reads");
+        stdin.flush().expect("the program reads");
+    }
+
+    /// Waits for the program's own end.
+    pub fn wait(&mut self) -> ExitStatus {
+        // Its pipes are closed by its end, and that can be waited for with a deadline.
+        self.stderr.wait_for_end();
+        self.stdout.wait_for_end();
+        self.child.wait().expect("it can be waited for")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The server binary with these arguments, not started yet.
+pub fn dolmend(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dolmend"));
+    command.args(arguments);
+    command
+}
+
+/// A server that listens.
+pub struct Server {
+    pub program: Program,
+    /// Where it listens, in the order of the ports.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// On one telnet port, with no configuration file and no console.
+    pub fn start() -> Server {
+        Server::with(&["-p", "127.0.0.1:0"], 1)
+    }
+
+    /// With these arguments, which make it listen on so many ports. It has no console unless
+    /// `-c` is among them.
+    pub fn with(arguments: &[&str], ports: usize) -> Server {
+        let mut program = Program::start(&mut dolmend(arguments));
+        if !arguments.contains(&"-c") {
+            program.stdin = None;
+        }
+        let log = program.stderr.wait_until("listening lines", |log| {
+            log.text.matches("listening ").count() >= ports && log.text.ends_with('\n')
+        });
+        let addresses = log.lines().filter_map(|line| line.strip_prefix("listening "));
+        let addresses = addresses.map(|rest| {
+            let (address, kind) = rest.split_once(' ').expect("listening ADDRESS:PORT KIND");
+            assert!(["telnet", "ascii"].contains(&kind), "{rest}");
+            address.parse().expect("an address")
+        });
+        Server { addresses: addresses.collect(), program }
+    }
+
+    /// With a configuration file of this text, on one port.
+    pub fn configured(folder: &tempfile::TempDir, text: &str) -> Server {
+        let file = folder.path().join("test.conf");
+        std::fs::write(&file, text).expect("the file is written");
+        Server::with(&["-f", file.to_str().expect("a plain path"), "-p", "127.0.0.1:0"], 1)
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addresses[0])
+    }
+
+    /// Somebody who has given a name and was welcomed.
+    pub fn player(&self, name: &str) -> Client {
+        let mut client = self.connect();
+        client.expect("shall we call you? ");
+        client.send(&format!("{name}\r\n"));
+        client.expect("for what you can do.\r\n");
+        client
+    }
+}
+
+/// The other end of a connection, byte by byte.
+pub struct Client {
+    pub stream: TcpStream,
+    /// What has come and was not expected yet.
+    pub unread: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        Client::over(TcpStream::connect(address).expect("the server accepts"))
+    }
+
+    pub fn over(stream: TcpStream) -> Client {
+        stream.set_nodelay(true).expect("the connection stands");
+        Client { stream, unread: Vec::new() }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes());
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// Sends each byte by itself.
+    pub fn send_one_by_one(&mut self, bytes: &[u8]) {
+        bytes.chunks(1).for_each(|byte| self.send_bytes(byte));
+    }
+
+    /// Waits for a text, and gives what came before it.
+    pub fn expect(&mut self, text: &str) -> String {
+        let before = self.expect_bytes(text.as_bytes());
+        String::from_utf8(before).expect("the server sends UTF-8")
+    }
+
+    pub fn expect_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(place) = find(&self.unread, bytes) {
+                let after = self.unread.split_off(place + bytes.len());
+                let mut before = std::mem::replace(&mut self.unread, after);
+                before.truncate(place);
+                return before;
+            }
+            let ended =
+                self.read_some(deadline).unwrap_or_else(|error| self.give_up(bytes, &error.to_string()));
+            if ended {
+                self.give_up(bytes, "the connection was closed");
+            }
+        }
+    }
+
+    /// Waits until the server closes in order, and gives everything that came before.
+    pub fn expect_end(&mut self) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.read_some(deadline).unwrap_or_else(|error| self.give_up(b"(the end)", &error.to_string()))
+        {
+        }
+        String::from_utf8(std::mem::take(&mut self.unread)).expect("the server sends UTF-8")
+    }
+
+    /// Waits until the connection is gone, in whatever way.
+    pub fn expect_gone(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.read_some(deadline) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) if is_timeout(&error) => self.give_up(b"(the end)", &error.to_string()),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads what is there. True at the end.
+    fn read_some(&mut self, deadline: Instant) -> std::io::Result<bool> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        let mut buffer = [0; 65536];
+        let length = self.stream.read(&mut buffer)?;
+        self.unread.extend_from_slice(&buffer[..length]);
+        Ok(length == 0)
+    }
+
+    fn give_up(&self, wanted: &[u8], why: &str) -> ! {
+        let last = &self.unread[self.unread.len().saturating_sub(2000)..];
+        panic!("{why} before {:?} in {:?}", String::from_utf8_lossy(wanted), String::from_utf8_lossy(last));
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock)
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,50 @@
+//! Signals of a Unix system.
+
+#![cfg(unix)]
+
+mod common;
+
+use common::{Client, Server};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn signal(server: &Server, signal: Signal) {
+    let pid = Pid::from_raw(server.program.id() as i32).expect("a process");
+    kill_process(pid, signal).expect("it can be signalled");
+}
+
+#[test]
+fn each_request_to_stop_is_an_orderly_end() {
+    for request in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut server = Server::start();
+        let mut ann = server.player("Ann");
+        // What is still to be sent must arrive before the end.
+        ann.send("help\r\n");
+        ann.expect("say TEXT");
+        signal(&server, request);
+        assert!(ann.expect_end().ends_with("\r\nThe server is shutting down. Good-bye.\r\n"));
+        drop(ann);
+        assert_eq!(server.program.wait().code(), Some(0), "{request:?}");
+        let refused = std::net::TcpStream::connect(server.addresses[0]);
+        assert!(refused.is_err(), "nobody listens any more");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_react_delays_the_end_but_does_not_prevent_it() {
+    let mut server = Server::start();
+    let deaf = server.player("Deaf");
+    signal(&server, Signal::TERM);
+    // It neither reads nor closes. The deadline of the test is well above that of the server.
+    assert_eq!(server.program.wait().code(), Some(0));
+    drop(deaf);
+}
+
+#[test]
+fn a_second_request_is_obeyed_at_once() {
+    let mut server = Server::start();
+    let _deaf: Client = server.player("Deaf");
+    signal(&server, Signal::TERM);
+    server.program.stderr.wait_for("once more stops at once");
+    signal(&server, Signal::TERM);
+    assert_eq!(server.program.wait().code(), Some(1));
+}

@@ -1,0 +1,247 @@
+//! The server with a world that writes down what it is told: driven step by step, in one
+//! thread, so that the order of things is the server's own doing.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use dolmend::config::Config;
+use dolmend::ports;
+use dolmend::server::{SHUTDOWN, Server};
+use dolmend::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the world was told, in words.
+#[derive(Default)]
+struct Record {
+    told: Vec<String>,
+    refuse: bool,
+    beats: Option<Duration>,
+}
+
+impl World for Record {
+    fn connect(&mut self, info: &ConnectInfo) -> Admission {
+        self.told.push(format!("connect {}", info.user));
+        if self.refuse { Admission::Refuse("Go away.\n".into()) } else { Admission::Accept }
+    }
+
+    fn logon(&mut self, turn: &mut Turn<'_>, user: UserId) {
+        assert!(turn.users().contains(&user));
+        self.told.push(format!("logon {user}"));
+        turn.send(user, "hello\n");
+    }
+
+    fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
+        self.told.push(format!("{user}: {line}"));
+        match line {
+            "leave" => {
+                turn.disconnect(user);
+                // Nothing of this can happen any more, and nothing must go wrong.
+                turn.disconnect(user);
+                turn.send(user, "lost\n");
+            }
+            "kill others" => {
+                let others: Vec<UserId> =
+                    turn.users().iter().copied().filter(|&other| other != user).collect();
+                others.into_iter().for_each(|other| turn.disconnect(other));
+            }
+            "flood" => turn.send(user, "x".repeat(1 << 20)),
+            _ => turn.send(user, format!("{line}\n")),
+        }
+    }
+
+    fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
+        assert!(!turn.users().contains(&user));
+        self.told.push(format!("net_dead {user} {why:?}"));
+        turn.broadcast(format!("{user} is gone\n"));
+    }
+
+    fn heart_beat_interval(&self) -> Option<Duration> {
+        self.beats
+    }
+
+    fn heart_beat(&mut self, _turn: &mut Turn<'_>) {
+        self.told.push("beat".into());
+    }
+}
+
+struct Rig {
+    server: Server<Record>,
+    address: SocketAddr,
+}
+
+impl Rig {
+    fn new(world: Record) -> Rig {
+        let config = Config::built_in().expect("the shipped file loads");
+        let port = "127.0.0.1:0".parse().expect("a port");
+        let (opened, _) = ports::open(&[port], false).expect("it opens");
+        let address = opened[0].address;
+        Rig { server: Server::new(&config, opened, world).expect("it starts"), address }
+    }
+
+    fn told(&self) -> &[String] {
+        &self.server.world().told
+    }
+
+    /// Goes on until the world was told this.
+    fn until(&mut self, text: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.told().iter().any(|line| line == text) {
+            assert!(Instant::now() < deadline, "never told {text:?}: {:?}", self.told());
+            self.server.step(Some(Duration::from_secs(1))).expect("the wait works");
+        }
+    }
+
+    fn connect(&mut self, user: u64) -> TcpStream {
+        let client = TcpStream::connect(self.address).expect("the server accepts");
+        client.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+        self.until(&format!("logon #{user}"));
+        client
+    }
+
+    /// Ends the server, and gives what was told about departures.
+    fn departures(mut self) -> Vec<String> {
+        self.server.poster().post(SHUTDOWN, 0).expect("the server is there");
+        self.server.run().expect("the wait works");
+        self.told().iter().filter(|line| line.starts_with("net_dead")).cloned().collect()
+    }
+}
+
+/// Reads to the end. A reset counts as one where nothing was promised.
+fn rest(client: &mut TcpStream) -> String {
+    let mut text = String::new();
+    client.read_to_string(&mut text).expect("an orderly end");
+    text
+}
+
+#[test]
+fn a_user_is_told_of_in_order() {
+    let mut rig = Rig::new(Record::default());
+    let mut client = rig.connect(1);
+    client.write_all(b"one\r\ntwo\r\nleave\r\nthree\r\n").expect("it is read");
+    rig.until("net_dead #1 Disconnected");
+    assert_eq!(
+        rig.told(),
+        ["connect #1", "logon #1", "#1: one", "#1: two", "#1: leave", "net_dead #1 Disconnected"]
+    );
+    client.shutdown(Shutdown::Write).expect("it stands");
+    // The next user makes the server go on until the first one's output is out.
+    rig.connect(2);
+    assert_eq!(rest(&mut client), "hello\r\none\r\ntwo\r\n");
+    assert_eq!(rig.departures(), ["net_dead #1 Disconnected", "net_dead #2 Shutdown"]);
+}
+
+#[test]
+fn every_departure_is_told_exactly_once() {
+    let mut rig = Rig::new(Record::default());
+    // The client closes its side.
+    let client = rig.connect(1);
+    client.shutdown(Shutdown::Write).expect("it stands");
+    rig.until("net_dead #1 PeerClosed");
+    // The client closes altogether.
+    drop(rig.connect(2));
+    rig.until("net_dead #2 PeerClosed");
+    // The connection breaks.
+    let client = rig.connect(3);
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it can be set");
+    drop(client);
+    rig.until("net_dead #3 Lost");
+    // More output than is kept.
+    let mut client = rig.connect(4);
+    client.write_all(b"flood\n").expect("it is read");
+    rig.until("net_dead #4 TooSlow");
+    // By the doing of another, in whose turn it happens.
+    let mut client = rig.connect(5);
+    let other = rig.connect(6);
+    client.write_all(b"kill others\nleave\n").expect("it is read");
+    rig.until("net_dead #6 Disconnected");
+    rig.until("net_dead #5 Disconnected");
+    drop((client, other));
+    // Whoever is left at the end.
+    let left = rig.connect(7);
+    // It closes when it sees the end; otherwise the server would wait for that.
+    let closer = std::thread::spawn(move || rest(&mut { left }));
+    assert_eq!(
+        rig.departures(),
+        [
+            "net_dead #1 PeerClosed",
+            "net_dead #2 PeerClosed",
+            "net_dead #3 Lost",
+            "net_dead #4 TooSlow",
+            "net_dead #6 Disconnected",
+            "net_dead #5 Disconnected",
+            "net_dead #7 Shutdown",
+        ]
+    );
+    let seen = closer.join().expect("it was read");
+    assert!(seen.ends_with("The server is shutting down. Good-bye.\r\n"), "{seen}");
+}
+
+#[test]
+fn lines_that_came_whole_before_a_reset_are_processed() {
+    let mut rig = Rig::new(Record::default());
+    let mut client = rig.connect(1);
+    // Received while nothing was read of it: all of it waits when the reset comes.
+    client.write_all(b"one\ntwo\nthree\ndrop all but the sw").expect("it is read");
+    rig.until("#1: one");
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it can be set");
+    drop(client);
+    rig.until("net_dead #1 Lost");
+    assert_eq!(rig.told()[2..], ["#1: one", "#1: two", "#1: three", "net_dead #1 Lost"]);
+}
+
+#[test]
+fn a_refused_connection_is_told_why_and_never_heard_of_again() {
+    let mut rig = Rig::new(Record { refuse: true, ..Record::default() });
+    let mut client = TcpStream::connect(rig.address).expect("the server accepts");
+    client.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    client.write_all(b"let me in\r\n").expect("it is read");
+    rig.until("connect #1");
+    client.shutdown(Shutdown::Write).expect("it stands");
+    assert_eq!(rig.departures(), [""; 0]);
+    assert_eq!(rest(&mut client), "Go away.\r\n");
+}
+
+#[test]
+fn a_book_and_a_line_that_wait_at_the_same_time_take_turns() {
+    let mut rig = Rig::new(Record::default());
+    let mut one = rig.connect(1);
+    let mut two = rig.connect(2);
+    let mut book = String::new();
+    for number in 0..200 {
+        writeln!(book, "{number}").expect("a string");
+    }
+    // The server does not run meanwhile: this thread is its thread.
+    one.write_all(book.as_bytes()).expect("it is read");
+    two.write_all(b"short\nshort\nlast\n").expect("it is read");
+    rig.until("#2: last");
+    let before = rig.told().iter().filter(|line| line.starts_with("#1: ")).count();
+    // With the line of both in one wait it is three; a completion that comes a little later
+    // costs a few turns more, and taking the book in one go would make it hundreds.
+    assert!(before < 100, "{before} lines of the book came first");
+    rig.until("#1: 199");
+    let lines: Vec<&String> = rig.told().iter().filter(|line| line.starts_with("#1: ")).collect();
+    let expected: Vec<String> = (0..200).map(|number| format!("#1: {number}")).collect();
+    assert!(lines.into_iter().eq(&expected));
+}
+
+#[test]
+fn a_heart_beats_only_where_one_is_wanted() {
+    let mut rig = Rig::new(Record { beats: Some(Duration::from_millis(5)), ..Record::default() });
+    rig.until("beat");
+    let mut still = Rig::new(Record::default());
+    still.server.step(Some(Duration::from_millis(50))).expect("the wait works");
+    assert_eq!(still.told(), [""; 0]);
+}
+
+#[test]
+fn a_server_that_has_ended_stays_ended() {
+    let mut rig = Rig::new(Record::default());
+    rig.server.poster().post(SHUTDOWN, 0).expect("the server is there");
+    rig.server.run().expect("the wait works");
+    assert!(!rig.server.step(None).expect("no wait is needed"));
+    drop(rig.server);
+    assert!(TcpStream::connect(rig.address).is_err());
+}
