@@ -6,13 +6,17 @@
 //! * [`Waker`] and [`Poster`] reach a waiting reactor from other threads.
 //!
 //! ```
-//! use dolmen::{Event, Events, Reactor, Token};
-//! use std::net::{TcpListener, TcpStream};
+//! use dolmen::{CloseReason, Event, Events, Reactor, Token};
 //! use std::io::{Read, Write};
+//! use std::net::{TcpListener, TcpStream};
 //!
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! let mut client = TcpStream::connect(listener.local_addr()?)?;
-//! client.write_all(b"hello")?;
+//! let address = listener.local_addr()?;
+//! let client = std::thread::spawn(move || {
+//!     let mut stream = TcpStream::connect(address)?;
+//!     stream.write_all(b"hello")?;
+//!     std::io::read_to_string(stream)
+//! });
 //!
 //! let mut reactor = Reactor::new()?;
 //! let mut events = Events::with_capacity(128);
@@ -21,23 +25,22 @@
 //!     reactor.wait(&mut events, None)?;
 //!     for event in events.drain() {
 //!         match event {
-//!             Event::Accepted { stream, .. } => drop(reactor.add(stream, Token(1))?),
+//!             Event::Accepted { stream, .. } => {
+//!                 reactor.add(stream, Token(1))?;
+//!             }
 //!             Event::Received { conn, data, .. } => {
 //!                 reactor.send(conn, data)?;
 //!                 reactor.close(conn)?;
 //!             }
-//!             Event::Closed { .. } => break 'waiting,
+//!             Event::Closed { reason, .. } => {
+//!                 assert_eq!(reason, CloseReason::Finished);
+//!                 break 'waiting;
+//!             }
 //!             _ => {}
 //!         }
 //!     }
-//! #   reactor.flush();
-//! #   if reactor.stats().bytes_sent == 5 {
-//! #       let mut answer = String::new();
-//! #       client.read_to_string(&mut answer)?;
-//! #       assert_eq!(answer, "hello");
-//! #       client.shutdown(std::net::Shutdown::Both).ok();
-//! #   }
 //! }
+//! assert_eq!(client.join().unwrap()?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -45,6 +48,7 @@
 //! operating systems and one folder or file for each of them. `ARCHITECTURE.md` in the repository tells the story.
 
 #![deny(unsafe_code)]
+#![cfg_attr(doctest, doc = include_str!("../../../README.md"))]
 
 mod engine;
 mod error;
