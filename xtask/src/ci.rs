@@ -39,6 +39,7 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     let installer = Installer { allowed: !options.no_install };
     let mut host = String::new();
     steps.step("toolchain", || {
+        Run::new("rustc --version").run()?;
         host = targets::host()?;
         installer.component("cargo-fmt", "rustfmt")?;
         installer.component("cargo-clippy", "clippy")?;

@@ -53,7 +53,10 @@ pub fn check() -> Result<Outcome> {
             faults.push(format!("{licence} is missing, and the manifests promise it"));
         }
     }
-    if faults.is_empty() { Ok(Outcome::Passed) } else { Err(format!("\n{}", faults.join("\n"))) }
+    match faults.len() {
+        0 => Ok(Outcome::Passed),
+        count => Err(format!("{count} things to mend in the repository:\n{}", faults.join("\n"))),
+    }
 }
 
 /// Folders of one machine, and hosts of package registries and mirrors: a build finds those by its own configuration.

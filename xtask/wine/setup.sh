@@ -42,9 +42,10 @@ if [ -e "$WINEPREFIX" ]; then
     rm -rf "$WINEPREFIX"
 fi
 : >"$log"
-"$wine" wineboot --init 9>&- >>"$log" 2>&1 || fail "wineboot failed"
+# In the foreground, so that an interrupt at the terminal reaches it too.
+timeout --foreground 180 "$wine" wineboot --init 9>&- >>"$log" 2>&1 || fail "wineboot failed"
 # wineboot returns before the registry is on disk.
-wineserver -w 9>&- >>"$log" 2>&1 || fail "wineserver did not finish"
+timeout --foreground 60 wineserver -w 9>&- >>"$log" 2>&1 || fail "wineserver did not finish"
 
 shim="$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
 if [ ! -e "$shim" ]; then
