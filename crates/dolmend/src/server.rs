@@ -10,7 +10,7 @@
 //! `net_dead`, once, because the user is taken out of the table first. What remains is a
 //! connection being closed, which the reactor finishes on its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -42,8 +42,10 @@ const PORT: Token = Token(5);
 /// then, and for others nobody waits.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Connections beyond `max users` that are told so, or are on their way out, at a time. When
-/// even more crowd in they are hung up on without a word.
+/// Connections that may be on their way out at a time while others arrive: those that are told
+/// that the place is full, and those of users who left. When even more crowd in, who does not
+/// find a place is hung up on without a word; who does find one takes it from the connection
+/// that has been leaving for the longest time.
 const DOORSTEP: usize = 256;
 
 /// Where the server is in its life.
@@ -77,7 +79,8 @@ pub struct Server<W> {
     roster: Vec<UserId>,
     /// Who gets a turn, in this order.
     queue: VecDeque<UserId>,
-    leaving: HashMap<UserId, Leaving>,
+    /// In the order of their arrival, which is about that of their leaving.
+    leaving: BTreeMap<UserId, Leaving>,
     /// What the world wants done and is not done yet.
     actions: Vec<Action>,
     /// A place for the actions that are being done, and one for wire bytes: kept so that a line
@@ -112,7 +115,6 @@ impl<W: World> Server<W> {
             .max_events(config.reactor_max_events)
             .pool_size(config.reactor_pool_size)
             .high_water(config.output_limit_bytes)
-            .max_connections(Server::<W>::most_connections(config))
             .linger(DRAIN)
             .build()?;
         let mut listening = Vec::new();
@@ -132,7 +134,7 @@ impl<W: World> Server<W> {
             users: HashMap::new(),
             roster: Vec::new(),
             queue: VecDeque::new(),
-            leaving: HashMap::new(),
+            leaving: BTreeMap::new(),
             actions: Vec::new(),
             doing: Vec::new(),
             wire: Vec::new(),
@@ -255,11 +257,17 @@ impl<W: World> Server<W> {
         let Some(kind) = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, _, kind)| *kind) else {
             return;
         };
-        // Lines are short and wanted at once. Where it fails the connection is already broken.
-        let _ = stream.set_nodelay(true);
         let number = self.next_user;
         let user = UserId(number as u64);
         self.next_user += 1;
+        let full = self.users.len() >= self.max_users;
+        if full && self.leaving.len() >= DOORSTEP {
+            self.status.refused += 1;
+            tracing::debug!(%user, %peer, "turned away without a word");
+            return;
+        }
+        // Lines are short and wanted at once. Where it fails the connection is already broken.
+        let _ = stream.set_nodelay(true);
         let conn = match self.reactor.add(stream, Token(FIRST_USER_TOKEN + number)) {
             Ok(conn) => conn,
             Err(error) => {
@@ -268,9 +276,12 @@ impl<W: World> Server<W> {
                 return;
             }
         };
-        if self.users.len() >= self.max_users {
+        if full {
             self.turn_away(user, conn, peer, kind, "The place is full. Please try again later.\n");
             return;
+        }
+        if self.leaving.len() >= DOORSTEP {
+            self.hurry_one_out();
         }
         let info = ConnectInfo { user, peer, kind };
         if let Admission::Refuse(text) = self.world.connect(&info) {
@@ -298,6 +309,13 @@ impl<W: World> Server<W> {
         let _ = self.reactor.send(conn, &self.wire);
         let _ = self.reactor.close(conn);
         self.leaving.insert(user, Leaving { conn, peer });
+    }
+
+    /// Cuts the good-bye short that has been going on for the longest time.
+    fn hurry_one_out(&mut self) {
+        let Some((id, Leaving { conn, peer })) = self.leaving.pop_first() else { return };
+        tracing::debug!(user = %id, %conn, %peer, "hurried out");
+        let _ = self.reactor.abort(conn);
     }
 
     // Input.
@@ -487,7 +505,7 @@ impl<W: World> Server<W> {
 
     /// The time to drain is over.
     fn stop_waiting(&mut self) {
-        for (id, Leaving { conn, peer }) in self.leaving.drain() {
+        for (id, Leaving { conn, peer }) in std::mem::take(&mut self.leaving) {
             tracing::warn!(user = %id, %conn, %peer, "did not take its last output in time");
             let _ = self.reactor.abort(conn);
         }

@@ -68,7 +68,7 @@ fn tintin_holds_a_session() {
     // It needs a terminal, and one with a size.
     let session = format!(
         "stty rows 24 cols 80; exec {} -G -e '#session x {} {}'",
-        tintin.get_program().display(),
+        tintin.get_program().to_str().expect("a plain path"),
         address.ip(),
         address.port()
     );
