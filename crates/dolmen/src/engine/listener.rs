@@ -18,6 +18,8 @@ pub(super) struct Listener<K: Kernel> {
     source: K::Source,
     token: Token,
     accepts: Vec<OpHandle>,
+    /// How many `Accepted` records are in the outbox.
+    undelivered: usize,
     /// The pause after the last failure; 0 after a success.
     retry_ns: u64,
     /// Runs during such a pause, in which no accept is posted.
@@ -41,6 +43,7 @@ impl<K: Kernel> Engine<K> {
             source,
             token,
             accepts: Vec::with_capacity(K::ACCEPTS),
+            undelivered: 0,
             retry_ns: 0,
             retry: None,
             closing: false,
@@ -86,10 +89,10 @@ impl<K: Kernel> Engine<K> {
             }
             return;
         }
-        // A kernel may answer each accept at once; the rest of a burst waits for the next turn.
+        // A kernel may answer each accept at once; the rest of a burst waits until these have been delivered.
         for _ in 0..K::ACCEPTS {
             let (_, listener) = self.listeners.at_mut(slot).expect("the listener is there");
-            if listener.accepts.len() == K::ACCEPTS || listener.retry.is_some() {
+            if listener.accepts.len() + listener.undelivered >= K::ACCEPTS || listener.retry.is_some() {
                 return;
             }
             match self.submitter.accept(&listener.source, slot) {
@@ -115,6 +118,7 @@ impl<K: Kernel> Engine<K> {
             _ if listener.closing => {}
             Ok(Outcome::Accepted(stream, peer)) => {
                 listener.retry_ns = 0;
+                listener.undelivered += 1;
                 self.stats.accepted += 1;
                 self.outbox.push_back(Record::Accepted { listener: id, token, stream: Some(stream), peer });
             }
@@ -125,6 +129,14 @@ impl<K: Kernel> Engine<K> {
             Err(fault) => self.accept_failed(key, fault),
         }
         self.list_listener(key.slot);
+    }
+
+    /// An `Accepted` record is about to be delivered: another accept may be posted.
+    pub(super) fn accepted_delivered(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listeners.get_mut(id.0) {
+            listener.undelivered -= 1;
+            self.list_listener(id.0.slot);
+        }
     }
 
     fn accept_failed(&mut self, key: Key, fault: Fault) {

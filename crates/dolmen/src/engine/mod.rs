@@ -8,9 +8,11 @@
 //! # Fairness
 //!
 //! Each of the kernel, the mailbox and the timers puts at most one batch of records, as many as the caller's events
-//! have room for, into the outbox, and is asked again only when the outbox has been delivered down to less than that.
-//! So whatever is ready at the time of a poll is delivered within a handful of waits, whoever else is busy. A
-//! connection's next receive is posted when its last record has been delivered: no connection has two in the outbox.
+//! have room for, into the outbox, and is asked again only when less than a batch is left of what was in the outbox
+//! then. So whatever is ready at the time of a poll is delivered within a handful of waits, whoever else is busy. What
+//! attention adds in between does not count: a kernel that answers receives at once could keep the outbox full for ever
+//! and everybody else out. That, too, is bounded: a connection's next receive is posted when its last record has been
+//! delivered, so no connection has two in the outbox, and a listener has no more than the accepts it may post.
 //!
 //! # Two-phase close
 //!
@@ -85,6 +87,8 @@ pub(crate) struct Engine<K: Kernel> {
     /// Registrations to look at before the kernel is asked again.
     attention: VecDeque<Subject>,
     outbox: VecDeque<Record<K::Stream>>,
+    /// How many of the outbox's records, the first ones, were there when the kernel was asked last.
+    owed: usize,
     /// What the current poll has brought; empty between polls.
     completions: Vec<Completion<K>>,
     stats: Stats,
@@ -118,6 +122,7 @@ impl<K: Kernel> Engine<K> {
             origin: Origin { pool, removed: Rc::new(Removed::default()) },
             attention: VecDeque::new(),
             outbox: VecDeque::new(),
+            owed: 0,
             completions: Vec::new(),
             stats: Stats::default(),
         })
@@ -155,7 +160,7 @@ impl<K: Kernel> Engine<K> {
             .map(|timeout| self.submitter.now_ns().saturating_add(saturating_ns(timeout)));
         loop {
             self.attend();
-            if self.outbox.len() < batch {
+            if self.owed < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
                 let block = if poll_only || self.has_work() { Some(0) } else { self.until(deadline_ns) };
                 self.poll(batch, block)?;
@@ -243,6 +248,7 @@ impl<K: Kernel> Engine<K> {
         if self.timers.len() > 0 {
             self.expire_timers(batch);
         }
+        self.owed = self.outbox.len();
         Ok(())
     }
 
@@ -275,6 +281,7 @@ impl<K: Kernel> Engine<K> {
     fn deliver(&mut self, events: &mut Events<K::Stream>) {
         while events.len() < events.capacity() {
             let Some(record) = self.outbox.pop_front() else { break };
+            self.owed = self.owed.saturating_sub(1);
             if record.is_ghost(&self.origin.removed) {
                 self.discard(record);
                 continue;
@@ -287,6 +294,10 @@ impl<K: Kernel> Engine<K> {
                 }
                 Record::Ready { watch, .. } => {
                     self.ready_delivered(watch);
+                    events.push(record);
+                }
+                Record::Accepted { listener, .. } => {
+                    self.accepted_delivered(listener);
                     events.push(record);
                 }
                 record => events.push(record),
