@@ -1,6 +1,11 @@
 //! What the tests of the reactor share: sockets in pairs, waits with a deadline, a watchdog, random numbers that are
 //! the same each time.
-#![allow(dead_code)] // Each test program uses another part of it.
+#![allow(dead_code, unused_imports)] // Each test program uses another part of it.
+
+pub mod counting;
+mod signal;
+#[cfg(windows)]
+pub mod windows;
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dolmen::{Builder, CloseReason, ConnId, Event, Events, ListenerId, Reactor, TimerId, Token, WatchId};
+pub use signal::Signal;
 use socket2::SockRef;
 
 /// How long a test waits for what must come. Only a failure takes that long.
@@ -77,9 +83,10 @@ impl Seen {
     /// Which connection it is about, if any.
     pub fn conn(&self) -> Option<ConnId> {
         match self {
-            Seen::Received(conn, _) | Seen::EndOfStream(conn) | Seen::Drained(conn) | Seen::Closed(conn, _) => {
-                Some(*conn)
-            }
+            Seen::Received(conn, _)
+            | Seen::EndOfStream(conn)
+            | Seen::Drained(conn)
+            | Seen::Closed(conn, _) => Some(*conn),
             _ => None,
         }
     }
@@ -165,7 +172,9 @@ impl Rig {
         self.until("bytes", |_, event| {
             match Seen::from(event) {
                 Seen::Received(of, data) if of == conn => bytes.extend(data),
-                other => assert_ne!(other.conn(), Some(conn), "{other:?} after {} of {count} bytes", bytes.len()),
+                other => {
+                    assert_ne!(other.conn(), Some(conn), "{other:?} after {} of {count} bytes", bytes.len())
+                }
             }
             bytes.len() >= count
         });
@@ -304,4 +313,12 @@ impl Random {
         bytes.truncate(count);
         bytes
     }
+}
+
+/// How many descriptors or handles this process has. Not to be compared while other tests run in it.
+pub fn handle_count() -> usize {
+    #[cfg(target_os = "linux")]
+    return std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+    #[cfg(windows)]
+    return windows::handle_count();
 }

@@ -1,0 +1,48 @@
+//! Something to watch: an eventfd on Linux, an event on Windows.
+
+use dolmen::{Reactor, Token, WatchId};
+
+/// Is signalled from [`Signal::set`] until [`Signal::unset`].
+pub struct Signal {
+    #[cfg(target_os = "linux")]
+    handle: std::os::fd::OwnedFd,
+    #[cfg(windows)]
+    handle: std::os::windows::io::OwnedHandle,
+}
+
+#[cfg(target_os = "linux")]
+impl Signal {
+    pub fn new() -> Signal {
+        use rustix::event::{EventfdFlags, eventfd};
+        Signal { handle: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("eventfd") }
+    }
+
+    pub fn set(&self) {
+        rustix::io::write(&self.handle, &1u64.to_ne_bytes()).expect("write");
+    }
+
+    pub fn unset(&self) {
+        rustix::io::read(&self.handle, &mut [0; 8]).expect("it was set");
+    }
+}
+
+#[cfg(windows)]
+impl Signal {
+    pub fn new() -> Signal {
+        Signal { handle: super::windows::event(super::windows::Reset::Manual) }
+    }
+
+    pub fn set(&self) {
+        super::windows::set(&self.handle);
+    }
+
+    pub fn unset(&self) {
+        super::windows::unset(&self.handle);
+    }
+}
+
+impl Signal {
+    pub fn watch(&self, reactor: &mut Reactor, token: Token) -> WatchId {
+        reactor.watch(&self.handle, token).expect("watch")
+    }
+}

@@ -1,0 +1,158 @@
+//! Promise 2: no polling interval. With any mix of sources, an event comes as soon as the system has it, and until then
+//! nothing happens at all.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{DEADLINE, Rig, listener, watchdog};
+use dolmen::{ConnId, Event, Token, Waker};
+
+const CONNECTIONS: usize = 1_000;
+
+/// A reactor in a thread of its own, with a thousand idle connections, eight readiness listeners, a listener, a watch
+/// and no timer. It echoes, and ends with a wake; then it tells how often it has asked the kernel in the meantime.
+struct Quiet {
+    thread: thread::JoinHandle<u64>,
+    waker: Waker,
+    peers: Vec<TcpStream>,
+    /// The thread's number. Linux can tell whether it has run.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    task: i32,
+}
+
+fn start() -> Quiet {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::Builder::new().name("reactor".to_owned());
+    let thread = thread.spawn(move || {
+        let mut rig = Rig::new();
+        for n in 0..8 {
+            rig.reactor.listen_readiness(listener().0, Token(n)).expect("listen");
+        }
+        rig.reactor.listen(listener().0, Token(8)).expect("listen");
+        let _never = watch_something(&mut rig);
+        let mut peers: Vec<(ConnId, TcpStream)> = (0..CONNECTIONS).map(|n| rig.connect(Token(n))).collect();
+        // One line through each, so that everything has been used before it falls idle.
+        for (conn, peer) in &mut peers {
+            peer.write_all(b"first\n").expect("write");
+            rig.receive(*conn, 6);
+        }
+        rig.silent();
+        let polls = rig.reactor.stats().polls;
+        let peers = peers.into_iter().map(|(_, peer)| peer).collect();
+        tell.send((rig.reactor.waker(), peers, this_task())).expect("told");
+        loop {
+            rig.reactor.wait(&mut rig.events, None).expect("wait");
+            for event in rig.events.drain() {
+                match event {
+                    Event::Received { conn, data, .. } => rig.reactor.send(conn, data).expect("send"),
+                    Event::Woken => return rig.reactor.stats().polls - polls,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    });
+    let thread = thread.expect("a thread");
+    let (waker, peers, task) = told.recv_timeout(DEADLINE).expect("the reactor is ready");
+    Quiet { thread, waker, peers, task }
+}
+
+fn this_task() -> i32 {
+    #[cfg(target_os = "linux")]
+    return rustix::thread::gettid().as_raw_nonzero().get();
+    #[cfg(not(target_os = "linux"))]
+    return 0;
+}
+
+/// Watches what is never signalled; answers with what has to be kept.
+#[cfg(target_os = "linux")]
+fn watch_something(rig: &mut Rig) -> impl Drop + use<> {
+    let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+    rig.reactor.watch(&reader, Token(9)).expect("watch");
+    writer
+}
+
+#[cfg(windows)]
+fn watch_something(rig: &mut Rig) -> std::os::windows::io::OwnedHandle {
+    let event = common::windows::event(common::windows::Reset::Manual);
+    rig.reactor.watch(&event, Token(9)).expect("watch");
+    event
+}
+
+#[test]
+fn p02_a_line_is_answered_at_once_beside_a_thousand_idle_connections() {
+    const LINES: u64 = 21;
+    let _watchdog = watchdog();
+    let mut quiet = start();
+    let mut times: Vec<Duration> = (0..LINES)
+        .map(|n| {
+            let peer = &mut quiet.peers[n as usize * 40];
+            let sent = Instant::now();
+            peer.write_all(b"look\n").expect("write");
+            let mut answer = [0; 5];
+            peer.read_exact(&mut answer).expect("read");
+            assert_eq!(&answer, b"look\n");
+            sent.elapsed()
+        })
+        .collect();
+    quiet.waker.wake();
+    let polls = quiet.thread.join().expect("the reactor");
+    times.sort_unstable();
+    let [median, worst] = [times[times.len() / 2], times[times.len() - 1]];
+    println!("a line is answered in {median:?}, the slowest in {worst:?}; {polls} polls for {LINES} lines");
+    // The worst is the scheduler's affair where other programs run. A polling interval would show in the median.
+    assert!(median <= Duration::from_millis(50), "{times:?}");
+    // Each line is one poll or, where a send reports back, two; the wake is one.
+    assert!(polls <= 2 * LINES + 1, "{polls} polls for {LINES} lines");
+}
+
+#[test]
+fn p02_idle_with_a_thousand_connections_nothing_wakes_up() {
+    let _watchdog = watchdog();
+    let quiet = start();
+    #[cfg(target_os = "linux")]
+    let before = {
+        // Between telling us and the wait, the thread blocks nowhere: once it sleeps, it waits.
+        let deadline = Instant::now() + DEADLINE;
+        while !linux::is_asleep(quiet.task) {
+            assert!(Instant::now() < deadline, "the reactor does not wait");
+            thread::yield_now();
+        }
+        linux::context_switches(quiet.task)
+    };
+    // A measurement: this long nothing must happen.
+    thread::sleep(Duration::from_secs(5));
+    #[cfg(target_os = "linux")]
+    assert_eq!(linux::context_switches(quiet.task), before, "the waiting thread has run");
+    quiet.waker.wake();
+    let polls = quiet.thread.join().expect("the reactor");
+    assert_eq!(polls, 1, "the one poll that the wake ended");
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs;
+
+    fn status(task: i32) -> String {
+        fs::read_to_string(format!("/proc/self/task/{task}/status")).expect("the reactor's thread is there")
+    }
+
+    pub fn is_asleep(task: i32) -> bool {
+        status(task).lines().any(|line| line.starts_with("State:") && line.contains('S'))
+    }
+
+    /// How often the thread was taken off a processor, by itself or not: once for each time that it ran.
+    pub fn context_switches(task: i32) -> u64 {
+        let status = status(task);
+        let counts = status.lines().filter(|line| line.contains("ctxt_switches:"));
+        let counts: Vec<u64> = counts
+            .map(|line| line.rsplit('\t').next().expect("a value").parse().expect("a number"))
+            .collect();
+        assert_eq!(counts.len(), 2, "{status}");
+        counts.iter().sum()
+    }
+}
