@@ -13,7 +13,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dolmen::{Builder, CloseReason, ConnId, Event, Events, ListenerId, Reactor, TimerId, Token, WatchId};
+use dolmen::{
+    Builder, CloseReason, ConnId, Event, Events, ListenerId, Reactor, Stats, TimerId, Token, WatchId,
+};
 pub use signal::Signal;
 use socket2::SockRef;
 
@@ -143,6 +145,22 @@ impl Rig {
             last(seen.last().expect("just pushed"))
         });
         seen
+    }
+
+    /// Waits until the reactor's counters are as they should be. Nothing may happen meanwhile.
+    #[track_caller]
+    pub fn until_stats(&mut self, what: &str, mut reached: impl FnMut(&Stats) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !reached(&self.reactor.stats()) {
+            assert!(Instant::now() < deadline, "no {what} after {DEADLINE:?}: {:?}", self.reactor.stats());
+            // What the reactor does for itself ends no wait, so a long one would miss it.
+            self.reactor.wait(&mut self.events, Some(Duration::from_millis(1))).expect("wait");
+            assert_eq!(
+                self.events.drain().map(Seen::from).collect::<Vec<_>>(),
+                [],
+                "while waiting for {what}"
+            );
+        }
     }
 
     /// Everything that happens within a time.
