@@ -7,7 +7,7 @@ mod signal;
 #[cfg(windows)]
 pub mod windows;
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -298,6 +298,28 @@ pub fn listener() -> (TcpListener, SocketAddr) {
 pub fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
     drop(stream);
+}
+
+/// Reads what is there until the connection turns out to have been reset.
+#[track_caller]
+pub fn read_to_reset(mut stream: TcpStream) -> Vec<u8> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) => {
+                let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted);
+                assert!(reset, "{error} after {} bytes", bytes.len());
+                return bytes;
+            }
+        }
+    }
+    // Wine asks the socket for its error by itself, which takes it away from the reader. After a FIN the first write
+    // succeeds, after a reset none does.
+    let reset = cfg!(windows) && stream.write(b"?").is_err();
+    assert!(reset, "an orderly end after {} bytes", bytes.len());
+    bytes
 }
 
 /// Sends FIN.
