@@ -411,8 +411,12 @@ impl Iocp {
                 };
                 Some(match status {
                     Ok(()) => self.accepted(cell),
-                    Err(fault) => {
+                    Err(mut fault) => {
                         AcceptCell::recycle(cell, &mut self.accept_cells);
+                        // The new connection's trouble and not the listener's: its peer was gone before.
+                        if fault.code == status::NOT_CONNECTED {
+                            fault.kind = FaultKind::Transient;
+                        }
                         Err(fault)
                     }
                 })

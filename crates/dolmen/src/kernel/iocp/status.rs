@@ -11,6 +11,7 @@ use windows_sys::Win32::Networking::WinSock::*;
 use super::super::{Fault, FaultKind};
 
 pub(super) const OPERATION_ABORTED: i32 = ERROR_OPERATION_ABORTED as i32;
+pub(super) const NOT_CONNECTED: i32 = WSAENOTCONN;
 
 /// A packet's status. Anything below zero is no success: warnings (0x8…) are what a receive answers whose socket was
 /// closed, and count as failures.
@@ -43,6 +44,7 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
         | STATUS_TOO_MANY_PAGING_FILES
         | STATUS_REMOTE_RESOURCES => WSAENOBUFS,
         STATUS_INVALID_HANDLE | STATUS_OBJECT_TYPE_MISMATCH => WSAENOTSOCK,
+        STATUS_INVALID_CONNECTION | STATUS_CONNECTION_INVALID => WSAENOTCONN,
         STATUS_ACCESS_VIOLATION => WSAEFAULT,
         // SAFETY: a table look-up.
         _ => unsafe { RtlNtStatusToDosError(status) as i32 },
@@ -95,6 +97,8 @@ mod tests {
             (STATUS_HOST_UNREACHABLE, Some((FaultKind::Other, 10065))),
             (STATUS_NETWORK_UNREACHABLE, Some((FaultKind::Other, 10051))),
             (STATUS_INSUFFICIENT_RESOURCES, Some((FaultKind::Exhausted, 10055))),
+            (STATUS_INVALID_CONNECTION, Some((FaultKind::Invalid, 10057))),
+            (STATUS_CONNECTION_INVALID, Some((FaultKind::Invalid, 10057))),
             (STATUS_INVALID_HANDLE, Some((FaultKind::Invalid, 10038))),
             (STATUS_ACCESS_VIOLATION, Some((FaultKind::Other, 10014))),
             (STATUS_BUFFER_OVERFLOW, Some((FaultKind::Other, 234))),
