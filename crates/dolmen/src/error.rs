@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::kernel::{Fault, FaultKind};
+use crate::kernel::{Fault, FaultKind, io_fault};
 
 /// A failed call on a reactor: what was being done, to which source, and the operating system's error if there is one.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Error {
     }
 
     pub(crate) fn duplicating(os: io::Error) -> Error {
-        Error { kind: ErrorKind::InvalidHandle, action: "duplicate a handle", source: None, os: Some(os) }
+        Error::from_fault(io_fault(&os), "duplicate a handle", None)
     }
 
     /// What kind of failure this is.

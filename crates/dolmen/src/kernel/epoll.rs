@@ -648,7 +648,8 @@ fn fault(errno: Errno) -> Fault {
     Fault { kind, code: errno.raw_os_error() }
 }
 
-fn io_fault(error: &io::Error) -> Fault {
+/// An error of the standard library's calls.
+pub(crate) fn io_fault(error: &io::Error) -> Fault {
     fault(Errno::from_io_error(error).unwrap_or(Errno::INVAL))
 }
 

@@ -36,9 +36,9 @@ mod epoll;
 mod iocp;
 
 #[cfg(target_os = "linux")]
-pub(crate) use epoll::Epoll as Native;
+pub(crate) use epoll::{Epoll as Native, io_fault};
 #[cfg(windows)]
-pub(crate) use iocp::Iocp as Native;
+pub(crate) use iocp::{Iocp as Native, io_fault};
 
 #[cfg(not(any(target_os = "linux", windows)))]
 compile_error!(

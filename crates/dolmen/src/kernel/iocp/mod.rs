@@ -39,6 +39,7 @@ use bridge::Bridge;
 use operation::{Extra, Header};
 use port::Port;
 use socket::{AcceptCell, Acceptor, Started};
+pub(crate) use status::from_io as io_fault;
 
 /// What a packet's completion key tells apart.
 mod key {

@@ -73,7 +73,8 @@ pub(super) fn from_code(code: i32) -> Fault {
     Fault { kind, code }
 }
 
-pub(super) fn from_io(error: &io::Error) -> Fault {
+/// An error of the standard library's calls.
+pub(crate) fn from_io(error: &io::Error) -> Fault {
     from_code(error.raw_os_error().unwrap_or(WSAEINVAL))
 }
 
