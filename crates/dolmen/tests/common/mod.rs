@@ -327,6 +327,19 @@ pub fn finish(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("shutdown");
 }
 
+/// A read with a timeout from a stream that has nothing to read: one that does not block comes back at once.
+#[track_caller]
+pub fn assert_blocking(stream: &mut TcpStream) {
+    let timeout = Duration::from_millis(50);
+    stream.set_read_timeout(Some(timeout)).expect("timeout");
+    let started = Instant::now();
+    let error = stream.read(&mut [0; 1]).expect_err("there is nothing to read");
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    // Systems count in ticks of their own.
+    assert!(started.elapsed() >= timeout / 2, "it does not block");
+    stream.set_read_timeout(Some(DEADLINE)).expect("timeout");
+}
+
 /// Random numbers (SplitMix64), the same for the same seed.
 #[derive(Clone)]
 pub struct Random(u64);
@@ -361,4 +374,29 @@ pub fn handle_count() -> usize {
     return std::fs::read_dir("/proc/self/fd").expect("/proc").count();
     #[cfg(windows)]
     return windows::handle_count();
+}
+
+/// Set in the environment of a [`child`].
+const CHILD: &str = "DOLMEN_TEST_CHILD";
+
+/// Whether this process is the child of a test that wants a process of its own.
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs the current test once more, alone in a process of its own, where [`is_child`] tells it so.
+#[track_caller]
+pub fn in_child() {
+    let test = thread::current().name().expect("a test has its name").to_owned();
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new(program)
+        // In a thread, as here, or its name would be another.
+        .args([&test, "--exact", "--nocapture", "--test-threads=2"])
+        .env(CHILD, "1")
+        .output()
+        .expect("the child runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "in the child:\n{text}\n{errors}");
+    print!("{text}");
 }

@@ -1,6 +1,6 @@
 //! Something to watch: an eventfd on Linux, an event on Windows.
 
-use dolmen::{Reactor, Token, WatchId};
+use dolmen::{Error, Reactor, Token, WatchId};
 
 /// Is signalled from [`Signal::set`] until [`Signal::unset`].
 pub struct Signal {
@@ -43,6 +43,10 @@ impl Signal {
 
 impl Signal {
     pub fn watch(&self, reactor: &mut Reactor, token: Token) -> WatchId {
-        reactor.watch(&self.handle, token).expect("watch")
+        self.try_watch(reactor, token).expect("watch")
+    }
+
+    pub fn try_watch(&self, reactor: &mut Reactor, token: Token) -> Result<WatchId, Error> {
+        reactor.watch(&self.handle, token)
     }
 }

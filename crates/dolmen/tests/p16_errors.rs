@@ -1,0 +1,244 @@
+//! Promise 16: errors name their cause: what was being done, to which source, and what the system said.
+
+mod common;
+
+use std::error::Error as _;
+use std::io;
+use std::mem::forget;
+use std::net::{TcpListener, TcpStream};
+
+use common::{Rig, Signal, listener, pair, watchdog};
+use dolmen::{Error, ErrorKind, Reactor, Token};
+
+/// The parts that a message must have.
+#[track_caller]
+fn check(error: &Error, kind: ErrorKind, parts: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error}");
+    let text = error.to_string();
+    for part in parts.iter().copied().chain([kind.to_string().as_str()]) {
+        assert!(text.contains(part), "no {part:?} in {text:?}");
+    }
+    if let Some(os) = error.os_error() {
+        assert!(os.raw_os_error().is_some(), "{text}");
+        assert!(text.contains(&os.to_string()), "{text:?} leaves out what the system said");
+    }
+    assert_eq!(error.source().is_some(), error.os_error().is_some());
+}
+
+/// Another stream of the same number, which must not be dropped.
+fn same_stream(stream: &TcpStream) -> TcpStream {
+    #[cfg(unix)]
+    // SAFETY: the number is an open socket's, and the caller forgets the second owner.
+    return unsafe { std::os::fd::FromRawFd::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(stream)) };
+    #[cfg(windows)]
+    // SAFETY: as above.
+    return unsafe {
+        std::os::windows::io::FromRawSocket::from_raw_socket(
+            std::os::windows::io::AsRawSocket::as_raw_socket(stream),
+        )
+    };
+}
+
+fn same_listener(listener: &TcpListener) -> TcpListener {
+    #[cfg(unix)]
+    // SAFETY: the number is an open socket's, and the caller forgets the second owner.
+    return unsafe { std::os::fd::FromRawFd::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(listener)) };
+    #[cfg(windows)]
+    // SAFETY: as above.
+    return unsafe {
+        std::os::windows::io::FromRawSocket::from_raw_socket(
+            std::os::windows::io::AsRawSocket::as_raw_socket(listener),
+        )
+    };
+}
+
+#[test]
+fn p16_the_same_stream_twice_is_already_registered() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (ours, mut peer) = pair();
+    let again = same_stream(&ours);
+    let conn = rig.reactor.add(ours, Token(0)).expect("add");
+    let refused = rig.reactor.add(again, Token(1)).expect_err("twice");
+    check(&refused.error, ErrorKind::AlreadyRegistered, &["add a connection"]);
+    assert!(refused.error.os_error().is_some());
+    assert_eq!(refused.to_string(), refused.error.to_string());
+    forget(refused.source);
+    // The first registration is as it was.
+    assert_eq!(rig.reactor.stats().connections, 1);
+    io::Write::write_all(&mut peer, b"look").expect("write");
+    assert_eq!(rig.receive(conn, 4), b"look");
+}
+
+#[test]
+fn p16_the_same_listener_twice_is_already_registered() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (listening, address) = listener();
+    let again = same_listener(&listening);
+    let id = rig.reactor.listen(listening, Token(0)).expect("listen");
+    let refused = rig.reactor.listen(again, Token(1)).expect_err("twice");
+    check(&refused.error, ErrorKind::AlreadyRegistered, &["add a listener"]);
+    forget(refused.source);
+    assert_eq!(rig.reactor.stats().listeners, 1);
+    let client = TcpStream::connect(address).expect("connect");
+    let seen = rig.seen_until("accepted", |_| true);
+    assert_eq!(seen, [common::Seen::Accepted(id, client.local_addr().expect("address"))]);
+}
+
+/// Something that is no socket, in a socket's clothes.
+#[cfg(unix)]
+fn no_socket() -> std::os::fd::OwnedFd {
+    std::fs::File::open("/proc/self/exe").expect("a file").into()
+}
+
+#[cfg(unix)]
+#[test]
+fn p16_what_is_no_socket_is_an_invalid_handle() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let refused = rig.reactor.add(TcpStream::from(no_socket()), Token(0)).expect_err("no socket");
+    check(&refused.error, ErrorKind::InvalidHandle, &["add a connection"]);
+    let refused = rig.reactor.listen(TcpListener::from(no_socket()), Token(0)).expect_err("no socket");
+    check(&refused.error, ErrorKind::InvalidHandle, &["add a listener"]);
+    let refused =
+        rig.reactor.listen_readiness(TcpListener::from(no_socket()), Token(0)).expect_err("no socket");
+    check(&refused.error, ErrorKind::InvalidHandle, &["watch a listener"]);
+    let refused = rig.reactor.watch(no_socket(), Token(0)).expect_err("a regular file is always readable");
+    check(&refused, ErrorKind::InvalidHandle, &["watch a handle"]);
+    let stats = rig.reactor.stats();
+    assert_eq!((stats.connections, stats.listeners, stats.watches, stats.operations_in_flight), (0, 0, 0, 0));
+    rig.silent();
+}
+
+#[cfg(windows)]
+#[test]
+fn p16_what_is_no_socket_is_an_invalid_handle() {
+    use std::os::windows::io::{BorrowedHandle, FromRawSocket, IntoRawSocket};
+
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    // A number that no handle has. Never dropped: closing it would be somebody's bug.
+    let nowhere = 0x7FFF_FFF0;
+    // SAFETY: not an open socket, which is the point; it is taken back before it is dropped.
+    let refused =
+        rig.reactor.add(unsafe { TcpStream::from_raw_socket(nowhere) }, Token(0)).expect_err("no socket");
+    check(&refused.error, ErrorKind::InvalidHandle, &["add a connection"]);
+    assert_eq!(refused.source.into_raw_socket(), nowhere);
+    // SAFETY: as above.
+    let bad = unsafe { TcpListener::from_raw_socket(nowhere) };
+    let refused = rig.reactor.listen(bad, Token(0)).expect_err("no socket");
+    check(&refused.error, ErrorKind::InvalidHandle, &["add a listener"]);
+    assert_eq!(refused.source.into_raw_socket(), nowhere);
+    // SAFETY: as above.
+    let bad = unsafe { TcpListener::from_raw_socket(nowhere) };
+    let refused = rig.reactor.listen_readiness(bad, Token(0)).expect_err("no socket");
+    check(&refused.error, ErrorKind::InvalidHandle, &["watch a listener"]);
+    assert_eq!(refused.source.into_raw_socket(), nowhere);
+    // SAFETY: as above; it is only borrowed.
+    let bad = unsafe { BorrowedHandle::borrow_raw(nowhere as _) };
+    let refused = rig.reactor.watch(bad, Token(0)).expect_err("no handle");
+    check(&refused, ErrorKind::InvalidHandle, &["duplicate a handle"]);
+    let stats = rig.reactor.stats();
+    assert_eq!((stats.connections, stats.listeners, stats.watches, stats.operations_in_flight), (0, 0, 0, 0));
+    rig.silent();
+}
+
+#[test]
+fn p16_a_full_table_gives_the_stream_back() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::with(&Reactor::builder().max_connections(2));
+    let (first, _one) = rig.connect(Token(0));
+    let (_second, _two) = rig.connect(Token(1));
+    let (ours, mut peer) = pair();
+    let refused = rig.reactor.add(ours, Token(2)).expect_err("full");
+    check(&refused.error, ErrorKind::TableFull, &["add a connection", "limit of 2"]);
+    // Open as it was, and welcome once there is room.
+    assert!(rig.reactor.remove(first));
+    rig.until_stats("room", |stats| stats.connections == 1);
+    let conn = rig.reactor.add(refused.source, Token(2)).expect("now there is room");
+    io::Write::write_all(&mut peer, b"look").expect("write");
+    assert_eq!(rig.receive(conn, 4), b"look");
+}
+
+#[test]
+fn p16_a_send_says_why_it_was_refused_and_for_whom() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::with(&Reactor::builder().high_water(1_000));
+    let (conn, _peer) = rig.connect(Token(0));
+    let name = conn.to_string();
+    let name = ["send to connection", name.as_str()];
+    check(&rig.reactor.send(conn, &[0; 1_001]).expect_err("too large"), ErrorKind::TooLarge, &name);
+    rig.reactor.send(conn, &[0; 600]).expect("send");
+    check(&rig.reactor.send(conn, &[0; 600]).expect_err("full"), ErrorKind::QueueFull, &name);
+    rig.reactor.shutdown_write(conn).expect("shut down");
+    check(&rig.reactor.send(conn, &[0; 1]).expect_err("shut"), ErrorKind::SendClosed, &name);
+    assert!(rig.reactor.remove(conn));
+    check(&rig.reactor.send(conn, &[0; 1]).expect_err("gone"), ErrorKind::NotFound, &name);
+}
+
+#[test]
+fn p16_verbs_on_what_is_gone_say_so() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (conn, _peer) = rig.connect(Token(0));
+    let signal = Signal::new();
+    let watch = signal.watch(&mut rig.reactor, Token(0));
+    // A watch that is no listener is none, either.
+    check(
+        &rig.reactor.accept(watch).expect_err("no listener"),
+        ErrorKind::NotFound,
+        &["accept from readiness listener", &watch.to_string()],
+    );
+    assert!(rig.reactor.remove(conn));
+    let name = conn.to_string();
+    for (action, result) in [
+        ("pause", rig.reactor.pause(conn)),
+        ("resume", rig.reactor.resume(conn)),
+        ("shut down", rig.reactor.shutdown_write(conn)),
+        ("close", rig.reactor.close(conn)),
+        ("abort", rig.reactor.abort(conn)),
+        ("look up", rig.reactor.queued_bytes(conn).map(drop)),
+    ] {
+        check(&result.expect_err("gone"), ErrorKind::NotFound, &[action, "connection", &name]);
+    }
+}
+
+#[test]
+fn p16_posts_say_why_they_were_refused() {
+    let _watchdog = watchdog();
+    let reactor = Reactor::builder().post_capacity(1).build().expect("a reactor");
+    let poster = reactor.poster();
+    poster.post(Token(0), 0).expect("post");
+    check(&poster.post(Token(0), 0).expect_err("full"), ErrorKind::PostsFull, &["post to the reactor"]);
+    drop(reactor);
+    check(&poster.post(Token(0), 0).expect_err("gone"), ErrorKind::ReactorGone, &["post to the reactor"]);
+}
+
+#[test]
+fn p16_an_error_becomes_an_io_error_of_its_kind() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::with(&Reactor::builder().high_water(10).max_connections(1).post_capacity(1));
+    let poster = rig.reactor.poster();
+    let (conn, _peer) = rig.connect(Token(0));
+    let full = rig.reactor.add(pair().0, Token(0)).expect_err("full");
+    rig.reactor.send(conn, &[0; 10]).expect("send");
+    poster.post(Token(0), 0).expect("post");
+    let mut errors = vec![
+        (Error::from(full), io::ErrorKind::OutOfMemory),
+        (rig.reactor.send(conn, &[0; 11]).expect_err("large"), io::ErrorKind::InvalidInput),
+        (rig.reactor.send(conn, &[0; 1]).expect_err("full"), io::ErrorKind::WouldBlock),
+        (poster.post(Token(0), 0).expect_err("full"), io::ErrorKind::WouldBlock),
+    ];
+    rig.reactor.shutdown_write(conn).expect("shut down");
+    errors.push((rig.reactor.send(conn, &[0; 1]).expect_err("shut"), io::ErrorKind::BrokenPipe));
+    assert!(rig.reactor.remove(conn));
+    errors.push((rig.reactor.send(conn, &[0; 1]).expect_err("gone"), io::ErrorKind::NotFound));
+    drop(rig);
+    errors.push((poster.post(Token(0), 0).expect_err("gone"), io::ErrorKind::BrokenPipe));
+    for (error, kind) in errors {
+        let text = error.to_string();
+        let error = io::Error::from(error);
+        assert_eq!((error.kind(), error.to_string()), (kind, text));
+    }
+}
