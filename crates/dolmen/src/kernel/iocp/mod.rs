@@ -156,7 +156,12 @@ impl Kernel for Iocp {
     }
 
     fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
-        self.calls += 2;
+        self.calls += 3;
+        // Nothing completes there. But a second registration of the same socket, of whatever kind, is refused by this,
+        // and would otherwise take the event away from the first.
+        if let Err(fault) = self.port.associate(listener.as_raw_socket() as SOCKET) {
+            return Err((fault, listener));
+        }
         let event = match socket::select_accept_event(&listener) {
             Ok(event) => event,
             Err(fault) => return Err((fault, listener)),
