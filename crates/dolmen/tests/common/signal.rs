@@ -42,6 +42,13 @@ impl Signal {
 }
 
 impl Signal {
+    /// Two handles of the same.
+    pub fn twice() -> (Signal, Signal) {
+        let signal = Signal::new();
+        let same = Signal { handle: signal.handle.try_clone().expect("a copy") };
+        (signal, same)
+    }
+
     pub fn watch(&self, reactor: &mut Reactor, token: Token) -> WatchId {
         self.try_watch(reactor, token).expect("watch")
     }
