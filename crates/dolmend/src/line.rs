@@ -236,6 +236,7 @@ mod tests {
     fn each_line_end_is_one_command() {
         assert_eq!(lines(b"a\r\nb\r\0c\nd\re\r\n"), ["a", "b", "c", "d", "e"]);
         assert_eq!(lines(b"a\n\rb\n"), ["a", "", "b"]);
+        assert_eq!(lines(b"a\rb\nc\xc3\xa9\rd\n"), ["a", "b", "cé", "d"]);
         assert_eq!(lines(b"a\r\n\0b\n"), ["a", "b"]);
         assert_eq!(lines(b"a\r\0\nb\n"), ["a", "", "b"]);
     }

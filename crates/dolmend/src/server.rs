@@ -33,13 +33,11 @@ pub const SHUTDOWN: Token = Token(1);
 const HEART_BEAT: Token = Token(2);
 /// The timer of the statistics in the log.
 const STATS: Token = Token(3);
-/// The timer that bounds a shutdown.
-const DRAINED: Token = Token(4);
 /// The token of every port; which one it is, its id tells.
-const PORT: Token = Token(5);
+const PORT: Token = Token(4);
 
-/// How long a shutdown may take, and any other good-bye: clients that read have all of it by
-/// then, and for others nobody waits.
+/// How long a good-bye may take: clients that read have all of it by then, and for others
+/// nobody waits. As a shutdown says good-bye to everybody, it is bounded by this too.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections that may be on their way out at a time while others arrive: those that are told
@@ -181,7 +179,12 @@ impl<W: World> Server<W> {
 
     /// What was counted so far.
     pub fn status(&self) -> Status {
-        Status { uptime: self.started.elapsed(), users: self.users.len(), ..self.status }
+        Status {
+            uptime: self.started.elapsed(),
+            users: self.users.len(),
+            leaving: self.leaving.len(),
+            ..self.status
+        }
     }
 
     /// Serves until an orderly end.
@@ -239,7 +242,6 @@ impl<W: World> Server<W> {
                 self.carry_out();
             }
             Event::Timer { token: STATS, .. } => self.log_stats(),
-            Event::Timer { token: DRAINED, .. } => self.stop_waiting(),
             Event::Posted { token: CONSOLE, .. } => self.console_waits = self.console.is_some(),
             Event::Posted { token: SHUTDOWN, .. } => {
                 tracing::info!("asked to stop");
@@ -488,7 +490,6 @@ impl<W: World> Server<W> {
             return;
         }
         self.phase = Phase::Draining;
-        self.reactor.timer(DRAINED, DRAIN);
         for (listener, ..) in self.ports.drain(..) {
             self.reactor.remove_listener(listener);
         }
@@ -501,14 +502,6 @@ impl<W: World> Server<W> {
             self.depart(id, Departure::Shutdown);
         }
         self.carry_out();
-    }
-
-    /// The time to drain is over.
-    fn stop_waiting(&mut self) {
-        for (id, Leaving { conn, peer }) in std::mem::take(&mut self.leaving) {
-            tracing::warn!(user = %id, %conn, %peer, "did not take its last output in time");
-            let _ = self.reactor.abort(conn);
-        }
     }
 
     fn log_stats(&mut self) {

@@ -81,6 +81,8 @@ pub struct Status {
     pub uptime: Duration,
     /// Users now.
     pub users: usize,
+    /// Connections that have no user any more: their last output is on its way.
+    pub leaving: usize,
     /// Connections that were let in, ever.
     pub accepted: u64,
     /// Connections that were turned away, ever.
@@ -101,9 +103,10 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "uptime_s={} users={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={}",
+            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={}",
             self.uptime.as_secs(),
             self.users,
+            self.leaving,
             self.accepted,
             self.refused,
             self.too_slow,

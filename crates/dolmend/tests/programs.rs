@@ -4,21 +4,7 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::Command;
-
-use common::{Program, Server};
-
-/// The command, or a failure that says how to get it. Games are not in everybody's PATH.
-fn client(name: &str, package: &str) -> Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([Path::new("/usr/games").to_path_buf()]);
-    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
-    match found {
-        Some(file) => Command::new(file),
-        None => panic!("{name} is missing; install it: apt-get install {package}"),
-    }
-}
+use common::{Program, Server, installed, terminal};
 
 #[test]
 fn inetutils_telnet_holds_a_session() {
@@ -27,7 +13,7 @@ fn inetutils_telnet_holds_a_session() {
         let server = Server::start();
         let mut bob = server.player("Bob");
         let address = server.addresses[0];
-        let mut command = client("telnet", "inetutils-telnet");
+        let mut command = installed("telnet", "inetutils-telnet");
         command.args(options).arg(address.ip().to_string()).arg(address.port().to_string());
         let mut telnet = Program::start(&mut command);
         telnet.stdout.wait_for("shall we call you? ");
@@ -48,7 +34,7 @@ fn inetutils_telnet_holds_a_session() {
 fn nc_runs_a_script_and_gets_all_of_its_output() {
     let server = Server::start();
     let address = server.addresses[0];
-    let mut command = client("nc", "netcat-openbsd");
+    let mut command = installed("nc", "netcat-openbsd");
     command.arg("-N").arg(address.ip().to_string()).arg(address.port().to_string());
     let mut nc = Program::start(&mut command);
     nc.type_in("a\nsay hi\nquit\n");
@@ -64,18 +50,14 @@ fn tintin_holds_a_session() {
     let mut bob = server.player("Bob");
     let home = tempfile::tempdir().expect("a folder");
     let address = server.addresses[0];
-    let tintin = client("tt++", "tintin++");
-    // It needs a terminal, and one with a size.
+    let tintin = installed("tt++", "tintin++");
     let session = format!(
-        "stty rows 24 cols 80; exec {} -G -e '#session x {} {}'",
+        "exec {} -G -e '#session x {} {}'",
         tintin.get_program().to_str().expect("a plain path"),
         address.ip(),
         address.port()
     );
-    let mut command = client("script", "bsdutils");
-    command.args(["--quiet", "--return", "--command", &session, "/dev/null"]);
-    command.env("TERM", "vt100").env("HOME", home.path());
-    let mut terminal = Program::start(&mut command);
+    let mut terminal = Program::start(terminal(&session).env("HOME", home.path()));
     terminal.stdout.wait_for("shall we call you? ");
     terminal.type_in("Ann\r");
     bob.expect("Ann has arrived.");

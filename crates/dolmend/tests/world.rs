@@ -228,6 +228,67 @@ fn a_book_and_a_line_that_wait_at_the_same_time_take_turns() {
 }
 
 #[test]
+fn no_more_is_read_from_a_flood_than_turns_can_keep_up_with() {
+    let mut rig = Rig::new(Record::default());
+    let mut client = rig.connect(1);
+    client.set_nonblocking(true).expect("it can be set");
+    // Each byte is a line, and each round processes one.
+    let flood = vec![b'\n'; 65_536];
+    for _ in 0..500 {
+        // What does not fit into the system's buffers is left out.
+        let _ = client.write(&flood);
+        rig.server.step(Some(Duration::ZERO)).expect("the wait works");
+        let status = rig.server.status();
+        let waiting = status.received_bytes - status.lines;
+        assert!(waiting < 10_000, "{waiting} lines wait");
+    }
+    rig.until("#1: ");
+}
+
+#[test]
+fn connections_on_their_way_out_are_bounded_while_others_arrive() {
+    let mut rig = Rig::new(Record::default());
+    // They never close their side, so each would take the whole time of a good-bye.
+    let mut clients = Vec::new();
+    for user in 1..=300 {
+        let mut client = rig.connect(user);
+        client.write_all(b"leave\n").expect("it is read");
+        rig.until(&format!("net_dead #{user} Disconnected"));
+        assert!(rig.server.status().leaving <= 256, "{:?}", rig.server.status());
+        clients.push(client);
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_user_who_does_not_read() {
+    let mut rig = Rig::new(Record::default());
+    let mut client = rig.connect(1);
+    client.write_all(b"flood\n").expect("it is read");
+    rig.until("net_dead #1 TooSlow");
+    let begun = Instant::now();
+    while rig.server.status().leaving > 0 {
+        rig.server.step(Some(Duration::from_secs(1))).expect("the wait works");
+    }
+    // A good-bye to a client that stays would have taken five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    drop(client);
+}
+
+#[test]
+fn nobody_is_let_in_while_the_server_says_good_bye() {
+    let mut rig = Rig::new(Record::default());
+    // It does not close its side, so the server is kept waiting.
+    let _client = rig.connect(1);
+    rig.server.poster().post(SHUTDOWN, 0).expect("the server is there");
+    rig.until("net_dead #1 Shutdown");
+    while TcpStream::connect(rig.address).is_ok() {
+        let goes_on = rig.server.step(Some(Duration::from_millis(10))).expect("the wait works");
+        assert!(goes_on, "connections were accepted to the end");
+    }
+    assert_eq!(rig.told(), ["connect #1", "logon #1", "net_dead #1 Shutdown"]);
+}
+
+#[test]
 fn a_heart_beats_only_where_one_is_wanted() {
     let mut rig = Rig::new(Record { beats: Some(Duration::from_millis(5)), ..Record::default() });
     rig.until("beat");

@@ -8,6 +8,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -122,6 +123,25 @@ impl Drop for Program {
 pub fn dolmend(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dolmend"));
     command.args(arguments);
+    command
+}
+
+/// The command, or a failure that says how to get it. Games are not in everybody's PATH.
+pub fn installed(name: &str, package: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([Path::new("/usr/games").to_path_buf()]);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    match found {
+        Some(file) => Command::new(file),
+        None => panic!("{name} is missing; install it: apt-get install {package}"),
+    }
+}
+
+/// A shell command at a terminal of its own, with a size, as full-screen programs need it.
+pub fn terminal(shell_command: &str) -> Command {
+    let mut command = installed("script", "bsdutils");
+    let sized = format!("stty rows 24 cols 80; {shell_command}");
+    command.args(["--quiet", "--return", "--command", &sized, "/dev/null"]).env("TERM", "vt100");
     command
 }
 
