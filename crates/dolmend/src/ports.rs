@@ -62,6 +62,14 @@ impl std::error::Error for PortError {
 /// Where `lenient`, an IPv6 port that fails because this machine has no IPv6 is left out, and
 /// comes back among the second.
 pub fn open(ports: &[PortSpec], lenient: bool) -> Result<(Vec<OpenPort>, Vec<PortError>), Vec<PortError>> {
+    open_by(open_one, ports, lenient)
+}
+
+fn open_by(
+    open_one: impl Fn(PortSpec) -> io::Result<OpenPort>,
+    ports: &[PortSpec],
+    lenient: bool,
+) -> Result<(Vec<OpenPort>, Vec<PortError>), Vec<PortError>> {
     let (mut opened, mut left_out, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for &port in ports {
         match open_one(port) {
@@ -158,6 +166,28 @@ mod tests {
         assert!(!is_absent(&spec("[2001:db8::1]:4000"), &absent));
         assert!(!is_absent(&spec("[::1]:4000"), &io::Error::from(io::ErrorKind::AddrInUse)));
         let (taken, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
-        assert!(open(&[spec(&taken[0].address.to_string())], true).is_err());
+        assert!(open(&[spec("127.0.0.1:0"), spec(&taken[0].address.to_string())], true).is_err());
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_is_served_on_ipv4_and_one_without_either_is_not() {
+        let without_ipv6 = |port: PortSpec| match port.address.is_ipv6() {
+            true => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
+            false => open_one(port),
+        };
+        let both = [spec("127.0.0.1:0"), spec("[::1]:0")];
+        let (opened, left_out) = open_by(without_ipv6, &both, true).expect("one opens");
+        assert_eq!((opened.len(), left_out.len()), (1, 1));
+        assert!(left_out[0].to_string().starts_with("cannot listen on [::1]:0: "), "{}", left_out[0]);
+        assert_eq!(open_by(without_ipv6, &both, false).expect_err("it was asked for").len(), 1);
+        assert_eq!(open_by(without_ipv6, &both[1..], true).expect_err("nothing is left").len(), 1);
+    }
+
+    #[test]
+    fn all_addresses_of_both_protocols_can_stand_side_by_side() {
+        let Ok((six, _)) = open(&[spec("[::]:0")], false) else { return };
+        let port = six[0].address.port();
+        let beside = open(&[spec(&format!("0.0.0.0:{port}"))], false);
+        assert!(beside.is_ok(), "{beside:?}");
     }
 }

@@ -196,6 +196,15 @@ fn the_message_of_the_day_is_read_from_beside_the_file() {
     assert!(error.contains("is too long; at most 8192 bytes are shown"), "{error}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_message_of_the_day_without_end_is_not_read_to_it() {
+    assert_eq!(
+        refused("motd file : /dev/zero"),
+        ["test.conf:1: motd file: /dev/zero is too long; at most 8192 bytes are shown"]
+    );
+}
+
 #[test]
 fn the_printed_configuration_reads_back_as_itself() {
     let config =
