@@ -15,6 +15,7 @@ fn a_piped_script_is_run_to_its_end_and_the_server_stops() {
     let lines: Vec<&str> = log.lines().take(2).collect();
     assert!(lines[0].starts_with("listening 127.0.0.1:") && lines[0].ends_with(" telnet"), "{log}");
     assert_eq!(lines[1], "console   type 'help'; Ctrl-C stops the server");
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
 
 #[test]
