@@ -51,11 +51,18 @@ mod key {
     pub(super) const WATCH: usize = 2;
 }
 
+/// How long a wait may be while there is something to be cancelled again.
+const CANCEL_AGAIN_NS: u64 = 10_000_000;
+
 pub(crate) struct Iocp {
     port: Arc<Port>,
     entries: Vec<OVERLAPPED_ENTRY>,
     /// Watches that were cancelled before they fired; their packets come out of the next wait.
     cancelled: Vec<OpPtr<Iocp>>,
+    /// Operations that were to be cancelled when the system knew of none: they have completed, and their packets come
+    /// out of the next wait. But for Wine, which knows of none either while it moves some of a send's bytes; what is
+    /// still there after a wait is cancelled again.
+    unfound: Vec<(SOCKET, OpPtr<Iocp>)>,
     /// Memory of accepts that are over, for the next ones.
     accept_cells: Vec<NonNull<AcceptCell>>,
     skip_on_success: bool,
@@ -118,6 +125,7 @@ impl Kernel for Iocp {
             port: Arc::new(Port::new()?),
             entries: vec![OVERLAPPED_ENTRY::default(); options.max_packets],
             cancelled: Vec::new(),
+            unfound: Vec::new(),
             accept_cells: Vec::new(),
             skip_on_success: options.skip_on_success,
             started: Instant::now(),
@@ -257,18 +265,19 @@ impl Kernel for Iocp {
 
     unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
         self.calls += 1;
-        match source {
-            // SAFETY: the operation is pending on that socket.
-            Source::Stream { stream, .. } => unsafe {
-                socket::cancel(stream.as_raw_socket() as SOCKET, overlapped(op));
-            },
-            // SAFETY: as above.
-            Source::Listener(acceptor) => unsafe { socket::cancel(acceptor.socket(), overlapped(op)) },
+        let socket = match source {
+            Source::Stream { stream, .. } => stream.as_raw_socket() as SOCKET,
+            Source::Listener(acceptor) => acceptor.socket(),
             Source::ReadinessListener { bridge, .. } | Source::Handle(bridge) => {
                 if bridge.disarm() {
                     self.cancelled.push(op);
                 }
+                return;
             }
+        };
+        // SAFETY: the operation is pending on that socket.
+        if !unsafe { socket::cancel(socket, overlapped(op)) } {
+            self.unfound.push((socket, op));
         }
     }
 
@@ -310,7 +319,13 @@ impl Kernel for Iocp {
             let fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
             Packet { op, result: Err(fault) }
         }));
-        let timeout_ns = if packets.is_empty() { timeout_ns } else { Some(0) };
+        let timeout_ns = match timeout_ns {
+            _ if !packets.is_empty() => Some(0),
+            _ if !self.unfound.is_empty() => {
+                Some(timeout_ns.map_or(CANCEL_AGAIN_NS, |ns| ns.min(CANCEL_AGAIN_NS)))
+            }
+            _ => timeout_ns,
+        };
         self.calls += 1;
         let max = max.min(self.entries.len());
         let count = self.port.dequeue(&mut self.entries[..max], timeout_ns)?;
@@ -326,13 +341,29 @@ impl Kernel for Iocp {
                     _ => None,
                 }
             };
-            packets.extend(result.map(|result| Packet { op, result }));
+            if let Some(result) = result {
+                self.unfound.retain(|(_, unfound)| *unfound != op);
+                packets.push(Packet { op, result });
+            }
+        }
+        if count < max {
+            self.cancel_again();
         }
         Ok(())
     }
 }
 
 impl Iocp {
+    /// Another try, now that all packets that were there are out.
+    fn cancel_again(&mut self) {
+        let calls = &mut self.calls;
+        self.unfound.retain(|(socket, op)| {
+            *calls += 1;
+            // SAFETY: its packet has not come, so the operation is pending, and its socket open until it is over.
+            !unsafe { socket::cancel(*socket, overlapped(*op)) }
+        });
+    }
+
     /// Associates a socket with the port. Answers whether success at once will send no packet.
     fn associate(&mut self, socket: SOCKET) -> Result<bool, Fault> {
         self.calls += 1;

@@ -69,21 +69,22 @@ pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut O
     started(result, sent)
 }
 
-/// Asks for the end of one operation, whichever thread began it.
+/// Asks for the end of one operation, whichever thread began it. False if the system knows of none.
 ///
 /// # Safety
 ///
 /// `overlapped` is pending on the socket, or its packet is on its way.
-pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) {
+pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) -> bool {
     // SAFETY: the pointer only identifies the operation.
     let cancelled = unsafe { CancelIoEx(socket as HANDLE, overlapped) };
-    if cancelled == 0 {
-        let fault = last_error();
-        // Not found: it has completed, and its packet tells how.
-        if fault.code != ERROR_NOT_FOUND as i32 {
-            tracing::warn!(target: "io_reactor", error = %fault.to_io(), "cannot cancel an operation");
-        }
+    if cancelled != 0 {
+        return true;
     }
+    let fault = last_error();
+    if fault.code != ERROR_NOT_FOUND as i32 {
+        tracing::warn!(target: "io_reactor", error = %fault.to_io(), "cannot cancel an operation");
+    }
+    false
 }
 
 /// Whether the socket's handle is the real one, and not that of a layered provider which makes up its own packets.
