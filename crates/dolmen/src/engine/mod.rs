@@ -317,6 +317,8 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.mailbox.close();
+        // What was delivered stays delivered: the events in the caller's hands do not hear of these removals.
+        self.origin.removed = Rc::default();
         let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
         self.remove_all_connections();
         self.remove_all_listeners();
