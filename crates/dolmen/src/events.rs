@@ -181,7 +181,7 @@ pub(crate) enum Record<S> {
     Drained { conn: ConnId, token: Token },
     Closed { conn: ConnId, token: Token, reason: CloseReason },
     Ready { watch: WatchId, token: Token },
-    Timer { timer: TimerId, token: Token, missed: u64 },
+    Timer { timer: TimerId, token: Token, missed: u64, last: bool },
     Posted { token: Token, value: u64 },
     Woken,
 }
@@ -221,7 +221,7 @@ impl<S> Record<S> {
                 Event::Closed { conn: *conn, token: *token, reason: *reason }
             }
             Record::Ready { watch, token } => Event::Ready { watch: *watch, token: *token },
-            Record::Timer { timer, token, missed } => {
+            Record::Timer { timer, token, missed, .. } => {
                 Event::Timer { timer: *timer, token: *token, missed: *missed }
             }
             Record::Posted { token, value } => Event::Posted { token: *token, value: *value },

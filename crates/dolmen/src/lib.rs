@@ -55,7 +55,11 @@ mod error;
 mod events;
 #[allow(unsafe_code)] // Memory is lent to operating systems there, and only there.
 mod kernel;
+mod marks;
 mod reactor;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 mod stats;
 mod token;
 mod waker;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Signal;
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::Token;
 
 /// Makes a [`wait`](crate::Reactor::wait) return, from any thread.
@@ -59,6 +60,7 @@ impl Poster {
             return Err(Error::plain(ErrorKind::ReactorGone, ACTION));
         }
         if posts.queue.len() >= self.mailbox.capacity {
+            mark(Mark::PostsFull);
             return Err(Error::plain(ErrorKind::PostsFull, ACTION));
         }
         posts.queue.push_back((token, value));
@@ -118,12 +120,18 @@ impl Mailbox {
         for (token, value) in posts.queue.drain(..count) {
             take(token, value);
         }
-        if !posts.queue.is_empty() {
+        if !posts.queue.is_empty() && !mutant(Mutant::ForgetLeftPosts) {
+            mark(Mark::PostsLeft);
             // The rest is for the next turn, which needs no signal to come about: see `waiting`.
             self.signalled.store(true, Ordering::Release);
         }
         drop(posts);
-        self.woken.swap(false, Ordering::AcqRel)
+        self.woken.swap(false, Ordering::AcqRel) && !mutant(Mutant::LoseWake)
+    }
+
+    /// Whoever has woken so far has been heard.
+    pub(crate) fn forget_wakes(&self) {
+        self.woken.swap(false, Ordering::AcqRel);
     }
 
     /// Whether a collect would find something, so that there is no point in blocking.

@@ -14,6 +14,7 @@ use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{ConnId, Key, Token};
 
 use super::send_queue::SendQueue;
@@ -42,6 +43,8 @@ pub(super) struct Connection<K: Kernel> {
     paused: bool,
     /// A `Received` record is in the outbox.
     undelivered: bool,
+    /// Since the linger time ran out once, no receive has completed.
+    stalled: bool,
     listed: bool,
 }
 
@@ -112,6 +115,7 @@ impl<K: Kernel> Engine<K> {
             read_ended: false,
             paused: false,
             undelivered: false,
+            stalled: false,
             listed: false,
         });
         self.list_connection(key.slot);
@@ -129,6 +133,7 @@ impl<K: Kernel> Engine<K> {
         if bytes.is_empty() {
             return Ok(());
         }
+        let high = if mutant(Mutant::UnboundedQueue) { usize::MAX } else { high };
         if bytes.len() > high {
             self.stats.sends_refused += 1;
             return Err(Error::new(ErrorKind::TooLarge, ACTION, conn));
@@ -169,7 +174,9 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
         let connection = self.open_connection(conn, "resume connection")?;
         connection.paused = false;
-        self.list_connection(conn.0.slot);
+        if !mutant(Mutant::ForgetResume) {
+            self.list_connection(conn.0.slot);
+        }
         Ok(())
     }
 
@@ -216,6 +223,8 @@ impl<K: Kernel> Engine<K> {
         self.drop_undelivered(conn.0);
         if known {
             self.begin_close(conn.0, CloseReason::Finished);
+        } else {
+            mark(Mark::RemovedWhileClosing);
         }
         let connection = self.connections.get_mut(conn.0).expect("it is only on its way out");
         if let Phase::Closing { silent, .. } = &mut connection.phase {
@@ -288,7 +297,9 @@ impl<K: Kernel> Engine<K> {
                     let reason = connection.failure.map_or(CloseReason::Reset, close_reason);
                     return self.begin_close(key, reason);
                 }
-                Write::Shut if connection.read_ended => return self.begin_close(key, CloseReason::Finished),
+                Write::Shut if connection.read_ended || mutant(Mutant::NoLinger) => {
+                    return self.begin_close(key, CloseReason::Finished);
+                }
                 _ => {}
             }
             if let Some(buffer) = connection.held.take() {
@@ -321,10 +332,13 @@ impl<K: Kernel> Engine<K> {
             }
         }
         if connection.receive.is_some() || connection.send.is_some() {
+            mark(Mark::CloseWaited);
             return;
         }
         let (reason, silent) = (*reason, *silent);
-        let connection = self.connections.remove(key).expect("the connection is there");
+        // After `Closed` was delivered, others may have the slot; without it, at once.
+        let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
+        let connection = connection.expect("the connection is there");
         let how = match reason {
             CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
             _ => Close::Orderly,
@@ -378,15 +392,23 @@ impl<K: Kernel> Engine<K> {
     fn received(&mut self, key: Key, completion: Completion<K>) {
         let Completion { result, buffer, .. } = completion;
         let connection = self.connections.get_mut(key).expect("a connection outlives its receive");
+        connection.stalled = false;
         let (conn, token) = (ConnId(key), connection.token);
         let unwanted = connection.phase != Phase::Open;
         match (result, buffer) {
             (Ok(Outcome::Bytes(bytes)), Some(buffer)) => {
                 self.stats.bytes_received += bytes as u64;
                 if unwanted {
-                    self.origin.pool.borrow_mut().give_back(buffer);
+                    mark(Mark::LingerDiscarded);
+                    if !mutant(Mutant::LeakBuffer) {
+                        self.origin.pool.borrow_mut().give_back(buffer);
+                    }
                     self.list_connection(key.slot);
                 } else if connection.paused {
+                    mark(Mark::HeldWhilePaused);
+                    if mutant(Mutant::LoseHeldBytes) {
+                        return self.origin.pool.borrow_mut().give_back(buffer);
+                    }
                     connection.held = Some(buffer);
                 } else {
                     connection.undelivered = true;
@@ -398,7 +420,12 @@ impl<K: Kernel> Engine<K> {
                 match connection.failure {
                     _ if unwanted => self.list_connection(key.slot),
                     Some(fault) => self.begin_close(key, close_reason(fault)),
-                    None => self.outbox.push_back(Record::EndOfStream { conn, token }),
+                    None => {
+                        self.outbox.push_back(Record::EndOfStream { conn, token });
+                        if mutant(Mutant::EndTwice) {
+                            self.outbox.push_back(Record::EndOfStream { conn, token });
+                        }
+                    }
                 }
             }
             (Err(_), _) if connection.is_closing() => self.list_connection(key.slot),
@@ -426,9 +453,12 @@ impl<K: Kernel> Engine<K> {
             self.send_queues.give_back(connection.queue.take().expect("it was just used"));
         }
         if connection.drained_at.is_some_and(|target| left <= target as usize) {
+            mark(Mark::DrainedTold);
             connection.drained_at = None;
             let (conn, token) = (ConnId(key), connection.token);
-            self.outbox.push_back(Record::Drained { conn, token });
+            if !mutant(Mutant::ForgetDrained) {
+                self.outbox.push_back(Record::Drained { conn, token });
+            }
         }
         if let Some(fault) = failure {
             self.sending_failed(key, fault);
@@ -443,6 +473,7 @@ impl<K: Kernel> Engine<K> {
         if connection.is_closing() {
             return;
         }
+        mark(Mark::SendFailedFirst);
         connection.write = Write::Failed;
         connection.failure = Some(fault);
         connection.drained_at = None;
@@ -468,12 +499,28 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn linger_expired(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.linger = None;
+        if connection.failure.is_some() && !connection.is_lingering() {
+            // What was received before the failure is still owed. A caller who was away for the whole linger time has
+            // not had the chance to take it: only a receive that found nothing for all of it ends the connection.
+            let waiting =
+                connection.receive.is_some() && !connection.undelivered && connection.held.is_none();
+            if !(waiting && std::mem::replace(&mut connection.stalled, true)) {
+                let linger_ns = saturating_ns(self.config.linger);
+                return self.start_linger(key, linger_ns);
+            }
+        }
         let unsent = connection.queued_bytes();
         let reason = match connection.failure {
             Some(fault) => close_reason(fault),
             // All is with the system and FIN is out; a peer that does not close its side has had its time.
-            None if unsent == 0 && connection.write == Write::Shut => CloseReason::Finished,
-            None => CloseReason::LingerExpired { unsent },
+            None if unsent == 0 && connection.write == Write::Shut => {
+                mark(Mark::LingerExpiredFinished);
+                CloseReason::Finished
+            }
+            None => {
+                mark(Mark::LingerExpiredUnsent);
+                CloseReason::LingerExpired { unsent }
+            }
         };
         self.begin_close(key, reason);
     }
@@ -485,6 +532,7 @@ impl<K: Kernel> Engine<K> {
         let Some(connection) = self.connections.get_mut(conn.0) else { return Some(buffer) };
         connection.undelivered = false;
         if connection.paused && connection.phase == Phase::Open {
+            mark(Mark::HeldAtDelivery);
             connection.held = Some(buffer);
             return None;
         }

@@ -9,6 +9,7 @@ use crate::events::Record;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, ListenerId, Token};
 
 use super::timers::Purpose;
@@ -82,7 +83,9 @@ impl<K: Kernel> Engine<K> {
         let Some((key, listener)) = self.listeners.at_mut(slot) else { return };
         listener.listed = false;
         if listener.closing {
-            if listener.accepts.is_empty() {
+            if !listener.accepts.is_empty() {
+                mark(Mark::ListenerCloseWaited);
+            } else {
                 let listener = self.listeners.remove(key).expect("the listener is there");
                 self.submitter.close(listener.source, Close::Orderly);
                 tracing::debug!(target: "io_reactor", listener = %key, "listener removed");
@@ -145,7 +148,7 @@ impl<K: Kernel> Engine<K> {
             return; // Another accept of the same lot.
         }
         let first = listener.retry_ns == 0;
-        listener.retry_ns = next_retry_ns(listener.retry_ns);
+        listener.retry_ns = if mutant(Mutant::NoAcceptPause) { 1 } else { next_retry_ns(listener.retry_ns) };
         let (retry_ns, token) = (listener.retry_ns, listener.token);
         let timer = self.set_internal_timer(retry_ns, Purpose::AcceptAgain(key));
         self.listeners.get_mut(key).expect("the listener is there").retry = Some(timer);
@@ -161,6 +164,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(super) fn accept_again(&mut self, key: Key) {
         if let Some(listener) = self.listeners.get_mut(key) {
+            mark(Mark::AcceptRetried);
             listener.retry = None;
             self.list_listener(key.slot);
         }

@@ -40,6 +40,7 @@ use crate::events::{Events, Origin, Record};
 use crate::kernel::operation::OpKind;
 use crate::kernel::submitter::{Completion, Submitter};
 use crate::kernel::{Fault, Kernel, Options};
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::stats::Stats;
 use crate::token::{Key, TimerId, Token};
 use crate::waker::Mailbox;
@@ -66,6 +67,12 @@ pub(crate) struct Config {
     pub(crate) skip_on_success: bool,
 }
 
+impl Config {
+    fn options(&self) -> Options {
+        Options { max_packets: self.max_events, skip_on_success: self.skip_on_success }
+    }
+}
+
 /// How long a drop waits for the kernel to give everything back. It takes milliseconds; this bounds what cannot happen.
 const TEARDOWN_NS: u64 = 5_000_000_000;
 
@@ -89,6 +96,10 @@ pub(crate) struct Engine<K: Kernel> {
     outbox: VecDeque<Record<K::Stream>>,
     /// How many of the outbox's records, the first ones, were there when the kernel was asked last.
     owed: usize,
+    /// Their slots are let go with the next wait.
+    retired: Vec<Retired>,
+    /// A `Woken` record is in the outbox.
+    woken: bool,
     /// What the current poll has brought; empty between polls.
     completions: Vec<Completion<K>>,
     stats: Stats,
@@ -103,14 +114,25 @@ enum Subject {
     Watch(u32),
 }
 
+/// What has ended and had its last record delivered.
+enum Retired {
+    Connection(u32),
+    Timer(Key),
+}
+
 impl<K: Kernel> Engine<K> {
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let kernel =
+            K::new(config.options()).map_err(|fault| Error::from_fault(fault, "create the reactor", None))?;
+        Ok(Engine::over(kernel, config))
+    }
+
+    /// An engine over a kernel that is there.
+    pub(crate) fn over(kernel: K, config: Config) -> Self {
         let pool = Rc::new(RefCell::new(BufferPool::new(config.pool_size, config.buffer_bytes)));
-        let options = Options { max_packets: config.max_events, skip_on_success: config.skip_on_success };
-        let mut submitter = Submitter::<K>::new(options, Rc::clone(&pool))
-            .map_err(|fault| Error::from_fault(fault, "create the reactor", None))?;
-        let mailbox = Mailbox::new(submitter.kernel().signal(), config.post_capacity);
-        Ok(Engine {
+        let mailbox = Mailbox::new(kernel.signal(), config.post_capacity);
+        let submitter = Submitter::new(kernel, config.options(), Rc::clone(&pool));
+        Engine {
             submitter,
             config,
             connections: Table::new(),
@@ -123,9 +145,11 @@ impl<K: Kernel> Engine<K> {
             attention: VecDeque::new(),
             outbox: VecDeque::new(),
             owed: 0,
+            retired: Vec::new(),
+            woken: false,
             completions: Vec::new(),
             stats: Stats::default(),
-        })
+        }
     }
 
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
@@ -153,6 +177,7 @@ impl<K: Kernel> Engine<K> {
         timeout: Option<Duration>,
     ) -> Result<usize, Error> {
         events.reset(&self.origin);
+        self.release_retired();
         self.stats.waits += 1;
         let batch = events.capacity().min(self.config.max_events);
         let deadline_ns = timeout
@@ -160,6 +185,8 @@ impl<K: Kernel> Engine<K> {
             .map(|timeout| self.submitter.now_ns().saturating_add(saturating_ns(timeout)));
         loop {
             self.attend();
+            // Closing a connection takes records of it out of the outbox.
+            self.owed = self.owed.min(self.outbox.len());
             if self.owed < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
                 let block = if poll_only || self.has_work() { Some(0) } else { self.until(deadline_ns) };
@@ -215,7 +242,8 @@ impl<K: Kernel> Engine<K> {
     /// How long to block: until a deadline or the next timer, whatever comes first.
     fn until(&self, deadline_ns: Option<u64>) -> Option<u64> {
         let first = [deadline_ns, self.timers.next_ns()].into_iter().flatten().min()?;
-        Some(first.saturating_sub(self.submitter.now_ns()))
+        let left_ns = first.saturating_sub(self.submitter.now_ns());
+        Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
     }
 
     /// Looks at every registration that asked for it. Those that ask again while this runs have their turn next time.
@@ -242,7 +270,9 @@ impl<K: Kernel> Engine<K> {
 
         let mailbox = Arc::clone(&self.mailbox);
         let outbox = &mut self.outbox;
-        if mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value })) {
+        let woken = mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value }));
+        // One that was not delivered yet tells of this wake as well.
+        if woken && !std::mem::replace(&mut self.woken, true) {
             self.outbox.push_back(Record::Woken);
         }
         if self.timers.len() > 0 {
@@ -262,30 +292,37 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn expire_timers(&mut self, batch: usize) {
-        let now_ns = self.submitter.now_ns();
+        let now_ns = self.submitter.now_ns() + if mutant(Mutant::EarlyTimer) { 1_000_000 } else { 0 };
         for _ in 0..batch {
             let Some(expired) = self.timers.expire(now_ns) else { break };
             match expired.purpose {
                 Purpose::User(token) => {
                     let timer = TimerId(expired.key);
-                    self.outbox.push_back(Record::Timer { timer, token, missed: expired.missed });
+                    let (missed, last) = (expired.missed, expired.last);
+                    self.outbox.push_back(Record::Timer { timer, token, missed, last });
+                    continue;
                 }
                 Purpose::Linger(key) => self.linger_expired(key),
                 Purpose::AcceptAgain(key) => self.accept_again(key),
                 Purpose::WatchAgain(key) => self.watch_again(key),
             }
+            self.timers.release(expired.key);
         }
     }
 
     /// Fills the caller's events from the outbox.
     fn deliver(&mut self, events: &mut Events<K::Stream>) {
         while events.len() < events.capacity() {
-            let Some(record) = self.outbox.pop_front() else { break };
+            let record =
+                if mutant(Mutant::NewestFirst) { self.outbox.pop_back() } else { self.outbox.pop_front() };
+            let Some(record) = record else { break };
             self.owed = self.owed.saturating_sub(1);
             if record.is_ghost(&self.origin.removed) {
+                mark(Mark::GhostDiscarded);
                 self.discard(record);
                 continue;
             }
+            self.retire(&record);
             match record {
                 Record::Received { conn, token, buffer } => {
                     if let Some(buffer) = self.deliver_received(conn, buffer) {
@@ -300,13 +337,44 @@ impl<K: Kernel> Engine<K> {
                     self.accepted_delivered(listener);
                     events.push(record);
                 }
+                Record::Woken => {
+                    // It stands for every wake up to this moment.
+                    self.mailbox.forget_wakes();
+                    self.woken = false;
+                    events.push(record);
+                }
                 record => events.push(record),
+            }
+        }
+        if !self.outbox.is_empty() {
+            mark(Mark::OutboxOverflow);
+        }
+    }
+
+    /// A registration's last record leaves the outbox.
+    ///
+    /// What is removed is remembered by slot (see [`removed`]), up to a generation. Were the slot taken again while
+    /// this record is still to be seen, removing the newcomer would hide it. So the slot is let go with the next wait.
+    fn retire(&mut self, record: &Record<K::Stream>) {
+        match record {
+            Record::Closed { conn, .. } => self.retired.push(Retired::Connection(conn.0.slot)),
+            Record::Timer { timer, last: true, .. } => self.retired.push(Retired::Timer(timer.0)),
+            _ => {}
+        }
+    }
+
+    fn release_retired(&mut self) {
+        for retired in self.retired.drain(..) {
+            match retired {
+                Retired::Connection(slot) => self.connections.release(slot),
+                Retired::Timer(key) => self.timers.release(key),
             }
         }
     }
 
     /// Puts away a record that nobody will see.
     fn discard(&mut self, record: Record<K::Stream>) {
+        self.retire(&record);
         if let Record::Received { buffer, .. } = record {
             self.origin.pool.borrow_mut().give_back(buffer);
         }
@@ -320,18 +388,26 @@ impl<K: Kernel> Drop for Engine<K> {
         // What was delivered stays delivered: the events in the caller's hands do not hear of these removals.
         self.origin.removed = Rc::default();
         let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
+        if self.submitter.in_flight() > 0 {
+            mark(Mark::DroppedInFlight);
+        }
         self.remove_all_connections();
         self.remove_all_listeners();
         self.remove_all_watches();
-        while self.connections.len() + self.listeners.len() + self.watches.len() > 0 {
+        loop {
             self.attend();
-            if self.attention.is_empty() && self.submitter.in_flight() > 0 {
-                let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
-                if left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
-                    let left = self.submitter.in_flight();
-                    tracing::error!(target: "io_reactor", left, "the kernel did not give all operations back");
-                    break;
-                }
+            if self.connections.len() + self.listeners.len() + self.watches.len() == 0 {
+                break;
+            }
+            if !self.attention.is_empty() {
+                continue;
+            }
+            // What is left waits for the kernel to give operations back.
+            let left = self.submitter.in_flight();
+            let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
+            if left == 0 || left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
+                tracing::error!(target: "io_reactor", left, "the kernel did not give all operations back");
+                break;
             }
         }
         while let Some(record) = self.outbox.pop_front() {

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use crate::marks::{Mutant, mutant};
 use crate::token::{ConnId, Key, ListenerId, TimerId, WatchId};
 
 /// One list for each kind of id.
@@ -22,6 +23,9 @@ struct Marks(RefCell<Vec<u32>>);
 
 impl Marks {
     fn mark(&self, key: Key) {
+        if mutant(Mutant::ForgetRemoval) {
+            return;
+        }
         let mut marks = self.0.borrow_mut();
         let slot = key.slot as usize;
         if marks.len() <= slot {

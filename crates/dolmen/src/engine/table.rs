@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use crate::marks::{Mutant, mutant};
 use crate::token::Key;
 
 /// A table whose keys never mean anything but what they were issued for.
@@ -13,7 +14,15 @@ pub(crate) struct Table<T> {
 
 struct Slot<T> {
     generation: NonZeroU32,
+    worn_out: bool,
     value: Option<T>,
+}
+
+impl<T> Slot<T> {
+    /// Whether it still holds what the key was issued for.
+    fn is(&self, key: Key) -> bool {
+        self.generation == key.generation || mutant(Mutant::IgnoreGeneration)
+    }
 }
 
 impl<T> Table<T> {
@@ -31,7 +40,7 @@ impl<T> Table<T> {
             Some(&slot) => slot,
             None => {
                 let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 registrations");
-                self.slots.push(Slot { generation: NonZeroU32::MIN, value: None });
+                self.slots.push(Slot { generation: NonZeroU32::MIN, worn_out: false, value: None });
                 self.free.push(slot);
                 slot
             }
@@ -48,11 +57,11 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        self.slots.get(key.slot as usize).filter(|slot| slot.generation == key.generation)?.value.as_ref()
+        self.slots.get(key.slot as usize).filter(|slot| slot.is(key))?.value.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)?.value.as_mut()
+        self.slots.get_mut(key.slot as usize).filter(|slot| slot.is(key))?.value.as_mut()
     }
 
     /// Whatever the slot holds now, and its key.
@@ -62,17 +71,30 @@ impl<T> Table<T> {
         entry.value.as_mut().map(|value| (key, value))
     }
 
-    /// Empties the slot; its key is never valid again.
+    /// Empties the slot, for others to take; its key is never valid again.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let value = self.vacate(key)?;
+        self.release(key.slot);
+        Some(value)
+    }
+
+    /// Empties the slot, but keeps others out of it until [`Table::release`].
+    pub(crate) fn vacate(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)?;
         let value = slot.value.take()?;
         self.len -= 1;
-        // A slot that has used up its generations is retired rather than reused.
-        if let Some(next) = slot.generation.checked_add(1) {
-            slot.generation = next;
-            self.free.push(key.slot);
-        }
+        slot.worn_out = slot.generation == NonZeroU32::MAX;
+        slot.generation = slot.generation.saturating_add(1);
         Some(value)
+    }
+
+    /// Lets others into a vacated slot.
+    pub(crate) fn release(&mut self, slot: u32) {
+        debug_assert!(self.slots[slot as usize].value.is_none(), "the slot is taken");
+        // One that has used up its generations stays empty for ever.
+        if !self.slots[slot as usize].worn_out {
+            self.free.push(slot);
+        }
     }
 
     /// The slots in use.

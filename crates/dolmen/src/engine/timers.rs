@@ -1,6 +1,7 @@
 //! Timers: a binary heap whose entries know where they are, so that cancelling is as cheap as inserting.
 
 use super::table::Table;
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token};
 
 /// What a timer is for.
@@ -22,6 +23,8 @@ pub(crate) struct Expired {
     pub(crate) key: Key,
     pub(crate) purpose: Purpose,
     pub(crate) missed: u64,
+    /// It will not go off again.
+    pub(crate) last: bool,
 }
 
 pub(crate) struct Timers {
@@ -88,15 +91,28 @@ impl Timers {
         let (key, timer) = self.timers.at_mut(first.slot).expect("a heap entry has its timer");
         let purpose = timer.purpose;
         if timer.period_ns == 0 {
-            self.timers.remove(key);
+            self.timers.vacate(key);
             self.take_out(0);
-            return Some(Expired { key, purpose, missed: 0 });
+            return Some(Expired { key, purpose, missed: 0, last: true });
         }
         let missed = (now_ns - first.deadline_ns) / timer.period_ns;
+        if missed > 0 {
+            mark(Mark::TicksMissed);
+            if mutant(Mutant::ForgetPeriod) {
+                self.timers.vacate(key);
+                self.take_out(0);
+                return Some(Expired { key, purpose, missed, last: true });
+            }
+        }
         first.deadline_ns =
             first.deadline_ns.saturating_add(timer.period_ns.saturating_mul(missed.saturating_add(1)));
         self.sift_down(0);
-        Some(Expired { key, purpose, missed })
+        Some(Expired { key, purpose, missed, last: false })
+    }
+
+    /// Lets another timer have the slot of one that has gone off for the last time.
+    pub(crate) fn release(&mut self, key: Key) {
+        self.timers.release(key.slot);
     }
 
     fn take_out(&mut self, at: usize) {

@@ -30,6 +30,9 @@ pub(crate) mod buffer;
 pub(crate) mod operation;
 pub(crate) mod submitter;
 
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
+
 #[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(windows)]

@@ -7,6 +7,7 @@ use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::engine::buffer_pool::BufferPool;
+use crate::marks::{Mutant, mutant};
 
 /// The end of an operation, with everything that had been lent for it.
 pub(crate) struct Completion<K: Kernel> {
@@ -35,10 +36,9 @@ pub(crate) struct Submitter<K: Kernel> {
 }
 
 impl<K: Kernel> Submitter<K> {
-    pub(crate) fn new(options: Options, pool: Rc<RefCell<BufferPool>>) -> Result<Self, Fault> {
-        let kernel = K::new(options)?;
+    pub(crate) fn new(kernel: K, options: Options, pool: Rc<RefCell<BufferPool>>) -> Self {
         let packets = Vec::with_capacity(options.max_packets + K::ACCEPTS);
-        Ok(Submitter { kernel, operations: OperationTable::new(), pool, packets })
+        Submitter { kernel, operations: OperationTable::new(), pool, packets }
     }
 
     /// The calls that have to do with no operation.
@@ -103,6 +103,16 @@ impl<K: Kernel> Submitter<K> {
         if let Some(op) = self.operations.pending(handle) {
             // SAFETY: `pending` has checked that this very operation is in the kernel's hands.
             unsafe { self.kernel.cancel(source, op) };
+            if mutant(Mutant::RecycleAtCancel) {
+                // SAFETY: none; this is the bug.
+                unsafe { self.operations.take_back(op) };
+            }
+            if mutant(Mutant::FreeBufferAtCancel) {
+                // SAFETY: none; this is the bug.
+                unsafe { (*op.as_ptr()).buffer.take_if(|_| (*op.as_ptr()).kind == OpKind::Receive) }
+                    .into_iter()
+                    .for_each(|buffer| self.pool.borrow_mut().lose(buffer));
+            }
         }
     }
 

@@ -1,0 +1,566 @@
+//! A kernel that is simulated: seeded, on a virtual clock, and as unkind as the contract allows.
+//!
+//! It keeps raw pointers to the operations it was given, and writes data and status through them when it pleases between
+//! the submission and the packet. So the code above the contract is exercised as it is over a completion port, and a
+//! tool that watches memory (Miri, AddressSanitizer) sees any cell or buffer that was let go of too early.
+//!
+//! It plays both styles. In completion style a receive is lent a buffer, or posted with none when the pool has none to
+//! spare, and a send completes when all of it is through. In readiness style the packet takes a buffer from the pool,
+//! and a send may be partial.
+
+pub(crate) mod world;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::operation::{OpKind, OpPtr};
+use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use crate::engine::buffer_pool::BufferPool;
+use crate::marks::{Mark, Mutant, mark, mutant};
+use world::{CANCELLED, RESET, Readable, SharedWorld, SimHandle, SimListener, SimStream};
+
+pub(crate) struct Sim {
+    world: SharedWorld,
+    /// In the order in which they were submitted.
+    pending: Vec<Pending>,
+    signal: Arc<AtomicBool>,
+    calls: u64,
+}
+
+/// What the system writes into an operation.
+#[derive(Default)]
+pub(crate) struct Header {
+    status: u64,
+    bytes: u64,
+}
+
+pub(crate) enum Source {
+    Stream(SimStream),
+    Listener(SimListener),
+    Handle(SimHandle),
+}
+
+impl Source {
+    fn fd(&self) -> u32 {
+        match self {
+            Source::Stream(stream) => stream.fd,
+            Source::Listener(listener) => listener.fd,
+            Source::Handle(handle) => handle.fd,
+        }
+    }
+}
+
+struct Pending {
+    op: OpPtr<Sim>,
+    kind: OpKind,
+    fd: u32,
+    /// Where a lent buffer lies, and its room; taken at the submission, as a real kernel does.
+    target: Option<(*mut u8, usize)>,
+    /// How much of a send has been taken.
+    sent: usize,
+    cancelled: bool,
+    /// When it completes, once it can.
+    ready_at_ns: Option<u64>,
+    /// It has completed; this is its packet.
+    packet: Option<Result<Outcome<Sim>, Fault>>,
+}
+
+impl Sim {
+    pub(crate) fn over(world: &SharedWorld) -> Sim {
+        Sim {
+            world: Rc::clone(world),
+            pending: Vec::new(),
+            signal: Arc::new(AtomicBool::new(false)),
+            calls: 0,
+        }
+    }
+
+    fn chance(&self, rate: impl Fn(&world::Faults) -> u8) -> bool {
+        let mut world = self.world.borrow_mut();
+        let rate = rate(&world.faults);
+        world.rng.percent(rate)
+    }
+
+    /// Takes an operation in, and decides whether it is over already.
+    ///
+    /// # Safety
+    ///
+    /// As for every submission.
+    unsafe fn submit(&mut self, mut pending: Pending, pool: Option<&mut BufferPool>) -> Submission<Sim> {
+        self.calls += 1;
+        let can = self.can_complete(&pending);
+        if can && self.chance(|faults| faults.sync) {
+            // SAFETY: the operation was just submitted and is ours.
+            match unsafe { self.complete(&mut pending, pool) } {
+                Some(result) if mutant(Mutant::DoubleSyncSuccess) && result.is_ok() => {
+                    let bytes = match &result {
+                        Ok(Outcome::Bytes(bytes)) => *bytes,
+                        _ => 0,
+                    };
+                    pending.packet = Some(Ok(Outcome::Bytes(bytes)));
+                    self.pending.push(pending);
+                    return result.map_or_else(Submission::Failed, Submission::Done);
+                }
+                Some(result) => {
+                    mark(Mark::SyncCompletion);
+                    return result.map_or_else(Submission::Failed, Submission::Done);
+                }
+                None => {}
+            }
+        } else if can && self.chance(|faults| faults.in_submit) {
+            // SAFETY: as above.
+            pending.packet = unsafe { self.complete(&mut pending, pool) };
+            if pending.packet.is_some() {
+                mark(Mark::CompletedInSubmit);
+            }
+        }
+        let at = if mutant(Mutant::ServeNewestFirst) { 0 } else { self.pending.len() };
+        self.pending.insert(at, pending);
+        Submission::Pending
+    }
+
+    fn pending(op: OpPtr<Sim>, kind: OpKind, fd: u32) -> Pending {
+        Pending { op, kind, fd, target: None, sent: 0, cancelled: false, ready_at_ns: None, packet: None }
+    }
+
+    fn can_complete(&self, pending: &Pending) -> bool {
+        if pending.packet.is_some() {
+            return true;
+        }
+        if pending.cancelled && !mutant(Mutant::CancelNothing) {
+            return true;
+        }
+        let mut world = self.world.borrow_mut();
+        match pending.kind {
+            OpKind::Receive => !matches!(world.link_of(pending.fd).readable(), Readable::Nothing),
+            OpKind::Send => world.link_of(pending.fd).writable(),
+            OpKind::Accept => world.exhausted || !world.listener_of(pending.fd).backlog.is_empty(),
+            OpKind::Watch => world.signalled_of(pending.fd),
+        }
+    }
+
+    /// Does what the operation is for, writing through its pointers. `None`: it goes on.
+    ///
+    /// # Safety
+    ///
+    /// The operation is in the kernel's hands.
+    unsafe fn complete(
+        &mut self,
+        pending: &mut Pending,
+        pool: Option<&mut BufferPool>,
+    ) -> Option<Result<Outcome<Sim>, Fault>> {
+        if pending.cancelled && !mutant(Mutant::CancelNothing) && !self.chance(|faults| faults.late_success) {
+            mark(Mark::CancelledAborted);
+            // SAFETY: passed on.
+            unsafe { self.write_header(pending.op, CANCELLED.code as u64, pending.sent as u64) };
+            return Some(Err(CANCELLED));
+        }
+        let result = match pending.kind {
+            // SAFETY: passed on.
+            OpKind::Receive => unsafe { self.complete_receive(pending, pool) },
+            // SAFETY: passed on.
+            OpKind::Send => unsafe { self.complete_send(pending) },
+            OpKind::Accept => {
+                let accepted = world::accept(&self.world, pending.fd);
+                accepted.map(|accepted| accepted.map(|(stream, peer)| Outcome::Accepted(stream, peer)))
+            }
+            OpKind::Watch => {
+                let signalled = self.world.borrow().signalled_of(pending.fd);
+                signalled.then(|| {
+                    mark(Mark::WatchSignalled);
+                    Ok(Outcome::Ready)
+                })
+            }
+        };
+        if pending.cancelled && !mutant(Mutant::CancelNothing) {
+            if result.is_none() {
+                mark(Mark::CancelledAborted);
+                // SAFETY: passed on.
+                unsafe { self.write_header(pending.op, CANCELLED.code as u64, pending.sent as u64) };
+                return Some(Err(CANCELLED));
+            }
+            mark(Mark::CancelledSucceeded);
+        }
+        result
+    }
+
+    /// # Safety
+    ///
+    /// As for `complete`.
+    unsafe fn complete_receive(
+        &mut self,
+        pending: &mut Pending,
+        pool: Option<&mut BufferPool>,
+    ) -> Option<Result<Outcome<Sim>, Fault>> {
+        let readable = self.world.borrow_mut().link_of(pending.fd).readable();
+        let available = match readable {
+            Readable::Nothing => return None,
+            Readable::Bytes(available) => available,
+            Readable::End => {
+                // SAFETY: passed on.
+                unsafe { self.write_header(pending.op, 0, 0) };
+                return Some(Ok(Outcome::Bytes(0)));
+            }
+            Readable::Reset => {
+                if let Some((target, room)) = pending.target {
+                    mark(Mark::ErrorWithBytes);
+                    // SAFETY: the buffer is lent, with that much room.
+                    unsafe { target.write_bytes(0xEE, room) };
+                }
+                // SAFETY: passed on.
+                unsafe { self.write_header(pending.op, RESET.code as u64, 0) };
+                return Some(Err(RESET));
+            }
+        };
+        if pending.target.is_none() {
+            if self.world.borrow().completion_style {
+                mark(Mark::ZeroByteReceive);
+                if mutant(Mutant::ZeroBytesIsEnd) {
+                    return Some(Ok(Outcome::Bytes(0)));
+                }
+            }
+            let mut buffer = pool.map(|pool| pool.take())?;
+            pending.target = Some(buffer.as_target());
+            // SAFETY: the cell is ours.
+            unsafe { (*pending.op.as_ptr()).buffer = Some(buffer) };
+        }
+        let (target, room) = pending.target.expect("it was just set");
+        let mut wanted = available.min(room);
+        if wanted > 1 && self.chance(|faults| faults.partial) {
+            mark(Mark::PartialReceive);
+            wanted = 1 + self.world.borrow_mut().rng.below(wanted as u64 - 1) as usize;
+        }
+        let mut world = self.world.borrow_mut();
+        let link = world.link_of(pending.fd);
+        if link.reset == Some(true) {
+            mark(Mark::ResetKeptBytes);
+        }
+        for (at, byte) in link.inbound.bytes.drain(..wanted).enumerate() {
+            // SAFETY: `wanted` bytes fit into the lent buffer.
+            unsafe { target.add(at).write(byte) };
+        }
+        drop(world);
+        // SAFETY: passed on; the bytes have been written to the buffer in the cell.
+        unsafe {
+            self.write_header(pending.op, 0, wanted as u64);
+            if let Some(buffer) = &mut (*pending.op.as_ptr()).buffer {
+                buffer.set_filled(wanted);
+            }
+        }
+        Some(Ok(Outcome::Bytes(wanted)))
+    }
+
+    /// # Safety
+    ///
+    /// As for `complete`.
+    unsafe fn complete_send(&mut self, pending: &mut Pending) -> Option<Result<Outcome<Sim>, Fault>> {
+        // SAFETY: the cell and the buffer in it are ours; the bytes do not change while they are.
+        let (bytes, offset) = unsafe {
+            let cell = pending.op.as_ptr();
+            let offset = if mutant(Mutant::ResendPartial) { 0 } else { (*cell).offset as usize };
+            ((*cell).buffer.as_ref().expect("a send has a buffer").as_slice().to_vec(), offset)
+        };
+        let bytes = &bytes[offset..];
+        let left = &bytes[pending.sent..];
+        let mut wanted = left.len();
+        if wanted > 1 && self.chance(|faults| faults.partial) {
+            mark(Mark::PartialSend);
+            wanted = 1 + self.world.borrow_mut().rng.below(wanted as u64 - 1) as usize;
+        }
+        let sent = self.world.borrow_mut().link_of(pending.fd).send(&left[..wanted]);
+        let whole = self.world.borrow().completion_style;
+        match sent {
+            Ok(0) => None,
+            Ok(sent) => {
+                pending.sent += sent;
+                // In completion style only all of it is success; the rest follows as room comes.
+                if whole && pending.sent < bytes.len() && !pending.cancelled {
+                    return None;
+                }
+                // SAFETY: passed on.
+                unsafe { self.write_header(pending.op, 0, pending.sent as u64) };
+                Some(Ok(Outcome::Bytes(pending.sent.min(bytes.len()))))
+            }
+            Err(fault) => {
+                if pending.sent > 0 {
+                    mark(Mark::ErrorWithBytes);
+                }
+                // SAFETY: passed on.
+                unsafe { self.write_header(pending.op, fault.code as u64, pending.sent as u64) };
+                Some(Err(fault))
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The operation is in the kernel's hands.
+    unsafe fn write_header(&self, op: OpPtr<Sim>, status: u64, bytes: u64) {
+        // SAFETY: the cell is ours.
+        unsafe {
+            (*op.as_ptr()).header.status = status;
+            (*op.as_ptr()).header.bytes = bytes;
+        }
+    }
+
+    /// The system may write to what it was lent at any time.
+    fn scribble(&mut self) {
+        for at in 0..self.pending.len() {
+            if self.pending[at].packet.is_some() || !self.chance(|faults| faults.early_write) {
+                continue;
+            }
+            // SAFETY: a pending operation's memory is ours.
+            unsafe {
+                self.write_header(self.pending[at].op, 0x103, 0);
+                if let Some((target, room)) = self.pending[at].target {
+                    mark(Mark::EarlyWrite);
+                    target.write_bytes(0xAA, room);
+                }
+            }
+        }
+    }
+
+    /// Completes what can be and is due, and takes out up to `max` packets. Answers when the next will be due.
+    fn collect(&mut self, packets: &mut Vec<Packet<Sim>>, max: usize, pool: &mut BufferPool) -> Option<u64> {
+        let now_ns = self.now_ns();
+        let mut next_ns: Option<u64> = None;
+        let mut at = 0;
+        while at < self.pending.len() {
+            if packets.len() >= max {
+                return Some(now_ns);
+            }
+            if !self.can_complete(&self.pending[at]) {
+                at += 1;
+                continue;
+            }
+            let due_ns = match self.pending[at].ready_at_ns {
+                // A machine that has been healed owes nothing to its old ways.
+                Some(_) if self.world.borrow().faults.delay == 0 => now_ns,
+                Some(due_ns) => due_ns,
+                None => {
+                    let mut due_ns = now_ns;
+                    if self.chance(|faults| faults.delay) {
+                        mark(Mark::DelayedCompletion);
+                        due_ns += self.world.borrow_mut().rng.below(5_000_000);
+                    }
+                    self.pending[at].ready_at_ns = Some(due_ns);
+                    due_ns
+                }
+            };
+            if due_ns > now_ns {
+                next_ns = Some(next_ns.map_or(due_ns, |next| next.min(due_ns)));
+                at += 1;
+                continue;
+            }
+            let mut pending = self.pending.remove(at);
+            let result = match pending.packet.take() {
+                Some(result) => Some(result),
+                // SAFETY: it is pending, so its memory is ours.
+                None => unsafe { self.complete(&mut pending, Some(pool)) },
+            };
+            match result {
+                Some(Err(fault)) if fault.kind == FaultKind::Cancelled && mutant(Mutant::DropFinalPacket) => {
+                }
+                Some(result) => packets.push(Packet { op: pending.op, result }),
+                None => {
+                    // A send that goes on when there is room again.
+                    pending.ready_at_ns = None;
+                    self.pending.insert(at, pending);
+                    at += 1;
+                }
+            }
+        }
+        next_ns
+    }
+}
+
+impl Kernel for Sim {
+    type Header = Header;
+    type Source = Source;
+    type Stream = SimStream;
+    type Listener = SimListener;
+    type Handle = SimHandle;
+
+    const ACCEPTS: usize = 3;
+
+    fn new(_options: Options) -> Result<Self, Fault> {
+        unreachable!("a simulated kernel is made over a world")
+    }
+
+    fn signal(&self) -> Box<dyn Signal> {
+        Box::new(Flag(Arc::clone(&self.signal)))
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.world.borrow().now_ns
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    fn add_stream(&mut self, stream: SimStream) -> Result<Source, (Fault, SimStream)> {
+        self.calls += 1;
+        Ok(Source::Stream(stream))
+    }
+
+    fn add_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
+        self.calls += 1;
+        Ok(Source::Listener(listener))
+    }
+
+    fn add_readiness_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
+        self.calls += 1;
+        Ok(Source::Listener(listener))
+    }
+
+    fn add_handle(&mut self, handle: SimHandle) -> Result<Source, Fault> {
+        self.calls += 1;
+        Ok(Source::Handle(handle))
+    }
+
+    unsafe fn receive(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        pool: &mut BufferPool,
+    ) -> Submission<Self> {
+        let mut pending = Sim::pending(op, OpKind::Receive, source.fd());
+        if self.world.borrow().completion_style {
+            if let Some(mut buffer) = pool.take_in_advance() {
+                pending.target = Some(buffer.as_target());
+                // SAFETY: the operation was just handed to us.
+                unsafe { (*op.as_ptr()).buffer = Some(buffer) };
+            }
+        }
+        // SAFETY: passed on.
+        unsafe { self.submit(pending, Some(pool)) }
+    }
+
+    unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.submit(Sim::pending(op, OpKind::Send, source.fd()), None) }
+    }
+
+    unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.submit(Sim::pending(op, OpKind::Accept, source.fd()), None) }
+    }
+
+    unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.submit(Sim::pending(op, OpKind::Watch, source.fd()), None) }
+    }
+
+    unsafe fn cancel(&mut self, _source: &Source, op: OpPtr<Self>) {
+        self.calls += 1;
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.op == op) {
+            pending.cancelled = true;
+        }
+    }
+
+    fn accept_now(&mut self, source: &Source) -> Result<Option<(SimStream, SocketAddr)>, Fault> {
+        self.calls += 1;
+        world::accept(&self.world, source.fd()).transpose()
+    }
+
+    fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
+        self.calls += 1;
+        let mut world = self.world.borrow_mut();
+        let link = world.link_of(source.fd());
+        if link.reset.is_some() {
+            return Err(RESET);
+        }
+        link.outbound.fin = true;
+        Ok(())
+    }
+
+    fn close(&mut self, source: Source, how: Close) {
+        self.calls += 1;
+        let fd = source.fd();
+        assert!(
+            mutant(Mutant::RecycleAtCancel) || self.pending.iter().all(|pending| pending.fd != fd),
+            "a source was closed with operations pending"
+        );
+        match source {
+            Source::Stream(stream) => stream.close(how),
+            other => drop(other),
+        }
+    }
+
+    unsafe fn wait(
+        &mut self,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        timeout_ns: Option<u64>,
+        pool: &mut BufferPool,
+    ) -> Result<(), Fault> {
+        let waited = self.wait_for(packets, max, timeout_ns, pool);
+        let mut world = self.world.borrow_mut();
+        world.polls += 1;
+        if world.polls > 10_000 {
+            // A wait that spins would go on for ever; this ends it, and the model asks why.
+            return Err(Fault { kind: FaultKind::Other, code: 110 });
+        }
+        world.idle_polls = if timeout_ns == Some(0) && packets.is_empty() { world.idle_polls + 1 } else { 0 };
+        world.most_idle_polls = world.most_idle_polls.max(world.idle_polls);
+        waited
+    }
+}
+
+impl Sim {
+    fn wait_for(
+        &mut self,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        timeout_ns: Option<u64>,
+        pool: &mut BufferPool,
+    ) -> Result<(), Fault> {
+        self.calls += 1;
+        self.scribble();
+        self.world.borrow_mut().now_ns += 1_000;
+        if self.pending.len() > 1 && self.chance(|faults| faults.reorder) {
+            mark(Mark::Reordered);
+            let at = self.world.borrow_mut().rng.below(self.pending.len() as u64 - 1) as usize;
+            self.pending.swap(at, at + 1);
+        }
+        if self.signal.swap(false, Ordering::AcqRel) || timeout_ns == Some(0) {
+            self.collect(packets, max, pool);
+            return Ok(());
+        }
+        if self.chance(|faults| faults.spurious) {
+            mark(Mark::SpuriousReturn);
+            return Ok(());
+        }
+        let deadline_ns = timeout_ns.map(|timeout| self.now_ns().saturating_add(timeout));
+        loop {
+            let next_ns = self.collect(packets, max, pool);
+            if !packets.is_empty() || deadline_ns.is_some_and(|deadline| self.now_ns() >= deadline) {
+                return Ok(());
+            }
+            let Some(until_ns) = [next_ns, deadline_ns].into_iter().flatten().min() else {
+                self.world.borrow_mut().stuck = true;
+                return Err(Fault { kind: FaultKind::Other, code: 35 });
+            };
+            let early = self.chance(|faults| faults.early_return);
+            let mut world = self.world.borrow_mut();
+            if early && until_ns > world.now_ns + 1 {
+                mark(Mark::EarlyReturn);
+                let gap = until_ns - world.now_ns;
+                world.now_ns += world.rng.below(gap);
+                return Ok(());
+            }
+            world.now_ns = world.now_ns.max(until_ns);
+        }
+    }
+}
+
+struct Flag(Arc<AtomicBool>);
+
+impl Signal for Flag {
+    fn notify(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}

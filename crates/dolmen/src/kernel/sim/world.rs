@@ -1,0 +1,398 @@
+//! The simulated machine: sockets, links between two ends, handles, and a clock.
+//!
+//! The reactor's end of everything is behind descriptors, which are reused as soon as possible, the last closed first.
+//! The other end is a [`Link`], for the test program to play the peer with.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::kernel::{Close, Fault, FaultKind};
+use crate::marks::{Mark, mark};
+use crate::sim::rng::Rng;
+
+pub(crate) type SharedWorld = Rc<RefCell<World>>;
+
+/// How often each fault strikes, in percent; drawn anew for each seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) sync: u8,
+    pub(crate) in_submit: u8,
+    pub(crate) partial: u8,
+    pub(crate) late_success: u8,
+    pub(crate) early_write: u8,
+    pub(crate) delay: u8,
+    pub(crate) reorder: u8,
+    pub(crate) early_return: u8,
+    pub(crate) spurious: u8,
+    pub(crate) accept_transient: u8,
+}
+
+impl Faults {
+    /// Each fault is off for some seeds, rare for others and common for the rest.
+    pub(crate) fn random(rng: &mut Rng) -> Faults {
+        let mut rate = || match rng.below(3) {
+            0 => 0,
+            1 => 5,
+            _ => 40,
+        };
+        Faults {
+            sync: rate(),
+            in_submit: rate(),
+            partial: rate(),
+            late_success: rate(),
+            early_write: rate(),
+            delay: rate(),
+            reorder: rate(),
+            early_return: rate(),
+            spurious: rate(),
+            accept_transient: rate(),
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) now_ns: u64,
+    pub(crate) faults: Faults,
+    /// Completion style lends buffers and takes sends whole; readiness style tries when there is something to do.
+    pub(crate) completion_style: bool,
+    /// Accepts fail for want of descriptors.
+    pub(crate) exhausted: bool,
+    descriptors: Vec<Descriptor>,
+    free: Vec<u32>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) signalled: Vec<bool>,
+    /// A wait without a timeout had nothing to wait for.
+    pub(crate) stuck: bool,
+    /// Kernel waits since the caller's wait began, and how many of those without a timeout brought nothing in a row.
+    pub(crate) polls: u32,
+    pub(crate) idle_polls: u32,
+    /// The most of those in a row so far.
+    pub(crate) most_idle_polls: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Descriptor {
+    Free,
+    Link(usize),
+    Listener(usize),
+    Handle(usize),
+}
+
+#[derive(Default)]
+pub(crate) struct Listening {
+    /// Links that wait to be accepted.
+    pub(crate) backlog: VecDeque<usize>,
+    pub(crate) open: bool,
+}
+
+/// A connection: the wire in both directions.
+#[derive(Default)]
+pub(crate) struct Link {
+    pub(crate) inbound: Pipe,
+    pub(crate) outbound: Pipe,
+    /// The peer has reset; whether what it had sent before can still be read.
+    pub(crate) reset: Option<bool>,
+    /// The peer is gone without a reset: it will answer the next bytes with one.
+    pub(crate) gone: bool,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How the reactor's end was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Orderly,
+    /// By command, or by the system because received bytes were left unread: what was on its way is lost.
+    Reset,
+}
+
+/// One direction.
+#[derive(Default)]
+pub(crate) struct Pipe {
+    pub(crate) bytes: VecDeque<u8>,
+    pub(crate) capacity: usize,
+    pub(crate) fin: bool,
+    /// Bytes that ever went in.
+    pub(crate) total: u64,
+}
+
+impl Pipe {
+    pub(crate) fn room(&self) -> usize {
+        self.capacity - self.bytes.len().min(self.capacity)
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        self.total += bytes.len() as u64;
+    }
+}
+
+/// What a receive on a link would find.
+pub(crate) enum Readable {
+    Nothing,
+    Bytes(usize),
+    End,
+    Reset,
+}
+
+pub(crate) const RESET: Fault = Fault { kind: FaultKind::Reset, code: 104 };
+pub(crate) const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: 125 };
+pub(crate) const EXHAUSTED: Fault = Fault { kind: FaultKind::Exhausted, code: 24 };
+pub(crate) const TRANSIENT: Fault = Fault { kind: FaultKind::Transient, code: 103 };
+
+impl Link {
+    pub(crate) fn readable(&self) -> Readable {
+        match self.reset {
+            Some(true) if !self.inbound.bytes.is_empty() => Readable::Bytes(self.inbound.bytes.len()),
+            Some(_) => Readable::Reset,
+            None if !self.inbound.bytes.is_empty() => Readable::Bytes(self.inbound.bytes.len()),
+            None if self.inbound.fin => Readable::End,
+            None => Readable::Nothing,
+        }
+    }
+
+    /// Whether a send would do something, be it fail.
+    pub(crate) fn writable(&self) -> bool {
+        self.reset.is_some() || self.gone || self.outbound.room() > 0
+    }
+
+    /// Takes as much as fits.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        if self.reset.is_some() {
+            return Err(RESET);
+        }
+        if self.gone {
+            // The system takes the bytes; the answer to them is a reset.
+            mark(Mark::SendToGonePeer);
+            self.outbound.total += bytes.len() as u64;
+            self.reset = Some(true);
+            return Ok(bytes.len());
+        }
+        let taken = bytes.len().min(self.outbound.room());
+        self.outbound.write(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    pub(crate) fn peer_reset(&mut self, keep: bool) {
+        if self.reset.is_none() && self.ended.is_none() {
+            mark(Mark::PeerReset);
+            self.reset = Some(keep);
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let faults = Faults::random(&mut rng);
+        let completion_style = rng.percent(50);
+        World {
+            rng,
+            now_ns: 0,
+            faults,
+            completion_style,
+            exhausted: false,
+            descriptors: Vec::new(),
+            free: Vec::new(),
+            links: Vec::new(),
+            listeners: Vec::new(),
+            signalled: Vec::new(),
+            stuck: false,
+            polls: 0,
+            idle_polls: 0,
+            most_idle_polls: 0,
+        }
+    }
+
+    /// From here on the machine behaves.
+    pub(crate) fn heal(&mut self) {
+        self.faults = Faults::default();
+        self.exhausted = false;
+    }
+
+    /// How many descriptors are open.
+    pub(crate) fn open_descriptors(&self) -> usize {
+        self.descriptors.iter().filter(|&&descriptor| descriptor != Descriptor::Free).count()
+    }
+
+    fn open(&mut self, descriptor: Descriptor) -> u32 {
+        match self.free.pop() {
+            Some(fd) => {
+                mark(Mark::DescriptorReused);
+                self.descriptors[fd as usize] = descriptor;
+                fd
+            }
+            None => {
+                self.descriptors.push(descriptor);
+                self.descriptors.len() as u32 - 1
+            }
+        }
+    }
+
+    fn close(&mut self, fd: u32) -> Descriptor {
+        self.free.push(fd);
+        std::mem::replace(&mut self.descriptors[fd as usize], Descriptor::Free)
+    }
+
+    pub(crate) fn link_of(&mut self, fd: u32) -> &mut Link {
+        let Descriptor::Link(link) = self.descriptors[fd as usize] else {
+            panic!("descriptor {fd} is no stream")
+        };
+        &mut self.links[link]
+    }
+
+    pub(crate) fn listener_of(&mut self, fd: u32) -> &mut Listening {
+        let Descriptor::Listener(listener) = self.descriptors[fd as usize] else {
+            panic!("descriptor {fd} is no listener")
+        };
+        &mut self.listeners[listener]
+    }
+
+    pub(crate) fn signalled_of(&self, fd: u32) -> bool {
+        match self.descriptors[fd as usize] {
+            Descriptor::Handle(handle) => self.signalled[handle],
+            Descriptor::Listener(listener) => !self.listeners[listener].backlog.is_empty(),
+            _ => panic!("descriptor {fd} cannot be watched"),
+        }
+    }
+}
+
+/// A new link, with its number for the peer's side.
+pub(crate) fn connect(world: &SharedWorld, capacity: usize) -> usize {
+    let mut world = world.borrow_mut();
+    let pipe = || Pipe { capacity, ..Pipe::default() };
+    world.links.push(Link { inbound: pipe(), outbound: pipe(), ..Link::default() });
+    world.links.len() - 1
+}
+
+/// Takes the next connection from a listener's backlog.
+pub(crate) fn accept(shared: &SharedWorld, fd: u32) -> Option<Result<(SimStream, SocketAddr), Fault>> {
+    let link = {
+        let mut world = shared.borrow_mut();
+        if world.exhausted {
+            mark(Mark::AcceptExhausted);
+            return Some(Err(EXHAUSTED));
+        }
+        let link = world.listener_of(fd).backlog.pop_front()?;
+        let rate = world.faults.accept_transient;
+        if world.rng.percent(rate) {
+            mark(Mark::AcceptTransient);
+            world.links[link].ended = Some(Ended::Reset);
+            return Some(Err(TRANSIENT));
+        }
+        link
+    };
+    let peer = SocketAddr::from(([127, 0, 0, 1], link as u16));
+    Some(Ok((SimStream::open(shared, link), peer)))
+}
+
+macro_rules! descriptors {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name {
+            pub(crate) fd: u32,
+            world: SharedWorld,
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.fd)
+            }
+        }
+    )*};
+}
+
+descriptors! {
+    /// The reactor's end of a link. Dropping it closes it.
+    SimStream;
+    /// A listening socket.
+    SimListener;
+    /// Something that can be watched.
+    SimHandle;
+}
+
+impl SimStream {
+    pub(crate) fn open(world: &SharedWorld, link: usize) -> SimStream {
+        let fd = world.borrow_mut().open(Descriptor::Link(link));
+        SimStream { fd, world: Rc::clone(world) }
+    }
+
+    pub(crate) fn link(&self) -> usize {
+        match self.world.borrow().descriptors[self.fd as usize] {
+            Descriptor::Link(link) => link,
+            _ => panic!("a stream is a link"),
+        }
+    }
+
+    /// Closing with a reset: the rest is for `drop`.
+    pub(crate) fn close(self, how: Close) {
+        if how == Close::Reset {
+            let mut world = self.world.borrow_mut();
+            let link = world.link_of(self.fd);
+            link.outbound.bytes.clear();
+            link.ended = Some(Ended::Reset);
+        }
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let Descriptor::Link(link) = world.close(self.fd) else { panic!("a stream was closed twice") };
+        let link = &mut world.links[link];
+        if link.ended.is_some() {
+            return;
+        }
+        link.outbound.fin = true;
+        // TCP's answer to bytes that nobody will read.
+        link.ended = Some(if link.inbound.bytes.is_empty() {
+            Ended::Orderly
+        } else {
+            link.outbound.bytes.clear();
+            Ended::Reset
+        });
+    }
+}
+
+impl SimListener {
+    pub(crate) fn open(world: &SharedWorld) -> (SimListener, usize) {
+        let mut inner = world.borrow_mut();
+        inner.listeners.push(Listening { backlog: VecDeque::new(), open: true });
+        let listener = inner.listeners.len() - 1;
+        let fd = inner.open(Descriptor::Listener(listener));
+        (SimListener { fd, world: Rc::clone(world) }, listener)
+    }
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let Descriptor::Listener(listener) = world.close(self.fd) else {
+            panic!("a listener was closed twice")
+        };
+        world.listeners[listener].open = false;
+        // Those who waited are reset.
+        for link in std::mem::take(&mut world.listeners[listener].backlog) {
+            world.links[link].ended = Some(Ended::Reset);
+        }
+    }
+}
+
+impl SimHandle {
+    pub(crate) fn open(world: &SharedWorld) -> (SimHandle, usize) {
+        let mut inner = world.borrow_mut();
+        inner.signalled.push(false);
+        let handle = inner.signalled.len() - 1;
+        let fd = inner.open(Descriptor::Handle(handle));
+        (SimHandle { fd, world: Rc::clone(world) }, handle)
+    }
+}
+
+impl Drop for SimHandle {
+    fn drop(&mut self) {
+        self.world.borrow_mut().close(self.fd);
+    }
+}

@@ -1,0 +1,211 @@
+//! Coverage marks and mutants: how the simulator's own worth is measured.
+//!
+//! A *mark* sits on a branch that only a rare schedule reaches; a run over many seeds that never hits one has not
+//! tested what it claims to. A *mutant* is a deliberate bug; a simulator that does not notice it is blind there.
+//! Without the features `sim` and `mutants` both compile to nothing.
+
+macro_rules! named {
+    ($(#[$doc:meta])* $enum:ident { $($(#[$variant_doc:meta])* $name:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(not(feature = "sim"), allow(dead_code))]
+        pub enum $enum { $($(#[$variant_doc])* $name,)* }
+
+        #[cfg(feature = "sim")]
+        impl $enum {
+            /// All of them, in order.
+            pub const ALL: &[$enum] = &[$($enum::$name,)*];
+        }
+    };
+}
+
+named! {
+    /// A rare branch.
+    Mark {
+        /// Fault: an operation was over at its submission.
+        SyncCompletion,
+        /// Fault: an operation completed inside the submitting call, with a packet.
+        CompletedInSubmit,
+        /// Fault: a receive brought less than there was.
+        PartialReceive,
+        /// Fault: a send took less than it was given.
+        PartialSend,
+        /// Fault: a cancelled operation ended as cancelled.
+        CancelledAborted,
+        /// Fault: a cancelled operation succeeded all the same.
+        CancelledSucceeded,
+        /// Fault: a lent buffer was scribbled on before its packet.
+        EarlyWrite,
+        /// Fault: an error came with bytes.
+        ErrorWithBytes,
+        /// Fault: the peer reset the connection.
+        PeerReset,
+        /// Fault: bytes that were there before a reset were still handed out.
+        ResetKeptBytes,
+        /// Fault: the peer closed its sending side.
+        PeerFin,
+        /// Fault: the first send to a peer that is gone succeeded, the second was reset.
+        SendToGonePeer,
+        /// Fault: accept found the process out of descriptors.
+        AcceptExhausted,
+        /// Fault: a connection was gone before it was accepted.
+        AcceptTransient,
+        /// Fault: a wait came back early.
+        EarlyReturn,
+        /// Fault: a wait came back for nothing.
+        SpuriousReturn,
+        /// Fault: a completion was late.
+        DelayedCompletion,
+        /// Fault: completions were reordered.
+        Reordered,
+        /// Fault: a post was refused because too many were waiting.
+        PostsFull,
+        /// A watched handle was signalled.
+        WatchSignalled,
+        /// A receive was posted without a buffer because the pool could spare none.
+        ZeroByteReceive,
+        /// A descriptor value was given to a new socket right after it was closed.
+        DescriptorReused,
+        /// Engine: bytes arrived while the connection was paused.
+        HeldWhilePaused,
+        /// Engine: a record was moved back because its connection was paused after it was queued.
+        HeldAtDelivery,
+        /// Engine: records did not fit into the events.
+        OutboxOverflow,
+        /// Engine: a record of a removed registration was left out.
+        GhostDiscarded,
+        /// Engine: bytes were thrown away while lingering.
+        LingerDiscarded,
+        /// Engine: the linger time ran out with bytes unsent.
+        LingerExpiredUnsent,
+        /// Engine: the linger time ran out with all sent.
+        LingerExpiredFinished,
+        /// Engine: sending failed while receiving went on.
+        SendFailedFirst,
+        /// Engine: a refused sender was told that there is room again.
+        DrainedTold,
+        /// Engine: accept was tried again after a pause.
+        AcceptRetried,
+        /// Engine: a close waited for its operations to come back.
+        CloseWaited,
+        /// Engine: a listener's removal waited for its accepts to come back.
+        ListenerCloseWaited,
+        /// Engine: posts were left for the next turn.
+        PostsLeft,
+        /// Engine: a periodic timer missed ticks.
+        TicksMissed,
+        /// Engine: reactor dropped with operations in flight.
+        DroppedInFlight,
+        /// Engine: a removal came after the close had begun.
+        RemovedWhileClosing,
+    }
+}
+
+named! {
+    /// A deliberate bug.
+    Mutant {
+        /// A cell is recycled when its operation is cancelled, not when its packet is in.
+        RecycleAtCancel,
+        /// The buffer of a receive is freed when it is cancelled.
+        FreeBufferAtCancel,
+        /// An id finds whatever is in its slot.
+        IgnoreGeneration,
+        /// `remove` leaves no mark for events already handed out.
+        ForgetRemoval,
+        /// The kernel sends no packet for a cancelled operation.
+        DropFinalPacket,
+        /// The kernel sends a packet for an operation that was over at once.
+        DoubleSyncSuccess,
+        /// Cancelling cancels nothing, as `CancelIo` from another thread.
+        CancelNothing,
+        /// A receive of zero bytes that completes counts as the end of the stream.
+        ZeroBytesIsEnd,
+        /// What arrives while a connection is paused is thrown away.
+        LoseHeldBytes,
+        /// Timeouts are cut down to whole milliseconds.
+        TruncateTimeout,
+        /// Timers go off up to a millisecond early.
+        EarlyTimer,
+        /// A periodic timer is not set again when it has missed a tick.
+        ForgetPeriod,
+        /// Posts that did not fit raise no new signal.
+        ForgetLeftPosts,
+        /// A wake is cleared without being told.
+        LoseWake,
+        /// The newest record is delivered first.
+        NewestFirst,
+        /// The end of the stream is told each time a record of the connection is delivered.
+        EndTwice,
+        /// The send queue has no bound.
+        UnboundedQueue,
+        /// What a partial send left over is sent from the start again.
+        ResendPartial,
+        /// A buffer that arrives for a closing connection is not given back.
+        LeakBuffer,
+        /// A failing accept is tried again without a pause.
+        NoAcceptPause,
+        /// The kernel serves what was submitted last first.
+        ServeNewestFirst,
+        /// Nobody is told when a full send queue has drained.
+        ForgetDrained,
+        /// A connection that is resumed is not looked at.
+        ForgetResume,
+        /// A close does not wait for the peer's end.
+        NoLinger,
+    }
+}
+
+/// Notes that a mark was hit.
+#[inline(always)]
+pub(crate) fn mark(mark: Mark) {
+    #[cfg(feature = "sim")]
+    counts::hit(mark);
+    #[cfg(not(feature = "sim"))]
+    let _ = mark;
+}
+
+/// Whether a mutant is switched on.
+#[inline(always)]
+pub(crate) fn mutant(mutant: Mutant) -> bool {
+    #[cfg(feature = "mutants")]
+    return counts::active() == Some(mutant);
+    #[cfg(not(feature = "mutants"))]
+    {
+        let _ = mutant;
+        false
+    }
+}
+
+#[cfg(feature = "sim")]
+pub(crate) mod counts {
+    use super::{Mark, Mutant};
+    use std::cell::Cell;
+
+    const MARKS: usize = Mark::ALL.len();
+
+    thread_local! {
+        static HITS: [Cell<u64>; MARKS] = const { [const { Cell::new(0) }; MARKS] };
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn hit(mark: Mark) {
+        // A reactor may be dropped so late in a thread's life that the counters are gone.
+        let _ = HITS.try_with(|hits| hits[mark as usize].set(hits[mark as usize].get() + 1));
+    }
+
+    /// How often this thread has hit each mark.
+    pub(crate) fn hits() -> Vec<(Mark, u64)> {
+        HITS.with(|hits| Mark::ALL.iter().map(|&mark| (mark, hits[mark as usize].get())).collect())
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(crate) fn active() -> Option<Mutant> {
+        ACTIVE.try_with(Cell::get).ok().flatten()
+    }
+
+    /// Switches a mutant on in this thread, or all off.
+    #[cfg_attr(not(feature = "mutants"), allow(dead_code))]
+    pub(crate) fn activate(mutant: Option<Mutant>) {
+        ACTIVE.with(|active| active.set(mutant));
+    }
+}

@@ -1,0 +1,133 @@
+//! What a random program is made of, and how one is made shorter.
+
+use super::rng::Rng;
+
+/// One step. The numbers say with whom and how much, modulo whoever there is at the time, so that a program still
+/// makes sense when steps are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Action {
+    Connect,
+    Listen,
+    ConnectTo(u32),
+    RemoveListener(u32),
+    PeerSend(u32, u16),
+    PeerRead(u32, u16),
+    PeerFin(u32),
+    PeerGone(u32),
+    PeerReset(u32, bool),
+    Send(u32, u16),
+    SendStale(u32),
+    Pause(u32),
+    Resume(u32),
+    ShutdownWrite(u32),
+    Close(u32),
+    Abort(u32),
+    Remove(u32),
+    Timer(u32),
+    Interval(u32),
+    CancelTimer(u32),
+    Post,
+    Wake,
+    Watch,
+    Signal(u32),
+    Unwatch(u32),
+    Exhaust(bool),
+    Flush,
+    /// With a timeout in microseconds.
+    Wait(u32),
+    /// Everybody talks at once for a while.
+    Flood,
+}
+
+/// The program of a seed.
+pub(crate) fn generate(seed: u64) -> Vec<Action> {
+    let mut rng = Rng::new(seed ^ 0x005E_ED0F_AC71_0415);
+    let steps = 20 + rng.below(180);
+    let calm = rng.percent(30);
+    (0..steps).map(|_| step(&mut rng, calm)).collect()
+}
+
+fn step(rng: &mut Rng, calm: bool) -> Action {
+    let who = rng.below(1 << 20) as u32;
+    let most = if rng.percent(80) { 100 } else { 600 };
+    let much = 1 + rng.below(most) as u16;
+    match rng.below(100) {
+        0..6 => Action::Connect,
+        6 => Action::Listen,
+        7..11 => Action::ConnectTo(who),
+        11 => Action::RemoveListener(who),
+        12..26 => Action::PeerSend(who, much),
+        26..34 => Action::PeerRead(who, much),
+        34 => Action::PeerFin(who),
+        35 => Action::PeerGone(who),
+        36 if !calm => Action::PeerReset(who, rng.percent(50)),
+        37..51 => Action::Send(who, much),
+        51 => Action::SendStale(who),
+        52 => Action::Pause(who),
+        53..55 => Action::Resume(who),
+        55 => Action::ShutdownWrite(who),
+        56..58 => Action::Close(who),
+        58 => Action::Abort(who),
+        59 => Action::Remove(who),
+        60..62 => Action::Timer(rng.below(20_000) as u32),
+        62 => Action::Interval(1 + rng.below(5_000) as u32),
+        63 => Action::CancelTimer(who),
+        64..66 => Action::Post,
+        66 => Action::Wake,
+        67 => Action::Watch,
+        68 => Action::Signal(who),
+        69 => Action::Unwatch(who),
+        70 if !calm => Action::Exhaust(rng.percent(50)),
+        71 => Action::Flush,
+        72 => Action::Flood,
+        73..80 => Action::Wait(0),
+        80..83 => Action::Wait(rng.below(100_000) as u32),
+        _ => Action::Wait(rng.below(2_000) as u32),
+    }
+}
+
+/// Leaves out what can be left out: halves, quarters and so on, down to single steps, until nothing more goes.
+pub(crate) fn shrink(mut actions: Vec<Action>, mut fails: impl FnMut(&[Action]) -> bool) -> Vec<Action> {
+    let mut chunk = actions.len().div_ceil(2).max(1);
+    loop {
+        let mut at = 0;
+        let mut shorter = false;
+        while at < actions.len() {
+            let mut candidate = actions.clone();
+            candidate.drain(at..(at + chunk).min(actions.len()));
+            if fails(&candidate) {
+                actions = candidate;
+                shorter = true;
+            } else {
+                at += chunk;
+            }
+        }
+        if chunk == 1 && !shorter {
+            return actions;
+        }
+        if !shorter {
+            chunk = chunk.div_ceil(2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_has_one_program() {
+        assert_eq!(generate(7), generate(7));
+        assert_ne!(generate(7), generate(8));
+    }
+
+    #[test]
+    fn shrinking_keeps_what_matters() {
+        let actions: Vec<Action> = (0..100).map(Action::Pause).collect();
+        let shrunk = shrink(actions, |candidate| {
+            candidate.contains(&Action::Pause(3)) && candidate.contains(&Action::Pause(97))
+        });
+        assert_eq!(shrunk, [Action::Pause(3), Action::Pause(97)]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Runs many seeds of [`dolmen::sim`] and says what came of it.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use dolmen::sim::{self, Action, Failure, Mark, Oracle};
+
+/// A seed that failed, and the shortest program found that fails the same way.
+#[derive(Debug)]
+pub struct Found {
+    /// The seed.
+    pub seed: u64,
+    /// What was noticed.
+    pub failure: Failure,
+    /// The program, shortened.
+    pub actions: Vec<Action>,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "seed {}: {:?}: {}", self.seed, self.failure.oracle, self.failure.message)?;
+        writeln!(f, "the shortest program that fails alike has {} steps:", self.actions.len())?;
+        for action in &self.actions {
+            writeln!(f, "    {action:?}")?;
+        }
+        write!(f, "replay with: cargo xtask sim --seed {}", self.seed)
+    }
+}
+
+/// Runs a range of seeds, until one fails or `until` has come. Answers how many were run. `progress` is told how many
+/// so far, about once a second.
+///
+/// # Errors
+///
+/// The first seed that failed.
+pub fn run_seeds(
+    seeds: Range<u64>,
+    oracles: &[Oracle],
+    until: Option<Instant>,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, Box<Found>> {
+    let mut count = 0;
+    let mut told = Instant::now();
+    for seed in seeds {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        let actions = sim::program(seed);
+        if let Err(failure) = sim::run(seed, &actions, oracles) {
+            let actions = sim::shrink(seed, actions, oracles, &failure);
+            return Err(Box::new(Found { seed, failure, actions }));
+        }
+        count += 1;
+        if told.elapsed() >= Duration::from_secs(1) {
+            told = Instant::now();
+            progress(count);
+        }
+    }
+    Ok(count)
+}
+
+/// The marks that this thread has not hit.
+pub fn missed_marks() -> Vec<Mark> {
+    sim::marks().into_iter().filter(|&(_, hits)| hits == 0).map(|(mark, _)| mark).collect()
+}
+
+/// Panics of the code under test are findings, told of with their seed; the usual report of each is noise.
+pub fn silence_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}

@@ -1,0 +1,107 @@
+//! `dolmen-sim`: the program behind `cargo xtask sim` and `cargo xtask mutants`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use dolmen::sim::{self, Oracle};
+use dolmen_sim::{missed_marks, run_seeds, silence_panics};
+
+/// Runs random programs over dolmen's simulated kernel, a seed each
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Run this seed only, and print its program
+    #[arg(long, conflicts_with_all = ["seeds", "from", "minutes"])]
+    seed: Option<u64>,
+    /// Run for so many minutes, however many seeds that is
+    #[arg(long, conflicts_with = "seeds")]
+    minutes: Option<u64>,
+    /// Check that each deliberate bug is noticed, and by which oracles
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutants: bool,
+    /// Check one deliberate bug only
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutant: Option<String>,
+    /// With --mutant: this oracle only
+    #[cfg(feature = "mutants")]
+    #[arg(long, default_value = "all", requires = "mutant")]
+    oracle: String,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    silence_panics();
+    #[cfg(feature = "mutants")]
+    if cli.mutants {
+        return mutants::report(cli.seeds);
+    } else if let Some(mutant) = &cli.mutant {
+        return mutants::ask(mutant, &cli.oracle, cli.seeds);
+    }
+    match cli.seed {
+        Some(seed) => replay(seed),
+        None => many(&cli),
+    }
+}
+
+fn many(cli: &Cli) -> ExitCode {
+    let start = Instant::now();
+    let until = cli.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
+    let to = if until.is_some() { u64::MAX } else { cli.from.saturating_add(cli.seeds) };
+    let rate = |count: u64| count as f64 / start.elapsed().as_secs_f64();
+    let ran = run_seeds(cli.from..to, Oracle::ALL, until, |count| {
+        eprintln!("{count} seeds, {:.0} a second", rate(count));
+    });
+    match ran {
+        Ok(count) => {
+            println!(
+                "{count} seeds clean in {:.1} s, {:.0} a second",
+                start.elapsed().as_secs_f64(),
+                rate(count)
+            );
+            let missed = missed_marks();
+            if missed.is_empty() {
+                println!("every one of {} coverage marks was hit", sim::marks().len());
+                ExitCode::SUCCESS
+            } else {
+                println!("coverage marks never hit: {missed:?}");
+                // A handful of seeds cannot hit them all.
+                if count < 2_000 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+        }
+        Err(found) => {
+            println!("{found}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn replay(seed: u64) -> ExitCode {
+    let actions = sim::program(seed);
+    println!("seed {seed}: {} steps", actions.len());
+    match run_seeds(seed..seed + 1, Oracle::ALL, None, |_| {}) {
+        Ok(_) => {
+            for action in actions {
+                println!("    {action:?}");
+            }
+            println!("clean");
+            ExitCode::SUCCESS
+        }
+        Err(found) => {
+            println!("{found}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod mutants;

@@ -1,0 +1,46 @@
+//! The simulation as part of every test run: seeds that once failed, a fixed set, and a few that change.
+#![forbid(unsafe_code)]
+
+use dolmen::sim::Oracle;
+use dolmen_sim::{missed_marks, run_seeds};
+
+/// Each of these found a bug. What it was:
+const REGRESSIONS: &[(u64, &str)] = &[
+    (299, "a wake that came while an earlier one waited to be delivered was told of a second time"),
+    (
+        401,
+        "closing a connection emptied the outbox, and the wait went round for ever without asking the kernel",
+    ),
+    (
+        48597,
+        "a connection's `Closed` was lost when its slot was taken and the newcomer removed before it was delivered",
+    ),
+];
+
+fn clean(seeds: std::ops::Range<u64>) {
+    if let Err(found) = run_seeds(seeds, Oracle::ALL, None, |_| {}) {
+        panic!("{found}");
+    }
+}
+
+#[test]
+fn seeds_that_found_bugs_stay_clean() {
+    for &(seed, bug) in REGRESSIONS {
+        let ran = run_seeds(seed..seed + 1, Oracle::ALL, None, |_| {});
+        assert!(ran.is_ok(), "it is back: {bug}\n{}", ran.unwrap_err());
+    }
+}
+
+/// A run that never comes by a rare branch has not tested it.
+#[test]
+fn a_fixed_set_is_clean_and_hits_every_mark() {
+    clean(0..5_000);
+    assert_eq!(missed_marks(), [], "coverage marks that 5,000 seeds never hit");
+}
+
+/// Other seeds for other sources, so that the set as a whole grows with the project; the seed is printed where it fails.
+#[test]
+fn seeds_of_this_commit_are_clean() {
+    let from = env!("DOLMEN_SOURCE_HASH").parse::<u64>().expect("build.rs gives a number") << 20;
+    clean(from..from + 500);
+}
