@@ -400,3 +400,67 @@ pub fn in_child() {
     assert!(output.status.success() && text.contains("1 passed"), "in the child:\n{text}\n{errors}");
     print!("{text}");
 }
+
+/// The example program `name`, running with `argument`; ended when dropped.
+pub struct Example {
+    process: std::process::Child,
+    /// What it says.
+    pub stderr: std::io::BufReader<std::process::ChildStderr>,
+}
+
+impl Example {
+    /// Starts it, with the command line of another program before its own.
+    #[track_caller]
+    pub fn start(before: &[&str], name: &str, argument: &str) -> Example {
+        let example = example(name);
+        let mut line = before.iter().map(std::ffi::OsString::from).chain([example.into(), argument.into()]);
+        let program = line.next().expect("at least the example");
+        let mut process = std::process::Command::new(&program)
+            .args(line)
+            .stdin(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program:?}: {error}"));
+        let stderr = std::io::BufReader::new(process.stderr.take().expect("it is piped"));
+        Example { process, stderr }
+    }
+
+    /// Waits for the line that says where it listens. `Err` with what it said instead before it ended.
+    pub fn listening(&mut self) -> Result<SocketAddr, String> {
+        let mut said = String::new();
+        while std::io::BufRead::read_line(&mut self.stderr, &mut said).expect("text") > 0 {
+            let address = said.lines().last().and_then(|line| line.strip_prefix("listening "));
+            if let Some(address) = address {
+                return Ok(address.trim().parse().expect("an address"));
+            }
+        }
+        Err(said)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.process.wait().expect("wait")
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Where cargo has put an example: beside the folder of the test programs. `cargo test` builds it before the tests;
+/// `cargo test --test …` does not.
+fn example(name: &str) -> std::path::PathBuf {
+    let program = std::env::current_exe().expect("this program");
+    let folder = program.ancestors().nth(2).expect("target/debug/deps/program");
+    let example = folder.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let here = example.is_file();
+    assert!(here, "no {}. To build it: cargo build -p dolmen --example {name}", example.display());
+    example
+}

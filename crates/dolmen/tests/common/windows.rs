@@ -35,16 +35,12 @@ pub fn unset(event: &OwnedHandle) {
 
 /// How many handles this process has.
 pub fn handle_count() -> usize {
-    // Asked of each value that a handle may have, because Wine knows no sum. They are multiples of four, and the system
-    // gives out low ones first.
-    let (mut count, mut value, mut unused) = (0, 4_usize, 0);
-    while unused < 1_000 {
+    // Asked of each value that a handle of so small a process may have, because Wine knows no sum. They are multiples of
+    // four, and the system gives out low ones first.
+    let is_open = |value: &usize| {
         let mut flags = 0;
         // SAFETY: asks about a value, whatever it is; `flags` is writable.
-        let is_open = unsafe { GetHandleInformation(value as HANDLE, &mut flags) } != 0;
-        count += usize::from(is_open);
-        unused = if is_open { 0 } else { unused + 1 };
-        value += 4;
-    }
-    count
+        unsafe { GetHandleInformation(*value as HANDLE, &mut flags) != 0 }
+    };
+    (4..80_000).step_by(4).filter(is_open).count()
 }

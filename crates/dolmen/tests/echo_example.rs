@@ -1,0 +1,69 @@
+//! `examples/echo`, as a program.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use common::{DEADLINE, Example, Random, finish, watchdog};
+
+#[test]
+fn the_echo_example_tells_where_it_listens_and_echoes_a_hundred_clients() {
+    let _watchdog = watchdog();
+    let mut echo = Example::start(&[], "echo", "127.0.0.1:0");
+    let address = echo.listening().expect("it listens");
+    assert!(address.ip().is_loopback() && address.port() != 0, "{address}");
+
+    let mut random = Random::new(100);
+    let mut clients: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let client = TcpStream::connect(address).expect("connect");
+            client.set_read_timeout(Some(DEADLINE)).expect("timeout");
+            client
+        })
+        .collect();
+    for _ in 0..5 {
+        let lines: Vec<Vec<u8>> =
+            clients.iter().map(|_| random.bytes(1 + random.clone().below(10_000))).collect();
+        for (client, line) in clients.iter_mut().zip(&lines) {
+            client.write_all(line).expect("write");
+        }
+        for (client, line) in clients.iter_mut().zip(&lines) {
+            let mut answer = vec![0; line.len()];
+            client.read_exact(&mut answer).expect("read");
+            assert!(answer == *line, "not its own echo");
+        }
+    }
+    // The last words come back as well, and then the end.
+    for client in &mut clients {
+        client.write_all(b"quit\n").expect("write");
+        finish(client);
+    }
+    for client in &mut clients {
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).expect("an orderly end");
+        assert_eq!(rest, b"quit\n");
+    }
+}
+
+#[test]
+fn the_echo_example_is_patient_with_a_client_that_reads_slowly() {
+    let _watchdog = watchdog();
+    let mut echo = Example::start(&[], "echo", "127.0.0.1:0");
+    let address = echo.listening().expect("it listens");
+    let mut client = TcpStream::connect(address).expect("connect");
+    client.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    let bytes = Random::new(1).bytes(if cfg!(windows) { 2_000_000 } else { 8_000_000 });
+    let writer = {
+        let (mut client, bytes) = (client.try_clone().expect("a copy"), bytes.clone());
+        std::thread::spawn(move || client.write_all(&bytes).expect("write"))
+    };
+    // More than its queue and all the buffers on the way hold, so that the writer is held up until something is read.
+    let mut answer = vec![0; bytes.len()];
+    for part in answer.chunks_mut(50_000) {
+        client.read_exact(part).expect("read");
+        std::thread::yield_now();
+    }
+    assert!(answer == bytes);
+    writer.join().expect("the writer");
+}

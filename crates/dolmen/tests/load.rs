@@ -1,0 +1,210 @@
+//! A full house: thousands of connections at once, each of which gets its own echo, and afterwards nothing is left.
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Instant;
+
+use common::{DEADLINE, Random, Rig, Seen, handle_count, listener, reset, watchdog};
+use dolmen::{CloseReason, ConnId, Event, Poster, Reactor, Stats, Token};
+
+const CONNECTIONS: usize = if cfg!(windows) { 1_000 } else { 5_000 };
+const THREADS: usize = 8;
+const LINES: usize = 20;
+/// The longest line. A line that is on its way fits into the system's buffers, so that nobody waits for anybody.
+const LONGEST: usize = 500;
+
+/// The posts of a client thread.
+const CONNECTED: Token = Token(1);
+const ECHOED: Token = Token(2);
+const GONE: Token = Token(3);
+
+/// One thread's clients: every one sends its lines in pieces and checks that it gets them back. Then, when all have
+/// come to this point, a random half resets and the others end in order. Answers with who did which.
+fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier) -> Vec<(SocketAddr, bool)> {
+    let mut random = Random::new(thread as u64);
+    let mut streams: Vec<TcpStream> = Vec::new();
+    while streams.len() < CONNECTIONS / THREADS {
+        // No more at a time than the backlog takes: who finds it full comes back after a second.
+        let first = streams.len();
+        for _ in 0..(CONNECTIONS / THREADS - first).min(100 / THREADS) {
+            let mut stream = TcpStream::connect(address).expect("connect");
+            stream.set_nodelay(true).expect("nodelay");
+            stream.set_read_timeout(Some(DEADLINE)).expect("timeout");
+            stream.write_all(b"!").expect("write");
+            streams.push(stream);
+        }
+        streams[first..].iter_mut().for_each(|stream| stream.read_exact(&mut [0]).expect("read"));
+    }
+    poster.post(CONNECTED, thread as u64).expect("post");
+    for line in 0..LINES {
+        let lines: Vec<Vec<u8>> = (0..streams.len())
+            .map(|client| {
+                let mut text = format!("{thread}/{client} line {line} ").into_bytes();
+                let length = random.below(LONGEST);
+                text.extend(random.bytes(length));
+                text.push(b'\n');
+                text
+            })
+            .collect();
+        // The first pieces of all, then the rest, where there is one.
+        let mut sent = vec![0; streams.len()];
+        for last in [false, true] {
+            for ((stream, line), sent) in streams.iter_mut().zip(&lines).zip(&mut sent) {
+                let left = line.len() - *sent;
+                // Wine is slow; there it is a part of the lines.
+                let whole = last || (cfg!(windows) && random.below(4) > 0);
+                let piece = if whole { left } else { random.below(left + 1) };
+                stream.write_all(&line[*sent..*sent + piece]).expect("write");
+                *sent += piece;
+            }
+        }
+        for (stream, line) in streams.iter_mut().zip(&lines) {
+            let mut echo = vec![0; line.len()];
+            stream.read_exact(&mut echo).expect("read");
+            assert!(echo == *line, "{:?} came back as {:?}", line.escape_ascii(), echo.escape_ascii());
+        }
+    }
+    poster.post(ECHOED, thread as u64).expect("post");
+    leave.wait();
+    let mut ends = Vec::new();
+    for stream in streams {
+        let resets = random.below(2) == 0;
+        ends.push((stream.local_addr().expect("address"), resets));
+        if resets { reset(stream) } else { drop(stream) }
+    }
+    poster.post(GONE, thread as u64).expect("post");
+    ends
+}
+
+/// What must be as it was before.
+fn held(stats: &Stats) -> [usize; 7] {
+    let Stats {
+        connections,
+        listeners,
+        watches,
+        timers,
+        operations_in_flight,
+        buffers_out,
+        queued_bytes,
+        ..
+    } = *stats;
+    [connections, listeners, watches, timers, operations_in_flight, buffers_out, queued_bytes]
+}
+
+#[test]
+fn a_full_house_gets_its_own_echo_and_leaves_nothing_behind() {
+    let _watchdog = watchdog();
+    #[cfg(target_os = "linux")]
+    allow_descriptors(2 * CONNECTIONS as u64 + 100);
+    let started = Instant::now();
+    let mut rig = Rig::with(&Reactor::builder().max_connections(CONNECTIONS));
+    let (listening, address) = listener();
+    rig.reactor.listen(listening, Token(0)).expect("listen");
+    rig.silent();
+    let (baseline, handles) = (held(&rig.reactor.stats()), handle_count());
+
+    let leave = Arc::new(Barrier::new(THREADS + 1));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (poster, leave) = (rig.reactor.poster(), Arc::clone(&leave));
+            thread::spawn(move || clients(thread, address, &poster, &leave))
+        })
+        .collect();
+    let mut house = House::default();
+    let mut at = HashMap::new();
+    rig.until("end of the echoes", |reactor, event| {
+        if let Some(token) = house.handle(reactor, event) {
+            *at.entry(token).or_insert(0) += 1;
+            if at[&token] == THREADS {
+                println!("all threads at {token:?} after {:?}", started.elapsed());
+            }
+        }
+        at.get(&ECHOED) == Some(&THREADS)
+    });
+    assert_eq!(house.present.len(), CONNECTIONS);
+
+    // Some go by our own hand, whatever they were about to do.
+    let mut random = Random::new(5_000);
+    let all: Vec<ConnId> = house.present.keys().copied().collect();
+    for conn in all.into_iter().filter(|_| random.below(10) == 0) {
+        assert!(rig.reactor.remove(conn));
+        house.present.remove(&conn);
+        house.removed.insert(conn);
+    }
+    leave.wait();
+    let mut gone = 0;
+    rig.until("end of all", |reactor, event| {
+        gone += usize::from(house.handle(reactor, event) == Some(GONE));
+        gone == THREADS && house.present.is_empty()
+    });
+    let ends: HashMap<SocketAddr, bool> =
+        threads.into_iter().flat_map(|thread| thread.join().expect("the clients")).collect();
+    assert_eq!(house.ended.len() + house.removed.len(), CONNECTIONS);
+    for (peer, end) in &house.ended {
+        // What is delivered of an end follows from how the client has ended.
+        let expected = if ends[peer] { (false, CloseReason::Reset) } else { (true, CloseReason::Finished) };
+        assert_eq!(*end, expected, "the end of {peer}");
+    }
+
+    rig.silent();
+    rig.events.clear();
+    assert_eq!(held(&rig.reactor.stats()), baseline, "connections, …, operations, buffers, queued bytes");
+    assert_eq!(handle_count(), handles);
+    println!("over after {:?}", started.elapsed());
+}
+
+/// Who is there, and what has become of the others.
+#[derive(Default)]
+struct House {
+    /// And whether their end of stream has come.
+    present: HashMap<ConnId, (SocketAddr, bool)>,
+    removed: HashSet<ConnId>,
+    ended: HashMap<SocketAddr, (bool, CloseReason)>,
+}
+
+impl House {
+    /// Answers with the token of a post.
+    fn handle(&mut self, reactor: &mut Reactor, event: Event<'_>) -> Option<Token> {
+        match event {
+            Event::Accepted { stream, peer, .. } => {
+                stream.set_nodelay(true).expect("nodelay");
+                let conn = reactor.add(stream, Token(0)).expect("add");
+                self.present.insert(conn, (peer, false));
+            }
+            Event::Received { conn, data, .. } => {
+                assert!(self.present.contains_key(&conn), "bytes of {conn}, which is gone");
+                reactor.send(conn, data).expect("send");
+            }
+            Event::EndOfStream { conn, .. } => {
+                self.present.get_mut(&conn).expect("it is there").1 = true;
+                reactor.close(conn).expect("close");
+            }
+            Event::Closed { conn, reason, .. } => {
+                let (peer, end_of_stream) = self.present.remove(&conn).expect("it is there");
+                self.ended.insert(peer, (end_of_stream, reason));
+            }
+            Event::Posted { token, .. } => return Some(token),
+            other => panic!("{:?}", Seen::from(other)),
+        }
+        None
+    }
+}
+
+/// Both ends of the connections are in this process.
+#[cfg(target_os = "linux")]
+fn allow_descriptors(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return;
+    }
+    let allowed = limit.maximum.is_none_or(|maximum| maximum >= count);
+    assert!(allowed, "this test needs {count} file descriptors and may have {limit:?}; see `ulimit -Hn`");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).expect("setrlimit");
+}

@@ -1,0 +1,160 @@
+//! Promise 17: observable. `tracing` events on target `io_reactor`, and `Reactor::stats`.
+
+mod common;
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+
+use common::{Rig, listener, watchdog};
+use dolmen::{Event, Reactor, Token};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Level, Metadata, Subscriber};
+
+/// Keeps what it is told, from every test of this program.
+struct Keeping;
+
+#[derive(Clone, Debug)]
+struct Kept {
+    target: String,
+    level: Level,
+    text: String,
+}
+
+static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0 += &format!("{field}={value:?} ");
+    }
+}
+
+impl Subscriber for Keeping {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let metadata = event.metadata();
+        let kept = Kept { target: metadata.target().to_owned(), level: *metadata.level(), text: text.0 };
+        KEPT.lock().expect("nobody panics with it").push(kept);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn p17_what_happens_is_told_on_target_io_reactor() {
+    let _watchdog = watchdog();
+    tracing::dispatcher::set_global_default(tracing::Dispatch::new(Keeping)).expect("the only one");
+    let mut rig = Rig::new();
+    let token = Token(170_017);
+    let id = rig.reactor.listen(listener().0, token).expect("listen");
+    let (conn, peer) = rig.connect(token);
+    drop(peer);
+    rig.ended(conn);
+    assert!(rig.reactor.remove_listener(id));
+    rig.until_stats("end of the listener", |stats| stats.listeners == 0);
+
+    let kept = KEPT.lock().expect("nobody panics with it").clone();
+    assert!(kept.iter().all(|kept| kept.target == "io_reactor"), "{kept:?}");
+    let find = |level: Level, parts: &[&str]| {
+        let found = |kept: &&Kept| kept.level == level && parts.iter().all(|part| kept.text.contains(part));
+        assert!(kept.iter().any(|kept| found(&kept)), "no {level} {parts:?} in {kept:?}");
+    };
+    let token = format!("token={}", token.0);
+    find(Level::DEBUG, &["listener added", &format!("listener={id} "), &token]);
+    find(Level::DEBUG, &["connection added", &format!("conn={conn} "), &token]);
+    find(Level::DEBUG, &["connection closed", &format!("conn={conn} "), "reason=closed"]);
+    find(Level::DEBUG, &["listener removed", &format!("listener={id} ")]);
+    find(Level::TRACE, &["wait", "events="]);
+    assert!(!kept.iter().any(|kept| kept.level <= Level::WARN), "nothing went wrong: {kept:?}");
+}
+
+#[test]
+fn p17_the_counters_count() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::with(&Reactor::builder().high_water(1_000).pool_size(64));
+    assert_eq!(rig.reactor.stats().waits, 0);
+    let (listening, address) = listener();
+    let id = rig.reactor.listen(listening, Token(0)).expect("listen");
+    let mut client = TcpStream::connect(address).expect("connect");
+    let mut conn = None;
+    rig.until("connection", |reactor, event| {
+        let Event::Accepted { stream, .. } = event else { panic!("{event:?}") };
+        conn = Some(reactor.add(stream, Token(0)).expect("add"));
+        true
+    });
+    let conn = conn.expect("just added");
+    client.write_all(&[1; 300]).expect("write");
+    rig.receive(conn, 300);
+    rig.reactor.send(conn, &[2; 700]).expect("send");
+    assert_eq!(rig.reactor.stats().queued_bytes, 700);
+    rig.reactor.send(conn, &[2; 301]).expect_err("full");
+    rig.reactor.send(conn, &[2; 1_001]).expect_err("too large");
+    rig.reactor.flush();
+    client.read_exact(&mut [0; 700]).expect("read");
+    rig.until("Drained", |_, event| matches!(event, Event::Drained { .. }));
+    let timer = rig.reactor.timer(Token(0), common::DEADLINE);
+    let signal = common::Signal::new();
+    let watch = signal.watch(&mut rig.reactor, Token(0));
+    rig.events.clear();
+
+    let stats = rig.reactor.stats();
+    assert_eq!((stats.accepted, stats.bytes_received, stats.bytes_sent), (1, 300, 700));
+    assert_eq!((stats.sends_refused, stats.queued_bytes), (2, 0));
+    assert!(
+        stats.events >= 3 && stats.events <= 5,
+        "accepted, received once or in parts, drained: {stats:?}"
+    );
+    assert!(stats.waits >= 3 && stats.polls >= stats.waits && stats.kernel_calls > stats.polls, "{stats:?}");
+    assert_eq!((stats.connections, stats.listeners, stats.watches, stats.timers), (1, 1, 1, 1));
+    assert!(stats.operations_in_flight >= 3, "a receive, an accept, a watch: {stats:?}");
+    assert!(stats.buffers_free + stats.buffers_out <= 64, "{stats:?}");
+    assert!(format!("{:?}", rig.reactor).contains("bytes_received: 300"));
+
+    assert!(rig.reactor.cancel_timer(timer) && rig.reactor.unwatch(watch) && rig.reactor.remove_listener(id));
+    assert!(rig.reactor.remove(conn));
+    rig.until_stats("end of all", |stats| {
+        let held = stats.connections + stats.listeners + stats.watches + stats.timers;
+        held + stats.operations_in_flight + stats.buffers_out + stats.queued_bytes == 0
+    });
+}
+
+/// A wait, a receive and a send, whatever the system calls them.
+#[test]
+fn p17_a_message_at_a_time_costs_three_calls_into_the_system() {
+    let _watchdog = watchdog();
+    let messages = if cfg!(windows) { 300 } else { 3_000 };
+    let mut rig = Rig::new();
+    let (conn, mut peer) = rig.connect(Token(0));
+    let mut exchange = |rig: &mut Rig| {
+        peer.write_all(b"look at the sword\n").expect("write");
+        let line = rig.receive(conn, 18);
+        rig.reactor.send(conn, &line).expect("send");
+        rig.reactor.flush();
+        let mut answer = [0; 18];
+        peer.read_exact(&mut answer).expect("read");
+    };
+    (0..10).for_each(|_| exchange(&mut rig));
+    let before = rig.reactor.stats();
+    (0..messages).for_each(|_| exchange(&mut rig));
+    let stats = rig.reactor.stats();
+    assert_eq!(stats.bytes_sent - before.bytes_sent, 18 * messages);
+    let each = (stats.kernel_calls - before.kernel_calls) as f64 / messages as f64;
+    println!("{each:.3} calls into the system a message");
+    assert!(each <= 3.0, "{each:.3} calls into the system a message");
+}
