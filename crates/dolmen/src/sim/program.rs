@@ -43,7 +43,8 @@ pub enum Action {
 /// The program of a seed.
 pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut rng = Rng::new(seed ^ 0x005E_ED0F_AC71_0415);
-    let steps = 20 + rng.below(180);
+    // Miri is some thousand times slower; many short programs show it more than a few long ones.
+    let steps = if cfg!(miri) { 10 + rng.below(20) } else { 20 + rng.below(180) };
     let calm = rng.percent(30);
     (0..steps).map(|_| step(&mut rng, calm)).collect()
 }
@@ -51,7 +52,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
 fn step(rng: &mut Rng, calm: bool) -> Action {
     let who = rng.below(1 << 20) as u32;
     let most = if rng.percent(80) { 100 } else { 600 };
-    let much = 1 + rng.below(most) as u16;
+    let much = 1 + rng.below(if cfg!(miri) { most / 5 } else { most }) as u16;
     match rng.below(100) {
         0..6 => Action::Connect,
         6 => Action::Listen,
@@ -80,7 +81,7 @@ fn step(rng: &mut Rng, calm: bool) -> Action {
         69 => Action::Unwatch(who),
         70 if !calm => Action::Exhaust(rng.percent(50)),
         71 => Action::Flush,
-        72 => Action::Flood,
+        72 if !cfg!(miri) => Action::Flood,
         73..80 => Action::Wait(0),
         80..83 => Action::Wait(rng.below(100_000) as u32),
         _ => Action::Wait(rng.below(2_000) as u32),
