@@ -3,9 +3,13 @@
 //! A run is a function of its seed: the seed gives the program (a list of [`Action`](program::Action)s), the machine's
 //! faults and every decision in between. [`run`] carries one out; [`shrink`] finds a shorter program that fails as well.
 
+#[cfg(test)]
+mod cases;
 mod model;
 mod program;
 pub(crate) mod rng;
+#[cfg_attr(not(test), allow(dead_code))] // The scenes use all of it, the accounting little.
+mod stage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,0 +1,802 @@
+//! The hard cases in which timing decides, each as a scene; see `docs/hard-cases.md` for the list of all.
+//!
+//! Built with the feature `mutants`, the last test here also shows that scenes fail when what they guard is broken.
+
+use std::time::Duration;
+
+use super::stage::{Seen, Stage, Style, bytes_of};
+use crate::engine::Config;
+use crate::error::ErrorKind;
+use crate::events::CloseReason;
+use crate::kernel::sim::world::Ended;
+use crate::marks::{Mark, counts};
+use crate::token::{ConnId, Token};
+use crate::waker::{Poster, Waker};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn hits(mark: Mark) -> u64 {
+    counts::hits()[mark as usize].1
+}
+
+fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+fn closed(seen: &[Seen], conn: ConnId) -> Option<CloseReason> {
+    seen.iter().find_map(|seen| match seen {
+        Seen::Closed(of, reason) if *of == conn => Some(*reason),
+        _ => None,
+    })
+}
+
+#[test]
+fn hc01_a_pending_receive_keeps_its_memory_through_the_removal() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        let lent = stage.stats().buffers_out;
+        assert_eq!(lent, usize::from(style == Style::Completion));
+        // The kernel goes on writing into what it was lent, and takes its time.
+        stage.faults(|faults| (faults.early_write, faults.delay, faults.late_success) = (100, 100, 100));
+        assert!(stage.engine.remove(conn));
+        stage.peer_sends(link, b"for the one who has left");
+        stage.engine.flush();
+        assert_eq!(stage.stats().operations_in_flight, 1, "the kernel has it still");
+        assert_eq!(stage.stats().buffers_out, lent, "and its buffer");
+        // Whoever comes meanwhile gets other memory.
+        let (newcomer, other) = stage.connect();
+        stage.peer_sends(other, b"for the newcomer");
+        let seen = stage.settle();
+        assert_eq!(bytes_of(&seen, newcomer), b"for the newcomer");
+        assert!(seen.iter().all(|seen| matches!(seen, Seen::Received(of, _) if *of == newcomer)), "{seen:?}");
+        stage.engine.remove(newcomer);
+        stage.settle();
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc01_a_pending_send_keeps_its_bytes_through_the_abort() {
+    let mut stage = Stage::new(Style::Completion);
+    let (conn, link) = stage.connect_with(10);
+    stage.engine.send(conn, &pattern(100)).expect("send");
+    assert!(stage.poll().is_empty());
+    stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+    stage.engine.abort(conn).expect("abort");
+    stage.engine.flush();
+    // Other queues are filled while the kernel reads from this one.
+    let (other, other_link) = stage.connect();
+    stage.engine.send(other, &[0; 100]).expect("send");
+    let read = stage.peer_reads(link, 10);
+    let seen = stage.settle();
+    assert_eq!(closed(&seen, conn), Some(CloseReason::Aborted));
+    assert_eq!(read, pattern(10));
+    assert_eq!(stage.peer_reads(other_link, 200), [0; 100]);
+}
+
+/// Everything that can be submitted, once, on a machine whose faults the caller chooses.
+fn one_of_each(style: Style, sync: u8, in_submit: u8) {
+    let mut stage = Stage::new(style);
+    stage.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
+    let (listener, number) = stage.listen();
+    let (watch, handle) = stage.watch();
+    let (conn, link) = stage.connect();
+    stage.knock(number);
+    stage.signal(handle, true);
+    stage.peer_sends(link, &pattern(200));
+    stage.peer_finishes(link);
+    stage.engine.send(conn, &pattern(300)).expect("send");
+    let (mut seen, mut ready) = (Vec::new(), 0);
+    // At once and in several turns: a buffer holds 64 bytes.
+    for _ in 0..12 {
+        for event in stage.poll() {
+            if matches!(event, Seen::Ready(of) if of == watch) {
+                ready += 1;
+                stage.signal(handle, false);
+            } else {
+                seen.push(event);
+            }
+        }
+    }
+    // One that was submitted while the handle was signalled may have seen it still.
+    assert!((1..=2).contains(&ready), "{ready} times ready");
+    assert_eq!(stage.peer_reads(link, 1_000), pattern(300));
+    assert_eq!(bytes_of(&seen, conn), pattern(200));
+    let ends = seen.iter().filter(|seen| matches!(seen, Seen::EndOfStream(of) if *of == conn)).count();
+    assert_eq!(ends, 1, "{seen:?}");
+    let accepted = seen.iter().filter(|seen| matches!(seen, Seen::Accepted(of, _) if *of == listener));
+    assert_eq!(accepted.count(), 1, "{seen:?}");
+}
+
+#[test]
+fn hc02_an_operation_may_complete_before_the_submitting_call_returns() {
+    for style in Style::BOTH {
+        let before = hits(Mark::CompletedInSubmit);
+        one_of_each(style, 0, 100);
+        assert!(hits(Mark::CompletedInSubmit) >= before + 4, "one of each kind has");
+    }
+}
+
+#[test]
+fn hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, _) = stage.connect();
+        let (stuck, _) = stage.connect_with(1);
+        let (listener, _) = stage.listen();
+        let (watch, _) = stage.watch();
+        stage.engine.send(stuck, &pattern(100)).expect("send");
+        assert!(stage.poll().is_empty());
+        assert!(stage.stats().operations_in_flight >= 5);
+        assert!(stage.engine.remove(conn));
+        assert!(stage.engine.remove(stuck));
+        assert!(stage.engine.remove_listener(listener));
+        assert!(stage.engine.unwatch(watch));
+        assert!(stage.poll().is_empty());
+        assert!(stage.poll().is_empty());
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc04_a_completion_that_wins_against_the_cancel_does_no_harm() {
+    for style in Style::BOTH {
+        for (late_success, in_submit) in [(0, 0), (100, 0), (0, 100), (100, 100)] {
+            let mut stage = Stage::new(style);
+            stage.faults(|faults| (faults.late_success, faults.in_submit) = (late_success, in_submit));
+            let (removed, first) = stage.connect();
+            let (aborted, second) = stage.connect();
+            let (closed_in_order, third) = stage.connect();
+            assert!(stage.poll().is_empty());
+            for link in [first, second, third] {
+                stage.peer_sends(link, b"too late");
+            }
+            assert!(stage.engine.remove(removed));
+            stage.engine.abort(aborted).expect("abort");
+            stage.engine.close(closed_in_order).expect("close");
+            stage.peer_finishes(third);
+            let seen = stage.settle();
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert_eq!(closed(&seen, aborted), Some(CloseReason::Aborted));
+            assert_eq!(closed(&seen, closed_in_order), Some(CloseReason::Finished));
+            stage.assert_empty();
+        }
+    }
+}
+
+#[test]
+fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let link = crate::kernel::sim::world::connect(&stage.world, 1_000);
+        let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
+        let descriptor = stream.fd;
+        let first = stage.add(stream);
+        assert!(stage.poll().is_empty());
+        stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+        stage.peer_sends(link, b"late");
+        assert!(stage.engine.remove(first));
+        stage.engine.flush();
+        // Not closed yet, because an operation is pending: its value is nobody else's.
+        let other = crate::kernel::sim::world::connect(&stage.world, 1_000);
+        let stream = crate::kernel::sim::world::SimStream::open(&stage.world, other);
+        assert_ne!(stream.fd, descriptor, "the descriptor was closed under a pending operation");
+        drop(stream);
+        assert!(stage.settle().is_empty());
+        // Now it is, and goes to the next one at once.
+        let link = crate::kernel::sim::world::connect(&stage.world, 1_000);
+        let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
+        assert!(stream.fd <= descriptor + 1);
+        let second = stage.add(stream);
+        assert_ne!(first, second);
+        stage.peer_sends(link, b"mine");
+        let seen = stage.settle();
+        assert_eq!(bytes_of(&seen, second), b"mine");
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(stage.engine.send(first, b"?").expect_err("it is gone").kind(), ErrorKind::NotFound);
+        assert!(!stage.engine.remove(first), "an old id names nobody");
+        assert_eq!(stage.stats().connections, 1);
+    }
+}
+
+#[test]
+fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (first, first_number) = stage.listen_readiness();
+        let (second, second_number) = stage.listen_readiness();
+        assert!(stage.poll().is_empty());
+        stage.knock(first_number);
+        stage.knock(second_number);
+        let count = stage.engine.wait(&mut stage.events, Some(Duration::ZERO)).expect("wait");
+        assert_eq!(count, 2, "both in one batch");
+        let mut told = Vec::new();
+        let engine = &mut stage.engine;
+        for event in stage.events.drain() {
+            told.push(Seen::from(event));
+            // Whichever comes first removes the other one.
+            if let [Seen::Ready(watch)] = told[..] {
+                let other = if watch == first { second } else { first };
+                assert!(engine.unwatch(other));
+                assert_eq!(engine.accept(other).expect_err("removed").kind(), ErrorKind::NotFound);
+            }
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+}
+
+#[test]
+fn hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (listener, number) = stage.listen();
+        stage.world.borrow_mut().exhausted = true;
+        let knocked: Vec<usize> = (0..5).map(|_| stage.knock(number)).collect();
+        let (mut failures, before) = (0, stage.stats().polls);
+        for waits in 1..=100 {
+            let seen = stage.wait(10 * MS);
+            failures += seen.len();
+            assert!(
+                seen.iter().all(|seen| matches!(seen, Seen::AcceptFailed(of) if *of == listener)),
+                "{seen:?}"
+            );
+            let polls = stage.stats().polls - before;
+            assert!(polls <= 10 + 2 * waits, "{polls} polls in {waits} waits: it spins");
+        }
+        assert_eq!(failures, 1, "told once");
+        stage.world.borrow_mut().exhausted = false;
+        let accepted = stage.settle();
+        let found: Vec<usize> = accepted
+            .iter()
+            .map(|seen| match seen {
+                Seen::Accepted(of, stream) if *of == listener => stream.link(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(found, knocked);
+    }
+}
+
+#[test]
+fn hc10_peers_that_are_gone_before_they_are_accepted_are_passed_over() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (_, number) = stage.listen();
+        stage.faults(|faults| faults.accept_transient = 100);
+        for _ in 0..20 {
+            stage.knock(number);
+        }
+        assert!(stage.settle().is_empty(), "nobody was there, and that is no failure");
+        stage.heal();
+        stage.knock(number);
+        assert_eq!(stage.settle().len(), 1);
+    }
+}
+
+#[test]
+fn hc11_success_at_once_counts_once_with_a_packet_and_without() {
+    for style in Style::BOTH {
+        for (sync, in_submit) in [(0, 0), (100, 0), (0, 100), (50, 50)] {
+            one_of_each(style, sync, in_submit);
+        }
+    }
+}
+
+#[test]
+fn hc11_failure_at_once_ends_the_connection_once() {
+    for style in Style::BOTH {
+        for sync in [0, 100] {
+            let mut stage = Stage::new(style);
+            stage.faults(|faults| faults.sync = sync);
+            let (conn, link) = stage.connect();
+            stage.link(link, |link| link.peer_reset(false));
+            stage.engine.send(conn, b"?").expect("it is queued");
+            let seen = stage.settle();
+            assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == conn), "{seen:?}");
+            stage.assert_empty();
+        }
+    }
+}
+
+#[test]
+fn hc12_a_receive_of_zero_bytes_that_completes_is_no_end() {
+    // Without a pool nothing can be lent, and every receive is posted without a buffer.
+    let mut stage = Stage::with(Style::Completion, Config { pool_size: 0, ..Stage::CONFIG });
+    let before = hits(Mark::ZeroByteReceive);
+    let (conn, link) = stage.connect();
+    let (other, other_link) = stage.connect();
+    assert!(stage.poll().is_empty());
+    assert_eq!(stage.stats().buffers_out, 0);
+    stage.peer_sends(link, b"data");
+    let seen = stage.settle();
+    assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == conn && data == b"data"), "{seen:?}");
+    assert!(hits(Mark::ZeroByteReceive) > before);
+    stage.peer_finishes(link);
+    let seen = stage.settle();
+    assert!(matches!(seen[..], [Seen::EndOfStream(of)] if of == conn), "{seen:?}");
+    stage.link(other_link, |link| link.peer_reset(false));
+    let seen = stage.settle();
+    assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == other), "{seen:?}");
+}
+
+#[test]
+fn hc13_pausing_and_resuming_while_handling_data_posts_one_receive() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        let sent = pattern(1_000);
+        stage.peer_sends(link, &sent);
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            for seen in stage.poll() {
+                let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
+                received.extend(data);
+                stage.engine.pause(conn).expect("pause");
+                stage.engine.resume(conn).expect("resume");
+                stage.engine.flush();
+                stage.engine.pause(conn).expect("pause");
+                stage.engine.resume(conn).expect("resume");
+                stage.engine.flush();
+            }
+            assert!(stage.stats().operations_in_flight <= 1, "one receive at a time");
+        }
+        assert_eq!(received, sent);
+    }
+}
+
+#[test]
+fn hc13_what_arrives_between_a_pause_and_a_resume_is_kept() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        let sent = pattern(300);
+        let mut received = Vec::new();
+        for part in sent.chunks(50) {
+            stage.engine.pause(conn).expect("pause");
+            stage.peer_sends(link, part);
+            assert!(stage.settle().is_empty(), "it is paused");
+            stage.engine.resume(conn).expect("resume");
+            received.extend(bytes_of(&stage.settle(), conn));
+        }
+        assert_eq!(received, sent);
+    }
+}
+
+#[test]
+fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let [(fin, fin_link), (reset, reset_link), (gone, gone_link)] =
+            std::array::from_fn(|_| stage.connect());
+        assert!(stage.poll().is_empty());
+        stage.peer_finishes(fin_link);
+        stage.link(reset_link, |link| link.peer_reset(true));
+        stage.link(gone_link, |link| (link.inbound.fin, link.gone) = (true, true));
+        let seen = stage.settle();
+        assert_eq!(closed(&seen, reset), Some(CloseReason::Reset));
+        let ended: Vec<ConnId> = seen
+            .iter()
+            .filter_map(|seen| if let Seen::EndOfStream(of) = seen { Some(*of) } else { None })
+            .collect();
+        assert_eq!((ended.len(), ended.contains(&fin), ended.contains(&gone)), (2, true, true), "{seen:?}");
+        // After FIN a reply still goes out.
+        stage.engine.send(fin, &pattern(500)).expect("half-closed");
+        assert!(stage.settle().is_empty());
+        assert_eq!(stage.peer_reads(fin_link, 1_000), pattern(500));
+        // To a peer that is gone the first send succeeds. The second learns of it.
+        stage.engine.send(gone, b"first").expect("send");
+        assert!(stage.poll().is_empty());
+        stage.engine.send(gone, b"second").expect("send");
+        let seen = stage.settle();
+        assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == gone), "{seen:?}");
+    }
+}
+
+#[test]
+fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect_with(100);
+        assert!(stage.poll().is_empty());
+        let goodbye = pattern(2_000);
+        stage.engine.send(conn, &goodbye).expect("send");
+        stage.peer_sends(link, b"unread");
+        stage.engine.close(conn).expect("close");
+        let mut read = Vec::new();
+        for _ in 0..200 {
+            // The peer goes on talking, too.
+            stage.peer_sends(link, b"and more");
+            assert!(stage.poll().is_empty(), "the peer has not finished");
+            read.extend(stage.peer_reads(link, 30));
+        }
+        assert_eq!(read, goodbye);
+        assert!(
+            stage.link(link, |link| link.outbound.fin && link.ended.is_none()),
+            "FIN, and not closed yet"
+        );
+        stage.peer_finishes(link);
+        let seen = stage.settle();
+        assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Finished)] if of == conn), "{seen:?}");
+        assert_eq!(stage.link(link, |link| link.ended), Some(Ended::Orderly));
+        assert!(stage.now_ns() < 5_000_000_000, "the linger time was not needed");
+    }
+}
+
+#[test]
+fn hc15_a_goodbye_to_a_peer_that_never_finishes_is_bounded() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, _) = stage.connect_with(10);
+        stage.engine.send(conn, &pattern(100)).expect("send");
+        stage.engine.close(conn).expect("close");
+        let seen = stage.wait(Duration::from_secs(60));
+        let expired =
+            matches!(seen[..], [Seen::Closed(_, CloseReason::LingerExpired { unsent })] if unsent > 0);
+        assert!(expired, "{seen:?}");
+        let seconds = stage.now_ns() / 1_000_000_000;
+        assert_eq!(seconds, 5, "the linger time");
+    }
+}
+
+#[test]
+fn hc16_a_shutdown_does_not_end_a_receive_and_a_removal_does() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        stage.engine.shutdown_write(conn).expect("shutdown");
+        assert!(stage.settle().is_empty());
+        assert!(stage.link(link, |link| link.outbound.fin));
+        assert_eq!(stage.stats().operations_in_flight, 1, "the receive goes on");
+        stage.peer_sends(link, b"still talking");
+        assert_eq!(bytes_of(&stage.settle(), conn), b"still talking");
+        assert!(stage.engine.remove(conn));
+        assert!(stage.settle().is_empty());
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc17_sending_nothing_starts_nothing() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        let before = stage.stats();
+        stage.engine.send(conn, b"").expect("nothing is nothing special");
+        stage.engine.flush();
+        assert_eq!(stage.stats().kernel_calls, before.kernel_calls);
+        stage.engine.send(conn, b"something").expect("send");
+        assert!(stage.settle().is_empty());
+        assert_eq!(stage.peer_reads(link, 100), b"something");
+    }
+}
+
+#[test]
+fn hc18_partial_sends_lose_nothing_and_send_nothing_twice() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| (faults.partial, faults.sync) = (100, 30));
+        let (conn, link) = stage.connect_with(50);
+        let (mut read, mut offered) = (Vec::new(), 0);
+        let all = pattern(20_000);
+        while read.len() < 5_000 {
+            for part in all[offered..].chunks(700) {
+                match stage.engine.send(conn, part) {
+                    Ok(()) => offered += part.len(),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::QueueFull);
+                        break;
+                    }
+                }
+            }
+            stage.poll();
+            read.extend(stage.peer_reads(link, 37));
+        }
+        assert_eq!(read, all[..read.len()]);
+        // A send that has been through in part fails.
+        let before = hits(Mark::ErrorWithBytes);
+        stage.link(link, |link| link.peer_reset(true));
+        let seen = stage.settle();
+        assert_eq!(closed(&seen, conn), Some(CloseReason::Reset), "{seen:?}");
+        assert!(style == Style::Readiness || hits(Mark::ErrorWithBytes) > before);
+        let rest = stage.peer_reads(link, 1_000);
+        assert_eq!(rest, all[read.len()..read.len() + rest.len()]);
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc19_a_source_that_is_always_ready_starves_nobody() {
+    for style in Style::BOTH {
+        for (sync, capacity) in [(0, 1), (100, 1), (100, 3)] {
+            let mut stage = Stage::with(style, Config { max_events: capacity, ..Stage::CONFIG });
+            stage.faults(|faults| faults.sync = sync);
+            let (flood, flooding) = stage.connect();
+            let (conn, link) = stage.connect();
+            let (_, number) = stage.listen();
+            let (_, handle) = stage.watch();
+            let poster = Poster::new(stage.engine.mailbox());
+            stage.peer_sends(flooding, &pattern(1_000));
+            for _ in 0..5 {
+                stage.poll();
+            }
+            stage.peer_sends(link, b"look");
+            stage.knock(number);
+            stage.signal(handle, true);
+            stage.engine.timer(Token(0), Duration::ZERO);
+            poster.post(Token(0), 1).expect("post");
+            Waker::new(stage.engine.mailbox()).wake();
+            let (mut line, mut accept, mut ready, mut timer, mut post, mut wake) = Default::default();
+            for turn in 1..=16 {
+                stage.peer_sends(flooding, &pattern(200));
+                for seen in stage.poll() {
+                    let first = match seen {
+                        Seen::Received(of, _) if of == flood => continue,
+                        Seen::Received(of, _) if of == conn => &mut line,
+                        Seen::Accepted(..) => &mut accept,
+                        Seen::Ready(_) => &mut ready,
+                        Seen::Timer(_) => &mut timer,
+                        Seen::Posted(_) => &mut post,
+                        Seen::Woken => &mut wake,
+                        other => panic!("{other:?}"),
+                    };
+                    *first = (*first as i32).max(turn);
+                }
+            }
+            let all = [line, accept, ready, timer, post, wake];
+            assert!(all.iter().all(|&turn| turn > 0), "{style:?}, {sync}, {capacity}: {all:?}");
+        }
+    }
+}
+
+#[test]
+fn hc20_two_hundred_readiness_listeners_are_all_heard() {
+    let count = if cfg!(miri) { 70 } else { 200 };
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let listeners: Vec<_> = (0..count).map(|_| stage.listen_readiness()).collect();
+        assert!(stage.poll().is_empty());
+        for &(watch, number) in listeners.iter().rev() {
+            let link = stage.knock(number);
+            let seen = stage.poll();
+            assert!(matches!(seen[..], [Seen::Ready(of)] if of == watch), "{seen:?}");
+            let (stream, _) = stage.engine.accept(watch).expect("accept").expect("somebody waits");
+            assert_eq!(stream.link(), link);
+        }
+        assert!(stage.poll().is_empty());
+    }
+}
+
+#[test]
+fn hc21_a_timer_of_300_microseconds_costs_at_most_two_polls() {
+    let mut stage = Stage::new(Style::Readiness);
+    let before = stage.stats().polls;
+    let start_ns = stage.now_ns();
+    let timer = stage.engine.timer(Token(0), Duration::from_micros(300));
+    let seen = stage.wait(Duration::from_secs(1));
+    assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
+    let polls = stage.stats().polls - before;
+    assert!(polls <= 2, "{polls} polls");
+    assert!((300_000..310_000).contains(&(stage.now_ns() - start_ns)));
+}
+
+#[test]
+fn hc22_waits_that_return_early_make_no_timer_early() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| (faults.early_return, faults.spurious) = (90, 50));
+        for ms in 1..50_u32 {
+            let start_ns = stage.now_ns();
+            let timer = stage.engine.timer(Token(0), ms * MS);
+            let seen = stage.wait(Duration::from_secs(3_600));
+            assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
+            let taken_ns = stage.now_ns() - start_ns;
+            let due_ns = u64::from(ms) * 1_000_000;
+            assert!(taken_ns >= due_ns, "{taken_ns} ns instead of {ms} ms");
+            assert!(taken_ns < due_ns + 1_000_000, "{taken_ns} ns instead of {ms} ms");
+            // The same for a wait without events.
+            let start_ns = stage.now_ns();
+            assert!(stage.wait(ms * MS).is_empty());
+            assert!(stage.now_ns() - start_ns >= due_ns);
+        }
+    }
+}
+
+#[test]
+fn hc23_a_timer_in_fifty_days_goes_off_in_fifty_days() {
+    let fifty_days = Duration::from_secs(50 * 24 * 3600);
+    for after in [fifty_days, Duration::from_millis(5_000_000_000)] {
+        let mut stage = Stage::new(Style::Readiness);
+        let timer = stage.engine.timer(Token(0), after);
+        assert!(stage.wait(after - MS).is_empty(), "too early");
+        let seen = stage.wait(Duration::MAX);
+        assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
+        let late_ns = u128::from(stage.now_ns()) - after.as_nanos();
+        assert!(late_ns < 1_000_000, "{late_ns} ns late");
+    }
+}
+
+#[test]
+fn hc23_a_timer_that_never_comes_is_no_timer_of_now() {
+    let mut stage = Stage::new(Style::Readiness);
+    stage.engine.timer(Token(0), Duration::MAX);
+    stage.engine.timer(Token(0), Duration::from_millis(u64::MAX));
+    assert!(stage.wait(Duration::from_secs(1_000_000)).is_empty());
+    Waker::new(stage.engine.mailbox()).wake();
+    let seen = stage.wait(Duration::MAX);
+    assert!(matches!(seen[..], [Seen::Woken]), "{seen:?}");
+}
+
+#[test]
+fn hc25_waits_of_no_time_ask_the_kernel_each_time() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| faults.delay = 100);
+        let (conn, link) = stage.connect();
+        stage.peer_sends(link, b"echo");
+        let mut echoed = Vec::new();
+        for _ in 0..20_000 {
+            let before = stage.stats().polls;
+            for seen in stage.poll() {
+                let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
+                stage.engine.send(conn, &data).expect("send");
+            }
+            assert_eq!(stage.stats().polls, before + 1);
+            echoed.extend(stage.peer_reads(link, 100));
+            if echoed == b"echo" {
+                break;
+            }
+        }
+        assert_eq!(echoed, b"echo");
+    }
+}
+
+#[test]
+fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
+    let times = if cfg!(miri) { 20 } else { 1_000 };
+    for n in 0..times {
+        let style = Style::BOTH[n % 2];
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| {
+            let rate = |shift: usize| if n >> shift & 1 == 1 { 40 } else { 0 };
+            faults.early_write = 100;
+            (faults.delay, faults.late_success, faults.in_submit) = (rate(1), rate(2), rate(3));
+            (faults.reorder, faults.partial, faults.spurious) = (rate(4), rate(5), rate(6));
+        });
+        let (_, number) = stage.listen();
+        let (_, waiting) = stage.listen_readiness();
+        let (_, handle) = stage.watch();
+        for at in 0..4 {
+            let (conn, link) = stage.connect_with(16);
+            stage.engine.send(conn, &pattern(100)).expect("send");
+            if at % 2 == 0 {
+                stage.peer_sends(link, b"in between");
+            }
+        }
+        stage.engine.timer(Token(0), Duration::from_secs(1));
+        for _ in 0..n % 3 {
+            drop(stage.poll());
+        }
+        stage.engine.flush();
+        assert!(stage.stats().operations_in_flight >= 4);
+        if n % 5 == 0 {
+            stage.knock(number);
+            stage.knock(waiting);
+            stage.signal(handle, true);
+        }
+        let Stage { engine, mut events, world } = stage;
+        drop(engine);
+        events.clear();
+        drop(events);
+        assert_eq!(world.borrow().open_descriptors(), 0, "run {n}");
+    }
+}
+
+#[test]
+fn hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect_with(10);
+        let all = pattern(4096);
+        stage.engine.send(conn, &all).expect("just as much as fits");
+        assert!(stage.poll().is_empty());
+        let queued = stage.engine.queued_bytes(conn).expect("queued");
+        let more = vec![7; 4096 - queued + 1];
+        for _ in 0..3 {
+            let error = stage.engine.send(conn, &more).expect_err("full");
+            assert_eq!(error.kind(), ErrorKind::QueueFull);
+        }
+        assert_eq!(stage.engine.queued_bytes(conn).expect("queued"), queued);
+        assert_eq!(stage.stats().sends_refused, 3);
+        let mut read = Vec::new();
+        let mut drained = 0;
+        while read.len() < all.len() {
+            read.extend(stage.peer_reads(link, 10));
+            drained +=
+                stage.poll().iter().filter(|seen| matches!(seen, Seen::Drained(of) if *of == conn)).count();
+        }
+        assert_eq!(read, all);
+        assert_eq!(drained, 1);
+    }
+}
+
+#[test]
+fn hc37_five_thousand_connections_are_all_heard() {
+    let count = if cfg!(miri) { 100 } else { 5_000 };
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let conns: Vec<_> = (0..count).map(|_| stage.connect()).collect();
+        assert!(stage.poll().is_empty());
+        assert_eq!(stage.stats().connections, count);
+        for &(conn, link) in conns.iter().rev().step_by(97) {
+            stage.peer_sends(link, b"here");
+            let seen = stage.poll();
+            assert!(
+                matches!(&seen[..], [Seen::Received(of, data)] if *of == conn && data == b"here"),
+                "{seen:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
+    let mut stage = Stage::with(Style::Readiness, Config { max_events: 3, ..Stage::CONFIG });
+    let poster = Poster::new(stage.engine.mailbox());
+    let mut next = 0;
+    for round in 0..100 {
+        for value in 0..40 {
+            poster.post(Token(0), round * 40 + value).expect("post");
+        }
+        for seen in stage.settle() {
+            assert!(matches!(seen, Seen::Posted(value) if value == next), "{seen:?} instead of {next}");
+            next += 1;
+        }
+        assert_eq!(next, round * 40 + 40);
+    }
+}
+
+/// A scene that cannot fail shows nothing: with the bug that it is there to notice, it does.
+#[cfg(feature = "mutants")]
+#[test]
+fn each_scene_fails_with_its_bug() {
+    use crate::marks::Mutant;
+    use std::panic::catch_unwind;
+
+    let scenes: &[(fn(), Mutant)] = &[
+        (hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs, Mutant::CancelNothing),
+        (hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs, Mutant::DropFinalPacket),
+        (hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor, Mutant::IgnoreGeneration),
+        (hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see, Mutant::ForgetRemoval),
+        (hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on, Mutant::NoAcceptPause),
+        (hc11_success_at_once_counts_once_with_a_packet_and_without, Mutant::DoubleSyncSuccess),
+        (hc12_a_receive_of_zero_bytes_that_completes_is_no_end, Mutant::ZeroBytesIsEnd),
+        (hc13_what_arrives_between_a_pause_and_a_resume_is_kept, Mutant::LoseHeldBytes),
+        (hc13_what_arrives_between_a_pause_and_a_resume_is_kept, Mutant::ForgetResume),
+        (hc14_fin_reset_and_a_peer_that_is_gone_are_three_things, Mutant::EndTwice),
+        (hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread, Mutant::NoLinger),
+        (hc18_partial_sends_lose_nothing_and_send_nothing_twice, Mutant::ResendPartial),
+        (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::NewestFirst),
+        (hc19_a_source_that_is_always_ready_starves_nobody, Mutant::ServeNewestFirst),
+        (hc21_a_timer_of_300_microseconds_costs_at_most_two_polls, Mutant::TruncateTimeout),
+        (hc22_waits_that_return_early_make_no_timer_early, Mutant::EarlyTimer),
+        (hc23_a_timer_that_never_comes_is_no_timer_of_now, Mutant::LoseWake),
+        (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::UnboundedQueue),
+        (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
+        (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
+    ];
+    let mut unnoticed = Vec::new();
+    for &(scene, mutant) in scenes {
+        counts::activate(Some(mutant));
+        if catch_unwind(scene).is_ok() {
+            unnoticed.push(mutant);
+        }
+        counts::activate(None);
+        scene();
+    }
+    assert_eq!(unnoticed, [], "bugs that their scenes do not notice");
+}

@@ -1,0 +1,238 @@
+//! A stage for scripted scenes: an engine over a machine that does nothing of its own accord.
+//!
+//! Random programs find what nobody has thought of; a scene shows one thing that somebody has. Every fault is off until
+//! a scene sets its rate, and the peers do what the scene says.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::engine::{Config, Engine};
+use crate::events::{CloseReason, Event, Events};
+use crate::kernel::sim::Sim;
+use crate::kernel::sim::world::{self, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, World};
+use crate::stats::Stats;
+use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+
+/// Which kind of kernel the machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Lends buffers in advance and takes sends whole.
+    Completion,
+    /// Tries when there is something to do.
+    Readiness,
+}
+
+impl Style {
+    pub(crate) const BOTH: [Style; 2] = [Style::Completion, Style::Readiness];
+}
+
+/// An event that has outlived its `Events`.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Accepted(ListenerId, SimStream),
+    AcceptFailed(ListenerId),
+    Received(ConnId, Vec<u8>),
+    EndOfStream(ConnId),
+    Drained(ConnId),
+    Closed(ConnId, CloseReason),
+    Ready(WatchId),
+    Timer(TimerId),
+    Posted(u64),
+    Woken,
+}
+
+impl From<Event<'_, SimStream>> for Seen {
+    fn from(event: Event<'_, SimStream>) -> Seen {
+        match event {
+            Event::Accepted { listener, stream, .. } => Seen::Accepted(listener, stream),
+            Event::AcceptFailed { listener, .. } => Seen::AcceptFailed(listener),
+            Event::Received { conn, data, .. } => Seen::Received(conn, data.to_vec()),
+            Event::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
+            Event::Drained { conn, .. } => Seen::Drained(conn),
+            Event::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
+            Event::Ready { watch, .. } => Seen::Ready(watch),
+            Event::Timer { timer, .. } => Seen::Timer(timer),
+            Event::Posted { value, .. } => Seen::Posted(value),
+            Event::Woken => Seen::Woken,
+        }
+    }
+}
+
+/// An engine that is let go of by a scene that has failed: it may be in no state to be dropped.
+pub(crate) struct Cast(Option<Engine<Sim>>);
+
+impl Deref for Cast {
+    type Target = Engine<Sim>;
+
+    fn deref(&self) -> &Engine<Sim> {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for Cast {
+    fn deref_mut(&mut self) -> &mut Engine<Sim> {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Cast {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::mem::forget(self.0.take());
+        }
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) engine: Cast,
+    pub(crate) events: Events<SimStream>,
+    pub(crate) world: SharedWorld,
+}
+
+impl Stage {
+    pub(crate) const CONFIG: Config = Config {
+        max_events: 64,
+        pool_size: 64,
+        buffer_bytes: 64,
+        max_connections: 10_000,
+        high_water_bytes: 4096,
+        low_water_bytes: 1024,
+        linger: Duration::from_secs(5),
+        post_capacity: 64,
+        skip_on_success: true,
+    };
+
+    pub(crate) fn new(style: Style) -> Stage {
+        Stage::with(style, Stage::CONFIG)
+    }
+
+    pub(crate) fn with(style: Style, config: Config) -> Stage {
+        let mut world = World::new(0);
+        world.faults = Faults::default();
+        world.completion_style = style == Style::Completion;
+        let world = Rc::new(RefCell::new(world));
+        let events = Events::with_capacity(config.max_events);
+        Stage { engine: Cast(Some(Engine::over(Sim::over(&world), config))), events, world }
+    }
+
+    pub(crate) fn faults(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut self.world.borrow_mut().faults);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.world.borrow_mut().heal();
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.world.borrow().now_ns
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// A registered connection, and the number of its link. Its first receive is posted with the next wait.
+    pub(crate) fn connect(&mut self) -> (ConnId, usize) {
+        self.connect_with(100_000)
+    }
+
+    /// The same over a wire that holds so many bytes each way.
+    pub(crate) fn connect_with(&mut self, capacity: usize) -> (ConnId, usize) {
+        let link = world::connect(&self.world, capacity);
+        (self.add(SimStream::open(&self.world, link)), link)
+    }
+
+    pub(crate) fn add(&mut self, stream: SimStream) -> ConnId {
+        self.engine.add(stream, Token(0)).expect("nothing stands against it")
+    }
+
+    pub(crate) fn listen(&mut self) -> (ListenerId, usize) {
+        let (listener, number) = SimListener::open(&self.world);
+        (self.engine.listen(listener, Token(0)).expect("nothing stands against it"), number)
+    }
+
+    pub(crate) fn listen_readiness(&mut self) -> (WatchId, usize) {
+        let (listener, number) = SimListener::open(&self.world);
+        (self.engine.listen_readiness(listener, Token(0)).expect("nothing stands against it"), number)
+    }
+
+    pub(crate) fn watch(&mut self) -> (WatchId, usize) {
+        let (handle, number) = SimHandle::open(&self.world);
+        (self.engine.watch(handle, Token(0)).expect("nothing stands against it"), number)
+    }
+
+    pub(crate) fn signal(&self, handle: usize, signalled: bool) {
+        self.world.borrow_mut().signalled[handle] = signalled;
+    }
+
+    /// Somebody connects to a listener. The number of the link.
+    pub(crate) fn knock(&self, listener: usize) -> usize {
+        let link = world::connect(&self.world, 100_000);
+        self.world.borrow_mut().listeners[listener].backlog.push_back(link);
+        link
+    }
+
+    pub(crate) fn link<R>(&self, link: usize, look: impl FnOnce(&mut Link) -> R) -> R {
+        look(&mut self.world.borrow_mut().links[link])
+    }
+
+    pub(crate) fn peer_sends(&self, link: usize, bytes: &[u8]) {
+        self.link(link, |link| link.inbound.write(bytes));
+    }
+
+    pub(crate) fn peer_finishes(&self, link: usize) {
+        self.link(link, |link| link.inbound.fin = true);
+    }
+
+    /// What has come through, up to so much.
+    pub(crate) fn peer_reads(&self, link: usize, most: usize) -> Vec<u8> {
+        self.link(link, |link| {
+            let count = most.min(link.outbound.bytes.len());
+            link.outbound.bytes.drain(..count).collect()
+        })
+    }
+
+    /// One wait, and all that it brought.
+    pub(crate) fn wait(&mut self, timeout: Duration) -> Vec<Seen> {
+        self.world.borrow_mut().polls = 0;
+        self.engine.wait(&mut self.events, Some(timeout)).expect("wait");
+        self.events.drain().map(Seen::from).collect()
+    }
+
+    pub(crate) fn poll(&mut self) -> Vec<Seen> {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits of a second each, until one brings nothing.
+    pub(crate) fn settle(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        for _ in 0..10_000 {
+            let more = self.wait(Duration::from_secs(1));
+            if more.is_empty() {
+                return seen;
+            }
+            seen.extend(more);
+        }
+        panic!("it never becomes calm: {:?}", self.stats())
+    }
+
+    /// Nothing is lent and nothing is registered.
+    #[track_caller]
+    pub(crate) fn assert_empty(&self) {
+        let stats = self.stats();
+        assert_eq!((stats.connections, stats.listeners, stats.watches), (0, 0, 0), "registered");
+        assert_eq!((stats.operations_in_flight, stats.buffers_out, stats.queued_bytes), (0, 0, 0), "lent");
+        assert_eq!(self.world.borrow().open_descriptors(), 0, "open");
+    }
+}
+
+/// All bytes of a connection, in order.
+pub(crate) fn bytes_of(seen: &[Seen], conn: ConnId) -> Vec<u8> {
+    let parts = seen.iter().filter_map(|seen| match seen {
+        Seen::Received(of, data) if *of == conn => Some(&data[..]),
+        _ => None,
+    });
+    parts.collect::<Vec<_>>().concat()
+}
