@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod cases;
+mod echo;
 mod model;
 mod program;
 pub(crate) mod rng;
@@ -14,6 +15,7 @@ mod stage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use crate::marks::{Mark, Mutant};
+pub use echo::{Cost, Echo};
 pub use program::Action;
 
 /// What notices that something is wrong.

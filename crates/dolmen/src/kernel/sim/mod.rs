@@ -217,6 +217,8 @@ impl Sim {
         if pending.target.is_none() {
             if self.world.borrow().completion_style {
                 mark(Mark::ZeroByteReceive);
+                // It was posted with no buffer. Now there is something to read, and the real one is made.
+                self.calls += 1;
                 if mutant(Mutant::ZeroBytesIsEnd) {
                     return Some(Ok(Outcome::Bytes(0)));
                 }
@@ -256,13 +258,12 @@ impl Sim {
     ///
     /// As for `complete`.
     unsafe fn complete_send(&mut self, pending: &mut Pending) -> Option<Result<Outcome<Sim>, Fault>> {
-        // SAFETY: the cell and the buffer in it are ours; the bytes do not change while they are.
-        let (bytes, offset) = unsafe {
-            let cell = pending.op.as_ptr();
-            let offset = if mutant(Mutant::ResendPartial) { 0 } else { (*cell).offset as usize };
-            ((*cell).buffer.as_ref().expect("a send has a buffer").as_slice().to_vec(), offset)
-        };
-        let bytes = &bytes[offset..];
+        // SAFETY: the cell and the buffer in it are ours; nobody changes the bytes while they are. Only this one field is
+        // referred to, and the header, which is written below, is another.
+        let buffer = unsafe { &(*pending.op.as_ptr()).buffer };
+        // SAFETY: as above.
+        let offset = if mutant(Mutant::ResendPartial) { 0 } else { unsafe { (*pending.op.as_ptr()).offset } };
+        let bytes = &buffer.as_ref().expect("a send has a buffer").as_slice()[offset as usize..];
         let left = &bytes[pending.sent..];
         let mut wanted = left.len();
         if wanted > 1 && self.chance(|faults| faults.partial) {

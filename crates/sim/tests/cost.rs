@@ -1,0 +1,83 @@
+//! What an echoed message costs on the simulated kernel, to the call and to the allocation.
+//!
+//! The machine is one on which sends succeed at once, eight readiness listeners and a console are registered beside the
+//! connections, and nothing else happens. So the figures depend on the engine alone, and are exact: a change that adds a
+//! call to a message's way is seen here at once.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use dolmen::sim::{Cost, Echo};
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came; counting neither allocates nor unwinds. The
+// other methods are the trait's own and come by here.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is ending has no counter any more.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUNDS: u64 = 100;
+
+fn cost(connections: usize, completion: bool, pool_size: usize) -> Cost {
+    Echo::new(connections, completion, pool_size).rounds(ROUNDS)
+}
+
+/// A dequeue, a receive and a send.
+#[test]
+fn a_message_alone_costs_three_kernel_calls() {
+    for completion in [true, false] {
+        let cost = cost(1, completion, 256);
+        assert_eq!(cost, Cost { messages: 100, kernel_calls: 300, waits: 100 });
+    }
+}
+
+/// A receive and a send each, and a 64th of a dequeue: 2.016.
+#[test]
+fn in_a_batch_of_64_a_message_costs_two_kernel_calls_and_its_share_of_a_dequeue() {
+    for completion in [true, false] {
+        let cost = cost(64, completion, 256);
+        assert_eq!(cost, Cost { messages: 6_400, kernel_calls: 6_400 * 2 + 100, waits: 100 });
+    }
+}
+
+/// What it costs to pin no memory: a receive of no bytes first, and the real one when there are some.
+#[test]
+fn without_a_buffer_to_lend_a_message_costs_one_call_more() {
+    assert_eq!(cost(1, true, 0).kernel_calls, 400);
+    assert_eq!(cost(64, true, 0).kernel_calls, 6_400 * 3 + 100);
+    // Readiness has nothing to lend.
+    assert_eq!(cost(1, false, 0).kernel_calls, 300);
+}
+
+#[test]
+fn steady_state_allocates_nothing() {
+    for connections in [1, 64] {
+        for completion in [true, false] {
+            let mut echo = Echo::new(connections, completion, 256);
+            let before = ALLOCATIONS.get();
+            let cost = echo.rounds(ROUNDS);
+            let allocated = ALLOCATIONS.get() - before;
+            assert_eq!(allocated, 0, "{connections} connections, {completion}, {cost:?}");
+        }
+    }
+    assert!(ALLOCATIONS.get() > 100, "they are counted");
+}
