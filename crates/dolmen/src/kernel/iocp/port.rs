@@ -109,4 +109,37 @@ mod tests {
         assert_eq!(milliseconds(Some(u64::MAX)), i32::MAX as u32);
         assert_eq!(milliseconds(None), INFINITE);
     }
+
+    /// What the port says of a receive whose socket was closed under it: a warning, which is no success, and which the
+    /// closed socket could not be asked for any more. It is also why the engine cancels first.
+    #[test]
+    fn hc06_hc07_the_packet_of_a_receive_on_a_closed_socket_says_that_it_failed() {
+        use super::super::socket;
+        use std::net::{TcpListener, TcpStream};
+        use std::os::windows::io::AsRawSocket;
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let port = Port::new().unwrap();
+        port.associate(stream.as_raw_socket() as SOCKET).unwrap();
+        let overlapped = Box::into_raw(Box::new(OVERLAPPED::default()));
+        let buffer = Box::into_raw(Box::new([0_u8; 16]));
+        // SAFETY: both live until the packet is out, and are not touched before.
+        let started =
+            unsafe { socket::receive(stream.as_raw_socket() as SOCKET, (buffer.cast(), 16), overlapped) };
+        assert!(matches!(started, socket::Started::Pending));
+        drop(stream);
+        let mut entries = [OVERLAPPED_ENTRY::default(); 4];
+        assert_eq!(port.dequeue(&mut entries, Some(10_000_000_000)).unwrap(), 1);
+        assert_eq!(entries[0].lpOverlapped, overlapped);
+        // SAFETY: the packet is out, so both are ours again.
+        let status = unsafe {
+            drop(Box::from_raw(buffer));
+            Box::from_raw(overlapped).Internal as i32
+        };
+        assert!(status < 0, "{status:#x} is no success");
+        let fault = status::from_ntstatus(status).unwrap_err();
+        assert!(matches!(fault.kind, FaultKind::Reset | FaultKind::Cancelled), "{status:#x}: {fault:?}");
+    }
 }
