@@ -34,6 +34,9 @@ pub enum ErrorKind {
     TooLarge,
     /// The sending side has been shut down, by this program or by a failure that the coming `Closed` event tells of.
     SendClosed,
+    /// The end of the stream has been read: nothing more will come.
+    #[doc(hidden)]
+    ReadClosed,
     /// As many posts are waiting as [`Builder::post_capacity`](crate::Builder::post_capacity) allows. The post was not
     /// taken.
     PostsFull,
@@ -105,6 +108,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::QueueFull => "the send queue has no room for it now",
             ErrorKind::TooLarge => "it is larger than the send queue can ever hold",
             ErrorKind::SendClosed => "the sending side is closed",
+            ErrorKind::ReadClosed => "the end of the stream has been read",
             ErrorKind::PostsFull => "too many posts are waiting",
             ErrorKind::ReactorGone => "the reactor is gone",
             ErrorKind::Exhausted => "the system is out of handles or memory",
@@ -126,7 +130,9 @@ impl From<Error> for io::Error {
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             ErrorKind::InvalidHandle | ErrorKind::TooLarge => io::ErrorKind::InvalidInput,
             ErrorKind::QueueFull | ErrorKind::PostsFull => io::ErrorKind::WouldBlock,
-            ErrorKind::SendClosed | ErrorKind::ReactorGone => io::ErrorKind::BrokenPipe,
+            ErrorKind::SendClosed | ErrorKind::ReadClosed | ErrorKind::ReactorGone => {
+                io::ErrorKind::BrokenPipe
+            }
             ErrorKind::TableFull | ErrorKind::Exhausted => io::ErrorKind::OutOfMemory,
             ErrorKind::Os => error.os.as_ref().map_or(io::ErrorKind::Other, io::Error::kind),
         };

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use crate::engine::buffer_pool::BufferPool;
 use crate::engine::removed::Removed;
 use crate::kernel::buffer::Buffer;
-use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+use crate::kernel::readiness::Readiness;
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 /// The events of one [`wait`](crate::Reactor::wait), with the bytes they brought.
 ///
@@ -120,6 +121,12 @@ pub enum Event<'a, S = TcpStream> {
     },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
+    /// A borrowed socket is ready.
+    #[doc(hidden)]
+    Polled { poll: PollId, token: Token, ready: Readiness },
+    /// All bytes of one posted send are with the system.
+    #[doc(hidden)]
+    Written { conn: ConnId, token: Token, bytes: usize },
 }
 
 /// How a connection ended.
@@ -184,6 +191,8 @@ pub(crate) enum Record<S> {
     Timer { timer: TimerId, token: Token, missed: u64, last: bool },
     Posted { token: Token, value: u64 },
     Woken,
+    Polled { poll: PollId, token: Token, ready: Readiness },
+    Written { conn: ConnId, token: Token, bytes: usize },
 }
 
 impl<S> Record<S> {
@@ -196,7 +205,9 @@ impl<S> Record<S> {
             Record::Received { conn, .. }
             | Record::EndOfStream { conn, .. }
             | Record::Drained { conn, .. }
-            | Record::Closed { conn, .. } => removed.conn(*conn),
+            | Record::Closed { conn, .. }
+            | Record::Written { conn, .. } => removed.conn(*conn),
+            Record::Polled { poll, .. } => removed.poll(*poll),
             Record::Ready { watch, .. } => removed.watch(*watch),
             Record::Timer { timer, .. } => removed.timer(*timer),
             Record::Posted { .. } | Record::Woken => false,
@@ -226,6 +237,12 @@ impl<S> Record<S> {
             }
             Record::Posted { token, value } => Event::Posted { token: *token, value: *value },
             Record::Woken => Event::Woken,
+            Record::Polled { poll, token, ready } => {
+                Event::Polled { poll: *poll, token: *token, ready: *ready }
+            }
+            Record::Written { conn, token, bytes } => {
+                Event::Written { conn: *conn, token: *token, bytes: *bytes }
+            }
         })
     }
 }
@@ -237,6 +254,11 @@ impl<S> Events<S> {
     pub fn with_capacity(capacity: usize) -> Events<S> {
         let capacity = capacity.max(1);
         Events { records: Vec::with_capacity(capacity), handed_out: 0, capacity, origin: None }
+    }
+
+    /// Changes how many events the next waits may bring.
+    pub(crate) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
     }
 
     /// How many events one wait may bring.

@@ -48,6 +48,8 @@
 //! operating systems and one folder or file for each of them. `ARCHITECTURE.md` in the repository tells the story.
 
 #![deny(unsafe_code)]
+// What only the C library uses is part of every build, and without it unused. The workspace's lints see it used.
+#![cfg_attr(not(feature = "c-api"), allow(dead_code))]
 #![cfg_attr(doctest, doc = include_str!("../../../README.md"))]
 
 mod engine;
@@ -56,6 +58,9 @@ mod events;
 #[allow(unsafe_code)] // Memory is lent to operating systems there, and only there.
 mod kernel;
 mod marks;
+#[cfg(feature = "c-api")]
+#[doc(hidden)]
+pub mod raw;
 mod reactor;
 #[cfg(feature = "sim")]
 #[doc(hidden)]

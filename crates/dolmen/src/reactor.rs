@@ -44,7 +44,7 @@ use crate::waker::{Poster, Waker};
 /// closes every socket it holds. What is queued to be sent is lost: to end in good order, [`close`](Reactor::close) the
 /// connections and wait for their `Closed` events.
 pub struct Reactor {
-    engine: Engine<Native>,
+    pub(crate) engine: Engine<Native>,
     /// Neither `Send` nor `Sync`.
     on_this_thread: PhantomData<*const ()>,
 }

@@ -58,4 +58,6 @@ ids! {
     WatchId;
     /// Names a timer.
     TimerId;
+    /// Names a borrowed socket that is polled.
+    PollId;
 }

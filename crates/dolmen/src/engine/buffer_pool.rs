@@ -11,6 +11,7 @@ pub(crate) struct BufferPool {
     free: Vec<Buffer>,
     /// How many buffers are kept, and how many may be lent in advance to receives that have nothing to read yet.
     size: usize,
+    /// How many received bytes a buffer takes. One more is allocated; see [`Buffer::terminate`].
     buffer_bytes: usize,
     out: usize,
 }
@@ -23,7 +24,7 @@ impl BufferPool {
     /// A buffer for bytes that are there.
     pub(crate) fn take(&mut self) -> Buffer {
         self.out += 1;
-        self.free.pop().unwrap_or_else(|| Buffer::with_capacity(self.buffer_bytes))
+        self.free.pop().unwrap_or_else(|| Buffer::with_capacity(self.buffer_bytes + 1))
     }
 
     /// A buffer for bytes that may come one day: only while at least half of the pool is left for those that are there.
@@ -86,6 +87,6 @@ mod tests {
         let mut pool = BufferPool::new(4, 64);
         let advance: Vec<Buffer> = std::iter::from_fn(|| pool.take_in_advance()).collect();
         assert_eq!(advance.len(), 2);
-        assert_eq!(pool.take().capacity(), 64, "bytes that are there always get a buffer");
+        assert_eq!(pool.take().capacity(), 65, "bytes that are there always get a buffer");
     }
 }

@@ -21,6 +21,10 @@ use super::send_queue::SendQueue;
 use super::timers::Purpose;
 use super::{Engine, Subject, not_found, refused, saturating_ns};
 
+mod borrowed;
+
+use borrowed::Borrowed;
+
 pub(super) struct Connection<K: Kernel> {
     source: K::Source,
     token: Token,
@@ -46,6 +50,8 @@ pub(super) struct Connection<K: Kernel> {
     /// Since the linger time ran out once, no receive has completed.
     stalled: bool,
     listed: bool,
+    /// The socket is the caller's, who posts each receive.
+    borrowed: Option<Box<Borrowed>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +106,12 @@ impl<K: Kernel> Engine<K> {
             .kernel()
             .add_stream(stream)
             .map_err(|(fault, stream)| refused(fault, ACTION, stream))?;
+        let conn = self.insert_connection(source, token);
+        tracing::debug!(target: "io_reactor", conn = %conn, token = token.0, "connection added");
+        Ok(conn)
+    }
+
+    fn insert_connection(&mut self, source: K::Source, token: Token) -> ConnId {
         let key = self.connections.insert(Connection {
             source,
             token,
@@ -117,10 +129,10 @@ impl<K: Kernel> Engine<K> {
             undelivered: false,
             stalled: false,
             listed: false,
+            borrowed: None,
         });
         self.list_connection(key.slot);
-        tracing::debug!(target: "io_reactor", conn = %key, token = token.0, "connection added");
-        Ok(ConnId(key))
+        ConnId(key)
     }
 
     pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
@@ -340,6 +352,7 @@ impl<K: Kernel> Engine<K> {
         let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
         let connection = connection.expect("the connection is there");
         let how = match reason {
+            _ if connection.borrowed.is_some() => Close::Release,
             CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
             _ => Close::Orderly,
         };
@@ -449,6 +462,8 @@ impl<K: Kernel> Engine<K> {
         let left = queue.queued_bytes();
         self.stats.bytes_sent += bytes as u64;
         self.stats.queued_bytes -= bytes;
+        self.tell_of_sends(key, bytes);
+        let connection = self.connections.get_mut(key).expect("a connection outlives its send");
         if left == 0 {
             self.send_queues.give_back(connection.queue.take().expect("it was just used"));
         }
@@ -536,6 +551,8 @@ impl<K: Kernel> Engine<K> {
             connection.held = Some(buffer);
             return None;
         }
+        // After a failed send nothing is to stand between what was received and the end.
+        connection.paused |= connection.borrowed.is_some() && connection.failure.is_none();
         self.list_connection(conn.0.slot);
         Some(buffer)
     }
@@ -551,6 +568,7 @@ impl<K: Kernel> Engine<K> {
                 Record::Received { conn, .. }
                 | Record::EndOfStream { conn, .. }
                 | Record::Drained { conn, .. }
+                | Record::Written { conn, .. }
                     if conn.0 == key =>
                 {
                     self.discard(record);

@@ -24,6 +24,7 @@ pub(crate) mod removed;
 
 mod connection;
 mod listener;
+mod poll;
 mod send_queue;
 mod table;
 mod timers;
@@ -47,6 +48,7 @@ use crate::waker::Mailbox;
 use buffer_pool::BufferPool;
 use connection::Connection;
 use listener::Listener;
+use poll::Poll;
 use removed::Removed;
 use send_queue::SendQueues;
 use table::Table;
@@ -87,6 +89,7 @@ pub(crate) struct Engine<K: Kernel> {
     connections: Table<Connection<K>>,
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
+    polls: Table<Poll<K>>,
     timers: Timers,
     send_queues: SendQueues,
     mailbox: Arc<Mailbox>,
@@ -112,6 +115,7 @@ enum Subject {
     Connection(u32),
     Listener(u32),
     Watch(u32),
+    Poll(u32),
 }
 
 /// What has ended and had its last record delivered.
@@ -138,6 +142,7 @@ impl<K: Kernel> Engine<K> {
             connections: Table::new(),
             listeners: Table::new(),
             watches: Table::new(),
+            polls: Table::new(),
             timers: Timers::new(),
             send_queues: SendQueues::new(),
             mailbox,
@@ -162,7 +167,7 @@ impl<K: Kernel> Engine<K> {
             kernel_calls: self.submitter.calls(),
             connections: self.connections.len(),
             listeners: self.listeners.len(),
-            watches: self.watches.len(),
+            watches: self.watches.len() + self.polls.len(),
             timers: self.timers.len(),
             operations_in_flight: self.submitter.in_flight(),
             buffers_out: pool.out(),
@@ -219,6 +224,10 @@ impl<K: Kernel> Engine<K> {
         self.set_timer(period, saturating_ns(period).max(1), token)
     }
 
+    pub(crate) fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
+        self.set_timer(delay, saturating_ns(period).max(1), token)
+    }
+
     pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.origin.removed.mark_timer(timer);
         self.timers.cancel(timer.0)
@@ -253,6 +262,7 @@ impl<K: Kernel> Engine<K> {
                 Subject::Connection(slot) => self.attend_connection(slot),
                 Subject::Listener(slot) => self.attend_listener(slot),
                 Subject::Watch(slot) => self.attend_watch(slot),
+                Subject::Poll(slot) => self.attend_poll(slot),
             }
         }
     }
@@ -288,6 +298,7 @@ impl<K: Kernel> Engine<K> {
             OpKind::Send => self.send_completed(completion),
             OpKind::Accept => self.accept_completed(completion),
             OpKind::Watch => self.watch_completed(completion),
+            OpKind::Poll => self.poll_completed(completion),
         }
     }
 
@@ -325,13 +336,20 @@ impl<K: Kernel> Engine<K> {
             self.retire(&record);
             match record {
                 Record::Received { conn, token, buffer } => {
-                    if let Some(buffer) = self.deliver_received(conn, buffer) {
+                    if let Some(mut buffer) = self.deliver_received(conn, buffer) {
+                        buffer.terminate();
                         events.push(Record::Received { conn, token, buffer });
                     }
                 }
                 Record::Ready { watch, .. } => {
                     self.ready_delivered(watch);
                     events.push(record);
+                }
+                Record::Polled { poll, token, ready } => {
+                    let ready = self.polled_delivered(poll, ready);
+                    if !ready.is_empty() {
+                        events.push(Record::Polled { poll, token, ready });
+                    }
                 }
                 Record::Accepted { listener, .. } => {
                     self.accepted_delivered(listener);
@@ -394,9 +412,12 @@ impl<K: Kernel> Drop for Engine<K> {
         self.remove_all_connections();
         self.remove_all_listeners();
         self.remove_all_watches();
+        self.remove_all_polls();
         loop {
             self.attend();
-            if self.connections.len() + self.listeners.len() + self.watches.len() == 0 {
+            let sources =
+                self.connections.len() + self.listeners.len() + self.watches.len() + self.polls.len();
+            if sources == 0 {
                 break;
             }
             if !self.attention.is_empty() {

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use crate::marks::{Mutant, mutant};
-use crate::token::{ConnId, Key, ListenerId, TimerId, WatchId};
+use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, WatchId};
 
 /// One list for each kind of id.
 #[derive(Default)]
@@ -15,6 +15,7 @@ pub(crate) struct Removed {
     listeners: Marks,
     watches: Marks,
     timers: Marks,
+    polls: Marks,
 }
 
 /// For each slot the generation that was removed last; those before it are gone as well.
@@ -58,4 +59,5 @@ kinds! {
     listener, mark_listener, listeners: ListenerId;
     watch, mark_watch, watches: WatchId;
     timer, mark_timer, timers: TimerId;
+    poll, mark_poll, polls: PollId;
 }

@@ -33,10 +33,18 @@ impl Buffer {
         self.bytes.clear();
     }
 
-    /// Where a kernel writes, and how much room it has there. What was in the buffer no longer counts.
+    /// Where a kernel writes, and how much room it has there. What was in the buffer no longer counts. One byte is kept
+    /// for [`Buffer::terminate`].
     pub(super) fn as_target(&mut self) -> (*mut u8, usize) {
         self.bytes.clear();
-        (self.bytes.as_mut_ptr(), self.bytes.capacity())
+        (self.bytes.as_mut_ptr(), self.bytes.capacity().saturating_sub(1))
+    }
+
+    /// Puts a zero byte behind the contents, which do not grow by it: C programs like to take bytes for a string.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(behind) = self.bytes.spare_capacity_mut().first_mut() {
+            behind.write(0);
+        }
     }
 
     /// Takes over the bytes a kernel wrote.

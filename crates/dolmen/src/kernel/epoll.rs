@@ -13,12 +13,16 @@
 //!
 //! Sockets stay in whatever blocking mode they came in: `MSG_DONTWAIT` says it per call and saves the `fcntl`.
 //!
+//! Borrowed sockets are the exception to all of the above: level-triggered, for what the caller is interested in, and
+//! reported rather than read. They, too, are registered once, and a poll that asks for the same as the last one makes no
+//! call.
+//!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2).
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,6 +31,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
 
 use super::operation::OpPtr;
+use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 
@@ -67,6 +72,19 @@ enum Entry {
     Listener { fd: TcpListener, accepts: VecDeque<OpPtr<Epoll>> },
     ReadinessListener { fd: TcpListener, watch: Option<OpPtr<Epoll>> },
     Handle { fd: OwnedFd, watch: Option<OpPtr<Epoll>> },
+    Polled(Polled),
+}
+
+/// A borrowed socket.
+struct Polled {
+    fd: RawFd,
+    poll: Option<OpPtr<Epoll>>,
+    interest: Readiness,
+    /// What epoll waits for; `NONE`: it does not know the descriptor. Even with no flags set it would report ends, again
+    /// and again.
+    registered: Readiness,
+    /// Reported and not told yet.
+    seen: Readiness,
 }
 
 impl Entry {
@@ -75,6 +93,8 @@ impl Entry {
             Entry::Stream { fd, .. } => fd.as_fd(),
             Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => fd.as_fd(),
             Entry::Handle { fd, .. } => fd.as_fd(),
+            // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
+            Entry::Polled(polled) => unsafe { BorrowedFd::borrow_raw(polled.fd) },
         }
     }
 }
@@ -224,11 +244,64 @@ impl Kernel for Epoll {
                 at.and_then(|at| accepts.remove(at)).is_some()
             }
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => take_if(watch, op),
+            Entry::Polled(polled) => {
+                let found = take_if(&mut polled.poll, op);
+                // Now, not when the packet is out: by then the descriptor may be closed and its number be another's.
+                self.deregister(source.0);
+                found
+            }
         };
         // Not found: cancelled before, and its packet is on its way.
         if found {
             self.cancelled.push(op);
         }
+    }
+
+    fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
+        let (fd, poll, seen) = (socket.raw, None, Readiness::NONE);
+        let entry = Entry::Polled(Polled { fd, poll, interest, registered: interest, seen });
+        let source = self.register(entry, polled_flags(interest)).map_err(|(fault, _)| fault)?;
+        if interest.is_empty() {
+            // It was registered all the same, to learn whether it can be.
+            self.deregister(source.0);
+        }
+        Ok(source)
+    }
+
+    unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
+        if let Err(fault) = self.set_interest(source, interest) {
+            return Submission::Failed(fault);
+        }
+        let polled = self.polled(source.0);
+        assert!(polled.poll.replace(op).is_none(), "two polls on one socket");
+        Submission::Pending
+    }
+
+    fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
+        let generation = self.sources[source.0 as usize].generation;
+        let polled = self.polled(source.0);
+        polled.interest = interest;
+        let registered = polled.registered;
+        if registered == interest {
+            return Ok(());
+        }
+        if interest.is_empty() {
+            self.deregister(source.0);
+            return Ok(());
+        }
+        // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
+        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
+        let data = EventData::new_u64(event_data(source.0, generation));
+        let flags = polled_flags(interest);
+        self.calls += 1;
+        let changed = if registered.is_empty() {
+            epoll::add(&self.epoll, fd, data, flags)
+        } else {
+            epoll::modify(&self.epoll, fd, data, flags)
+        };
+        changed.map_err(fault)?;
+        self.polled(source.0).registered = interest;
+        Ok(())
     }
 
     fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
@@ -250,12 +323,14 @@ impl Kernel for Epoll {
     }
 
     fn close(&mut self, source: Source, how: Close) {
+        self.deregister_polled(&source);
         let slot = &mut self.sources[source.0 as usize];
         let entry = slot.entry.take().expect("a source is closed once");
         let idle = match &entry {
             Entry::Stream { receive, send, .. } => receive.is_none() && send.is_none(),
             Entry::Listener { accepts, .. } => accepts.is_empty(),
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => watch.is_none(),
+            Entry::Polled(polled) => polled.poll.is_none(),
         };
         assert!(idle, "a source was closed with operations pending");
         if how == Close::Reset {
@@ -266,10 +341,12 @@ impl Kernel for Epoll {
         }
         // Closing would do it, unless somebody holds a duplicate of the descriptor: then it would stay registered,
         // out of anybody's reach.
-        self.calls += 2;
-        epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
-            |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
-        );
+        if !matches!(entry, Entry::Polled(_)) {
+            self.calls += 2;
+            epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
+                |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
+            );
+        }
         drop(entry);
         slot.generation = slot.generation.wrapping_add(1);
         if slot.queued {
@@ -308,6 +385,34 @@ impl Kernel for Epoll {
 }
 
 impl Epoll {
+    fn polled(&mut self, index: u32) -> &mut Polled {
+        match &mut self.sources[index as usize].entry {
+            Some(Entry::Polled(polled)) => polled,
+            _ => unreachable!("a poll is for a borrowed socket"),
+        }
+    }
+
+    fn deregister_polled(&mut self, source: &Source) {
+        if let Some(Entry::Polled(_)) = &self.sources[source.0 as usize].entry {
+            self.deregister(source.0);
+        }
+    }
+
+    /// Has epoll forget a borrowed socket, if it knows it.
+    fn deregister(&mut self, index: u32) {
+        let polled = self.polled(index);
+        polled.seen = Readiness::NONE;
+        if std::mem::take(&mut polled.registered).is_empty() {
+            return;
+        }
+        // SAFETY: as in `Entry::fd`. If it is closed all the same, the call says so.
+        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
+        self.calls += 1;
+        epoll::delete(&self.epoll, fd).unwrap_or_else(
+            |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering a borrowed socket"),
+        );
+    }
+
     fn register(&mut self, entry: Entry, flags: EventFlags) -> Result<Source, (Fault, Entry)> {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
@@ -352,6 +457,14 @@ impl Epoll {
             }
             // Copied out of the packed struct before use.
             let flags = event.flags;
+            if let Some(Entry::Polled(polled)) = &mut slot.entry {
+                // With nobody to tell it is not remembered: it is level-triggered, and told again.
+                if polled.poll.is_some() {
+                    polled.seen |= readiness(polled, flags, &mut self.calls);
+                    self.queue_if_ready(index);
+                }
+                continue;
+            }
             let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
             slot.hangup |= ended;
             slot.readable |= ended || flags.contains(EventFlags::IN);
@@ -419,6 +532,7 @@ impl Epoll {
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
                 slot.readable && watch.is_some()
             }
+            Some(Entry::Polled(polled)) => polled.poll.is_some() && !polled.to_tell().is_empty(),
             None => false,
         };
         if ready && !slot.queued {
@@ -495,6 +609,14 @@ impl Epoll {
                 slot.readable = false;
                 if let Some(op) = watch.take() {
                     packets.push(Packet { op, result: Ok(Outcome::Ready) });
+                }
+            }
+            Some(Entry::Polled(polled)) => {
+                let ready = polled.to_tell();
+                polled.seen = Readiness::NONE;
+                if !ready.is_empty() {
+                    let op = polled.poll.take();
+                    packets.extend(op.map(|op| Packet { op, result: Ok(Outcome::Polled(ready)) }));
                 }
             }
             None => {}
@@ -608,6 +730,46 @@ impl Signal for EventFd {
         // The only failure would be a full counter, 2^64 wakes ahead, and then the waiter is awake.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
+}
+
+impl Polled {
+    fn to_tell(&self) -> Readiness {
+        self.seen & (self.interest | Readiness::ENDS)
+    }
+}
+
+fn polled_flags(interest: Readiness) -> EventFlags {
+    let mut flags = EventFlags::empty();
+    flags.set(EventFlags::IN, interest.contains(Readiness::READABLE));
+    flags.set(EventFlags::OUT, interest.contains(Readiness::WRITABLE));
+    flags
+}
+
+/// What epoll's answer says to somebody who reads by himself. An end is not told of before the bytes in front of it have
+/// been read, when the caller wants to read at all: many a program closes at the first word of an end.
+fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> Readiness {
+    let mut ready = Readiness::NONE;
+    let pairs = [
+        (EventFlags::IN, Readiness::READABLE),
+        (EventFlags::OUT, Readiness::WRITABLE),
+        (EventFlags::HUP, Readiness::HANGUP),
+        (EventFlags::ERR, Readiness::ERROR),
+    ];
+    for (flag, bit) in pairs {
+        if flags.contains(flag) {
+            ready |= bit;
+        }
+    }
+    let ended = !(ready & Readiness::ENDS).is_empty();
+    if ended && ready.contains(Readiness::READABLE) && polled.interest.contains(Readiness::READABLE) {
+        *calls += 1;
+        // SAFETY: as in `Entry::fd`.
+        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
+        if rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0) {
+            ready = ready & Readiness::ASKABLE;
+        }
+    }
+    ready
 }
 
 fn event_data(index: u32, generation: u32) -> u64 {

@@ -24,10 +24,11 @@
 //! * a source is closed only when none of its operations is pending.
 //!
 //! What a kernel may count on: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
-//! accepts on a listener, one watch on a watch.
+//! accepts on a listener, one watch on a watch, one poll on a borrowed socket.
 
 pub(crate) mod buffer;
 pub(crate) mod operation;
+pub(crate) mod readiness;
 pub(crate) mod submitter;
 
 #[cfg(feature = "sim")]
@@ -53,6 +54,7 @@ use std::net::SocketAddr;
 
 use crate::engine::buffer_pool::BufferPool;
 use operation::OpPtr;
+use readiness::{BorrowedSocket, Readiness};
 
 /// What is asked of a kernel at its making.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +138,43 @@ pub(crate) trait Kernel: Sized + 'static {
     /// See [`Kernel::receive`].
     unsafe fn watch(&mut self, source: &Self::Source, op: OpPtr<Self>) -> Submission<Self>;
 
-    /// Asks for the early end of a pending operation.
+    /// A socket of somebody else's, for [`Kernel::poll`]. It is not touched but for being waited for, and
+    /// [`Close::Release`] is the only way to close this source, as of all that is borrowed.
+    ///
+    /// A kernel that has nothing to do with borrowed sockets leaves this and what belongs to it as it is here.
+    fn add_borrowed(&mut self, _socket: BorrowedSocket, _interest: Readiness) -> Result<Self::Source, Fault> {
+        Err(Fault { kind: FaultKind::Invalid, code: 0 })
+    }
+
+    /// A connected socket of somebody else's, to receive from and send on. `again`: it was here before, was released,
+    /// and has been open all the time.
+    fn add_borrowed_stream(&mut self, _socket: BorrowedSocket, _again: bool) -> Result<Self::Source, Fault> {
+        Err(Fault { kind: FaultKind::Invalid, code: 0 })
+    }
+
+    /// Waits until a borrowed socket is ready for what `interest` asks for, or has ended. Level-triggered: what was
+    /// not dealt with is found again by the next poll. A poll for the same interest as the last one costs no call.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn poll(
+        &mut self,
+        _source: &Self::Source,
+        _op: OpPtr<Self>,
+        _interest: Readiness,
+    ) -> Submission<Self> {
+        unreachable!("nothing borrowed was added")
+    }
+
+    /// Changes what a pending poll waits for. One for nothing at all stays pending until this is called again, or it
+    /// is cancelled.
+    fn set_interest(&mut self, _source: &Self::Source, _interest: Readiness) -> Result<(), Fault> {
+        unreachable!("nothing borrowed was added")
+    }
+
+    /// Asks for the early end of a pending operation. A poll is only cancelled when its source is to be released, and
+    /// the system has nothing more to do with a borrowed socket when this returns.
     ///
     /// # Safety
     ///
@@ -186,6 +224,8 @@ pub(crate) enum Outcome<K: Kernel> {
     Accepted(K::Stream, SocketAddr),
     /// A watch.
     Ready,
+    /// A poll.
+    Polled(Readiness),
 }
 
 /// The end of a pending operation.
@@ -200,6 +240,8 @@ pub(crate) enum Close {
     Orderly,
     /// RST, and whatever is still in the system's buffers is dropped.
     Reset,
+    /// Not at all: the socket goes on, out of our hands.
+    Release,
 }
 
 /// What kind of failure, as far as it makes a difference to the engine.

@@ -19,6 +19,7 @@ pub(crate) enum OpKind {
     Send,
     Accept,
     Watch,
+    Poll,
 }
 
 /// In whose hands a cell is.

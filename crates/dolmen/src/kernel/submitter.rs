@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
+use super::readiness::Readiness;
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mutant, mutant};
@@ -94,6 +95,14 @@ impl<K: Kernel> Submitter<K> {
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`.
         let submission = unsafe { self.kernel.watch(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    pub(crate) fn poll(&mut self, source: &K::Source, owner: u32, interest: Readiness) -> Started<K> {
+        let op = self.operations.take(OpKind::Poll, owner, None, 0);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `receive`.
+        let submission = unsafe { self.kernel.poll(source, op, interest) };
         self.started(handle, op, submission)
     }
 

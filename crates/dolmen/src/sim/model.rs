@@ -554,6 +554,7 @@ impl Run<'_> {
 
     fn handle(&mut self, event: Event<'_, SimStream>) -> Check {
         match event {
+            Event::Polled { .. } | Event::Written { .. } => unreachable!("nothing is borrowed here"),
             Event::Accepted { listener, stream, .. } => {
                 let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
                 match known {

@@ -12,7 +12,7 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -82,7 +82,12 @@ impl Bridge {
 
     /// Takes the operation back. False when its packet is on its way.
     pub(super) fn disarm(&self) -> bool {
-        let taken = !self.op.swap(null_mut(), Ordering::AcqRel).is_null();
+        self.take().is_some()
+    }
+
+    /// Takes the operation back. None when its packet is on its way, or nothing is armed.
+    pub(super) fn take(&self) -> Option<OpPtr<Iocp>> {
+        let taken = NonNull::new(self.op.swap(null_mut(), Ordering::AcqRel));
         self.rest();
         taken
     }

@@ -17,14 +17,16 @@
 //! Microsoft Learn: "I/O Completion Ports", "GetQueuedCompletionStatusEx", "SetFileCompletionNotificationModes",
 //! "AcceptEx", "CancelIoEx".
 
+mod borrowed;
 mod bridge;
 mod operation;
 mod port;
 mod socket;
 mod status;
 
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawSocket, OwnedHandle};
+use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedHandle};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,8 +35,10 @@ use windows_sys::Win32::Networking::WinSock::{SOCKET, WSACleanup, WSADATA, WSASt
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use super::operation::{OpKind, OpPtr};
+use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
+use borrowed::{Associations, Begun, Polled, Writers};
 use bridge::Bridge;
 use operation::{Extra, Header};
 use port::Port;
@@ -47,7 +51,7 @@ mod key {
     pub(super) const OPERATION: usize = 0;
     /// A signal; there is no operation.
     pub(super) const SIGNAL: usize = 1;
-    /// A bridge has fired; the overlapped pointer is the watch operation.
+    /// A watch or a poll has found something; the overlapped pointer is the operation.
     pub(super) const WATCH: usize = 2;
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct Iocp {
     unfound: Vec<(SOCKET, OpPtr<Iocp>)>,
     /// Memory of accepts that are over, for the next ones.
     accept_cells: Vec<NonNull<AcceptCell>>,
+    associations: Associations,
+    writers: Writers,
     skip_on_success: bool,
     started: Instant,
     calls: u64,
@@ -74,7 +80,8 @@ pub(crate) struct Iocp {
 /// A registered socket or handle.
 pub(crate) enum Source {
     Stream {
-        stream: TcpStream,
+        /// Dropped, and so closed, by hand: a borrowed one is not.
+        stream: ManuallyDrop<TcpStream>,
         /// Success at once sends no packet.
         skips: bool,
     },
@@ -86,6 +93,7 @@ pub(crate) enum Source {
         listener: TcpListener,
     },
     Handle(Box<Bridge>),
+    Polled(Polled),
 }
 
 /// `WSAStartup`, undone when dropped. The standard library has its own; a reactor may be the first to use Winsock.
@@ -121,8 +129,11 @@ impl Kernel for Iocp {
 
     fn new(options: Options) -> Result<Self, Fault> {
         let winsock = Winsock::start()?;
+        let port = Arc::new(Port::new()?);
         Ok(Iocp {
-            port: Arc::new(Port::new()?),
+            writers: Writers::new(&port),
+            associations: Associations::new(),
+            port,
             entries: vec![OVERLAPPED_ENTRY::default(); options.max_packets],
             cancelled: Vec::new(),
             unfound: Vec::new(),
@@ -148,7 +159,7 @@ impl Kernel for Iocp {
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
         match self.associate(stream.as_raw_socket() as SOCKET) {
-            Ok(skips) => Ok(Source::Stream { stream, skips }),
+            Ok(skips) => Ok(Source::Stream { stream: ManuallyDrop::new(stream), skips }),
             Err(fault) => Err((fault, stream)),
         }
     }
@@ -179,6 +190,49 @@ impl Kernel for Iocp {
 
     fn add_handle(&mut self, handle: OwnedHandle) -> Result<Source, Fault> {
         Ok(Source::Handle(Bridge::new(handle, &self.port)))
+    }
+
+    fn add_borrowed(&mut self, socket: BorrowedSocket, _interest: Readiness) -> Result<Source, Fault> {
+        self.calls += 3;
+        Ok(Source::Polled(Polled::new(socket, &self.port)?))
+    }
+
+    fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
+        let raw = borrowed.as_raw_socket();
+        let skips = match self.associate(raw as SOCKET) {
+            Err(fault)
+                if again
+                    && borrowed::already_registered(fault)
+                    && self.associations.are_of(raw as SOCKET) =>
+            {
+                self.skips(raw as SOCKET)
+            }
+            associated => associated?,
+        };
+        // If it was accepted from a polled listener, it has inherited that one's event.
+        self.calls += 1;
+        socket::deselect(&borrowed);
+        // SAFETY: whoever lends a socket keeps it open while it is registered; it is never dropped, and so not closed.
+        let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(raw) });
+        Ok(Source::Stream { stream, skips })
+    }
+
+    unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
+        let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
+        self.calls += 2;
+        // SAFETY: the operation was handed to us and is not submitted yet. A bridge outlives its operations.
+        unsafe { (*op.as_ptr()).header.extra = Extra::Poll(polled.bridge().map(NonNull::from)) };
+        match polled.begin(op, interest, &mut self.writers) {
+            Ok(Begun::Ready(ready)) => Submission::Done(Outcome::Polled(ready)),
+            Ok(Begun::Pending) => Submission::Pending,
+            Err(fault) => Submission::Failed(fault),
+        }
+    }
+
+    fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
+        let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
+        self.calls += 2;
+        polled.change(interest, &self.port, &mut self.writers)
     }
 
     unsafe fn receive(
@@ -274,6 +328,10 @@ impl Kernel for Iocp {
                 }
                 return;
             }
+            Source::Polled(polled) => {
+                self.cancelled.extend(polled.cancel(&mut self.writers));
+                return;
+            }
         };
         // SAFETY: the operation is pending on that socket.
         if !unsafe { socket::cancel(socket, overlapped(op)) } {
@@ -305,7 +363,11 @@ impl Kernel for Iocp {
             self.calls += 1;
             socket::deselect(listener);
         }
-        drop(source);
+        match source {
+            Source::Stream { stream, .. } if how != Close::Release => drop(ManuallyDrop::into_inner(stream)),
+            Source::Polled(polled) => polled.deselect(),
+            source => drop(source),
+        }
     }
 
     unsafe fn wait(
@@ -368,11 +430,17 @@ impl Iocp {
     fn associate(&mut self, socket: SOCKET) -> Result<bool, Fault> {
         self.calls += 1;
         self.port.associate(socket)?;
+        self.associations.note(socket);
+        Ok(self.skips(socket))
+    }
+
+    /// Whether success at once will send no packet on an associated socket.
+    fn skips(&mut self, socket: SOCKET) -> bool {
         if !self.skip_on_success {
-            return Ok(false);
+            return false;
         }
         self.calls += 2;
-        Ok(socket::is_installable_file_system(socket) && socket::skip_on_success(socket))
+        socket::is_installable_file_system(socket) && socket::skip_on_success(socket)
     }
 
     /// Posts a receive into the operation's buffer, or one of zero bytes if it has none.
@@ -458,7 +526,7 @@ impl Iocp {
                     }
                 })
             }
-            OpKind::Watch => unreachable!("a watch has a key of its own"),
+            OpKind::Watch | OpKind::Poll => unreachable!("watches and polls have a key of their own"),
         }
     }
 
@@ -472,17 +540,24 @@ impl Iocp {
 
     /// # Safety
     ///
-    /// `op` is a watch whose packet has just come.
+    /// `op` is a watch or a poll whose packet has just come.
     unsafe fn watched(&mut self, op: OpPtr<Self>) -> Result<Outcome<Self>, Fault> {
         // SAFETY: the operation is over, and its bridge outlives it.
         unsafe {
-            let Extra::Watch(bridge) = (*op.as_ptr()).header.extra else {
-                unreachable!("a watch has its bridge")
-            };
-            bridge.as_ref().rest();
+            self.calls += 1;
+            match (*op.as_ptr()).header.extra {
+                Extra::Watch(bridge) => {
+                    bridge.as_ref().rest();
+                    Ok(Outcome::Ready)
+                }
+                Extra::Poll(Some(bridge)) => {
+                    bridge.as_ref().rest();
+                    Ok(Outcome::Polled(Readiness::READABLE))
+                }
+                Extra::Poll(None) => Ok(Outcome::Polled(Readiness::WRITABLE)),
+                _ => unreachable!("neither a watch nor a poll"),
+            }
         }
-        self.calls += 1;
-        Ok(Outcome::Ready)
     }
 }
 

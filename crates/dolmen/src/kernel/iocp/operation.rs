@@ -31,6 +31,8 @@ pub(super) enum Extra {
     },
     Accept(NonNull<AcceptCell>),
     Watch(NonNull<Bridge>),
+    /// The bridge, if it is one that will fire.
+    Poll(Option<NonNull<Bridge>>),
 }
 
 // An operation's address is its OVERLAPPED's.

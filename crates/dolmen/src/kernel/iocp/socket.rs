@@ -123,7 +123,7 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
 }
 
 /// An event that is set when connections wait at the listener. Makes the listener non-blocking.
-pub(super) fn select_accept_event(listener: &TcpListener) -> Result<OwnedHandle, Fault> {
+pub(super) fn select_accept_event(listener: &impl AsRawSocket) -> Result<OwnedHandle, Fault> {
     // Auto-reset: the wait that sees it takes it.
     // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
     let event = unsafe { CreateEventW(null(), 0, 0, null()) };
@@ -152,8 +152,24 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
     }
 }
 
+/// Whether it is a listening socket. Fails for what is no socket.
+pub(super) fn is_listener(socket: &impl AsRawSocket) -> Result<bool, Fault> {
+    let (mut listens, mut len) = (0u32, size_of::<u32>() as i32);
+    // SAFETY: `listens` has room for `len` bytes.
+    let result = unsafe {
+        getsockopt(
+            socket.as_raw_socket() as SOCKET,
+            SOL_SOCKET,
+            SO_ACCEPTCONN,
+            (&raw mut listens).cast(),
+            &mut len,
+        )
+    };
+    if result == 0 { Ok(listens != 0) } else { Err(last_socket_error()) }
+}
+
 /// Whether connections wait at a listener.
-pub(super) fn has_waiting(listener: &TcpListener) -> bool {
+pub(super) fn has_waiting(listener: &impl AsRawSocket) -> bool {
     let mut poll = WSAPOLLFD { fd: listener.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
     // SAFETY: one structure, writable, and no waiting.
     unsafe { WSAPoll(&mut poll, 1, 0) == 1 && poll.revents & POLLRDNORM != 0 }

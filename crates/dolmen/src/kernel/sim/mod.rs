@@ -138,6 +138,7 @@ impl Sim {
             OpKind::Send => world.link_of(pending.fd).writable(),
             OpKind::Accept => world.exhausted || !world.listener_of(pending.fd).backlog.is_empty(),
             OpKind::Watch => world.signalled_of(pending.fd),
+            OpKind::Poll => unreachable!("nothing is borrowed here"),
         }
     }
 
@@ -173,6 +174,7 @@ impl Sim {
                     Ok(Outcome::Ready)
                 })
             }
+            OpKind::Poll => unreachable!("nothing is borrowed here"),
         };
         if pending.cancelled && !mutant(Mutant::CancelNothing) {
             if result.is_none() {

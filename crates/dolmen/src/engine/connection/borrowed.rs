@@ -1,0 +1,94 @@
+//! Connections of somebody else's socket, for callers who ask for each receive and want to hear of each send.
+//!
+//! Such a connection is paused but for the time between [`Engine::post_receive`] and the delivery of what came of it, so
+//! that there is one receive at a time however often it was asked for. What is sent is marked, and told of when the
+//! system has taken it. And its verbs act at once rather than with the next wait: the caller may close the socket next.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::kernel::readiness::BorrowedSocket;
+
+/// What is owed to the caller of a connection whose socket he owns.
+#[derive(Default)]
+pub(super) struct Borrowed {
+    /// All the bytes that were ever queued.
+    queued_total: u64,
+    /// All the bytes that the system has ever taken.
+    sent_total: u64,
+    /// For each send that is not through: `queued_total` after it, and its length.
+    marks: VecDeque<(u64, usize)>,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Registers a connected socket. `again`: it was registered here before, and has been open all the time. Receiving
+    /// starts at once if `receive` says so, and if that fails at once, so does this.
+    pub(crate) fn adopt(
+        &mut self,
+        socket: BorrowedSocket,
+        again: bool,
+        receive: bool,
+        token: Token,
+    ) -> Result<ConnId, Error> {
+        const ACTION: &str = "add a socket";
+        let source = self.submitter.kernel().add_borrowed_stream(socket, again);
+        let source = source.map_err(|fault| Error::from_fault(fault, ACTION, None))?;
+        let conn = self.insert_connection(source, token);
+        let connection = self.connections.get_mut(conn.0).expect("it was just inserted");
+        connection.borrowed = Some(Box::default());
+        connection.paused = !receive;
+        self.attend_connection(conn.0.slot);
+        if self.connections.get(conn.0).is_none() {
+            self.origin.removed.mark_conn(conn);
+            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
+        }
+        Ok(conn)
+    }
+
+    /// Has the next bytes received, unless they are on their way to be.
+    pub(crate) fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
+        const ACTION: &str = "receive from connection";
+        let connection = self.open_connection(conn, ACTION)?;
+        if connection.read_ended {
+            return Err(Error::new(ErrorKind::ReadClosed, ACTION, conn));
+        }
+        connection.paused = false;
+        self.attend_connection(conn.0.slot);
+        Ok(())
+    }
+
+    /// Sends, as [`Engine::send`] does, and has a `Written` record follow when the system has taken all of it.
+    pub(crate) fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+        self.send(conn, bytes)?;
+        let connection = self.connections.get_mut(conn.0).expect("it was just sent to");
+        if let Some(borrowed) = &mut connection.borrowed {
+            borrowed.queued_total += bytes.len() as u64;
+            borrowed.marks.push_back((borrowed.queued_total, bytes.len()));
+        }
+        self.attend_connection(conn.0.slot);
+        Ok(())
+    }
+
+    /// As [`Engine::remove`], and the system is told to let go of the socket before this returns.
+    pub(crate) fn release(&mut self, conn: ConnId) -> bool {
+        let known = self.remove(conn);
+        self.attend_connection(conn.0.slot);
+        known
+    }
+
+    /// Tells of the sends that `bytes` more bytes have completed.
+    pub(super) fn tell_of_sends(&mut self, key: Key, bytes: usize) {
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        let unheard = connection.is_closing();
+        let (conn, token) = (ConnId(key), connection.token);
+        let Some(borrowed) = &mut connection.borrowed else { return };
+        borrowed.sent_total += bytes as u64;
+        while let Some(&(end, bytes)) = borrowed.marks.front().filter(|mark| mark.0 <= borrowed.sent_total) {
+            debug_assert!(end <= borrowed.queued_total);
+            borrowed.marks.pop_front();
+            if !unheard {
+                self.outbox.push_back(Record::Written { conn, token, bytes });
+            }
+        }
+    }
+}

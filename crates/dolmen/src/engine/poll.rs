@@ -1,0 +1,142 @@
+//! Polls: borrowed sockets that the caller reads and writes by himself, and only wants to be told about.
+//!
+//! Like a watch, a poll is pending in the kernel, tells once, and is submitted again when that has been delivered; so a
+//! socket that stays ready is told of by each wait, once. Unlike a watch it has an interest that may change at any
+//! time, and it is let go of at once when it is removed: the caller may close the socket next.
+
+use crate::error::Error;
+use crate::events::Record;
+use crate::kernel::operation::OpHandle;
+use crate::kernel::readiness::{BorrowedSocket, Readiness};
+use crate::kernel::submitter::{Completion, Started};
+use crate::kernel::{Close, Kernel, Outcome};
+use crate::token::{Key, PollId, Token};
+
+use super::{Engine, Subject, not_found};
+
+pub(super) struct Poll<K: Kernel> {
+    source: K::Source,
+    token: Token,
+    interest: Readiness,
+    /// The interest ends when it has been told of.
+    once: bool,
+    pending: Option<OpHandle>,
+    /// A `Polled` record is in the outbox.
+    undelivered: bool,
+    closing: bool,
+    listed: bool,
+}
+
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn add_poll(
+        &mut self,
+        socket: BorrowedSocket,
+        interest: Readiness,
+        once: bool,
+        token: Token,
+    ) -> Result<PollId, Error> {
+        let source = self.submitter.kernel().add_borrowed(socket, interest);
+        let source = source.map_err(|fault| Error::from_fault(fault, "add a socket", None))?;
+        let (pending, undelivered, closing, listed) = (None, false, false, false);
+        let poll = Poll { source, token, interest, once, pending, undelivered, closing, listed };
+        let key = self.polls.insert(poll);
+        self.list_poll(key.slot);
+        Ok(PollId(key))
+    }
+
+    /// From now on only what `interest` asks for is told of, also of what was found before.
+    pub(crate) fn set_interest(&mut self, id: PollId, interest: Readiness) -> Result<(), Error> {
+        const ACTION: &str = "change the interest of";
+        let poll = self.polls.get_mut(id.0).filter(|poll| !poll.closing);
+        let poll = poll.ok_or_else(|| not_found(ACTION, "poll", id))?;
+        poll.interest = interest;
+        if poll.pending.is_some() {
+            let changed = self.submitter.kernel().set_interest(&poll.source, interest);
+            changed.map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("poll {id}"))))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_poll(&mut self, id: PollId) -> bool {
+        self.origin.removed.mark_poll(id);
+        let Some(poll) = self.polls.get_mut(id.0).filter(|poll| !poll.closing) else { return false };
+        poll.closing = true;
+        match poll.pending {
+            Some(handle) => self.submitter.cancel(&poll.source, handle),
+            None => self.attend_poll(id.0.slot),
+        }
+        true
+    }
+
+    fn list_poll(&mut self, slot: u32) {
+        if let Some((_, poll)) = self.polls.at_mut(slot) {
+            if !std::mem::replace(&mut poll.listed, true) {
+                self.attention.push_back(Subject::Poll(slot));
+            }
+        }
+    }
+
+    pub(super) fn attend_poll(&mut self, slot: u32) {
+        let Some((key, poll)) = self.polls.at_mut(slot) else { return };
+        poll.listed = false;
+        if poll.pending.is_some() {
+            return;
+        }
+        if poll.closing {
+            let poll = self.polls.remove(key).expect("the poll is there");
+            self.submitter.close(poll.source, Close::Release);
+            return;
+        }
+        if poll.undelivered {
+            return;
+        }
+        match self.submitter.poll(&poll.source, slot, poll.interest) {
+            Started::Pending(handle) => poll.pending = Some(handle),
+            Started::Over(completion) => self.polled(key, completion),
+        }
+    }
+
+    pub(super) fn poll_completed(&mut self, completion: Completion<K>) {
+        let (key, poll) = self.polls.at_mut(completion.owner).expect("a poll outlives its operation");
+        assert_eq!(poll.pending.take(), Some(completion.handle), "pending once at a time");
+        self.polled(key, completion);
+    }
+
+    fn polled(&mut self, key: Key, completion: Completion<K>) {
+        let poll = self.polls.get_mut(key).expect("a poll outlives its operation");
+        let token = poll.token;
+        let ready = match completion.result {
+            _ if poll.closing => return self.list_poll(key.slot),
+            Ok(Outcome::Polled(ready)) => ready,
+            Ok(_) => unreachable!("a poll answers with readiness"),
+            Err(fault) => {
+                // A socket that cannot be waited for, most likely because it is closed: told once, and let be.
+                tracing::warn!(target: "io_reactor", poll = %key, error = %fault.to_io(), "cannot poll");
+                poll.interest = Readiness::NONE;
+                Readiness::ERROR
+            }
+        };
+        poll.undelivered = true;
+        self.outbox.push_back(Record::Polled { poll: PollId(key), token, ready });
+    }
+
+    /// A `Polled` record is about to be delivered: what of it is still wanted.
+    pub(super) fn polled_delivered(&mut self, id: PollId, ready: Readiness) -> Readiness {
+        let Some(poll) = self.polls.get_mut(id.0) else { return Readiness::NONE };
+        poll.undelivered = false;
+        let wanted = ready & (poll.interest | Readiness::ENDS);
+        if poll.once && !wanted.is_empty() {
+            poll.interest = Readiness::NONE;
+        }
+        self.list_poll(id.0.slot);
+        wanted
+    }
+
+    pub(super) fn remove_all_polls(&mut self) {
+        for slot in self.polls.slots().collect::<Vec<_>>() {
+            if let Some((key, _)) = self.polls.at_mut(slot) {
+                self.remove_poll(PollId(key));
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Sockets that somebody else owns: which of them belong to which port, and polls.
+//!
+//! A socket belongs to a port for its whole life, so one that is removed and added again cannot be associated again. Who
+//! asks for that may be right, or may hold a new socket of another reactor under an old number: then packets would go to
+//! the wrong port. [`Associations`] knows, for all reactors of this process.
+//!
+//! Two things can be polled here. A listener for connections: by `WSAEventSelect` and a bridge, like a readiness
+//! listener. And a connected socket for room to write, when a `send` of the caller's would have blocked: there is no
+//! completion for that, and `WSAEventSelect` would make the caller's socket non-blocking and take a call for each change
+//! of mind. So those few sockets that are full at a time are given to a thread of ours that sits in `WSAPoll`; it is
+//! started by the first of them. What it finds it posts to the port, and nothing else.
+//!
+//! Microsoft Learn: "CreateIoCompletionPort", "WSAEventSelect", "WSAPoll".
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::os::windows::io::AsRawSocket;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, SOCKET, WSAPOLLFD, WSAPoll};
+
+use super::super::operation::OpPtr;
+use super::super::readiness::{BorrowedSocket, Readiness};
+use super::super::{Fault, FaultKind};
+use super::bridge::Bridge;
+use super::port::Port;
+use super::{Iocp, key, socket, status};
+
+/// Which port a socket was associated with last.
+static ASSOCIATIONS: Mutex<BTreeMap<SOCKET, u64>> = Mutex::new(BTreeMap::new());
+
+/// One port's part of the record of associations; leaves it when dropped.
+pub(super) struct Associations {
+    port: u64,
+}
+
+impl Associations {
+    pub(super) fn new() -> Associations {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Associations { port: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    pub(super) fn note(&self, socket: SOCKET) {
+        unpoisoned(&ASSOCIATIONS).insert(socket, self.port);
+    }
+
+    /// Whether the socket of that number was associated here, and with no other port since.
+    pub(super) fn are_of(&self, socket: SOCKET) -> bool {
+        unpoisoned(&ASSOCIATIONS).get(&socket) == Some(&self.port)
+    }
+}
+
+impl Drop for Associations {
+    fn drop(&mut self) {
+        unpoisoned(&ASSOCIATIONS).retain(|_, port| *port != self.port);
+    }
+}
+
+impl AsRawSocket for BorrowedSocket {
+    fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+        self.raw
+    }
+}
+
+/// A borrowed socket that is polled.
+pub(crate) struct Polled {
+    socket: BorrowedSocket,
+    /// A poll for nothing at all, which the system knows nothing of.
+    idle: Cell<Option<OpPtr<Iocp>>>,
+    what: What,
+}
+
+enum What {
+    /// For connections. The bridge waits for the network event; `selected`: until the event is taken off.
+    Listener { bridge: Box<Bridge>, selected: Cell<bool> },
+    /// For room to write.
+    Stream,
+}
+
+/// How a poll has begun.
+pub(super) enum Begun {
+    Ready(Readiness),
+    Pending,
+}
+
+impl Polled {
+    pub(super) fn new(socket: BorrowedSocket, port: &Arc<Port>) -> Result<Polled, Fault> {
+        let what = if socket::is_listener(&socket)? {
+            let event = socket::select_accept_event(&socket)?;
+            What::Listener { bridge: Bridge::new(event, port), selected: Cell::new(true) }
+        } else {
+            What::Stream
+        };
+        Ok(Polled { socket, idle: Cell::new(None), what })
+    }
+
+    /// The bridge whose registered wait ends with the packet, if there is one.
+    pub(super) fn bridge(&self) -> Option<&Bridge> {
+        match &self.what {
+            What::Listener { bridge, .. } => Some(bridge),
+            What::Stream => None,
+        }
+    }
+
+    pub(super) fn begin(
+        &self,
+        op: OpPtr<Iocp>,
+        interest: Readiness,
+        writers: &mut Writers,
+    ) -> Result<Begun, Fault> {
+        match &self.what {
+            What::Listener { bridge, .. } if interest.contains(Readiness::READABLE) => {
+                // See `Kernel::watch` for why it is asked first.
+                if socket::has_waiting(&self.socket) {
+                    return Ok(Begun::Ready(Readiness::READABLE));
+                }
+                bridge.arm(op)?;
+            }
+            What::Stream if interest.contains(Readiness::WRITABLE) => {
+                if is_writable(self.socket.raw as SOCKET) {
+                    return Ok(Begun::Ready(Readiness::WRITABLE));
+                }
+                writers.add(self.socket.raw as SOCKET, op)?;
+            }
+            _ => self.idle.set(Some(op)),
+        }
+        Ok(Begun::Pending)
+    }
+
+    /// Changes what a pending poll is for.
+    pub(super) fn change(
+        &self,
+        interest: Readiness,
+        port: &Port,
+        writers: &mut Writers,
+    ) -> Result<(), Fault> {
+        let asked = !(interest & Readiness::ASKABLE).is_empty();
+        match self.idle.take() {
+            Some(op) if asked => match self.begin(op, interest, writers) {
+                // The operation is pending, so what is found now comes as a packet.
+                Ok(Begun::Ready(_)) => {
+                    port.post(key::WATCH, op.as_ptr().cast()).inspect_err(|_| self.idle.set(Some(op)))
+                }
+                Ok(Begun::Pending) => Ok(()),
+                Err(fault) => {
+                    self.idle.set(Some(op));
+                    Err(fault)
+                }
+            },
+            None if !asked => {
+                // One that is not found is on its way; the engine knows that it is no longer wanted.
+                self.idle.set(self.withdraw(writers));
+                Ok(())
+            }
+            idle => {
+                self.idle.set(idle);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the pending operation back. None when its packet is on its way.
+    pub(super) fn cancel(&self, writers: &mut Writers) -> Option<OpPtr<Iocp>> {
+        let op = self.idle.take().or_else(|| self.withdraw(writers));
+        self.deselect();
+        op
+    }
+
+    /// Takes the network event off a listener, once.
+    pub(super) fn deselect(&self) {
+        if let What::Listener { selected, .. } = &self.what {
+            if selected.replace(false) {
+                socket::deselect(&self.socket);
+            }
+        }
+    }
+
+    fn withdraw(&self, writers: &mut Writers) -> Option<OpPtr<Iocp>> {
+        match &self.what {
+            What::Listener { bridge, .. } => bridge.take(),
+            What::Stream => writers.take(self.socket.raw as SOCKET),
+        }
+    }
+}
+
+/// The sockets that are full at the moment.
+pub(super) struct Writers {
+    port: Arc<Port>,
+    thread: Option<WriterThread>,
+}
+
+struct WriterThread {
+    shared: Arc<Mutex<Waiting>>,
+    /// Its own peer: what is sent on it ends the `WSAPoll` under way.
+    wake: UdpSocket,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    sockets: Vec<(SOCKET, SendOp)>,
+    stop: bool,
+}
+
+/// An operation that waits in a list. Whoever takes it out, under the lock, sends its one packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SendOp(OpPtr<Iocp>);
+
+// SAFETY: the thread does nothing with the pointer but post it.
+unsafe impl Send for SendOp {}
+
+impl Writers {
+    pub(super) fn new(port: &Arc<Port>) -> Writers {
+        Writers { port: Arc::clone(port), thread: None }
+    }
+
+    fn add(&mut self, socket: SOCKET, op: OpPtr<Iocp>) -> Result<(), Fault> {
+        if self.thread.is_none() {
+            self.thread = Some(WriterThread::start(&self.port).map_err(|error| status::from_io(&error))?);
+        }
+        let thread = self.thread.as_ref().expect("it was just started");
+        unpoisoned(&thread.shared).sockets.push((socket, SendOp(op)));
+        thread.wake();
+        Ok(())
+    }
+
+    fn take(&mut self, socket: SOCKET) -> Option<OpPtr<Iocp>> {
+        let thread = self.thread.as_ref()?;
+        let mut waiting = unpoisoned(&thread.shared);
+        let at = waiting.sockets.iter().position(|entry| entry.0 == socket)?;
+        let (_, op) = waiting.sockets.swap_remove(at);
+        drop(waiting);
+        // It must not go on polling a socket that may be closed next.
+        thread.wake();
+        Some(op.0)
+    }
+}
+
+impl WriterThread {
+    fn start(port: &Arc<Port>) -> std::io::Result<WriterThread> {
+        let wake = UdpSocket::bind(("127.0.0.1", 0))?;
+        wake.connect(wake.local_addr()?)?;
+        wake.set_nonblocking(true)?;
+        let shared = Arc::new(Mutex::new(Waiting::default()));
+        let (theirs, woken, port) = (Arc::clone(&shared), wake.try_clone()?, Arc::clone(port));
+        let thread = std::thread::Builder::new().name("io_reactor writers".to_owned());
+        let thread = thread.spawn(move || run(&theirs, &woken, &port))?;
+        Ok(WriterThread { shared, wake, thread: Some(thread) })
+    }
+
+    fn wake(&self) {
+        // A full queue of wakes is a wake as well.
+        let _ = self.wake.send(&[0]);
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        unpoisoned(&self.shared).stop = true;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                tracing::error!(target: "io_reactor", "the thread that polls for room to write has panicked");
+            }
+        }
+    }
+}
+
+/// The thread: waits until one of the sockets has room, or the list has changed.
+fn run(shared: &Mutex<Waiting>, wake: &UdpSocket, port: &Port) {
+    let mut polls = Vec::new();
+    loop {
+        polls.clear();
+        polls.push(WSAPOLLFD { fd: wake.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 });
+        {
+            let waiting = unpoisoned(shared);
+            if waiting.stop {
+                return;
+            }
+            let sockets = waiting.sockets.iter();
+            polls.extend(sockets.map(|entry| WSAPOLLFD { fd: entry.0, events: POLLWRNORM, revents: 0 }));
+        }
+        // SAFETY: the array is writable and of that length.
+        let found = unsafe { WSAPoll(polls.as_mut_ptr(), polls.len() as u32, -1) };
+        if found < 0 {
+            // A socket among them was closed at the wrong moment, and the call gives no names: ask each by itself.
+            polls[1..].iter_mut().for_each(|poll| poll.revents = i16::from(is_writable(poll.fd)));
+            std::thread::yield_now();
+        }
+        while wake.recv(&mut [0; 8]).is_ok() {}
+        // Any answer is one: a socket that has failed is told of by the caller's next send.
+        for poll in polls[1..].iter().filter(|poll| poll.revents != 0) {
+            let mut waiting = unpoisoned(shared);
+            let Some(at) = waiting.sockets.iter().position(|entry| entry.0 == poll.fd) else { continue };
+            let (_, op) = waiting.sockets.swap_remove(at);
+            drop(waiting);
+            post(port, op);
+        }
+    }
+}
+
+fn post(port: &Port, SendOp(op): SendOp) {
+    // See `bridge`: the packet is owed.
+    while port.post(key::WATCH, op.as_ptr().cast()).is_err() {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a send would not block. Failed and closed sockets do not block either.
+fn is_writable(socket: SOCKET) -> bool {
+    let mut poll = WSAPOLLFD { fd: socket, events: POLLWRNORM, revents: 0 };
+    // SAFETY: one structure, writable, and no waiting.
+    let found = unsafe { WSAPoll(&mut poll, 1, 0) };
+    found != 0
+}
+
+/// What a second registration is refused with.
+pub(super) fn already_registered(fault: Fault) -> bool {
+    fault.kind == FaultKind::AlreadyRegistered
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks leaves them half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BorrowedSocket {
+    /// Whether it listens. Fails for what is no socket.
+    pub fn is_listener(&self) -> std::io::Result<bool> {
+        socket::is_listener(self).map_err(Fault::to_io)
+    }
+}

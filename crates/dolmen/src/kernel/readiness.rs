@@ -1,0 +1,101 @@
+//! Readiness: what a poll asks for, and what it has found.
+
+use std::fmt;
+use std::ops::{BitAnd, BitOr, BitOrAssign};
+
+/// A set of conditions of a socket.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readiness(u8);
+
+impl Readiness {
+    /// Nothing.
+    pub const NONE: Readiness = Readiness(0);
+    /// A read would not block. For a listener: a connection waits.
+    pub const READABLE: Readiness = Readiness(1);
+    /// A write would not block.
+    pub const WRITABLE: Readiness = Readiness(2);
+    /// The other end is gone, and all that it has sent was read. Found whatever was asked for.
+    pub const HANGUP: Readiness = Readiness(4);
+    /// The socket has failed, and all that had arrived before was read. Found whatever was asked for.
+    pub const ERROR: Readiness = Readiness(8);
+
+    /// What can be asked for.
+    pub(crate) const ASKABLE: Readiness = Readiness(3);
+    /// What is found without being asked for.
+    pub(crate) const ENDS: Readiness = Readiness(12);
+
+    /// Whether all of `other` is in it.
+    pub fn contains(self, other: Readiness) -> bool {
+        self & other == other
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(self) -> bool {
+        self == Readiness::NONE
+    }
+}
+
+impl BitOr for Readiness {
+    type Output = Readiness;
+
+    fn bitor(self, other: Readiness) -> Readiness {
+        Readiness(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, other: Readiness) {
+        self.0 |= other.0;
+    }
+}
+
+impl BitAnd for Readiness {
+    type Output = Readiness;
+
+    fn bitand(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & other.0)
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Readiness::READABLE, "readable"),
+            (Readiness::WRITABLE, "writable"),
+            (Readiness::HANGUP, "hangup"),
+            (Readiness::ERROR, "error"),
+        ];
+        f.debug_set()
+            .entries(names.iter().filter(|(bit, _)| self.contains(*bit)).map(|(_, name)| name))
+            .finish()
+    }
+}
+
+/// A socket (on Linux any pollable descriptor) that somebody else owns and closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BorrowedSocket {
+    #[cfg(unix)]
+    pub(super) raw: std::os::fd::RawFd,
+    #[cfg(windows)]
+    pub(super) raw: std::os::windows::io::RawSocket,
+}
+
+impl BorrowedSocket {
+    /// # Safety
+    ///
+    /// The socket stays open until it is no longer registered. One that is closed earlier reads and writes no memory
+    /// it should not, but its number may come to stand for another file, which is then waited for in its place.
+    #[cfg(unix)]
+    pub unsafe fn from_raw(raw: std::os::fd::RawFd) -> BorrowedSocket {
+        BorrowedSocket { raw }
+    }
+
+    /// # Safety
+    ///
+    /// The socket stays open until it is no longer registered. One that is closed earlier reads and writes no memory
+    /// it should not, but its number may come to stand for another socket, which is then waited for in its place.
+    #[cfg(windows)]
+    pub unsafe fn from_raw(raw: std::os::windows::io::RawSocket) -> BorrowedSocket {
+        BorrowedSocket { raw }
+    }
+}
