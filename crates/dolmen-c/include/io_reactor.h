@@ -1,0 +1,366 @@
+/*
+ * io_reactor.h - one wait for everything a game driver has to notice: players' sockets, listening ports, the console,
+ * timers and messages from other threads.
+ *
+ * Two models behind one set of functions. On POSIX an event says that a socket is ready, and the caller reads, writes and
+ * accepts himself. On Windows a read or write event says that the operation is done, and brings the bytes; only listening
+ * sockets and consoles are told of when they are ready. docs/c-guide.md shows a driver that does both.
+ *
+ * Threads: a reactor is used by one thread at a time; a call that finds another one inside the same reactor returns -1.
+ * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: those are for any thread.
+ *
+ * Every function takes NULL for a reactor, and says -1. After -1, io_reactor_last_error() says why.
+ *
+ * Made from crates/dolmen-c/src by `cargo xtask header`: change it there.
+ */
+
+#ifndef IO_REACTOR_H
+#define IO_REACTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef _WIN32
+/* winsock2.h has to come before windows.h, or after nothing at all. */
+#include <winsock2.h>
+#else
+#include <sys/time.h>
+#endif
+
+/*
+ * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
+ * C11 and C++ take the same typedef twice. For C99, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this
+ * header, and socket_fd_t as well.
+ */
+#if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
+#if defined(__GNUC__) && !defined(__cplusplus)
+__extension__
+#endif
+#ifdef _WIN32
+typedef SOCKET socket_fd_t;
+#else
+typedef int socket_fd_t;
+#endif
+#endif
+
+/* The version of this header; see io_reactor_version() for the library's. */
+#define IO_REACTOR_VERSION "0.1.0"
+#define IO_REACTOR_VERSION_MAJOR 0
+#define IO_REACTOR_VERSION_MINOR 1
+#define IO_REACTOR_VERSION_PATCH 0
+
+/**
+ * A reactor. Opaque: use it through the functions.
+ *
+ * Unless a function says otherwise it may be called by any one thread at a time, normally the one that waits. A call
+ * that finds another thread inside the same reactor returns -1 and does nothing.
+ */
+typedef struct io_reactor_s io_reactor_t;
+
+
+/**
+ * There is something to read, or to accept; where `buffer` is not NULL it was read already.
+ */
+#define EVENT_READ 1
+
+/**
+ * There is room to write, or bytes_transferred bytes of an io_reactor_post_write() have been sent.
+ */
+#define EVENT_WRITE 2
+
+/**
+ * The socket has failed.
+ */
+#define EVENT_ERROR 4
+
+/**
+ * The other end has closed the connection, or it was reset; for the console: the end of the input.
+ */
+#define EVENT_CLOSE 8
+
+/**
+ * An io_reactor_post() has arrived; `buffer` is its data.
+ */
+#define EVENT_POST 16
+
+/**
+ * A timer is due; bytes_transferred counts the further ticks that have gone by unnoticed.
+ */
+#define EVENT_TIMER 32
+
+/**
+ * What standard input turned out to be.
+ */
+typedef enum {
+  /**
+   * None that can be used, or io_reactor_add_console() was not called.
+   */
+  CONSOLE_TYPE_NONE = 0,
+  /**
+   * A terminal, or a Windows console.
+   */
+  CONSOLE_TYPE_REAL = 1,
+  /**
+   * A pipe (or, on POSIX, a socket).
+   */
+  CONSOLE_TYPE_PIPE = 2,
+  /**
+   * A file, or a device that is no terminal, such as /dev/null or NUL.
+   */
+  CONSOLE_TYPE_FILE = 3,
+} console_type_t;
+
+/**
+ * One thing that has happened.
+ */
+typedef struct {
+  /**
+   * What was given at registration. The library never looks at what it points to.
+   */
+  void *context;
+  /**
+   * One or more of the EVENT_... flags.
+   */
+  int event_type;
+  /**
+   * How many bytes have been received or sent; 0 where the caller reads and writes himself.
+   */
+  int bytes_transferred;
+  /**
+   * The received bytes, or NULL. Stays as it is until the next io_reactor_wait() on the same reactor. A zero byte
+   * follows the bytes, unless the buffer is the caller's own.
+   */
+  void *buffer;
+} io_event_t;
+
+/**
+ * What a reactor has done since it was created, and what it holds now.
+ */
+typedef struct {
+  /**
+   * Calls of io_reactor_wait().
+   */
+  uint64_t waits;
+  /**
+   * Calls into the operating system, the waits included. The caller's own recv, send and accept are not in it.
+   */
+  uint64_t kernel_calls;
+  /**
+   * Events handed out.
+   */
+  uint64_t events;
+  /**
+   * Windows: bytes received.
+   */
+  uint64_t bytes_received;
+  /**
+   * Windows: bytes of io_reactor_post_write() that the system has taken.
+   */
+  uint64_t bytes_sent;
+  /**
+   * Sockets registered now.
+   */
+  uint64_t sockets;
+  /**
+   * Timers set now.
+   */
+  uint64_t timers;
+  /**
+   * Operations that the system holds now.
+   */
+  uint64_t operations_in_flight;
+  /**
+   * Windows: bytes of io_reactor_post_write() that the system has not taken yet.
+   */
+  uint64_t queued_bytes;
+} io_reactor_stats_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Creates a reactor. Several may live side by side, each used by one thread at a time.
+ *
+ * Returns NULL when the system is out of handles or memory.
+ */
+io_reactor_t *io_reactor_create(void);
+
+/**
+ * Creates a reactor that takes up to `max_events` events from the system at a time (io_reactor_wait() returns no more
+ * than that, whatever its own limit) and keeps up to `pool_size` receive buffers of 4 KiB for reuse (Windows). 0 means
+ * the default, which is 1024 and 256.
+ *
+ * Returns NULL when a value is negative or the system is out of handles or memory.
+ */
+io_reactor_t *io_reactor_create_ex(int max_events,
+                                   int pool_size);
+
+/**
+ * Destroys a reactor. NULL is fine.
+ *
+ * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
+ * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+ */
+void io_reactor_destroy(io_reactor_t *reactor);
+
+/**
+ * Registers a socket, whose events will carry `context`. `events`: EVENT_READ and EVENT_WRITE, as io_reactor_modify()
+ * takes them.
+ *
+ * A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on POSIX,
+ * EVENT_READ and EVENT_WRITE say that a read or write will not block, and are repeated by each wait until that is no
+ * longer so. On Windows, EVENT_READ here starts a first receive, and the event brings the bytes; EVENT_WRITE is as for
+ * io_reactor_modify(). A listening socket becomes non-blocking on Windows.
+ *
+ * The socket stays the caller's. Remove it before closing it.
+ *
+ * Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it.
+ */
+int io_reactor_add(io_reactor_t *reactor,
+                   socket_fd_t fd,
+                   void *context,
+                   int events);
+
+/**
+ * Changes what is told of a socket. 0 is allowed and means nothing; on POSIX a socket with no interest does not even
+ * tell of its end.
+ *
+ * On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
+ * bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
+ * after each. Without EVENT_WRITE such a request is withdrawn. For listening and for unknown sockets nothing happens.
+ *
+ * Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
+ */
+int io_reactor_modify(io_reactor_t *reactor,
+                      socket_fd_t fd,
+                      int events);
+
+/**
+ * Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
+ * wait has put into the caller's array stay there. The socket stays open, and may be added again.
+ *
+ * Returns 0 (also for a socket that is not registered), or -1: NULL reactor.
+ */
+int io_reactor_remove(io_reactor_t *reactor,
+                      socket_fd_t fd);
+
+/**
+ * Waits until something happens, for up to `timeout` (NULL: for ever; zero: not at all), and puts up to `max_events`
+ * events into `events`. All sources are asked, and what did not fit comes first the next time. A timeout is not cut
+ * short by signals, and is rounded up to what the system can measure.
+ *
+ * Returns how many events that is. 0: the time is up, or io_reactor_wakeup() was called. -1: NULL reactor or events,
+ * max_events below 1, another thread is inside the reactor, or the system's wait has failed.
+ */
+int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
+
+/**
+ * Windows: asks for the next receive on a connected socket; the bytes come with its EVENT_READ. With a buffer they are
+ * in it, up to `len` at a time (and more of them, if there are any, with the next io_reactor_post_read()); it must stay
+ * valid until then, or until the socket is removed. Without (NULL or 0 bytes) they are in a buffer of the library's.
+ * There is never more than one receive in flight: asking again does no harm.
+ *
+ * POSIX: does nothing, as the caller reads.
+ *
+ * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or has ended.
+ */
+int io_reactor_post_read(io_reactor_t *reactor,
+                         socket_fd_t fd,
+                         void *buffer,
+                         size_t len);
+
+/**
+ * Windows: sends a copy of `len` bytes, all of them, after whatever was posted before. One EVENT_WRITE with that number
+ * of bytes follows when the system has taken them.
+ *
+ * POSIX: does nothing, as the caller writes.
+ *
+ * Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered or
+ * has ended, and when more than 1 GiB would be queued. Then nothing of it is sent.
+ */
+int io_reactor_post_write(io_reactor_t *reactor,
+                          socket_fd_t fd,
+                          void *buffer,
+                          size_t len);
+
+/**
+ * Registers standard input, whose events will carry `context`.
+ *
+ * A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. On Windows that means
+ * key presses: other records (mouse, focus, size, keys going up) are thrown away where they stand before one. A pipe or
+ * a file: EVENT_READ with the bytes, then EVENT_CLOSE once at the end of the input.
+ *
+ * A second call changes the context. Returns 0, or -1: NULL reactor, or there is no usable standard input.
+ */
+int io_reactor_add_console(io_reactor_t *reactor,
+                           void *context);
+
+/**
+ * What standard input turned out to be when io_reactor_add_console() was called.
+ */
+console_type_t io_reactor_get_console_type(io_reactor_t *reactor);
+
+/**
+ * Ends the wait that is under way, or else the next one. Any number of calls before that count as one. There is no
+ * event: a wait that had nothing else returns 0.
+ *
+ * Any thread. On POSIX also from a signal handler.
+ *
+ * Returns 0, or -1: NULL reactor.
+ */
+int io_reactor_wakeup(io_reactor_t *reactor);
+
+/**
+ * Sends a message to the reactor: an event with this context and EVENT_POST, and `data` as its buffer. Messages are
+ * never merged or lost, and those of one thread arrive in order. The library does not look at what the two point to.
+ *
+ * Any thread; not from a signal handler.
+ *
+ * Returns 0, or -1: NULL reactor, or 65536 messages wait to be collected.
+ */
+int io_reactor_post(io_reactor_t *reactor, void *context, void *data);
+
+/**
+ * Sets a timer: after `delay_us` microseconds, and with a `period_us` other than 0 every so many microseconds after
+ * that, an event comes with this context and EVENT_TIMER. It is never early and does not drift. Ticks for which nobody
+ * waited in time are not repeated but counted, in bytes_transferred.
+ *
+ * Returns the timer's id, or 0: NULL reactor.
+ */
+uint64_t io_reactor_timer_add(io_reactor_t *reactor,
+                              void *context,
+                              uint64_t delay_us,
+                              uint64_t period_us);
+
+/**
+ * Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm.
+ *
+ * Returns 0 (also for a timer that is gone), or -1: NULL reactor, or 0, which is no timer's id.
+ */
+int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
+
+/**
+ * Puts what the reactor has done and holds into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was
+ * compiled: a later library may know more, and fills in no more than that.
+ *
+ * Returns 0, or -1: NULL reactor or stats.
+ */
+int io_reactor_stats(io_reactor_t *reactor, io_reactor_stats_t *stats, size_t size);
+
+/**
+ * Why the last call in this thread that returned -1, NULL or 0 for "no" did so. Never NULL; stays valid until the next
+ * failing call in the same thread. Any thread.
+ */
+const char *io_reactor_last_error(void);
+
+/**
+ * The library's version, such as "0.1.0". Compare with IO_REACTOR_VERSION, which is the header's.
+ */
+const char *io_reactor_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* IO_REACTOR_H */

@@ -1,0 +1,97 @@
+//! Between C and Rust: no panic crosses, and what went wrong can be asked for.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_char};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
+}
+
+/// Why a call has failed, in words for whoever runs the program.
+pub(crate) struct Failure(String);
+
+impl Failure {
+    pub(crate) fn new(text: impl Into<String>) -> Failure {
+        Failure(text.into())
+    }
+}
+
+impl From<dolmen::Error> for Failure {
+    fn from(error: dolmen::Error) -> Failure {
+        Failure(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Runs the body of an entry point. A failure or a panic becomes `failed`, and the last error of this thread.
+///
+/// Unwind safety is asserted: after a panic the reactor may be half-changed, but in terms of memory it is whole, and
+/// every later call either works or fails the same way.
+pub(crate) fn guard<T>(function: &str, failed: T, body: impl FnOnce() -> Result<T, Failure>) -> T {
+    let text = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(failure)) => format!("{function}: {failure}"),
+        Err(panic) => {
+            let message = panic.downcast_ref::<&str>().copied();
+            let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let text = format!("{function}: panicked: {}", message.unwrap_or("(no message)"));
+            tracing::error!(target: "io_reactor", "{text}");
+            // A panic's own drop may panic as well, and there is nobody left to catch that.
+            std::mem::forget(panic);
+            text
+        }
+    };
+    tracing::debug!(target: "io_reactor", "{text}");
+    set_last_error(text);
+    failed
+}
+
+fn set_last_error(text: String) {
+    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    // While the thread ends its storage may be gone. Then nobody asks any more.
+    let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
+}
+
+/// The text of the last failure in this thread; stays until the next one.
+pub(crate) fn last_error() -> *const c_char {
+    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    fn text() -> String {
+        // SAFETY: the text of this thread, which is not changed before it is copied.
+        unsafe { CStr::from_ptr(last_error()) }.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_panic_becomes_a_failure_with_its_message() {
+        assert_eq!(guard("f", -1, || panic!("{} broke", "it")), -1);
+        assert_eq!(text(), "f: panicked: it broke");
+        assert_eq!(guard("f", -1, || std::panic::panic_any(7)), -1);
+        assert_eq!(text(), "f: panicked: (no message)");
+    }
+
+    #[test]
+    fn a_success_leaves_the_last_error_alone() {
+        assert_eq!(guard("f", -1, || Err(Failure::new("no\0luck"))), -1);
+        assert_eq!(guard("g", -1, || Ok(3)), 3);
+        assert_eq!(text(), "f: no luck");
+    }
+}

@@ -1,0 +1,373 @@
+//! `io_reactor.h` on top of [`dolmen`].
+//!
+//! * `lib.rs`: the functions of the header, each a thin shell: check the pointers, enter the reactor, answer 0 or -1.
+//! * `types.rs`: its types and constants.
+//! * `boundary.rs`: no panic gets out, and `io_reactor_last_error`.
+//! * `reactor.rs`: registrations, and the wait that turns the engine's events into C's.
+//! * `sockets/`: what a registered socket is: readiness on POSIX, completions on Windows.
+//! * `console/`: standard input.
+//!
+//! The header is made from the comments and types here by `cargo xtask header`; what is written here is what C
+//! programmers read.
+#![allow(clippy::missing_safety_doc)] // The contract of each function is its text in the header.
+
+mod boundary;
+mod console;
+mod reactor;
+mod sockets;
+mod types;
+
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use boundary::{Failure, guard};
+pub use reactor::io_reactor_t;
+use reactor::{Inner, Settings};
+pub use types::*;
+
+/// Creates a reactor. Several may live side by side, each used by one thread at a time.
+///
+/// Returns NULL when the system is out of handles or memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn io_reactor_create() -> *mut io_reactor_t {
+    create("io_reactor_create", Settings::default())
+}
+
+/// Creates a reactor that takes up to `max_events` events from the system at a time (io_reactor_wait() returns no more
+/// than that, whatever its own limit) and keeps up to `pool_size` receive buffers of 4 KiB for reuse (Windows). 0 means
+/// the default, which is 1024 and 256.
+///
+/// Returns NULL when a value is negative or the system is out of handles or memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn io_reactor_create_ex(max_events: c_int, pool_size: c_int) -> *mut io_reactor_t {
+    const NAME: &str = "io_reactor_create_ex";
+    let (Ok(max_events), Ok(pool_size)) = (usize::try_from(max_events), usize::try_from(pool_size)) else {
+        return guard(NAME, std::ptr::null_mut(), || Err(Failure::new("a negative size")));
+    };
+    let default = Settings::default();
+    let or = |asked, default| if asked == 0 { default } else { asked };
+    create(
+        NAME,
+        Settings {
+            max_events: or(max_events, default.max_events),
+            pool_size: or(pool_size, default.pool_size),
+        },
+    )
+}
+
+fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
+    guard(name, std::ptr::null_mut(), || Ok(Box::into_raw(Box::new(io_reactor_t::new(settings)?))))
+}
+
+/// Destroys a reactor. NULL is fine.
+///
+/// Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
+/// thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
+    guard("io_reactor_destroy", (), || {
+        if !reactor.is_null() {
+            // SAFETY: it came from `create`, and the caller gives it up.
+            drop(unsafe { Box::from_raw(reactor) });
+        }
+        Ok(())
+    });
+}
+
+/// Registers a socket, whose events will carry `context`. `events`: EVENT_READ and EVENT_WRITE, as io_reactor_modify()
+/// takes them.
+///
+/// A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on POSIX,
+/// EVENT_READ and EVENT_WRITE say that a read or write will not block, and are repeated by each wait until that is no
+/// longer so. On Windows, EVENT_READ here starts a first receive, and the event brings the bytes; EVENT_WRITE is as for
+/// io_reactor_modify(). A listening socket becomes non-blocking on Windows.
+///
+/// The socket stays the caller's. Remove it before closing it.
+///
+/// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_add(
+    reactor: *mut io_reactor_t,
+    fd: socket_fd_t,
+    context: *mut c_void,
+    events: c_int,
+) -> c_int {
+    // SAFETY: the caller vouches for the pointer; so for all functions below.
+    unsafe { enter("io_reactor_add", reactor, |inner| inner.add(fd, context, events)) }
+}
+
+/// Changes what is told of a socket. 0 is allowed and means nothing; on POSIX a socket with no interest does not even
+/// tell of its end.
+///
+/// On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
+/// bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
+/// after each. Without EVENT_WRITE such a request is withdrawn. For listening and for unknown sockets nothing happens.
+///
+/// Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_modify(
+    reactor: *mut io_reactor_t,
+    fd: socket_fd_t,
+    events: c_int,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_modify", reactor, |inner| inner.modify(fd, events)) }
+}
+
+/// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
+/// wait has put into the caller's array stay there. The socket stays open, and may be added again.
+///
+/// Returns 0 (also for a socket that is not registered), or -1: NULL reactor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socket_fd_t) -> c_int {
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_remove", reactor, |inner| inner.remove(fd)) }
+}
+
+/// Waits until something happens, for up to `timeout` (NULL: for ever; zero: not at all), and puts up to `max_events`
+/// events into `events`. All sources are asked, and what did not fit comes first the next time. A timeout is not cut
+/// short by signals, and is rounded up to what the system can measure.
+///
+/// Returns how many events that is. 0: the time is up, or io_reactor_wakeup() was called. -1: NULL reactor or events,
+/// max_events below 1, another thread is inside the reactor, or the system's wait has failed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_wait(
+    reactor: *mut io_reactor_t,
+    events: *mut io_event_t,
+    max_events: c_int,
+    timeout: *mut timeval,
+) -> c_int {
+    let wait = |inner: &mut Inner| {
+        let room = usize::try_from(max_events).unwrap_or(0);
+        if events.is_null() || room == 0 {
+            return Err(Failure::new("no room for events"));
+        }
+        // SAFETY: the caller vouches for room for that many events; they need not be initialised.
+        let events =
+            unsafe { std::slice::from_raw_parts_mut(events.cast::<MaybeUninit<io_event_t>>(), room) };
+        // SAFETY: the caller vouches for the pointer, if it is not NULL.
+        let timeout = unsafe { timeout.as_ref() }.map(duration);
+        let count = inner.wait(events, timeout)?;
+        Ok(c_int::try_from(count).expect("no more than max_events"))
+    };
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_wait", reactor, wait) }
+}
+
+/// Windows: asks for the next receive on a connected socket; the bytes come with its EVENT_READ. With a buffer they are
+/// in it, up to `len` at a time (and more of them, if there are any, with the next io_reactor_post_read()); it must stay
+/// valid until then, or until the socket is removed. Without (NULL or 0 bytes) they are in a buffer of the library's.
+/// There is never more than one receive in flight: asking again does no harm.
+///
+/// POSIX: does nothing, as the caller reads.
+///
+/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or has ended.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_post_read(
+    reactor: *mut io_reactor_t,
+    fd: socket_fd_t,
+    buffer: *mut c_void,
+    len: usize,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_post_read", reactor, |inner| inner.post_read(fd, buffer, len)) }
+}
+
+/// Windows: sends a copy of `len` bytes, all of them, after whatever was posted before. One EVENT_WRITE with that number
+/// of bytes follows when the system has taken them.
+///
+/// POSIX: does nothing, as the caller writes.
+///
+/// Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered or
+/// has ended, and when more than 1 GiB would be queued. Then nothing of it is sent.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_post_write(
+    reactor: *mut io_reactor_t,
+    fd: socket_fd_t,
+    buffer: *mut c_void,
+    len: usize,
+) -> c_int {
+    let post = |inner: &mut Inner| {
+        let bytes = if buffer.is_null() || len == 0 {
+            &[]
+        } else {
+            // SAFETY: the caller vouches for `len` readable bytes.
+            unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), len) }
+        };
+        inner.post_write(fd, bytes)
+    };
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_post_write", reactor, post) }
+}
+
+/// Registers standard input, whose events will carry `context`.
+///
+/// A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. On Windows that means
+/// key presses: other records (mouse, focus, size, keys going up) are thrown away where they stand before one. A pipe or
+/// a file: EVENT_READ with the bytes, then EVENT_CLOSE once at the end of the input.
+///
+/// A second call changes the context. Returns 0, or -1: NULL reactor, or there is no usable standard input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, context: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_add_console", reactor, |inner| inner.add_console(context)) }
+}
+
+/// What standard input turned out to be when io_reactor_add_console() was called.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t) -> console_type_t {
+    const NONE: console_type_t = console_type_t::CONSOLE_TYPE_NONE;
+    // SAFETY: as above.
+    unsafe { enter_or("io_reactor_get_console_type", reactor, NONE, |inner| Ok(inner.console_type())) }
+}
+
+/// Ends the wait that is under way, or else the next one. Any number of calls before that count as one. There is no
+/// event: a wait that had nothing else returns 0.
+///
+/// Any thread. On POSIX also from a signal handler.
+///
+/// Returns 0, or -1: NULL reactor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_wakeup(reactor: *mut io_reactor_t) -> c_int {
+    guard("io_reactor_wakeup", -1, || {
+        // SAFETY: as above. Only what may be shared between threads is touched.
+        unsafe { io_reactor_t::wake(reactor) }.ok_or_else(no_reactor)?;
+        Ok(0)
+    })
+}
+
+/// Sends a message to the reactor: an event with this context and EVENT_POST, and `data` as its buffer. Messages are
+/// never merged or lost, and those of one thread arrive in order. The library does not look at what the two point to.
+///
+/// Any thread; not from a signal handler.
+///
+/// Returns 0, or -1: NULL reactor, or 65536 messages wait to be collected.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_post(
+    reactor: *mut io_reactor_t,
+    context: *mut c_void,
+    data: *mut c_void,
+) -> c_int {
+    guard("io_reactor_post", -1, || {
+        // SAFETY: as above.
+        let poster = unsafe { io_reactor_t::poster(reactor) }.ok_or_else(no_reactor)?;
+        let token = dolmen::Token(context.expose_provenance());
+        poster.post(token, data.expose_provenance() as u64)?;
+        Ok(0)
+    })
+}
+
+/// Sets a timer: after `delay_us` microseconds, and with a `period_us` other than 0 every so many microseconds after
+/// that, an event comes with this context and EVENT_TIMER. It is never early and does not drift. Ticks for which nobody
+/// waited in time are not repeated but counted, in bytes_transferred.
+///
+/// Returns the timer's id, or 0: NULL reactor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_timer_add(
+    reactor: *mut io_reactor_t,
+    context: *mut c_void,
+    delay_us: u64,
+    period_us: u64,
+) -> u64 {
+    let (delay, period) = (Duration::from_micros(delay_us), Duration::from_micros(period_us));
+    // SAFETY: as above.
+    unsafe {
+        enter_or("io_reactor_timer_add", reactor, 0, |inner| Ok(inner.add_timer(context, delay, period)))
+    }
+}
+
+/// Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm.
+///
+/// Returns 0 (also for a timer that is gone), or -1: NULL reactor, or 0, which is no timer's id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_timer_cancel(reactor: *mut io_reactor_t, timer: u64) -> c_int {
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_timer_cancel", reactor, |inner| inner.cancel_timer(timer)) }
+}
+
+/// Puts what the reactor has done and holds into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was
+/// compiled: a later library may know more, and fills in no more than that.
+///
+/// Returns 0, or -1: NULL reactor or stats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_stats(
+    reactor: *mut io_reactor_t,
+    stats: *mut io_reactor_stats_t,
+    size: usize,
+) -> c_int {
+    let fill = |inner: &mut Inner| {
+        if stats.is_null() {
+            return Err(Failure::new("NULL stats"));
+        }
+        let found = inner.stats();
+        let known = size_of::<io_reactor_stats_t>();
+        // SAFETY: the caller vouches for `size` writable bytes. The structure is plain numbers without padding; fields
+        // that we do not know are zeroed.
+        unsafe {
+            stats.cast::<u8>().write_bytes(0, size);
+            stats.cast::<u8>().copy_from((&raw const found).cast(), size.min(known));
+        }
+        Ok(0)
+    };
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_stats", reactor, fill) }
+}
+
+/// Why the last call in this thread that returned -1, NULL or 0 for "no" did so. Never NULL; stays valid until the next
+/// failing call in the same thread. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn io_reactor_last_error() -> *const c_char {
+    boundary::last_error()
+}
+
+/// The library's version, such as "0.1.0". Compare with IO_REACTOR_VERSION, which is the header's.
+#[unsafe(no_mangle)]
+pub extern "C" fn io_reactor_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Runs `body` inside the reactor.
+///
+/// # Safety
+///
+/// `reactor` is NULL or came from `create` and was not destroyed.
+unsafe fn enter(
+    name: &str,
+    reactor: *mut io_reactor_t,
+    body: impl FnOnce(&mut Inner) -> Result<c_int, Failure>,
+) -> c_int {
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { enter_or(name, reactor, -1, body) }
+}
+
+/// # Safety
+///
+/// See [`enter`].
+unsafe fn enter_or<T>(
+    name: &str,
+    reactor: *mut io_reactor_t,
+    failed: T,
+    body: impl FnOnce(&mut Inner) -> Result<T, Failure>,
+) -> T {
+    guard(name, failed, || {
+        if reactor.is_null() {
+            return Err(no_reactor());
+        }
+        // SAFETY: the caller vouches for the pointer.
+        let mut entered = unsafe { io_reactor_t::enter(reactor) }
+            .ok_or_else(|| Failure::new("another thread is inside this reactor"))?;
+        body(&mut entered)
+    })
+}
+
+fn no_reactor() -> Failure {
+    Failure::new("NULL reactor")
+}
+
+/// A negative time is over; an overlong one is as good as for ever.
+fn duration(time: &timeval) -> Duration {
+    let Ok(seconds) = u64::try_from(time.tv_sec) else { return Duration::ZERO };
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros))
+}

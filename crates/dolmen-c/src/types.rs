@@ -1,0 +1,98 @@
+//! The types and constants of the header. Their names are C's.
+#![allow(non_camel_case_types)]
+
+use std::ffi::{c_int, c_void};
+
+/// A socket, as the system's own calls name it.
+#[cfg(unix)]
+pub type socket_fd_t = c_int;
+/// A socket, as the system's own calls name it.
+#[cfg(windows)]
+pub type socket_fd_t = usize;
+
+/// `struct timeval` of the system's headers.
+#[cfg(unix)]
+pub type timeval = libc::timeval;
+/// `struct timeval` of the system's headers.
+#[cfg(windows)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct timeval {
+    /// Seconds.
+    pub tv_sec: std::ffi::c_long,
+    /// Microseconds.
+    pub tv_usec: std::ffi::c_long,
+}
+
+/// There is something to read, or to accept; where `buffer` is not NULL it was read already.
+pub const EVENT_READ: c_int = 0x01;
+/// There is room to write, or bytes_transferred bytes of an io_reactor_post_write() have been sent.
+pub const EVENT_WRITE: c_int = 0x02;
+/// The socket has failed.
+pub const EVENT_ERROR: c_int = 0x04;
+/// The other end has closed the connection, or it was reset; for the console: the end of the input.
+pub const EVENT_CLOSE: c_int = 0x08;
+/// An io_reactor_post() has arrived; `buffer` is its data.
+pub const EVENT_POST: c_int = 0x10;
+/// A timer is due; bytes_transferred counts the further ticks that have gone by unnoticed.
+pub const EVENT_TIMER: c_int = 0x20;
+
+/// One thing that has happened.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct io_event_t {
+    /// What was given at registration. The library never looks at what it points to.
+    pub context: *mut c_void,
+    /// One or more of the EVENT_... flags.
+    pub event_type: c_int,
+    /// How many bytes have been received or sent; 0 where the caller reads and writes himself.
+    pub bytes_transferred: c_int,
+    /// The received bytes, or NULL. Stays as it is until the next io_reactor_wait() on the same reactor. A zero byte
+    /// follows the bytes, unless the buffer is the caller's own.
+    pub buffer: *mut c_void,
+}
+
+/// What standard input turned out to be.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum console_type_t {
+    /// None that can be used, or io_reactor_add_console() was not called.
+    CONSOLE_TYPE_NONE = 0,
+    /// A terminal, or a Windows console.
+    CONSOLE_TYPE_REAL = 1,
+    /// A pipe (or, on POSIX, a socket).
+    CONSOLE_TYPE_PIPE = 2,
+    /// A file, or a device that is no terminal, such as /dev/null or NUL.
+    CONSOLE_TYPE_FILE = 3,
+}
+
+/// What a reactor has done since it was created, and what it holds now.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct io_reactor_stats_t {
+    /// Calls of io_reactor_wait().
+    pub waits: u64,
+    /// Calls into the operating system, the waits included. The caller's own recv, send and accept are not in it.
+    pub kernel_calls: u64,
+    /// Events handed out.
+    pub events: u64,
+    /// Windows: bytes received.
+    pub bytes_received: u64,
+    /// Windows: bytes of io_reactor_post_write() that the system has taken.
+    pub bytes_sent: u64,
+    /// Sockets registered now.
+    pub sockets: u64,
+    /// Timers set now.
+    pub timers: u64,
+    /// Operations that the system holds now.
+    pub operations_in_flight: u64,
+    /// Windows: bytes of io_reactor_post_write() that the system has not taken yet.
+    pub queued_bytes: u64,
+}
+
+impl io_event_t {
+    /// An event that brings no bytes.
+    pub(crate) fn plain(context: *mut c_void, event_type: c_int) -> io_event_t {
+        io_event_t { context, event_type, bytes_transferred: 0, buffer: std::ptr::null_mut() }
+    }
+}

@@ -1,0 +1,93 @@
+/*
+ * echo PORT: sends every connection's bytes back to it. Uses only the functions of the reference API.
+ *
+ *   cc -o echo echo.c $(pkg-config --cflags --libs io_reactor)
+ */
+#include "io_reactor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef _WIN32
+#define close_socket closesocket
+#else
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#define close_socket close
+#define INVALID_SOCKET (-1)
+#endif
+
+struct client {
+    socket_fd_t fd;
+};
+
+static io_reactor_t *reactor;
+static int listening; /* its address is the listener's context */
+
+static void hang_up(struct client *client)
+{
+    io_reactor_remove(reactor, client->fd);
+    close_socket(client->fd);
+    free(client);
+}
+
+static void greet(socket_fd_t listener)
+{
+    struct client *client = malloc(sizeof *client);
+
+    if (client == NULL)
+        return;
+    client->fd = accept(listener, NULL, NULL);
+    if (client->fd == INVALID_SOCKET)
+        free(client);
+    else if (io_reactor_add(reactor, client->fd, client, EVENT_READ) != 0)
+        hang_up(client);
+}
+
+static void echo(struct client *client, const io_event_t *event)
+{
+#ifdef _WIN32 /* the bytes are here */
+    if (io_reactor_post_write(reactor, client->fd, event->buffer, (size_t)event->bytes_transferred) != 0
+        || io_reactor_post_read(reactor, client->fd, NULL, 0) != 0)
+        hang_up(client);
+#else /* there are bytes to read; a server would also mind a client that does not read */
+    char buffer[4096];
+    ssize_t count = recv(client->fd, buffer, sizeof buffer, 0);
+
+    (void)event;
+    if (count <= 0 || send(client->fd, buffer, (size_t)count, MSG_NOSIGNAL) != count)
+        hang_up(client);
+#endif
+}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener;
+    io_event_t events[64];
+
+    reactor = io_reactor_create(); /* on Windows also starts Winsock */
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((unsigned short)(argc > 1 ? atoi(argv[1]) : 7777));
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1024) != 0
+        || io_reactor_add(reactor, listener, &listening, EVENT_READ) != 0) {
+        fprintf(stderr, "cannot listen\n");
+        return 1;
+    }
+    for (;;) {
+        int i, count = io_reactor_wait(reactor, events, 64, NULL);
+
+        for (i = 0; i < count; i++) {
+            if (events[i].context == &listening)
+                greet(listener);
+            else if (events[i].event_type & EVENT_READ)
+                echo(events[i].context, &events[i]);
+            else if (events[i].event_type & (EVENT_CLOSE | EVENT_ERROR))
+                hang_up(events[i].context);
+        }
+    }
+}
