@@ -259,10 +259,11 @@ impl Kernel for Epoll {
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
         let (fd, poll, seen) = (socket.raw, None, Readiness::NONE);
-        let entry = Entry::Polled(Polled { fd, poll, interest, registered: interest, seen });
+        // Without an interest it is registered all the same, for once, to learn whether it can be.
+        let registered = if interest.is_empty() { Readiness::ENDS } else { interest };
+        let entry = Entry::Polled(Polled { fd, poll, interest, registered, seen });
         let source = self.register(entry, polled_flags(interest)).map_err(|(fault, _)| fault)?;
         if interest.is_empty() {
-            // It was registered all the same, to learn whether it can be.
             self.deregister(source.0);
         }
         Ok(source)

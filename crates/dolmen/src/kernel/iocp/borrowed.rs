@@ -97,11 +97,19 @@ impl Polled {
         Ok(Polled { socket, idle: Cell::new(None), what })
     }
 
-    /// The bridge whose registered wait ends with the packet, if there is one.
-    pub(super) fn bridge(&self) -> Option<&Bridge> {
+    /// What the packet of a pending poll says. None: nothing, and the poll goes on.
+    pub(super) fn found(&self, op: OpPtr<Iocp>) -> Result<Option<Readiness>, Fault> {
         match &self.what {
-            What::Listener { bridge, .. } => Some(bridge),
-            What::Stream => None,
+            What::Stream => Ok(Some(Readiness::WRITABLE)),
+            What::Listener { bridge, .. } => {
+                bridge.rest();
+                // The event may be an old one: of a connection that was seen by asking, and accepted since.
+                if socket::has_waiting(&self.socket) {
+                    return Ok(Some(Readiness::READABLE));
+                }
+                bridge.arm(op)?;
+                Ok(None)
+            }
         }
     }
 

@@ -93,7 +93,8 @@ pub(crate) enum Source {
         listener: TcpListener,
     },
     Handle(Box<Bridge>),
-    Polled(Polled),
+    /// Boxed because its operations know its address.
+    Polled(Box<Polled>),
 }
 
 /// `WSAStartup`, undone when dropped. The standard library has its own; a reactor may be the first to use Winsock.
@@ -194,7 +195,7 @@ impl Kernel for Iocp {
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, _interest: Readiness) -> Result<Source, Fault> {
         self.calls += 3;
-        Ok(Source::Polled(Polled::new(socket, &self.port)?))
+        Ok(Source::Polled(Box::new(Polled::new(socket, &self.port)?)))
     }
 
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
@@ -220,8 +221,8 @@ impl Kernel for Iocp {
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
         let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
         self.calls += 2;
-        // SAFETY: the operation was handed to us and is not submitted yet. A bridge outlives its operations.
-        unsafe { (*op.as_ptr()).header.extra = Extra::Poll(polled.bridge().map(NonNull::from)) };
+        // SAFETY: the operation was handed to us and is not submitted yet. Its source is boxed, and outlives it.
+        unsafe { (*op.as_ptr()).header.extra = Extra::Poll(NonNull::from(&**polled)) };
         match polled.begin(op, interest, &mut self.writers) {
             Ok(Begun::Ready(ready)) => Submission::Done(Outcome::Polled(ready)),
             Ok(Begun::Pending) => Submission::Pending,
@@ -399,7 +400,7 @@ impl Kernel for Iocp {
             let result = unsafe {
                 match entry.lpCompletionKey {
                     key::OPERATION => self.completed(op, pool),
-                    key::WATCH => Some(self.watched(op)),
+                    key::WATCH => self.watched(op),
                     _ => None,
                 }
             };
@@ -541,20 +542,20 @@ impl Iocp {
     /// # Safety
     ///
     /// `op` is a watch or a poll whose packet has just come.
-    unsafe fn watched(&mut self, op: OpPtr<Self>) -> Result<Outcome<Self>, Fault> {
-        // SAFETY: the operation is over, and its bridge outlives it.
+    unsafe fn watched(&mut self, op: OpPtr<Self>) -> Option<Result<Outcome<Self>, Fault>> {
+        // SAFETY: the system is done with the operation, and its bridge or source outlives it.
         unsafe {
             self.calls += 1;
             match (*op.as_ptr()).header.extra {
                 Extra::Watch(bridge) => {
                     bridge.as_ref().rest();
-                    Ok(Outcome::Ready)
+                    Some(Ok(Outcome::Ready))
                 }
-                Extra::Poll(Some(bridge)) => {
-                    bridge.as_ref().rest();
-                    Ok(Outcome::Polled(Readiness::READABLE))
+                Extra::Poll(polled) => {
+                    self.calls += 1;
+                    let found = polled.as_ref().found(op).transpose()?;
+                    Some(found.map(Outcome::Polled))
                 }
-                Extra::Poll(None) => Ok(Outcome::Polled(Readiness::WRITABLE)),
                 _ => unreachable!("neither a watch nor a poll"),
             }
         }

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use windows_sys::Win32::Networking::WinSock::SOCKET;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use super::borrowed::Polled;
 use super::bridge::Bridge;
 use super::socket::AcceptCell;
 use super::{super::operation::Operation, Iocp};
@@ -31,8 +32,8 @@ pub(super) enum Extra {
     },
     Accept(NonNull<AcceptCell>),
     Watch(NonNull<Bridge>),
-    /// The bridge, if it is one that will fire.
-    Poll(Option<NonNull<Bridge>>),
+    /// Sources outlive their operations.
+    Poll(NonNull<Polled>),
 }
 
 // An operation's address is its OVERLAPPED's.

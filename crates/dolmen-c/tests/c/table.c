@@ -1,0 +1,869 @@
+/* Each row of the table of functions, and each promise beyond the reference. */
+#include "check.h"
+
+static int a, b, c; /* contexts */
+
+static void create_gives_reactors_side_by_side(void)
+{
+    io_reactor_t *first = io_reactor_create(), *second = io_reactor_create();
+    io_event_t event;
+
+    CHECK(first != NULL && second != NULL && first != second);
+    CHECK(io_reactor_wakeup(first) == 0);
+    CHECK(io_reactor_post(second, &b, NULL) == 0);
+    CHECK(wait_ms(first, &event, 1, DEADLINE_MS) == 0);
+    event = wait_one(second);
+    CHECK(event.context == &b);
+    io_reactor_destroy(first);
+    wait_silence(second);
+    io_reactor_destroy(second);
+}
+
+static void create_ex_takes_sizes(void)
+{
+    io_reactor_t *reactor = io_reactor_create_ex(2, 4);
+    io_event_t events[8];
+    int i;
+
+    CHECK(io_reactor_create_ex(-1, 0) == NULL);
+    CHECK(strstr(io_reactor_last_error(), "negative") != NULL);
+    for (i = 0; i < 3; i++)
+        CHECK(io_reactor_post(reactor, &a, NULL) == 0);
+    CHECK(wait_ms(reactor, events, 8, DEADLINE_MS) == 2);
+    CHECK(wait_ms(reactor, events, 8, DEADLINE_MS) == 1);
+    io_reactor_destroy(reactor);
+    reactor = io_reactor_create_ex(0, 0);
+    CHECK(reactor != NULL);
+    io_reactor_destroy(reactor);
+}
+
+static void destroy_leaves_the_sockets_open(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t pair[2], listener = make_listener(&address), client;
+    io_reactor_t *reactor = io_reactor_create();
+    char byte;
+
+    io_reactor_destroy(NULL);
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    CHECK(io_reactor_add(reactor, listener, &b, EVENT_READ) == 0);
+    wait_silence(reactor); /* so that everything is in flight */
+    io_reactor_destroy(reactor);
+    send_all(pair[1], "x", 1);
+    recv_all(pair[0], &byte, 1);
+    send_all(pair[0], &byte, 1);
+    recv_all(pair[1], &byte, 1);
+    CHECK(byte == 'x');
+    client = connect_to(&address);
+    close_socket(client);
+    close_socket(listener);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static void add_refuses_what_it_cannot_do(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+
+    make_pair(pair);
+    CHECK(io_reactor_add(NULL, pair[0], &a, EVENT_READ) == -1);
+    CHECK(io_reactor_add(reactor, INVALID_SOCKET, &a, EVENT_READ) == -1);
+    CHECK(io_reactor_add(reactor, (socket_fd_t)999999, &a, EVENT_READ) == -1);
+    CHECK(io_reactor_last_error()[0] != '\0');
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == -1);
+    CHECK(strstr(io_reactor_last_error(), "already") != NULL);
+    send_all(pair[1], "x", 1);
+    CHECK(wait_one(reactor).context == &a);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static void add_takes_a_socket_whose_predecessor_was_closed_unremoved(void)
+{
+    socket_fd_t pair[2], old;
+    io_reactor_t *reactor = io_reactor_create();
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), peer;
+    io_event_t event;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    old = pair[0];
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+    peer = connect_to(&address);
+    pair[0] = accept(listener, NULL, NULL);
+    /* Only if the system gives the number out again is there something to see. */
+    if (pair[0] != old && peer == old) {
+        socket_fd_t swap = pair[0];
+        pair[0] = peer;
+        peer = swap;
+    }
+    CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == 0);
+    send_all(peer, "x", 1);
+    do
+        event = wait_one(reactor);
+    while (event.context == &a && pair[0] != old);
+    CHECK(event.context == &b && (event.event_type & EVENT_READ));
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(peer);
+    close_socket(listener);
+}
+
+static void modify_sets_the_interest(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+
+    make_pair(pair);
+    CHECK(io_reactor_modify(NULL, pair[0], EVENT_READ) == -1);
+#ifdef _WIN32
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ) == 0);
+    CHECK(io_reactor_modify(reactor, INVALID_SOCKET, EVENT_WRITE) == 0);
+    CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    wait_silence(reactor);
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_WRITE) == 0);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
+    wait_silence(reactor); /* once */
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_WRITE) == 0);
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ) == 0);
+    wait_silence(reactor); /* withdrawn */
+#else
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ) == -1);
+    CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    send_all(pair[1], "x", 1);
+    wait_silence(reactor);
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_WRITE) == 0);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_WRITE);
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ | EVENT_WRITE) == 0);
+    CHECK(wait_one(reactor).event_type == (EVENT_READ | EVENT_WRITE));
+    CHECK(wait_one(reactor).event_type == (EVENT_READ | EVENT_WRITE)); /* level-triggered */
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ) == 0);
+    CHECK(wait_one(reactor).event_type == EVENT_READ);
+    CHECK(io_reactor_modify(reactor, pair[0], 0) == 0);
+    wait_silence(reactor);
+#endif
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+/* The reference driver's flush: send until it would block, ask for EVENT_WRITE, go on when it comes. */
+static void write_interest_tells_when_a_would_block_is_over(void)
+{
+    static char block[65536];
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    size_t sent = 0, received = 0;
+    io_event_t event;
+    int round;
+
+    make_pair(pair);
+    set_nonblocking(pair[0]);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    for (round = 0; round < 3; round++) {
+        int count;
+        while ((count = (int)send(pair[0], block, sizeof block, 0)) > 0)
+            sent += (size_t)count;
+        CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ | EVENT_WRITE) == 0);
+        wait_silence(reactor); /* full, and nobody reads */
+        while (received < sent) {
+            count = (int)recv(pair[1], block, sizeof block, 0);
+            CHECK(count > 0);
+            received += (size_t)count;
+        }
+        event = wait_one(reactor);
+        CHECK(event.context == &a && event.event_type == EVENT_WRITE);
+        CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ) == 0);
+        wait_silence(reactor);
+    }
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static void remove_silences_whatever_is_in_flight(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    int round;
+
+    CHECK(io_reactor_remove(NULL, INVALID_SOCKET) == -1);
+    make_pair(pair);
+    CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+    /* Data is there, or is not; it was asked for, or was not; the other end is gone, or is not. */
+    for (round = 0; round < 8; round++) {
+        CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ | EVENT_WRITE) == 0);
+        if (round & 1)
+            CHECK(wait_ms(reactor, &event, 1, 0) >= 0);
+        if (round & 2)
+            send_all(pair[1], "x", 1);
+        if (round & 4)
+            CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == 0);
+        CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+        wait_silence(reactor);
+    }
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    close_socket(pair[1]);
+    CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+}
+
+static void a_removed_socket_can_be_added_again(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    char bytes[8];
+    int round;
+
+    make_pair(pair);
+    for (round = 0; round < 3; round++) {
+        CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == 0);
+        send_all(pair[1], "ping", 4);
+        event = wait_one(reactor);
+        CHECK(event.context == &b);
+        CHECK(take_bytes(reactor, pair[0], &event, bytes, 8) == 4);
+        CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+    }
+    /* Another reactor can have it on POSIX; on Windows a socket stays with its port. */
+    {
+        io_reactor_t *other = io_reactor_create();
+#ifdef _WIN32
+        CHECK(io_reactor_add(other, pair[0], &c, EVENT_READ) == -1);
+#else
+        CHECK(io_reactor_add(other, pair[0], &c, EVENT_READ) == 0);
+#endif
+        io_reactor_destroy(other);
+    }
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static void wait_checks_its_arguments(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    struct timeval zero;
+    io_event_t event;
+
+    zero.tv_sec = 0;
+    zero.tv_usec = 0;
+    CHECK(io_reactor_wait(NULL, &event, 1, &zero) == -1);
+    CHECK(io_reactor_wait(reactor, NULL, 1, &zero) == -1);
+    CHECK(io_reactor_wait(reactor, &event, 0, &zero) == -1);
+    CHECK(io_reactor_wait(reactor, &event, -1, &zero) == -1);
+    CHECK(io_reactor_wait(reactor, &event, 1, &zero) == 0);
+    zero.tv_sec = -1; /* over, not for ever */
+    CHECK(io_reactor_wait(reactor, &event, 1, &zero) == 0);
+    io_reactor_destroy(reactor);
+}
+
+static void timeouts_are_never_cut_short(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    struct timeval timeout;
+    io_event_t event;
+    int round;
+
+    for (round = 0; round < 20; round++) {
+        uint64_t start = now_us();
+        timeout.tv_sec = 0;
+        timeout.tv_usec = 300 + 700 * round;
+        CHECK(io_reactor_wait(reactor, &event, 1, &timeout) == 0);
+        CHECK(now_us() - start >= (uint64_t)timeout.tv_usec);
+    }
+    io_reactor_destroy(reactor);
+}
+
+static void all_sources_are_collected(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t pair[2], listener = make_listener(&address), client;
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t events[16];
+    int i, count, seen = 0, waits;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    CHECK(io_reactor_add(reactor, listener, &b, EVENT_READ) == 0);
+    CHECK(io_reactor_post(reactor, &c, NULL) == 0);
+    client = connect_to(&address);
+    send_all(pair[1], "x", 1);
+    for (waits = 0; seen != 7; waits++) {
+        count = wait_ms(reactor, events, 16, DEADLINE_MS);
+        CHECK(count > 0 && waits < 1000);
+        for (i = 0; i < count; i++)
+            seen |= events[i].context == &a ? 1 : events[i].context == &b ? 2 : events[i].context == &c ? 4 : 8;
+    }
+    io_reactor_destroy(reactor);
+    close_socket(client);
+    close_socket(listener);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static THREAD_RESULT wake(void *reactor)
+{
+    CHECK(io_reactor_wakeup((io_reactor_t *)reactor) == 0);
+    return 0;
+}
+
+static void a_wakeup_is_sticky_and_no_event(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    int i;
+
+    CHECK(io_reactor_wakeup(NULL) == -1);
+    for (i = 0; i < 1000; i++)
+        CHECK(io_reactor_wakeup(reactor) == 0);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
+    {
+        uint64_t start = now_us(); /* a thousand are one */
+        CHECK(wait_ms(reactor, &event, 1, SILENCE_MS) == 0);
+        CHECK(now_us() - start >= SILENCE_MS * 1000u);
+    }
+    for (i = 0; i < 20; i++) {
+        thread_t thread = start_thread(wake, reactor);
+        CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
+        join_thread(thread);
+    }
+    /* Beside a wake, an event is not missed, even where there is room for one only. */
+    CHECK(io_reactor_wakeup(reactor) == 0);
+    CHECK(io_reactor_post(reactor, &a, NULL) == 0);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1);
+    CHECK(event.context == &a);
+    io_reactor_destroy(reactor);
+}
+
+#ifndef _WIN32
+static io_reactor_t *to_wake;
+
+static void on_alarm(int number)
+{
+    (void)number;
+    io_reactor_wakeup(to_wake);
+}
+
+static void a_wakeup_may_come_from_a_signal_handler(void)
+{
+    struct sigaction action;
+    thread_t self = pthread_self();
+    io_event_t event;
+    int i;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_alarm;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    to_wake = io_reactor_create();
+    for (i = 0; i < 20; i++) {
+        CHECK(pthread_kill(self, SIGUSR1) == 0);
+        CHECK(io_reactor_wait(to_wake, &event, 1, NULL) == 0);
+    }
+    io_reactor_destroy(to_wake);
+}
+
+static void post_read_and_post_write_do_nothing_on_posix(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    char byte = 'x';
+
+    make_pair(pair);
+    CHECK(io_reactor_post_read(NULL, pair[0], NULL, 0) == -1);
+    CHECK(io_reactor_post_write(NULL, pair[0], &byte, 1) == -1);
+    CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], &byte, 1) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], NULL, 0) == 0);
+    wait_silence(reactor);
+    CHECK(recv(pair[1], &byte, 1, MSG_DONTWAIT) == -1);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+/* Hard case 36, for sockets and pipes: what was sent before the end is told of before the end. */
+static void hang_up_with_bytes_pending_says_read_first(void)
+{
+    int i, pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    char bytes[8];
+
+    for (i = 0; i < 2; i++) {
+        if (i == 0)
+            CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+        else
+            CHECK(pipe(pair) == 0);
+        CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+        CHECK(write(pair[1], "ab", 2) == 2);
+        close(pair[1]);
+        CHECK(wait_one(reactor).event_type == EVENT_READ);
+        CHECK(read(pair[0], bytes, 1) == 1);
+        CHECK(wait_one(reactor).event_type == EVENT_READ);
+        CHECK(read(pair[0], bytes, 1) == 1);
+        CHECK(wait_one(reactor).event_type & EVENT_CLOSE);
+        CHECK(read(pair[0], bytes, 1) == 0);
+        CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+        close(pair[0]);
+    }
+    io_reactor_destroy(reactor);
+}
+
+static void without_interest_an_end_does_not_spin(void)
+{
+    int pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_reactor_stats_t before, after;
+    io_event_t event;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    CHECK(io_reactor_modify(reactor, pair[0], 0) == 0);
+    close(pair[1]);
+    CHECK(io_reactor_stats(reactor, &before, sizeof before) == 0);
+    CHECK(wait_ms(reactor, &event, 1, SILENCE_MS) == 0);
+    CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
+    CHECK(after.kernel_calls - before.kernel_calls <= 6);
+    CHECK(io_reactor_modify(reactor, pair[0], EVENT_READ) == 0);
+    CHECK(wait_one(reactor).event_type & EVENT_CLOSE);
+    io_reactor_destroy(reactor);
+    close(pair[0]);
+}
+#else
+static void post_write_sends_all_of_it_and_tells_once(void)
+{
+    static char block[1000000], back[1000000];
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    size_t i, received = 0;
+    int tells = 0, small = 4096;
+
+    for (i = 0; i < sizeof block; i++)
+        block[i] = (char)(i * 7 + i / 251);
+    make_pair(pair);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, (const char *)&small, sizeof small);
+    set_nonblocking(pair[1]);
+    CHECK(io_reactor_post_write(NULL, pair[0], block, 1) == -1);
+    CHECK(io_reactor_post_write(reactor, pair[0], block, 1) == -1); /* not registered */
+    CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], NULL, 5) == -1);
+    CHECK(io_reactor_post_write(reactor, pair[0], block, 0) == -1);
+    CHECK(io_reactor_post_write(reactor, pair[0], block, 10) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], block + 10, sizeof block - 20) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], block + sizeof block - 10, 10) == 0);
+    for (i = 0; i < sizeof block; i++)
+        back[i] = block[i];
+    memset(block, 0, sizeof block); /* it was copied */
+    while (tells < 3 || received < sizeof block) {
+        int count = wait_ms(reactor, &event, 1, tells < 3 ? 10 : 0);
+        CHECK(count >= 0 && tells + count <= 3);
+        if (count == 1) {
+            static const int lengths[3] = {10, sizeof block - 20, 10};
+            CHECK(event.context == &a && event.event_type == EVENT_WRITE);
+            CHECK(event.bytes_transferred == lengths[tells]);
+            tells++;
+        }
+        count = recv(pair[1], block + received, (int)(sizeof block - received), 0);
+        if (count > 0)
+            received += (size_t)count;
+    }
+    CHECK(memcmp(block, back, sizeof block) == 0);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+/* The reference driver posts a receive by add and another one by hand. */
+static void hc33_a_second_receive_is_not_posted(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_reactor_stats_t stats;
+    io_event_t event;
+    char number[16];
+    int i, expected = 0;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    for (i = 0; i < 3; i++)
+        CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == 0);
+    CHECK(io_reactor_stats(reactor, &stats, sizeof stats) == 0);
+    CHECK(stats.operations_in_flight == 1);
+    for (i = 0; i < 500; i++)
+        send_all(pair[1], number, (size_t)sprintf(number, "%06d ", i));
+    while (expected < 500 * 7) {
+        const char *at;
+        event = wait_one(reactor);
+        CHECK(event.event_type == EVENT_READ);
+        for (at = (const char *)event.buffer, i = 0; i < event.bytes_transferred; i++, expected++) {
+            sprintf(number, "%06d ", expected / 7);
+            CHECK(at[i] == number[expected % 7]);
+        }
+        CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == 0);
+        CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == 0);
+    }
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static void hc34_a_small_buffer_truncates_nothing(void)
+{
+    char small[3], guard = 'G', all[11];
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    int received = 0;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    send_all(pair[1], "0123456789", 10);
+    CHECK(io_reactor_post_read(reactor, pair[0], small, sizeof small) == 0);
+    while (received < 9) {
+        event = wait_one(reactor);
+        CHECK(event.event_type == EVENT_READ && event.buffer == small);
+        CHECK(event.bytes_transferred > 0 && event.bytes_transferred <= 3);
+        memcpy(all + received, small, (size_t)event.bytes_transferred);
+        received += event.bytes_transferred;
+        wait_silence(reactor); /* not before it is asked for */
+        if (received < 9)
+            CHECK(io_reactor_post_read(reactor, pair[0], small, sizeof small) == 0);
+    }
+    CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == 0);
+    event = wait_one(reactor);
+    CHECK(event.event_type == EVENT_READ && event.bytes_transferred == 1);
+    memcpy(all + received, event.buffer, 2); /* with the zero behind it */
+    CHECK(strcmp(all, "0123456789") == 0 && guard == 'G');
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static void a_reset_closes(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    reset_and_close(pair[1]);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_CLOSE && event.bytes_transferred == 0);
+    wait_silence(reactor);
+    CHECK(io_reactor_post_read(reactor, pair[0], NULL, 0) == -1);
+    CHECK(io_reactor_post_write(reactor, pair[0], &a, 1) == -1);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+}
+
+static void half_close_leaves_the_way_back(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    char bytes[4];
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    shutdown(pair[1], SD_SEND);
+    CHECK(wait_one(reactor).event_type == EVENT_CLOSE);
+    strcpy(bytes, "bye");
+    CHECK(io_reactor_post_write(reactor, pair[0], bytes, 3) == 0);
+    CHECK(wait_one(reactor).event_type == EVENT_WRITE);
+    recv_all(pair[1], bytes, 3);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+#endif
+
+static void buffers_stay_until_the_next_wait(void)
+{
+    enum { PAIRS = 8 };
+    socket_fd_t pairs[PAIRS][2];
+    int contexts[PAIRS], i, k, count, seen = 0;
+    io_reactor_t *reactor = io_reactor_create_ex(0, 2); /* fewer buffers than sockets */
+    io_event_t events[PAIRS];
+
+    for (i = 0; i < PAIRS; i++) {
+        char text[32];
+        contexts[i] = i;
+        make_pair(pairs[i]);
+        CHECK(io_reactor_add(reactor, pairs[i][0], &contexts[i], EVENT_READ) == 0);
+        send_all(pairs[i][1], text, (size_t)sprintf(text, "number %d", i));
+    }
+    while (seen < PAIRS) {
+        count = wait_ms(reactor, events, PAIRS, DEADLINE_MS);
+        CHECK(count > 0);
+        /* All the handlers ask for more before any bytes are looked at. */
+        for (k = 0; k < count; k++)
+            CHECK(io_reactor_post_read(reactor, pairs[*(int *)events[k].context][0], NULL, 0) == 0);
+        for (k = 0; k < count; k++) {
+            char text[32], found[32];
+            i = *(int *)events[k].context;
+            sprintf(text, "number %d", i);
+#ifdef _WIN32
+            CHECK(events[k].bytes_transferred == 8);
+            strcpy(found, (const char *)events[k].buffer); /* a zero follows */
+#else
+            found[recv(pairs[i][0], found, sizeof found - 1, 0)] = '\0';
+#endif
+            CHECK(strcmp(text, found) == 0);
+            seen++;
+        }
+    }
+    io_reactor_destroy(reactor);
+    for (i = 0; i < PAIRS; i++) {
+        close_socket(pairs[i][0]);
+        close_socket(pairs[i][1]);
+    }
+}
+
+struct poster {
+    io_reactor_t *reactor;
+    intptr_t first;
+};
+
+enum { POSTS = 2500, POSTERS = 4 };
+
+static THREAD_RESULT post_numbers(void *argument)
+{
+    struct poster *poster = (struct poster *)argument;
+    intptr_t i;
+
+    for (i = 0; i < POSTS; i++)
+        CHECK(io_reactor_post(poster->reactor, &a, (void *)(poster->first + i)) == 0);
+    return 0;
+}
+
+static void posts_are_neither_lost_nor_merged(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    struct poster posters[POSTERS];
+    thread_t threads[POSTERS];
+    intptr_t next[POSTERS];
+    io_event_t events[32];
+    int i, count, total = 0;
+
+    CHECK(io_reactor_post(NULL, &a, &b) == -1);
+    for (i = 0; i < POSTERS; i++) {
+        posters[i].reactor = reactor;
+        posters[i].first = (intptr_t)i * 10000;
+        next[i] = 0;
+        threads[i] = start_thread(post_numbers, &posters[i]);
+    }
+    while (total < POSTS * POSTERS) {
+        count = wait_ms(reactor, events, 32, DEADLINE_MS);
+        CHECK(count > 0);
+        for (i = 0; i < count; i++, total++) {
+            intptr_t number = (intptr_t)events[i].buffer;
+            CHECK(events[i].event_type == EVENT_POST && events[i].context == &a);
+            CHECK(number % 10000 == next[number / 10000]++);
+        }
+    }
+    for (i = 0; i < POSTERS; i++)
+        join_thread(threads[i]);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+}
+
+static void timers_are_on_time_and_can_be_cancelled(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    uint64_t start = now_us(), timer;
+    io_event_t event;
+
+    CHECK(io_reactor_timer_add(NULL, &a, 1, 0) == 0);
+    CHECK(io_reactor_timer_cancel(NULL, 1) == -1);
+    CHECK(io_reactor_timer_cancel(reactor, 0) == -1);
+    CHECK(io_reactor_timer_add(reactor, &b, 20000, 0) != 0);
+    CHECK(io_reactor_timer_add(reactor, &a, 10000, 0) != 0);
+    timer = io_reactor_timer_add(reactor, &c, 1, 0);
+    CHECK(timer != 0 && io_reactor_timer_cancel(reactor, timer) == 0);
+    CHECK(io_reactor_timer_cancel(reactor, timer) == 0);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1);
+    CHECK(event.context == &a && event.event_type == EVENT_TIMER && now_us() - start >= 10000);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1);
+    CHECK(event.context == &b && now_us() - start >= 20000);
+    wait_silence(reactor);
+    start = now_us();
+    timer = io_reactor_timer_add(reactor, &c, 1000, 5000);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1 && event.context == &c);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1 && event.context == &c);
+    CHECK(now_us() - start >= 6000);
+    CHECK(io_reactor_timer_cancel(reactor, timer) == 0);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+}
+
+struct sender {
+    socket_fd_t fd;
+    uint64_t sent_us;
+};
+
+static THREAD_RESULT send_one(void *argument)
+{
+    struct sender *sender = (struct sender *)argument;
+
+    sender->sent_us = now_us();
+    send_all(sender->fd, "x", 1);
+    return 0;
+}
+
+/* The reference's players wait for the next heart beat. Ours is far away here. */
+static void input_does_not_wait_for_timers(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    uint64_t worst = 0;
+    int i;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    CHECK(io_reactor_timer_add(reactor, &b, 60000000, 0) != 0);
+    for (i = 0; i < 50; i++) {
+        struct sender sender;
+        thread_t thread;
+        io_event_t event;
+        char byte;
+
+        sender.fd = pair[1];
+        thread = start_thread(send_one, &sender);
+        CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1);
+        {
+            uint64_t now = now_us();
+            join_thread(thread);
+            if (now - sender.sent_us > worst)
+                worst = now - sender.sent_us;
+        }
+        CHECK(event.context == &a && take_bytes(reactor, pair[0], &event, &byte, 1) == 1);
+    }
+    printf("   input to event, the worst of 50: %u us\n", (unsigned)worst);
+    CHECK(worst < 1000000);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+static THREAD_RESULT wait_for_wakeup(void *argument)
+{
+    io_event_t event;
+
+    /* -1 while the other thread is inside */
+    while (io_reactor_wait((io_reactor_t *)argument, &event, 1, NULL) != 0)
+        ;
+    return 0;
+}
+
+static void a_second_thread_is_refused(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    thread_t thread;
+    uint64_t timer = 1;
+
+    thread = start_thread(wait_for_wakeup, reactor);
+    /* Until it is inside, calls succeed. */
+    while (timer != 0)
+        timer = io_reactor_timer_add(reactor, &b, 60000000, 0);
+    CHECK(strstr(io_reactor_last_error(), "another thread") != NULL);
+    CHECK(io_reactor_wakeup(reactor) == 0);
+    join_thread(thread);
+    io_reactor_destroy(reactor);
+}
+
+static void every_function_takes_null(void)
+{
+    io_reactor_stats_t stats;
+    io_event_t event;
+    socket_fd_t none = INVALID_SOCKET;
+    char byte = 0;
+
+    io_reactor_destroy(NULL);
+    CHECK(io_reactor_add(NULL, none, NULL, 0) == -1);
+    CHECK(io_reactor_modify(NULL, none, 0) == -1);
+    CHECK(io_reactor_remove(NULL, none) == -1);
+    CHECK(io_reactor_wait(NULL, &event, 1, NULL) == -1);
+    CHECK(io_reactor_post_read(NULL, none, NULL, 0) == -1);
+    CHECK(io_reactor_post_write(NULL, none, &byte, 1) == -1);
+    CHECK(io_reactor_add_console(NULL, NULL) == -1);
+    CHECK(io_reactor_get_console_type(NULL) == CONSOLE_TYPE_NONE);
+    CHECK(io_reactor_wakeup(NULL) == -1);
+    CHECK(io_reactor_post(NULL, NULL, NULL) == -1);
+    CHECK(io_reactor_timer_add(NULL, NULL, 0, 0) == 0);
+    CHECK(io_reactor_timer_cancel(NULL, 1) == -1);
+    CHECK(io_reactor_stats(NULL, &stats, sizeof stats) == -1);
+    CHECK(strstr(io_reactor_last_error(), "NULL reactor") != NULL);
+}
+
+static void version_and_stats_are_there(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_reactor_stats_t stats;
+    struct {
+        io_reactor_stats_t known;
+        uint64_t later;
+    } larger;
+
+    CHECK(strcmp(io_reactor_version(), IO_REACTOR_VERSION) == 0);
+    CHECK(io_reactor_stats(reactor, NULL, sizeof stats) == -1);
+    CHECK(io_reactor_timer_add(reactor, &a, 1000000, 0) != 0);
+    memset(&larger, 0xff, sizeof larger);
+    CHECK(io_reactor_stats(reactor, &larger.known, sizeof larger) == 0);
+    CHECK(larger.known.timers == 1 && larger.known.sockets == 0 && larger.later == 0);
+    memset(&stats, 0xff, sizeof stats);
+    CHECK(io_reactor_stats(reactor, &stats, sizeof stats.waits) == 0);
+    CHECK(stats.waits == 0 && stats.kernel_calls == UINT64_MAX);
+    io_reactor_destroy(reactor);
+}
+
+int main(int argc, char **argv)
+{
+    check_begin(argc, argv);
+    RUN(create_gives_reactors_side_by_side);
+    RUN(create_ex_takes_sizes);
+    RUN(destroy_leaves_the_sockets_open);
+    RUN(add_refuses_what_it_cannot_do);
+    RUN(add_takes_a_socket_whose_predecessor_was_closed_unremoved);
+    RUN(modify_sets_the_interest);
+    RUN(write_interest_tells_when_a_would_block_is_over);
+    RUN(remove_silences_whatever_is_in_flight);
+    RUN(a_removed_socket_can_be_added_again);
+    RUN(wait_checks_its_arguments);
+    RUN(timeouts_are_never_cut_short);
+    RUN(all_sources_are_collected);
+    RUN(a_wakeup_is_sticky_and_no_event);
+#ifndef _WIN32
+    RUN(a_wakeup_may_come_from_a_signal_handler);
+    RUN(post_read_and_post_write_do_nothing_on_posix);
+    RUN(hang_up_with_bytes_pending_says_read_first);
+    RUN(without_interest_an_end_does_not_spin);
+#else
+    RUN(post_write_sends_all_of_it_and_tells_once);
+    RUN(hc33_a_second_receive_is_not_posted);
+    RUN(hc34_a_small_buffer_truncates_nothing);
+    RUN(a_reset_closes);
+    RUN(half_close_leaves_the_way_back);
+#endif
+    RUN(buffers_stay_until_the_next_wait);
+    RUN(posts_are_neither_lost_nor_merged);
+    RUN(timers_are_on_time_and_can_be_cancelled);
+    RUN(input_does_not_wait_for_timers);
+    RUN(a_second_thread_is_refused);
+    RUN(every_function_takes_null);
+    RUN(version_and_stats_are_there);
+    return check_end();
+}
