@@ -30,7 +30,10 @@ pub fn run(options: &Options) -> ExitCode {
 /// The steps that get a machine ready for the tests.
 pub fn for_tests(steps: &mut Steps, installer: Installer, windows: bool) -> std::result::Result<(), Stopped> {
     if cfg!(target_os = "linux") {
-        steps.step("programs that tests use", || installer.test_tools())?;
+        steps.step("programs that tests use", || {
+            installer.test_tools()?;
+            installer.programs(&C_TOOLS)
+        })?;
     }
     if windows {
         steps.step("Windows on this machine", || {
@@ -52,7 +55,7 @@ struct Program {
     why: &'static str,
 }
 
-const WINDOWS_PROGRAMS: [Program; 3] = [
+const WINDOWS_PROGRAMS: [Program; 5] = [
     // The third name is Debian's wine64 without the package that puts commands into PATH.
     Program {
         names: &["wine", "wine64", "/usr/lib/wine/wine64"],
@@ -65,6 +68,12 @@ const WINDOWS_PROGRAMS: [Program; 3] = [
         packages: &["gcc-mingw-w64-x86-64"],
         why: "links Windows programs",
     },
+    Program {
+        names: &["x86_64-w64-mingw32-g++"],
+        packages: &["g++-mingw-w64-x86-64"],
+        why: "compiles the C library's tests in C++",
+    },
+    Program { names: &["script"], packages: &["bsdutils"], why: "gives Windows programs a console" },
 ];
 
 const TEST_TOOLS: [Program; 4] = [
@@ -76,6 +85,14 @@ const TEST_TOOLS: [Program; 4] = [
     Program { names: &["tt++"], packages: &["tintin++"], why: "is a MUD client in tests" },
     Program { names: &["nc"], packages: &["netcat-openbsd"], why: "is a client in tests" },
     Program { names: &["strace"], packages: &["strace"], why: "counts system calls in tests" },
+];
+
+const C_TOOLS: [Program; 5] = [
+    Program { names: &["gcc"], packages: &["gcc"], why: "compiles the C library's tests" },
+    Program { names: &["g++"], packages: &["g++"], why: "compiles the C library's tests in C++" },
+    Program { names: &["cmake"], packages: &["cmake", "make"], why: "uses the C library's package" },
+    Program { names: &["pkg-config"], packages: &["pkg-config"], why: "uses the C library's package" },
+    Program { names: &["valgrind"], packages: &["valgrind"], why: "checks the C library" },
 ];
 
 /// Installs what is missing, or only finds out that it is missing.

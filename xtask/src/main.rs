@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod asan;
+mod c_library;
 mod ci;
 mod hygiene;
 mod install;
@@ -40,6 +41,9 @@ enum Chore {
     Ci(ci::Options),
     Asan(asan::Options),
     Install(install::Options),
+    Header(c_library::HeaderOptions),
+    InstallC(c_library::InstallOptions),
+    TestC(c_library::TestOptions),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +57,9 @@ fn main() -> ExitCode {
         Chore::Ci(options) => ci::run(&options),
         Chore::Asan(options) => asan::run(&options),
         Chore::Install(options) => install::run(&options),
+        Chore::Header(options) => c_library::header(&options),
+        Chore::InstallC(options) => c_library::install(&options),
+        Chore::TestC(options) => c_library::run_tests(&options),
     }
 }
 

@@ -6,11 +6,12 @@ use std::thread::available_parallelism;
 use crate::install::{self, Installer};
 use crate::process::{Result, Run};
 use crate::steps::{Steps, Stopped};
-use crate::{targets, wine};
+use crate::{c_library, targets, wine};
 
 /// Run all tests: natively, then as Windows programs under Wine
 ///
-/// Native tests and doctests of the whole workspace first, then the same for x86_64-pc-windows-gnu. On a Windows
+/// Native tests and doctests of the whole workspace and the C library's tests first, then the same for
+/// x86_64-pc-windows-gnu. On a Windows
 /// machine the native run is all there is to do. Missing targets and programs are installed first (rustup, apt-get)
 /// and named as that happens.
 #[derive(clap::Args)]
@@ -59,6 +60,7 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
         let tests = Run::new("cargo test --workspace").args(no_fail_fast).args(["--"]);
         tests.args(&options.libtest).run()
     })?;
+    steps.step_or_skip("C library, native", || c_library::test(&targets::host()?))?;
     if windows {
         let tested = steps.step("tests, Windows under Wine", || {
             let tests =
@@ -66,9 +68,11 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
             let tests = tests.args(no_fail_fast).args(["--"]).args(&options.libtest);
             tests.env("RUST_TEST_THREADS", wine_test_threads()).run()
         });
+        let c_tested =
+            steps.step_or_skip("C library, Windows under Wine", || c_library::test(targets::WINDOWS_GNU));
         // After a failure above all: that is when a program may have been left running.
         let settled = steps.step("leftover Windows programs", wine::settle);
-        tested.and(settled)?;
+        tested.and(c_tested).and(settled)?;
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ pub unsafe extern "C" fn io_reactor_modify(
 /// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
 /// wait has put into the caller's array stay there. The socket stays open, and may be added again.
 ///
-/// Returns 0 (also for a socket that is not registered), or -1: NULL reactor.
+/// Returns 0 (also for a socket that is not registered), or -1: NULL reactor; on Windows also for INVALID_SOCKET.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socket_fd_t) -> c_int {
     // SAFETY: as above.

@@ -158,7 +158,8 @@ impl io_reactor_t {
     pub(crate) unsafe fn enter<'a>(reactor: *const io_reactor_t) -> Option<Entered<'a>> {
         // SAFETY: the caller vouches for it. Shared access is to what may be shared; see `Entered` for the rest.
         let reactor = unsafe { &*reactor };
-        (!reactor.entered.swap(true, Ordering::Acquire)).then_some(Entered { reactor })
+        // Not `then_some`: what was made for nothing would leave when dropped.
+        (!reactor.entered.swap(true, Ordering::Acquire)).then(|| Entered { reactor })
     }
 }
 
@@ -233,6 +234,9 @@ impl Inner {
     }
 
     pub(crate) fn remove(&mut self, fd: socket_fd_t) -> Result<c_int, Failure> {
+        if cfg!(windows) && !Socket::is_valid(fd) {
+            return Err(Failure::new("not a socket"));
+        }
         if let Some(slot) = self.slots.remove(&fd) {
             let registration = self.sockets[slot].take().expect("the slot is the socket's");
             registration.socket.deregister(&mut self.reactor);

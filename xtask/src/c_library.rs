@@ -1,0 +1,416 @@
+//! The C library: its header, its tests, and its installation.
+//!
+//! Cargo builds the library; what it knows nothing of is here: C compilers, the header's company, sanitizers that look
+//! at C code, a terminal for console tests, and packages for CMake and pkg-config.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::process::{Result, Run};
+use crate::steps::{Outcome, Steps};
+use crate::targets;
+
+const SOURCES: &str = "crates/dolmen-c";
+
+/// What a static library of Rust's needs beside itself, as `rustc --print native-static-libs` says.
+const UNIX_LIBS: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+const WINDOWS_LIBS: &str = "-lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
+
+/// Each way in which a program may include the header; see tests/c/includes.c.
+const ORDERS: [&str; 6] =
+    ["PLAIN", "OWN_TYPE_FIRST", "MACRO_TYPE", "SUPPRESSED", "WINSOCK_FIRST", "WINDOWS_LAST"];
+
+/// Write crates/dolmen-c/include/io_reactor.h anew from the sources
+#[derive(clap::Args)]
+pub struct HeaderOptions {}
+
+/// The chore.
+pub fn header(_options: &HeaderOptions) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let _stopped = steps.step("header", || {
+        Run::new("cargo test --quiet --package dolmen-c --test header")
+            .env("IO_REACTOR_WRITE_HEADER", "1")
+            .run()
+    });
+    steps.finish()
+}
+
+/// Install the C library: header, static and shared library, pkg-config file, CMake package
+#[derive(clap::Args)]
+pub struct InstallOptions {
+    /// The folder that gets include, lib and, for Windows, bin
+    #[arg(long, value_name = "FOLDER")]
+    prefix: PathBuf,
+    /// Another system than this one, such as x86_64-pc-windows-gnu
+    #[arg(long, value_name = "TARGET")]
+    target: Option<String>,
+}
+
+/// The chore.
+pub fn install(options: &InstallOptions) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let _stopped = steps.step("C library", || {
+        let host = targets::host()?;
+        let target = options.target.as_deref().unwrap_or(&host);
+        Library::build(target, &host, true)?.install(&options.prefix)
+    });
+    steps.finish()
+}
+
+/// Run the C library's tests only, which `cargo xtask test` includes
+#[derive(clap::Args)]
+pub struct TestOptions {
+    /// Leave Windows out
+    #[arg(long)]
+    native: bool,
+}
+
+/// The chore.
+pub fn run_tests(options: &TestOptions) -> ExitCode {
+    let mut steps = Steps::new(true);
+    let _stopped = steps.step_or_skip("C library, native", || test(&targets::host()?));
+    if !options.native {
+        let _stopped = steps.step_or_skip("C library, Windows under Wine", || test(targets::WINDOWS_GNU));
+    }
+    steps.finish()
+}
+
+/// The C tests for one system.
+pub fn test(target: &str) -> Result<Outcome> {
+    let host = targets::host()?;
+    if host != targets::LINUX {
+        return Ok(Outcome::Skipped(format!(
+            "the C tests are set up for {} only, and this is {host}",
+            targets::LINUX
+        )));
+    }
+    let library = Library::build(target, &host, false)?;
+    let tests = Tests::new(&library)?;
+    tests.exports()?;
+    tests.includes()?;
+    tests.cases()?;
+    tests.examples()?;
+    if !library.windows() {
+        tests.sanitized()?;
+        tests.statically_linked()?;
+    }
+    tests.installed()?;
+    Ok(Outcome::Passed)
+}
+
+/// A built library.
+struct Library {
+    target: String,
+    folder: PathBuf,
+}
+
+impl Library {
+    fn build(target: &str, host: &str, release: bool) -> Result<Library> {
+        let profile = release.then_some("--release");
+        let flags = targets::flags(target, host);
+        Run::new("cargo build --package dolmen-c")
+            .args(profile)
+            .args(flags.iter().map(String::as_str))
+            .run()?;
+        let mut folder =
+            PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
+        if !flags.is_empty() {
+            folder.push(target);
+        }
+        folder.push(if release { "release" } else { "debug" });
+        let folder =
+            std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Library { target: target.to_owned(), folder })
+    }
+
+    fn windows(&self) -> bool {
+        self.target.contains("windows")
+    }
+
+    fn msvc(&self) -> bool {
+        self.target.ends_with("msvc")
+    }
+
+    /// The static library, the shared one, and what programs are linked against to use that.
+    fn files(&self) -> [&'static str; 3] {
+        match (self.windows(), self.msvc()) {
+            (false, _) => ["libio_reactor.a", "libio_reactor.so", "libio_reactor.so"],
+            (_, false) => ["libio_reactor.a", "io_reactor.dll", "libio_reactor.dll.a"],
+            (_, true) => ["io_reactor.lib", "io_reactor.dll", "io_reactor.dll.lib"],
+        }
+    }
+
+    fn install(&self, prefix: &Path) -> Result<()> {
+        let version = env!("CARGO_PKG_VERSION");
+        let mut numbers = version.split('.');
+        let mut number = || numbers.next().unwrap_or("0");
+        let (major, minor) = (number(), number());
+        let [archive, shared, import] = self.files();
+        let shared_folder = if self.windows() { "bin" } else { "lib" };
+        let libs = if self.windows() { WINDOWS_LIBS } else { UNIX_LIBS };
+        let names: Vec<&str> = libs.split(' ').map(|lib| lib.trim_start_matches("-l")).collect();
+        let values = [
+            ("@VERSION@", version.to_owned()),
+            ("@MAJOR@", major.to_owned()),
+            ("@MINOR@", minor.to_owned()),
+            ("@SHARED@", format!("{shared_folder}/{shared}")),
+            ("@IMPORT@", format!("lib/{import}")),
+            ("@STATIC@", format!("lib/{archive}")),
+            ("@STATIC_LIBS@", names.join(";")),
+            ("@LIBS@", if self.windows() { "-lws2_32".to_owned() } else { String::new() }),
+            ("@PRIVATE_LIBS@", libs.to_owned()),
+        ];
+        let built = |name: &str| self.folder.join(name);
+        copy(&Path::new(SOURCES).join("include/io_reactor.h"), &prefix.join("include"))?;
+        copy(&built(archive), &prefix.join("lib"))?;
+        copy(&built(shared), &prefix.join(shared_folder))?;
+        if import != shared {
+            copy(&built(import), &prefix.join("lib"))?;
+        }
+        for (name, folder) in [
+            ("io_reactor.pc", "lib/pkgconfig"),
+            ("io_reactor-config.cmake", "lib/cmake/io_reactor"),
+            ("io_reactor-config-version.cmake", "lib/cmake/io_reactor"),
+        ] {
+            let template = Path::new(SOURCES).join("packaging").join(format!("{name}.in"));
+            let template = std::fs::read_to_string(&template)
+                .map_err(|error| format!("{}: {error}", template.display()))?;
+            let text = values.iter().fold(template, |text, (key, value)| text.replace(key, value));
+            let folder = prefix.join(folder);
+            make_folder(&folder)?;
+            let place = folder.join(name);
+            std::fs::write(&place, text).map_err(|error| format!("{}: {error}", place.display()))?;
+            println!("    {}", place.display());
+        }
+        Ok(())
+    }
+}
+
+/// Test programs are built beside the library.
+struct Tests<'a> {
+    library: &'a Library,
+    folder: PathBuf,
+}
+
+impl<'a> Tests<'a> {
+    fn new(library: &'a Library) -> Result<Tests<'a>> {
+        let folder = library.folder.join("c-tests");
+        make_folder(&folder)?;
+        if library.windows() {
+            copy(&library.folder.join("io_reactor.dll"), &folder)?;
+        }
+        Ok(Tests { library, folder })
+    }
+
+    /// The shared library exports the header's functions, and nothing else.
+    fn exports(&self) -> Result<()> {
+        let library = self.library.folder.join(self.library.files()[1]);
+        let library = library.display().to_string();
+        let found: Vec<String> = if self.library.windows() {
+            let dump = Run::new("x86_64-w64-mingw32-objdump -p").args([library]).output()?;
+            let names =
+                dump.lines().skip_while(|line| !line.contains("[Ordinal/Name Pointer] Table")).skip(1);
+            names.map_while(|line| line.split_whitespace().last().map(str::to_owned)).collect()
+        } else {
+            let dump = Run::new("nm -D --defined-only").args([library]).output()?;
+            dump.lines().filter_map(|line| line.split_whitespace().last().map(str::to_owned)).collect()
+        };
+        let header = std::fs::read_to_string(Path::new(SOURCES).join("include/io_reactor.h"))
+            .map_err(|error| format!("the header: {error}"))?;
+        let foreign = found.iter().find(|name| !header.contains(&format!("{name}(")));
+        match foreign {
+            Some(name) => Err(format!("the shared library exports {name}, which the header does not have")),
+            None if found.len() < 18 => Err(format!("the shared library exports only {found:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The header in every order, as C99, C11 and C++17.
+    fn includes(&self) -> Result<()> {
+        for order in ORDERS {
+            for (plus, standard) in [(false, "-std=c99"), (false, "-std=c11"), (true, "-std=c++17")] {
+                let language = if plus { ["-x", "c++"] } else { ["-x", "c"] };
+                let define = format!("-DORDER_{order}");
+                let flags = [standard, &define, language[0], language[1]];
+                let program = self.compile(plus, "includes", &flags, &["-x", "none"])?;
+                self.start(&program, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cases(&self) -> Result<()> {
+        for (name, plus) in [("table", false), ("seed", true), ("scale", false), ("console", false)] {
+            let program = self.compile(plus, name, &[standard(plus)], &[])?;
+            if name == "console" && self.library.windows() {
+                self.start_in_terminal(&program)?;
+            } else {
+                self.start(&program, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// C code under AddressSanitizer, and everything under valgrind.
+    fn sanitized(&self) -> Result<()> {
+        for (name, plus) in [("table", false), ("seed", true), ("scale", false), ("console", false)] {
+            let program = self.compile(
+                plus,
+                name,
+                &[standard(plus), "-fsanitize=address,undefined", "-DSANITIZED"],
+                &[],
+            )?;
+            self.start(&program, &[])?;
+            let program = self.compile(plus, name, &[standard(plus)], &[])?;
+            if name != "scale" {
+                // Its descriptor table is too small for scale.c.
+                let valgrind = Run::new("valgrind --quiet --error-exitcode=9 --leak-check=full");
+                valgrind.args([program.display().to_string()]).env("CHECK_SLOW", "1").run()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn statically_linked(&self) -> Result<()> {
+        let program = self.folder.join("table-static");
+        let archive = self.library.folder.join(self.library.files()[0]).display().to_string();
+        self.compiler(false)
+            .args([standard(false), "crates/dolmen-c/tests/c/table.c", "-o"])
+            .args([program.display().to_string(), archive])
+            .args(UNIX_LIBS.split(' '))
+            .run()?;
+        self.start(&program, &[])
+    }
+
+    /// The examples with a plain compiler, warnings and all.
+    fn examples(&self) -> Result<()> {
+        for name in ["echo", "driver_skeleton"] {
+            let program = self.folder.join(format!("{name}.exe"));
+            self.compiler(false)
+                .args(["-std=c99", &format!("examples/c/{name}.c"), "-o"])
+                .args([program.display().to_string()])
+                .args(self.link())
+                .run()?;
+        }
+        // Its input is at its end, so it starts, and shuts down in good order.
+        self.start(&self.folder.join("driver_skeleton.exe"), &["0"])
+    }
+
+    /// Installed into a folder, and used from there by pkg-config and CMake.
+    fn installed(&self) -> Result<()> {
+        let prefix = self.folder.join("prefix");
+        self.library.install(&prefix)?;
+        let prefix = prefix.display().to_string();
+        if !self.library.windows() {
+            let flags = Run::new("pkg-config --cflags --libs io_reactor")
+                .env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig"))
+                .output()?;
+            let program = self.folder.join("echo-pkg-config").display().to_string();
+            Run::new("cc -o")
+                .args([program.as_str(), "examples/c/echo.c"])
+                .args(flags.split_whitespace())
+                .run()?;
+        }
+        let build = self.folder.join("cmake").display().to_string();
+        let cross = [
+            "-DCMAKE_SYSTEM_NAME=Windows",
+            "-DCMAKE_C_COMPILER=x86_64-w64-mingw32-gcc",
+            "-DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=BOTH",
+        ];
+        Run::new("cmake -S examples/c -B")
+            .args([build.clone(), format!("-DCMAKE_PREFIX_PATH={prefix}")])
+            .args(if self.library.windows() { &cross[..] } else { &[] }.iter().copied())
+            .run()?;
+        Run::new("cmake --build").args([build]).run()
+    }
+
+    fn compile(&self, plus: bool, name: &str, flags: &[&str], after: &[&str]) -> Result<PathBuf> {
+        let extension = if plus && name != "includes" { "cpp" } else { "c" };
+        let sanitized = if flags.contains(&"-DSANITIZED") { "-asan" } else { "" };
+        let program = self.folder.join(format!("{name}{sanitized}.exe"));
+        self.compiler(plus)
+            .args(flags.iter().copied())
+            .args([format!("{SOURCES}/tests/c/{name}.{extension}")])
+            .args(after.iter().copied())
+            .args(["-o".to_owned(), program.display().to_string()])
+            .args(self.link())
+            .run()?;
+        Ok(program)
+    }
+
+    fn compiler(&self, plus: bool) -> Run {
+        let line = match (self.library.windows(), plus) {
+            (false, false) => "gcc",
+            (false, true) => "g++",
+            (true, false) => "x86_64-w64-mingw32-gcc",
+            (true, true) => "x86_64-w64-mingw32-g++",
+        };
+        let flags = "-g -Wall -Wextra -pedantic -Werror -Icrates/dolmen-c/include -Icrates/dolmen-c/tests/c";
+        let system = if self.library.windows() {
+            "-D__USE_MINGW_ANSI_STDIO -D_WIN32_WINNT=0x0601 -Wno-cast-function-type"
+        } else {
+            "-D_GNU_SOURCE"
+        };
+        Run::new(&format!("{line} {flags} {system}"))
+    }
+
+    fn link(&self) -> Vec<String> {
+        let folder = self.library.folder.display();
+        if self.library.windows() {
+            let import = self.library.folder.join(self.library.files()[2]);
+            return vec![
+                import.display().to_string(),
+                "-lws2_32".to_owned(),
+                "-static-libgcc".to_owned(),
+                "-static-libstdc++".to_owned(),
+            ];
+        }
+        vec![
+            format!("-L{folder}"),
+            "-lio_reactor".to_owned(),
+            "-pthread".to_owned(),
+            format!("-Wl,-rpath,{folder}"),
+        ]
+    }
+
+    fn start(&self, program: &Path, args: &[&str]) -> Result<()> {
+        let run = if self.library.windows() { Run::new("sh xtask/wine/runner.sh") } else { Run::new("env") };
+        run.args([program.display().to_string()]).args(args.iter().copied()).run()
+    }
+
+    /// Wine gives a program a console where it finds a terminal. It has to be in raw mode, and nobody may end its input.
+    fn start_in_terminal(&self, program: &Path) -> Result<()> {
+        let output = self.folder.join("console.txt");
+        let (program, output) = (program.display(), output.display());
+        let line = format!("stty raw -echo; sh xtask/wine/runner.sh {program} >{output} 2>&1");
+        println!("    $ script -qec '{line}' /dev/null");
+        let script = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        let mut script = script.map_err(|error| format!("cannot start `script`: {error}"))?;
+        let input = script.stdin.take();
+        let status = script.wait().map_err(|error| format!("`script`: {error}"))?;
+        drop(input);
+        print!("{}", std::fs::read_to_string(output.to_string()).unwrap_or_default());
+        if status.success() { Ok(()) } else { Err(format!("the console tests failed: {status}")) }
+    }
+}
+
+fn standard(plus: bool) -> &'static str {
+    if plus { "-std=c++17" } else { "-std=c99" }
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+fn copy(file: &Path, folder: &Path) -> Result<()> {
+    make_folder(folder)?;
+    let place = folder.join(file.file_name().unwrap_or_default());
+    std::fs::copy(file, &place)
+        .map_err(|error| format!("{} to {}: {error}", file.display(), place.display()))?;
+    println!("    {}", place.display());
+    Ok(())
+}
