@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
+use crate::console::{ConsoleInput, Input};
 use crate::engine::buffer_pool::BufferPool;
 use crate::engine::removed::Removed;
 use crate::kernel::buffer::Buffer;
@@ -120,6 +121,14 @@ pub enum Event<'a, S = TcpStream> {
     },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
+    /// The operator has typed something, or somebody asks the program to end. See
+    /// [`Reactor::console`](crate::Reactor::console) and [`Reactor::signals`](crate::Reactor::signals).
+    Console {
+        /// The token of the registration.
+        token: Token,
+        /// What it is.
+        input: ConsoleInput<'a>,
+    },
 }
 
 /// How a connection ended.
@@ -172,7 +181,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// An event at rest: owns what it brought.
+/// An event at rest: owns what it brought. The registration is the console's; 0 for signals.
 pub(crate) enum Record<S> {
     Accepted { listener: ListenerId, token: Token, stream: Option<S>, peer: SocketAddr },
     AcceptFailed { listener: ListenerId, token: Token, code: i32 },
@@ -184,6 +193,7 @@ pub(crate) enum Record<S> {
     Timer { timer: TimerId, token: Token, missed: u64, last: bool },
     Posted { token: Token, value: u64 },
     Woken,
+    Console { token: Token, registration: u32, input: Input },
 }
 
 impl<S> Record<S> {
@@ -199,6 +209,7 @@ impl<S> Record<S> {
             | Record::Closed { conn, .. } => removed.conn(*conn),
             Record::Ready { watch, .. } => removed.watch(*watch),
             Record::Timer { timer, .. } => removed.timer(*timer),
+            Record::Console { registration, .. } => removed.console(*registration),
             Record::Posted { .. } | Record::Woken => false,
         }
     }
@@ -226,6 +237,9 @@ impl<S> Record<S> {
             }
             Record::Posted { token, value } => Event::Posted { token: *token, value: *value },
             Record::Woken => Event::Woken,
+            Record::Console { token, input, .. } => {
+                Event::Console { token: *token, input: input.as_event()? }
+            }
         })
     }
 }

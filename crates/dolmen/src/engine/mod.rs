@@ -23,6 +23,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod removed;
 
 mod connection;
+mod console;
 mod listener;
 mod send_queue;
 mod table;
@@ -46,6 +47,7 @@ use crate::token::{Key, TimerId, Token};
 use crate::waker::Mailbox;
 use buffer_pool::BufferPool;
 use connection::Connection;
+use console::Console;
 use listener::Listener;
 use removed::Removed;
 use send_queue::SendQueues;
@@ -87,6 +89,7 @@ pub(crate) struct Engine<K: Kernel> {
     connections: Table<Connection<K>>,
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
+    console: Console<K::Handle>,
     timers: Timers,
     send_queues: SendQueues,
     mailbox: Arc<Mailbox>,
@@ -138,6 +141,7 @@ impl<K: Kernel> Engine<K> {
             connections: Table::new(),
             listeners: Table::new(),
             watches: Table::new(),
+            console: Console::new(),
             timers: Timers::new(),
             send_queues: SendQueues::new(),
             mailbox,
@@ -236,7 +240,10 @@ impl<K: Kernel> Engine<K> {
 
     /// Whether there is something to do or to deliver, so that blocking would be wrong.
     fn has_work(&self) -> bool {
-        !self.outbox.is_empty() || !self.attention.is_empty() || self.mailbox.waiting()
+        !self.outbox.is_empty()
+            || !self.attention.is_empty()
+            || self.mailbox.waiting()
+            || self.console.has_work()
     }
 
     /// How long to block: until a deadline or the next timer, whatever comes first.
@@ -275,6 +282,7 @@ impl<K: Kernel> Engine<K> {
         if woken && !std::mem::replace(&mut self.woken, true) {
             self.outbox.push_back(Record::Woken);
         }
+        self.collect_console(batch);
         if self.timers.len() > 0 {
             self.expire_timers(batch);
         }
@@ -387,6 +395,7 @@ impl<K: Kernel> Drop for Engine<K> {
         self.mailbox.close();
         // What was delivered stays delivered: the events in the caller's hands do not hear of these removals.
         self.origin.removed = Rc::default();
+        self.remove_console_and_signals();
         let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
         if self.submitter.in_flight() > 0 {
             mark(Mark::DroppedInFlight);
