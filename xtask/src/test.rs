@@ -70,11 +70,23 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
         });
         let c_tested =
             steps.step_or_skip("C library, Windows under Wine", || c_library::test(targets::WINDOWS_GNU));
+        let consoles = steps.step("consoles of Windows programs", || consoles_under_wine(&options.libtest));
+        let tested = tested.and(consoles);
         // After a failure above all: that is when a program may have been left running.
         let settled = steps.step("leftover Windows programs", wine::settle);
         tested.and(c_tested).and(settled)?;
     }
     Ok(())
+}
+
+/// A console has to be typed into from outside: the test programs are native ones, which drive the Windows programs that
+/// the step before has built.
+fn consoles_under_wine(libtest: &[String]) -> Result<()> {
+    const CONSOLE_TESTS: &str =
+        "--test console --test console_redirected --test console_restore --test operator";
+    let tests = Run::new("cargo test --package dolmen --package dolmend").args(CONSOLE_TESTS.split(' '));
+    let tests = tests.args(["--"]).args(libtest).env("DOLMEN_TEST_CONSOLE", "wine");
+    tests.env("RUST_TEST_THREADS", wine_test_threads()).run()
 }
 
 /// Wine here is an x86_64 Linux one: elsewhere it is better to say so than to fail in the middle.

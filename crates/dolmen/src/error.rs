@@ -73,6 +73,10 @@ impl Error {
         Error::from_fault(io_fault(&os), "duplicate a handle", None)
     }
 
+    pub(crate) fn from_io(kind: ErrorKind, action: &'static str, os: io::Error) -> Error {
+        Error { kind, action, source: None, os: Some(os) }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

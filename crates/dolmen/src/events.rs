@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
+use crate::console::{ConsoleInput, Input};
 use crate::engine::buffer_pool::BufferPool;
 use crate::engine::removed::Removed;
 use crate::kernel::buffer::Buffer;
@@ -127,6 +128,14 @@ pub enum Event<'a, S = TcpStream> {
     /// All bytes of one posted send are with the system.
     #[doc(hidden)]
     Written { conn: ConnId, token: Token, bytes: usize },
+    /// The operator has typed something, or somebody asks the program to end. See
+    /// [`Reactor::console`](crate::Reactor::console) and [`Reactor::signals`](crate::Reactor::signals).
+    Console {
+        /// The token of the registration.
+        token: Token,
+        /// What it is.
+        input: ConsoleInput<'a>,
+    },
 }
 
 /// How a connection ended.
@@ -179,7 +188,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// An event at rest: owns what it brought.
+/// An event at rest: owns what it brought. The registration is the console's; 0 for signals.
 pub(crate) enum Record<S> {
     Accepted { listener: ListenerId, token: Token, stream: Option<S>, peer: SocketAddr },
     AcceptFailed { listener: ListenerId, token: Token, code: i32 },
@@ -193,6 +202,7 @@ pub(crate) enum Record<S> {
     Woken,
     Polled { poll: PollId, token: Token, ready: Readiness },
     Written { conn: ConnId, token: Token, bytes: usize },
+    Console { token: Token, registration: u32, input: Input },
 }
 
 impl<S> Record<S> {
@@ -210,6 +220,7 @@ impl<S> Record<S> {
             Record::Polled { poll, .. } => removed.poll(*poll),
             Record::Ready { watch, .. } => removed.watch(*watch),
             Record::Timer { timer, .. } => removed.timer(*timer),
+            Record::Console { registration, .. } => removed.console(*registration),
             Record::Posted { .. } | Record::Woken => false,
         }
     }
@@ -242,6 +253,9 @@ impl<S> Record<S> {
             }
             Record::Written { conn, token, bytes } => {
                 Event::Written { conn: *conn, token: *token, bytes: *bytes }
+            }
+            Record::Console { token, input, .. } => {
+                Event::Console { token: *token, input: input.as_event()? }
             }
         })
     }

@@ -1,5 +1,5 @@
 //! One wait for everything a line-based or game server has to notice: a thousand players' sockets, listening ports,
-//! worker threads' results and timers, on Windows (I/O completion ports) and Linux (epoll) alike.
+//! worker threads' results, timers and the operator at the console, on Windows (I/O completion ports) and Linux (epoll) alike.
 //!
 //! * [`Reactor`] holds what is registered, and waits.
 //! * [`Events`] receives what has happened; each [`Event`] brings its bytes along.
@@ -45,13 +45,16 @@
 //! ```
 //!
 //! Where to look in the source: `reactor.rs` has the verbs, `engine/` all policy, `kernel/` the contract with the
-//! operating systems and one folder or file for each of them. `ARCHITECTURE.md` in the repository tells the story.
+//! operating systems and one folder or file for each of them, `console/` the operator's terminal. `ARCHITECTURE.md` in the repository tells the story.
 
 #![deny(unsafe_code)]
 // What only the C library uses is part of every build, and without it unused. The workspace's lints see it used.
 #![cfg_attr(not(feature = "c-api"), allow(dead_code))]
 #![cfg_attr(doctest, doc = include_str!("../../../README.md"))]
+#![cfg_attr(doctest, doc = include_str!("../../../docs/console.md"))]
 
+#[allow(unsafe_code)] // System calls of terminals, consoles and signals.
+mod console;
 mod engine;
 mod error;
 mod events;
@@ -69,6 +72,7 @@ mod stats;
 mod token;
 mod waker;
 
+pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
 pub use events::{CloseReason, Drain, Event, Events};
 pub use reactor::{Builder, Reactor};

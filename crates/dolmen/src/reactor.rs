@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::console::{self, ConsoleKind, ConsoleMode};
 use crate::engine::{Config, Engine};
 use crate::error::{AddError, Error};
 use crate::events::Events;
@@ -298,6 +299,95 @@ impl Reactor {
     /// gone.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.engine.cancel_timer(timer)
+    }
+
+    /// Reads standard input, whatever it is, and delivers it as [`Console`](crate::Event::Console) events with `token`.
+    /// Answers what it is.
+    ///
+    /// What comes is cut into lines or keys according to `mode`, which can be [changed](Reactor::set_console_mode) at any
+    /// time. A terminal is put back into the state it was in when the reactor is dropped, on [`std::process::exit`], and
+    /// when the process is stopped or ended by a signal.
+    ///
+    /// From here on requests to end the process (Ctrl-C, `SIGTERM` and so on) are events too, as with
+    /// [`signals`](Reactor::signals), **and no longer end it by themselves**. Only when the third of a kind comes before
+    /// the first was collected, so that the loop must be stuck, the system has its way.
+    ///
+    /// `docs/console.md` in the repository is a guide.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) while a reactor in this process reads it,
+    /// [`Os`](crate::ErrorKind::Os) for what the system reports.
+    pub fn console(&mut self, token: Token, mode: ConsoleMode) -> Result<ConsoleKind, Error> {
+        self.engine.console(token, |inbox| console::open(inbox, mode), console::signals)
+    }
+
+    /// Stops reading standard input and puts the terminal back. No event of it is seen any more. What was typed of an
+    /// unfinished line is lost. False if there was no console.
+    pub fn remove_console(&mut self) -> bool {
+        self.engine.remove_console()
+    }
+
+    /// What standard input is; `None` if it is not being read.
+    pub fn console_kind(&self) -> Option<ConsoleKind> {
+        self.engine.console_kind()
+    }
+
+    /// Columns and rows of the console's window, if it has one.
+    pub fn console_size(&self) -> Option<(u16, u16)> {
+        self.engine.console_size()
+    }
+
+    /// Lines or keys from here on. Nothing that was typed is lost: what there is of a line comes as
+    /// [`Bytes`](crate::ConsoleInput::Bytes) first.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) without a console, [`Os`](crate::ErrorKind::Os).
+    pub fn set_console_mode(&mut self, mode: ConsoleMode) -> Result<(), Error> {
+        self.engine.set_console_mode(mode)
+    }
+
+    /// Whether what is typed is shown; off for passwords. In raw mode it never is, and the setting waits for line mode.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_console_mode`](Reactor::set_console_mode).
+    pub fn console_echo(&mut self, echo: bool) -> Result<(), Error> {
+        self.engine.console_echo(echo)
+    }
+
+    /// What stands before the line being typed, in line mode at a terminal; nothing at first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`console_print`](Reactor::console_print).
+    pub fn console_prompt(&mut self, prompt: &str) -> Result<(), Error> {
+        self.engine.console_prompt(prompt)
+    }
+
+    /// Writes to standard output. At a terminal in line mode the text appears above the line being typed, which is shown
+    /// again below it. Never blocks: the text is queued, and what is queued when the reactor is dropped is written then,
+    /// as long as somebody takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) while nobody takes the output; nothing was taken.
+    /// [`NotFound`](crate::ErrorKind::NotFound) without a console, [`Os`](crate::ErrorKind::Os).
+    pub fn console_print(&mut self, text: &str) -> Result<(), Error> {
+        self.engine.console_print(text)
+    }
+
+    /// Tells of requests to end the process, with or without a console: Ctrl-C, `SIGTERM` and `SIGHUP`, on Windows
+    /// Ctrl-Break and the closing of the console, log-off and shutdown. They come as
+    /// [`Console`](crate::Event::Console) events with `token`, **and no longer end the process by themselves**; see
+    /// [`console`](Reactor::console). Signals that were ignored when the program was started (nohup) stay so.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered), [`Os`](crate::ErrorKind::Os).
+    pub fn signals(&mut self, token: Token) -> Result<(), Error> {
+        self.engine.signals(token, console::signals)
     }
 
     /// A handle that ends a wait from any thread.

@@ -146,7 +146,8 @@ impl Mailbox {
         posts.queue = VecDeque::new();
     }
 
-    fn notify(&self) {
+    /// Has the reactor look at its sources.
+    pub(crate) fn notify(&self) {
         if !self.signalled.swap(true, Ordering::AcqRel) {
             self.signal.notify();
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::cli::Cli;
 use crate::config::{BUILT_IN_NAME, Config, ConfigError};
 use crate::lobby::Lobby;
-use crate::server::{CONSOLE, SHUTDOWN, Server};
-use crate::{console, limits, logging, ports, signals};
+use crate::server::Server;
+use crate::{limits, logging, ports};
 
 /// Something failed while running.
 const RUNTIME_FAILURE: u8 = 1;
@@ -63,8 +63,7 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
 
     let mut server =
         Server::new(config, opened, Lobby::new(config)).map_err(|error| format!("cannot start: {error}"))?;
-    signals::install(server.poster(), SHUTDOWN)
-        .map_err(|error| format!("cannot catch requests to stop: {error}"))?;
+    server.obey_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
     if let Some(seconds) = cli.stats {
         server.log_stats_every(Duration::from_secs(seconds.get().into()));
     }
@@ -76,12 +75,11 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     }
     let at_terminal = std::io::stdin().is_terminal();
     if at_terminal || cli.console {
-        let console = console::start(server.poster(), CONSOLE, !at_terminal)
-            .map_err(|error| format!("cannot read the console: {error}"))?;
-        server.set_console(console);
         let _ = writeln!(told, "console   type 'help'; Ctrl-C stops the server");
+        server.open_console().map_err(|error| format!("cannot start: {error}"))?;
     }
-    server.run().map_err(|error| format!("cannot go on: {error}"))
+    server.run().map_err(|error| format!("cannot go on: {error}"))?;
+    if server.was_forced() { Err("stopped at once, as asked twice".to_string()) } else { Ok(()) }
 }
 
 /// Shows what was asked for. A reader that went away early is not our failure.

@@ -7,8 +7,7 @@
 //! | [`config`] | the configuration file |
 //! | [`server`] | the loop: connections, console and signals on one side, a world on the other |
 //! | [`ports`] | opening the ports |
-//! | [`console`] | standard input as a source of commands |
-//! | [`signals`] | Ctrl-C and its relatives |
+//! | `console` | the operator's terminal, or a script |
 //! | [`limits`] | the system's limit of open files |
 //! | [`logging`] | where log lines go |
 //! | [`session`] | one user's protocols, without the connection |
@@ -25,7 +24,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod console;
+mod console;
 pub mod limits;
 pub mod line;
 pub mod lobby;
@@ -33,7 +32,6 @@ pub mod logging;
 pub mod ports;
 pub mod server;
 pub mod session;
-pub mod signals;
 pub mod telnet;
 mod user;
 pub mod world;

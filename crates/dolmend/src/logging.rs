@@ -1,5 +1,8 @@
 //! Where log lines go, and which of them.
 
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -16,9 +19,54 @@ pub fn start(trace_reactor: u8) {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target(REACTOR_TARGET, reactor_level(trace_reactor));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false);
     // It fails only if a logger was set before, by a program that this is a part of.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+}
+
+/// The log lines that are kept back for somebody who shows them; `None`: they go to standard error.
+static KEPT: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+
+/// How much is kept at most: whoever shows it has gone.
+const MOST_KEPT_BYTES: usize = 1 << 20;
+
+/// Keeps log lines until they are [`take`]n, or writes them to standard error again, those
+/// first that are kept.
+pub(crate) fn keep(keep: bool) {
+    let mut kept = kept();
+    if keep {
+        kept.get_or_insert_default();
+    } else if let Some(lines) = kept.take() {
+        // A closed standard error is no reason to fail.
+        let _ = io::stderr().write_all(&lines);
+    }
+}
+
+/// Takes what is kept.
+pub(crate) fn take() -> Option<String> {
+    let mut kept = kept();
+    let lines = kept.as_mut().filter(|lines| !lines.is_empty())?;
+    Some(String::from_utf8_lossy(&std::mem::take(lines)).into_owned())
+}
+
+fn kept() -> MutexGuard<'static, Option<Vec<u8>>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where log lines are written to.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut *kept() {
+            Some(lines) if lines.len() < MOST_KEPT_BYTES => lines.write(bytes),
+            _ => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn reactor_level(trace: u8) -> Level {

@@ -16,17 +16,19 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use dolmen::{CloseReason, ConnId, Error, ErrorKind, Event, Events, ListenerId, Poster, Reactor, Token};
+use dolmen::{
+    CloseReason, ConnId, ConsoleInput, Error, ErrorKind, Event, Events, ListenerId, Poster, Reactor, Token,
+};
 
 use crate::config::{Config, PortKind};
-use crate::console::{Console, ConsoleInput};
+use crate::console::{self, Console};
 use crate::ports::OpenPort;
 use crate::session::Session;
 use crate::user::User;
 use crate::world::{Action, Admission, ConnectInfo, Departure, Status, Turn, UserId, World};
 
-/// The token of posts that tell of console input.
-pub const CONSOLE: Token = Token(0);
+/// The token of the console, and of requests to end the process.
+const CONSOLE: Token = Token(0);
 /// The token of posts that ask for an orderly end.
 pub const SHUTDOWN: Token = Token(1);
 /// The timer of the world's heart beat.
@@ -45,6 +47,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// find a place is hung up on without a word; who does find one takes it from the connection
 /// that has been leaving for the longest time.
 const DOORSTEP: usize = 256;
+
+/// What whoever asks for the end is told.
+const STOPPING: &str = "stopping; once more stops at once\n";
 
 /// Where the server is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +75,8 @@ pub struct Server<W> {
     world: W,
     ports: Vec<(ListenerId, SocketAddr, PortKind)>,
     console: Option<Console>,
-    /// Whether the console's channel may hold something.
-    console_waits: bool,
+    /// Whether the end was not waited for.
+    forced: bool,
     users: HashMap<UserId, User>,
     /// The users in the order of their arrival.
     roster: Vec<UserId>,
@@ -128,7 +133,7 @@ impl<W: World> Server<W> {
             world,
             ports: listening,
             console: None,
-            console_waits: false,
+            forced: false,
             users: HashMap::new(),
             roster: Vec::new(),
             queue: VecDeque::new(),
@@ -155,16 +160,38 @@ impl<W: World> Server<W> {
         self.ports.iter().map(|&(_, address, kind)| (address, kind))
     }
 
-    /// A way in for other threads: a post with [`SHUTDOWN`] ends the server in order, one with
-    /// [`CONSOLE`] says that the console has input.
+    /// A way in for other threads: a post with [`SHUTDOWN`] ends the server in order.
     pub fn poster(&self) -> Poster {
         self.reactor.poster()
     }
 
-    /// Takes commands from a console.
-    pub fn set_console(&mut self, console: Console) {
+    /// Takes commands from standard input. At its end, unless it is a terminal, the server shuts down.
+    ///
+    /// # Errors
+    ///
+    /// What the reactor reports.
+    pub fn open_console(&mut self) -> Result<(), Error> {
+        let console = Console::open(&mut self.reactor, CONSOLE)?;
+        let at_terminal = console.is_terminal();
         self.console = Some(console);
-        self.console_waits = true;
+        let (world, mut turn) = self.turn();
+        world.console_opened(&mut turn, at_terminal);
+        self.carry_out();
+        Ok(())
+    }
+
+    /// Has requests to end the process (Ctrl-C, SIGTERM and the like) end the server in order, and a second one at once.
+    ///
+    /// # Errors
+    ///
+    /// What the reactor reports.
+    pub fn obey_signals(&mut self) -> Result<(), Error> {
+        self.reactor.signals(CONSOLE)
+    }
+
+    /// Whether the server has ended without an orderly end, because somebody insisted.
+    pub fn was_forced(&self) -> bool {
+        self.forced
     }
 
     /// Writes a line of statistics to the log every so often.
@@ -207,8 +234,11 @@ impl<W: World> Server<W> {
         if self.phase == Phase::Stopped {
             return Ok(false);
         }
-        let more = !self.queue.is_empty() || self.console_waits;
+        let more = !self.queue.is_empty();
         let timeout = if more { Some(Duration::ZERO) } else { timeout };
+        if let Some(console) = &mut self.console {
+            console.print_log(&mut self.reactor);
+        }
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(1));
         let waited = self.reactor.wait(&mut events, timeout);
         self.status.waits += 1;
@@ -219,9 +249,11 @@ impl<W: World> Server<W> {
         waited?;
 
         self.give_turns();
-        self.console_turn();
         if self.phase == Phase::Draining && self.leaving.is_empty() {
             self.phase = Phase::Stopped;
+        }
+        if let Some(console) = self.console.as_mut().filter(|_| self.phase == Phase::Stopped) {
+            console.print_log(&mut self.reactor);
         }
         Ok(self.phase != Phase::Stopped)
     }
@@ -242,7 +274,7 @@ impl<W: World> Server<W> {
                 self.carry_out();
             }
             Event::Timer { token: STATS, .. } => self.log_stats(),
-            Event::Posted { token: CONSOLE, .. } => self.console_waits = self.console.is_some(),
+            Event::Console { input, .. } => self.console_input(input),
             Event::Posted { token: SHUTDOWN, .. } => {
                 tracing::info!("asked to stop");
                 self.shut_down();
@@ -389,29 +421,53 @@ impl<W: World> Server<W> {
 
     // The console.
 
-    /// One line of the console: it gets one turn a round like everybody else.
-    fn console_turn(&mut self) {
-        if !std::mem::take(&mut self.console_waits) {
-            return;
-        }
-        let Some(console) = &self.console else { return };
-        let end_is_shutdown = console.end_is_shutdown;
-        match console.input.try_recv() {
-            Ok(ConsoleInput::Line(line)) => {
-                // There may be more than one; the next round finds out.
-                self.console_waits = true;
+    /// Something from the operator, or whoever may ask the program to end.
+    fn console_input(&mut self, input: ConsoleInput<'_>) {
+        match input {
+            ConsoleInput::Line(line) => {
                 let (world, mut turn) = self.turn();
-                world.console_line(&mut turn, &line);
+                world.console_line(&mut turn, line);
                 self.carry_out();
             }
-            Ok(ConsoleInput::End) => {
-                self.console = None;
-                tracing::info!("the console input has ended");
-                if end_is_shutdown {
-                    self.shut_down();
-                }
+            ConsoleInput::LineCut(line) => {
+                // Half a command may be another command.
+                let text = format!("A line of more than {} bytes is no command.\n", line.len());
+                self.print(&text);
             }
-            Err(_) => {}
+            ConsoleInput::EndOfInput if self.console.as_ref().is_some_and(Console::is_terminal) => {
+                tracing::info!("the console input has ended; 'shutdown' ends the server");
+            }
+            ConsoleInput::EndOfInput => {
+                tracing::info!("the console input has ended");
+                self.shut_down();
+            }
+            ConsoleInput::Interrupt => self.asked_to_stop("Ctrl-C"),
+            ConsoleInput::Shutdown { reason, .. } => self.asked_to_stop(&reason.to_string()),
+            // The reactor has shown the line being typed again.
+            _ => {}
+        }
+    }
+
+    /// The first request begins an orderly end, the second takes no for an answer.
+    fn asked_to_stop(&mut self, who: &str) {
+        if self.phase == Phase::Running {
+            tracing::info!("asked to stop: {who}");
+            // Not by the log: this is for whoever asked. A closed standard error is no reason to fail.
+            match &mut self.console {
+                Some(console) if console.is_terminal() => console.print(&mut self.reactor, STOPPING),
+                _ => drop(std::io::stderr().write_all(STOPPING.as_bytes())),
+            }
+            self.shut_down();
+        } else {
+            self.forced = true;
+            self.phase = Phase::Stopped;
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        match &mut self.console {
+            Some(console) => console.print(&mut self.reactor, text),
+            None => console::print(text),
         }
     }
 
@@ -431,7 +487,19 @@ impl<W: World> Server<W> {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
-                    Action::Console { text } => print_console(&text),
+                    Action::Console { text } => self.print(&text),
+                    Action::Ask { prompt, echo } => {
+                        if let Some(console) = &mut self.console {
+                            console.ask(&mut self.reactor, &prompt, echo);
+                        }
+                    }
+                    Action::EndConsole => {
+                        if self.console.as_ref().is_some_and(|console| !console.is_terminal()) {
+                            // What follows in the script is not for anybody any more.
+                            self.reactor.remove_console();
+                        }
+                        self.console_input(ConsoleInput::EndOfInput);
+                    }
                     Action::Shutdown => self.shut_down(),
                 }
             }
@@ -530,11 +598,4 @@ fn enqueue(queue: &mut VecDeque<UserId>, id: UserId, user: &mut User) {
         user.in_queue = true;
         queue.push_back(id);
     }
-}
-
-/// Shows a text to the operator. Where standard output is closed nobody is there to miss it.
-fn print_console(text: &str) {
-    let mut output = std::io::stdout().lock();
-    let _ = output.write_all(text.as_bytes());
-    let _ = output.flush();
 }

@@ -138,6 +138,15 @@ pub enum Action {
         /// The text; lines end in a line feed.
         text: String,
     },
+    /// Ask the operator for a line.
+    Ask {
+        /// What stands before it.
+        prompt: String,
+        /// Whether what is typed is shown.
+        echo: bool,
+    },
+    /// Do what is done at the end of the console's input.
+    EndConsole,
     /// Shut the server down in order.
     Shutdown,
 }
@@ -178,6 +187,18 @@ impl<'a> Turn<'a> {
     /// Shows a text on the operator's console.
     pub fn console(&mut self, text: impl Into<String>) {
         self.actions.push(Action::Console { text: text.into() });
+    }
+
+    /// Asks the operator for a line: from here on `prompt` stands before what is typed, which
+    /// is not shown unless `echo`. For a terminal; where there is none nothing happens.
+    pub fn ask(&mut self, prompt: impl Into<String>, echo: bool) {
+        self.actions.push(Action::Ask { prompt: prompt.into(), echo });
+    }
+
+    /// Does what is done at the end of the console's input: a script is over and with it the
+    /// server, a terminal stays.
+    pub fn end_console(&mut self) {
+        self.actions.push(Action::EndConsole);
     }
 
     /// Shuts the server down in order.
@@ -224,6 +245,11 @@ pub trait World {
     /// The time of a heart beat has come.
     fn heart_beat(&mut self, turn: &mut Turn<'_>) {
         let _ = turn;
+    }
+
+    /// A console was opened: a terminal, or a script.
+    fn console_opened(&mut self, turn: &mut Turn<'_>, at_terminal: bool) {
+        let _ = (turn, at_terminal);
     }
 
     /// The operator typed a line at the console.

@@ -23,6 +23,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod removed;
 
 mod connection;
+mod console;
 mod listener;
 mod poll;
 mod send_queue;
@@ -47,6 +48,7 @@ use crate::token::{Key, TimerId, Token};
 use crate::waker::Mailbox;
 use buffer_pool::BufferPool;
 use connection::Connection;
+use console::Console;
 use listener::Listener;
 use poll::Poll;
 use removed::Removed;
@@ -90,6 +92,7 @@ pub(crate) struct Engine<K: Kernel> {
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
     polls: Table<Poll<K>>,
+    console: Console<K::Handle>,
     timers: Timers,
     send_queues: SendQueues,
     mailbox: Arc<Mailbox>,
@@ -143,6 +146,7 @@ impl<K: Kernel> Engine<K> {
             listeners: Table::new(),
             watches: Table::new(),
             polls: Table::new(),
+            console: Console::new(),
             timers: Timers::new(),
             send_queues: SendQueues::new(),
             mailbox,
@@ -245,7 +249,10 @@ impl<K: Kernel> Engine<K> {
 
     /// Whether there is something to do or to deliver, so that blocking would be wrong.
     fn has_work(&self) -> bool {
-        !self.outbox.is_empty() || !self.attention.is_empty() || self.mailbox.waiting()
+        !self.outbox.is_empty()
+            || !self.attention.is_empty()
+            || self.mailbox.waiting()
+            || self.console.has_work()
     }
 
     /// How long to block: until a deadline or the next timer, whatever comes first.
@@ -285,6 +292,7 @@ impl<K: Kernel> Engine<K> {
         if woken && !std::mem::replace(&mut self.woken, true) {
             self.outbox.push_back(Record::Woken);
         }
+        self.collect_console(batch);
         if self.timers.len() > 0 {
             self.expire_timers(batch);
         }
@@ -405,6 +413,7 @@ impl<K: Kernel> Drop for Engine<K> {
         self.mailbox.close();
         // What was delivered stays delivered: the events in the caller's hands do not hear of these removals.
         self.origin.removed = Rc::default();
+        self.remove_console_and_signals();
         let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
         if self.submitter.in_flight() > 0 {
             mark(Mark::DroppedInFlight);

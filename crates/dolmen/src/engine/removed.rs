@@ -3,7 +3,7 @@
 //! A batch of events is a snapshot, and handling one of them may remove the subject of another. `Events` and engine
 //! share this record, so that such an event is left out wherever it is by then.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::marks::{Mutant, mutant};
 use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, WatchId};
@@ -16,6 +16,18 @@ pub(crate) struct Removed {
     watches: Marks,
     timers: Marks,
     polls: Marks,
+    /// The last registration of the console that was removed; there is one at a time.
+    console: Cell<u32>,
+}
+
+impl Removed {
+    pub(crate) fn console(&self, registration: u32) -> bool {
+        registration != 0 && registration <= self.console.get()
+    }
+
+    pub(crate) fn mark_console(&self, registration: u32) {
+        self.console.set(registration);
+    }
 }
 
 /// For each slot the generation that was removed last; those before it are gone as well.

@@ -104,7 +104,7 @@ impl<K: Kernel> Engine<K> {
         WatchId(key)
     }
 
-    fn list_watch(&mut self, slot: u32) {
+    pub(super) fn list_watch(&mut self, slot: u32) {
         if let Some((_, watch)) = self.watches.at_mut(slot) {
             if !std::mem::replace(&mut watch.listed, true) {
                 self.attention.push_back(Subject::Watch(slot));
@@ -145,6 +145,10 @@ impl<K: Kernel> Engine<K> {
             _ if watch.closing => self.list_watch(key.slot),
             Ok(Outcome::Ready) => {
                 watch.retry_ns = 0;
+                if self.console_watch_fired(key) {
+                    return;
+                }
+                let watch = self.watches.get_mut(key).expect("the watch is there");
                 watch.undelivered = true;
                 self.outbox.push_back(Record::Ready { watch: WatchId(key), token });
             }

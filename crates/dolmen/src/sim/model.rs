@@ -655,6 +655,9 @@ impl Run<'_> {
                     format!("a timer for {deadline_ns} went off at {now_ns}, {missed} missed")
                 })?;
             }
+            Event::Console { .. } => {
+                self.fail(Oracle::Ghost, || "there is no console, and it has spoken".into())?;
+            }
             Event::Posted { value, .. } => {
                 let expected = self.posts.pop_front();
                 self.check(Oracle::Posts, expected == Some(value), || {

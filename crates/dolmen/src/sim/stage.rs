@@ -56,6 +56,9 @@ impl From<Event<'_, SimStream>> for Seen {
             Event::Timer { timer, .. } => Seen::Timer(timer),
             Event::Posted { value, .. } => Seen::Posted(value),
             Event::Woken => Seen::Woken,
+            Event::Polled { .. } | Event::Written { .. } | Event::Console { .. } => {
+                unreachable!("no scene has a console or borrows sockets")
+            }
         }
     }
 }

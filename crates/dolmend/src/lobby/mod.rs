@@ -15,6 +15,7 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
 use command::Command;
+use operator::Operator;
 
 /// What stands before the place where a newcomer types a name.
 const NAME_PROMPT: &str = "By what name shall we call you? ";
@@ -36,6 +37,7 @@ pub struct Lobby {
     guests: BTreeMap<UserId, Guest>,
     /// Who has which name, by the key of the name.
     names: HashMap<String, UserId>,
+    operator: Operator,
 }
 
 impl Lobby {
@@ -46,7 +48,12 @@ impl Lobby {
             _ => String::new(),
         };
         let greeting = format!("Welcome to {}!\n{motd}\n{NAME_PROMPT}", config.mud_name);
-        Lobby { greeting: greeting.into(), guests: BTreeMap::new(), names: HashMap::new() }
+        Lobby {
+            greeting: greeting.into(),
+            guests: BTreeMap::new(),
+            names: HashMap::new(),
+            operator: Operator::default(),
+        }
     }
 
     /// A line of somebody who has no name yet.
@@ -143,6 +150,9 @@ impl Lobby {
     /// Shows a text to everybody who has a name, except one.
     fn show_others(&self, turn: &mut Turn<'_>, except: UserId, text: impl Into<Rc<str>>) {
         let text = text.into();
+        if self.operator.watches() {
+            turn.console(&*text);
+        }
         for (&user, guest) in &self.guests {
             if user != except && guest.name.is_some() {
                 turn.send(user, Rc::clone(&text));
@@ -205,8 +215,13 @@ impl World for Lobby {
         }
     }
 
+    fn console_opened(&mut self, turn: &mut Turn<'_>, at_terminal: bool) {
+        self.operator.opened(turn, at_terminal);
+    }
+
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         use operator::Command;
+        let Some(line) = self.operator.line(turn, line) else { return };
         match operator::parse(line) {
             Command::Nothing => {}
             Command::Users => turn.console(self.users()),
@@ -217,6 +232,8 @@ impl World for Lobby {
             }
             Command::Kick(whom) => self.kick(turn, whom),
             Command::Stats => turn.console(turn.status().to_string().replace(' ', "\n") + "\n"),
+            Command::Password => self.operator.choose_password(turn),
+            Command::Quit => self.operator.quit(turn),
             Command::Shutdown => turn.shutdown(),
             Command::Help => turn.console(operator::HELP),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),

@@ -1,0 +1,88 @@
+//! `console_chat ADDR`: a chat room whose host sits at the console. What anybody types, everybody else sees, the host
+//! above the line that is being typed.
+//!
+//! ```console
+//! $ cargo run -p dolmen --example console_chat 127.0.0.1:0
+//! listening 127.0.0.1:40513
+//! say>
+//! ```
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+
+use dolmen::{ConnId, ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const CONSOLE: Token = Token(0);
+const GUEST: Token = Token(1);
+
+/// Everybody's unfinished line.
+type Guests = HashMap<ConnId, Vec<u8>>;
+
+fn main() -> Result {
+    let address = std::env::args().nth(1).ok_or("usage: console_chat ADDR, for example: 127.0.0.1:7777")?;
+    let listener = TcpListener::bind(address)?;
+    let mut reactor = Reactor::new()?;
+    let mut events = Events::with_capacity(128);
+    reactor.console(CONSOLE, ConsoleMode::Line)?;
+    reactor.console_print(&format!("listening {}\n", listener.local_addr()?))?;
+    reactor.console_prompt("say> ")?;
+    reactor.listen(listener, GUEST)?;
+
+    let mut guests = Guests::new();
+    loop {
+        reactor.wait(&mut events, None)?;
+        for event in events.drain() {
+            match event {
+                Event::Console { input, .. } => match input {
+                    ConsoleInput::Line(line) => tell(&mut reactor, &guests, None, &format!("host: {line}\n")),
+                    ConsoleInput::EndOfInput | ConsoleInput::Interrupt | ConsoleInput::Shutdown { .. } => {
+                        return Ok(());
+                    }
+                    _ => {}
+                },
+                Event::Accepted { stream, peer, .. } => {
+                    guests.insert(reactor.add(stream, GUEST)?, Vec::new());
+                    reactor.console_print(&format!("{peer} is here\n"))?;
+                }
+                Event::Received { conn, data, .. } => {
+                    let lines = lines(&mut guests, conn, data);
+                    for line in lines {
+                        let line = format!("{conn}: {line}\n");
+                        tell(&mut reactor, &guests, Some(conn), &line);
+                        reactor.console_print(&line)?;
+                    }
+                }
+                Event::EndOfStream { conn, .. } => reactor.close(conn)?,
+                Event::Closed { conn, .. } => {
+                    guests.remove(&conn);
+                    reactor.console_print(&format!("{conn} has left\n"))?;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The lines that these bytes finish.
+fn lines(guests: &mut Guests, conn: ConnId, data: &[u8]) -> Vec<String> {
+    const LONGEST: usize = 4096;
+    let Some(pending) = guests.get_mut(&conn) else { return Vec::new() };
+    pending.extend_from_slice(data);
+    let mut lines = Vec::new();
+    while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+        let line: Vec<u8> = pending.drain(..=end).collect();
+        // What a guest sends must not move the host's cursor.
+        lines.push(String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect());
+    }
+    pending.truncate(LONGEST);
+    lines
+}
+
+fn tell(reactor: &mut Reactor, guests: &Guests, except: Option<ConnId>, text: &str) {
+    for &conn in guests.keys().filter(|&&conn| Some(conn) != except) {
+        // Who does not read misses something.
+        let _ = reactor.send(conn, text.as_bytes());
+    }
+}

@@ -1,0 +1,284 @@
+//! What the tests of the console drive: a program that says over a connection what its console brings, and does to the
+//! console what it is told over that connection. The console itself is the thing under test, so it carries none of that.
+//!
+//! `console_probe ADDR` connects to the test at ADDR. `console_probe around ADDR ADDR2` tells ADDR of the console's mode,
+//! runs `console_probe ADDR2` on the same console to its end, and tells of the mode again.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use dolmen::{ConnId, ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const CONSOLE: Token = Token(1);
+const SIGNALS: Token = Token(2);
+const TEST: Token = Token(3);
+/// A line with this is printed at once when it comes, to time it without the connection.
+const TICK: Token = Token(4);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match &arguments[..] {
+        [word, outer, inner] if word == "around" => around(outer, inner),
+        [address] => probe(address),
+        _ => Err("usage: console_probe ADDR | console_probe around ADDR ADDR2".into()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn around(outer: &str, inner: &str) -> Result<ExitCode> {
+    let mut test = TcpStream::connect(outer)?;
+    ignore_interrupts();
+    writeln!(test, "modes {}", system::modes())?;
+    let status = Command::new(std::env::current_exe()?).arg(inner).status()?;
+    writeln!(test, "modes {} {}", system::modes(), status.code().is_some())?;
+    // Until the test has seen it all.
+    let _ = test.read(&mut [0]);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ignore_interrupts() {
+    // The reactor's handler takes them, and is not asked.
+    let mut reactor = Reactor::new().expect("a reactor");
+    reactor.signals(SIGNALS).expect("signals");
+    std::mem::forget(reactor);
+}
+
+fn probe(address: &str) -> Result<ExitCode> {
+    // The test may be slow to listen, and the console fast.
+    let mut reactor = Reactor::builder().high_water(1 << 26).build()?;
+    let mut events = Events::with_capacity(64);
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let test = reactor.add(stream, TEST)?;
+    let mut probe = Probe { test, commands: Vec::new(), waits: 0, ticks: 0, exit: None };
+    probe.tell(&mut reactor, "ready")?;
+    while probe.exit.is_none() {
+        // Nothing but the console, the signals and the connection ends this.
+        reactor.wait(&mut events, None)?;
+        probe.waits += 1;
+        for event in events.drain() {
+            probe.handle(&mut reactor, event)?;
+        }
+    }
+    drop(reactor);
+    Ok(ExitCode::from(probe.exit.unwrap_or_default()))
+}
+
+struct Probe {
+    test: ConnId,
+    commands: Vec<u8>,
+    waits: u64,
+    ticks: u64,
+    exit: Option<u8>,
+}
+
+impl Probe {
+    fn tell(&self, reactor: &mut Reactor, text: &str) -> Result {
+        reactor.send(self.test, format!("{text}\n").as_bytes())?;
+        reactor.flush();
+        Ok(())
+    }
+
+    fn handle(&mut self, reactor: &mut Reactor, event: Event<'_>) -> Result {
+        match event {
+            Event::Console { token, input } => {
+                let whose = if token == SIGNALS { "signal " } else { "" };
+                let told = match input {
+                    ConsoleInput::Line(text) => format!("line {text:?}"),
+                    ConsoleInput::LineCut(text) => format!("cut {}", text.len()),
+                    ConsoleInput::Bytes(text) => format!("bytes {text:?}"),
+                    ConsoleInput::Interrupt => "interrupt".into(),
+                    ConsoleInput::EndOfInput => "end".into(),
+                    ConsoleInput::Resized { columns, rows } => format!("resized {columns} {rows}"),
+                    ConsoleInput::Shutdown { reason, time_left } => {
+                        format!("shutdown {reason} {time_left:?}")
+                    }
+                    ConsoleInput::Continued => "continued".into(),
+                    other => format!("{other:?}"),
+                };
+                self.tell(reactor, &format!("{whose}{told}"))
+            }
+            Event::Received { data, .. } => {
+                self.commands.extend_from_slice(data);
+                while let Some(end) = self.commands.iter().position(|&byte| byte == b'\n') {
+                    let command: Vec<u8> = self.commands.drain(..=end).collect();
+                    self.obey(reactor, std::str::from_utf8(&command)?.trim_end_matches('\n'))?;
+                }
+                Ok(())
+            }
+            Event::EndOfStream { .. } | Event::Closed { .. } => {
+                self.exit = Some(0);
+                Ok(())
+            }
+            Event::Timer { token: TICK, .. } => {
+                self.ticks += 1;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn obey(&mut self, reactor: &mut Reactor, command: &str) -> Result {
+        let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
+        let mode = if rest == "raw" { ConsoleMode::Raw } else { ConsoleMode::Line };
+        match word {
+            "console" => {
+                let told = match reactor.console(CONSOLE, mode) {
+                    Ok(kind) => format!("console {kind}"),
+                    Err(error) => format!("error {:?}", error.kind()),
+                };
+                return self.tell(reactor, &told);
+            }
+            "signals" => reactor.signals(SIGNALS)?,
+            "remove" => {
+                let removed = reactor.remove_console();
+                return self.tell(reactor, &format!("removed {removed}"));
+            }
+            "mode" => reactor.set_console_mode(mode)?,
+            "switch" => {
+                // Many times, without looking at anything in between.
+                for _ in 0..rest.parse()? {
+                    reactor.set_console_mode(ConsoleMode::Raw)?;
+                    reactor.set_console_mode(ConsoleMode::Line)?;
+                }
+            }
+            "echo" => reactor.console_echo(rest == "on")?,
+            "prompt" => reactor.console_prompt(rest)?,
+            "print" => reactor.console_print(&format!("{rest}\n"))?,
+            "tick" => drop(reactor.interval(TICK, Duration::from_millis(rest.parse()?))),
+            "ticks" => {
+                let told = format!("ticks {}", self.ticks);
+                return self.tell(reactor, &told);
+            }
+            "waits" => {
+                let told = format!("waits {}", self.waits);
+                return self.tell(reactor, &told);
+            }
+            "churn" => {
+                // Reactors that are dropped while their console is being read.
+                for turn in 0..rest.parse()? {
+                    let mut other = Reactor::new()?;
+                    other
+                        .console(CONSOLE, if turn % 2 == 0 { ConsoleMode::Line } else { ConsoleMode::Raw })?;
+                    other.wait(&mut Events::with_capacity(1), Some(Duration::ZERO))?;
+                }
+            }
+            "press" => system::press(rest)?,
+            "busy" => {
+                let until = Instant::now() + Duration::from_millis(rest.parse()?);
+                while Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+            }
+            "panic" => panic!("as told"),
+            "exit" => std::process::exit(rest.parse()?),
+            "return" => self.exit = Some(rest.parse()?),
+            "sync" => {}
+            "nothing" => return Ok(()),
+            _ => return Err(format!("no such command: {command}").into()),
+        }
+        self.tell(reactor, &format!("ok {command}"))
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    use super::*;
+
+    pub fn modes() -> String {
+        match rustix::termios::tcgetattr(io::stdin()) {
+            Ok(settings) => format!("{:?}", format!("{settings:?}")),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    pub fn press(_: &str) -> Result {
+        Err("a terminal's keys are the test's to press".into())
+    }
+}
+
+#[cfg(windows)]
+mod system {
+    use super::*;
+    use std::os::windows::io::AsRawHandle as _;
+    use windows_sys::Win32::System::Console::*;
+
+    pub fn modes() -> String {
+        let (mut input, mut output) = (0, 0);
+        // SAFETY: the handles are open and the modes writable; the code pages are numbers.
+        unsafe {
+            GetConsoleMode(io::stdin().as_raw_handle(), &mut input);
+            GetConsoleMode(io::stdout().as_raw_handle(), &mut output);
+            format!("{input:x} {output:x} {} {}", GetConsoleCP(), GetConsoleOutputCP())
+        }
+    }
+
+    fn key(down: bool, key: u16, unit: u16, control: u32) -> INPUT_RECORD {
+        INPUT_RECORD {
+            EventType: KEY_EVENT as u16,
+            Event: INPUT_RECORD_0 {
+                KeyEvent: KEY_EVENT_RECORD {
+                    bKeyDown: down.into(),
+                    wRepeatCount: 1,
+                    wVirtualKeyCode: key,
+                    wVirtualScanCode: 0,
+                    uChar: KEY_EVENT_RECORD_0 { UnicodeChar: unit },
+                    dwControlKeyState: control,
+                },
+            },
+        }
+    }
+
+    /// Puts records into the console's input.
+    pub fn press(what: &str) -> Result {
+        let other = |kind: u32, event| INPUT_RECORD { EventType: kind as u16, Event: event };
+        let size = COORD { X: 100, Y: 30 };
+        let focus = FOCUS_EVENT_RECORD { bSetFocus: 1 };
+        let mouse = MOUSE_EVENT_RECORD {
+            dwMousePosition: COORD { X: 1, Y: 1 },
+            dwButtonState: 0,
+            dwControlKeyState: 0,
+            dwEventFlags: MOUSE_MOVED,
+        };
+        let records = match what {
+            "focus" => vec![other(FOCUS_EVENT, INPUT_RECORD_0 { FocusEvent: focus })],
+            "mouse" => vec![other(MOUSE_EVENT, INPUT_RECORD_0 { MouseEvent: mouse })],
+            "menu" => {
+                vec![other(MENU_EVENT, INPUT_RECORD_0 { MenuEvent: MENU_EVENT_RECORD { dwCommandId: 1 } })]
+            }
+            "resize" => vec![other(
+                WINDOW_BUFFER_SIZE_EVENT,
+                INPUT_RECORD_0 { WindowBufferSizeEvent: WINDOW_BUFFER_SIZE_RECORD { dwSize: size } },
+            )],
+            "release" => vec![key(false, 0x41, 'a' as u16, 0)],
+            "shift" => vec![key(true, 0x10, 0, SHIFT_PRESSED), key(false, 0x10, 0, 0)],
+            "ctrl-c" => vec![key(true, 0x43, 3, LEFT_CTRL_PRESSED)],
+            "ctrl-z" => vec![key(true, 0x5A, 0x1A, LEFT_CTRL_PRESSED), key(true, 0x0D, 13, 0)],
+            "dice" => [0xD83C, 0xDFB2]
+                .into_iter()
+                .flat_map(|unit| [key(true, 0, unit, 0), key(false, 0, unit, 0)])
+                .collect(),
+            "alt-e" => vec![key(true, 0x12, 0, LEFT_ALT_PRESSED), key(false, 0x12, 0xE9, 0)],
+            "up" => vec![key(true, 0x26, 0, ENHANCED_KEY)],
+            _ => return Err("no such key".into()),
+        };
+        let mut written = 0;
+        // SAFETY: the records are as many as said.
+        let done = unsafe {
+            WriteConsoleInputW(
+                io::stdin().as_raw_handle(),
+                records.as_ptr(),
+                records.len() as u32,
+                &mut written,
+            )
+        };
+        if done == 0 { Err(io::Error::last_os_error().into()) } else { Ok(()) }
+    }
+}

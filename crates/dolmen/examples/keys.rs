@@ -1,0 +1,36 @@
+//! `keys`: shows what each key sends in raw mode. `q` ends it, Ctrl-C too.
+//!
+//! ```console
+//! $ cargo run -p dolmen --example keys
+//! a            "a"
+//! ↑            "\u{1b}[A"
+//! ```
+
+use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+
+fn main() -> Result<(), dolmen::Error> {
+    let mut reactor = Reactor::new()?;
+    let mut events = Events::with_capacity(64);
+    let kind = reactor.console(Token(0), ConsoleMode::Raw)?;
+    reactor.console_print(&format!("standard input is a {kind}; press keys, q ends\n"))?;
+    loop {
+        reactor.wait(&mut events, None)?;
+        for event in events.drain() {
+            let Event::Console { input, .. } = event else { continue };
+            match input {
+                ConsoleInput::Bytes("q")
+                | ConsoleInput::Interrupt
+                | ConsoleInput::EndOfInput
+                | ConsoleInput::Shutdown { .. } => return Ok(()),
+                ConsoleInput::Bytes(text) => {
+                    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
+                    reactor.console_print(&format!("{visible:12} {text:?}\n"))?;
+                }
+                ConsoleInput::Resized { columns, rows } => {
+                    reactor.console_print(&format!("the window has {columns} columns and {rows} rows\n"))?;
+                }
+                _ => {}
+            }
+        }
+    }
+}

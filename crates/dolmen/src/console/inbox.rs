@@ -1,0 +1,155 @@
+//! The queue between whoever reads the console and the engine.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{ConsoleInput, LONGEST_LINE_BYTES, Notice, ShutdownReason};
+use crate::waker::Mailbox;
+
+/// How many pieces of input may wait before reading stops.
+const MOST_PIECES: usize = 256;
+/// How many bytes of text may wait before reading stops: a few of the longest lines.
+const MOST_BYTES: usize = 4 * LONGEST_LINE_BYTES;
+
+/// A piece of console input that owns its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Line(String),
+    LineCut(String),
+    Bytes(String),
+    Interrupt,
+    End,
+    /// Known to be this size.
+    Resized {
+        columns: u16,
+        rows: u16,
+    },
+    /// Of some size: the driver is to be asked.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    WindowChanged,
+    Shutdown {
+        reason: ShutdownReason,
+        time_left: Option<Duration>,
+    },
+    #[cfg_attr(not(unix), allow(dead_code))]
+    Continued,
+    /// For the driver only.
+    #[cfg_attr(not(windows), allow(dead_code))]
+    Notice(Notice),
+}
+
+impl Input {
+    fn text_bytes(&self) -> usize {
+        match self {
+            Input::Line(text) | Input::LineCut(text) | Input::Bytes(text) => text.len(),
+            _ => 0,
+        }
+    }
+
+    /// As the caller sees it; `None` for what is between driver and engine.
+    pub(crate) fn as_event(&self) -> Option<ConsoleInput<'_>> {
+        Some(match self {
+            Input::Line(text) => ConsoleInput::Line(text),
+            Input::LineCut(text) => ConsoleInput::LineCut(text),
+            Input::Bytes(text) => ConsoleInput::Bytes(text),
+            Input::Interrupt => ConsoleInput::Interrupt,
+            Input::End => ConsoleInput::EndOfInput,
+            Input::Resized { columns, rows } => ConsoleInput::Resized { columns: *columns, rows: *rows },
+            Input::Shutdown { reason, time_left } => {
+                ConsoleInput::Shutdown { reason: *reason, time_left: *time_left }
+            }
+            Input::Continued => ConsoleInput::Continued,
+            Input::WindowChanged | Input::Notice(_) => return None,
+        })
+    }
+
+    /// Whether it is addressed to the process and not typed.
+    pub(crate) fn is_signal(&self) -> bool {
+        matches!(self, Input::Interrupt | Input::Shutdown { .. } | Input::Continued)
+    }
+}
+
+/// A bounded queue. The bound is for those who ask ([`Inbox::has_room`]): what has been read is always taken.
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    room: Condvar,
+    mailbox: Arc<Mailbox>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Input>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.queue.len() < MOST_PIECES && self.bytes < MOST_BYTES
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Inbox> {
+        Arc::new(Inbox { state: Mutex::default(), room: Condvar::new(), mailbox })
+    }
+
+    /// Puts a piece in and wakes the reactor.
+    pub(crate) fn push(&self, input: Input) {
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        // Raw input comes a key at a time; keys that nobody has looked at yet make one piece.
+        if let (Some(Input::Bytes(last)), Input::Bytes(more)) = (state.queue.back_mut(), &input) {
+            last.push_str(more);
+        } else {
+            state.queue.push_back(input.clone());
+        }
+        state.bytes += input.text_bytes();
+        drop(state);
+        self.mailbox.notify();
+    }
+
+    /// Takes out the first piece.
+    pub(crate) fn pop(&self) -> Option<Input> {
+        let mut state = self.state();
+        let input = state.queue.pop_front()?;
+        state.bytes -= input.text_bytes();
+        if state.has_room() {
+            self.room.notify_all();
+        }
+        Some(input)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().queue.is_empty()
+    }
+
+    /// Whether a reader may read more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state().has_room()
+    }
+
+    /// Waits, in a reader's thread, until there is room. False when nobody wants any more.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        let mut state = self.state();
+        while !state.has_room() && !state.closed {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.closed
+    }
+
+    /// Nobody looks any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        *state = State { closed: true, ..State::default() };
+        self.room.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing between lock and unlock can panic half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

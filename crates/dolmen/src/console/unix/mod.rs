@@ -1,0 +1,532 @@
+//! Standard input on Unix: terminals and pipes on readiness, files by a thread.
+//!
+//! Standard input's open file is shared with the shell, so its flags are not touched. It is opened once more, without
+//! blocking, by its name under `/proc`; where that is refused (another user's terminal, a socket) each read is preceded
+//! by a poll.
+//!
+//! termios(3), tty_ioctl(4), fifo(7).
+
+mod restore;
+mod signals;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize,
+    tcsetattr,
+};
+
+use super::decoder::Decoder;
+use super::editor::{EditKeys, Editor};
+use super::output::Output;
+use super::worker::Worker;
+use super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, width};
+use crate::error::{Error, ErrorKind};
+use restore::Guard;
+pub(crate) use signals::signals;
+
+/// Opens standard input.
+pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driver<OwnedFd>>, Error> {
+    const ACTION: &str = "read the console";
+    let failed = |error: io::Error| Error::from_io(ErrorKind::Os, ACTION, error);
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let output = Output::start(io::stdout(), direct_output()).map_err(failed)?;
+    if stdin.is_terminal() {
+        return Ok(Box::new(Terminal::open(stdin, inbox, mode, output).map_err(failed)?));
+    }
+    let file = File::from(stdin);
+    let kind = file.metadata().map_err(failed)?.file_type();
+    let source = if kind.is_fifo() || kind.is_socket() {
+        let reader = Reader::new(file.into());
+        let decoder = Decoder::new(mode, false);
+        Source::Readiness { reader, decoder, over: false }
+    } else {
+        Source::Thread(Worker::start(file, mode, inbox).map_err(failed)?)
+    };
+    let kind = match &source {
+        Source::Readiness { .. } => ConsoleKind::Pipe,
+        Source::Thread(_) if kind.is_file() => ConsoleKind::File,
+        Source::Thread(_) => ConsoleKind::Nothing,
+    };
+    let mut redirected = Redirected { kind, source, inbox: Arc::clone(inbox), output };
+    // A pipe whose writers have gone before we came says nothing when it is polled.
+    redirected.ready();
+    Ok(Box::new(redirected))
+}
+
+/// Standard output opened once more, without blocking, if it is a terminal. A pipe would do as well, but there is no line
+/// being typed on it for which the order of things matters.
+fn direct_output() -> Option<File> {
+    io::stdout().is_terminal().then(|| reopen(OpenOptions::new().write(true), 1)).flatten()
+}
+
+/// Opens what a descriptor is open on once more, for ourselves.
+fn reopen(how: &mut OpenOptions, fd: RawFd) -> Option<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    how.custom_flags(flags).open(format!("/proc/self/fd/{fd}")).ok()
+}
+
+/// Reads without ever blocking.
+struct Reader {
+    fd: OwnedFd,
+    /// The open file is ours alone, and does not block.
+    own: bool,
+}
+
+impl Reader {
+    fn new(fd: OwnedFd) -> Reader {
+        match reopen(OpenOptions::new().read(true), fd.as_raw_fd()) {
+            Some(own) => Reader { fd: own.into(), own: true },
+            None => Reader { fd, own: false },
+        }
+    }
+
+    /// `None`: nothing there now.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            if !self.own
+                && !poll(self.fd.as_fd())?.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+            {
+                return Ok(None);
+            }
+            match rustix::io::read(&self.fd, &mut *buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// What is so right now.
+fn poll(fd: BorrowedFd<'_>) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(fds[0].revents())
+}
+
+/// Standard input that is no terminal.
+struct Redirected {
+    kind: ConsoleKind,
+    source: Source,
+    inbox: Arc<Inbox>,
+    output: Output,
+}
+
+enum Source {
+    Readiness { reader: Reader, decoder: Decoder, over: bool },
+    Thread(Worker),
+}
+
+impl Driver<OwnedFd> for Redirected {
+    fn kind(&self) -> ConsoleKind {
+        self.kind
+    }
+
+    fn watching(&self) -> bool {
+        matches!(self.source, Source::Readiness { over: false, .. })
+    }
+
+    fn handle(&self) -> io::Result<OwnedFd> {
+        match &self.source {
+            Source::Readiness { reader, .. } => reader.fd.try_clone(),
+            Source::Thread(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn ready(&mut self) {
+        let Source::Readiness { reader, decoder, over } = &mut self.source else { return };
+        let mut buffer = [0; 8192];
+        while !*over && self.inbox.has_room() {
+            match reader.read(&mut buffer) {
+                Ok(None) => return,
+                Ok(Some(count)) if count > 0 => {
+                    decoder.feed(&buffer[..count], |input| self.inbox.push(input));
+                }
+                end => {
+                    if let Err(error) = end {
+                        tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
+                    }
+                    *over = true;
+                    decoder.end(|input| self.inbox.push(input));
+                }
+            }
+        }
+    }
+
+    fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
+        match &mut self.source {
+            Source::Readiness { decoder, .. } => decoder.set_mode(mode, |input| self.inbox.push(input)),
+            Source::Thread(worker) => worker.set_mode(mode),
+        }
+        Ok(())
+    }
+
+    fn set_echo(&mut self, _echo: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_prompt(&mut self, _prompt: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        self.output.write(text)
+    }
+
+    fn notice(&mut self, _notice: Notice) {}
+
+    fn size(&self) -> Option<(u16, u16)> {
+        None
+    }
+}
+
+/// Standard input that is a terminal.
+struct Terminal {
+    reader: Reader,
+    inbox: Arc<Inbox>,
+    output: Output,
+    /// Standard output is a terminal too, so that there is a line to be kept whole on it.
+    screen: bool,
+    mode: ConsoleMode,
+    echo: bool,
+    prompt: String,
+    decoder: Decoder,
+    /// The line that was taken out of the kernel, and its successors typed meanwhile.
+    editor: Option<Editor>,
+    original: Termios,
+    /// There will be no more input.
+    over: bool,
+    /// Puts the terminal back when dropped, and whenever the process ends otherwise.
+    guard: Guard,
+}
+
+impl Terminal {
+    fn open(stdin: OwnedFd, inbox: &Arc<Inbox>, mode: ConsoleMode, output: Output) -> io::Result<Terminal> {
+        let reader = Reader::new(stdin);
+        let original = tcgetattr(&reader.fd)?;
+        let guard = Guard::new(&reader.fd, &original)?;
+        let mut terminal = Terminal {
+            inbox: Arc::clone(inbox),
+            output,
+            screen: io::stdout().is_terminal(),
+            mode,
+            echo: true,
+            prompt: String::new(),
+            decoder: Decoder::new(mode, true),
+            editor: None,
+            original,
+            over: false,
+            guard,
+            reader,
+        };
+        terminal.apply()?;
+        Ok(terminal)
+    }
+
+    /// The terminal settings for the state we are in.
+    fn settings(&self) -> Termios {
+        let mut settings = self.original.clone();
+        if self.mode == ConsoleMode::Raw {
+            // Output stays cooked: raw is about keys.
+            let output = settings.output_modes;
+            settings.make_raw();
+            settings.output_modes = output;
+            return settings;
+        }
+        let line = LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
+        settings.local_modes |= line | LocalModes::ECHO | LocalModes::ECHOE | LocalModes::ECHOK;
+        settings.input_modes |= InputModes::ICRNL;
+        settings.input_modes &= !(InputModes::INLCR | InputModes::IGNCR);
+        if !self.echo {
+            settings.local_modes &= !LocalModes::ECHO;
+            // The end of the line is no secret, and what is shown next belongs on another one.
+            settings.local_modes |= LocalModes::ECHONL;
+        }
+        if self.editor.is_some() {
+            settings.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
+            settings.special_codes[SpecialCodeIndex::VMIN] = 1;
+            settings.special_codes[SpecialCodeIndex::VTIME] = 0;
+        }
+        settings
+    }
+
+    /// Makes the settings those of our state. Nothing that was typed is thrown away by that.
+    fn apply(&mut self) -> io::Result<()> {
+        // From the background this would stop the process; it is done again when the process goes on.
+        if is_foreground(self.reader.fd.as_fd()) {
+            tcsetattr(&self.reader.fd, OptionalActions::Now, &self.settings())?;
+        }
+        Ok(())
+    }
+
+    /// A line is in the making and shown.
+    fn shows_line(&self) -> bool {
+        self.screen && self.mode == ConsoleMode::Line
+    }
+
+    /// Takes what was typed of a line out of the kernel. The terminal stays with the editor until the line ends.
+    fn borrow_line(&mut self) -> io::Result<()> {
+        if self.editor.is_none() {
+            self.ready();
+        }
+        if self.editor.is_none() && self.mode == ConsoleMode::Line {
+            self.editor = Some(Editor::new(self.edit_keys()));
+            self.apply()?;
+            // Everything so far has been shown by the kernel.
+            self.read(false);
+        }
+        Ok(())
+    }
+
+    /// Leaves the next line to the kernel, where none has begun. Not before all output is on the screen: the kernel shows
+    /// what is typed at once, and it would come in between.
+    fn return_line(&mut self) -> io::Result<()> {
+        let is_idle = |terminal: &Terminal| {
+            terminal.editor.as_ref().is_some_and(Editor::is_idle) && terminal.output.is_done()
+        };
+        if !is_idle(self) {
+            return Ok(());
+        }
+        // What was typed since the editor has the line was shown by nobody.
+        self.read(true);
+        if is_idle(self) {
+            self.editor = None;
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    fn edit_keys(&self) -> EditKeys {
+        let code = |index| self.original.special_codes[index];
+        EditKeys {
+            erase: code(SpecialCodeIndex::VERASE),
+            kill: code(SpecialCodeIndex::VKILL),
+            erase_word: code(SpecialCodeIndex::VWERASE),
+            end: code(SpecialCodeIndex::VEOF),
+            literal: code(SpecialCodeIndex::VLNEXT),
+        }
+    }
+
+    /// Reads what is there. `shows`: what goes through the editor has not been shown yet.
+    fn read(&mut self, shows: bool) {
+        let mut buffer = [0; 8192];
+        while !self.over && self.inbox.has_room() && is_foreground(self.reader.fd.as_fd()) {
+            match self.reader.read(&mut buffer) {
+                Ok(None) => return,
+                Ok(Some(0)) if self.hung_up() => self.end(),
+                // Ctrl-D. In raw mode it would have been a key.
+                Ok(Some(0)) => {
+                    self.inbox.push(Input::End);
+                    self.new_line();
+                }
+                Ok(Some(count)) => self.typed(&buffer[..count], shows),
+                // What a terminal answers that has gone.
+                Err(error) => {
+                    tracing::debug!(target: "io_reactor", %error, "the terminal has gone");
+                    self.end();
+                }
+            }
+        }
+    }
+
+    fn typed(&mut self, bytes: &[u8], shows: bool) {
+        if self.mode == ConsoleMode::Raw {
+            return self.decoder.feed(bytes, |input| self.inbox.push(input));
+        }
+        if self.editor.is_none() {
+            if bytes.ends_with(b"\n") {
+                self.decoder.feed(bytes, |input| {
+                    let line = matches!(input, Input::Line(_) | Input::LineCut(_));
+                    self.inbox.push(input);
+                    if line && self.screen {
+                        let _ = self.output.write(&self.prompt);
+                    }
+                });
+                return;
+            }
+            // Half a line: the mode was changed while it was typed, or Ctrl-D was. Its end is edited here. What of it was
+            // shown depends on the moment, so all of it is shown once more.
+            self.editor = Some(Editor::new(self.edit_keys()));
+            let _ = self.apply();
+            self.edit(bytes, false);
+            if self.screen {
+                let _ = self.output.write(&format!("{}{}", self.erase(), self.line()));
+            }
+            return;
+        }
+        self.edit(bytes, shows);
+    }
+
+    /// Puts keys through the editor, one line at a time.
+    fn edit(&mut self, bytes: &[u8], shows: bool) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let Some(editor) = &mut self.editor else { return };
+            let mut screen = String::new();
+            let mut ended = false;
+            editor.feed(piece, &mut screen, |input| {
+                ended |= !matches!(input, Input::LineCut(_));
+                self.inbox.push(input);
+            });
+            if !self.echo {
+                screen.retain(|c| c == '\n');
+            }
+            if self.screen && shows {
+                let _ = self.output.write(&screen);
+            }
+            if ended && self.screen {
+                let _ = self.output.write(&self.prompt);
+            }
+        }
+    }
+
+    /// No more input, ever.
+    fn end(&mut self) {
+        self.over = true;
+        if let Some(mut editor) = self.editor.take() {
+            let typed = editor.take();
+            self.decoder.feed(&typed, |input| self.inbox.push(input));
+        }
+        self.decoder.end(|input| self.inbox.push(input));
+    }
+
+    fn hung_up(&self) -> bool {
+        poll(self.reader.fd.as_fd()).is_ok_and(|flags| flags.contains(PollFlags::HUP))
+    }
+
+    /// What takes the line being typed off the screen: up to where it began, and clear from there.
+    fn erase(&self) -> String {
+        let typed = self.editor.as_ref().filter(|_| self.echo).map(Editor::shown).unwrap_or_default();
+        let last_line = self.prompt.rsplit('\n').next().unwrap_or_default();
+        let cells = width(last_line) + width(&typed);
+        let columns = self.size().map_or(80, |(columns, _)| usize::from(columns)).max(1);
+        // A cursor that has just filled a row stays on it.
+        match cells.saturating_sub(1) / columns {
+            0 => "\r\x1b[J".into(),
+            rows => format!("\r\x1b[{rows}A\x1b[J"),
+        }
+    }
+
+    /// The prompt, and the line being typed.
+    fn line(&self) -> String {
+        let typed = self.editor.as_ref().filter(|_| self.echo).map(Editor::shown).unwrap_or_default();
+        format!("{}{typed}", self.prompt)
+    }
+
+    fn new_line(&self) {
+        if self.shows_line() {
+            let _ = self.output.write(&format!("\n{}", self.prompt));
+        }
+    }
+}
+
+impl Driver<OwnedFd> for Terminal {
+    fn kind(&self) -> ConsoleKind {
+        ConsoleKind::Terminal
+    }
+
+    fn watching(&self) -> bool {
+        !self.over && is_foreground(self.reader.fd.as_fd())
+    }
+
+    fn handle(&self) -> io::Result<OwnedFd> {
+        self.reader.fd.try_clone()
+    }
+
+    fn ready(&mut self) {
+        self.read(true);
+        // While lines are being pasted the end of each is no reason to change modes: only where nothing is left.
+        let _ = self.return_line();
+    }
+
+    fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
+        if mode == self.mode {
+            return Ok(());
+        }
+        self.ready();
+        let typed = self.editor.take().map(|mut editor| editor.take()).unwrap_or_default();
+        self.mode = mode;
+        self.decoder.set_mode(mode, |input| self.inbox.push(input));
+        self.decoder.feed(&typed, |input| self.inbox.push(input));
+        self.apply()?;
+        if mode == ConsoleMode::Raw {
+            // What the kernel had of a line is readable from here on.
+            self.ready();
+        } else if self.screen {
+            let _ = self.output.write(&self.prompt);
+        }
+        Ok(())
+    }
+
+    fn set_echo(&mut self, echo: bool) -> io::Result<()> {
+        self.echo = echo;
+        self.apply()
+    }
+
+    fn set_prompt(&mut self, prompt: &str) -> io::Result<()> {
+        if !self.shows_line() {
+            prompt.clone_into(&mut self.prompt);
+            return Ok(());
+        }
+        self.borrow_line()?;
+        let erase = self.erase();
+        prompt.clone_into(&mut self.prompt);
+        self.output.write(&format!("{erase}{}", self.line()))?;
+        self.return_line()
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        if !self.shows_line() {
+            return self.output.write(text);
+        }
+        self.borrow_line()?;
+        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        let printed = self.output.write(&format!("{}{text}{end}{}", self.erase(), self.line()));
+        self.return_line()?;
+        printed
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Interrupted => {
+                if let Some(editor) = &mut self.editor {
+                    editor.take();
+                }
+                let _ = self.return_line();
+                self.new_line();
+            }
+            Notice::Continued => {
+                let _ = self.apply();
+                self.new_line();
+            }
+            Notice::RawMode(_) => {}
+        }
+    }
+
+    fn size(&self) -> Option<(u16, u16)> {
+        let size = tcgetwinsize(&self.reader.fd).ok()?;
+        (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // The prompt of a line that nobody will read.
+        if self.shows_line() && !self.prompt.is_empty() {
+            let _ = self.output.write("\r\x1b[J");
+        }
+        self.guard.restore();
+    }
+}
+
+/// Whether the terminal is ours to read and to set up. True as well where job control has no say.
+fn is_foreground(terminal: BorrowedFd<'_>) -> bool {
+    tcgetpgrp(terminal).map_or(true, |group| group == rustix::process::getpgrp())
+}

@@ -1,0 +1,125 @@
+//! Standard input on Windows.
+//!
+//! * A console in raw mode is a handle to be watched; on a wake *all* its records are read, in [`raw`].
+//! * A console in line mode is read by a thread in `ReadConsoleW`, with the system's own editing, in [`line`].
+//! * Pipes and files are read by a thread; a read that is under way at the end is cancelled with `CancelSynchronousIo`.
+//!
+//! The code pages are never touched: all text goes through the wide-character functions. The console's mode is put back
+//! at the end, whichever it is, by [`restore`].
+//!
+//! Microsoft Learn: "Consoles", "GetFileType", "CancelSynchronousIo".
+
+mod line;
+mod raw;
+mod restore;
+mod signals;
+mod sys;
+mod terminal;
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, OwnedHandle};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType};
+use windows_sys::Win32::System::IO::CancelSynchronousIo;
+
+use super::output::Output;
+use super::worker::Worker;
+use super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
+use crate::error::{Error, ErrorKind};
+pub(crate) use signals::signals;
+use terminal::Terminal;
+
+/// Opens standard input.
+pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driver<OwnedHandle>>, Error> {
+    let failed = |error: io::Error| Error::from_io(ErrorKind::Os, "read the console", error);
+    let output = Output::start(io::stdout(), None).map_err(failed)?;
+    // A program without a standard input, such as one of the desktop, has an invalid handle there.
+    let Ok(stdin) = io::stdin().as_handle().try_clone_to_owned() else {
+        inbox.push(Input::End);
+        return Ok(Box::new(Redirected {
+            kind: ConsoleKind::Nothing,
+            worker: None,
+            inbox: Arc::clone(inbox),
+            output,
+        }));
+    };
+    if io::stdin().is_terminal() && sys::mode(&stdin).is_ok() {
+        let terminal = Terminal::open(stdin, inbox, mode, output).map_err(failed)?;
+        return Ok(Box::new(terminal));
+    }
+    // SAFETY: the handle is open.
+    let kind = match unsafe { GetFileType(stdin.as_raw_handle()) } {
+        FILE_TYPE_PIPE => ConsoleKind::Pipe,
+        FILE_TYPE_DISK => ConsoleKind::File,
+        _ => ConsoleKind::Nothing,
+    };
+    let worker = Some(Worker::start(File::from(stdin), mode, inbox).map_err(failed)?);
+    Ok(Box::new(Redirected { kind, worker, inbox: Arc::clone(inbox), output }))
+}
+
+/// Standard input that is no console.
+struct Redirected {
+    kind: ConsoleKind,
+    worker: Option<Worker>,
+    inbox: Arc<Inbox>,
+    output: Output,
+}
+
+impl Driver<OwnedHandle> for Redirected {
+    fn kind(&self) -> ConsoleKind {
+        self.kind
+    }
+
+    fn watching(&self) -> bool {
+        false
+    }
+
+    fn handle(&self) -> io::Result<OwnedHandle> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn ready(&mut self) {}
+
+    fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
+        if let Some(worker) = &self.worker {
+            worker.set_mode(mode);
+        }
+        Ok(())
+    }
+
+    fn set_echo(&mut self, _echo: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_prompt(&mut self, _prompt: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        self.output.write(text)
+    }
+
+    fn notice(&mut self, _notice: Notice) {}
+
+    fn size(&self) -> Option<(u16, u16)> {
+        None
+    }
+}
+
+impl Drop for Redirected {
+    fn drop(&mut self) {
+        /// A thread that does not let itself be cancelled is left behind; it ends with the process.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let Some(worker) = &self.worker else { return };
+        self.inbox.close();
+        let started = Instant::now();
+        // Cancelling reaches a read that is under way, and not one that is about to begin: hence more than once.
+        while !worker.ended_within(Duration::from_millis(1)) && started.elapsed() < PATIENCE {
+            // SAFETY: the thread's handle is open while `worker` holds it.
+            unsafe { CancelSynchronousIo(worker.thread().as_raw_handle()) };
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Puts the console's mode back whenever the process ends.
+//!
+//! `std::process::exit` is `ExitProcess` here, which runs no destructors and nothing of the C library's `atexit`. What
+//! it does run are the TLS callbacks of the image, and so does every other orderly end. Wine leaves those out, and runs
+//! the callbacks of fiber-local storage: so there is one for the reactor's thread.
+//!
+//! Microsoft Learn: "PE Format", section ".tls", "ExitProcess", "FlsAlloc function".
+
+use std::ffi::c_void;
+use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use windows_sys::Win32::System::Console::{CONSOLE_MODE, SetConsoleMode};
+use windows_sys::Win32::System::Threading::{FlsAlloc, FlsSetValue};
+
+/// The console whose mode is to be put back, or null.
+static CONSOLE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static MODE: AtomicU32 = AtomicU32::new(0);
+
+/// From here to its drop the console will be put back.
+pub(super) struct Guard {
+    _console: OwnedHandle,
+}
+
+impl Guard {
+    pub(super) fn new(console: &OwnedHandle, mode: CONSOLE_MODE) -> std::io::Result<Guard> {
+        static SLOT: OnceLock<u32> = OnceLock::new();
+        let console = console.try_clone()?;
+        // SAFETY: the callback is a function of this program and wants nothing of the value, which is there because only
+        // threads with one are called for. Out of slots: then the other ways are what is left.
+        unsafe {
+            let slot = *SLOT.get_or_init(|| FlsAlloc(Some(on_thread_end)));
+            FlsSetValue(slot, std::ptr::from_ref(&CONSOLE).cast());
+        }
+        MODE.store(mode, Ordering::Relaxed);
+        CONSOLE.store(console.as_raw_handle(), Ordering::Release);
+        Ok(Guard { _console: console })
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        now();
+        CONSOLE.store(null_mut(), Ordering::Release);
+    }
+}
+
+/// Puts back what a guard guards.
+pub(super) fn now() {
+    let console = CONSOLE.load(Ordering::Acquire);
+    if !console.is_null() {
+        // SAFETY: the handle is open while `CONSOLE` holds it; at worst the call is refused.
+        unsafe { SetConsoleMode(console, MODE.load(Ordering::Relaxed)) };
+    }
+}
+
+unsafe extern "system" fn on_thread_end(_value: *const c_void) {
+    now();
+}
+
+/// The loader calls this when the process starts and ends, and likewise for threads.
+unsafe extern "system" fn on_event(_image: *mut c_void, reason: u32, _reserved: *mut c_void) {
+    const DLL_PROCESS_DETACH: u32 = 0;
+    if reason == DLL_PROCESS_DETACH {
+        now();
+    }
+}
+
+/// Between the sections that the C library puts at both ends of the list. Used by [`Guard`]'s module as long as anything
+/// of it is linked in.
+#[used]
+#[unsafe(link_section = ".CRT$XLM")]
+static ON_EVENT: unsafe extern "system" fn(*mut c_void, u32, *mut c_void) = on_event;

@@ -1,0 +1,171 @@
+//! Console control events as console input.
+//!
+//! The system calls a handler in a thread that it makes for the occasion. For the closing of the console, log-off and
+//! shutdown the process is ended when the handler returns, so that one waits: the program has the time that the system
+//! allows, and ends by itself before.
+//!
+//! Microsoft Learn: "HandlerRoutine callback function", "SetConsoleCtrlHandler".
+
+use std::io;
+use std::os::windows::io::OwnedHandle;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use windows_sys::Win32::System::Console::{
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    SetConsoleCtrlHandler,
+};
+
+use super::restore;
+use crate::console::{Inbox, Input, ShutdownReason, SignalSource};
+use crate::error::{Error, ErrorKind};
+
+/// How long the system waits for a handler of those events that end the process.
+const SYSTEM_PATIENCE: Duration = Duration::from_secs(5);
+/// When the handler gives up waiting for the program to end, so that the console is put back in time.
+const OUR_PATIENCE: Duration = Duration::from_millis(4500);
+/// A request to end that finds so many still not looked at ends the process: the loop is stuck.
+const PATIENCE: u32 = 2;
+
+/// Who wants to be told.
+static WANTED: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
+/// Requests that no reactor has looked at yet.
+static WAITING: AtomicU32 = AtomicU32::new(0);
+
+struct Signals {
+    inbox: Arc<Inbox>,
+}
+
+/// Starts to tell of control events.
+pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedHandle>>, Error> {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    let mut wanted = wanted();
+    if !INSTALLED.load(Ordering::Acquire) {
+        // SAFETY: the handler is a function of this program, for good.
+        if unsafe { SetConsoleCtrlHandler(Some(handler), 1) } == 0 {
+            let error = io::Error::last_os_error();
+            return Err(Error::from_io(ErrorKind::Os, "catch signals", error));
+        }
+        INSTALLED.store(true, Ordering::Release);
+    }
+    WAITING.store(0, Ordering::Release);
+    wanted.push(Arc::clone(inbox));
+    Ok(Box::new(Signals { inbox: Arc::clone(inbox) }))
+}
+
+impl SignalSource<OwnedHandle> for Signals {
+    fn handle(&self) -> io::Result<Option<OwnedHandle>> {
+        Ok(None)
+    }
+
+    fn ready(&mut self) {}
+
+    fn collected(&mut self) {
+        WAITING.store(0, Ordering::Release);
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        wanted().retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
+    }
+}
+
+fn wanted() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
+    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers whether the event was taken care of; if not, the system ends the process.
+unsafe extern "system" fn handler(event: u32) -> i32 {
+    let (input, ends) = match event {
+        CTRL_C_EVENT => (Input::Interrupt, false),
+        CTRL_BREAK_EVENT => (Input::Shutdown { reason: ShutdownReason::Break, time_left: None }, false),
+        CTRL_CLOSE_EVENT => (ending(ShutdownReason::Close), true),
+        CTRL_LOGOFF_EVENT => (ending(ShutdownReason::LogOff), true),
+        CTRL_SHUTDOWN_EVENT => (ending(ShutdownReason::SystemShutdown), true),
+        _ => return 0,
+    };
+    let wanted = wanted();
+    if wanted.is_empty() || WAITING.fetch_add(1, Ordering::AcqRel) >= PATIENCE {
+        restore::now();
+        return 0;
+    }
+    wanted.iter().for_each(|inbox| inbox.push(input.clone()));
+    drop(wanted);
+    if ends {
+        // The end of the process ends this thread, wherever it is.
+        std::thread::sleep(OUR_PATIENCE);
+        restore::now();
+    }
+    1
+}
+
+fn ending(reason: ShutdownReason) -> Input {
+    Input::Shutdown { reason, time_left: Some(SYSTEM_PATIENCE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Signal;
+    use crate::waker::Mailbox;
+
+    /// There is one handler in a process, and each test wants it.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    struct Deaf;
+
+    impl Signal for Deaf {
+        fn notify(&self) {}
+    }
+
+    #[test]
+    fn the_end_of_the_session_is_told_of_with_the_time_left() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        for (event, reason) in [
+            (CTRL_CLOSE_EVENT, ShutdownReason::Close),
+            (CTRL_LOGOFF_EVENT, ShutdownReason::LogOff),
+            (CTRL_SHUTDOWN_EVENT, ShutdownReason::SystemShutdown),
+        ] {
+            let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
+            let _source = signals(&inbox).expect("a handler");
+            // The system's thread, which is not to come back before the program has ended.
+            // SAFETY: the handler may run in any thread.
+            let system = std::thread::spawn(move || unsafe { handler(event) });
+            let told = loop {
+                match inbox.pop() {
+                    Some(told) => break told,
+                    None => std::thread::yield_now(),
+                }
+            };
+            assert_eq!(told, Input::Shutdown { reason, time_left: Some(Duration::from_secs(5)) });
+            assert!(!system.is_finished());
+        }
+    }
+
+    #[test]
+    fn requests_are_told_of_and_the_third_that_nobody_looks_at_is_left_to_the_system() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
+        let mut source = signals(&inbox).expect("a handler");
+        // SAFETY: the handler may run in any thread, and waits for nothing with these.
+        let asked = |event| unsafe { handler(event) };
+        for _ in 0..3 {
+            assert_eq!((asked(CTRL_C_EVENT), asked(CTRL_BREAK_EVENT)), (1, 1));
+            assert_eq!(inbox.pop(), Some(Input::Interrupt));
+            let reason = ShutdownReason::Break;
+            assert_eq!(inbox.pop(), Some(Input::Shutdown { reason, time_left: None }));
+            source.collected();
+        }
+        assert_eq!((asked(CTRL_C_EVENT), asked(CTRL_C_EVENT), asked(CTRL_C_EVENT)), (1, 1, 0));
+        drop(source);
+        assert_eq!(asked(CTRL_C_EVENT), 0, "nobody wants it any more");
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_to_the_system() {
+        // SAFETY: as above.
+        assert_eq!(unsafe { handler(99) }, 0);
+    }
+}

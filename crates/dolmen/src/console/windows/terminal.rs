@@ -1,0 +1,160 @@
+//! A console as a driver: who reads it at the moment, the reactor (raw) or the thread (lines).
+
+use std::io;
+use std::os::windows::io::AsHandle as _;
+use std::os::windows::io::OwnedHandle;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::super::keys::Keys;
+use super::super::output::Output;
+use super::super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
+use super::line::{Command, Commands, LineReader, console_mode};
+use super::restore::Guard;
+use super::{raw, sys};
+
+/// A drop waits for the thread as long as it prints something in each such time.
+const STALLED: Duration = Duration::from_secs(2);
+
+pub(super) struct Terminal {
+    inbox: Arc<Inbox>,
+    commands: Arc<Commands>,
+    console: OwnedHandle,
+    /// Standard output, if it is a console: its text goes through the thread, which knows what is on the screen.
+    screen: Option<OwnedHandle>,
+    output: Output,
+    mode: ConsoleMode,
+    /// How many changes of mode were asked for.
+    requests: u64,
+    /// The thread has let go of the console in favour of raw mode.
+    raw: bool,
+    keys: Keys,
+    over: bool,
+    /// Dropped last: after the thread has ended.
+    _guard: Guard,
+}
+
+impl Terminal {
+    pub(super) fn open(
+        console: OwnedHandle,
+        inbox: &Arc<Inbox>,
+        mode: ConsoleMode,
+        output: Output,
+    ) -> io::Result<Terminal> {
+        let original = sys::mode(&console)?;
+        let stdout = io::stdout().as_handle().try_clone_to_owned().ok();
+        let screen = stdout.filter(|stdout| sys::screen(stdout).is_ok());
+        let guard = Guard::new(&console, original)?;
+        sys::set_mode(&console, console_mode(original, mode, true))?;
+        let commands = Commands::new(console.try_clone()?);
+        let reader = LineReader {
+            commands: Arc::clone(&commands),
+            inbox: Arc::clone(inbox),
+            console: console.try_clone()?,
+            screen: screen.as_ref().map(OwnedHandle::try_clone).transpose()?,
+            original,
+            mode,
+            echo: true,
+            prompt: String::new(),
+            typed: Vec::new(),
+            before: Vec::new(),
+            cutting: false,
+            shown: false,
+            aborted: false,
+        };
+        thread::Builder::new().name("console".into()).spawn(move || reader.run())?;
+        Ok(Terminal {
+            inbox: Arc::clone(inbox),
+            commands,
+            console,
+            screen,
+            output,
+            mode,
+            requests: 0,
+            raw: mode == ConsoleMode::Raw,
+            keys: Keys::default(),
+            over: false,
+            _guard: guard,
+        })
+    }
+}
+
+impl Driver<OwnedHandle> for Terminal {
+    fn kind(&self) -> ConsoleKind {
+        ConsoleKind::Terminal
+    }
+
+    fn watching(&self) -> bool {
+        self.raw && !self.over
+    }
+
+    fn handle(&self) -> io::Result<OwnedHandle> {
+        self.console.try_clone()
+    }
+
+    fn ready(&mut self) {
+        if !self.raw {
+            return;
+        }
+        let mut keys = std::mem::take(&mut self.keys);
+        let read = raw::read(&self.console, &mut keys, &self.inbox, || self.size());
+        self.keys = keys;
+        if let Err(error) = read {
+            tracing::warn!(target: "io_reactor", %error, "the console cannot be read any more");
+            self.over = true;
+            self.inbox.push(Input::End);
+        }
+    }
+
+    fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
+        if mode == self.mode {
+            return Ok(());
+        }
+        // What was typed in raw mode is raw.
+        self.ready();
+        self.mode = mode;
+        self.raw = false;
+        self.requests += 1;
+        self.commands.push(Command::Mode(mode, self.requests))
+    }
+
+    fn set_echo(&mut self, echo: bool) -> io::Result<()> {
+        self.commands.push(Command::Echo(echo))
+    }
+
+    fn set_prompt(&mut self, prompt: &str) -> io::Result<()> {
+        self.commands.push(Command::Prompt(prompt.to_owned()))
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        match self.screen {
+            Some(_) => self.commands.push(Command::Print(text.to_owned())),
+            None => self.output.write(text),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::RawMode(request) => self.raw = request == self.requests,
+            Notice::Interrupted if self.mode == ConsoleMode::Line => {
+                let _ = self.commands.push(Command::Interrupted);
+            }
+            Notice::Interrupted | Notice::Continued => {}
+        }
+    }
+
+    fn size(&self) -> Option<(u16, u16)> {
+        let window = sys::screen(self.screen.as_ref()?).ok()?.srWindow;
+        let cells = |first: i16, last: i16| u16::try_from(i32::from(last) - i32::from(first) + 1).ok();
+        Some((cells(window.Left, window.Right)?, cells(window.Top, window.Bottom)?))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if self.commands.push(Command::Quit).is_err() || !self.commands.wait_for_end(STALLED) {
+            tracing::warn!(target: "io_reactor", "the console's thread is left behind in a call that does not end");
+        }
+    }
+}

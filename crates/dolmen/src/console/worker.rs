@@ -1,0 +1,81 @@
+//! A thread that reads what gives no readiness: files everywhere, pipes on Windows.
+
+use std::io::{ErrorKind, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::decoder::Decoder;
+use super::{ConsoleMode, Inbox};
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    #[cfg_attr(not(windows), allow(dead_code))]
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    decoder: Mutex<Decoder>,
+    inbox: Arc<Inbox>,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl Worker {
+    pub(super) fn start(
+        source: impl Read + Send + 'static,
+        mode: ConsoleMode,
+        inbox: &Arc<Inbox>,
+    ) -> std::io::Result<Worker> {
+        let decoder = Mutex::new(Decoder::new(mode, false));
+        let inbox = Arc::clone(inbox);
+        let shared = Arc::new(Shared { decoder, inbox, ended: Mutex::new(false), end: Condvar::new() });
+        let reader = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("console input".into()).spawn(move || {
+            reader.run(source);
+            *lock(&reader.ended) = true;
+            reader.end.notify_all();
+        })?;
+        Ok(Worker { shared, thread })
+    }
+
+    pub(super) fn set_mode(&self, mode: ConsoleMode) {
+        lock(&self.shared.decoder).set_mode(mode, |input| self.shared.inbox.push(input));
+    }
+
+    /// Waits for the thread for a while. True when it has ended.
+    #[cfg_attr(not(windows), allow(dead_code))]
+    pub(super) fn ended_within(&self, time: std::time::Duration) -> bool {
+        let ended = self.shared.end.wait_timeout_while(lock(&self.shared.ended), time, |ended| !*ended);
+        *ended.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    #[cfg_attr(not(windows), allow(dead_code))]
+    pub(super) fn thread(&self) -> &JoinHandle<()> {
+        &self.thread
+    }
+}
+
+impl Shared {
+    fn run(&self, mut source: impl Read) {
+        let mut buffer = [0; 8192];
+        // Room first, and the decoder afterwards: who switches modes waits for the decoder and makes the room.
+        while self.inbox.wait_for_room() {
+            match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    lock(&self.decoder).feed(&buffer[..count], |input| self.inbox.push(input));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
+                    break;
+                }
+            }
+        }
+        lock(&self.decoder).end(|input| self.inbox.push(input));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,299 @@
+//! The console and the process's signals, as sources like any others.
+//!
+//! Neither is read here: a [`Driver`] and a [`SignalSource`] fill inboxes, from threads of their own or when a handle that
+//! is watched for them is readable. A turn takes one batch out of each. A full inbox leaves its watch unarmed.
+
+use std::sync::Arc;
+
+use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, SignalSource};
+use crate::error::{Error, ErrorKind};
+use crate::events::Record;
+use crate::kernel::Kernel;
+use crate::token::{Key, Token, WatchId};
+
+use super::{Engine, Subject};
+
+/// What a reactor has of the console.
+pub(super) struct Console<H> {
+    typed: Option<Typed<H>>,
+    signals: Option<Signals<H>>,
+    /// Counts registrations, so that events of one that was removed are told apart.
+    registrations: u32,
+}
+
+struct Typed<H> {
+    token: Token,
+    registration: u32,
+    inbox: Arc<Inbox>,
+    /// Dropped before the claim: the terminal is put back first.
+    driver: Box<dyn Driver<H>>,
+    watch: Option<WatchId>,
+    /// The watch waits for room in the inbox.
+    held: bool,
+    _claim: Claim,
+}
+
+struct Signals<H> {
+    /// `None`: they came with the console, and use its token.
+    token: Option<Token>,
+    inbox: Arc<Inbox>,
+    source: Box<dyn SignalSource<H>>,
+    watch: Option<WatchId>,
+}
+
+impl<H> Console<H> {
+    pub(super) fn new() -> Console<H> {
+        Console { typed: None, signals: None, registrations: 0 }
+    }
+
+    /// Whether something waits to be collected.
+    pub(super) fn has_work(&self) -> bool {
+        self.typed.as_ref().is_some_and(|typed| !typed.inbox.is_empty())
+            || self.signals.as_ref().is_some_and(|signals| !signals.inbox.is_empty())
+    }
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Registers the console. `open` starts the driver.
+    pub(crate) fn console(
+        &mut self,
+        token: Token,
+        open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn Driver<K::Handle>>, Error>,
+        open_signals: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
+    ) -> Result<ConsoleKind, Error> {
+        let claim = Claim::new()?;
+        if self.console.signals.is_none() {
+            self.add_signals(None, open_signals)?;
+        }
+        let inbox = Inbox::new(self.mailbox());
+        let driver = match open(&inbox) {
+            Ok(driver) => driver,
+            Err(error) => {
+                self.drop_own_signals();
+                return Err(error);
+            }
+        };
+        let kind = driver.kind();
+        self.console.registrations += 1;
+        let registration = self.console.registrations;
+        self.console.typed =
+            Some(Typed { token, registration, inbox, driver, watch: None, held: false, _claim: claim });
+        if let Err(error) = self.watch_console() {
+            self.remove_console();
+            return Err(error);
+        }
+        Ok(kind)
+    }
+
+    /// Tells of signals under a token of their own.
+    pub(crate) fn signals(
+        &mut self,
+        token: Token,
+        open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
+    ) -> Result<(), Error> {
+        match &mut self.console.signals {
+            Some(Signals { token: Some(_), .. }) => {
+                Err(Error::plain(ErrorKind::AlreadyRegistered, "catch signals"))
+            }
+            Some(signals) => {
+                signals.token = Some(token);
+                Ok(())
+            }
+            None => self.add_signals(Some(token), open),
+        }
+    }
+
+    fn add_signals(
+        &mut self,
+        token: Option<Token>,
+        open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
+    ) -> Result<(), Error> {
+        const ACTION: &str = "catch signals";
+        let inbox = Inbox::new(self.mailbox());
+        let source = open(&inbox)?;
+        let handle = source.handle().map_err(|error| Error::from_io(ErrorKind::Os, ACTION, error))?;
+        let watch = handle.map(|handle| self.watch(handle, Token(0))).transpose()?;
+        self.console.signals = Some(Signals { token, inbox, source, watch });
+        Ok(())
+    }
+
+    /// Signals that came with the console go with it.
+    fn drop_own_signals(&mut self) {
+        if let Some(Signals { token: None, watch, .. }) = &self.console.signals {
+            let watch = *watch;
+            self.console.signals = None;
+            watch.map(|watch| self.unwatch(watch));
+        }
+    }
+
+    pub(crate) fn remove_console(&mut self) -> bool {
+        let Some(typed) = self.console.typed.take() else { return false };
+        self.origin.removed.mark_console(typed.registration);
+        typed.inbox.close();
+        if let Some(watch) = typed.watch {
+            self.unwatch(watch);
+        }
+        drop(typed);
+        self.drop_own_signals();
+        true
+    }
+
+    /// Both of the console and of signals, at the end of the reactor.
+    pub(super) fn remove_console_and_signals(&mut self) {
+        self.remove_console();
+        self.console.signals = None;
+    }
+
+    pub(crate) fn console_kind(&self) -> Option<ConsoleKind> {
+        self.console.typed.as_ref().map(|typed| typed.driver.kind())
+    }
+
+    pub(crate) fn console_size(&self) -> Option<(u16, u16)> {
+        self.console.typed.as_ref().and_then(|typed| typed.driver.size())
+    }
+
+    pub(crate) fn set_console_mode(&mut self, mode: ConsoleMode) -> Result<(), Error> {
+        self.with_driver("set the console's mode", |driver| driver.set_mode(mode))
+    }
+
+    pub(crate) fn console_echo(&mut self, echo: bool) -> Result<(), Error> {
+        self.with_driver("set the console's echo", |driver| driver.set_echo(echo))
+    }
+
+    pub(crate) fn console_prompt(&mut self, prompt: &str) -> Result<(), Error> {
+        self.with_driver("set the console's prompt", |driver| driver.set_prompt(prompt))
+    }
+
+    pub(crate) fn console_print(&mut self, text: &str) -> Result<(), Error> {
+        self.with_driver("print on the console", |driver| driver.print(text))
+    }
+
+    fn with_driver(
+        &mut self,
+        action: &'static str,
+        act: impl FnOnce(&mut dyn Driver<K::Handle>) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
+        let Some(typed) = &mut self.console.typed else {
+            return Err(Error::plain(ErrorKind::NotFound, action));
+        };
+        let done = act(&mut *typed.driver).map_err(|error| {
+            let full = error.kind() == std::io::ErrorKind::WouldBlock;
+            Error::from_io(if full { ErrorKind::QueueFull } else { ErrorKind::Os }, action, error)
+        });
+        self.watch_console().and(done)
+    }
+
+    /// Watches what the driver wants watched.
+    fn watch_console(&mut self) -> Result<(), Error> {
+        let Some(typed) = &mut self.console.typed else { return Ok(()) };
+        match (typed.driver.watching(), typed.watch) {
+            (true, None) => {
+                let handle = typed.driver.handle();
+                let handle =
+                    handle.map_err(|error| Error::from_io(ErrorKind::Os, "watch the console", error))?;
+                typed.held = false;
+                let watch = self.watch(handle, Token(0))?;
+                if let Some(typed) = &mut self.console.typed {
+                    typed.watch = Some(watch);
+                }
+            }
+            (false, Some(watch)) => {
+                typed.watch = None;
+                self.unwatch(watch);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A watch has fired. True if it is the console's or the signals', and has been answered.
+    pub(super) fn console_watch_fired(&mut self, key: Key) -> bool {
+        let watch = Some(WatchId(key));
+        if let Some(signals) = self.console.signals.as_mut().filter(|signals| signals.watch == watch) {
+            signals.source.ready();
+            self.list_watch(key.slot);
+            return true;
+        }
+        let Some(typed) = self.console.typed.as_mut().filter(|typed| typed.watch == watch) else {
+            return false;
+        };
+        typed.driver.ready();
+        typed.held = !typed.inbox.has_room();
+        if !typed.held {
+            self.list_watch(key.slot);
+        }
+        self.watch_console_or_log();
+        true
+    }
+
+    fn watch_console_or_log(&mut self) {
+        if let Err(error) = self.watch_console() {
+            tracing::error!(target: "io_reactor", %error, "the console cannot be watched");
+        }
+    }
+
+    /// Takes a batch of console input, and one of signals, into the outbox.
+    pub(super) fn collect_console(&mut self, batch: usize) {
+        self.collect_signals(batch);
+        for _ in 0..batch {
+            let Some(typed) = &mut self.console.typed else { return };
+            let Some(input) = typed.inbox.pop() else { break };
+            let input = match input {
+                Input::Notice(notice) => {
+                    self.console_notice(notice);
+                    continue;
+                }
+                input => input,
+            };
+            // A request to end is the signals' also where it was a key.
+            let own = self.console.signals.as_ref().and_then(|signals| signals.token);
+            let (token, registration) = match own.filter(|_| input.is_signal()) {
+                Some(token) => (token, 0),
+                None => (typed.token, typed.registration),
+            };
+            self.outbox.push_back(Record::Console { token, registration, input });
+        }
+        let Some(typed) = &mut self.console.typed else { return };
+        if typed.held && typed.inbox.has_room() {
+            typed.held = false;
+            if let Some(WatchId(key)) = typed.watch {
+                self.attention.push_back(Subject::Watch(key.slot));
+            }
+        }
+    }
+
+    fn collect_signals(&mut self, batch: usize) {
+        for _ in 0..batch {
+            let Some(signals) = &mut self.console.signals else { return };
+            let Some(input) = signals.inbox.pop() else { return };
+            let own = signals.token;
+            if input.is_signal() {
+                signals.source.collected();
+            }
+            match input {
+                Input::Interrupt => self.console_notice(Notice::Interrupted),
+                Input::Continued => self.console_notice(Notice::Continued),
+                _ => {}
+            }
+            let typed = self.console.typed.as_ref();
+            let console = typed.map(|typed| (typed.token, typed.registration));
+            let input = match (input, typed.and_then(|typed| typed.driver.size())) {
+                (Input::WindowChanged, Some((columns, rows))) => Input::Resized { columns, rows },
+                (Input::WindowChanged, None) => continue,
+                (input, _) => input,
+            };
+            // The window belongs to the console, requests to whoever asked for them by name.
+            let whose = if input.is_signal() { own.map(|token| (token, 0)).or(console) } else { console };
+            if let Some((token, registration)) = whose {
+                self.outbox.push_back(Record::Console { token, registration, input });
+            }
+        }
+    }
+
+    fn console_notice(&mut self, notice: Notice) {
+        if let Some(typed) = &mut self.console.typed {
+            typed.driver.notice(notice);
+        }
+        self.watch_console_or_log();
+    }
+}

@@ -1,0 +1,451 @@
+//! The console, through real terminals and pipes, on Linux and (see `console_rig`) under Wine.
+#![cfg(target_os = "linux")]
+
+#[path = "console_rig/mod.rs"]
+mod rig;
+
+use std::time::Duration;
+
+use rig::{console, wine};
+
+#[test]
+fn a_line_is_typed_edited_and_delivered() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    terminal.shows(&["> "]);
+    terminal.type_in("helpx\x7f me");
+    terminal.shows(&["> help me"]);
+    link.silent(Duration::from_millis(50));
+    terminal.type_in("\r");
+    link.expect(r#"line "help me""#);
+    terminal.shows(&["> help me", "> "]);
+}
+
+#[test]
+fn accents_and_emoji_arrive_whole() {
+    let (terminal, link) = console("line");
+    terminal.type_in("grüße 🎲 日本\r");
+    link.expect(r#"line "grüße 🎲 日本""#);
+    link.order("mode raw");
+    terminal.type_in("é🎲");
+    let mut keys = String::new();
+    while keys != "é🎲" {
+        let told = link.next();
+        keys.push_str(told.strip_prefix("bytes \"").expect("keys").strip_suffix('"').expect("quoted"));
+        assert!("é🎲".starts_with(&keys), "{keys}");
+    }
+}
+
+#[test]
+fn output_appears_above_the_line_being_typed() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    terminal.type_in("half a li");
+    terminal.shows(&["> half a li"]);
+    link.order("print Somebody has arrived.");
+    terminal.shows(&["Somebody has arrived.", "> half a li"]);
+    terminal.type_in("nex\x7f");
+    terminal.shows(&["Somebody has arrived.", "> half a line"]);
+    link.order("print And another one.");
+    terminal.shows(&["Somebody has arrived.", "And another one.", "> half a line"]);
+    assert_eq!(terminal.cursor(), (2, 13));
+    terminal.type_in("\x7f\x7fne\r");
+    link.expect(r#"line "half a line""#);
+    terminal.shows(&["Somebody has arrived.", "And another one.", "> half a line", "> "]);
+}
+
+#[test]
+fn a_switch_in_mid_line_keeps_what_was_typed() {
+    let (terminal, link) = console("line");
+    terminal.type_in("abc");
+    terminal.shows(&["abc"]);
+    link.order("mode raw");
+    link.expect(r#"bytes "abc""#);
+    terminal.type_in("d");
+    link.expect(r#"bytes "d""#);
+    link.order("mode line");
+    terminal.type_in("ef\r");
+    link.expect(r#"line "ef""#);
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let (terminal, link) = console("line");
+    link.order("prompt Password: ");
+    link.order("echo off");
+    terminal.shows(&["Password: "]);
+    terminal.type_in("secret\r");
+    link.expect(r#"line "secret""#);
+    link.order("echo on");
+    link.order("prompt > ");
+    terminal.type_in("seen");
+    terminal.shows(&["Password:", "> seen"]);
+    assert!(!terminal.raw().contains("secret"));
+}
+
+#[test]
+fn hc29_the_end_of_input_is_told_apart_and_more_may_follow() {
+    let (terminal, link) = console("line");
+    terminal.type_in(if wine() { "\x1a\r" } else { "\x04" });
+    link.expect("end");
+    terminal.type_in("more\r");
+    link.expect(r#"line "more""#);
+}
+
+#[test]
+fn hc29_ctrl_c_is_an_interrupt_and_no_end() {
+    for mode in ["line", "raw"] {
+        let (terminal, link) = console(mode);
+        if wine() {
+            let mut told = link.order_among("press ctrl-c");
+            if told.is_empty() {
+                told.push(link.next());
+            }
+            assert_eq!(told, ["interrupt"]);
+        } else {
+            terminal.type_in("\x03");
+            link.expect("interrupt");
+        }
+        terminal.type_in("x\r");
+        let rest = if mode == "raw" { r"x\r" } else { "x" };
+        assert!(link.next().contains(rest));
+    }
+}
+
+/// What was typed, from what was told of it.
+fn typed(told: &str) -> String {
+    let (what, text) = told.split_once(' ').expect("two words");
+    assert!(["line", "bytes"].contains(&what), "{told}");
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).expect("quoted").to_owned()
+}
+
+#[test]
+fn hc27_a_thousand_switches_while_somebody_types_lose_nothing() {
+    let (terminal, link) = console("line");
+    let mut came = String::new();
+    let mut sent = String::new();
+    let characters: Vec<char> = "abcdefghijklmnopqrstuvwxyzäöü€".chars().collect();
+    for turn in 0..1000 {
+        let keys: String = (0..turn % 3).map(|key| characters[(turn * 7 + key) % characters.len()]).collect();
+        terminal.type_in(&keys);
+        sent.push_str(&keys);
+        let mode = if turn % 2 == 0 { "mode raw" } else { "mode line" };
+        link.order_among(mode).iter().for_each(|told| came.push_str(&typed(told)));
+    }
+    terminal.type_in("!\r");
+    while !came.ends_with('!') {
+        came.push_str(&typed(&link.next()));
+    }
+    assert_eq!(came, sent + "!");
+}
+
+#[test]
+fn hc27_switches_faster_than_anybody_looks_lose_nothing() {
+    let (terminal, link) = console("line");
+    let keys: String = (0..2000u32).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
+    let mut came = String::new();
+    for piece in keys.as_bytes().chunks(100) {
+        terminal.type_bytes(piece);
+        link.order_among("switch 50").iter().for_each(|told| came.push_str(&typed(told)));
+    }
+    terminal.type_in("!\r");
+    while !came.ends_with('!') {
+        came.push_str(&typed(&link.next()));
+    }
+    assert_eq!(came, keys + "!");
+}
+
+#[test]
+fn hc27_printing_while_somebody_types_loses_nothing() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    let keys: String = (0..300u32).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
+    for (turn, piece) in keys.as_bytes().chunks(15).enumerate() {
+        terminal.type_bytes(piece);
+        link.order(&format!("print output {turn}"));
+        if piece.len() == 15 && turn % 4 == 3 {
+            terminal.type_in("\r");
+            assert_eq!(typed(&link.next()), &keys[(turn - 3) * 15..][..60]);
+        }
+    }
+    terminal.until("the last output", |rows| rows.iter().any(|row| row.trim_end() == "output 19"));
+}
+
+#[test]
+fn a_paste_of_64_kib_arrives_whole() {
+    for mode in ["line", "raw"] {
+        let (terminal, link) = console(mode);
+        let line = "The quick brown fox jumps over the lazy dog 0123456789 grüße\r";
+        let count = 64 * 1024 / line.len() + 1;
+        let typist = std::thread::scope(|scope| {
+            let terminal = &terminal;
+            let typist = scope.spawn(move || (0..count).for_each(|_| terminal.type_in(line)));
+            let text = if mode == "line" { line.trim_end().to_owned() } else { line.replace('\r', r"\r") };
+            let mut came = String::new();
+            while came.len() < count * text.len() {
+                came.push_str(&typed(&link.next()));
+            }
+            assert!(came == text.repeat(count), "{mode}: something is not what was typed");
+            typist.join()
+        });
+        typist.expect("all was typed");
+    }
+}
+
+#[test]
+fn keys_that_are_no_characters_are_sequences_in_raw_mode() {
+    let (terminal, link) = console("raw");
+    for (keys, told) in [("\x1b[A", r#"bytes "\u{1b}[A""#), ("\r", r#"bytes "\r""#), ("\t", r#"bytes "\t""#)]
+    {
+        terminal.type_in(keys);
+        link.expect(told);
+    }
+    terminal.type_in("\x7f");
+    link.expect(r#"bytes "\u{7f}""#);
+}
+
+#[test]
+fn a_resize_is_told_of() {
+    let (terminal, link) = console("raw");
+    if wine() {
+        // Wine makes no record of a change of the pseudo-terminal.
+        let mut told = link.order_among("press resize");
+        if told.is_empty() {
+            told.push(link.next());
+        }
+        assert_eq!(told, ["resized 80 24"]);
+    } else {
+        terminal.resize(100, 30);
+        link.expect("resized 100 30");
+        link.order("mode line");
+        terminal.resize(90, 20);
+        link.expect("resized 90 20");
+    }
+}
+
+#[test]
+fn the_console_is_one_and_can_be_given_up_and_taken_again() {
+    let (terminal, link) = console("line");
+    link.send("console line");
+    link.expect("error AlreadyRegistered");
+    terminal.type_in("half");
+    terminal.shows(&["half"]);
+    link.send("remove");
+    link.expect("removed true");
+    link.send("remove");
+    link.expect("removed false");
+    link.send("console raw");
+    link.expect("console terminal");
+    terminal.type_in("x");
+    let mut came = String::new();
+    while !came.ends_with('x') {
+        came.push_str(&typed(&link.next()));
+    }
+}
+
+#[test]
+fn the_reactor_goes_on_while_somebody_types() {
+    let (terminal, link) = console("line");
+    link.order("tick 1");
+    terminal.type_in("half a line");
+    terminal.shows(&["half a line"]);
+    let ticks = || {
+        link.send("ticks");
+        let told = link.next();
+        told.strip_prefix("ticks ").and_then(|count| count.parse::<u64>().ok()).expect("a number")
+    };
+    let before = ticks();
+    while ticks() < before + 20 {}
+    terminal.type_in("\r");
+    link.expect(r#"line "half a line""#);
+}
+
+#[test]
+fn hc31_a_silent_terminal_costs_nothing() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    rig::costs_nothing(&terminal.child, &link, Duration::from_secs(5));
+    link.order("mode raw");
+    rig::costs_nothing(&terminal.child, &link, Duration::from_secs(1));
+}
+
+#[test]
+fn hc26_records_that_are_no_keys_cost_a_wake_at_most_and_make_no_event() {
+    if !wine() {
+        // A terminal has bytes and no records. What it has beside them is a change of size.
+        let (terminal, link) = console("raw");
+        let before = link.waits();
+        terminal.resize(81, 24);
+        link.expect("resized 81 24");
+        link.silent(Duration::from_millis(100));
+        let after = link.waits();
+        assert!(after - before <= 3, "{} waits", after - before);
+        return;
+    }
+    let (terminal, link) = console("raw");
+    for what in ["focus", "mouse", "menu", "release", "shift"] {
+        let before = link.waits();
+        link.order(&format!("press {what}"));
+        link.silent(Duration::from_millis(100));
+        let after = link.waits();
+        // The order, the record, and the question.
+        assert!(after - before <= 3, "{what}: {} waits", after - before);
+    }
+    rig::costs_nothing(&terminal.child, &link, Duration::from_millis(500));
+}
+
+#[test]
+fn hc28_a_surrogate_pair_with_key_ups_in_between_is_one_character() {
+    let (terminal, link) = console("raw");
+    if wine() {
+        for (what, character) in [("dice", "🎲"), ("alt-e", "é")] {
+            let mut told = link.order_among(&format!("press {what}"));
+            if told.is_empty() {
+                told.push(link.next());
+            }
+            assert_eq!(told, [format!("bytes {character:?}")]);
+        }
+    }
+    // Byte by byte, as over a slow line.
+    for byte in "🎲x".bytes() {
+        terminal.type_bytes(&[byte]);
+    }
+    let mut came = String::new();
+    while came != "🎲x" {
+        came.push_str(&typed(&link.next()));
+        assert!("🎲x".starts_with(&came), "{came}");
+    }
+}
+
+#[test]
+fn history_is_the_systems_own() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    terminal.type_in("first\r");
+    link.expect(r#"line "first""#);
+    terminal.type_in("second\r");
+    link.expect(r#"line "second""#);
+    if !wine() {
+        // The Linux terminal's line editing has none: the key is shown and harms nobody.
+        terminal.type_in("\x1b[A\x15third\r");
+        link.expect(r#"line "third""#);
+        return;
+    }
+    terminal.type_in("\x1b[A\x1b[A");
+    terminal.shows(&["> first", "> second", "> first"]);
+    link.order("print Output in between.");
+    terminal.shows(&["> first", "> second", "Output in between.", "> first"]);
+    terminal.type_in(" again\r");
+    link.expect(r#"line "first again""#);
+}
+
+#[test]
+fn keys_in_mid_line_edit_the_line() {
+    let (terminal, link) = console("line");
+    if wine() {
+        // Left twice, insert, print in between, Home and insert.
+        terminal.type_in("helo\x1b[Dl");
+        terminal.shows(&["hello"]);
+        link.order("print x");
+        terminal.shows(&["x", "hello"]);
+        terminal.type_in("\x1b[HO\r");
+        link.expect(r#"line "Ohello""#);
+    } else {
+        terminal.type_in("one two\x17three\r");
+        link.expect(r#"line "one three""#);
+        terminal.type_in("gone\x15kept\r");
+        link.expect(r#"line "kept""#);
+    }
+}
+
+#[test]
+fn a_line_longer_than_a_row_is_kept_whole_by_output() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    let long = "0123456789".repeat(12);
+    terminal.type_in(&long);
+    let (first, second) = (format!("> {}", &long[..78]), &long[78..]);
+    terminal.shows(&[&first, second]);
+    link.order("print above");
+    terminal.shows(&["above", &first, second]);
+    terminal.type_in("!\r");
+    assert_eq!(typed(&link.next()), format!("{long}!"));
+}
+
+#[test]
+fn hc32_a_reactor_is_dropped_a_thousand_times_while_its_console_is_read() {
+    let (terminal, link) = rig::probe();
+    let before = terminal.settings();
+    let open =
+        || std::fs::read_dir(format!("/proc/{}/fd", terminal.child.id())).expect("descriptors").count();
+    link.order("churn 10");
+    let descriptors = open();
+    link.order("churn 990");
+    assert!(open() <= descriptors + 2, "{} descriptors, {descriptors} before", open());
+    assert_eq!(terminal.settings(), before);
+    link.send("console line");
+    link.expect("console terminal");
+    terminal.type_in("still here\r");
+    link.expect(r#"line "still here""#);
+}
+
+#[test]
+fn the_terminals_open_file_stays_as_others_know_it() {
+    let (terminal, link) = rig::probe();
+    let flags = || rustix::fs::fcntl_getfl(&terminal.slave).expect("flags");
+    let before = flags();
+    for mode in ["line", "raw"] {
+        link.send(&format!("console {mode}"));
+        link.expect("console terminal");
+        terminal.type_in("x\r");
+        assert!(link.next().contains('x'));
+        assert_eq!(flags(), before, "{mode}");
+        if mode == "raw" {
+            // Enter may come by itself.
+            link.send("sync");
+            while link.next() != "ok sync" {}
+        }
+        link.send("remove");
+        link.expect("removed true");
+    }
+}
+
+/// The example programs, at a real terminal.
+mod examples {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::rig::{Terminal, program};
+
+    #[test]
+    fn keys_shows_what_is_pressed() {
+        let mut terminal = Terminal::start(&mut program("examples", "keys"));
+        terminal.until("the greeting", |rows| rows[0].contains("is a terminal"));
+        terminal.type_in("a");
+        terminal.until("the key", |rows| rows[1].trim_end() == r#"a            "a""#);
+        terminal.type_in("q");
+        assert!(terminal.wait().success());
+        assert_eq!(terminal.settings(), terminal.before);
+    }
+
+    #[test]
+    fn console_chat_connects_the_host_with_the_guests() {
+        let mut terminal = Terminal::start(program("examples", "console_chat").arg("127.0.0.1:0"));
+        let rows = terminal.until("the prompt", |rows| rows[1].trim_end() == "say>");
+        let address = rows[0].trim_end().strip_prefix("listening ").expect("it listens").to_owned();
+        let mut guest = TcpStream::connect(address).expect("it accepts");
+        guest.set_read_timeout(Some(super::rig::DEADLINE)).expect("a deadline");
+        terminal.type_in("wel");
+        terminal.until("the guest", |rows| rows[1].contains("is here") && rows[2].trim_end() == "say> wel");
+        guest.write_all(b"hello\n").expect("it reads");
+        terminal.until("what the guest says", |rows| {
+            rows[2].trim_end().ends_with(": hello") && rows[3].trim_end() == "say> wel"
+        });
+        terminal.type_in("come\r");
+        let mut heard = [0; 14];
+        guest.read_exact(&mut heard).expect("it answers");
+        assert_eq!(&heard, b"host: welcome\n");
+        terminal.type_in(if super::wine() { "\x1a\r" } else { "\x04" });
+        assert!(terminal.wait().success());
+    }
+}

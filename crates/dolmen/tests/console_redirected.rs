@@ -1,0 +1,296 @@
+//! Standard input that is no terminal: pipes, files, nothing; on Linux and (see `console_rig`) under Wine.
+#![cfg(target_os = "linux")]
+
+#[path = "console_rig/mod.rs"]
+mod rig;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rig::{Link, redirected, wine};
+
+/// A probe with a pipe for its input, which it reads.
+fn piped(mode: &str) -> (Child, Link) {
+    let (child, link) = redirected(Stdio::piped());
+    link.send(&format!("console {mode}"));
+    link.expect("console pipe");
+    (child, link)
+}
+
+fn write(child: &mut Child, text: &[u8]) {
+    child.stdin.as_mut().expect("it is open").write_all(text).expect("it is read");
+}
+
+/// Everything told up to the end of input, which comes once.
+#[track_caller]
+fn to_the_end(link: &Link) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        match link.next() {
+            end if end == "end" => break,
+            line => told.push(line),
+        }
+    }
+    link.silent(Duration::from_millis(100));
+    told
+}
+
+#[test]
+fn hc31_a_silent_pipe_costs_nothing() {
+    let (mut child, link) = piped("line");
+    rig::costs_nothing(&child, &link, Duration::from_secs(5));
+    write(&mut child, b"line\n");
+    link.expect(r#"line "line""#);
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn a_piped_line_is_told_within_ten_milliseconds() {
+    let (mut child, link) = piped("line");
+    let mut times = Vec::new();
+    for number in 0..100 {
+        let written = Instant::now();
+        write(&mut child, format!("line {number}\n").as_bytes());
+        let (told_at, told) = link.next_at();
+        assert_eq!(told, format!("line \"line {number}\""));
+        times.push(told_at - written);
+    }
+    times.sort();
+    println!("piped line to event: median {:?}, worst of 100 {:?}", times[50], times[99]);
+    // Of a hundred, the machine may hold up a few: it has other things to do.
+    assert!(times[90] < Duration::from_millis(10), "{times:?}");
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn hc36_what_is_in_the_pipe_when_its_writer_goes_is_delivered_before_the_end() {
+    let (mut child, link) = redirected(Stdio::piped());
+    write(&mut child, b"a\nb");
+    drop(child.stdin.take());
+    link.send("console line");
+    link.expect("console pipe");
+    assert_eq!(to_the_end(&link), [r#"line "a""#, r#"line "b""#]);
+    rig::costs_nothing(&child, &link, Duration::from_secs(1));
+    link.order("return 0");
+    assert!(rig::wait(&mut child).success());
+}
+
+#[test]
+fn hc36_the_same_while_it_is_being_read() {
+    let (mut child, link) = piped("line");
+    write(&mut child, b"a\nb\xff");
+    drop(child.stdin.take());
+    assert_eq!(to_the_end(&link), [r#"line "a""#, "line \"b\u{fffd}\""]);
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn a_mode_switch_in_mid_line_keeps_a_pipes_bytes() {
+    let (mut child, link) = piped("line");
+    write(&mut child, b"one\nhal");
+    link.expect(r#"line "one""#);
+    let mut came = link.order_among("mode raw").concat();
+    write(&mut child, b"f");
+    while !came.ends_with("f\"") {
+        came.push_str(&link.next());
+    }
+    assert_eq!(came.replace("\"bytes \"", ""), r#"bytes "half""#);
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn a_long_script_waits_in_its_pipe_and_arrives_whole() {
+    let (mut child, link) = piped("line");
+    let mut stdin = child.stdin.take().expect("it is open");
+    // Nobody looks for a while, and there is more than fits anywhere.
+    link.send("busy 300");
+    let writer = std::thread::spawn(move || {
+        for number in 0..50_000 {
+            writeln!(stdin, "line number {number}").expect("it is read");
+        }
+    });
+    link.expect("ok busy 300");
+    for number in 0..50_000 {
+        assert_eq!(link.next(), format!("line \"line number {number}\""));
+    }
+    link.expect("end");
+    writer.join().expect("all was written");
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn a_line_without_end_is_cut_and_the_next_is_whole() {
+    let (mut child, link) = piped("line");
+    write(&mut child, "x".repeat(200_000).as_bytes());
+    link.expect("cut 65536");
+    write(&mut child, b"rest\nnext\n");
+    link.expect(r#"line "next""#);
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn hc31_a_file_is_read_to_its_end() {
+    let folder = Scratch::new("file");
+    std::fs::write(&folder.file, "one\r\ntwo\n\nlast").expect("written");
+    let (mut child, link) = redirected(File::open(&folder.file).expect("opened"));
+    link.send("console line");
+    link.expect("console file");
+    assert_eq!(to_the_end(&link), [r#"line "one""#, r#"line "two""#, r#"line """#, r#"line "last""#]);
+    rig::costs_nothing(&child, &link, Duration::from_secs(1));
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn hc31_nothing_has_its_end_at_once() {
+    let (mut child, link) = redirected(Stdio::null());
+    link.send("console line");
+    // Wine shows the Linux device as a device of some kind.
+    let told = link.next();
+    assert!(told == "console nothing" || (wine() && told.starts_with("console ")), "{told}");
+    assert_eq!(to_the_end(&link), [""; 0]);
+    rig::costs_nothing(&child, &link, Duration::from_secs(1));
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn hc31_a_closed_standard_input_has_its_end_at_once() {
+    let call = rig::Call::new();
+    let probe = rig::program("examples", "console_probe");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" <&-", "sh"]).arg(probe.get_program()).args(probe.get_args());
+    let mut child = shell.arg(call.address()).spawn().expect("it starts");
+    let link = call.accept();
+    link.expect("ready");
+    link.send("console line");
+    assert!(link.next().starts_with("console "));
+    assert_eq!(to_the_end(&link), [""; 0]);
+    rig::costs_nothing(&child, &link, Duration::from_secs(1));
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn all_output_is_delivered_before_the_program_ends() {
+    use std::io::Read as _;
+    let (mut child, link) = piped("line");
+    for number in 0..2000 {
+        link.order(&format!("print {number} {}", "x".repeat(100)));
+    }
+    link.order("return 7");
+    // Far more than a pipe holds, and nobody reads before this.
+    let mut output = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut output).expect("read");
+    let expected: String = (0..2000).map(|number| format!("{number} {}\n", "x".repeat(100))).collect();
+    assert!(output == expected, "{} bytes of {}", output.len(), expected.len());
+    assert_eq!(rig::wait(&mut child).code(), Some(7));
+}
+
+#[test]
+fn a_read_that_is_under_way_delays_no_end() {
+    let (mut child, link) = piped("line");
+    let started = Instant::now();
+    link.send("remove");
+    link.expect("removed true");
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn the_standard_input_of_others_stays_as_it_is() {
+    if wine() {
+        // A Windows pipe has no such state.
+        let (mut child, link) = piped("line");
+        link.order("return 0");
+        assert!(rig::wait(&mut child).success());
+        return;
+    }
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    let (reader, mut writer) = (File::from(reader), File::from(writer));
+    let flags = |fd: &File| rustix::fs::fcntl_getfl(fd).expect("flags");
+    let before = flags(&reader);
+    let (mut child, link) = redirected(reader.try_clone().expect("a descriptor"));
+    link.send("console line");
+    link.expect("console pipe");
+    writer.write_all(b"x\n").expect("written");
+    link.expect(r#"line "x""#);
+    assert_eq!(flags(&reader), before, "while it is read");
+    link.order("return 0");
+    rig::wait(&mut child);
+    assert_eq!(flags(&reader), before, "afterwards");
+}
+
+/// A file of this test's own, removed with it.
+struct Scratch {
+    file: std::path::PathBuf,
+}
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let file = std::env::temp_dir().join(format!("dolmen-console-{name}-{}", std::process::id()));
+        Scratch { file }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+#[test]
+fn hc19_a_flooding_script_starves_nobody() {
+    let (mut child, link) = piped("line");
+    let mut stdin = child.stdin.take().expect("it is open");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let lines = "nonsense\n".repeat(1000);
+            while !stop.load(Ordering::Relaxed) {
+                stdin.write_all(lines.as_bytes()).expect("it is read");
+            }
+        });
+        // Answered in the middle of it, again and again.
+        for _ in 0..20 {
+            let among = link.order_among("sync");
+            assert!(among.iter().all(|told| told == "line \"nonsense\""));
+        }
+        stop.store(true, Ordering::Relaxed);
+        while !link.order_among("sync").is_empty() {}
+    });
+    link.order_among("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
+fn hc19_a_flooding_connection_does_not_starve_the_console() {
+    let (mut child, link) = piped("line");
+    let mut orders = link.orders();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                orders.write_all("nothing\n".repeat(500).as_bytes()).expect("the probe reads");
+            }
+        });
+        for number in 0..20 {
+            write(&mut child, format!("{number}\n").as_bytes());
+            let expected = format!("line \"{number}\"");
+            while link.next() != expected {}
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    link.order_among("return 0");
+    rig::wait(&mut child);
+}

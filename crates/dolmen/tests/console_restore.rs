@@ -1,0 +1,218 @@
+//! The terminal is put back, however the program ends or stops; and what asks it to end. On Linux and (see
+//! `console_rig`) under Wine.
+#![cfg(target_os = "linux")]
+
+#[path = "console_rig/mod.rs"]
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Call, Link, Terminal, console, wine};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A probe within a program that looks at the console's mode before and after: the link to that one, and the probe's.
+fn around() -> (Terminal, Link, Link) {
+    let (outer, inner) = (Call::new(), Call::new());
+    let mut command = rig::program("examples", "console_probe");
+    let terminal = Terminal::start(command.args(["around", &outer.address(), &inner.address()]));
+    let outer = outer.accept();
+    let inner = inner.accept();
+    inner.expect("ready");
+    (terminal, outer, inner)
+}
+
+/// Has the probe change all there is to change, and then end in a way; the terminal must be as before.
+fn restored_after(end: impl Fn(&Terminal, &Link)) {
+    for (mode, echo) in [("raw", "on"), ("line", "off")] {
+        let (terminal, outer, inner) = around();
+        let before = (outer.next(), terminal.settings());
+        inner.send(&format!("console {mode}"));
+        inner.expect("console terminal");
+        inner.order("prompt > ");
+        inner.order(&format!("echo {echo}"));
+        if !wine() {
+            assert_ne!(terminal.settings(), before.1, "there is something to put back");
+        }
+        end(&terminal, &inner);
+        let after = outer.next();
+        assert!(after == format!("{} true", before.0) || after == format!("{} false", before.0), "{after}");
+        assert_eq!(terminal.settings(), before.1, "{mode}");
+    }
+}
+
+#[test]
+fn hc30_the_terminal_is_as_before_after_a_return() {
+    restored_after(|_, probe| probe.order("return 0"));
+}
+
+#[test]
+fn hc30_the_terminal_is_as_before_after_an_exit() {
+    restored_after(|_, probe| probe.send("exit 3"));
+}
+
+#[test]
+fn hc30_the_terminal_is_as_before_after_a_panic() {
+    restored_after(|_, probe| probe.send("panic"));
+}
+
+#[test]
+fn hc30_the_terminal_is_as_before_after_removal() {
+    let (terminal, link) = rig::probe();
+    let before = terminal.settings();
+    link.send("console raw");
+    link.expect("console terminal");
+    link.send("remove");
+    link.expect("removed true");
+    assert_eq!(terminal.settings(), before);
+}
+
+#[test]
+fn hc30_the_terminal_is_as_before_after_ctrl_c_ends_a_program_that_is_stuck() {
+    if wine() {
+        // Ctrl-C that the loop sees, and answers with an exit.
+        restored_after(|_, probe| {
+            let mut told = probe.order_among("press ctrl-c");
+            if told.is_empty() {
+                told.push(probe.next());
+            }
+            assert_eq!(told, ["interrupt"]);
+            probe.send("exit 130");
+        });
+        return;
+    }
+    let (mut terminal, link) = rig::probe();
+    let before = terminal.settings();
+    link.send("console line");
+    link.expect("console terminal");
+    link.order("echo off");
+    assert_ne!(terminal.settings(), before);
+    link.send("busy 25000");
+    // The third is not collected: the loop is stuck. A signal that is pending already is not sent again.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while std::fs::read_to_string(format!("/proc/{}/stat", terminal.child.id()))
+                .is_ok_and(|stat| !stat.contains(") Z "))
+            {
+                terminal.type_in("\x03");
+                std::thread::yield_now();
+            }
+        });
+    });
+    assert_eq!(rig::code(terminal.wait()), Some(128 + 2));
+    assert_eq!(terminal.settings(), before);
+}
+
+#[test]
+fn a_ctrl_c_that_is_looked_at_ends_nothing() {
+    let (terminal, link) = console("line");
+    for _ in 0..5 {
+        if wine() {
+            let mut told = link.order_among("press ctrl-c");
+            if told.is_empty() {
+                told.push(link.next());
+            }
+            assert_eq!(told, ["interrupt"]);
+        } else {
+            terminal.type_in("\x03");
+            link.expect("interrupt");
+        }
+    }
+    link.order("sync");
+}
+
+/// The signals of Unix.
+mod unix {
+    use super::*;
+
+    fn signal(terminal: &Terminal, signal: Signal) {
+        kill_process(Pid::from_raw(terminal.child.id() as i32).expect("a process"), signal)
+            .expect("signalled");
+    }
+
+    /// Wine turns none of these into what Windows programs know.
+    fn linux() -> bool {
+        !wine()
+    }
+
+    #[test]
+    fn requests_to_end_are_events() {
+        let (terminal, link) = if linux() { console("line") } else { rig::probe() };
+        link.order("signals");
+        if linux() {
+            for (request, told) in [
+                (Signal::TERM, "signal shutdown terminate None"),
+                (Signal::HUP, "signal shutdown hang-up None"),
+                (Signal::INT, "signal interrupt"),
+            ] {
+                signal(&terminal, request);
+                link.expect(told);
+            }
+        }
+        link.order("sync");
+    }
+
+    #[test]
+    fn requests_to_end_come_under_the_consoles_token_by_default() {
+        if linux() {
+            let (terminal, link) = console("line");
+            signal(&terminal, Signal::TERM);
+            link.expect("shutdown terminate None");
+            link.order("sync");
+        }
+    }
+
+    #[test]
+    fn the_terminal_is_as_before_while_the_process_is_stopped() {
+        if linux() {
+            let (terminal, link) = rig::probe();
+            let before = terminal.settings();
+            link.send("console raw");
+            link.expect("console terminal");
+            let raw = terminal.settings();
+            signal(&terminal, Signal::TSTP);
+            stopped(&terminal);
+            assert_eq!(terminal.settings(), before);
+            signal(&terminal, Signal::CONT);
+            link.expect("continued");
+            assert_eq!(terminal.settings(), raw);
+            terminal.type_in("x");
+            link.expect(r#"bytes "x""#);
+        }
+    }
+
+    /// Waits until the process is stopped.
+    fn stopped(terminal: &Terminal) {
+        let pid = Pid::from_raw(terminal.child.id() as i32).expect("a process");
+        let options = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).expect("it stops");
+    }
+
+    #[test]
+    fn signals_do_what_they_always_did_when_the_console_was_given_up() {
+        if linux() {
+            let (mut terminal, link) = console("line");
+            link.send("remove");
+            link.expect("removed true");
+            signal(&terminal, Signal::TERM);
+            assert_eq!(rig::code(terminal.wait()), Some(128 + 15));
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_goes_away_is_told_of_once_and_costs_nothing() {
+        if linux() {
+            let (terminal, link) = console("line");
+            link.order("signals");
+            terminal.type_in("half");
+            terminal.shows(&["half"]);
+            let mut child = terminal.hang_up();
+            // The kernel sends SIGCONT along, for those that were stopped.
+            let mut told = [link.next(), link.next(), link.next()];
+            told.sort();
+            assert_eq!(told, ["end", "signal continued", "signal shutdown hang-up None"]);
+            rig::costs_nothing(&child, &link, Duration::from_millis(500));
+            link.order("return 0");
+            rig::wait(&mut child);
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The tests' side of a console: a terminal with somebody typing, a screen, and a connection over which the program
+//! under test tells what it has noticed.
+//!
+//! The same tests drive the Linux program and, with `DOLMEN_TEST_CONSOLE=wine`, the Windows one under Wine: its console
+//! is on a pseudo-terminal too. That one's slave is put into raw mode first, or Linux would edit what is typed, and
+//! then Wine once more.
+#![allow(dead_code)] // Each test program uses another part of it.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+
+/// When a test is given up.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub const COLUMNS: u16 = 80;
+pub const ROWS: u16 = 24;
+
+/// Whether the Windows program is tested.
+pub fn wine() -> bool {
+    match std::env::var("DOLMEN_TEST_CONSOLE") {
+        Ok(system) => {
+            assert_eq!(system, "wine", "DOLMEN_TEST_CONSOLE is `wine` or not set");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// A program of this package or another's, for the system under test. `kind` is its folder, such as `examples`.
+pub fn program(kind: &str, name: &str) -> Command {
+    let tests = std::env::current_exe().expect("this program has a path");
+    // …/target/debug/deps/this-test
+    let profile = tests.ancestors().nth(2).expect("the profile's folder");
+    if !wine() {
+        return Command::new(existing(profile.join(kind).join(name)));
+    }
+    let (target, profile) = (profile.parent().expect("target"), profile.file_name().expect("profile"));
+    let folder = target.join("x86_64-pc-windows-gnu").join(profile).join(kind);
+    let mut command = Command::new("sh");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
+    command.arg(root.join("xtask/wine/runner.sh")).arg(existing(folder.join(name).with_extension("exe")));
+    command
+}
+
+fn existing(program: PathBuf) -> PathBuf {
+    assert!(program.is_file(), "{} is not there; `cargo xtask test` builds it", program.display());
+    program
+}
+
+/// What a terminal shows, kept by a thread that reads it.
+struct Screen {
+    parser: vt100::Parser,
+    raw: Vec<u8>,
+    ended: bool,
+}
+
+/// A terminal with a program on it.
+pub struct Terminal {
+    master: File,
+    /// Kept open, so that the terminal and its settings outlive the program.
+    pub slave: OwnedFd,
+    screen: Arc<(Mutex<Screen>, Condvar)>,
+    pub child: Child,
+    /// The terminal's settings before the program was started.
+    pub before: String,
+    /// Ends the thread that reads the screen, when dropped.
+    stop: Option<OwnedFd>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Terminal {
+    pub fn start(command: &mut Command) -> Terminal {
+        Terminal::start_with(command, |_| {})
+    }
+
+    /// `set_up` may replace some of the streams, which are the terminal's at first.
+    pub fn start_with(command: &mut Command, set_up: impl FnOnce(&mut Command)) -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let slave = ioctl_tiocgptpeer(&master, flags).expect("its other end");
+        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&slave, size).expect("a size");
+        if wine() {
+            let mut settings = tcgetattr(&slave).expect("settings");
+            settings.make_raw();
+            tcsetattr(&slave, OptionalActions::Now, &settings).expect("raw");
+        }
+        let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
+        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm");
+        let controlling = slave.try_clone().expect("a descriptor");
+        // SAFETY: system calls only, which a process between fork and exec may make.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::setsid()?;
+                rustix::process::ioctl_tiocsctty(&controlling)?;
+                Ok(())
+            });
+        }
+        set_up(command);
+        let before = format!("{:?}", tcgetattr(&slave).expect("settings"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let parser = vt100::Parser::new(ROWS, COLUMNS, 1000);
+        let screen = Arc::new((Mutex::new(Screen { parser, raw: Vec::new(), ended: false }), Condvar::new()));
+        let shared = Arc::clone(&screen);
+        let mut reader = File::from(master.try_clone().expect("a descriptor"));
+        let (stopped, stop) = rustix::pipe::pipe().expect("a pipe");
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let mut fds = [PollFd::new(&stopped, PollFlags::IN), PollFd::new(&reader, PollFlags::IN)];
+                rustix::event::poll(&mut fds, None).expect("poll");
+                let told_to_stop = !fds[0].revents().is_empty();
+                let count = if told_to_stop { 0 } else { reader.read(&mut buffer).unwrap_or(0) };
+                let mut screen = shared.0.lock().expect("nobody panics with it");
+                screen.parser.process(&buffer[..count]);
+                screen.raw.extend_from_slice(&buffer[..count]);
+                screen.ended = count == 0;
+                shared.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        let (stop, reader) = (Some(stop), Some(thread));
+        Terminal { master: master.into(), slave, screen, child, before, stop, reader }
+    }
+
+    /// Presses keys.
+    pub fn type_in(&self, text: &str) {
+        self.type_bytes(text.as_bytes());
+    }
+
+    pub fn type_bytes(&self, bytes: &[u8]) {
+        (&self.master).write_all(bytes).expect("the terminal takes it");
+    }
+
+    /// Changes the size of the window.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.master, size).expect("a size");
+    }
+
+    /// The terminal's settings, as `stty -a` would show them.
+    pub fn settings(&self) -> String {
+        format!("{:?}", tcgetattr(&self.slave).expect("settings"))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Screen> {
+        self.screen.0.lock().expect("nobody panics with it")
+    }
+
+    /// Waits until the screen is so, and gives its rows.
+    #[track_caller]
+    pub fn until(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut screen = self.locked();
+        loop {
+            let rows: Vec<String> = screen.parser.screen().rows(0, COLUMNS).collect();
+            if is_so(&rows) {
+                return rows;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let raw = String::from_utf8_lossy(&screen.raw[screen.raw.len().saturating_sub(500)..]);
+            assert!(!left.is_zero(), "{what} is not on the screen:\n{}\n{raw:?}", rows.join("\n").trim_end());
+            screen = self.screen.1.wait_timeout(screen, left).expect("nobody panics with it").0;
+        }
+    }
+
+    /// Waits until the screen begins with these rows.
+    #[track_caller]
+    pub fn shows(&self, expected: &[&str]) {
+        self.until(&format!("{expected:?}"), |rows| {
+            rows.iter().zip(expected).all(|(row, expected)| row.trim_end() == expected.trim_end())
+                && rows[expected.len()..].iter().all(|row| row.trim().is_empty())
+        });
+    }
+
+    /// Where the cursor is: row and column.
+    pub fn cursor(&self) -> (u16, u16) {
+        self.locked().parser.screen().cursor_position()
+    }
+
+    /// Everything that was ever shown.
+    pub fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.locked().raw).into_owned()
+    }
+
+    /// The terminal goes away, as when its window is closed.
+    pub fn hang_up(mut self) -> Child {
+        // A placeholder takes the child's place, so that the child is not ended here.
+        let placeholder = Command::new("true").spawn().expect("it starts");
+        // The reader's descriptor is one of the terminal's.
+        self.stop = None;
+        self.reader.take().expect("it reads").join().expect("it has ended");
+        std::mem::replace(&mut self.child, placeholder)
+    }
+
+    /// Waits for the program's end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process, with a deadline.
+#[track_caller]
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let (pid, (ended, end)) = (child.id(), mpsc::channel());
+    thread::spawn(move || {
+        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process");
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let _ = rustix::process::waitid(rustix::process::WaitId::Pid(pid), options);
+        let _ = ended.send(());
+    });
+    if end.recv_timeout(DEADLINE).is_err() {
+        let _ = child.kill();
+        panic!("the program does not end");
+    }
+    child.wait().expect("it has ended")
+}
+
+/// Where a probe calls.
+pub struct Call {
+    listener: TcpListener,
+}
+
+impl Call {
+    pub fn new() -> Call {
+        Call { listener: TcpListener::bind("127.0.0.1:0").expect("a port") }
+    }
+
+    pub fn address(&self) -> String {
+        self.listener.local_addr().expect("an address").to_string()
+    }
+
+    /// Waits for the call.
+    #[track_caller]
+    pub fn accept(self) -> Link {
+        let (sender, connection) = mpsc::channel();
+        thread::spawn(move || sender.send(self.listener.accept()));
+        let (stream, _) =
+            connection.recv_timeout(DEADLINE).expect("the probe does not call").expect("accepted");
+        stream.set_nodelay(true).expect("it stands");
+        let reader = BufReader::new(stream.try_clone().expect("a descriptor"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                if sender.send((Instant::now(), line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Link { stream, lines }
+    }
+}
+
+/// The connection to a probe.
+pub struct Link {
+    stream: TcpStream,
+    lines: Receiver<(Instant, String)>,
+}
+
+impl Link {
+    /// The next thing that the probe tells, and when.
+    #[track_caller]
+    pub fn next_at(&self) -> (Instant, String) {
+        self.lines.recv_timeout(DEADLINE).expect("the probe tells nothing more")
+    }
+
+    #[track_caller]
+    pub fn next(&self) -> String {
+        self.next_at().1
+    }
+
+    #[track_caller]
+    pub fn expect(&self, told: &str) {
+        assert_eq!(self.next(), told);
+    }
+
+    /// The way to the probe, for another thread.
+    pub fn orders(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor")
+    }
+
+    pub fn send(&self, command: &str) {
+        (&self.stream).write_all(format!("{command}\n").as_bytes()).expect("the probe is there");
+    }
+
+    /// Has the probe do something, and waits until it is done. Nothing else may be told meanwhile.
+    #[track_caller]
+    pub fn order(&self, command: &str) {
+        self.send(command);
+        self.expect(&format!("ok {command}"));
+    }
+
+    /// Has the probe do something, and gives all that was told before it was done.
+    #[track_caller]
+    pub fn order_among(&self, command: &str) -> Vec<String> {
+        self.send(command);
+        let done = format!("ok {command}");
+        let mut told = Vec::new();
+        loop {
+            match self.next() {
+                line if line == done => return told,
+                line => told.push(line),
+            }
+        }
+    }
+
+    /// Nothing is told for a while.
+    #[track_caller]
+    pub fn silent(&self, time: Duration) {
+        if let Ok((_, line)) = self.lines.recv_timeout(time) {
+            panic!("nothing was to be told, and was: {line}");
+        }
+    }
+
+    /// The probe has gone.
+    #[track_caller]
+    pub fn ended(&self) {
+        let end = self.lines.recv_timeout(DEADLINE);
+        assert_eq!(end.map(|(_, line)| line), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    /// How often the probe has waited.
+    #[track_caller]
+    pub fn waits(&self) -> u64 {
+        self.send("waits");
+        let told = self.next();
+        told.strip_prefix("waits ").and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{told}"))
+    }
+}
+
+/// No events for a time, and less than 10 ms of processor time.
+#[track_caller]
+pub fn costs_nothing(child: &Child, link: &Link, time: Duration) {
+    let waits_before = link.waits();
+    let used_before = processor_time(child);
+    link.silent(time);
+    let used = processor_time(child).saturating_sub(used_before);
+    let waits = link.waits() - waits_before;
+    println!("{used:?} and {waits} waits in {time:?} of silence");
+    // The wait that brought the question.
+    assert!(used < Duration::from_millis(10) && waits <= 1, "{used:?} and {waits} waits");
+}
+
+/// The time that the threads of a process have spent on a processor. Under Wine too, where the program's own clock
+/// counts in hundredths of a second.
+pub fn processor_time(child: &Child) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("its threads");
+    let times = threads.map(|thread| {
+        let text = std::fs::read_to_string(thread.expect("a thread").path().join("schedstat"));
+        let text = text.unwrap_or_default();
+        text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
+    });
+    let total = Duration::from_nanos(times.sum());
+    assert!(!total.is_zero(), "the kernel does not count");
+    total
+}
+
+/// A probe at a terminal, its console not opened yet.
+pub fn probe() -> (Terminal, Link) {
+    let call = Call::new();
+    let terminal = Terminal::start(program("examples", "console_probe").arg(call.address()));
+    let link = call.accept();
+    link.expect("ready");
+    (terminal, link)
+}
+
+/// A probe at a terminal that reads its console.
+pub fn console(mode: &str) -> (Terminal, Link) {
+    let (terminal, link) = probe();
+    link.send(&format!("console {mode}"));
+    link.expect("console terminal");
+    (terminal, link)
+}
+
+/// A probe whose standard input is this, and its standard output a pipe.
+pub fn redirected(stdin: impl Into<Stdio>) -> (Child, Link) {
+    let call = Call::new();
+    let mut command = program("examples", "console_probe");
+    command.arg(call.address()).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let child = command.spawn().expect("it starts");
+    let link = call.accept();
+    link.expect("ready");
+    (child, link)
+}
+
+/// How a program under Wine or a native one tells of its end.
+pub fn code(status: ExitStatus) -> Option<i32> {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal))
+}

@@ -1,0 +1,156 @@
+//! The operator at a real terminal, on Linux and (see `console_rig`) under Wine.
+#![cfg(target_os = "linux")]
+
+mod common;
+#[path = "../../dolmen/tests/console_rig/mod.rs"]
+mod rig;
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use common::Client;
+use rig::{Terminal, wine};
+
+/// A server at a terminal, and where it listens. Logs are left out if they would make the screen differ each time.
+fn server(logs: bool) -> (Terminal, SocketAddr) {
+    let mut command = rig::program("", "dolmend");
+    command.args(["-p", "127.0.0.1:0"]);
+    let terminal = Terminal::start_with(&mut command, |command| {
+        if !logs {
+            // A log that is not on the terminal is not the console's business.
+            command.stderr(Stdio::piped());
+        }
+    });
+    let mut terminal = terminal;
+    let address = if logs {
+        let rows = terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
+        rows.iter().find_map(|row| listening(row)).expect("it listens")
+    } else {
+        let log = common::Output::of(terminal.child.stderr.take().expect("a pipe"));
+        let log = log.wait_for("console   type 'help'");
+        log.lines().find_map(listening).expect("it listens")
+    };
+    (terminal, address)
+}
+
+fn listening(line: &str) -> Option<SocketAddr> {
+    let address = line.trim().strip_prefix("listening ")?.strip_suffix(" telnet")?;
+    Some(address.parse().expect("an address"))
+}
+
+fn player(address: SocketAddr, name: &str) -> Client {
+    let mut client = Client::connect(address);
+    client.expect("shall we call you? ");
+    client.send(&format!("{name}\r\n"));
+    client.expect("for what you can do.\r\n");
+    client
+}
+
+#[test]
+fn players_are_seen_above_the_command_being_typed() {
+    let (mut terminal, address) = server(false);
+    terminal.shows(&["> "]);
+    let mut ann = player(address, "Ann");
+    terminal.shows(&["Ann has arrived.", "> "]);
+    terminal.type_in("say good e");
+    terminal.shows(&["Ann has arrived.", "> say good e"]);
+    ann.send("say anybody here?\r\n");
+    terminal.shows(&["Ann has arrived.", "Ann says: anybody here?", "> say good e"]);
+    terminal.type_in("vening\r");
+    ann.expect("The operator says: good evening\r\n");
+    terminal.shows(&[
+        "Ann has arrived.",
+        "Ann says: anybody here?",
+        "> say good evening",
+        "Told 1 users.",
+        "> ",
+    ]);
+    terminal.type_in("shutdown\r");
+    assert!(ann.expect_end().ends_with("The server is shutting down. Good-bye.\r\n"));
+    drop(ann);
+    assert_eq!(terminal.wait().code(), Some(0));
+}
+
+#[test]
+fn a_password_is_chosen_and_asked_for_without_being_shown() {
+    let (terminal, _) = server(false);
+    terminal.shows(&["> "]);
+    terminal.type_in("passwd\r");
+    terminal.shows(&["> passwd", "New password (nothing for none):"]);
+    terminal.type_in("open sesame\r");
+    terminal.shows(&["> passwd", "New password (nothing for none):", "The same again:"]);
+    terminal.type_in("open sesame\r");
+    let chosen = ["> passwd", "New password (nothing for none):", "The same again:", "The password is set."];
+    terminal.shows(&[&chosen[..], &["> "]].concat());
+    terminal.type_in("quit\r");
+    terminal.shows(&[&chosen[..], &["> quit", "Good-bye.", "Press Enter to come back."]].concat());
+    terminal.type_in("\r");
+    terminal.until("the question", |rows| rows.iter().any(|row| row.trim_end() == "Password:"));
+    terminal.type_in("wrong\r");
+    terminal.until("the answer", |rows| rows.iter().any(|row| row.contains("not the password")));
+    terminal.type_in("open sesame\r");
+    terminal.until("the welcome", |rows| rows.iter().any(|row| row.starts_with("Welcome back")));
+    terminal.type_in("users\r");
+    terminal.until("the answer", |rows| {
+        let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+        rows.windows(3).any(|rows| rows == ["> users", "Nobody is connected.", ">"])
+    });
+    assert!(!terminal.raw().contains("sesame"));
+}
+
+#[test]
+fn nobody_is_seen_while_the_operator_is_away() {
+    let (terminal, address) = server(false);
+    terminal.type_in("quit\r");
+    terminal.shows(&["> quit", "Good-bye.", "Press Enter to come back."]);
+    let mut ann = player(address, "Ann");
+    ann.send("say hello?\r\n");
+    ann.expect("You say: hello?\r\n");
+    terminal.type_in("\r");
+    terminal.shows(&[
+        "> quit",
+        "Good-bye.",
+        "Press Enter to come back.",
+        "Welcome back; type 'help' for what you can do.",
+        "> ",
+    ]);
+}
+
+#[test]
+fn log_lines_tear_no_command_apart() {
+    let (terminal, address) = server(true);
+    terminal.type_in("say half a li");
+    terminal.until("the command", |rows| rows.iter().any(|row| row.trim_end() == "> say half a li"));
+    let mut ann = Client::connect(address);
+    ann.expect("shall we call you? ");
+    let is_log = |row: &String| row.contains("INFO") && row.contains("connected");
+    terminal.until("a log line above the command", |rows| {
+        let log = rows.iter().position(is_log);
+        let command = rows.iter().position(|row| row.trim_end() == "> say half a li");
+        log.is_some() && log < command
+    });
+    terminal.type_in("ne\r");
+    ann.expect("The operator says: half a line\r\n");
+}
+
+#[test]
+fn ctrl_c_stops_the_server_and_leaves_the_terminal_as_it_was() {
+    if wine() {
+        // There, Ctrl-C can only come from within the program: the reactor's tests press it.
+        let (mut terminal, _) = server(false);
+        terminal.type_in("shutdown\r");
+        assert_eq!(terminal.wait().code(), Some(0));
+        return;
+    }
+    let mut command = rig::program("", "dolmend");
+    command.args(["-p", "127.0.0.1:0"]);
+    let mut terminal = Terminal::start(&mut command);
+    let settings = terminal.before.clone();
+    terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
+    terminal.type_in("passwd\r");
+    terminal.until("the question", |rows| rows.iter().any(|row| row.starts_with("New password")));
+    assert_ne!(terminal.settings(), settings);
+    terminal.type_in("\x03");
+    assert_eq!(terminal.wait().code(), Some(0));
+    assert_eq!(terminal.settings(), settings);
+}
