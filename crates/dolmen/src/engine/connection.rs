@@ -8,6 +8,8 @@
 //! Every verb and every completion only changes state and asks for attention; [`Engine::attend_connection`] then does
 //! whatever the state calls for. It may be called at any time and any number of times.
 
+use std::num::NonZeroU32;
+
 use crate::error::{AddError, Error, ErrorKind};
 use crate::events::{CloseReason, Record};
 use crate::kernel::buffer::Buffer;
@@ -25,6 +27,7 @@ mod borrowed;
 
 use borrowed::Borrowed;
 
+/// Kept small: most connections are idle, and there may be ten thousand.
 pub(super) struct Connection<K: Kernel> {
     source: K::Source,
     token: Token,
@@ -34,12 +37,10 @@ pub(super) struct Connection<K: Kernel> {
     queue: Option<Box<SendQueue>>,
     /// Received while paused.
     held: Option<Buffer>,
-    /// Bounds lingering, and the time between a failed send and the end of reading.
-    linger: Option<Key>,
-    /// Why sending failed; becomes the reason of the close once everything received is delivered.
-    failure: Option<Fault>,
-    /// A send was refused; `Drained` is due when the queue is down to this many bytes.
-    drained_at: Option<u32>,
+    /// Once the end has begun.
+    ending: Option<Box<Ending>>,
+    /// A send was refused; `Drained` is due when the queue is down to fewer bytes than this.
+    drained_below: Option<NonZeroU32>,
     phase: Phase,
     write: Write,
     /// The peer's end of stream has been read.
@@ -47,11 +48,23 @@ pub(super) struct Connection<K: Kernel> {
     paused: bool,
     /// A `Received` record is in the outbox.
     undelivered: bool,
-    /// Since the linger time ran out once, no receive has completed.
-    stalled: bool,
     listed: bool,
     /// The socket is the caller's, who posts each receive.
     borrowed: Option<Box<Borrowed>>,
+}
+
+/// What only a connection needs that is coming to its end.
+struct Ending {
+    /// Bounds lingering, and the time between a failed send and the end of reading.
+    linger: Option<Key>,
+    /// Why sending failed; becomes the reason of the close once everything received is delivered.
+    failure: Option<Fault>,
+    /// Since the linger time ran out once, no receive has completed.
+    stalled: bool,
+    /// Of a closing one.
+    reason: CloseReason,
+    cancelled: bool,
+    silent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +73,7 @@ enum Phase {
     /// Closed by the caller, with output on its way. What is received is thrown away.
     Lingering,
     /// On its way out.
-    Closing {
-        reason: CloseReason,
-        cancelled: bool,
-        silent: bool,
-    },
+    Closing,
 }
 
 /// The sending side.
@@ -84,7 +93,19 @@ impl<K: Kernel> Connection<K> {
     }
 
     fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing { .. })
+        self.phase == Phase::Closing
+    }
+
+    fn failure(&self) -> Option<Fault> {
+        self.ending.as_ref().and_then(|ending| ending.failure)
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_with(|| {
+            let reason = CloseReason::Finished;
+            let (linger, failure, stalled, cancelled, silent) = (None, None, false, false, false);
+            Box::new(Ending { linger, failure, stalled, reason, cancelled, silent })
+        })
     }
 
     fn queued_bytes(&self) -> usize {
@@ -119,15 +140,13 @@ impl<K: Kernel> Engine<K> {
             send: None,
             queue: None,
             held: None,
-            linger: None,
-            failure: None,
-            drained_at: None,
+            ending: None,
+            drained_below: None,
             phase: Phase::Open,
             write: Write::Open,
             read_ended: false,
             paused: false,
             undelivered: false,
-            stalled: false,
             listed: false,
             borrowed: None,
         });
@@ -152,8 +171,9 @@ impl<K: Kernel> Engine<K> {
         }
         if connection.queued_bytes() + bytes.len() > high {
             // Once `Drained` has come, the same bytes fit.
-            let target = low.min(high - bytes.len()) as u32;
-            connection.drained_at = Some(connection.drained_at.map_or(target, |earlier| earlier.min(target)));
+            let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes.len()) as u32);
+            let earlier = connection.drained_below.unwrap_or(NonZeroU32::MAX);
+            connection.drained_below = Some(below.min(earlier));
             self.stats.sends_refused += 1;
             return Err(Error::new(ErrorKind::QueueFull, ACTION, conn));
         }
@@ -179,7 +199,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
         let connection = self.open_connection(conn, "pause connection")?;
         // After a failed send the end is near and only what was received stands before it: not to be held up.
-        connection.paused = connection.failure.is_none();
+        connection.paused = connection.failure().is_none();
         Ok(())
     }
 
@@ -205,7 +225,7 @@ impl<K: Kernel> Engine<K> {
         let linger_ns = saturating_ns(self.config.linger);
         let connection = self.open_connection(conn, "close connection")?;
         connection.phase = Phase::Lingering;
-        connection.drained_at = None;
+        connection.drained_below = None;
         if connection.write == Write::Open {
             connection.write = Write::Finishing;
         }
@@ -228,7 +248,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn remove(&mut self, conn: ConnId) -> bool {
         self.origin.removed.mark_conn(conn);
         let Some(connection) = self.connections.get(conn.0) else { return false };
-        if let Phase::Closing { silent: true, .. } = connection.phase {
+        if connection.ending.as_ref().is_some_and(|ending| ending.silent) {
             return false;
         }
         let known = !connection.is_closing();
@@ -238,10 +258,7 @@ impl<K: Kernel> Engine<K> {
         } else {
             mark(Mark::RemovedWhileClosing);
         }
-        let connection = self.connections.get_mut(conn.0).expect("it is only on its way out");
-        if let Phase::Closing { silent, .. } = &mut connection.phase {
-            *silent = true;
-        }
+        self.connections.get_mut(conn.0).expect("it is only on its way out").ending().silent = true;
         true
     }
 
@@ -306,7 +323,7 @@ impl<K: Kernel> Engine<K> {
         if connection.is_lingering() {
             match connection.write {
                 Write::Failed => {
-                    let reason = connection.failure.map_or(CloseReason::Reset, close_reason);
+                    let reason = connection.failure().map_or(CloseReason::Reset, close_reason);
                     return self.begin_close(key, reason);
                 }
                 Write::Shut if connection.read_ended || mutant(Mutant::NoLinger) => {
@@ -337,8 +354,10 @@ impl<K: Kernel> Engine<K> {
 
     fn attend_closing(&mut self, key: Key) {
         let connection = self.connections.get_mut(key).expect("the connection is there");
-        let Phase::Closing { reason, cancelled, silent } = &mut connection.phase else { return };
-        if !std::mem::replace(cancelled, true) {
+        if !connection.is_closing() {
+            return;
+        }
+        if !std::mem::replace(&mut connection.ending().cancelled, true) {
             for handle in [connection.receive, connection.send].into_iter().flatten() {
                 self.submitter.cancel(&connection.source, handle);
             }
@@ -347,7 +366,7 @@ impl<K: Kernel> Engine<K> {
             mark(Mark::CloseWaited);
             return;
         }
-        let (reason, silent) = (*reason, *silent);
+        let Ending { reason, silent, .. } = *connection.ending();
         // After `Closed` was delivered, others may have the slot; without it, at once.
         let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
         let connection = connection.expect("the connection is there");
@@ -377,8 +396,10 @@ impl<K: Kernel> Engine<K> {
         if connection.is_closing() {
             return;
         }
-        connection.phase = Phase::Closing { reason, cancelled: false, silent: false };
-        if let Some(timer) = connection.linger.take() {
+        connection.phase = Phase::Closing;
+        let ending = connection.ending();
+        ending.reason = reason;
+        if let Some(timer) = ending.linger.take() {
             self.timers.cancel(timer);
         }
         self.list_connection(key.slot);
@@ -405,7 +426,9 @@ impl<K: Kernel> Engine<K> {
     fn received(&mut self, key: Key, completion: Completion<K>) {
         let Completion { result, buffer, .. } = completion;
         let connection = self.connections.get_mut(key).expect("a connection outlives its receive");
-        connection.stalled = false;
+        if let Some(ending) = &mut connection.ending {
+            ending.stalled = false;
+        }
         let (conn, token) = (ConnId(key), connection.token);
         let unwanted = connection.phase != Phase::Open;
         match (result, buffer) {
@@ -430,7 +453,7 @@ impl<K: Kernel> Engine<K> {
             }
             (Ok(_), _) => {
                 connection.read_ended = true;
-                match connection.failure {
+                match connection.failure() {
                     _ if unwanted => self.list_connection(key.slot),
                     Some(fault) => self.begin_close(key, close_reason(fault)),
                     None => {
@@ -443,7 +466,7 @@ impl<K: Kernel> Engine<K> {
             }
             (Err(_), _) if connection.is_closing() => self.list_connection(key.slot),
             (Err(fault), _) => {
-                let reason = close_reason(connection.failure.unwrap_or(fault));
+                let reason = close_reason(connection.failure().unwrap_or(fault));
                 self.begin_close(key, reason);
             }
         }
@@ -467,9 +490,9 @@ impl<K: Kernel> Engine<K> {
         if left == 0 {
             self.send_queues.give_back(connection.queue.take().expect("it was just used"));
         }
-        if connection.drained_at.is_some_and(|target| left <= target as usize) {
+        if connection.drained_below.is_some_and(|below| left < below.get() as usize) {
             mark(Mark::DrainedTold);
-            connection.drained_at = None;
+            connection.drained_below = None;
             let (conn, token) = (ConnId(key), connection.token);
             if !mutant(Mutant::ForgetDrained) {
                 self.outbox.push_back(Record::Drained { conn, token });
@@ -490,8 +513,8 @@ impl<K: Kernel> Engine<K> {
         }
         mark(Mark::SendFailedFirst);
         connection.write = Write::Failed;
-        connection.failure = Some(fault);
-        connection.drained_at = None;
+        connection.ending().failure = Some(fault);
+        connection.drained_below = None;
         connection.paused = false;
         if let Some(queue) = connection.queue.take() {
             self.stats.queued_bytes -= queue.queued_bytes();
@@ -505,27 +528,27 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn start_linger(&mut self, key: Key, linger_ns: u64) {
-        if self.connections.get(key).is_some_and(|connection| connection.linger.is_none()) {
+        if self.connections.get_mut(key).is_some_and(|connection| connection.ending().linger.is_none()) {
             let timer = self.set_internal_timer(linger_ns, Purpose::Linger(key));
-            self.connections.get_mut(key).expect("it was just there").linger = Some(timer);
+            self.connections.get_mut(key).expect("it was just there").ending().linger = Some(timer);
         }
     }
 
     pub(super) fn linger_expired(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.linger = None;
-        if connection.failure.is_some() && !connection.is_lingering() {
+        connection.ending().linger = None;
+        if connection.failure().is_some() && !connection.is_lingering() {
             // What was received before the failure is still owed. A caller who was away for the whole linger time has
             // not had the chance to take it: only a receive that found nothing for all of it ends the connection.
             let waiting =
                 connection.receive.is_some() && !connection.undelivered && connection.held.is_none();
-            if !(waiting && std::mem::replace(&mut connection.stalled, true)) {
+            if !(waiting && std::mem::replace(&mut connection.ending().stalled, true)) {
                 let linger_ns = saturating_ns(self.config.linger);
                 return self.start_linger(key, linger_ns);
             }
         }
         let unsent = connection.queued_bytes();
-        let reason = match connection.failure {
+        let reason = match connection.failure() {
             Some(fault) => close_reason(fault),
             // All is with the system and FIN is out; a peer that does not close its side has had its time.
             None if unsent == 0 && connection.write == Write::Shut => {
@@ -552,7 +575,7 @@ impl<K: Kernel> Engine<K> {
             return None;
         }
         // After a failed send nothing is to stand between what was received and the end.
-        connection.paused |= connection.borrowed.is_some() && connection.failure.is_none();
+        connection.paused |= connection.borrowed.is_some() && connection.failure().is_none();
         self.list_connection(conn.0.slot);
         Some(buffer)
     }

@@ -69,7 +69,8 @@ struct Slot {
 
 enum Entry {
     Stream { fd: TcpStream, receive: Option<OpPtr<Epoll>>, send: Option<OpPtr<Epoll>> },
-    Listener { fd: TcpListener, accepts: VecDeque<OpPtr<Epoll>> },
+    #[allow(clippy::box_collection)] // So that the many streams do not pay for the few listeners.
+    Listener { fd: TcpListener, accepts: Box<VecDeque<OpPtr<Epoll>>> },
     ReadinessListener { fd: TcpListener, watch: Option<OpPtr<Epoll>> },
     Handle { fd: OwnedFd, watch: Option<OpPtr<Epoll>> },
     Polled(Polled),
@@ -156,7 +157,8 @@ impl Kernel for Epoll {
         if let Err(error) = listener.set_nonblocking(true) {
             return Err((io_fault(&error), listener));
         }
-        let entry = Entry::Listener { fd: listener, accepts: VecDeque::with_capacity(Self::ACCEPTS) };
+        let entry =
+            Entry::Listener { fd: listener, accepts: Box::new(VecDeque::with_capacity(Self::ACCEPTS)) };
         self.register(entry, EventFlags::IN | EventFlags::ET).map_err(listener_back)
     }
 

@@ -85,16 +85,19 @@ pub(crate) enum Source {
         /// Success at once sends no packet.
         skips: bool,
     },
-    Listener(Acceptor),
+    // These are boxed so that the many streams do not pay for the few others.
+    Listener(Box<Acceptor>),
     /// A listener whose connections the caller accepts: its bridge waits for its network event.
-    ReadinessListener {
-        // Before the listener: the event is detached from a socket that is still open.
-        bridge: Box<Bridge>,
-        listener: TcpListener,
-    },
+    ReadinessListener(Box<ReadinessListener>),
     Handle(Box<Bridge>),
     /// Boxed because its operations know its address.
     Polled(Box<Polled>),
+}
+
+pub(crate) struct ReadinessListener {
+    // Before the listener: the event is detached from a socket that is still open.
+    bridge: Box<Bridge>,
+    listener: TcpListener,
 }
 
 /// `WSAStartup`, undone when dropped. The standard library has its own; a reactor may be the first to use Winsock.
@@ -169,7 +172,7 @@ impl Kernel for Iocp {
         match self.associate(listener.as_raw_socket() as SOCKET) {
             Ok(skips) => {
                 self.calls += 3;
-                Acceptor::new(listener, skips).map(Source::Listener)
+                Acceptor::new(listener, skips).map(|acceptor| Source::Listener(Box::new(acceptor)))
             }
             Err(fault) => Err((fault, listener)),
         }
@@ -186,7 +189,8 @@ impl Kernel for Iocp {
             Ok(event) => event,
             Err(fault) => return Err((fault, listener)),
         };
-        Ok(Source::ReadinessListener { bridge: Bridge::new(event, &self.port), listener })
+        let bridge = Bridge::new(event, &self.port);
+        Ok(Source::ReadinessListener(Box::new(ReadinessListener { bridge, listener })))
     }
 
     fn add_handle(&mut self, handle: OwnedHandle) -> Result<Source, Fault> {
@@ -298,14 +302,14 @@ impl Kernel for Iocp {
     unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
         let bridge = match source {
             Source::Handle(bridge) => bridge,
-            Source::ReadinessListener { bridge, listener } => {
+            Source::ReadinessListener(watched) => {
                 // The network event is set when a connection arrives, and once more by an accept that leaves others
                 // waiting; who has left them all unaccepted hears of it only by asking.
                 self.calls += 1;
-                if socket::has_waiting(listener) {
+                if socket::has_waiting(&watched.listener) {
                     return Submission::Done(Outcome::Ready);
                 }
-                bridge
+                &watched.bridge
             }
             _ => unreachable!("a watch is for a handle or a readiness listener"),
         };
@@ -323,12 +327,8 @@ impl Kernel for Iocp {
         let socket = match source {
             Source::Stream { stream, .. } => stream.as_raw_socket() as SOCKET,
             Source::Listener(acceptor) => acceptor.socket(),
-            Source::ReadinessListener { bridge, .. } | Source::Handle(bridge) => {
-                if bridge.disarm() {
-                    self.cancelled.push(op);
-                }
-                return;
-            }
+            Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
+            Source::Handle(bridge) => return self.disarm(bridge, op),
             Source::Polled(polled) => {
                 self.cancelled.extend(polled.cancel(&mut self.writers));
                 return;
@@ -341,11 +341,9 @@ impl Kernel for Iocp {
     }
 
     fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
-        let Source::ReadinessListener { listener, .. } = source else {
-            unreachable!("not a readiness listener")
-        };
+        let Source::ReadinessListener(watched) = source else { unreachable!("not a readiness listener") };
         self.calls += 3;
-        socket::accept_now(listener)
+        socket::accept_now(&watched.listener)
     }
 
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
@@ -360,9 +358,9 @@ impl Kernel for Iocp {
             self.calls += 1;
             socket::reset_on_close(stream);
         }
-        if let Source::ReadinessListener { listener, .. } = &source {
+        if let Source::ReadinessListener(watched) = &source {
             self.calls += 1;
-            socket::deselect(listener);
+            socket::deselect(&watched.listener);
         }
         match source {
             Source::Stream { stream, .. } if how != Close::Release => drop(ManuallyDrop::into_inner(stream)),
@@ -417,6 +415,12 @@ impl Kernel for Iocp {
 }
 
 impl Iocp {
+    fn disarm(&mut self, bridge: &Bridge, op: OpPtr<Self>) {
+        if bridge.disarm() {
+            self.cancelled.push(op);
+        }
+    }
+
     /// Another try, now that all packets that were there are out.
     fn cancel_again(&mut self) {
         let calls = &mut self.calls;
