@@ -1,4 +1,5 @@
-//! The reactor's tests under AddressSanitizer: memory that a kernel may still write to, or that nobody frees.
+//! The reactor's tests under the compiler's sanitizers: memory that a kernel may still write to, or that nobody frees;
+//! data that two threads touch at once.
 
 use std::process::ExitCode;
 
@@ -15,8 +16,8 @@ const TESTS: &str = "crates/dolmen/tests";
 /// target/asan. Doctests are left out.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only the tests files with *teardown* in their names, as in CI: closing with everything in flight is where memory
-    /// errors would be
+    /// Only the scenes on the simulated kernel and the test files with *teardown* in their names, as in CI: closing with
+    /// everything in flight is where memory errors would be
     #[arg(long)]
     quick: bool,
     /// Install nothing: fail if the nightly toolchain is missing
@@ -51,14 +52,57 @@ pub fn tests(options: &Options) -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!("no file in {TESTS} has *teardown* in its name")));
     }
     Installer { allowed: !options.no_install }.toolchain("nightly")?;
-    let which = if options.quick { "--test *teardown*" } else { "--lib --tests" };
+    let which = if options.quick { "--lib --test *teardown*" } else { "--package dolmen-sim --lib --tests" };
     // With an explicit target the flag does not reach build scripts and procedural macros. Its own target folder
     // keeps the usual builds: cargo would make them anew after each change of the flags.
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    Run::new(&format!("cargo +nightly test --package dolmen {which} --target {}", targets::LINUX))
-        .args(["--target-dir".to_owned(), format!("{target_dir}/asan"), "--".to_owned()])
-        .args(&options.libtest)
-        .env("RUSTFLAGS", "-Zsanitizer=address")
+    Run::new(&format!(
+        "cargo +nightly test --package dolmen --features dolmen/sim {which} --target {}",
+        targets::LINUX
+    ))
+    .args(["--target-dir".to_owned(), format!("{target_dir}/asan"), "--".to_owned()])
+    .args(&options.libtest)
+    .env("RUSTFLAGS", "-Zsanitizer=address")
+    .run()?;
+    Ok(Outcome::Passed)
+}
+
+/// Run the tests of posts, wakes and teardown under ThreadSanitizer
+///
+/// Those are the places where other threads come in: everything else of a reactor stays in one. Needs the nightly
+/// toolchain with rust-src, because the standard library has to be built for it as well; rustup installs what is missing.
+#[derive(clap::Args)]
+pub struct ThreadOptions {
+    /// Install nothing: fail if the nightly toolchain or rust-src is missing
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// The chore `tsan`.
+pub fn run_thread(options: &ThreadOptions) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let _stopped = steps.step_or_skip("ThreadSanitizer", || thread_tests(options));
+    steps.finish()
+}
+
+fn thread_tests(options: &ThreadOptions) -> Result<Outcome> {
+    let host = targets::host()?;
+    if host != targets::LINUX {
+        return Ok(Outcome::Skipped(format!("it is set up for {} only, and this is {host}", targets::LINUX)));
+    }
+    let installer = Installer { allowed: !options.no_install };
+    installer.toolchain("nightly")?;
+    installer.nightly_component("rust-src")?;
+    let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    let which = "--test p01_one_waiter --test p12_wakes_and_posts --test p14_teardown";
+    let test =
+        format!("cargo +nightly test -Zbuild-std --package dolmen {which} --target {}", targets::LINUX);
+    // In the teardown tests only what has to do with threads: the rest is AddressSanitizer's, and takes long here.
+    let filter = ["--", "--skip", "in_flight"].map(str::to_owned);
+    Run::new(&test)
+        .args(["--target-dir".to_owned(), format!("{target_dir}/tsan")])
+        .args(filter)
+        .env("RUSTFLAGS", "-Zsanitizer=thread")
         .run()?;
     Ok(Outcome::Passed)
 }

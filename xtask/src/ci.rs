@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::{asan, hygiene, targets, test};
+use crate::{asan, hard_cases, hygiene, sim, targets, test};
 
 /// Run all that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
@@ -47,6 +47,7 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     })?;
     steps.step_or_skip("repository", hygiene::check)?;
     steps.step_or_skip("Cargo.lock", hygiene::lock_file)?;
+    steps.step("hard cases", hard_cases::check)?;
     steps.step("format", || Run::new("cargo fmt --all --check").run())?;
     lint(steps, &host)?;
     document(steps, &host)?;
@@ -56,6 +57,10 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     }
     let asan = asan::Options::quick(options.no_install);
     steps.step_or_skip("AddressSanitizer, the quick part", || asan::tests(&asan))?;
+    let (miri, mutants) =
+        (sim::MiriOptions::quick(options.no_install), sim::MutantsOptions::quick(options.no_install));
+    steps.step("simulation under Miri, some seeds", || sim::miri(&miri))?;
+    steps.step("deliberate bugs, some seeds", || sim::mutants(&mutants))?;
     test::plan(steps, &test::Options::all(options.no_install, options.keep_going))
 }
 

@@ -135,6 +135,23 @@ impl Installer {
         self.rustup(&line, &format!("the Rust toolchain {name}"))
     }
 
+    /// A component of the nightly toolchain, which is there.
+    pub fn nightly_component(self, component: &str) -> Result<()> {
+        let installed =
+            Run::new("rustup component list --toolchain nightly --installed").output().unwrap_or_default();
+        // Some are listed with the machine they are for, some without.
+        let is_it = |line: &str| {
+            line.strip_prefix(component).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        if installed.lines().any(is_it) {
+            return Ok(());
+        }
+        self.rustup(
+            &format!("component add --toolchain nightly {component}"),
+            &format!("the nightly Rust component {component}"),
+        )
+    }
+
     fn rustup(self, line: &str, what: &str) -> Result<()> {
         let to_type = format!("To install it, type: rustup {line}");
         if !self.allowed {

@@ -1,15 +1,18 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
-//! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`] and [`asan`]
-//! are lists of steps. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
+//! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`] and
+//! [`sim`] are lists of steps, [`soak`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
 mod c_library;
 mod ci;
+mod hard_cases;
 mod hygiene;
 mod install;
 mod process;
+mod sim;
+mod soak;
 mod steps;
 mod targets;
 mod test;
@@ -40,6 +43,12 @@ enum Chore {
     Test(test::Options),
     Ci(ci::Options),
     Asan(asan::Options),
+    Tsan(asan::ThreadOptions),
+    Sim(sim::SimOptions),
+    Mutants(sim::MutantsOptions),
+    Miri(sim::MiriOptions),
+    Soak(soak::Options),
+    HardCases(hard_cases::Options),
     Install(install::Options),
     Header(c_library::HeaderOptions),
     InstallC(c_library::InstallOptions),
@@ -56,6 +65,12 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Ci(options) => ci::run(&options),
         Chore::Asan(options) => asan::run(&options),
+        Chore::Tsan(options) => asan::run_thread(&options),
+        Chore::Sim(options) => sim::run(&options),
+        Chore::Mutants(options) => sim::run_mutants(&options),
+        Chore::Miri(options) => sim::run_miri(&options),
+        Chore::Soak(options) => soak::run(&options),
+        Chore::HardCases(options) => hard_cases::run(&options),
         Chore::Install(options) => install::run(&options),
         Chore::Header(options) => c_library::header(&options),
         Chore::InstallC(options) => c_library::install(&options),

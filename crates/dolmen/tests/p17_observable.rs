@@ -5,7 +5,7 @@ mod common;
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use common::{Rig, listener, watchdog};
 use dolmen::{Event, Reactor, Token};
@@ -13,8 +13,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
-/// Keeps what it is told, from every test of this program.
-struct Keeping;
+/// Keeps what it is told.
+struct Keeping(Arc<Mutex<Vec<Kept>>>);
 
 #[derive(Clone, Debug)]
 struct Kept {
@@ -22,8 +22,6 @@ struct Kept {
     level: Level,
     text: String,
 }
-
-static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
 struct Text(String);
 
@@ -43,7 +41,7 @@ impl Subscriber for Keeping {
         event.record(&mut text);
         let metadata = event.metadata();
         let kept = Kept { target: metadata.target().to_owned(), level: *metadata.level(), text: text.0 };
-        KEPT.lock().expect("nobody panics with it").push(kept);
+        self.0.lock().expect("nobody panics with it").push(kept);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -59,7 +57,8 @@ impl Subscriber for Keeping {
 #[test]
 fn p17_what_happens_is_told_on_target_io_reactor() {
     let _watchdog = watchdog();
-    tracing::dispatcher::set_global_default(tracing::Dispatch::new(Keeping)).expect("the only one");
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let _until_the_end = tracing::subscriber::set_default(Keeping(Arc::clone(&kept)));
     let mut rig = Rig::new();
     let token = Token(170_017);
     let id = rig.reactor.listen(listener().0, token).expect("listen");
@@ -69,7 +68,7 @@ fn p17_what_happens_is_told_on_target_io_reactor() {
     assert!(rig.reactor.remove_listener(id));
     rig.until_stats("end of the listener", |stats| stats.listeners == 0);
 
-    let kept = KEPT.lock().expect("nobody panics with it").clone();
+    let kept = kept.lock().expect("nobody panics with it").clone();
     assert!(kept.iter().all(|kept| kept.target == "io_reactor"), "{kept:?}");
     let find = |level: Level, parts: &[&str]| {
         let found = |kept: &&Kept| kept.level == level && parts.iter().all(|part| kept.text.contains(part));

@@ -28,6 +28,10 @@ struct Cli {
     #[cfg(feature = "mutants")]
     #[arg(long)]
     mutants: bool,
+    /// With --mutants: only that each is noticed
+    #[cfg(feature = "mutants")]
+    #[arg(long, requires = "mutants")]
+    together: bool,
     /// Check one deliberate bug only
     #[cfg(feature = "mutants")]
     #[arg(long)]
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
     silence_panics();
     #[cfg(feature = "mutants")]
     if cli.mutants {
-        return mutants::report(cli.seeds);
+        return if cli.together { mutants::notice_all(cli.seeds) } else { mutants::report(cli.seeds) };
     } else if let Some(mutant) = &cli.mutant {
         return mutants::ask(mutant, &cli.oracle, cli.seeds);
     }

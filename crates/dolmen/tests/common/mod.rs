@@ -454,13 +454,34 @@ impl Drop for Example {
     }
 }
 
-/// Where cargo has put an example: beside the folder of the test programs. `cargo test` builds it before the tests;
-/// `cargo test --test …` does not.
+/// Where cargo has put an example: beside the folder of the test programs. A plain `cargo test` has built it before;
+/// with `--tests` or `--test …` it is up to us.
 fn example(name: &str) -> std::path::PathBuf {
     let program = std::env::current_exe().expect("this program");
     let folder = program.ancestors().nth(2).expect("target/debug/deps/program");
     let example = folder.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    if !example.is_file() {
+        build_example(name, folder);
+    }
     let here = example.is_file();
-    assert!(here, "no {}. To build it: cargo build -p dolmen --example {name}", example.display());
+    assert!(here, "no {example:?}. To build it: cargo build -p dolmen --example {name}");
     example
+}
+
+/// Builds an example the way this program was built, where cargo can be asked: a program under Wine cannot.
+fn build_example(name: &str, folder: &std::path::Path) {
+    let Some(cargo) = std::env::var_os("CARGO").filter(|_| !cfg!(windows)) else { return };
+    let name_of =
+        |folder: &std::path::Path| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let profile = name_of(folder).filter(|profile| profile != "debug").unwrap_or_else(|| "dev".to_owned());
+    let mut target_dir = folder.parent().expect("target or target/triple");
+    let mut build = std::process::Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "dolmen", "--example", name, "--profile", &profile]);
+    // A triple and nothing else is named like this.
+    if let Some(triple) = name_of(target_dir).filter(|name| name.split('-').count() >= 3) {
+        build.args(["--target", &triple]);
+        target_dir = target_dir.parent().expect("target");
+    }
+    let built = build.arg("--target-dir").arg(target_dir).output().expect("cargo runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }

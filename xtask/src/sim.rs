@@ -1,0 +1,212 @@
+//! The simulated kernel: random programs over it, the deliberate bugs they have to notice, and both under Miri.
+
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use crate::install::Installer;
+use crate::process::{Result, Run};
+use crate::steps::Steps;
+use crate::targets;
+
+const PROGRAM: &str = "--package dolmen-sim --bin dolmen-sim";
+
+/// The deliberate bugs that nothing but a tool that watches memory can be relied on to notice.
+const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
+const SEEDS_FOR_MIRI: u64 = 40;
+
+/// Run random programs over the simulated kernel
+///
+/// Each seed is one program on one machine, the same on every computer. A seed that fails prints the shortest program
+/// that still fails, and the command that replays it.
+#[derive(clap::Args)]
+pub struct SimOptions {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 100_000)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Run this seed only, and print its program
+    #[arg(long, conflicts_with_all = ["seeds", "from", "minutes"])]
+    seed: Option<u64>,
+    /// Run for so many minutes, however many seeds that is
+    #[arg(long, conflicts_with = "seeds")]
+    minutes: Option<u64>,
+}
+
+/// Show that the simulation notices each deliberate bug, and by which oracle
+///
+/// Prints the table of bugs and oracles. Each oracle is the only one to notice some bug, or the chore fails. The
+/// scenes of the hard cases are shown their bugs as well. The two bugs that corrupt memory are put to Miri (nightly
+/// toolchain, installed by rustup if it is missing).
+#[derive(clap::Args)]
+pub struct MutantsOptions {
+    /// How many seeds each bug has to survive to count as unnoticed
+    #[arg(long, default_value_t = 1_500)]
+    seeds: u64,
+    /// Only whether each is noticed, not by whom, as in CI
+    #[arg(long)]
+    quick: bool,
+    /// Leave out Miri
+    #[arg(long)]
+    no_miri: bool,
+    /// Install nothing: fail where something is missing
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl MutantsOptions {
+    /// The bounded part that CI runs.
+    pub fn quick(no_install: bool) -> Self {
+        Self { seeds: 1_500, quick: true, no_miri: true, no_install }
+    }
+}
+
+/// Run random programs over the simulated kernel under Miri
+///
+/// Every access to memory is checked: what was freed, what is borrowed, what is read before it is written, and in the
+/// end what was not freed. Needs the nightly toolchain with miri and rust-src, which rustup installs if they are missing.
+/// Programs are shorter than without Miri, so a seed is another one here: the failing one is replayed by this chore.
+#[derive(clap::Args)]
+pub struct MiriOptions {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How many processes to share them out to [default: one for each core]
+    #[arg(long)]
+    jobs: Option<u64>,
+    /// Leave out the scenes of the hard cases
+    #[arg(long)]
+    seeds_only: bool,
+    /// Install nothing: fail where something is missing
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl MiriOptions {
+    /// The bounded part that CI runs.
+    pub fn quick(no_install: bool) -> Self {
+        Self { seeds: 20, from: 0, jobs: None, seeds_only: true, no_install }
+    }
+}
+
+/// The chore `sim`.
+pub fn run(options: &SimOptions) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let _stopped = steps.step("simulation", || {
+        let numbers: Vec<String> = match (options.seed, options.minutes) {
+            (Some(seed), _) => vec![format!("--seed={seed}")],
+            (_, Some(minutes)) => vec![format!("--minutes={minutes}"), format!("--from={}", options.from)],
+            _ => vec![format!("--seeds={}", options.seeds), format!("--from={}", options.from)],
+        };
+        Run::new(&format!("cargo run --quiet --release {PROGRAM} --")).args(numbers).run()
+    });
+    steps.finish()
+}
+
+/// The chore `mutants`.
+pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let passed = steps.step("deliberate bugs", || mutants(options));
+    if passed.is_ok() && !options.no_miri {
+        let _stopped = steps.step("deliberate bugs under Miri", || mutants_under_miri(options.no_install));
+    }
+    steps.finish()
+}
+
+/// All deliberate bugs before all oracles.
+pub fn mutants(options: &MutantsOptions) -> Result<()> {
+    let seeds = format!("--seeds={}", options.seeds);
+    Run::new(&format!("cargo run --quiet --release {PROGRAM} --features mutants -- --mutants"))
+        .args([seeds])
+        .args(options.quick.then_some("--together"))
+        .run()?;
+    // And the scenes of the hard cases notice what they are there for.
+    Run::new("cargo test --quiet --package dolmen --features mutants --lib each_scene_fails").run()
+}
+
+/// Miri has to find each of these; that it finds nothing is the failure.
+fn mutants_under_miri(no_install: bool) -> Result<()> {
+    install_miri(no_install)?;
+    for bug in FOR_MIRI {
+        let run = under_miri("--features mutants").args([
+            "--".to_owned(),
+            format!("--mutant={bug}"),
+            format!("--seeds={SEEDS_FOR_MIRI}"),
+        ]);
+        println!("    $ {run}");
+        match run.output() {
+            Err(error) if error.contains("Undefined Behavior") => {
+                let line = error.lines().find(|line| line.contains("Undefined Behavior")).unwrap_or_default();
+                println!("    {bug}: noticed by Miri: {}", line.trim());
+            }
+            Err(error) => return Err(format!("{bug}: something else than Miri stopped it:\n{error}")),
+            Ok(_) => return Err(format!("{bug}: Miri has not noticed it in {SEEDS_FOR_MIRI} seeds")),
+        }
+    }
+    Ok(())
+}
+
+/// The chore `miri`.
+pub fn run_miri(options: &MiriOptions) -> ExitCode {
+    let mut steps = Steps::new(false);
+    let passed = steps.step("seeds under Miri", || miri(options));
+    if passed.is_ok() && !options.seeds_only {
+        let _stopped = steps.step("scenes under Miri", || {
+            Run::new("cargo +nightly miri test --package dolmen --features sim --lib sim::cases")
+                .args(["--target".to_owned(), targets::LINUX.to_owned()])
+                .args(target_folder())
+                .run()
+        });
+    }
+    steps.finish()
+}
+
+/// Random programs, shared out to processes: Miri itself uses one core.
+pub fn miri(options: &MiriOptions) -> Result<()> {
+    install_miri(options.no_install)?;
+    let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let jobs = options.jobs.unwrap_or(cores).clamp(1, options.seeds.max(1));
+    let command = |from: u64, seeds: u64| {
+        under_miri("").args(["--".to_owned(), format!("--from={from}"), format!("--seeds={seeds}")])
+    };
+    // Built once, by a run of nothing, for the others would only wait for each other.
+    command(0, 0).run()?;
+    let mut from = options.from;
+    let mut workers = Vec::new();
+    for job in 0..jobs {
+        let seeds = (options.seeds * (job + 1)) / jobs - (options.seeds * job) / jobs;
+        let run = command(from, seeds);
+        from += seeds;
+        workers.push(std::thread::spawn(move || run.run()));
+    }
+    let results: Vec<Result<()>> = workers
+        .into_iter()
+        .map(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".into())))
+        .collect();
+    results.into_iter().collect()
+}
+
+fn install_miri(no_install: bool) -> Result<()> {
+    let installer = Installer { allowed: !no_install };
+    installer.toolchain("nightly")?;
+    for component in ["miri", "rust-src"] {
+        installer.nightly_component(component)?;
+    }
+    Ok(())
+}
+
+/// What Miri runs is the Linux build, on every machine. It needs nothing of the outside, so isolation stays on.
+fn under_miri(features: &str) -> Run {
+    Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} {features} --target {}", targets::LINUX))
+        .args(target_folder())
+}
+
+/// Builds for Miri are of no use to anybody else.
+fn target_folder() -> Vec<String> {
+    let folder = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    vec!["--target-dir".to_owned(), format!("{folder}/miri-runs")]
+}
