@@ -68,11 +68,24 @@ struct Slot {
 }
 
 enum Entry {
-    Stream { fd: TcpStream, receive: Option<OpPtr<Epoll>>, send: Option<OpPtr<Epoll>> },
+    Stream {
+        fd: TcpStream,
+        receive: Option<OpPtr<Epoll>>,
+        send: Option<OpPtr<Epoll>>,
+    },
     #[allow(clippy::box_collection)] // So that the many streams do not pay for the few listeners.
-    Listener { fd: TcpListener, accepts: Box<VecDeque<OpPtr<Epoll>>> },
-    ReadinessListener { fd: TcpListener, watch: Option<OpPtr<Epoll>> },
-    Handle { fd: OwnedFd, watch: Option<OpPtr<Epoll>> },
+    Listener {
+        fd: TcpListener,
+        accepts: Box<VecDeque<OpPtr<Epoll>>>,
+    },
+    ReadinessListener {
+        fd: TcpListener,
+        watch: Option<OpPtr<Epoll>>,
+    },
+    Handle {
+        fd: OwnedFd,
+        watch: Option<OpPtr<Epoll>>,
+    },
     Polled(Polled),
 }
 
