@@ -139,6 +139,8 @@ fn hc16_a_shutdown_leaves_the_receive_alone_and_a_removal_ends_it() {
         assert_eq!(rig.reactor.stats().operations_in_flight, 1, "the receive goes on");
         peer.write_all(b"still talking").expect("write");
         assert_eq!(rig.receive(conn, 13), b"still talking");
+        rig.silent();
+        assert_eq!(rig.reactor.stats().operations_in_flight, 1, "the next receive");
         assert!(rig.reactor.remove(conn));
         rig.until_stats("the end of the receive", |stats| {
             (stats.connections, stats.operations_in_flight) == (0, 0)
