@@ -56,14 +56,16 @@ pub fn tests(options: &Options) -> Result<Outcome> {
     // With an explicit target the flag does not reach build scripts and procedural macros. Its own target folder
     // keeps the usual builds: cargo would make them anew after each change of the flags.
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    Run::new(&format!(
-        "cargo +nightly test --package dolmen --features dolmen/sim {which} --target {}",
-        targets::LINUX
-    ))
-    .args(["--target-dir".to_owned(), format!("{target_dir}/asan"), "--".to_owned()])
-    .args(&options.libtest)
-    .env("RUSTFLAGS", "-Zsanitizer=address")
-    .run()?;
+    let cargo = |line: &str| {
+        Run::new(&format!("cargo +nightly {line} --features dolmen/sim --target {}", targets::LINUX))
+            .args(["--target-dir".to_owned(), format!("{target_dir}/asan")])
+            .env("RUSTFLAGS", "-Zsanitizer=address")
+    };
+    // Some tests run the examples, which `--tests` does not build.
+    if !options.quick {
+        cargo("build --package dolmen --examples").run()?;
+    }
+    cargo(&format!("test --package dolmen {which}")).args(["--".to_owned()]).args(&options.libtest).run()?;
     Ok(Outcome::Passed)
 }
 

@@ -12,7 +12,7 @@ const PROGRAM: &str = "--package dolmen-sim --bin dolmen-sim";
 
 /// The deliberate bugs that nothing but a tool that watches memory can be relied on to notice.
 const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
-const SEEDS_FOR_MIRI: u64 = 40;
+const SEEDS_FOR_MIRI: u64 = 200;
 
 /// Run random programs over the simulated kernel
 ///

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use dolmen::sim::{self, Mutant, Oracle};
 
-/// A bug that makes runs slow is not worth more than this for each oracle.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A bug that makes runs slow is not worth more than this for each oracle. Miri is slow by itself.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 10 });
 
 /// What only a tool that watches memory can be relied on to see.
 const FOR_MEMORY_TOOLS: &[Mutant] = &[Mutant::FreeBufferAtCancel, Mutant::RecycleAtCancel];
