@@ -12,7 +12,6 @@ const PROGRAM: &str = "--package dolmen-sim --bin dolmen-sim";
 
 /// The deliberate bugs that nothing but a tool that watches memory can be relied on to notice.
 const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
-const SEEDS_FOR_MIRI: u64 = 200;
 
 /// Run random programs over the simulated kernel
 ///
@@ -132,11 +131,9 @@ pub fn mutants(options: &MutantsOptions) -> Result<()> {
 fn mutants_under_miri(no_install: bool) -> Result<()> {
     install_miri(no_install)?;
     for bug in FOR_MIRI {
-        let run = under_miri("--features mutants").args([
-            "--".to_owned(),
-            format!("--mutant={bug}"),
-            format!("--seeds={SEEDS_FOR_MIRI}"),
-        ]);
+        let test =
+            format!("cargo +nightly miri test --package dolmen --features mutants --lib for_miri::{bug}");
+        let run = Run::new(&test).args(["--target", targets::LINUX]).args(target_folder());
         println!("    $ {run}");
         match run.output() {
             Err(error) if error.contains("Undefined Behavior") => {
@@ -144,7 +141,7 @@ fn mutants_under_miri(no_install: bool) -> Result<()> {
                 println!("    {bug}: noticed by Miri: {}", line.trim());
             }
             Err(error) => return Err(format!("{bug}: something else than Miri stopped it:\n{error}")),
-            Ok(_) => return Err(format!("{bug}: Miri has not noticed it in {SEEDS_FOR_MIRI} seeds")),
+            Ok(_) => return Err(format!("{bug}: Miri has not noticed it")),
         }
     }
     Ok(())
@@ -171,7 +168,7 @@ pub fn miri(options: &MiriOptions) -> Result<()> {
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let jobs = options.jobs.unwrap_or(cores).clamp(1, options.seeds.max(1));
     let command = |from: u64, seeds: u64| {
-        under_miri("").args(["--".to_owned(), format!("--from={from}"), format!("--seeds={seeds}")])
+        under_miri().args(["--".to_owned(), format!("--from={from}"), format!("--seeds={seeds}")])
     };
     // Built once, by a run of nothing, for the others would only wait for each other.
     command(0, 0).run()?;
@@ -200,8 +197,8 @@ fn install_miri(no_install: bool) -> Result<()> {
 }
 
 /// What Miri runs is the Linux build, on every machine. It needs nothing of the outside, so isolation stays on.
-fn under_miri(features: &str) -> Run {
-    Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} {features} --target {}", targets::LINUX))
+fn under_miri() -> Run {
+    Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} --target {}", targets::LINUX))
         .args(target_folder())
 }
 

@@ -800,3 +800,33 @@ fn each_scene_fails_with_its_bug() {
     }
     assert_eq!(unnoticed, [], "bugs that their scenes do not notice");
 }
+
+/// The two bugs that give back memory that is lent. Miri has to stop each of these; where it does not, they pass.
+#[cfg(all(feature = "mutants", miri))]
+mod for_miri {
+    use super::*;
+    use crate::marks::Mutant;
+
+    fn write_after_cancel(mutant: Mutant) {
+        counts::activate(Some(mutant));
+        let mut stage = Stage::new(Style::Completion);
+        let (conn, _) = stage.connect();
+        assert!(stage.poll().is_empty());
+        stage.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
+        assert!(stage.engine.remove(conn));
+        // Cancels first. Then the kernel writes to what it was lent.
+        stage.poll();
+    }
+
+    #[test]
+    #[allow(non_snake_case)]
+    fn FreeBufferAtCancel() {
+        write_after_cancel(Mutant::FreeBufferAtCancel);
+    }
+
+    #[test]
+    #[allow(non_snake_case)]
+    fn RecycleAtCancel() {
+        write_after_cancel(Mutant::RecycleAtCancel);
+    }
+}
