@@ -25,7 +25,7 @@ use super::{Engine, Subject, not_found, refused, saturating_ns};
 
 mod borrowed;
 
-use borrowed::Borrowed;
+pub(super) use borrowed::Borrowed;
 
 /// Kept small: most connections are idle, and there may be ten thousand.
 pub(super) struct Connection<K: Kernel> {
@@ -50,7 +50,7 @@ pub(super) struct Connection<K: Kernel> {
     undelivered: bool,
     listed: bool,
     /// The socket is the caller's, who posts each receive.
-    borrowed: Option<Box<Borrowed>>,
+    borrowed: bool,
 }
 
 /// What only a connection needs that is coming to its end.
@@ -148,7 +148,7 @@ impl<K: Kernel> Engine<K> {
             paused: false,
             undelivered: false,
             listed: false,
-            borrowed: None,
+            borrowed: false,
         });
         self.list_connection(key.slot);
         ConnId(key)
@@ -371,7 +371,7 @@ impl<K: Kernel> Engine<K> {
         let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
         let connection = connection.expect("the connection is there");
         let how = match reason {
-            _ if connection.borrowed.is_some() => Close::Release,
+            _ if connection.borrowed => Close::Release,
             CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
             _ => Close::Orderly,
         };
@@ -575,7 +575,7 @@ impl<K: Kernel> Engine<K> {
             return None;
         }
         // After a failed send nothing is to stand between what was received and the end.
-        connection.paused |= connection.borrowed.is_some() && connection.failure().is_none();
+        connection.paused |= connection.borrowed && connection.failure().is_none();
         self.list_connection(conn.0.slot);
         Some(buffer)
     }

@@ -47,7 +47,7 @@ use crate::stats::Stats;
 use crate::token::{Key, TimerId, Token};
 use crate::waker::Mailbox;
 use buffer_pool::BufferPool;
-use connection::Connection;
+use connection::{Borrowed, Connection};
 use console::Console;
 use listener::Listener;
 use poll::Poll;
@@ -89,6 +89,8 @@ pub(crate) struct Engine<K: Kernel> {
     submitter: Submitter<K>,
     config: Config,
     connections: Table<Connection<K>>,
+    /// By the slot of the connection, as far as there are borrowed ones.
+    borrowed: Vec<Borrowed>,
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
     polls: Table<Poll<K>>,
@@ -143,6 +145,7 @@ impl<K: Kernel> Engine<K> {
             submitter,
             config,
             connections: Table::new(),
+            borrowed: Vec::new(),
             listeners: Table::new(),
             watches: Table::new(),
             polls: Table::new(),

@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 use super::*;
 use crate::kernel::readiness::BorrowedSocket;
 
-/// What is owed to the caller of a connection whose socket he owns.
+/// What is owed to the caller of a connection whose socket he owns. Beside the connections and not in them: others are to
+/// pay nothing for it.
 #[derive(Default)]
-pub(super) struct Borrowed {
+pub(in crate::engine) struct Borrowed {
     /// All the bytes that were ever queued.
     queued_total: u64,
     /// All the bytes that the system has ever taken.
@@ -35,8 +36,13 @@ impl<K: Kernel> Engine<K> {
         let source = source.map_err(|fault| Error::from_fault(fault, ACTION, None))?;
         let conn = self.insert_connection(source, token);
         let connection = self.connections.get_mut(conn.0).expect("it was just inserted");
-        connection.borrowed = Some(Box::default());
+        connection.borrowed = true;
         connection.paused = !receive;
+        let slot = conn.0.slot as usize;
+        if self.borrowed.len() <= slot {
+            self.borrowed.resize_with(slot + 1, Borrowed::default);
+        }
+        self.borrowed[slot] = Borrowed::default();
         self.attend_connection(conn.0.slot);
         if self.connections.get(conn.0).is_none() {
             self.origin.removed.mark_conn(conn);
@@ -60,8 +66,9 @@ impl<K: Kernel> Engine<K> {
     /// Sends, as [`Engine::send`] does, and has a `Written` record follow when the system has taken all of it.
     pub(crate) fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
         self.send(conn, bytes)?;
-        let connection = self.connections.get_mut(conn.0).expect("it was just sent to");
-        if let Some(borrowed) = &mut connection.borrowed {
+        let connection = self.connections.get(conn.0).expect("it was just sent to");
+        if connection.borrowed {
+            let borrowed = &mut self.borrowed[conn.0.slot as usize];
             borrowed.queued_total += bytes.len() as u64;
             borrowed.marks.push_back((borrowed.queued_total, bytes.len()));
         }
@@ -78,10 +85,13 @@ impl<K: Kernel> Engine<K> {
 
     /// Tells of the sends that `bytes` more bytes have completed.
     pub(super) fn tell_of_sends(&mut self, key: Key, bytes: usize) {
-        let connection = self.connections.get_mut(key).expect("the connection is there");
+        let connection = self.connections.get(key).expect("the connection is there");
+        if !connection.borrowed {
+            return;
+        }
         let unheard = connection.is_closing();
         let (conn, token) = (ConnId(key), connection.token);
-        let Some(borrowed) = &mut connection.borrowed else { return };
+        let borrowed = &mut self.borrowed[key.slot as usize];
         borrowed.sent_total += bytes as u64;
         while let Some(&(end, bytes)) = borrowed.marks.front().filter(|mark| mark.0 <= borrowed.sent_total) {
             debug_assert!(end <= borrowed.queued_total);

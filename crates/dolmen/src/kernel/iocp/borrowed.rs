@@ -29,7 +29,7 @@ use super::bridge::Bridge;
 use super::port::Port;
 use super::{Iocp, key, socket, status};
 
-/// Which port a socket was associated with last.
+/// Which port a borrowed socket was associated with last.
 static ASSOCIATIONS: Mutex<BTreeMap<SOCKET, u64>> = Mutex::new(BTreeMap::new());
 
 /// One port's part of the record of associations; leaves it when dropped.
@@ -41,6 +41,11 @@ impl Associations {
     pub(super) fn new() -> Associations {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Associations { port: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// A socket that the reactor owns: whatever had its number before is closed.
+    pub(super) fn forget(socket: SOCKET) {
+        unpoisoned(&ASSOCIATIONS).remove(&socket);
     }
 
     pub(super) fn note(&self, socket: SOCKET) {

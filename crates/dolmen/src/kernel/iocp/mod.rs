@@ -214,6 +214,7 @@ impl Kernel for Iocp {
             }
             associated => associated?,
         };
+        self.associations.note(raw as SOCKET);
         // If it was accepted from a polled listener, it has inherited that one's event.
         self.calls += 1;
         socket::deselect(&borrowed);
@@ -435,7 +436,7 @@ impl Iocp {
     fn associate(&mut self, socket: SOCKET) -> Result<bool, Fault> {
         self.calls += 1;
         self.port.associate(socket)?;
-        self.associations.note(socket);
+        Associations::forget(socket);
         Ok(self.skips(socket))
     }
 
