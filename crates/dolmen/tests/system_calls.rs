@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use common::{DEADLINE, Example, watchdog};
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +36,9 @@ fn an_echoed_message_costs_three_system_calls_and_no_epoll_ctl() {
     client.set_nodelay(true).expect("nodelay");
     client.set_read_timeout(Some(DEADLINE)).expect("timeout");
     for n in 0..MESSAGES {
+        // The program is to be asleep when the message comes, as a server is: strace slows it down, and a message that
+        // is there already would hide a needless look for it.
+        std::thread::sleep(Duration::from_millis(1));
         let message = format!("message {n:04}\n");
         client.write_all(message.as_bytes()).expect("write");
         let mut answer = vec![0; message.len()];

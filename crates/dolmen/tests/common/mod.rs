@@ -177,10 +177,15 @@ impl Rig {
         }
     }
 
-    /// Nothing more must happen.
+    /// Nothing more must happen, and the reactor must sleep over it.
     #[track_caller]
     pub fn silent(&mut self) {
+        let polls = self.reactor.stats().polls;
         assert_eq!(self.seen_for(SILENCE), [], "nothing was to happen any more");
+        let polls = self.reactor.stats().polls - polls;
+        // Something may have been left to do that nobody is told of, such as the end of five thousand connections, a
+        // batch a poll. Spinning would be thousands.
+        assert!(polls <= 300, "{polls} polls in {SILENCE:?} of silence");
     }
 
     /// Waits until `conn` has received `count` bytes, and answers with them. Nothing else may happen to it meanwhile.
