@@ -395,6 +395,26 @@ fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
     }
 }
 
+/// Found by a seed: the linger time that bounds the wait for such bytes ran out while nobody waited at all.
+#[test]
+fn hc14_what_came_before_a_reset_reaches_a_caller_who_was_away() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        let data = pattern(600);
+        stage.peer_sends(link, &data);
+        stage.link(link, |link| link.peer_reset(true));
+        stage.engine.send(conn, b"into the void").expect("send");
+        let mut seen = stage.poll();
+        stage.world.borrow_mut().now_ns += 2 * Stage::CONFIG.linger.as_nanos() as u64;
+        seen.extend(stage.settle());
+        assert_eq!(bytes_of(&seen, conn), data);
+        assert!(matches!(seen.last(), Some(Seen::Closed(of, CloseReason::Reset)) if *of == conn), "{seen:?}");
+        stage.assert_empty();
+    }
+}
+
 #[test]
 fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
     for style in Style::BOTH {
