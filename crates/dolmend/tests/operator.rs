@@ -101,6 +101,8 @@ fn a_password_is_chosen_and_asked_for_without_being_shown() {
 #[test]
 fn nobody_is_seen_while_the_operator_is_away() {
     let (terminal, address) = server(false);
+    // What is typed before the prompt is there is echoed by the terminal, without one.
+    terminal.shows(&["> "]);
     terminal.type_in("quit\r");
     terminal.shows(&["> quit", "Good-bye.", "Press Enter to come back."]);
     let mut ann = player(address, "Ann");
@@ -119,6 +121,7 @@ fn nobody_is_seen_while_the_operator_is_away() {
 #[test]
 fn log_lines_tear_no_command_apart() {
     let (terminal, address) = server(true);
+    terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
     terminal.type_in("say half a li");
     terminal.until("the command", |rows| rows.iter().any(|row| row.trim_end() == "> say half a li"));
     let mut ann = Client::connect(address);
