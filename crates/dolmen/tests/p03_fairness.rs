@@ -171,7 +171,9 @@ impl Probe {
     }
 }
 
-/// How many waits each probe takes beside the flood; the most of many.
+/// How many waits each probe takes beside the flood. The most of many on Linux, where what was done is there to be found
+/// when the call returns. Windows has others do it, in their own time, while the reactor runs through its waits: there it
+/// is the middle one of many.
 fn delays(capacity: usize, flood: impl FnOnce(&mut Rig) -> Flood, skip: &str) -> Vec<(&'static str, usize)> {
     let mut rig = Rig::with(&Reactor::builder().post_capacity(MANY)).capacity(capacity);
     let mut probes = Probe::all(&mut rig);
@@ -181,26 +183,29 @@ fn delays(capacity: usize, flood: impl FnOnce(&mut Rig) -> Flood, skip: &str) ->
     let mut waits = 0;
     let mut delays = Vec::new();
     for (name, mut probe) in probes {
-        let mut most = 0;
-        for _ in 0..if cfg!(windows) { 5 } else { 30 } {
+        let mut takes = Vec::new();
+        for _ in 0..if cfg!(windows) { 9 } else { 30 } {
             probe.happen(&mut rig.reactor);
-            let deadline = Instant::now() + DEADLINE;
-            for taken in 1.. {
+            let happened = Instant::now();
+            let mut taken = 0;
+            loop {
                 flood.top_up();
+                taken += 1;
                 rig.reactor.wait(&mut rig.events, None).expect("wait");
                 waits += 1;
                 let seen: Vec<Seen> = rig.events.drain().map(Seen::from).collect();
                 assert!(!seen.is_empty() && seen.len() <= capacity);
                 flooded += usize::from(seen.iter().filter(|seen| flood.has_caused(seen)).count() > 0);
                 if seen.iter().any(|seen| probe.has_caused(seen)) {
-                    most = most.max(taken);
                     break;
                 }
-                assert!(Instant::now() < deadline, "{name} does not come in {taken} waits");
+                assert!(happened.elapsed() < DEADLINE, "{name} does not come in {taken} waits");
             }
+            takes.push(taken);
             probe.over();
         }
-        delays.push((name, most));
+        takes.sort_unstable();
+        delays.push((name, if cfg!(windows) { takes[takes.len() / 2] } else { takes[takes.len() - 1] }));
     }
     assert!(flooded * 4 >= waits, "that was no flood: it had something in {flooded} of {waits} waits");
     delays
@@ -211,8 +216,8 @@ fn check(flood: fn(&mut Rig) -> Flood, skip: &str) {
     for capacity in [1, 2, 128] {
         let delays = delays(capacity, flood, skip);
         println!("capacity {capacity}: {delays:?}");
-        // One at a time, each of a flood's sources has its turn first. On Windows it is the system that says when a
-        // thing is ready, a moment after it was done, and a listener has sixteen accepts that complete together.
+        // One at a time, each of a flood's sources has its turn first. On Windows, a listener has sixteen accepts which
+        // complete together.
         let bound = match (cfg!(windows), capacity) {
             (false, 1) => 2 * MANY,
             (false, _) => MANY,
