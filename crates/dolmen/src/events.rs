@@ -142,7 +142,8 @@ pub enum Event<'a, S = TcpStream> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// [`close`](crate::Reactor::close) ran its course: everything queued was sent, and the peer has seen it to the end.
+    /// [`close`](crate::Reactor::close) ran its course: the system has taken everything that was queued, FIN went out
+    /// behind it, and the peer has closed its side as well or had the linger time to do so.
     Finished,
     /// [`close`](crate::Reactor::close) took longer than the linger time; the connection was reset with this many bytes
     /// still in the send queue (what the system had taken may be lost as well).
@@ -262,11 +263,11 @@ impl<S> Record<S> {
 }
 
 impl<S> Events<S> {
-    /// Room for up to `capacity` events a wait (at least one).
+    /// Room for up to `capacity` events a wait (at least one, at most 65 536).
     ///
     /// A wait never returns more; what did not fit comes first in the next one.
     pub fn with_capacity(capacity: usize) -> Events<S> {
-        let capacity = capacity.max(1);
+        let capacity = capacity.clamp(1, 65_536);
         Events { records: Vec::with_capacity(capacity), handed_out: 0, capacity, origin: None }
     }
 

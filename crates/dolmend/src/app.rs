@@ -84,8 +84,13 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
 
 /// Shows what was asked for. A reader that went away early is not our failure.
 fn show(text: &str) -> ExitCode {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(RUNTIME_FAILURE, "dolmend: ", &format!("cannot write to the standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Problems of a configuration file begin with its name and line, which editors understand:

@@ -63,8 +63,9 @@ impl LineAssembler {
     pub fn receive(&mut self, bytes: &[u8], mut deliver: impl FnMut(Line)) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
-            let plain = plain_run(rest);
-            if plain > 0 && self.partial.is_empty() && self.dropped_chars == 0 {
+            // Looked for only where all of it is then taken: each byte is looked at once, also of a line without end.
+            let plain = if self.partial.is_empty() { plain_run(rest) } else { 0 };
+            if plain > 0 {
                 self.after_cr = false;
                 rest = self.push_plain(rest, plain);
                 continue;
@@ -131,7 +132,9 @@ impl LineAssembler {
     /// The first `length` bytes of `bytes` are printable ASCII: they go in as they are, as many
     /// as fit. The rest is given back.
     fn push_plain<'a>(&mut self, bytes: &'a [u8], length: usize) -> &'a [u8] {
-        let room = self.limit_bytes.saturating_sub(self.text.len());
+        // Once one character did not fit, none that follows may slip in behind it.
+        let cut = self.dropped_chars > 0;
+        let room = if cut { 0 } else { self.limit_bytes.saturating_sub(self.text.len()) };
         let fitting = length.min(room);
         self.text.extend(bytes[..fitting].iter().map(|&byte| char::from(byte)));
         self.dropped_chars += length - fitting;
@@ -350,5 +353,19 @@ mod tests {
             }
             prop_assert_eq!(run(4096, crate::telnet::tests::cut(&stream, &lengths)), expected);
         }
+    }
+
+    /// A line without an end costs no more than any other: bytes that are thrown away are looked at once.
+    #[test]
+    fn throwing_away_is_no_work() {
+        let mut assembler = LineAssembler::new(80);
+        let started = std::time::Instant::now();
+        for _ in 0..4_000 {
+            assembler.receive(&[b'q'; 4096], |_| unreachable!("no line ends"));
+        }
+        // A hundredth of a second for each megabyte; looked at again and again, these take minutes.
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+        let line = assembler.finish().expect("it was begun");
+        assert_eq!((line.text.len(), line.dropped_chars), (80, 4_000 * 4096 - 80));
     }
 }
