@@ -18,6 +18,15 @@ use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 /// Make it once and pass it to every wait. The bytes of its events stay where they are, unshared, until it is cleared,
 /// dropped or passed to the next wait, which the borrow checker sees to. It borrows nothing from the reactor: while
 /// going through the events, send, close, add and remove as you like.
+///
+/// ```compile_fail,E0499
+/// # let mut reactor = dolmen::Reactor::new()?;
+/// # let mut events = dolmen::Events::with_capacity(128);
+/// let event = events.drain().next();
+/// reactor.wait(&mut events, None)?; // The event's bytes would be overwritten.
+/// println!("{event:?}");
+/// # Ok::<(), dolmen::Error>(())
+/// ```
 pub struct Events<S = TcpStream> {
     records: Vec<Record<S>>,
     /// How many records have been handed out.
