@@ -1,7 +1,7 @@
 //! The list of hard cases, and which test shows each: `docs/hard-cases.md`, made from the names of the tests.
 //!
-//! A test that shows a case has the case's number in its name, as in `hc05_a_reused_socket_number_is_somebody_else` or
-//! `p07_hc05_…`; nothing else has to be kept up to date by hand.
+//! A test that shows a case, in Rust or in C, has the case's number in its name, as in
+//! `hc05_a_reused_socket_number_is_somebody_else` or `p07_hc05_…`; nothing else has to be kept up to date by hand.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -20,56 +20,46 @@ pub struct Options {
     check: bool,
 }
 
-/// Why a case has no test yet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Here,
-    Console,
-    CLibrary,
-}
-
-use Scope::{CLibrary, Console, Here};
-
 /// What goes wrong where nobody has thought of it. The number is the place in the list.
-const CASES: [(Scope, &str); 38] = [
-    (Here, "The memory of a pending operation is freed or reused before its completion"),
-    (Here, "A completion comes before the call that submitted the operation has returned"),
-    (Here, "`CancelIo` cancels the operations of the calling thread only"),
-    (Here, "A completion wins against its cancellation"),
-    (Here, "A late completion comes to the next holder of the same socket value"),
-    (Here, "The result is asked of a handle that is closed by then"),
-    (Here, "A warning status is taken for success, and a close for the end of the stream"),
-    (Here, "An accepted socket inherits its listener's event and non-blocking mode"),
-    (Here, "A listener is closed by an earlier handler of the batch that its event is in"),
-    (Here, "Accepting fails: the peer is gone, or there are no descriptors left"),
-    (Here, "An operation succeeds or fails at once, with a packet or without"),
-    (Here, "A receive of zero bytes that completes is taken for the end of the stream"),
-    (Here, "Reading is stopped and started again inside a handler"),
-    (Here, "FIN, reset and half-close are mistaken for each other"),
-    (Here, "Closing with unread bytes resets, and destroys the last output on its way"),
-    (Here, "`shutdown` is expected to end a pending receive"),
-    (Here, "A write of zero bytes is taken for a close"),
-    (Here, "A send is partial, or fails after some of it has gone out"),
-    (Here, "One source is always ready, and the others starve"),
-    (Here, "More sources than a wait function takes handles"),
-    (Here, "A timeout below a millisecond becomes none at all, and the loop spins"),
-    (Here, "A wait returns early, and timers go off early"),
-    (Here, "A huge timeout overflows, or becomes for ever"),
-    (Here, "A signal restarts the wait with its full timeout"),
-    (Here, "A timeout of zero never asks the system"),
-    (Console, "Console records that are no keys keep the handle signalled"),
-    (Console, "A blocked console read is cancelled, and typed text is lost"),
-    (Console, "A surrogate pair is split across console records"),
-    (Console, "Ctrl-C is taken for the end of input"),
-    (Console, "The console is left in raw mode"),
-    (Console, "Redirected input always looks ready"),
-    (Here, "The reactor is dropped with operations in flight"),
-    (CLibrary, "Two receives are posted for one socket, and bytes change places"),
-    (CLibrary, "More is received than the caller has room for, and the rest is dropped"),
-    (Here, "The output queue is full, and output is dropped in silence"),
-    (Console, "A pipe hangs up with bytes still in it"),
-    (Here, "Tables end at some number of descriptors"),
-    (Here, "Posts are merged, and completions vanish"),
+const CASES: [&str; 38] = [
+    "The memory of a pending operation is freed or reused before its completion",
+    "A completion comes before the call that submitted the operation has returned",
+    "`CancelIo` cancels the operations of the calling thread only",
+    "A completion wins against its cancellation",
+    "A late completion comes to the next holder of the same socket value",
+    "The result is asked of a handle that is closed by then",
+    "A warning status is taken for success, and a close for the end of the stream",
+    "An accepted socket inherits its listener's event and non-blocking mode",
+    "A listener is closed by an earlier handler of the batch that its event is in",
+    "Accepting fails: the peer is gone, or there are no descriptors left",
+    "An operation succeeds or fails at once, with a packet or without",
+    "A receive of zero bytes that completes is taken for the end of the stream",
+    "Reading is stopped and started again inside a handler",
+    "FIN, reset and half-close are mistaken for each other",
+    "Closing with unread bytes resets, and destroys the last output on its way",
+    "`shutdown` is expected to end a pending receive",
+    "A write of zero bytes is taken for a close",
+    "A send is partial, or fails after some of it has gone out",
+    "One source is always ready, and the others starve",
+    "More sources than a wait function takes handles",
+    "A timeout below a millisecond becomes none at all, and the loop spins",
+    "A wait returns early, and timers go off early",
+    "A huge timeout overflows, or becomes for ever",
+    "A signal restarts the wait with its full timeout",
+    "A timeout of zero never asks the system",
+    "Console records that are no keys keep the handle signalled",
+    "A blocked console read is cancelled, and typed text is lost",
+    "A surrogate pair is split across console records",
+    "Ctrl-C is taken for the end of input",
+    "The console is left in raw mode",
+    "Redirected input always looks ready",
+    "The reactor is dropped with operations in flight",
+    "Two receives are posted for one socket, and bytes change places",
+    "More is received than the caller has room for, and the rest is dropped",
+    "The output queue is full, and output is dropped in silence",
+    "A pipe hangs up with bytes still in it",
+    "Tables end at some number of descriptors",
+    "Posts are merged, and completions vanish",
 ];
 
 /// A test, and where it runs.
@@ -120,10 +110,15 @@ fn walk(folder: &Path, shown: &mut Vec<Shown>) -> Result<()> {
         let path = entry.path();
         if path.is_dir() {
             walk(&path, shown)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else {
+            let find = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("rs") => tests_in,
+                Some("c") => c_tests_in,
+                _ => continue,
+            };
             let text =
                 std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            shown.extend(tests_in(&path.display().to_string().replace('\\', "/"), &text));
+            shown.extend(find(&path.display().to_string().replace('\\', "/"), &text));
         }
     }
     Ok(())
@@ -152,13 +147,10 @@ fn tests_in(file: &str, text: &str) -> Vec<Shown> {
             code.strip_prefix("fn ").and_then(|rest| rest.split_once('(')).map(|(name, _)| name)
         {
             let of_module = of_module.filter(|_| indented);
-            let kernels = kernels(file, of_item.or(of_module).or(of_file));
-            shown.extend(cases_in(name).into_iter().map(|case| Shown {
-                case,
-                file: file.to_owned(),
-                test: name.to_owned(),
-                kernels,
-            }));
+            let system = of_item.or(of_module).or(of_file);
+            // Those that type at a terminal are Linux programs, and drive the program of either system.
+            let either = text.contains("console_rig/mod.rs");
+            shown.extend(shown_by(name, file, kernels(file, system.filter(|_| !either))));
             of_item = None;
         } else if !code.is_empty() && !code.starts_with("//") {
             if code.starts_with("mod ") && !indented {
@@ -168,6 +160,39 @@ fn tests_in(file: &str, text: &str) -> Vec<Shown> {
         }
     }
     shown
+}
+
+/// The same for a file of C, where the preprocessor says which system a test is for.
+fn c_tests_in(file: &str, text: &str) -> Vec<Shown> {
+    let mut shown = Vec::new();
+    let mut conditions = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("#if") {
+            conditions.push(match line {
+                "#ifdef _WIN32" => Some("Windows"),
+                "#ifndef _WIN32" => Some("Linux"),
+                _ => None,
+            });
+        } else if line == "#else" {
+            if let Some(Some(system)) = conditions.last_mut() {
+                *system = if *system == "Linux" { "Windows" } else { "Linux" };
+            }
+        } else if line == "#endif" {
+            conditions.pop();
+        } else if let Some((name, _)) =
+            line.strip_prefix("static void ").and_then(|rest| rest.split_once('('))
+        {
+            let system = conditions.iter().flatten().next().copied();
+            shown.extend(shown_by(name, file, kernels(file, system)));
+        }
+    }
+    shown
+}
+
+/// The cases that a test shows by its name.
+fn shown_by(name: &str, file: &str, kernels: &'static str) -> Vec<Shown> {
+    let shown = |case| Shown { case, file: file.to_owned(), test: name.to_owned(), kernels };
+    cases_in(name).into_iter().map(shown).collect()
 }
 
 /// Where a test runs, by the place of its file and by its attributes.
@@ -201,28 +226,22 @@ others run on the systems named, Windows meaning Windows or Wine.
 "
     .to_owned();
     let mut missing = Vec::new();
-    for (case, (scope, title)) in (1..).zip(CASES) {
+    for (case, title) in (1..).zip(CASES) {
         let of_case: Vec<&Shown> = shown.iter().filter(|shown| shown.case == case).collect();
-        let (tests, systems) = match (of_case.is_empty(), scope) {
-            (true, Here) => {
-                missing.push(case.to_string());
-                continue;
-            }
-            (true, Console) => ("comes with the console".to_owned(), String::new()),
-            (true, CLibrary) => ("comes with the C library".to_owned(), String::new()),
-            (false, _) => {
-                let tests = of_case.iter().map(|shown| {
-                    let name = shown.file.rsplit('/').next().unwrap_or_default();
-                    format!("[`{}`](../{}) in {name}", shown.test, shown.file)
-                });
-                let mut systems: Vec<&str> =
-                    of_case.iter().flat_map(|shown| shown.kernels.split(", ")).collect();
-                systems.sort_unstable();
-                systems.dedup();
-                (tests.collect::<Vec<_>>().join("<br>"), systems.join(", "))
-            }
-        };
-        writeln!(page, "| {case} | {title} | {tests} | {systems} |").expect("a string takes any text");
+        if of_case.is_empty() {
+            missing.push(case.to_string());
+            continue;
+        }
+        let tests = of_case.iter().map(|shown| {
+            let name = shown.file.rsplit('/').next().unwrap_or_default();
+            format!("[`{}`](../{}) in {name}", shown.test, shown.file)
+        });
+        let tests = tests.collect::<Vec<_>>().join("<br>");
+        let mut systems: Vec<&str> = of_case.iter().flat_map(|shown| shown.kernels.split(", ")).collect();
+        systems.sort_unstable();
+        systems.dedup();
+        writeln!(page, "| {case} | {title} | {tests} | {} |", systems.join(", "))
+            .expect("a string takes any text");
     }
     if let Some(odd) = shown.iter().find(|shown| !(1..=CASES.len()).contains(&shown.case)) {
         return Err(format!("{}: {} names a case that is not in the list", odd.file, odd.test));
@@ -266,6 +285,22 @@ fn p04_hc03_windows() {}
             .into_iter()
             .map(|shown| (shown.case, shown.kernels))
             .collect();
+        assert_eq!(found, [(1, "Linux, Windows"), (2, "Linux"), (3, "Windows")]);
+    }
+
+    #[test]
+    fn a_test_in_c_runs_where_the_preprocessor_says() {
+        let text = "\
+static void hc01_everywhere(void)
+#ifndef _WIN32
+static void hc02_posix(void)
+#else
+static void hc03_windows(void)
+#endif
+static int hc04_no_test(void)
+";
+        let found: Vec<_> =
+            c_tests_in("y.c", text).into_iter().map(|shown| (shown.case, shown.kernels)).collect();
         assert_eq!(found, [(1, "Linux, Windows"), (2, "Linux"), (3, "Windows")]);
     }
 
