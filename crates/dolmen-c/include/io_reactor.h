@@ -210,8 +210,10 @@ void io_reactor_destroy(io_reactor_t *reactor);
  *
  * A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on POSIX,
  * EVENT_READ and EVENT_WRITE say that a read or write will not block, and are repeated by each wait until that is no
- * longer so. On Windows, EVENT_READ here starts a first receive, and the event brings the bytes; EVENT_WRITE is as for
- * io_reactor_modify(). A listening socket becomes non-blocking on Windows.
+ * longer so; other descriptors will do too, and files are always ready. On Windows, EVENT_READ here starts a first
+ * receive, and the event brings the bytes; EVENT_WRITE means nothing before io_reactor_modify() asks for it. A socket of
+ * datagrams (UDP) gives EVENT_READ while there are some, on both systems; the caller receives them. It and a listening
+ * socket become non-blocking on Windows.
  *
  * The socket stays the caller's. Remove it before closing it.
  *
@@ -228,7 +230,7 @@ int io_reactor_add(io_reactor_t *reactor,
  *
  * On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
  * bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
- * after each. Without EVENT_WRITE such a request is withdrawn. For listening and for unknown sockets nothing happens.
+ * after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams nothing happens.
  *
  * Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
  */

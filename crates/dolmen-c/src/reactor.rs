@@ -196,20 +196,26 @@ impl Inner {
         if !Socket::is_valid(fd) {
             return Err(Failure::new("not a socket"));
         }
-        let known = self.slots.get(&fd).copied();
-        // Without an interest the system does not know it any more, and cannot say that it is the same one.
-        let dormant = |slot: usize| self.socket_at(slot).is_some_and(|old| old.socket.is_dormant());
-        if known.is_some_and(dormant) {
-            return Err(Failure::new(format!("socket {fd} is registered already")));
-        }
+        let same =
+            self.slots.get(&fd).map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(fd)));
+        let known = match same {
+            None => false,
+            Some(Some(true)) => return Err(Failure::new(format!("socket {fd} is registered already"))),
+            // Its predecessor was closed without being removed.
+            Some(Some(false)) => {
+                self.remove(fd)?;
+                false
+            }
+            Some(None) => true,
+        };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.sockets.push(None);
             self.sockets.len() - 1
         });
-        match Socket::register(&mut self.reactor, fd, events, Token(slot), known.is_some()) {
+        match Socket::register(&mut self.reactor, fd, events, Token(slot), known) {
             Ok(socket) => {
-                // It is a new one of that number, and its predecessor was closed without being removed.
-                if known.is_some() {
+                // The system would have refused the same one.
+                if known {
                     self.remove(fd)?;
                 }
                 self.sockets[slot] = Some(Registration { context, socket });

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use dolmen::raw::{BorrowedSocket, PollId, Readiness};
+use dolmen::raw::{BorrowedSocket, PollId};
 use dolmen::{Event, Reactor, Token};
 
 use super::{events, interest};
@@ -12,7 +12,23 @@ use crate::types::*;
 
 pub(crate) struct Socket {
     poll: PollId,
-    interest: Readiness,
+    file: File,
+}
+
+/// Which open file a descriptor stood for: device and inode, which no two sockets share while both are open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct File(libc::dev_t, libc::ino_t);
+
+impl File {
+    fn of(fd: socket_fd_t) -> std::io::Result<File> {
+        // SAFETY: all-zero bytes are a valid `stat`.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` is writable.
+        match unsafe { libc::fstat(fd, &mut stat) } {
+            0 => Ok(File(stat.st_dev, stat.st_ino)),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    }
 }
 
 impl Socket {
@@ -27,16 +43,17 @@ impl Socket {
         token: Token,
         _known: bool,
     ) -> Result<Socket, Failure> {
-        let interest = interest(events);
+        let file = File::of(fd)?;
         // SAFETY: the header asks the caller to remove a socket before closing it.
         let socket = unsafe { BorrowedSocket::from_raw(fd) };
-        let poll = reactor.raw().add_poll(socket, interest, false, token)?;
-        Ok(Socket { poll, interest })
+        let poll = reactor.raw().add_poll(socket, interest(events), false, token)?;
+        Ok(Socket { poll, file })
     }
 
-    /// Whether the system does not know it at the moment.
-    pub(crate) fn is_dormant(&self) -> bool {
-        self.interest.is_empty()
+    /// Whether the number still stands for this socket. If not, this one was closed without being removed. Epoll must
+    /// not be left to answer that: to have it forget the old one would make it forget the new one of the same number.
+    pub(crate) fn is_same(&self, fd: socket_fd_t) -> Option<bool> {
+        File::of(fd).ok().map(|file| file == self.file)
     }
 
     pub(crate) fn modify(
@@ -46,8 +63,7 @@ impl Socket {
         events: c_int,
         _token: Token,
     ) -> Result<c_int, Failure> {
-        self.interest = interest(events);
-        reactor.raw().set_interest(self.poll, self.interest)?;
+        reactor.raw().set_interest(self.poll, interest(events))?;
         Ok(0)
     }
 

@@ -1,4 +1,5 @@
-//! Windows: the reactor receives and sends, and tells when that is done. Listeners are told of when connections wait.
+//! Windows: the reactor receives and sends, and tells when that is done. Listeners and sockets of datagrams are told of
+//! when something waits.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -12,7 +13,8 @@ use crate::reactor::{Inner, Own, Sink};
 use crate::types::*;
 
 pub(crate) enum Socket {
-    Listener(PollId),
+    /// A listener, or a socket of datagrams, which are nothing without the address that only the caller's own call gets.
+    Arrivals(PollId),
     Connected(Box<Connected>),
 }
 
@@ -46,12 +48,11 @@ impl Socket {
         known: bool,
     ) -> Result<Socket, Failure> {
         let socket = borrow(fd);
-        let interest = interest(events);
-        if socket.is_listener()? {
+        if !socket.is_stream()? {
             if known {
                 return Err(Failure::new(format!("socket {fd} is registered already")));
             }
-            return Ok(Socket::Listener(reactor.raw().add_poll(
+            return Ok(Socket::Arrivals(reactor.raw().add_poll(
                 socket,
                 Readiness::READABLE,
                 false,
@@ -60,21 +61,16 @@ impl Socket {
         }
         // The system refuses a socket that it has associated already. That may be one that was here before; but not if
         // it still is.
-        let receive = interest.contains(Readiness::READABLE);
+        let receive = interest(events).contains(Readiness::READABLE);
         let conn = reactor.raw().adopt(socket, !known, receive, token)?;
-        let mut connected = Connected { conn, room: None, target: None, leftover: Vec::new(), ended: false };
-        if interest.contains(ROOM) {
-            if let Err(failure) = connected.ask_for_room(reactor, fd, token) {
-                reactor.raw().release(conn);
-                return Err(failure);
-            }
-        }
+        // Nobody has met a full socket yet, so room to write is no news: the reference tells of none either.
+        let connected = Connected { conn, room: None, target: None, leftover: Vec::new(), ended: false };
         Ok(Socket::Connected(Box::new(connected)))
     }
 
-    /// Whether the system does not know it at the moment: never.
-    pub(crate) fn is_dormant(&self) -> bool {
-        false
+    /// Whether the number still stands for this socket: the system does not say, but refuses to register one twice.
+    pub(crate) fn is_same(&self, _fd: socket_fd_t) -> Option<bool> {
+        None
     }
 
     pub(crate) fn modify(
@@ -103,7 +99,7 @@ impl Socket {
 
     pub(crate) fn deregister(self, reactor: &mut Reactor) {
         match self {
-            Socket::Listener(poll) => {
+            Socket::Arrivals(poll) => {
                 reactor.raw().remove_poll(poll);
             }
             Socket::Connected(connected) => {
@@ -206,7 +202,7 @@ fn borrow(fd: socket_fd_t) -> BorrowedSocket {
 fn connected(inner: &mut Inner, slot: usize) -> Option<&mut Connected> {
     match &mut inner.socket_at_mut(slot)?.socket {
         Socket::Connected(connected) => Some(connected),
-        Socket::Listener(_) => None,
+        Socket::Arrivals(_) => None,
     }
 }
 
@@ -272,5 +268,5 @@ fn not_registered() -> Failure {
 }
 
 fn not_connected() -> Failure {
-    Failure::new("a listening socket has no bytes")
+    Failure::new("a listening socket has no bytes, and datagrams are received and sent by the caller")
 }

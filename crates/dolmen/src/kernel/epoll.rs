@@ -15,7 +15,11 @@
 //!
 //! Borrowed sockets are the exception to all of the above: level-triggered, for what the caller is interested in, and
 //! reported rather than read. They, too, are registered once, and a poll that asks for the same as the last one makes no
-//! call.
+//! call. Files, which epoll refuses because they are ready at any time, are reported as that.
+//!
+//! What epoll has registered is an open file, and it stays registered while any process has it open. So a socket that is
+//! closed here and still open in a child process goes on being reported, and nobody can name it any more to end that.
+//! The first such report has everything moved to a new epoll instance, where only what is ours is registered.
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2).
 
@@ -37,6 +41,12 @@ use crate::engine::buffer_pool::BufferPool;
 
 /// The event data of the eventfd; sources use their slot and generation.
 const SIGNAL: u64 = u64::MAX;
+
+/// Edge-triggered, so that each write wakes once and the counter never needs to be read back.
+const SIGNAL_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+const LISTENER_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+const STREAM_FLAGS: EventFlags =
+    EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -99,6 +109,8 @@ struct Polled {
     registered: Readiness,
     /// Reported and not told yet.
     seen: Readiness,
+    /// Epoll does not take it, as a read or write of it never waits: a file.
+    always: bool,
 }
 
 impl Entry {
@@ -127,9 +139,7 @@ impl Kernel for Epoll {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fault)?;
         let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
         let signal = Arc::new(rustix::event::eventfd(0, flags).map_err(fault)?);
-        // Edge-triggered, so that each write wakes once and the counter never needs to be read back.
-        let edge = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &signal, EventData::new_u64(SIGNAL), edge).map_err(fault)?;
+        epoll::add(&epoll, &signal, EventData::new_u64(SIGNAL), SIGNAL_FLAGS).map_err(fault)?;
         Ok(Epoll {
             epoll,
             signal,
@@ -157,9 +167,8 @@ impl Kernel for Epoll {
     }
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let entry = Entry::Stream { fd: stream, receive: None, send: None };
-        self.register(entry, flags).map_err(|(fault, entry)| match entry {
+        self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
             Entry::Stream { fd, .. } => (fault, fd),
             _ => unreachable!("the entry comes back as it went"),
         })
@@ -172,7 +181,7 @@ impl Kernel for Epoll {
         }
         let entry =
             Entry::Listener { fd: listener, accepts: Box::new(VecDeque::with_capacity(Self::ACCEPTS)) };
-        self.register(entry, EventFlags::IN | EventFlags::ET).map_err(listener_back)
+        self.register(entry, LISTENER_FLAGS).map_err(listener_back)
     }
 
     fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
@@ -181,12 +190,12 @@ impl Kernel for Epoll {
             return Err((io_fault(&error), listener));
         }
         let entry = Entry::ReadinessListener { fd: listener, watch: None };
-        self.register(entry, EventFlags::ONESHOT).map_err(listener_back)
+        self.register(entry, watch_flags(false)).map_err(listener_back)
     }
 
     fn add_handle(&mut self, handle: OwnedFd) -> Result<Source, Fault> {
         let entry = Entry::Handle { fd: handle, watch: None };
-        self.register(entry, EventFlags::ONESHOT).map_err(|(fault, _)| fault)
+        self.register(entry, watch_flags(false)).map_err(|(fault, _)| fault)
     }
 
     unsafe fn receive(
@@ -239,8 +248,7 @@ impl Kernel for Epoll {
         slot.readable = false;
         let entry = slot.entry.as_mut().expect("the source is open");
         self.calls += 1;
-        if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, EventFlags::IN | EventFlags::ONESHOT)
-        {
+        if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, watch_flags(true)) {
             return Submission::Failed(fault(errno));
         }
         let (Entry::Handle { watch, .. } | Entry::ReadinessListener { watch, .. }) = entry else {
@@ -273,15 +281,26 @@ impl Kernel for Epoll {
     }
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
-        let (fd, poll, seen) = (socket.raw, None, Readiness::NONE);
+        let (fd, poll, seen, always) = (socket.raw, None, Readiness::NONE, false);
         // Without an interest it is registered all the same, for once, to learn whether it can be.
         let registered = if interest.is_empty() { Readiness::ENDS } else { interest };
-        let entry = Entry::Polled(Polled { fd, poll, interest, registered, seen });
-        let source = self.register(entry, polled_flags(interest)).map_err(|(fault, _)| fault)?;
-        if interest.is_empty() {
-            self.deregister(source.0);
+        let entry = Entry::Polled(Polled { fd, poll, interest, registered, seen, always });
+        match self.register(entry, polled_flags(interest)) {
+            Ok(source) => {
+                if interest.is_empty() {
+                    self.deregister(source.0);
+                }
+                Ok(source)
+            }
+            Err((fault, mut entry)) if fault.code == Errno::PERM.raw_os_error() => {
+                if let Entry::Polled(polled) = &mut entry {
+                    (polled.registered, polled.always) = (Readiness::NONE, true);
+                }
+                let index = self.free_slot();
+                Ok(self.fill(index, entry))
+            }
+            Err((fault, _)) => Err(fault),
         }
-        Ok(source)
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
@@ -290,6 +309,10 @@ impl Kernel for Epoll {
         }
         let polled = self.polled(source.0);
         assert!(polled.poll.replace(op).is_none(), "two polls on one socket");
+        if polled.always {
+            polled.seen = interest;
+            self.queue_if_ready(source.0);
+        }
         Submission::Pending
     }
 
@@ -298,6 +321,13 @@ impl Kernel for Epoll {
         let polled = self.polled(source.0);
         polled.interest = interest;
         let registered = polled.registered;
+        if polled.always {
+            if polled.poll.is_some() {
+                polled.seen = interest;
+                self.queue_if_ready(source.0);
+            }
+            return Ok(());
+        }
         if registered == interest {
             return Ok(());
         }
@@ -430,25 +460,71 @@ impl Epoll {
     }
 
     fn register(&mut self, entry: Entry, flags: EventFlags) -> Result<Source, (Fault, Entry)> {
-        let index = self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
-            let (readable, writable, hangup, queued) = (false, false, false, false);
-            self.sources.push(Slot { generation: 0, readable, writable, hangup, queued, entry: None });
-            index
-        });
-        let slot = &mut self.sources[index as usize];
-        let data = EventData::new_u64(event_data(index, slot.generation));
+        let index = self.free_slot();
+        let data = EventData::new_u64(event_data(index, self.sources[index as usize].generation));
         self.calls += 1;
         if let Err(errno) = epoll::add(&self.epoll, entry.fd(), data, flags) {
             self.free.push(index);
             return Err((fault(errno), entry));
         }
+        Ok(self.fill(index, entry))
+    }
+
+    fn free_slot(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
+            let (readable, writable, hangup, queued) = (false, false, false, false);
+            self.sources.push(Slot { generation: 0, readable, writable, hangup, queued, entry: None });
+            index
+        })
+    }
+
+    fn fill(&mut self, index: u32, entry: Entry) -> Source {
+        let slot = &mut self.sources[index as usize];
         // A fresh socket can be written to, and its edge will say so once more. A listener is simply tried.
         slot.readable = matches!(entry, Entry::Listener { .. });
         slot.writable = true;
         slot.hangup = false;
         slot.entry = Some(entry);
-        Ok(Source(index))
+        Source(index)
+    }
+
+    /// Moves everything that is registered to a new epoll instance, and leaves behind what is not.
+    ///
+    /// The edges that come with it only repeat what is so, and so cost a call each at most.
+    fn start_over(&mut self) -> Result<(), Errno> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &self.signal, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
+        self.calls += 2;
+        let mut lost = Vec::new();
+        for (index, slot) in (0..).zip(&self.sources) {
+            let flags = match &slot.entry {
+                None => continue,
+                Some(Entry::Stream { .. }) => STREAM_FLAGS,
+                Some(Entry::Listener { .. }) => LISTENER_FLAGS,
+                Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
+                    watch_flags(watch.is_some())
+                }
+                Some(Entry::Polled(polled)) if polled.registered.is_empty() => continue,
+                Some(Entry::Polled(polled)) => polled_flags(polled.registered),
+            };
+            let fd = slot.entry.as_ref().expect("it was just looked at").fd();
+            let data = EventData::new_u64(event_data(index, slot.generation));
+            self.calls += 1;
+            match (epoll::add(&epoll, fd, data, flags), &slot.entry) {
+                (Ok(()), _) => {}
+                // Closed and not removed: its caller is told of an error.
+                (Err(Errno::BADF), Some(Entry::Polled(_))) => lost.push(index),
+                (Err(errno), _) => return Err(errno),
+            }
+        }
+        self.epoll = epoll;
+        for index in lost {
+            let polled = self.polled(index);
+            (polled.registered, polled.seen) = (Readiness::NONE, Readiness::ERROR);
+            self.queue_if_ready(index);
+        }
+        Ok(())
     }
 
     /// One `epoll_wait`; takes note of the edges.
@@ -460,6 +536,7 @@ impl Epoll {
             Ok(()) | Err(Errno::INTR) => {}
             Err(errno) => return Err(fault(errno)),
         }
+        let mut ghosts = false;
         for at in 0..self.events.len() {
             let event = self.events[at];
             let data = event.data.u64();
@@ -468,7 +545,13 @@ impl Epoll {
             }
             let (index, generation) = (data as u32, (data >> 32) as u32);
             let slot = &mut self.sources[index as usize];
-            if slot.generation != generation {
+            let known = match &slot.entry {
+                None => false,
+                Some(Entry::Polled(polled)) => !polled.registered.is_empty(),
+                Some(_) => true,
+            };
+            if slot.generation != generation || !known {
+                ghosts = true;
                 continue;
             }
             // Copied out of the packed struct before use.
@@ -486,6 +569,11 @@ impl Epoll {
             slot.readable |= ended || flags.contains(EventFlags::IN);
             slot.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
             self.queue_if_ready(index);
+        }
+        if ghosts {
+            // If there is no descriptor for it now, the next report is the next chance.
+            let result = self.start_over();
+            tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
         }
         Ok(())
     }
@@ -752,6 +840,10 @@ impl Polled {
     fn to_tell(&self) -> Readiness {
         self.seen & (self.interest | Readiness::ENDS)
     }
+}
+
+fn watch_flags(armed: bool) -> EventFlags {
+    if armed { EventFlags::IN | EventFlags::ONESHOT } else { EventFlags::ONESHOT }
 }
 
 fn polled_flags(interest: Readiness) -> EventFlags {

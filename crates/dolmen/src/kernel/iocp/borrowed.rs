@@ -4,8 +4,8 @@
 //! asks for that may be right, or may hold a new socket of another reactor under an old number: then packets would go to
 //! the wrong port. [`Associations`] knows, for all reactors of this process.
 //!
-//! Two things can be polled here. A listener for connections: by `WSAEventSelect` and a bridge, like a readiness
-//! listener. And a connected socket for room to write, when a `send` of the caller's would have blocked: there is no
+//! Two things can be polled here. A listener for connections, or a socket for datagrams, whose owner wants each with its
+//! address: by `WSAEventSelect` and a bridge, like a readiness listener. And a connected stream for room to write, when a `send` of the caller's would have blocked: there is no
 //! completion for that, and `WSAEventSelect` would make the caller's socket non-blocking and take a call for each change
 //! of mind. So those few sockets that are full at a time are given to a thread of ours that sits in `WSAPoll`; it is
 //! started by the first of them. What it finds it posts to the port, and nothing else.
@@ -79,8 +79,8 @@ pub(crate) struct Polled {
 }
 
 enum What {
-    /// For connections. The bridge waits for the network event; `selected`: until the event is taken off.
-    Listener { bridge: Box<Bridge>, selected: Cell<bool> },
+    /// For connections or datagrams. The bridge waits for the network event; `selected`: until the event is taken off.
+    Arrivals { bridge: Box<Bridge>, selected: Cell<bool> },
     /// For room to write.
     Stream,
 }
@@ -93,11 +93,11 @@ pub(super) enum Begun {
 
 impl Polled {
     pub(super) fn new(socket: BorrowedSocket, port: &Arc<Port>) -> Result<Polled, Fault> {
-        let what = if socket::is_listener(&socket)? {
-            let event = socket::select_accept_event(&socket)?;
-            What::Listener { bridge: Bridge::new(event, port), selected: Cell::new(true) }
-        } else {
+        let what = if socket::is_stream(&socket)? {
             What::Stream
+        } else {
+            let event = socket::select_event(&socket)?;
+            What::Arrivals { bridge: Bridge::new(event, port), selected: Cell::new(true) }
         };
         Ok(Polled { socket, idle: Cell::new(None), what })
     }
@@ -106,9 +106,9 @@ impl Polled {
     pub(super) fn found(&self, op: OpPtr<Iocp>) -> Result<Option<Readiness>, Fault> {
         match &self.what {
             What::Stream => Ok(Some(Readiness::WRITABLE)),
-            What::Listener { bridge, .. } => {
+            What::Arrivals { bridge, .. } => {
                 bridge.rest();
-                // The event may be an old one: of a connection that was seen by asking, and accepted since.
+                // The event may be an old one: of something that was seen by asking, and taken since.
                 if socket::has_waiting(&self.socket) {
                     return Ok(Some(Readiness::READABLE));
                 }
@@ -125,7 +125,7 @@ impl Polled {
         writers: &mut Writers,
     ) -> Result<Begun, Fault> {
         match &self.what {
-            What::Listener { bridge, .. } if interest.contains(Readiness::READABLE) => {
+            What::Arrivals { bridge, .. } if interest.contains(Readiness::READABLE) => {
                 // See `Kernel::watch` for why it is asked first.
                 if socket::has_waiting(&self.socket) {
                     return Ok(Begun::Ready(Readiness::READABLE));
@@ -182,9 +182,9 @@ impl Polled {
         op
     }
 
-    /// Takes the network event off a listener, once.
+    /// Takes the network event off, once.
     pub(super) fn deselect(&self) {
-        if let What::Listener { selected, .. } = &self.what {
+        if let What::Arrivals { selected, .. } = &self.what {
             if selected.replace(false) {
                 socket::deselect(&self.socket);
             }
@@ -193,7 +193,7 @@ impl Polled {
 
     fn withdraw(&self, writers: &mut Writers) -> Option<OpPtr<Iocp>> {
         match &self.what {
-            What::Listener { bridge, .. } => bridge.take(),
+            What::Arrivals { bridge, .. } => bridge.take(),
             What::Stream => writers.take(self.socket.raw as SOCKET),
         }
     }
@@ -341,8 +341,8 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl BorrowedSocket {
-    /// Whether it listens. Fails for what is no socket.
-    pub fn is_listener(&self) -> std::io::Result<bool> {
-        socket::is_listener(self).map_err(Fault::to_io)
+    /// Whether it is a stream of bytes, and not a listening socket or one of datagrams. Fails for what is no socket.
+    pub fn is_stream(&self) -> std::io::Result<bool> {
+        socket::is_stream(self).map_err(Fault::to_io)
     }
 }

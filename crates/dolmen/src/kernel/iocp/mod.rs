@@ -185,7 +185,7 @@ impl Kernel for Iocp {
         if let Err(fault) = self.port.associate(listener.as_raw_socket() as SOCKET) {
             return Err((fault, listener));
         }
-        let event = match socket::select_accept_event(&listener) {
+        let event = match socket::select_event(&listener) {
             Ok(event) => event,
             Err(fault) => return Err((fault, listener)),
         };

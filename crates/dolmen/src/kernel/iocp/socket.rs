@@ -122,8 +122,8 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
     }
 }
 
-/// An event that is set when connections wait at the listener. Makes the listener non-blocking.
-pub(super) fn select_accept_event(listener: &impl AsRawSocket) -> Result<OwnedHandle, Fault> {
+/// An event that is set when connections wait at a listener, or datagrams. Makes the socket non-blocking.
+pub(super) fn select_event(socket: &impl AsRawSocket) -> Result<OwnedHandle, Fault> {
     // Auto-reset: the wait that sees it takes it.
     // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
     let event = unsafe { CreateEventW(null(), 0, 0, null()) };
@@ -135,9 +135,9 @@ pub(super) fn select_accept_event(listener: &impl AsRawSocket) -> Result<OwnedHa
     // SAFETY: both handles are open.
     let result = unsafe {
         WSAEventSelect(
-            listener.as_raw_socket() as SOCKET,
+            socket.as_raw_socket() as SOCKET,
             event.as_raw_handle() as WSAEVENT,
-            FD_ACCEPT as i32,
+            (FD_ACCEPT | FD_READ) as i32,
         )
     };
     if result == 0 { Ok(event) } else { Err(last_socket_error()) }
@@ -152,25 +152,23 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
     }
 }
 
-/// Whether it is a listening socket. Fails for what is no socket.
-pub(super) fn is_listener(socket: &impl AsRawSocket) -> Result<bool, Fault> {
-    let (mut listens, mut len) = (0u32, size_of::<u32>() as i32);
-    // SAFETY: `listens` has room for `len` bytes.
-    let result = unsafe {
-        getsockopt(
-            socket.as_raw_socket() as SOCKET,
-            SOL_SOCKET,
-            SO_ACCEPTCONN,
-            (&raw mut listens).cast(),
-            &mut len,
-        )
-    };
-    if result == 0 { Ok(listens != 0) } else { Err(last_socket_error()) }
+/// Whether it is a stream of bytes, and not a listening socket or one of datagrams. Fails for what is no socket.
+pub(super) fn is_stream(socket: &impl AsRawSocket) -> Result<bool, Fault> {
+    Ok(option(socket, SO_TYPE)? == SOCK_STREAM && option(socket, SO_ACCEPTCONN)? == 0)
 }
 
-/// Whether connections wait at a listener.
-pub(super) fn has_waiting(listener: &impl AsRawSocket) -> bool {
-    let mut poll = WSAPOLLFD { fd: listener.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
+fn option(socket: &impl AsRawSocket, option: i32) -> Result<i32, Fault> {
+    let (mut value, mut len) = (0i32, size_of::<i32>() as i32);
+    // SAFETY: `value` has room for `len` bytes.
+    let result = unsafe {
+        getsockopt(socket.as_raw_socket() as SOCKET, SOL_SOCKET, option, (&raw mut value).cast(), &mut len)
+    };
+    if result == 0 { Ok(value) } else { Err(last_socket_error()) }
+}
+
+/// Whether connections wait at a listener, or datagrams.
+pub(super) fn has_waiting(socket: &impl AsRawSocket) -> bool {
+    let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
     // SAFETY: one structure, writable, and no waiting.
     unsafe { WSAPoll(&mut poll, 1, 0) == 1 && poll.revents & POLLRDNORM != 0 }
 }
