@@ -57,7 +57,7 @@ fn probe(address: &str) -> Result<ExitCode> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let test = reactor.add(stream, TEST)?;
-    let mut probe = Probe { test, commands: Vec::new(), waits: 0, ticks: 0, exit: None };
+    let mut probe = Probe { test, commands: Vec::new(), answer: None, waits: 0, ticks: 0, exit: None };
     probe.tell(&mut reactor, "ready")?;
     while probe.exit.is_none() {
         // Nothing but the console, the signals and the connection ends this.
@@ -74,6 +74,8 @@ fn probe(address: &str) -> Result<ExitCode> {
 struct Probe {
     test: ConnId,
     commands: Vec<u8>,
+    /// Lines are not told of but answered on the console, with so many bytes.
+    answer: Option<usize>,
     waits: u64,
     ticks: u64,
     exit: Option<u8>,
@@ -89,6 +91,9 @@ impl Probe {
     fn handle(&mut self, reactor: &mut Reactor, event: Event<'_>) -> Result {
         match event {
             Event::Console { token, input } => {
+                if let (ConsoleInput::Line(text), Some(bytes)) = (input, self.answer) {
+                    return Ok(reactor.console_print(&format!("{text:>bytes$}\n"))?);
+                }
                 let whose = if token == SIGNALS { "signal " } else { "" };
                 let told = match input {
                     ConsoleInput::Line(text) => format!("line {text:?}"),
@@ -101,6 +106,7 @@ impl Probe {
                         format!("shutdown {reason} {time_left:?}")
                     }
                     ConsoleInput::Continued => "continued".into(),
+                    ConsoleInput::Drained => "drained".into(),
                     other => format!("{other:?}"),
                 };
                 self.tell(reactor, &format!("{whose}{told}"))
@@ -151,6 +157,8 @@ impl Probe {
             }
             "echo" => reactor.console_echo(rest == "on")?,
             "prompt" => reactor.console_prompt(rest)?,
+            "answer" => self.answer = Some(rest.parse()?),
+            "flush" => reactor.console_flush()?,
             "print" => reactor.console_print(&format!("{rest}\n"))?,
             "tick" => drop(reactor.interval(TICK, Duration::from_millis(rest.parse()?))),
             "ticks" => {
@@ -171,6 +179,11 @@ impl Probe {
                 }
             }
             "press" => system::press(rest)?,
+            "window" => system::window(rest)?,
+            "modes" => {
+                let told = format!("modes {}", system::modes());
+                return self.tell(reactor, &told);
+            }
             "busy" => {
                 let until = Instant::now() + Duration::from_millis(rest.parse()?);
                 while Instant::now() < until {
@@ -202,6 +215,10 @@ mod system {
     pub fn press(_: &str) -> Result {
         Err("a terminal's keys are the test's to press".into())
     }
+
+    pub fn window(_: &str) -> Result {
+        Err("a terminal's size is the test's to change".into())
+    }
 }
 
 #[cfg(windows)]
@@ -218,6 +235,20 @@ mod system {
             GetConsoleMode(io::stdout().as_raw_handle(), &mut output);
             format!("{input:x} {output:x} {} {}", GetConsoleCP(), GetConsoleOutputCP())
         }
+    }
+
+    /// Changes the size of the window, to so many columns and rows.
+    pub fn window(size: &str) -> Result {
+        let (columns, rows) = size.split_once(' ').ok_or("columns and rows")?;
+        let window = SMALL_RECT {
+            Left: 0,
+            Top: 0,
+            Right: columns.parse::<i16>()? - 1,
+            Bottom: rows.parse::<i16>()? - 1,
+        };
+        // SAFETY: the handle is open, and the structure lives longer than the call.
+        let done = unsafe { SetConsoleWindowInfo(io::stdout().as_raw_handle(), 1, &window) };
+        if done == 0 { Err(io::Error::last_os_error().into()) } else { Ok(()) }
     }
 
     fn key(down: bool, key: u16, unit: u16, control: u32) -> INPUT_RECORD {

@@ -368,7 +368,8 @@ impl Reactor {
 
     /// Writes to standard output. At a terminal in line mode the text appears above the line being typed, which is shown
     /// again below it. Never blocks: the text is queued, and what is queued when the reactor is dropped is written then,
-    /// as long as somebody takes it.
+    /// as long as somebody takes it. While the output is not taken, a pipe's or a file's input is not delivered, so that a
+    /// script whose answers are not read waits rather than being refused.
     ///
     /// # Errors
     ///
@@ -376,6 +377,16 @@ impl Reactor {
     /// [`NotFound`](crate::ErrorKind::NotFound) without a console, [`Os`](crate::ErrorKind::Os).
     pub fn console_print(&mut self, text: &str) -> Result<(), Error> {
         self.engine.console_print(text)
+    }
+
+    /// Asks to be told, once, by [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) when everything printed so far has
+    /// been written: before an orderly end, say. If nothing waits, the next wait tells.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_console_mode`](Reactor::set_console_mode).
+    pub fn console_flush(&mut self) -> Result<(), Error> {
+        self.engine.console_flush()
     }
 
     /// Tells of requests to end the process, with or without a console: Ctrl-C, `SIGTERM` and `SIGHUP`, on Windows

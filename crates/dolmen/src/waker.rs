@@ -82,6 +82,15 @@ impl fmt::Debug for Poster {
     }
 }
 
+/// Nobody to wake.
+#[cfg(test)]
+pub(crate) struct Deaf;
+
+#[cfg(test)]
+impl Signal for Deaf {
+    fn notify(&self) {}
+}
+
 /// What other threads have left for the reactor.
 pub(crate) struct Mailbox {
     /// Something is in the mailbox and the kernel has been signalled. Whoever sets it signals; the reactor clears it

@@ -214,6 +214,19 @@ fn a_resize_is_told_of() {
             told.push(link.next());
         }
         assert_eq!(told, ["resized 80 24"]);
+        // The system takes the record away while a line is edited: with the line it is told of all the same.
+        link.order("mode line");
+        link.order("window 60 20");
+        terminal.type_in("x\r");
+        link.expect("resized 60 20");
+        link.expect(r#"line "x""#);
+        // And with output.
+        link.order("window 70 20");
+        let mut told = link.order_among("print x");
+        if told.is_empty() {
+            told.push(link.next());
+        }
+        assert_eq!(told, ["resized 70 20"]);
     } else {
         terminal.resize(100, 30);
         link.expect("resized 100 30");

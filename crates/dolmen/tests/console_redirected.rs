@@ -197,6 +197,48 @@ fn all_output_is_delivered_before_the_program_ends() {
 }
 
 #[test]
+fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
+    use std::io::Read as _;
+    // More than may wait to be written, which would be refused.
+    const LINES: usize = 6000;
+    let (mut child, link) = piped("line");
+    link.order("answer 1000");
+    let mut stdin = child.stdin.take().expect("it is open");
+    let writer = std::thread::spawn(move || {
+        for number in 0..LINES {
+            writeln!(stdin, "{number}").expect("it is read");
+        }
+    });
+    // The loop goes on, for everybody else, and costs nothing.
+    let waits = || {
+        link.order("sync");
+        link.waits()
+    };
+    let mut before = waits();
+    loop {
+        link.silent(Duration::from_millis(200));
+        let now = waits();
+        if now - before <= 2 {
+            break;
+        }
+        before = now;
+    }
+    rig::costs_nothing(&child, &link, Duration::from_millis(500));
+    link.order("flush");
+    link.silent(Duration::from_millis(50));
+    let mut output = vec![0; LINES * 1001];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut output).expect("read");
+    let expected: String = (0..LINES).map(|number| format!("{number:>1000}\n")).collect();
+    assert!(output == expected.as_bytes(), "something was lost");
+    let mut told = vec![link.next(), link.next()];
+    told.sort();
+    assert_eq!(told, ["drained", "end"]);
+    writer.join().expect("all was written");
+    link.order("return 0");
+    rig::wait(&mut child);
+}
+
+#[test]
 fn a_read_that_is_under_way_delays_no_end() {
     let (mut child, link) = piped("line");
     let started = Instant::now();

@@ -34,6 +34,7 @@ pub(crate) enum Input {
     },
     #[cfg_attr(not(unix), allow(dead_code))]
     Continued,
+    Drained,
     /// For the driver only.
     #[cfg_attr(not(windows), allow(dead_code))]
     Notice(Notice),
@@ -60,6 +61,7 @@ impl Input {
                 ConsoleInput::Shutdown { reason: *reason, time_left: *time_left }
             }
             Input::Continued => ConsoleInput::Continued,
+            Input::Drained => ConsoleInput::Drained,
             Input::WindowChanged | Input::Notice(_) => return None,
         })
     }
@@ -109,6 +111,11 @@ impl Inbox {
         }
         state.bytes += input.text_bytes();
         drop(state);
+        self.mailbox.notify();
+    }
+
+    /// Wakes the reactor, which has a reason to look again.
+    pub(crate) fn wake(&self) {
         self.mailbox.notify();
     }
 

@@ -11,7 +11,8 @@
 //! * where it cannot (line editing on Windows, pipes on Windows, files on both) a thread reads, and puts a signal to the
 //!   reactor's mailbox.
 //!
-//! The inbox has bounds: a driver reads nothing while it is full, so a long piped script waits in its pipe.
+//! The inbox has bounds: a driver reads nothing while it is full, so a long piped script waits in its pipe. The engine
+//! leaves a script's input in the inbox while its output is not being taken, so a script's answers have bounds, too.
 //!
 //! # What was rejected
 //!
@@ -92,7 +93,7 @@ pub enum ConsoleInput<'a> {
     /// A terminal: Ctrl-D, or Ctrl-Z and Enter, on a line of its own; there may be more input. Anything else: there is
     /// no more, and this comes once.
     EndOfInput,
-    /// The window has another size now. On Windows it is told of in raw mode only.
+    /// The window has another size now. On Windows in line mode it is told of with the next line or output only.
     Resized {
         /// Characters in a row.
         columns: u16,
@@ -109,6 +110,8 @@ pub enum ConsoleInput<'a> {
     },
     /// The process had been stopped (Ctrl-Z on Linux) and goes on. The screen may show anything.
     Continued,
+    /// Everything that was printed before [`Reactor::console_flush`](crate::Reactor::console_flush) has been written.
+    Drained,
 }
 
 /// Why the program is asked to end.
@@ -180,6 +183,18 @@ pub(crate) trait Driver<H> {
 
     /// Shows a text above the line being typed. `WouldBlock` when too much waits to be shown already.
     fn print(&mut self, text: &str) -> io::Result<()>;
+
+    /// Puts [`Input::Drained`] into the inbox when everything printed so far has been written.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Whether nobody takes the output, so that the input which causes it had better wait. The inbox's reactor is woken
+    /// when that is over. Not for a terminal: who holds it (Ctrl-S) still wants to be heard.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// The inbox has been emptied somewhat. For a thread that waits for room by other means than the inbox's own.
+    fn room(&mut self) {}
 
     /// Something that concerns the driver has come out of the inbox.
     fn notice(&mut self, notice: Notice);

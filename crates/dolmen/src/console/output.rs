@@ -6,14 +6,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::{Inbox, Input};
+
 /// How much may wait to be written.
 const MOST_BYTES: usize = 4 << 20;
+
+/// From how much on, and down to how much, the output is behind.
+const BEHIND_BYTES: usize = 256 << 10;
+const CAUGHT_UP_BYTES: usize = 64 << 10;
 
 /// A drop waits for the output as long as some of it is taken in each such time.
 const STALLED: Duration = Duration::from_secs(2);
 
 pub(super) struct Output {
     shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
     /// The same place, if it can be written to without blocking: then the thread is only for what does not fit.
     direct: Option<File>,
 }
@@ -28,17 +35,25 @@ struct State {
     waiting: Vec<u8>,
     /// Bytes that the thread is writing.
     writing: usize,
+    /// More waits than should.
+    behind: bool,
+    /// Somebody wants to be told when everything is written.
+    flushing: bool,
     ending: bool,
     ended: bool,
 }
 
 impl Output {
     /// Over standard output, or in a test something else.
-    pub(super) fn start(sink: impl Write + Send + 'static, direct: Option<File>) -> io::Result<Output> {
+    pub(super) fn start(
+        inbox: &Arc<Inbox>,
+        sink: impl Write + Send + 'static,
+        direct: Option<File>,
+    ) -> io::Result<Output> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let writer = Arc::clone(&shared);
-        thread::Builder::new().name("console output".into()).spawn(move || writer.run(sink))?;
-        Ok(Output { shared, direct })
+        let (writer, told) = (Arc::clone(&shared), Arc::clone(inbox));
+        thread::Builder::new().name("console output".into()).spawn(move || writer.run(sink, &told))?;
+        Ok(Output { shared, inbox: Arc::clone(inbox), direct })
     }
 
     /// Queues a text, all of it or, with `WouldBlock`, nothing.
@@ -48,7 +63,7 @@ impl Output {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut left = text.as_bytes();
-        if let Some(mut direct) = self.direct.as_ref().filter(|_| state.waiting.len() + state.writing == 0) {
+        if let Some(mut direct) = self.direct.as_ref().filter(|_| state.left() == 0) {
             while !left.is_empty() {
                 match direct.write(left) {
                     Ok(count) if count > 0 => left = &left[count..],
@@ -60,16 +75,31 @@ impl Output {
         }
         if !left.is_empty() {
             state.waiting.extend_from_slice(left);
+            state.behind |= state.left() > BEHIND_BYTES;
             self.shared.changed.notify_all();
         }
         Ok(())
     }
 
+    /// Tells the inbox, once, when everything written so far is where it belongs.
+    pub(super) fn flush(&self) {
+        let mut state = self.shared.state();
+        state.flushing = state.left() > 0;
+        if !state.flushing {
+            drop(state);
+            self.inbox.push(Input::Drained);
+        }
+    }
+
+    /// Whether more waits than should.
+    pub(super) fn is_behind(&self) -> bool {
+        self.shared.state().behind
+    }
+
     /// Whether everything is where it belongs.
     #[cfg_attr(not(unix), allow(dead_code))]
     pub(super) fn is_done(&self) -> bool {
-        let state = self.shared.state();
-        state.waiting.len() + state.writing == 0
+        self.shared.state().left() == 0
     }
 }
 
@@ -79,11 +109,11 @@ impl Drop for Output {
         state.ending = true;
         self.shared.changed.notify_all();
         while !state.ended {
-            let left = state.waiting.len() + state.writing;
+            let left = state.left();
             let (now, waited) =
                 self.shared.changed.wait_timeout(state, STALLED).unwrap_or_else(PoisonError::into_inner);
             state = now;
-            if waited.timed_out() && state.waiting.len() + state.writing == left {
+            if waited.timed_out() && state.left() == left {
                 tracing::warn!(target: "io_reactor", left, "nobody takes the console's output");
                 return;
             }
@@ -91,8 +121,15 @@ impl Drop for Output {
     }
 }
 
+impl State {
+    /// How much is not where it belongs yet.
+    fn left(&self) -> usize {
+        self.waiting.len() + self.writing
+    }
+}
+
 impl Shared {
-    fn run(&self, mut sink: impl Write) {
+    fn run(&self, mut sink: impl Write, inbox: &Inbox) {
         let mut piece = Vec::new();
         loop {
             let mut state = self.state();
@@ -108,13 +145,28 @@ impl Shared {
             for part in piece.chunks(16 * 1024) {
                 // Where standard output is closed nobody is there to miss it.
                 let _ = sink.write_all(part).and_then(|()| sink.flush());
-                self.state().writing -= part.len();
-                self.changed.notify_all();
+                self.written(part.len(), inbox);
             }
             piece.clear();
         }
         self.state().ended = true;
         self.changed.notify_all();
+    }
+
+    fn written(&self, bytes: usize, inbox: &Inbox) {
+        let mut state = self.state();
+        state.writing -= bytes;
+        let left = state.left();
+        let caught_up = left <= CAUGHT_UP_BYTES && std::mem::take(&mut state.behind);
+        let drained = left == 0 && std::mem::take(&mut state.flushing);
+        drop(state);
+        self.changed.notify_all();
+        if caught_up {
+            inbox.wake();
+        }
+        if drained {
+            inbox.push(Input::Drained);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,7 +177,12 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waker::{Deaf, Mailbox};
     use std::sync::mpsc;
+
+    fn inbox() -> Arc<Inbox> {
+        Inbox::new(Mailbox::new(Box::new(Deaf), 1))
+    }
 
     struct Sink(mpsc::Sender<Vec<u8>>);
 
@@ -143,7 +200,7 @@ mod tests {
     #[test]
     fn a_drop_writes_everything_first() {
         let (sender, written) = mpsc::channel();
-        let output = Output::start(Sink(sender), None).expect("a thread");
+        let output = Output::start(&inbox(), Sink(sender), None).expect("a thread");
         let text: String = (0..10_000).map(|number| format!("{number}\n")).collect();
         for line in text.split_inclusive('\n') {
             output.write(line).expect("there is room");
@@ -155,8 +212,56 @@ mod tests {
     #[test]
     fn too_much_is_refused_whole() {
         let (sender, _written) = mpsc::channel();
-        let output = Output::start(Sink(sender), None).expect("a thread");
+        let output = Output::start(&inbox(), Sink(sender), None).expect("a thread");
         let error = output.write(&"x".repeat(MOST_BYTES + 1)).expect_err("no room");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// Takes what it is given when it is told to.
+    struct Held(mpsc::Receiver<()>);
+
+    impl Write for Held {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_asks_is_told_once_when_everything_is_written() {
+        let (take, taken) = mpsc::channel();
+        let inbox = inbox();
+        let output = Output::start(&inbox, Held(taken), None).expect("a thread");
+        output.flush();
+        assert_eq!(inbox.pop(), Some(Input::Drained), "nothing waits");
+        output.write("text").expect("there is room");
+        output.flush();
+        output.flush();
+        assert_eq!(inbox.pop(), None, "nobody has taken it");
+        take.send(()).expect("it is written");
+        while inbox.is_empty() {
+            thread::yield_now();
+        }
+        assert_eq!((inbox.pop(), inbox.pop()), (Some(Input::Drained), None));
+    }
+
+    #[test]
+    fn output_that_nobody_takes_is_behind_until_most_of_it_is_taken() {
+        let (take, taken) = mpsc::channel();
+        let inbox = inbox();
+        let output = Output::start(&inbox, Held(taken), None).expect("a thread");
+        output.write(&"x".repeat(BEHIND_BYTES)).expect("there is room");
+        assert!(!output.is_behind());
+        output.write("x").expect("there is room");
+        assert!(output.is_behind());
+        drop(take);
+        while output.is_behind() {
+            thread::yield_now();
+        }
+        assert!(!output.is_behind() && output.shared.state().left() <= CAUGHT_UP_BYTES);
     }
 }

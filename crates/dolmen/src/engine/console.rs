@@ -48,7 +48,7 @@ impl<H> Console<H> {
 
     /// Whether something waits to be collected.
     pub(super) fn has_work(&self) -> bool {
-        self.typed.as_ref().is_some_and(|typed| !typed.inbox.is_empty())
+        self.typed.as_ref().is_some_and(|typed| !typed.inbox.is_empty() && !typed.driver.is_behind())
             || self.signals.as_ref().is_some_and(|signals| !signals.inbox.is_empty())
     }
 }
@@ -168,6 +168,10 @@ impl<K: Kernel> Engine<K> {
         self.with_driver("print on the console", |driver| driver.print(text))
     }
 
+    pub(crate) fn console_flush(&mut self) -> Result<(), Error> {
+        self.with_driver("flush the console", |driver| driver.flush())
+    }
+
     fn with_driver(
         &mut self,
         action: &'static str,
@@ -237,6 +241,9 @@ impl<K: Kernel> Engine<K> {
         self.collect_signals(batch);
         for _ in 0..batch {
             let Some(typed) = &mut self.console.typed else { return };
+            if typed.driver.is_behind() {
+                return;
+            }
             let Some(input) = typed.inbox.pop() else { break };
             let input = match input {
                 Input::Notice(notice) => {
@@ -254,6 +261,7 @@ impl<K: Kernel> Engine<K> {
             self.outbox.push_back(Record::Console { token, registration, input });
         }
         let Some(typed) = &mut self.console.typed else { return };
+        typed.driver.room();
         if typed.held && typed.inbox.has_room() {
             typed.held = false;
             if let Some(WatchId(key)) = typed.watch {

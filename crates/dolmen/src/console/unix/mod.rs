@@ -36,7 +36,7 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     const ACTION: &str = "read the console";
     let failed = |error: io::Error| Error::from_io(ErrorKind::Os, ACTION, error);
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    let output = Output::start(io::stdout(), direct_output()).map_err(failed)?;
+    let output = Output::start(inbox, io::stdout(), direct_output()).map_err(failed)?;
     if stdin.is_terminal() {
         return Ok(Box::new(Terminal::open(stdin, inbox, mode, output).map_err(failed)?));
     }
@@ -179,6 +179,15 @@ impl Driver<OwnedFd> for Redirected {
 
     fn print(&mut self, text: &str) -> io::Result<()> {
         self.output.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush();
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.output.is_behind()
     }
 
     fn notice(&mut self, _notice: Notice) {}
@@ -491,6 +500,11 @@ impl Driver<OwnedFd> for Terminal {
         let printed = self.output.write(&format!("{}{text}{end}{}", self.erase(), self.line()));
         self.return_line()?;
         printed
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush();
+        Ok(())
     }
 
     fn notice(&mut self, notice: Notice) {

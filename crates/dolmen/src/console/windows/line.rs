@@ -39,6 +39,8 @@ const MOST_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) enum Command {
     Print(String),
+    /// Tell of it when everything printed so far is on the screen.
+    Flush,
     Prompt(String),
     Echo(bool),
     /// The number tells requests apart.
@@ -86,6 +88,12 @@ impl Commands {
         Ok(())
     }
 
+    /// Has a thread that waits for room in the inbox see whether there is some.
+    pub(super) fn look_again(&self) {
+        let _state = self.state();
+        self.changed.notify_all();
+    }
+
     /// Waits for the thread's end, as long as it prints. True when it has ended.
     pub(super) fn wait_for_end(&self, stalled: Duration) -> bool {
         let mut state = self.state();
@@ -128,6 +136,8 @@ pub(super) struct LineReader {
     pub(super) shown: bool,
     /// A read was ended by Ctrl-C, and took the line with it.
     pub(super) aborted: bool,
+    /// The window's size when it was looked at last in line mode.
+    pub(super) size: Option<(u16, u16)>,
 }
 
 /// The most one read takes. Some consoles have a buffer of 64 KiB for everything.
@@ -136,12 +146,13 @@ const UNITS: usize = 8192;
 impl LineReader {
     pub(super) fn run(mut self) {
         let mut buffer = vec![0u16; UNITS];
+        self.size = self.window_size();
         while self.obey() {
-            // The bounds of the inbox are for what is read: commands go on being obeyed by the next read's return.
             self.show();
             buffer[..self.typed.len()].copy_from_slice(&self.typed);
             let read = sys::read_line(&self.console, &mut buffer, self.typed.len(), 1 << WAKE);
             self.commands.state().reading = false;
+            self.look_at_the_size();
             match read {
                 Ok(0) => self.aborted(),
                 Ok(count) => self.take(&buffer[..count]),
@@ -168,16 +179,7 @@ impl LineReader {
                         state.reading = true;
                         return true;
                     }
-                    // A full inbox is looked at again soon: it has no way to tell this condition variable.
-                    None if self.mode == ConsoleMode::Line => {
-                        let pause = Duration::from_millis(5);
-                        state = self
-                            .commands
-                            .changed
-                            .wait_timeout(state, pause)
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .0;
-                    }
+                    // For a command, or for room in the inbox.
                     None => {
                         state = self.commands.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                     }
@@ -195,6 +197,7 @@ impl LineReader {
                     self.commands.state().bytes -= text.len();
                     self.commands.changed.notify_all();
                 }
+                Command::Flush => self.inbox.push(Input::Drained),
                 Command::Prompt(prompt) => {
                     self.hide();
                     self.prompt = prompt;
@@ -223,6 +226,8 @@ impl LineReader {
     fn set_mode(&mut self, mode: ConsoleMode, request: u64) {
         self.mode = mode;
         self.apply();
+        // In raw mode the records have told of it.
+        self.size = self.window_size();
         if mode == ConsoleMode::Raw {
             self.shown = false;
             let mut typed = std::mem::take(&mut self.before);
@@ -232,6 +237,20 @@ impl LineReader {
             }
             self.inbox.push(Input::Notice(Notice::RawMode(request)));
         }
+    }
+
+    /// While it edits a line, the system throws the record of a change of size away. So the size is compared whenever a
+    /// read returns: for a line, or for output.
+    fn look_at_the_size(&mut self) {
+        let size = self.window_size();
+        if let Some((columns, rows)) = size.filter(|_| size != self.size) {
+            self.inbox.push(Input::Resized { columns, rows });
+        }
+        self.size = size;
+    }
+
+    fn window_size(&self) -> Option<(u16, u16)> {
+        sys::window_size(self.screen.as_ref()?)
     }
 
     /// Makes the console's mode that of our state.

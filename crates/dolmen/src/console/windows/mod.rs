@@ -35,7 +35,7 @@ use terminal::Terminal;
 /// Opens standard input.
 pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driver<OwnedHandle>>, Error> {
     let failed = |error: io::Error| Error::from_io(ErrorKind::Os, "read the console", error);
-    let output = Output::start(io::stdout(), None).map_err(failed)?;
+    let output = Output::start(inbox, io::stdout(), None).map_err(failed)?;
     // A program without a standard input, such as one of the desktop, has an invalid handle there.
     let Ok(stdin) = io::stdin().as_handle().try_clone_to_owned() else {
         inbox.push(Input::End);
@@ -100,6 +100,15 @@ impl Driver<OwnedHandle> for Redirected {
 
     fn print(&mut self, text: &str) -> io::Result<()> {
         self.output.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush();
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.output.is_behind()
     }
 
     fn notice(&mut self, _notice: Notice) {}

@@ -108,17 +108,10 @@ fn ending(reason: ShutdownReason) -> Input {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Signal;
-    use crate::waker::Mailbox;
+    use crate::waker::{Deaf, Mailbox};
 
     /// There is one handler in a process, and each test wants it.
     static ALONE: Mutex<()> = Mutex::new(());
-
-    struct Deaf;
-
-    impl Signal for Deaf {
-        fn notify(&self) {}
-    }
 
     #[test]
     fn the_end_of_the_session_is_told_of_with_the_time_left() {

@@ -129,6 +129,13 @@ pub(super) fn screen(screen: &OwnedHandle) -> io::Result<CONSOLE_SCREEN_BUFFER_I
     Ok(info)
 }
 
+/// Columns and rows of the window on a screen.
+pub(super) fn window_size(console: &OwnedHandle) -> Option<(u16, u16)> {
+    let window = screen(console).ok()?.srWindow;
+    let cells = |first: i16, last: i16| u16::try_from(i32::from(last) - i32::from(first) + 1).ok();
+    Some((cells(window.Left, window.Right)?, cells(window.Top, window.Bottom)?))
+}
+
 /// Takes the `cells` before the cursor off the screen, and moves the cursor to where they began.
 pub(super) fn erase_back(console: &OwnedHandle, cells: usize) -> io::Result<()> {
     let info = screen(console)?;

@@ -62,6 +62,7 @@ impl Terminal {
             cutting: false,
             shown: false,
             aborted: false,
+            size: None,
         };
         thread::Builder::new().name("console".into()).spawn(move || reader.run())?;
         Ok(Terminal {
@@ -134,6 +135,20 @@ impl Driver<OwnedHandle> for Terminal {
         }
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        match self.screen {
+            Some(_) => self.commands.push(Command::Flush),
+            None => {
+                self.output.flush();
+                Ok(())
+            }
+        }
+    }
+
+    fn room(&mut self) {
+        self.commands.look_again();
+    }
+
     fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::RawMode(request) => self.raw = request == self.requests,
@@ -145,9 +160,7 @@ impl Driver<OwnedHandle> for Terminal {
     }
 
     fn size(&self) -> Option<(u16, u16)> {
-        let window = sys::screen(self.screen.as_ref()?).ok()?.srWindow;
-        let cells = |first: i16, last: i16| u16::try_from(i32::from(last) - i32::from(first) + 1).ok();
-        Some((cells(window.Left, window.Right)?, cells(window.Top, window.Bottom)?))
+        sys::window_size(self.screen.as_ref()?)
     }
 }
 
