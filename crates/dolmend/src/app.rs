@@ -50,7 +50,7 @@ fn configure(cli: &Cli) -> Result<Config, String> {
 
 /// Opens everything, serves, and returns after an orderly end.
 fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
-    logging::start(config.trace_reactor);
+    let flush = logging::start(config.trace_reactor);
     // First the ports: where they fail nothing else has been touched.
     let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
         let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
@@ -68,6 +68,7 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
         server.log_stats_every(Duration::from_secs(seconds.get().into()));
     }
 
+    // Before the console has the terminal, and so not by the logger's thread.
     let mut told = std::io::stderr();
     for (address, kind) in server.listening() {
         // A closed standard error is no reason not to serve.
@@ -79,7 +80,13 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
         server.open_console().map_err(|error| format!("cannot start: {error}"))?;
     }
     server.run().map_err(|error| format!("cannot go on: {error}"))?;
-    if server.was_forced() { Err("stopped at once, as asked twice".to_string()) } else { Ok(()) }
+    if server.was_forced() {
+        // No destructors, which would wait for whoever does not read.
+        logging::tell("dolmend: stopped at once, as asked twice\n");
+        drop(flush);
+        std::process::exit(RUNTIME_FAILURE.into());
+    }
+    Ok(())
 }
 
 /// Shows what was asked for. A reader that went away early is not our failure.

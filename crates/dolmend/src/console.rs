@@ -1,10 +1,9 @@
 //! The operator's console, as far as the server needs one: where its input comes from and its
 //! output goes to.
 //!
-//! Reading is the reactor's business. At a terminal output goes through the reactor too, which
-//! shows it above the line being typed, and so do log lines: on a terminal they would tear that
-//! line apart. A script's output goes straight to standard output: it must be there, all of it,
-//! before the server ends, and a script that nobody reads may wait.
+//! Reading and writing are the reactor's business. At a terminal it shows output above the line
+//! being typed, log lines too, which would tear that line apart otherwise. A script waits while
+//! nobody reads its answers, and an end that it has asked for waits until they are out.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -20,6 +19,17 @@ pub(crate) struct Console {
     has_log: bool,
     /// Pieces of output that found no room, because nobody takes it.
     lost: u64,
+    /// What follows in the script is not for anybody any more.
+    deaf: bool,
+    flush: Flush,
+}
+
+/// Whether all of a script's answers are out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    NotAsked,
+    Asked,
+    Done,
 }
 
 impl Console {
@@ -32,7 +42,7 @@ impl Console {
         if has_log {
             logging::keep(true);
         }
-        Ok(Console { kind, has_log, lost: 0 })
+        Ok(Console { kind, has_log, lost: 0, deaf: false, flush: Flush::NotAsked })
     }
 
     /// Whether somebody sits there.
@@ -40,11 +50,33 @@ impl Console {
         self.kind == ConsoleKind::Terminal
     }
 
+    /// From here on nobody obeys it.
+    pub(crate) fn turn_deaf(&mut self) {
+        self.deaf = true;
+    }
+
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// Whether the end may come: a script's answers are out. If not, the reactor will tell.
+    pub(crate) fn is_flushed(&mut self, reactor: &mut Reactor) -> bool {
+        if self.is_terminal() {
+            return true;
+        }
+        if self.flush == Flush::NotAsked {
+            self.flush = if reactor.console_flush().is_ok() { Flush::Asked } else { Flush::Done };
+        }
+        self.flush == Flush::Done
+    }
+
+    /// The reactor has told.
+    pub(crate) fn flushed(&mut self) {
+        self.flush = Flush::Done;
+    }
+
     /// Shows a text.
     pub(crate) fn print(&mut self, reactor: &mut Reactor, text: &str) {
-        if !self.is_terminal() {
-            return print(text);
-        }
         match reactor.console_print(text) {
             Ok(()) => {}
             // The terminal is held, and what waits to be shown is more than anybody would read.

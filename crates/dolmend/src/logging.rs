@@ -1,10 +1,12 @@
 //! Where log lines go, and which of them.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -12,16 +14,55 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// The target of the reactor's own log lines.
 const REACTOR_TARGET: &str = "io_reactor";
 
-/// Sends log lines to standard error. `trace_reactor` is the value of `trace io_reactor`.
+/// How many lines may wait for somebody who reads standard error; what comes then is lost, and counted.
+const MOST_WAITING_LINES: usize = 10_000;
+
+/// Standard error, written to by a thread.
+static STANDARD_ERROR: OnceLock<NonBlocking> = OnceLock::new();
+
+/// Has the lines that wait written when it is dropped, as far as somebody reads them within a second.
+#[must_use]
+#[derive(Debug)]
+pub struct Flush(#[allow(dead_code)] Option<WorkerGuard>);
+
+/// Sends log lines to standard error, without ever waiting for who reads it. `trace_reactor` is the value of
+/// `trace io_reactor`.
 ///
 /// A logger that was set before stays.
-pub fn start(trace_reactor: u8) {
+pub fn start(trace_reactor: u8) -> Flush {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target(REACTOR_TARGET, reactor_level(trace_reactor));
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false);
+    let mut flush = None;
+    STANDARD_ERROR.get_or_init(|| {
+        let writer = NonBlockingBuilder::default().buffered_lines_limit(MOST_WAITING_LINES);
+        let (writer, guard) = writer.thread_name("log").finish(io::stderr());
+        flush = Some(guard);
+        writer
+    });
     // It fails only if a logger was set before, by a program that this is a part of.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    Flush(flush)
+}
+
+/// Shows a text on standard error, as it is and among the log lines.
+pub fn tell(text: &str) {
+    write(text.as_bytes());
+}
+
+fn write(bytes: &[u8]) {
+    /// How many lost lines were told of.
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    // A closed standard error is no reason to fail.
+    let Some(writer) = STANDARD_ERROR.get() else { return drop(io::stderr().write_all(bytes)) };
+    let mut writer = writer.clone();
+    let lost = writer.error_counter().dropped_lines();
+    let news = lost.saturating_sub(TOLD.swap(lost, Ordering::Relaxed));
+    if news > 0 {
+        let _ = writer.write(format!("({news} log lines were lost: nobody read them)\n").as_bytes());
+    }
+    let _ = writer.write(bytes);
 }
 
 /// The log lines that are kept back for somebody who shows them; `None`: they go to standard error.
@@ -37,8 +78,7 @@ pub(crate) fn keep(keep: bool) {
     if keep {
         kept.get_or_insert_default();
     } else if let Some(lines) = kept.take() {
-        // A closed standard error is no reason to fail.
-        let _ = io::stderr().write_all(&lines);
+        write(&lines);
     }
 }
 
@@ -60,7 +100,10 @@ impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut *kept() {
             Some(lines) if lines.len() < MOST_KEPT_BYTES => lines.write(bytes),
-            _ => io::stderr().write(bytes),
+            _ => {
+                write(bytes);
+                Ok(bytes.len())
+            }
         }
     }
 

@@ -12,7 +12,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use dolmen::{
 
 use crate::config::{Config, PortKind};
 use crate::console::{self, Console};
+use crate::logging;
 use crate::ports::OpenPort;
 use crate::session::Session;
 use crate::user::User;
@@ -75,6 +75,8 @@ pub struct Server<W> {
     world: W,
     ports: Vec<(ListenerId, SocketAddr, PortKind)>,
     console: Option<Console>,
+    /// A signal asked for the end: it is not to wait for who reads a script's answers.
+    hurried: bool,
     /// Whether the end was not waited for.
     forced: bool,
     users: HashMap<UserId, User>,
@@ -133,6 +135,7 @@ impl<W: World> Server<W> {
             world,
             ports: listening,
             console: None,
+            hurried: false,
             forced: false,
             users: HashMap::new(),
             roster: Vec::new(),
@@ -249,7 +252,7 @@ impl<W: World> Server<W> {
         waited?;
 
         self.give_turns();
-        if self.phase == Phase::Draining && self.leaving.is_empty() {
+        if self.phase == Phase::Draining && self.leaving.is_empty() && self.answers_are_out() {
             self.phase = Phase::Stopped;
         }
         if let Some(console) = self.console.as_mut().filter(|_| self.phase == Phase::Stopped) {
@@ -421,9 +424,16 @@ impl<W: World> Server<W> {
 
     // The console.
 
+    /// Whether nothing of a script's answers is left that an end would have to wait for.
+    fn answers_are_out(&mut self) -> bool {
+        self.hurried || self.console.as_mut().is_none_or(|console| console.is_flushed(&mut self.reactor))
+    }
+
     /// Something from the operator, or whoever may ask the program to end.
     fn console_input(&mut self, input: ConsoleInput<'_>) {
+        let deaf = self.console.as_ref().is_some_and(Console::is_deaf);
         match input {
+            ConsoleInput::Line(_) | ConsoleInput::LineCut(_) | ConsoleInput::EndOfInput if deaf => {}
             ConsoleInput::Line(line) => {
                 let (world, mut turn) = self.turn();
                 world.console_line(&mut turn, line);
@@ -441,6 +451,7 @@ impl<W: World> Server<W> {
                 tracing::info!("the console input has ended");
                 self.shut_down();
             }
+            ConsoleInput::Drained => self.console.iter_mut().for_each(Console::flushed),
             ConsoleInput::Interrupt => self.asked_to_stop("Ctrl-C"),
             ConsoleInput::Shutdown { reason, .. } => self.asked_to_stop(&reason.to_string()),
             // The reactor has shown the line being typed again.
@@ -452,11 +463,12 @@ impl<W: World> Server<W> {
     fn asked_to_stop(&mut self, who: &str) {
         if self.phase == Phase::Running {
             tracing::info!("asked to stop: {who}");
-            // Not by the log: this is for whoever asked. A closed standard error is no reason to fail.
+            // This is for whoever asked.
             match &mut self.console {
                 Some(console) if console.is_terminal() => console.print(&mut self.reactor, STOPPING),
-                _ => drop(std::io::stderr().write_all(STOPPING.as_bytes())),
+                _ => logging::tell(STOPPING),
             }
+            self.hurried = true;
             self.shut_down();
         } else {
             self.forced = true;
@@ -494,11 +506,11 @@ impl<W: World> Server<W> {
                         }
                     }
                     Action::EndConsole => {
-                        if self.console.as_ref().is_some_and(|console| !console.is_terminal()) {
-                            // What follows in the script is not for anybody any more.
-                            self.reactor.remove_console();
-                        }
                         self.console_input(ConsoleInput::EndOfInput);
+                        if let Some(console) = self.console.as_mut().filter(|console| !console.is_terminal())
+                        {
+                            console.turn_deaf();
+                        }
                     }
                     Action::Shutdown => self.shut_down(),
                 }

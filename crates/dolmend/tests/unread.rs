@@ -1,0 +1,132 @@
+//! Nobody reads what the server writes: to standard output, to standard error.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use common::{Client, Output, dolmend};
+
+/// A server with a script, whose answers are not read until the test does.
+struct Scripted {
+    child: Child,
+    script: Option<ChildStdin>,
+    answers: ChildStdout,
+    log: Output,
+    address: SocketAddr,
+}
+
+impl Scripted {
+    fn start() -> Scripted {
+        let mut child = piped(&mut dolmend(&["-c", "-p", "127.0.0.1:0"]));
+        let log = Output::of(child.stderr.take().expect("a pipe"));
+        let told = log.wait_for("console   type 'help'");
+        let address = told.lines().find_map(listening).expect("it listens");
+        let script = child.stdin.take();
+        let answers = child.stdout.take().expect("a pipe");
+        Scripted { child, script, answers, log, address }
+    }
+
+    fn runs(&mut self, script: &str) {
+        self.script.as_mut().expect("it is open").write_all(script.as_bytes()).expect("it is read");
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn piped(command: &mut Command) -> Child {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+fn listening(line: &str) -> Option<SocketAddr> {
+    line.strip_prefix("listening ")?.strip_suffix(" telnet")?.parse().ok()
+}
+
+/// A player who gets an answer: the loop goes round.
+fn is_served(address: SocketAddr, name: &str) -> Client {
+    let mut player = Client::connect(address);
+    player.expect("shall we call you? ");
+    player.send(&format!("{name}\r\nsay hello\r\n"));
+    player.expect("You say: hello\r\n");
+    player
+}
+
+#[test]
+fn a_script_whose_answers_nobody_reads_holds_nobody_up_and_gets_them_all() {
+    const LINES: usize = 12_000;
+    let mut server = Scripted::start();
+    let mut script = server.script.take().expect("a pipe");
+    let writer = std::thread::spawn(move || {
+        // More answers than a pipe and all queues hold, and only then what ends the server.
+        (0..LINES).for_each(|_| script.write_all(b"help\n").expect("it is read"));
+        script.write_all(b"say to the end").expect("it is read");
+    });
+    let mut ann = is_served(server.address, "Ann");
+    is_served(server.address, "Bob");
+    let mut answers = String::new();
+    server.answers.read_to_string(&mut answers).expect("text");
+    writer.join().expect("all was written");
+    assert_eq!(answers.matches("this list\n").count(), LINES);
+    assert!(answers.ends_with("Told 1 users.\n"), "{}", &answers[answers.len() - 80..]);
+    ann.expect("The operator says: to the end\r\n");
+    drop(ann);
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn an_end_that_the_script_asks_for_waits_until_its_answers_are_read() {
+    let mut server = Scripted::start();
+    // More than a pipe holds, and less than keeps the script waiting.
+    server.runs(&["help\n"; 300].concat());
+    server.runs("shutdown\n");
+    server.log.wait_for("shutting down");
+    assert_eq!(server.child.try_wait().expect("a child"), None);
+    let mut answers = String::new();
+    server.answers.read_to_string(&mut answers).expect("text");
+    assert_eq!(answers.matches("this list\n").count(), 300);
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let mut child = piped(&mut dolmend(&["-p", "127.0.0.1:0"]));
+    let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut first = String::new();
+    log.read_line(&mut first).expect("text");
+    let address = listening(first.trim_end()).expect("it listens");
+    // Several lines each, and more than a pipe holds.
+    for _ in 0..300 {
+        let mut player = Client::connect(address);
+        player.expect("shall we call you? ");
+        player.send("quit\r\n");
+    }
+    is_served(address, "Ann");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+/// A second request ends the server at once, whoever does not read what.
+#[cfg(unix)]
+#[test]
+fn a_second_request_is_obeyed_at_once_although_nobody_reads() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut server = Scripted::start();
+    let ann = is_served(server.address, "Ann");
+    server.runs(&["help\n"; 1000].concat());
+    let stop = || kill_process(Pid::from_raw(server.child.id() as i32).expect("a process"), Signal::TERM);
+    stop().expect("it can be signalled");
+    server.log.wait_for("once more stops at once");
+    let asked = std::time::Instant::now();
+    stop().expect("it can be signalled");
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(1));
+    // Those who wait for a reader wait for two seconds, and for a client for five.
+    assert!(asked.elapsed() < std::time::Duration::from_millis(1500), "{:?}", asked.elapsed());
+    drop(ann);
+}
