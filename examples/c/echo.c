@@ -1,5 +1,5 @@
 /*
- * echo PORT: sends every connection's bytes back to it. Uses only the functions of the reference API.
+ * echo PORT: sends every connection's bytes back to it (port 0: any). Uses only the functions of the reference API.
  *
  *   cc -o echo echo.c $(pkg-config --cflags --libs io_reactor)
  */
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #ifdef _WIN32
+#include <ws2tcpip.h>
 #define close_socket closesocket
 #else
 #include <netinet/in.h>
@@ -64,6 +65,7 @@ static void echo(struct client *client, const io_event_t *event)
 int main(int argc, char **argv)
 {
     struct sockaddr_in address;
+    socklen_t length = sizeof address;
     socket_fd_t listener;
     io_event_t events[64];
 
@@ -74,10 +76,13 @@ int main(int argc, char **argv)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((unsigned short)(argc > 1 ? atoi(argv[1]) : 7777));
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1024) != 0
+        || getsockname(listener, (struct sockaddr *)&address, &length) != 0
         || io_reactor_add(reactor, listener, &listening, EVENT_READ) != 0) {
         fprintf(stderr, "cannot listen\n");
         return 1;
     }
+    printf("listening on %d\n", ntohs(address.sin_port));
+    fflush(stdout);
     for (;;) {
         int i, count = io_reactor_wait(reactor, events, 64, NULL);
 

@@ -3,8 +3,11 @@
 //! Cargo builds the library; what it knows nothing of is here: C compilers, the header's company, sanitizers that look
 //! at C code, a terminal for console tests, and packages for CMake and pkg-config.
 
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps};
@@ -293,7 +296,24 @@ impl<'a> Tests<'a> {
                 .run()?;
         }
         // Its input is at its end, so it starts, and shuts down in good order.
-        self.start(&self.folder.join("driver_skeleton.exe"), &["0"])
+        self.start(&self.folder.join("driver_skeleton.exe"), &["0"])?;
+        self.echoes(&self.folder.join("echo.exe"))
+    }
+
+    /// The example as a server, and some clients.
+    fn echoes(&self, program: &Path) -> Result<()> {
+        const CLIENTS: usize = 200;
+        println!("    {CLIENTS} clients of {}", program.display());
+        let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
+        let command = command.args(self.library.windows().then_some("xtask/wine/runner.sh"));
+        let server = command.arg(program).arg("0").stdout(Stdio::piped()).spawn();
+        let mut server = server.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let echoed = server.stdout.take().map_or(Err("no output".into()), |output| {
+            echo_clients(output, CLIENTS).map_err(|error| format!("the clients of echo.c: {error}"))
+        });
+        // It serves for ever. Under Wine, too, the process is the program.
+        let ended = server.kill().and_then(|()| server.wait());
+        echoed.and(ended.map(drop).map_err(|error| format!("cannot end {}: {error}", program.display())))
     }
 
     /// Installed into a folder, and used from there by pkg-config and CMake.
@@ -396,6 +416,34 @@ impl<'a> Tests<'a> {
         print!("{}", std::fs::read_to_string(output.to_string()).unwrap_or_default());
         if status.success() { Ok(()) } else { Err(format!("the console tests failed: {status}")) }
     }
+}
+
+/// Connects so many to the server that says on which port it listens; all have their say, and then all get it back.
+fn echo_clients(output: impl Read, clients: usize) -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let port = line.trim().strip_prefix("listening on ").and_then(|port| port.parse::<u16>().ok());
+    let port = port.ok_or_else(|| std::io::Error::other(format!("it says {line:?}")))?;
+    let connect = |_| {
+        let client = TcpStream::connect(("127.0.0.1", port))?;
+        client.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(client)
+    };
+    let mut streams = (0..clients).map(connect).collect::<std::io::Result<Vec<_>>>()?;
+    for round in 0..3 {
+        let text = |client: usize| format!("client {client}, round {round}: ").repeat(20);
+        for (client, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(text(client).as_bytes())?;
+        }
+        for (client, stream) in streams.iter_mut().enumerate() {
+            let mut back = vec![0; text(client).len()];
+            stream.read_exact(&mut back)?;
+            if back != text(client).as_bytes() {
+                return Err(std::io::Error::other(format!("client {client} gets {back:?}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn standard(plus: bool) -> &'static str {

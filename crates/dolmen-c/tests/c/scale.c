@@ -45,9 +45,13 @@ static void hc20_two_hundred_listeners(void)
         close_socket(listeners[i]);
 }
 
-/* More than 4,096, where the reference overruns its table. */
+/* More than 4,096, where the reference overruns its table; and 200 listeners beside them. */
 static void hc37_six_thousand_sockets(void)
 {
+    enum { LISTENERS = 200 };
+    static struct sockaddr_in addresses[LISTENERS];
+    static socket_fd_t listeners[LISTENERS];
+    static int listening[LISTENERS];
 #ifdef _WIN32
     enum { MOST = 1000 }; /* one process has both ends, and each costs Wine a descriptor of the system's */
 #else
@@ -57,7 +61,7 @@ static void hc37_six_thousand_sockets(void)
     static int contexts[MOST];
     io_reactor_t *reactor = io_reactor_create();
     io_event_t events[256];
-    int i, count, seen = 0, sockets = limit_files() / 2 - 50;
+    int i, count, seen = 0, sockets = (limit_files() - LISTENERS - 100) / 2;
 
     if (sockets > MOST)
         sockets = MOST;
@@ -70,6 +74,16 @@ static void hc37_six_thousand_sockets(void)
         CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0);
 #endif
         CHECK(io_reactor_add(reactor, pairs[i][0], &contexts[i], EVENT_READ) == 0);
+    }
+    for (i = 0; i < LISTENERS; i++) {
+        listeners[i] = make_listener(&addresses[i]);
+        CHECK(io_reactor_add(reactor, listeners[i], &listening[i], EVENT_READ) == 0);
+    }
+    for (i = LISTENERS - 1; i >= 0; i--) {
+        socket_fd_t client = connect_to(&addresses[i]);
+        CHECK(wait_one(reactor).context == &listening[i]);
+        close_socket(accept(listeners[i], NULL, NULL));
+        close_socket(client);
     }
     for (i = sockets - 1; i >= 0; i--)
         send_all(pairs[i][1], "x", 1);
@@ -93,6 +107,8 @@ static void hc37_six_thousand_sockets(void)
         close_socket(pairs[i][0]);
         close_socket(pairs[i][1]);
     }
+    for (i = 0; i < LISTENERS; i++)
+        close_socket(listeners[i]);
 }
 
 /* A server of the reference's thirteen functions. */
