@@ -118,7 +118,8 @@ pub unsafe extern "C" fn io_reactor_modify(
 }
 
 /// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
-/// wait has put into the caller's array stay there. The socket stays open, and may be added again.
+/// wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows bytes that
+/// were received for it and not told of are lost with it.
 ///
 /// Returns 0 (also for a socket that is not registered), or -1: NULL reactor; on Windows also for INVALID_SOCKET.
 #[unsafe(no_mangle)]

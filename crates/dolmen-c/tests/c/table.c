@@ -849,6 +849,7 @@ static void timers_are_on_time_and_can_be_cancelled(void)
     CHECK(io_reactor_timer_add(NULL, &a, 1, 0) == 0);
     CHECK(io_reactor_timer_cancel(NULL, 1) == -1);
     CHECK(io_reactor_timer_cancel(reactor, 0) == -1);
+    CHECK(io_reactor_timer_cancel(reactor, 12345) == 0); /* never was */
     CHECK(io_reactor_timer_add(reactor, &b, 300000, 0) != 0);
     CHECK(io_reactor_timer_add(reactor, &a, 10000, 0) != 0);
     timer = io_reactor_timer_add(reactor, &c, 1, 0);
