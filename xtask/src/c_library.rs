@@ -322,14 +322,20 @@ impl<'a> Tests<'a> {
         self.library.install(&prefix)?;
         let prefix = prefix.display().to_string();
         if !self.library.windows() {
-            let flags = Run::new("pkg-config --cflags --libs io_reactor")
-                .env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig"))
-                .output()?;
-            let program = self.folder.join("echo-pkg-config").display().to_string();
-            Run::new("cc -o")
-                .args([program.as_str(), "examples/c/echo.c"])
-                .args(flags.split_whitespace())
-                .run()?;
+            let package = |what: &str| {
+                let asked = Run::new(&format!("pkg-config {what} io_reactor"));
+                asked.env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig")).output()
+            };
+            let headers = package("--cflags")?;
+            for (name, libraries) in
+                [("echo-shared", package("--libs")?), ("echo-static", package("--variable=static")?)]
+            {
+                let program = self.folder.join(name).display().to_string();
+                Run::new("cc -o")
+                    .args([program.as_str(), "examples/c/echo.c"])
+                    .args(headers.split_whitespace().chain(libraries.split_whitespace()))
+                    .run()?;
+            }
         }
         let build = self.folder.join("cmake").display().to_string();
         let cross = [
