@@ -193,6 +193,20 @@ fn a_paste_of_64_kib_arrives_whole() {
 }
 
 #[test]
+fn lines_typed_while_nobody_looks_wait_and_arrive_whole() {
+    let (terminal, link) = console("line");
+    link.send("busy 500");
+    std::thread::scope(|scope| {
+        // More of them than wait to be looked at: the reader has to wait, and to go on.
+        scope.spawn(|| (0..1000).for_each(|number| terminal.type_in(&format!("{number}\r"))));
+        link.expect("ok busy 500");
+        for number in 0..1000 {
+            assert_eq!(typed(&link.next()), number.to_string());
+        }
+    });
+}
+
+#[test]
 fn keys_that_are_no_characters_are_sequences_in_raw_mode() {
     let (terminal, link) = console("raw");
     for (keys, told) in [("\x1b[A", r#"bytes "\u{1b}[A""#), ("\r", r#"bytes "\r""#), ("\t", r#"bytes "\t""#)]
