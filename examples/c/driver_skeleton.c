@@ -228,7 +228,10 @@ static void console_event(const io_event_t *event)
         }
         (void)bytes;
 #else
-        operator_input(bytes, (int)read(STDIN_FILENO, bytes, sizeof bytes));
+        int count = (int)read(STDIN_FILENO, bytes, sizeof bytes);
+        if (count <= 0) /* Ctrl-D, or the terminal is gone */
+            running = 0;
+        operator_input(bytes, count);
 #endif
     }
 }

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::process::{Result, Run};
@@ -295,23 +296,47 @@ impl<'a> Tests<'a> {
                 .args(self.link())
                 .run()?;
         }
-        // Its input is at its end, so it starts, and shuts down in good order.
+        // The end of its input shuts it down in good order, also that of a pipe of another system's.
         self.start(&self.folder.join("driver_skeleton.exe"), &["0"])?;
+        self.ends_with_its_input(&self.folder.join("driver_skeleton.exe"))?;
         self.echoes(&self.folder.join("echo.exe"))
+    }
+
+    /// A program for a port of the system's choice, not started yet. Under Wine, too, its process is the program.
+    fn on_a_port(&self, program: &Path) -> Command {
+        let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
+        command.args(self.library.windows().then_some("xtask/wine/runner.sh")).arg(program).arg("0");
+        command
+    }
+
+    fn ends_with_its_input(&self, program: &Path) -> Result<()> {
+        println!("    $ echo hello | {} 0", program.display());
+        let failed = |error| format!("{}: {error}", program.display());
+        let started = self.on_a_port(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut program = started.map_err(failed)?;
+        if let Some(mut input) = program.stdin.take() {
+            input.write_all(b"hello\n").map_err(failed)?;
+        }
+        let (end, ended) = mpsc::channel();
+        let output = program.stdout.take();
+        std::thread::spawn(move || end.send(output.map(std::io::read_to_string)));
+        if ended.recv_timeout(Duration::from_secs(20)).is_err() {
+            program.kill().map_err(failed)?;
+        }
+        let status = program.wait().map_err(failed)?;
+        if status.success() { Ok(()) } else { Err(format!("the end of its input ends it with {status}")) }
     }
 
     /// The example as a server, and some clients.
     fn echoes(&self, program: &Path) -> Result<()> {
         const CLIENTS: usize = 200;
         println!("    {CLIENTS} clients of {}", program.display());
-        let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
-        let command = command.args(self.library.windows().then_some("xtask/wine/runner.sh"));
-        let server = command.arg(program).arg("0").stdout(Stdio::piped()).spawn();
+        let server = self.on_a_port(program).stdout(Stdio::piped()).spawn();
         let mut server = server.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         let echoed = server.stdout.take().map_or(Err("no output".into()), |output| {
             echo_clients(output, CLIENTS).map_err(|error| format!("the clients of echo.c: {error}"))
         });
-        // It serves for ever. Under Wine, too, the process is the program.
+        // It serves for ever.
         let ended = server.kill().and_then(|()| server.wait());
         echoed.and(ended.map(drop).map_err(|error| format!("cannot end {}: {error}", program.display())))
     }

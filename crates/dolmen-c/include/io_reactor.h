@@ -29,8 +29,9 @@
 
 /*
  * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
- * C11 and C++ take the same typedef twice. For C99, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this
- * header, and socket_fd_t as well.
+ * C11 and C++ take the same typedef twice, and so does GCC for C99 if this one comes second. For other compilers with
+ * pedantic C99, if this one comes first there, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this header,
+ * and socket_fd_t as well.
  */
 #if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
 #if defined(__GNUC__) && !defined(__cplusplus)
@@ -199,7 +200,8 @@ io_reactor_t *io_reactor_create_ex(int max_events,
 /**
  * Destroys a reactor. NULL is fine.
  *
- * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
+ * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. After a
+ * fork() one of the two processes may go on using the reactor, and the other one may destroy it. No other
  * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
  */
 void io_reactor_destroy(io_reactor_t *reactor);
@@ -266,7 +268,7 @@ int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, s
  *
  * POSIX: does nothing, as the caller reads.
  *
- * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or has ended.
+ * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or whose end was told of.
  */
 int io_reactor_post_read(io_reactor_t *reactor,
                          socket_fd_t fd,
@@ -280,7 +282,8 @@ int io_reactor_post_read(io_reactor_t *reactor,
  * POSIX: does nothing, as the caller writes.
  *
  * Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered or
- * has ended, and when more than 1 GiB would be queued. Then nothing of it is sent.
+ * was reset or has failed, and when more than 1 GiB would be queued. Then nothing of it is sent. After the EVENT_CLOSE of an
+ * orderly end the other side may still read, so this goes on working.
  */
 int io_reactor_post_write(io_reactor_t *reactor,
                           socket_fd_t fd,
@@ -290,7 +293,8 @@ int io_reactor_post_write(io_reactor_t *reactor,
 /**
  * Registers standard input, whose events will carry `context`.
  *
- * A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. On Windows that means
+ * A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. One that is hung up is told
+ * of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means
  * key presses: other records (mouse, focus, size, keys going up) are thrown away where they stand before one. A pipe or
  * a file: EVENT_READ with the bytes, then EVENT_CLOSE once at the end of the input.
  *
@@ -298,6 +302,14 @@ int io_reactor_post_write(io_reactor_t *reactor,
  */
 int io_reactor_add_console(io_reactor_t *reactor,
                            void *context);
+
+/**
+ * Forgets standard input: no later wait tells of it, and io_reactor_add_console() may be called again. What was read of a
+ * pipe or a file and not told of yet is lost.
+ *
+ * Returns 0 (also if it is not registered), or -1: NULL reactor.
+ */
+int io_reactor_remove_console(io_reactor_t *reactor);
 
 /**
  * What standard input turned out to be when io_reactor_add_console() was called.
@@ -337,11 +349,13 @@ uint64_t io_reactor_timer_add(io_reactor_t *reactor,
                               uint64_t period_us);
 
 /**
- * Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm.
+ * Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm; but an id of another
+ * reactor may be this one's as well.
  *
  * Returns 0 (also for a timer that is gone), or -1: NULL reactor, or 0, which is no timer's id.
  */
-int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
+int io_reactor_timer_cancel(io_reactor_t *reactor,
+                            uint64_t timer);
 
 /**
  * Puts what the reactor has done and holds into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was

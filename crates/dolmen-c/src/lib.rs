@@ -62,7 +62,8 @@ fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
 
 /// Destroys a reactor. NULL is fine.
 ///
-/// Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
+/// Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. After a
+/// fork() one of the two processes may go on using the reactor, and the other one may destroy it. No other
 /// thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
@@ -165,7 +166,7 @@ pub unsafe extern "C" fn io_reactor_wait(
 ///
 /// POSIX: does nothing, as the caller reads.
 ///
-/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or has ended.
+/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or whose end was told of.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_read(
     reactor: *mut io_reactor_t,
@@ -183,7 +184,8 @@ pub unsafe extern "C" fn io_reactor_post_read(
 /// POSIX: does nothing, as the caller writes.
 ///
 /// Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered or
-/// has ended, and when more than 1 GiB would be queued. Then nothing of it is sent.
+/// was reset or has failed, and when more than 1 GiB would be queued. Then nothing of it is sent. After the EVENT_CLOSE of an
+/// orderly end the other side may still read, so this goes on working.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_write(
     reactor: *mut io_reactor_t,
@@ -206,7 +208,8 @@ pub unsafe extern "C" fn io_reactor_post_write(
 
 /// Registers standard input, whose events will carry `context`.
 ///
-/// A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. On Windows that means
+/// A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. One that is hung up is told
+/// of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means
 /// key presses: other records (mouse, focus, size, keys going up) are thrown away where they stand before one. A pipe or
 /// a file: EVENT_READ with the bytes, then EVENT_CLOSE once at the end of the input.
 ///
@@ -215,6 +218,16 @@ pub unsafe extern "C" fn io_reactor_post_write(
 pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, context: *mut c_void) -> c_int {
     // SAFETY: as above.
     unsafe { enter("io_reactor_add_console", reactor, |inner| inner.add_console(context)) }
+}
+
+/// Forgets standard input: no later wait tells of it, and io_reactor_add_console() may be called again. What was read of a
+/// pipe or a file and not told of yet is lost.
+///
+/// Returns 0 (also if it is not registered), or -1: NULL reactor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_remove_console(reactor: *mut io_reactor_t) -> c_int {
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_remove_console", reactor, Inner::remove_console) }
 }
 
 /// What standard input turned out to be when io_reactor_add_console() was called.
@@ -280,7 +293,8 @@ pub unsafe extern "C" fn io_reactor_timer_add(
     }
 }
 
-/// Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm.
+/// Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm; but an id of another
+/// reactor may be this one's as well.
 ///
 /// Returns 0 (also for a timer that is gone), or -1: NULL reactor, or 0, which is no timer's id.
 #[unsafe(no_mangle)]

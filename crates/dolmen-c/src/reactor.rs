@@ -291,6 +291,13 @@ impl Inner {
         Ok(0)
     }
 
+    pub(crate) fn remove_console(&mut self) -> Result<c_int, Failure> {
+        if let Some(console) = self.console.take() {
+            console.close(&mut self.reactor);
+        }
+        Ok(0)
+    }
+
     pub(crate) fn console_type(&self) -> console_type_t {
         self.console.as_ref().map_or(console_type_t::CONSOLE_TYPE_NONE, Console::kind)
     }

@@ -29,8 +29,9 @@ const SOCKETS: &str = r#"
 
 /*
  * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
- * C11 and C++ take the same typedef twice. For C99, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this
- * header, and socket_fd_t as well.
+ * C11 and C++ take the same typedef twice, and so does GCC for C99 if this one comes second. For other compilers with
+ * pedantic C99, if this one comes first there, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this header,
+ * and socket_fd_t as well.
  */
 #if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
 #if defined(__GNUC__) && !defined(__cplusplus)

@@ -270,3 +270,32 @@ fn p07_hc04_removal_with_everything_in_flight_leaves_nothing() {
     let left = (stats.connections, stats.operations_in_flight, stats.queued_bytes, stats.buffers_out);
     assert_eq!(left, (0, 0, 0, 0), "connections, operations, queued bytes, buffers");
 }
+
+/// An id that was never given out here, such as another reactor's, does nothing to the one who gets it later.
+#[test]
+fn p07_ids_of_another_reactor_silence_nobody() {
+    let _watchdog = watchdog();
+    let (mut rig, mut other) = (Rig::new(), Rig::new());
+    let stranger = other.connect(Token(0)).0;
+    let watched = Signal::new();
+    let watch = watched.watch(&mut other.reactor, Token(0));
+    let listening = other.reactor.listen(listener().0, Token(0)).expect("listen");
+    let timer = other.reactor.timer(Token(0), DEADLINE);
+    assert!(!rig.reactor.remove(stranger) && !rig.reactor.unwatch(watch));
+    assert!(!rig.reactor.remove_listener(listening) && !rig.reactor.cancel_timer(timer));
+
+    assert_eq!(rig.reactor.timer(Token(1), Duration::ZERO), timer, "the ids are the same");
+    rig.until("the timer", |_, event| matches!(event, Event::Timer { token: Token(1), .. }));
+    let (listener, address) = listener();
+    assert_eq!(rig.reactor.listen(listener, Token(2)).expect("listen"), listening);
+    let client = TcpStream::connect(address).expect("connect");
+    rig.until("the client", |_, event| matches!(event, Event::Accepted { token: Token(2), .. }));
+    let (conn, mut peer) = rig.connect(Token(3));
+    assert_eq!(conn, stranger);
+    peer.write_all(b"x").expect("write");
+    rig.until("the byte", |_, event| matches!(event, Event::Received { token: Token(3), .. }));
+    assert_eq!(watched.watch(&mut rig.reactor, Token(4)), watch);
+    watched.set();
+    rig.until("the signal", |_, event| matches!(event, Event::Ready { token: Token(4), .. }));
+    drop(client);
+}

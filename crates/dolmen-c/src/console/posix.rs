@@ -54,13 +54,19 @@ impl Console {
         }
     }
 
+    /// Lets go of it.
+    pub(crate) fn close(mut self, reactor: &mut Reactor) {
+        self.poll.take().map(|poll| reactor.raw().remove_poll(poll));
+    }
+
     /// The reactor has told of it.
     pub(crate) fn ready(&mut self, reactor: &mut Reactor, event: &Event<'_>, sink: &mut Sink<'_>) {
         let Event::Polled { ready, .. } = event else { return };
         let goes_on = if self.kind == console_type_t::CONSOLE_TYPE_REAL {
             sink.push(io_event_t::plain(self.context, events(*ready)));
-            // A terminal that was hung up stays that way, and would be told of for ever.
-            ready.contains(Readiness::READABLE)
+            // A terminal that was hung up stays that way, and would be told of for ever. It is told of when all that was
+            // typed before has been read.
+            !ready.contains(Readiness::HANGUP) && !ready.contains(Readiness::ERROR)
         } else {
             self.read(sink)
         };

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
+use std::ptr::null_mut;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use windows_sys::Win32::System::Console::{
     STD_INPUT_HANDLE,
 };
 use windows_sys::Win32::System::IO::CancelSynchronousIo;
+use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
 use super::CHUNK_BYTES;
 use crate::boundary::Failure;
@@ -30,7 +32,7 @@ pub(crate) struct Console {
 }
 
 enum Source {
-    Keys { stdin: HANDLE, _watch: WatchId },
+    Keys { stdin: HANDLE, watch: WatchId },
     Bytes(Reader),
 }
 
@@ -46,7 +48,7 @@ impl Console {
         let (kind, source) = if unsafe { GetConsoleMode(stdin, &mut mode) } != 0 {
             // SAFETY: the process's own standard input, used here only to be duplicated.
             let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(stdin) }, CONSOLE)?;
-            (console_type_t::CONSOLE_TYPE_REAL, Source::Keys { stdin, _watch: watch })
+            (console_type_t::CONSOLE_TYPE_REAL, Source::Keys { stdin, watch })
         } else {
             // SAFETY: only asks.
             let kind = match unsafe { GetFileType(stdin) } {
@@ -82,6 +84,13 @@ impl Console {
         self.chunk = chunk;
         let buffer = self.chunk.as_mut_ptr().cast();
         sink.push(io_event_t { context: self.context, event_type: EVENT_READ, bytes_transferred, buffer });
+    }
+
+    /// Lets go of it.
+    pub(crate) fn close(self, reactor: &mut Reactor) {
+        if let Source::Keys { watch, .. } = self.source {
+            reactor.unwatch(watch);
+        }
     }
 
     /// The reactor has told of it.
@@ -224,14 +233,15 @@ fn read(stdin: SendHandle) -> Vec<u8> {
         chunk.resize(CHUNK_BYTES, 0);
         let mut count = 0;
         // SAFETY: there is room for that many bytes; without an OVERLAPPED the call is over when it returns.
-        let read = unsafe {
-            ReadFile(stdin.0, chunk.as_mut_ptr(), CHUNK_BYTES as u32, &mut count, std::ptr::null_mut())
-        };
+        let read =
+            unsafe { ReadFile(stdin.0, chunk.as_mut_ptr(), CHUNK_BYTES as u32, &mut count, null_mut()) };
         chunk.truncate(count as usize);
-        // A write of zero bytes into a pipe reads as one, and is not its end.
-        // SAFETY: only asks.
-        let pipe = || unsafe { GetFileType(stdin.0) } == FILE_TYPE_PIPE;
-        if read == 0 || count > 0 || !pipe() {
+        // A write of zero bytes into a pipe reads as one, and is not its end. Of a file there is nothing to peek at, nor,
+        // under Wine, of a pipe of Linux's.
+        // SAFETY: null pointers ask for nothing but whether the pipe has a writer still.
+        let is_open =
+            || unsafe { PeekNamedPipe(stdin.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) } != 0;
+        if read == 0 || count > 0 || !is_open() {
             return chunk;
         }
     }

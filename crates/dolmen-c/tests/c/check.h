@@ -29,6 +29,7 @@ typedef HANDLE thread_t;
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #define close_socket close

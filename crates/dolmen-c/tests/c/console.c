@@ -224,6 +224,48 @@ static void ConsoleReadable(void)
     io_reactor_destroy(reactor);
 }
 
+/* It may be given up and taken again, whatever it is. */
+static void a_removed_console_is_silent(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+
+    become_console();
+    CHECK(io_reactor_remove_console(NULL) == -1);
+    CHECK(io_reactor_remove_console(reactor) == 0);
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    type_key('x');
+    CHECK(wait_one(reactor).context == &a);
+    CHECK(io_reactor_remove_console(reactor) == 0);
+    CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_NONE);
+    wait_silence(reactor);
+    CHECK(io_reactor_add_console(reactor, &b) == 0);
+    CHECK(wait_one(reactor).context == &b);
+    CHECK(read_key() == 'x');
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+}
+
+#ifndef _WIN32
+/* What was typed first, and then the end once: it stays that way, and would be told of by each wait. */
+static void a_terminal_that_is_hung_up_says_so_once(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+
+    become_console();
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    type_key('x');
+    CHECK(wait_one(reactor).event_type == EVENT_READ);
+    CHECK(read_key() == 'x');
+    close(master);
+    master = -1;
+    event = wait_one(reactor);
+    CHECK(event.context == &a && (event.event_type & (EVENT_CLOSE | EVENT_ERROR)));
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+}
+#endif
+
 static void ConsoleNotReadable(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -377,6 +419,10 @@ int main(int argc, char **argv)
     RUN(without_standard_input_there_is_no_console);
     RUN(ConsoleReadable);
     RUN(ConsoleNotReadable);
+    RUN(a_removed_console_is_silent);
+#ifndef _WIN32
+    RUN(a_terminal_that_is_hung_up_says_so_once);
+#endif
     RUN(ConsoleWithOtherEvents);
     return check_end();
 }

@@ -164,6 +164,30 @@ static void a_socket_that_lives_on_elsewhere_is_silent_and_costs_nothing(void)
     }
 }
 
+/* A driver that becomes a daemon: one process goes on, and the other one cleans up behind itself. */
+static void after_a_fork_one_goes_on_and_the_other_may_destroy(void)
+{
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    int status;
+    pid_t child;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    wait_silence(reactor);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        io_reactor_destroy(reactor);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    hears_only(reactor, pair[0], pair[1]);
+    io_reactor_destroy(reactor);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 /* A driver whose standard input is a file or /dev/null adds it like any other. */
 static void files_are_always_ready(void)
 {
@@ -870,6 +894,22 @@ static void timers_are_on_time_and_can_be_cancelled(void)
     io_reactor_destroy(reactor);
 }
 
+/* Ids are numbers that anybody may get wrong: what was never given out here is nobody's, now and later. */
+static void ids_that_were_never_given_out_harm_nobody(void)
+{
+    io_reactor_t *reactor = io_reactor_create(), *other = io_reactor_create();
+    uint64_t strange = io_reactor_timer_add(other, &b, 1000000, 0);
+    uint64_t start = now_us();
+
+    CHECK(io_reactor_timer_cancel(reactor, UINT64_MAX) == 0);
+    CHECK(io_reactor_timer_cancel(reactor, strange) == 0);
+    CHECK(now_us() - start < 1000000); /* and cost nothing */
+    CHECK(io_reactor_timer_add(reactor, &a, 1000, 0) == strange);
+    CHECK(wait_one(reactor).context == &a);
+    io_reactor_destroy(other);
+    io_reactor_destroy(reactor);
+}
+
 struct sender {
     socket_fd_t fd;
     uint64_t sent_us;
@@ -1018,6 +1058,7 @@ int main(int argc, char **argv)
     RUN(a_wakeup_is_sticky_and_no_event);
 #ifndef _WIN32
     RUN(a_socket_that_lives_on_elsewhere_is_silent_and_costs_nothing);
+    RUN(after_a_fork_one_goes_on_and_the_other_may_destroy);
     RUN(files_are_always_ready);
     RUN(a_wakeup_may_come_from_a_signal_handler);
     RUN(post_read_and_post_write_do_nothing_on_posix);
@@ -1033,6 +1074,7 @@ int main(int argc, char **argv)
     RUN(buffers_stay_until_the_next_wait);
     RUN(posts_are_neither_lost_nor_merged);
     RUN(timers_are_on_time_and_can_be_cancelled);
+    RUN(ids_that_were_never_given_out_harm_nobody);
     RUN(input_does_not_wait_for_timers);
     RUN(a_second_thread_is_refused);
     RUN(every_function_takes_null);

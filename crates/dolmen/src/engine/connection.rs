@@ -246,7 +246,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn remove(&mut self, conn: ConnId) -> bool {
-        self.origin.removed.mark_conn(conn);
+        if self.connections.has_issued(conn.0) {
+            self.origin.removed.mark_conn(conn);
+        }
         let Some(connection) = self.connections.get(conn.0) else { return false };
         if connection.ending.as_ref().is_some_and(|ending| ending.silent) {
             return false;

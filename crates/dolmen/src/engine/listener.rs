@@ -56,7 +56,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.origin.removed.mark_listener(id);
+        if self.listeners.has_issued(id.0) {
+            self.origin.removed.mark_listener(id);
+        }
         let Some(listener) = self.listeners.get_mut(id.0).filter(|listener| !listener.closing) else {
             return false;
         };

@@ -236,8 +236,11 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        self.origin.removed.mark_timer(timer);
-        self.timers.cancel(timer.0)
+        if self.timers.has_issued(timer.0) {
+            self.origin.removed.mark_timer(timer);
+        }
+        // Those of the engine's own are in the same table, and nobody else's to cancel.
+        self.timers.is_users(timer.0) && self.timers.cancel(timer.0)
     }
 
     fn set_timer(&mut self, after: Duration, period_ns: u64, token: Token) -> TimerId {
@@ -417,6 +420,7 @@ impl<K: Kernel> Drop for Engine<K> {
         // What was delivered stays delivered: the events in the caller's hands do not hear of these removals.
         self.origin.removed = Rc::default();
         self.remove_console_and_signals();
+        self.submitter.kernel().retire();
         let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
         if self.submitter.in_flight() > 0 {
             mark(Mark::DroppedInFlight);

@@ -58,7 +58,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn remove_poll(&mut self, id: PollId) -> bool {
-        self.origin.removed.mark_poll(id);
+        if self.polls.has_issued(id.0) {
+            self.origin.removed.mark_poll(id);
+        }
         let Some(poll) = self.polls.get_mut(id.0).filter(|poll| !poll.closing) else { return false };
         poll.closing = true;
         match poll.pending {

@@ -1,7 +1,8 @@
 //! Which registrations were removed while events of theirs were already in the caller's hands.
 //!
 //! A batch of events is a snapshot, and handling one of them may remove the subject of another. `Events` and engine
-//! share this record, so that such an event is left out wherever it is by then.
+//! share this record, so that such an event is left out wherever it is by then. Only ids that were given out are marked:
+//! another one may be given out later.
 
 use std::cell::{Cell, RefCell};
 

@@ -64,6 +64,14 @@ impl<T> Table<T> {
         self.slots.get_mut(key.slot as usize).filter(|slot| slot.is(key))?.value.as_mut()
     }
 
+    /// Whether the key was ever given out here: it may be another reactor's, or anybody's invention.
+    pub(crate) fn has_issued(&self, key: Key) -> bool {
+        self.slots.get(key.slot as usize).is_some_and(|slot| {
+            let holds = slot.value.is_some() || slot.worn_out;
+            key.generation < slot.generation || (key.generation == slot.generation && holds)
+        })
+    }
+
     /// Whatever the slot holds now, and its key.
     pub(crate) fn at_mut(&mut self, slot: u32) -> Option<(Key, &mut T)> {
         let entry = self.slots.get_mut(slot as usize)?;
@@ -117,6 +125,18 @@ mod tests {
         assert_eq!((table.get(old), table.get(new)), (None, Some(&"new")));
         assert_eq!(table.remove(old), None);
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_given_out_is_told_apart() {
+        let mut table = Table::new();
+        let first = table.insert(());
+        let key = |slot, generation| Key { slot, generation: NonZeroU32::new(generation).unwrap() };
+        assert!(table.has_issued(first));
+        assert!(!table.has_issued(key(first.slot, 2)) && !table.has_issued(key(1, 1)));
+        assert!(!table.has_issued(key(u32::MAX, u32::MAX)));
+        table.remove(first);
+        assert!(table.has_issued(first) && !table.has_issued(key(first.slot, 2)));
     }
 
     #[test]

@@ -73,6 +73,15 @@ impl Timers {
         key
     }
 
+    pub(crate) fn has_issued(&self, key: Key) -> bool {
+        self.timers.has_issued(key)
+    }
+
+    /// Whether it is set, and was set by the user.
+    pub(crate) fn is_users(&self, key: Key) -> bool {
+        self.timers.get(key).is_some_and(|timer| matches!(timer.purpose, Purpose::User(_)))
+    }
+
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
         let Some(timer) = self.timers.remove(key) else { return false };
         self.take_out(timer.at);

@@ -75,7 +75,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn unwatch(&mut self, id: WatchId) -> bool {
-        self.origin.removed.mark_watch(id);
+        if self.watches.has_issued(id.0) {
+            self.origin.removed.mark_watch(id);
+        }
         let Some(watch) = self.watches.get_mut(id.0).filter(|watch| !watch.closing) else { return false };
         watch.closing = true;
         if let Some(timer) = watch.retry.take() {

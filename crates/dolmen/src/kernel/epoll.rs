@@ -60,6 +60,8 @@ pub(crate) struct Epoll {
     events: Vec<epoll::Event>,
     /// Whether the system knows `epoll_pwait2`; found out by the first timeout that needs it.
     nanoseconds: bool,
+    /// Everything is on its way out, and the epoll instance with it.
+    retiring: bool,
     started: Instant,
     calls: u64,
 }
@@ -149,6 +151,7 @@ impl Kernel for Epoll {
             cancelled: Vec::new(),
             events: Vec::with_capacity(options.max_packets + 1),
             nanoseconds: true,
+            retiring: false,
             started: Instant::now(),
             calls: 3,
         })
@@ -350,6 +353,11 @@ impl Kernel for Epoll {
         Ok(())
     }
 
+    /// A process that was forked has the same epoll instance, not a copy: who goes must not take it apart.
+    fn retire(&mut self) {
+        self.retiring = true;
+    }
+
     fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
         let slot = &self.sources[source.0 as usize];
         let Some(Entry::ReadinessListener { fd, .. }) = &slot.entry else {
@@ -446,9 +454,10 @@ impl Epoll {
 
     /// Has epoll forget a borrowed socket, if it knows it.
     fn deregister(&mut self, index: u32) {
+        let retiring = self.retiring;
         let polled = self.polled(index);
         polled.seen = Readiness::NONE;
-        if std::mem::take(&mut polled.registered).is_empty() {
+        if std::mem::take(&mut polled.registered).is_empty() || retiring {
             return;
         }
         // SAFETY: as in `Entry::fd`. If it is closed all the same, the call says so.
@@ -570,7 +579,7 @@ impl Epoll {
             slot.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
             self.queue_if_ready(index);
         }
-        if ghosts {
+        if ghosts && !self.retiring {
             // If there is no descriptor for it now, the next report is the next chance.
             let result = self.start_over();
             tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");

@@ -190,6 +190,10 @@ pub(crate) trait Kernel: Sized + 'static {
     /// Ends a source none of whose operations is pending.
     fn close(&mut self, source: Self::Source, how: Close);
 
+    /// From here on everything is cancelled and closed, and then the kernel is dropped. What the system has registered
+    /// of borrowed sockets need not be taken back one by one if it goes with the kernel.
+    fn retire(&mut self) {}
+
     /// Waits up to `timeout_ns` (`None`: for ever) for packets and takes out about `max` of them at most. It may
     /// return early and empty-handed: after a signal, an interruption, or for no reason.
     ///

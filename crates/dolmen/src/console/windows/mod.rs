@@ -17,13 +17,15 @@ mod sys;
 mod terminal;
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::os::windows::io::{AsHandle as _, AsRawHandle as _, OwnedHandle};
+use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::IO::CancelSynchronousIo;
+use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
 use super::output::Output;
 use super::worker::Worker;
@@ -56,8 +58,37 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
         FILE_TYPE_DISK => ConsoleKind::File,
         _ => ConsoleKind::Nothing,
     };
-    let worker = Some(Worker::start(File::from(stdin), mode, inbox).map_err(failed)?);
+    let source = Source { file: File::from(stdin), is_pipe: kind == ConsoleKind::Pipe };
+    let worker = Some(Worker::start(source, mode, inbox).map_err(failed)?);
     Ok(Box::new(Redirected { kind, worker, inbox: Arc::clone(inbox), output }))
+}
+
+/// A pipe or a file.
+struct Source {
+    file: File,
+    is_pipe: bool,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.file.read(buffer);
+            if !self.is_pipe || !matches!(read, Ok(0)) || !self.is_open() {
+                return read;
+            }
+            // Somebody has written nothing, which is no end.
+        }
+    }
+}
+
+impl Source {
+    /// Whether a pipe has a writer still. Wine has no answer for a pipe of Linux's, and then the end is the end.
+    fn is_open(&self) -> bool {
+        // SAFETY: the handle is open; null pointers ask for nothing in particular.
+        unsafe {
+            PeekNamedPipe(self.file.as_raw_handle(), null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0
+        }
+    }
 }
 
 /// Standard input that is no console.
