@@ -42,7 +42,7 @@ pub fn header(_options: &HeaderOptions) -> ExitCode {
 /// Install the C library: header, static and shared library, pkg-config file, CMake package
 #[derive(clap::Args)]
 pub struct InstallOptions {
-    /// The folder that gets include, lib and, for Windows, bin
+    /// The folder that gets include, lib and, for Windows, bin; from the current one, if it is relative
     #[arg(long, value_name = "FOLDER")]
     prefix: PathBuf,
     /// Another system than this one, such as x86_64-pc-windows-gnu
@@ -56,7 +56,8 @@ pub fn install(options: &InstallOptions) -> ExitCode {
     let _stopped = steps.step("C library", || {
         let host = targets::host()?;
         let target = options.target.as_deref().unwrap_or(&host);
-        Library::build(target, &host, true)?.install(&options.prefix)
+        // From where the command was typed.
+        Library::build(target, &host, true)?.install(&crate::typed_in().join(&options.prefix))
     });
     steps.finish()
 }

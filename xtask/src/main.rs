@@ -20,6 +20,7 @@ mod wine;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 
@@ -55,8 +56,16 @@ enum Chore {
     TestC(c_library::TestOptions),
 }
 
+/// The folder in which the command was typed: chores run in the workspace's.
+static TYPED_IN: OnceLock<PathBuf> = OnceLock::new();
+
+fn typed_in() -> &'static Path {
+    TYPED_IN.get_or_init(|| std::env::current_dir().unwrap_or_default())
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    typed_in();
     if let Err(error) = std::env::set_current_dir(workspace_root()) {
         eprintln!("error: cannot enter {}: {error}", workspace_root().display());
         return ExitCode::FAILURE;
