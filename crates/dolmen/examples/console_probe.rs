@@ -179,6 +179,7 @@ impl Probe {
                 }
             }
             "press" => system::press(rest)?,
+            "ask-to-end" => system::ask_to_end(rest)?,
             "window" => system::window(rest)?,
             "modes" => {
                 let told = format!("modes {}", system::modes());
@@ -219,6 +220,10 @@ mod system {
     pub fn window(_: &str) -> Result {
         Err("a terminal's size is the test's to change".into())
     }
+
+    pub fn ask_to_end(_: &str) -> Result {
+        Err("signals are the test's to send".into())
+    }
 }
 
 #[cfg(windows)]
@@ -235,6 +240,33 @@ mod system {
             GetConsoleMode(io::stdout().as_raw_handle(), &mut output);
             format!("{input:x} {output:x} {} {}", GetConsoleCP(), GetConsoleOutputCP())
         }
+    }
+
+    /// Does what the system does when the console's window is closed, the user logs off, or the machine shuts down: calls
+    /// the routine that asks the process's handlers, in a thread for the occasion.
+    pub fn ask_to_end(why: &str) -> Result {
+        use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+        use windows_sys::Win32::System::Threading::CreateThread;
+        let event = match why {
+            "break" => CTRL_BREAK_EVENT,
+            "close" => CTRL_CLOSE_EVENT,
+            "log-off" => CTRL_LOGOFF_EVENT,
+            "shutdown" => CTRL_SHUTDOWN_EVENT,
+            _ => return Err("no such event".into()),
+        };
+        // SAFETY: the names end with a zero. The routine is a thread's, and takes the event for its argument.
+        let thread = unsafe {
+            let routine = GetProcAddress(
+                GetModuleHandleA(c"kernelbase.dll".as_ptr().cast()),
+                c"CtrlRoutine".as_ptr().cast(),
+            );
+            let routine = std::mem::transmute::<
+                Option<unsafe extern "system" fn() -> isize>,
+                Option<unsafe extern "system" fn(*mut std::ffi::c_void) -> u32>,
+            >(routine);
+            CreateThread(std::ptr::null(), 0, routine, event as usize as *const _, 0, std::ptr::null_mut())
+        };
+        if thread.is_null() { Err(io::Error::last_os_error().into()) } else { Ok(()) }
     }
 
     /// Changes the size of the window, to so many columns and rows.

@@ -122,6 +122,37 @@ fn a_ctrl_c_that_is_looked_at_ends_nothing() {
     link.order("sync");
 }
 
+/// The end of a session on Windows, and what comes before it.
+#[test]
+fn the_end_of_the_session_is_told_of_with_the_time_left() {
+    if !wine() {
+        // Here the session ends with a hang-up.
+        let (terminal, link) = console("line");
+        kill_process(Pid::from_raw(terminal.child.id() as i32).expect("a process"), Signal::HUP)
+            .expect("signalled");
+        link.expect("shutdown hang-up None");
+        link.order("return 0");
+        return;
+    }
+    for (why, told) in [
+        ("break", "shutdown break None"),
+        ("close", "shutdown console closed Some(5s)"),
+        ("log-off", "shutdown log-off Some(5s)"),
+        ("shutdown", "shutdown system shutdown Some(5s)"),
+    ] {
+        let (mut terminal, link) = console("line");
+        let mut all = link.order_among(&format!("ask-to-end {why}"));
+        if all.is_empty() {
+            all.push(link.next());
+        }
+        assert_eq!(all, [told]);
+        // There is time to end in good order, and the system's thread does not hold that up.
+        link.order("print good-bye");
+        link.order("return 7");
+        assert_eq!(rig::code(terminal.wait()), Some(7), "{why}");
+    }
+}
+
 /// The signals of Unix.
 mod unix {
     use super::*;
