@@ -21,6 +21,8 @@ pub(super) struct Poll<K: Kernel> {
     /// The interest ends when it has been told of.
     once: bool,
     pending: Option<OpHandle>,
+    /// It could not be waited for, which is to be told of without an interest.
+    failed: bool,
     /// A `Polled` record is in the outbox.
     undelivered: bool,
     closing: bool,
@@ -37,8 +39,8 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<PollId, Error> {
         let source = self.submitter.kernel().add_borrowed(socket, interest);
         let source = source.map_err(|fault| Error::from_fault(fault, "add a socket", None))?;
-        let (pending, undelivered, closing, listed) = (None, false, false, false);
-        let poll = Poll { source, token, interest, once, pending, undelivered, closing, listed };
+        let (pending, failed, undelivered, closing, listed) = (None, false, false, false, false);
+        let poll = Poll { source, token, interest, once, pending, failed, undelivered, closing, listed };
         let key = self.polls.insert(poll);
         self.list_poll(key.slot);
         Ok(PollId(key))
@@ -49,7 +51,7 @@ impl<K: Kernel> Engine<K> {
         const ACTION: &str = "change the interest of";
         let poll = self.polls.get_mut(id.0).filter(|poll| !poll.closing);
         let poll = poll.ok_or_else(|| not_found(ACTION, "poll", id))?;
-        poll.interest = interest;
+        (poll.interest, poll.failed) = (interest, false);
         if poll.pending.is_some() {
             let changed = self.submitter.kernel().set_interest(&poll.source, interest);
             changed.map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("poll {id}"))))?;
@@ -114,7 +116,7 @@ impl<K: Kernel> Engine<K> {
             Err(fault) => {
                 // A socket that cannot be waited for, most likely because it is closed: told once, and let be.
                 tracing::warn!(target: "io_reactor", poll = %key, error = %fault.to_io(), "cannot poll");
-                poll.interest = Readiness::NONE;
+                (poll.interest, poll.failed) = (Readiness::NONE, true);
                 Readiness::ERROR
             }
         };
@@ -126,7 +128,9 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn polled_delivered(&mut self, id: PollId, ready: Readiness) -> Readiness {
         let Some(poll) = self.polls.get_mut(id.0) else { return Readiness::NONE };
         poll.undelivered = false;
-        let wanted = ready & (poll.interest | Readiness::ENDS);
+        // An end is found whatever the interest is for; but whoever is interested in nothing any more hears of nothing.
+        let heard = !poll.interest.is_empty() || std::mem::take(&mut poll.failed);
+        let wanted = if heard { ready & (poll.interest | Readiness::ENDS) } else { Readiness::NONE };
         if poll.once && !wanted.is_empty() {
             poll.interest = Readiness::NONE;
         }
