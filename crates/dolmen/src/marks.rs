@@ -98,6 +98,20 @@ named! {
         DroppedInFlight,
         /// Engine: a removal came after the close had begun.
         RemovedWhileClosing,
+        /// The number of a borrowed socket was another's while an operation on the old one was still in flight.
+        NumberReusedInFlight,
+        /// Engine: a poll had found what nobody was interested in any more.
+        PollUnwanted,
+        /// Engine: the interest of a pending poll was changed.
+        InterestChanged,
+        /// Engine: a poll was removed with its operation in flight.
+        PollRemovedInFlight,
+        /// Engine: a poll's interest ended with its event.
+        PolledOnce,
+        /// Engine: a receive was asked for that was on its way already.
+        ReceiveAskedTwice,
+        /// Engine: the system took the rest of several posted sends at once.
+        WrittenTogether,
     }
 }
 
@@ -152,6 +166,22 @@ named! {
         ForgetResume,
         /// A close does not wait for the peer's end.
         NoLinger,
+        /// A poll tells of all it has found, wanted or not.
+        IgnoreInterest,
+        /// The kernel is not told that the interest of a poll has changed.
+        KeepInterest,
+        /// A poll waits no more after it was told of once.
+        ForgetPoll,
+        /// The interest of a poll that was meant for one event goes on.
+        OnceForEver,
+        /// A released connection lets go of its socket with the next turn.
+        ReleaseLater,
+        /// An adopted connection receives without being asked to.
+        UngatedReceive,
+        /// A posted send is told of when some of it has gone out.
+        WrittenEarly,
+        /// A posted send is told of twice.
+        WrittenTwice,
     }
 }
 

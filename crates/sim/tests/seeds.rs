@@ -15,6 +15,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
         48597,
         "a connection's `Closed` was lost when its slot was taken and the newcomer removed before it was delivered",
     ),
+    (23290, "the end of a polled socket was told of after its interest had been set to nothing"),
 ];
 
 fn clean(seeds: std::ops::Range<u64>) {

@@ -577,7 +577,8 @@ impl<K: Kernel> Engine<K> {
             return None;
         }
         // After a failed send nothing is to stand between what was received and the end.
-        connection.paused |= connection.borrowed && connection.failure().is_none();
+        connection.paused |=
+            connection.borrowed && connection.failure().is_none() && !mutant(Mutant::UngatedReceive);
         self.list_connection(conn.0.slot);
         Some(buffer)
     }

@@ -10,6 +10,7 @@ use crate::kernel::operation::OpHandle;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Kernel, Outcome};
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, PollId, Token};
 
 use super::{Engine, Subject, not_found};
@@ -52,7 +53,8 @@ impl<K: Kernel> Engine<K> {
         let poll = self.polls.get_mut(id.0).filter(|poll| !poll.closing);
         let poll = poll.ok_or_else(|| not_found(ACTION, "poll", id))?;
         (poll.interest, poll.failed) = (interest, false);
-        if poll.pending.is_some() {
+        if poll.pending.is_some() && !mutant(Mutant::KeepInterest) {
+            mark(Mark::InterestChanged);
             let changed = self.submitter.kernel().set_interest(&poll.source, interest);
             changed.map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("poll {id}"))))?;
         }
@@ -66,7 +68,10 @@ impl<K: Kernel> Engine<K> {
         let Some(poll) = self.polls.get_mut(id.0).filter(|poll| !poll.closing) else { return false };
         poll.closing = true;
         match poll.pending {
-            Some(handle) => self.submitter.cancel(&poll.source, handle),
+            Some(handle) => {
+                mark(Mark::PollRemovedInFlight);
+                self.submitter.cancel(&poll.source, handle);
+            }
             None => self.attend_poll(id.0.slot),
         }
         true
@@ -131,10 +136,16 @@ impl<K: Kernel> Engine<K> {
         // An end is found whatever the interest is for; but whoever is interested in nothing any more hears of nothing.
         let heard = !poll.interest.is_empty() || std::mem::take(&mut poll.failed);
         let wanted = if heard { ready & (poll.interest | Readiness::ENDS) } else { Readiness::NONE };
-        if poll.once && !wanted.is_empty() {
+        let wanted = if mutant(Mutant::IgnoreInterest) { ready } else { wanted };
+        if wanted.is_empty() {
+            mark(Mark::PollUnwanted);
+        } else if poll.once && !mutant(Mutant::OnceForEver) {
+            mark(Mark::PolledOnce);
             poll.interest = Readiness::NONE;
         }
-        self.list_poll(id.0.slot);
+        if !mutant(Mutant::ForgetPoll) {
+            self.list_poll(id.0.slot);
+        }
         wanted
     }
 

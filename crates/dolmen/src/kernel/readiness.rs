@@ -81,6 +81,12 @@ pub struct BorrowedSocket {
 }
 
 impl BorrowedSocket {
+    /// A descriptor of the simulated machine: any number will do for one.
+    #[cfg(feature = "sim")]
+    pub(super) fn simulated(fd: u32) -> BorrowedSocket {
+        BorrowedSocket { raw: fd as _ }
+    }
+
     /// # Safety
     ///
     /// The socket stays open until it is no longer registered. One that is closed earlier reads and writes no memory

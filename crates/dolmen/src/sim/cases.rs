@@ -8,6 +8,7 @@ use super::stage::{Seen, Stage, Style, bytes_of};
 use crate::engine::Config;
 use crate::error::ErrorKind;
 use crate::events::CloseReason;
+use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::world::Ended;
 use crate::marks::{Mark, counts};
 use crate::token::{ConnId, Token};
@@ -202,6 +203,60 @@ fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
 }
 
 #[test]
+fn hc05_the_number_of_a_removed_poll_is_the_next_ones_at_once() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+        let (socket, link) = stage.own_socket();
+        let old = stage.poll_socket(&socket, Readiness::READABLE);
+        assert!(stage.poll().is_empty());
+        stage.peer_sends(link, b"too late");
+        assert!(stage.engine.remove_poll(old));
+        let number = socket.fd;
+        drop(socket);
+        // The operation of the old one is in flight still.
+        assert_eq!(stage.stats().operations_in_flight, 1);
+        let (socket, link) = stage.own_socket();
+        assert_eq!(socket.fd, number);
+        let new = stage.poll_socket(&socket, Readiness::READABLE);
+        assert!(stage.settle().is_empty(), "the old one's readiness is not the new one's");
+        stage.peer_sends(link, b"mine");
+        let seen = stage.wait(MS * 10);
+        assert!(matches!(seen[..], [Seen::Polled(of, Readiness::READABLE)] if of == new), "{seen:?}");
+        assert!(stage.engine.remove_poll(new));
+        assert!(stage.settle().is_empty());
+        drop(socket);
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+        let (socket, link) = stage.own_socket();
+        let old = stage.adopt(&socket, true);
+        stage.peer_sends(link, b"for the one who has left");
+        assert!(stage.engine.release(old));
+        let number = socket.fd;
+        drop(socket);
+        assert_eq!(stage.stats().operations_in_flight, 1);
+        let (socket, link) = stage.own_socket();
+        assert_eq!(socket.fd, number);
+        let new = stage.adopt(&socket, true);
+        stage.peer_sends(link, b"mine");
+        let seen = stage.settle();
+        assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == new && data == b"mine"), "{seen:?}");
+        assert!(stage.engine.release(new));
+        assert!(stage.settle().is_empty());
+        assert_eq!(stage.link(link, |link| link.ended), None, "the caller closes it, and nobody else");
+        drop(socket);
+        stage.assert_empty();
+    }
+}
+
+#[test]
 fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see() {
     for style in Style::BOTH {
         let mut stage = Stage::new(style);
@@ -224,6 +279,31 @@ fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see() {
             }
         }
         assert_eq!(told.len(), 1, "{told:?}");
+    }
+}
+
+#[test]
+fn hc09_a_poll_that_an_earlier_handler_removes_is_silent() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let sockets = [stage.own_socket(), stage.own_socket()];
+        let polls = [0, 1].map(|at: usize| stage.poll_socket(&sockets[at].0, Readiness::READABLE));
+        for (_, link) in &sockets {
+            stage.peer_sends(*link, b"both at once");
+        }
+        let count = stage.engine.wait(&mut stage.events, Some(Duration::ZERO)).expect("wait");
+        assert_eq!(count, 2, "both in one batch");
+        let mut told = Vec::new();
+        let engine = &mut stage.engine;
+        for event in stage.events.drain() {
+            told.push(Seen::from(event));
+            if let [Seen::Polled(poll, _)] = told[..] {
+                assert!(engine.remove_poll(if poll == polls[0] { polls[1] } else { polls[0] }));
+            }
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        let again = stage.poll();
+        assert_eq!(again.len(), 1, "the other one is ready still, and told of again: {again:?}");
     }
 }
 
@@ -530,6 +610,36 @@ fn hc18_partial_sends_lose_nothing_and_send_nothing_twice() {
 }
 
 #[test]
+fn hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        stage.faults(|faults| faults.partial = 100);
+        let link = crate::kernel::sim::world::connect(&stage.world, 10);
+        let socket = crate::kernel::sim::world::SimStream::open(&stage.world, link);
+        let conn = stage.adopt(&socket, false);
+        let lengths = [25, 1, 40];
+        for (length, from) in lengths.into_iter().zip([0, 25, 26]) {
+            stage.engine.post_send(conn, &pattern(100)[from..from + length]).expect("send");
+        }
+        let (mut read, mut told) = (Vec::new(), Vec::new());
+        while read.len() < 66 {
+            for seen in stage.settle() {
+                let Seen::Written(of, bytes) = seen else { panic!("{seen:?}") };
+                assert_eq!(of, conn);
+                told.push(bytes);
+                let sent = stage.link(link, |link| link.outbound.total);
+                assert!(told.iter().sum::<usize>() as u64 <= sent, "{told:?} after {sent} bytes");
+            }
+            read.extend(stage.peer_reads(link, 7));
+        }
+        assert_eq!(read, pattern(66));
+        assert_eq!(told, lengths);
+        assert!(stage.engine.release(conn));
+        assert!(stage.settle().is_empty());
+    }
+}
+
+#[test]
 fn hc19_a_source_that_is_always_ready_starves_nobody() {
     for style in Style::BOTH {
         for (sync, capacity) in [(0, 1), (100, 1), (100, 3)] {
@@ -717,6 +827,35 @@ fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
 }
 
 #[test]
+fn hc33_a_second_receive_is_not_posted_and_the_order_is_kept() {
+    for style in Style::BOTH {
+        for sync in [0, 100] {
+            let mut stage = Stage::new(style);
+            stage.faults(|faults| (faults.sync, faults.reorder) = (sync, 100));
+            let (socket, link) = stage.own_socket();
+            let conn = stage.adopt(&socket, true);
+            let sent = pattern(500);
+            let mut received: Vec<u8> = Vec::new();
+            while received.len() < sent.len() {
+                for _ in 0..3 {
+                    stage.engine.post_receive(conn).expect("it may be asked for any number of times");
+                    assert!(stage.stats().operations_in_flight <= 1, "one receive at a time");
+                }
+                if received.is_empty() {
+                    stage.peer_sends(link, &sent);
+                }
+                let seen = stage.settle();
+                let [Seen::Received(_, data)] = &seen[..] else { panic!("one for all askings: {seen:?}") };
+                received.extend(data);
+            }
+            assert_eq!(received, sent);
+            assert!(stage.engine.release(conn));
+            assert!(stage.settle().is_empty());
+        }
+    }
+}
+
+#[test]
 fn hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once() {
     for style in Style::BOTH {
         let mut stage = Stage::new(style);
@@ -800,11 +939,17 @@ fn each_scene_fails_with_its_bug() {
         (hc14_fin_reset_and_a_peer_that_is_gone_are_three_things, Mutant::EndTwice),
         (hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread, Mutant::NoLinger),
         (hc18_partial_sends_lose_nothing_and_send_nothing_twice, Mutant::ResendPartial),
+        (hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through, Mutant::WrittenEarly),
+        (hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through, Mutant::WrittenTwice),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::NewestFirst),
         (hc19_a_source_that_is_always_ready_starves_nobody, Mutant::ServeNewestFirst),
         (hc21_a_timer_of_300_microseconds_costs_at_most_two_polls, Mutant::TruncateTimeout),
         (hc22_waits_that_return_early_make_no_timer_early, Mutant::EarlyTimer),
         (hc23_a_timer_that_never_comes_is_no_timer_of_now, Mutant::LoseWake),
+        (hc05_the_number_of_a_released_connection_is_the_next_ones_at_once, Mutant::ReleaseLater),
+        (hc09_a_poll_that_an_earlier_handler_removes_is_silent, Mutant::ForgetRemoval),
+        (hc09_a_poll_that_an_earlier_handler_removes_is_silent, Mutant::ForgetPoll),
+        (hc33_a_second_receive_is_not_posted_and_the_order_is_kept, Mutant::UngatedReceive),
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::UnboundedQueue),
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),

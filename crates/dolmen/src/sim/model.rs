@@ -1,22 +1,26 @@
 //! A model of what the reactor promises, run beside it.
 
+mod borrowed;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::program::Action;
+use super::program::{self, Action};
 use super::rng::Rng;
 use super::{Failure, Oracle, Report};
 use crate::engine::{Config, Engine};
 use crate::error::ErrorKind;
 use crate::events::{CloseReason, Event, Events};
+use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{self, Ended, SharedWorld, SimHandle, SimListener, SimStream, World};
 use crate::marks::{Mark, mark};
-use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
+use borrowed::{Asked, Lent, Poll};
 
 /// Long enough for everything that is under way; costs nothing on a virtual clock.
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -43,9 +47,16 @@ struct Run<'a> {
     listeners: Vec<Listener>,
     timers: Vec<Timer>,
     watches: Vec<Watch>,
+    /// The caller's sockets. Let go of like the engine.
+    lent: ManuallyDrop<Vec<Lent>>,
+    polls: Vec<Poll>,
     posts: VecDeque<u64>,
     posted: u64,
     woken: bool,
+    /// What is ready is to stay so.
+    flooding: bool,
+    /// The seed is one of those that [borrow](super::program::borrows).
+    borrows: bool,
     /// Handlers stop adding to the turmoil: the end has begun.
     calm: bool,
     report: Report,
@@ -75,6 +86,30 @@ struct Conn {
     drained: u64,
     /// When `close` was called.
     closed_at_ns: Option<u64>,
+    /// Whose socket it is, of an adopted one.
+    lent: Option<usize>,
+    asked: Asked,
+}
+
+impl Conn {
+    fn new(id: ConnId, link: usize) -> Conn {
+        Conn {
+            id,
+            link,
+            state: State::Open,
+            received: 0,
+            accepted: 0,
+            ended: false,
+            paused: false,
+            shut: false,
+            refused: false,
+            refusals: 0,
+            drained: 0,
+            closed_at_ns: None,
+            lent: None,
+            asked: Asked::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +160,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         max_events: 1 + rng.below(12) as usize,
         pool_size: rng.below(10) as usize,
         buffer_bytes: 16 + rng.below(64) as usize,
-        max_connections: MOST_LINKS,
+        max_connections: 3 * MOST_LINKS,
         high_water_bytes: high,
         low_water_bytes: high / (1 + rng.below(4) as usize),
         linger: Duration::from_micros(100 + rng.below(50_000)),
@@ -150,9 +185,13 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         listeners: Vec::new(),
         timers: Vec::new(),
         watches: Vec::new(),
+        lent: ManuallyDrop::new(Vec::new()),
+        polls: Vec::new(),
         posts: VecDeque::new(),
         posted: 0,
         woken: false,
+        flooding: false,
+        borrows: program::borrows(seed),
         calm: false,
         report: Report::default(),
     };
@@ -184,6 +223,8 @@ impl Run<'_> {
     fn open_conn(&self, who: u32) -> Option<usize> {
         let open: Vec<usize> =
             (0..self.conns.len()).filter(|&at| self.conns[at].state == State::Open).collect();
+        // Other verbs are for those that are adopted.
+        let open: Vec<usize> = open.into_iter().filter(|&at| self.conns[at].lent.is_none()).collect();
         (!open.is_empty()).then(|| open[who as usize % open.len()])
     }
 
@@ -354,6 +395,26 @@ impl Run<'_> {
                     self.engine.unwatch(watch.id);
                 }
             }
+            Action::AddPoll(who, bits) => self.add_poll(who, bits)?,
+            Action::SetInterest(who, bits) => self.set_interest(who, bits)?,
+            Action::RemovePoll(who, close) => self.remove_poll(who, close)?,
+            Action::Caller(who, read, write) => self.caller(who, read.into(), write.into())?,
+            Action::Adopt(who, receive) => self.adopt(who, receive)?,
+            Action::PostReceive(who) => {
+                if let Some(at) = self.adopted(who) {
+                    self.post_receive(at)?;
+                }
+            }
+            Action::PostSend(who, much) => {
+                if let Some(at) = self.adopted(who) {
+                    self.send(at, much.into())?;
+                }
+            }
+            Action::Release(who, close) => {
+                if let Some(at) = self.adopted(who) {
+                    self.release(at, close)?;
+                }
+            }
             Action::Exhaust(exhausted) => self.world.borrow_mut().exhausted = exhausted,
             Action::Flush => self.engine.flush(),
             Action::Wait(timeout_us) => {
@@ -369,6 +430,7 @@ impl Run<'_> {
                 }
             }
         }
+        self.observe();
         Ok(())
     }
 
@@ -383,20 +445,7 @@ impl Run<'_> {
         match self.engine.add(stream, Token(link)) {
             Ok(id) => {
                 self.by_id.insert(id, self.conns.len());
-                self.conns.push(Conn {
-                    id,
-                    link,
-                    state: State::Open,
-                    received: 0,
-                    accepted: 0,
-                    ended: false,
-                    paused: false,
-                    shut: false,
-                    refused: false,
-                    refusals: 0,
-                    drained: 0,
-                    closed_at_ns: None,
-                });
+                self.conns.push(Conn::new(id, link));
                 Ok(())
             }
             Err(refused) => self.fail(Oracle::Bounds, || format!("a connection was refused: {refused}")),
@@ -435,9 +484,17 @@ impl Run<'_> {
         let high = self.config.high_water_bytes;
         let queued = self.engine.queued_bytes(conn.id).unwrap_or(0);
         let data = bytes(conn.link, true, conn.accepted, much);
-        match self.engine.send(conn.id, &data) {
+        let sent = match conn.lent {
+            Some(_) => self.engine.post_send(conn.id, &data),
+            None => self.engine.send(conn.id, &data),
+        };
+        match sent {
             Ok(()) => {
-                self.conns[at].accepted += much as u64;
+                let conn = &mut self.conns[at];
+                conn.accepted += much as u64;
+                if conn.lent.is_some() {
+                    conn.asked.writes.push_back((conn.accepted, much));
+                }
                 self.check(Oracle::Stream, !self.conns[at].shut, || "sent after shutdown_write".into())?;
                 self.check(Oracle::Bounds, queued + much <= high, || {
                     format!("{} bytes are queued, the bound is {high}", queued + much)
@@ -471,6 +528,9 @@ impl Run<'_> {
             return Ok(());
         }
         let at = self.conns.len() - 1 - who as usize % self.conns.len().min(MOST_OPEN);
+        if self.conns[at].lent.is_some() {
+            return self.release(at, false);
+        }
         let conn = &mut self.conns[at];
         let known = self.engine.remove(conn.id);
         let over = matches!(conn.state, State::Gone | State::Removed);
@@ -493,7 +553,9 @@ impl Run<'_> {
             let mut world = self.world.borrow_mut();
             (world.polls, world.idle_polls, world.most_idle_polls) = (0, 0, 0);
         }
+        self.before_wait();
         let waited = self.engine.wait(events, Some(timeout));
+        self.after_wait();
         let (polls, idle) = {
             let world = self.world.borrow();
             (world.polls, world.most_idle_polls)
@@ -554,7 +616,8 @@ impl Run<'_> {
 
     fn handle(&mut self, event: Event<'_, SimStream>) -> Check {
         match event {
-            Event::Polled { .. } | Event::Written { .. } => unreachable!("nothing is borrowed here"),
+            Event::Polled { poll, token, ready } => self.polled(poll, token, ready)?,
+            Event::Written { conn, token, bytes } => self.written(conn, token, bytes)?,
             Event::Accepted { listener, stream, .. } => {
                 let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
                 match known {
@@ -578,6 +641,7 @@ impl Run<'_> {
             }
             Event::Received { conn, token, data } => {
                 if let Some(at) = self.conn_of(conn, token, "bytes")? {
+                    self.gated(at, true)?;
                     let known = &mut self.conns[at];
                     let (from, link) = (known.received, known.link);
                     known.received += data.len() as u64;
@@ -600,6 +664,7 @@ impl Run<'_> {
             }
             Event::EndOfStream { conn, token } => {
                 if let Some(at) = self.conn_of(conn, token, "the end")? {
+                    self.gated(at, false)?;
                     let twice = std::mem::replace(&mut self.conns[at].ended, true);
                     self.check(Oracle::Order, !twice, || "the end of a stream was told of twice".into())?;
                     let known = &self.conns[at];
@@ -607,7 +672,7 @@ impl Run<'_> {
                     self.check(Oracle::Stream, self.peers[known.link].fin && known.received == sent, || {
                         format!("the end after {} of {sent} bytes", known.received)
                     })?;
-                    if self.rng.percent(60) && known.state == State::Open {
+                    if self.rng.percent(60) && known.state == State::Open && self.conns[at].lent.is_none() {
                         self.close(at);
                     }
                 }
@@ -624,6 +689,7 @@ impl Run<'_> {
             Event::Closed { conn, token, reason } => {
                 if let Some(at) = self.conn_of(conn, token, "`Closed`")? {
                     self.closed(at, reason)?;
+                    self.give_back(at);
                 }
             }
             Event::Ready { watch, .. } => {
@@ -687,6 +753,10 @@ impl Run<'_> {
             };
             self.act(action, None)?;
         }
+        if self.borrows && !self.calm && self.rng.percent(15) {
+            let action = program::aside(&mut self.rng);
+            self.act(action, None)?;
+        }
         Ok(())
     }
 
@@ -741,8 +811,9 @@ impl Run<'_> {
             world.faults.early_return = 0;
         }
         let quiet = std::mem::replace(&mut self.calm, true);
+        self.flooding = true;
         let turns = 16
-            + 12 * (self.conns.len().min(MOST_LINKS) + self.timers.len() + 4)
+            + 12 * (self.conns.len().min(MOST_LINKS) + self.timers.len() + self.polls.len() + 4)
                 / self.capacity.min(self.config.max_events);
         self.act(Action::Post, None)?;
         let waiting: Vec<(usize, u64)> = (0..self.conns.len())
@@ -751,7 +822,9 @@ impl Run<'_> {
             .map(|at| (at, self.conns[at].received))
             .collect();
         let last_post = self.posts.back().copied();
+        let standing = self.standing_polls();
         for _ in 0..turns {
+            self.post_receives()?;
             for who in 0..MOST_OPEN as u32 {
                 self.peer_send(who, 50);
             }
@@ -767,6 +840,8 @@ impl Run<'_> {
         }
         let posted = last_post.is_none_or(|last| !self.posts.contains(&last));
         self.check(Oracle::Fairness, posted, || format!("a post was not delivered within {turns} waits"))?;
+        self.check_told_again(&standing)?;
+        self.flooding = false;
         self.calm = quiet;
         self.world.borrow_mut().faults = faults;
         Ok(())
@@ -783,7 +858,7 @@ impl Run<'_> {
             self.close_everything(&mut events)?;
         }
         let engine = ManuallyDrop::into_inner(self.engine);
-        let Run { world, oracles, report, .. } = self;
+        let Run { world, oracles, report, lent, .. } = self;
         if self.rng.percent(50) {
             events.clear();
             drop(engine);
@@ -792,11 +867,13 @@ impl Run<'_> {
             drop(engine);
             events.clear();
         }
+        let held = borrowed::held(&lent);
         let left = world.borrow().open_descriptors();
-        if left > 0 && oracles.contains(&Oracle::Empty) {
+        drop(ManuallyDrop::into_inner(lent));
+        if left != held && oracles.contains(&Oracle::Empty) {
             return Err(Failure {
                 oracle: Oracle::Empty,
-                message: format!("{left} descriptors are still open"),
+                message: format!("{left} descriptors are open, {held} of them the caller's"),
             });
         }
         Ok(report)
@@ -809,13 +886,14 @@ impl Run<'_> {
             }
         }
         for at in 0..self.conns.len() {
-            if self.conns[at].state == State::Open {
+            if self.conns[at].state == State::Open && self.conns[at].lent.is_none() {
                 self.conns[at].paused = false;
                 let _ = self.engine.resume(self.conns[at].id);
             }
         }
         // A batch a wait: some hundred are plenty for what fits on the wires.
         for _ in 0..2_000 {
+            self.post_receives()?;
             let count = self.wait(events, AN_HOUR)?;
             let on_the_wire = self.world.borrow().links.iter().any(|link| !link.outbound.bytes.is_empty());
             if count == 0 && !on_the_wire {
@@ -849,6 +927,10 @@ impl Run<'_> {
                     self.check(Oracle::Liveness, !reset || conn.ended, || {
                         format!("{id:?} was not told of a reset")
                     })?;
+                    let told = conn.asked.writes.is_empty();
+                    self.check(Oracle::Liveness, reset || told, || {
+                        format!("{id:?} was not told of all its sends")
+                    })?;
                     self.check(Oracle::Liveness, reset || !conn.refused, || {
                         format!("{id:?} has room untold")
                     })?;
@@ -863,6 +945,7 @@ impl Run<'_> {
             let waiting = world.listeners[listener.number].backlog.len();
             self.check(Oracle::Liveness, waiting == 0, || format!("{waiting} wait to be accepted"))?;
         }
+        self.check_polls_told()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not told of".into())?;
         self.check(Oracle::Posts, self.posts.is_empty(), || {
@@ -875,10 +958,11 @@ impl Run<'_> {
 
     fn close_everything(&mut self, events: &mut Events<SimStream>) -> Check {
         for at in 0..self.conns.len() {
-            if self.conns[at].state == State::Open {
+            if self.conns[at].state == State::Open && self.conns[at].lent.is_none() {
                 self.close(at);
             }
         }
+        self.return_everything()?;
         for at in 0..self.listeners.len() as u32 {
             self.act(Action::RemoveListener(at), None)?;
         }

@@ -32,6 +32,18 @@ pub enum Action {
     Watch,
     Signal(u32),
     Unwatch(u32),
+    /// For what (1: reading, 2: writing, 4: once only).
+    AddPoll(u32, u8),
+    SetInterest(u32, u8),
+    /// And closes the socket.
+    RemovePoll(u32, bool),
+    /// The caller reads and writes by himself.
+    Caller(u32, u16, u16),
+    Adopt(u32, bool),
+    PostReceive(u32),
+    PostSend(u32, u16),
+    /// And closes the socket.
+    Release(u32, bool),
     Exhaust(bool),
     Flush,
     /// With a timeout in microseconds.
@@ -46,7 +58,37 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     // Miri is some thousand times slower; many short programs show it more than a few long ones.
     let steps = if cfg!(miri) { 10 + rng.below(20) } else { 20 + rng.below(180) };
     let calm = rng.percent(30);
-    (0..steps).map(|_| step(&mut rng, calm)).collect()
+    let steps = (0..steps).map(|_| step(&mut rng, calm));
+    if !borrows(seed) {
+        return steps.collect();
+    }
+    // The main line is as it would be without.
+    let mut other = Rng::new(seed ^ 0x0B0A_A0ED_50CC_E751);
+    steps.flat_map(|step| [Some(step), other.percent(60).then(|| aside(&mut other))]).flatten().collect()
+}
+
+/// Whether the programs of a seed lend sockets. Those of every other seed do not: they go deeper into the rest, and stay
+/// what they were when they found what they have found.
+pub(crate) fn borrows(seed: u64) -> bool {
+    seed % 2 == 0
+}
+
+/// A step with a socket that is the caller's.
+pub(crate) fn aside(rng: &mut Rng) -> Action {
+    let who = rng.below(1 << 20) as u32;
+    let much = 1 + rng.below(if cfg!(miri) { 20 } else { 150 }) as u16;
+    let close = rng.percent(60);
+    match rng.below(24) {
+        0..3 => Action::AddPoll(who, rng.below(8) as u8),
+        3..6 => Action::SetInterest(who, rng.below(4) as u8),
+        6 => Action::RemovePoll(who, close),
+        7..9 => Action::Caller(who, much, 0),
+        9..11 => Action::Caller(who, 0, much),
+        11..13 => Action::Adopt(who, rng.percent(50)),
+        13..18 => Action::PostReceive(who),
+        18..23 => Action::PostSend(who, much),
+        _ => Action::Release(who, close),
+    }
 }
 
 fn step(rng: &mut Rng, calm: bool) -> Action {

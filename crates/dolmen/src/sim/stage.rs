@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::engine::{Config, Engine};
 use crate::events::{CloseReason, Event, Events};
+use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{self, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, World};
 use crate::stats::Stats;
-use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 /// Which kind of kernel the machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) enum Seen {
     Timer(TimerId),
     Posted(u64),
     Woken,
+    Polled(PollId, Readiness),
+    Written(ConnId, usize),
 }
 
 impl From<Event<'_, SimStream>> for Seen {
@@ -56,9 +59,9 @@ impl From<Event<'_, SimStream>> for Seen {
             Event::Timer { timer, .. } => Seen::Timer(timer),
             Event::Posted { value, .. } => Seen::Posted(value),
             Event::Woken => Seen::Woken,
-            Event::Polled { .. } | Event::Written { .. } | Event::Console { .. } => {
-                unreachable!("no scene has a console or borrows sockets")
-            }
+            Event::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
+            Event::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
+            Event::Console { .. } => unreachable!("no scene has a console"),
         }
     }
 }
@@ -149,6 +152,20 @@ impl Stage {
 
     pub(crate) fn add(&mut self, stream: SimStream) -> ConnId {
         self.engine.add(stream, Token(0)).expect("nothing stands against it")
+    }
+
+    /// A socket that stays the caller's, and the number of its link.
+    pub(crate) fn own_socket(&self) -> (SimStream, usize) {
+        let link = world::connect(&self.world, 100_000);
+        (SimStream::open(&self.world, link), link)
+    }
+
+    pub(crate) fn poll_socket(&mut self, socket: &SimStream, interest: Readiness) -> PollId {
+        self.engine.add_poll(socket.lend(), interest, false, Token(0)).expect("nothing stands against it")
+    }
+
+    pub(crate) fn adopt(&mut self, socket: &SimStream, receive: bool) -> ConnId {
+        self.engine.adopt(socket.lend(), false, receive, Token(0)).expect("nothing stands against it")
     }
 
     pub(crate) fn listen(&mut self) -> (ListenerId, usize) {

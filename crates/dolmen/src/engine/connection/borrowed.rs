@@ -58,6 +58,9 @@ impl<K: Kernel> Engine<K> {
         if connection.read_ended {
             return Err(Error::new(ErrorKind::ReadClosed, ACTION, conn));
         }
+        if connection.receive.is_some() || connection.undelivered {
+            mark(Mark::ReceiveAskedTwice);
+        }
         connection.paused = false;
         self.attend_connection(conn.0.slot);
         Ok(())
@@ -79,7 +82,9 @@ impl<K: Kernel> Engine<K> {
     /// As [`Engine::remove`], and the system is told to let go of the socket before this returns.
     pub(crate) fn release(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
-        self.attend_connection(conn.0.slot);
+        if !mutant(Mutant::ReleaseLater) {
+            self.attend_connection(conn.0.slot);
+        }
         known
     }
 
@@ -93,12 +98,23 @@ impl<K: Kernel> Engine<K> {
         let (conn, token) = (ConnId(key), connection.token);
         let borrowed = &mut self.borrowed[key.slot as usize];
         borrowed.sent_total += bytes as u64;
-        while let Some(&(end, bytes)) = borrowed.marks.front().filter(|mark| mark.0 <= borrowed.sent_total) {
+        let mut told = 0;
+        let through = |end: u64, sent_total: u64| end <= sent_total || mutant(Mutant::WrittenEarly);
+        while let Some(&(end, bytes)) =
+            borrowed.marks.front().filter(|mark| through(mark.0, borrowed.sent_total))
+        {
             debug_assert!(end <= borrowed.queued_total);
             borrowed.marks.pop_front();
+            told += 1;
             if !unheard {
                 self.outbox.push_back(Record::Written { conn, token, bytes });
+                if mutant(Mutant::WrittenTwice) {
+                    self.outbox.push_back(Record::Written { conn, token, bytes });
+                }
             }
+        }
+        if told > 1 {
+            mark(Mark::WrittenTogether);
         }
     }
 }

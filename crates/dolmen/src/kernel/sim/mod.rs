@@ -7,6 +7,9 @@
 //! It plays both styles. In completion style a receive is lent a buffer, or posted with none when the pool has none to
 //! spare, and a send completes when all of it is through. In readiness style the packet takes a buffer from the pool,
 //! and a send may be partial.
+//!
+//! An operation is bound to what its descriptor stood for when it was submitted. Of a borrowed socket nothing but the
+//! number is kept, so whoever asks about one after it was let go of, and may be closed, is caught.
 
 pub(crate) mod world;
 
@@ -16,15 +19,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::operation::{OpKind, OpPtr};
+use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
-use world::{CANCELLED, RESET, Readable, SharedWorld, SimHandle, SimListener, SimStream};
+use world::{CANCELLED, Descriptor, RESET, Readable, SharedWorld, SimHandle, SimListener, SimStream};
 
 pub(crate) struct Sim {
     world: SharedWorld,
     /// In the order in which they were submitted.
     pending: Vec<Pending>,
+    /// The polls that the system knows of.
+    polled: Vec<Polled>,
+    /// How many sources there have been.
+    sources: u64,
     signal: Arc<AtomicBool>,
     calls: u64,
 }
@@ -36,26 +44,35 @@ pub(crate) struct Header {
     bytes: u64,
 }
 
-pub(crate) enum Source {
+pub(crate) struct Source {
+    number: u64,
+    fd: u32,
+    object: Descriptor,
+    hold: Hold,
+}
+
+/// What is closed with a source.
+enum Hold {
     Stream(SimStream),
     Listener(SimListener),
     Handle(SimHandle),
+    Borrowed,
 }
 
-impl Source {
-    fn fd(&self) -> u32 {
-        match self {
-            Source::Stream(stream) => stream.fd,
-            Source::Listener(listener) => listener.fd,
-            Source::Handle(handle) => handle.fd,
-        }
-    }
+struct Polled {
+    source: u64,
+    fd: u32,
+    interest: Readiness,
 }
 
 struct Pending {
     op: OpPtr<Sim>,
     kind: OpKind,
+    source: u64,
     fd: u32,
+    object: Descriptor,
+    /// Of a poll.
+    interest: Readiness,
     /// Where a lent buffer lies, and its room; taken at the submission, as a real kernel does.
     target: Option<(*mut u8, usize)>,
     /// How much of a send has been taken.
@@ -72,6 +89,8 @@ impl Sim {
         Sim {
             world: Rc::clone(world),
             pending: Vec::new(),
+            polled: Vec::new(),
+            sources: 0,
             signal: Arc::new(AtomicBool::new(false)),
             calls: 0,
         }
@@ -121,8 +140,31 @@ impl Sim {
         Submission::Pending
     }
 
-    fn pending(op: OpPtr<Sim>, kind: OpKind, fd: u32) -> Pending {
-        Pending { op, kind, fd, target: None, sent: 0, cancelled: false, ready_at_ns: None, packet: None }
+    fn add(&mut self, fd: u32, hold: Hold) -> Source {
+        self.calls += 1;
+        self.sources += 1;
+        let object = self.world.borrow().object(fd);
+        if self.pending.iter().any(|pending| pending.fd == fd && pending.object != object) {
+            mark(Mark::NumberReusedInFlight);
+        }
+        Source { number: self.sources, fd, object, hold }
+    }
+
+    /// Before the system is asked about a source.
+    fn assert_open(&self, source: &Source) {
+        let object = self.world.borrow().object(source.fd);
+        assert_eq!(object, source.object, "the system was asked about a descriptor that is another's by now");
+    }
+
+    fn pending(&self, op: OpPtr<Sim>, kind: OpKind, source: &Source) -> Pending {
+        self.assert_open(source);
+        let most = if kind == OpKind::Accept { Sim::ACCEPTS } else { 1 };
+        let same = |pending: &&Pending| pending.source == source.number && pending.kind == kind;
+        assert!(self.pending.iter().filter(same).count() < most, "one too many of {kind:?}");
+        let (source, fd, object) = (source.number, source.fd, source.object);
+        let (interest, target, sent) = (Readiness::NONE, None, 0);
+        let (cancelled, ready_at_ns, packet) = (false, None, None);
+        Pending { op, kind, source, fd, object, interest, target, sent, cancelled, ready_at_ns, packet }
     }
 
     fn can_complete(&self, pending: &Pending) -> bool {
@@ -134,11 +176,11 @@ impl Sim {
         }
         let mut world = self.world.borrow_mut();
         match pending.kind {
-            OpKind::Receive => !matches!(world.link_of(pending.fd).readable(), Readable::Nothing),
-            OpKind::Send => world.link_of(pending.fd).writable(),
-            OpKind::Accept => world.exhausted || !world.listener_of(pending.fd).backlog.is_empty(),
-            OpKind::Watch => world.signalled_of(pending.fd),
-            OpKind::Poll => unreachable!("nothing is borrowed here"),
+            OpKind::Receive => !matches!(world.link_of(pending.object).readable(), Readable::Nothing),
+            OpKind::Send => world.link_of(pending.object).writable(),
+            OpKind::Accept => world.exhausted || !world.listener_of(pending.object).backlog.is_empty(),
+            OpKind::Watch => world.signalled_of(pending.object),
+            OpKind::Poll => !world.link_of(pending.object).polled(pending.interest).is_empty(),
         }
     }
 
@@ -164,17 +206,20 @@ impl Sim {
             // SAFETY: passed on.
             OpKind::Send => unsafe { self.complete_send(pending) },
             OpKind::Accept => {
-                let accepted = world::accept(&self.world, pending.fd);
+                let accepted = world::accept(&self.world, pending.object);
                 accepted.map(|accepted| accepted.map(|(stream, peer)| Outcome::Accepted(stream, peer)))
             }
             OpKind::Watch => {
-                let signalled = self.world.borrow().signalled_of(pending.fd);
+                let signalled = self.world.borrow().signalled_of(pending.object);
                 signalled.then(|| {
                     mark(Mark::WatchSignalled);
                     Ok(Outcome::Ready)
                 })
             }
-            OpKind::Poll => unreachable!("nothing is borrowed here"),
+            OpKind::Poll => {
+                let ready = self.world.borrow_mut().link_of(pending.object).polled(pending.interest);
+                (!ready.is_empty()).then_some(Ok(Outcome::Polled(ready)))
+            }
         };
         if pending.cancelled && !mutant(Mutant::CancelNothing) {
             if result.is_none() {
@@ -196,7 +241,7 @@ impl Sim {
         pending: &mut Pending,
         pool: Option<&mut BufferPool>,
     ) -> Option<Result<Outcome<Sim>, Fault>> {
-        let readable = self.world.borrow_mut().link_of(pending.fd).readable();
+        let readable = self.world.borrow_mut().link_of(pending.object).readable();
         let available = match readable {
             Readable::Nothing => return None,
             Readable::Bytes(available) => available,
@@ -237,7 +282,7 @@ impl Sim {
             wanted = 1 + self.world.borrow_mut().rng.below(wanted as u64 - 1) as usize;
         }
         let mut world = self.world.borrow_mut();
-        let link = world.link_of(pending.fd);
+        let link = world.link_of(pending.object);
         if link.reset == Some(true) {
             mark(Mark::ResetKeptBytes);
         }
@@ -272,7 +317,7 @@ impl Sim {
             mark(Mark::PartialSend);
             wanted = 1 + self.world.borrow_mut().rng.below(wanted as u64 - 1) as usize;
         }
-        let sent = self.world.borrow_mut().link_of(pending.fd).send(&left[..wanted]);
+        let sent = self.world.borrow_mut().link_of(pending.object).send(&left[..wanted]);
         let whole = self.world.borrow().completion_style;
         match sent {
             Ok(0) => None,
@@ -295,6 +340,13 @@ impl Sim {
                 Some(Err(fault))
             }
         }
+    }
+
+    /// Notes what a poll is for. Whether that is news to the system.
+    fn register(&mut self, source: &Source, interest: Readiness) -> bool {
+        let polled = self.polled.iter_mut().find(|polled| polled.source == source.number);
+        let known = &mut polled.expect("a poll that was added").interest;
+        std::mem::replace(known, interest) != interest
     }
 
     /// # Safety
@@ -405,23 +457,19 @@ impl Kernel for Sim {
     }
 
     fn add_stream(&mut self, stream: SimStream) -> Result<Source, (Fault, SimStream)> {
-        self.calls += 1;
-        Ok(Source::Stream(stream))
+        Ok(self.add(stream.fd, Hold::Stream(stream)))
     }
 
     fn add_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
-        self.calls += 1;
-        Ok(Source::Listener(listener))
+        Ok(self.add(listener.fd, Hold::Listener(listener)))
     }
 
     fn add_readiness_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
-        self.calls += 1;
-        Ok(Source::Listener(listener))
+        Ok(self.add(listener.fd, Hold::Listener(listener)))
     }
 
     fn add_handle(&mut self, handle: SimHandle) -> Result<Source, Fault> {
-        self.calls += 1;
-        Ok(Source::Handle(handle))
+        Ok(self.add(handle.fd, Hold::Handle(handle)))
     }
 
     unsafe fn receive(
@@ -430,7 +478,7 @@ impl Kernel for Sim {
         op: OpPtr<Self>,
         pool: &mut BufferPool,
     ) -> Submission<Self> {
-        let mut pending = Sim::pending(op, OpKind::Receive, source.fd());
+        let mut pending = self.pending(op, OpKind::Receive, source);
         if self.world.borrow().completion_style {
             if let Some(mut buffer) = pool.take_in_advance() {
                 pending.target = Some(buffer.as_target());
@@ -443,36 +491,85 @@ impl Kernel for Sim {
     }
 
     unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let pending = self.pending(op, OpKind::Send, source);
         // SAFETY: passed on.
-        unsafe { self.submit(Sim::pending(op, OpKind::Send, source.fd()), None) }
+        unsafe { self.submit(pending, None) }
     }
 
     unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let pending = self.pending(op, OpKind::Accept, source);
         // SAFETY: passed on.
-        unsafe { self.submit(Sim::pending(op, OpKind::Accept, source.fd()), None) }
+        unsafe { self.submit(pending, None) }
     }
 
     unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let pending = self.pending(op, OpKind::Watch, source);
         // SAFETY: passed on.
-        unsafe { self.submit(Sim::pending(op, OpKind::Watch, source.fd()), None) }
+        unsafe { self.submit(pending, None) }
     }
 
-    unsafe fn cancel(&mut self, _source: &Source, op: OpPtr<Self>) {
+    fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
+        let fd = socket.raw as u32;
+        if self.polled.iter().any(|polled| polled.fd == fd) {
+            return Err(Fault { kind: FaultKind::AlreadyRegistered, code: 17 });
+        }
+        let source = self.add(fd, Hold::Borrowed);
+        self.polled.push(Polled { source: source.number, fd, interest });
+        Ok(source)
+    }
+
+    fn add_borrowed_stream(&mut self, socket: BorrowedSocket, _again: bool) -> Result<Source, Fault> {
+        Ok(self.add(socket.raw as u32, Hold::Borrowed))
+    }
+
+    unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
+        let mut pending = self.pending(op, OpKind::Poll, source);
+        pending.interest = interest;
+        let calls = self.calls + u64::from(self.register(source, interest));
+        // SAFETY: passed on.
+        let submission = unsafe { self.submit(pending, None) };
+        self.calls = calls;
+        submission
+    }
+
+    fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
+        self.assert_open(source);
+        self.calls += u64::from(self.register(source, interest));
+        // One that has completed tells of what it has found before: its packet is on its way.
+        let waiting = self.pending.iter_mut().find(|pending| pending.source == source.number);
+        if let Some(pending) = waiting.filter(|pending| pending.packet.is_none()) {
+            (pending.interest, pending.ready_at_ns) = (interest, None);
+        }
+        Ok(())
+    }
+
+    unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
+        self.assert_open(source);
         self.calls += 1;
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.op == op) {
-            pending.cancelled = true;
+        let Some(at) = self.pending.iter().position(|pending| pending.op == op) else { return };
+        self.pending[at].cancelled = true;
+        if matches!(source.hold, Hold::Borrowed) {
+            // The socket may be closed when this returns, so what becomes of the operation is settled now.
+            self.polled.retain(|polled| polled.source != source.number);
+            let mut pending = self.pending.remove(at);
+            if pending.packet.is_none() {
+                // SAFETY: it is pending, so its memory is ours.
+                pending.packet = unsafe { self.complete(&mut pending, None) };
+            }
+            self.pending.insert(at, pending);
         }
     }
 
     fn accept_now(&mut self, source: &Source) -> Result<Option<(SimStream, SocketAddr)>, Fault> {
         self.calls += 1;
-        world::accept(&self.world, source.fd()).transpose()
+        world::accept(&self.world, source.object).transpose()
     }
 
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
+        self.assert_open(source);
         self.calls += 1;
         let mut world = self.world.borrow_mut();
-        let link = world.link_of(source.fd());
+        let link = world.link_of(source.object);
         if link.reset.is_some() {
             return Err(RESET);
         }
@@ -482,14 +579,19 @@ impl Kernel for Sim {
 
     fn close(&mut self, source: Source, how: Close) {
         self.calls += 1;
-        let fd = source.fd();
+        let number = source.number;
         assert!(
-            mutant(Mutant::RecycleAtCancel) || self.pending.iter().all(|pending| pending.fd != fd),
+            mutant(Mutant::RecycleAtCancel) || self.pending.iter().all(|pending| pending.source != number),
             "a source was closed with operations pending"
         );
-        match source {
-            Source::Stream(stream) => stream.close(how),
-            other => drop(other),
+        self.polled.retain(|polled| polled.source != number);
+        let borrowed = matches!(source.hold, Hold::Borrowed);
+        assert_eq!(how == Close::Release, borrowed, "what is borrowed is released, and nothing else");
+        match source.hold {
+            Hold::Stream(stream) => stream.close(how),
+            Hold::Listener(listener) => drop(listener),
+            Hold::Handle(handle) => drop(handle),
+            Hold::Borrowed => {}
         }
     }
 

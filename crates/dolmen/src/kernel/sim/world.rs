@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::{Close, Fault, FaultKind};
 use crate::marks::{Mark, mark};
 use crate::sim::rng::Rng;
@@ -74,8 +75,9 @@ pub(crate) struct World {
     pub(crate) most_idle_polls: u32,
 }
 
+/// What a descriptor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Descriptor {
+pub(crate) enum Descriptor {
     Free,
     Link(usize),
     Listener(usize),
@@ -159,6 +161,37 @@ impl Link {
         self.reset.is_some() || self.gone || self.outbound.room() > 0
     }
 
+    /// All that could be said of it to somebody who polls.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let mut ready = Readiness::NONE;
+        if !matches!(self.readable(), Readable::Nothing) {
+            ready |= Readiness::READABLE;
+        }
+        if self.writable() {
+            ready |= Readiness::WRITABLE;
+        }
+        if self.reset.is_some() {
+            ready |= Readiness::ENDS;
+        }
+        ready
+    }
+
+    /// What a poll for `interest` finds. Those who want to read hear of an end behind the bytes in front of it.
+    pub(crate) fn polled(&self, interest: Readiness) -> Readiness {
+        if interest.is_empty() {
+            return Readiness::NONE;
+        }
+        let wants_to_read = interest.contains(Readiness::READABLE);
+        let bytes_first = wants_to_read && matches!(self.readable(), Readable::Bytes(_));
+        let ends = if bytes_first { Readiness::NONE } else { Readiness::ENDS };
+        self.readiness() & (interest | ends)
+    }
+
+    /// How many of the peer's bytes have been read.
+    pub(crate) fn read(&self) -> u64 {
+        self.inbound.total - self.inbound.bytes.len() as u64
+    }
+
     /// Takes as much as fits.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         if self.reset.is_some() {
@@ -237,25 +270,26 @@ impl World {
         std::mem::replace(&mut self.descriptors[fd as usize], Descriptor::Free)
     }
 
-    pub(crate) fn link_of(&mut self, fd: u32) -> &mut Link {
-        let Descriptor::Link(link) = self.descriptors[fd as usize] else {
-            panic!("descriptor {fd} is no stream")
-        };
+    /// What a descriptor stands for at the moment.
+    pub(crate) fn object(&self, fd: u32) -> Descriptor {
+        self.descriptors[fd as usize]
+    }
+
+    pub(crate) fn link_of(&mut self, object: Descriptor) -> &mut Link {
+        let Descriptor::Link(link) = object else { panic!("{object:?} is no stream") };
         &mut self.links[link]
     }
 
-    pub(crate) fn listener_of(&mut self, fd: u32) -> &mut Listening {
-        let Descriptor::Listener(listener) = self.descriptors[fd as usize] else {
-            panic!("descriptor {fd} is no listener")
-        };
+    pub(crate) fn listener_of(&mut self, object: Descriptor) -> &mut Listening {
+        let Descriptor::Listener(listener) = object else { panic!("{object:?} is no listener") };
         &mut self.listeners[listener]
     }
 
-    pub(crate) fn signalled_of(&self, fd: u32) -> bool {
-        match self.descriptors[fd as usize] {
+    pub(crate) fn signalled_of(&self, object: Descriptor) -> bool {
+        match object {
             Descriptor::Handle(handle) => self.signalled[handle],
             Descriptor::Listener(listener) => !self.listeners[listener].backlog.is_empty(),
-            _ => panic!("descriptor {fd} cannot be watched"),
+            _ => panic!("{object:?} cannot be watched"),
         }
     }
 }
@@ -269,14 +303,17 @@ pub(crate) fn connect(world: &SharedWorld, capacity: usize) -> usize {
 }
 
 /// Takes the next connection from a listener's backlog.
-pub(crate) fn accept(shared: &SharedWorld, fd: u32) -> Option<Result<(SimStream, SocketAddr), Fault>> {
+pub(crate) fn accept(
+    shared: &SharedWorld,
+    listener: Descriptor,
+) -> Option<Result<(SimStream, SocketAddr), Fault>> {
     let link = {
         let mut world = shared.borrow_mut();
         if world.exhausted {
             mark(Mark::AcceptExhausted);
             return Some(Err(EXHAUSTED));
         }
-        let link = world.listener_of(fd).backlog.pop_front()?;
+        let link = world.listener_of(listener).backlog.pop_front()?;
         let rate = world.faults.accept_transient;
         if world.rng.percent(rate) {
             mark(Mark::AcceptTransient);
@@ -327,11 +364,17 @@ impl SimStream {
         }
     }
 
+    /// For a reactor that is to leave the closing to whoever has this.
+    pub(crate) fn lend(&self) -> BorrowedSocket {
+        BorrowedSocket::simulated(self.fd)
+    }
+
     /// Closing with a reset: the rest is for `drop`.
     pub(crate) fn close(self, how: Close) {
         if how == Close::Reset {
             let mut world = self.world.borrow_mut();
-            let link = world.link_of(self.fd);
+            let object = world.object(self.fd);
+            let link = world.link_of(object);
             link.outbound.bytes.clear();
             link.ended = Some(Ended::Reset);
         }
