@@ -11,7 +11,7 @@ use crate::events::Record;
 use crate::kernel::Kernel;
 use crate::token::{Key, Token, WatchId};
 
-use super::{Engine, Subject};
+use super::Engine;
 
 /// What a reactor has of the console.
 pub(super) struct Console<H> {
@@ -44,6 +44,11 @@ struct Signals<H> {
 impl<H> Console<H> {
     pub(super) fn new() -> Console<H> {
         Console { typed: None, signals: None, registrations: 0 }
+    }
+
+    /// Whether a watch is the console's and has to wait for room in the inbox.
+    pub(super) fn holds(&self, key: Key) -> bool {
+        self.typed.as_ref().is_some_and(|typed| typed.held && typed.watch == Some(WatchId(key)))
     }
 
     /// Whether something waits to be collected.
@@ -112,8 +117,13 @@ impl<K: Kernel> Engine<K> {
         let inbox = Inbox::new(self.mailbox());
         let source = open(&inbox)?;
         let handle = source.handle().map_err(|error| Error::from_io(ErrorKind::Os, ACTION, error))?;
-        let watch = handle.map(|handle| self.watch(handle, Token(0))).transpose()?;
+        // Known before it is armed: it may fire at once.
+        let watch = handle.is_some().then(|| WatchId(self.watches.next_key()));
         self.console.signals = Some(Signals { token, inbox, source, watch });
+        if let Some(Err(error)) = handle.map(|handle| self.watch(handle, Token(0))) {
+            self.console.signals = None;
+            return Err(error);
+        }
         Ok(())
     }
 
@@ -196,9 +206,12 @@ impl<K: Kernel> Engine<K> {
                 let handle =
                     handle.map_err(|error| Error::from_io(ErrorKind::Os, "watch the console", error))?;
                 typed.held = false;
-                let watch = self.watch(handle, Token(0))?;
-                if let Some(typed) = &mut self.console.typed {
-                    typed.watch = Some(watch);
+                // Known before it is armed: it may fire at once.
+                typed.watch = Some(WatchId(self.watches.next_key()));
+                let watched = self.watch(handle, Token(0));
+                if let (Err(error), Some(typed)) = (watched, &mut self.console.typed) {
+                    typed.watch = None;
+                    return Err(error);
                 }
             }
             (false, Some(watch)) => {
@@ -223,9 +236,7 @@ impl<K: Kernel> Engine<K> {
         };
         typed.driver.ready();
         typed.held = !typed.inbox.has_room();
-        if !typed.held {
-            self.list_watch(key.slot);
-        }
+        self.list_watch(key.slot);
         self.watch_console_or_log();
         true
     }
@@ -265,7 +276,7 @@ impl<K: Kernel> Engine<K> {
         if typed.held && typed.inbox.has_room() {
             typed.held = false;
             if let Some(WatchId(key)) = typed.watch {
-                self.attention.push_back(Subject::Watch(key.slot));
+                self.list_watch(key.slot);
             }
         }
     }

@@ -125,7 +125,7 @@ impl<K: Kernel> Engine<K> {
             self.submitter.close(watch.source, Close::Orderly);
             return;
         }
-        if watch.undelivered || watch.retry.is_some() {
+        if watch.undelivered || watch.retry.is_some() || self.console.holds(key) {
             return;
         }
         match self.submitter.watch(&watch.source, slot) {
