@@ -112,6 +112,12 @@ named! {
         ReceiveAskedTwice,
         /// Engine: the system took the rest of several posted sends at once.
         WrittenTogether,
+        /// Engine: the console's watch was left unarmed because the inbox was full.
+        ConsoleHeld,
+        /// Engine: the console's input was left alone because nobody took the output.
+        ConsoleBehind,
+        /// Engine: the console was removed with something in the inbox.
+        ConsoleRemovedUnheard,
     }
 }
 
@@ -182,6 +188,12 @@ named! {
         WrittenEarly,
         /// A posted send is told of twice.
         WrittenTwice,
+        /// A console is read although nothing fits into the inbox.
+        ReadWhenFull,
+        /// A console's watch is not armed again when the inbox has room.
+        ForgetRoom,
+        /// All that is in the console's inbox is taken at once.
+        HogConsole,
     }
 }
 

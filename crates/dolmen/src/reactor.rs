@@ -319,7 +319,8 @@ impl Reactor {
     /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) while a reactor in this process reads it,
     /// [`Os`](crate::ErrorKind::Os) for what the system reports.
     pub fn console(&mut self, token: Token, mode: ConsoleMode) -> Result<ConsoleKind, Error> {
-        self.engine.console(token, |inbox| console::open(inbox, mode), console::signals)
+        let claim = Some(console::Claim::new()?);
+        self.engine.console(token, claim, |inbox| console::open(inbox, mode), console::signals)
     }
 
     /// Stops reading standard input and puts the terminal back. No event of it is seen any more. What was typed of an

@@ -16,6 +16,11 @@ const REGRESSIONS: &[(u64, &str)] = &[
         "a connection's `Closed` was lost when its slot was taken and the newcomer removed before it was delivered",
     ),
     (23290, "the end of a polled socket was told of after its interest had been set to nothing"),
+    (
+        88,
+        "the console's watch fired at once, before it was known whose it was, and the caller was told of it",
+    ),
+    (128, "the console's watch fired at once, and was armed again although the inbox was full"),
 ];
 
 fn clean(seeds: std::ops::Range<u64>) {

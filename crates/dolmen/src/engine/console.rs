@@ -9,6 +9,7 @@ use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, Input, Noti
 use crate::error::{Error, ErrorKind};
 use crate::events::Record;
 use crate::kernel::Kernel;
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token, WatchId};
 
 use super::Engine;
@@ -30,7 +31,7 @@ struct Typed<H> {
     watch: Option<WatchId>,
     /// The watch waits for room in the inbox.
     held: bool,
-    _claim: Claim,
+    _claim: Option<Claim>,
 }
 
 struct Signals<H> {
@@ -59,14 +60,17 @@ impl<H> Console<H> {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Registers the console. `open` starts the driver.
+    /// Registers the console. `open` starts the driver. Who reads the standard input has the claim to it.
     pub(crate) fn console(
         &mut self,
         token: Token,
+        claim: Option<Claim>,
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn Driver<K::Handle>>, Error>,
         open_signals: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
     ) -> Result<ConsoleKind, Error> {
-        let claim = Claim::new()?;
+        if self.console.typed.is_some() {
+            return Err(Error::plain(ErrorKind::AlreadyRegistered, "read the console"));
+        }
         if self.console.signals.is_none() {
             self.add_signals(None, open_signals)?;
         }
@@ -139,6 +143,9 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn remove_console(&mut self) -> bool {
         let Some(typed) = self.console.typed.take() else { return false };
         self.origin.removed.mark_console(typed.registration);
+        if !typed.inbox.is_empty() {
+            mark(Mark::ConsoleRemovedUnheard);
+        }
         typed.inbox.close();
         if let Some(watch) = typed.watch {
             self.unwatch(watch);
@@ -235,7 +242,10 @@ impl<K: Kernel> Engine<K> {
             return false;
         };
         typed.driver.ready();
-        typed.held = !typed.inbox.has_room();
+        typed.held = !typed.inbox.has_room() && !mutant(Mutant::ReadWhenFull);
+        if typed.held {
+            mark(Mark::ConsoleHeld);
+        }
         self.list_watch(key.slot);
         self.watch_console_or_log();
         true
@@ -250,9 +260,11 @@ impl<K: Kernel> Engine<K> {
     /// Takes a batch of console input, and one of signals, into the outbox.
     pub(super) fn collect_console(&mut self, batch: usize) {
         self.collect_signals(batch);
+        let batch = if mutant(Mutant::HogConsole) { usize::MAX } else { batch };
         for _ in 0..batch {
             let Some(typed) = &mut self.console.typed else { return };
             if typed.driver.is_behind() {
+                mark(Mark::ConsoleBehind);
                 return;
             }
             let Some(input) = typed.inbox.pop() else { break };
@@ -273,7 +285,7 @@ impl<K: Kernel> Engine<K> {
         }
         let Some(typed) = &mut self.console.typed else { return };
         typed.driver.room();
-        if typed.held && typed.inbox.has_room() {
+        if typed.held && typed.inbox.has_room() && !mutant(Mutant::ForgetRoom) {
             typed.held = false;
             if let Some(WatchId(key)) = typed.watch {
                 self.list_watch(key.slot);

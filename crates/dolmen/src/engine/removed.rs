@@ -27,7 +27,9 @@ impl Removed {
     }
 
     pub(crate) fn mark_console(&self, registration: u32) {
-        self.console.set(registration);
+        if !mutant(Mutant::ForgetRemoval) {
+            self.console.set(registration);
+        }
     }
 }
 

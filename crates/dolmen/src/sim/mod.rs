@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod cases;
+mod desk;
 mod echo;
 mod model;
 mod program;

@@ -1,6 +1,7 @@
 //! A model of what the reactor promises, run beside it.
 
 mod borrowed;
+mod console;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -21,6 +22,7 @@ use crate::marks::{Mark, mark};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
+use console::Operator;
 
 /// Long enough for everything that is under way; costs nothing on a virtual clock.
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -50,6 +52,7 @@ struct Run<'a> {
     /// The caller's sockets. Let go of like the engine.
     lent: ManuallyDrop<Vec<Lent>>,
     polls: Vec<Poll>,
+    operator: Operator,
     posts: VecDeque<u64>,
     posted: u64,
     woken: bool,
@@ -57,6 +60,7 @@ struct Run<'a> {
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
     borrows: bool,
+    console: bool,
     /// Handlers stop adding to the turmoil: the end has begun.
     calm: bool,
     report: Report,
@@ -170,6 +174,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
     let engine = ManuallyDrop::new(Engine::over(Sim::over(&world), config));
     let mailbox = engine.mailbox();
     let capacity = 1 + rng.below(8) as usize;
+    let operator = Operator::new(&world);
     let mut run = Run {
         oracles,
         waker: Waker::new(mailbox.clone()),
@@ -187,11 +192,13 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         watches: Vec::new(),
         lent: ManuallyDrop::new(Vec::new()),
         polls: Vec::new(),
+        operator,
         posts: VecDeque::new(),
         posted: 0,
         woken: false,
         flooding: false,
         borrows: program::borrows(seed),
+        console: program::has_console(seed),
         calm: false,
         report: Report::default(),
     };
@@ -415,6 +422,17 @@ impl Run<'_> {
                     self.release(at, close)?;
                 }
             }
+            Action::Console(watching) => self.open_console(watching)?,
+            Action::RemoveConsole => self.remove_console()?,
+            Action::ConsoleMode(watching) => self.console_mode(watching)?,
+            Action::ConsoleFlush => {
+                let _ = self.engine.console_flush();
+            }
+            Action::Type(kind) => self.operator.type_in(kind),
+            Action::Pile => self.operator.pile(),
+            Action::Behind(behind) => self.operator.set_behind(behind),
+            Action::CatchSignals => self.catch_signals(),
+            Action::Ring => self.operator.ring(),
             Action::Exhaust(exhausted) => self.world.borrow_mut().exhausted = exhausted,
             Action::Flush => self.engine.flush(),
             Action::Wait(timeout_us) => {
@@ -554,6 +572,7 @@ impl Run<'_> {
             (world.polls, world.idle_polls, world.most_idle_polls) = (0, 0, 0);
         }
         self.before_wait();
+        self.operator.turn(self.calm);
         let waited = self.engine.wait(events, Some(timeout));
         self.after_wait();
         let (polls, idle) = {
@@ -563,6 +582,8 @@ impl Run<'_> {
         self.check(Oracle::Spin, idle < 64, || {
             format!("{idle} kernel waits without a timeout brought nothing")
         })?;
+        let needless = self.operator.needless_reads();
+        self.check(Oracle::Spin, needless == 0, || "the console was read with a full inbox".into())?;
         self.check(Oracle::Spin, polls < 5_000, || format!("{polls} kernel waits in one wait"))?;
         let count = match waited {
             Ok(count) => count,
@@ -721,9 +742,7 @@ impl Run<'_> {
                     format!("a timer for {deadline_ns} went off at {now_ns}, {missed} missed")
                 })?;
             }
-            Event::Console { .. } => {
-                self.fail(Oracle::Ghost, || "there is no console, and it has spoken".into())?;
-            }
+            Event::Console { token, input } => self.spoken(token, input)?,
             Event::Posted { value, .. } => {
                 let expected = self.posts.pop_front();
                 self.check(Oracle::Posts, expected == Some(value), || {
@@ -754,7 +773,7 @@ impl Run<'_> {
             self.act(action, None)?;
         }
         if self.borrows && !self.calm && self.rng.percent(15) {
-            let action = program::aside(&mut self.rng);
+            let action = program::aside(&mut self.rng, self.console);
             self.act(action, None)?;
         }
         Ok(())
@@ -823,8 +842,12 @@ impl Run<'_> {
             .collect();
         let last_post = self.posts.back().copied();
         let standing = self.standing_polls();
+        let (spoken, heard) = self.operator.waiting();
         for _ in 0..turns {
             self.post_receives()?;
+            for kind in 0..if spoken { 2 * self.capacity as u32 } else { 0 } {
+                self.operator.type_in(kind % 5);
+            }
             for who in 0..MOST_OPEN as u32 {
                 self.peer_send(who, 50);
             }
@@ -841,6 +864,10 @@ impl Run<'_> {
         let posted = last_post.is_none_or(|last| !self.posts.contains(&last));
         self.check(Oracle::Fairness, posted, || format!("a post was not delivered within {turns} waits"))?;
         self.check_told_again(&standing)?;
+        let (_, heard_since) = self.operator.waiting();
+        self.check(Oracle::Fairness, !spoken || heard_since > heard, || {
+            format!("the console was not heard within {turns} waits")
+        })?;
         self.flooding = false;
         self.calm = quiet;
         self.world.borrow_mut().faults = faults;
@@ -946,6 +973,7 @@ impl Run<'_> {
             self.check(Oracle::Liveness, waiting == 0, || format!("{waiting} wait to be accepted"))?;
         }
         self.check_polls_told()?;
+        self.check_all_heard()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not told of".into())?;
         self.check(Oracle::Posts, self.posts.is_empty(), || {
@@ -963,6 +991,7 @@ impl Run<'_> {
             }
         }
         self.return_everything()?;
+        self.remove_console()?;
         for at in 0..self.listeners.len() as u32 {
             self.act(Action::RemoveListener(at), None)?;
         }

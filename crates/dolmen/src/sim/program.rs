@@ -44,6 +44,18 @@ pub enum Action {
     PostSend(u32, u16),
     /// And closes the socket.
     Release(u32, bool),
+    /// Watched, or read by a thread.
+    Console(bool),
+    RemoveConsole,
+    ConsoleMode(bool),
+    ConsoleFlush,
+    Type(u32),
+    /// More than the inbox holds.
+    Pile,
+    /// Nobody takes the console's output.
+    Behind(bool),
+    CatchSignals,
+    Ring,
     Exhaust(bool),
     Flush,
     /// With a timeout in microseconds.
@@ -64,7 +76,10 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     }
     // The main line is as it would be without.
     let mut other = Rng::new(seed ^ 0x0B0A_A0ED_50CC_E751);
-    steps.flat_map(|step| [Some(step), other.percent(60).then(|| aside(&mut other))]).flatten().collect()
+    steps
+        .flat_map(|step| [Some(step), other.percent(60).then(|| aside(&mut other, has_console(seed)))])
+        .flatten()
+        .collect()
 }
 
 /// Whether the programs of a seed lend sockets. Those of every other seed do not: they go deeper into the rest, and stay
@@ -73,8 +88,16 @@ pub(crate) fn borrows(seed: u64) -> bool {
     seed % 2 == 0
 }
 
-/// A step with a socket that is the caller's.
-pub(crate) fn aside(rng: &mut Rng) -> Action {
+/// Whether somebody sits at a console besides.
+pub(crate) fn has_console(seed: u64) -> bool {
+    seed % 4 == 0
+}
+
+/// A step with a socket that is the caller's, or at the console.
+pub(crate) fn aside(rng: &mut Rng, console: bool) -> Action {
+    if console && rng.percent(50) {
+        return at_the_console(rng);
+    }
     let who = rng.below(1 << 20) as u32;
     let much = 1 + rng.below(if cfg!(miri) { 20 } else { 150 }) as u16;
     let close = rng.percent(60);
@@ -127,6 +150,20 @@ fn step(rng: &mut Rng, calm: bool) -> Action {
         73..80 => Action::Wait(0),
         80..83 => Action::Wait(rng.below(100_000) as u32),
         _ => Action::Wait(rng.below(2_000) as u32),
+    }
+}
+
+fn at_the_console(rng: &mut Rng) -> Action {
+    match rng.below(40) {
+        0..4 => Action::Console(rng.percent(50)),
+        4 => Action::RemoveConsole,
+        5..7 => Action::ConsoleMode(rng.percent(50)),
+        7 => Action::ConsoleFlush,
+        8..10 => Action::Behind(rng.percent(40)),
+        10 => Action::CatchSignals,
+        11..14 => Action::Ring,
+        14..16 if !cfg!(miri) => Action::Pile,
+        _ => Action::Type(rng.below(60) as u32),
     }
 }
 

@@ -1,0 +1,200 @@
+//! The operator's desk: a console's driver and a source of signals that do what a script says.
+//!
+//! The driver plays both kinds. In line mode a thread reads: here it does whenever there is room. In raw mode a handle is
+//! watched, and what was typed is read when the engine says that it is ready.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::console::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, SignalSource};
+use crate::kernel::sim::world::{SharedWorld, SimHandle};
+
+pub(super) type SharedDesk = Rc<RefCell<Desk>>;
+
+/// What has been typed, and how far it has come.
+pub(super) struct Desk {
+    world: SharedWorld,
+    /// Not read yet.
+    pub(super) typed: VecDeque<Input>,
+    /// In the inbox or on its way from there to the caller.
+    pub(super) read: VecDeque<Input>,
+    pub(super) watching: bool,
+    /// Nobody takes the output.
+    pub(super) behind: bool,
+    /// The inbox may have been filled by others since the watch was armed, or before it first was.
+    fresh: bool,
+    /// How often the driver was told to read into a full inbox otherwise.
+    pub(super) needless: u32,
+    inbox: Option<Arc<Inbox>>,
+    handle: Option<usize>,
+    signals: Option<Arc<Inbox>>,
+}
+
+impl Desk {
+    pub(super) fn new(world: &SharedWorld) -> SharedDesk {
+        Rc::new(RefCell::new(Desk {
+            world: Rc::clone(world),
+            typed: VecDeque::new(),
+            read: VecDeque::new(),
+            watching: false,
+            behind: false,
+            fresh: false,
+            needless: 0,
+            inbox: None,
+            handle: None,
+            signals: None,
+        }))
+    }
+
+    pub(super) fn type_in(&mut self, input: Input) {
+        self.typed.push_back(input);
+        self.set_ready();
+    }
+
+    /// A thread that reads has its turn.
+    pub(super) fn thread(&mut self) {
+        if !self.watching {
+            self.read();
+        }
+    }
+
+    pub(super) fn set_behind(&mut self, behind: bool) {
+        self.behind = behind;
+        if let (false, Some(inbox)) = (behind, &self.inbox) {
+            inbox.wake();
+        }
+    }
+
+    /// A request to the process. False if nobody catches it.
+    pub(super) fn ring(&self, input: Input) -> bool {
+        self.signals.as_ref().is_some_and(|inbox| {
+            inbox.push(input);
+            true
+        })
+    }
+
+    fn read(&mut self) {
+        let Some(inbox) = &self.inbox else { return };
+        while inbox.has_room() {
+            let Some(input) = self.typed.pop_front() else { return };
+            self.read.push_back(input.clone());
+            inbox.push(input);
+        }
+    }
+
+    fn set_ready(&self) {
+        if let Some(handle) = self.handle {
+            self.world.borrow_mut().signalled[handle] = !self.typed.is_empty();
+        }
+    }
+}
+
+pub(super) struct Scripted(SharedDesk);
+
+impl Scripted {
+    pub(super) fn open(desk: &SharedDesk, inbox: &Arc<Inbox>, watching: bool) -> Scripted {
+        {
+            let mut desk = desk.borrow_mut();
+            (desk.inbox, desk.watching) = (Some(Arc::clone(inbox)), watching);
+        }
+        Scripted(Rc::clone(desk))
+    }
+}
+
+impl Driver<SimHandle> for Scripted {
+    fn kind(&self) -> ConsoleKind {
+        ConsoleKind::Terminal
+    }
+
+    fn watching(&self) -> bool {
+        self.0.borrow().watching
+    }
+
+    fn handle(&self) -> io::Result<SimHandle> {
+        let mut desk = self.0.borrow_mut();
+        let (handle, number) = SimHandle::open(&desk.world);
+        (desk.handle, desk.fresh) = (Some(number), true);
+        desk.set_ready();
+        Ok(handle)
+    }
+
+    fn ready(&mut self) {
+        let mut desk = self.0.borrow_mut();
+        let full = desk.inbox.as_ref().is_some_and(|inbox| !inbox.has_room());
+        desk.needless += u32::from(full && !std::mem::take(&mut desk.fresh));
+        desk.read();
+        desk.set_ready();
+    }
+
+    fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
+        self.0.borrow_mut().watching = mode == ConsoleMode::Raw;
+        Ok(())
+    }
+
+    fn set_echo(&mut self, _echo: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_prompt(&mut self, _prompt: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn print(&mut self, _text: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut desk = self.0.borrow_mut();
+        desk.read.push_back(Input::Drained);
+        desk.fresh = true;
+        desk.inbox.as_ref().expect("it is open").push(Input::Drained);
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.0.borrow().behind
+    }
+
+    fn room(&mut self) {
+        self.0.borrow_mut().thread();
+    }
+
+    fn notice(&mut self, _notice: Notice) {}
+
+    fn size(&self) -> Option<(u16, u16)> {
+        None
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let mut desk = self.0.borrow_mut();
+        (desk.inbox, desk.handle) = (None, None);
+    }
+}
+
+pub(super) struct Bell(SharedDesk);
+
+impl Bell {
+    pub(super) fn open(desk: &SharedDesk, inbox: &Arc<Inbox>) -> Bell {
+        desk.borrow_mut().signals = Some(Arc::clone(inbox));
+        Bell(Rc::clone(desk))
+    }
+}
+
+impl SignalSource<SimHandle> for Bell {
+    fn handle(&self) -> io::Result<Option<SimHandle>> {
+        Ok(None)
+    }
+
+    fn ready(&mut self) {}
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.borrow_mut().signals = None;
+    }
+}

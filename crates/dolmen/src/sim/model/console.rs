@@ -1,0 +1,186 @@
+//! The part of the model that sits at the console.
+
+use super::*;
+use crate::console::{ConsoleInput, ConsoleMode, Input, LONGEST_LINE_BYTES, ShutdownReason};
+use crate::sim::desk::{Bell, Desk, Scripted, SharedDesk};
+
+/// As much as more than fills the inbox.
+const PILE: usize = 300;
+const MOST_UNHEARD: usize = 2 * PILE;
+
+/// Those of signals that are told of under a token of their own.
+const SIGNALS: Token = Token(4999);
+
+pub(super) struct Operator {
+    desk: SharedDesk,
+    registered: bool,
+    registrations: usize,
+    /// Signals have a token of their own.
+    own: bool,
+    /// Signals that are to be told of.
+    rung: VecDeque<u64>,
+    /// Interrupts on their way to that token when the console was removed: they may have got there.
+    late: usize,
+    /// How much was typed, rung and heard ever.
+    typed: u64,
+    heard: u64,
+}
+
+impl Operator {
+    pub(super) fn new(world: &SharedWorld) -> Operator {
+        let (rung, registered, own) = (VecDeque::new(), false, false);
+        let (registrations, late, typed, heard) = (0, 0, 0, 0);
+        Operator { desk: Desk::new(world), registered, registrations, own, rung, late, typed, heard }
+    }
+
+    /// A thread that reads has its turn, and one that writes if all is to become calm.
+    pub(super) fn turn(&self, calm: bool) {
+        self.desk.borrow_mut().thread();
+        if calm && self.desk.borrow().behind {
+            self.desk.borrow_mut().set_behind(false);
+        }
+    }
+
+    /// Something that is told apart from what comes next to it. Now and then so much that it counts by its size.
+    pub(super) fn type_in(&mut self, kind: u32) {
+        let mut desk = self.desk.borrow_mut();
+        if desk.typed.len() + desk.read.len() >= MOST_UNHEARD {
+            return;
+        }
+        self.typed += 1;
+        let text = self.typed.to_string();
+        desk.type_in(match kind % 12 {
+            0..5 => Input::Line(text),
+            5..8 => Input::Bytes(text),
+            8 => Input::Interrupt,
+            9 => Input::End,
+            10 if cfg!(miri) || kind % 5 != 0 => Input::LineCut(text),
+            10 => Input::LineCut(text.repeat(LONGEST_LINE_BYTES / text.len())),
+            _ => Input::Resized { columns: self.typed as u16, rows: 25 },
+        });
+    }
+
+    pub(super) fn pile(&mut self) {
+        for kind in 0..PILE as u32 {
+            self.type_in(kind % 5);
+        }
+    }
+
+    pub(super) fn set_behind(&self, behind: bool) {
+        self.desk.borrow_mut().set_behind(behind);
+    }
+
+    pub(super) fn ring(&mut self) {
+        let (reason, number) = (ShutdownReason::Terminate, self.typed + 1);
+        let input = Input::Shutdown { reason, time_left: Some(Duration::from_nanos(number)) };
+        if self.rung.len() < MOST_UNHEARD && self.desk.borrow().ring(input) {
+            self.typed = number;
+            self.rung.push_back(number);
+        }
+    }
+
+    /// What is there for the engine to tell of, and how much it has told of.
+    pub(super) fn waiting(&self) -> (bool, u64) {
+        (self.registered && !self.desk.borrow().read.is_empty(), self.heard)
+    }
+
+    pub(super) fn needless_reads(&self) -> u32 {
+        self.desk.borrow().needless
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn open_console(&mut self, watching: bool) -> Check {
+        let token = Token(5000 + self.operator.registrations + 1);
+        let desk = &self.operator.desk;
+        let opened = self.engine.console(
+            token,
+            None,
+            |inbox| Ok(Box::new(Scripted::open(desk, inbox, watching))),
+            |inbox| Ok(Box::new(Bell::open(desk, inbox))),
+        );
+        let operator = &mut self.operator;
+        if std::mem::replace(&mut operator.registered, true) {
+            let refused = opened.is_err_and(|error| error.kind() == ErrorKind::AlreadyRegistered);
+            return self.check(Oracle::Bounds, refused, || "two consoles".into());
+        }
+        operator.registrations += 1;
+        self.check(Oracle::Bounds, opened.is_ok(), || "a console was refused".into())
+    }
+
+    pub(super) fn remove_console(&mut self) -> Check {
+        let known = self.engine.remove_console();
+        let operator = &mut self.operator;
+        let registered = std::mem::replace(&mut operator.registered, false);
+        let lost: Vec<Input> = operator.desk.borrow_mut().read.drain(..).collect();
+        if operator.own {
+            operator.late += lost.iter().filter(|input| input.is_signal()).count();
+        } else {
+            operator.rung.clear();
+        }
+        self.check(Oracle::Ghost, known == registered, || "a console was removed twice".into())
+    }
+
+    /// Before there is a console: then it is plain whose each signal is.
+    pub(super) fn catch_signals(&mut self) {
+        if self.operator.registrations == 0 && !std::mem::replace(&mut self.operator.own, true) {
+            let desk = &self.operator.desk;
+            let caught = self.engine.signals(SIGNALS, |inbox| Ok(Box::new(Bell::open(desk, inbox))));
+            caught.expect("nothing stands against it");
+        }
+    }
+
+    pub(super) fn console_mode(&mut self, watching: bool) -> Check {
+        let mode = if watching { ConsoleMode::Raw } else { ConsoleMode::Line };
+        let set = self.engine.set_console_mode(mode).is_ok();
+        self.check(Oracle::Ghost, set == self.operator.registered, || "a console has another's mode".into())
+    }
+
+    pub(super) fn spoken(&mut self, token: Token, input: ConsoleInput<'_>) -> Check {
+        let operator = &mut self.operator;
+        operator.heard += 1;
+        let signal = matches!(input, ConsoleInput::Interrupt | ConsoleInput::Shutdown { .. });
+        let own = signal && operator.own;
+        let right = if own { SIGNALS } else { Token(5000 + operator.registrations) };
+        let there = own || operator.registered;
+        let mut desk = operator.desk.borrow_mut();
+        let next = desk.read.front().cloned();
+        let expected = match input {
+            ConsoleInput::Shutdown { time_left, .. } => {
+                operator.rung.pop_front().map(Duration::from_nanos) == time_left
+            }
+            ConsoleInput::Bytes(mut text) => {
+                // Keys that nobody has looked at make one piece.
+                while let Some(Input::Bytes(key)) = desk.read.front() {
+                    let Some(rest) = text.strip_prefix(key.as_str()) else { break };
+                    text = rest;
+                    desk.read.pop_front();
+                    if text.is_empty() {
+                        break;
+                    }
+                }
+                text.is_empty()
+            }
+            input if next.as_ref().and_then(Input::as_event) == Some(input) => {
+                desk.read.pop_front();
+                true
+            }
+            ConsoleInput::Interrupt => {
+                operator.late.checked_sub(1).map(|late| operator.late = late).is_some()
+            }
+            _ => false,
+        };
+        drop(desk);
+        self.check(Oracle::Ghost, there && token == right, || "a console that is gone has spoken".into())?;
+        self.check(Oracle::Stream, expected, || format!("{input:?} came, {next:?} is next"))
+    }
+
+    pub(super) fn check_all_heard(&self) -> Check {
+        let desk = self.operator.desk.borrow();
+        let unread = self.operator.registered && !desk.typed.is_empty();
+        self.check(Oracle::Liveness, !unread, || format!("{} typed and not read", desk.typed.len()))?;
+        self.check(Oracle::Liveness, desk.read.is_empty() && self.operator.rung.is_empty(), || {
+            format!("{:?} and {:?} were not told of", desk.read.front(), self.operator.rung)
+        })
+    }
+}
