@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 
-use dolmen::{ConnId, ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+use dolmen::{ConnId, ConsoleInput, ConsoleMode, Error, ErrorKind, Event, Events, Reactor, Token};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -44,20 +44,20 @@ fn main() -> Result {
                 },
                 Event::Accepted { stream, peer, .. } => {
                     guests.insert(reactor.add(stream, GUEST)?, Vec::new());
-                    reactor.console_print(&format!("{peer} is here\n"))?;
+                    show(&mut reactor, &format!("{peer} is here\n"))?;
                 }
                 Event::Received { conn, data, .. } => {
                     let lines = lines(&mut guests, conn, data);
                     for line in lines {
                         let line = format!("{conn}: {line}\n");
                         tell(&mut reactor, &guests, Some(conn), &line);
-                        reactor.console_print(&line)?;
+                        show(&mut reactor, &line)?;
                     }
                 }
                 Event::EndOfStream { conn, .. } => reactor.close(conn)?,
                 Event::Closed { conn, .. } => {
                     guests.remove(&conn);
-                    reactor.console_print(&format!("{conn} has left\n"))?;
+                    show(&mut reactor, &format!("{conn} has left\n"))?;
                 }
                 _ => {}
             }
@@ -78,6 +78,14 @@ fn lines(guests: &mut Guests, conn: ConnId, data: &[u8]) -> Vec<String> {
     }
     pending.truncate(LONGEST);
     lines
+}
+
+/// Shows the host something. A host who holds the terminal (Ctrl-S) for long misses what does not fit into the queue.
+fn show(reactor: &mut Reactor, text: &str) -> std::result::Result<(), Error> {
+    reactor.console_print(text).or_else(|error| match error.kind() {
+        ErrorKind::QueueFull => Ok(()),
+        _ => Err(error),
+    })
 }
 
 fn tell(reactor: &mut Reactor, guests: &Guests, except: Option<ConnId>, text: &str) {

@@ -323,8 +323,9 @@ impl Reactor {
         self.engine.console(token, claim, |inbox| console::open(inbox, mode), console::signals)
     }
 
-    /// Stops reading standard input and puts the terminal back. No event of it is seen any more. What was typed of an
-    /// unfinished line is lost. False if there was no console.
+    /// Stops reading standard input and puts the terminal back. No event of it is seen any more: what was read ahead is lost
+    /// with it, whole lines of a pipe, a file or a paste too, and what was typed of an unfinished line. To stop listening
+    /// for a while, leave the console registered. False if there was no console.
     pub fn remove_console(&mut self) -> bool {
         self.engine.remove_console()
     }
@@ -349,7 +350,8 @@ impl Reactor {
         self.engine.set_console_mode(mode)
     }
 
-    /// Whether what is typed is shown; off for passwords. In raw mode it never is, and the setting waits for line mode.
+    /// Whether what is typed is shown; off for passwords. What was typed of a line by the time it is switched on again is not
+    /// shown later either. In raw mode it never is, and the setting waits for line mode.
     ///
     /// # Errors
     ///
@@ -368,7 +370,7 @@ impl Reactor {
     }
 
     /// Writes to standard output. At a terminal in line mode the text appears above the line being typed, which is shown
-    /// again below it. Never blocks: the text is queued, and what is queued when the reactor is dropped is written then,
+    /// again below it, and gets a line feed if it has none at its end. Never blocks: the text is queued, and what is queued when the reactor is dropped is written then,
     /// as long as somebody takes it. While the output is not taken, a pipe's or a file's input is not delivered, so that a
     /// script whose answers are not read waits rather than being refused.
     ///

@@ -84,6 +84,31 @@ fn a_password_is_not_shown() {
 }
 
 #[test]
+fn what_was_typed_unseen_stays_unseen() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    terminal.shows(&["> "]);
+    link.order("echo off");
+    terminal.type_in("hunter2");
+    // Until it is there.
+    link.silent(Duration::from_millis(200));
+    link.order("echo on");
+    link.order("print above");
+    terminal.shows(&["above", "> "]);
+    terminal.type_in("x");
+    terminal.shows(&["above", "> x"]);
+    link.order("print again");
+    terminal.shows(&["above", "again", "> x"]);
+    terminal.type_in("\r");
+    link.expect(r#"line "hunter2x""#);
+    terminal.type_in("seen");
+    terminal.shows(&["above", "again", "> x", "> seen"]);
+    link.order("print more");
+    terminal.shows(&["above", "again", "> x", "more", "> seen"]);
+    assert!(!terminal.raw().contains("hunter"));
+}
+
+#[test]
 fn hc29_the_end_of_input_is_told_apart_and_more_may_follow() {
     let (terminal, link) = console("line");
     terminal.type_in(if wine() { "\x1a\r" } else { "\x04" });
@@ -109,6 +134,37 @@ fn hc29_ctrl_c_is_an_interrupt_and_no_end() {
         terminal.type_in("x\r");
         let rest = if mode == "raw" { r"x\r" } else { "x" };
         assert!(link.next().contains(rest));
+    }
+}
+
+#[test]
+fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    for turn in 0..20 {
+        // By turns a line that is the kernel's, and one that is edited here, because of what was shown above it.
+        terminal.type_in("abc");
+        terminal.until("the line", |rows| rows.iter().any(|row| row.trim_end().ends_with("> abc")));
+        if turn % 2 == 1 {
+            link.order("print x");
+        }
+        if wine() {
+            let mut told = link.order_among("press ctrl-c");
+            if told.is_empty() {
+                told.push(link.next());
+            }
+            assert_eq!(told, ["interrupt"]);
+            terminal.type_in("def\r");
+        } else {
+            // While it waits, or when it looks next.
+            link.send(if turn % 4 < 2 { "sync" } else { "busy 20" });
+            terminal.type_in("\x03def\r");
+            let told: Vec<String> =
+                (0..3).map(|_| link.next()).filter(|told| !told.starts_with("ok ")).collect();
+            assert_eq!(told, ["interrupt", r#"line "def""#]);
+            continue;
+        }
+        link.expect(r#"line "def""#);
     }
 }
 

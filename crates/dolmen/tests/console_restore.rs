@@ -213,6 +213,68 @@ mod unix {
         }
     }
 
+    #[test]
+    fn what_was_typed_before_the_process_was_stopped_is_shown_again() {
+        if linux() {
+            for printed in [false, true] {
+                let (terminal, link) = console("line");
+                link.order("prompt > ");
+                terminal.type_in("half");
+                terminal.shows(&["> half"]);
+                if printed {
+                    link.order("print above");
+                    terminal.shows(&["above", "> half"]);
+                }
+                signal(&terminal, Signal::TSTP);
+                stopped(&terminal);
+                signal(&terminal, Signal::CONT);
+                link.expect("continued");
+                let rows: &[&str] =
+                    if printed { &["above", "> half", "> half"] } else { &["> half", "> half"] };
+                terminal.shows(rows);
+                terminal.type_in(" a line\r");
+                link.expect(r#"line "half a line""#);
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_of_the_background_is_heard_when_it_comes_to_the_foreground() {
+        if linux() {
+            let call = rig::Call::new();
+            let probe = rig::program("examples", "console_probe");
+            let mut shell = std::process::Command::new("bash");
+            shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "shell: ");
+            let terminal = Terminal::start(&mut shell);
+            let shows =
+                |what: &'static str| terminal.until(what, |rows| rows.iter().any(|row| row.contains(what)));
+            shows("shell:");
+            terminal.type_in(&format!("{} {} &\r", probe.get_program().display(), call.address()));
+            let link = call.accept();
+            link.expect("ready");
+            link.send("console line");
+            link.expect("console terminal");
+            // The shell's input is the shell's, and while nobody reads it, it costs a look now and then.
+            let shell = terminal.child.id();
+            let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
+            let probe = children.expect("a list").trim().parse().expect("one child");
+            terminal.type_in("sleep 0.5\recho not for the pro''be\r");
+            let before = rig::processor_time(probe);
+            shows("not for the probe");
+            let used = rig::processor_time(probe) - before;
+            assert!(used < Duration::from_millis(20), "{used:?}");
+            terminal.type_in("fg\r");
+            terminal.until("the command", |rows| {
+                rows.iter().any(|row| row.starts_with("shell: fg"))
+                    && rows.iter().any(|row| row.starts_with('/'))
+            });
+            terminal.type_in("hello\r");
+            link.expect(r#"line "hello""#);
+            link.order("return 0");
+            terminal.type_in("exit\r");
+        }
+    }
+
     /// Waits until the process is stopped.
     fn stopped(terminal: &Terminal) {
         let pid = Pid::from_raw(terminal.child.id() as i32).expect("a process");

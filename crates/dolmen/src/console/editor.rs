@@ -25,6 +25,8 @@ const USUAL: EditKeys = EditKeys { erase: 0x7F, kill: 0x15, erase_word: 0x17, en
 pub(super) struct Editor {
     keys: EditKeys,
     text: String,
+    /// How many bytes of it, from the start, were typed without echo and are not to be shown later either.
+    unseen: usize,
     /// The bytes of an unfinished character.
     unfinished: Vec<u8>,
     /// The next character is an ordinary one.
@@ -35,7 +37,14 @@ pub(super) struct Editor {
 
 impl Editor {
     pub(super) fn new(keys: EditKeys) -> Editor {
-        Editor { keys, text: String::new(), unfinished: Vec::new(), literal: false, cutting: false }
+        Editor {
+            keys,
+            text: String::new(),
+            unseen: 0,
+            unfinished: Vec::new(),
+            literal: false,
+            cutting: false,
+        }
     }
 
     /// Whether nothing of a line is here, so that the kernel may have the next one.
@@ -45,7 +54,12 @@ impl Editor {
 
     /// The line so far, as it is shown.
     pub(super) fn shown(&self) -> String {
-        self.text.chars().map(shown).collect()
+        self.text[self.unseen..].chars().map(shown).collect()
+    }
+
+    /// The line so far is never to be shown.
+    pub(super) fn hide(&mut self) {
+        self.unseen = self.text.len();
     }
 
     /// Takes the line so far out, in bytes.
@@ -70,6 +84,7 @@ impl Editor {
                 b'\n' => {
                     screen.push('\n');
                     let text = std::mem::take(&mut self.text);
+                    self.unseen = 0;
                     if !std::mem::take(&mut self.cutting) {
                         put(Input::Line(text));
                     }
@@ -100,6 +115,7 @@ impl Editor {
             }
             if self.text.len() > LONGEST_LINE_BYTES {
                 let mut text = std::mem::take(&mut self.text);
+                self.unseen = 0;
                 let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
                 text.truncate(last);
                 put(Input::LineCut(text));
@@ -137,6 +153,10 @@ impl Editor {
 
     fn erase(&mut self, screen: &mut String) {
         let Some(c) = self.text.pop() else { return };
+        if self.text.len() < self.unseen {
+            self.unseen = self.text.len();
+            return;
+        }
         let cells = if c.is_control() { width(&shown(c)) } else { char_width(c) };
         (0..cells).for_each(|_| screen.push_str("\x08 \x08"));
     }
@@ -187,6 +207,22 @@ mod tests {
     fn what_is_shown_is_what_is_typed() {
         let (inputs, shown, screen) = edit("ab\x01🎲\x7f".as_bytes());
         assert_eq!((inputs, &*shown, &*screen), (vec![], "ab^A", "ab^A🎲\x08 \x08\x08 \x08"));
+    }
+
+    #[test]
+    fn what_was_typed_without_echo_is_not_shown_later() {
+        let mut editor = Editor::new(USUAL);
+        let (mut inputs, mut screen) = (Vec::new(), String::new());
+        editor.feed("secrét".as_bytes(), &mut String::new(), |input| inputs.push(input));
+        editor.hide();
+        editor.feed(b"ab\x7f", &mut screen, |input| inputs.push(input));
+        assert_eq!((&*editor.shown(), &*screen), ("a", "ab\x08 \x08"));
+        // Erasing goes on into what is not there to be seen.
+        screen.clear();
+        editor.feed(b"\x7f\x7f\x7fx", &mut screen, |input| inputs.push(input));
+        assert_eq!((&*editor.shown(), &*screen), ("x", "\x08 \x08x"));
+        editor.feed(b"\nab", &mut screen, |input| inputs.push(input));
+        assert_eq!((&*inputs, &*editor.shown()), (&[line("secrx")][..], "ab"));
     }
 
     #[test]

@@ -193,6 +193,12 @@ pub(crate) trait Driver<H> {
         false
     }
 
+    /// Whether the terminal is another process's at the moment (job control): what is typed is not for us, and nobody
+    /// says when it will be. Then the handle is watched again after a while only.
+    fn is_away(&self) -> bool {
+        false
+    }
+
     /// The inbox has been emptied somewhat. For a thread that waits for room by other means than the inbox's own.
     fn room(&mut self) {}
 
@@ -222,6 +228,10 @@ pub(crate) trait SignalSource<H> {
 
     /// The handle is readable.
     fn ready(&mut self);
+
+    /// Puts what has come already into the inbox, without waiting to be told that the handle is readable: a Ctrl-C comes
+    /// before what was typed after it.
+    fn look(&mut self) {}
 
     /// The engine has taken a request out of the inbox: the loop is alive.
     fn collected(&mut self) {}

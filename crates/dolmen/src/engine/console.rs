@@ -14,6 +14,9 @@ use crate::token::{Key, Token, WatchId};
 
 use super::Engine;
 
+/// After how long a terminal that was another process's is looked at again, if somebody types at it.
+const AWAY_NS: u64 = 100_000_000;
+
 /// What a reactor has of the console.
 pub(super) struct Console<H> {
     typed: Option<Typed<H>>,
@@ -194,6 +197,7 @@ impl<K: Kernel> Engine<K> {
         action: &'static str,
         act: impl FnOnce(&mut dyn Driver<K::Handle>) -> std::io::Result<()>,
     ) -> Result<(), Error> {
+        self.attend_signals();
         let Some(typed) = &mut self.console.typed else {
             return Err(Error::plain(ErrorKind::NotFound, action));
         };
@@ -238,13 +242,19 @@ impl<K: Kernel> Engine<K> {
             self.list_watch(key.slot);
             return true;
         }
-        let Some(typed) = self.console.typed.as_mut().filter(|typed| typed.watch == watch) else {
+        if self.console.typed.as_ref().is_none_or(|typed| typed.watch != watch) {
             return false;
-        };
+        }
+        // A Ctrl-C before this has made the line void that is being typed.
+        self.attend_signals();
+        let typed = self.console.typed.as_mut().expect("it was just there");
         typed.driver.ready();
         typed.held = !typed.inbox.has_room() && !mutant(Mutant::ReadWhenFull);
         if typed.held {
             mark(Mark::ConsoleHeld);
+        }
+        if typed.driver.is_away() {
+            self.pause_watch(key, AWAY_NS);
         }
         self.list_watch(key.slot);
         self.watch_console_or_log();
@@ -291,6 +301,14 @@ impl<K: Kernel> Engine<K> {
                 self.list_watch(key.slot);
             }
         }
+    }
+
+    /// Takes signals before something that they come before.
+    fn attend_signals(&mut self) {
+        if let Some(signals) = &mut self.console.signals {
+            signals.source.look();
+        }
+        self.collect_signals(self.config.max_events);
     }
 
     fn collect_signals(&mut self, batch: usize) {

@@ -158,11 +158,16 @@ impl<K: Kernel> Engine<K> {
             Err(fault) => {
                 watch.retry_ns = next_retry_ns(watch.retry_ns);
                 let retry_ns = watch.retry_ns;
-                let timer = self.set_internal_timer(retry_ns, Purpose::WatchAgain(key));
-                self.watches.get_mut(key).expect("the watch is there").retry = Some(timer);
+                self.pause_watch(key, retry_ns);
                 tracing::warn!(target: "io_reactor", watch = %key, error = %fault.to_io(), retry_ns, "cannot watch");
             }
         }
+    }
+
+    /// Leaves a watch that is not armed unarmed for a while.
+    pub(super) fn pause_watch(&mut self, key: Key, pause_ns: u64) {
+        let timer = self.set_internal_timer(pause_ns, Purpose::WatchAgain(key));
+        self.watches.get_mut(key).expect("the watch is there").retry = Some(timer);
     }
 
     pub(super) fn ready_delivered(&mut self, id: WatchId) {

@@ -357,9 +357,9 @@ impl Link {
 #[track_caller]
 pub fn costs_nothing(child: &Child, link: &Link, time: Duration) {
     let waits_before = link.waits();
-    let used_before = processor_time(child);
+    let used_before = processor_time(child.id());
     link.silent(time);
-    let used = processor_time(child).saturating_sub(used_before);
+    let used = processor_time(child.id()).saturating_sub(used_before);
     let waits = link.waits() - waits_before;
     println!("{used:?} and {waits} waits in {time:?} of silence");
     // The wait that brought the question.
@@ -368,8 +368,8 @@ pub fn costs_nothing(child: &Child, link: &Link, time: Duration) {
 
 /// The time that the threads of a process have spent on a processor. Under Wine too, where the program's own clock
 /// counts in hundredths of a second.
-pub fn processor_time(child: &Child) -> Duration {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("its threads");
+pub fn processor_time(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
     let times = threads.map(|thread| {
         let text = std::fs::read_to_string(thread.expect("a thread").path().join("schedstat"));
         let text = text.unwrap_or_default();

@@ -213,6 +213,8 @@ struct Terminal {
     original: Termios,
     /// There will be no more input.
     over: bool,
+    /// The terminal was another process's when it was looked at last.
+    away: bool,
     /// Puts the terminal back when dropped, and whenever the process ends otherwise.
     guard: Guard,
 }
@@ -233,6 +235,7 @@ impl Terminal {
             editor: None,
             original,
             over: false,
+            away: false,
             guard,
             reader,
         };
@@ -442,7 +445,11 @@ impl Driver<OwnedFd> for Terminal {
     }
 
     fn watching(&self) -> bool {
-        !self.over && is_foreground(self.reader.fd.as_fd())
+        !self.over
+    }
+
+    fn is_away(&self) -> bool {
+        self.away
     }
 
     fn handle(&self) -> io::Result<OwnedFd> {
@@ -450,6 +457,11 @@ impl Driver<OwnedFd> for Terminal {
     }
 
     fn ready(&mut self) {
+        // A shell says nothing when it brings a process to the foreground that it had not stopped.
+        let away = !is_foreground(self.reader.fd.as_fd());
+        if std::mem::replace(&mut self.away, away) && !away {
+            let _ = self.apply();
+        }
         self.read(true);
         // While lines are being pasted the end of each is no reason to change modes: only where nothing is left.
         let _ = self.return_line();
@@ -475,8 +487,14 @@ impl Driver<OwnedFd> for Terminal {
     }
 
     fn set_echo(&mut self, echo: bool) -> io::Result<()> {
+        if echo && !self.echo {
+            // What there is of a line was typed by somebody who thought that nobody would see it.
+            self.borrow_line()?;
+            self.editor.iter_mut().for_each(Editor::hide);
+        }
         self.echo = echo;
-        self.apply()
+        self.apply()?;
+        self.return_line()
     }
 
     fn set_prompt(&mut self, prompt: &str) -> io::Result<()> {
@@ -486,9 +504,13 @@ impl Driver<OwnedFd> for Terminal {
         }
         self.borrow_line()?;
         let erase = self.erase();
-        prompt.clone_into(&mut self.prompt);
-        self.output.write(&format!("{erase}{}", self.line()))?;
-        self.return_line()
+        let before = std::mem::replace(&mut self.prompt, prompt.to_owned());
+        let shown = self.output.write(&format!("{erase}{}", self.line()));
+        if shown.is_err() {
+            self.prompt = before;
+        }
+        self.return_line()?;
+        shown
     }
 
     fn print(&mut self, text: &str) -> io::Result<()> {
@@ -518,7 +540,12 @@ impl Driver<OwnedFd> for Terminal {
             }
             Notice::Continued => {
                 let _ = self.apply();
-                self.new_line();
+                if self.shows_line() && is_foreground(self.reader.fd.as_fd()) {
+                    // The screen may show anything; what was typed before is there, unless the key was Ctrl-Z.
+                    let _ = self.borrow_line();
+                    let _ = self.output.write(&format!("\n{}", self.line()));
+                    let _ = self.return_line();
+                }
             }
             Notice::RawMode(_) => {}
         }

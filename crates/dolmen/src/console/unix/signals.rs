@@ -85,6 +85,10 @@ impl SignalSource<OwnedFd> for Signals {
     fn ready(&mut self) {
         let mut bytes = [0; 64];
         while rustix::io::read(&self.readable, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        self.look();
+    }
+
+    fn look(&mut self) {
         for (at, signal) in TOLD.into_iter().enumerate() {
             let count = self.counts[at].swap(0, Ordering::AcqRel);
             let told = if signal == SIGINT { count } else { count.min(1) };

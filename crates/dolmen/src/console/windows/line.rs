@@ -128,6 +128,8 @@ pub(super) struct LineReader {
     pub(super) prompt: String,
     /// The line so far, as the last read left it.
     pub(super) typed: Vec<u16>,
+    /// How much of it was typed without echo, and is not to be shown later either.
+    pub(super) unseen: usize,
     /// The beginning of a line that is longer than one read takes.
     pub(super) before: Vec<u16>,
     /// The line was cut, and its rest is being thrown away.
@@ -204,6 +206,9 @@ impl LineReader {
                 }
                 Command::Echo(echo) => {
                     self.hide();
+                    if echo && !self.echo {
+                        self.unseen = self.typed.len();
+                    }
                     self.echo = echo;
                     self.apply();
                 }
@@ -212,6 +217,7 @@ impl LineReader {
                     if !std::mem::take(&mut self.aborted) {
                         self.typed.clear();
                         self.before.clear();
+                        self.unseen = 0;
                     }
                     if self.shown {
                         self.write("\n");
@@ -280,6 +286,7 @@ impl LineReader {
         }
         // What Enter was pressed on is history on the screen.
         self.shown = false;
+        self.unseen = 0;
         if !self.echo {
             self.write("\n");
         }
@@ -307,6 +314,7 @@ impl LineReader {
     /// A read that Ctrl-C has ended. The event comes from the control handler.
     fn aborted(&mut self) {
         self.aborted = true;
+        self.unseen = 0;
         self.typed.clear();
         self.before.clear();
         if self.shown {
@@ -319,11 +327,15 @@ impl LineReader {
     fn show(&mut self) {
         if !std::mem::replace(&mut self.shown, true) {
             let mut line = self.prompt.clone();
-            if self.echo {
-                line.push_str(&String::from_utf16_lossy(&self.typed));
-            }
+            line.push_str(&self.typed_shown());
             self.write(&line);
         }
+    }
+
+    /// The line so far, as far as it is to be seen.
+    fn typed_shown(&self) -> String {
+        let seen = self.typed.get(self.unseen..).filter(|_| self.echo).unwrap_or_default();
+        String::from_utf16_lossy(seen)
     }
 
     /// Takes them off.
@@ -332,9 +344,7 @@ impl LineReader {
             return;
         }
         let mut cells = width(self.prompt.rsplit('\n').next().unwrap_or_default());
-        if self.echo {
-            cells += width(&String::from_utf16_lossy(&self.typed));
-        }
+        cells += width(&self.typed_shown());
         if let Some(screen) = &self.screen {
             if let Err(error) = sys::erase_back(screen, cells) {
                 tracing::debug!(target: "io_reactor", %error, "cannot take the line off the screen");

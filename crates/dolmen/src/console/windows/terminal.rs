@@ -58,6 +58,7 @@ impl Terminal {
             echo: true,
             prompt: String::new(),
             typed: Vec::new(),
+            unseen: 0,
             before: Vec::new(),
             cutting: false,
             shown: false,
