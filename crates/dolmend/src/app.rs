@@ -86,6 +86,12 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
         drop(flush);
         std::process::exit(RUNTIME_FAILURE.into());
     }
+    if server.gave_up() {
+        // The same.
+        tracing::warn!("nobody has taken the console's last output");
+        drop(flush);
+        std::process::exit(0);
+    }
     Ok(())
 }
 

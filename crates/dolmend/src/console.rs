@@ -24,7 +24,7 @@ pub(crate) struct Console {
     flush: Flush,
 }
 
-/// Whether all of a script's answers are out.
+/// Whether all output is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flush {
     NotAsked,
@@ -59,20 +59,27 @@ impl Console {
         self.deaf
     }
 
-    /// Whether the end may come: a script's answers are out. If not, the reactor will tell.
+    /// Whether the end may come: all output is out. If not, the reactor will tell.
     pub(crate) fn is_flushed(&mut self, reactor: &mut Reactor) -> bool {
-        if self.is_terminal() {
-            return true;
-        }
         if self.flush == Flush::NotAsked {
+            self.print_log(reactor);
             self.flush = if reactor.console_flush().is_ok() { Flush::Asked } else { Flush::Done };
         }
         self.flush == Flush::Done
     }
 
-    /// The reactor has told.
-    pub(crate) fn flushed(&mut self) {
-        self.flush = Flush::Done;
+    /// The reactor has told that all output is out.
+    pub(crate) fn drained(&mut self, reactor: &mut Reactor) {
+        match std::mem::take(&mut self.lost) {
+            0 if self.flush == Flush::Asked => self.flush = Flush::Done,
+            0 => {}
+            lost => {
+                self.print(reactor, &format!("({lost} texts were not shown: nobody took them)\n"));
+                if self.flush == Flush::Asked {
+                    self.flush = Flush::NotAsked;
+                }
+            }
+        }
     }
 
     /// Shows a text.
@@ -80,7 +87,13 @@ impl Console {
         match reactor.console_print(text) {
             Ok(()) => {}
             // The terminal is held, and what waits to be shown is more than anybody would read.
-            Err(error) if error.kind() == ErrorKind::QueueFull => self.lost += 1,
+            Err(error) if error.kind() == ErrorKind::QueueFull => {
+                if self.lost == 0 {
+                    // To say so when there is room again for all that waits.
+                    let _ = reactor.console_flush();
+                }
+                self.lost += 1;
+            }
             Err(error) => tracing::debug!(%error, "nothing can be shown"),
         }
     }
@@ -97,10 +110,6 @@ impl Console {
     pub(crate) fn print_log(&mut self, reactor: &mut Reactor) {
         if let Some(text) = logging::take() {
             self.print(reactor, &text);
-        }
-        if self.lost > 0 && reactor.console_print("").is_ok() {
-            let lost = std::mem::take(&mut self.lost);
-            self.print(reactor, &format!("({lost} texts were not shown: nobody took them)\n"));
         }
     }
 }

@@ -7,7 +7,9 @@
 //! Bytes become characters as they arrive, so the line is text at any moment: editing takes
 //! back whole characters, and a limit never cuts one. What is not UTF-8 becomes U+FFFD, and
 //! never ends a session. Control characters never enter a line, so no line can carry an escape
-//! sequence to another player's terminal; a tab becomes a space.
+//! sequence to another player's terminal, and neither do characters that nobody sees and that
+//! change how others are read, such as those that turn the direction of writing; a tab becomes a
+//! space.
 
 /// A line that was ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +145,7 @@ impl LineAssembler {
 
     fn push(&mut self, character: char) {
         let character = if character == '\t' { ' ' } else { character };
-        if character.is_control() {
+        if character.is_control() || is_invisible(character) {
             return;
         }
         // Once one character did not fit, none that follows may slip in behind it.
@@ -165,6 +167,24 @@ impl LineAssembler {
     fn take_line(&mut self) -> Line {
         Line { text: std::mem::take(&mut self.text), dropped_chars: std::mem::take(&mut self.dropped_chars) }
     }
+}
+
+/// Marks, embeddings and isolates of direction, line and paragraph separators, spaces without width, invisible operators
+/// and tags. Not the joiners, which scripts and emoji need.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E007F}'
+    )
 }
 
 /// How many bytes at the start are printable ASCII, which most of what is typed is.
@@ -311,6 +331,13 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_never_enters_a_line() {
+        assert_eq!(lines("say \u{202E}cba\u{2066}\u{2028}> \u{200B}x\u{E0041}\n".as_bytes()), ["say cba> x"]);
+        // Families and Persian are held together by joiners.
+        assert_eq!(lines("👩\u{200D}👧 می\u{200C}خواهم\n".as_bytes()), ["👩\u{200D}👧 می\u{200C}خواهم"]);
+    }
+
+    #[test]
     fn a_line_that_is_too_long_is_cut_and_counted() {
         assert_eq!(run(4, [&b"abcdefg\nxy\n"[..]]), [("abcd".into(), 3), ("xy".into(), 0)]);
         assert_eq!(run(4, [&b"abcd\n"[..]]), [("abcd".into(), 0)]);
@@ -349,7 +376,7 @@ mod tests {
                 stream.extend(line);
                 stream.extend(end.bytes());
                 let text = String::from_utf8_lossy(line);
-                expected.push((text.chars().filter(|c| !c.is_control()).collect::<String>(), 0));
+                expected.push((text.chars().filter(|&c| !c.is_control() && !is_invisible(c)).collect::<String>(), 0));
             }
             prop_assert_eq!(run(4096, crate::telnet::tests::cut(&stream, &lengths)), expected);
         }

@@ -37,10 +37,15 @@ const HEART_BEAT: Token = Token(2);
 const STATS: Token = Token(3);
 /// The token of every port; which one it is, its id tells.
 const PORT: Token = Token(4);
+/// The timer that ends the waiting for output that nobody takes.
+const GIVE_UP: Token = Token(5);
 
 /// How long a good-bye may take: clients that read have all of it by then, and for others
 /// nobody waits. As a shutdown says good-bye to everybody, it is bounded by this too.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long an end waits for somebody to take the console's last output, unless it was a script that asked for it.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Connections that may be on their way out at a time while others arrive: those that are told
 /// that the place is full, and those of users who left. When even more crowd in, who does not
@@ -75,8 +80,12 @@ pub struct Server<W> {
     world: W,
     ports: Vec<(ListenerId, SocketAddr, PortKind)>,
     console: Option<Console>,
-    /// A signal asked for the end: it is not to wait for who reads a script's answers.
+    /// A signal asked for the end: it is not to wait for whoever reads a script's answers.
     hurried: bool,
+    /// The timer of [`GIVE_UP`] is set.
+    waits_for_output: bool,
+    /// Nobody has taken the console's last output in time.
+    gave_up: bool,
     /// Whether the end was not waited for.
     forced: bool,
     users: HashMap<UserId, User>,
@@ -136,6 +145,8 @@ impl<W: World> Server<W> {
             ports: listening,
             console: None,
             hurried: false,
+            waits_for_output: false,
+            gave_up: false,
             forced: false,
             users: HashMap::new(),
             roster: Vec::new(),
@@ -195,6 +206,11 @@ impl<W: World> Server<W> {
     /// Whether the server has ended without an orderly end, because somebody insisted.
     pub fn was_forced(&self) -> bool {
         self.forced
+    }
+
+    /// Whether the server has ended with output that nobody took, and that a drop of it would wait for.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     /// Writes a line of statistics to the log every so often.
@@ -277,6 +293,7 @@ impl<W: World> Server<W> {
                 self.carry_out();
             }
             Event::Timer { token: STATS, .. } => self.log_stats(),
+            Event::Timer { token: GIVE_UP, .. } => self.gave_up = true,
             Event::Console { input, .. } => self.console_input(input),
             Event::Posted { token: SHUTDOWN, .. } => {
                 tracing::info!("asked to stop");
@@ -424,9 +441,18 @@ impl<W: World> Server<W> {
 
     // The console.
 
-    /// Whether nothing of a script's answers is left that an end would have to wait for.
+    /// Whether no output is left that an end would have to wait for. A script that has asked for the end gets all of its
+    /// answers, however long that takes; everybody else has had his time some day.
     fn answers_are_out(&mut self) -> bool {
-        self.hurried || self.console.as_mut().is_none_or(|console| console.is_flushed(&mut self.reactor))
+        let Some(console) = &mut self.console else { return true };
+        if self.gave_up || console.is_flushed(&mut self.reactor) {
+            return true;
+        }
+        let bounded = self.hurried || console.is_terminal();
+        if bounded && !std::mem::replace(&mut self.waits_for_output, true) {
+            self.reactor.timer(GIVE_UP, OUTPUT_PATIENCE);
+        }
+        false
     }
 
     /// Something from the operator, or whoever may ask the program to end.
@@ -451,7 +477,11 @@ impl<W: World> Server<W> {
                 tracing::info!("the console input has ended");
                 self.shut_down();
             }
-            ConsoleInput::Drained => self.console.iter_mut().for_each(Console::flushed),
+            ConsoleInput::Drained => {
+                if let Some(console) = &mut self.console {
+                    console.drained(&mut self.reactor);
+                }
+            }
             ConsoleInput::Interrupt => self.asked_to_stop("Ctrl-C"),
             ConsoleInput::Shutdown { reason, .. } => self.asked_to_stop(&reason.to_string()),
             // The reactor has shown the line being typed again.
@@ -459,9 +489,10 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// The first request begins an orderly end, the second takes no for an answer.
+    /// The first request begins an orderly end, or hurries one that waits for a script's reader; the second takes no for an
+    /// answer.
     fn asked_to_stop(&mut self, who: &str) {
-        if self.phase == Phase::Running {
+        if !self.hurried && self.phase != Phase::Stopped {
             tracing::info!("asked to stop: {who}");
             // This is for whoever asked.
             match &mut self.console {

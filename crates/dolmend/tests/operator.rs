@@ -62,7 +62,7 @@ fn players_are_seen_above_the_command_being_typed() {
         "Ann has arrived.",
         "Ann says: anybody here?",
         "> say good evening",
-        "Told 1 users.",
+        "Told one user.",
         "> ",
     ]);
     terminal.type_in("shutdown\r");
@@ -134,6 +134,39 @@ fn log_lines_tear_no_command_apart() {
     });
     terminal.type_in("ne\r");
     ann.expect("The operator says: half a line\r\n");
+}
+
+#[test]
+fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all() {
+    use rustix::process::{Pid, Signal, kill_process};
+    if wine() {
+        // Wine's terminal cannot be held from outside, nor its program be sent a signal.
+        let (mut terminal, _) = server(false);
+        terminal.type_in("shutdown\r");
+        assert_eq!(terminal.wait().code(), Some(0));
+        return;
+    }
+    for (requests, code) in [(1, 0), (2, 1)] {
+        let (mut terminal, address) = server(false);
+        let settings = terminal.before.clone();
+        terminal.shows(&["> "]);
+        terminal.type_in("\x13");
+        // Shown by nobody, so that the terminal is known to be held when it was answered.
+        let _ann = player(address, "Ann");
+        let pid = Pid::from_raw(terminal.child.id() as i32).expect("a process");
+        let started = std::time::Instant::now();
+        for request in 0..requests {
+            kill_process(pid, Signal::TERM).expect("it can be signalled");
+            // The first has been heard when nobody listens any more.
+            while request == 0 && std::net::TcpStream::connect(address).is_ok() {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(terminal.wait().code(), Some(code));
+        let took = started.elapsed();
+        assert!(requests == 1 || took < std::time::Duration::from_millis(1500), "{took:?}");
+        assert_eq!(terminal.settings(), settings);
+    }
 }
 
 #[test]

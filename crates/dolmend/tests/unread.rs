@@ -74,7 +74,7 @@ fn a_script_whose_answers_nobody_reads_holds_nobody_up_and_gets_them_all() {
     server.answers.read_to_string(&mut answers).expect("text");
     writer.join().expect("all was written");
     assert_eq!(answers.matches("this list\n").count(), LINES);
-    assert!(answers.ends_with("Told 1 users.\n"), "{}", &answers[answers.len() - 80..]);
+    assert!(answers.ends_with("Told one user.\n"), "{}", &answers[answers.len() - 80..]);
     ann.expect("The operator says: to the end\r\n");
     drop(ann);
     assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
@@ -110,6 +110,21 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     is_served(address, "Ann");
     child.kill().expect("it runs");
     child.wait().expect("it ends");
+}
+
+/// An end that waits for whoever reads the answers waits no longer when a signal asks for it; that is the first request.
+#[cfg(unix)]
+#[test]
+fn a_signal_hurries_an_end_that_waits_for_a_reader() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut server = Scripted::start();
+    server.runs(&["help\n"; 300].concat());
+    server.runs("shutdown\n");
+    server.log.wait_for("shutting down");
+    let pid = Pid::from_raw(server.child.id() as i32).expect("a process");
+    kill_process(pid, Signal::TERM).expect("it can be signalled");
+    server.log.wait_for("nobody has taken the console's last output");
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
 }
 
 /// A second request ends the server at once, whoever does not read what.

@@ -228,7 +228,11 @@ impl World for Lobby {
             Command::Say(text) => {
                 let text = printable(text);
                 turn.broadcast(format!("The operator says: {text}\n"));
-                turn.console(format!("Told {} users.\n", turn.users().len()));
+                turn.console(match turn.users().len() {
+                    0 => "Nobody is there to be told.\n".to_string(),
+                    1 => "Told one user.\n".to_string(),
+                    count => format!("Told {count} users.\n"),
+                });
             }
             Command::Kick(whom) => self.kick(turn, whom),
             Command::Stats => turn.console(turn.status().to_string().replace(' ', "\n") + "\n"),

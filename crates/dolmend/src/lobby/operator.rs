@@ -144,8 +144,7 @@ impl Operator {
 }
 
 /// What `help` shows on the console.
-pub const HELP: &str = "\
-  users        who is connected, and from where; who is the same
+pub const HELP: &str = "  users        who is connected, and from where; who is the same
   say TEXT     tell everybody; broadcast is the same
   kick NAME    disconnect a player, or #NUMBER for one without a name
   stats        what was counted since the start
