@@ -23,21 +23,26 @@
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2).
 
+mod polled;
+mod socket;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
+use rustix::net::Shutdown;
 
 use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
+use polled::{Polled, polled_flags, readiness};
+use socket::{accept_one, receive_now, send_now};
 
 /// The event data of the eventfd; sources use their slot and generation.
 const SIGNAL: u64 = u64::MAX;
@@ -99,20 +104,6 @@ enum Entry {
         watch: Option<OpPtr<Epoll>>,
     },
     Polled(Polled),
-}
-
-/// A borrowed socket.
-struct Polled {
-    fd: RawFd,
-    poll: Option<OpPtr<Epoll>>,
-    interest: Readiness,
-    /// What epoll waits for; `NONE`: it does not know the descriptor. Even with no flags set it would report ends, again
-    /// and again.
-    registered: Readiness,
-    /// Reported and not told yet.
-    seen: Readiness,
-    /// Epoll does not take it, as a read or write of it never waits: a file.
-    always: bool,
 }
 
 impl Entry {
@@ -737,105 +728,6 @@ impl Epoll {
     }
 }
 
-/// Tries to receive into a buffer from the pool; `None` when there was nothing after all.
-///
-/// # Safety
-///
-/// The operation is in the kernel's hands.
-unsafe fn receive_now(
-    fd: &TcpStream,
-    op: OpPtr<Epoll>,
-    readable: &mut bool,
-    hangup: &mut bool,
-    pool: &mut BufferPool,
-    calls: &mut u64,
-) -> Option<Result<usize, Fault>> {
-    let mut buffer = pool.take();
-    let (target, room) = buffer.as_target();
-    let received = loop {
-        *calls += 1;
-        // SAFETY: the buffer is ours alone until it goes into the operation, and has `room` bytes at `target`. They
-        // may be uninitialised, which is why the slice is one of `MaybeUninit`.
-        let room =
-            unsafe { std::slice::from_raw_parts_mut(target.cast::<std::mem::MaybeUninit<u8>>(), room) };
-        match rustix::net::recv(fd, room, RecvFlags::DONTWAIT) {
-            Err(Errno::INTR) => {}
-            Ok((_, received)) => break Ok(received),
-            Err(errno) => break Err(errno),
-        }
-    };
-    match received {
-        Ok(bytes) => {
-            if bytes > 0 && bytes < room && !*hangup {
-                *readable = false;
-            }
-            // SAFETY: recv has written that many bytes at `target`.
-            unsafe { buffer.set_filled(bytes) };
-            // SAFETY: the cell is the kernel's (ours) until its packet.
-            unsafe { (*op.as_ptr()).buffer = Some(buffer) };
-            Some(Ok(bytes))
-        }
-        Err(Errno::AGAIN) => {
-            pool.give_back(buffer);
-            *readable = false;
-            *hangup = false;
-            None
-        }
-        Err(errno) => {
-            pool.give_back(buffer);
-            Some(Err(fault(errno)))
-        }
-    }
-}
-
-/// Tries to send what is left of an operation's buffer; `None` when the socket takes nothing now.
-///
-/// # Safety
-///
-/// The operation is in the kernel's hands.
-unsafe fn send_now(
-    fd: &TcpStream,
-    op: OpPtr<Epoll>,
-    writable: &mut bool,
-    calls: &mut u64,
-) -> Option<Result<usize, Fault>> {
-    // SAFETY: the cell is ours until its packet, and nobody changes the buffer meanwhile.
-    let (buffer, offset) = unsafe { (&(*op.as_ptr()).buffer, (*op.as_ptr()).offset as usize) };
-    let bytes = &buffer.as_ref().expect("a send has a buffer").as_slice()[offset..];
-    loop {
-        *calls += 1;
-        match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(sent) => {
-                // Less than all: the socket is full, and an edge will tell when it is not.
-                *writable = sent == bytes.len();
-                return Some(Ok(sent));
-            }
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                *writable = false;
-                return None;
-            }
-            Err(errno) => return Some(Err(fault(errno))),
-        }
-    }
-}
-
-fn accept_one(listener: &TcpListener, calls: &mut u64) -> Result<(TcpStream, SocketAddr), Errno> {
-    loop {
-        *calls += 1;
-        match rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC) {
-            Ok((fd, Some(address))) => {
-                // Only TCP listeners come here, so the family is one of two.
-                let peer = SocketAddr::try_from(address).map_err(|_| Errno::AFNOSUPPORT)?;
-                return Ok((TcpStream::from(fd), peer));
-            }
-            Ok((_, None)) => return Err(Errno::CONNABORTED),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
 struct EventFd(Arc<OwnedFd>);
 
 impl Signal for EventFd {
@@ -845,48 +737,8 @@ impl Signal for EventFd {
     }
 }
 
-impl Polled {
-    fn to_tell(&self) -> Readiness {
-        self.seen & (self.interest | Readiness::ENDS)
-    }
-}
-
 fn watch_flags(armed: bool) -> EventFlags {
     if armed { EventFlags::IN | EventFlags::ONESHOT } else { EventFlags::ONESHOT }
-}
-
-fn polled_flags(interest: Readiness) -> EventFlags {
-    let mut flags = EventFlags::empty();
-    flags.set(EventFlags::IN, interest.contains(Readiness::READABLE));
-    flags.set(EventFlags::OUT, interest.contains(Readiness::WRITABLE));
-    flags
-}
-
-/// What epoll's answer says to somebody who reads by himself. An end is not told of before the bytes in front of it have
-/// been read, when the caller wants to read at all: many a program closes at the first word of an end.
-fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> Readiness {
-    let mut ready = Readiness::NONE;
-    let pairs = [
-        (EventFlags::IN, Readiness::READABLE),
-        (EventFlags::OUT, Readiness::WRITABLE),
-        (EventFlags::HUP, Readiness::HANGUP),
-        (EventFlags::ERR, Readiness::ERROR),
-    ];
-    for (flag, bit) in pairs {
-        if flags.contains(flag) {
-            ready |= bit;
-        }
-    }
-    let ended = !(ready & Readiness::ENDS).is_empty();
-    if ended && ready.contains(Readiness::READABLE) && polled.interest.contains(Readiness::READABLE) {
-        *calls += 1;
-        // SAFETY: as in `Entry::fd`.
-        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
-        if rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0) {
-            ready = ready & Readiness::ASKABLE;
-        }
-    }
-    ready
 }
 
 fn event_data(index: u32, generation: u32) -> u64 {

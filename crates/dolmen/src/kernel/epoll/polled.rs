@@ -1,0 +1,63 @@
+//! Sockets of somebody else's, as epoll sees them: what it is asked to wait for, and what its answer means.
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::event::epoll::EventFlags;
+
+use super::super::operation::OpPtr;
+use super::super::readiness::Readiness;
+use super::Epoll;
+
+/// A borrowed socket.
+pub(super) struct Polled {
+    pub(super) fd: RawFd,
+    pub(super) poll: Option<OpPtr<Epoll>>,
+    pub(super) interest: Readiness,
+    /// What epoll waits for; `NONE`: it does not know the descriptor. Even with no flags set it would report ends, again
+    /// and again.
+    pub(super) registered: Readiness,
+    /// Reported and not told yet.
+    pub(super) seen: Readiness,
+    /// Epoll does not take it, as a read or write of it never waits: a file.
+    pub(super) always: bool,
+}
+
+impl Polled {
+    pub(super) fn to_tell(&self) -> Readiness {
+        self.seen & (self.interest | Readiness::ENDS)
+    }
+}
+
+pub(super) fn polled_flags(interest: Readiness) -> EventFlags {
+    let mut flags = EventFlags::empty();
+    flags.set(EventFlags::IN, interest.contains(Readiness::READABLE));
+    flags.set(EventFlags::OUT, interest.contains(Readiness::WRITABLE));
+    flags
+}
+
+/// What epoll's answer says to somebody who reads by himself. An end is not told of before the bytes in front of it have
+/// been read, when the caller wants to read at all: many a program closes at the first word of an end.
+pub(super) fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> Readiness {
+    let mut ready = Readiness::NONE;
+    let pairs = [
+        (EventFlags::IN, Readiness::READABLE),
+        (EventFlags::OUT, Readiness::WRITABLE),
+        (EventFlags::HUP, Readiness::HANGUP),
+        (EventFlags::ERR, Readiness::ERROR),
+    ];
+    for (flag, bit) in pairs {
+        if flags.contains(flag) {
+            ready |= bit;
+        }
+    }
+    let ended = !(ready & Readiness::ENDS).is_empty();
+    if ended && ready.contains(Readiness::READABLE) && polled.interest.contains(Readiness::READABLE) {
+        *calls += 1;
+        // SAFETY: as in `Entry::fd`.
+        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
+        if rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0) {
+            ready = ready & Readiness::ASKABLE;
+        }
+    }
+    ready
+}
