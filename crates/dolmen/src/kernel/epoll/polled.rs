@@ -53,7 +53,7 @@ pub(super) fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> 
     let ended = !(ready & Readiness::ENDS).is_empty();
     if ended && ready.contains(Readiness::READABLE) && polled.interest.contains(Readiness::READABLE) {
         *calls += 1;
-        // SAFETY: as in `Entry::fd`.
+        // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
         let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
         if rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0) {
             ready = ready & Readiness::ASKABLE;
