@@ -57,7 +57,8 @@ fn probe(address: &str) -> Result<ExitCode> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let test = reactor.add(stream, TEST)?;
-    let mut probe = Probe { test, commands: Vec::new(), answer: None, waits: 0, ticks: 0, exit: None };
+    let mut probe =
+        Probe { test, commands: Vec::new(), answer: None, again: None, waits: 0, ticks: 0, exit: None };
     probe.tell(&mut reactor, "ready")?;
     while probe.exit.is_none() {
         // Nothing but the console, the signals and the connection ends this.
@@ -65,6 +66,12 @@ fn probe(address: &str) -> Result<ExitCode> {
         probe.waits += 1;
         for event in events.drain() {
             probe.handle(&mut reactor, event)?;
+        }
+        // Not while there are events in hand, which would be gone.
+        if let Some(mode) = probe.again.take() {
+            reactor.remove_console();
+            reactor.console(CONSOLE, mode)?;
+            probe.tell(&mut reactor, "ok again")?;
         }
     }
     drop(reactor);
@@ -76,6 +83,8 @@ struct Probe {
     commands: Vec<u8>,
     /// Lines are not told of but answered on the console, with so many bytes.
     answer: Option<usize>,
+    /// The console is to be given up and taken again in this mode.
+    again: Option<ConsoleMode>,
     waits: u64,
     ticks: u64,
     exit: Option<u8>,
@@ -157,6 +166,10 @@ impl Probe {
             }
             "echo" => reactor.console_echo(rest == "on")?,
             "prompt" => reactor.console_prompt(rest)?,
+            "again" => {
+                self.again = Some(mode);
+                return Ok(());
+            }
             "answer" => self.answer = Some(rest.parse()?),
             "flush" => reactor.console_flush()?,
             "print" => reactor.console_print(&format!("{rest}\n"))?,

@@ -323,9 +323,10 @@ impl Reactor {
         self.engine.console(token, claim, |inbox| console::open(inbox, mode), console::signals)
     }
 
-    /// Stops reading standard input and puts the terminal back. No event of it is seen any more: what was read ahead is lost
-    /// with it, whole lines of a pipe, a file or a paste too, and what was typed of an unfinished line. To stop listening
-    /// for a while, leave the console registered. False if there was no console.
+    /// Stops reading standard input and puts the terminal back. No event of it is seen any more, not even one that is in
+    /// [`Events`] already. What was read ahead and is not in anybody's events comes first when the console is registered
+    /// again, with whichever reactor; what was typed of an unfinished line at a terminal is lost. False if there was no
+    /// console.
     pub fn remove_console(&mut self) -> bool {
         self.engine.remove_console()
     }

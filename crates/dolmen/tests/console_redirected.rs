@@ -239,6 +239,47 @@ fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
 }
 
 #[test]
+fn a_console_that_is_given_up_and_taken_again_loses_nothing() {
+    const LINES: usize = 3000;
+    let text: String = (0..LINES).map(|number| format!("line number {number}\n")).collect();
+    let folder = Scratch::new("again");
+    for file in [false, true] {
+        let (mut child, link) = if file {
+            std::fs::write(&folder.file, &text).expect("written");
+            redirected(File::open(&folder.file).expect("opened"))
+        } else {
+            redirected(Stdio::piped())
+        };
+        let stdin = child.stdin.take();
+        std::thread::scope(|scope| {
+            if let Some(mut stdin) = stdin {
+                // In pieces that are no lines.
+                let text = &text;
+                scope.spawn(move || {
+                    for piece in text.as_bytes().chunks(777) {
+                        stdin.write_all(piece).expect("it is read");
+                    }
+                });
+            }
+            link.send("console line");
+            link.expect(if file { "console file" } else { "console pipe" });
+            let mut told = Vec::new();
+            while told.last().is_none_or(|last| last != "end") {
+                link.send("again line");
+                told.extend(std::iter::from_fn(|| Some(link.next()).filter(|told| told != "ok again")));
+            }
+            told.pop();
+            assert_eq!(told.len(), LINES, "{:?}", told.iter().rev().take(3).collect::<Vec<_>>());
+            for (number, told) in told.iter().enumerate() {
+                assert_eq!(*told, format!("line \"line number {number}\""));
+            }
+        });
+        link.order_among("return 0");
+        rig::wait(&mut child);
+    }
+}
+
+#[test]
 fn a_read_that_is_under_way_delays_no_end() {
     let (mut child, link) = piped("line");
     let started = Instant::now();

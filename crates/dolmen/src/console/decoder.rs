@@ -21,6 +21,10 @@ impl Decoder {
         Decoder { mode, pending: Vec::new(), cutting: false, keys }
     }
 
+    pub(super) fn mode(&self) -> ConsoleMode {
+        self.mode
+    }
+
     pub(super) fn feed(&mut self, bytes: &[u8], mut put: impl FnMut(Input)) {
         match self.mode {
             ConsoleMode::Line => self.feed_line(bytes, &mut put),

@@ -100,9 +100,6 @@ impl Inbox {
     /// Puts a piece in and wakes the reactor.
     pub(crate) fn push(&self, input: Input) {
         let mut state = self.state();
-        if state.closed {
-            return;
-        }
         // Raw input comes a key at a time; keys that nobody has looked at yet make one piece.
         if let (Some(Input::Bytes(last)), Input::Bytes(more)) = (state.queue.back_mut(), &input) {
             last.push_str(more);
@@ -148,11 +145,14 @@ impl Inbox {
         !state.closed
     }
 
-    /// Nobody looks any more.
+    /// Nobody looks any more: readers stop. What they have read is still taken.
     pub(crate) fn close(&self) {
-        let mut state = self.state();
-        *state = State { closed: true, ..State::default() };
+        self.state().closed = true;
         self.room.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

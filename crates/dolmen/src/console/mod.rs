@@ -44,11 +44,13 @@ pub(crate) use unix::{open, signals};
 #[cfg(windows)]
 pub(crate) use windows::{open, signals};
 
+use decoder::Decoder;
 pub(crate) use inbox::{Inbox, Input};
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -242,6 +244,15 @@ pub(crate) struct Claim(());
 
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
+/// What was read ahead of standard input and not delivered when it was given up: who takes it again gets that first.
+static UNHEARD: Mutex<Unheard> = Mutex::new(Unheard { inputs: Vec::new(), decoder: None });
+
+struct Unheard {
+    inputs: Vec<Input>,
+    /// With a line that was not at its end.
+    decoder: Option<Decoder>,
+}
+
 impl Claim {
     pub(crate) fn new() -> Result<Claim, Error> {
         if CLAIMED.swap(true, Ordering::AcqRel) {
@@ -249,12 +260,47 @@ impl Claim {
         }
         Ok(Claim(()))
     }
+
+    /// Keeps what nobody has heard. `kind`: of what; a script's end is found again, and the key for it is not.
+    pub(crate) fn keep(&self, inputs: impl Iterator<Item = Input>, kind: ConsoleKind) {
+        let is_kept = |input: &Input| match input {
+            Input::Line(_) | Input::LineCut(_) | Input::Bytes(_) | Input::Interrupt => true,
+            Input::End => kind == ConsoleKind::Terminal,
+            _ => false,
+        };
+        unheard().inputs.extend(inputs.filter(is_kept));
+    }
+
+    /// Puts what was kept into an inbox.
+    pub(crate) fn hand_on(&self, inbox: &Inbox) {
+        std::mem::take(&mut unheard().inputs).into_iter().for_each(|input| inbox.push(input));
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         CLAIMED.store(false, Ordering::Release);
     }
+}
+
+/// A decoder for a pipe or a file: one that has the beginning of a line, if there is one.
+fn decoder(mode: ConsoleMode, inbox: &Inbox) -> Decoder {
+    match unheard().decoder.take() {
+        Some(mut decoder) => {
+            decoder.set_mode(mode, |input| inbox.push(input));
+            decoder
+        }
+        None => Decoder::new(mode, false),
+    }
+}
+
+/// Keeps a decoder for the next one who reads the same pipe or file.
+fn keep_decoder(decoder: Decoder) {
+    unheard().decoder = Some(decoder);
+}
+
+fn unheard() -> MutexGuard<'static, Unheard> {
+    UNHEARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many cells a terminal needs for a text. Good enough to find the way back to where a line began.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::decoder::Decoder;
-use super::{ConsoleMode, Inbox};
+use super::{ConsoleMode, Inbox, decoder, keep_decoder};
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -26,7 +26,7 @@ impl Worker {
         mode: ConsoleMode,
         inbox: &Arc<Inbox>,
     ) -> std::io::Result<Worker> {
-        let decoder = Mutex::new(Decoder::new(mode, false));
+        let decoder = Mutex::new(decoder(mode, inbox));
         let inbox = Arc::clone(inbox);
         let shared = Arc::new(Shared { decoder, inbox, ended: Mutex::new(false), end: Condvar::new() });
         let reader = Arc::clone(&shared);
@@ -42,8 +42,14 @@ impl Worker {
         lock(&self.shared.decoder).set_mode(mode, |input| self.shared.inbox.push(input));
     }
 
+    /// Keeps what there is of a line for the next one who reads. The thread has ended.
+    pub(super) fn keep_rest(&self) {
+        let mut decoder = lock(&self.shared.decoder);
+        let mode = decoder.mode();
+        keep_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
+    }
+
     /// Waits for the thread for a while. True when it has ended.
-    #[cfg_attr(not(windows), allow(dead_code))]
     pub(super) fn ended_within(&self, time: std::time::Duration) -> bool {
         let ended = self.shared.end.wait_timeout_while(lock(&self.shared.ended), time, |ended| !*ended);
         *ended.unwrap_or_else(PoisonError::into_inner).0
@@ -59,13 +65,18 @@ impl Shared {
     fn run(&self, mut source: impl Read) {
         let mut buffer = [0; 8192];
         // Room first, and the decoder afterwards: who switches modes waits for the decoder and makes the room.
-        while self.inbox.wait_for_room() {
+        loop {
+            if !self.inbox.wait_for_room() {
+                return;
+            }
             match source.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
                     lock(&self.decoder).feed(&buffer[..count], |input| self.inbox.push(input));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Cancelled: there is no end to tell of.
+                Err(_) if self.inbox.is_closed() => return,
                 Err(error) => {
                     tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
                     break;

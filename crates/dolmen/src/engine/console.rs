@@ -29,12 +29,11 @@ struct Typed<H> {
     token: Token,
     registration: u32,
     inbox: Arc<Inbox>,
-    /// Dropped before the claim: the terminal is put back first.
     driver: Box<dyn Driver<H>>,
     watch: Option<WatchId>,
     /// The watch waits for room in the inbox.
     held: bool,
-    _claim: Option<Claim>,
+    claim: Option<Claim>,
 }
 
 struct Signals<H> {
@@ -78,9 +77,15 @@ impl<K: Kernel> Engine<K> {
             self.add_signals(None, open_signals)?;
         }
         let inbox = Inbox::new(self.mailbox());
+        if let Some(claim) = &claim {
+            claim.hand_on(&inbox);
+        }
         let driver = match open(&inbox) {
             Ok(driver) => driver,
             Err(error) => {
+                if let Some(claim) = claim {
+                    claim.keep(std::iter::from_fn(|| inbox.pop()), ConsoleKind::Terminal);
+                }
                 self.drop_own_signals();
                 return Err(error);
             }
@@ -89,7 +94,7 @@ impl<K: Kernel> Engine<K> {
         self.console.registrations += 1;
         let registration = self.console.registrations;
         self.console.typed =
-            Some(Typed { token, registration, inbox, driver, watch: None, held: false, _claim: claim });
+            Some(Typed { token, registration, inbox, driver, watch: None, held: false, claim });
         if let Err(error) = self.watch_console() {
             self.remove_console();
             return Err(error);
@@ -153,7 +158,17 @@ impl<K: Kernel> Engine<K> {
         if let Some(watch) = typed.watch {
             self.unwatch(watch);
         }
-        drop(typed);
+        let Typed { registration, inbox, driver, claim, .. } = typed;
+        let kind = driver.kind();
+        // The terminal is put back, and the readers have ended.
+        drop(driver);
+        if let Some(claim) = claim {
+            let collected = self.outbox.iter().filter_map(|record| match record {
+                Record::Console { registration: of, input, .. } if *of == registration => Some(input.clone()),
+                _ => None,
+            });
+            claim.keep(collected.chain(std::iter::from_fn(|| inbox.pop())), kind);
+        }
         self.drop_own_signals();
         true
     }

@@ -14,6 +14,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -26,7 +27,7 @@ use super::decoder::Decoder;
 use super::editor::{EditKeys, Editor};
 use super::output::Output;
 use super::worker::Worker;
-use super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, width};
+use super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, decoder, keep_decoder, width};
 use crate::error::{Error, ErrorKind};
 use restore::Guard;
 pub(crate) use signals::signals;
@@ -44,7 +45,7 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     let kind = file.metadata().map_err(failed)?.file_type();
     let source = if kind.is_fifo() || kind.is_socket() {
         let reader = Reader::new(file.into());
-        let decoder = Decoder::new(mode, false);
+        let decoder = decoder(mode, inbox);
         Source::Readiness { reader, decoder, over: false }
     } else {
         Source::Thread(Worker::start(file, mode, inbox).map_err(failed)?)
@@ -194,6 +195,25 @@ impl Driver<OwnedFd> for Redirected {
 
     fn size(&self) -> Option<(u16, u16)> {
         None
+    }
+}
+
+impl Drop for Redirected {
+    fn drop(&mut self) {
+        /// A read of a file ends; one of a device may not, and its thread is left behind.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        match &mut self.source {
+            Source::Readiness { decoder, .. } => {
+                let mode = decoder.mode();
+                keep_decoder(std::mem::replace(decoder, Decoder::new(mode, false)));
+            }
+            Source::Thread(worker) => {
+                self.inbox.close();
+                if worker.ended_within(PATIENCE) {
+                    worker.keep_rest();
+                }
+            }
+        }
     }
 }
 

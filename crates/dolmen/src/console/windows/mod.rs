@@ -157,9 +157,13 @@ impl Drop for Redirected {
         self.inbox.close();
         let started = Instant::now();
         // Cancelling reaches a read that is under way, and not one that is about to begin: hence more than once.
-        while !worker.ended_within(Duration::from_millis(1)) && started.elapsed() < PATIENCE {
+        while !worker.ended_within(Duration::from_millis(1)) {
+            if started.elapsed() > PATIENCE {
+                return;
+            }
             // SAFETY: the thread's handle is open while `worker` holds it.
             unsafe { CancelSynchronousIo(worker.thread().as_raw_handle()) };
         }
+        worker.keep_rest();
     }
 }
