@@ -89,7 +89,9 @@ fn a_password_is_chosen_and_asked_for_without_being_shown() {
     terminal.type_in("wrong\r");
     terminal.until("the answer", |rows| rows.iter().any(|row| row.contains("not the password")));
     terminal.type_in("open sesame\r");
-    terminal.until("the welcome", |rows| rows.iter().any(|row| row.starts_with("Welcome back")));
+    terminal.until("the welcome and the prompt", |rows| {
+        rows.windows(2).any(|rows| rows[0].starts_with("Welcome back") && rows[1].trim_end() == ">")
+    });
     terminal.type_in("users\r");
     terminal.until("the answer", |rows| {
         let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();

@@ -133,8 +133,9 @@ impl Operator {
     }
 
     fn come_back(&mut self, turn: &mut Turn<'_>) {
-        turn.console("Welcome back; type 'help' for what you can do.\n");
+        // First, so that nothing is typed unseen in answer to the welcome.
         turn.ask(PROMPT, true);
+        turn.console("Welcome back; type 'help' for what you can do.\n");
     }
 
     fn ask(&mut self, turn: &mut Turn<'_>, state: State, prompt: &str) {
