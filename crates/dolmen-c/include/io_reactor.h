@@ -200,9 +200,9 @@ io_reactor_t *io_reactor_create_ex(int max_events,
 /**
  * Destroys a reactor. NULL is fine.
  *
- * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. After a
- * fork() one of the two processes may go on using the reactor, and the other one may destroy it. No other
- * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+ * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
+ * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post(). After a
+ * fork() one of the two processes may go on using the reactor, and the other one may destroy it.
  */
 void io_reactor_destroy(io_reactor_t *reactor);
 
@@ -232,7 +232,8 @@ int io_reactor_add(io_reactor_t *reactor,
  *
  * On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
  * bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
- * after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams nothing happens.
+ * after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams
+ * nothing happens.
  *
  * Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
  */
@@ -294,9 +295,9 @@ int io_reactor_post_write(io_reactor_t *reactor,
  * Registers standard input, whose events will carry `context`.
  *
  * A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. One that is hung up is told
- * of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means
- * key presses: other records (mouse, focus, size, keys going up) are thrown away where they stand before one. A pipe or
- * a file: EVENT_READ with the bytes, then EVENT_CLOSE once at the end of the input.
+ * of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys
+ * going up) are thrown away where they stand before one. A pipe or a file: EVENT_READ with the bytes, then EVENT_CLOSE
+ * once at the end of the input.
  *
  * A second call changes the context. Returns 0, or -1: NULL reactor, or there is no usable standard input.
  */

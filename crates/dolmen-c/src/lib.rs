@@ -62,9 +62,9 @@ fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
 
 /// Destroys a reactor. NULL is fine.
 ///
-/// Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. After a
-/// fork() one of the two processes may go on using the reactor, and the other one may destroy it. No other
-/// thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+/// Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
+/// thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post(). After a
+/// fork() one of the two processes may go on using the reactor, and the other one may destroy it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
     guard("io_reactor_destroy", (), || {
@@ -105,7 +105,8 @@ pub unsafe extern "C" fn io_reactor_add(
 ///
 /// On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
 /// bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
-/// after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams nothing happens.
+/// after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams
+/// nothing happens.
 ///
 /// Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
 #[unsafe(no_mangle)]
@@ -209,9 +210,9 @@ pub unsafe extern "C" fn io_reactor_post_write(
 /// Registers standard input, whose events will carry `context`.
 ///
 /// A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. One that is hung up is told
-/// of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means
-/// key presses: other records (mouse, focus, size, keys going up) are thrown away where they stand before one. A pipe or
-/// a file: EVENT_READ with the bytes, then EVENT_CLOSE once at the end of the input.
+/// of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys
+/// going up) are thrown away where they stand before one. A pipe or a file: EVENT_READ with the bytes, then EVENT_CLOSE
+/// once at the end of the input.
 ///
 /// A second call changes the context. Returns 0, or -1: NULL reactor, or there is no usable standard input.
 #[unsafe(no_mangle)]

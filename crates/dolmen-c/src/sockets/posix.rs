@@ -15,7 +15,8 @@ pub(crate) struct Socket {
     file: File,
 }
 
-/// Which open file a descriptor stood for: device and inode, which no two sockets share while both are open.
+/// Which file a descriptor stood for: device and inode. A socket's inode is not given out again for some billions of
+/// sockets; a device that is opened again is the same file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct File(libc::dev_t, libc::ino_t);
 
