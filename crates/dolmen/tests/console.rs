@@ -143,8 +143,11 @@ fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
     link.order("prompt > ");
     for turn in 0..20 {
         // By turns a line that is the kernel's, and one that is edited here, because of what was shown above it.
-        terminal.type_in("abc");
-        terminal.until("the line", |rows| rows.iter().any(|row| row.trim_end().ends_with("> abc")));
+        // Other text each time: what an earlier turn left on the screen must not pass for this one's.
+        let void = format!("abc{turn}");
+        terminal.type_in(&void);
+        let shown = format!("> {void}");
+        terminal.until("the line", |rows| rows.iter().any(|row| row.trim_end().ends_with(&shown)));
         if turn % 2 == 1 {
             link.order("print x");
         }
