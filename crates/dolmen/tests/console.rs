@@ -392,9 +392,14 @@ fn hc28_a_surrogate_pair_with_key_ups_in_between_is_one_character() {
             assert_eq!(told, [format!("bytes {character:?}")]);
         }
     }
-    // Byte by byte, as over a slow line.
-    for byte in "🎲x".bytes() {
-        terminal.type_bytes(&[byte]);
+    if wine() {
+        // Wine's console decodes each read of its terminal on its own, and tears what comes in pieces.
+        terminal.type_in("🎲x");
+    } else {
+        // Byte by byte, as over a slow line.
+        for byte in "🎲x".bytes() {
+            terminal.type_bytes(&[byte]);
+        }
     }
     let mut came = String::new();
     while came != "🎲x" {
