@@ -343,7 +343,10 @@ mod system {
                 .collect(),
             "alt-e" => vec![key(true, 0x12, 0, LEFT_ALT_PRESSED), key(false, 0x12, 0xE9, 0)],
             "up" => vec![key(true, 0x26, 0, ENHANCED_KEY)],
-            _ => return Err("no such key".into()),
+            text => match text.strip_prefix("text ") {
+                Some(text) => text.encode_utf16().map(|unit| key(true, 0, unit, 0)).collect(),
+                None => return Err("no such key".into()),
+            },
         };
         let mut written = 0;
         // SAFETY: the records are as many as said.

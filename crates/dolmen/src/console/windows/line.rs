@@ -128,9 +128,8 @@ pub(super) struct LineReader {
     pub(super) prompt: String,
     /// The line so far, as the last read left it.
     pub(super) typed: Vec<u16>,
-    /// How much of it was typed without echo, and is not to be shown later either.
-    pub(super) unseen: usize,
-    /// The beginning of a line that is longer than one read takes.
+    /// The beginning of the line, when it is no longer to be edited: of one that is longer than a read takes, or what
+    /// was typed without echo, and is not to be shown later either.
     pub(super) before: Vec<u16>,
     /// The line was cut, and its rest is being thrown away.
     pub(super) cutting: bool,
@@ -207,7 +206,9 @@ impl LineReader {
                 Command::Echo(echo) => {
                     self.hide();
                     if echo && !self.echo {
-                        self.unseen = self.typed.len();
+                        // The next read must not be given it: the system reckons where on the screen the line begins
+                        // from all that it is given.
+                        self.before.append(&mut self.typed);
                     }
                     self.echo = echo;
                     self.apply();
@@ -217,7 +218,6 @@ impl LineReader {
                     if !std::mem::take(&mut self.aborted) {
                         self.typed.clear();
                         self.before.clear();
-                        self.unseen = 0;
                     }
                     if self.shown {
                         self.write("\n");
@@ -286,7 +286,6 @@ impl LineReader {
         }
         // What Enter was pressed on is history on the screen.
         self.shown = false;
-        self.unseen = 0;
         if !self.echo {
             self.write("\n");
         }
@@ -314,7 +313,6 @@ impl LineReader {
     /// A read that Ctrl-C has ended. The event comes from the control handler.
     fn aborted(&mut self) {
         self.aborted = true;
-        self.unseen = 0;
         self.typed.clear();
         self.before.clear();
         if self.shown {
@@ -334,8 +332,7 @@ impl LineReader {
 
     /// The line so far, as far as it is to be seen.
     fn typed_shown(&self) -> String {
-        let seen = self.typed.get(self.unseen..).filter(|_| self.echo).unwrap_or_default();
-        String::from_utf16_lossy(seen)
+        if self.echo { String::from_utf16_lossy(&self.typed) } else { String::new() }
     }
 
     /// Takes them off.

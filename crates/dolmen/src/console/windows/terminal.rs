@@ -58,7 +58,6 @@ impl Terminal {
             echo: true,
             prompt: String::new(),
             typed: Vec::new(),
-            unseen: 0,
             before: Vec::new(),
             cutting: false,
             shown: false,
