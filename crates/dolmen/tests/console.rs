@@ -294,8 +294,14 @@ fn a_resize_is_told_of() {
             told.push(link.next());
         }
         assert_eq!(told, ["resized 80 24"]);
+        // With a change of mode, also where no record has told of it.
+        link.order("window 50 20");
+        let mut told = link.order_among("mode line");
+        if told.is_empty() {
+            told.push(link.next());
+        }
+        assert_eq!(told, ["resized 50 20"]);
         // The system takes the record away while a line is edited: with the line it is told of all the same.
-        link.order("mode line");
         link.order("window 60 20");
         terminal.type_in("x\r");
         link.expect("resized 60 20");

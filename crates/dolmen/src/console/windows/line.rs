@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::windows::io::OwnedHandle;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,19 @@ pub(super) struct Commands {
     state: Mutex<State>,
     changed: Condvar,
     console: OwnedHandle,
+    told: ToldSize,
+}
+
+/// The window's size as told last, by whoever read the console then.
+#[derive(Default)]
+struct ToldSize(AtomicU32);
+
+impl ToldSize {
+    /// Takes note of a size. True when it differs from the one before.
+    fn change(&self, (columns, rows): (u16, u16)) -> bool {
+        let size = u32::from(columns) << 16 | u32::from(rows);
+        self.0.swap(size, Ordering::Relaxed) != size
+    }
 }
 
 #[derive(Default)]
@@ -68,7 +82,12 @@ struct State {
 
 impl Commands {
     pub(super) fn new(console: OwnedHandle) -> Arc<Commands> {
-        Arc::new(Commands { state: Mutex::default(), changed: Condvar::new(), console })
+        Arc::new(Commands {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            console,
+            told: ToldSize::default(),
+        })
     }
 
     pub(super) fn push(&self, command: Command) -> io::Result<()> {
@@ -86,6 +105,11 @@ impl Commands {
         }
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Takes note that this size of the window is told, or known without.
+    pub(super) fn size_told(&self, size: (u16, u16)) {
+        self.told.change(size);
     }
 
     /// Has a thread that waits for room in the inbox see whether there is some.
@@ -137,8 +161,6 @@ pub(super) struct LineReader {
     pub(super) shown: bool,
     /// A read was ended by Ctrl-C, and took the line with it.
     pub(super) aborted: bool,
-    /// The window's size when it was looked at last in line mode.
-    pub(super) size: Option<(u16, u16)>,
 }
 
 /// The most one read takes. Some consoles have a buffer of 64 KiB for everything.
@@ -147,7 +169,6 @@ const UNITS: usize = 8192;
 impl LineReader {
     pub(super) fn run(mut self) {
         let mut buffer = vec![0u16; UNITS];
-        self.size = self.window_size();
         while self.obey() {
             self.show();
             buffer[..self.typed.len()].copy_from_slice(&self.typed);
@@ -232,8 +253,8 @@ impl LineReader {
     fn set_mode(&mut self, mode: ConsoleMode, request: u64) {
         self.mode = mode;
         self.apply();
-        // In raw mode the records have told of it.
-        self.size = self.window_size();
+        // Between the two modes nobody reads the records that tell of it.
+        self.look_at_the_size();
         if mode == ConsoleMode::Raw {
             self.shown = false;
             let mut typed = std::mem::take(&mut self.before);
@@ -247,16 +268,11 @@ impl LineReader {
 
     /// While it edits a line, the system throws the record of a change of size away. So the size is compared whenever a
     /// read returns: for a line, or for output.
-    fn look_at_the_size(&mut self) {
-        let size = self.window_size();
-        if let Some((columns, rows)) = size.filter(|_| size != self.size) {
+    fn look_at_the_size(&self) {
+        let size = self.screen.as_ref().and_then(sys::window_size);
+        if let Some((columns, rows)) = size.filter(|&size| self.commands.told.change(size)) {
             self.inbox.push(Input::Resized { columns, rows });
         }
-        self.size = size;
-    }
-
-    fn window_size(&self) -> Option<(u16, u16)> {
-        sys::window_size(self.screen.as_ref()?)
     }
 
     /// Makes the console's mode that of our state.

@@ -48,6 +48,9 @@ impl Terminal {
         let guard = Guard::new(&console, original)?;
         sys::set_mode(&console, console_mode(original, mode, true))?;
         let commands = Commands::new(console.try_clone()?);
+        if let Some(size) = screen.as_ref().and_then(sys::window_size) {
+            commands.size_told(size);
+        }
         let reader = LineReader {
             commands: Arc::clone(&commands),
             inbox: Arc::clone(inbox),
@@ -62,7 +65,6 @@ impl Terminal {
             cutting: false,
             shown: false,
             aborted: false,
-            size: None,
         };
         thread::Builder::new().name("console".into()).spawn(move || reader.run())?;
         Ok(Terminal {
@@ -99,7 +101,9 @@ impl Driver<OwnedHandle> for Terminal {
             return;
         }
         let mut keys = std::mem::take(&mut self.keys);
-        let read = raw::read(&self.console, &mut keys, &self.inbox, || self.size());
+        let read = raw::read(&self.console, &mut keys, &self.inbox, || {
+            self.size().inspect(|&size| self.commands.size_told(size))
+        });
         self.keys = keys;
         if let Err(error) = read {
             tracing::warn!(target: "io_reactor", %error, "the console cannot be read any more");
