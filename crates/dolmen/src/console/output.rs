@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::{Inbox, Input};
@@ -23,6 +23,7 @@ pub(super) struct Output {
     inbox: Arc<Inbox>,
     /// The same place, if it can be written to without blocking: then the thread is only for what does not fit.
     direct: Option<File>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -52,8 +53,9 @@ impl Output {
     ) -> io::Result<Output> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let (writer, told) = (Arc::clone(&shared), Arc::clone(inbox));
-        thread::Builder::new().name("console output".into()).spawn(move || writer.run(sink, &told))?;
-        Ok(Output { shared, inbox: Arc::clone(inbox), direct })
+        let thread = thread::Builder::new().name("console output".into());
+        let thread = Some(thread.spawn(move || writer.run(sink, &told))?);
+        Ok(Output { shared, inbox: Arc::clone(inbox), direct, thread })
     }
 
     /// Queues a text, all of it or, with `WouldBlock`, nothing.
@@ -118,6 +120,9 @@ impl Drop for Output {
                 return;
             }
         }
+        drop(state);
+        // What it has said last is not yet its end.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

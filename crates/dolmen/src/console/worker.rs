@@ -9,8 +9,8 @@ use super::{ConsoleMode, Inbox, decoder, keep_decoder};
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    #[cfg_attr(not(windows), allow(dead_code))]
-    thread: JoinHandle<()>,
+    /// Until it has ended.
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -35,15 +35,16 @@ impl Worker {
             *lock(&reader.ended) = true;
             reader.end.notify_all();
         })?;
-        Ok(Worker { shared, thread })
+        Ok(Worker { shared, thread: Some(thread) })
     }
 
     pub(super) fn set_mode(&self, mode: ConsoleMode) {
         lock(&self.shared.decoder).set_mode(mode, |input| self.shared.inbox.push(input));
     }
 
-    /// Keeps what there is of a line for the next one who reads. The thread has ended.
-    pub(super) fn keep_rest(&self) {
+    /// Keeps what there is of a line for the next one who reads. The thread has said that it ends.
+    pub(super) fn keep_rest(&mut self) {
+        let _ = self.thread.take().map(JoinHandle::join);
         let mut decoder = lock(&self.shared.decoder);
         let mode = decoder.mode();
         keep_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
@@ -56,8 +57,8 @@ impl Worker {
     }
 
     #[cfg_attr(not(windows), allow(dead_code))]
-    pub(super) fn thread(&self) -> &JoinHandle<()> {
-        &self.thread
+    pub(super) fn thread(&self) -> Option<&JoinHandle<()>> {
+        self.thread.as_ref()
     }
 }
 

@@ -153,7 +153,7 @@ impl Drop for Redirected {
     fn drop(&mut self) {
         /// A thread that does not let itself be cancelled is left behind; it ends with the process.
         const PATIENCE: Duration = Duration::from_secs(1);
-        let Some(worker) = &self.worker else { return };
+        let Some(worker) = &mut self.worker else { return };
         self.inbox.close();
         let started = Instant::now();
         // Cancelling reaches a read that is under way, and not one that is about to begin: hence more than once.
@@ -161,8 +161,10 @@ impl Drop for Redirected {
             if started.elapsed() > PATIENCE {
                 return;
             }
-            // SAFETY: the thread's handle is open while `worker` holds it.
-            unsafe { CancelSynchronousIo(worker.thread().as_raw_handle()) };
+            if let Some(thread) = worker.thread() {
+                // SAFETY: the thread's handle is open while `worker` holds it.
+                unsafe { CancelSynchronousIo(thread.as_raw_handle()) };
+            }
         }
         worker.keep_rest();
     }

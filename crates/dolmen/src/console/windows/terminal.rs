@@ -4,7 +4,7 @@ use std::io;
 use std::os::windows::io::AsHandle as _;
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::super::keys::Keys;
@@ -31,6 +31,7 @@ pub(super) struct Terminal {
     raw: bool,
     keys: Keys,
     over: bool,
+    thread: Option<JoinHandle<()>>,
     /// Dropped last: after the thread has ended.
     _guard: Guard,
 }
@@ -66,7 +67,7 @@ impl Terminal {
             shown: false,
             aborted: false,
         };
-        thread::Builder::new().name("console".into()).spawn(move || reader.run())?;
+        let thread = Some(thread::Builder::new().name("console".into()).spawn(move || reader.run())?);
         Ok(Terminal {
             inbox: Arc::clone(inbox),
             commands,
@@ -78,6 +79,7 @@ impl Terminal {
             raw: mode == ConsoleMode::Raw,
             keys: Keys::default(),
             over: false,
+            thread,
             _guard: guard,
         })
     }
@@ -172,6 +174,9 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if self.commands.push(Command::Quit).is_err() || !self.commands.wait_for_end(STALLED) {
             tracing::warn!(target: "io_reactor", "the console's thread is left behind in a call that does not end");
+            return;
         }
+        // What it has said last is not yet its end.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
