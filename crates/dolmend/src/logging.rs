@@ -1,29 +1,23 @@
 //! Where log lines go, and which of them.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+mod standard_error;
+
 /// The target of the reactor's own log lines.
 const REACTOR_TARGET: &str = "io_reactor";
-
-/// How many lines may wait for somebody who reads standard error; what comes then is lost, and counted.
-const MOST_WAITING_LINES: usize = 10_000;
-
-/// Standard error, written to by a thread.
-static STANDARD_ERROR: OnceLock<NonBlocking> = OnceLock::new();
 
 /// Has the lines that wait written when it is dropped, as far as somebody reads them within a second.
 #[must_use]
 #[derive(Debug)]
-pub struct Flush(#[allow(dead_code)] Option<WorkerGuard>);
+pub struct Flush(#[allow(dead_code)] Option<standard_error::Writer>);
 
 /// Sends log lines to standard error, without ever waiting for who reads it. `trace_reactor` is the value of
 /// `trace io_reactor`.
@@ -34,13 +28,7 @@ pub fn start(trace_reactor: u8) -> Flush {
         .with_default(LevelFilter::INFO)
         .with_target(REACTOR_TARGET, reactor_level(trace_reactor));
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false);
-    let mut flush = None;
-    STANDARD_ERROR.get_or_init(|| {
-        let writer = NonBlockingBuilder::default().buffered_lines_limit(MOST_WAITING_LINES);
-        let (writer, guard) = writer.thread_name("log").finish(io::stderr());
-        flush = Some(guard);
-        writer
-    });
+    let flush = standard_error::Writer::start();
     // It fails only if a logger was set before, by a program that this is a part of.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
     Flush(flush)
@@ -48,21 +36,7 @@ pub fn start(trace_reactor: u8) -> Flush {
 
 /// Shows a text on standard error, as it is and among the log lines.
 pub fn tell(text: &str) {
-    write(text.as_bytes());
-}
-
-fn write(bytes: &[u8]) {
-    /// How many lost lines were told of.
-    static TOLD: AtomicUsize = AtomicUsize::new(0);
-    // A closed standard error is no reason to fail.
-    let Some(writer) = STANDARD_ERROR.get() else { return drop(io::stderr().write_all(bytes)) };
-    let mut writer = writer.clone();
-    let lost = writer.error_counter().dropped_lines();
-    let news = lost.saturating_sub(TOLD.swap(lost, Ordering::Relaxed));
-    if news > 0 {
-        let _ = writer.write(format!("({news} log lines were lost: nobody read them)\n").as_bytes());
-    }
-    let _ = writer.write(bytes);
+    standard_error::write(text.as_bytes());
 }
 
 /// The log lines that are kept back for somebody who shows them; `None`: they go to standard error.
@@ -78,7 +52,7 @@ pub(crate) fn keep(keep: bool) {
     if keep {
         kept.get_or_insert_default();
     } else if let Some(lines) = kept.take() {
-        write(&lines);
+        standard_error::write(&lines);
     }
 }
 
@@ -101,7 +75,7 @@ impl Write for Log {
         match &mut *kept() {
             Some(lines) if lines.len() < MOST_KEPT_BYTES => lines.write(bytes),
             _ => {
-                write(bytes);
+                standard_error::write(bytes);
                 Ok(bytes.len())
             }
         }
