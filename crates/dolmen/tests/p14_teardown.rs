@@ -144,52 +144,52 @@ fn ten_of_a_hundred(seed: u64) {
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_1() {
+fn p14_hc32_dropped_with_a_thousand_operations_in_flight() {
     ten_of_a_hundred(1);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_2() {
+fn p14_dropped_with_a_thousand_operations_in_flight_2() {
     ten_of_a_hundred(2);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_3() {
+fn p14_dropped_with_a_thousand_operations_in_flight_3() {
     ten_of_a_hundred(3);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_4() {
+fn p14_dropped_with_a_thousand_operations_in_flight_4() {
     ten_of_a_hundred(4);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_5() {
+fn p14_dropped_with_a_thousand_operations_in_flight_5() {
     ten_of_a_hundred(5);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_6() {
+fn p14_dropped_with_a_thousand_operations_in_flight_6() {
     ten_of_a_hundred(6);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_7() {
+fn p14_dropped_with_a_thousand_operations_in_flight_7() {
     ten_of_a_hundred(7);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_8() {
+fn p14_dropped_with_a_thousand_operations_in_flight_8() {
     ten_of_a_hundred(8);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_9() {
+fn p14_dropped_with_a_thousand_operations_in_flight_9() {
     ten_of_a_hundred(9);
 }
 
 #[test]
-fn p14_hc32_dropped_with_a_thousand_operations_in_flight_10() {
+fn p14_dropped_with_a_thousand_operations_in_flight_10() {
     ten_of_a_hundred(10);
 }
 
