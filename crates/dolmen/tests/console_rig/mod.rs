@@ -329,6 +329,16 @@ impl Link {
         }
     }
 
+    /// Has the probe do something of which something is told, be it before it is done or just after, and gives that.
+    #[track_caller]
+    pub fn order_telling(&self, command: &str) -> Vec<String> {
+        let mut told = self.order_among(command);
+        if told.is_empty() {
+            told.push(self.next());
+        }
+        told
+    }
+
     /// Nothing is told for a while.
     #[track_caller]
     pub fn silent(&self, time: Duration) {
