@@ -267,7 +267,7 @@ impl LineReader {
     }
 
     /// While it edits a line, the system throws the record of a change of size away. So the size is compared whenever a
-    /// read returns: for a line, or for output.
+    /// read returns (for a line, or for output) and when the mode changes.
     fn look_at_the_size(&self) {
         let size = self.screen.as_ref().and_then(sys::window_size);
         if let Some((columns, rows)) = size.filter(|&size| self.commands.told.change(size)) {
