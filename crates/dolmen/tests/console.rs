@@ -293,6 +293,13 @@ fn a_resize_is_told_of() {
         // And with output.
         link.order("window 70 20");
         assert_eq!(link.order_telling("print x"), ["resized 70 20"]);
+        // With output, too, that follows other output, so that no read comes between.
+        let orders =
+            [format!("print {}", "x".repeat(50_000)), "window 72 20".to_owned(), "print y".to_owned()];
+        link.send(&orders.join("\n"));
+        let mut told: Vec<String> = (0..=orders.len()).map(|_| link.next()).collect();
+        told.retain(|told| !orders.iter().any(|order| *told == format!("ok {order}")));
+        assert_eq!(told, ["resized 72 20"]);
     } else {
         terminal.resize(100, 30);
         link.expect("resized 100 30");

@@ -175,8 +175,11 @@ impl Terminal {
                 return rows;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let raw = String::from_utf8_lossy(&screen.raw[screen.raw.len().saturating_sub(500)..]);
-            assert!(!left.is_zero(), "{what} is not on the screen:\n{}\n{raw:?}", rows.join("\n").trim_end());
+            if left.is_zero() {
+                // The drop shows what is.
+                drop(screen);
+                panic!("{what} is not on the screen");
+            }
             screen = self.screen.1.wait_timeout(screen, left).expect("nobody panics with it").0;
         }
     }
@@ -215,10 +218,28 @@ impl Terminal {
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
     }
+
+    /// For a test that fails: the screen, and what the threads are at of all programs at this terminal.
+    fn describe(&self) {
+        let screen = self.locked();
+        let last = String::from_utf8_lossy(&screen.raw[screen.raw.len().saturating_sub(500)..]);
+        eprintln!("the screen:\n{}\nand last was written: {last:?}", screen.parser.screen().contents());
+        let threads = Command::new("ps")
+            .args(["-o", "pid,tid,stat,wchan:30,etimes,comm,args", "-L", "-s"])
+            .arg(self.child.id().to_string())
+            .output();
+        eprintln!(
+            "its programs:\n{}",
+            String::from_utf8_lossy(&threads.map(|it| it.stdout).unwrap_or_default())
+        );
+    }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.describe();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

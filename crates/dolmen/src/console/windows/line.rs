@@ -170,6 +170,7 @@ impl LineReader {
     pub(super) fn run(mut self) {
         let mut buffer = vec![0u16; UNITS];
         while self.obey() {
+            self.look_at_the_size();
             self.show();
             buffer[..self.typed.len()].copy_from_slice(&self.typed);
             let read = sys::read_line(&self.console, &mut buffer, self.typed.len(), 1 << WAKE);
@@ -266,8 +267,9 @@ impl LineReader {
         }
     }
 
-    /// While it edits a line, the system throws the record of a change of size away. So the size is compared whenever a
-    /// read returns (for a line, or for output) and when the mode changes.
+    /// While it edits a line, the system throws the record of a change of size away. So the size is compared when the
+    /// mode changes, when a read returns (that of a line follows its size), and before the next one, since output
+    /// may also have come between the two.
     fn look_at_the_size(&self) {
         let size = self.screen.as_ref().and_then(sys::window_size);
         if let Some((columns, rows)) = size.filter(|&size| self.commands.told.change(size)) {
