@@ -2,7 +2,7 @@
 
 use std::env::consts::EXE_SUFFIX;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// An error is a sentence for the person at the terminal: what failed and what to do about it.
 pub type Result<T> = std::result::Result<T, String>;
@@ -50,6 +50,14 @@ impl Run {
             let complaint = String::from_utf8_lossy(&output.stderr);
             Err(format!("`{self}` failed: {}\n{}", output.status, complaint.trim_end()))
         }
+    }
+
+    /// Starts it with pipes for its input and output. What it complains about is not shown.
+    pub fn spawn(self) -> Result<Child> {
+        println!("    $ {self}");
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().map_err(|error| self.not_started(&error))
     }
 
     fn command(&self) -> Command {

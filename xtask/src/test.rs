@@ -62,6 +62,11 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     })?;
     steps.step_or_skip("C library, native", || c_library::test(&targets::host()?))?;
     if windows {
+        let mut running = None;
+        steps.step("Wine", || {
+            running = Some(wine::Running::start()?);
+            Ok(())
+        })?;
         let tested = steps.step("tests, Windows under Wine", || {
             let tests =
                 Run::new("cargo test --workspace --exclude xtask --target").args([targets::WINDOWS_GNU]);
@@ -72,6 +77,7 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
             steps.step_or_skip("C library, Windows under Wine", || c_library::test(targets::WINDOWS_GNU));
         let consoles = steps.step("consoles of Windows programs", || consoles_under_wine(&options.libtest));
         let tested = tested.and(consoles);
+        drop(running);
         // After a failure above all: that is when a program may have been left running.
         let settled = steps.step("leftover Windows programs", wine::settle);
         tested.and(c_tested).and(settled)?;

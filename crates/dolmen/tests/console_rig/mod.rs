@@ -220,18 +220,17 @@ impl Terminal {
     }
 
     /// For a test that fails: the screen, and what the threads are at of all programs at this terminal.
-    fn describe(&self) {
+    fn describe(&mut self) {
+        let end = self.child.try_wait();
         let screen = self.locked();
         let last = String::from_utf8_lossy(&screen.raw[screen.raw.len().saturating_sub(500)..]);
         eprintln!("the screen:\n{}\nand last was written: {last:?}", screen.parser.screen().contents());
-        let threads = Command::new("ps")
-            .args(["-o", "pid,tid,stat,wchan:30,etimes,comm,args", "-L", "-s"])
-            .arg(self.child.id().to_string())
-            .output();
-        eprintln!(
-            "its programs:\n{}",
-            String::from_utf8_lossy(&threads.map(|it| it.stdout).unwrap_or_default())
-        );
+        let mut threads = Command::new("ps");
+        threads
+            .args(["-o", "pid,tid,stat,wchan:30,etimes,args", "-L", "-s"])
+            .arg(self.child.id().to_string());
+        let threads = threads.output().map(|it| it.stdout).unwrap_or_default();
+        eprintln!("the program's end: {end:?}; at this terminal:\n{}", String::from_utf8_lossy(&threads));
     }
 }
 
