@@ -81,7 +81,8 @@ impl Editor {
                 continue;
             }
             match byte {
-                b'\n' => {
+                // Enter sends a return, and Ctrl-J a line feed.
+                b'\n' | b'\r' if byte == b'\n' || !literal => {
                     screen.push('\n');
                     let text = std::mem::take(&mut self.text);
                     self.unseen = 0;
@@ -195,6 +196,7 @@ mod tests {
         assert_eq!(edit(b"one\x15two\n").0, [line("two")]);
         assert_eq!(edit(b"\x7f\x7fa\n").0, [line("a")]);
         assert_eq!(edit(b"a\x16\x7fb\n").0, [line("a\x7fb")]);
+        assert_eq!(edit(b"one\rtwo\x16\r\r").0, [line("one"), line("two\r")]);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod restore;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
@@ -284,6 +286,9 @@ impl Terminal {
         }
         if self.editor.is_some() {
             settings.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
+            // Enter stays a return: so it tells, whenever it is read, that it was pressed while nobody but the editor could
+            // show it. The settings cannot be changed in the same moment as the input is read.
+            settings.input_modes &= !InputModes::ICRNL;
             settings.special_codes[SpecialCodeIndex::VMIN] = 1;
             settings.special_codes[SpecialCodeIndex::VTIME] = 0;
         }
@@ -384,8 +389,9 @@ impl Terminal {
                 });
                 return;
             }
-            // Half a line: the mode was changed while it was typed, or Ctrl-D was. Its end is edited here. What of it was
-            // shown depends on the moment, so all of it is shown once more.
+            // Half a line: it was typed while the line was on its way back to the kernel, or the mode was changed, or
+            // Ctrl-D was typed. Its end is edited here. What of it was shown depends on the moment, so all of it is shown
+            // once more.
             self.editor = Some(Editor::new(self.edit_keys()));
             let _ = self.apply();
             self.edit(bytes, false);
@@ -397,25 +403,39 @@ impl Terminal {
         self.edit(bytes, shows);
     }
 
-    /// Puts keys through the editor, one line at a time.
+    /// Puts keys through the editor, one line at a time. `shows`: they have not been shown yet.
     fn edit(&mut self, bytes: &[u8], shows: bool) {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            let Some(editor) = &mut self.editor else { return };
-            let mut screen = String::new();
-            let mut ended = false;
-            editor.feed(piece, &mut screen, |input| {
-                ended |= !matches!(input, Input::LineCut(_));
-                self.inbox.push(input);
-            });
-            if !self.echo {
-                screen.retain(|c| c == '\n');
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            match piece.split_last() {
+                // Not everything was shown: the kernel would not have left the return.
+                Some((b'\r', text)) if !shows => {
+                    self.edit_piece(text, false);
+                    if self.screen {
+                        let _ = self.output.write(&format!("{}{}", self.erase(), self.line()));
+                    }
+                    self.edit_piece(b"\r", true);
+                }
+                _ => self.edit_piece(piece, shows),
             }
-            if self.screen && shows {
-                let _ = self.output.write(&screen);
-            }
-            if ended && self.screen {
-                let _ = self.output.write(&self.prompt);
-            }
+        }
+    }
+
+    fn edit_piece(&mut self, piece: &[u8], shows: bool) {
+        let Some(editor) = &mut self.editor else { return };
+        let mut screen = String::new();
+        let mut ended = false;
+        editor.feed(piece, &mut screen, |input| {
+            ended |= !matches!(input, Input::LineCut(_));
+            self.inbox.push(input);
+        });
+        if !self.echo {
+            screen.retain(|c| c == '\n');
+        }
+        if self.screen && shows {
+            let _ = self.output.write(&screen);
+        }
+        if ended && self.screen {
+            let _ = self.output.write(&self.prompt);
         }
     }
 

@@ -1,0 +1,103 @@
+//! Moments that nobody can type in on purpose, at a pseudo-terminal.
+
+use std::io::{Read as _, Write as _};
+
+use rustix::event::Timespec;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use super::*;
+use crate::waker::{Deaf, Mailbox};
+
+/// Somebody at a terminal.
+struct Typist {
+    master: File,
+    slave: OwnedFd,
+    screen: vt100::Parser,
+}
+
+impl Typist {
+    /// Their terminal, with a prompt on it, and the line with the kernel.
+    fn new() -> (Typist, Terminal) {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let slave = ioctl_tiocgptpeer(&master, flags).expect("its other end");
+        let another = || slave.try_clone().expect("a descriptor");
+        let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
+        let output = Output::start(&inbox, File::from(another()), Some(another().into())).expect("an output");
+        let mut terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output).expect("a terminal");
+        terminal.screen = true;
+        terminal.set_prompt("> ").expect("a prompt");
+        assert!(terminal.editor.is_none());
+        let mut typist = Typist { master: master.into(), slave, screen: vt100::Parser::new(24, 80, 0) };
+        typist.sees("> ");
+        (typist, terminal)
+    }
+
+    /// Presses keys, and waits until a reader of the terminal would find them.
+    fn types(&mut self, keys: &[u8]) {
+        self.master.write_all(keys).expect("the terminal takes it");
+        awaits(self.slave.as_fd());
+    }
+
+    /// Waits until the screen shows that, and the cursor is where it ends.
+    #[track_caller]
+    fn sees(&mut self, expected: &str) {
+        let row = expected.matches('\n').count();
+        loop {
+            let (shown, cursor) = (self.screen.screen().contents(), self.screen.screen().cursor_position());
+            if shown == expected.trim_end_matches('\n') && usize::from(cursor.0) == row {
+                return;
+            }
+            let mut buffer = [0; 4096];
+            assert!(awaits(self.master.as_fd()), "{shown:?} is shown, not {expected:?}");
+            let count = self.master.read(&mut buffer).expect("it shows something");
+            self.screen.process(&buffer[..count]);
+        }
+    }
+}
+
+/// Waits for something to read. False when nothing comes.
+fn awaits(fd: BorrowedFd<'_>) -> bool {
+    let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&patience)).expect("poll") > 0
+}
+
+#[test]
+fn a_line_typed_while_the_kernel_gets_the_terminal_back_is_shown() {
+    for echo in [true, false] {
+        let (mut typist, mut terminal) = Typist::new();
+        terminal.set_echo(echo).expect("an echo");
+        terminal.borrow_line().expect("the line");
+        // Where `return_line` has found nothing, and has not told the kernel yet.
+        typist.types(b"quit\r");
+        terminal.editor = None;
+        terminal.apply().expect("settings");
+        terminal.ready();
+        assert_eq!(terminal.inbox.pop(), Some(Input::Line("quit".into())));
+        typist.sees(if echo { "> quit\n> " } else { "> \n> " });
+        assert!(terminal.editor.is_none());
+    }
+}
+
+#[test]
+fn a_line_ended_while_the_editor_gets_the_terminal_is_shown() {
+    for echo in [true, false] {
+        let (mut typist, mut terminal) = Typist::new();
+        terminal.set_echo(echo).expect("an echo");
+        // Shown by the kernel, and with a whole line behind it.
+        typist.types(b"one\rtw");
+        typist.sees(if echo { "> one\ntw" } else { "> \n" });
+        // Where `borrow_line` has told the kernel, and has not read yet.
+        terminal.editor = Some(Editor::new(terminal.edit_keys()));
+        terminal.apply().expect("settings");
+        typist.types(b"o\rth");
+        terminal.read(false);
+        let lines = std::iter::from_fn(|| terminal.inbox.pop());
+        assert_eq!(lines.collect::<Vec<_>>(), ["one", "two"].map(|line| Input::Line(line.into())));
+        terminal.print("news").expect("room");
+        typist.sees(if echo { "> one\n> two\nnews\n> th" } else { "> \n> \nnews\n> " });
+    }
+}
