@@ -18,7 +18,7 @@ pub fn set_up() -> Result<()> {
 ///
 /// Debian's Wine stops its server and its services as soon as no program runs. The next one then waits seconds for
 /// them to start again, in its own session: at a terminal that a test may close under them. Or it meets the server that
-/// is about to stop, and ends without a word.
+/// is about to stop, and fails.
 pub struct Running {
     /// Its end is the program's. If we die, that is the end of it too.
     _input: ChildStdin,
@@ -39,8 +39,9 @@ impl Running {
         };
         let (sender, ready) = mpsc::channel();
         thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-                if line.contains(READY) {
+            // The prompt is a path, in whatever encoding.
+            for line in BufReader::new(output).split(b'\n').map_while(std::result::Result::ok) {
+                if String::from_utf8_lossy(&line).contains(READY) {
                     let _ = sender.send(());
                 }
             }

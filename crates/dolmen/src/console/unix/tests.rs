@@ -1,12 +1,16 @@
 //! Moments that nobody can type in on purpose, at a pseudo-terminal.
 
 use std::io::{Read as _, Write as _};
+use std::time::Instant;
 
 use rustix::event::Timespec;
+use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::*;
 use crate::waker::{Deaf, Mailbox};
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Somebody at a terminal.
 struct Typist {
@@ -35,10 +39,19 @@ impl Typist {
         (typist, terminal)
     }
 
-    /// Presses keys, and waits until a reader of the terminal would find them.
     fn types(&mut self, keys: &[u8]) {
         self.master.write_all(keys).expect("the terminal takes it");
-        awaits(self.slave.as_fd());
+    }
+
+    /// Waits until so many bytes can be read from the terminal, which is the editor's.
+    #[track_caller]
+    fn has_typed(&self, bytes: u64) {
+        let started = Instant::now();
+        // What is typed is on its way for a moment, and a poll tells of the first byte only.
+        while ioctl_fionread(&self.slave).expect("a number") != bytes {
+            assert!(started.elapsed() < PATIENCE, "not so many");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until the screen shows that, and the cursor is where it ends.
@@ -60,7 +73,7 @@ impl Typist {
 
 /// Waits for something to read. False when nothing comes.
 fn awaits(fd: BorrowedFd<'_>) -> bool {
-    let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let patience = Timespec::try_from(PATIENCE).expect("a few seconds");
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&patience)).expect("poll") > 0
 }
@@ -73,6 +86,7 @@ fn a_line_typed_while_the_kernel_gets_the_terminal_back_is_shown() {
         terminal.borrow_line().expect("the line");
         // Where `return_line` has found nothing, and has not told the kernel yet.
         typist.types(b"quit\r");
+        typist.has_typed(5);
         terminal.editor = None;
         terminal.apply().expect("settings");
         terminal.ready();
@@ -94,6 +108,7 @@ fn a_line_ended_while_the_editor_gets_the_terminal_is_shown() {
         terminal.editor = Some(Editor::new(terminal.edit_keys()));
         terminal.apply().expect("settings");
         typist.types(b"o\rth");
+        typist.has_typed(10);
         terminal.read(false);
         let lines = std::iter::from_fn(|| terminal.inbox.pop());
         assert_eq!(lines.collect::<Vec<_>>(), ["one", "two"].map(|line| Input::Line(line.into())));
