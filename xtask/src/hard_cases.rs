@@ -21,7 +21,7 @@ pub struct Options {
 }
 
 /// What goes wrong where nobody has thought of it. The number is the place in the list.
-const CASES: [&str; 38] = [
+const CASES: [&str; 52] = [
     "The memory of a pending operation is freed or reused before its completion",
     "A completion comes before the call that submitted the operation has returned",
     "`CancelIo` cancels the operations of the calling thread only",
@@ -60,6 +60,20 @@ const CASES: [&str; 38] = [
     "A pipe hangs up with bytes still in it",
     "Tables end at some number of descriptors",
     "Posts are merged, and completions vanish",
+    "An urgent byte ends a receive early, and the rest of the stream waits",
+    "A submission fails with a warning, and a packet comes all the same",
+    "A packet on the port belongs to a foreign operation",
+    "Posting a wake fails once, and all later wakes are silent",
+    "The peer floods after a send has failed",
+    "A reset before a close or half-close is reported as a failed call",
+    "Memory runs out for one send or receive, and the connection ends",
+    "A network event was recorded and not enabled again",
+    "A forked child tears its copy of the reactor down",
+    "Two events of one wait share a buffer",
+    "A signal handler sets a flag during a long wait of a C program",
+    "A C program reads a piped standard input itself, on Windows",
+    "Standard output or the terminal is non-blocking, and output is lost",
+    "The process group is orphaned, and the stop signal stops it for good",
 ];
 
 /// A test, and where it runs.
