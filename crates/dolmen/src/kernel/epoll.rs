@@ -4,9 +4,9 @@
 //! the edges have told is remembered per source (`readable`, `writable`), so that an operation is only tried when it
 //! will do something, and a message costs one `recv` and one `send` beside the wait.
 //!
-//! A receive that filled less than its buffer has emptied the socket, and the next edge will tell of more: no second
-//! `recv` is spent on hearing EAGAIN. The one exception is a hang-up already reported (`EPOLLRDHUP`, `EPOLLHUP`,
-//! `EPOLLERR`), for which no further edge will come: `hangup` makes such a source readable until the end is read.
+//! A receive that filled less than its buffer has emptied the socket, and whatever arrives next makes an edge: no second
+//! `recv` is spent on EAGAIN. That holds for TCP with two exceptions, both reported by the wait: a hang-up, and urgent data.
+//! `epoll/socket.rs` has the proof.
 //!
 //! Sources with an operation that can make progress wait in one queue, `ready`, and are served in its order; a source
 //! gets one receive a turn, so a flooding peer goes to the end of the queue each time.
@@ -42,7 +42,7 @@ use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use polled::{Polled, polled_flags, readiness};
-use socket::{accept_one, receive_now, send_now};
+use socket::{Edges, accept_one, receive_now, send_now};
 
 /// The event data of the eventfd; sources use their slot and generation.
 const SIGNAL: u64 = u64::MAX;
@@ -50,8 +50,12 @@ const SIGNAL: u64 = u64::MAX;
 /// Edge-triggered, so that each write wakes once and the counter never needs to be read back.
 const SIGNAL_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
 const LISTENER_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
-const STREAM_FLAGS: EventFlags =
-    EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
+/// Urgent data is not reported to anyone, but it changes what a short receive means.
+const STREAM_FLAGS: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::PRI)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::ET);
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -76,10 +80,7 @@ pub(crate) struct Source(u32);
 
 struct Slot {
     generation: u32,
-    readable: bool,
-    writable: bool,
-    /// The end of the stream, or an error, is known to be there behind the bytes.
-    hangup: bool,
+    edges: Edges,
     queued: bool,
     entry: Option<Entry>,
 }
@@ -213,9 +214,9 @@ impl Kernel for Epoll {
             unreachable!("a send is for a stream")
         };
         assert!(send.is_none(), "two sends on one stream");
-        if slot.writable {
+        if slot.edges.writable {
             // SAFETY: the operation was just handed to us with its buffer; no one else touches it.
-            match unsafe { send_now(fd, op, &mut slot.writable, &mut self.calls) } {
+            match unsafe { send_now(fd, op, &mut slot.edges, &mut self.calls) } {
                 Some(Ok(bytes)) => return Submission::Done(Outcome::Bytes(bytes)),
                 Some(Err(fault)) => return Submission::Failed(fault),
                 None => {}
@@ -239,7 +240,7 @@ impl Kernel for Epoll {
         let slot = &mut self.sources[source.0 as usize];
         let data = EventData::new_u64(event_data(source.0, slot.generation));
         // Whatever was seen while nobody watched is old.
-        slot.readable = false;
+        slot.edges.readable = false;
         let entry = slot.entry.as_mut().expect("the source is open");
         self.calls += 1;
         if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, watch_flags(true)) {
@@ -473,18 +474,16 @@ impl Epoll {
     fn free_slot(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
-            let (readable, writable, hangup, queued) = (false, false, false, false);
-            self.sources.push(Slot { generation: 0, readable, writable, hangup, queued, entry: None });
+            self.sources.push(Slot { generation: 0, edges: Edges::NONE, queued: false, entry: None });
             index
         })
     }
 
     fn fill(&mut self, index: u32, entry: Entry) -> Source {
         let slot = &mut self.sources[index as usize];
-        // A fresh socket can be written to, and its edge will say so once more. A listener is simply tried.
-        slot.readable = matches!(entry, Entry::Listener { .. });
-        slot.writable = true;
-        slot.hangup = false;
+        slot.edges = Edges::new(entry.fd(), matches!(entry, Entry::Stream { .. }), &mut self.calls);
+        // A listener is simply tried.
+        slot.edges.readable = matches!(entry, Entry::Listener { .. });
         slot.entry = Some(entry);
         Source(index)
     }
@@ -564,10 +563,7 @@ impl Epoll {
                 }
                 continue;
             }
-            let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
-            slot.hangup |= ended;
-            slot.readable |= ended || flags.contains(EventFlags::IN);
-            slot.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+            slot.edges.add(flags);
             self.queue_if_ready(index);
         }
         if ghosts && !self.retiring {
@@ -630,11 +626,11 @@ impl Epoll {
         let slot = &mut self.sources[index as usize];
         let ready = match &slot.entry {
             Some(Entry::Stream { receive, send, .. }) => {
-                (slot.readable && receive.is_some()) || (slot.writable && send.is_some())
+                (slot.edges.readable && receive.is_some()) || (slot.edges.writable && send.is_some())
             }
-            Some(Entry::Listener { accepts, .. }) => slot.readable && !accepts.is_empty(),
+            Some(Entry::Listener { accepts, .. }) => slot.edges.readable && !accepts.is_empty(),
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
-                slot.readable && watch.is_some()
+                slot.edges.readable && watch.is_some()
             }
             Some(Entry::Polled(polled)) => polled.poll.is_some() && !polled.to_tell().is_empty(),
             None => false,
@@ -661,18 +657,17 @@ impl Epoll {
         let calls = &mut self.calls;
         match slot.entry.as_mut() {
             Some(Entry::Stream { fd, receive, send }) => {
-                if let Some(op) = receive.filter(|_| slot.readable) {
+                if let Some(op) = receive.filter(|_| slot.edges.readable) {
                     // SAFETY: the receive is pending, so the cell is ours.
-                    let result =
-                        unsafe { receive_now(fd, op, &mut slot.readable, &mut slot.hangup, pool, calls) };
+                    let result = unsafe { receive_now(fd, op, &mut slot.edges, pool, calls) };
                     if let Some(result) = result {
                         *receive = None;
                         packets.push(Packet { op, result: result.map(Outcome::Bytes) });
                     }
                 }
-                if let Some(op) = send.filter(|_| slot.writable) {
+                if let Some(op) = send.filter(|_| slot.edges.writable) {
                     // SAFETY: the send is pending, so the cell is ours.
-                    if let Some(result) = unsafe { send_now(fd, op, &mut slot.writable, calls) } {
+                    if let Some(result) = unsafe { send_now(fd, op, &mut slot.edges, calls) } {
                         *send = None;
                         packets.push(Packet { op, result: result.map(Outcome::Bytes) });
                     }
@@ -687,7 +682,7 @@ impl Epoll {
                             packets.push(Packet { op, result: Ok(Outcome::Accepted(stream, peer)) });
                         }
                         Err(Errno::AGAIN) => {
-                            slot.readable = false;
+                            slot.edges.readable = false;
                             break;
                         }
                         Err(errno) => {
@@ -710,7 +705,7 @@ impl Epoll {
             }
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
                 // One shot: the next watch asks the system anew.
-                slot.readable = false;
+                slot.edges.readable = false;
                 if let Some(op) = watch.take() {
                     packets.push(Packet { op, result: Ok(Outcome::Ready) });
                 }

@@ -1,16 +1,84 @@
 //! The socket calls: each is made once, or again after an interruption, and never waits.
 //!
-//! Manual pages: recv(2), send(2), accept4(2).
+//! # When a short receive means that the socket is empty
+//!
+//! A receive that fills less than its buffer saves the call that would return EAGAIN, if two things hold: it ended because
+//! nothing was left, and whatever arrives after the wait has looked at the socket makes another edge. The second is
+//! epoll's own: each arrival puts the socket on the list that the next wait goes through, also one that arrives while that
+//! list is gone through. So only what was there at the look matters, and the look reports what could end a receive early:
+//!
+//! * TCP, urgent data: a receive stops in front of the mark, with `SO_OOBINLINE` too. A mark whose byte has arrived is
+//!   reported as EPOLLPRI, and one whose byte has not arrived stops nothing. After EPOLLPRI every receive is followed by
+//!   another until EAGAIN (`urgent`). (The system forgets to report a mark whose byte another owner of the socket takes with
+//!   `MSG_OOB`: nobody may do that behind the reactor's back.)
+//! * TCP, the end: a receive stops at FIN, for which no further edge will come. It is reported as EPOLLRDHUP, as a reset is
+//!   as EPOLLHUP and EPOLLERR (`hangup`).
+//! * TCP, all else: segments, spliced pages and the backlog do not end a receive, it goes on through the queue; what waits in
+//!   the backlog arrives, with an edge, when the receive lets go of the socket. `SO_RCVLOWAT` is a condition of the edge, not
+//!   of the receive. Memory pressure drops segments before they are in the queue. A socket in repair mode receives nothing.
+//!   Records of kernel TLS each make an edge when they are complete.
+//! * Unix streams end a receive behind passed descriptors, where the writer's credentials change (`SO_PASSCRED`) and at an
+//!   urgent byte; SCTP at a message; other protocols have their own rules. Of those nothing is concluded from a short
+//!   receive (`plain`): they are read until EAGAIN.
+//!
+//! A short send means that the socket is full whatever the protocol: nothing else ends one without an error.
+//!
+//! Manual pages: recv(2), send(2), accept4(2), tcp(7), unix(7), sockatmark(3).
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::BorrowedFd;
 
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, ipproto};
 
 use super::super::Fault;
 use super::super::operation::OpPtr;
 use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
+
+/// What the edges of a source have reported, and what has been done about it.
+pub(super) struct Edges {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The end of the stream, or an error, is known to be there behind the bytes.
+    hangup: bool,
+    /// Urgent data may end a receive early.
+    urgent: bool,
+    /// Nothing but the end and urgent data ends a receive early: TCP.
+    plain: bool,
+}
+
+impl Edges {
+    pub(super) const NONE: Edges =
+        Edges { readable: false, writable: false, hangup: false, urgent: false, plain: false };
+
+    /// Of a socket that was just registered.
+    pub(super) fn new(fd: BorrowedFd<'_>, is_stream: bool, calls: &mut u64) -> Edges {
+        *calls += u64::from(is_stream);
+        let plain = is_stream && rustix::net::sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP));
+        // It can be written to, and its first edge will say so once more.
+        Edges { writable: true, plain, ..Edges::NONE }
+    }
+
+    pub(super) fn add(&mut self, flags: EventFlags) {
+        let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        self.hangup |= ended;
+        self.urgent |= flags.contains(EventFlags::PRI);
+        self.readable |= ended || flags.contains(EventFlags::IN);
+        self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+    }
+
+    /// Whether a receive that did not fill its buffer has emptied the socket; see the [module documentation](self).
+    fn short_is_empty(&self) -> bool {
+        self.plain && !self.hangup && !self.urgent
+    }
+
+    /// A receive has found nothing.
+    fn emptied(&mut self) {
+        (self.readable, self.hangup, self.urgent) = (false, false, false);
+    }
+}
 
 /// Tries to receive into a buffer from the pool; `None` when there was nothing after all.
 ///
@@ -20,8 +88,7 @@ use crate::engine::buffer_pool::BufferPool;
 pub(super) unsafe fn receive_now(
     fd: &TcpStream,
     op: OpPtr<Epoll>,
-    readable: &mut bool,
-    hangup: &mut bool,
+    edges: &mut Edges,
     pool: &mut BufferPool,
     calls: &mut u64,
 ) -> Option<Result<usize, Fault>> {
@@ -41,8 +108,8 @@ pub(super) unsafe fn receive_now(
     };
     match received {
         Ok(bytes) => {
-            if bytes > 0 && bytes < room && !*hangup {
-                *readable = false;
+            if bytes > 0 && bytes < room && edges.short_is_empty() {
+                edges.readable = false;
             }
             // SAFETY: recv has written that many bytes at `target`.
             unsafe { buffer.set_filled(bytes) };
@@ -52,8 +119,7 @@ pub(super) unsafe fn receive_now(
         }
         Err(Errno::AGAIN) => {
             pool.give_back(buffer);
-            *readable = false;
-            *hangup = false;
+            edges.emptied();
             None
         }
         Err(errno) => {
@@ -71,7 +137,7 @@ pub(super) unsafe fn receive_now(
 pub(super) unsafe fn send_now(
     fd: &TcpStream,
     op: OpPtr<Epoll>,
-    writable: &mut bool,
+    edges: &mut Edges,
     calls: &mut u64,
 ) -> Option<Result<usize, Fault>> {
     // SAFETY: the cell is ours until its packet, and nobody changes the buffer meanwhile.
@@ -82,12 +148,12 @@ pub(super) unsafe fn send_now(
         match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(sent) => {
                 // Less than all: the socket is full, and an edge will tell when it is not.
-                *writable = sent == bytes.len();
+                edges.writable = sent == bytes.len();
                 return Some(Ok(sent));
             }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                *writable = false;
+                edges.writable = false;
                 return None;
             }
             Err(errno) => return Some(Err(fault(errno))),
