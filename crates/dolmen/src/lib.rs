@@ -75,6 +75,8 @@ mod waker;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
 pub use events::{CloseReason, Drain, Event, Events};
+#[doc(hidden)] // For the threads of `dolmend`; not a public interface.
+pub use kernel::thread::spawn as spawn_thread;
 pub use reactor::{Builder, Reactor};
 pub use stats::Stats;
 pub use token::{ConnId, ListenerId, TimerId, Token, WatchId};

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Inbox, Input};
+use crate::kernel::thread;
 
 /// How much may wait to be written.
 const MOST_BYTES: usize = 4 << 20;
@@ -53,8 +54,7 @@ impl Output {
     ) -> io::Result<Output> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let (writer, told) = (Arc::clone(&shared), Arc::clone(inbox));
-        let thread = thread::Builder::new().name("console output".into());
-        let thread = Some(thread.spawn(move || writer.run(sink, &told))?);
+        let thread = Some(thread::spawn("console output", move || writer.run(sink, &told))?);
         Ok(Output { shared, inbox: Arc::clone(inbox), direct, thread })
     }
 
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(inbox.pop(), None, "nobody has taken it");
         take.send(()).expect("it is written");
         while inbox.is_empty() {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         assert_eq!((inbox.pop(), inbox.pop()), (Some(Input::Drained), None));
     }
@@ -265,7 +265,7 @@ mod tests {
         assert!(output.is_behind());
         drop(take);
         while output.is_behind() {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         assert!(!output.is_behind() && output.shared.state().left() <= CAUGHT_UP_BYTES);
     }

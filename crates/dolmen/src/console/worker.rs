@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::decoder::Decoder;
 use super::{ConsoleMode, Inbox, decoder, keep_decoder};
+use crate::kernel::thread;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -30,7 +31,7 @@ impl Worker {
         let inbox = Arc::clone(inbox);
         let shared = Arc::new(Shared { decoder, inbox, ended: Mutex::new(false), end: Condvar::new() });
         let reader = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("console input".into()).spawn(move || {
+        let thread = thread::spawn("console input", move || {
             reader.run(source);
             *lock(&reader.ended) = true;
             reader.end.notify_all();

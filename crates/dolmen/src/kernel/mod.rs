@@ -30,6 +30,7 @@ pub(crate) mod buffer;
 pub(crate) mod operation;
 pub(crate) mod readiness;
 pub(crate) mod submitter;
+pub(crate) mod thread;
 
 #[cfg(feature = "sim")]
 pub(crate) mod sim;

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write as _};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How much may wait for somebody who reads.
@@ -53,7 +53,7 @@ impl Writer {
             return None;
         }
         // Without a thread everything still works, but for its not waiting.
-        let thread = thread::Builder::new().name("log".into()).spawn(run).ok()?;
+        let thread = dolmen::spawn_thread("log", run).ok()?;
         *state = State { threaded: true, ..State::new() };
         Some(Writer(Some(thread)))
     }

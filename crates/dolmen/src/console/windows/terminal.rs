@@ -4,7 +4,7 @@ use std::io;
 use std::os::windows::io::AsHandle as _;
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::keys::Keys;
@@ -13,6 +13,7 @@ use super::super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
 use super::line::{Command, Commands, LineReader, console_mode};
 use super::restore::Guard;
 use super::{raw, sys};
+use crate::kernel::thread;
 
 /// A drop waits for the thread as long as it prints something in each such time.
 const STALLED: Duration = Duration::from_secs(2);
@@ -67,7 +68,7 @@ impl Terminal {
             shown: false,
             aborted: false,
         };
-        let thread = Some(thread::Builder::new().name("console".into()).spawn(move || reader.run())?);
+        let thread = Some(thread::spawn("console", move || reader.run())?);
         Ok(Terminal {
             inbox: Arc::clone(inbox),
             commands,

@@ -24,7 +24,7 @@ use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, SOCKET, WS
 
 use super::super::operation::OpPtr;
 use super::super::readiness::{BorrowedSocket, Readiness};
-use super::super::{Fault, FaultKind};
+use super::super::{Fault, FaultKind, thread};
 use super::bridge::Bridge;
 use super::port::Port;
 use super::{Iocp, key, socket, status};
@@ -259,8 +259,7 @@ impl WriterThread {
         wake.set_nonblocking(true)?;
         let shared = Arc::new(Mutex::new(Waiting::default()));
         let (theirs, woken, port) = (Arc::clone(&shared), wake.try_clone()?, Arc::clone(port));
-        let thread = std::thread::Builder::new().name("io_reactor writers".to_owned());
-        let thread = thread.spawn(move || run(&theirs, &woken, &port))?;
+        let thread = thread::spawn("io_reactor writers", move || run(&theirs, &woken, &port))?;
         Ok(WriterThread { shared, wake, thread: Some(thread) })
     }
 
