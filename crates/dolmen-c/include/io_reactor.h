@@ -90,6 +90,11 @@ typedef struct io_reactor_s io_reactor_t;
 #define EVENT_TIMER 32
 
 /**
+ * For io_reactor_add_console_ex(): bytes of a pipe or a file are read by the library and come with the events.
+ */
+#define IO_REACTOR_CONSOLE_BUFFERED 1
+
+/**
  * What standard input turned out to be.
  */
 typedef enum {
@@ -252,14 +257,22 @@ int io_reactor_remove(io_reactor_t *reactor,
                       socket_fd_t fd);
 
 /**
- * Waits until something happens, for up to `timeout` (NULL: for ever; zero: not at all), and puts up to `max_events`
- * events into `events`. All sources are asked, and what did not fit comes first the next time. A timeout is not cut
- * short by signals, and is rounded up to what the system can measure.
+ * Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
+ * asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
+ * what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
  *
- * Returns how many events that is. 0: the time is up, or io_reactor_wakeup() was called. -1: NULL reactor or events,
- * max_events below 1, another thread is inside the reactor, or the system's wait has failed.
+ * POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that has run in this
+ * thread meanwhile (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
+ * handlers only set a flag looks at its flags after each wait. The library's own threads block all signals. Windows: a
+ * wait that io_reactor_wakeup() does not end lasts for the whole timeout.
+ *
+ * Returns how many events that is. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below 1,
+ * another thread is inside the reactor, or the system's wait has failed before there was an event.
  */
-int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
+int io_reactor_wait(io_reactor_t *reactor,
+                    io_event_t *events,
+                    int max_events,
+                    struct timeval *timeout);
 
 /**
  * Windows: asks for the next receive on a connected socket; the bytes come with its EVENT_READ. With a buffer they are
@@ -292,21 +305,44 @@ int io_reactor_post_write(io_reactor_t *reactor,
                           size_t len);
 
 /**
- * Registers standard input, whose events will carry `context`.
+ * Registers standard input, whose events will carry `context`. The caller reads it.
  *
- * A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. One that is hung up is told
- * of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys
- * going up) are thrown away where they stand before one. A pipe or a file: EVENT_READ with the bytes, then EVENT_CLOSE
- * once at the end of the input.
+ * A terminal or console: EVENT_READ without a buffer while there is input. One that is hung up is reported once, with
+ * EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys going up) are
+ * thrown away where they stand before one.
  *
- * A second call changes the context. Returns 0, or -1: NULL reactor, or there is no usable standard input.
+ * A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the input,
+ * which the caller finds by reading. Nothing is consumed. Once the end has been reported there are no further events,
+ * whether it was read or not. A device such as /dev/null or NUL is at its end. Where the system does not tell whether
+ * there are bytes (Windows: pipes of another kind than its own; POSIX: devices), each wait reports EVENT_READ, and a read
+ * may block.
+ *
+ * Windows: while a wait finds a pipe empty, a thread of the library waits for it in a read of zero bytes. Until that is
+ * over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an
+ * event, and not in between. io_reactor_remove_console() ends it.
+ *
+ * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, or it is
+ * registered with other flags.
  */
 int io_reactor_add_console(io_reactor_t *reactor,
                            void *context);
 
 /**
- * Forgets standard input: no later wait tells of it, and io_reactor_add_console() may be called again. What was read of a
- * pipe or a file and not told of yet is lost.
+ * Registers standard input, as io_reactor_add_console() does, with `flags`: 0 or IO_REACTOR_CONSOLE_BUFFERED.
+ *
+ * Buffered, a pipe or a file is read by the library: EVENT_READ with the bytes, up to 4096 at a time, then EVENT_CLOSE
+ * once at the end of the input. On Windows a thread reads ahead, so the caller leaves standard input alone. A terminal or
+ * console is never buffered.
+ *
+ * Returns 0, or -1: as io_reactor_add_console(), and for unknown flags.
+ */
+int io_reactor_add_console_ex(io_reactor_t *reactor,
+                              void *context,
+                              int flags);
+
+/**
+ * Forgets standard input: no later wait reports it, and io_reactor_add_console() may be called again. What was read of a
+ * buffered pipe or file and not delivered yet is lost.
  *
  * Returns 0 (also if it is not registered), or -1: NULL reactor.
  */

@@ -1,19 +1,28 @@
 //! `io_reactor.h` on top of [`dolmen`].
 //!
-//! * `lib.rs`: the functions of the header, each a thin shell: check the pointers, enter the reactor, answer 0 or -1.
+//! * `lib.rs`: the functions of the header, each a thin shell: check the pointers, enter the reactor, return 0 or -1.
 //! * `types.rs`: its types and constants.
 //! * `boundary.rs`: no panic gets out, and `io_reactor_last_error`.
+//! * `instance.rs`: a reactor as C programs hold it: one thread inside, wakes and messages from any.
 //! * `reactor.rs`: registrations, and the wait that turns the engine's events into C's.
+//! * `sink.rs`: the caller's array of events, and who owns the bytes that they point to.
 //! * `sockets/`: what a registered socket is: readiness on POSIX, completions on Windows.
 //! * `console/`: standard input.
+//! * `platform.rs`: what all this runs on: the system, or a simulated one.
 //!
 //! The header is made from the comments and types here by `cargo xtask header`; what is written here is what C
 //! programmers read.
-#![allow(clippy::missing_safety_doc)] // The contract of each function is its text in the header.
+#![allow(clippy::missing_safety_doc)]
+// The contract of each function is its text in the header.
+// Each system uses its own contract of sockets and what that needs; the simulation, which the lints see, uses all.
+#![cfg_attr(not(feature = "sim"), allow(dead_code))]
 
 mod boundary;
 mod console;
+mod instance;
+mod platform;
 mod reactor;
+mod sink;
 mod sockets;
 mod types;
 
@@ -22,8 +31,9 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use boundary::{Failure, guard};
-pub use reactor::io_reactor_t;
-use reactor::{Inner, Settings};
+pub use instance::io_reactor_t;
+use platform::Native;
+use reactor::Settings;
 pub use types::*;
 
 /// Creates a reactor. Several may live side by side, each used by one thread at a time.
@@ -31,7 +41,7 @@ pub use types::*;
 /// Returns NULL when the system is out of handles or memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn io_reactor_create() -> *mut io_reactor_t {
-    create("io_reactor_create", Settings::default())
+    create("io_reactor_create", Settings::DEFAULT)
 }
 
 /// Creates a reactor that takes up to `max_events` events from the system at a time (io_reactor_wait() returns no more
@@ -45,15 +55,10 @@ pub extern "C" fn io_reactor_create_ex(max_events: c_int, pool_size: c_int) -> *
     let (Ok(max_events), Ok(pool_size)) = (usize::try_from(max_events), usize::try_from(pool_size)) else {
         return guard(NAME, std::ptr::null_mut(), || Err(Failure::new("a negative size")));
     };
-    let default = Settings::default();
     let or = |asked, default| if asked == 0 { default } else { asked };
-    create(
-        NAME,
-        Settings {
-            max_events: or(max_events, default.max_events),
-            pool_size: or(pool_size, default.pool_size),
-        },
-    )
+    let max_events = or(max_events, Settings::DEFAULT.max_events);
+    let pool_size = or(pool_size, Settings::DEFAULT.pool_size);
+    create(NAME, Settings::new(max_events, pool_size))
 }
 
 fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
@@ -130,12 +135,17 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
     unsafe { enter("io_reactor_remove", reactor, |inner| inner.remove(fd)) }
 }
 
-/// Waits until something happens, for up to `timeout` (NULL: for ever; zero: not at all), and puts up to `max_events`
-/// events into `events`. All sources are asked, and what did not fit comes first the next time. A timeout is not cut
-/// short by signals, and is rounded up to what the system can measure.
+/// Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
+/// asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
+/// what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
 ///
-/// Returns how many events that is. 0: the time is up, or io_reactor_wakeup() was called. -1: NULL reactor or events,
-/// max_events below 1, another thread is inside the reactor, or the system's wait has failed.
+/// POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that has run in this
+/// thread meanwhile (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
+/// handlers only set a flag looks at its flags after each wait. The library's own threads block all signals. Windows: a
+/// wait that io_reactor_wakeup() does not end lasts for the whole timeout.
+///
+/// Returns how many events that is. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below 1,
+/// another thread is inside the reactor, or the system's wait has failed before there was an event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wait(
     reactor: *mut io_reactor_t,
@@ -144,20 +154,21 @@ pub unsafe extern "C" fn io_reactor_wait(
     timeout: *mut timeval,
 ) -> c_int {
     let wait = |inner: &mut Inner| {
-        let room = usize::try_from(max_events).unwrap_or(0);
+        // No more than a wait ever brings: a slice of as many as a C program may name would be too large for some systems.
+        let room = usize::try_from(max_events).unwrap_or(0).min(Settings::MOST_EVENTS);
         if events.is_null() || room == 0 {
             return Err(Failure::new("no room for events"));
         }
-        // SAFETY: the caller vouches for room for that many events; they need not be initialised.
+        // SAFETY: the caller vouches for room for at least that many events; they need not be initialised.
         let events =
             unsafe { std::slice::from_raw_parts_mut(events.cast::<MaybeUninit<io_event_t>>(), room) };
         // SAFETY: the caller vouches for the pointer, if it is not NULL.
-        let timeout = unsafe { timeout.as_ref() }.map(duration);
+        let timeout = unsafe { timeout.as_ref() }.and_then(duration);
         let count = inner.wait(events, timeout)?;
         Ok(c_int::try_from(count).expect("no more than max_events"))
     };
     // SAFETY: as above.
-    unsafe { enter("io_reactor_wait", reactor, wait) }
+    unsafe { enter_or("io_reactor_wait", reactor, -1, wait) }
 }
 
 /// Windows: asks for the next receive on a connected socket; the bytes come with its EVENT_READ. With a buffer they are
@@ -207,22 +218,53 @@ pub unsafe extern "C" fn io_reactor_post_write(
     unsafe { enter("io_reactor_post_write", reactor, post) }
 }
 
-/// Registers standard input, whose events will carry `context`.
+/// Registers standard input, whose events will carry `context`. The caller reads it.
 ///
-/// A terminal or console: EVENT_READ without a buffer while there is input; the caller reads it. One that is hung up is told
-/// of once, with EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys
-/// going up) are thrown away where they stand before one. A pipe or a file: EVENT_READ with the bytes, then EVENT_CLOSE
-/// once at the end of the input.
+/// A terminal or console: EVENT_READ without a buffer while there is input. One that is hung up is reported once, with
+/// EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys going up) are
+/// thrown away where they stand before one.
 ///
-/// A second call changes the context. Returns 0, or -1: NULL reactor, or there is no usable standard input.
+/// A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the input,
+/// which the caller finds by reading. Nothing is consumed. Once the end has been reported there are no further events,
+/// whether it was read or not. A device such as /dev/null or NUL is at its end. Where the system does not tell whether
+/// there are bytes (Windows: pipes of another kind than its own; POSIX: devices), each wait reports EVENT_READ, and a read
+/// may block.
+///
+/// Windows: while a wait finds a pipe empty, a thread of the library waits for it in a read of zero bytes. Until that is
+/// over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an
+/// event, and not in between. io_reactor_remove_console() ends it.
+///
+/// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, or it is
+/// registered with other flags.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, context: *mut c_void) -> c_int {
     // SAFETY: as above.
-    unsafe { enter("io_reactor_add_console", reactor, |inner| inner.add_console(context)) }
+    unsafe { enter("io_reactor_add_console", reactor, |inner| inner.add_console(context, false)) }
 }
 
-/// Forgets standard input: no later wait tells of it, and io_reactor_add_console() may be called again. What was read of a
-/// pipe or a file and not told of yet is lost.
+/// Registers standard input, as io_reactor_add_console() does, with `flags`: 0 or IO_REACTOR_CONSOLE_BUFFERED.
+///
+/// Buffered, a pipe or a file is read by the library: EVENT_READ with the bytes, up to 4096 at a time, then EVENT_CLOSE
+/// once at the end of the input. On Windows a thread reads ahead, so the caller leaves standard input alone. A terminal or
+/// console is never buffered.
+///
+/// Returns 0, or -1: as io_reactor_add_console(), and for unknown flags.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_add_console_ex(
+    reactor: *mut io_reactor_t,
+    context: *mut c_void,
+    flags: c_int,
+) -> c_int {
+    let add = |inner: &mut Inner| match flags {
+        0 | IO_REACTOR_CONSOLE_BUFFERED => inner.add_console(context, flags != 0),
+        _ => Err(Failure::new(format!("unknown flags {flags:#x}"))),
+    };
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_add_console_ex", reactor, add) }
+}
+
+/// Forgets standard input: no later wait reports it, and io_reactor_add_console() may be called again. What was read of a
+/// buffered pipe or file and not delivered yet is lost.
 ///
 /// Returns 0 (also if it is not registered), or -1: NULL reactor.
 #[unsafe(no_mangle)]
@@ -326,7 +368,7 @@ pub unsafe extern "C" fn io_reactor_stats(
             stats.cast::<u8>().write_bytes(0, size);
             stats.cast::<u8>().copy_from((&raw const found).cast(), size.min(known));
         }
-        Ok(0)
+        Ok(())
     };
     // SAFETY: as above.
     unsafe { enter("io_reactor_stats", reactor, fill) }
@@ -353,10 +395,10 @@ pub extern "C" fn io_reactor_version() -> *const c_char {
 unsafe fn enter(
     name: &str,
     reactor: *mut io_reactor_t,
-    body: impl FnOnce(&mut Inner) -> Result<c_int, Failure>,
+    body: impl FnOnce(&mut Inner) -> Result<(), Failure>,
 ) -> c_int {
     // SAFETY: the caller vouches for the pointer.
-    unsafe { enter_or(name, reactor, -1, body) }
+    unsafe { enter_or(name, reactor, -1, |inner| body(inner).map(|()| 0)) }
 }
 
 /// # Safety
@@ -379,13 +421,31 @@ unsafe fn enter_or<T>(
     })
 }
 
+type Inner = reactor::Inner<Native>;
+
 fn no_reactor() -> Failure {
     Failure::new("NULL reactor")
 }
 
-/// A negative time is over; an overlong one is as good as for ever.
-fn duration(time: &timeval) -> Duration {
-    let Ok(seconds) = u64::try_from(time.tv_sec) else { return Duration::ZERO };
-    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
-    Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros))
+/// `None` for a negative time, which is no timeout, as in the reference; an overlong one is clamped far in the future.
+fn duration(time: &timeval) -> Option<Duration> {
+    let micros = i128::from(time.tv_sec) * 1_000_000 + i128::from(time.tv_usec);
+    let micros = u128::try_from(micros).ok()?;
+    Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_time_is_no_timeout_and_an_overlong_one_no_short_one() {
+        let time = |tv_sec, tv_usec| duration(&timeval { tv_sec, tv_usec });
+        assert_eq!(time(0, 0), Some(Duration::ZERO));
+        assert_eq!(time(1, 5), Some(Duration::from_micros(1_000_005)));
+        assert_eq!(time(1, -5), Some(Duration::from_micros(999_995)));
+        assert_eq!(time(0, -1), None);
+        assert_eq!(time(-1, 0), None);
+        assert!(time(2_147_000_000, 0) > Some(Duration::from_secs(2_000_000_000)));
+    }
 }

@@ -1,47 +1,36 @@
-//! What is behind an `io_reactor_t`: the registrations, and the wait.
+//! What is behind an `io_reactor_t`: the registrations, and the wait that turns the engine's events into C's.
 
-use std::cell::UnsafeCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dolmen::{Event, Events, Poster, Reactor, TimerId, Token, Waker};
+use dolmen::raw::Verbs;
+use dolmen::{Event, Events, TimerId, Token};
 
 use crate::boundary::Failure;
 use crate::console::Console;
-use crate::sockets::Socket;
+use crate::platform::Platform;
+use crate::sink::{Lent, Sink};
+use crate::sockets::{Socket, StreamOf};
 use crate::types::*;
-
-/// A reactor. Written into the header by hand, with the reference's tag.
-#[allow(non_camel_case_types)]
-pub struct io_reactor_t {
-    waker: Waker,
-    /// io_reactor_wakeup() was called.
-    wakeup: Arc<AtomicBool>,
-    poster: Poster,
-    /// A thread is inside `inner`.
-    entered: AtomicBool,
-    inner: UnsafeCell<Inner>,
-}
-
-/// Sole access to the inside of a reactor, until dropped.
-pub(crate) struct Entered<'a> {
-    reactor: &'a io_reactor_t,
-}
 
 pub(crate) struct Settings {
     pub(crate) max_events: usize,
     pub(crate) pool_size: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { max_events: 1024, pool_size: 256 }
+impl Settings {
+    pub(crate) const DEFAULT: Settings = Settings { max_events: 1024, pool_size: 256 };
+
+    /// More than that no wait brings.
+    pub(crate) const MOST_EVENTS: usize = 65_536;
+
+    pub(crate) fn new(max_events: usize, pool_size: usize) -> Settings {
+        Settings { max_events: max_events.clamp(1, Settings::MOST_EVENTS), pool_size }
     }
 }
 
@@ -49,155 +38,77 @@ impl Default for Settings {
 pub(crate) const CONSOLE: Token = Token(usize::MAX);
 
 /// What only one thread at a time may touch.
-pub(crate) struct Inner {
+pub(crate) struct Inner<P: Platform> {
     // Before the reactor: gives its buffers back.
     /// `None` while they are gone through.
-    events: Option<Events>,
+    events: Option<Events<StreamOf<P>>>,
     max_events: usize,
-    console: Option<Console>,
+    console: Option<Console<P>>,
     slots: HashMap<socket_fd_t, usize>,
-    sockets: Vec<Option<Registration>>,
+    sockets: Vec<Option<Registration<P>>>,
     free: Vec<usize>,
-    /// What was found without asking the system, for the next wait.
-    pub(crate) own: VecDeque<Own>,
-    /// Whether `own` comes first the next time; by turns, so that neither side starves the other.
-    own_first: bool,
-    /// Bytes that the caller's events point to, until the next wait.
-    lent: Vec<Vec<u8>>,
+    /// Events that the engine knows nothing of, for the next wait.
+    pub(crate) synthetic: VecDeque<Synthetic>,
+    /// Whether those come first the next time; by turns, so that neither side starves the other.
+    synthetic_first: bool,
+    /// The bytes that the caller's events point to, until the next wait.
+    lent: Lent,
+    /// io_reactor_wakeup() was called; what else wakes the reactor is the library's own business.
     wakeup: Arc<AtomicBool>,
-    pub(crate) reactor: Reactor,
+    pub(crate) reactor: P::Reactor,
+    platform: P,
 }
 
-pub(crate) struct Registration {
+pub(crate) struct Registration<P: Platform> {
     pub(crate) context: *mut c_void,
-    pub(crate) socket: Socket,
+    pub(crate) socket: P::Socket,
 }
 
 /// An event that the engine knows nothing of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(unix, allow(dead_code))] // Whoever reads by himself has nothing left over.
-pub(crate) enum Own {
+pub(crate) enum Synthetic {
     /// A socket's bytes, left over from a receive that brought more than the caller's buffer takes.
     Leftover(usize),
     /// A socket's end, behind such bytes.
     End(usize, c_int),
 }
 
-/// Where a wait puts its events.
-pub(crate) struct Sink<'a> {
-    room: &'a mut [MaybeUninit<io_event_t>],
-    count: usize,
-}
-
-impl Sink<'_> {
-    pub(crate) fn push(&mut self, event: io_event_t) {
-        self.room[self.count].write(event);
-        self.count += 1;
-    }
-
-    pub(crate) fn left(&self) -> usize {
-        self.room.len() - self.count
-    }
-}
-
-impl io_reactor_t {
-    pub(crate) fn new(settings: Settings) -> Result<io_reactor_t, Failure> {
-        let max_events = settings.max_events.min(65_536);
-        let builder = Reactor::builder().max_events(max_events).pool_size(settings.pool_size);
-        // Nothing that the caller has handed over is refused before it gets out of hand.
-        let reactor = builder.high_water(1 << 30).build()?;
-        let wakeup = Arc::new(AtomicBool::new(false));
-        Ok(io_reactor_t {
-            waker: reactor.waker(),
-            wakeup: Arc::clone(&wakeup),
-            poster: reactor.poster(),
-            entered: AtomicBool::new(false),
-            inner: UnsafeCell::new(Inner {
-                events: Some(Events::with_capacity(max_events)),
-                wakeup: Arc::clone(&wakeup),
-                max_events,
-                console: None,
-                slots: HashMap::new(),
-                sockets: Vec::new(),
-                free: Vec::new(),
-                own: VecDeque::new(),
-                own_first: true,
-                lent: Vec::new(),
-                reactor,
-            }),
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `reactor` is NULL or a live reactor's. So for the following.
-    pub(crate) unsafe fn wake(reactor: *const io_reactor_t) -> Option<()> {
-        if reactor.is_null() {
-            return None;
-        }
-        // SAFETY: the caller vouches for it, and these two may be used from any thread.
-        let (waker, wakeup) = unsafe { (&(*reactor).waker, &(*reactor).wakeup) };
-        wakeup.store(true, Ordering::Release);
-        waker.wake();
-        Some(())
-    }
-
-    /// # Safety
-    ///
-    /// See [`io_reactor_t::wake`].
-    pub(crate) unsafe fn poster<'a>(reactor: *const io_reactor_t) -> Option<&'a Poster> {
-        // SAFETY: the caller vouches for it, and the poster never changes.
-        unsafe { (!reactor.is_null()).then(|| &(*reactor).poster) }
-    }
-
-    /// `None` while somebody else is inside.
-    ///
-    /// # Safety
-    ///
-    /// `reactor` is a live reactor's.
-    pub(crate) unsafe fn enter<'a>(reactor: *const io_reactor_t) -> Option<Entered<'a>> {
-        // SAFETY: the caller vouches for it. Shared access is to what may be shared; see `Entered` for the rest.
-        let reactor = unsafe { &*reactor };
-        // Not `then_some`: what was made for nothing would leave when dropped.
-        (!reactor.entered.swap(true, Ordering::Acquire)).then(|| Entered { reactor })
-    }
-}
-
-impl Deref for Entered<'_> {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        // SAFETY: `entered` was set by us, so nobody else has a reference to the inside.
-        unsafe { &*self.reactor.inner.get() }
-    }
-}
-
-impl DerefMut for Entered<'_> {
-    fn deref_mut(&mut self) -> &mut Inner {
-        // SAFETY: as above.
-        unsafe { &mut *self.reactor.inner.get() }
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.reactor.entered.store(false, Ordering::Release);
-    }
-}
-
 /// Registrations.
-impl Inner {
+impl<P: Platform> Inner<P> {
+    pub(crate) fn new(platform: P, reactor: P::Reactor, settings: Settings) -> Inner<P> {
+        Inner {
+            events: Some(Events::with_capacity(settings.max_events)),
+            max_events: settings.max_events,
+            console: None,
+            slots: HashMap::new(),
+            sockets: Vec::new(),
+            free: Vec::new(),
+            synthetic: VecDeque::new(),
+            synthetic_first: true,
+            lent: Lent::default(),
+            wakeup: Arc::new(AtomicBool::new(false)),
+            reactor,
+            platform,
+        }
+    }
+
+    pub(crate) fn wakeup(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wakeup)
+    }
+
     pub(crate) fn add(
         &mut self,
         fd: socket_fd_t,
         context: *mut c_void,
         events: c_int,
-    ) -> Result<c_int, Failure> {
-        if !Socket::is_valid(fd) {
+    ) -> Result<(), Failure> {
+        if !P::Socket::is_valid(fd) {
             return Err(Failure::new("not a socket"));
         }
-        let same =
-            self.slots.get(&fd).map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(fd)));
+        let same = self
+            .slots
+            .get(&fd)
+            .map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, fd)));
         let known = match same {
             None => false,
             Some(Some(true)) => return Err(Failure::new(format!("socket {fd} is registered already"))),
@@ -212,7 +123,7 @@ impl Inner {
             self.sockets.push(None);
             self.sockets.len() - 1
         });
-        match Socket::register(&mut self.reactor, fd, events, Token(slot), known) {
+        match P::Socket::register(&self.platform, &mut self.reactor, fd, events, Token(slot), known) {
             Ok(socket) => {
                 // The system would have refused the same one.
                 if known {
@@ -220,7 +131,7 @@ impl Inner {
                 }
                 self.sockets[slot] = Some(Registration { context, socket });
                 self.slots.insert(fd, slot);
-                Ok(0)
+                Ok(())
             }
             Err(failure) => {
                 self.free.push(slot);
@@ -229,27 +140,24 @@ impl Inner {
         }
     }
 
-    pub(crate) fn modify(&mut self, fd: socket_fd_t, events: c_int) -> Result<c_int, Failure> {
+    pub(crate) fn modify(&mut self, fd: socket_fd_t, events: c_int) -> Result<(), Failure> {
         match self.slots.get(&fd) {
             Some(&slot) => {
                 let registration = self.sockets[slot].as_mut().expect("the slot is the socket's");
                 registration.socket.modify(&mut self.reactor, fd, events, Token(slot))
             }
-            None => Socket::modify_unknown(fd),
+            None => P::Socket::modify_unknown(fd),
         }
     }
 
-    pub(crate) fn remove(&mut self, fd: socket_fd_t) -> Result<c_int, Failure> {
-        if cfg!(windows) && !Socket::is_valid(fd) {
-            return Err(Failure::new("not a socket"));
-        }
-        if let Some(slot) = self.slots.remove(&fd) {
-            let registration = self.sockets[slot].take().expect("the slot is the socket's");
-            registration.socket.deregister(&mut self.reactor);
-            self.own.retain(|own| !matches!(own, Own::Leftover(of) | Own::End(of, _) if *of == slot));
-            self.free.push(slot);
-        }
-        Ok(0)
+    pub(crate) fn remove(&mut self, fd: socket_fd_t) -> Result<(), Failure> {
+        let Some(slot) = self.slots.remove(&fd) else { return P::Socket::remove_unknown(fd) };
+        let registration = self.sockets[slot].take().expect("the slot is the socket's");
+        registration.socket.deregister(&mut self.reactor);
+        self.synthetic
+            .retain(|event| !matches!(event, Synthetic::Leftover(of) | Synthetic::End(of, _) if *of == slot));
+        self.free.push(slot);
+        Ok(())
     }
 
     pub(crate) fn post_read(
@@ -257,45 +165,44 @@ impl Inner {
         fd: socket_fd_t,
         buffer: *mut c_void,
         len: usize,
-    ) -> Result<c_int, Failure> {
+    ) -> Result<(), Failure> {
         let slot = self.slots.get(&fd).copied();
-        Socket::post_read(self, slot, (buffer, len))
+        P::Socket::post_read(self, slot, (buffer, len))
     }
 
-    pub(crate) fn post_write(&mut self, fd: socket_fd_t, bytes: &[u8]) -> Result<c_int, Failure> {
+    pub(crate) fn post_write(&mut self, fd: socket_fd_t, bytes: &[u8]) -> Result<(), Failure> {
         let slot = self.slots.get(&fd).copied();
-        Socket::post_write(self, slot, bytes)
+        P::Socket::post_write(self, slot, bytes)
     }
 
-    pub(crate) fn socket_at(&self, slot: usize) -> Option<&Registration> {
+    pub(crate) fn socket_at(&self, slot: usize) -> Option<&Registration<P>> {
         self.sockets.get(slot)?.as_ref()
     }
 
-    #[cfg_attr(unix, allow(dead_code))] // Readiness changes nothing about a registration.
-    pub(crate) fn socket_at_mut(&mut self, slot: usize) -> Option<&mut Registration> {
+    pub(crate) fn socket_at_mut(&mut self, slot: usize) -> Option<&mut Registration<P>> {
         self.sockets.get_mut(slot)?.as_mut()
     }
 
-    /// Keeps bytes until the next wait, and answers where they are.
-    #[cfg_attr(unix, allow(dead_code))] // As for `Own`.
-    pub(crate) fn lend(&mut self, bytes: Vec<u8>) -> *mut c_void {
-        self.lent.push(bytes);
-        self.lent.last_mut().map_or(null_mut(), |bytes| bytes.as_mut_ptr().cast())
+    pub(crate) fn context(&self, slot: usize) -> *mut c_void {
+        self.socket_at(slot).map_or(null_mut(), |registration| registration.context)
     }
 
-    pub(crate) fn add_console(&mut self, context: *mut c_void) -> Result<c_int, Failure> {
+    pub(crate) fn add_console(&mut self, context: *mut c_void, buffered: bool) -> Result<(), Failure> {
         match &mut self.console {
-            Some(console) => console.context = context,
-            none => *none = Some(Console::open(&mut self.reactor, context)?),
+            Some(console) => console.change(context, buffered),
+            none => {
+                let stdin = self.platform.open_stdin(&mut self.reactor, buffered)?;
+                *none = Some(Console::new(context, stdin, buffered));
+                Ok(())
+            }
         }
-        Ok(0)
     }
 
-    pub(crate) fn remove_console(&mut self) -> Result<c_int, Failure> {
+    pub(crate) fn remove_console(&mut self) -> Result<(), Failure> {
         if let Some(console) = self.console.take() {
             console.close(&mut self.reactor);
         }
-        Ok(0)
+        Ok(())
     }
 
     pub(crate) fn console_type(&self) -> console_type_t {
@@ -307,18 +214,18 @@ impl Inner {
         let timer = if period.is_zero() {
             self.reactor.timer(token, delay)
         } else {
-            self.reactor.raw().interval_after(token, delay, period)
+            self.reactor.interval_after(token, delay, period)
         };
         timer.to_bits()
     }
 
-    pub(crate) fn cancel_timer(&mut self, timer: u64) -> Result<c_int, Failure> {
+    pub(crate) fn cancel_timer(&mut self, timer: u64) -> Result<(), Failure> {
         if timer == 0 {
-            return Err(Failure::new("0 is no timer's id"));
+            return Err(Failure::new("0 is not the id of a timer"));
         }
         // One that never was is gone like any other.
         TimerId::from_bits(timer).map(|timer| self.reactor.cancel_timer(timer));
-        Ok(0)
+        Ok(())
     }
 
     pub(crate) fn stats(&self) -> io_reactor_stats_t {
@@ -338,94 +245,133 @@ impl Inner {
 }
 
 /// The wait.
-impl Inner {
+impl<P: Platform> Inner<P> {
+    /// Puts events into `room` and returns how many. `None`: no timeout.
     pub(crate) fn wait(
         &mut self,
         room: &mut [MaybeUninit<io_event_t>],
         timeout: Option<Duration>,
     ) -> Result<usize, Failure> {
         let room_len = room.len().min(self.max_events);
-        let mut sink = Sink { room: &mut room[..room_len], count: 0 };
-        let mut deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut timeout = timeout;
-        self.lent.clear();
-        self.own_first = !self.own_first;
-        if self.own_first {
-            self.deliver_own(&mut sink);
+        // Out of `self` while the sink has it.
+        let mut lent = std::mem::take(&mut self.lent);
+        lent.reclaim();
+        let mut sink = Sink::new(&mut room[..room_len], &mut lent);
+        let collected = self.collect(&mut sink, timeout);
+        let count = sink.count();
+        self.lent = lent;
+        match collected {
+            // What is in the array is the caller's: it was taken out of wherever it was. The failure can wait.
+            Err(failure) if count > 0 => {
+                tracing::warn!(target: "io_reactor", %failure, count, "the wait failed behind its events");
+                Ok(count)
+            }
+            collected => collected.map(|()| count),
+        }
+    }
+
+    fn collect(&mut self, sink: &mut Sink<'_>, timeout: Option<Duration>) -> Result<(), Failure> {
+        let mut deadline_ns =
+            timeout.map(|timeout| self.reactor.now_ns().saturating_add(nanoseconds(timeout)));
+        if let Some(console) = &mut self.console {
+            console.begin_wait();
+        }
+        self.synthetic_first = !self.synthetic_first;
+        if self.synthetic_first {
+            self.deliver_synthetic(sink)?;
         }
         loop {
             let mut woken = false;
+            let immediately = !sink.is_empty() || self.has_synthetic();
             if sink.left() > 0 {
-                let at_once = sink.count > 0 || self.has_own();
                 let limit = sink.left();
+                let block = match deadline_ns {
+                    _ if immediately => Some(Duration::ZERO),
+                    None => None,
+                    Some(deadline) => {
+                        Some(Duration::from_nanos(deadline.saturating_sub(self.reactor.now_ns())))
+                    }
+                };
+                assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
                 let events = self.events.get_or_insert_with(|| Events::with_capacity(limit));
                 events.limit(limit);
-                let block = if at_once { Some(Duration::ZERO) } else { timeout };
                 let full = self.reactor.wait(events, block)? == limit;
-                woken = self.deliver(&mut sink);
-                if woken && full && sink.count == 0 {
+                woken = self.deliver(sink)?;
+                if woken && full && sink.is_empty() {
                     // The wake has taken the place of an event.
-                    (timeout, deadline) = (Some(Duration::ZERO), None);
+                    deadline_ns = Some(0);
                     continue;
                 }
             }
-            self.deliver_own(&mut sink);
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let over = timeout.is_some() && left.unwrap_or_default().is_zero();
-            if sink.count > 0 || woken || over {
-                return Ok(sink.count);
+            self.deliver_synthetic(sink)?;
+            let over = deadline_ns.is_some_and(|deadline| self.reactor.now_ns() >= deadline);
+            if !sink.is_empty() || woken || over || (P::Socket::BLOCKS_ONCE && !immediately) {
+                return Ok(());
             }
             // What came was nothing for the caller, such as a console's mouse: wait for the rest of the time.
-            timeout = left.or(timeout);
         }
     }
 
     /// Translates the engine's events. True if there was a wake among them.
-    fn deliver(&mut self, sink: &mut Sink<'_>) -> bool {
+    fn deliver(&mut self, sink: &mut Sink<'_>) -> Result<bool, Failure> {
         let mut woken = false;
+        let mut failed = Ok(());
         // Taken out while it is gone through, as the handling of an event needs the rest of `self`.
-        let Some(mut events) = self.events.take() else { return false };
+        let Some(mut events) = self.events.take() else { return Ok(false) };
         for event in events.drain() {
             match event {
                 // The console's thread wakes as well.
                 Event::Woken => woken |= self.wakeup.swap(false, Ordering::AcqRel),
                 Event::Timer { token, missed, .. } => {
-                    let context = std::ptr::with_exposed_provenance_mut(token.0);
-                    let mut event = io_event_t::plain(context, EVENT_TIMER);
-                    event.bytes_transferred = c_int::try_from(missed).unwrap_or(c_int::MAX);
-                    sink.push(event);
+                    sink.counted(std::ptr::with_exposed_provenance_mut(token.0), EVENT_TIMER, missed);
                 }
                 Event::Posted { token, value } => {
                     let context = std::ptr::with_exposed_provenance_mut(token.0);
-                    let mut event = io_event_t::plain(context, EVENT_POST);
-                    event.buffer = std::ptr::with_exposed_provenance_mut(value as usize);
-                    sink.push(event);
+                    let data = std::ptr::with_exposed_provenance_mut(value as usize);
+                    sink.message(context, EVENT_POST, data);
                 }
-                Event::Ready { token: CONSOLE, .. } | Event::Polled { token: CONSOLE, .. } => {
-                    if let Some(console) = &mut self.console {
-                        console.ready(&mut self.reactor, &event, sink);
-                    }
+                Event::Ready { token: CONSOLE, .. } => {
+                    failed = failed.and(self.console_reported(None, sink));
                 }
-                event => Socket::deliver(self, event, sink),
+                Event::Polled { token: CONSOLE, ready, .. } => {
+                    failed = failed.and(self.console_reported(Some(ready), sink));
+                }
+                event => P::Socket::deliver(self, event, sink),
             }
         }
         self.events = Some(events);
-        woken
+        failed.map(|()| woken)
     }
 
-    fn has_own(&self) -> bool {
-        !self.own.is_empty() || self.console.as_ref().is_some_and(Console::has_input)
+    fn console_reported(
+        &mut self,
+        ready: Option<dolmen::raw::Readiness>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Failure> {
+        match &mut self.console {
+            Some(console) => console.reported(&mut self.reactor, ready, sink),
+            None => Ok(()),
+        }
     }
 
-    fn deliver_own(&mut self, sink: &mut Sink<'_>) {
+    fn has_synthetic(&self) -> bool {
+        !self.synthetic.is_empty() || self.console.as_ref().is_some_and(Console::is_due)
+    }
+
+    fn deliver_synthetic(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
         if sink.left() > 0 {
-            if let Some(console) = &mut self.console {
-                console.deliver(sink);
+            if let Some(console) = self.console.as_mut().filter(|console| console.is_due()) {
+                console.deliver(&mut self.reactor, sink)?;
             }
         }
         while sink.left() > 0 {
-            let Some(own) = self.own.pop_front() else { break };
-            Socket::deliver_own(self, own, sink);
+            let Some(synthetic) = self.synthetic.pop_front() else { break };
+            P::Socket::deliver_synthetic(self, synthetic, sink);
         }
+        Ok(())
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -37,6 +37,9 @@ pub const EVENT_POST: c_int = 0x10;
 /// A timer is due; bytes_transferred counts the further ticks that have gone by unnoticed.
 pub const EVENT_TIMER: c_int = 0x20;
 
+/// For io_reactor_add_console_ex(): bytes of a pipe or a file are read by the library and come with the events.
+pub const IO_REACTOR_CONSOLE_BUFFERED: c_int = 0x01;
+
 /// One thing that has happened.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +91,4 @@ pub struct io_reactor_stats_t {
     pub operations_in_flight: u64,
     /// Windows: bytes of io_reactor_post_write() that the system has not taken yet.
     pub queued_bytes: u64,
-}
-
-impl io_event_t {
-    /// An event that brings no bytes.
-    pub(crate) fn plain(context: *mut c_void, event_type: c_int) -> io_event_t {
-        io_event_t { context, event_type, bytes_transferred: 0, buffer: std::ptr::null_mut() }
-    }
 }

@@ -102,7 +102,7 @@ fn generate(here: &Path) -> String {
     config.export.exclude = ["socket_fd_t", "timeval", "io_reactor_t"].map(str::to_owned).to_vec();
     config.export.rename.insert("timeval".to_owned(), "struct timeval".to_owned());
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in ["src/types.rs", "src/reactor.rs", "src/lib.rs"] {
+    for source in ["src/types.rs", "src/instance.rs", "src/lib.rs"] {
         builder = builder.with_src(here.join(source));
     }
     let mut text = Vec::new();

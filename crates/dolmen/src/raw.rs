@@ -4,83 +4,180 @@ use std::mem::size_of;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::events::Events;
-use crate::kernel::Native;
 use crate::reactor::Reactor;
+use crate::stats::Stats;
 use crate::token::{ConnId, Key, TimerId, Token};
+use crate::waker::{Poster, Waker};
 
 pub use crate::kernel::readiness::{BorrowedSocket, Readiness};
 pub use crate::token::PollId;
 
-/// The verbs for borrowed sockets.
-pub struct Raw<'a> {
-    engine: &'a mut Engine<Native>,
-}
+/// A reactor as the C library uses it: over the system's kernel, or over a simulated one.
+pub trait Verbs {
+    /// An accepted connection.
+    type Stream;
 
-impl Reactor {
-    /// The verbs for borrowed sockets.
-    pub fn raw(&mut self) -> Raw<'_> {
-        Raw { engine: &mut self.engine }
-    }
-}
+    /// As [`Reactor::wait`].
+    fn wait(&mut self, events: &mut Events<Self::Stream>, timeout: Option<Duration>) -> Result<usize, Error>;
 
-impl Raw<'_> {
-    /// Tells by `Polled` events when a socket is ready. With `once`, the interest ends with each event.
-    pub fn add_poll(
+    /// The clock of timers and timeouts, in nanoseconds.
+    fn now_ns(&self) -> u64;
+
+    /// Whether it is a connected stream of bytes, as opposed to a listening socket or one of datagrams.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of a number that is not a socket.
+    fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool>;
+
+    /// Reports by `Polled` events when a socket is ready. With `once`, the interest ends with each event.
+    fn add_poll(
         &mut self,
         socket: BorrowedSocket,
         interest: Readiness,
         once: bool,
         token: Token,
-    ) -> Result<PollId, Error> {
-        self.engine.add_poll(socket, interest, once, token)
-    }
+    ) -> Result<PollId, Error>;
 
-    /// Changes what a poll is for, at once.
-    pub fn set_interest(&mut self, poll: PollId, interest: Readiness) -> Result<(), Error> {
-        self.engine.set_interest(poll, interest)
-    }
+    /// Changes what a poll is for, immediately.
+    fn set_interest(&mut self, poll: PollId, interest: Readiness) -> Result<(), Error>;
 
     /// Ends a poll. When this returns, the socket may be closed.
-    pub fn remove_poll(&mut self, poll: PollId) -> bool {
-        self.engine.remove_poll(poll)
-    }
+    fn remove_poll(&mut self, poll: PollId) -> bool;
 
     /// Registers a connected socket that is never closed; see `engine/connection/borrowed.rs`.
-    pub fn adopt(
+    fn adopt(
         &mut self,
         socket: BorrowedSocket,
         again: bool,
         receive: bool,
         token: Token,
-    ) -> Result<ConnId, Error> {
-        self.engine.adopt(socket, again, receive, token)
-    }
+    ) -> Result<ConnId, Error>;
 
     /// Asks for the next bytes of an adopted connection.
-    pub fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.engine.post_receive(conn)
-    }
+    fn post_receive(&mut self, conn: ConnId) -> Result<(), Error>;
 
     /// Sends on an adopted connection; a `Written` event follows.
-    pub fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
-        self.engine.post_send(conn, bytes)
-    }
+    fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error>;
 
-    /// A timer with a first delay of its own.
-    pub fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
-        self.engine.interval_after(token, delay, period)
-    }
+    /// Releases an adopted connection. When this returns, the socket may be closed.
+    fn release(&mut self, conn: ConnId) -> bool;
 
-    /// Lets go of an adopted connection. When this returns, the socket may be closed.
-    pub fn release(&mut self, conn: ConnId) -> bool {
-        self.engine.release(conn)
-    }
+    /// As [`Reactor::timer`].
+    fn timer(&mut self, token: Token, after: Duration) -> TimerId;
+
+    /// A periodic timer with a first delay of its own.
+    fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId;
+
+    /// As [`Reactor::cancel_timer`].
+    fn cancel_timer(&mut self, timer: TimerId) -> bool;
+
+    /// As [`Reactor::waker`].
+    fn waker(&self) -> Waker;
+
+    /// As [`Reactor::poster`].
+    fn poster(&self) -> Poster;
+
+    /// As [`Reactor::stats`].
+    fn stats(&self) -> Stats;
 }
 
-impl Events {
+/// The verbs are the engine's, whatever kernel is under it.
+macro_rules! verbs_of_the_engine {
+    ($reactor:ty, $stream:ty) => {
+        impl Verbs for $reactor {
+            type Stream = $stream;
+
+            fn wait(
+                &mut self,
+                events: &mut Events<$stream>,
+                timeout: Option<Duration>,
+            ) -> Result<usize, Error> {
+                self.engine.wait(events, timeout)
+            }
+
+            fn now_ns(&self) -> u64 {
+                self.engine.now_ns()
+            }
+
+            fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool> {
+                self.engine.is_stream(socket)
+            }
+
+            fn add_poll(
+                &mut self,
+                socket: BorrowedSocket,
+                interest: Readiness,
+                once: bool,
+                token: Token,
+            ) -> Result<PollId, Error> {
+                self.engine.add_poll(socket, interest, once, token)
+            }
+
+            fn set_interest(&mut self, poll: PollId, interest: Readiness) -> Result<(), Error> {
+                self.engine.set_interest(poll, interest)
+            }
+
+            fn remove_poll(&mut self, poll: PollId) -> bool {
+                self.engine.remove_poll(poll)
+            }
+
+            fn adopt(
+                &mut self,
+                socket: BorrowedSocket,
+                again: bool,
+                receive: bool,
+                token: Token,
+            ) -> Result<ConnId, Error> {
+                self.engine.adopt(socket, again, receive, token)
+            }
+
+            fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
+                self.engine.post_receive(conn)
+            }
+
+            fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+                self.engine.post_send(conn, bytes)
+            }
+
+            fn release(&mut self, conn: ConnId) -> bool {
+                self.engine.release(conn)
+            }
+
+            fn timer(&mut self, token: Token, after: Duration) -> TimerId {
+                self.engine.timer(token, after)
+            }
+
+            fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
+                self.engine.interval_after(token, delay, period)
+            }
+
+            fn cancel_timer(&mut self, timer: TimerId) -> bool {
+                self.engine.cancel_timer(timer)
+            }
+
+            fn waker(&self) -> Waker {
+                Waker::new(self.engine.mailbox())
+            }
+
+            fn poster(&self) -> Poster {
+                Poster::new(self.engine.mailbox())
+            }
+
+            fn stats(&self) -> Stats {
+                self.engine.stats()
+            }
+        }
+    };
+}
+
+verbs_of_the_engine!(Reactor, std::net::TcpStream);
+#[cfg(feature = "sim")]
+verbs_of_the_engine!(crate::sim::SimReactor, crate::kernel::sim::world::SimStream);
+
+impl<S> Events<S> {
     /// Changes how many events the next wait may bring.
     pub fn limit(&mut self, capacity: usize) {
         self.set_capacity(capacity);

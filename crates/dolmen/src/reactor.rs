@@ -68,19 +68,7 @@ impl Reactor {
 
     /// Settings, to be changed and built.
     pub fn builder() -> Builder {
-        Builder {
-            config: Config {
-                max_events: 128,
-                pool_size: 256,
-                buffer_bytes: 4096,
-                max_connections: usize::MAX,
-                high_water_bytes: 256 * 1024,
-                low_water_bytes: 64 * 1024,
-                linger: Duration::from_secs(5),
-                post_capacity: 65_536,
-                skip_on_success: true,
-            },
-        }
+        Builder { config: Config::DEFAULT }
     }
 
     /// Waits until something happens, for up to `timeout` (`None`: for ever), and puts what has happened into `events`.

@@ -1,4 +1,12 @@
 //! Standard input, as a C driver wants it.
+//!
+//! A driver that was written for the reference reads its input itself when it is told that there is some. So by default
+//! nothing is consumed here: a wait looks at standard input, and reports bytes by each wait until they are read, and the
+//! end once, for one that repeats would make the caller spin. A caller may ask for bytes in the events instead
+//! (*buffered*). A terminal is never read here.
+//!
+//! How one can look at standard input, and be woken when there is something to see, differs between the systems, and is
+//! behind [`Stdin`]. What is made of it is here.
 
 #[cfg(unix)]
 mod posix;
@@ -6,9 +14,165 @@ mod posix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use posix::Console;
+pub(crate) use posix::Stdin as NativeStdin;
 #[cfg(windows)]
-pub(crate) use windows::Console;
+pub(crate) use windows::Stdin as NativeStdin;
 
-/// How much of a pipe or a file comes with one event.
-const CHUNK_BYTES: usize = 4096;
+use std::ffi::{c_int, c_void};
+
+use dolmen::raw::Readiness;
+
+use crate::boundary::Failure;
+use crate::platform::Platform;
+use crate::sink::Sink;
+use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
+
+/// What a caller who reads would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing: it would wait.
+    Nothing,
+    /// Bytes or keys; or there is no telling, and a read does not wait.
+    Input,
+    /// The end of the input.
+    End,
+    /// A terminal that was hung up, with the events that say so.
+    HungUp(c_int),
+}
+
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Nothing,
+    Bytes,
+    End,
+}
+
+/// Standard input on one system, registered with the reactor under the token [`CONSOLE`](crate::reactor::CONSOLE).
+pub(crate) trait Stdin<P: Platform> {
+    fn kind(&self) -> console_type_t;
+
+    /// Whether the next wait has to look, because nothing is going to be reported.
+    fn is_due(&self) -> bool;
+
+    /// `reported`: what the reactor has said of it, if that is why it is looked at.
+    fn look(&mut self, reported: Option<Readiness>) -> Look;
+
+    /// Appends what is there to an empty buffer: at most [`CHUNK_BYTES`](crate::sink::CHUNK_BYTES). Only where it was
+    /// opened to be read.
+    fn read(&mut self, buffer: &mut Vec<u8>) -> Read;
+
+    /// Nothing was found. From now on the reactor is woken when there is something.
+    fn arm(&mut self, reactor: &mut P::Reactor) -> Result<(), Failure>;
+
+    /// The end was found: nothing more is to be reported.
+    fn rest(&mut self, reactor: &mut P::Reactor);
+
+    fn close(self, reactor: &mut P::Reactor);
+}
+
+pub(crate) struct Console<P: Platform> {
+    context: *mut c_void,
+    stdin: P::Stdin,
+    buffered: bool,
+    /// The end was reported.
+    ended: bool,
+    /// It has had its event of this wait.
+    delivered: bool,
+}
+
+impl<P: Platform> Console<P> {
+    pub(crate) fn new(context: *mut c_void, stdin: P::Stdin, buffered: bool) -> Console<P> {
+        let buffered = buffered && stdin.kind() != console_type_t::CONSOLE_TYPE_REAL;
+        Console { context, stdin, buffered, ended: false, delivered: false }
+    }
+
+    pub(crate) fn kind(&self) -> console_type_t {
+        self.stdin.kind()
+    }
+
+    /// Another registration of it.
+    pub(crate) fn change(&mut self, context: *mut c_void, buffered: bool) -> Result<(), Failure> {
+        if buffered != self.buffered && self.kind() != console_type_t::CONSOLE_TYPE_REAL {
+            return Err(Failure::new(
+                "standard input is registered with other flags: call io_reactor_remove_console() first",
+            ));
+        }
+        self.context = context;
+        Ok(())
+    }
+
+    pub(crate) fn begin_wait(&mut self) {
+        self.delivered = false;
+    }
+
+    /// Whether a wait has to look at it before it blocks.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.ended && !self.delivered && self.stdin.is_due()
+    }
+
+    /// The reactor has reported it.
+    pub(crate) fn reported(
+        &mut self,
+        reactor: &mut P::Reactor,
+        ready: Option<Readiness>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Failure> {
+        if self.ended || self.delivered {
+            return Ok(());
+        }
+        self.find(reactor, ready, sink)
+    }
+
+    /// Looks at it, and delivers what there is: one event at most.
+    pub(crate) fn deliver(&mut self, reactor: &mut P::Reactor, sink: &mut Sink<'_>) -> Result<(), Failure> {
+        self.find(reactor, None, sink)
+    }
+
+    fn find(
+        &mut self,
+        reactor: &mut P::Reactor,
+        reported: Option<Readiness>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Failure> {
+        let context = self.context;
+        let end = if self.buffered {
+            let mut buffer = sink.take_buffer();
+            match self.stdin.read(&mut buffer) {
+                Read::Bytes => {
+                    self.delivered = true;
+                    sink.lend(context, buffer);
+                    return Ok(());
+                }
+                Read::Nothing => {
+                    sink.give_back(buffer);
+                    return self.stdin.arm(reactor);
+                }
+                Read::End => {
+                    sink.give_back(buffer);
+                    EVENT_CLOSE
+                }
+            }
+        } else {
+            match self.stdin.look(reported) {
+                Look::Input => {
+                    self.delivered = true;
+                    sink.event(context, EVENT_READ);
+                    return Ok(());
+                }
+                Look::Nothing => return self.stdin.arm(reactor),
+                // The caller reads, and finds the end.
+                Look::End => EVENT_READ,
+                Look::HungUp(events) => events,
+            }
+        };
+        (self.ended, self.delivered) = (true, true);
+        sink.event(context, end);
+        self.stdin.rest(reactor);
+        Ok(())
+    }
+
+    pub(crate) fn close(self, reactor: &mut P::Reactor) {
+        self.stdin.close(reactor);
+    }
+}

@@ -1,121 +1,184 @@
-//! POSIX: a terminal is told of, for the caller to read; a pipe is read when it is readable, a file at each wait.
+//! POSIX: whatever can be polled is, and is looked at when it is reported. A file is looked at by each wait.
+//!
+//! The end of a pipe is a hang-up without a byte left (FIONREAD), that of a socket is seen by MSG_PEEK, and that of a file
+//! by its size.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::os::fd::RawFd;
 
-use dolmen::raw::{BorrowedSocket, PollId, Readiness};
-use dolmen::{Event, Reactor};
+use dolmen::Reactor;
+use dolmen::raw::{BorrowedSocket, PollId, Readiness, Verbs};
 
-use super::CHUNK_BYTES;
+use super::{Look, Read};
 use crate::boundary::Failure;
-use crate::reactor::{CONSOLE, Sink};
+use crate::platform::Native;
+use crate::reactor::CONSOLE;
+use crate::sink::CHUNK_BYTES;
 use crate::sockets::events;
 use crate::types::*;
 
 const STDIN: RawFd = libc::STDIN_FILENO;
 
-pub(crate) struct Console {
-    pub(crate) context: *mut c_void,
-    kind: console_type_t,
-    /// `None`: a file, or at the end.
+pub(crate) struct Stdin {
+    what: What,
+    /// `None`: nothing to be polled, or at the end.
     poll: Option<PollId>,
-    /// A file that has not been read to its end.
-    readable: bool,
-    /// What the last event points to.
-    chunk: Vec<u8>,
 }
 
-impl Console {
-    pub(crate) fn open(reactor: &mut Reactor, context: *mut c_void) -> Result<Console, Failure> {
-        let kind = kind()?;
-        let readable = kind == console_type_t::CONSOLE_TYPE_FILE;
-        let poll = if readable {
-            None
-        } else {
-            // SAFETY: standard input is the program's to close, and then it can do without its number.
-            let stdin = unsafe { BorrowedSocket::from_raw(STDIN) };
-            Some(reactor.raw().add_poll(stdin, Readiness::READABLE, false, CONSOLE)?)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Terminal,
+    Pipe,
+    Socket,
+    /// A regular file.
+    File,
+    /// A device of which nothing is known, such as /dev/zero: a read of it does not wait.
+    Device,
+    /// The null device.
+    Null,
+}
+
+impl Stdin {
+    /// Whether it is going to be read here makes no difference.
+    pub(crate) fn open(reactor: &mut Reactor, _buffered: bool) -> Result<Stdin, Failure> {
+        let what = What::find()?;
+        let poll = match what {
+            What::Terminal | What::Pipe | What::Socket => {
+                // SAFETY: standard input is the program's to close, and then it can do without its number.
+                let stdin = unsafe { BorrowedSocket::from_raw(STDIN) };
+                Some(reactor.add_poll(stdin, Readiness::READABLE, false, CONSOLE)?)
+            }
+            _ => None,
         };
-        Ok(Console { context, kind, poll, readable, chunk: Vec::new() })
+        Ok(Stdin { what, poll })
     }
+}
 
-    pub(crate) fn kind(&self) -> console_type_t {
-        self.kind
-    }
-
-    /// Whether there is something to deliver without asking the system.
-    pub(crate) fn has_input(&self) -> bool {
-        self.readable
-    }
-
-    pub(crate) fn deliver(&mut self, sink: &mut Sink<'_>) {
-        if self.readable {
-            self.readable = self.read(sink);
+impl super::Stdin<Native> for Stdin {
+    fn kind(&self) -> console_type_t {
+        match self.what {
+            What::Terminal => console_type_t::CONSOLE_TYPE_REAL,
+            What::Pipe | What::Socket => console_type_t::CONSOLE_TYPE_PIPE,
+            What::File | What::Device | What::Null => console_type_t::CONSOLE_TYPE_FILE,
         }
     }
 
-    /// Lets go of it.
-    pub(crate) fn close(mut self, reactor: &mut Reactor) {
-        self.poll.take().map(|poll| reactor.raw().remove_poll(poll));
+    fn is_due(&self) -> bool {
+        self.poll.is_none()
     }
 
-    /// The reactor has told of it.
-    pub(crate) fn ready(&mut self, reactor: &mut Reactor, event: &Event<'_>, sink: &mut Sink<'_>) {
-        let Event::Polled { ready, .. } = event else { return };
-        let goes_on = if self.kind == console_type_t::CONSOLE_TYPE_REAL {
-            sink.push(io_event_t::plain(self.context, events(*ready)));
-            // A terminal that was hung up stays that way, and would be told of for ever. It is told of when all that was
-            // typed before has been read.
-            !ready.contains(Readiness::HANGUP) && !ready.contains(Readiness::ERROR)
-        } else {
-            self.read(sink)
-        };
-        if !goes_on {
-            self.poll.take().map(|poll| reactor.raw().remove_poll(poll));
+    fn look(&mut self, reported: Option<Readiness>) -> Look {
+        match self.what {
+            What::Terminal => {
+                // One that was hung up stays that way, and would be reported by each wait. The poll reports that when all
+                // that was typed before has been read.
+                let ends = Readiness::HANGUP | Readiness::ERROR;
+                match reported {
+                    Some(ready) if !(ready & ends).is_empty() => Look::HungUp(events(ready)),
+                    _ => Look::Input,
+                }
+            }
+            What::Pipe => match (waiting_bytes(), reported) {
+                (Some(0), Some(ready)) if ready.contains(Readiness::HANGUP) => Look::End,
+                // Another process that reads the same pipe was faster.
+                (Some(0), _) => Look::Nothing,
+                _ => Look::Input,
+            },
+            What::Socket => peek(),
+            What::File if is_at_end() => Look::End,
+            What::File | What::Device => Look::Input,
+            What::Null => Look::End,
         }
     }
 
-    /// Reads once and tells what came of it. False at the end.
-    fn read(&mut self, sink: &mut Sink<'_>) -> bool {
-        // One byte more than is read, which stays zero.
-        self.chunk.clear();
-        self.chunk.resize(CHUNK_BYTES + 1, 0);
+    fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
+        buffer.resize(CHUNK_BYTES, 0);
         // SAFETY: there is room for that many bytes.
-        let count = unsafe { libc::read(STDIN, self.chunk.as_mut_ptr().cast(), CHUNK_BYTES) };
+        let count = unsafe { libc::read(STDIN, buffer.as_mut_ptr().cast(), CHUNK_BYTES) };
+        buffer.truncate(usize::try_from(count).unwrap_or(0));
         if count > 0 {
-            let buffer = self.chunk.as_mut_ptr().cast();
-            let bytes_transferred = count as c_int;
-            sink.push(io_event_t {
-                context: self.context,
-                event_type: EVENT_READ,
-                bytes_transferred,
-                buffer,
-            });
-            return true;
+            return Read::Bytes;
         }
         let again = [std::io::ErrorKind::Interrupted, std::io::ErrorKind::WouldBlock];
         if count < 0 && again.contains(&std::io::Error::last_os_error().kind()) {
-            return true;
+            return Read::Nothing;
         }
-        sink.push(io_event_t::plain(self.context, EVENT_CLOSE));
-        false
+        Read::End
+    }
+
+    fn arm(&mut self, _reactor: &mut Reactor) -> Result<(), Failure> {
+        // The poll is level-triggered, and what is not polled always has something.
+        Ok(())
+    }
+
+    fn rest(&mut self, reactor: &mut Reactor) {
+        self.poll.take().map(|poll| reactor.remove_poll(poll));
+    }
+
+    fn close(mut self, reactor: &mut Reactor) {
+        super::Stdin::rest(&mut self, reactor);
     }
 }
 
-fn kind() -> Result<console_type_t, Failure> {
+impl What {
+    fn find() -> Result<What, Failure> {
+        // SAFETY: all-zero bytes are a valid `stat`.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` is writable.
+        if unsafe { libc::fstat(STDIN, &mut stat) } != 0 {
+            return Err(Failure::new("there is no standard input"));
+        }
+        // SAFETY: only asks.
+        if unsafe { libc::isatty(STDIN) } == 1 {
+            return Ok(What::Terminal);
+        }
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFIFO => Ok(What::Pipe),
+            libc::S_IFSOCK => Ok(What::Socket),
+            libc::S_IFREG => Ok(What::File),
+            libc::S_IFCHR if is_null_device(&stat) => Ok(What::Null),
+            libc::S_IFCHR | libc::S_IFBLK => Ok(What::Device),
+            _ => Err(Failure::new("standard input can not be read")),
+        }
+    }
+}
+
+/// Whether it is the same device as /dev/null, under whatever name.
+fn is_null_device(stat: &libc::stat) -> bool {
+    // SAFETY: all-zero bytes are a valid `stat`.
+    let mut null: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a string, and `null` is writable.
+    let found = unsafe { libc::stat(c"/dev/null".as_ptr(), &mut null) } == 0;
+    found && null.st_rdev == stat.st_rdev
+}
+
+/// How many bytes wait in a pipe. `None`: it does not say.
+fn waiting_bytes() -> Option<c_int> {
+    let mut count: c_int = 0;
+    // SAFETY: `count` is writable, and an int is what the request writes.
+    (unsafe { libc::ioctl(STDIN, libc::FIONREAD, &mut count) } == 0).then_some(count)
+}
+
+fn peek() -> Look {
+    let mut byte = 0_u8;
+    // SAFETY: there is room for one byte.
+    let found = unsafe { libc::recv(STDIN, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+    match found {
+        1.. => Look::Input,
+        0 => Look::End,
+        _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock => Look::Nothing,
+        _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => Look::Nothing,
+        // The caller's own read finds out why.
+        _ => Look::End,
+    }
+}
+
+/// Whether a file has been read to its end.
+fn is_at_end() -> bool {
     // SAFETY: all-zero bytes are a valid `stat`.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is writable.
-    if unsafe { libc::fstat(STDIN, &mut stat) } != 0 {
-        return Err(Failure::new("there is no standard input"));
-    }
-    // SAFETY: only asks.
-    if unsafe { libc::isatty(STDIN) } == 1 {
-        return Ok(console_type_t::CONSOLE_TYPE_REAL);
-    }
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFIFO | libc::S_IFSOCK => Ok(console_type_t::CONSOLE_TYPE_PIPE),
-        libc::S_IFREG | libc::S_IFCHR | libc::S_IFBLK => Ok(console_type_t::CONSOLE_TYPE_FILE),
-        _ => Err(Failure::new("standard input can not be read")),
-    }
+    // SAFETY: moves nothing, and `stat` is writable.
+    let (place, found) = unsafe { (libc::lseek(STDIN, 0, libc::SEEK_CUR), libc::fstat(STDIN, &mut stat)) };
+    // One that can not be asked is at its end: its reads fail, or it is closed.
+    place < 0 || found != 0 || place >= stat.st_size
 }

@@ -1,268 +1,181 @@
-//! Windows: a console is watched, and told of while it has key presses; a pipe or a file is read by a thread.
+//! Windows: a console is watched, and reported while it has key presses. A pipe is peeked at by each wait until it is
+//! found empty; then a thread waits for it. A file is looked at by each wait.
+//!
+//! Nothing but a read waits for a pipe, and one of zero bytes consumes nothing: it returns when there are bytes, or at the
+//! end. It is made in a thread, started when a wait first finds the pipe empty. While it pends, other calls on the same
+//! handle may wait as well: that is how Windows serialises the use of a handle that is not overlapped.
+//!
+//! What is to be delivered in events is read ahead by a thread, whatever it is.
+//!
+//! Microsoft Learn: "ReadFile", "PeekNamedPipe", "CancelSynchronousIo", "Synchronous and Asynchronous I/O".
 
-use std::collections::VecDeque;
-use std::ffi::{c_int, c_void};
-use std::os::windows::io::{AsRawHandle, BorrowedHandle};
+mod keys;
+mod worker;
+
+use std::os::windows::io::BorrowedHandle;
 use std::ptr::null_mut;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use dolmen::{Event, Reactor, Waker, WatchId};
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
-use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, FILE_TYPE_UNKNOWN, GetFileType, ReadFile};
-use windows_sys::Win32::System::Console::{
-    GetConsoleMode, GetStdHandle, INPUT_RECORD, KEY_EVENT, PeekConsoleInputW, ReadConsoleInputW,
-    STD_INPUT_HANDLE,
+use dolmen::raw::Readiness;
+use dolmen::{Reactor, Waker, WatchId};
+use windows_sys::Win32::Foundation::{
+    ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, GetLastError, HANDLE, INVALID_HANDLE_VALUE,
 };
-use windows_sys::Win32::System::IO::CancelSynchronousIo;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_CURRENT, FILE_TYPE_CHAR, FILE_TYPE_PIPE, FILE_TYPE_UNKNOWN, GetFileSizeEx, GetFileType,
+    SetFilePointerEx,
+};
+use windows_sys::Win32::System::Console::{GetConsoleMode, GetStdHandle, STD_INPUT_HANDLE};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
-use super::CHUNK_BYTES;
+use super::{Look, Read};
 use crate::boundary::Failure;
-use crate::reactor::{CONSOLE, Sink};
+use crate::platform::Native;
+use crate::reactor::CONSOLE;
 use crate::types::*;
+use keys::has_key;
+use worker::{Reader, Waiter};
 
-pub(crate) struct Console {
-    pub(crate) context: *mut c_void,
+pub(crate) struct Stdin {
+    handle: HANDLE,
     kind: console_type_t,
+    waker: Waker,
     source: Source,
-    /// What the last event points to.
-    chunk: Vec<u8>,
 }
 
 enum Source {
-    Keys { stdin: HANDLE, watch: WatchId },
-    Bytes(Reader),
+    Console {
+        watch: WatchId,
+    },
+    /// Read ahead, to be delivered in events.
+    Buffered(Reader),
+    /// `None`: it has never been found empty.
+    Pipe(Option<Waiter>),
+    /// A pipe that cannot be peeked at, such as one of Linux's under Wine: there is no telling.
+    Opaque,
+    File,
+    /// NUL, or another device that is not a console.
+    Device,
 }
 
-impl Console {
-    pub(crate) fn open(reactor: &mut Reactor, context: *mut c_void) -> Result<Console, Failure> {
+impl Stdin {
+    pub(crate) fn open(reactor: &mut Reactor, buffered: bool) -> Result<Stdin, Failure> {
         // SAFETY: only asks.
-        let stdin = unsafe { GetStdHandle(STD_INPUT_HANDLE) };
-        if stdin.is_null() || stdin == INVALID_HANDLE_VALUE {
+        let handle = unsafe { GetStdHandle(STD_INPUT_HANDLE) };
+        if handle.is_null() || handle == INVALID_HANDLE_VALUE {
             return Err(Failure::new("there is no standard input"));
         }
+        let waker = reactor.waker();
         let mut mode = 0;
-        // SAFETY: `mode` is writable; what is no console is refused by the call.
-        let (kind, source) = if unsafe { GetConsoleMode(stdin, &mut mode) } != 0 {
+        // SAFETY: `mode` is writable; what is not a console is refused by the call.
+        if unsafe { GetConsoleMode(handle, &mut mode) } != 0 {
             // SAFETY: the process's own standard input, used here only to be duplicated.
-            let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(stdin) }, CONSOLE)?;
-            (console_type_t::CONSOLE_TYPE_REAL, Source::Keys { stdin, watch })
-        } else {
-            // SAFETY: only asks.
-            let kind = match unsafe { GetFileType(stdin) } {
-                FILE_TYPE_UNKNOWN => return Err(Failure::new("standard input can not be read")),
-                FILE_TYPE_PIPE => console_type_t::CONSOLE_TYPE_PIPE,
-                _ => console_type_t::CONSOLE_TYPE_FILE,
-            };
-            (kind, Source::Bytes(Reader::start(stdin, reactor.waker())?))
+            let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(handle) }, CONSOLE)?;
+            let kind = console_type_t::CONSOLE_TYPE_REAL;
+            return Ok(Stdin { handle, kind, waker, source: Source::Console { watch } });
+        }
+        // SAFETY: only asks.
+        let (kind, source) = match unsafe { GetFileType(handle) } {
+            FILE_TYPE_UNKNOWN => return Err(Failure::new("standard input can not be read")),
+            FILE_TYPE_PIPE if peek(handle).is_some() => {
+                (console_type_t::CONSOLE_TYPE_PIPE, Source::Pipe(None))
+            }
+            FILE_TYPE_PIPE => (console_type_t::CONSOLE_TYPE_PIPE, Source::Opaque),
+            FILE_TYPE_CHAR => (console_type_t::CONSOLE_TYPE_FILE, Source::Device),
+            _ => (console_type_t::CONSOLE_TYPE_FILE, Source::File),
         };
-        Ok(Console { context, kind, source, chunk: Vec::new() })
+        let source = if buffered {
+            let pipe = matches!(source, Source::Pipe(_));
+            Source::Buffered(Reader::start(handle, pipe, reactor.waker())?)
+        } else {
+            source
+        };
+        Ok(Stdin { handle, kind, waker, source })
     }
+}
 
-    pub(crate) fn kind(&self) -> console_type_t {
+impl super::Stdin<Native> for Stdin {
+    fn kind(&self) -> console_type_t {
         self.kind
     }
 
-    /// Whether there is something to deliver without asking the system.
-    pub(crate) fn has_input(&self) -> bool {
+    fn is_due(&self) -> bool {
         match &self.source {
-            Source::Keys { .. } => false,
-            Source::Bytes(reader) => !reader.queue.lock().chunks.is_empty(),
+            Source::Console { .. } => false,
+            Source::Buffered(reader) => reader.has_chunk(),
+            Source::Pipe(waiter) => waiter.as_ref().is_none_or(|waiter| !waiter.is_waiting()),
+            Source::Opaque | Source::File | Source::Device => true,
         }
     }
 
-    pub(crate) fn deliver(&mut self, sink: &mut Sink<'_>) {
-        let Source::Bytes(reader) = &mut self.source else { return };
-        let Some(mut chunk) = reader.queue.take() else { return };
-        if chunk.is_empty() {
-            return sink.push(io_event_t::plain(self.context, EVENT_CLOSE));
+    fn look(&mut self, _reported: Option<Readiness>) -> Look {
+        match &self.source {
+            Source::Console { .. } if has_key(self.handle) => Look::Input,
+            Source::Console { .. } => Look::Nothing,
+            Source::Buffered(_) => unreachable!("it is read here"),
+            Source::Pipe(_) => peek(self.handle).unwrap_or(Look::Input),
+            Source::Opaque => Look::Input,
+            Source::File if is_at_end(self.handle) => Look::End,
+            Source::File => Look::Input,
+            Source::Device => Look::End,
         }
-        let bytes_transferred = chunk.len() as c_int;
-        chunk.push(0);
-        self.chunk = chunk;
-        let buffer = self.chunk.as_mut_ptr().cast();
-        sink.push(io_event_t { context: self.context, event_type: EVENT_READ, bytes_transferred, buffer });
     }
 
-    /// Lets go of it.
-    pub(crate) fn close(self, reactor: &mut Reactor) {
-        if let Source::Keys { watch, .. } = self.source {
+    fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
+        let Source::Buffered(reader) = &mut self.source else { unreachable!("it is the caller who reads") };
+        match reader.take() {
+            None => Read::Nothing,
+            Some(chunk) if chunk.is_empty() => Read::End,
+            Some(chunk) => {
+                buffer.extend_from_slice(&chunk);
+                reader.reuse(chunk);
+                Read::Bytes
+            }
+        }
+    }
+
+    fn arm(&mut self, _reactor: &mut Reactor) -> Result<(), Failure> {
+        match &mut self.source {
+            Source::Pipe(Some(waiter)) => waiter.wait_again(),
+            Source::Pipe(none) => *none = Some(Waiter::start(self.handle, self.waker.clone())?),
+            // A console's watch is armed again by the engine, and a reader goes on by itself.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self, reactor: &mut Reactor) {
+        if let Source::Console { watch } = self.source {
             reactor.unwatch(watch);
         }
     }
 
-    /// The reactor has told of it.
-    pub(crate) fn ready(&mut self, _reactor: &mut Reactor, _event: &Event<'_>, sink: &mut Sink<'_>) {
-        if let Source::Keys { stdin, .. } = &self.source {
-            if has_key(*stdin) {
-                sink.push(io_event_t::plain(self.context, EVENT_READ));
-            }
-        }
+    fn close(mut self, reactor: &mut Reactor) {
+        super::Stdin::rest(&mut self, reactor);
     }
 }
 
-/// Whether the console has a key press. What stands before the first one is taken out: it would keep the handle
-/// signalled, and nobody reads it (hard case 26).
-fn has_key(stdin: HANDLE) -> bool {
-    // SAFETY: all-zero bytes are a valid record.
-    let mut records: [INPUT_RECORD; 64] = unsafe { std::mem::zeroed() };
-    loop {
-        let mut count = 0;
-        // SAFETY: there is room for the number of records given.
-        let peeked =
-            unsafe { PeekConsoleInputW(stdin, records.as_mut_ptr(), records.len() as u32, &mut count) };
-        if peeked == 0 || count == 0 {
-            return false;
-        }
-        let others = records[..count as usize].iter().take_while(|record| !is_key(record)).count();
-        if others > 0 {
-            let mut taken = 0;
-            // SAFETY: as above. It does not block, as these records are there and nobody else reads.
-            unsafe { ReadConsoleInputW(stdin, records.as_mut_ptr(), others as u32, &mut taken) };
-            if taken == 0 {
-                return false;
-            }
-        }
-        if others < count as usize {
-            return true;
-        }
+/// What is in a pipe. `None`: it cannot be peeked at.
+fn peek(handle: HANDLE) -> Option<Look> {
+    let mut available = 0;
+    // SAFETY: only the number of bytes is asked for, and `available` is writable.
+    let peeked = unsafe { PeekNamedPipe(handle, null_mut(), 0, null_mut(), &mut available, null_mut()) };
+    if peeked != 0 {
+        return Some(if available > 0 { Look::Input } else { Look::Nothing });
+    }
+    // SAFETY: reads a variable of this thread.
+    match unsafe { GetLastError() } {
+        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED => Some(Look::End),
+        _ => None,
     }
 }
 
-fn is_key(record: &INPUT_RECORD) -> bool {
-    const ALT: u16 = 0x12;
-    if record.EventType != KEY_EVENT as u16 {
-        return false;
-    }
-    // SAFETY: the type says that it is this one, and that one's character is plain bits.
-    let (key, character) = unsafe {
-        let key = record.Event.KeyEvent;
-        (key, key.uChar.UnicodeChar)
+/// Whether a file has been read to its end.
+fn is_at_end(handle: HANDLE) -> bool {
+    let (mut place, mut size) = (0, 0);
+    // SAFETY: both are writable, and nothing is moved.
+    let asked = unsafe {
+        SetFilePointerEx(handle, 0, &mut place, FILE_CURRENT) != 0 && GetFileSizeEx(handle, &mut size) != 0
     };
-    // A character that was typed as a number arrives with Alt going up.
-    key.bKeyDown != 0 || (key.wVirtualKeyCode == ALT && character != 0)
-}
-
-/// Reads in a thread, as nothing else can be waited for.
-struct Reader {
-    queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
-    /// Disconnected when the thread ends.
-    ended: mpsc::Receiver<()>,
-}
-
-struct Queue {
-    chunks: Mutex<Chunks>,
-    /// There is room, or it is time to stop.
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Chunks {
-    /// An empty one is the end.
-    chunks: VecDeque<Vec<u8>>,
-    stop: bool,
-}
-
-/// How many chunks are read ahead of the caller.
-const AHEAD: usize = 4;
-
-#[derive(Clone, Copy)]
-struct SendHandle(HANDLE);
-
-// SAFETY: a handle is a number, and the system takes it from any thread.
-unsafe impl Send for SendHandle {}
-
-impl Reader {
-    fn start(stdin: HANDLE, waker: Waker) -> Result<Reader, Failure> {
-        let queue = Arc::new(Queue { chunks: Mutex::default(), changed: Condvar::new() });
-        let (theirs, stdin) = (Arc::clone(&queue), SendHandle(stdin));
-        let (end, ended) = mpsc::channel::<()>();
-        let thread = std::thread::Builder::new().name("io_reactor console".to_owned()).spawn(move || {
-            let _end = end;
-            theirs.fill(stdin, &waker);
-        })?;
-        Ok(Reader { queue, thread: Some(thread), ended })
-    }
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Chunks> {
-        // Nothing that is done under the lock leaves the queue half done.
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Option<Vec<u8>> {
-        let chunk = self.lock().chunks.pop_front();
-        self.changed.notify_one();
-        chunk
-    }
-
-    /// The thread.
-    fn fill(&self, stdin: SendHandle, waker: &Waker) {
-        loop {
-            let full = |chunks: &mut Chunks| chunks.chunks.len() >= AHEAD && !chunks.stop;
-            let chunks = self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
-            if chunks.stop {
-                return;
-            }
-            drop(chunks);
-            let chunk = read(stdin);
-            let end = chunk.is_empty();
-            let mut chunks = self.lock();
-            if chunks.stop {
-                return;
-            }
-            chunks.chunks.push_back(chunk);
-            drop(chunks);
-            waker.wake();
-            if end {
-                return;
-            }
-        }
-    }
-}
-
-/// The next bytes; none at the end.
-fn read(stdin: SendHandle) -> Vec<u8> {
-    // With room for the zero that follows.
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES + 1);
-    loop {
-        chunk.resize(CHUNK_BYTES, 0);
-        let mut count = 0;
-        // SAFETY: there is room for that many bytes; without an OVERLAPPED the call is over when it returns.
-        let read =
-            unsafe { ReadFile(stdin.0, chunk.as_mut_ptr(), CHUNK_BYTES as u32, &mut count, null_mut()) };
-        chunk.truncate(count as usize);
-        // A write of zero bytes into a pipe reads as one, and is not its end. Of a file there is nothing to peek at, nor,
-        // under Wine, of a pipe of Linux's.
-        // SAFETY: null pointers ask for nothing but whether the pipe has a writer still.
-        let is_open =
-            || unsafe { PeekNamedPipe(stdin.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) } != 0;
-        if read == 0 || count > 0 || !is_open() {
-            return chunk;
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.queue.lock().stop = true;
-        self.queue.changed.notify_one();
-        let Some(thread) = self.thread.take() else { return };
-        // The thread may be just about to read: so again, until it has noticed.
-        for _ in 0..100 {
-            // SAFETY: the thread's handle is open while we hold it.
-            unsafe { CancelSynchronousIo(thread.as_raw_handle()) };
-            let ended = self.ended.recv_timeout(Duration::from_millis(10));
-            if ended == Err(mpsc::RecvTimeoutError::Disconnected) {
-                let _ = thread.join();
-                return;
-            }
-        }
-        // Left behind, in a read that the system does not let us end. It touches nothing but its own queue.
-        tracing::warn!(target: "io_reactor", "the thread that reads standard input can not be stopped");
-    }
+    // One that cannot be asked is at its end: its reads fail.
+    !asked || place >= size
 }

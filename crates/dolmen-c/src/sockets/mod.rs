@@ -1,20 +1,69 @@
 //! What a registered socket is: the one place where C programs see a difference between the systems.
 
-#[cfg(unix)]
-mod posix;
-#[cfg(windows)]
-mod windows;
+pub(crate) mod completion;
+pub(crate) mod readiness;
 
-#[cfg(unix)]
-pub(crate) use posix::Socket;
-#[cfg(windows)]
-pub(crate) use windows::Socket;
+use std::ffi::{c_int, c_void};
 
-use std::ffi::c_int;
+use dolmen::raw::{BorrowedSocket, Readiness, Verbs};
+use dolmen::{Event, Token};
 
-use dolmen::raw::Readiness;
+use crate::boundary::Failure;
+use crate::platform::Platform;
+use crate::reactor::{Inner, Synthetic};
+use crate::sink::Sink;
+use crate::types::{EVENT_CLOSE, EVENT_ERROR, EVENT_READ, EVENT_WRITE, socket_fd_t};
 
-use crate::types::{EVENT_CLOSE, EVENT_ERROR, EVENT_READ, EVENT_WRITE};
+pub(crate) type StreamOf<P> = <<P as Platform>::Reactor as Verbs>::Stream;
+
+/// The contract of sockets on one kind of system.
+pub(crate) trait Socket<P: Platform>: Sized {
+    /// A wait blocks once: whatever ends that one call without an event, such as a signal handler, ends the wait.
+    const BLOCKS_ONCE: bool;
+
+    fn is_valid(fd: socket_fd_t) -> bool;
+
+    /// `known`: a socket of that number is registered.
+    fn register(
+        platform: &P,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+        token: Token,
+        known: bool,
+    ) -> Result<Self, Failure>;
+
+    /// Whether the number still stands for this socket. `None`: the system does not say.
+    fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool>;
+
+    fn modify(
+        &mut self,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+        token: Token,
+    ) -> Result<(), Failure>;
+
+    fn modify_unknown(fd: socket_fd_t) -> Result<(), Failure>;
+
+    fn remove_unknown(fd: socket_fd_t) -> Result<(), Failure>;
+
+    fn deregister(self, reactor: &mut P::Reactor);
+
+    fn post_read(
+        inner: &mut Inner<P>,
+        slot: Option<usize>,
+        buffer: (*mut c_void, usize),
+    ) -> Result<(), Failure>;
+
+    fn post_write(inner: &mut Inner<P>, slot: Option<usize>, bytes: &[u8]) -> Result<(), Failure>;
+
+    /// Translates an event of the engine's, for which there is room in the sink.
+    fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>);
+
+    /// Delivers what the engine knows nothing of. There is room in the sink.
+    fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>);
+}
 
 const PAIRS: [(c_int, Readiness); 4] = [
     (EVENT_READ, Readiness::READABLE),
@@ -23,7 +72,7 @@ const PAIRS: [(c_int, Readiness); 4] = [
     (EVENT_CLOSE, Readiness::HANGUP),
 ];
 
-/// What of `events` can be asked for. Ends are told of without being asked for, and what else there may be in it means
+/// What of `events` can be asked for. Ends are reported without being asked for, and what else there may be in it means
 /// nothing, as in the reference.
 fn interest(events: c_int) -> Readiness {
     let asked = PAIRS[..2].iter().filter(|(event, _)| events & event != 0);
@@ -32,4 +81,9 @@ fn interest(events: c_int) -> Readiness {
 
 pub(crate) fn events(ready: Readiness) -> c_int {
     PAIRS.iter().filter(|(_, readiness)| ready.contains(*readiness)).fold(0, |all, (event, _)| all | event)
+}
+
+fn borrow(fd: socket_fd_t) -> BorrowedSocket {
+    // SAFETY: the header asks the caller to remove a socket before closing it.
+    unsafe { BorrowedSocket::from_raw(fd as _) }
 }

@@ -179,6 +179,11 @@ static char read_key(void)
 }
 #endif
 
+static void add_buffered(io_reactor_t *reactor)
+{
+    CHECK(io_reactor_add_console_ex(reactor, &a, IO_REACTOR_CONSOLE_BUFFERED) == 0);
+}
+
 /* Collects a pipe's or a file's bytes until its end, which has to come once. */
 static void read_to_the_end(io_reactor_t *reactor, const char *expected)
 {
@@ -333,7 +338,7 @@ static void a_pipe_brings_its_bytes_then_its_end(void)
     end_t writer;
 
     become_pipe(&writer);
-    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    add_buffered(reactor);
     CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_PIPE);
     wait_silence(reactor); /* hard case 31 */
     write_end(writer, "say hello\n");
@@ -357,13 +362,13 @@ static void a_pipe_is_left_alone_when_the_reactor_goes(void)
     become_pipe(&writer);
     for (i = 0; i < 5; i++) {
         reactor = io_reactor_create();
-        CHECK(io_reactor_add_console(reactor, &a) == 0);
+        add_buffered(reactor);
         if (i % 2 == 1)
             wait_silence(reactor);
         io_reactor_destroy(reactor);
     }
     reactor = io_reactor_create();
-    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    add_buffered(reactor);
     write_end(writer, "still here");
     close_end(writer);
     read_to_the_end(reactor, "still here");
@@ -379,7 +384,7 @@ static void a_file_brings_its_bytes_then_its_end(void)
     for (i = 0; i < 30000; i++)
         text[i] = (char)('a' + i % 23);
     become_file(text);
-    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    add_buffered(reactor);
     CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_FILE);
     read_to_the_end(reactor, text);
     io_reactor_destroy(reactor);
@@ -390,7 +395,7 @@ static void the_null_device_is_at_its_end(void)
     io_reactor_t *reactor = io_reactor_create();
 
     become_null();
-    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    add_buffered(reactor);
     CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_FILE);
     read_to_the_end(reactor, "");
     io_reactor_destroy(reactor);

@@ -1,6 +1,8 @@
 /* Each row of the table of functions, and each promise beyond the reference. */
 #include "check.h"
 
+#include <limits.h>
+
 static int a, b, c; /* contexts */
 
 static void create_gives_reactors_side_by_side(void)
@@ -448,8 +450,33 @@ static void wait_checks_its_arguments(void)
     CHECK(io_reactor_wait(reactor, &event, 0, &zero) == -1);
     CHECK(io_reactor_wait(reactor, &event, -1, &zero) == -1);
     CHECK(io_reactor_wait(reactor, &event, 1, &zero) == 0);
-    zero.tv_sec = -1; /* over, not for ever */
-    CHECK(io_reactor_wait(reactor, &event, 1, &zero) == 0);
+    /* As many as a C program may name, of which no more are touched than a wait brings. */
+    CHECK(io_reactor_post(reactor, &a, NULL) == 0);
+    CHECK(io_reactor_wait(reactor, &event, INT_MAX, &zero) == 1 && event.context == &a);
+    io_reactor_destroy(reactor);
+}
+
+/* A negative time is no timeout, and neither is one that no clock holds. */
+static void a_timeout_that_never_comes_is_none(void)
+{
+    static const struct { long seconds, micros; } times[] = {
+        { -1, 0 }, { 0, -1 }, { -1, 999999 }, { LONG_MAX, 0 }, { LONG_MAX, 999999 }, { LONG_MAX / 1000, 0 },
+    };
+    io_reactor_t *reactor = io_reactor_create();
+    size_t i;
+
+    for (i = 0; i < sizeof times / sizeof *times; i++) {
+        struct timeval timeout;
+        io_event_t event;
+        uint64_t start = now_us();
+
+        timeout.tv_sec = times[i].seconds;
+        timeout.tv_usec = times[i].micros;
+        CHECK(io_reactor_timer_add(reactor, &a, SILENCE_MS * 1000u, 0) != 0);
+        CHECK(io_reactor_wait(reactor, &event, 1, &timeout) == 1);
+        CHECK(event.context == &a && event.event_type == EVENT_TIMER);
+        CHECK(now_us() - start >= SILENCE_MS * 1000u);
+    }
     io_reactor_destroy(reactor);
 }
 
@@ -1053,6 +1080,7 @@ int main(int argc, char **argv)
     RUN(remove_silences_whatever_is_in_flight);
     RUN(a_removed_socket_can_be_added_again);
     RUN(wait_checks_its_arguments);
+    RUN(a_timeout_that_never_comes_is_none);
     RUN(timeouts_are_never_cut_short);
     RUN(all_sources_are_collected);
     RUN(a_wakeup_is_sticky_and_no_event);

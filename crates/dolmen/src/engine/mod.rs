@@ -40,6 +40,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Origin, Record};
 use crate::kernel::operation::OpKind;
+use crate::kernel::readiness::BorrowedSocket;
 use crate::kernel::submitter::{Completion, Submitter};
 use crate::kernel::{Fault, Kernel, Options};
 use crate::marks::{Mark, Mutant, mark, mutant};
@@ -72,6 +73,18 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    pub(crate) const DEFAULT: Config = Config {
+        max_events: 128,
+        pool_size: 256,
+        buffer_bytes: 4096,
+        max_connections: usize::MAX,
+        high_water_bytes: 256 * 1024,
+        low_water_bytes: 64 * 1024,
+        linger: Duration::from_secs(5),
+        post_capacity: 65_536,
+        skip_on_success: true,
+    };
+
     fn options(&self) -> Options {
         Options { max_packets: self.max_events, skip_on_success: self.skip_on_success }
     }
@@ -162,6 +175,14 @@ impl<K: Kernel> Engine<K> {
             completions: Vec::new(),
             stats: Stats::default(),
         }
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.submitter.now_ns()
+    }
+
+    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool> {
+        self.submitter.is_stream(socket).map_err(Fault::to_io)
     }
 
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {

@@ -147,6 +147,12 @@ pub(crate) trait Kernel: Sized + 'static {
         Err(Fault { kind: FaultKind::Invalid, code: 0 })
     }
 
+    /// Whether a socket is a connected stream of bytes, and neither listening nor one of datagrams. Asked only where
+    /// streams are adopted.
+    fn is_stream(&self, _socket: BorrowedSocket) -> Result<bool, Fault> {
+        Err(Fault { kind: FaultKind::Invalid, code: 0 })
+    }
+
     /// A connected socket of somebody else's, to receive from and send on. `again`: it was here before, was released,
     /// and has been open all the time.
     fn add_borrowed_stream(&mut self, _socket: BorrowedSocket, _again: bool) -> Result<Self::Source, Fault> {

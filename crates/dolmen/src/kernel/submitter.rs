@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
-use super::readiness::Readiness;
+use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mutant, mutant};
@@ -53,6 +53,10 @@ impl<K: Kernel> Submitter<K> {
 
     pub(crate) fn calls(&self) -> u64 {
         self.kernel.calls()
+    }
+
+    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
+        self.kernel.is_stream(socket)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -7,6 +7,7 @@
 mod cases;
 mod desk;
 mod echo;
+mod machine;
 mod model;
 mod program;
 pub(crate) mod rng;
@@ -17,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use crate::marks::{Mark, Mutant};
 pub use echo::{Cost, Echo};
+pub use machine::{Machine, SimReactor};
 pub use program::Action;
 
 /// What notices that something is wrong.

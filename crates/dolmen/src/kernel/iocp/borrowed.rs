@@ -338,10 +338,3 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that is done under these locks leaves them half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-impl BorrowedSocket {
-    /// Whether it is a stream of bytes, and not a listening socket or one of datagrams. Fails for what is no socket.
-    pub fn is_stream(&self) -> std::io::Result<bool> {
-        socket::is_stream(self).map_err(Fault::to_io)
-    }
-}

@@ -202,6 +202,10 @@ impl Kernel for Iocp {
         Ok(Source::Polled(Box::new(Polled::new(socket, &self.port)?)))
     }
 
+    fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
+        socket::is_stream(&socket)
+    }
+
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
         let skips = match self.associate(raw as SOCKET) {

@@ -518,6 +518,14 @@ impl Kernel for Sim {
         Ok(source)
     }
 
+    fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
+        match self.world.borrow().object(socket.raw as u32) {
+            Descriptor::Link(_) => Ok(true),
+            Descriptor::Listener(_) => Ok(false),
+            _ => Err(Fault { kind: FaultKind::Invalid, code: 88 }),
+        }
+    }
+
     fn add_borrowed_stream(&mut self, socket: BorrowedSocket, _again: bool) -> Result<Source, Fault> {
         Ok(self.add(socket.raw as u32, Hold::Borrowed))
     }

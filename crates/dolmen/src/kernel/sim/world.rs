@@ -329,7 +329,7 @@ pub(crate) fn accept(
 macro_rules! descriptors {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        pub(crate) struct $name {
+        pub struct $name {
             pub(crate) fd: u32,
             world: SharedWorld,
         }

@@ -1,0 +1,105 @@
+//! A reactor as C programs hold it: one thread at a time is inside, and what any thread may use is beside that.
+
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dolmen::raw::Verbs;
+use dolmen::{Poster, Waker};
+
+use crate::boundary::Failure;
+use crate::platform::Native;
+use crate::reactor::{Inner, Settings};
+
+/// A reactor. Written into the header by hand, with the reference's tag.
+#[allow(non_camel_case_types)]
+pub struct io_reactor_t {
+    waker: Waker,
+    /// io_reactor_wakeup() was called.
+    wakeup: Arc<AtomicBool>,
+    poster: Poster,
+    /// A thread is inside `inner`.
+    entered: AtomicBool,
+    inner: UnsafeCell<Inner<Native>>,
+}
+
+/// Sole access to the inside of a reactor, until dropped.
+pub(crate) struct Entered<'a> {
+    reactor: &'a io_reactor_t,
+}
+
+impl io_reactor_t {
+    pub(crate) fn new(settings: Settings) -> Result<io_reactor_t, Failure> {
+        let builder =
+            dolmen::Reactor::builder().max_events(settings.max_events).pool_size(settings.pool_size);
+        // Nothing that the caller has handed over is refused before it gets out of hand.
+        let reactor = builder.high_water(1 << 30).build()?;
+        let (waker, poster) = (Verbs::waker(&reactor), Verbs::poster(&reactor));
+        let inner = Inner::new(Native, reactor, settings);
+        let wakeup = inner.wakeup();
+        Ok(io_reactor_t {
+            waker,
+            wakeup,
+            poster,
+            entered: AtomicBool::new(false),
+            inner: UnsafeCell::new(inner),
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `reactor` is NULL or a live reactor's. So for the following.
+    pub(crate) unsafe fn wake(reactor: *const io_reactor_t) -> Option<()> {
+        if reactor.is_null() {
+            return None;
+        }
+        // SAFETY: the caller vouches for it, and these two may be used from any thread.
+        let (waker, wakeup) = unsafe { (&(*reactor).waker, &(*reactor).wakeup) };
+        wakeup.store(true, Ordering::Release);
+        waker.wake();
+        Some(())
+    }
+
+    /// # Safety
+    ///
+    /// See [`io_reactor_t::wake`].
+    pub(crate) unsafe fn poster<'a>(reactor: *const io_reactor_t) -> Option<&'a Poster> {
+        // SAFETY: the caller vouches for it, and the poster never changes.
+        unsafe { (!reactor.is_null()).then(|| &(*reactor).poster) }
+    }
+
+    /// `None` while another thread is inside.
+    ///
+    /// # Safety
+    ///
+    /// `reactor` is a live reactor's.
+    pub(crate) unsafe fn enter<'a>(reactor: *const io_reactor_t) -> Option<Entered<'a>> {
+        // SAFETY: the caller vouches for it. Shared access is to what may be shared; see `Entered` for the rest.
+        let reactor = unsafe { &*reactor };
+        // Not `then_some`: what was made for nothing would leave when dropped.
+        (!reactor.entered.swap(true, Ordering::Acquire)).then(|| Entered { reactor })
+    }
+}
+
+impl Deref for Entered<'_> {
+    type Target = Inner<Native>;
+
+    fn deref(&self) -> &Inner<Native> {
+        // SAFETY: `entered` was set by us, so there is no other reference to the inside.
+        unsafe { &*self.reactor.inner.get() }
+    }
+}
+
+impl DerefMut for Entered<'_> {
+    fn deref_mut(&mut self) -> &mut Inner<Native> {
+        // SAFETY: as above.
+        unsafe { &mut *self.reactor.inner.get() }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.reactor.entered.store(false, Ordering::Release);
+    }
+}

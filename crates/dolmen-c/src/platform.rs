@@ -1,0 +1,63 @@
+//! What the library runs on: a system's calls, and which of the two contracts a socket has there.
+//!
+//! The contracts are types, so that a simulated machine can have either; the system's own is chosen here.
+
+use dolmen::raw::Verbs;
+
+use crate::boundary::Failure;
+use crate::console::Stdin;
+use crate::sockets::Socket;
+use crate::types::socket_fd_t;
+
+pub(crate) trait Platform: Sized {
+    type Reactor: Verbs;
+    /// The contract of sockets.
+    type Socket: Socket<Self>;
+    type Stdin: Stdin<Self>;
+
+    /// Which open file a descriptor stands for. Asked only where sockets are polled.
+    fn file(&self, fd: socket_fd_t) -> std::io::Result<File>;
+
+    /// Standard input. With `buffered` it is going to be read here, and otherwise by the caller.
+    fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
+}
+
+/// Identifies an open file: device and inode. A socket's inode is not given out again for some billions of sockets; a
+/// device that is opened again is the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct File(pub(crate) u64, pub(crate) u64);
+
+/// The system itself.
+pub(crate) struct Native;
+
+impl Platform for Native {
+    type Reactor = dolmen::Reactor;
+    #[cfg(unix)]
+    type Socket = crate::sockets::readiness::Socket;
+    #[cfg(windows)]
+    type Socket = crate::sockets::completion::Socket;
+    type Stdin = crate::console::NativeStdin;
+
+    #[cfg(unix)]
+    fn file(&self, fd: socket_fd_t) -> std::io::Result<File> {
+        // SAFETY: all-zero bytes are a valid `stat`.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` is writable.
+        match unsafe { libc::fstat(fd, &mut stat) } {
+            // The widths of the two differ between systems.
+            #[allow(clippy::unnecessary_cast)]
+            0 => Ok(File(stat.st_dev as u64, stat.st_ino as u64)),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    }
+
+    #[cfg(windows)]
+    fn file(&self, _fd: socket_fd_t) -> std::io::Result<File> {
+        // The system does not say. It refuses to register a socket twice instead.
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn open_stdin(&mut self, reactor: &mut dolmen::Reactor, buffered: bool) -> Result<Self::Stdin, Failure> {
+        Self::Stdin::open(reactor, buffered)
+    }
+}

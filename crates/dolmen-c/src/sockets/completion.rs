@@ -1,0 +1,284 @@
+//! Windows: the reactor receives and sends, and reports when that is done. Listeners and sockets of datagrams are
+//! reported when something waits.
+
+use std::ffi::{c_int, c_void};
+
+use dolmen::raw::{PollId, Readiness, Verbs};
+use dolmen::{CloseReason, ConnId, Event, Token};
+
+use super::{StreamOf, borrow, events, interest};
+use crate::boundary::Failure;
+use crate::platform::Platform;
+use crate::reactor::{Inner, Synthetic};
+use crate::sink::Sink;
+use crate::types::*;
+
+pub(crate) enum Socket {
+    /// A listener, or a socket of datagrams, which are nothing without the address that only the caller's own call gets.
+    Arrivals(PollId),
+    Connected(Box<Connected>),
+}
+
+pub(crate) struct Connected {
+    conn: ConnId,
+    /// Asks for room to write; made by the first such wish, and dormant in between.
+    room: Option<PollId>,
+    /// Where the caller wants the next bytes, and how many at most.
+    target: Option<(*mut c_void, usize)>,
+    /// Received and not handed out: the caller's buffer was too small.
+    leftover: Vec<u8>,
+    /// The end was reported.
+    ended: bool,
+}
+
+/// The interest of a request for room to write.
+const ROOM: Readiness = Readiness::WRITABLE;
+
+impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
+    const BLOCKS_ONCE: bool = false;
+
+    fn is_valid(fd: socket_fd_t) -> bool {
+        // INVALID_SOCKET
+        fd != !0
+    }
+
+    fn register(
+        _platform: &P,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+        token: Token,
+        known: bool,
+    ) -> Result<Socket, Failure> {
+        let socket = borrow(fd);
+        if !reactor.is_stream(socket)? {
+            if known {
+                return Err(Failure::new(format!("socket {fd} is registered already")));
+            }
+            return Ok(Socket::Arrivals(reactor.add_poll(socket, Readiness::READABLE, false, token)?));
+        }
+        // The system refuses a socket that it has associated already. That may be one that was here before; but not if
+        // it still is.
+        let receive = interest(events).contains(Readiness::READABLE);
+        let conn = reactor.adopt(socket, !known, receive, token)?;
+        // Nobody has met a full socket yet, so room to write is no news: the reference reports none either.
+        let connected = Connected { conn, room: None, target: None, leftover: Vec::new(), ended: false };
+        Ok(Socket::Connected(Box::new(connected)))
+    }
+
+    /// The system does not say, but refuses to register one twice.
+    fn is_same(&self, _platform: &P, _fd: socket_fd_t) -> Option<bool> {
+        None
+    }
+
+    fn modify(
+        &mut self,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+        token: Token,
+    ) -> Result<(), Failure> {
+        let Socket::Connected(connected) = self else { return Ok(()) };
+        let asked = if interest(events).contains(ROOM) {
+            connected.ask_for_room(reactor, fd, token)
+        } else {
+            connected.room.map_or(Ok(()), |room| Ok(reactor.set_interest(room, Readiness::NONE)?))
+        };
+        // This call always returns 0, as the reference does.
+        if let Err(failure) = asked {
+            tracing::warn!(target: "io_reactor", fd, %failure, "cannot wait for room to write");
+        }
+        Ok(())
+    }
+
+    fn modify_unknown(_fd: socket_fd_t) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn remove_unknown(fd: socket_fd_t) -> Result<(), Failure> {
+        if <Socket as super::Socket<P>>::is_valid(fd) { Ok(()) } else { Err(Failure::new("not a socket")) }
+    }
+
+    fn deregister(self, reactor: &mut P::Reactor) {
+        match self {
+            Socket::Arrivals(poll) => {
+                reactor.remove_poll(poll);
+            }
+            Socket::Connected(connected) => {
+                reactor.release(connected.conn);
+                connected.room.map(|room| reactor.remove_poll(room));
+            }
+        }
+    }
+
+    fn post_read(
+        inner: &mut Inner<P>,
+        slot: Option<usize>,
+        (buffer, len): (*mut c_void, usize),
+    ) -> Result<(), Failure> {
+        let slot = slot.ok_or_else(not_registered)?;
+        let connected = connected(inner, slot).ok_or_else(not_connected)?;
+        let target = (!buffer.is_null() && len > 0).then_some((buffer, len));
+        let conn = connected.conn;
+        if connected.ended {
+            return Err(Failure::new("the connection has ended"));
+        }
+        if !connected.leftover.is_empty() {
+            connected.target = target;
+            let leftover = Synthetic::Leftover(slot);
+            if !inner.synthetic.contains(&leftover) {
+                inner.synthetic.push_back(leftover);
+            }
+            return Ok(());
+        }
+        // A receive that is in flight stays the one and only, but its bytes go where the caller wants them by now.
+        if target.is_some() {
+            connected.target = target;
+        }
+        inner.reactor.post_receive(conn)?;
+        Ok(())
+    }
+
+    fn post_write(inner: &mut Inner<P>, slot: Option<usize>, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.is_empty() {
+            return Err(Failure::new("nothing to send"));
+        }
+        let connected = connected(inner, slot.ok_or_else(not_registered)?).ok_or_else(not_connected)?;
+        let conn = connected.conn;
+        inner.reactor.post_send(conn, bytes)?;
+        Ok(())
+    }
+
+    fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>) {
+        match event {
+            Event::Polled { token, ready, .. } => {
+                if let Some(registration) = inner.socket_at(token.0) {
+                    sink.event(registration.context, events(ready));
+                }
+            }
+            Event::Received { token, data, .. } => received(inner, token.0, data, sink),
+            Event::Written { token, bytes, .. } => {
+                if let Some(registration) = inner.socket_at(token.0) {
+                    sink.counted(registration.context, EVENT_WRITE, bytes as u64);
+                }
+            }
+            Event::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
+            Event::Closed { token, reason, .. } => end(inner, token.0, close_event(reason), sink),
+            _ => {}
+        }
+    }
+
+    fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>) {
+        match synthetic {
+            Synthetic::Leftover(slot) => hand_out_leftover(inner, slot, sink),
+            Synthetic::End(slot, event) => {
+                if let Some(registration) = inner.socket_at(slot) {
+                    sink.event(registration.context, event);
+                }
+            }
+        }
+    }
+}
+
+impl Connected {
+    fn ask_for_room(
+        &mut self,
+        reactor: &mut impl Verbs,
+        fd: socket_fd_t,
+        token: Token,
+    ) -> Result<(), Failure> {
+        match self.room {
+            Some(room) => reactor.set_interest(room, ROOM)?,
+            None => self.room = Some(reactor.add_poll(borrow(fd), ROOM, true, token)?),
+        }
+        Ok(())
+    }
+}
+
+fn connected<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize) -> Option<&mut Connected> {
+    match &mut inner.socket_at_mut(slot)?.socket {
+        Socket::Connected(connected) => Some(connected),
+        Socket::Arrivals(_) => None,
+    }
+}
+
+fn received<P: Platform<Socket = Socket>>(
+    inner: &mut Inner<P>,
+    slot: usize,
+    data: &[u8],
+    sink: &mut Sink<'_>,
+) {
+    let context = inner.context(slot);
+    let Some(connected) = connected(inner, slot) else { return };
+    if !connected.leftover.is_empty() {
+        // Behind what is left over. It was received without being asked for, as the end is near.
+        connected.leftover.extend_from_slice(data);
+        return;
+    }
+    match connected.target.take() {
+        Some(target) => connected.fill(target, data, context, sink),
+        None => sink.in_engine(context, data),
+    }
+}
+
+/// Hands out what is left over, as far as it fits where the caller wants it.
+fn hand_out_leftover<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, sink: &mut Sink<'_>) {
+    let context = inner.context(slot);
+    let Some(connected) = connected(inner, slot) else { return };
+    let bytes = std::mem::take(&mut connected.leftover);
+    match connected.target.take() {
+        Some(target) => connected.fill(target, &bytes, context, sink),
+        None => sink.lend(context, bytes),
+    }
+}
+
+impl Connected {
+    /// Copies bytes to where the caller wants them, and keeps what does not fit.
+    fn fill(
+        &mut self,
+        (target, len): (*mut c_void, usize),
+        bytes: &[u8],
+        context: *mut c_void,
+        sink: &mut Sink<'_>,
+    ) {
+        let count = len.min(bytes.len());
+        // SAFETY: the caller of io_reactor_post_read vouches for `len` writable bytes until this event. Copied as if they
+        // might overlap: a caller may hand in an earlier event's buffer.
+        unsafe { target.cast::<u8>().copy_from(bytes.as_ptr(), count) };
+        self.leftover = bytes[count..].to_vec();
+        sink.in_callers(context, target, count);
+    }
+}
+
+/// Reports the end, once, and behind everything that was received.
+fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c_int, sink: &mut Sink<'_>) {
+    let context = inner.context(slot);
+    let Some(connected) = connected(inner, slot) else { return };
+    if std::mem::replace(&mut connected.ended, true) {
+        return;
+    }
+    if connected.leftover.is_empty() {
+        return sink.event(context, event);
+    }
+    connected.target = None;
+    inner.synthetic.retain(|synthetic| *synthetic != Synthetic::Leftover(slot));
+    inner.synthetic.extend([Synthetic::Leftover(slot), Synthetic::End(slot, event)]);
+}
+
+fn close_event(reason: CloseReason) -> c_int {
+    // ERROR_OPERATION_ABORTED: what a receive ends with that was cancelled by another CancelIoEx.
+    const OPERATION_ABORTED: i32 = 995;
+    match reason {
+        CloseReason::Failed { code: OPERATION_ABORTED } => EVENT_CLOSE,
+        CloseReason::Failed { .. } => EVENT_ERROR,
+        _ => EVENT_CLOSE,
+    }
+}
+
+fn not_registered() -> Failure {
+    Failure::new("the socket is not registered")
+}
+
+fn not_connected() -> Failure {
+    Failure::new("a listening socket has no bytes, and datagrams are received and sent by the caller")
+}

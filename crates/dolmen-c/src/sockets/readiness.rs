@@ -1,0 +1,92 @@
+//! POSIX: the reactor reports when a socket is ready, and the caller does the rest.
+
+use std::ffi::{c_int, c_void};
+
+use dolmen::raw::{PollId, Verbs};
+use dolmen::{Event, Token};
+
+use super::{StreamOf, borrow, events, interest};
+use crate::boundary::Failure;
+use crate::platform::{File, Platform};
+use crate::reactor::{Inner, Synthetic};
+use crate::sink::Sink;
+use crate::types::*;
+
+pub(crate) struct Socket {
+    poll: PollId,
+    file: File,
+}
+
+impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
+    const BLOCKS_ONCE: bool = true;
+
+    fn is_valid(fd: socket_fd_t) -> bool {
+        // Signed, whatever the type is on the system that this runs on.
+        fd as isize >= 0
+    }
+
+    fn register(
+        platform: &P,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+        token: Token,
+        _known: bool,
+    ) -> Result<Socket, Failure> {
+        let file = platform.file(fd)?;
+        let poll = reactor.add_poll(borrow(fd), interest(events), false, token)?;
+        Ok(Socket { poll, file })
+    }
+
+    /// If not, this one was closed without being removed. Epoll must not be left to answer that: to have it forget the
+    /// old one would make it forget the new one of the same number.
+    fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool> {
+        platform.file(fd).ok().map(|file| file == self.file)
+    }
+
+    fn modify(
+        &mut self,
+        reactor: &mut P::Reactor,
+        _fd: socket_fd_t,
+        events: c_int,
+        _token: Token,
+    ) -> Result<(), Failure> {
+        Ok(reactor.set_interest(self.poll, interest(events))?)
+    }
+
+    fn modify_unknown(fd: socket_fd_t) -> Result<(), Failure> {
+        Err(Failure::new(format!("socket {fd} is not registered")))
+    }
+
+    fn remove_unknown(_fd: socket_fd_t) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn deregister(self, reactor: &mut P::Reactor) {
+        reactor.remove_poll(self.poll);
+    }
+
+    fn post_read(
+        _inner: &mut Inner<P>,
+        _slot: Option<usize>,
+        _buffer: (*mut c_void, usize),
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn post_write(_inner: &mut Inner<P>, _slot: Option<usize>, _bytes: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>) {
+        if let Event::Polled { token, ready, .. } = event {
+            if let Some(registration) = inner.socket_at(token.0) {
+                sink.event(registration.context, events(ready));
+            }
+        }
+    }
+
+    fn deliver_synthetic(_inner: &mut Inner<P>, _synthetic: Synthetic, _sink: &mut Sink<'_>) {
+        unreachable!("there is nothing left over where the caller reads")
+    }
+}
