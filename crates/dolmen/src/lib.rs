@@ -60,6 +60,7 @@ mod error;
 mod events;
 #[allow(unsafe_code)] // Memory is lent to operating systems there, and only there.
 mod kernel;
+mod mailbox;
 mod marks;
 #[cfg(feature = "c-api")]
 #[doc(hidden)]
@@ -69,6 +70,7 @@ mod reactor;
 #[doc(hidden)]
 pub mod sim;
 mod stats;
+mod sync;
 mod token;
 mod waker;
 

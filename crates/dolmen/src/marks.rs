@@ -58,6 +58,12 @@ named! {
         DelayedCompletion,
         /// Fault: completions were reordered.
         Reordered,
+        /// Fault: the kernel could not be signalled from another thread.
+        SignalFailed,
+        /// A post was withdrawn because there was no signal for it.
+        PostTakenBack,
+        /// Another thread acted while the reactor was blocked in the kernel.
+        ActedDuringWait,
         /// Fault: a post was refused because too many were waiting.
         PostsFull,
         /// A watched handle was signalled.
@@ -150,6 +156,8 @@ named! {
         ForgetPeriod,
         /// Posts that did not fit raise no new signal.
         ForgetLeftPosts,
+        /// A signal that has failed counts as one that will be heard.
+        MuteAfterFailedSignal,
         /// A wake is cleared without being told.
         LoseWake,
         /// The newest record is delivered first.

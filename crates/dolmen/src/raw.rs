@@ -22,6 +22,14 @@ pub trait Verbs {
     /// As [`Reactor::wait`].
     fn wait(&mut self, events: &mut Events<Self::Stream>, timeout: Option<Duration>) -> Result<usize, Error>;
 
+    /// As [`Reactor::wait`], but blocks once: whatever ends that one call of the system's without an event (a signal
+    /// handler, a wake of the engine's own, nothing at all) ends the wait, with no events.
+    fn wait_once(
+        &mut self,
+        events: &mut Events<Self::Stream>,
+        timeout: Option<Duration>,
+    ) -> Result<usize, Error>;
+
     /// The clock of timers and timeouts, in nanoseconds.
     fn now_ns(&self) -> u64;
 
@@ -96,6 +104,14 @@ macro_rules! verbs_of_the_engine {
                 timeout: Option<Duration>,
             ) -> Result<usize, Error> {
                 self.engine.wait(events, timeout)
+            }
+
+            fn wait_once(
+                &mut self,
+                events: &mut Events<$stream>,
+                timeout: Option<Duration>,
+            ) -> Result<usize, Error> {
+                self.engine.wait_once(events, timeout)
             }
 
             fn now_ns(&self) -> u64 {

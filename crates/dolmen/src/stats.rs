@@ -20,6 +20,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Times a `send` was refused because the queue was full.
     pub sends_refused: u64,
+    /// Times the system could not wake the reactor for a [`Waker`](crate::Waker) or a [`Poster`](crate::Poster).
+    pub signals_failed: u64,
 
     /// Connections registered, those on their way out included.
     pub connections: usize,

@@ -1,13 +1,13 @@
 //! The two handles that cross threads: [`Waker`] and [`Poster`].
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::kernel::Signal;
-use crate::marks::{Mark, Mutant, mark, mutant};
+#[cfg(test)]
+pub(crate) use crate::mailbox::Deaf;
+pub(crate) use crate::mailbox::Mailbox;
+use crate::mailbox::Refused;
 use crate::token::Token;
 
 /// Makes a [`wait`](crate::Reactor::wait) return, from any thread.
@@ -35,10 +35,12 @@ impl Waker {
     }
 
     /// Ends the wait that is under way, or else the next one.
+    ///
+    /// A system that is out of memory may be unable to end the wait that is under way. It is asked a hundred times, and
+    /// [`Stats::signals_failed`](crate::Stats::signals_failed) counts the failures; after that the wake is delivered
+    /// when the wait ends for another reason, such as the next wake or post.
     pub fn wake(&self) {
-        // Release: what this thread did before waking is seen by the one that is woken.
-        self.mailbox.woken.store(true, Ordering::Release);
-        self.mailbox.notify();
+        self.mailbox.wake();
     }
 }
 
@@ -51,22 +53,18 @@ impl Poster {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PostsFull`] while [`post_capacity`](crate::Builder::post_capacity) posts wait to be collected, and
-    /// [`ErrorKind::ReactorGone`] once the reactor was dropped; never otherwise. The post was then not taken.
+    /// * [`ErrorKind::PostsFull`] while [`post_capacity`](crate::Builder::post_capacity) posts wait to be collected;
+    /// * [`ErrorKind::ReactorGone`] once the reactor was dropped;
+    /// * [`ErrorKind::Exhausted`], or [`ErrorKind::Os`] with another reason, when the system cannot wake the reactor.
+    ///
+    /// Never otherwise, and the post was then not taken: it may be sent again.
     pub fn post(&self, token: Token, value: u64) -> Result<(), Error> {
         const ACTION: &str = "post to the reactor";
-        let mut posts = self.mailbox.posts();
-        if posts.gone {
-            return Err(Error::plain(ErrorKind::ReactorGone, ACTION));
-        }
-        if posts.queue.len() >= self.mailbox.capacity {
-            mark(Mark::PostsFull);
-            return Err(Error::plain(ErrorKind::PostsFull, ACTION));
-        }
-        posts.queue.push_back((token, value));
-        drop(posts);
-        self.mailbox.notify();
-        Ok(())
+        self.mailbox.post(token, value).map_err(|refused| match refused {
+            Refused::Gone => Error::plain(ErrorKind::ReactorGone, ACTION),
+            Refused::Full => Error::plain(ErrorKind::PostsFull, ACTION),
+            Refused::Unsignalled(fault) => Error::from_fault(fault, ACTION, None),
+        })
     }
 }
 
@@ -79,91 +77,5 @@ impl fmt::Debug for Waker {
 impl fmt::Debug for Poster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Poster").finish_non_exhaustive()
-    }
-}
-
-/// Nobody to wake.
-#[cfg(test)]
-pub(crate) struct Deaf;
-
-#[cfg(test)]
-impl Signal for Deaf {
-    fn notify(&self) {}
-}
-
-/// What other threads have left for the reactor.
-pub(crate) struct Mailbox {
-    /// Something is in the mailbox and the kernel has been signalled. Whoever sets it signals; the reactor clears it
-    /// before it looks inside, so that anything put in after the look signals again.
-    signalled: AtomicBool,
-    woken: AtomicBool,
-    posts: Mutex<Posts>,
-    capacity: usize,
-    signal: Box<dyn Signal>,
-}
-
-struct Posts {
-    queue: VecDeque<(Token, u64)>,
-    gone: bool,
-}
-
-impl Mailbox {
-    pub(crate) fn new(signal: Box<dyn Signal>, capacity: usize) -> Arc<Mailbox> {
-        Arc::new(Mailbox {
-            signalled: AtomicBool::new(false),
-            woken: AtomicBool::new(false),
-            posts: Mutex::new(Posts { queue: VecDeque::new(), gone: false }),
-            capacity,
-            signal,
-        })
-    }
-
-    /// Takes up to `max` posts and hands each to `take`. True if there has been a wake.
-    pub(crate) fn collect(&self, max: usize, mut take: impl FnMut(Token, u64)) -> bool {
-        // Looked at before it is written: most waits find nothing here.
-        if !self.waiting() || !self.signalled.swap(false, Ordering::AcqRel) {
-            return false;
-        }
-        let mut posts = self.posts();
-        let count = posts.queue.len().min(max);
-        for (token, value) in posts.queue.drain(..count) {
-            take(token, value);
-        }
-        if !posts.queue.is_empty() && !mutant(Mutant::ForgetLeftPosts) {
-            mark(Mark::PostsLeft);
-            // The rest is for the next turn, which needs no signal to come about: see `waiting`.
-            self.signalled.store(true, Ordering::Release);
-        }
-        drop(posts);
-        self.woken.swap(false, Ordering::AcqRel) && !mutant(Mutant::LoseWake)
-    }
-
-    /// Whoever has woken so far has been heard.
-    pub(crate) fn forget_wakes(&self) {
-        self.woken.swap(false, Ordering::AcqRel);
-    }
-
-    /// Whether a collect would find something, so that there is no point in blocking.
-    pub(crate) fn waiting(&self) -> bool {
-        self.signalled.load(Ordering::Acquire)
-    }
-
-    /// The reactor goes: from here on posts are refused.
-    pub(crate) fn close(&self) {
-        let mut posts = self.posts();
-        posts.gone = true;
-        posts.queue = VecDeque::new();
-    }
-
-    /// Has the reactor look at its sources.
-    pub(crate) fn notify(&self) {
-        if !self.signalled.swap(true, Ordering::AcqRel) {
-            self.signal.notify();
-        }
-    }
-
-    fn posts(&self) -> MutexGuard<'_, Posts> {
-        // A thread that panicked cannot have left the queue half-changed: nothing between lock and unlock calls out.
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,12 @@
 //! The queue between whoever reads the console and the engine.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{ConsoleInput, LONGEST_LINE_BYTES, Notice, ShutdownReason};
-use crate::waker::Mailbox;
+use crate::mailbox::Mailbox;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How many pieces of input may wait before reading stops.
 const MOST_PIECES: usize = 256;

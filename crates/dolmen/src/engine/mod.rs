@@ -43,10 +43,10 @@ use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::BorrowedSocket;
 use crate::kernel::submitter::{Completion, Submitter};
 use crate::kernel::{Fault, Kernel, Options};
+use crate::mailbox::Mailbox;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::stats::Stats;
 use crate::token::{Key, TimerId, Token};
-use crate::waker::Mailbox;
 use buffer_pool::BufferPool;
 use connection::{Borrowed, Connection};
 use console::Console;
@@ -200,6 +200,7 @@ impl<K: Kernel> Engine<K> {
             operations_in_flight: self.submitter.in_flight(),
             buffers_out: pool.out(),
             buffers_free: pool.free(),
+            signals_failed: self.mailbox.signals_failed(),
             ..self.stats
         }
     }
@@ -209,6 +210,28 @@ impl<K: Kernel> Engine<K> {
         events: &mut Events<K::Stream>,
         timeout: Option<Duration>,
     ) -> Result<usize, Error> {
+        self.wait_in_turns(events, timeout, false)
+    }
+
+    /// As [`Engine::wait`], but blocks once at most: whatever ends that one call of the kernel's without an event ends
+    /// the wait as well, with none. For callers who have to notice that a signal handler has run.
+    ///
+    /// The kernel does not say why it came back, and a handler may run at any moment before it is asked again. So it is
+    /// not asked again, also when it was a timer of the engine's own that has ended the call.
+    pub(crate) fn wait_once(
+        &mut self,
+        events: &mut Events<K::Stream>,
+        timeout: Option<Duration>,
+    ) -> Result<usize, Error> {
+        self.wait_in_turns(events, timeout, true)
+    }
+
+    fn wait_in_turns(
+        &mut self,
+        events: &mut Events<K::Stream>,
+        timeout: Option<Duration>,
+        once: bool,
+    ) -> Result<usize, Error> {
         events.reset(&self.origin);
         self.release_retired();
         self.stats.waits += 1;
@@ -216,6 +239,7 @@ impl<K: Kernel> Engine<K> {
         let deadline_ns = timeout
             .filter(|timeout| !timeout.is_zero())
             .map(|timeout| self.submitter.now_ns().saturating_add(saturating_ns(timeout)));
+        let (mut polled, mut blocked) = (false, false);
         loop {
             self.attend();
             // Closing a connection takes records of it out of the outbox.
@@ -223,14 +247,18 @@ impl<K: Kernel> Engine<K> {
             if self.owed < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
                 let block = if poll_only || self.has_work() { Some(0) } else { self.until(deadline_ns) };
+                (polled, blocked) = (true, block != Some(0));
                 self.poll(batch, block)?;
             }
             self.deliver(events);
             let over = !events.is_empty()
-                || match deadline_ns {
-                    Some(deadline) => self.submitter.now_ns() >= deadline,
-                    None => timeout.is_some(),
-                };
+                || (once && blocked)
+                // All that was left of earlier polls may have been removed meanwhile: then nothing was asked for yet.
+                || polled
+                    && match deadline_ns {
+                        Some(deadline) => self.submitter.now_ns() >= deadline,
+                        None => timeout.is_some(),
+                    };
             if over {
                 self.stats.events += events.len() as u64;
                 tracing::trace!(target: "io_reactor", events = events.len(), "wait");

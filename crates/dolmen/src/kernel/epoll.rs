@@ -726,9 +726,15 @@ impl Epoll {
 struct EventFd(Arc<OwnedFd>);
 
 impl Signal for EventFd {
-    fn notify(&self) {
-        // The only failure would be a full counter, 2^64 wakes ahead, and then the waiter is awake.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    fn notify(&self) -> Result<(), Fault> {
+        loop {
+            match rustix::io::write(&self.0, &1u64.to_ne_bytes()) {
+                // A full counter, 2^64 wakes ahead, has woken the waiter.
+                Ok(_) | Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(fault(errno)),
+            }
+        }
     }
 }
 

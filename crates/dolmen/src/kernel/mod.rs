@@ -218,7 +218,9 @@ pub(crate) trait Kernel: Sized + 'static {
 
 /// Wakes a wait; held by wakers and posters in any thread, and outlives the kernel.
 pub(crate) trait Signal: Send + Sync {
-    fn notify(&self);
+    /// Ends the wait that is under way, or else the next one. After a failure it may not have, and a later call may
+    /// succeed.
+    fn notify(&self) -> Result<(), Fault>;
 }
 
 /// What a submission answers; see the [module documentation](self).

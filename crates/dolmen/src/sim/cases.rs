@@ -919,6 +919,80 @@ fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
     }
 }
 
+/// Another thread's signal fails once, in the midst of a wait. What it sent is refused, or comes all the same, and what
+/// is sent later ends the wait as ever.
+#[test]
+fn hc42_a_signal_that_fails_makes_no_later_one_mute() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let poster = Poster::new(stage.engine.mailbox());
+        let waker = Waker::new(stage.engine.mailbox());
+        // A wake has no one to report to, and signals again.
+        stage.world.borrow().signal.fail_in(1);
+        stage.world.borrow_mut().schedule(1_000_000, move |_| waker.wake());
+        assert!(matches!(stage.wait(Duration::from_secs(3_600))[..], [Seen::Woken]));
+        assert!(stage.now_ns() < 2_000_000, "the wake was heard at {} ns", stage.now_ns());
+        // A post reports the failure, and was not taken.
+        stage.world.borrow().signal.fail_in(1);
+        let error = poster.post(Token(0), 1).expect_err("there is no signal for it");
+        assert_eq!(error.kind(), ErrorKind::Exhausted);
+        assert_eq!(stage.stats().signals_failed, 2);
+        assert!(stage.poll().is_empty(), "it was not taken");
+        // In the midst of a wait as well, and the next one is heard.
+        stage.world.borrow().signal.fail_in(1);
+        let start_ns = stage.now_ns();
+        stage.world.borrow_mut().schedule(start_ns + 1_000_000, move |_| {
+            poster.post(Token(0), 2).expect_err("there is no signal for it");
+            poster.post(Token(0), 3).expect("the next one is heard");
+        });
+        let seen = stage.wait(Duration::from_secs(3_600));
+        assert!(matches!(seen[..], [Seen::Posted(3)]), "{seen:?}");
+        assert!(stage.now_ns() < start_ns + 2_000_000, "the post was heard at {} ns", stage.now_ns());
+    }
+}
+
+/// What the C library needs on POSIX: a handler has run, which the kernel shows by coming back with nothing.
+#[test]
+fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let once = |stage: &mut Stage, timeout| {
+            stage.world.borrow_mut().polls = 0;
+            stage.engine.wait_once(&mut stage.events, timeout).expect("wait");
+            let seen: Vec<Seen> = stage.events.drain().map(Seen::from).collect();
+            (seen, stage.world.borrow().polls)
+        };
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        // Left alone it takes its time, and all of it.
+        let (seen, polls) = once(&mut stage, Some(10 * MS));
+        assert!(seen.is_empty() && stage.now_ns() >= 10_000_000, "{seen:?} at {}", stage.now_ns());
+        assert_eq!(polls, 1);
+        // The kernel comes back for nothing.
+        stage.faults(|faults| faults.spurious = 100);
+        let start_ns = stage.now_ns();
+        for timeout in [None, Some(Duration::from_secs(3_600))] {
+            let (seen, polls) = once(&mut stage, timeout);
+            assert_eq!((seen.len(), polls), (0, 1), "{seen:?}");
+        }
+        assert!(stage.now_ns() < start_ns + 1_000_000, "it waited for the rest");
+        // And the plain wait does wait for it.
+        assert!(stage.wait(10 * MS).is_empty());
+        assert!(stage.now_ns() >= start_ns + 10_000_000);
+        // What is there is brought, and a wait of no time asks once.
+        stage.peer_sends(link, b"here");
+        let (seen, _) = once(&mut stage, Some(Duration::ZERO));
+        assert_eq!(bytes_of(&seen, conn), b"here");
+        let (seen, polls) = once(&mut stage, Some(Duration::ZERO));
+        assert_eq!((seen.len(), polls), (0, 1), "{seen:?}");
+        stage.heal();
+        // A timer of the caller's is an event like others.
+        let timer = stage.engine.timer(Token(0), MS);
+        let (seen, _) = once(&mut stage, None);
+        assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
+    }
+}
+
 /// A scene that cannot fail shows nothing: with the bug that it is there to notice, it does.
 #[cfg(feature = "mutants")]
 #[test]
@@ -953,6 +1027,7 @@ fn each_scene_fails_with_its_bug() {
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::UnboundedQueue),
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
+        (hc42_a_signal_that_fails_makes_no_later_one_mute, Mutant::MuteAfterFailedSignal),
     ];
     let mut unnoticed = Vec::new();
     for &(scene, mutant) in scenes {

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::program::{self, Action};
@@ -17,7 +18,9 @@ use crate::error::ErrorKind;
 use crate::events::{CloseReason, Event, Events};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
-use crate::kernel::sim::world::{self, Ended, SharedWorld, SimHandle, SimListener, SimStream, World};
+use crate::kernel::sim::world::{
+    self, Ended, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, World,
+};
 use crate::marks::{Mark, mark};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
@@ -53,9 +56,7 @@ struct Run<'a> {
     lent: ManuallyDrop<Vec<Lent>>,
     polls: Vec<Poll>,
     operator: Operator,
-    posts: VecDeque<u64>,
-    posted: u64,
-    woken: bool,
+    inbox: Rc<RefCell<Inbox>>,
     /// What is ready is to stay so.
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
@@ -64,6 +65,20 @@ struct Run<'a> {
     /// Handlers stop adding to the turmoil: the end has begun.
     calm: bool,
     report: Report,
+}
+
+/// What this thread and others have sent to the reactor by its mailbox.
+#[derive(Default)]
+struct Inbox {
+    /// Taken, and not delivered yet.
+    posts: VecDeque<u64>,
+    posted: u64,
+    /// Woken, and not delivered yet.
+    woken: bool,
+    /// When the first of what is not delivered was sent during the wait that is under way.
+    sent_during_wait_ns: Option<u64>,
+    /// A post was refused for no reason.
+    refused: bool,
 }
 
 /// The other end of a link.
@@ -156,6 +171,26 @@ fn bytes(link: usize, outbound: bool, from: u64, count: usize) -> Vec<u8> {
     words.skip((from % 8) as usize).take(count).collect()
 }
 
+/// Sends a post, which may be refused while too many wait, or when the signal for it fails. Whether it was taken.
+fn post(poster: &Poster, inbox: &mut Inbox, capacity: usize, signal: &SimSignal) -> bool {
+    let failed = signal.failed();
+    match poster.post(Token(3000), inbox.posted) {
+        Ok(()) => {
+            inbox.posts.push_back(inbox.posted);
+            inbox.posted += 1;
+            true
+        }
+        Err(error) => {
+            inbox.refused |= match error.kind() {
+                ErrorKind::PostsFull => inbox.posts.len() < capacity,
+                ErrorKind::Exhausted => signal.failed() == failed,
+                _ => true,
+            };
+            false
+        }
+    }
+}
+
 pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
     let mut rng = Rng::new(seed.rotate_left(17));
     let world = Rc::new(RefCell::new(World::new(seed)));
@@ -193,9 +228,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         lent: ManuallyDrop::new(Vec::new()),
         polls: Vec::new(),
         operator,
-        posts: VecDeque::new(),
-        posted: 0,
-        woken: false,
+        inbox: Rc::default(),
         flooding: false,
         borrows: program::borrows(seed),
         console: program::has_console(seed),
@@ -366,20 +399,16 @@ impl Run<'_> {
                 }
             }
             Action::Post => {
-                let posted = self.poster.post(Token(3000), self.posted);
-                let full = self.posts.len() >= self.config.post_capacity;
-                match posted {
-                    Ok(()) => {
-                        self.posts.push_back(self.posted);
-                        self.posted += 1;
-                    }
-                    Err(_) => self.check(Oracle::Posts, full, || "a post was refused without need".into())?,
-                }
+                let signal = Arc::clone(&self.world.borrow().signal);
+                post(&self.poster, &mut self.inbox.borrow_mut(), self.config.post_capacity, &signal);
             }
             Action::Wake => {
                 self.waker.wake();
-                self.woken = true;
+                self.inbox.borrow_mut().woken = true;
             }
+            Action::PostLater(after_us) => self.post_later(after_us),
+            Action::WakeLater(after_us) => self.wake_later(after_us),
+            Action::FailSignal(nth) => self.world.borrow().signal.fail_in(nth.into()),
             Action::Watch if self.watches.iter().filter(|watch| watch.open).count() < 3 => {
                 let (source, handle) = SimHandle::open(&self.world);
                 let id = self.engine.watch(source, Token(4000)).expect("nothing stands against it");
@@ -450,6 +479,42 @@ impl Run<'_> {
         }
         self.observe();
         Ok(())
+    }
+
+    fn post_later(&mut self, after_us: u32) {
+        let (inbox, poster) = (Rc::clone(&self.inbox), self.poster.clone());
+        let (signal, capacity) = (Arc::clone(&self.world.borrow().signal), self.config.post_capacity);
+        let at_ns = self.now_ns() + u64::from(after_us) * 1_000;
+        self.world.borrow_mut().schedule(at_ns, move |now_ns| {
+            let mut inbox = inbox.borrow_mut();
+            if post(&poster, &mut inbox, capacity, &signal) {
+                inbox.sent_during_wait_ns.get_or_insert(now_ns);
+            }
+        });
+    }
+
+    fn wake_later(&mut self, after_us: u32) {
+        let (inbox, waker) = (Rc::clone(&self.inbox), self.waker.clone());
+        let at_ns = self.now_ns() + u64::from(after_us) * 1_000;
+        self.world.borrow_mut().schedule(at_ns, move |now_ns| {
+            waker.wake();
+            let mut inbox = inbox.borrow_mut();
+            inbox.woken = true;
+            inbox.sent_during_wait_ns.get_or_insert(now_ns);
+        });
+    }
+
+    /// What other threads send ends the wait, at once.
+    fn check_woken(&self, count: usize) -> Check {
+        let now_ns = self.now_ns();
+        let mut inbox = self.inbox.borrow_mut();
+        let sent_ns = inbox.sent_during_wait_ns.take().unwrap_or(now_ns);
+        self.check(Oracle::Posts, now_ns <= sent_ns + 1_000_000, || {
+            format!("what was sent at {sent_ns} ended the wait at {now_ns}")
+        })?;
+        let left = count == 0 && (inbox.woken || !inbox.posts.is_empty());
+        self.check(Oracle::Posts, !left, || "a wait without events left a post or a wake behind".into())?;
+        self.check(Oracle::Posts, !inbox.refused, || "a post was refused without need".into())
     }
 
     fn connect(&mut self) -> usize {
@@ -596,6 +661,7 @@ impl Run<'_> {
         self.check(Oracle::Bounds, count <= self.capacity && count == events.len(), || {
             format!("{count} events in room for {}", self.capacity)
         })?;
+        self.check_woken(count)?;
         let now_ns = self.now_ns();
         if count == 0 {
             let waited_ns = now_ns - start_ns;
@@ -744,13 +810,13 @@ impl Run<'_> {
             }
             Event::Console { token, input } => self.spoken(token, input)?,
             Event::Posted { value, .. } => {
-                let expected = self.posts.pop_front();
+                let expected = self.inbox.borrow_mut().posts.pop_front();
                 self.check(Oracle::Posts, expected == Some(value), || {
                     format!("post {value} came, {expected:?} was next")
                 })?;
             }
             Event::Woken => {
-                let woken = std::mem::replace(&mut self.woken, false);
+                let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
                 self.check(Oracle::Posts, woken, || "woken by nobody".into())?;
             }
         }
@@ -840,7 +906,7 @@ impl Run<'_> {
             .filter(|&at| !self.world.borrow().links[self.conns[at].link].inbound.bytes.is_empty())
             .map(|at| (at, self.conns[at].received))
             .collect();
-        let last_post = self.posts.back().copied();
+        let last_post = self.inbox.borrow().posts.back().copied();
         let standing = self.standing_polls();
         let (spoken, heard) = self.operator.waiting();
         for _ in 0..turns {
@@ -861,7 +927,7 @@ impl Run<'_> {
                 format!("{:?} had bytes waiting and was not served within {turns} waits", conn.id)
             })?;
         }
-        let posted = last_post.is_none_or(|last| !self.posts.contains(&last));
+        let posted = last_post.is_none_or(|last| !self.inbox.borrow().posts.contains(&last));
         self.check(Oracle::Fairness, posted, || format!("a post was not delivered within {turns} waits"))?;
         self.check_told_again(&standing)?;
         let (_, heard_since) = self.operator.waiting();
@@ -976,10 +1042,11 @@ impl Run<'_> {
         self.check_all_heard()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not told of".into())?;
-        self.check(Oracle::Posts, self.posts.is_empty(), || {
-            format!("{} posts never came", self.posts.len())
+        let inbox = self.inbox.borrow();
+        self.check(Oracle::Posts, inbox.posts.is_empty(), || {
+            format!("{} posts never came", inbox.posts.len())
         })?;
-        self.check(Oracle::Posts, !self.woken, || "a wake was lost".into())?;
+        self.check(Oracle::Posts, !inbox.woken, || "a wake was lost".into())?;
         let timers = self.timers.iter().any(|timer| timer.live);
         self.check(Oracle::Time, !timers, || "a timer never went off".into())
     }

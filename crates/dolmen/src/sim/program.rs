@@ -29,6 +29,11 @@ pub enum Action {
     CancelTimer(u32),
     Post,
     Wake,
+    /// Another thread does it so many microseconds later, in the midst of a wait if there is one.
+    PostLater(u32),
+    WakeLater(u32),
+    /// Which of the next signals to the kernel fails.
+    FailSignal(u8),
     Watch,
     Signal(u32),
     Unwatch(u32),
@@ -71,15 +76,15 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let steps = if cfg!(miri) { 10 + rng.below(20) } else { 20 + rng.below(180) };
     let calm = rng.percent(30);
     let steps = (0..steps).map(|_| step(&mut rng, calm));
-    if !borrows(seed) {
-        return steps.collect();
-    }
-    // The main line is as it would be without.
+    // The main line is as it would be without all this.
     let mut other = Rng::new(seed ^ 0x0B0A_A0ED_50CC_E751);
-    steps
-        .flat_map(|step| [Some(step), other.percent(60).then(|| aside(&mut other, has_console(seed)))])
-        .flatten()
-        .collect()
+    let mut third = Rng::new(seed ^ 0x7414_EAD5_0F01_0E45);
+    let with_asides = steps.flat_map(|step| {
+        let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
+        let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
+        [Some(step), aside, elsewhere]
+    });
+    with_asides.flatten().collect()
 }
 
 /// Whether the programs of a seed lend sockets. Those of every other seed do not: they go deeper into the rest, and stay
@@ -91,6 +96,20 @@ pub(crate) fn borrows(seed: u64) -> bool {
 /// Whether somebody sits at a console besides.
 pub(crate) fn has_console(seed: u64) -> bool {
     seed % 4 == 0
+}
+
+/// Whether other threads act while the reactor waits, and their signals fail now and then.
+pub(crate) fn has_threads(seed: u64) -> bool {
+    seed % 3 == 0
+}
+
+fn in_another_thread(rng: &mut Rng) -> Action {
+    let after_us = rng.below(3_000) as u32;
+    match rng.below(10) {
+        0..4 => Action::PostLater(after_us),
+        4..7 => Action::WakeLater(after_us),
+        _ => Action::FailSignal(1 + rng.below(3) as u8),
+    }
 }
 
 /// A step with a socket that is the caller's, or at the console.

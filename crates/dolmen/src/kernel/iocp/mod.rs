@@ -580,11 +580,9 @@ impl Drop for Iocp {
 struct PortSignal(Arc<Port>);
 
 impl Signal for PortSignal {
-    fn notify(&self) {
-        // Fails only for want of kernel memory. There is no one to tell, and the next notify tries again.
-        if let Err(fault) = self.0.post(key::SIGNAL, std::ptr::null_mut()) {
-            tracing::error!(target: "io_reactor", error = %fault.to_io(), "cannot wake the reactor");
-        }
+    /// Fails for want of kernel memory.
+    fn notify(&self) -> Result<(), Fault> {
+        self.0.post(key::SIGNAL, std::ptr::null_mut())
     }
 }
 

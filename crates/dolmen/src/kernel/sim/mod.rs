@@ -16,14 +16,15 @@ pub(crate) mod world;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
-use world::{CANCELLED, Descriptor, RESET, Readable, SharedWorld, SimHandle, SimListener, SimStream};
+use world::{
+    CANCELLED, Descriptor, RESET, Readable, SharedWorld, SimHandle, SimListener, SimSignal, SimStream,
+};
 
 pub(crate) struct Sim {
     world: SharedWorld,
@@ -33,7 +34,7 @@ pub(crate) struct Sim {
     polled: Vec<Polled>,
     /// How many sources there have been.
     sources: u64,
-    signal: Arc<AtomicBool>,
+    signal: Arc<SimSignal>,
     calls: u64,
 }
 
@@ -91,7 +92,7 @@ impl Sim {
             pending: Vec::new(),
             polled: Vec::new(),
             sources: 0,
-            signal: Arc::new(AtomicBool::new(false)),
+            signal: Arc::clone(&world.borrow().signal),
             calls: 0,
         }
     }
@@ -445,7 +446,7 @@ impl Kernel for Sim {
     }
 
     fn signal(&self) -> Box<dyn Signal> {
-        Box::new(Flag(Arc::clone(&self.signal)))
+        Box::new(Waking(Arc::clone(&self.signal)))
     }
 
     fn now_ns(&self) -> u64 {
@@ -639,7 +640,8 @@ impl Sim {
             let at = self.world.borrow_mut().rng.below(self.pending.len() as u64 - 1) as usize;
             self.pending.swap(at, at + 1);
         }
-        if self.signal.swap(false, Ordering::AcqRel) || timeout_ns == Some(0) {
+        world::run_others(&self.world);
+        if self.signal.take() || timeout_ns == Some(0) {
             self.collect(packets, max, pool);
             return Ok(());
         }
@@ -653,7 +655,8 @@ impl Sim {
             if !packets.is_empty() || deadline_ns.is_some_and(|deadline| self.now_ns() >= deadline) {
                 return Ok(());
             }
-            let Some(until_ns) = [next_ns, deadline_ns].into_iter().flatten().min() else {
+            let other_ns = self.world.borrow().next_other_ns();
+            let Some(until_ns) = [next_ns, deadline_ns, other_ns].into_iter().flatten().min() else {
                 self.world.borrow_mut().stuck = true;
                 return Err(Fault { kind: FaultKind::Other, code: 35 });
             };
@@ -666,14 +669,23 @@ impl Sim {
                 return Ok(());
             }
             world.now_ns = world.now_ns.max(until_ns);
+            drop(world);
+            if other_ns == Some(until_ns) {
+                mark(Mark::ActedDuringWait);
+                world::run_others(&self.world);
+                if self.signal.take() {
+                    self.collect(packets, max, pool);
+                    return Ok(());
+                }
+            }
         }
     }
 }
 
-struct Flag(Arc<AtomicBool>);
+struct Waking(Arc<SimSignal>);
 
-impl Signal for Flag {
-    fn notify(&self) {
-        self.0.store(true, Ordering::Release);
+impl Signal for Waking {
+    fn notify(&self) -> Result<(), Fault> {
+        self.0.notify()
     }
 }

@@ -7,9 +7,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
-use crate::kernel::{Close, Fault, FaultKind};
+use crate::kernel::{Close, Fault, FaultKind, Signal};
 use crate::marks::{Mark, mark};
 use crate::sim::rng::Rng;
 
@@ -53,6 +55,9 @@ impl Faults {
     }
 }
 
+/// What another thread does, given the time.
+type Deed = Box<dyn FnOnce(u64)>;
+
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) now_ns: u64,
@@ -66,6 +71,10 @@ pub(crate) struct World {
     pub(crate) links: Vec<Link>,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) signalled: Vec<bool>,
+    /// What wakes the reactor from other threads.
+    pub(crate) signal: Arc<SimSignal>,
+    /// What other threads do, and when: in this order, and once the time has come also in the midst of a wait.
+    others: VecDeque<(u64, Deed)>,
     /// A wait without a timeout had nothing to wait for.
     pub(crate) stuck: bool,
     /// Kernel waits since the caller's wait began, and how many of those without a timeout brought nothing in a row.
@@ -143,6 +152,7 @@ pub(crate) enum Readable {
 pub(crate) const RESET: Fault = Fault { kind: FaultKind::Reset, code: 104 };
 pub(crate) const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: 125 };
 pub(crate) const EXHAUSTED: Fault = Fault { kind: FaultKind::Exhausted, code: 24 };
+pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 pub(crate) const TRANSIENT: Fault = Fault { kind: FaultKind::Transient, code: 103 };
 
 impl Link {
@@ -233,6 +243,8 @@ impl World {
             links: Vec::new(),
             listeners: Vec::new(),
             signalled: Vec::new(),
+            signal: Arc::default(),
+            others: VecDeque::new(),
             stuck: false,
             polls: 0,
             idle_polls: 0,
@@ -243,7 +255,18 @@ impl World {
     /// From here on the machine behaves.
     pub(crate) fn heal(&mut self) {
         self.faults = Faults::default();
+        self.signal.fail_in(0);
         self.exhausted = false;
+    }
+
+    /// Has another thread do something, given the time: not before the time and not before what was to be done earlier.
+    pub(crate) fn schedule(&mut self, at_ns: u64, act: impl FnOnce(u64) + 'static) {
+        let at_ns = self.others.back().map_or(at_ns, |&(last_ns, _)| at_ns.max(last_ns));
+        self.others.push_back((at_ns, Box::new(act)));
+    }
+
+    pub(crate) fn next_other_ns(&self) -> Option<u64> {
+        self.others.front().map(|&(at_ns, _)| at_ns)
     }
 
     /// How many descriptors are open.
@@ -291,6 +314,60 @@ impl World {
             Descriptor::Listener(listener) => !self.listeners[listener].backlog.is_empty(),
             _ => panic!("{object:?} cannot be watched"),
         }
+    }
+}
+
+/// Other threads do what they have to do by now.
+pub(crate) fn run_others(shared: &SharedWorld) {
+    loop {
+        let (now_ns, act) = {
+            let mut world = shared.borrow_mut();
+            let now_ns = world.now_ns;
+            if world.next_other_ns().is_none_or(|at_ns| at_ns > now_ns) {
+                return;
+            }
+            (now_ns, world.others.pop_front().expect("there is one").1)
+        };
+        act(now_ns);
+    }
+}
+
+/// Wakes the simulated kernel.
+#[derive(Default)]
+pub(crate) struct SimSignal {
+    raised: AtomicBool,
+    /// Which of the next signals fails; 0: none.
+    fail_in: AtomicU32,
+    failed: AtomicU64,
+}
+
+impl SimSignal {
+    /// The `nth` signal from now on fails.
+    pub(crate) fn fail_in(&self, nth: u32) {
+        self.fail_in.store(nth, Ordering::Relaxed);
+    }
+
+    /// How many have failed ever.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the wait is to return.
+    pub(super) fn take(&self) -> bool {
+        self.raised.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Signal for SimSignal {
+    fn notify(&self) -> Result<(), Fault> {
+        let left = self.fail_in.load(Ordering::Relaxed);
+        self.fail_in.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left == 1 {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(NO_MEMORY);
+        }
+        self.raised.store(true, Ordering::Release);
+        Ok(())
     }
 }
 

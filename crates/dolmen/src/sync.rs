@@ -1,0 +1,25 @@
+//! What threads share: the standard library's, or loom's, which tries out every order of events.
+//!
+//! Only what crosses threads by these types alone is modelled: the mailbox and the console's inbox. Reference counts are
+//! the standard library's in both.
+
+#[cfg(not(all(test, loom)))]
+mod chosen {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+
+    /// Lets other threads go first.
+    pub(crate) fn yield_now() {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod chosen {
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+
+    pub(crate) use loom::thread::yield_now;
+}
+
+pub(crate) use chosen::*;
