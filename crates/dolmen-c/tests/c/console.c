@@ -24,11 +24,11 @@ static void become_pipe(end_t *writer)
     CHECK(SetStdHandle(STD_INPUT_HANDLE, reader));
 }
 
-static void write_end(end_t writer, const char *text)
+static void write_bytes(end_t writer, const char *bytes, size_t length)
 {
     DWORD written;
 
-    CHECK(WriteFile(writer, text, (DWORD)strlen(text), &written, NULL) && written == strlen(text));
+    CHECK(WriteFile(writer, bytes, (DWORD)length, &written, NULL) && written == length);
 }
 
 static void close_end(end_t writer)
@@ -36,7 +36,7 @@ static void close_end(end_t writer)
     CHECK(CloseHandle(writer));
 }
 
-static void become_file(const char *text)
+static void become_file(const char *bytes, size_t length)
 {
     char path[MAX_PATH], name[MAX_PATH];
     DWORD written;
@@ -45,7 +45,7 @@ static void become_file(const char *text)
     CHECK(GetTempPathA(sizeof path, path) && GetTempFileNameA(path, "ior", 0, name));
     file = CreateFileA(name, GENERIC_READ | GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, FILE_FLAG_DELETE_ON_CLOSE, NULL);
     CHECK(file != INVALID_HANDLE_VALUE);
-    CHECK(WriteFile(file, text, (DWORD)strlen(text), &written, NULL));
+    CHECK(WriteFile(file, bytes, (DWORD)length, &written, NULL) && written == length);
     CHECK(SetFilePointer(file, 0, NULL, FILE_BEGIN) == 0);
     CHECK(SetStdHandle(STD_INPUT_HANDLE, file));
 }
@@ -58,6 +58,16 @@ static void become_null(void)
 static void become_nothing(void)
 {
     CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE));
+}
+
+/* What a driver does that reads its standard input itself. 0 at the end. */
+static int read_input(char *bytes, int room)
+{
+    DWORD count = 0;
+
+    if (!ReadFile(GetStdHandle(STD_INPUT_HANDLE), bytes, (DWORD)room, &count, NULL))
+        CHECK(GetLastError() == ERROR_BROKEN_PIPE && count == 0);
+    return (int)count;
 }
 
 static HANDLE console;
@@ -114,9 +124,15 @@ static void become_pipe(end_t *writer)
     *writer = ends[1];
 }
 
-static void write_end(end_t writer, const char *text)
+static void write_bytes(end_t writer, const char *bytes, size_t length)
 {
-    CHECK(write(writer, text, strlen(text)) == (ssize_t)strlen(text));
+    while (length > 0) {
+        ssize_t written = write(writer, bytes, length);
+
+        CHECK(written > 0);
+        bytes += written;
+        length -= (size_t)written;
+    }
 }
 
 static void close_end(end_t writer)
@@ -124,11 +140,11 @@ static void close_end(end_t writer)
     CHECK(close(writer) == 0);
 }
 
-static void become_file(const char *text)
+static void become_file(const char *bytes, size_t length)
 {
     FILE *file = tmpfile();
 
-    CHECK(file != NULL && fputs(text, file) >= 0 && fflush(file) == 0);
+    CHECK(file != NULL && fwrite(bytes, 1, length, file) == length && fflush(file) == 0);
     CHECK(dup2(fileno(file), 0) == 0 && lseek(0, 0, SEEK_SET) == 0);
     fclose(file);
 }
@@ -145,6 +161,15 @@ static void become_null(void)
 static void become_nothing(void)
 {
     CHECK(close(0) == 0);
+}
+
+/* What a driver does that reads its standard input itself. 0 at the end. */
+static int read_input(char *bytes, int room)
+{
+    int count = (int)read(0, bytes, (size_t)room);
+
+    CHECK(count >= 0);
+    return count;
 }
 
 static int master = -1;
@@ -178,6 +203,11 @@ static char read_key(void)
     return character;
 }
 #endif
+
+static void write_end(end_t writer, const char *text)
+{
+    write_bytes(writer, text, strlen(text));
+}
 
 static void add_buffered(io_reactor_t *reactor)
 {
@@ -353,6 +383,367 @@ static void a_pipe_brings_its_bytes_then_its_end(void)
     io_reactor_destroy(reactor);
 }
 
+/* Standard input is the caller's to read: it is reported while there are bytes, and once at its end. */
+static void hc50_a_pipe_is_reported_and_left_to_the_caller(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    char bytes[100];
+    end_t writer;
+    int round;
+
+    become_pipe(&writer);
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_PIPE);
+    CHECK(io_reactor_add_console_ex(reactor, &a, IO_REACTOR_CONSOLE_BUFFERED) == -1); /* not both */
+    CHECK(io_reactor_add_console_ex(reactor, &a, 2) == -1);
+    wait_silence(reactor);
+    for (round = 0; round < 20; round++) {
+        write_end(writer, "say hello\n");
+        event = wait_one(reactor);
+        CHECK(event.context == &a && event.event_type == EVENT_READ);
+        CHECK(event.buffer == NULL && event.bytes_transferred == 0);
+        CHECK(wait_one(reactor).context == &a); /* until it is read */
+        CHECK(read_input(bytes, 4) == 4 && wait_one(reactor).context == &a);
+        CHECK(read_input(bytes + 4, 96) == 6 && memcmp(bytes, "say hello\n", 10) == 0);
+        wait_silence(reactor);
+    }
+    /* Hard case 36: a last line without an end of line. */
+    write_end(writer, "a\nb");
+    close_end(writer);
+    CHECK(wait_one(reactor).event_type == EVENT_READ);
+    CHECK(read_input(bytes, 100) == 3 && memcmp(bytes, "a\nb", 3) == 0);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_READ && event.buffer == NULL);
+    wait_silence(reactor); /* once, whether it was read or not */
+    CHECK(read_input(bytes, 100) == 0);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+}
+
+/* Given up and taken again with bytes in it, and at its end. */
+static void an_unread_pipe_is_reported_anew(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    char bytes[10];
+    end_t writer;
+
+    become_pipe(&writer);
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    wait_silence(reactor);
+    CHECK(io_reactor_remove_console(reactor) == 0);
+    write_end(writer, "x");
+    wait_silence(reactor);
+    CHECK(io_reactor_add_console(reactor, &b) == 0);
+    CHECK(wait_one(reactor).context == &b);
+    CHECK(io_reactor_remove_console(reactor) == 0);
+    CHECK(read_input(bytes, 10) == 1);
+    close_end(writer);
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    CHECK(wait_one(reactor).context == &a);
+    wait_silence(reactor);
+    CHECK(io_reactor_remove_console(reactor) == 0);
+    CHECK(io_reactor_add_console(reactor, &b) == 0);
+    CHECK(wait_one(reactor).context == &b);
+    CHECK(read_input(bytes, 10) == 0);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+}
+
+/* ---- large inputs, byte by byte ---- */
+
+static char big[1 << 20];
+
+static void fill_big(void)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof big; i++)
+        big[i] = (char)(i * 31 + i / 257 * 7);
+}
+
+struct writing {
+    end_t end;
+    size_t length;
+};
+
+static THREAD_RESULT write_big(void *argument)
+{
+    struct writing *writing = argument;
+
+    write_bytes(writing->end, big, writing->length);
+    close_end(writing->end);
+    return 0;
+}
+
+/* Has `length` bytes arrive through waits with room for 16 events, and compares them when each wait's events are all
+   there: a buffer that two of them share, or that was freed, is seen. */
+static void large_input(int pipe, int buffered, size_t length)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    static char bytes[5000];
+    struct writing writing;
+    thread_t writer;
+    size_t got = 0;
+    int ended = 0;
+
+    memset(&writing, 0, sizeof writing);
+    writing.length = length;
+    if (pipe) {
+        become_pipe(&writing.end);
+        writer = start_thread(write_big, &writing);
+    } else {
+        become_file(big, length);
+    }
+    CHECK(io_reactor_add_console_ex(reactor, &a, buffered ? IO_REACTOR_CONSOLE_BUFFERED : 0) == 0);
+    while (!ended) {
+        io_event_t events[16];
+        int i, count = wait_ms(reactor, events, 16, DEADLINE_MS);
+
+        CHECK(count > 0);
+        for (i = 0; i < count; i++) {
+            CHECK(events[i].context == &a && !ended);
+            if (!buffered) {
+                int read = read_input(bytes, (int)sizeof bytes);
+
+                CHECK(events[i].event_type == EVENT_READ && events[i].buffer == NULL);
+                CHECK(got + (size_t)read <= length && memcmp(bytes, big + got, (size_t)read) == 0);
+                got += (size_t)read;
+                ended = read == 0;
+            } else if (events[i].event_type == EVENT_CLOSE) {
+                ended = 1;
+            } else {
+                size_t some = (size_t)events[i].bytes_transferred;
+
+                CHECK(events[i].event_type == EVENT_READ && some > 0 && got + some <= length);
+                CHECK(memcmp(events[i].buffer, big + got, some) == 0);
+                CHECK(((const char *)events[i].buffer)[some] == '\0');
+                got += some;
+            }
+        }
+    }
+    CHECK(got == length);
+    wait_silence(reactor);
+    if (pipe)
+        join_thread(writer);
+    io_reactor_destroy(reactor);
+}
+
+static void hc48_large_inputs_arrive_whole(void)
+{
+    static const size_t lengths[] = { 0, 1, 4096, 8192, 40000, 1000000, sizeof big };
+    size_t i, count = slow() ? 5 : sizeof lengths / sizeof *lengths;
+    int way;
+
+    fill_big();
+    for (i = 0; i < count; i++)
+        for (way = 0; way < 4; way++)
+            large_input(way & 1, way & 2, lengths[i]);
+}
+
+#ifdef _WIN32
+/* A parent may give its child the overlapped end of a pipe. */
+static void an_overlapped_pipe_is_waited_for_as_well(void)
+{
+    int buffered;
+
+    for (buffered = 0; buffered < 2; buffered++) {
+        static const char name[] = "\\\\.\\pipe\\io_reactor_overlapped";
+        io_reactor_t *reactor = io_reactor_create();
+        io_event_t event;
+        HANDLE reader, writer;
+        OVERLAPPED operation;
+        DWORD count = 0;
+        char bytes[10];
+
+        reader = CreateNamedPipeA(name, PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED, PIPE_TYPE_BYTE | PIPE_WAIT, 1,
+                                  4096, 4096, 0, NULL);
+        CHECK(reader != INVALID_HANDLE_VALUE);
+        writer = CreateFileA(name, GENERIC_WRITE, 0, NULL, OPEN_EXISTING, 0, NULL);
+        CHECK(writer != INVALID_HANDLE_VALUE);
+        CHECK(SetStdHandle(STD_INPUT_HANDLE, reader));
+        CHECK(io_reactor_add_console_ex(reactor, &a, buffered ? IO_REACTOR_CONSOLE_BUFFERED : 0) == 0);
+        wait_silence(reactor);
+        write_end(writer, "hello");
+        event = wait_one(reactor);
+        CHECK(event.context == &a && event.event_type == EVENT_READ);
+        if (buffered) {
+            CHECK(event.bytes_transferred == 5 && memcmp(event.buffer, "hello", 5) == 0);
+        } else {
+            memset(&operation, 0, sizeof operation);
+            operation.hEvent = CreateEventA(NULL, TRUE, FALSE, NULL);
+            CHECK(ReadFile(reader, bytes, 10, NULL, &operation) || GetLastError() == ERROR_IO_PENDING);
+            CHECK(GetOverlappedResult(reader, &operation, &count, TRUE) && count == 5);
+            CHECK(memcmp(bytes, "hello", 5) == 0);
+            CloseHandle(operation.hEvent);
+        }
+        wait_silence(reactor);
+        if (buffered)
+            close_end(writer);
+        io_reactor_destroy(reactor); /* while its thread waits */
+        if (!buffered)
+            close_end(writer);
+        CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE) && CloseHandle(reader));
+    }
+}
+#endif
+
+/* ---- a child that reads its standard input by itself ---- */
+
+/* Repeats its input on its output, as a driver would do that reads when it is told that there is something. */
+static int child_main(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    static char bytes[3000];
+
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    for (;;) {
+        io_event_t event;
+        int count, written = 0;
+
+        CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1);
+        CHECK(event.context == &a && event.event_type == EVENT_READ && event.buffer == NULL);
+        count = read_input(bytes, (int)sizeof bytes);
+        if (count == 0)
+            break;
+        while (written < count) {
+#ifdef _WIN32
+            DWORD some = 0;
+            CHECK(WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), bytes + written, (DWORD)(count - written), &some, NULL));
+            written += (int)some;
+#else
+            ssize_t some = write(1, bytes + written, (size_t)(count - written));
+            CHECK(some > 0);
+            written += (int)some;
+#endif
+        }
+    }
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+    return 0;
+}
+
+struct child {
+    end_t input, output;
+#ifdef _WIN32
+    HANDLE process;
+#else
+    pid_t process;
+#endif
+};
+
+static void start_child(struct child *child)
+{
+#ifdef _WIN32
+    SECURITY_ATTRIBUTES inherited;
+    PROCESS_INFORMATION process;
+    STARTUPINFOA startup;
+    HANDLE input, output;
+    char command[MAX_PATH + 20];
+
+    memset(&inherited, 0, sizeof inherited);
+    inherited.nLength = sizeof inherited;
+    inherited.bInheritHandle = TRUE;
+    CHECK(CreatePipe(&input, &child->input, &inherited, 0) && CreatePipe(&child->output, &output, &inherited, 0));
+    CHECK(SetHandleInformation(child->input, HANDLE_FLAG_INHERIT, 0));
+    CHECK(SetHandleInformation(child->output, HANDLE_FLAG_INHERIT, 0));
+    memset(&startup, 0, sizeof startup);
+    startup.cb = sizeof startup;
+    startup.dwFlags = STARTF_USESTDHANDLES;
+    startup.hStdInput = input;
+    startup.hStdOutput = output;
+    startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+    command[0] = '"';
+    CHECK(GetModuleFileNameA(NULL, command + 1, MAX_PATH) < MAX_PATH);
+    strcat(command, "\" --child");
+    CHECK(CreateProcessA(NULL, command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process));
+    CloseHandle(process.hThread);
+    CloseHandle(input);
+    CloseHandle(output);
+    child->process = process.hProcess;
+#else
+    int input[2], output[2];
+
+    CHECK(pipe(input) == 0 && pipe(output) == 0);
+    child->process = fork();
+    CHECK(child->process >= 0);
+    if (child->process == 0) {
+        char flag[] = "--child", *arguments[3];
+
+        arguments[0] = check_argv[0];
+        arguments[1] = flag;
+        arguments[2] = NULL;
+        if (dup2(input[0], 0) != 0 || dup2(output[1], 1) != 1)
+            _exit(9);
+        close(input[1]);
+        close(output[0]);
+        execv(check_argv[0], arguments);
+        _exit(9);
+    }
+    close(input[0]);
+    close(output[1]);
+    child->input = input[1];
+    child->output = output[0];
+#endif
+}
+
+static void expect_output(struct child *child, const char *bytes, size_t length)
+{
+    static char got[4096];
+
+    while (length > 0) {
+        size_t want = length < sizeof got ? length : sizeof got;
+#ifdef _WIN32
+        DWORD count = 0;
+        CHECK(ReadFile(child->output, got, (DWORD)want, &count, NULL) && count > 0);
+#else
+        ssize_t count = read(child->output, got, want);
+        CHECK(count > 0);
+#endif
+        CHECK(memcmp(got, bytes, (size_t)count) == 0);
+        bytes += count;
+        length -= (size_t)count;
+    }
+}
+
+static void hc50_a_child_reads_its_piped_input_itself(void)
+{
+    static const char *lines[] = { "look\n", "say hello\n", "shutdown" };
+    struct writing writing;
+    struct child child;
+    thread_t writer;
+    size_t i;
+
+    fill_big();
+    start_child(&child);
+    /* Each line when the one before has come back: the child waits in between. */
+    for (i = 0; i < 3; i++) {
+        write_end(child.input, lines[i]);
+        expect_output(&child, lines[i], strlen(lines[i]));
+    }
+    writing.end = child.input;
+    writing.length = slow() ? 40000 : 1000000;
+    writer = start_thread(write_big, &writing);
+    expect_output(&child, big, writing.length);
+    join_thread(writer);
+#ifdef _WIN32
+    {
+        DWORD code = 9;
+
+        CHECK(WaitForSingleObject(child.process, DEADLINE_MS) == WAIT_OBJECT_0);
+        CHECK(GetExitCodeProcess(child.process, &code) && code == 0);
+        CloseHandle(child.process);
+    }
+#else
+    {
+        int status;
+
+        CHECK(waitpid(child.process, &status, 0) == child.process && status == 0);
+    }
+#endif
+    close_end(child.output);
+}
+
 static void a_pipe_is_left_alone_when_the_reactor_goes(void)
 {
     io_reactor_t *reactor;
@@ -383,10 +774,37 @@ static void a_file_brings_its_bytes_then_its_end(void)
 
     for (i = 0; i < 30000; i++)
         text[i] = (char)('a' + i % 23);
-    become_file(text);
+    become_file(text, 30000);
     add_buffered(reactor);
     CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_FILE);
     read_to_the_end(reactor, text);
+    io_reactor_destroy(reactor);
+}
+
+/* Unbuffered as well: a caller that was told again and again would never get to do anything else. */
+static void the_end_of_nothing_and_of_a_file_is_reported_once(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    char byte;
+
+    become_null();
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_FILE);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_READ && event.buffer == NULL);
+    CHECK(read_input(&byte, 1) == 0);
+    wait_silence(reactor);
+    CHECK(io_reactor_remove_console(reactor) == 0);
+    become_file("ab", 2);
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    CHECK(io_reactor_get_console_type(reactor) == CONSOLE_TYPE_FILE);
+    CHECK(wait_one(reactor).event_type == EVENT_READ && wait_one(reactor).event_type == EVENT_READ);
+    CHECK(read_input(&byte, 1) == 1 && byte == 'a' && wait_one(reactor).event_type == EVENT_READ);
+    CHECK(read_input(&byte, 1) == 1 && byte == 'b' && wait_one(reactor).event_type == EVENT_READ);
+    wait_silence(reactor);
+    CHECK(read_input(&byte, 1) == 0);
+    wait_silence(reactor);
     io_reactor_destroy(reactor);
 }
 
@@ -417,6 +835,16 @@ static void without_standard_input_there_is_no_console(void)
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--child") == 0)
+        return child_main();
+    RUN(hc50_a_pipe_is_reported_and_left_to_the_caller);
+    RUN(an_unread_pipe_is_reported_anew);
+    RUN(hc48_large_inputs_arrive_whole);
+    RUN(hc50_a_child_reads_its_piped_input_itself);
+#ifdef _WIN32
+    RUN(an_overlapped_pipe_is_waited_for_as_well);
+#endif
+    RUN(the_end_of_nothing_and_of_a_file_is_reported_once);
     RUN(a_pipe_brings_its_bytes_then_its_end);
     RUN(a_pipe_is_left_alone_when_the_reactor_goes);
     RUN(a_file_brings_its_bytes_then_its_end);
