@@ -1,10 +1,12 @@
-//! Gives the shared library a name: without one, programs that are linked to it by its path look for it at that path.
+//! Gives the shared library its SONAME, libio_reactor.so.MAJOR: the name by which programs look for it when they start.
 //!
-//! Not a versioned name: programs linked in the build folder, where nobody makes links, are to start as well.
+//! A program that is linked in the build folder needs a link of that name there; `cargo xtask test-c` makes it, and
+//! `cargo xtask install-c` installs the usual ones.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libio_reactor.so");
+        let major = std::env::var("CARGO_PKG_VERSION_MAJOR").expect("cargo sets it");
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libio_reactor.so.{major}");
     }
 }

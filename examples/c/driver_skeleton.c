@@ -1,8 +1,9 @@
 /*
- * driver_skeleton PORT...: the loop of an LPMud driver in miniature. Listening ports, users with line buffers and output
- * that may have to wait, the operator's console, and a heart beat; one wait for all of them.
+ * driver_skeleton PORT...: the loop of an LPMud driver in miniature. Listening ports (0: any), users with line buffers and
+ * output that may have to wait, the operator's console, and a heart beat; one wait for all of them.
  *
- * A user types lines; each goes to everybody. The operator types "shutdown" (or ends the input).
+ * A user types lines; each goes to all users. The operator types "shutdown" (or ends the input), on a terminal, a pipe or a
+ * file.
  */
 #include "io_reactor.h"
 
@@ -12,6 +13,8 @@
 #include <string.h>
 
 #ifdef _WIN32
+#include <ws2tcpip.h>
+
 #include <windows.h>
 #define close_socket closesocket
 #else
@@ -27,11 +30,15 @@
 enum { MAX_PORTS = 16, MAX_USERS = 1000, MAX_LINE = 1024, MAX_OUTPUT = 65536, MAX_EVENTS = 64 };
 
 /* Every context starts with this, so that an event says what it is about. */
-enum kind { PORT, USER, CONSOLE, HEART_BEAT };
+enum kind { PORT, PAUSED_PORT, USER, CONSOLE, HEART_BEAT };
 
 struct port {
     enum kind kind;
     socket_fd_t fd;
+    struct paused_port {
+        enum kind kind;
+        struct port *port;
+    } paused; /* the context of the timer that ends a pause */
 };
 
 struct user {
@@ -143,14 +150,41 @@ static void user_input(struct user *user, const char *bytes, int count)
     }
 }
 
+/* The next accept has to wait. A port that is left as it is would end each wait, and keep the driver busy with nothing. */
+static void pause_port(struct port *port)
+{
+    io_reactor_remove(reactor, port->fd);
+    io_reactor_timer_add(reactor, &port->paused, 500000, 0);
+}
+
+static void resume_port(struct port *port)
+{
+    if (io_reactor_add(reactor, port->fd, port, EVENT_READ) != 0)
+        pause_port(port);
+}
+
+static int out_of_descriptors(void)
+{
+#ifdef _WIN32
+    int error = WSAGetLastError();
+    return error == WSAEMFILE || error == WSAENOBUFS;
+#else
+    return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+#endif
+}
+
 static void new_user(struct port *port)
 {
     struct user *user;
     socket_fd_t fd = accept(port->fd, NULL, NULL);
     int i;
 
-    if (fd == INVALID_SOCKET)
-        return; /* gone again; if there are others, the next wait says so */
+    if (fd == INVALID_SOCKET) {
+        /* Otherwise the user is gone again; if there are others, the next wait says so. */
+        if (out_of_descriptors())
+            pause_port(port);
+        return;
+    }
     for (i = 0; i < MAX_USERS && users[i] != NULL; i++)
         ;
     user = i < MAX_USERS ? calloc(1, sizeof *user) : NULL;
@@ -198,60 +232,90 @@ static void user_event(struct user *user, const io_event_t *event)
 
 static void operator_input(const char *bytes, int count)
 {
-    if (count >= 8 && memcmp(bytes, "shutdown", 8) == 0)
-        running = 0;
-}
+    static char line[256];
+    static int length;
+    int i;
 
-static void console_event(const io_event_t *event)
-{
-    char bytes[256];
-
-    if (event->event_type & EVENT_CLOSE) {
-        running = 0;
-    } else if (event->buffer != NULL) { /* a pipe or a file */
-        operator_input(event->buffer, event->bytes_transferred);
-    } else { /* a terminal: the rest is ours */
-#ifdef _WIN32
-        INPUT_RECORD record;
-        DWORD number;
-        static int length;
-        static char line[256];
-        if (ReadConsoleInputA(GetStdHandle(STD_INPUT_HANDLE), &record, 1, &number)
-            && record.EventType == KEY_EVENT && record.Event.KeyEvent.bKeyDown) {
-            char key = record.Event.KeyEvent.uChar.AsciiChar;
-            if (key == '\r') {
-                operator_input(line, length);
-                length = 0;
-            } else if (key != 0 && length < (int)sizeof line) {
-                line[length++] = key;
-            }
+    for (i = 0; i < count; i++) {
+        if (bytes[i] == '\n' || bytes[i] == '\r') {
+            if (length >= 8 && memcmp(line, "shutdown", 8) == 0)
+                running = 0;
+            length = 0;
+        } else if (length < (int)sizeof line) {
+            line[length++] = bytes[i];
         }
-        (void)bytes;
-#else
-        int count = (int)read(STDIN_FILENO, bytes, sizeof bytes);
-        if (count <= 0) /* Ctrl-D, or the terminal is gone */
-            running = 0;
-        operator_input(bytes, count);
-#endif
     }
 }
 
-static void open_port(int number)
+/* Whatever standard input is, it is ours to read when there is something; the end is found by reading, too. */
+static void console_event(const io_event_t *event)
+{
+    char bytes[256];
+    int count = 0;
+
+    if (event->event_type & EVENT_READ) {
+#ifdef _WIN32
+        HANDLE input = GetStdHandle(STD_INPUT_HANDLE);
+        INPUT_RECORD record;
+        DWORD number = 0;
+
+        if (io_reactor_get_console_type(reactor) != CONSOLE_TYPE_REAL) {
+            if (ReadFile(input, bytes, sizeof bytes, &number, NULL))
+                count = (int)number;
+        } else if (ReadConsoleInputA(input, &record, 1, &number)) {
+            if (record.EventType != KEY_EVENT || !record.Event.KeyEvent.bKeyDown)
+                return;
+            bytes[0] = record.Event.KeyEvent.uChar.AsciiChar;
+            count = 1;
+        }
+#else
+        count = (int)read(STDIN_FILENO, bytes, sizeof bytes);
+#endif
+    }
+    operator_input(bytes, count);
+    if (count <= 0) /* Ctrl-D, or the end of the input, or the terminal is gone */
+        running = 0;
+}
+
+static void open_port(const char *text)
 {
     struct sockaddr_in address;
-    struct port *port = &ports[port_count++];
+    socklen_t length = sizeof address;
+    struct port *port;
+    char *end;
+    long number = strtol(text, &end, 10);
 
+    if (*text == '\0' || *end != '\0' || number < 0 || number > 65535) {
+        fprintf(stderr, "driver_skeleton: not a port: \"%s\" (0 to 65535)\n", text);
+        exit(2);
+    }
+    port = &ports[port_count++];
     port->kind = PORT;
+    port->paused.kind = PAUSED_PORT;
+    port->paused.port = port;
     port->fd = socket(AF_INET, SOCK_STREAM, 0);
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((unsigned short)number);
     if (bind(port->fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(port->fd, 128) != 0
-        || io_reactor_add(reactor, port->fd, port, EVENT_READ) != 0) {
-        fprintf(stderr, "cannot listen on %d\n", number);
+        || getsockname(port->fd, (struct sockaddr *)&address, &length) != 0) {
+#ifdef _WIN32
+        fprintf(stderr, "driver_skeleton: cannot listen on port %ld: error %d\n", number, WSAGetLastError());
+#else
+        fprintf(stderr, "driver_skeleton: cannot listen on port %ld: %s\n", number, strerror(errno));
+#endif
+        exit(2);
+    }
+    /* Another process may be faster than we are when a connection waits. */
+#ifndef _WIN32
+    fcntl(port->fd, F_SETFL, fcntl(port->fd, F_GETFL) | O_NONBLOCK);
+#endif
+    if (io_reactor_add(reactor, port->fd, port, EVENT_READ) != 0) {
+        fprintf(stderr, "driver_skeleton: %s\n", io_reactor_last_error());
         exit(1);
     }
+    printf("listening on %d\n", ntohs(address.sin_port));
 }
 
 int main(int argc, char **argv)
@@ -259,13 +323,17 @@ int main(int argc, char **argv)
     io_event_t events[MAX_EVENTS];
     int i;
 
+    if (argc < 2 || argc > 1 + MAX_PORTS) {
+        fprintf(stderr, "usage: driver_skeleton PORT... (1 to %d of them)\n", MAX_PORTS);
+        return 2;
+    }
     reactor = io_reactor_create();
     if (reactor == NULL) {
-        fprintf(stderr, "%s\n", io_reactor_last_error());
+        fprintf(stderr, "driver_skeleton: %s\n", io_reactor_last_error());
         return 1;
     }
-    for (i = 1; i < argc && i <= MAX_PORTS; i++)
-        open_port(atoi(argv[i]));
+    for (i = 1; i < argc; i++)
+        open_port(argv[i]);
     if (io_reactor_add_console(reactor, &console) != 0)
         fprintf(stderr, "no console: %s\n", io_reactor_last_error());
     io_reactor_timer_add(reactor, &heart_beat, 2000000, 2000000);
@@ -273,13 +341,16 @@ int main(int argc, char **argv)
     fflush(stdout);
 
     while (running) {
-        /* For ever: the heart beat is a timer, and input does not wait for it. */
+        /* No timeout: the heart beat is a timer, and input does not wait for it. */
         int count = io_reactor_wait(reactor, events, MAX_EVENTS, NULL);
 
         for (i = 0; i < count; i++) {
             switch (*(enum kind *)events[i].context) {
             case PORT:
                 new_user(events[i].context);
+                break;
+            case PAUSED_PORT:
+                resume_port(((struct paused_port *)events[i].context)->port);
                 break;
             case USER:
                 user_event(events[i].context, &events[i]);

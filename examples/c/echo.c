@@ -4,7 +4,6 @@
  *   cc -o echo echo.c $(pkg-config --cflags --libs io_reactor)
  */
 #include "io_reactor.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@ struct client {
 };
 
 static io_reactor_t *reactor;
+static socket_fd_t listener;
 static int listening; /* its address is the listener's context */
 
 static void hang_up(struct client *client)
@@ -33,29 +33,28 @@ static void hang_up(struct client *client)
     free(client);
 }
 
-static void greet(socket_fd_t listener)
+static void greet(void)
 {
     struct client *client = malloc(sizeof *client);
 
-    if (client == NULL)
-        return;
-    client->fd = accept(listener, NULL, NULL);
-    if (client->fd == INVALID_SOCKET)
+    if (client == NULL || (client->fd = accept(listener, NULL, NULL)) == INVALID_SOCKET) {
         free(client);
-    else if (io_reactor_add(reactor, client->fd, client, EVENT_READ) != 0)
+        /* Out of descriptors, perhaps: a port that is left as it is would end each wait. */
+        io_reactor_remove(reactor, listener);
+        listening = 0;
+    } else if (io_reactor_add(reactor, client->fd, client, EVENT_READ) != 0) {
         hang_up(client);
+    }
 }
 
 static void echo(struct client *client, const io_event_t *event)
 {
-#ifdef _WIN32 /* the bytes are here */
-    if (io_reactor_post_write(reactor, client->fd, event->buffer, (size_t)event->bytes_transferred) != 0
-        || io_reactor_post_read(reactor, client->fd, NULL, 0) != 0)
-        hang_up(client);
+#ifdef _WIN32 /* the bytes are here; should one of these fail, the connection's end is the next event */
+    io_reactor_post_write(reactor, client->fd, event->buffer, (size_t)event->bytes_transferred);
+    io_reactor_post_read(reactor, client->fd, NULL, 0);
 #else /* there are bytes to read; a server would also mind a client that does not read */
     char buffer[4096];
     ssize_t count = recv(client->fd, buffer, sizeof buffer, 0);
-
     (void)event;
     if (count <= 0 || send(client->fd, buffer, (size_t)count, MSG_NOSIGNAL) != count)
         hang_up(client);
@@ -64,9 +63,9 @@ static void echo(struct client *client, const io_event_t *event)
 
 int main(int argc, char **argv)
 {
+    long port = argc > 1 ? atol(argv[1]) : 7777;
     struct sockaddr_in address;
     socklen_t length = sizeof address;
-    socket_fd_t listener;
     io_event_t events[64];
 
     reactor = io_reactor_create(); /* on Windows also starts Winsock */
@@ -74,21 +73,23 @@ int main(int argc, char **argv)
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((unsigned short)(argc > 1 ? atoi(argv[1]) : 7777));
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1024) != 0
-        || getsockname(listener, (struct sockaddr *)&address, &length) != 0
-        || io_reactor_add(reactor, listener, &listening, EVENT_READ) != 0) {
-        fprintf(stderr, "cannot listen\n");
+    address.sin_port = htons((unsigned short)port);
+    if (port < 0 || port > 65535 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0
+        || listen(listener, 1024) != 0 || getsockname(listener, (struct sockaddr *)&address, &length) != 0) {
+        fprintf(stderr, "cannot listen on port %ld\n", port);
         return 1;
     }
     printf("listening on %d\n", ntohs(address.sin_port));
     fflush(stdout);
     for (;;) {
-        int i, count = io_reactor_wait(reactor, events, 64, NULL);
+        struct timeval pause = { 0, 100000 };
+        int i, count = io_reactor_wait(reactor, events, 64, listening ? NULL : &pause);
 
+        if (!listening) /* at the start, and a while after accept() has failed */
+            listening = io_reactor_add(reactor, listener, &listening, EVENT_READ) == 0;
         for (i = 0; i < count; i++) {
             if (events[i].context == &listening)
-                greet(listener);
+                greet();
             else if (events[i].event_type & EVENT_READ)
                 echo(events[i].context, &events[i]);
             else if (events[i].event_type & (EVENT_CLOSE | EVENT_ERROR))

@@ -16,8 +16,9 @@ use crate::targets;
 
 const SOURCES: &str = "crates/dolmen-c";
 
-/// What a static library of Rust's needs beside itself, as `rustc --print native-static-libs` says.
-const UNIX_LIBS: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+/// What a static library of Rust's needs beside itself, as `rustc --print native-static-libs` says; but for what a C
+/// compiler adds by itself, libgcc_s among it, which there is no static library of.
+const UNIX_LIBS: &str = "-lutil -lrt -lpthread -lm -ldl";
 const WINDOWS_LIBS: &str = "-lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
 
 /// Each way in which a program may include the header; see tests/c/includes.c.
@@ -125,7 +126,12 @@ impl Library {
         folder.push(if release { "release" } else { "debug" });
         let folder =
             std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Library { target: target.to_owned(), folder })
+        let library = Library { target: target.to_owned(), folder };
+        if !library.windows() {
+            // What is linked here starts here.
+            link("libio_reactor.so", &library.folder.join(soname()))?;
+        }
+        Ok(library)
     }
 
     fn windows(&self) -> bool {
@@ -151,14 +157,17 @@ impl Library {
         let mut number = || numbers.next().unwrap_or("0");
         let (major, minor) = (number(), number());
         let [archive, shared, import] = self.files();
-        let shared_folder = if self.windows() { "bin" } else { "lib" };
         let libs = if self.windows() { WINDOWS_LIBS } else { UNIX_LIBS };
         let names: Vec<&str> = libs.split(' ').map(|lib| lib.trim_start_matches("-l")).collect();
         let values = [
             ("@VERSION@", version.to_owned()),
             ("@MAJOR@", major.to_owned()),
             ("@MINOR@", minor.to_owned()),
-            ("@SHARED@", format!("{shared_folder}/{shared}")),
+            (
+                "@SHARED@",
+                if self.windows() { format!("bin/{shared}") } else { format!("lib/{shared}.{version}") },
+            ),
+            ("@SONAME@", soname()),
             ("@IMPORT@", format!("lib/{import}")),
             ("@STATIC@", format!("lib/{archive}")),
             ("@STATIC_LIBS@", names.join(";")),
@@ -168,9 +177,15 @@ impl Library {
         let built = |name: &str| self.folder.join(name);
         copy(&Path::new(SOURCES).join("include/io_reactor.h"), &prefix.join("include"))?;
         copy(&built(archive), &prefix.join("lib"))?;
-        copy(&built(shared), &prefix.join(shared_folder))?;
-        if import != shared {
+        if self.windows() {
+            copy(&built(shared), &prefix.join("bin"))?;
             copy(&built(import), &prefix.join("lib"))?;
+        } else {
+            // The file has the whole version. Programs find it by its SONAME, and linkers by the name without one.
+            let file = format!("{shared}.{version}");
+            copy_as(&built(shared), &prefix.join("lib").join(&file))?;
+            link(&file, &prefix.join("lib").join(soname()))?;
+            link(&soname(), &prefix.join("lib").join(shared))?;
         }
         for (name, folder) in [
             ("io_reactor.pc", "lib/pkgconfig"),
@@ -230,10 +245,12 @@ impl<'a> Tests<'a> {
         }
     }
 
-    /// The header in every order, as C99, C11 and C++17.
+    /// The header in every order, as C89, C99, C11 and C++17.
     fn includes(&self) -> Result<()> {
         for order in ORDERS {
-            for (plus, standard) in [(false, "-std=c99"), (false, "-std=c11"), (true, "-std=c++17")] {
+            let standards =
+                [(false, "-std=c89"), (false, "-std=c99"), (false, "-std=c11"), (true, "-std=c++17")];
+            for (plus, standard) in standards {
                 let language = if plus { ["-x", "c++"] } else { ["-x", "c"] };
                 let define = format!("-DORDER_{order}");
                 let flags = [standard, &define, language[0], language[1]];
@@ -298,8 +315,17 @@ impl<'a> Tests<'a> {
                 .run()?;
         }
         // The end of its input shuts it down in good order, also that of a pipe of another system's.
-        self.start(&self.folder.join("driver_skeleton.exe"), &["0"])?;
-        self.ends_with_its_input(&self.folder.join("driver_skeleton.exe"))?;
+        let skeleton = self.folder.join("driver_skeleton.exe");
+        self.start(&skeleton, &["0"])?;
+        self.ends_with_its_input(&skeleton)?;
+        for (arguments, complaint) in
+            [(&[][..], "usage: "), (&["4000x"], "\"4000x\""), (&["0", "65536"], "\"65536\"")]
+        {
+            self.complains(&skeleton, arguments, complaint)?;
+        }
+        if !self.library.windows() {
+            self.rests_without_descriptors(&skeleton)?;
+        }
         self.echoes(&self.folder.join("echo.exe"))
     }
 
@@ -328,6 +354,45 @@ impl<'a> Tests<'a> {
         if status.success() { Ok(()) } else { Err(format!("the end of its input ends it with {status}")) }
     }
 
+    /// Arguments that make no sense end it with status 2 and a word about them.
+    fn complains(&self, program: &Path, arguments: &[&str], complaint: &str) -> Result<()> {
+        println!("    $ {} {}", program.display(), arguments.join(" "));
+        let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
+        command.args(self.library.windows().then_some("xtask/wine/runner.sh")).arg(program).args(arguments);
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(2)
+            && error.contains(complaint)
+            && !output.stdout.ends_with(b"ready\n")
+        {
+            return Ok(());
+        }
+        Err(format!("{} {arguments:?} ends with {} and says {error:?}", program.display(), output.status))
+    }
+
+    /// With more clients than descriptors it rests until there are some again, and then goes on.
+    fn rests_without_descriptors(&self, program: &Path) -> Result<()> {
+        const CLIENTS: usize = 30;
+        println!("    {CLIENTS} clients of {} with 16 descriptors", program.display());
+        let failed = |error: std::io::Error| format!("{}: {error}", program.display());
+        let mut server = Command::new("sh")
+            .args(["-c", "ulimit -n 16 && exec \"$0\" 0"])
+            .arg(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let (input, output) = (server.stdin.take(), server.stdout.take());
+        let tested = output.map_or(Err(std::io::Error::other("no output")), |output| {
+            rest_without_descriptors(output, server.id(), CLIENTS)
+        });
+        // The end of its input is its end.
+        drop(input);
+        let status = if tested.is_err() { server.kill().and_then(|()| server.wait()) } else { server.wait() };
+        tested.and(status.map(drop)).map_err(failed)
+    }
+
     /// The example as a server, and some clients.
     fn echoes(&self, program: &Path) -> Result<()> {
         const CLIENTS: usize = 200;
@@ -353,14 +418,25 @@ impl<'a> Tests<'a> {
                 asked.env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig")).output()
             };
             let headers = package("--cflags")?;
-            for (name, libraries) in
-                [("echo-shared", package("--libs")?), ("echo-static", package("--variable=static")?)]
-            {
+            // The shared library; the static one in a program that is dynamic otherwise; all static.
+            for (name, flags, libraries) in [
+                ("echo-shared", "", package("--libs")?),
+                ("echo-static", "", package("--variable=static")?),
+                ("echo-all-static", "-static", package("--static --libs")?),
+            ] {
                 let program = self.folder.join(name).display().to_string();
+                let rpath = format!("-Wl,-rpath,{prefix}/lib");
                 Run::new("cc -o")
-                    .args([program.as_str(), "examples/c/echo.c"])
-                    .args(headers.split_whitespace().chain(libraries.split_whitespace()))
+                    .args([program.as_str(), "examples/c/echo.c", &rpath])
+                    .args(flags.split_whitespace().chain(headers.split_whitespace()))
+                    .args(libraries.split_whitespace())
                     .run()?;
+                let needed = Run::new("readelf -d").args([program.as_str()]).output()?;
+                let shared = needed.contains(&format!("[{}]", soname()));
+                if shared != (name == "echo-shared") {
+                    return Err(format!("{name} is linked to the wrong library:\n{needed}"));
+                }
+                self.echoes(Path::new(&program))?;
             }
         }
         let build = self.folder.join("cmake").display().to_string();
@@ -478,6 +554,42 @@ fn echo_clients(output: impl Read, clients: usize) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The server has too few descriptors for all the clients: it must not spin, and greets those who wait as others go.
+fn rest_without_descriptors(output: impl Read, server: u32, clients: usize) -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let port = line.trim().strip_prefix("listening on ").and_then(|port| port.parse::<u16>().ok());
+    let port = port.ok_or_else(|| std::io::Error::other(format!("it says {line:?}")))?;
+    let greeted = |client: &TcpStream, wait: Duration| {
+        client.set_read_timeout(Some(wait))?;
+        client.peek(&mut [0]).map(|count| count > 0)
+    };
+    let connect = |_| TcpStream::connect(("127.0.0.1", port));
+    let mut waiting = (0..clients).map(connect).collect::<std::io::Result<Vec<_>>>()?;
+    // The first is greeted at once, and the last one cannot be: silence has to be waited for.
+    greeted(&waiting[0], Duration::from_secs(20))?;
+    let before = cpu_ticks(server)?;
+    if greeted(&waiting[clients - 1], Duration::from_secs(2)).is_ok() {
+        return Err(std::io::Error::other("it has descriptors enough"));
+    }
+    let ticks = cpu_ticks(server)? - before;
+    // A tick is a hundredth of a second; a server that spins has some two hundred of them.
+    if ticks > 40 {
+        return Err(std::io::Error::other(format!("it was busy for {ticks} of 200 ticks")));
+    }
+    // Those who were greeted go, and there is room for the last ones.
+    waiting.drain(..clients - 5);
+    waiting.iter().try_for_each(|client| greeted(client, Duration::from_secs(20)).map(drop))
+}
+
+/// How long a process has been on a processor, in the system's ticks.
+fn cpu_ticks(process: u32) -> std::io::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Behind the name, which may have spaces in it: state is the first field, and user and system time the 12th and 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
+}
+
 fn standard(plus: bool) -> &'static str {
     if plus { "-std=c++17" } else { "-std=c99" }
 }
@@ -487,10 +599,32 @@ fn make_folder(folder: &Path) -> Result<()> {
 }
 
 fn copy(file: &Path, folder: &Path) -> Result<()> {
-    make_folder(folder)?;
-    let place = folder.join(file.file_name().unwrap_or_default());
-    std::fs::copy(file, &place)
+    copy_as(file, &folder.join(file.file_name().unwrap_or_default()))
+}
+
+fn copy_as(file: &Path, place: &Path) -> Result<()> {
+    place.parent().map_or(Ok(()), make_folder)?;
+    std::fs::copy(file, place)
         .map_err(|error| format!("{} to {}: {error}", file.display(), place.display()))?;
     println!("    {}", place.display());
+    Ok(())
+}
+
+/// The name by which programs look for the shared library; the library's build script gives it that name.
+fn soname() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("libio_reactor.so.{}", version.split('.').next().unwrap_or("0"))
+}
+
+/// Makes a symbolic link, in place of whatever link is there.
+fn link(to: &str, place: &Path) -> Result<()> {
+    let failed = |error| format!("a link at {} to {to}: {error}", place.display());
+    match std::fs::remove_file(place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(to, place).map_err(failed)?;
+    println!("    {} -> {to}", place.display());
     Ok(())
 }

@@ -8,13 +8,16 @@ const INTRODUCTION: &str = r#"/*
  * timers and messages from other threads.
  *
  * Two models behind one set of functions. On POSIX an event says that a socket is ready, and the caller reads, writes and
- * accepts himself. On Windows a read or write event says that the operation is done, and brings the bytes; only listening
- * sockets and consoles are told of when they are ready. docs/c-guide.md shows a driver that does both.
+ * accepts itself. On Windows a read or write event says that the operation is done, and brings the bytes; only listening
+ * sockets, sockets of datagrams and standard input are reported when they are ready. docs/c-guide.md shows a driver that
+ * does both.
  *
  * Threads: a reactor is used by one thread at a time; a call that finds another one inside the same reactor returns -1.
  * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: those are for any thread.
+ * Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or a static
+ * destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor, and says -1. After -1, io_reactor_last_error() says why.
+ * Every function takes NULL for a reactor, and returns -1. After -1, io_reactor_last_error() says why.
  *
  * Made from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
@@ -107,5 +110,9 @@ fn generate(here: &Path) -> String {
     }
     let mut text = Vec::new();
     builder.generate().expect("the sources can be parsed").write(&mut text);
-    String::from_utf8(text).expect("a header is text")
+    let text = String::from_utf8(text).expect("a header is text");
+    // C89 knows neither of these.
+    text.replace("  // __cplusplus", " /* __cplusplus */")
+        .replace(" // __cplusplus", " /* __cplusplus */")
+        .replace(",\n} console_type_t;", "\n} console_type_t;")
 }
