@@ -91,9 +91,11 @@ pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
 /// datagrams (UDP) gives EVENT_READ while there are some, on both systems; the caller receives them. It and a listening
 /// socket become non-blocking on Windows.
 ///
-/// The socket stays the caller's. Remove it before closing it.
+/// The socket stays the caller's. Remove it before closing it. A number that was closed and not removed, and is another
+/// socket's by now, may be added all the same: the old registration is dropped.
 ///
-/// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it.
+/// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it, or
+/// it was removed while an io_reactor_post_write() was in flight.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add(
     reactor: *mut io_reactor_t,
@@ -105,8 +107,8 @@ pub unsafe extern "C" fn io_reactor_add(
     unsafe { enter("io_reactor_add", reactor, |inner| inner.add(fd, context, events)) }
 }
 
-/// Changes what is told of a socket. 0 is allowed and means nothing; on POSIX a socket with no interest does not even
-/// tell of its end.
+/// Changes what is reported of a socket. 0 is allowed and means nothing; on POSIX not even the end of a socket without an
+/// interest is reported.
 ///
 /// On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
 /// bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
@@ -126,7 +128,9 @@ pub unsafe extern "C" fn io_reactor_modify(
 
 /// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
 /// wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows bytes that
-/// were received for it and not told of are lost with it.
+/// were received for it and not delivered are lost with it, and an io_reactor_post_write() that is in flight is cancelled:
+/// an unknown part of it has been sent by then, so the stream has a hole, and io_reactor_add() refuses that socket until it
+/// was closed.
 ///
 /// Returns 0 (also for a socket that is not registered), or -1: NULL reactor; on Windows also for INVALID_SOCKET.
 #[unsafe(no_mangle)]
@@ -178,7 +182,7 @@ pub unsafe extern "C" fn io_reactor_wait(
 ///
 /// POSIX: does nothing, as the caller reads.
 ///
-/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or whose end was told of.
+/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or whose end was reported.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_read(
     reactor: *mut io_reactor_t,

@@ -295,7 +295,12 @@ impl<P: Platform> Inner<P> {
                 assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
                 let events = self.events.get_or_insert_with(|| Events::with_capacity(limit));
                 events.limit(limit);
-                let full = self.reactor.wait(events, block)? == limit;
+                let waited = if P::Socket::BLOCKS_ONCE {
+                    self.reactor.wait_once(events, block)
+                } else {
+                    self.reactor.wait(events, block)
+                };
+                let full = waited? == limit;
                 woken = self.deliver(sink)?;
                 if woken && full && sink.is_empty() {
                     // The wake has taken the place of an event.

@@ -567,6 +567,80 @@ static void on_alarm(int number)
     io_reactor_wakeup(to_wake);
 }
 
+static volatile sig_atomic_t beats;
+
+static void on_beat(int number)
+{
+    (void)number;
+    beats++;
+}
+
+/* A driver's heart beat: the handler only sets a flag, which the driver looks at when the wait returns. */
+static void hc49_a_signal_handler_ends_the_wait(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pair[2];
+    int way;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    for (way = 0; way < 4; way++) {
+        struct sigaction action, before;
+        struct itimerval every, none;
+        struct timeval timeout;
+        io_event_t event;
+        uint64_t start;
+
+        memset(&action, 0, sizeof action);
+        memset(&none, 0, sizeof none);
+        action.sa_handler = on_beat;
+        action.sa_flags = way & 1 ? SA_RESTART : 0;
+        CHECK(sigaction(SIGALRM, &action, &before) == 0);
+        every = none;
+        every.it_value.tv_usec = 200000;
+        beats = 0;
+        timeout.tv_sec = 3;
+        timeout.tv_usec = 0;
+        start = now_us();
+        CHECK(setitimer(ITIMER_REAL, &every, NULL) == 0);
+        CHECK(io_reactor_wait(reactor, &event, 1, way & 2 ? NULL : &timeout) == 0);
+        CHECK(beats == 1 && now_us() - start >= 200000u);
+        /* Not after the rest of the three seconds. */
+        CHECK(now_us() - start < 2900000u);
+        /* A beat ends one wait. */
+        CHECK(wait_ms(reactor, &event, 1, SILENCE_MS) == 0 && beats == 1);
+        CHECK(setitimer(ITIMER_REAL, &none, NULL) == 0 && sigaction(SIGALRM, &before, NULL) == 0);
+        check_alarm();
+    }
+    /* With signals that come all the time, events come as well. */
+    {
+        struct sigaction action, before;
+        struct itimerval every;
+        int i;
+
+        memset(&action, 0, sizeof action);
+        action.sa_handler = on_beat;
+        CHECK(sigaction(SIGVTALRM, &action, &before) == 0);
+        memset(&every, 0, sizeof every);
+        every.it_value.tv_usec = every.it_interval.tv_usec = 1000;
+        CHECK(setitimer(ITIMER_VIRTUAL, &every, NULL) == 0);
+        for (i = 0; i < 200; i++) {
+            char byte;
+            io_event_t event;
+
+            send_all(pair[1], "x", 1);
+            while (wait_ms(reactor, &event, 1, DEADLINE_MS) == 0)
+                ;
+            CHECK(event.context == &a && recv(pair[0], &byte, 1, 0) == 1);
+        }
+        memset(&every, 0, sizeof every);
+        CHECK(setitimer(ITIMER_VIRTUAL, &every, NULL) == 0 && sigaction(SIGVTALRM, &before, NULL) == 0);
+    }
+    io_reactor_destroy(reactor);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void a_wakeup_may_come_from_a_signal_handler(void)
 {
     struct sigaction action;
@@ -629,6 +703,27 @@ static void hang_up_with_bytes_pending_says_read_first(void)
         close(pair[0]);
     }
     io_reactor_destroy(reactor);
+}
+
+/* A reset does not hide the bytes in front of it. Behind them everything is said at once: a read does not block, and says
+   why. */
+static void a_reset_is_reported_behind_the_bytes_in_front_of_it(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pair[2];
+    char bytes[8];
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    send_all(pair[1], "ab", 2);
+    CHECK(wait_one(reactor).event_type == EVENT_READ);
+    reset_and_close(pair[1]);
+    CHECK(wait_one(reactor).event_type == EVENT_READ);
+    CHECK(recv(pair[0], bytes, 8, 0) == 2);
+    CHECK(wait_one(reactor).event_type == (EVENT_READ | EVENT_ERROR | EVENT_CLOSE));
+    CHECK(recv(pair[0], bytes, 8, 0) == -1 && errno == ECONNRESET);
+    io_reactor_destroy(reactor);
+    close(pair[0]);
 }
 
 static void without_interest_an_end_does_not_spin(void)
@@ -1089,8 +1184,10 @@ int main(int argc, char **argv)
     RUN(after_a_fork_one_goes_on_and_the_other_may_destroy);
     RUN(files_are_always_ready);
     RUN(a_wakeup_may_come_from_a_signal_handler);
+    RUN(hc49_a_signal_handler_ends_the_wait);
     RUN(post_read_and_post_write_do_nothing_on_posix);
     RUN(hang_up_with_bytes_pending_says_read_first);
+    RUN(a_reset_is_reported_behind_the_bytes_in_front_of_it);
     RUN(without_interest_an_end_does_not_spin);
 #else
     RUN(post_write_sends_all_of_it_and_tells_once);
