@@ -22,7 +22,9 @@ struct Saved {
 
 /// From here to its drop the terminal will be put back.
 pub(super) struct Guard {
+    /// Holds the descriptor open that `saved` names.
     _terminal: OwnedFd,
+    saved: &'static Saved,
 }
 
 impl Guard {
@@ -45,32 +47,45 @@ impl Guard {
             // by then. If there is no room for it, the drop is what is left.
             unsafe { libc::atexit(at_exit) };
         });
-        Ok(Guard { _terminal: terminal })
+        Ok(Guard { _terminal: terminal, saved })
     }
 
+    /// Puts this guard's terminal back, and no other: a guard that was made later stays in force.
     pub(super) fn restore(&self) {
-        now();
-        SAVED.store(null_mut(), Ordering::Release);
+        self.saved.restore();
+        self.end();
+    }
+
+    fn end(&self) {
+        let saved = std::ptr::from_ref(self.saved).cast_mut();
+        let _ = SAVED.compare_exchange(saved, null_mut(), Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        SAVED.store(null_mut(), Ordering::Release);
+        self.end();
     }
 }
 
-/// Puts back what a guard guards. System calls and nothing else, so signal handlers may call it.
+impl Saved {
+    /// Puts the terminal back. System calls and nothing else, so signal handlers may call it.
+    fn restore(&self) {
+        // SAFETY: the descriptor is open while a guard has it, and `SAVED` points here no longer than that. A handler
+        // that comes in the moment of the guard's end sets another descriptor's terminal to what it was at worst.
+        let terminal = unsafe { BorrowedFd::borrow_raw(self.terminal) };
+        // From the background this would stop the process, and there the terminal is another process's.
+        if super::is_foreground(terminal) {
+            let _ = tcsetattr(terminal, OptionalActions::Now, &self.settings);
+        }
+    }
+}
+
+/// Puts back the terminal whose guard was made last. Signal handlers may call it.
 pub(super) fn now() {
-    let saved = SAVED.load(Ordering::Acquire);
     // SAFETY: null or a pointer to something that is never freed.
-    let Some(saved) = (unsafe { saved.as_ref() }) else { return };
-    // SAFETY: the descriptor is open while `SAVED` holds it. A handler that comes between the two ends of that sets
-    // another descriptor's terminal to what it was at worst.
-    let terminal = unsafe { BorrowedFd::borrow_raw(saved.terminal) };
-    // From the background this would stop the process, and there it is somebody else's terminal anyway.
-    if super::is_foreground(terminal) {
-        let _ = tcsetattr(terminal, OptionalActions::Now, &saved.settings);
+    if let Some(saved) = unsafe { SAVED.load(Ordering::Acquire).as_ref() } {
+        saved.restore();
     }
 }
 

@@ -10,7 +10,8 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use super::*;
 use crate::waker::{Deaf, Mailbox};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// When a test is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Somebody at a terminal.
 struct Typist {
@@ -115,4 +116,19 @@ fn a_line_ended_while_the_editor_gets_the_terminal_is_shown() {
         terminal.print("news").expect("room");
         typist.sees(if echo { "> one\n> two\nnews\n> th" } else { "> \n> \nnews\n> " });
     }
+}
+
+#[test]
+fn the_end_of_one_terminal_leaves_another_as_it_is() {
+    let (_first, first) = Typist::new();
+    let (second_typist, mut second) = Typist::new();
+    let settings = || format!("{:?}", tcgetattr(&second_typist.slave).expect("settings"));
+    let found = settings();
+    second.set_mode(ConsoleMode::Raw).expect("raw");
+    let raw = settings();
+    assert_ne!(raw, found);
+    drop(first);
+    assert_eq!(settings(), raw, "the end of the first");
+    drop(second);
+    assert_eq!(settings(), found, "its own end");
 }
