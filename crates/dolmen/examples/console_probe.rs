@@ -2,7 +2,8 @@
 //! console what it is told over that connection. The console itself is the thing under test, so it carries none of that.
 //!
 //! `console_probe ADDR` connects to the test at ADDR. `console_probe around ADDR ADDR2` tells ADDR of the console's mode,
-//! runs `console_probe ADDR2` on the same console to its end, and tells of the mode again.
+//! runs `console_probe ADDR2` on the same console to its end, and tells of the mode again. `console_probe job ADDR` runs
+//! `console_probe ADDR` as a shell does: in a process group of its own, which has the terminal.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,8 +24,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match &arguments[..] {
         [word, outer, inner] if word == "around" => around(outer, inner),
+        [word, address] if word == "job" => system::job(address),
+        [word, address] if word == "foreground" => system::foreground().and_then(|()| probe(address)),
         [address] => probe(address),
-        _ => Err("usage: console_probe ADDR | console_probe around ADDR ADDR2".into()),
+        _ => {
+            Err("usage: console_probe ADDR | console_probe around ADDR ADDR2 | console_probe job ADDR".into())
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -194,6 +199,10 @@ impl Probe {
             "press" => system::press(rest)?,
             "ask-to-end" => system::ask_to_end(rest)?,
             "window" => system::window(rest)?,
+            "pid" => {
+                let told = format!("pid {}", std::process::id());
+                return self.tell(reactor, &told);
+            }
             "modes" => {
                 let told = format!("modes {}", system::modes());
                 return self.tell(reactor, &told);
@@ -218,6 +227,30 @@ impl Probe {
 #[cfg(unix)]
 mod system {
     use super::*;
+    use std::os::unix::process::CommandExt as _;
+
+    use rustix::process::{Pid, getpgrp};
+    use rustix::termios::{tcgetpgrp, tcsetpgrp};
+
+    pub fn job(address: &str) -> Result<ExitCode> {
+        let mut job = Command::new(std::env::current_exe()?);
+        let mut job = job.args(["foreground", address]).process_group(0).spawn()?;
+        let group = Pid::from_child(&job);
+        if let Err(error) = tcsetpgrp(io::stdin(), group) {
+            job.kill()?;
+            return Err(error.into());
+        }
+        job.wait()?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Waits until the terminal is ours.
+    pub fn foreground() -> Result {
+        while tcgetpgrp(io::stdin())? != getpgrp() {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
 
     pub fn modes() -> String {
         match rustix::termios::tcgetattr(io::stdin()) {
@@ -244,6 +277,14 @@ mod system {
     use super::*;
     use std::os::windows::io::AsRawHandle as _;
     use windows_sys::Win32::System::Console::*;
+
+    pub fn job(_: &str) -> Result<ExitCode> {
+        Err("there are no jobs here".into())
+    }
+
+    pub fn foreground() -> Result {
+        Err("there are no jobs here".into())
+    }
 
     pub fn modes() -> String {
         let (mut input, mut output) = (0, 0);

@@ -189,15 +189,15 @@ mod unix {
     #[test]
     fn the_terminal_is_as_before_while_the_process_is_stopped() {
         if linux() {
-            let (terminal, link) = rig::probe();
+            let (terminal, link, probe) = rig::job();
             let before = terminal.settings();
             link.send("console raw");
             link.expect("console terminal");
             let raw = terminal.settings();
-            signal(&terminal, Signal::TSTP);
-            stopped(&terminal);
+            kill_process(probe, Signal::TSTP).expect("signalled");
+            rig::stopped(probe);
             assert_eq!(terminal.settings(), before);
-            signal(&terminal, Signal::CONT);
+            kill_process(probe, Signal::CONT).expect("signalled");
             link.expect("continued");
             assert_eq!(terminal.settings(), raw);
             terminal.type_in("x");
@@ -209,7 +209,9 @@ mod unix {
     fn what_was_typed_before_the_process_was_stopped_is_shown_again() {
         if linux() {
             for printed in [false, true] {
-                let (terminal, link) = console("line");
+                let (terminal, link, probe) = rig::job();
+                link.send("console line");
+                link.expect("console terminal");
                 link.order("prompt > ");
                 terminal.type_in("half");
                 terminal.shows(&["> half"]);
@@ -217,15 +219,47 @@ mod unix {
                     link.order("print above");
                     terminal.shows(&["above", "> half"]);
                 }
-                signal(&terminal, Signal::TSTP);
-                stopped(&terminal);
-                signal(&terminal, Signal::CONT);
+                kill_process(probe, Signal::TSTP).expect("signalled");
+                rig::stopped(probe);
+                kill_process(probe, Signal::CONT).expect("signalled");
                 link.expect("continued");
                 let rows: &[&str] =
                     if printed { &["above", "> half", "> half"] } else { &["> half", "> half"] };
                 terminal.shows(rows);
                 terminal.type_in(" a line\r");
                 link.expect(r#"line "half a line""#);
+            }
+        }
+    }
+
+    #[test]
+    fn hc52_ctrl_z_stops_no_process_that_nobody_could_continue() {
+        if linux() {
+            // It leads its session, as under `ssh -t host` and `xterm -e`.
+            for set_up in [&["prompt > "][..], &["prompt > ", "echo off"], &["prompt > ", "mode raw"]] {
+                let (terminal, link) = console("line");
+                set_up.iter().for_each(|order| link.order(order));
+                terminal.shows(&["> "]);
+                let (probe, settings) = (link.pid(), terminal.settings());
+                for stop in 1..=3 {
+                    if set_up.contains(&"mode raw") {
+                        // The key is a key there.
+                        kill_process(probe, Signal::TSTP).expect("signalled");
+                    } else {
+                        terminal.type_in("\x1a");
+                    }
+                    if set_up == ["prompt > "] {
+                        // The kernel shows it when it has sent the signal.
+                        let shown = format!("> {}", "^Z".repeat(stop));
+                        terminal.shows(&[&shown]);
+                    }
+                    rig::goes_on(probe);
+                    link.order("sync");
+                    terminal.until_settings(&settings);
+                }
+                terminal.type_in("x\r");
+                let told = link.next();
+                assert!(told.contains('x'), "{told}");
             }
         }
     }
@@ -267,11 +301,38 @@ mod unix {
         }
     }
 
-    /// Waits until the process is stopped.
-    fn stopped(terminal: &Terminal) {
-        let pid = Pid::from_raw(terminal.child.id() as i32).expect("a process");
-        let options = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::NOWAIT;
-        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).expect("it stops");
+    /// A group in the background whose members have no parent in the session: the kernel does not stop it when it reads
+    /// the terminal, but makes the read fail.
+    #[test]
+    fn a_process_of_an_orphaned_group_in_the_background_leaves_the_terminal_alone() {
+        if linux() {
+            let call = rig::Call::new();
+            let probe = rig::program("examples", "console_probe");
+            let mut shell = std::process::Command::new("bash");
+            shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "shell: ");
+            let terminal = Terminal::start(&mut shell);
+            let shows =
+                |what: &'static str| terminal.until(what, |rows| rows.iter().any(|row| row.contains(what)));
+            shows("shell:");
+            let command = format!("({} {} </dev/tty &)", probe.get_program().display(), call.address());
+            terminal.type_in(&format!("{command}\r"));
+            let link = call.accept();
+            link.expect("ready");
+            let settings = terminal.settings();
+            link.send("console line");
+            link.expect("console terminal");
+            link.order("mode raw");
+            link.order("mode line");
+            assert_eq!(terminal.settings(), settings);
+            let probe = link.pid();
+            terminal.type_in("sleep 0.5\recho not for the pro''be\r");
+            let before = rig::processor_time(probe.as_raw_nonzero().get() as u32);
+            shows("not for the probe");
+            let used = rig::processor_time(probe.as_raw_nonzero().get() as u32) - before;
+            assert!(used < Duration::from_millis(20), "{used:?}");
+            link.order("return 0");
+            terminal.type_in("exit\r");
+        }
     }
 
     #[test]

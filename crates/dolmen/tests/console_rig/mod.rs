@@ -19,11 +19,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 /// When a test is given up.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub const COLUMNS: u16 = 80;
 pub const ROWS: u16 = 24;
@@ -158,6 +159,16 @@ impl Terminal {
     /// The terminal's settings, as `stty -a` would show them.
     pub fn settings(&self) -> String {
         format!("{:?}", tcgetattr(&self.slave).expect("settings"))
+    }
+
+    /// Waits until the terminal has these settings.
+    #[track_caller]
+    pub fn until_settings(&self, expected: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.settings() != expected {
+            assert!(Instant::now() < deadline, "{} are the settings, not {expected}", self.settings());
+            thread::yield_now();
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Screen> {
@@ -374,6 +385,15 @@ impl Link {
         assert_eq!(end.map(|(_, line)| line), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 
+    /// The probe's process.
+    #[track_caller]
+    pub fn pid(&self) -> Pid {
+        self.send("pid");
+        let told = self.next();
+        let pid = told.strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        pid.unwrap_or_else(|| panic!("{told}"))
+    }
+
     /// How often the probe has waited.
     #[track_caller]
     pub fn waits(&self) -> u64 {
@@ -425,6 +445,51 @@ pub fn console(mode: &str) -> (Terminal, Link) {
     link.send(&format!("console {mode}"));
     link.expect("console terminal");
     (terminal, link)
+}
+
+/// A probe at a terminal that a shell could stop and continue, and its process. The one of [`probe`] leads its session,
+/// so that its process group is orphaned.
+pub fn job() -> (Terminal, Link, Pid) {
+    let call = Call::new();
+    let terminal = Terminal::start(program("examples", "console_probe").args(["job", &call.address()]));
+    let link = call.accept();
+    link.expect("ready");
+    let pid = link.pid();
+    (terminal, link, pid)
+}
+
+/// Waits until a process is stopped.
+#[track_caller]
+pub fn stopped(process: Pid) {
+    let deadline = Instant::now() + DEADLINE;
+    while state(process) != 'T' {
+        assert!(Instant::now() < deadline, "it is not stopped");
+        thread::yield_now();
+    }
+}
+
+/// The state of a process, as proc(5) has it.
+fn state(process: Pid) -> char {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    text.rsplit(") ").next().and_then(|rest| rest.chars().next()).expect("a state")
+}
+
+/// Waits until a process has taken the signals that were sent to it, and says that it is not stopped.
+#[track_caller]
+pub fn goes_on(process: Pid) {
+    let deadline = Instant::now() + DEADLINE;
+    let is_pending = || {
+        let text = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+        text.lines().any(|line| {
+            let pending = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"));
+            pending.is_some_and(|signals| signals.trim().contains(|digit| digit != '0'))
+        })
+    };
+    while is_pending() && state(process) != 'T' {
+        assert!(Instant::now() < deadline, "it takes no signal");
+        thread::yield_now();
+    }
+    assert_ne!(state(process), 'T', "it is stopped");
 }
 
 /// A probe whose standard input is this, and its standard output a pipe.

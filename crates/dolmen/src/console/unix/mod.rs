@@ -8,6 +8,7 @@
 
 mod restore;
 mod signals;
+mod stop;
 #[cfg(test)]
 mod tests;
 
@@ -365,7 +366,12 @@ impl Terminal {
                     self.new_line();
                 }
                 Ok(Some(count)) => self.typed(&buffer[..count], shows),
-                // What a terminal answers that has gone.
+                // The process was put into the background just now, and its group is orphaned, so it was not stopped.
+                Err(_) if !is_foreground(self.reader.fd.as_fd()) && !self.hung_up() => {
+                    self.away = true;
+                    return;
+                }
+                // What a read of a terminal returns that has gone.
                 Err(error) => {
                     tracing::debug!(target: "io_reactor", %error, "the terminal has gone");
                     self.end();

@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
-use rustix::termios::{OptionalActions, Termios, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// What is to be put back now, or null. Read by signal handlers, so what it points to is never freed.
 static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
@@ -69,15 +69,27 @@ impl Drop for Guard {
 }
 
 impl Saved {
-    /// Puts the terminal back. System calls and nothing else, so signal handlers may call it.
-    fn restore(&self) {
+    /// The terminal, if it is ours: from the background a change would stop the process, and there the terminal is
+    /// another process's.
+    fn terminal(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the descriptor is open while a guard has it, and `SAVED` points here no longer than that. A handler
         // that comes in the moment of the guard's end sets another descriptor's terminal to what it was at worst.
         let terminal = unsafe { BorrowedFd::borrow_raw(self.terminal) };
-        // From the background this would stop the process, and there the terminal is another process's.
-        if super::is_foreground(terminal) {
+        super::is_foreground(terminal).then_some(terminal)
+    }
+
+    /// Puts the terminal back. System calls and nothing else, so signal handlers may call it.
+    fn restore(&self) {
+        if let Some(terminal) = self.terminal() {
             let _ = tcsetattr(terminal, OptionalActions::Now, &self.settings);
         }
+    }
+
+    /// Whether the terminal's settings are those that it was found with, as far as we change them.
+    fn is_restored(&self, now: &Termios) -> bool {
+        now.input_modes == self.settings.input_modes
+            && now.output_modes == self.settings.output_modes
+            && now.local_modes == self.settings.local_modes
     }
 }
 
@@ -86,6 +98,34 @@ pub(super) fn now() {
     // SAFETY: null or a pointer to something that is never freed.
     if let Some(saved) = unsafe { SAVED.load(Ordering::Acquire).as_ref() } {
         saved.restore();
+    }
+}
+
+/// The time in which the process may be stopped, with the terminal put back.
+pub(super) struct Pause(Option<(&'static Saved, Termios)>);
+
+/// Puts the terminal back until [`Pause::end`]. Signal handlers may call both.
+pub(super) fn pause() -> Pause {
+    // SAFETY: null or a pointer to something that is never freed.
+    let saved = unsafe { SAVED.load(Ordering::Acquire).as_ref() };
+    let in_use = saved.and_then(|saved| Some((saved, tcgetattr(saved.terminal()?).ok()?)));
+    if let Some((saved, _)) = &in_use {
+        saved.restore();
+    }
+    Pause(in_use)
+}
+
+impl Pause {
+    /// Gives the terminal the settings that were in use, unless another process has changed them meanwhile. A process that
+    /// was stopped does so once more when it looks at the signal that continued it; one that the kernel did not stop gets
+    /// no such signal.
+    pub(super) fn end(self) {
+        let Some((saved, in_use)) = self.0 else { return };
+        if let Some(terminal) = saved.terminal() {
+            if tcgetattr(terminal).is_ok_and(|now| saved.is_restored(&now)) {
+                let _ = tcsetattr(terminal, OptionalActions::Now, &in_use);
+            }
+        }
     }
 }
 

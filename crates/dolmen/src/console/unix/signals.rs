@@ -17,7 +17,7 @@ use signal_hook::SigId;
 use signal_hook::consts::signal::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::low_level::{emulate_default_handler, register, unregister};
 
-use super::restore;
+use super::{restore, stop};
 use crate::console::{Inbox, Input, ShutdownReason, SignalSource};
 use crate::error::{Error, ErrorKind};
 
@@ -129,7 +129,9 @@ fn stand_in() -> io::Result<()> {
         }
         let always = NOT_TOLD.contains(&signal);
         let action = move || {
-            if always || WANTED.load(Ordering::Acquire) == 0 {
+            if signal == SIGTSTP {
+                stop::now();
+            } else if always || WANTED.load(Ordering::Acquire) == 0 {
                 restore::now();
                 let _ = emulate_default_handler(signal);
             }
