@@ -169,7 +169,7 @@ fn hc31_a_closed_standard_input_has_its_end_at_once() {
     let probe = rig::program("examples", "console_probe");
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$@\" <&-", "sh"]).arg(probe.get_program()).args(probe.get_args());
-    let mut child = shell.arg(call.address()).spawn().expect("it starts");
+    let mut child = rig::with_default_signals(shell.arg(call.address())).spawn().expect("it starts");
     let link = call.accept();
     link.expect("ready");
     link.send("console line");

@@ -5,7 +5,7 @@
 #[path = "console_rig/mod.rs"]
 mod rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rig::{Call, Link, Terminal, console, wine};
 use rustix::process::{Pid, Signal, kill_process};
@@ -88,9 +88,11 @@ fn hc30_the_terminal_is_as_before_after_ctrl_c_ends_a_program_that_is_stuck() {
     // The third is not collected: the loop is stuck. A signal that is pending already is not sent again.
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let deadline = Instant::now() + rig::DEADLINE;
             while std::fs::read_to_string(format!("/proc/{}/stat", terminal.child.id()))
                 .is_ok_and(|stat| !stat.contains(") Z "))
             {
+                assert!(Instant::now() < deadline, "Ctrl-C does not end it");
                 terminal.type_in("\x03");
                 std::thread::yield_now();
             }
@@ -184,6 +186,39 @@ mod unix {
             link.expect("shutdown terminate None");
             link.order("sync");
         }
+    }
+
+    /// As nohup(1) has it.
+    #[test]
+    fn a_request_that_was_ignored_at_the_start_stays_ignored() {
+        if linux() {
+            let call = rig::Call::new();
+            let mut nohup = std::process::Command::new("sh");
+            nohup.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+            nohup.arg(rig::program("examples", "console_probe").get_program()).arg(call.address());
+            let terminal = Terminal::start(&mut nohup);
+            let link = call.accept();
+            link.expect("ready");
+            link.send("console line");
+            link.expect("console terminal");
+            signal(&terminal, Signal::HUP);
+            signal(&terminal, Signal::TERM);
+            link.expect("shutdown terminate None");
+            link.order("sync");
+        }
+    }
+
+    /// Whatever has started the tests, what they start has the signals of a terminal.
+    #[test]
+    fn programs_of_the_tests_inherit_no_ignored_signal() {
+        // SAFETY: this process needs no hang-ups, and its other children are started without it as well.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+        let mut grep = std::process::Command::new("grep");
+        let grep = rig::with_default_signals(grep.args(["-E", "Sig(Ign|Blk)", "/proc/self/status"]));
+        let output = String::from_utf8(grep.output().expect("it runs").stdout).expect("text");
+        let sets = output.split_whitespace().filter_map(|set| u64::from_str_radix(set, 16).ok());
+        // Above the first 31 are the C library's own, which nothing resets.
+        assert_eq!(sets.map(|set| set & 0x7FFF_FFFF).collect::<Vec<_>>(), [0, 0], "{output}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use common::{Client, Output, dolmend};
+use common::{Client, Output, dolmend, with_default_signals};
 
 /// A server with a script, whose answers are not read until the test does.
 struct Scripted {
@@ -42,7 +42,7 @@ impl Drop for Scripted {
 
 fn piped(command: &mut Command) -> Child {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("it starts")
+    with_default_signals(command).spawn().expect("it starts")
 }
 
 fn listening(line: &str) -> Option<SocketAddr> {

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)] // Each test program uses another part of it.
 
 pub mod counting;
+mod default_signals;
 mod signal;
 #[cfg(windows)]
 pub mod windows;
@@ -394,12 +395,10 @@ pub fn is_child() -> bool {
 pub fn in_child() {
     let test = thread::current().name().expect("a test has its name").to_owned();
     let program = std::env::current_exe().expect("this program");
-    let output = std::process::Command::new(program)
-        // In a thread, as here, or its name would be another.
-        .args([&test, "--exact", "--nocapture", "--test-threads=2"])
-        .env(CHILD, "1")
-        .output()
-        .expect("the child runs");
+    let mut child = std::process::Command::new(program);
+    // In a thread, as here, or its name would be another.
+    child.args([&test, "--exact", "--nocapture", "--test-threads=2"]).env(CHILD, "1");
+    let output = default_signals::with_default_signals(&mut child).output().expect("the child runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "in the child:\n{text}\n{errors}");
@@ -420,10 +419,9 @@ impl Example {
         let example = example(name);
         let mut line = before.iter().map(std::ffi::OsString::from).chain([example.into(), argument.into()]);
         let program = line.next().expect("at least the example");
-        let mut process = std::process::Command::new(&program)
-            .args(line)
-            .stdin(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
+        let mut command = std::process::Command::new(&program);
+        command.args(line).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        let mut process = default_signals::with_default_signals(&mut command)
             .spawn()
             .unwrap_or_else(|error| panic!("{program:?}: {error}"));
         let stderr = std::io::BufReader::new(process.stderr.take().expect("it is piped"));

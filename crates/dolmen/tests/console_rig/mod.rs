@@ -6,6 +6,9 @@
 //! then Wine once more.
 #![allow(dead_code)] // Each test program uses another part of it.
 
+#[path = "../common/default_signals.rs"]
+mod default_signals;
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -18,6 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+pub use default_signals::with_default_signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -103,6 +107,7 @@ impl Terminal {
         }
         let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
         command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm");
+        with_default_signals(command);
         let controlling = slave.try_clone().expect("a descriptor");
         // SAFETY: system calls only, which a process between fork and exec may make.
         unsafe {
@@ -497,7 +502,7 @@ pub fn redirected(stdin: impl Into<Stdio>) -> (Child, Link) {
     let call = Call::new();
     let mut command = program("examples", "console_probe");
     command.arg(call.address()).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let child = command.spawn().expect("it starts");
+    let child = with_default_signals(&mut command).spawn().expect("it starts");
     let link = call.accept();
     link.expect("ready");
     (child, link)

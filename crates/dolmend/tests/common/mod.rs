@@ -6,6 +6,9 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+#[path = "../../../dolmen/tests/common/default_signals.rs"]
+mod default_signals;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -13,6 +16,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub use default_signals::with_default_signals;
 
 /// When a test is given up.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -81,8 +86,8 @@ pub struct Program {
 
 impl Program {
     pub fn start(command: &mut Command) -> Program {
-        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = match started {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = match with_default_signals(command).spawn() {
             Ok(child) => child,
             Err(error) => panic!("cannot start {command:?}: {error}"),
         };

@@ -1,0 +1,25 @@
+//! How the tests start programs.
+
+use std::process::Command;
+
+/// Has a program start with every signal at its default action and none blocked. A program inherits what its parent
+/// ignores and blocks, and dolmen leaves that alone; but what a test expects must not depend on who has started the tests:
+/// nohup(1), a job runner, a shell's background.
+pub fn with_default_signals(command: &mut Command) -> &mut Command {
+    #[cfg(unix)]
+    // SAFETY: system calls only, which a process between fork and exec may make; the set is initialised by the first.
+    unsafe {
+        use std::os::unix::process::CommandExt as _;
+        command.pre_exec(|| {
+            for signal in 1..=libc::SIGRTMAX() {
+                // Refused for those that have no other action.
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            Ok(())
+        });
+    }
+    command
+}
