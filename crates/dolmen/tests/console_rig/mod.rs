@@ -6,6 +6,7 @@
 //! then Wine once more.
 #![allow(dead_code)] // Each test program uses another part of it.
 
+#[allow(clippy::duplicate_mod)] // A test program may have it from its other rig as well.
 #[path = "../common/default_signals.rs"]
 mod default_signals;
 
