@@ -209,8 +209,13 @@ io_reactor_t *io_reactor_create_ex(int max_events,
  * Destroys a reactor. NULL is fine.
  *
  * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
- * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post(). After a
- * fork() one of the two processes may go on using the reactor, and the other one may destroy it.
+ * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+ *
+ * POSIX: after a fork() each of the two processes has a reactor of its own, with the same sockets registered, and may go
+ * on with it, destroy it, or leave it; nothing of that is noticed by the other one. Both report a shared socket, so one of
+ * them removes it. At the fork no other thread may be inside the reactor, except in io_reactor_wakeup() and
+ * io_reactor_post(). The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change
+ * nothing; a child that is made without the C library's fork() must leave the reactor alone.
  */
 void io_reactor_destroy(io_reactor_t *reactor);
 

@@ -14,8 +14,10 @@
 //! another *round*, and a thread that was away in between finds the round gone.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 
+use crate::kernel::fork::{self, Hold};
 use crate::kernel::{Fault, Signal};
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, yield_now};
@@ -50,6 +52,27 @@ struct Post {
     number: u64,
     token: Token,
     value: u64,
+}
+
+/// The posts, locked. A fork waits until they are not: in the child no one would unlock them.
+struct Locked<'a> {
+    // Unlocked first.
+    posts: MutexGuard<'a, Posts>,
+    _held: Hold,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Posts;
+
+    fn deref(&self) -> &Posts {
+        &self.posts
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Posts {
+        &mut self.posts
+    }
 }
 
 /// Why a post was not taken.
@@ -201,9 +224,10 @@ impl Mailbox {
         self.signals_failed.load(Ordering::Relaxed)
     }
 
-    fn posts(&self) -> MutexGuard<'_, Posts> {
+    fn posts(&self) -> Locked<'_> {
+        let held = fork::hold();
         // A thread that panicked cannot have left the queue half-changed: nothing between lock and unlock calls out.
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked { posts: self.posts.lock().unwrap_or_else(PoisonError::into_inner), _held: held }
     }
 }
 

@@ -44,6 +44,18 @@ use crate::waker::{Poster, Waker};
 /// Dropping a reactor cancels whatever is in flight, waits until the system has given it back (milliseconds), and
 /// closes every socket it holds. What is queued to be sent is lost: to end in good order, [`close`](Reactor::close) the
 /// connections and wait for their `Closed` events.
+///
+/// # Forking
+///
+/// After a fork(2) each of the two processes has a reactor of its own, and may go on with it or drop it; nothing of that is
+/// noticed by the other one. In the child the next call registers everything anew, a few system calls for each source.
+/// What is done to a socket is done to both processes' socket: a connection that both keep is read by whichever comes
+/// first, and ended for both by `shutdown_write`. Signals become events in each process; the console stays with the process
+/// that has registered it, and the other one may register it anew. A copy that is only dropped closes its descriptors and
+/// does nothing else. Descriptors of the library that a program closes in between are missing: do not close "all".
+///
+/// No other thread may be inside the reactor at the fork, except in a [`Waker`] or [`Poster`]. vfork(2) and posix_spawn(3)
+/// change nothing. A fork that is made past the C library, by a system call, is not noticed.
 pub struct Reactor {
     pub(crate) engine: Engine<Native>,
     /// Neither `Send` nor `Sync`.

@@ -237,6 +237,11 @@ pub(crate) trait SignalSource<H> {
 
     /// The engine has taken a request out of the inbox: the loop is alive.
     fn collected(&mut self) {}
+
+    /// This is a forked process, which gets its own signals: from here on by another handle than the other process's.
+    fn renew(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Standard input is one to a process, and so is who reads it.

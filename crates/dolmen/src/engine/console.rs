@@ -9,6 +9,7 @@ use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, Input, Noti
 use crate::error::{Error, ErrorKind};
 use crate::events::Record;
 use crate::kernel::Kernel;
+use crate::kernel::fork::Process;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token, WatchId};
 
@@ -23,6 +24,8 @@ pub(super) struct Console<H> {
     signals: Option<Signals<H>>,
     /// Counts registrations, so that events of one that was removed are told apart.
     registrations: u32,
+    /// Which process has registered them.
+    process: Process,
 }
 
 struct Typed<H> {
@@ -46,7 +49,7 @@ struct Signals<H> {
 
 impl<H> Console<H> {
     pub(super) fn new() -> Console<H> {
-        Console { typed: None, signals: None, registrations: 0 }
+        Console { typed: None, signals: None, registrations: 0, process: Process::current() }
     }
 
     /// Whether a watch is the console's and has to wait for room in the inbox.
@@ -70,6 +73,7 @@ impl<K: Kernel> Engine<K> {
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn Driver<K::Handle>>, Error>,
         open_signals: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
     ) -> Result<ConsoleKind, Error> {
+        self.console_after_fork();
         if self.console.typed.is_some() {
             return Err(Error::plain(ErrorKind::AlreadyRegistered, "read the console"));
         }
@@ -108,6 +112,7 @@ impl<K: Kernel> Engine<K> {
         token: Token,
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
     ) -> Result<(), Error> {
+        self.console_after_fork();
         match &mut self.console.signals {
             Some(Signals { token: Some(_), .. }) => {
                 Err(Error::plain(ErrorKind::AlreadyRegistered, "catch signals"))
@@ -125,18 +130,20 @@ impl<K: Kernel> Engine<K> {
         token: Option<Token>,
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
     ) -> Result<(), Error> {
-        const ACTION: &str = "catch signals";
         let inbox = Inbox::new(self.mailbox());
         let source = open(&inbox)?;
-        let handle = source.handle().map_err(|error| Error::from_io(ErrorKind::Os, ACTION, error))?;
+        self.console.signals = Some(Signals { token, inbox, source, watch: None });
+        self.watch_signals().inspect_err(|_| self.console.signals = None)
+    }
+
+    fn watch_signals(&mut self) -> Result<(), Error> {
+        let Some(signals) = &mut self.console.signals else { return Ok(()) };
+        let handle = signals.source.handle();
+        let handle = handle.map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))?;
+        let Some(handle) = handle else { return Ok(()) };
         // Known before it is armed: it may fire at once.
-        let watch = handle.is_some().then(|| WatchId(self.watches.next_key()));
-        self.console.signals = Some(Signals { token, inbox, source, watch });
-        if let Some(Err(error)) = handle.map(|handle| self.watch(handle, Token(0))) {
-            self.console.signals = None;
-            return Err(error);
-        }
-        Ok(())
+        signals.watch = Some(WatchId(self.watches.next_key()));
+        self.watch(handle, Token(0)).map(drop)
     }
 
     /// Signals that came with the console go with it.
@@ -148,7 +155,38 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// In a forked process: the console is the other one's, with the threads that read it and write to it and the locks
+    /// that they may hold, so it is left alone and not even dropped. Signals come to each process.
+    pub(super) fn console_after_fork(&mut self) {
+        if !self.console.process.is_copy() {
+            return;
+        }
+        self.console.process.settle();
+        self.abandon_console();
+        let Some(signals) = &mut self.console.signals else { return };
+        let (renewed, watch) = (signals.source.renew(), signals.watch.take());
+        watch.map(|watch| self.unwatch(watch));
+        let watched = renewed
+            .map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))
+            .and_then(|()| self.watch_signals());
+        if let Err(error) = watched {
+            tracing::error!(target: "io_reactor", %error, "signals cannot be watched in a forked process");
+        }
+    }
+
+    fn abandon_console(&mut self) {
+        let Some(typed) = self.console.typed.take() else { return };
+        self.origin.removed.mark_console(typed.registration);
+        if let Some(watch) = typed.watch {
+            self.unwatch(watch);
+        }
+        let Typed { inbox, driver, .. } = typed;
+        std::mem::forget((inbox, driver));
+        self.drop_own_signals();
+    }
+
     pub(crate) fn remove_console(&mut self) -> bool {
+        self.console_after_fork();
         let Some(typed) = self.console.typed.take() else { return false };
         self.origin.removed.mark_console(typed.registration);
         if !typed.inbox.is_empty() {
@@ -175,6 +213,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Both of the console and of signals, at the end of the reactor.
     pub(super) fn remove_console_and_signals(&mut self) {
+        if self.console.process.is_copy() {
+            self.abandon_console();
+        }
         self.remove_console();
         self.console.signals = None;
     }
@@ -212,6 +253,7 @@ impl<K: Kernel> Engine<K> {
         action: &'static str,
         act: impl FnOnce(&mut dyn Driver<K::Handle>) -> std::io::Result<()>,
     ) -> Result<(), Error> {
+        self.console_after_fork();
         self.attend_signals();
         let Some(typed) = &mut self.console.typed else {
             return Err(Error::plain(ErrorKind::NotFound, action));

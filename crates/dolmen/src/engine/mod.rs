@@ -233,6 +233,10 @@ impl<K: Kernel> Engine<K> {
         once: bool,
     ) -> Result<usize, Error> {
         events.reset(&self.origin);
+        self.console_after_fork();
+        // Before the mailbox is looked at: a wake that came while the kernel was another process's is only there.
+        let settled = self.submitter.kernel().after_fork();
+        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         self.release_retired();
         self.stats.waits += 1;
         let batch = events.capacity().min(self.config.max_events);

@@ -21,7 +21,12 @@
 //! closed here and still open in a child process goes on being reported, and nobody can name it any more to end that.
 //! The first such report has everything moved to a new epoll instance, where only what is ours is registered.
 //!
-//! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2).
+//! A forked process has the same epoll instance and the same eventfd, not copies. Whatever it did to them it would do to the
+//! other process: take its registrations out, eat the edge of its wake. So a copy touches neither. The first verb that needs
+//! them makes others and registers everything with those; the eventfd takes the old one's number, which wakers hold. A copy
+//! that is only dropped makes no call but close(2).
+//!
+//! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
 
 mod polled;
 mod socket;
@@ -31,12 +36,15 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{self, Ordering};
 use std::time::Instant;
 
+use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
+use super::fork::Process;
 use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
@@ -59,7 +67,7 @@ const STREAM_FLAGS: EventFlags = EventFlags::IN
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
-    signal: Arc<OwnedFd>,
+    signal: Arc<EventFd>,
     sources: Vec<Slot>,
     free: Vec<u32>,
     /// Slots whose `queued` is set, in the order in which they are served.
@@ -69,7 +77,8 @@ pub(crate) struct Epoll {
     events: Vec<epoll::Event>,
     /// Whether the system knows `epoll_pwait2`; found out by the first timeout that needs it.
     nanoseconds: bool,
-    /// Everything is on its way out, and the epoll instance with it.
+    /// Everything is on its way out, and the epoll instance with it: nothing need be taken out of it, and there is nothing
+    /// to wait for, as operations are cancelled at once.
     retiring: bool,
     started: Instant,
     calls: u64,
@@ -131,9 +140,8 @@ impl Kernel for Epoll {
 
     fn new(options: Options) -> Result<Self, Fault> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fault)?;
-        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
-        let signal = Arc::new(rustix::event::eventfd(0, flags).map_err(fault)?);
-        epoll::add(&epoll, &signal, EventData::new_u64(SIGNAL), SIGNAL_FLAGS).map_err(fault)?;
+        let signal = Arc::new(EventFd::new().map_err(fault)?);
+        epoll::add(&epoll, &signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS).map_err(fault)?;
         Ok(Epoll {
             epoll,
             signal,
@@ -150,7 +158,7 @@ impl Kernel for Epoll {
     }
 
     fn signal(&self) -> Box<dyn Signal> {
-        Box::new(EventFd(Arc::clone(&self.signal)))
+        Box::new(Arc::clone(&self.signal))
     }
 
     fn now_ns(&self) -> u64 {
@@ -237,6 +245,9 @@ impl Kernel for Epoll {
     }
 
     unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        if let Err(fault) = self.after_fork() {
+            return Submission::Failed(fault);
+        }
         let slot = &mut self.sources[source.0 as usize];
         let data = EventData::new_u64(event_data(source.0, slot.generation));
         // Whatever was seen while nobody watched is old.
@@ -315,7 +326,6 @@ impl Kernel for Epoll {
         let generation = self.sources[source.0 as usize].generation;
         let polled = self.polled(source.0);
         polled.interest = interest;
-        let registered = polled.registered;
         if polled.always {
             if polled.poll.is_some() {
                 polled.seen = interest;
@@ -323,13 +333,16 @@ impl Kernel for Epoll {
             }
             return Ok(());
         }
-        if registered == interest {
+        if polled.registered == interest {
             return Ok(());
         }
         if interest.is_empty() {
             self.deregister(source.0);
             return Ok(());
         }
+        self.after_fork()?;
+        let polled = self.polled(source.0);
+        let registered = polled.registered;
         // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
         let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
         let data = EventData::new_u64(event_data(source.0, generation));
@@ -345,7 +358,21 @@ impl Kernel for Epoll {
         Ok(())
     }
 
-    /// A process that was forked has the same epoll instance, not a copy: who goes must not take it apart.
+    fn after_fork(&mut self) -> Result<(), Fault> {
+        if !self.is_copy() {
+            return Ok(());
+        }
+        self.calls += 3;
+        self.signal.renew().map_err(fault)?;
+        self.start_over().map_err(fault)?;
+        self.signal.process.settle();
+        // A thread that has not seen this, and so has not written to the eventfd, has put its wake where the engine looks
+        // before it blocks.
+        atomic::fence(Ordering::SeqCst);
+        tracing::debug!(target: "io_reactor", "goes on in a forked process");
+        Ok(())
+    }
+
     fn retire(&mut self) {
         self.retiring = true;
     }
@@ -363,6 +390,9 @@ impl Kernel for Epoll {
     }
 
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
+        if self.is_only_dropped() {
+            return Ok(());
+        }
         let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
         self.calls += 1;
         rustix::net::shutdown(entry.fd(), Shutdown::Write).map_err(fault)
@@ -379,7 +409,7 @@ impl Kernel for Epoll {
             Entry::Polled(polled) => polled.poll.is_none(),
         };
         assert!(idle, "a source was closed with operations pending");
-        if how == Close::Reset {
+        if how == Close::Reset && !self.is_only_dropped() {
             self.calls += 1;
             let linger = rustix::net::sockopt::set_socket_linger(entry.fd(), Some(std::time::Duration::ZERO));
             // Then it is closed with FIN instead, which ends it as well.
@@ -387,13 +417,14 @@ impl Kernel for Epoll {
         }
         // Closing would do it, unless somebody holds a duplicate of the descriptor: then it would stay registered,
         // out of anybody's reach.
-        if !matches!(entry, Entry::Polled(_)) {
+        if !matches!(entry, Entry::Polled(_)) && self.keeps_registrations() {
             self.calls += 2;
             epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
                 |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
             );
         }
         drop(entry);
+        let slot = &mut self.sources[source.0 as usize];
         slot.generation = slot.generation.wrapping_add(1);
         if slot.queued {
             slot.queued = false;
@@ -409,8 +440,13 @@ impl Kernel for Epoll {
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
     ) -> Result<(), Fault> {
-        let something_to_do = !self.ready.is_empty() || !self.cancelled.is_empty();
-        let polled = self.poll(max, if something_to_do { Some(0) } else { timeout_ns });
+        let polled = if self.retiring {
+            Ok(())
+        } else {
+            let something_to_do = !self.ready.is_empty() || !self.cancelled.is_empty() || self.is_copy();
+            self.after_fork()?;
+            self.poll(max, if something_to_do { Some(0) } else { timeout_ns })
+        };
         packets.extend(self.cancelled.drain(..).map(|op| {
             let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
             Packet { op, result: Err(fault) }
@@ -444,12 +480,27 @@ impl Epoll {
         }
     }
 
+    /// Whether the epoll instance and the eventfd are another process's.
+    fn is_copy(&self) -> bool {
+        self.signal.process.is_copy()
+    }
+
+    /// Whether what is closed has to be taken out of the epoll instance.
+    fn keeps_registrations(&self) -> bool {
+        !self.retiring && !self.is_copy()
+    }
+
+    /// A copy whose sockets go on being the other process's.
+    fn is_only_dropped(&self) -> bool {
+        self.retiring && self.is_copy()
+    }
+
     /// Has epoll forget a borrowed socket, if it knows it.
     fn deregister(&mut self, index: u32) {
-        let retiring = self.retiring;
+        let keeps_registrations = self.keeps_registrations();
         let polled = self.polled(index);
         polled.seen = Readiness::NONE;
-        if std::mem::take(&mut polled.registered).is_empty() || retiring {
+        if std::mem::take(&mut polled.registered).is_empty() || !keeps_registrations {
             return;
         }
         // SAFETY: as in `Entry::fd`. If it is closed all the same, the call says so.
@@ -461,6 +512,9 @@ impl Epoll {
     }
 
     fn register(&mut self, entry: Entry, flags: EventFlags) -> Result<Source, (Fault, Entry)> {
+        if let Err(fault) = self.after_fork() {
+            return Err((fault, entry));
+        }
         let index = self.free_slot();
         let data = EventData::new_u64(event_data(index, self.sources[index as usize].generation));
         self.calls += 1;
@@ -493,7 +547,7 @@ impl Epoll {
     /// The edges that come with it only repeat what is so, and so cost a call each at most.
     fn start_over(&mut self) -> Result<(), Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &self.signal, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
+        epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
         self.calls += 2;
         let mut lost = Vec::new();
         for (index, slot) in (0..).zip(&self.sources) {
@@ -566,7 +620,7 @@ impl Epoll {
             slot.edges.add(flags);
             self.queue_if_ready(index);
         }
-        if ghosts && !self.retiring {
+        if ghosts {
             // If there is no descriptor for it now, the next report is the next chance.
             let result = self.start_over();
             tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
@@ -723,12 +777,45 @@ impl Epoll {
     }
 }
 
-struct EventFd(Arc<OwnedFd>);
+/// What wakes the wait.
+struct EventFd {
+    fd: OwnedFd,
+    /// Whose it is, and the epoll instance with it.
+    process: Process,
+}
 
-impl Signal for EventFd {
+impl EventFd {
+    fn new() -> Result<EventFd, Errno> {
+        Ok(EventFd { fd: eventfd()?, process: Process::current() })
+    }
+
+    /// Puts another one in its place, for this process only.
+    fn renew(&self) -> Result<(), Errno> {
+        let fresh = eventfd()?;
+        // SAFETY: the number is that of the descriptor we own, and stays so: the call closes it and opens it again in one
+        // step. What has it on loan meanwhile are writes of eight bytes, which either of the two takes.
+        let done = unsafe { libc::dup3(fresh.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
+        if done < 0 {
+            return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+        }
+        Ok(())
+    }
+}
+
+fn eventfd() -> Result<OwnedFd, Errno> {
+    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+}
+
+impl Signal for Arc<EventFd> {
     fn notify(&self) -> Result<(), Fault> {
+        // What there is to be seen has been stored. Either the engine sees it, having made the eventfd this process's, or
+        // this sees that it has.
+        atomic::fence(Ordering::SeqCst);
+        if self.process.is_copy() {
+            return Ok(());
+        }
         loop {
-            match rustix::io::write(&self.0, &1u64.to_ne_bytes()) {
+            match rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
                 // A full counter, 2^64 wakes ahead, has woken the waiter.
                 Ok(_) | Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}

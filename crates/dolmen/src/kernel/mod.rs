@@ -27,6 +27,7 @@
 //! accepts on a listener, one watch on a watch, one poll on a borrowed socket.
 
 pub(crate) mod buffer;
+pub(crate) mod fork;
 pub(crate) mod operation;
 pub(crate) mod readiness;
 pub(crate) mod submitter;
@@ -196,6 +197,12 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// Ends a source none of whose operations is pending.
     fn close(&mut self, source: Self::Source, how: Close);
+
+    /// Called before a turn. In a forked process, which has a copy of the kernel: makes its own of what it shares with the
+    /// other process, and registers everything anew.
+    fn after_fork(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// From here on everything is cancelled and closed, and then the kernel is dropped. What the system has registered
     /// of borrowed sockets need not be taken back one by one if it goes with the kernel.

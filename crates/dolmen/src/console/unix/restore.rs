@@ -8,6 +8,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::kernel::fork::Process;
+
 /// What is to be put back now, or null. Read by signal handlers, so what it points to is never freed.
 static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
 
@@ -18,6 +20,8 @@ static LAST: Mutex<Option<&'static Saved>> = Mutex::new(None);
 struct Saved {
     terminal: RawFd,
     settings: Termios,
+    /// Who puts it back: a forked process leaves it to the other one.
+    process: Process,
 }
 
 /// From here to its drop the terminal will be put back.
@@ -33,12 +37,16 @@ impl Guard {
         let terminal = terminal.try_clone()?;
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |saved: &&'static Saved| {
-            saved.terminal == terminal.as_raw_fd()
+            !saved.process.is_copy()
+                && saved.terminal == terminal.as_raw_fd()
                 && format!("{:?}", saved.settings) == format!("{settings:?}")
         };
         let saved: &'static Saved = match (*last).filter(same) {
             Some(saved) => saved,
-            None => Box::leak(Box::new(Saved { terminal: terminal.as_raw_fd(), settings: settings.clone() })),
+            None => {
+                let (terminal, process) = (terminal.as_raw_fd(), Process::current());
+                Box::leak(Box::new(Saved { terminal, settings: settings.clone(), process }))
+            }
         };
         *last = Some(saved);
         SAVED.store(std::ptr::from_ref(saved).cast_mut(), Ordering::Release);
@@ -69,13 +77,13 @@ impl Drop for Guard {
 }
 
 impl Saved {
-    /// The terminal, if it is ours: from the background a change would stop the process, and there the terminal is
+    /// The terminal, if it is ours, and not another process's that has forked us: from the background a change would stop the process, and there the terminal is
     /// another process's.
     fn terminal(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the descriptor is open while a guard has it, and `SAVED` points here no longer than that. A handler
         // that comes in the moment of the guard's end sets another descriptor's terminal to what it was at worst.
         let terminal = unsafe { BorrowedFd::borrow_raw(self.terminal) };
-        super::is_foreground(terminal).then_some(terminal)
+        (!self.process.is_copy() && super::is_foreground(terminal)).then_some(terminal)
     }
 
     /// Puts the terminal back. System calls and nothing else, so signal handlers may call it.

@@ -8,10 +8,10 @@
 //! signal(7), signal-safety(7).
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signal_hook::SigId;
 use signal_hook::consts::signal::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
@@ -20,6 +20,7 @@ use signal_hook::low_level::{emulate_default_handler, register, unregister};
 use super::{restore, stop};
 use crate::console::{Inbox, Input, ShutdownReason, SignalSource};
 use crate::error::{Error, ErrorKind};
+use crate::kernel::fork::Process;
 
 /// Signals that become events.
 const TOLD: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT];
@@ -33,9 +34,29 @@ static WANTED: AtomicUsize = AtomicUsize::new(0);
 
 struct Signals {
     inbox: Arc<Inbox>,
-    counts: Arc<[AtomicU32; TOLD.len()]>,
+    shared: Arc<Shared>,
     readable: UnixStream,
-    handlers: Vec<SigId>,
+    handlers: Handlers,
+}
+
+struct Handlers {
+    ids: Vec<SigId>,
+    /// Where they were registered.
+    process: Process,
+}
+
+/// In a forked process, handlers of before the fork that are not used now. They cannot be unregistered there: that waits for
+/// other threads to be out of the handlers, and one that was inside at the fork never gets out.
+static SPARE: Mutex<Vec<(Arc<Shared>, Handlers)>> = Mutex::new(Vec::new());
+
+/// What the handlers use.
+struct Shared {
+    /// Somebody wants to know.
+    used: AtomicBool,
+    counts: [AtomicU32; TOLD.len()],
+    writable: UnixStream,
+    /// Whose the two ends are. A forked process's handlers count, and leave the other one in peace.
+    process: Process,
 }
 
 /// Starts to tell of signals.
@@ -51,27 +72,41 @@ impl Signals {
         let (readable, writable) = UnixStream::pair()?;
         readable.set_nonblocking(true)?;
         writable.set_nonblocking(true)?;
-        let writable = Arc::new(writable);
-        let counts: Arc<[AtomicU32; TOLD.len()]> = Arc::default();
+        if let Some((shared, handlers)) = spare().pop() {
+            WANTED.fetch_add(1, Ordering::AcqRel);
+            let mut signals = Signals { inbox: Arc::clone(inbox), shared, readable, handlers };
+            signals.shared.counts.iter().for_each(|count| count.store(0, Ordering::Release));
+            signals.shared.used.store(true, Ordering::Release);
+            signals.renew()?;
+            return Ok(signals);
+        }
+        let (used, counts, process) = (AtomicBool::new(true), Default::default(), Process::current());
+        let shared = Arc::new(Shared { used, counts, writable, process });
+        let handlers = Handlers { ids: Vec::new(), process: Process::current() };
         // Made first, so that what is registered is unregistered if something fails in between.
-        let mut signals = Signals { inbox: Arc::clone(inbox), counts, readable, handlers: Vec::new() };
+        let mut signals = Signals { inbox: Arc::clone(inbox), shared, readable, handlers };
         WANTED.fetch_add(1, Ordering::AcqRel);
         for (at, signal) in TOLD.into_iter().enumerate() {
             if is_ignored(signal)? {
                 continue;
             }
-            let (counts, writable) = (Arc::clone(&signals.counts), Arc::clone(&writable));
+            let shared = Arc::clone(&signals.shared);
             let action = move || {
-                let waiting = counts[at].fetch_add(1, Ordering::AcqRel);
+                if !shared.used.load(Ordering::Acquire) {
+                    return;
+                }
+                let waiting = shared.counts[at].fetch_add(1, Ordering::AcqRel);
                 if waiting >= PATIENCE && [SIGINT, SIGTERM, SIGHUP].contains(&signal) {
                     restore::now();
                     let _ = emulate_default_handler(signal);
                 }
                 // Full: then the reactor has enough to read.
-                let _ = rustix::io::write(&*writable, b"!");
+                if !shared.process.is_copy() {
+                    let _ = rustix::io::write(&shared.writable, b"!");
+                }
             };
             // SAFETY: the action does nothing but atomics and system calls, which signal handlers may.
-            signals.handlers.push(unsafe { register(signal, action) }?);
+            signals.handlers.ids.push(unsafe { register(signal, action) }?);
         }
         Ok(signals)
     }
@@ -90,7 +125,7 @@ impl SignalSource<OwnedFd> for Signals {
 
     fn look(&mut self) {
         for (at, signal) in TOLD.into_iter().enumerate() {
-            let count = self.counts[at].swap(0, Ordering::AcqRel);
+            let count = self.shared.counts[at].swap(0, Ordering::AcqRel);
             let told = if signal == SIGINT { count } else { count.min(1) };
             for _ in 0..told {
                 let shutdown = |reason| Input::Shutdown { reason, time_left: None };
@@ -104,22 +139,51 @@ impl SignalSource<OwnedFd> for Signals {
             }
         }
     }
+
+    fn renew(&mut self) -> io::Result<()> {
+        let (readable, writable) = UnixStream::pair()?;
+        readable.set_nonblocking(true)?;
+        writable.set_nonblocking(true)?;
+        // The handlers know the number.
+        // SAFETY: the number is that of a descriptor we own, and stays so: the call closes it and opens it again in one
+        // step. A handler that comes in between writes to the one or the other, and its count is looked at below.
+        let done =
+            unsafe { libc::dup3(writable.as_raw_fd(), self.shared.writable.as_raw_fd(), libc::O_CLOEXEC) };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.readable = readable;
+        self.shared.process.settle();
+        self.look();
+        Ok(())
+    }
 }
 
 impl Drop for Signals {
     fn drop(&mut self) {
         // The stand-in first: a signal in between is answered, if twice.
         WANTED.fetch_sub(1, Ordering::AcqRel);
-        for handler in self.handlers.drain(..) {
+        self.shared.used.store(false, Ordering::Release);
+        let ids = std::mem::take(&mut self.handlers.ids);
+        if self.handlers.process.is_copy() {
+            let process = std::mem::replace(&mut self.handlers.process, Process::current());
+            spare().push((Arc::clone(&self.shared), Handlers { ids, process }));
+            return;
+        }
+        for handler in ids {
             unregister(handler);
         }
     }
 }
 
+fn spare() -> MutexGuard<'static, Vec<(Arc<Shared>, Handlers)>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Registers, once in a process, what happens while nobody wants signals, and what always happens.
 fn stand_in() -> io::Result<()> {
-    static DONE: std::sync::Mutex<bool> = std::sync::Mutex::new(false);
-    let mut done = DONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    static DONE: Mutex<bool> = Mutex::new(false);
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
     if std::mem::replace(&mut *done, true) {
         return Ok(());
     }

@@ -1,0 +1,333 @@
+/* POSIX: a program forks with a reactor. Either process may go on with it, or destroy its copy. */
+#include "check.h"
+
+#include <spawn.h>
+
+static int a, b; /* contexts */
+extern char **environ;
+
+/* In the child: whatever ends it is to end it soon. */
+static pid_t fork_checked(void)
+{
+    pid_t pid;
+
+    fflush(stdout);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        alarm(slow() ? 200 : 20);
+    return pid;
+}
+
+static void ends_well(pid_t child)
+{
+    int status = -1;
+
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+}
+
+/* Of all registered sockets only `fd` is reported, with context `a`. */
+static void hears_only(io_reactor_t *reactor, socket_fd_t fd, socket_fd_t peer)
+{
+    io_event_t event;
+    char byte;
+
+    send_all(peer, "x", 1);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_READ);
+    recv_all(fd, &byte, 1);
+    wait_silence(reactor);
+}
+
+/* Woken by a thread of this process. */
+static THREAD_RESULT wake(void *reactor)
+{
+    CHECK(io_reactor_wakeup((io_reactor_t *)reactor) == 0);
+    return 0;
+}
+
+static void wakes_itself(io_reactor_t *reactor, int rounds)
+{
+    io_event_t event;
+
+    while (rounds-- > 0) {
+        thread_t thread = start_thread(wake, reactor);
+        CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
+        join_thread(thread);
+    }
+}
+
+/* Echoes one byte on each of two sockets, and returns when both have ended. */
+static void serve(io_reactor_t *reactor)
+{
+    io_event_t events[8];
+    int open = 2;
+
+    while (open > 0) {
+        int i, count = wait_ms(reactor, events, 8, DEADLINE_MS);
+        CHECK(count > 0);
+        for (i = 0; i < count; i++) {
+            socket_fd_t fd = *(socket_fd_t *)events[i].context;
+            char byte;
+            if (recv(fd, &byte, 1, 0) == 1) {
+                send_all(fd, &byte, 1);
+            } else {
+                CHECK(io_reactor_remove(reactor, fd) == 0);
+                close(fd);
+                open--;
+            }
+        }
+    }
+}
+
+/* A driver that becomes a daemon: the parent exits, after destroying its copy or without. */
+static void a_driver_becomes_a_daemon(void)
+{
+    int round, i;
+
+    for (round = 0; round < 2; round++) {
+        socket_fd_t first[2], second[2];
+        pid_t driver;
+        char byte;
+
+        make_pair(first);
+        make_pair(second);
+        driver = fork_checked();
+        if (driver == 0) {
+            io_reactor_t *reactor = io_reactor_create();
+            close(first[1]);
+            close(second[1]);
+            CHECK(io_reactor_add(reactor, first[0], &first[0], EVENT_READ) == 0);
+            CHECK(io_reactor_add(reactor, second[0], &second[0], EVENT_READ) == 0);
+            wait_silence(reactor);
+            if (fork_checked() != 0) {
+                if (round == 1)
+                    io_reactor_destroy(reactor);
+                _exit(0);
+            }
+            setsid();
+            serve(reactor);
+            io_reactor_destroy(reactor);
+            _exit(0);
+        }
+        close(first[0]);
+        close(second[0]);
+        ends_well(driver);
+        for (i = 0; i < 3; i++) {
+            send_all(first[1], "1", 1);
+            recv_all(first[1], &byte, 1);
+            CHECK(byte == '1');
+            send_all(second[1], "2", 1);
+            recv_all(second[1], &byte, 1);
+            CHECK(byte == '2');
+        }
+        /* Nobody can wait for the daemon. Its end is that of its sockets. */
+        shutdown(first[1], SHUT_WR);
+        shutdown(second[1], SHUT_WR);
+        CHECK(recv(first[1], &byte, 1, 0) == 0);
+        CHECK(recv(second[1], &byte, 1, 0) == 0);
+        close(first[1]);
+        close(second[1]);
+    }
+}
+
+static void what_a_child_removes_goes_on_in_the_parent(void)
+{
+    socket_fd_t pair[2], other[2];
+    io_reactor_t *reactor = io_reactor_create();
+    int round;
+
+    make_pair(pair);
+    make_pair(other);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    CHECK(io_reactor_add(reactor, other[0], &b, EVENT_READ) == 0);
+    wait_silence(reactor);
+    for (round = 0; round < 6; round++) {
+        pid_t child = fork_checked();
+        if (child == 0) {
+            /* Before any wait of this process, or after one; closed then, or kept. */
+            if (round & 1)
+                wait_silence(reactor);
+            if (round < 4)
+                CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+            else
+                CHECK(io_reactor_modify(reactor, pair[0], 0) == 0);
+            if (round & 2)
+                close(pair[0]);
+            wait_silence(reactor);
+            send_all(other[1], "x", 1);
+            CHECK(wait_one(reactor).context == &b);
+            recv_all(other[0], &(char){0}, 1);
+            if (round & 2)
+                io_reactor_destroy(reactor);
+            _exit(0);
+        }
+        ends_well(child);
+        /* The byte was on a shared socket, and is gone. */
+        wait_silence(reactor);
+        hears_only(reactor, pair[0], pair[1]);
+    }
+    io_reactor_destroy(reactor);
+    close(pair[0]);
+    close(pair[1]);
+    close(other[0]);
+    close(other[1]);
+}
+
+static io_reactor_t *to_wake;
+static int round_to_wake, waker_stops;
+
+static THREAD_RESULT wake_each_round(void *unused)
+{
+    int seen = 0;
+    unsigned state = 1;
+
+    (void)unused;
+    for (;;) {
+        int i, round, pause;
+        while ((round = __atomic_load_n(&round_to_wake, __ATOMIC_ACQUIRE)) == seen) {
+            if (__atomic_load_n(&waker_stops, __ATOMIC_ACQUIRE))
+                return 0;
+            sched_yield();
+        }
+        seen = round;
+        state = state * 1103515245u + 12345u;
+        pause = (int)(state >> 16 & 0xfff);
+        for (i = 0; i < pause; i++)
+            __atomic_load_n(&waker_stops, __ATOMIC_RELAXED);
+        CHECK(io_reactor_wakeup(to_wake) == 0);
+    }
+}
+
+/* Children destroy their copies, after nothing, after a wait of their own, or after a wake of their own. */
+static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
+{
+    const int rounds = slow() ? 20 : 800;
+    socket_fd_t pair[2];
+    io_event_t event;
+    thread_t waker;
+    int round, manner;
+
+    to_wake = io_reactor_create();
+    make_pair(pair);
+    CHECK(io_reactor_add(to_wake, pair[0], &a, EVENT_READ) == 0);
+    waker = start_thread(wake_each_round, NULL);
+    for (manner = 0; manner < 3; manner++) {
+        for (round = 0; round < rounds; round++) {
+            uint64_t start = now_us();
+            pid_t child;
+            __atomic_add_fetch(&round_to_wake, 1, __ATOMIC_RELEASE);
+            child = fork_checked();
+            if (child == 0) {
+                if (manner == 1)
+                    CHECK(wait_ms(to_wake, &event, 1, 0) == 0);
+                if (manner == 2)
+                    CHECK(io_reactor_wakeup(to_wake) == 0);
+                io_reactor_destroy(to_wake);
+                _exit(0);
+            }
+            CHECK(wait_ms(to_wake, &event, 1, DEADLINE_MS) == 0);
+            CHECK(now_us() - start < DEADLINE_MS * 1000u);
+            ends_well(child);
+        }
+    }
+    __atomic_store_n(&waker_stops, 1, __ATOMIC_RELEASE);
+    join_thread(waker);
+    hears_only(to_wake, pair[0], pair[1]);
+    io_reactor_destroy(to_wake);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void both_processes_go_on_and_wake_themselves(void)
+{
+    const int rounds = slow() ? 10 : 300;
+    socket_fd_t pair[2], own[2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    pid_t child;
+    uint64_t timer;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    wait_silence(reactor);
+    child = fork_checked();
+    if (child == 0) {
+        /* A wake before the first verb is no more lost than others. */
+        CHECK(io_reactor_wakeup(reactor) == 0);
+        CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
+        wakes_itself(reactor, rounds);
+        CHECK(io_reactor_post(reactor, &b, NULL) == 0);
+        CHECK(wait_one(reactor).context == &b);
+        timer = io_reactor_timer_add(reactor, &b, 1000, 0);
+        CHECK(timer != 0 && wait_one(reactor).event_type == EVENT_TIMER);
+        make_pair(own);
+        CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+        CHECK(io_reactor_add(reactor, own[0], &a, EVENT_READ) == 0);
+        hears_only(reactor, own[0], own[1]);
+        wakes_itself(reactor, rounds);
+        io_reactor_destroy(reactor);
+        _exit(0);
+    }
+    wakes_itself(reactor, rounds);
+    hears_only(reactor, pair[0], pair[1]);
+    ends_well(child);
+    wait_silence(reactor);
+    hears_only(reactor, pair[0], pair[1]);
+    wakes_itself(reactor, 10);
+    io_reactor_destroy(reactor);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* A child that only starts another program shares the parent's memory, and nothing is made anew for it. */
+static void starting_a_program_changes_nothing(void)
+{
+    static char name[] = "true";
+    char *arguments[] = {name, NULL};
+    io_reactor_stats_t before, after;
+    socket_fd_t pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    pid_t child;
+    int round;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+    wait_silence(reactor);
+    for (round = 0; round < 2; round++) {
+        if (round == 0) {
+            CHECK(posix_spawnp(&child, name, NULL, NULL, arguments, environ) == 0);
+        } else {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+            child = vfork();
+#pragma GCC diagnostic pop
+            if (child == 0) {
+                execvp(name, arguments);
+                _exit(1);
+            }
+        }
+        ends_well(child);
+        CHECK(io_reactor_stats(reactor, &before, sizeof before) == 0);
+        wait_silence(reactor);
+        CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
+        CHECK(after.kernel_calls - before.kernel_calls <= 2);
+        hears_only(reactor, pair[0], pair[1]);
+        wakes_itself(reactor, 10);
+    }
+    io_reactor_destroy(reactor);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+int main(int argc, char **argv)
+{
+    check_begin(argc, argv);
+    RUN(a_driver_becomes_a_daemon);
+    RUN(what_a_child_removes_goes_on_in_the_parent);
+    RUN(no_wake_is_lost_to_a_child_that_destroys_its_copy);
+    RUN(both_processes_go_on_and_wake_themselves);
+    RUN(starting_a_program_changes_nothing);
+    return check_end();
+}

@@ -1,0 +1,433 @@
+//! A process forks: either of the two may go on with the reactor, the other one drops its copy, and neither notices.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{DEADLINE, Rig, Seen, Signal, in_child, is_child, listener, watchdog};
+use dolmen::{ConsoleInput, ConsoleMode, ErrorKind, Event, ShutdownReason, Token};
+use rustix::io::write;
+
+/// A forked process, which has to end well.
+struct Forked(libc::pid_t);
+
+impl Forked {
+    #[track_caller]
+    fn ends_well(self) {
+        let mut status = 0;
+        // SAFETY: it is our child, and the status is writable.
+        let pid = unsafe { libc::waitpid(self.0, &mut status, 0) };
+        assert_eq!((pid, status), (self.0, 0), "the forked process has failed");
+    }
+}
+
+/// Runs `body` in a forked process, which ends with it.
+fn fork(body: impl FnOnce()) -> Forked {
+    // SAFETY: the child runs what the library promises to work there, and ends without running anything of the parent's.
+    match unsafe { libc::fork() } {
+        0 => {
+            // A test that hangs there is to end as well.
+            // SAFETY: the default action of the alarm is to end the process.
+            unsafe { libc::alarm(25) };
+            let failed = catch_unwind(AssertUnwindSafe(body)).is_err_and(|panic| {
+                let text = panic.downcast_ref::<String>().map_or("it has panicked", String::as_str);
+                let _ = write(std::io::stderr(), format!("in the forked process: {text}\n").as_bytes());
+                true
+            });
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(failed)) }
+        }
+        pid => {
+            assert!(pid > 0, "{}", std::io::Error::last_os_error());
+            Forked(pid)
+        }
+    }
+}
+
+fn echo(stream: &mut TcpStream, rig: &mut Rig, conn: dolmen::ConnId) {
+    stream.write_all(b"ping").expect("write");
+    assert_eq!(rig.receive(conn, 4), b"ping");
+    rig.reactor.send(conn, b"pong").expect("send");
+    rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("read");
+    assert_eq!(&answer, b"pong");
+}
+
+/// Of everything there is something, in every state.
+#[test]
+fn hc47_a_child_that_drops_its_copy_takes_nothing_from_the_parent() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (conn, mut peer) = rig.connect(Token(0));
+    let (aborted, aborted_peer) = rig.connect(Token(1));
+    let (closed, mut closed_peer) = rig.connect(Token(2));
+    let (listening, address) = listener();
+    let listener_id = rig.reactor.listen(listening, Token(3)).expect("listen");
+    let (waiting, waiting_address) = listener();
+    let watch = rig.reactor.listen_readiness(waiting, Token(4)).expect("listen");
+    let signal = Signal::new();
+    let handle = signal.watch(&mut rig.reactor, Token(5));
+    echo(&mut peer, &mut rig, conn);
+    rig.reactor.send(closed, b"goodbye").expect("send");
+    rig.reactor.close(closed).expect("close");
+    rig.silent();
+    rig.reactor.abort(aborted).expect("abort");
+
+    let Rig { reactor, events } = rig;
+    let mut reactor = Some(reactor);
+    fork(|| drop(reactor.take())).ends_well();
+    let mut rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+
+    let mut goodbye = [0; 7];
+    closed_peer.read_exact(&mut goodbye).expect("read");
+    drop((closed_peer, aborted_peer));
+    let ended: Vec<_> = rig.seen_until("ends", {
+        let mut left = 2;
+        move |seen| {
+            left -= usize::from(matches!(seen, Seen::Closed(..)));
+            left == 0
+        }
+    });
+    assert!(
+        ended.iter().all(|seen| matches!(seen.conn(), Some(of) if of == closed || of == aborted)),
+        "{ended:?}"
+    );
+    echo(&mut peer, &mut rig, conn);
+    let _client = TcpStream::connect(address).expect("connect");
+    rig.seen_until("connection", |seen| matches!(seen, Seen::Accepted(of, _) if *of == listener_id));
+    let _other = TcpStream::connect(waiting_address).expect("connect");
+    rig.seen_until("readiness", |seen| *seen == Seen::Ready(watch));
+    rig.reactor.accept(watch).expect("accept").expect("a connection");
+    signal.set();
+    rig.seen_until("signal", |seen| *seen == Seen::Ready(handle));
+    signal.unset();
+    rig.reactor.waker().wake();
+    rig.seen_until("wake", |seen| *seen == Seen::Woken);
+}
+
+/// What becomes of the parent of a daemon.
+#[derive(Clone, Copy, PartialEq)]
+enum Parent {
+    Exits,
+    DropsAndExits,
+}
+
+/// A server that becomes a daemon, with a connection and a listener.
+fn daemonise(parent: Parent) {
+    let (listening, address) = listener();
+    let server = fork(move || serve_as_daemon(listening, parent));
+    let mut early = TcpStream::connect(address).expect("connect");
+    early.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    early.write_all(b"e").expect("write");
+    server.ends_well();
+    let mut late = TcpStream::connect(address).expect("connect");
+    late.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    for stream in [&mut early, &mut late] {
+        stream.write_all(b"ping").expect("write");
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).expect("the daemon answers");
+        assert_eq!(&answer, b"ping");
+    }
+    // It ends when nobody is left, and its last connection with it.
+    drop(early);
+    common::finish(&late);
+    let mut rest = Vec::new();
+    late.read_to_end(&mut rest).expect("an orderly end");
+    assert_eq!(rest, b"");
+}
+
+/// Waits for the first byte of the first connection before it forks, and echoes afterwards.
+fn serve_as_daemon(listening: TcpListener, parent: Parent) {
+    let mut rig = Rig::new();
+    rig.reactor.listen(listening, Token(0)).expect("listen");
+    rig.until("byte", |reactor, event| match event {
+        Event::Accepted { stream, .. } => {
+            reactor.add(stream, Token(1)).expect("add");
+            false
+        }
+        Event::Received { data, .. } => data == b"e",
+        other => panic!("{other:?}"),
+    });
+    // SAFETY: as in `fork`. The child is nobody's to wait for: its client notices when it fails.
+    match unsafe { libc::fork() } {
+        0 => {
+            let (mut open, mut clients) = (1, 1);
+            rig.until("end of the last client", |reactor, event| {
+                match event {
+                    Event::Accepted { stream, .. } => {
+                        reactor.add(stream, Token(1)).expect("add");
+                        (open, clients) = (open + 1, clients + 1);
+                    }
+                    Event::Received { conn, data, .. } => reactor.send(conn, data).expect("send"),
+                    Event::EndOfStream { conn, .. } => reactor.close(conn).expect("close"),
+                    Event::Closed { .. } => open -= 1,
+                    other => panic!("{other:?}"),
+                }
+                open == 0 && clients == 2
+            });
+        }
+        _ if parent == Parent::DropsAndExits => drop(rig),
+        _ => std::mem::forget(rig),
+    }
+}
+
+#[test]
+fn hc47_a_server_becomes_a_daemon_and_its_parent_exits() {
+    let _watchdog = watchdog();
+    daemonise(Parent::Exits);
+}
+
+#[test]
+fn hc47_a_server_becomes_a_daemon_and_its_parent_drops_the_reactor() {
+    let _watchdog = watchdog();
+    daemonise(Parent::DropsAndExits);
+}
+
+#[test]
+fn hc47_what_a_child_removes_and_adds_is_its_own_affair() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (conn, mut peer) = rig.connect(Token(0));
+    let (other, mut other_peer) = rig.connect(Token(1));
+    let signal = Signal::new();
+    let handle = signal.watch(&mut rig.reactor, Token(5));
+    echo(&mut peer, &mut rig, conn);
+    let forked = fork(|| {
+        assert!(rig.reactor.remove(conn));
+        assert!(rig.reactor.unwatch(handle));
+        let (added, mut added_peer) = rig.connect(Token(3));
+        echo(&mut added_peer, &mut rig, added);
+        assert!(rig.reactor.remove(added));
+        rig.silent();
+        // What was there before the fork goes on, too.
+        echo(&mut other_peer, &mut rig, other);
+        // Gone without a drop, and so without a word.
+    });
+    forked.ends_well();
+    echo(&mut peer, &mut rig, conn);
+    signal.set();
+    rig.seen_until("signal", |seen| *seen == Seen::Ready(handle));
+    signal.unset();
+    rig.seen_for(common::SILENCE);
+    rig.silent();
+}
+
+/// Wakes from threads of its own, each of which has to come.
+fn wakes_itself(rig: &mut Rig, rounds: usize) {
+    for _ in 0..rounds {
+        let waker = rig.reactor.waker();
+        let thread = thread::spawn(move || waker.wake());
+        rig.seen_until("wake", |seen| *seen == Seen::Woken);
+        thread.join().expect("the waker");
+    }
+}
+
+#[test]
+fn hc47_both_processes_wake_themselves_and_not_each_other() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    rig.silent();
+    let waker = rig.reactor.waker();
+    let (mut gate, gate_peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let forked = fork(|| {
+        // Before the first verb, and by a waker of before the fork.
+        waker.wake();
+        rig.seen_until("wake", |seen| *seen == Seen::Woken);
+        wakes_itself(&mut rig, 200);
+        let mut gate_peer = &gate_peer;
+        gate_peer.write_all(b"x").expect("write");
+        wakes_itself(&mut rig, 200);
+        rig.silent();
+    });
+    // None of the first two hundred is seen here.
+    let polls = rig.reactor.stats().polls;
+    let mut byte = [0];
+    gate.read_exact(&mut byte).expect("the child is half-way");
+    rig.reactor.wait(&mut rig.events, Some(common::SILENCE)).expect("wait");
+    assert_eq!((rig.events.len(), rig.reactor.stats().polls - polls), (0, 1));
+    wakes_itself(&mut rig, 200);
+    forked.ends_well();
+    rig.silent();
+}
+
+/// A thread of the parent posts and wakes while children are made and drop their copies.
+#[test]
+fn hc47_no_wake_and_no_post_is_lost_to_children_that_drop_their_copies() {
+    let _watchdog = watchdog();
+    const ROUNDS: usize = 200;
+    let mut rig = Rig::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let (poster, waker) = (rig.reactor.poster(), rig.reactor.waker());
+    let stop = Arc::clone(&over);
+    let thread = thread::spawn(move || {
+        let mut posted = 0;
+        while !stop.load(Ordering::Relaxed) {
+            match poster.post(Token(0), posted) {
+                Ok(()) => posted += 1,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::PostsFull),
+            }
+            waker.wake();
+        }
+        posted
+    });
+    let mut next = 0;
+    for round in 0..=ROUNDS {
+        if round < ROUNDS {
+            let Rig { reactor, events } = rig;
+            let mut reactor = Some(reactor);
+            // Every other one uses it first.
+            fork(|| {
+                let mut reactor = reactor.take().expect("it is there");
+                if round % 2 == 1 {
+                    reactor.wait(&mut dolmen::Events::with_capacity(8), Some(Duration::ZERO)).expect("wait");
+                }
+                drop(reactor);
+            })
+            .ends_well();
+            rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+        } else {
+            over.store(true, Ordering::Relaxed);
+            break;
+        }
+        rig.until("post", |_, event| match event {
+            Event::Posted { value, .. } => {
+                assert_eq!(value, next, "in order, and none left out");
+                next += 1;
+                true
+            }
+            other => {
+                assert!(matches!(other, Event::Woken), "{other:?}");
+                false
+            }
+        });
+    }
+    let posted = thread.join().expect("the poster");
+    while next < posted {
+        rig.until("rest of the posts", |_, event| {
+            if let Event::Posted { value, .. } = event {
+                assert_eq!(value, next, "in order, and none left out");
+                next += 1;
+            }
+            next == posted
+        });
+    }
+}
+
+/// In a process of its own, because signals are the process's.
+#[test]
+fn each_process_gets_its_own_signals() {
+    if !is_child() {
+        return in_child();
+    }
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    rig.reactor.signals(Token(7)).expect("signals");
+    rig.silent();
+    let terminated = |rig: &mut Rig| {
+        // SAFETY: sends a signal to this process.
+        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+        rig.until("SIGTERM", |_, event| match event {
+            Event::Console { token: Token(7), input: ConsoleInput::Shutdown { reason, .. } } => {
+                assert_eq!(reason, ShutdownReason::Terminate);
+                true
+            }
+            other => panic!("{other:?}"),
+        });
+    };
+    fork(|| {
+        // Before the first verb, and after it.
+        terminated(&mut rig);
+        terminated(&mut rig);
+        rig.silent();
+    })
+    .ends_well();
+    rig.silent();
+    terminated(&mut rig);
+    // Another thread may still be in the handler of that one.
+    for _ in 0..50 {
+        let Rig { reactor, events } = rig;
+        let mut reactor = Some(reactor);
+        fork(|| {
+            drop(reactor.take());
+            let mut rig = Rig::new();
+            rig.reactor.signals(Token(7)).expect("signals");
+            terminated(&mut rig);
+        })
+        .ends_well();
+        rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+        terminated(&mut rig);
+    }
+}
+
+/// In a process of its own, because of its standard input. Its console is read and written to by threads, which a forked
+/// process has not.
+#[test]
+fn the_console_stays_with_the_process_that_has_registered_it() {
+    let _watchdog = watchdog();
+    if !is_child() {
+        let file = std::env::temp_dir().join(format!("dolmen-fork-{}", std::process::id()));
+        std::fs::write(&file, "line\n".repeat(10_000)).expect("a file");
+        let program = std::env::current_exe().expect("this program");
+        let name = thread::current().name().expect("a test has its name").to_owned();
+        let output = std::process::Command::new(program)
+            .args([&name, "--exact", "--test-threads=2", "--nocapture"])
+            .env("DOLMEN_TEST_CHILD", "1")
+            .stdin(std::fs::File::open(&file).expect("the file"))
+            .output()
+            .expect("the child runs");
+        std::fs::remove_file(file).expect("remove");
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let mut rig = Rig::new();
+    rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");
+    let mut lines = 0;
+    let mut read = |rig: &mut Rig, until: usize| {
+        if lines >= until {
+            return;
+        }
+        rig.until("lines", |_, event| {
+            lines += usize::from(matches!(event, Event::Console { input: ConsoleInput::Line("line"), .. }));
+            lines >= until
+        });
+    };
+    read(&mut rig, 100);
+    for round in 0..20 {
+        let Rig { reactor, events } = rig;
+        let mut reactor = Some(reactor);
+        let start = Instant::now();
+        fork(|| {
+            let mut reactor = reactor.take().expect("it is there");
+            if round % 2 == 1 {
+                let error = reactor.console_print("text").expect_err("it is not ours");
+                assert_eq!(error.kind(), ErrorKind::NotFound);
+                let mut events = dolmen::Events::with_capacity(8);
+                assert_eq!(reactor.wait(&mut events, Some(Duration::ZERO)).expect("wait"), 0);
+                assert!(!reactor.remove_console());
+                assert_eq!(reactor.console_kind(), None);
+            }
+            drop(reactor);
+        })
+        .ends_well();
+        assert!(start.elapsed() < Duration::from_secs(1), "nobody is waited for");
+        rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+        read(&mut rig, 400 + 400 * round);
+    }
+    read(&mut rig, 10_000);
+    // A forked process may have a console of its own.
+    fork(|| {
+        assert!(!rig.reactor.remove_console());
+        rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");
+        rig.until("end", |_, event| matches!(event, Event::Console { input: ConsoleInput::EndOfInput, .. }));
+    })
+    .ends_well();
+}
