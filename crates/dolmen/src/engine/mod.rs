@@ -310,6 +310,7 @@ impl<K: Kernel> Engine<K> {
     fn has_work(&self) -> bool {
         !self.outbox.is_empty()
             || !self.attention.is_empty()
+            || self.submitter.has_packets()
             || self.mailbox.waiting()
             || self.console.has_work()
     }

@@ -433,6 +433,10 @@ impl Kernel for Epoll {
         self.free.push(source.0);
     }
 
+    fn has_packets(&self) -> bool {
+        !self.ready.is_empty() || !self.cancelled.is_empty()
+    }
+
     unsafe fn wait(
         &mut self,
         packets: &mut Vec<Packet<Self>>,
@@ -443,9 +447,9 @@ impl Kernel for Epoll {
         let polled = if self.retiring {
             Ok(())
         } else {
-            let something_to_do = !self.ready.is_empty() || !self.cancelled.is_empty() || self.is_copy();
+            let immediately = self.has_packets() || self.is_copy();
             self.after_fork()?;
-            self.poll(max, if something_to_do { Some(0) } else { timeout_ns })
+            self.poll(max, if immediately { Some(0) } else { timeout_ns })
         };
         packets.extend(self.cancelled.drain(..).map(|op| {
             let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
@@ -634,10 +638,10 @@ impl Epoll {
         const MILLISECOND: u64 = 1_000_000;
         let spare = self.events.spare_capacity_mut();
         if let Some(ns) = timeout_ns.filter(|ns| self.nanoseconds && ns % MILLISECOND != 0) {
-            let timeout = libc::timespec {
+            let timeout = KernelTimespec {
                 // Clamped far in the future; a wait may return early at any time.
-                tv_sec: (ns / 1_000_000_000).min(i32::MAX as u64) as libc::time_t,
-                tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+                tv_sec: (ns / 1_000_000_000).min(i32::MAX as u64) as i64,
+                tv_nsec: (ns % 1_000_000_000) as i64,
             };
             // SAFETY: the pointers are to live memory for the length of the call, `spare` has room for as many events
             // as we say and rustix's `Event` is the kernel's `epoll_event` (asserted below); no signal mask is passed.
@@ -777,6 +781,13 @@ impl Epoll {
     }
 }
 
+/// The kernel's `struct __kernel_timespec`: of the same width everywhere, unlike `libc::timespec`.
+#[repr(C)]
+struct KernelTimespec {
+    tv_sec: i64,
+    tv_nsec: i64,
+}
+
 /// What wakes the wait.
 struct EventFd {
     fd: OwnedFd,
@@ -872,6 +883,6 @@ pub(crate) fn io_fault(error: &io::Error) -> Fault {
     fault(Errno::from_io_error(error).unwrap_or(Errno::INVAL))
 }
 
-// `epoll_pwait2` is given rustix's events.
+// `epoll_pwait2` is given rustix's events. Their alignment may differ (it does on 32-bit x86): the kernel copies them out
+// byte by byte.
 const _: () = assert!(size_of::<epoll::Event>() == size_of::<libc::epoll_event>());
-const _: () = assert!(align_of::<epoll::Event>() == align_of::<libc::epoll_event>());

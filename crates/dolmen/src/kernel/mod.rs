@@ -208,6 +208,11 @@ pub(crate) trait Kernel: Sized + 'static {
     /// of borrowed sockets need not be taken back one by one if it goes with the kernel.
     fn retire(&mut self) {}
 
+    /// Whether packets are there that need no waiting for, so that the next [`Kernel::wait`] will not block.
+    fn has_packets(&self) -> bool {
+        false
+    }
+
     /// Waits up to `timeout_ns` (`None`: for ever) for packets and takes out about `max` of them at most. It may
     /// return early and empty-handed: after a signal, an interruption, or for no reason.
     ///

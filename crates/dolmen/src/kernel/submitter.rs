@@ -59,6 +59,10 @@ impl<K: Kernel> Submitter<K> {
         self.kernel.is_stream(socket)
     }
 
+    pub(crate) fn has_packets(&self) -> bool {
+        self.kernel.has_packets()
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.operations.in_kernel()
     }

@@ -374,6 +374,10 @@ impl Kernel for Iocp {
         }
     }
 
+    fn has_packets(&self) -> bool {
+        !self.cancelled.is_empty()
+    }
+
     unsafe fn wait(
         &mut self,
         packets: &mut Vec<Packet<Self>>,
