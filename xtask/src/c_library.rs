@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps};
 use crate::targets;
@@ -80,6 +81,7 @@ pub struct TestOptions {
 pub fn run_tests(options: &TestOptions) -> ExitCode {
     let mut steps = Steps::new(true);
     let _stopped = steps.step_or_skip("C library, native", || test(&targets::host()?));
+    let _stopped = steps.step_or_skip("C library, 32 bits", || test_32_bits(Installer { allowed: true }));
     if !options.native {
         let _stopped = steps.step_or_skip("C library, Windows under Wine", || test(targets::WINDOWS_GNU));
     }
@@ -106,6 +108,27 @@ pub fn test(target: &str) -> Result<Outcome> {
         tests.statically_linked()?;
     }
     tests.installed()?;
+    Ok(Outcome::Passed)
+}
+
+const LINUX_32: &str = "i686-unknown-linux-gnu";
+
+/// The C tests as 32-bit programs: another width of pointers, sizes and times. What that needs beyond the other tests may
+/// not be to be had, which skips it.
+pub fn test_32_bits(installer: Installer) -> Result<Outcome> {
+    let host = targets::host()?;
+    if host != targets::LINUX {
+        return Ok(Outcome::Skipped(format!("set up for {} only, and this is {host}", targets::LINUX)));
+    }
+    if let Err(error) = installer.target(None, LINUX_32).and_then(|()| installer.c_for_32_bits()) {
+        return Ok(Outcome::Skipped(format!("NOT RUN as 32-bit programs. {error}")));
+    }
+    let library = Library::build(LINUX_32, &host, false)?;
+    let tests = Tests::new(&library)?;
+    for name in ["table", "console"] {
+        let program = tests.compile(false, name, &[standard(false)], &[])?;
+        tests.start(&program, &[])?;
+    }
     Ok(Outcome::Passed)
 }
 
@@ -484,7 +507,9 @@ impl<'a> Tests<'a> {
             (true, true) => "x86_64-w64-mingw32-g++",
         };
         let flags = "-g -Wall -Wextra -pedantic -Werror -Icrates/dolmen-c/include -Icrates/dolmen-c/tests/c";
-        let system = if self.library.windows() {
+        let system = if self.library.target == LINUX_32 {
+            "-D_GNU_SOURCE -m32"
+        } else if self.library.windows() {
             "-D__USE_MINGW_ANSI_STDIO -D_WIN32_WINNT=0x0601 -Wno-cast-function-type"
         } else {
             "-D_GNU_SOURCE"

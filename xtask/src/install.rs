@@ -95,6 +95,13 @@ const C_TOOLS: [Program; 5] = [
     Program { names: &["valgrind"], packages: &["valgrind"], why: "checks the C library" },
 ];
 
+/// What the linker finds first of all that a 32-bit program in C needs.
+const C_FOR_32_BITS: [Program; 1] = [Program {
+    names: &["/usr/lib32/crt1.o"],
+    packages: &["gcc-multilib"],
+    why: "is part of each 32-bit program in C",
+}];
+
 /// Installs what is missing, or only finds out that it is missing.
 #[derive(Clone, Copy)]
 pub struct Installer {
@@ -177,6 +184,11 @@ impl Installer {
             println!("    not installed: {}, which {}", tool.names[0], tool.why);
         }
         Ok(())
+    }
+
+    /// What gcc needs for `-m32`.
+    pub fn c_for_32_bits(self) -> Result<()> {
+        self.programs(&C_FOR_32_BITS)
     }
 
     fn programs(self, wanted: &[Program]) -> Result<()> {

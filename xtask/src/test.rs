@@ -61,6 +61,8 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
         tests.args(&options.libtest).run()
     })?;
     steps.step_or_skip("C library, native", || c_library::test(&targets::host()?))?;
+    let installer = Installer { allowed: !options.no_install };
+    steps.step_or_skip("C library, 32 bits", || c_library::test_32_bits(installer))?;
     if windows {
         let mut running = None;
         steps.step("Wine", || {
