@@ -8,11 +8,13 @@ use std::net::TcpStream;
 use common::{History, Random, Rig, Seen, finish, narrow_pair, watchdog};
 use dolmen::{CloseReason, Event, Token};
 
-/// Writes until nothing more fits. How much did.
+/// Writes until nothing more fits. How much did. In small pieces, because Windows takes any piece whole as long as its
+/// buffer has room for a single byte.
 fn write_what_fits(mut peer: &TcpStream, bytes: &[u8]) -> usize {
+    const PIECE: usize = 2_000;
     let mut written = 0;
     while written < bytes.len() {
-        match peer.write(&bytes[written..]) {
+        match peer.write(&bytes[written..bytes.len().min(written + PIECE)]) {
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error}"),
