@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use crate::install::Installer;
 use crate::process::{Result, Run};
+use crate::retry::Programs;
 use crate::steps::{Outcome, Steps};
 use crate::targets;
+use crate::wine::Wine;
 
 const SOURCES: &str = "crates/dolmen-c";
 
@@ -75,21 +77,28 @@ pub struct TestOptions {
     /// Leave Windows out
     #[arg(long)]
     native: bool,
+    /// Which Wine runs the Windows programs
+    #[arg(long, default_value = "system")]
+    wine: Wine,
 }
 
 /// The chore.
 pub fn run_tests(options: &TestOptions) -> ExitCode {
     let mut steps = Steps::new(true);
-    let _stopped = steps.step_or_skip("C library, native", || test(&targets::host()?));
-    let _stopped = steps.step_or_skip("C library, 32 bits", || test_32_bits(Installer { allowed: true }));
+    let _stopped = steps.step_or_skip("C library, native", || test(None, Programs::new("", false)));
+    let _stopped = steps.step_or_skip("C library, 32 bits", || {
+        test_32_bits(Installer { allowed: true }, Programs::new("", false))
+    });
     if !options.native {
-        let _stopped = steps.step_or_skip("C library, Windows under Wine", || test(targets::WINDOWS_GNU));
+        let _stopped = steps.step_or_skip("C library, Windows under Wine", || {
+            test(Some(options.wine), Programs::new("", false))
+        });
     }
     steps.finish()
 }
 
-/// The C tests for one system.
-pub fn test(target: &str) -> Result<Outcome> {
+/// The C tests, of Windows programs if there is a Wine to run them.
+pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     let host = targets::host()?;
     if host != targets::LINUX {
         return Ok(Outcome::Skipped(format!(
@@ -97,8 +106,9 @@ pub fn test(target: &str) -> Result<Outcome> {
             targets::LINUX
         )));
     }
+    let target = if wine.is_some() { targets::WINDOWS_GNU } else { &host };
     let library = Library::build(target, &host, false)?;
-    let tests = Tests::new(&library)?;
+    let tests = Tests::new(&library, wine, programs)?;
     tests.exports()?;
     tests.includes()?;
     tests.cases()?;
@@ -108,14 +118,14 @@ pub fn test(target: &str) -> Result<Outcome> {
         tests.statically_linked()?;
     }
     tests.installed()?;
-    Ok(Outcome::Passed)
+    Ok(tests.programs.outcome())
 }
 
 const LINUX_32: &str = "i686-unknown-linux-gnu";
 
 /// The C tests as 32-bit programs: another width of pointers, sizes and times. What that needs beyond the other tests may
 /// not be to be had, which skips it.
-pub fn test_32_bits(installer: Installer) -> Result<Outcome> {
+pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome> {
     let host = targets::host()?;
     if host != targets::LINUX {
         return Ok(Outcome::Skipped(format!("set up for {} only, and this is {host}", targets::LINUX)));
@@ -124,12 +134,12 @@ pub fn test_32_bits(installer: Installer) -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!("NOT RUN as 32-bit programs. {error}")));
     }
     let library = Library::build(LINUX_32, &host, false)?;
-    let tests = Tests::new(&library)?;
+    let tests = Tests::new(&library, None, programs)?;
     for name in ["table", "console"] {
         let program = tests.compile(false, name, &[standard(false)], &[])?;
         tests.start(&program, &[])?;
     }
-    Ok(Outcome::Passed)
+    Ok(tests.programs.outcome())
 }
 
 /// A built library.
@@ -238,16 +248,18 @@ impl Library {
 struct Tests<'a> {
     library: &'a Library,
     folder: PathBuf,
+    wine: Option<Wine>,
+    programs: Programs,
 }
 
 impl<'a> Tests<'a> {
-    fn new(library: &'a Library) -> Result<Tests<'a>> {
+    fn new(library: &'a Library, wine: Option<Wine>, programs: Programs) -> Result<Tests<'a>> {
         let folder = library.folder.join("c-tests");
         make_folder(&folder)?;
         if library.windows() {
             copy(&library.folder.join("io_reactor.dll"), &folder)?;
         }
-        Ok(Tests { library, folder })
+        Ok(Tests { library, folder, wine, programs })
     }
 
     /// The shared library exports the header's functions, and nothing else.
@@ -296,7 +308,7 @@ impl<'a> Tests<'a> {
             }
             let program = self.compile(plus, name, &[standard(plus)], &[])?;
             if name == "console" && self.library.windows() {
-                self.start_in_terminal(&program)?;
+                self.programs.run("console", || self.start_in_terminal(&program))?;
             } else {
                 self.start(&program, &[])?;
             }
@@ -319,8 +331,11 @@ impl<'a> Tests<'a> {
                 // Its descriptor table is too small for scale.c.
                 // Processes of fork.c end without a word about what they have.
                 let leaks = if name == "fork" { "no" } else { "full" };
-                let valgrind = Run::new(&format!("valgrind --quiet --error-exitcode=9 --leak-check={leaks}"));
-                valgrind.args([program.display().to_string()]).env("CHECK_SLOW", "1").run()?;
+                self.programs.run(&format!("{name} under valgrind"), || {
+                    let valgrind =
+                        Run::new(&format!("valgrind --quiet --error-exitcode=9 --leak-check={leaks}"));
+                    valgrind.args([program.display().to_string()]).env("CHECK_SLOW", "1").run()
+                })?;
             }
         }
         Ok(())
@@ -348,24 +363,26 @@ impl<'a> Tests<'a> {
                 .run()?;
         }
         // The end of its input shuts it down in good order, also that of a pipe of another system's.
-        let skeleton = self.folder.join("driver_skeleton.exe");
+        let [skeleton, echo] = ["driver_skeleton.exe", "echo.exe"].map(|name| self.folder.join(name));
         self.start(&skeleton, &["0"])?;
-        self.ends_with_its_input(&skeleton)?;
+        self.programs.run("driver_skeleton", || self.ends_with_its_input(&skeleton))?;
         for (arguments, complaint) in
             [(&[][..], "usage: "), (&["4000x"], "\"4000x\""), (&["0", "65536"], "\"65536\"")]
         {
             self.complains(&skeleton, arguments, complaint)?;
         }
         if !self.library.windows() {
-            self.rests_without_descriptors(&skeleton)?;
+            self.programs
+                .run("driver_skeleton without descriptors", || self.rests_without_descriptors(&skeleton))?;
         }
-        self.echoes(&self.folder.join("echo.exe"))
+        self.programs.run("echo", || self.echoes(&echo))
     }
 
     /// A program for a port of the system's choice, not started yet. Under Wine, too, its process is the program.
     fn on_a_port(&self, program: &Path) -> Command {
         let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
         command.args(self.library.windows().then_some("xtask/wine/runner.sh")).arg(program).arg("0");
+        command.envs(self.wine.map(Wine::env));
         command
     }
 
@@ -392,7 +409,7 @@ impl<'a> Tests<'a> {
         println!("    $ {} {}", program.display(), arguments.join(" "));
         let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
         command.args(self.library.windows().then_some("xtask/wine/runner.sh")).arg(program).args(arguments);
-        let output = command.stdin(Stdio::null()).output();
+        let output = command.envs(self.wine.map(Wine::env)).stdin(Stdio::null()).output();
         let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
         let error = String::from_utf8_lossy(&output.stderr);
         if output.status.code() == Some(2)
@@ -537,8 +554,13 @@ impl<'a> Tests<'a> {
     }
 
     fn start(&self, program: &Path, args: &[&str]) -> Result<()> {
-        let run = if self.library.windows() { Run::new("sh xtask/wine/runner.sh") } else { Run::new("env") };
-        run.args([program.display().to_string()]).args(args.iter().copied()).run()
+        self.programs.run(&name(program), || {
+            let run = match self.wine.map(Wine::env) {
+                Some((variable, which)) => Run::new("sh xtask/wine/runner.sh").env(variable, which),
+                None => Run::new("env"),
+            };
+            run.args([program.display().to_string()]).args(args.iter().copied()).run()
+        })
     }
 
     /// Wine gives a program a console where it finds a terminal. It has to be in raw mode, and nobody may end its input.
@@ -549,6 +571,7 @@ impl<'a> Tests<'a> {
         println!("    $ script -qec '{line}' /dev/null");
         let script = Command::new("script")
             .args(["-qec", &line, "/dev/null"])
+            .envs(self.wine.map(Wine::env))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn();
@@ -623,6 +646,11 @@ fn cpu_ticks(process: u32) -> std::io::Result<u64> {
     // Behind the name, which may have spaces in it: state is the first field, and user and system time the 12th and 13th.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
+}
+
+/// `table`, of a path that ends in `table.exe`.
+fn name(program: &Path) -> String {
+    program.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn standard(plus: bool) -> &'static str {

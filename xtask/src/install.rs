@@ -4,14 +4,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::process::{Result, Run, find_program};
-use crate::steps::{Steps, Stopped};
-use crate::{targets, wine};
+use crate::process::{Result, Run, find_program, is_root};
+use crate::steps::{Outcome, Steps, Stopped};
+use crate::targets;
+use crate::wine::{Wine, Wines};
 
 /// Install what `cargo xtask test` needs, and set up Wine
 ///
 /// Not needed before `test` or `ci`: they do the same first. It is for preparing a machine, and for those who use
-/// `cargo test --target x86_64-pc-windows-gnu` directly. To set up Wine anew, delete target/wine-prefix first.
+/// `cargo test --target x86_64-pc-windows-gnu` directly. To set up Wine anew, delete target/wine-prefix and
+/// target/wine-10-prefix first. Wine 10 is kept in dolmen/wine-10 of the user's cache folder; delete that to download it
+/// anew.
 #[derive(clap::Args)]
 pub struct Options {
     /// Leave out what only the Windows tests need
@@ -22,27 +25,54 @@ pub struct Options {
 /// The chore.
 pub fn run(options: &Options) -> ExitCode {
     let mut steps = Steps::new(false);
-    let windows = !options.native && cfg!(not(windows));
-    let _stopped = for_tests(&mut steps, Installer { allowed: true }, windows);
+    let installer = Installer { allowed: true };
+    if for_tests(&mut steps, installer).is_ok() && !options.native && cfg!(not(windows)) {
+        let wines = for_windows_tests(&mut steps, installer, None);
+        let _stopped = wines.and_then(|wines| {
+            wines.note_refusal(&mut steps);
+            steps.step("the system's Wine", || Wine::System.set_up())
+        });
+    }
     steps.finish()
 }
 
-/// The steps that get a machine ready for the tests.
-pub fn for_tests(steps: &mut Steps, installer: Installer, windows: bool) -> std::result::Result<(), Stopped> {
+/// The steps that get a machine ready for the native tests.
+pub fn for_tests(steps: &mut Steps, installer: Installer) -> std::result::Result<(), Stopped> {
     if cfg!(target_os = "linux") {
         steps.step("programs that tests use", || {
             installer.test_tools()?;
             installer.programs(&C_TOOLS)
         })?;
     }
-    if windows {
-        steps.step("Windows on this machine", || {
-            installer.target(None, targets::WINDOWS_GNU)?;
-            installer.programs(&WINDOWS_PROGRAMS)?;
-            wine::set_up()
+    Ok(())
+}
+
+/// The steps that get it ready for the Windows tests, under the Wine that is `asked` for or the best there is. The
+/// prefix of the system's Wine is made when that runs a program.
+pub fn for_windows_tests(
+    steps: &mut Steps,
+    installer: Installer,
+    asked: Option<Wine>,
+) -> std::result::Result<Wines, Stopped> {
+    let mut found = None;
+    steps.step("Windows on this machine", || {
+        installer.target(None, targets::WINDOWS_GNU)?;
+        installer.programs(&WINDOWS_PROGRAMS)?;
+        found = Some(Wines::of_the_system()?);
+        Ok(())
+    })?;
+    let Some(mut wines) = found else { return Err(Stopped) };
+    if asked != Some(Wine::System) {
+        steps.step_or_skip("Wine 10", || {
+            wines.add_ten(installer.allowed);
+            match &wines.refused {
+                Some(reason) if asked == Some(Wine::Ten) => Err(reason.clone()),
+                Some(reason) => Ok(Outcome::Skipped(reason.clone())),
+                None => Ok(Outcome::Passed),
+            }
         })?;
     }
-    Ok(())
+    Ok(wines)
 }
 
 /// A program that a chore or a test starts.
@@ -235,10 +265,6 @@ fn apt_get() -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn is_root() -> bool {
-    Run::new("id -u").output().is_ok_and(|id| id.trim() == "0")
 }
 
 fn how_to_install(packages: &[&str]) -> String {

@@ -1,7 +1,7 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`] and
-//! [`sim`] are lists of steps, [`soak`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
+//! [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
@@ -11,6 +11,7 @@ mod hard_cases;
 mod hygiene;
 mod install;
 mod process;
+mod retry;
 mod sim;
 mod soak;
 mod steps;

@@ -1,6 +1,7 @@
 //! One child process: printed as something to type, then run, with an error that can be acted on.
 
 use std::env::consts::EXE_SUFFIX;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -8,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 pub type Result<T> = std::result::Result<T, String>;
 
 /// A command line.
+#[derive(Clone)]
 pub struct Run {
     program: String,
     args: Vec<String>,
@@ -39,6 +41,29 @@ impl Run {
         println!("    $ {self}");
         let status = self.command().status().map_err(|error| self.not_started(&error))?;
         if status.success() { Ok(()) } else { Err(format!("`{self}` failed: {status}")) }
+    }
+
+    /// Like [`run`](Self::run), and also returns what the child wrote to its error stream, which is shown all the same.
+    pub fn run_and_read_errors(self) -> (Result<()>, String) {
+        println!("    $ {self}");
+        let mut child = match self.command().stderr(Stdio::piped()).spawn() {
+            Ok(child) => child,
+            Err(error) => return (Err(self.not_started(&error)), String::new()),
+        };
+        let mut text = String::new();
+        let errors = child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n'));
+        for line in errors.map_while(std::io::Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            eprintln!("{line}");
+            text.push_str(&line);
+            text.push('\n');
+        }
+        let result = match child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("`{self}` failed: {status}")),
+            Err(error) => Err(format!("`{self}`: {error}")),
+        };
+        (result, text)
     }
 
     /// Runs silently and returns what the child wrote to its standard output.
@@ -104,6 +129,11 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
     names.iter().flat_map(|name| in_folders(format!("{name}{EXE_SUFFIX}"))).find(|place| place.is_file())
 }
 
+/// Whether this is root's process.
+pub fn is_root() -> bool {
+    Run::new("id -u").output().is_ok_and(|id| id.trim() == "0")
+}
+
 /// The folders in which children look for programs: those of our own PATH, but for two things.
 ///
 /// On Windows, cargo put its own toolchain's programs in front of rustup's, and those do not know `+1.85`. And Debian
@@ -143,6 +173,12 @@ mod tests {
             error.starts_with("`rustc --no-such-flag` failed") && error.contains("Unrecognized"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_error_stream_is_returned_with_the_result() {
+        let (result, errors) = Run::new("rustc --no-such-flag").run_and_read_errors();
+        assert!(result.is_err() && errors.contains("Unrecognized"), "{errors}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::process::Result;
 pub enum Outcome {
     /// It did what its name says.
     Passed,
+    /// It did so in the end: these parts of it failed at first, and passed when they ran once more.
+    Flaky(Vec<String>),
     /// It did not, on purpose: the reason is listed in the summary.
     Skipped(String),
 }
@@ -22,6 +24,7 @@ pub struct Steps {
     started: Instant,
     keep_going: bool,
     done: Vec<Done>,
+    closing: Vec<String>,
 }
 
 struct Done {
@@ -30,10 +33,19 @@ struct Done {
     took: Duration,
 }
 
+impl Done {
+    fn flaky(&self) -> &[String] {
+        match &self.result {
+            Ok(Outcome::Flaky(parts)) => parts,
+            _ => &[],
+        }
+    }
+}
+
 impl Steps {
     /// Starts a chore. With `keep_going`, a failed step does not keep the later ones from running.
     pub fn new(keep_going: bool) -> Self {
-        Self { started: Instant::now(), keep_going, done: Vec::new() }
+        Self { started: Instant::now(), keep_going, done: Vec::new(), closing: Vec::new() }
     }
 
     /// Runs one step that passes or fails.
@@ -57,6 +69,7 @@ impl Steps {
         let took = start.elapsed();
         let end = match &result {
             Ok(Outcome::Passed) => "ok".to_owned(),
+            Ok(Outcome::Flaky(parts)) => format!("ok, but FLAKY: {}", parts.join(", ")),
             Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
             Err(error) => format!("FAILED: {error}"),
         };
@@ -66,9 +79,23 @@ impl Steps {
         if stop { Err(Stopped) } else { Ok(()) }
     }
 
+    /// Adds a line to what is printed below the summary.
+    pub fn close_with(&mut self, line: String) {
+        self.closing.push(line);
+    }
+
     /// Prints the summary and returns what the process exits with.
     pub fn finish(self) -> ExitCode {
         print!("\n{}", summary(&self.done));
+        for part in self.done.iter().flat_map(Done::flaky) {
+            println!("FLAKY: {part}");
+        }
+        let code = self.print_result();
+        self.closing.iter().for_each(|line| println!("{line}"));
+        code
+    }
+
+    fn print_result(&self) -> ExitCode {
         let failed = self.done.iter().filter(|step| step.result.is_err()).count();
         let total = stopwatch(self.started.elapsed());
         if failed == 0 {
@@ -92,6 +119,7 @@ fn summary(done: &[Done]) -> String {
     for Done { name, result, took } in done {
         let (word, reason) = match result {
             Ok(Outcome::Passed) => ("ok", ""),
+            Ok(Outcome::Flaky(_)) => ("ok", "after another try"),
             Ok(Outcome::Skipped(why)) => ("SKIPPED", why.as_str()),
             Err(error) => ("FAILED", error.lines().next().unwrap_or_default()),
         };

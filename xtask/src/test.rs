@@ -5,8 +5,10 @@ use std::thread::available_parallelism;
 
 use crate::install::{self, Installer};
 use crate::process::{Result, Run};
-use crate::steps::{Steps, Stopped};
-use crate::{c_library, targets, wine};
+use crate::retry::{CargoTest, Programs};
+use crate::steps::{Outcome, Steps, Stopped};
+use crate::wine::{self, Wine, Wines};
+use crate::{c_library, targets};
 
 /// Run all tests: natively, then as Windows programs under Wine
 ///
@@ -22,18 +24,24 @@ pub struct Options {
     /// Install nothing: fail where something is missing for the Windows tests
     #[arg(long)]
     pub no_install: bool,
+    /// Which Wine runs the Windows programs [default: 10 where it can be had, otherwise the system's]
+    #[arg(long)]
+    wine: Option<Wine>,
     /// Run the later steps too when one has failed
     #[arg(long)]
     pub keep_going: bool,
     /// For the test binaries, as after `cargo test --`: a part of a test's name, --nocapture, --test-threads=1 …
     #[arg(last = true, value_name = "ARGS")]
     libtest: Vec<String>,
+    /// In CI: the kernel's and the consoles' tests under the system's Wine, too, and a second try for what fails.
+    #[arg(skip)]
+    ci: bool,
 }
 
 impl Options {
     /// Everything, as CI runs it.
-    pub fn all(no_install: bool, keep_going: bool) -> Self {
-        Self { native: false, no_install, keep_going, libtest: Vec::new() }
+    pub fn for_ci(no_install: bool, keep_going: bool) -> Self {
+        Self { native: false, no_install, wine: None, keep_going, libtest: Vec::new(), ci: true }
     }
 }
 
@@ -41,11 +49,12 @@ impl Options {
 pub fn run(options: &Options) -> ExitCode {
     let mut steps = Steps::new(options.keep_going);
     let _stopped = plan(&mut steps, options);
-    let code = steps.finish();
     if options.native && cfg!(not(windows)) {
-        println!("Windows was left out, as --native asks. `cargo xtask test` tests it too.");
+        steps.close_with(
+            "Windows was left out, as --native asks. `cargo xtask test` tests it too.".to_owned(),
+        );
     }
-    code
+    steps.finish()
 }
 
 /// The steps of the chore, for those that include it.
@@ -54,47 +63,108 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     if windows {
         steps.step("this machine", can_run_windows)?;
     }
-    install::for_tests(steps, Installer { allowed: !options.no_install }, windows)?;
-    let no_fail_fast = options.keep_going.then_some("--no-fail-fast");
-    steps.step("tests, native", || {
-        let tests = Run::new("cargo test --workspace").args(no_fail_fast).args(["--"]);
-        tests.args(&options.libtest).run()
-    })?;
-    steps.step_or_skip("C library, native", || c_library::test(&targets::host()?))?;
     let installer = Installer { allowed: !options.no_install };
-    steps.step_or_skip("C library, 32 bits", || c_library::test_32_bits(installer))?;
-    if windows {
-        let mut running = None;
-        steps.step("Wine", || {
-            running = Some(wine::Running::start()?);
-            Ok(())
-        })?;
-        let tested = steps.step("tests, Windows under Wine", || {
-            let tests =
-                Run::new("cargo test --workspace --exclude xtask --target").args([targets::WINDOWS_GNU]);
-            let tests = tests.args(no_fail_fast).args(["--"]).args(&options.libtest);
-            tests.env("RUST_TEST_THREADS", wine_test_threads()).run()
-        });
-        let c_tested =
-            steps.step_or_skip("C library, Windows under Wine", || c_library::test(targets::WINDOWS_GNU));
-        let consoles = steps.step("consoles of Windows programs", || consoles_under_wine(&options.libtest));
-        let tested = tested.and(consoles);
-        drop(running);
-        // After a failure above all: that is when a program may have been left running.
-        let settled = steps.step("leftover Windows programs", wine::settle);
-        tested.and(c_tested).and(settled)?;
-    }
-    Ok(())
+    install::for_tests(steps, installer)?;
+    let wines =
+        if windows { Some(install::for_windows_tests(steps, installer, options.wine)?) } else { None };
+    steps.step_or_skip("tests, native", || {
+        let command = Run::new("cargo test --workspace").args(no_fail_fast(options));
+        cargo_test(command, &[], options, Programs::new("native", options.ci))
+    })?;
+    steps.step_or_skip("C library, native", || c_library::test(None, Programs::new("native", options.ci)))?;
+    steps.step_or_skip("C library, 32 bits", || {
+        c_library::test_32_bits(installer, Programs::new("32 bits", options.ci))
+    })?;
+    let Some(wines) = wines else { return Ok(()) };
+    let best = wines.best();
+    let tested = under_wine(steps, options, best, wines.version(best), Part::All);
+    // The other Wine differs in what the kernel does and how a console behaves, and in nothing else.
+    let both = options.ci && best != Wine::System;
+    let tested_too = if both && (tested.is_ok() || options.keep_going) {
+        under_wine(steps, options, Wine::System, wines.version(Wine::System), Part::KernelAndConsoles)
+    } else {
+        Ok(())
+    };
+    say_which(steps, &wines, both);
+    tested.and(tested_too)
 }
 
-/// A console has to be typed into from outside: the test programs are native ones, which drive the Windows programs that
-/// the step before has built.
-fn consoles_under_wine(libtest: &[String]) -> Result<()> {
-    const CONSOLE_TESTS: &str =
-        "--test console --test console_redirected --test console_restore --test operator";
-    let tests = Run::new("cargo test --package dolmen --package dolmend").args(CONSOLE_TESTS.split(' '));
-    let tests = tests.args(["--"]).args(libtest).env("DOLMEN_TEST_CONSOLE", "wine");
-    tests.env("RUST_TEST_THREADS", wine_test_threads()).run()
+/// The last lines: which Wine has run the Windows programs, and why not Wine 10.
+fn say_which(steps: &mut Steps, wines: &Wines, both: bool) {
+    let system = wines.version(Wine::System);
+    let too = if both {
+        format!("; the kernel's and the consoles' tests also under {system}")
+    } else {
+        String::new()
+    };
+    steps.close_with(format!("Windows programs: {}{too}.", wines.version(wines.best())));
+    wines.note_refusal(steps);
+}
+
+/// How much of the tests.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    All,
+    KernelAndConsoles,
+}
+
+/// The tests of Windows programs.
+fn under_wine(
+    steps: &mut Steps,
+    options: &Options,
+    wine: Wine,
+    version: &str,
+    part: Part,
+) -> std::result::Result<(), Stopped> {
+    let place = version.split(' ').next().unwrap_or(version);
+    let mut running = None;
+    steps.step(&format!("start {place}"), || {
+        wine.set_up()?;
+        running = Some(wine::Running::start(wine)?);
+        Ok(())
+    })?;
+    let programs = || Programs::new(place, options.ci);
+    let tested = steps.step_or_skip(&format!("tests, {place}"), || {
+        let packages = if part == Part::All { "--workspace --exclude xtask" } else { "--package dolmen" };
+        let command = Run::new(&format!("cargo test {packages} --target")).args([targets::WINDOWS_GNU]);
+        let command = with_wine(command, wine).args(no_fail_fast(options));
+        cargo_test(command, &[], options, programs())
+    });
+    let c_tested = if part == Part::All {
+        steps.step_or_skip(&format!("C library, {place}"), || c_library::test(Some(wine), programs()))
+    } else {
+        Ok(())
+    };
+    let consoles = steps.step_or_skip(&format!("consoles, {place}"), || {
+        // A console has to be typed into from outside: the test programs are native ones, which drive the Windows
+        // programs that the step before has built.
+        let command =
+            Run::new("cargo test --package dolmen --package dolmend").env("DOLMEN_TEST_CONSOLE", "wine");
+        cargo_test(with_wine(command, wine), &CONSOLE_TESTS, options, programs())
+    });
+    drop(running);
+    // After a failure above all: that is when a program may have been left running.
+    let settled = steps.step(&format!("leftover programs, {place}"), || wine::settle(wine));
+    tested.and(c_tested).and(consoles).and(settled)
+}
+
+const CONSOLE_TESTS: [&str; 8] =
+    ["--test", "console", "--test", "console_redirected", "--test", "console_restore", "--test", "operator"];
+
+fn cargo_test(command: Run, which: &[&str], options: &Options, programs: Programs) -> Result<Outcome> {
+    let which = which.iter().map(|word| (*word).to_owned()).collect();
+    programs.cargo_test(&CargoTest { command, programs: which, libtest: options.libtest.clone() })?;
+    Ok(programs.outcome())
+}
+
+/// A second try needs to know all that failed.
+fn no_fail_fast(options: &Options) -> Option<&'static str> {
+    (options.keep_going || options.ci).then_some("--no-fail-fast")
+}
+
+fn with_wine(command: Run, wine: Wine) -> Run {
+    let (name, value) = wine.env();
+    command.env(name, value).env("RUST_TEST_THREADS", wine_test_threads())
 }
 
 /// Wine here is an x86_64 Linux one: elsewhere it is better to say so than to fail in the middle.

@@ -1,5 +1,10 @@
 //! Windows programs on Linux. How Wine is found, set up and called is in the scripts of `xtask/wine`: cargo runs one
 //! of them for each Windows program, and a shell is there sooner than a Rust program would be built.
+//!
+//! There may be two Wines: the system's, and Wine 10 of [`next_release`], which is nearer to Windows. The scripts
+//! choose by the environment variable `DOLMEN_WINE`.
+
+mod next_release;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::ChildStdin;
@@ -8,10 +13,98 @@ use std::thread;
 use std::time::Duration;
 
 use crate::process::{Result, Run};
+use crate::steps::Steps;
 
-/// Makes the private Wine prefix, unless it is there.
+/// Makes the private prefix of the Wine that the environment chooses, unless it is there.
 pub fn set_up() -> Result<()> {
     Run::new("sh xtask/wine/setup.sh").run()
+}
+
+/// Which Wine runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wine {
+    /// What is installed on the machine
+    System,
+    /// Wine 10 beside the system, from the next Debian release
+    #[value(name = "10")]
+    Ten,
+}
+
+impl Wine {
+    /// The variable by which the scripts choose, and its value.
+    pub fn env(self) -> (&'static str, &'static str) {
+        ("DOLMEN_WINE", if self == Wine::Ten { "10" } else { "system" })
+    }
+
+    /// Makes its private prefix, unless it is there.
+    pub fn set_up(self) -> Result<()> {
+        self.run("sh xtask/wine/setup.sh").run()
+    }
+
+    /// What it says of itself, such as `wine-8.0 (Debian 8.0~repack-4)`.
+    fn version(self) -> Result<String> {
+        Ok(self.run("sh xtask/wine/exec.sh wine --version").output()?.trim().to_owned())
+    }
+
+    fn run(self, line: &str) -> Run {
+        let (name, value) = self.env();
+        Run::new(line).env(name, value)
+    }
+}
+
+/// The Wines of this machine.
+pub struct Wines {
+    /// The version of the system's.
+    pub system: String,
+    /// The version of Wine 10 beside it, if it is here.
+    pub ten: Option<String>,
+    /// Why it is not.
+    pub refused: Option<String>,
+}
+
+impl Wines {
+    /// The system's Wine, which is installed.
+    pub fn of_the_system() -> Result<Wines> {
+        Ok(Wines { system: Wine::System.version()?, ten: None, refused: None })
+    }
+
+    /// Gets Wine 10, unless the system's is as new.
+    pub fn add_ten(&mut self, download: bool) {
+        if major(&self.system).is_some_and(|major| major >= 10) {
+            return;
+        }
+        let ten =
+            next_release::get(download).and_then(|()| Wine::Ten.set_up()).and_then(|()| Wine::Ten.version());
+        match ten {
+            Ok(version) => self.ten = Some(version),
+            Err(reason) => self.refused = Some(reason),
+        }
+    }
+
+    /// The one that is nearer to Windows.
+    pub fn best(&self) -> Wine {
+        if self.ten.is_some() { Wine::Ten } else { Wine::System }
+    }
+
+    /// The last line of a chore says so if there is no Wine 10.
+    pub fn note_refusal(&self, steps: &mut Steps) {
+        if let Some(reason) = &self.refused {
+            steps.close_with(format!("wine 10: NOT RUN: {reason}"));
+        }
+    }
+
+    pub fn version(&self, wine: Wine) -> &str {
+        match (wine, &self.ten) {
+            (Wine::Ten, Some(version)) => version,
+            _ => &self.system,
+        }
+    }
+}
+
+/// The number in front of the first dot.
+fn major(version: &str) -> Option<u32> {
+    let number = version.strip_prefix("wine-")?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Wine, kept up from one program to the next by a program that does nothing but wait for the end of its input.
@@ -25,15 +118,18 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start() -> Result<Running> {
+    pub fn start(wine: Wine) -> Result<Running> {
         const PATIENCE: Duration = Duration::from_secs(60);
         const READY: &str = "Wine runs";
+        let (variable, which) = wine.env();
         let failed = || {
-            "Wine does not run a program. To see why, type: WINEDEBUG=err+all sh xtask/wine/runner.sh cmd.exe"
-                .to_owned()
+            format!(
+                "Wine does not run a program. To see why, type: \
+                 {variable}={which} WINEDEBUG=err+all sh xtask/wine/runner.sh cmd.exe"
+            )
         };
         // In a session of its own, so that no terminal's end is its end.
-        let mut program = Run::new("setsid -w sh xtask/wine/runner.sh cmd.exe /q").spawn()?;
+        let mut program = wine.run("setsid -w sh xtask/wine/runner.sh cmd.exe /q").spawn()?;
         let (Some(mut input), Some(output)) = (program.stdin.take(), program.stdout.take()) else {
             return Err(failed());
         };
@@ -55,7 +151,19 @@ impl Running {
 
 /// Waits for the Windows programs to end, and names those that do not. In CI they are killed, for nobody would ever
 /// come back to them, and that is a failure: a test left them.
-pub fn settle() -> Result<()> {
+pub fn settle(wine: Wine) -> Result<()> {
     let kill = std::env::var_os("CI").is_some().then_some("--kill");
-    Run::new("sh xtask/wine/settle.sh").args(kill).run()
+    wine.run("sh xtask/wine/settle.sh").args(kill).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_by_its_first_number() {
+        assert_eq!(major("wine-8.0 (Debian 8.0~repack-4)"), Some(8));
+        assert_eq!(major("wine-10.0-rc2"), Some(10));
+        assert_eq!(major("not wine"), None);
+    }
 }

@@ -3,6 +3,7 @@
 #
 # Every test binary and every `cargo run` passes here, so the usual case is two tests and an exec. The exec keeps the
 # process id, the standard streams and the exit status the program's own: what signals this script signals Wine.
+# DOLMEN_WINE=10 chooses another Wine than the system's; see env.sh.
 set -eu
 
 # On Windows itself there is nothing to put in between.
@@ -16,4 +17,4 @@ root=$(cd "$here/../.." && pwd -P)
 
 find_wine
 [ -f "$stamp" ] || sh "$here/setup.sh"
-exec "$wine" "$@"
+exec_of_wine "$wine" "$@"

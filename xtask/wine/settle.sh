@@ -10,7 +10,7 @@ root=$(cd "$here/../.." && pwd -P)
 exec >&2 </dev/null
 
 [ -d "$WINEPREFIX" ] || exit 0
-if timeout 10 wineserver -w; then
+if timeout 10 sh "$here/exec.sh" wineserver -w; then
     exit 0
 fi
 # Wine's own programs live in \windows\. The others' names are Windows paths, or Unix paths that end in .exe.
@@ -25,9 +25,9 @@ if [ -n "$left" ]; then
     echo "wine: the Windows programs above still run in $WINEPREFIX"
 fi
 if [ "${1:-}" != --kill ]; then
-    echo "wine: to end what runs there: sh xtask/wine/settle.sh --kill"
+    echo "wine: to end what runs there: DOLMEN_WINE=$DOLMEN_WINE sh xtask/wine/settle.sh --kill"
     exit 0
 fi
 echo "wine: ending what runs there"
-wineserver -k || :
+sh "$here/exec.sh" wineserver -k || :
 [ -z "$left" ]

@@ -38,14 +38,14 @@ fail() {
 
 # No stamp, so whatever is here is half made: by a killed set-up, or by an older version of it.
 if [ -e "$WINEPREFIX" ]; then
-    wineserver -k 9>&- 2>/dev/null || :
+    sh "$here/exec.sh" wineserver -k 9>&- 2>/dev/null || :
     rm -rf "$WINEPREFIX"
 fi
 : >"$log"
 # In the foreground, so that an interrupt at the terminal reaches it too.
-timeout --foreground 180 "$wine" wineboot --init 9>&- >>"$log" 2>&1 || fail "wineboot failed"
+timeout --foreground 180 sh "$here/exec.sh" wine wineboot --init 9>&- >>"$log" 2>&1 || fail "wineboot failed"
 # wineboot returns before the registry is on disk.
-timeout --foreground 60 wineserver -w 9>&- >>"$log" 2>&1 || fail "wineserver did not finish"
+timeout --foreground 60 sh "$here/exec.sh" wineserver -w 9>&- >>"$log" 2>&1 || fail "wineserver did not finish"
 
 shim="$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
 if [ ! -e "$shim" ]; then

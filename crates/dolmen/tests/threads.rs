@@ -19,7 +19,8 @@ fn no_thread_is_started_but_by_the_helper() {
         // Unit tests stand at the end of a file.
         let product = text.split("#[cfg(test)]\nmod tests {").next().expect("there is a first part");
         let found = product.lines().enumerate().filter(|(_, line)| starts_a_thread(line));
-        starts.extend(found.map(|(at, line)| format!("{}:{}: {}", file.display(), at + 1, line.trim())));
+        let name = file.display().to_string().replace('\\', "/");
+        starts.extend(found.map(|(at, line)| format!("{name}:{}: {}", at + 1, line.trim())));
     }
     let allowed =
         starts.iter().position(|start| start.contains("kernel/thread.rs") && start.contains("Builder"));
