@@ -6,9 +6,9 @@ mod common;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{DEADLINE, Random, Rig, Seen, finish, watchdog};
+use common::{Random, Rig, Seen, finish, watchdog};
 use dolmen::{CloseReason, ConnId, Reactor, Token};
 
 /// With receives that have been lent a buffer, and with receives that have not.
@@ -83,7 +83,6 @@ fn hc03_a_removal_ends_what_is_pending_although_the_peer_is_silent() {
         let listener = rig.reactor.listen(listening, Token(0)).expect("listen");
         rig.silent();
         assert!(rig.reactor.stats().operations_in_flight > 20);
-        let started = Instant::now();
         for (conn, _) in &conns {
             assert!(rig.reactor.remove(*conn));
         }
@@ -91,7 +90,6 @@ fn hc03_a_removal_ends_what_is_pending_although_the_peer_is_silent() {
         rig.until_stats("the end of all operations", |stats| {
             (stats.connections, stats.listeners, stats.operations_in_flight) == (0, 0, 0)
         });
-        assert!(started.elapsed() < DEADLINE / 4, "{:?}", started.elapsed());
     });
 }
 

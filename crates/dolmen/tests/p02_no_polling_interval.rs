@@ -83,29 +83,51 @@ fn watch_something(rig: &mut Rig) -> std::os::windows::io::OwnedHandle {
     event
 }
 
+/// A thread that does nothing but read a line and write it: as fast as threads are woken on this machine just now.
+fn blocking_echo() -> (TcpStream, thread::JoinHandle<()>) {
+    let (mut ours, peer) = common::pair();
+    let echo = thread::spawn(move || {
+        let mut line = [0; 5];
+        while ours.read_exact(&mut line).is_ok() {
+            ours.write_all(&line).expect("write");
+        }
+    });
+    (peer, echo)
+}
+
+fn time_to_answer(peer: &mut TcpStream) -> Duration {
+    let sent = Instant::now();
+    peer.write_all(b"look\n").expect("write");
+    let mut answer = [0; 5];
+    peer.read_exact(&mut answer).expect("read");
+    assert_eq!(&answer, b"look\n");
+    sent.elapsed()
+}
+
 #[test]
 fn p02_a_line_is_answered_at_once_beside_a_thousand_idle_connections() {
     const LINES: u64 = 21;
     let _watchdog = watchdog();
     let mut quiet = start();
-    let mut times: Vec<Duration> = (0..LINES)
-        .map(|n| {
-            let peer = &mut quiet.peers[n as usize * 40];
-            let sent = Instant::now();
-            peer.write_all(b"look\n").expect("write");
-            let mut answer = [0; 5];
-            peer.read_exact(&mut answer).expect("read");
-            assert_eq!(&answer, b"look\n");
-            sent.elapsed()
-        })
-        .collect();
+    let (mut blocking, ender) = blocking_echo();
+    let (mut times, mut of_the_system) = (Vec::new(), Vec::new());
+    for n in 0..LINES as usize {
+        times.push(time_to_answer(&mut quiet.peers[n * 40]));
+        of_the_system.push(time_to_answer(&mut blocking));
+    }
     quiet.waker.wake();
     let polls = quiet.thread.join().expect("the reactor");
-    times.sort_unstable();
-    let [median, worst] = [times[times.len() / 2], times[times.len() - 1]];
-    println!("a line is answered in {median:?}, the slowest in {worst:?}; {polls} polls for {LINES} lines");
-    // The worst is the scheduler's affair where other programs run. A polling interval would show in the median.
-    assert!(median <= Duration::from_millis(50), "{times:?}");
+    drop(blocking);
+    ender.join().expect("the other echo");
+    let [median, of_the_system] = [times, of_the_system].map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    println!(
+        "answers in {median:?}, of a blocking read in {of_the_system:?}; {polls} polls for {LINES} lines"
+    );
+    // How long a thread waits for a processor is the scheduler's affair. A polling interval would come on top.
+    assert!(median <= of_the_system * 10 + Duration::from_millis(10), "{median:?} beside {of_the_system:?}");
     // Each line is one poll or, where a send reports back, two; the wake is one.
     assert!(polls <= 2 * LINES + 1, "{polls} polls for {LINES} lines");
 }

@@ -81,23 +81,24 @@ fn p13_a_periodic_timer_does_not_drift() {
     let mut rig = Rig::new();
     let before = Instant::now();
     rig.reactor.interval(Token(0), PERIOD);
+    let after = Instant::now();
     let mut ticks = 0;
-    let mut late = Vec::new();
-    while ticks < 60 {
+    let mut events = 0;
+    while events < 60 {
+        // Work that takes a while. Setting the timer anew after it would put the ticks off by as much each time.
+        thread::sleep(PERIOD / 3);
+        let due_before_the_wait = after.elapsed().as_nanos() / PERIOD.as_nanos();
         rig.reactor.wait(&mut rig.events, Some(DEADLINE)).expect("wait");
         for event in rig.events.drain() {
             let Event::Timer { missed, .. } = event else { panic!("{event:?}") };
-            ticks += 1 + missed as u32;
-            let elapsed = before.elapsed();
-            assert!(elapsed >= PERIOD * ticks, "tick {ticks} came after {elapsed:?}");
-            late.push(elapsed - PERIOD * ticks);
+            events += 1;
+            ticks += 1 + u128::from(missed);
+            // Late is what a busy machine makes a tick. It is counted all the same, and none is counted twice.
+            assert!(ticks >= due_before_the_wait, "{ticks} ticks of {due_before_the_wait}: it drifts");
+            let due = before.elapsed().as_nanos() / PERIOD.as_nanos();
+            assert!(ticks <= due, "{ticks} ticks of {due}: it is early");
         }
-        // Work that takes a while. Setting the timer anew after it would put the ticks off by as much each time.
-        thread::sleep(PERIOD / 3);
     }
-    // Any one tick may be late on a busy machine, but not each of the last ones.
-    let best = late[late.len() - 10..].iter().min().expect("ten");
-    assert!(*best < PERIOD, "after {ticks} ticks of {PERIOD:?} they are late by {best:?} or more");
 }
 
 #[test]
@@ -148,7 +149,6 @@ fn p13_inserting_and_cancelling_among_many_is_cheap() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let mut random = Random::new(131);
-    let started = Instant::now();
     let mut timers: Vec<TimerId> = (0..MANY)
         .map(|n| rig.reactor.timer(Token(n), Duration::from_secs(60 + random.next() % 100_000)))
         .collect();
@@ -157,6 +157,5 @@ fn p13_inserting_and_cancelling_among_many_is_cheap() {
         assert!(rig.reactor.cancel_timer(timer));
     }
     assert_eq!(rig.reactor.stats().timers, 0);
-    // Fractions of a second. Looking through all of them for each would take 10^10 steps.
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // Fractions of a second. Looking through all of them for each would take 10^10 steps, and the watchdog ends that.
 }

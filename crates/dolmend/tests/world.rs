@@ -268,12 +268,13 @@ fn nobody_waits_for_a_user_who_does_not_read() {
     let mut client = rig.connect(1);
     client.write_all(b"flood\n").expect("it is read");
     rig.until("net_dead #1 TooSlow");
-    let begun = Instant::now();
+    let mut steps = 0;
     while rig.server.status().leaving > 0 {
         rig.server.step(Some(Duration::from_secs(1))).expect("the wait works");
+        steps += 1;
     }
-    // A good-bye to a client that stays would have taken five seconds.
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    // A good-bye to a client that stays takes five seconds, in each of which a step ends without an event.
+    assert!(steps < 4, "{steps} steps");
     drop(client);
 }
 
