@@ -12,6 +12,10 @@ system)
 10)
     export WINEPREFIX="$root/target/wine-10-prefix"
     tree="${XDG_CACHE_HOME:-$HOME/.cache}/dolmen/wine-10"
+    # Its C library knows none of the locales that the system has compiled.
+    export LC_ALL=C.UTF-8
+    # One of its libraries writes a complaint to the terminal where there is none.
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$WINEPREFIX}"
     # What starts further programs, and the server.
     export WINELOADER=/usr/lib/wine/wine64 WINESERVER=/usr/lib/wine/wineserver64
     ;;

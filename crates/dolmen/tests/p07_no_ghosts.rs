@@ -250,11 +250,10 @@ fn p07_hc04_removal_with_everything_in_flight_leaves_nothing() {
     for n in 0..20 {
         let (ours, peer) = narrow_pair();
         let conn = rig.reactor.add(ours, Token(n)).expect("add");
-        rig.reactor.send(conn, &vec![0; 200_000]).expect("send");
         conns.push(conn);
         peers.push(peer);
     }
-    rig.reactor.wait(&mut rig.events, Some(SILENCE)).expect("wait");
+    rig.fill_until_in_flight(&conns, 40);
     let stats = rig.reactor.stats();
     assert_eq!(stats.operations_in_flight, 40, "a receive and a send each");
     assert!(stats.queued_bytes > 0);

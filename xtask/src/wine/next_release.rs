@@ -14,14 +14,19 @@ use crate::process::{Result, Run, is_root};
 /// Releases of Debian that have an older Wine, and for each the one that has Wine 10.
 const NEXT_RELEASE: [(&str, &str); 1] = [("bookworm", "trixie")];
 
-/// What is unpacked, with all it depends on. Some of Wine's own programs start a shell.
-const PACKAGES: [&str; 2] = ["wine64", "dash"];
+/// What is unpacked, with all it depends on. Some of Wine's own programs start a shell; a console needs a locale that
+/// has more than ASCII.
+const PACKAGES: [&str; 3] = ["wine64", "dash", "libc-bin"];
+
+/// What has to be there when it is unpacked. A folder that lacks one was made by an older version of this program.
+const WANTED: [&str; 4] =
+    ["usr/lib/wine/wine64", "usr/lib/wine/wineserver64", "usr/bin/sh", "usr/lib/locale/C.utf8/LC_CTYPE"];
 
 /// Gets Wine 10, unless it is there. The error is the reason why this machine cannot have it.
 pub fn get(allowed: bool) -> Result<()> {
     can_mount()?;
     let folder = folder()?;
-    if folder.is_dir() {
+    if missing(&folder).is_none() {
         return Ok(());
     }
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -36,7 +41,7 @@ pub fn get(allowed: bool) -> Result<()> {
     let lock = cache.join("wine-10.lock");
     let held = File::create(&lock).map_err(|error| failed(&lock, error))?;
     held.lock().map_err(|error| failed(&lock, error))?;
-    if folder.is_dir() {
+    if missing(&folder).is_none() {
         return Ok(());
     }
     // Whatever is here was interrupted. The folder gets its name when it is complete.
@@ -45,6 +50,7 @@ pub fn get(allowed: bool) -> Result<()> {
     println!("    downloading Wine 10 from Debian {next} to {} (190 MB, unpacked 1 GB)", folder.display());
     let made = make(&part, ours, next);
     if made.is_ok() {
+        remove(&folder)?;
         std::fs::rename(part.join("tree"), &folder).map_err(|error| failed(&folder, error))?;
     }
     remove(&part)?;
@@ -144,11 +150,14 @@ fn unpack(archives: &Path, tree: &Path) -> Result<()> {
         }
     }
     add_zlib(tree)?;
-    match ["usr/lib/wine/wine64", "usr/lib/wine/wineserver64"].iter().find(|file| !tree.join(file).is_file())
-    {
+    match missing(tree) {
         None => Ok(()),
-        Some(file) => Err(format!("the packages of Wine have no {file}")),
+        Some(file) => Err(format!("its packages have no {file}")),
     }
+}
+
+fn missing(tree: &Path) -> Option<&'static str> {
+    WANTED.into_iter().find(|file| !tree.join(file).exists())
 }
 
 /// What a trigger of the package would do: zlib1.dll, marked as one of Wine's own, into Wine's folder.

@@ -189,6 +189,27 @@ impl Rig {
         assert!(polls <= 300, "{polls} polls in {SILENCE:?} of silence");
     }
 
+    /// Sends on all connections, whose peers do not read, until so many operations are in flight.
+    ///
+    /// How much a system takes before a send has to wait is its own affair: Linux splits one, Windows takes any whole
+    /// while its buffer has room for a single byte.
+    #[track_caller]
+    pub fn fill_until_in_flight(&mut self, conns: &[ConnId], wanted: usize) {
+        const PIECE: &[u8] = &[b'x'; 20_000];
+        let deadline = Instant::now() + DEADLINE;
+        while self.reactor.stats().operations_in_flight < wanted {
+            assert!(Instant::now() < deadline, "the system takes everything: {:?}", self.reactor.stats());
+            for &conn in conns {
+                if self.reactor.queued_bytes(conn).expect("it is there") == 0 {
+                    self.reactor.send(conn, PIECE).expect("send");
+                }
+            }
+            self.reactor.wait(&mut self.events, Some(Duration::ZERO)).expect("wait");
+            // Sends that have got rid of a part are started again.
+            self.reactor.flush();
+        }
+    }
+
     /// Waits until `conn` has received `count` bytes, and answers with them. Nothing else may happen to it meanwhile.
     #[track_caller]
     pub fn receive(&mut self, conn: ConnId, count: usize) -> Vec<u8> {
