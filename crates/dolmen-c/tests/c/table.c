@@ -596,6 +596,7 @@ static void hc49_a_signal_handler_ends_the_wait(void)
         action.sa_handler = on_beat;
         action.sa_flags = way & 1 ? SA_RESTART : 0;
         CHECK(sigaction(SIGALRM, &action, &before) == 0);
+        every = none;
         /* Again and again, for a busy machine may be late for the wait. */
         every.it_value.tv_usec = every.it_interval.tv_usec = 200000;
         beats = 0;
