@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::{asan, hard_cases, hygiene, sim, targets, test};
+use crate::{asan, hard_cases, hygiene, loom, sim, targets, test};
 
 /// Run all that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
@@ -63,6 +63,7 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
         (sim::MiriOptions::quick(options.no_install), sim::MutantsOptions::quick(options.no_install));
     steps.step("simulation under Miri, some seeds", || sim::miri(&miri))?;
     steps.step("deliberate bugs, some seeds", || sim::mutants(&mutants))?;
+    steps.step("threads under loom, two pre-emptions", || loom::models(&loom::Options::quick()))?;
     test::plan(steps, &test::Options::for_ci(options.no_install, options.keep_going))
 }
 

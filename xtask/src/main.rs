@@ -1,7 +1,7 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
-//! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`] and
-//! [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
+//! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
+//! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
@@ -10,6 +10,7 @@ mod ci;
 mod hard_cases;
 mod hygiene;
 mod install;
+mod loom;
 mod process;
 mod retry;
 mod sim;
@@ -49,6 +50,7 @@ enum Chore {
     Sim(sim::SimOptions),
     Mutants(sim::MutantsOptions),
     Miri(sim::MiriOptions),
+    Loom(loom::Options),
     Soak(soak::Options),
     HardCases(hard_cases::Options),
     Install(install::Options),
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Chore::Sim(options) => sim::run(&options),
         Chore::Mutants(options) => sim::run_mutants(&options),
         Chore::Miri(options) => sim::run_miri(&options),
+        Chore::Loom(options) => loom::run(&options),
         Chore::Soak(options) => soak::run(&options),
         Chore::HardCases(options) => hard_cases::run(&options),
         Chore::Install(options) => install::run(&options),

@@ -20,8 +20,11 @@ use std::sync::{Arc, PoisonError};
 use crate::kernel::fork::{self, Hold};
 use crate::kernel::{Fault, Signal};
 use crate::marks::{Mark, Mutant, mark, mutant};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, yield_now};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, yield_now};
 use crate::token::Token;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 /// How often a wake tries to signal before it leaves that to the next one. A kernel that is out of memory has usually
 /// found some by then.
@@ -29,12 +32,12 @@ const WAKE_ATTEMPTS: u32 = if cfg!(loom) { 2 } else { 100 };
 
 const PENDING: u64 = 1;
 const SIGNALLED: u64 = 2;
-const ROUND: u64 = 4;
+const WOKEN: u64 = 4;
+const ROUND: u64 = 8;
 
 pub(crate) struct Mailbox {
-    /// `PENDING`, `SIGNALLED`, and above them the round.
+    /// `PENDING`, `SIGNALLED`, `WOKEN` (a wake is pending), and above them the round.
     state: AtomicU64,
-    woken: AtomicBool,
     posts: Mutex<Posts>,
     capacity: usize,
     signals_failed: AtomicU64,
@@ -88,7 +91,6 @@ impl Mailbox {
     pub(crate) fn new(signal: Box<dyn Signal>, capacity: usize) -> Arc<Mailbox> {
         Arc::new(Mailbox {
             state: AtomicU64::new(0),
-            woken: AtomicBool::new(false),
             posts: Mutex::new(Posts { queue: VecDeque::new(), next: 0, gone: false }),
             capacity,
             signals_failed: AtomicU64::new(0),
@@ -110,7 +112,7 @@ impl Mailbox {
         posts.next += 1;
         posts.queue.push_back(Post { number, token, value });
         drop(posts);
-        self.signal().or_else(|fault| self.take_back(number, fault))
+        self.signal(PENDING).or_else(|fault| self.take_back(number, fault))
     }
 
     /// Withdraws a post for which there was no signal. One that the reactor has found all the same is delivered.
@@ -127,16 +129,19 @@ impl Mailbox {
     }
 
     pub(crate) fn wake(&self) {
-        // Release: what this thread did before waking is seen by the one that is woken.
-        self.woken.store(true, Ordering::Release);
-        self.notify();
+        self.insist(PENDING | WOKEN);
     }
 
-    /// Has the reactor look at its sources. For callers with no one to report a failure to: it is tried a number of
-    /// times, and then left to the next wake or post, and to the reactor's own next turn.
+    /// Has the reactor look at its sources.
     pub(crate) fn notify(&self) {
+        self.insist(PENDING);
+    }
+
+    /// For callers with no one to report a failure to: the signal is tried a number of times, and then left to the next
+    /// wake or post, and to the reactor's own next turn.
+    fn insist(&self, what: u64) {
         for _ in 0..WAKE_ATTEMPTS {
-            match self.signal() {
+            match self.signal(what) {
                 Ok(()) => return,
                 Err(_) => yield_now(),
             }
@@ -145,10 +150,10 @@ impl Mailbox {
     }
 
     /// Sees to it that the reactor looks inside.
-    fn signal(&self) -> Result<(), Fault> {
+    fn signal(&self, what: u64) -> Result<(), Fault> {
         // A read alone would not do: the reactor, which clears this before it looks, has to be either before us, or
-        // behind us and behind what we have put in.
-        let before = self.state.fetch_or(PENDING, Ordering::AcqRel);
+        // behind us and behind what we have put in. Release: what this thread did before is seen by the one that is woken.
+        let before = self.state.fetch_or(what, Ordering::AcqRel);
         if before & SIGNALLED != 0 {
             return Ok(());
         }
@@ -161,10 +166,10 @@ impl Mailbox {
                 return Err(fault);
             }
         }
-        // Changed in the meantime: somebody else's signal has succeeded as well, or the reactor has looked.
-        let pending = before | PENDING;
-        let _ =
-            self.state.compare_exchange(pending, pending | SIGNALLED, Ordering::AcqRel, Ordering::Relaxed);
+        // Unless the reactor has looked in the meantime.
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| {
+            (now / ROUND == before / ROUND).then_some(now | SIGNALLED)
+        });
         signalled
     }
 
@@ -174,7 +179,7 @@ impl Mailbox {
         if !self.waiting() {
             return false;
         }
-        self.begin_round();
+        let before = self.begin_round();
         let mut posts = self.posts();
         let count = posts.queue.len().min(max);
         for Post { token, value, .. } in posts.queue.drain(..count) {
@@ -186,25 +191,20 @@ impl Mailbox {
             self.state.fetch_or(PENDING | SIGNALLED, Ordering::AcqRel);
         }
         drop(posts);
-        self.woken.swap(false, Ordering::AcqRel) && !mutant(Mutant::LoseWake)
+        before & WOKEN != 0 && !mutant(Mutant::LoseWake)
     }
 
-    /// What is put in from here on needs a signal of its own.
-    fn begin_round(&self) {
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            let next = (state & !(PENDING | SIGNALLED)).wrapping_add(ROUND);
-            let begun = self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed);
-            match begun {
-                Ok(_) => return,
-                Err(now) => state = now,
-            }
-        }
+    /// What is put in from here on needs a signal of its own. Returns the state up to here.
+    fn begin_round(&self) -> u64 {
+        let begun = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
+            Some((state / ROUND).wrapping_add(1).wrapping_mul(ROUND))
+        });
+        begun.unwrap_or_else(|state| state)
     }
 
     /// The wakes so far have been delivered.
     pub(crate) fn forget_wakes(&self) {
-        self.woken.swap(false, Ordering::AcqRel);
+        self.state.fetch_and(!WOKEN, Ordering::AcqRel);
     }
 
     /// Whether a collect would find something, so that there is no point in blocking.

@@ -5,7 +5,7 @@
 
 #[cfg(not(all(test, loom)))]
 mod chosen {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
     /// Lets other threads go first.
@@ -16,7 +16,7 @@ mod chosen {
 
 #[cfg(all(test, loom))]
 mod chosen {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 
     pub(crate) use loom::thread::yield_now;

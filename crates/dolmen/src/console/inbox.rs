@@ -8,8 +8,11 @@ use super::{ConsoleInput, LONGEST_LINE_BYTES, Notice, ShutdownReason};
 use crate::mailbox::Mailbox;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
+#[cfg(all(test, loom))]
+mod loom_tests;
+
 /// How many pieces of input may wait before reading stops.
-const MOST_PIECES: usize = 256;
+const MOST_PIECES: usize = if cfg!(loom) { 2 } else { 256 };
 /// How many bytes of text may wait before reading stops: a few of the longest lines.
 const MOST_BYTES: usize = 4 * LONGEST_LINE_BYTES;
 
