@@ -30,6 +30,8 @@
 
 mod polled;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -75,6 +77,10 @@ pub(crate) struct Epoll {
     /// Packets of cancelled operations, for the next wait.
     cancelled: Vec<OpPtr<Epoll>>,
     events: Vec<epoll::Event>,
+    /// How many borrowed sockets there are.
+    borrowed: usize,
+    /// Of `recheck`, kept for its memory.
+    leftovers: Vec<libc::pollfd>,
     /// Whether the system knows `epoll_pwait2`; found out by the first timeout that needs it.
     nanoseconds: bool,
     /// Everything is on its way out, and the epoll instance with it: nothing need be taken out of it, and there is nothing
@@ -150,6 +156,8 @@ impl Kernel for Epoll {
             ready: VecDeque::new(),
             cancelled: Vec::new(),
             events: Vec::with_capacity(options.max_packets + 1),
+            borrowed: 0,
+            leftovers: Vec::new(),
             nanoseconds: true,
             retiring: false,
             started: Instant::now(),
@@ -423,6 +431,7 @@ impl Kernel for Epoll {
                 |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
             );
         }
+        self.borrowed -= usize::from(matches!(entry, Entry::Polled(_)));
         drop(entry);
         let slot = &mut self.sources[source.0 as usize];
         slot.generation = slot.generation.wrapping_add(1);
@@ -447,11 +456,20 @@ impl Kernel for Epoll {
         let polled = if self.retiring {
             Ok(())
         } else {
+            let leftovers = self.recheck();
             let immediately = self.has_packets() || self.is_copy();
             self.after_fork()?;
-            self.poll(max, if immediately { Some(0) } else { timeout_ns })
+            // Edges are all taken in, so that their sources stand in one queue. What is level-triggered goes to the end of
+            // epoll's list when it is reported, and what does not fit is to be looked at again: so no more is asked for
+            // than fits.
+            let room = match self.borrowed {
+                0 => self.events.capacity().max(max),
+                _ => max.saturating_sub(leftovers).max(1),
+            };
+            self.poll(room, if immediately { Some(0) } else { timeout_ns })
         };
-        packets.extend(self.cancelled.drain(..).map(|op| {
+        let cancelled = self.cancelled.len().min(max);
+        packets.extend(self.cancelled.drain(..cancelled).map(|op| {
             let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
             Packet { op, result: Err(fault) }
         }));
@@ -539,6 +557,7 @@ impl Epoll {
 
     fn fill(&mut self, index: u32, entry: Entry) -> Source {
         let slot = &mut self.sources[index as usize];
+        self.borrowed += usize::from(matches!(entry, Entry::Polled(_)));
         slot.edges = Edges::new(entry.fd(), matches!(entry, Entry::Stream { .. }), &mut self.calls);
         // A listener is simply tried.
         slot.edges.readable = matches!(entry, Entry::Listener { .. });
@@ -584,12 +603,56 @@ impl Epoll {
         Ok(())
     }
 
+    /// Looks again at the borrowed sockets that an earlier wait has found ready and that did not fit: their caller, who reads
+    /// from them at any time, may have done so since. One call, and only if there are any. Returns how many are ready.
+    fn recheck(&mut self) -> usize {
+        self.leftovers.clear();
+        for &index in &self.ready {
+            if let Some(Entry::Polled(polled)) = &self.sources[index as usize].entry {
+                self.leftovers.push(polled.pollfd());
+            }
+        }
+        if self.leftovers.is_empty() {
+            return 0;
+        }
+        // A file is ready without being asked, as is one that is known to be closed.
+        if self.leftovers.iter().any(|leftover| leftover.fd >= 0) {
+            self.calls += 1;
+            let count = self.leftovers.len() as libc::nfds_t;
+            // SAFETY: the structures are ours, and as many as we say.
+            if unsafe { libc::poll(self.leftovers.as_mut_ptr(), count, 0) } < 0 {
+                // Not looked at, so not known; epoll reports them again.
+                self.leftovers.iter_mut().for_each(|leftover| leftover.revents = 0);
+            }
+        }
+        let (mut at, mut ready) = (0, 0);
+        for _ in 0..self.ready.len() {
+            let index = self.ready.pop_front().expect("as many as there were");
+            let slot = &mut self.sources[index as usize];
+            if let Some(Entry::Polled(polled)) = &mut slot.entry {
+                let leftover = self.leftovers[at];
+                at += 1;
+                if leftover.fd >= 0 {
+                    let flags = EventFlags::from_bits_truncate(u32::from(leftover.revents as u16));
+                    polled.seen = readiness(polled, flags, &mut self.calls);
+                }
+                if polled.poll.is_none() || polled.to_tell().is_empty() {
+                    slot.queued = false;
+                    continue;
+                }
+                ready += 1;
+            }
+            self.ready.push_back(index);
+        }
+        ready
+    }
+
     /// One `epoll_wait`; takes note of the edges.
     fn poll(&mut self, max: usize, timeout_ns: Option<u64>) -> Result<(), Fault> {
         self.events.clear();
-        self.events.reserve_exact(max + 1);
+        self.events.reserve_exact(max);
         self.calls += 1;
-        match self.epoll_wait(timeout_ns) {
+        match self.epoll_wait(max, timeout_ns) {
             Ok(()) | Err(Errno::INTR) => {}
             Err(errno) => return Err(fault(errno)),
         }
@@ -634,9 +697,9 @@ impl Epoll {
 
     /// `epoll_pwait2` for timeouts that are not whole milliseconds, `epoll_wait` for all others and where the system
     /// is older than that call (before Linux 5.11); then the timeout is rounded up.
-    fn epoll_wait(&mut self, timeout_ns: Option<u64>) -> Result<(), Errno> {
+    fn epoll_wait(&mut self, max: usize, timeout_ns: Option<u64>) -> Result<(), Errno> {
         const MILLISECOND: u64 = 1_000_000;
-        let spare = self.events.spare_capacity_mut();
+        let spare = &mut self.events.spare_capacity_mut()[..max];
         if let Some(ns) = timeout_ns.filter(|ns| self.nanoseconds && ns % MILLISECOND != 0) {
             let timeout = KernelTimespec {
                 // Clamped far in the future; a wait may return early at any time.
@@ -676,7 +739,9 @@ impl Epoll {
                 tv_nsec: (ms % 1_000 * MILLISECOND) as i64,
             }
         });
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), timeout.as_ref())?;
+        let count = epoll::wait(&self.epoll, &mut *spare, timeout.as_ref())?.0.len();
+        // SAFETY: the kernel has filled in that many.
+        unsafe { self.events.set_len(count) };
         Ok(())
     }
 

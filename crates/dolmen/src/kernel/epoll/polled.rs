@@ -23,6 +23,14 @@ pub(super) struct Polled {
 }
 
 impl Polled {
+    /// What poll(2) is to look for. Its flags are epoll's; it leaves alone what has a negative number, and so what epoll does
+    /// not know.
+    pub(super) fn pollfd(&self) -> libc::pollfd {
+        let events = polled_flags(self.interest).bits() as libc::c_short;
+        let fd = if self.registered.is_empty() { -1 } else { self.fd };
+        libc::pollfd { fd, events, revents: 0 }
+    }
+
     pub(super) fn to_tell(&self) -> Readiness {
         self.seen & (self.interest | Readiness::ENDS)
     }
@@ -61,3 +69,9 @@ pub(super) fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> 
     }
     ready
 }
+
+// poll(2) is asked with epoll's flags, and its answer read as such.
+const _: () = {
+    assert!(libc::POLLIN as i32 == libc::EPOLLIN && libc::POLLOUT as i32 == libc::EPOLLOUT);
+    assert!(libc::POLLHUP as i32 == libc::EPOLLHUP && libc::POLLERR as i32 == libc::EPOLLERR);
+};

@@ -1,0 +1,124 @@
+//! The wait alone, without an engine that asks again.
+
+use std::os::unix::net::UnixStream;
+use std::os::unix::thread::JoinHandleExt as _;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::submitter::{Completion, Started, Submitter};
+use super::*;
+
+const LONG_NS: u64 = 20_000_000_000;
+
+/// How often the handler has run.
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn handler(_signal: libc::c_int) {
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Has SIGUSR1 handled, in such a way that interrupted calls are restarted where they can be.
+fn handle_signals() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        // SAFETY: all zeroes is a valid value of the structure, and the handler does nothing but count.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_RESTART;
+            assert_eq!(libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()), 0);
+        }
+    });
+}
+
+fn submitter() -> Submitter<Epoll> {
+    let options = Options { max_packets: 8, skip_on_success: true };
+    let pool = std::rc::Rc::new(std::cell::RefCell::new(BufferPool::new(4, 4096)));
+    Submitter::new(Epoll::new(options).expect("a kernel"), options, pool)
+}
+
+fn wait(submitter: &mut Submitter<Epoll>, timeout_ns: Option<u64>) -> Vec<Completion<Epoll>> {
+    let mut completions = Vec::new();
+    submitter.wait(1, timeout_ns, |completion| completions.push(completion)).expect("a wait");
+    completions
+}
+
+/// Runs `body` in a thread that gets a signal now and then until it has ended.
+fn in_a_shower_of_signals(body: impl FnOnce() + Send + 'static) {
+    handle_signals();
+    let over = std::sync::Arc::new(AtomicBool::new(false));
+    let ended = std::sync::Arc::clone(&over);
+    let thread = thread::spawn(move || {
+        body();
+        ended.store(true, Ordering::SeqCst);
+        // Not gone while it may still be sent one.
+        thread::park_timeout(Duration::from_secs(20));
+    });
+    let start = Instant::now();
+    while !over.load(Ordering::SeqCst) && !thread.is_finished() {
+        assert!(start.elapsed() < Duration::from_secs(15), "no wait was ended by a signal");
+        // SAFETY: the thread has not been joined, so its id is its own.
+        unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
+        thread::yield_now();
+    }
+    thread.thread().unpark();
+    thread.join().expect("its waits are ended");
+}
+
+#[test]
+fn hc49_a_signal_handler_ends_a_wait_with_no_packets() {
+    in_a_shower_of_signals(|| {
+        let mut submitter = submitter();
+        for timeout_ns in [None, Some(LONG_NS), Some(LONG_NS + 1)] {
+            let before = HANDLED.load(Ordering::SeqCst);
+            assert_eq!(wait(&mut submitter, timeout_ns).len(), 0);
+            assert_ne!(HANDLED.load(Ordering::SeqCst), before, "a handler has run");
+        }
+    });
+}
+
+/// What is left over of an earlier wait is brought without waiting, and does not turn the next wait into one that a signal
+/// cannot end. What turns out to be no longer so is not brought, and does not keep a wait from waiting either.
+#[test]
+fn hc49_nothing_left_over_hides_a_signal_handler() {
+    in_a_shower_of_signals(|| {
+        let mut submitter = submitter();
+        let mut pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().expect("a pair")).collect();
+        let mut polls = Vec::new();
+        for (owner, (ours, peer)) in (0..).zip(&mut pairs) {
+            std::io::Write::write_all(peer, b"x").expect("write");
+            // SAFETY: it stays open for longer than it is registered.
+            let socket = unsafe { BorrowedSocket::from_raw(ours.as_raw_fd()) };
+            let source = submitter.kernel().add_borrowed(socket, Readiness::READABLE).expect("add");
+            let Started::Pending(poll) = submitter.poll(&source, owner, Readiness::READABLE) else {
+                panic!("a poll is pending first")
+            };
+            polls.push((source, poll));
+        }
+        // One of them is brought; more were found, if asking was cut short by nothing.
+        while wait(&mut submitter, Some(0)).is_empty() {}
+        for (ours, _) in &mut pairs {
+            std::io::Read::read_exact(ours, &mut [0]).expect("read");
+        }
+        let before = HANDLED.load(Ordering::SeqCst);
+        assert_eq!(wait(&mut submitter, None).len(), 0, "they have been read");
+        assert_ne!(HANDLED.load(Ordering::SeqCst), before, "a handler has run");
+        // The packets of the cancelled ones are there, and then nothing is.
+        for (source, poll) in &polls {
+            submitter.cancel(source, *poll);
+        }
+        let mut cancelled = 0;
+        while submitter.in_flight() > 0 {
+            cancelled += wait(&mut submitter, None).len();
+        }
+        assert_eq!(cancelled, 2);
+        let before = HANDLED.load(Ordering::SeqCst);
+        assert_eq!(wait(&mut submitter, None).len(), 0);
+        assert_ne!(HANDLED.load(Ordering::SeqCst), before, "a handler has run");
+        for (source, _) in polls {
+            submitter.close(source, Close::Release);
+        }
+    });
+}
