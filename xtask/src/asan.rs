@@ -59,7 +59,7 @@ pub fn tests(options: &Options) -> Result<Outcome> {
     let cargo = |line: &str| {
         Run::new(&format!("cargo +nightly {line} --features dolmen/sim --target {}", targets::LINUX))
             .args(["--target-dir".to_owned(), format!("{target_dir}/asan")])
-            .env("RUSTFLAGS", "-Zsanitizer=address")
+            .env("RUSTFLAGS", "-Zsanitizer=address --cfg dolmen_asan")
     };
     // Some tests run the examples, which `--tests` does not build.
     if !options.quick {

@@ -22,7 +22,8 @@ pub enum ErrorKind {
     NotFound,
     /// The same socket or handle is registered already.
     AlreadyRegistered,
-    /// Not a handle of the kind that was asked for, or not an open one.
+    /// Not a handle of the kind that was asked for (a socket of datagrams where a stream was, a listening socket where a
+    /// connected one was, or the other way round), or not an open one.
     InvalidHandle,
     /// The reactor holds as many connections as [`Builder::max_connections`](crate::Builder::max_connections) allows.
     TableFull,

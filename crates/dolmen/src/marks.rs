@@ -66,6 +66,14 @@ named! {
         ActedDuringWait,
         /// Fault: a post was refused because too many were waiting.
         PostsFull,
+        /// Fault: a submission failed at once with a warning, and its packet came all the same.
+        WarningWithPacket,
+        /// Fault: something that others began completed to our port, with a key of theirs.
+        ForeignCompletion,
+        /// Fault: a packet with our key named memory that is no operation's.
+        UnknownPacket,
+        /// Fault: a packet with our key named an operation that is over.
+        StalePacket,
         /// A watched handle was signalled.
         WatchSignalled,
         /// A receive was posted without a buffer because the pool could spare none.
@@ -202,6 +210,10 @@ named! {
         ForgetRoom,
         /// All that is in the console's inbox is taken at once.
         HogConsole,
+        /// Whatever has a key of ours is taken for an operation's packet.
+        TrustEveryPacket,
+        /// A submission that fails with a warning is over, whatever the system still sends.
+        WarningIsFailure,
     }
 }
 

@@ -111,7 +111,8 @@ impl Reactor {
     /// # Errors
     ///
     /// The listener comes back with [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered),
-    /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) or [`Exhausted`](crate::ErrorKind::Exhausted).
+    /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) (also for what is a socket, but not a listening stream socket) or
+    /// [`Exhausted`](crate::ErrorKind::Exhausted).
     pub fn listen(
         &mut self,
         listener: TcpListener,
@@ -200,7 +201,8 @@ impl Reactor {
     ///
     /// The stream comes back with [`ErrorKind::TableFull`](crate::ErrorKind::TableFull),
     /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered),
-    /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) or [`Exhausted`](crate::ErrorKind::Exhausted).
+    /// [`InvalidHandle`](crate::ErrorKind::InvalidHandle) (also for what is a socket, but not a stream socket, or a listening
+    /// one) or [`Exhausted`](crate::ErrorKind::Exhausted).
     pub fn add(&mut self, stream: TcpStream, token: Token) -> Result<ConnId, AddError<TcpStream>> {
         self.engine.add(stream, token)
     }

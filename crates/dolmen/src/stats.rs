@@ -22,6 +22,12 @@ pub struct Stats {
     pub sends_refused: u64,
     /// Times the system could not wake the reactor for a [`Waker`](crate::Waker) or a [`Poster`](crate::Poster).
     pub signals_failed: u64,
+    /// Completions of something that the reactor did not begin, on its completion port but with a key of others. They are
+    /// dropped. Always 0 on Linux.
+    pub foreign_completions: u64,
+    /// Completions on the reactor's port that are of no operation of the reactor's, although their key says so: another
+    /// part of the program makes overlapped calls of its own on a registered socket. They are dropped. Always 0 on Linux.
+    pub unknown_completions: u64,
 
     /// Connections registered, those on their way out included.
     pub connections: usize,

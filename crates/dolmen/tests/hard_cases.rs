@@ -190,3 +190,66 @@ fn allow_descriptors(count: u64) {
     assert!(allowed, "this test needs {count} file descriptors and may have {limit:?}; see `ulimit -Hn`");
     setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).expect("setrlimit");
 }
+
+/// What the caller does with a socket by himself completes to the reactor's port, with the reactor's key.
+#[cfg(windows)]
+#[test]
+fn hc41_an_overlapped_call_of_the_callers_own_on_a_registered_socket_is_no_operation() {
+    use std::io::Read;
+    use std::os::windows::io::AsRawSocket;
+    use std::ptr::null_mut;
+    use windows_sys::Win32::Networking::WinSock::{SOCKET, WSABUF, WSARecv, WSASend};
+    use windows_sys::Win32::System::IO::OVERLAPPED;
+
+    /// Behind the OVERLAPPED there is what would be a jump to nowhere if it were taken for an operation.
+    #[repr(C)]
+    struct Call {
+        overlapped: OVERLAPPED,
+        around: [u64; 32],
+        bytes: [u8; 16],
+    }
+
+    let _watchdog = watchdog();
+    for (skip, pool_size) in [(true, 256), (false, 256), (true, 0), (false, 0)] {
+        let mut rig = Rig::with(&Reactor::builder().skip_on_success(skip).pool_size(pool_size));
+        let (ours, mut peer) = common::pair();
+        let duplicate = ours.try_clone().expect("duplicate");
+        let socket = duplicate.as_raw_socket() as SOCKET;
+        let conn = rig.reactor.add(ours, Token(0)).expect("add");
+        let call = || {
+            let (overlapped, around) = (OVERLAPPED::default(), [u64::MAX / 3 * 2; 32]);
+            Box::into_raw(Box::new(Call { overlapped, around, bytes: *b"a line of my own" }))
+        };
+        // One that is pending: the first bytes are the caller's. And one that is through at once.
+        let (receive, send) = (call(), call());
+        // SAFETY: both stay where they are until their completions are in, which the test waits for.
+        unsafe {
+            let buffer = WSABUF { len: 4, buf: (&raw mut (*receive).bytes).cast() };
+            WSARecv(socket, &buffer, 1, null_mut(), &mut 0, (&raw mut (*receive).overlapped).cast(), None);
+            let buffer = WSABUF { len: 16, buf: (&raw mut (*send).bytes).cast() };
+            WSASend(socket, &buffer, 1, null_mut(), 0, (&raw mut (*send).overlapped).cast(), None);
+        }
+        rig.silent();
+        peer.write_all(b"mine").expect("write");
+        // Where success at once sends no packet, the send has sent none.
+        let strays = 1 + u64::from(!skip);
+        rig.until_stats("the caller's own completions", |stats| stats.unknown_completions == strays);
+        // SAFETY: they are over.
+        let received = unsafe {
+            drop(Box::from_raw(send));
+            Box::from_raw(receive).bytes
+        };
+        assert_eq!(&received[..4], b"mine");
+        let mut line = [0; 16];
+        peer.read_exact(&mut line).expect("read");
+        assert_eq!(&line, b"a line of my own");
+        // The connection is none the worse for it.
+        peer.write_all(b"yours").expect("write");
+        assert_eq!(rig.receive(conn, 5), b"yours");
+        rig.reactor.send(conn, b"and back").expect("send");
+        rig.reactor.flush();
+        peer.read_exact(&mut line[..8]).expect("read");
+        assert_eq!(&line[..8], b"and back");
+        assert_eq!(rig.reactor.stats().unknown_completions, strays);
+    }
+}

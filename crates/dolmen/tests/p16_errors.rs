@@ -144,6 +144,50 @@ fn p16_what_is_no_socket_is_an_invalid_handle() {
     rig.silent();
 }
 
+/// Taken as streams, datagrams corrupt memory on Windows (see hc40 in `kernel/iocp`); on Linux they end in odd errors.
+#[test]
+fn p16_hc40_a_socket_of_another_sort_is_an_invalid_handle_and_comes_back() {
+    fn datagrams() -> socket2::Socket {
+        std::net::UdpSocket::bind("127.0.0.1:0").expect("bind").into()
+    }
+
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (ours, mut peer) = pair();
+    let (listening, address) = listener();
+    let kind = ErrorKind::InvalidHandle;
+
+    let refused = rig.reactor.add(datagrams().into(), Token(0)).expect_err("datagrams");
+    check(&refused.error, kind, &["add a connection"]);
+    assert!(refused.error.os_error().is_some());
+    // Open as it was.
+    assert!(refused.source.local_addr().expect("address").port() > 0);
+    let refused = rig.reactor.listen(datagrams().into(), Token(0)).expect_err("datagrams");
+    check(&refused.error, kind, &["add a listener"]);
+    let refused = rig.reactor.listen_readiness(datagrams().into(), Token(0)).expect_err("datagrams");
+    check(&refused.error, kind, &["watch a listener"]);
+
+    // A listener that is to be a stream, and a stream that is to be a listener. Neither is the worse for it.
+    let refused = rig.reactor.add(socket2::Socket::from(listening).into(), Token(0)).expect_err("a listener");
+    check(&refused.error, kind, &["add a connection"]);
+    let listening = TcpListener::from(socket2::Socket::from(refused.source));
+    let refused = rig.reactor.listen(socket2::Socket::from(ours).into(), Token(0)).expect_err("a stream");
+    check(&refused.error, kind, &["add a listener"]);
+    let refused = rig.reactor.listen_readiness(refused.source, Token(0)).expect_err("a stream");
+    check(&refused.error, kind, &["watch a listener"]);
+    let ours = TcpStream::from(socket2::Socket::from(refused.source));
+    let stats = rig.reactor.stats();
+    assert_eq!((stats.connections, stats.listeners, stats.watches, stats.operations_in_flight), (0, 0, 0, 0));
+
+    let id = rig.reactor.listen(listening, Token(0)).expect("listen");
+    let client = TcpStream::connect(address).expect("connect");
+    let seen = rig.seen_until("accepted", |_| true);
+    assert_eq!(seen, [common::Seen::Accepted(id, client.local_addr().expect("address"))]);
+    let conn = rig.reactor.add(ours, Token(1)).expect("add");
+    io::Write::write_all(&mut peer, b"look").expect("write");
+    assert_eq!(rig.receive(conn, 4), b"look");
+}
+
 #[test]
 fn p16_a_full_table_gives_the_stream_back() {
     let _watchdog = watchdog();

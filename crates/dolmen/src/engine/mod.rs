@@ -201,6 +201,7 @@ impl<K: Kernel> Engine<K> {
             buffers_out: pool.out(),
             buffers_free: pool.free(),
             signals_failed: self.mailbox.signals_failed(),
+            unknown_completions: self.submitter.unknown(),
             ..self.stats
         }
     }
@@ -343,6 +344,10 @@ impl<K: Kernel> Engine<K> {
             self.complete(completion);
         }
         self.completions = completions;
+        for foreign in self.submitter.take_foreign() {
+            self.stats.foreign_completions += 1;
+            tracing::debug!(target: "io_reactor", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
+        }
         waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
 
         let mailbox = Arc::clone(&self.mailbox);

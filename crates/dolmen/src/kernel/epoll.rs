@@ -46,13 +46,14 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
+use super::arrivals::Arrivals;
 use super::fork::Process;
 use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use polled::{Polled, polled_flags, readiness};
-use socket::{Edges, accept_one, receive_now, send_now};
+use socket::{Edges, accept_one, check, receive_now, send_now};
 
 /// The event data of the eventfd; sources use their slot and generation.
 const SIGNAL: u64 = u64::MAX;
@@ -178,6 +179,9 @@ impl Kernel for Epoll {
     }
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
+        if let Err(fault) = check(stream.as_fd(), false, &mut self.calls) {
+            return Err((fault, stream));
+        }
         let entry = Entry::Stream { fd: stream, receive: None, send: None };
         self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
             Entry::Stream { fd, .. } => (fault, fd),
@@ -186,6 +190,9 @@ impl Kernel for Epoll {
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        if let Err(fault) = check(listener.as_fd(), true, &mut self.calls) {
+            return Err((fault, listener));
+        }
         self.calls += 1;
         if let Err(error) = listener.set_nonblocking(true) {
             return Err((io_fault(&error), listener));
@@ -196,6 +203,9 @@ impl Kernel for Epoll {
     }
 
     fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        if let Err(fault) = check(listener.as_fd(), true, &mut self.calls) {
+            return Err((fault, listener));
+        }
         self.calls += 1;
         if let Err(error) = listener.set_nonblocking(true) {
             return Err((io_fault(&error), listener));
@@ -452,6 +462,7 @@ impl Kernel for Epoll {
         max: usize,
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
+        _arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<(), Fault> {
         let polled = if self.retiring {
             Ok(())

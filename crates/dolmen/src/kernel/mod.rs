@@ -16,6 +16,10 @@
 //! What follows from that for a kernel:
 //!
 //! * a packet names its operation by address, never by a socket's number, which the system gives to the next socket;
+//! * nothing is read through an address that the system hands out before [`arrivals`] has recognised it as a pending
+//!   operation's: others, too, can have packets sent to a port;
+//! * "failed, no packet" is meant to the letter. Where a system reports a failure and sends a packet all the same
+//!   ([`AtOnce`]), the answer is Pending;
 //! * a packet's result comes from the operation's own memory, never from asking the handle, which may be closed;
 //! * cancelling is a request. The packet still comes, and if the operation had finished first, it brings its bytes;
 //! * no packet is produced inside a submit or a cancel: what is ready at once waits for the next [`Kernel::wait`];
@@ -26,6 +30,7 @@
 //! What a kernel may count on: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
 //! accepts on a listener, one watch on a watch, one poll on a borrowed socket.
 
+pub(crate) mod arrivals;
 pub(crate) mod buffer;
 pub(crate) mod fork;
 pub(crate) mod operation;
@@ -55,6 +60,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::engine::buffer_pool::BufferPool;
+use crate::marks::{Mutant, mutant};
+use arrivals::Arrivals;
 use operation::OpPtr;
 use readiness::{BorrowedSocket, Readiness};
 
@@ -83,6 +90,9 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// How many accepts the engine keeps posted on a listener.
     const ACCEPTS: usize;
+
+    /// How many operations' memory is allocated together; see [`operation`].
+    const CELLS_PER_BLOCK: usize = 128;
 
     fn new(options: Options) -> Result<Self, Fault>;
 
@@ -218,14 +228,39 @@ pub(crate) trait Kernel: Sized + 'static {
     ///
     /// # Safety
     ///
-    /// Every operation submitted to this kernel and not yet out in a packet is still alive and untouched.
+    /// Every operation submitted to this kernel and not yet out in a packet is still alive and untouched. `arrivals`
+    /// belongs to the table that these operations are from.
     unsafe fn wait(
         &mut self,
         packets: &mut Vec<Packet<Self>>,
         max: usize,
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
+        arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<(), Fault>;
+}
+
+/// How an overlapped call came back that is over at once. A completion port's rules, for the kernels that have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(windows), allow(dead_code))]
+pub(crate) enum AtOnce {
+    Success,
+    /// The call says that it failed. But a status of this class (0x8…, and 0x4… where the call calls it a failure) is no
+    /// error to the system's I/O manager, which treats the operation as it treats one that succeeded.
+    Warning,
+    Error,
+}
+
+#[cfg_attr(not(windows), allow(dead_code))]
+impl AtOnce {
+    /// Whether a packet comes all the same. `skips`: operations that are over at once send none on this socket.
+    pub(crate) fn sends_packet(self, skips: bool) -> bool {
+        match self {
+            AtOnce::Success => !skips,
+            AtOnce::Warning => !skips && !mutant(Mutant::WarningIsFailure),
+            AtOnce::Error => false,
+        }
+    }
 }
 
 /// Wakes a wait; held by wakers and posters in any thread, and outlives the kernel.

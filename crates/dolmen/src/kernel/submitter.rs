@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::arrivals::{Arrivals, Foreign};
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::{BorrowedSocket, Readiness};
@@ -34,12 +35,16 @@ pub(crate) struct Submitter<K: Kernel> {
     operations: OperationTable<K>,
     pool: Rc<RefCell<BufferPool>>,
     packets: Vec<Packet<K>>,
+    /// What the last wait has brought that others began.
+    foreign: Vec<Foreign>,
+    unknown: u64,
 }
 
 impl<K: Kernel> Submitter<K> {
     pub(crate) fn new(kernel: K, options: Options, pool: Rc<RefCell<BufferPool>>) -> Self {
         let packets = Vec::with_capacity(options.max_packets + K::ACCEPTS);
-        Submitter { kernel, operations: OperationTable::new(), pool, packets }
+        let operations = OperationTable::new();
+        Submitter { kernel, operations, pool, packets, foreign: Vec::new(), unknown: 0 }
     }
 
     /// The calls that have to do with no operation.
@@ -124,11 +129,11 @@ impl<K: Kernel> Submitter<K> {
                 // SAFETY: none; this is the bug.
                 unsafe { self.operations.take_back(op) };
             }
-            if mutant(Mutant::FreeBufferAtCancel) {
+            #[cfg(feature = "mutants")]
+            if mutant(Mutant::FreeBufferAtCancel) && self.operations.kind(handle) == OpKind::Receive {
                 // SAFETY: none; this is the bug.
-                unsafe { (*op.as_ptr()).buffer.take_if(|_| (*op.as_ptr()).kind == OpKind::Receive) }
-                    .into_iter()
-                    .for_each(|buffer| self.pool.borrow_mut().lose(buffer));
+                let buffer = unsafe { (*op.as_ptr()).buffer.take() };
+                buffer.into_iter().for_each(|buffer| self.pool.borrow_mut().lose(buffer));
             }
         }
     }
@@ -144,15 +149,29 @@ impl<K: Kernel> Submitter<K> {
         timeout_ns: Option<u64>,
         mut take: impl FnMut(Completion<K>),
     ) -> Result<(), Fault> {
-        // SAFETY: pending cells are left alone (`Hands::Kernel`) and outlive the kernel, which is dropped first.
+        let mut pool = self.pool.borrow_mut();
+        let mut arrivals =
+            Arrivals { operations: &self.operations, foreign: &mut self.foreign, unknown: &mut self.unknown };
+        // SAFETY: pending cells are left alone (`Owner::Kernel`) and outlive the kernel, which is dropped first.
         let waited =
-            unsafe { self.kernel.wait(&mut self.packets, max, timeout_ns, &mut self.pool.borrow_mut()) };
+            unsafe { self.kernel.wait(&mut self.packets, max, timeout_ns, &mut pool, &mut arrivals) };
+        drop(pool);
         for packet in self.packets.drain(..) {
             // SAFETY: its packet is out, and the contract promises that it is the only one.
             let returned = unsafe { self.operations.take_back(packet.op) };
             take(complete(&self.pool, returned, packet.result));
         }
         waited
+    }
+
+    /// What came out of the waits since this was last asked and was begun by others.
+    pub(crate) fn take_foreign(&mut self) -> impl Iterator<Item = Foreign> + '_ {
+        self.foreign.drain(..)
+    }
+
+    /// How many packets named no operation, although their key said so.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.unknown
     }
 
     fn started(&mut self, handle: OpHandle, op: OpPtr<K>, submission: Submission<K>) -> Started<K> {
@@ -174,11 +193,11 @@ fn complete<K: Kernel>(
     returned: Returned,
     result: Result<Outcome<K>, Fault>,
 ) -> Completion<K> {
-    let Returned { handle, kind, owner, mut buffer } = returned;
+    let Returned { handle, kind, slot, mut buffer } = returned;
     if kind != OpKind::Send && !matches!(result, Ok(Outcome::Bytes(1..))) {
         if let Some(buffer) = buffer.take() {
             pool.borrow_mut().give_back(buffer);
         }
     }
-    Completion { handle, kind, owner, result, buffer }
+    Completion { handle, kind, owner: slot, result, buffer }
 }

@@ -993,6 +993,68 @@ fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
     }
 }
 
+/// The packet of the failed submission comes when the memory may be another operation's.
+#[test]
+fn hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet() {
+    let mut stage = Stage::new(Style::Completion);
+    let before = hits(Mark::WarningWithPacket);
+    let (broken, link) = stage.connect();
+    stage.link(link, |link| link.peer_reset(false));
+    stage.faults(|faults| (faults.sync, faults.warning) = (100, 100));
+    stage.engine.flush();
+    assert_eq!(hits(Mark::WarningWithPacket), before + 1);
+    stage.faults(|faults| (faults.sync, faults.warning) = (0, 0));
+    let (conn, other) = stage.connect();
+    stage.engine.flush();
+    let mut seen = stage.settle();
+    stage.peer_sends(other, b"still here");
+    seen.extend(stage.settle());
+    assert_eq!(closed(&seen, broken), Some(CloseReason::Reset), "{seen:?}");
+    assert_eq!(closed(&seen, conn), None, "the packet was another's: {seen:?}");
+    assert_eq!(bytes_of(&seen, conn), b"still here");
+    stage.engine.remove(conn);
+    stage.settle();
+    stage.assert_empty();
+}
+
+#[test]
+fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
+    let mut stage = Stage::new(Style::Completion);
+    let marks = [Mark::ForeignCompletion, Mark::UnknownPacket, Mark::StalePacket];
+    let before = marks.map(hits);
+    let (conn, link) = stage.connect();
+    // More than will be needed at a time, so that some are over and free.
+    let gone: Vec<_> = (0..4).map(|_| stage.connect().0).collect();
+    assert!(stage.poll().is_empty());
+    assert!(gone.into_iter().all(|conn| stage.engine.remove(conn)));
+    assert!(stage.settle().is_empty());
+    stage.faults(|faults| faults.foreign = 100);
+    let sent = pattern(2_000);
+    let mut received = Vec::new();
+    for part in sent.chunks(20) {
+        stage.peer_sends(link, part);
+        for seen in stage.poll() {
+            let Seen::Received(of, data) = seen else { panic!("{seen:?}") };
+            assert_eq!(of, conn);
+            stage.engine.send(conn, &data).expect("send");
+            received.extend(data);
+        }
+    }
+    stage.heal();
+    received.extend(bytes_of(&stage.settle(), conn));
+    assert_eq!(received, sent);
+    for (mark, before) in marks.into_iter().zip(before) {
+        assert!(hits(mark) > before, "{mark:?}");
+    }
+    let stats = stage.stats();
+    let strays = stats.foreign_completions + stats.unknown_completions;
+    assert!(stats.foreign_completions >= 10 && stats.unknown_completions >= 10, "{stats:?}");
+    assert!(strays <= stats.polls, "each is counted once: {stats:?}");
+    stage.engine.remove(conn);
+    stage.settle();
+    stage.assert_empty();
+}
+
 /// A scene that cannot fail shows nothing: with the bug that it is there to notice, it does.
 #[cfg(feature = "mutants")]
 #[test]
@@ -1028,6 +1090,11 @@ fn each_scene_fails_with_its_bug() {
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
         (hc42_a_signal_that_fails_makes_no_later_one_mute, Mutant::MuteAfterFailedSignal),
+        (
+            hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet,
+            Mutant::WarningIsFailure,
+        ),
+        (hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];
     let mut unnoticed = Vec::new();
     for &(scene, mutant) in scenes {

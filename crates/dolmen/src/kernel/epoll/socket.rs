@@ -30,12 +30,25 @@ use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, ipproto};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
-use super::super::Fault;
 use super::super::operation::OpPtr;
+use super::super::{Fault, FaultKind};
 use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
+
+/// Refuses what is not a stream socket, and a listening one where it is not to be `listening` or the other way round: epoll
+/// would take it, and the failure come later, as something else.
+pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<(), Fault> {
+    let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
+    *calls += 1;
+    if rustix::net::sockopt::socket_type(fd).map_err(fault)? != SocketType::STREAM {
+        return Err(invalid(Errno::PROTOTYPE));
+    }
+    *calls += 1;
+    let listens = rustix::net::sockopt::socket_acceptconn(fd).map_err(fault)?;
+    if listens == listening { Ok(()) } else { Err(invalid(Errno::INVAL)) }
+}
 
 /// What the edges of a source have reported, and what has been done about it.
 pub(super) struct Edges {

@@ -22,12 +22,13 @@ use std::thread::JoinHandle;
 
 use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, SOCKET, WSAPOLLFD, WSAPoll};
 
+use super::super::arrivals::Key;
 use super::super::operation::OpPtr;
 use super::super::readiness::{BorrowedSocket, Readiness};
 use super::super::{Fault, FaultKind, thread};
 use super::bridge::Bridge;
 use super::port::Port;
-use super::{Iocp, key, socket, status};
+use super::{Iocp, socket, status};
 
 /// Which port a borrowed socket was associated with last.
 static ASSOCIATIONS: Mutex<BTreeMap<SOCKET, u64>> = Mutex::new(BTreeMap::new());
@@ -93,7 +94,7 @@ pub(super) enum Begun {
 
 impl Polled {
     pub(super) fn new(socket: BorrowedSocket, port: &Arc<Port>) -> Result<Polled, Fault> {
-        let what = if socket::is_stream(&socket)? {
+        let what = if socket::sort(&socket)? == socket::Sort::Stream {
             What::Stream
         } else {
             let event = socket::select_event(&socket)?;
@@ -155,7 +156,7 @@ impl Polled {
             Some(op) if asked => match self.begin(op, interest, writers) {
                 // The operation is pending, so what is found now comes as a packet.
                 Ok(Begun::Ready(_)) => {
-                    port.post(key::WATCH, op.as_ptr().cast()).inspect_err(|_| self.idle.set(Some(op)))
+                    port.post(Key::Ready, op.as_ptr().cast()).inspect_err(|_| self.idle.set(Some(op)))
                 }
                 Ok(Begun::Pending) => Ok(()),
                 Err(fault) => {
@@ -316,7 +317,7 @@ fn run(shared: &Mutex<Waiting>, wake: &UdpSocket, port: &Port) {
 
 fn post(port: &Port, SendOp(op): SendOp) {
     // See `bridge`: the packet is owed.
-    while port.post(key::WATCH, op.as_ptr().cast()).is_err() {
+    while port.post(Key::Ready, op.as_ptr().cast()).is_err() {
         std::thread::yield_now();
     }
 }

@@ -22,9 +22,10 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::super::Fault;
+use super::super::arrivals::Key;
 use super::super::operation::{OpPtr, Operation};
+use super::Iocp;
 use super::port::{Port, last_error};
-use super::{Iocp, key};
 
 pub(crate) struct Bridge {
     /// The armed operation, until somebody takes it to send its packet.
@@ -110,11 +111,11 @@ unsafe extern "system" fn signalled(bridge: *mut c_void, _timed_out: bool) {
     if op.is_null() {
         return;
     }
-    if let Err(fault) = port.post(key::WATCH, op.cast()) {
+    if let Err(fault) = port.post(Key::Ready, op.cast()) {
         // Out of kernel memory. The packet is owed, so it is tried until it goes through: this thread has nothing else
         // to do, and the watch would be dead without it.
         tracing::error!(target: "io_reactor", error = %fault.to_io(), "cannot post a watch");
-        while port.post(key::WATCH, op.cast()).is_err() {
+        while port.post(Key::Ready, op.cast()).is_err() {
             std::thread::yield_now();
         }
     }

@@ -9,7 +9,8 @@
 //! ten thousand idle connections pin no memory.
 //!
 //! An operation that succeeds at once answers at once and sends no packet, where the socket's provider allows that
-//! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, success at once is Pending like everything else.
+//! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, success at once is Pending like everything else, and so is
+//! a failure at once with a warning.
 //!
 //! What was rejected: `WaitForMultipleObjects` over the port and events. A completion port is not among the objects it
 //! documents, it takes 64 handles, and it costs a kernel call a handle for each wake.
@@ -34,6 +35,7 @@ use std::time::Instant;
 use windows_sys::Win32::Networking::WinSock::{SOCKET, WSACleanup, WSADATA, WSAStartup};
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
+use super::arrivals::{Arrivals, Key};
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
@@ -45,18 +47,11 @@ use port::Port;
 use socket::{AcceptCell, Acceptor, Started};
 pub(crate) use status::from_io as io_fault;
 
-/// What a packet's completion key tells apart.
-mod key {
-    /// An operation's own completion; the overlapped pointer is the operation.
-    pub(super) const OPERATION: usize = 0;
-    /// A signal; there is no operation.
-    pub(super) const SIGNAL: usize = 1;
-    /// A watch or a poll has found something; the overlapped pointer is the operation.
-    pub(super) const WATCH: usize = 2;
-}
-
-/// How long a wait may be while there is something to be cancelled again.
+/// How long a wait may be while there is something to be cancelled again: at first, and doubled after each try.
 const CANCEL_AGAIN_NS: u64 = 10_000_000;
+
+/// How often an operation is cancelled again. The last try is some ten seconds after the first.
+const CANCEL_TRIES: u8 = 10;
 
 pub(crate) struct Iocp {
     port: Arc<Port>,
@@ -64,9 +59,14 @@ pub(crate) struct Iocp {
     /// Watches that were cancelled before they fired; their packets come out of the next wait.
     cancelled: Vec<OpPtr<Iocp>>,
     /// Operations that were to be cancelled when the system knew of none: they have completed, and their packets come
-    /// out of the next wait. But for Wine, which knows of none either while it moves some of a send's bytes; what is
-    /// still there after a wait is cancelled again.
-    unfound: Vec<(SOCKET, OpPtr<Iocp>)>,
+    /// out of the next wait. Except under Wine, which knows of none either while it moves some of a send's bytes, and
+    /// with providers that cannot cancel; what is still there after a wait is cancelled again, a few times.
+    unfound: Vec<Unfound>,
+    /// When that is, and the pause after it.
+    cancel_again_at_ns: u64,
+    cancel_again_ns: u64,
+    /// Operations that could not be cancelled. The first is logged.
+    uncancelled: u64,
     /// Memory of accepts that are over, for the next ones.
     accept_cells: Vec<NonNull<AcceptCell>>,
     associations: Associations,
@@ -75,6 +75,12 @@ pub(crate) struct Iocp {
     started: Instant,
     calls: u64,
     _winsock: Winsock,
+}
+
+struct Unfound {
+    socket: SOCKET,
+    op: OpPtr<Iocp>,
+    tries: u8,
 }
 
 /// A registered socket or handle.
@@ -141,6 +147,9 @@ impl Kernel for Iocp {
             entries: vec![OVERLAPPED_ENTRY::default(); options.max_packets],
             cancelled: Vec::new(),
             unfound: Vec::new(),
+            cancel_again_at_ns: 0,
+            cancel_again_ns: CANCEL_AGAIN_NS,
+            uncancelled: 0,
             accept_cells: Vec::new(),
             skip_on_success: options.skip_on_success,
             started: Instant::now(),
@@ -162,14 +171,15 @@ impl Kernel for Iocp {
     }
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
-        match self.associate(stream.as_raw_socket() as SOCKET) {
+        match self.check_stream(&stream).and_then(|()| self.associate(stream.as_raw_socket() as SOCKET)) {
             Ok(skips) => Ok(Source::Stream { stream: ManuallyDrop::new(stream), skips }),
             Err(fault) => Err((fault, stream)),
         }
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
-        match self.associate(listener.as_raw_socket() as SOCKET) {
+        match self.check_listener(&listener).and_then(|()| self.associate(listener.as_raw_socket() as SOCKET))
+        {
             Ok(skips) => {
                 self.calls += 3;
                 Acceptor::new(listener, skips).map(|acceptor| Source::Listener(Box::new(acceptor)))
@@ -182,7 +192,9 @@ impl Kernel for Iocp {
         self.calls += 3;
         // Nothing completes there. But a second registration of the same socket, of whatever kind, is refused by this,
         // and would otherwise take the event away from the first.
-        if let Err(fault) = self.port.associate(listener.as_raw_socket() as SOCKET) {
+        let checked = self.check_listener(&listener);
+        let associated = checked.and_then(|()| self.port.associate(listener.as_raw_socket() as SOCKET));
+        if let Err(fault) = associated {
             return Err((fault, listener));
         }
         let event = match socket::select_event(&listener) {
@@ -203,11 +215,12 @@ impl Kernel for Iocp {
     }
 
     fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
-        socket::is_stream(&socket)
+        socket::sort(&socket).map(|sort| sort == socket::Sort::Stream)
     }
 
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
+        self.check_stream(&borrowed)?;
         let skips = match self.associate(raw as SOCKET) {
             Err(fault)
                 if again
@@ -273,9 +286,10 @@ impl Kernel for Iocp {
             socket::send(stream.as_raw_socket() as SOCKET, bytes, overlapped(op))
         };
         match started {
-            Started::Done(bytes) if *skips => Submission::Done(Outcome::Bytes(bytes)),
-            Started::Done(_) | Started::Pending => Submission::Pending,
-            Started::Failed(fault) => Submission::Failed(fault),
+            Started::AtOnce(how, _) if how.sends_packet(*skips) => Submission::Pending,
+            Started::AtOnce(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
+            Started::AtOnce(_, Err(fault)) => Submission::Failed(fault),
+            Started::Pending => Submission::Pending,
         }
     }
 
@@ -292,15 +306,16 @@ impl Kernel for Iocp {
             acceptor.accept(cell, overlapped(op))
         };
         match started {
-            Started::Done(_) if acceptor.skips() => match self.accepted(cell) {
+            Started::AtOnce(how, _) if how.sends_packet(acceptor.skips()) => Submission::Pending,
+            Started::AtOnce(_, Ok(_)) => match self.accepted(cell) {
                 Ok(outcome) => Submission::Done(outcome),
                 Err(fault) => Submission::Failed(fault),
             },
-            Started::Done(_) | Started::Pending => Submission::Pending,
-            Started::Failed(fault) => {
+            Started::AtOnce(_, Err(fault)) => {
                 AcceptCell::recycle(cell, &mut self.accept_cells);
                 Submission::Failed(fault)
             }
+            Started::Pending => Submission::Pending,
         }
     }
 
@@ -340,8 +355,10 @@ impl Kernel for Iocp {
             }
         };
         // SAFETY: the operation is pending on that socket.
-        if !unsafe { socket::cancel(socket, overlapped(op)) } {
-            self.unfound.push((socket, op));
+        if !matches!(unsafe { socket::cancel(socket, overlapped(op)) }, Ok(true)) {
+            self.unfound.push(Unfound { socket, op, tries: 0 });
+            self.cancel_again_ns = CANCEL_AGAIN_NS;
+            self.cancel_again_at_ns = self.now_ns() + CANCEL_AGAIN_NS;
         }
     }
 
@@ -384,40 +401,49 @@ impl Kernel for Iocp {
         max: usize,
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
+        arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<(), Fault> {
-        packets.extend(self.cancelled.drain(..).map(|op| {
+        let cancelled = self.cancelled.len().min(max);
+        packets.extend(self.cancelled.drain(..cancelled).map(|op| {
             let fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
             Packet { op, result: Err(fault) }
         }));
+        let max = (max - cancelled).min(self.entries.len());
+        if max == 0 {
+            return Ok(());
+        }
         let timeout_ns = match timeout_ns {
-            _ if !packets.is_empty() => Some(0),
+            _ if cancelled > 0 => Some(0),
             _ if !self.unfound.is_empty() => {
-                Some(timeout_ns.map_or(CANCEL_AGAIN_NS, |ns| ns.min(CANCEL_AGAIN_NS)))
+                let again_ns = self.cancel_again_at_ns.saturating_sub(self.now_ns());
+                Some(timeout_ns.map_or(again_ns, |ns| ns.min(again_ns)))
             }
             _ => timeout_ns,
         };
         self.calls += 1;
-        let max = max.min(self.entries.len());
         let count = self.port.dequeue(&mut self.entries[..max], timeout_ns)?;
         for at in 0..count {
             let entry = self.entries[at];
-            let Some(op) = NonNull::new(entry.lpOverlapped.cast()) else { continue };
-            // SAFETY: every overlapped pointer that goes to the port is a pending operation's (the only other packets
-            // are signals, which have none), and this is its one packet.
+            let (key, address) = (entry.lpCompletionKey, entry.lpOverlapped.addr());
+            let arrived = arrivals.recognise(key, address, entry.dwNumberOfBytesTransferred);
+            let Some((op, kind)) = arrived else { continue };
+            // SAFETY: it was recognised as pending, and this is its packet.
             let result = unsafe {
-                match entry.lpCompletionKey {
-                    key::OPERATION => self.completed(op, pool),
-                    key::WATCH => self.watched(op),
-                    _ => None,
+                match kind {
+                    OpKind::Watch | OpKind::Poll => self.watched(op),
+                    OpKind::Receive | OpKind::Send | OpKind::Accept => self.completed(op, kind, pool),
                 }
             };
-            if let Some(result) = result {
-                self.unfound.retain(|(_, unfound)| *unfound != op);
-                packets.push(Packet { op, result });
+            match result {
+                Some(result) => packets.push(Packet { op, result }),
+                None => arrivals.resume(op),
             }
         }
-        if count < max {
-            self.cancel_again();
+        if !self.unfound.is_empty() {
+            self.unfound.retain(|unfound| arrivals.is_pending(unfound.op));
+            if count < max && self.now_ns() >= self.cancel_again_at_ns {
+                self.cancel_again();
+            }
         }
         Ok(())
     }
@@ -432,12 +458,53 @@ impl Iocp {
 
     /// Another try, now that all packets that were there are out.
     fn cancel_again(&mut self) {
-        let calls = &mut self.calls;
-        self.unfound.retain(|(socket, op)| {
-            *calls += 1;
+        for at in (0..self.unfound.len()).rev() {
+            self.calls += 1;
+            let unfound = &mut self.unfound[at];
+            unfound.tries += 1;
+            let tries = unfound.tries;
             // SAFETY: its packet has not come, so the operation is pending, and its socket open until it is over.
-            !unsafe { socket::cancel(*socket, overlapped(*op)) }
-        });
+            match unsafe { socket::cancel(unfound.socket, overlapped(unfound.op)) } {
+                Ok(true) => {}
+                _ if tries < CANCEL_TRIES => continue,
+                Ok(false) => self.not_cancelled(Fault { kind: FaultKind::Other, code: status::NOT_FOUND }),
+                Err(fault) => self.not_cancelled(fault),
+            }
+            self.unfound.swap_remove(at);
+        }
+        self.cancel_again_ns *= 2;
+        self.cancel_again_at_ns = self.now_ns() + self.cancel_again_ns;
+    }
+
+    /// An operation will end when it will: there is no more that can be done about it.
+    fn not_cancelled(&mut self, fault: Fault) {
+        self.uncancelled += 1;
+        let (error, total) = (fault.to_io(), self.uncancelled);
+        if total == 1 {
+            tracing::warn!(target: "io_reactor", %error, "cannot cancel an operation; further ones are logged at debug");
+        } else {
+            tracing::debug!(target: "io_reactor", %error, total, "cannot cancel an operation");
+        }
+    }
+
+    /// Anything but a stream of bytes breaks what the reactor relies on: a datagram that is larger than the buffer is a
+    /// failure and a success at once.
+    fn check_stream(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
+        self.calls += 2;
+        match socket::sort(socket)? {
+            socket::Sort::Stream => Ok(()),
+            socket::Sort::Listener => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
+            socket::Sort::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
+        }
+    }
+
+    fn check_listener(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
+        self.calls += 2;
+        match socket::sort(socket)? {
+            socket::Sort::Listener => Ok(()),
+            socket::Sort::Stream => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
+            socket::Sort::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
+        }
     }
 
     /// Associates a socket with the port. Answers whether success at once will send no packet.
@@ -477,14 +544,15 @@ impl Iocp {
                 (socket::receive(socket, target, overlapped(op)), skips)
             };
             match started {
-                Started::Done(bytes) if skips => {
+                Started::AtOnce(how, _) if how.sends_packet(skips) => return Submission::Pending,
+                Started::AtOnce(_, Ok(bytes)) => {
                     // SAFETY: it is over, and without a packet.
                     if let Some(bytes) = unsafe { received(op, bytes, pool) } {
                         return Submission::Done(Outcome::Bytes(bytes));
                     }
                 }
-                Started::Done(_) | Started::Pending => return Submission::Pending,
-                Started::Failed(fault) => return Submission::Failed(fault),
+                Started::AtOnce(_, Err(fault)) => return Submission::Failed(fault),
+                Started::Pending => return Submission::Pending,
             }
         }
     }
@@ -497,12 +565,13 @@ impl Iocp {
     unsafe fn completed(
         &mut self,
         op: OpPtr<Self>,
+        kind: OpKind,
         pool: &mut BufferPool,
     ) -> Option<Result<Outcome<Self>, Fault>> {
         // SAFETY: the system is done with the operation, so it is ours to read.
-        let (kind, status, bytes) = unsafe {
+        let (status, bytes) = unsafe {
             let cell = op.as_ptr();
-            ((*cell).kind, (*cell).header.overlapped.Internal, (*cell).header.overlapped.InternalHigh)
+            ((*cell).header.overlapped.Internal, (*cell).header.overlapped.InternalHigh)
         };
         let status = status::from_ntstatus(status as i32);
         match kind {
@@ -586,7 +655,7 @@ struct PortSignal(Arc<Port>);
 impl Signal for PortSignal {
     /// Fails for want of kernel memory.
     fn notify(&self) -> Result<(), Fault> {
-        self.0.post(key::SIGNAL, std::ptr::null_mut())
+        self.0.post(Key::Signal, std::ptr::null_mut())
     }
 }
 
@@ -613,6 +682,68 @@ unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &mut BufferPool) -> Opti
                 *none = Some(pool.take());
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::net::UdpSocket;
+    use std::os::windows::io::IntoRawSocket;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::kernel::submitter::{self, Submitter};
+
+    /// What the engine refuses, so that only the kernel can be shown it: a socket of datagrams, taken for a stream. A
+    /// datagram that is larger than the buffer fails at once, and its packet comes all the same.
+    #[test]
+    fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
+        for skips in [false, true] {
+            let options = Options { max_packets: 8, skip_on_success: skips };
+            let mut kernel = Iocp::new(options).unwrap();
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            peer.connect(socket.local_addr().unwrap()).unwrap();
+            let skips = kernel.associate(socket.as_raw_socket() as SOCKET).unwrap();
+            // SAFETY: the socket is open, and is the stream's from here on.
+            let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.into_raw_socket()) });
+            let source = Source::Stream { stream, skips };
+            let pool = Rc::new(RefCell::new(BufferPool::new(8, 16)));
+            let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
+            for _ in 0..3 {
+                peer.send(&[7; 100]).unwrap();
+                // It is there: a peek with room for all of it finds it.
+                let Source::Stream { stream, .. } = &source else { unreachable!() };
+                stream.set_nonblocking(false).unwrap();
+                assert_eq!(stream.peek(&mut [0; 200]).unwrap(), 100);
+                match submitter.receive(&source, 0) {
+                    submitter::Started::Pending(_) => assert!(!skips, "nothing was to come"),
+                    submitter::Started::Over(completion) => {
+                        assert!(skips, "a packet is still to come");
+                        assert!(completion.result.is_err());
+                    }
+                }
+                let mut completions = 0;
+                let expected = usize::from(!skips);
+                for _ in 0..20 {
+                    let wait_ns = if completions == expected { 20_000_000 } else { 1_000_000_000 };
+                    submitter
+                        .wait(8, Some(wait_ns), |completion| {
+                            assert!(completion.result.is_err());
+                            completions += 1;
+                        })
+                        .unwrap();
+                    if completions == expected {
+                        break;
+                    }
+                }
+                assert_eq!((completions, submitter.in_flight()), (expected, 0));
+                assert_eq!(submitter.unknown(), 0, "each packet was expected");
+            }
+            submitter.close(source, Close::Orderly);
+            assert_eq!(pool.borrow().out(), 0);
         }
     }
 }

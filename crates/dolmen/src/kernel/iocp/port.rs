@@ -12,8 +12,9 @@ use windows_sys::Win32::System::IO::{
 };
 use windows_sys::Win32::System::Threading::INFINITE;
 
+use super::super::arrivals::Key;
 use super::super::{Fault, FaultKind};
-use super::{key, status};
+use super::status;
 
 pub(super) struct Port {
     handle: OwnedHandle,
@@ -38,7 +39,7 @@ impl Port {
     /// From now on operations on the socket complete here. For the socket's whole life: there is no way back.
     pub(super) fn associate(&self, socket: SOCKET) -> Result<(), Fault> {
         // SAFETY: an invalid socket is refused by the call.
-        let port = unsafe { CreateIoCompletionPort(socket as HANDLE, self.raw(), key::OPERATION, 0) };
+        let port = unsafe { CreateIoCompletionPort(socket as HANDLE, self.raw(), Key::Operation.value(), 0) };
         if port.is_null() {
             let mut fault = last_error();
             // What the system says of a handle that belongs to a port already.
@@ -50,9 +51,9 @@ impl Port {
         Ok(())
     }
 
-    pub(super) fn post(&self, key: usize, overlapped: *mut OVERLAPPED) -> Result<(), Fault> {
+    pub(super) fn post(&self, key: Key, overlapped: *mut OVERLAPPED) -> Result<(), Fault> {
         // SAFETY: the port does nothing with the pointer but pass it on.
-        let posted = unsafe { PostQueuedCompletionStatus(self.raw(), 0, key, overlapped) };
+        let posted = unsafe { PostQueuedCompletionStatus(self.raw(), 0, key.value(), overlapped) };
         if posted == 0 { Err(last_error()) } else { Ok(()) }
     }
 

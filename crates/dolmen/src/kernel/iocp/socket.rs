@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, FromRawSocket, OwnedHandle};
 use std::ptr::{NonNull, null, null_mut};
 
-use windows_sys::Win32::Foundation::{ERROR_NOT_FOUND, HANDLE};
+use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::*;
 use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
@@ -14,14 +14,13 @@ use windows_sys::Win32::System::WindowsProgramming::{
 };
 use windows_sys::core::GUID;
 
-use super::super::{Fault, FaultKind};
+use super::super::{AtOnce, Fault, FaultKind};
 use super::port::last_error;
 use super::status;
 
-/// What an overlapped call answered.
+/// What an overlapped call returned. One that is over at once may be followed by a packet all the same.
 pub(super) enum Started {
-    Done(usize),
-    Failed(Fault),
+    AtOnce(AtOnce, Result<usize, Fault>),
     Pending,
 }
 
@@ -30,13 +29,21 @@ fn last_socket_error() -> Fault {
     status::from_code(unsafe { WSAGetLastError() })
 }
 
-fn started(result: i32, bytes: u32) -> Started {
+/// The number of bytes is taken from the OVERLAPPED. The calls are passed no place to put it: what they put there while
+/// the operation goes on in another thread may be wrong.
+///
+/// # Safety
+///
+/// `overlapped` was passed to a call of this thread that has just returned `result`, 0 for success.
+unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
     if result == 0 {
-        return Started::Done(bytes as usize);
+        // SAFETY: it is over; a packet that may follow does not change the OVERLAPPED any more.
+        return Started::AtOnce(AtOnce::Success, Ok(unsafe { (*overlapped).InternalHigh }));
     }
     match last_socket_error() {
         fault if fault.code == WSA_IO_PENDING => Started::Pending,
-        fault => Started::Failed(fault),
+        // SAFETY: as above.
+        fault => Started::AtOnce(status::failed_at_once(unsafe { (*overlapped).Internal }), Err(fault)),
     }
 }
 
@@ -49,11 +56,13 @@ pub(super) unsafe fn receive(
     overlapped: *mut OVERLAPPED,
 ) -> Started {
     let buffer = WSABUF { buf: target.0, len: u32::try_from(target.1).unwrap_or(u32::MAX) };
-    let (mut bytes, mut flags) = (0, 0);
-    // SAFETY: the caller vouches for what outlives the call; the WSABUF itself is captured by the call, and `bytes` and
-    // `flags` are used only when it succeeds at once.
-    let result = unsafe { WSARecv(socket, &buffer, 1, &mut bytes, &mut flags, overlapped, None) };
-    started(result, bytes)
+    let mut flags = 0;
+    // SAFETY: the caller vouches for what outlives the call; the WSABUF itself is captured by the call, and `flags` is
+    // used only when it succeeds at once.
+    unsafe {
+        let result = WSARecv(socket, &buffer, 1, null_mut(), &mut flags, overlapped, None);
+        started(result, overlapped)
+    }
 }
 
 /// # Safety
@@ -63,10 +72,11 @@ pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut O
     // The system only reads through the pointer, whatever its type says.
     let buffer =
         WSABUF { buf: bytes.cast::<u8>().cast_mut(), len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) };
-    let mut sent = 0;
     // SAFETY: as in `receive`.
-    let result = unsafe { WSASend(socket, &buffer, 1, &mut sent, 0, overlapped, None) };
-    started(result, sent)
+    unsafe {
+        let result = WSASend(socket, &buffer, 1, null_mut(), 0, overlapped, None);
+        started(result, overlapped)
+    }
 }
 
 /// Asks for the end of one operation, whichever thread began it. False if the system knows of none.
@@ -74,17 +84,15 @@ pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut O
 /// # Safety
 ///
 /// `overlapped` is pending on the socket, or its packet is on its way.
-pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) -> bool {
+pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) -> Result<bool, Fault> {
     // SAFETY: the pointer only identifies the operation.
-    let cancelled = unsafe { CancelIoEx(socket as HANDLE, overlapped) };
-    if cancelled != 0 {
-        return true;
+    if unsafe { CancelIoEx(socket as HANDLE, overlapped) } != 0 {
+        return Ok(true);
     }
-    let fault = last_error();
-    if fault.code != ERROR_NOT_FOUND as i32 {
-        tracing::warn!(target: "io_reactor", error = %fault.to_io(), "cannot cancel an operation");
+    match last_error() {
+        fault if fault.code == status::NOT_FOUND => Ok(false),
+        fault => Err(fault),
     }
-    false
 }
 
 /// Whether the socket's handle is the real one, and not that of a layered provider which makes up its own packets.
@@ -152,9 +160,23 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
     }
 }
 
-/// Whether it is a stream of bytes, and not a listening socket or one of datagrams. Fails for what is no socket.
-pub(super) fn is_stream(socket: &impl AsRawSocket) -> Result<bool, Fault> {
-    Ok(option(socket, SO_TYPE)? == SOCK_STREAM && option(socket, SO_ACCEPTCONN)? == 0)
+/// What a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A stream of bytes, connected or not.
+    Stream,
+    /// A listening socket for such streams.
+    Listener,
+    /// One of datagrams, or something rarer.
+    Other,
+}
+
+/// What a socket is. Fails for what is not a socket.
+pub(super) fn sort(socket: &impl AsRawSocket) -> Result<Sort, Fault> {
+    if option(socket, SO_TYPE)? != SOCK_STREAM {
+        return Ok(Sort::Other);
+    }
+    Ok(if option(socket, SO_ACCEPTCONN)? == 0 { Sort::Stream } else { Sort::Listener })
 }
 
 fn option(socket: &impl AsRawSocket, option: i32) -> Result<i32, Fault> {
@@ -278,7 +300,8 @@ impl Acceptor {
                 overlapped,
             )
         };
-        started(if accepted != 0 { 0 } else { SOCKET_ERROR }, bytes)
+        // SAFETY: as above.
+        unsafe { started(if accepted != 0 { 0 } else { SOCKET_ERROR }, overlapped) }
     }
 }
 

@@ -8,10 +8,13 @@ use std::io;
 use windows_sys::Win32::Foundation::*;
 use windows_sys::Win32::Networking::WinSock::*;
 
-use super::super::{Fault, FaultKind};
+use super::super::{AtOnce, Fault, FaultKind};
 
 pub(super) const OPERATION_ABORTED: i32 = ERROR_OPERATION_ABORTED as i32;
 pub(super) const NOT_CONNECTED: i32 = WSAENOTCONN;
+pub(super) const NOT_FOUND: i32 = ERROR_NOT_FOUND as i32;
+pub(super) const INVALID: i32 = WSAEINVAL;
+pub(super) const WRONG_TYPE: i32 = WSAEPROTOTYPE;
 
 /// A packet's status. Anything below zero is no success: warnings (0x8…) are what a receive answers whose socket was
 /// closed, and count as failures.
@@ -50,6 +53,21 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
         _ => unsafe { RtlNtStatusToDosError(status) as i32 },
     };
     Err(from_code(code))
+}
+
+/// How an overlapped call failed that is over at once, by what it has left in `OVERLAPPED.Internal`.
+///
+/// The error code does not say: WSAEMSGSIZE stands for STATUS_BUFFER_OVERFLOW, a warning, and for
+/// STATUS_INVALID_BUFFER_SIZE, an error; and what Winsock has no code for becomes WSAEINVAL, whatever its class. But the
+/// I/O manager writes a status, and queues a packet, for anything that is no error. An error leaves what was there: zero
+/// from us, or the STATUS_PENDING that Winsock puts there before the call.
+pub(super) fn failed_at_once(internal: usize) -> AtOnce {
+    const ERROR_CLASS: u32 = 3;
+    match internal as NTSTATUS {
+        STATUS_SUCCESS | STATUS_PENDING => AtOnce::Error,
+        status if status as u32 >> 30 == ERROR_CLASS => AtOnce::Error,
+        _ => AtOnce::Warning,
+    }
 }
 
 /// A Win32 or Winsock error code.
@@ -108,5 +126,37 @@ mod tests {
             let found = from_ntstatus(status).err().map(|fault| (fault.kind, fault.code));
             assert_eq!(found, expected, "status {status:#x}");
         }
+    }
+
+    /// The codes are those that Winsock makes of these; none of them tells the classes apart.
+    #[test]
+    fn hc40_only_a_status_that_is_no_error_is_followed_by_a_packet() {
+        let table = [
+            // Untouched.
+            (0, AtOnce::Error),
+            (STATUS_PENDING, AtOnce::Error),
+            // WSAEMSGSIZE.
+            (STATUS_BUFFER_OVERFLOW, AtOnce::Warning),
+            (STATUS_INVALID_BUFFER_SIZE, AtOnce::Error),
+            // WSAEFAULT.
+            (STATUS_DATATYPE_MISALIGNMENT, AtOnce::Warning),
+            (STATUS_ACCESS_VIOLATION, AtOnce::Error),
+            // WSAETIMEDOUT.
+            (STATUS_TIMEOUT, AtOnce::Warning),
+            (STATUS_IO_TIMEOUT, AtOnce::Error),
+            // WSAEINVAL, for want of anything better.
+            (STATUS_HANDLES_CLOSED, AtOnce::Warning),
+            (STATUS_DEVICE_BUSY, AtOnce::Warning),
+            (STATUS_NO_MORE_ENTRIES, AtOnce::Warning),
+            (STATUS_INVALID_PARAMETER, AtOnce::Error),
+            (STATUS_RECEIVE_PARTIAL, AtOnce::Warning),
+            (STATUS_CONNECTION_RESET, AtOnce::Error),
+        ];
+        for (status, expected) in table {
+            assert_eq!(failed_at_once(status as u32 as usize), expected, "status {status:#x}");
+        }
+        assert!(AtOnce::Warning.sends_packet(false), "as success does");
+        assert!(!AtOnce::Warning.sends_packet(true), "as success does");
+        assert!(!AtOnce::Error.sends_packet(false) && !AtOnce::Error.sends_packet(true));
     }
 }

@@ -8,6 +8,10 @@
 //! spare, and a send completes when all of it is through. In readiness style the packet takes a buffer from the pool,
 //! and a send may be partial.
 //!
+//! In completion style its packets go through a port, on which others' packets arrive as well: with a key of theirs, or
+//! with ours and a pointer to memory of theirs, to the middle of one of our cells, or to a cell that is free again. They are
+//! told apart by the same code as over a real port; see [`super::arrivals`].
+//!
 //! An operation is bound to what its descriptor stood for when it was submitted. Of a borrowed socket nothing but the
 //! number is kept, so whoever asks about one after it was let go of, and may be closed, is caught.
 
@@ -17,9 +21,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::operation::{OpKind, OpPtr};
+use super::arrivals::{Arrivals, Key};
+use super::operation::{OpKind, OpPtr, Operation};
 use super::readiness::{BorrowedSocket, Readiness};
-use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use super::{AtOnce, Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use world::{
@@ -35,6 +40,10 @@ pub(crate) struct Sim {
     /// How many sources there have been.
     sources: u64,
     signal: Arc<SimSignal>,
+    /// Some addresses where operations have been.
+    over: [usize; 8],
+    /// Memory of others, whose address comes in packets of theirs.
+    others: Box<[u64; 32]>,
     calls: u64,
 }
 
@@ -93,6 +102,8 @@ impl Sim {
             polled: Vec::new(),
             sources: 0,
             signal: Arc::clone(&world.borrow().signal),
+            over: [0; 8],
+            others: Box::new([0; 32]),
             calls: 0,
         }
     }
@@ -123,6 +134,17 @@ impl Sim {
                     self.pending.push(pending);
                     return result.map_or_else(Submission::Failed, Submission::Done);
                 }
+                Some(Err(fault)) if self.fails_with_a_warning() => {
+                    mark(Mark::WarningWithPacket);
+                    pending.packet = Some(Err(fault));
+                    // The packet comes, whatever is made of the failure.
+                    self.pending.push(pending);
+                    // The system is set up without skip-on-success here.
+                    if AtOnce::Warning.sends_packet(false) {
+                        return Submission::Pending;
+                    }
+                    return Submission::Failed(fault);
+                }
                 Some(result) => {
                     mark(Mark::SyncCompletion);
                     return result.map_or_else(Submission::Failed, Submission::Done);
@@ -139,6 +161,10 @@ impl Sim {
         let at = if mutant(Mutant::ServeNewestFirst) { 0 } else { self.pending.len() };
         self.pending.insert(at, pending);
         Submission::Pending
+    }
+
+    fn fails_with_a_warning(&self) -> bool {
+        self.world.borrow().completion_style && self.chance(|faults| faults.warning)
     }
 
     fn add(&mut self, fd: u32, hold: Hold) -> Source {
@@ -378,8 +404,72 @@ impl Sim {
         }
     }
 
+    /// The packet of an operation comes out of the port, and is recognised.
+    fn arrive(&mut self, pending: &Pending, arrivals: &mut Arrivals<'_, Sim>) -> OpPtr<Sim> {
+        if !self.world.borrow().completion_style {
+            return pending.op;
+        }
+        let address = pending.op.addr().get();
+        if !self.over.contains(&address) {
+            self.over.rotate_right(1);
+            self.over[0] = address;
+        }
+        let arrived = arrivals.recognise(key_for(pending.kind).value(), address, 0);
+        arrived.expect("a packet came for an operation that is not pending").0
+    }
+
+    /// Something that others began completes to our port.
+    fn others_arrive(&mut self, arrivals: &mut Arrivals<'_, Sim>) {
+        let (choice, number) = {
+            let rng = &mut self.world.borrow_mut().rng;
+            (rng.below(5), rng.below(1 << 16) as usize)
+        };
+        let somebodys = (&raw const self.others[number % self.others.len()]).addr();
+        let pending = (!self.pending.is_empty()).then(|| &self.pending[number % self.pending.len()]);
+        let (key, address) = match (choice, pending) {
+            // Whatever the pointer is, with such a key it is not for us.
+            (0, pending) => {
+                mark(Mark::ForeignCompletion);
+                (number, pending.map_or(somebodys, |pending| pending.op.addr().get()))
+            }
+            (1, _) => {
+                let over = self.over[number % self.over.len()];
+                if over == 0 || self.pending.iter().any(|pending| pending.op.addr().get() == over) {
+                    return;
+                }
+                mark(Mark::StalePacket);
+                (Key::Operation.value(), over)
+            }
+            (2, Some(pending)) => {
+                mark(Mark::UnknownPacket);
+                (
+                    key_for(pending.kind).value(),
+                    pending.op.addr().get() + 1 + number % (size_of::<Operation<Sim>>() - 1),
+                )
+            }
+            // The key of the other sort.
+            (3, Some(pending)) => {
+                mark(Mark::UnknownPacket);
+                let other = if key_for(pending.kind) == Key::Ready { Key::Operation } else { Key::Ready };
+                (other.value(), pending.op.addr().get())
+            }
+            _ => {
+                mark(Mark::UnknownPacket);
+                (Key::Operation.value(), if number % 4 == 0 { 0 } else { somebodys })
+            }
+        };
+        let taken = arrivals.recognise(key, address, number as u32);
+        assert!(taken.is_none(), "a packet of others was taken for an operation's");
+    }
+
     /// Completes what can be and is due, and takes out up to `max` packets. Answers when the next will be due.
-    fn collect(&mut self, packets: &mut Vec<Packet<Sim>>, max: usize, pool: &mut BufferPool) -> Option<u64> {
+    fn collect(
+        &mut self,
+        packets: &mut Vec<Packet<Sim>>,
+        max: usize,
+        pool: &mut BufferPool,
+        arrivals: &mut Arrivals<'_, Sim>,
+    ) -> Option<u64> {
         let now_ns = self.now_ns();
         let mut next_ns: Option<u64> = None;
         let mut at = 0;
@@ -419,7 +509,10 @@ impl Sim {
             match result {
                 Some(Err(fault)) if fault.kind == FaultKind::Cancelled && mutant(Mutant::DropFinalPacket) => {
                 }
-                Some(result) => packets.push(Packet { op: pending.op, result }),
+                Some(result) => {
+                    let op = self.arrive(&pending, arrivals);
+                    packets.push(Packet { op, result });
+                }
                 None => {
                     // A send that goes on when there is room again.
                     pending.ready_at_ns = None;
@@ -440,6 +533,9 @@ impl Kernel for Sim {
     type Handle = SimHandle;
 
     const ACCEPTS: usize = 3;
+
+    // An allocation for each, so that a memory checker sees what is used after its end.
+    const CELLS_PER_BLOCK: usize = 1;
 
     fn new(_options: Options) -> Result<Self, Fault> {
         unreachable!("a simulated kernel is made over a world")
@@ -610,8 +706,9 @@ impl Kernel for Sim {
         max: usize,
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
+        arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<(), Fault> {
-        let waited = self.wait_for(packets, max, timeout_ns, pool);
+        let waited = self.wait_for(packets, max, timeout_ns, pool, arrivals);
         let mut world = self.world.borrow_mut();
         world.polls += 1;
         if world.polls > 10_000 {
@@ -631,6 +728,7 @@ impl Sim {
         max: usize,
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
+        arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<(), Fault> {
         self.calls += 1;
         self.scribble();
@@ -641,8 +739,12 @@ impl Sim {
             self.pending.swap(at, at + 1);
         }
         world::run_others(&self.world);
-        if self.signal.take() || timeout_ns == Some(0) {
-            self.collect(packets, max, pool);
+        let others = self.world.borrow().completion_style && self.chance(|faults| faults.foreign);
+        if others {
+            self.others_arrive(arrivals);
+        }
+        if self.signal.take() || others || timeout_ns == Some(0) {
+            self.collect(packets, max, pool, arrivals);
             return Ok(());
         }
         if self.chance(|faults| faults.spurious) {
@@ -651,7 +753,7 @@ impl Sim {
         }
         let deadline_ns = timeout_ns.map(|timeout| self.now_ns().saturating_add(timeout));
         loop {
-            let next_ns = self.collect(packets, max, pool);
+            let next_ns = self.collect(packets, max, pool, arrivals);
             if !packets.is_empty() || deadline_ns.is_some_and(|deadline| self.now_ns() >= deadline) {
                 return Ok(());
             }
@@ -674,11 +776,18 @@ impl Sim {
                 mark(Mark::ActedDuringWait);
                 world::run_others(&self.world);
                 if self.signal.take() {
-                    self.collect(packets, max, pool);
+                    self.collect(packets, max, pool, arrivals);
                     return Ok(());
                 }
             }
         }
+    }
+}
+
+fn key_for(kind: OpKind) -> Key {
+    match kind {
+        OpKind::Receive | OpKind::Send | OpKind::Accept => Key::Operation,
+        OpKind::Watch | OpKind::Poll => Key::Ready,
     }
 }
 

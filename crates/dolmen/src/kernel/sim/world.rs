@@ -30,6 +30,10 @@ pub(crate) struct Faults {
     pub(crate) early_return: u8,
     pub(crate) spurious: u8,
     pub(crate) accept_transient: u8,
+    /// Failures at once that are warnings.
+    pub(crate) warning: u8,
+    /// Packets of others.
+    pub(crate) foreign: u8,
 }
 
 impl Faults {
@@ -51,6 +55,8 @@ impl Faults {
             early_return: rate(),
             spurious: rate(),
             accept_transient: rate(),
+            warning: rate(),
+            foreign: rate(),
         }
     }
 }
