@@ -48,10 +48,10 @@ use socket::{AcceptCell, Acceptor, Started};
 pub(crate) use status::from_io as io_fault;
 
 /// How long a wait may be while there is something to be cancelled again: at first, and doubled after each try.
-const CANCEL_AGAIN_NS: u64 = 10_000_000;
+const CANCEL_AGAIN_NS: u64 = 1_000_000;
 
-/// How often an operation is cancelled again. The last try is some ten seconds after the first.
-const CANCEL_TRIES: u8 = 10;
+/// How often an operation is cancelled again. The last try is some eight seconds after the first.
+const CANCEL_TRIES: u8 = 14;
 
 pub(crate) struct Iocp {
     port: Arc<Port>,
@@ -357,8 +357,8 @@ impl Kernel for Iocp {
         // SAFETY: the operation is pending on that socket.
         if !matches!(unsafe { socket::cancel(socket, overlapped(op)) }, Ok(true)) {
             self.unfound.push(Unfound { socket, op, tries: 0 });
-            self.cancel_again_ns = CANCEL_AGAIN_NS;
-            self.cancel_again_at_ns = self.now_ns() + CANCEL_AGAIN_NS;
+            // The first time as soon as the packets that are there are out.
+            (self.cancel_again_at_ns, self.cancel_again_ns) = (0, CANCEL_AGAIN_NS);
         }
     }
 
@@ -472,8 +472,8 @@ impl Iocp {
             }
             self.unfound.swap_remove(at);
         }
-        self.cancel_again_ns *= 2;
         self.cancel_again_at_ns = self.now_ns() + self.cancel_again_ns;
+        self.cancel_again_ns *= 2;
     }
 
     /// An operation will end when it will: there is no more that can be done about it.
