@@ -42,7 +42,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        if name.starts_with("windows") || name == "iocp" || name == "tests.rs" {
+        if name.starts_with("windows") || name == "iocp" || name.ends_with("tests.rs") {
             continue;
         }
         if path.is_dir() {
