@@ -170,6 +170,59 @@ mod tests {
         assert_eq!(selections(&list(&["-p a --doc"])), [list(&["--doc"])]);
     }
 
+    /// A shell in cargo's place: its first call fails with this list, each later one does what `later` says.
+    #[cfg(unix)]
+    fn cargo_that_fails(name: &str, list: &str, later: &str) -> (CargoTest, std::path::PathBuf) {
+        let folder = std::env::temp_dir().join(format!("dolmen-xtask-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let script = format!(
+            "echo \"$@\" >>'{0}'/calls; [ $(wc -l <'{0}'/calls) = 1 ] || {{ {later}; }}\n\
+            printf 'error: 1 target failed:\\n    `%s`\\n' '{list}' >&2; exit 101",
+            folder.display()
+        );
+        let command = Run::new("sh -c").args([script, "cargo".to_owned()]);
+        (CargoTest { command, programs: list_of("--test a"), libtest: list_of("--nocapture") }, folder)
+    }
+
+    #[cfg(unix)]
+    fn list_of(words: &str) -> Vec<String> {
+        words.split(' ').map(str::to_owned).collect()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn cargo_is_called_again_for_what_failed_only() {
+        let (test, folder) = cargo_that_fails("flaky", "-p x --test a", "exit 0");
+        let programs = Programs::new("here", true);
+        programs.cargo_test(&test).unwrap();
+        assert!(matches!(programs.outcome(), Outcome::Flaky(names) if names == ["-p x --test a (here)"]));
+        let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
+        assert_eq!(calls, "--test a -- --nocapture\n".repeat(2));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_target_that_fails_twice_has_failed() {
+        let (test, folder) = cargo_that_fails("twice", "-p x --lib", ":");
+        let error = Programs::new("here", true).cargo_test(&test).unwrap_err();
+        assert_eq!(error, "failed twice: -p x --lib");
+        // And `cargo xtask test` calls it once.
+        std::fs::remove_file(folder.join("calls")).unwrap();
+        Programs::new("here", false).cargo_test(&test).unwrap_err();
+        let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
+        assert_eq!(calls.lines().count(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_second_call_that_does_not_compile_is_no_second_try() {
+        let (test, folder) = cargo_that_fails("broken", "-p x --lib", "exit 101");
+        assert!(Programs::new("here", true).cargo_test(&test).unwrap_err().contains("exit status: 101"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
     #[test]
     fn a_program_that_passes_only_the_second_time_is_flaky() {
         let programs = Programs::new("here", true);
