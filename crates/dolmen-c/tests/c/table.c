@@ -644,6 +644,49 @@ static void hc49_a_signal_handler_ends_the_wait(void)
     close(pair[1]);
 }
 
+/* A driver with a small array reads whatever it likes between two waits. */
+static void what_did_not_fit_is_looked_at_again(void)
+{
+    enum { SOCKETS = 5 };
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pairs[SOCKETS][2];
+    io_event_t event;
+    int contexts[SOCKETS], seen[SOCKETS], i, round;
+    char byte;
+
+    for (i = 0; i < SOCKETS; i++) {
+        make_pair(pairs[i]);
+        CHECK(io_reactor_add(reactor, pairs[i][0], &contexts[i], EVENT_READ) == 0);
+    }
+    for (round = 0; round < 20; round++) {
+        for (i = 0; i < SOCKETS; i++)
+            send_all(pairs[i][1], "x", 1);
+        CHECK(wait_one(reactor).event_type == EVENT_READ);
+        if (round % 2 == 1)
+            CHECK(wait_ms(reactor, &event, 1, 0) == 1);
+        for (i = 0; i < SOCKETS; i++)
+            recv_all(pairs[i][0], &byte, 1);
+        CHECK(wait_ms(reactor, &event, 1, 0) == 0);
+    }
+    /* What stays ready is reported by turns. */
+    memset(seen, 0, sizeof seen);
+    for (i = 0; i < SOCKETS; i++)
+        send_all(pairs[i][1], "x", 1);
+    for (round = 0; round < 20 * SOCKETS; round++) {
+        event = wait_one(reactor);
+        CHECK(event.event_type == EVENT_READ);
+        for (i = 0; i < SOCKETS; i++)
+            seen[i] += event.context == &contexts[i];
+    }
+    for (i = 0; i < SOCKETS; i++)
+        CHECK(seen[i] >= 10);
+    io_reactor_destroy(reactor);
+    for (i = 0; i < SOCKETS; i++) {
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+}
+
 static void a_wakeup_may_come_from_a_signal_handler(void)
 {
     struct sigaction action;
@@ -1186,6 +1229,7 @@ int main(int argc, char **argv)
     RUN(a_socket_that_lives_on_elsewhere_is_silent_and_costs_nothing);
     RUN(after_a_fork_one_goes_on_and_the_other_may_destroy);
     RUN(files_are_always_ready);
+    RUN(what_did_not_fit_is_looked_at_again);
     RUN(a_wakeup_may_come_from_a_signal_handler);
     RUN(hc49_a_signal_handler_ends_the_wait);
     RUN(post_read_and_post_write_do_nothing_on_posix);
