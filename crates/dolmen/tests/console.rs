@@ -445,6 +445,40 @@ fn keys_in_mid_line_edit_the_line() {
     }
 }
 
+/// The terminal's open file is one that somebody has left non-blocking, and the terminal is slow.
+#[test]
+fn hc51_output_to_a_non_blocking_terminal_is_shown_whole() {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let (terminal, link) = console("line");
+    let flags = fcntl_getfl(&terminal.slave).expect("flags");
+    fcntl_setfl(&terminal.slave, flags | OFlags::NONBLOCK).expect("flags");
+    link.order("prompt > ");
+    let filler = "x".repeat(if wine() { 50 } else { 500 });
+    let print = || {
+        for text in 0..400 {
+            link.order(&format!("print text {text}: {filler}"));
+        }
+    };
+    // More than a terminal holds. Wine's console shows it by another process, which needs no reader.
+    if wine() {
+        print()
+    } else {
+        terminal.unread(print)
+    }
+    terminal.until("the last text", |rows| rows.iter().any(|row| row.contains("text 399: ")));
+    terminal.type_in("x\r");
+    link.expect(r#"line "x""#);
+    if !wine() {
+        let shown = terminal.raw();
+        let mut rest = shown.as_str();
+        for text in 0..400 {
+            let expected = format!("text {text}: {filler}\r\n");
+            let at = rest.find(&expected).unwrap_or_else(|| panic!("text {text} is not shown"));
+            rest = &rest[at + expected.len()..];
+        }
+    }
+}
+
 #[test]
 fn a_line_longer_than_a_row_is_kept_whole_by_output() {
     let (terminal, link) = console("line");

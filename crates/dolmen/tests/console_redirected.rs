@@ -238,6 +238,50 @@ fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
     rig::wait(&mut child);
 }
 
+/// Standard output is a pipe that some parent has left non-blocking, and its reader is late.
+#[test]
+fn hc51_output_to_a_non_blocking_pipe_arrives_whole() {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use std::io::Read as _;
+    const LINES: usize = 1500;
+    let (mut reader, writer) =
+        rustix::pipe::pipe().map(|(it, other)| (File::from(it), other)).expect("a pipe");
+    fcntl_setfl(&writer, fcntl_getfl(&writer).expect("flags") | OFlags::NONBLOCK).expect("flags");
+    let (mut child, link) = rig::redirected_to(Stdio::piped(), writer);
+    link.send("console line");
+    link.expect("console pipe");
+    link.order("answer 600");
+    let mut stdin = child.stdin.take().expect("it is open");
+    let script: String = (0..LINES).map(|number| format!("{number}\n")).collect();
+    let writer = std::thread::spawn(move || stdin.write_all(script.as_bytes()).expect("it is read"));
+    // What is printed until here is more than the pipe holds.
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        told.extend(link.order_among(&format!("print {}", "x".repeat(2000))));
+    }
+    let reader = std::thread::spawn(move || {
+        let mut output = String::new();
+        reader.read_to_string(&mut output).expect("text");
+        output
+    });
+    if told.is_empty() {
+        link.expect("end");
+    }
+    link.send("flush");
+    let mut told = [link.next(), link.next()];
+    told.sort();
+    assert_eq!(told, ["drained", "ok flush"]);
+    link.order("return 0");
+    assert!(rig::wait(&mut child).success());
+    writer.join().expect("all was written");
+    let mut output = reader.join().expect("all was read");
+    output.retain(|c| c != 'x');
+    // Of each of those texts, a line's end is left.
+    let answers: String = output.split_inclusive('\n').filter(|line| line.len() > 1).collect();
+    let expected: String = (0..LINES).map(|number| format!("{number:>600}\n")).collect();
+    assert!(answers == expected, "{} bytes of {}", answers.len(), expected.len());
+}
+
 #[test]
 fn a_console_that_is_given_up_and_taken_again_loses_nothing() {
     const LINES: usize = 3000;

@@ -338,7 +338,8 @@ mod unix {
             let call = rig::Call::new();
             let probe = rig::program("examples", "console_probe");
             let mut shell = std::process::Command::new("bash");
-            shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "shell: ");
+            // Its line editor would change the terminal as well.
+            shell.args(["--norc", "--noprofile", "--noediting", "-i"]).env("PS1", "shell: ");
             let terminal = Terminal::start(&mut shell);
             let shows =
                 |what: &'static str| terminal.until(what, |rows| rows.iter().any(|row| row.contains(what)));

@@ -1,8 +1,11 @@
 //! From a command line to a running server, and from its end to an exit status.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
+
+use clap::Parser as _;
+use dolmen::patient;
 
 use crate::cli::Cli;
 use crate::config::{BUILT_IN_NAME, Config, ConfigError};
@@ -69,21 +72,19 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     }
 
     // Before the console has the terminal, and so not by the logger's thread.
-    let mut told = std::io::stderr();
     for (address, kind) in server.listening() {
-        // A closed standard error is no reason not to serve.
-        let _ = writeln!(told, "listening {address} {kind}");
+        complain(&format!("listening {address} {kind}\n"));
     }
     let at_terminal = std::io::stdin().is_terminal();
     if at_terminal || cli.console {
-        let _ = writeln!(told, "console   type 'help'; Ctrl-C stops the server");
+        complain("console   type 'help'; Ctrl-C stops the server\n");
         server.open_console().map_err(|error| format!("cannot start: {error}"))?;
     }
     server.run().map_err(|error| format!("cannot go on: {error}"))?;
     if server.was_forced() {
         // No destructors, which would wait for whoever does not read.
         logging::tell("dolmend: stopped at once, as asked twice\n");
-        drop(flush);
+        flush.hurry();
         std::process::exit(RUNTIME_FAILURE.into());
     }
     if server.gave_up() {
@@ -95,10 +96,21 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     Ok(())
 }
 
+/// The command line of this process. A request for help is answered here, and so is one that is not understood.
+pub fn command_line() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let text = error.render().to_string();
+        if error.use_stderr() {
+            complain(&text);
+            return ExitCode::from(BAD_CONFIG);
+        }
+        show(&text)
+    })
+}
+
 /// Shows what was asked for. A reader that went away early is not our failure.
 fn show(text: &str) -> ExitCode {
-    let mut stdout = std::io::stdout();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match patient::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {}) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             fail(RUNTIME_FAILURE, "dolmend: ", &format!("cannot write to the standard output: {error}"))
         }
@@ -110,7 +122,12 @@ fn show(text: &str) -> ExitCode {
 /// those get no other `prefix`.
 fn fail(status: u8, prefix: &str, message: &str) -> ExitCode {
     for line in message.lines() {
-        let _ = writeln!(std::io::stderr(), "{prefix}{line}");
+        complain(&format!("{prefix}{line}\n"));
     }
     ExitCode::from(status)
+}
+
+/// Writes to standard error at once, not by the logger's thread. Where it is closed, that is no reason to fail.
+fn complain(text: &str) {
+    let _ = patient::write_all(&mut std::io::stderr(), text.as_bytes(), None, |_| {});
 }

@@ -5,7 +5,7 @@
 //! being typed, log lines too, which would tear that line apart otherwise. A script waits while
 //! nobody reads its answers, and an end that it has asked for waits until they are out.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use dolmen::{ConsoleKind, ConsoleMode, Error, ErrorKind, Reactor, Token};
 
@@ -124,7 +124,5 @@ impl Drop for Console {
 
 /// Writes to standard output. Where it is closed nobody is there to miss it.
 pub(crate) fn print(text: &str) {
-    let mut output = std::io::stdout().lock();
-    let _ = output.write_all(text.as_bytes());
-    let _ = output.flush();
+    let _ = dolmen::patient::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {});
 }

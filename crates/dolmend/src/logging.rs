@@ -1,8 +1,11 @@
 //! Where log lines go, and which of them.
 
+use std::backtrace::BacktraceStatus;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use dolmen::patient;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -14,10 +17,17 @@ mod standard_error;
 /// The target of the reactor's own log lines.
 const REACTOR_TARGET: &str = "io_reactor";
 
-/// Has the lines that wait written when it is dropped, as far as somebody reads them within a second.
+/// Has the lines that wait written when it is dropped, as long as somebody reads some of them every two seconds.
 #[must_use]
 #[derive(Debug)]
-pub struct Flush(#[allow(dead_code)] Option<standard_error::Writer>);
+pub struct Flush(Option<standard_error::Writer>);
+
+impl Flush {
+    /// Writes what is read within a second, for an end that is not to wait for a slow reader.
+    pub fn hurry(mut self) {
+        self.0.iter_mut().for_each(standard_error::Writer::hurry);
+    }
+}
 
 /// Sends log lines to standard error, without ever waiting for who reads it. `trace_reactor` is the value of
 /// `trace io_reactor`.
@@ -37,6 +47,24 @@ pub fn start(trace_reactor: u8) -> Flush {
 /// Shows a text on standard error, as it is and among the log lines.
 pub fn tell(text: &str) {
     standard_error::write(text.as_bytes());
+}
+
+/// Has a panic's message written whole, also where standard error is non-blocking.
+pub fn report_panics() {
+    /// How long the message of a panic waits for somebody who reads.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let backtrace = std::backtrace::Backtrace::capture();
+        let mut text = format!("\nthread '{}' {panic}\n", thread.name().unwrap_or("<unnamed>"));
+        match backtrace.status() {
+            BacktraceStatus::Captured => text.push_str(&format!("{backtrace}\n")),
+            _ => text
+                .push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"),
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let _ = patient::write_all(&mut io::stderr(), text.as_bytes(), Some(deadline), |_| {});
+    }));
 }
 
 /// The log lines that are kept back for somebody who shows them; `None`: they go to standard error.

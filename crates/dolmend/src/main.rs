@@ -4,8 +4,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    dolmend::app::run(&dolmend::cli::Cli::parse())
+    dolmend::logging::report_panics();
+    match dolmend::app::command_line() {
+        Ok(cli) => dolmend::app::run(&cli),
+        Err(status) => status,
+    }
 }

@@ -22,7 +22,8 @@
 //!
 //! # The screen
 //!
-//! All output passes through one thread, because a terminal that is held (Ctrl-S, a selection) blocks its writers.
+//! All output passes through one thread, because a terminal that is held (Ctrl-S, a selection) blocks its writers. The
+//! thread waits for room where standard output is non-blocking: see [`patient`].
 
 mod decoder;
 #[cfg(unix)]
@@ -31,6 +32,8 @@ mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
 mod output;
+#[doc(hidden)]
+pub mod patient;
 mod worker;
 
 #[cfg(unix)]
@@ -40,9 +43,9 @@ mod windows;
 
 // The one switch for the system.
 #[cfg(unix)]
-pub(crate) use unix::{open, signals};
+pub(crate) use unix::{open, signals, wait_for_room};
 #[cfg(windows)]
-pub(crate) use windows::{open, signals};
+pub(crate) use windows::{open, signals, wait_for_room};
 
 use decoder::Decoder;
 pub(crate) use inbox::{Inbox, Input};

@@ -1,11 +1,12 @@
 //! The thread that writes to standard output, so that a terminal that is held does not hold the reactor.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::patient::{self, Stream};
 use super::{Inbox, Input};
 use crate::kernel::thread;
 
@@ -49,7 +50,7 @@ impl Output {
     /// Over standard output, or in a test something else.
     pub(super) fn start(
         inbox: &Arc<Inbox>,
-        sink: impl Write + Send + 'static,
+        sink: impl Stream + Send + 'static,
         direct: Option<File>,
     ) -> io::Result<Output> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
@@ -134,8 +135,9 @@ impl State {
 }
 
 impl Shared {
-    fn run(&self, mut sink: impl Write, inbox: &Inbox) {
+    fn run(&self, mut sink: impl Stream, inbox: &Inbox) {
         let mut piece = Vec::new();
+        let mut lost = Lost::default();
         loop {
             let mut state = self.state();
             while state.waiting.is_empty() && !state.ending {
@@ -147,10 +149,14 @@ impl Shared {
             std::mem::swap(&mut piece, &mut state.waiting);
             state.writing = piece.len();
             drop(state);
-            for part in piece.chunks(16 * 1024) {
-                // Where standard output is closed nobody is there to miss it.
-                let _ = sink.write_all(part).and_then(|()| sink.flush());
-                self.written(part.len(), inbox);
+            let mut left = piece.len();
+            let written = patient::write_all(&mut sink, &piece, None, |bytes| {
+                left -= bytes;
+                self.written(bytes, inbox);
+            });
+            lost.note(written, left);
+            if left > 0 {
+                self.written(left, inbox);
             }
             piece.clear();
         }
@@ -179,10 +185,38 @@ impl Shared {
     }
 }
 
+/// Bytes that could not be written since something could.
+#[derive(Default)]
+struct Lost(usize);
+
+impl Lost {
+    /// Takes note of how a write has ended, and logs where losses begin and how much they were. Not of a reader that has
+    /// gone: it misses nothing.
+    fn note(&mut self, written: io::Result<()>, left: usize) {
+        match written {
+            Ok(()) if self.0 > 0 => {
+                let bytes = std::mem::take(&mut self.0);
+                tracing::warn!(target: "io_reactor", bytes, "console output was lost");
+            }
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                tracing::debug!(target: "io_reactor", bytes = left, %error, "console output has no reader");
+            }
+            Err(error) => {
+                if self.0 == 0 {
+                    tracing::warn!(target: "io_reactor", %error, "console output cannot be written, and is lost");
+                }
+                self.0 += left;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::waker::{Deaf, Mailbox};
+    use std::io::Write;
     use std::sync::mpsc;
 
     fn inbox() -> Arc<Inbox> {
@@ -190,6 +224,12 @@ mod tests {
     }
 
     struct Sink(mpsc::Sender<Vec<u8>>);
+
+    impl Stream for Sink {
+        fn wait_for_room(&self, _: Duration) -> bool {
+            false
+        }
+    }
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -224,6 +264,12 @@ mod tests {
 
     /// Takes what it is given when it is told to.
     struct Held(mpsc::Receiver<()>);
+
+    impl Stream for Held {
+        fn wait_for_room(&self, _: Duration) -> bool {
+            false
+        }
+    }
 
     impl Write for Held {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

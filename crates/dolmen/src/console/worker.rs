@@ -3,10 +3,14 @@
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::decoder::Decoder;
 use super::{ConsoleMode, Inbox, decoder, keep_decoder};
 use crate::kernel::thread;
+
+/// How long a source that has nothing, and does not block, is left alone.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -52,7 +56,7 @@ impl Worker {
     }
 
     /// Waits for the thread for a while. True when it has ended.
-    pub(super) fn ended_within(&self, time: std::time::Duration) -> bool {
+    pub(super) fn ended_within(&self, time: Duration) -> bool {
         let ended = self.shared.end.wait_timeout_while(lock(&self.shared.ended), time, |ended| !*ended);
         *ended.unwrap_or_else(PoisonError::into_inner).0
     }
@@ -77,6 +81,8 @@ impl Shared {
                     lock(&self.decoder).feed(&buffer[..count], |input| self.inbox.push(input));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A non-blocking one that gives no readiness either.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK_AGAIN),
                 // Cancelled: there is no end to tell of.
                 Err(_) if self.inbox.is_closed() => return,
                 Err(error) => {

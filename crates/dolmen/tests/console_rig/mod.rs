@@ -215,6 +215,13 @@ impl Terminal {
         self.locked().parser.screen().cursor_position()
     }
 
+    /// Reads nothing of what the terminal shows while something is done.
+    pub fn unread<T>(&self, during: impl FnOnce() -> T) -> T {
+        // The reader wants to keep what it has read before it reads more.
+        let _screen = self.locked();
+        during()
+    }
+
     /// Everything that was ever shown.
     pub fn raw(&self) -> String {
         String::from_utf8_lossy(&self.locked().raw).into_owned()
@@ -500,9 +507,14 @@ pub fn goes_on(process: Pid) {
 
 /// A probe whose standard input is this, and its standard output a pipe.
 pub fn redirected(stdin: impl Into<Stdio>) -> (Child, Link) {
+    redirected_to(stdin, Stdio::piped())
+}
+
+/// A probe whose standard input and output are these.
+pub fn redirected_to(stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> (Child, Link) {
     let call = Call::new();
     let mut command = program("examples", "console_probe");
-    command.arg(call.address()).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command.arg(call.address()).stdin(stdin).stdout(stdout).stderr(Stdio::inherit());
     let child = with_default_signals(&mut command).spawn().expect("it starts");
     let link = call.accept();
     link.expect("ready");

@@ -2,15 +2,20 @@
 //!
 //! What waits is bounded. Beyond that whole texts are left out, and their number is told once somebody reads again.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use dolmen::patient;
 
 /// How much may wait for somebody who reads.
 const MOST_BYTES: usize = 1 << 20;
 
-/// How long the end waits for somebody who reads.
+/// The end waits for the log as long as some of it is read in each such time.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How long an end that is to come immediately waits for the log.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static STATE: Mutex<State> = Mutex::new(State::new());
@@ -20,6 +25,8 @@ struct State {
     /// A thread takes what waits. Where there is none, whoever has something writes it.
     threaded: bool,
     waiting: Vec<u8>,
+    /// Bytes that the thread has written so far: the end waits while they become more.
+    written: u64,
     lost: u64,
     ending: bool,
     ended: bool,
@@ -27,7 +34,7 @@ struct State {
 
 impl State {
     const fn new() -> State {
-        State { threaded: false, waiting: Vec::new(), lost: 0, ending: false, ended: false }
+        State { threaded: false, waiting: Vec::new(), written: 0, lost: 0, ending: false, ended: false }
     }
 
     /// What is to be written next; empty when there is nothing.
@@ -41,9 +48,13 @@ impl State {
     }
 }
 
-/// The thread, which ends when this is dropped: what waits is written first, as far as somebody reads it within a second.
+/// The thread, which ends when this is dropped: what waits is written first, as long as somebody reads it.
 #[derive(Debug)]
-pub(super) struct Writer(Option<JoinHandle<()>>);
+pub(super) struct Writer {
+    thread: Option<JoinHandle<()>>,
+    /// The end is not to wait for a slow reader.
+    hurried: bool,
+}
 
 impl Writer {
     /// Starts the thread, unless there is one.
@@ -55,7 +66,12 @@ impl Writer {
         // Without a thread everything still works, but for its not waiting.
         let thread = dolmen::spawn_thread("log", run).ok()?;
         *state = State { threaded: true, ..State::new() };
-        Some(Writer(Some(thread)))
+        Some(Writer { thread: Some(thread), hurried: false })
+    }
+
+    /// The end waits for a second at most.
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
     }
 }
 
@@ -64,12 +80,23 @@ impl Drop for Writer {
         let mut state = state();
         state.ending = true;
         CHANGED.notify_all();
-        let waited = CHANGED.wait_timeout_while(state, PATIENCE, |state| !state.ended);
-        let ended = waited.unwrap_or_else(PoisonError::into_inner).0.ended;
-        if ended {
-            // What it has said last is not yet its end.
-            let _ = self.0.take().map(JoinHandle::join);
+        let patience = if self.hurried { PATIENCE } else { STALLED };
+        let mut until = Instant::now() + patience;
+        let mut written = state.written;
+        while !state.ended {
+            if !self.hurried && state.written != written {
+                written = state.written;
+                until = Instant::now() + patience;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = CHANGED.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(state);
+        // What it has said last is not yet its end.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -79,7 +106,7 @@ pub(super) fn write(text: &[u8]) {
     if !state.threaded {
         drop(state);
         // A closed standard error is no reason to fail.
-        return drop(io::stderr().write_all(text));
+        return drop(patient::write_all(&mut io::stderr(), text, None, |_| {}));
     }
     if state.waiting.len() + text.len() > MOST_BYTES {
         state.lost += 1;
@@ -91,6 +118,7 @@ pub(super) fn write(text: &[u8]) {
 
 fn run() {
     let mut piece = Vec::new();
+    let mut unwritable = Unwritable::default();
     loop {
         let idle = |state: &mut State| state.waiting.is_empty() && state.lost == 0 && !state.ending;
         let mut state = CHANGED.wait_while(state(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +130,44 @@ fn run() {
             return;
         }
         drop(state);
-        let _ = io::stderr().write_all(&piece);
+        unwritable.write(&mut io::stderr(), &piece, |bytes| {
+            self::state().written += bytes as u64;
+            CHANGED.notify_all();
+        });
+    }
+}
+
+/// What could not be written since something could, as where the disk is full: it is reported with what can be again.
+#[derive(Default)]
+struct Unwritable {
+    lines: usize,
+    /// A line was cut off, and what follows begins another one.
+    in_line: bool,
+}
+
+impl Unwritable {
+    fn write(&mut self, stream: &mut impl patient::Stream, piece: &[u8], mut written: impl FnMut(usize)) {
+        let notice = match self.lines {
+            0 => String::new(),
+            lines => {
+                let end = if self.in_line { "\n" } else { "" };
+                format!("{end}({lines} log lines were lost: they could not be written)\n")
+            }
+        };
+        let whole = [notice.as_bytes(), piece].concat();
+        let mut done = 0;
+        let result = patient::write_all(stream, &whole, None, |bytes| {
+            done += bytes;
+            written(bytes);
+        });
+        if done >= notice.len() {
+            *self = Unwritable::default();
+        }
+        if result.is_err() {
+            let rest = &whole[done.max(notice.len())..];
+            self.lines += rest.iter().filter(|&&byte| byte == b'\n').count();
+            self.in_line |= whole[..done].last().is_some_and(|&byte| byte != b'\n');
+        }
     }
 }
 
@@ -113,6 +178,48 @@ fn state() -> MutexGuard<'static, State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    /// A disk with so much room.
+    struct Disk {
+        room: usize,
+        text: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= count;
+            self.text.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl patient::Stream for Disk {
+        fn wait_for_room(&self, _: Duration) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_counted_and_reported() {
+        let mut disk = Disk { room: 9, text: Vec::new() };
+        let mut unwritable = Unwritable::default();
+        unwritable.write(&mut disk, b"first\nsecond\nthird\n", |_| {});
+        unwritable.write(&mut disk, b"fourth\n", |_| {});
+        disk.room = 1000;
+        unwritable.write(&mut disk, b"fifth\n", |_| {});
+        unwritable.write(&mut disk, b"sixth\n", |_| {});
+        let expected = "first\nsec\n(3 log lines were lost: they could not be written)\nfifth\nsixth\n";
+        assert_eq!(String::from_utf8_lossy(&disk.text), expected);
+    }
 
     #[test]
     fn what_was_lost_is_told_after_what_was_kept() {

@@ -14,7 +14,7 @@ mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +114,14 @@ fn poll(fd: BorrowedFd<'_>) -> io::Result<PollFlags> {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     Ok(fds[0].revents())
+}
+
+/// Waits until a stream that was full may have room, for at most so long.
+pub(crate) fn wait_for_room(stream: &impl AsFd, most: Duration) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::OUT)];
+    // An error is the next write's to report, and then it is the pause between two tries that keeps this from spinning.
+    rustix::event::Timespec::try_from(most)
+        .is_ok_and(|most| rustix::event::poll(&mut fds, Some(&most)).is_ok())
 }
 
 /// Standard input that is no terminal.

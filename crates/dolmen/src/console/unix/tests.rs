@@ -8,10 +8,18 @@ use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::*;
+use crate::console::patient::Stream;
 use crate::waker::{Deaf, Mailbox};
 
 /// When a test is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Not of a standard stream.
+impl Stream for File {
+    fn wait_for_room(&self, most: Duration) -> bool {
+        wait_for_room(self, most)
+    }
+}
 
 /// Somebody at a terminal.
 struct Typist {

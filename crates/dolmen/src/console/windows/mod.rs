@@ -23,6 +23,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use windows_sys::Win32::Foundation::ERROR_NO_DATA;
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::IO::CancelSynchronousIo;
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
@@ -63,6 +64,11 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     Ok(Box::new(Redirected { kind, worker, inbox: Arc::clone(inbox), output }))
 }
 
+/// Nothing says when a pipe in the mode PIPE_NOWAIT has room again.
+pub(crate) fn wait_for_room<S>(_stream: &S, _most: Duration) -> bool {
+    false
+}
+
 /// A pipe or a file.
 struct Source {
     file: File,
@@ -73,10 +79,15 @@ impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.file.read(buffer);
-            if !self.is_pipe || !matches!(read, Ok(0)) || !self.is_open() {
-                return read;
+            match &read {
+                // A write of nothing is no end.
+                Ok(0) if self.is_pipe && self.is_open() => {}
+                // In the mode PIPE_NOWAIT, nor is a pipe with nothing in it.
+                Err(error) if error.raw_os_error() == Some(ERROR_NO_DATA as i32) && self.is_open() => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                _ => return read,
             }
-            // Somebody has written nothing, which is no end.
         }
     }
 }
