@@ -61,7 +61,7 @@ impl Error {
     pub(crate) fn from_fault(fault: Fault, action: &'static str, source: Option<String>) -> Error {
         let kind = match fault.kind {
             FaultKind::AlreadyRegistered => ErrorKind::AlreadyRegistered,
-            FaultKind::Invalid => ErrorKind::InvalidHandle,
+            FaultKind::Invalid | FaultKind::NotConnected => ErrorKind::InvalidHandle,
             FaultKind::Exhausted => ErrorKind::Exhausted,
             FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => {
                 ErrorKind::Os

@@ -98,6 +98,12 @@ named! {
         SendFailedFirst,
         /// Engine: a refused sender was told that there is room again.
         DrainedTold,
+        /// Fault: there was no memory for a send or a receive.
+        NoMemory,
+        /// Engine: a send or a receive was tried again after there had been no memory for it.
+        TransferRetried,
+        /// Engine: the sending side was to be shut down after a reset that nobody had heard of.
+        ShutDownAfterReset,
         /// Engine: accept was tried again after a pause.
         AcceptRetried,
         /// Engine: a close waited for its operations to come back.
@@ -178,6 +184,14 @@ named! {
         ResendPartial,
         /// A buffer that arrives for a closing connection is not given back.
         LeakBuffer,
+        /// A send or a receive for which there is no memory ends its connection.
+        GiveUpTransfer,
+        /// A send or a receive for which there was no memory is not tried again.
+        ForgetTransfer,
+        /// A send hands all that is queued to the kernel.
+        UncappedSend,
+        /// A reset that shows by a socket that is not connected any more counts as another failure.
+        ResetIsFailure,
         /// A failing accept is tried again without a pause.
         NoAcceptPause,
         /// The kernel serves what was submitted last first.

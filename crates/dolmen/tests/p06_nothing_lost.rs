@@ -51,6 +51,42 @@ fn p06_hc14_a_reset_is_no_end_of_stream() {
     rig.silent();
 }
 
+/// The peer has reset, and the caller ends the connection before a wait has brought word of it: the system says "not
+/// connected" to that, and it was a reset.
+#[test]
+fn p06_hc44_a_reset_is_a_reset_whatever_the_caller_does_before_it_is_delivered() {
+    let _watchdog = watchdog();
+    type Verb = fn(&mut Reactor, dolmen::ConnId);
+    let verbs: [(&str, Verb); 4] = [
+        ("close", |reactor, conn| reactor.close(conn).expect("close")),
+        ("shutdown_write", |reactor, conn| reactor.shutdown_write(conn).expect("shut down")),
+        ("send", |reactor, conn| reactor.send(conn, b"too late").expect("send")),
+        ("send and close", |reactor, conn| {
+            reactor.send(conn, b"too late").expect("send");
+            reactor.close(conn).expect("close");
+        }),
+    ];
+    let mut wrong = Vec::new();
+    for (name, verb) in verbs {
+        for posted in [false, true] {
+            let mut rig = Rig::new();
+            let (conn, peer) = rig.connect(Token(0));
+            if posted {
+                rig.silent();
+            }
+            reset(peer);
+            verb(&mut rig.reactor, conn);
+            let history = rig.ended(conn);
+            let found = (history.end_of_stream, history.closed);
+            if found != (false, Some(CloseReason::Reset)) {
+                wrong.push((name, posted, found));
+            }
+            rig.silent();
+        }
+    }
+    assert_eq!(wrong, [], "with a receive posted before (true) or not");
+}
+
 /// Windows drops what was not read when a reset arrives; Linux hands it out first.
 #[cfg(target_os = "linux")]
 #[test]

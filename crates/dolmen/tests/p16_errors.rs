@@ -248,6 +248,92 @@ fn p16_verbs_on_what_is_gone_say_so() {
     }
 }
 
+/// Every verb, in every state in which it refuses: the message has an action, an object and a cause, and no gaps.
+#[test]
+fn p16_every_message_has_an_action_an_object_and_a_cause() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::with(&Reactor::builder().high_water(100).max_connections(3).post_capacity(1));
+    let poster = rig.reactor.poster();
+    let (removed, _removed_peer) = rig.connect(Token(0));
+    let signal = Signal::new();
+    let watch = signal.watch(&mut rig.reactor, Token(0));
+    let (listening, _) = listener();
+    let again = same_listener(&listening);
+    let once_more = same_listener(&listening);
+    let unwatched = rig.reactor.listen_readiness(listening, Token(0)).expect("watch a listener");
+    let (closing, _closing_peer) = rig.connect(Token(0));
+    let (shut, _shut_peer) = rig.connect(Token(0));
+    assert!(rig.reactor.remove(removed));
+    rig.reactor.close(closing).expect("close");
+    let mut table: Vec<(&str, String, ErrorKind, Error)> = Vec::new();
+    for (conn, is_removed) in [(removed, true), (closing, false)] {
+        let reactor = &mut rig.reactor;
+        let mut verbs = vec![
+            ("send to", reactor.send(conn, b"?").err()),
+            ("pause", reactor.pause(conn).err()),
+            ("resume", reactor.resume(conn).err()),
+            ("shut down", reactor.shutdown_write(conn).err()),
+            ("close", reactor.close(conn).err()),
+        ];
+        // A connection that is closing can be looked up and aborted still.
+        if is_removed {
+            verbs.push(("look up", reactor.queued_bytes(conn).err()));
+            verbs.push(("abort", reactor.abort(conn).err()));
+        }
+        for (action, error) in verbs {
+            let object = format!("{action} connection {conn}");
+            table.push((action, object, ErrorKind::NotFound, error.expect(action)));
+        }
+    }
+    let object = format!("send to connection {shut}");
+    let error = rig.reactor.send(shut, &[0; 101]).expect_err("too large");
+    table.push(("send to", object.clone(), ErrorKind::TooLarge, error));
+    rig.reactor.send(shut, &[0; 60]).expect("send");
+    let error = rig.reactor.send(shut, &[0; 60]).expect_err("full");
+    table.push(("send to", object.clone(), ErrorKind::QueueFull, error));
+    rig.reactor.shutdown_write(shut).expect("shut down");
+    let error = rig.reactor.send(shut, b"?").expect_err("shut");
+    table.push(("send to", object, ErrorKind::SendClosed, error));
+    let full = rig.reactor.add(pair().0, Token(0)).expect_err("full");
+    table.push(("add", "add a connection".into(), ErrorKind::TableFull, full.error));
+    let twice = rig.reactor.listen_readiness(again, Token(0)).expect_err("twice");
+    table.push(("watch", "watch a listener".into(), ErrorKind::AlreadyRegistered, twice.error));
+    let twice_as_another = rig.reactor.listen(once_more, Token(0)).expect_err("twice");
+    table.push(("add", "add a listener".into(), ErrorKind::AlreadyRegistered, twice_as_another.error));
+    forget((twice.source, twice_as_another.source));
+    let object = format!("accept from readiness listener {watch}");
+    let error = rig.reactor.accept(watch).expect_err("not a listener");
+    table.push(("accept", object, ErrorKind::NotFound, error));
+    assert!(rig.reactor.unwatch(unwatched));
+    let object = format!("accept from readiness listener {unwatched}");
+    let error = rig.reactor.accept(unwatched).expect_err("removed");
+    table.push(("accept", object, ErrorKind::NotFound, error));
+    let reactor = &mut rig.reactor;
+    for (object, error) in [
+        ("set the console's mode", reactor.set_console_mode(dolmen::ConsoleMode::Raw).err()),
+        ("set the console's echo", reactor.console_echo(false).err()),
+        ("set the console's prompt", reactor.console_prompt("> ").err()),
+        ("print on the console", reactor.console_print("text").err()),
+        ("flush the console", reactor.console_flush().err()),
+    ] {
+        table.push((object, object.into(), ErrorKind::NotFound, error.expect(object)));
+    }
+    poster.post(Token(0), 0).expect("post");
+    let posting = || "post to the reactor".to_owned();
+    table.push(("post", posting(), ErrorKind::PostsFull, poster.post(Token(0), 0).expect_err("full")));
+    drop(rig);
+    table.push(("post", posting(), ErrorKind::ReactorGone, poster.post(Token(0), 0).expect_err("gone")));
+    for (action, object, kind, error) in table {
+        check(&error, kind, &[action]);
+        let text = error.to_string();
+        let (head, cause) = text.split_once(": ").unwrap_or_else(|| panic!("{text:?} has no cause"));
+        assert!(head.starts_with(&format!("cannot {object}")), "{text:?} is not about {object:?}");
+        assert!(cause.starts_with(&kind.to_string()), "{text:?} gives another cause than {kind}");
+        let gaps = ["  ", " :", "()", "( ", " )", ": :"];
+        assert!(gaps.iter().all(|gap| !text.contains(gap)) && text == text.trim(), "{text:?} has a gap");
+    }
+}
+
 #[test]
 fn p16_posts_say_why_they_were_refused() {
     let _watchdog = watchdog();

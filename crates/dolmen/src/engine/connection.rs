@@ -21,7 +21,7 @@ use crate::token::{ConnId, Key, Token};
 
 use super::send_queue::SendQueue;
 use super::timers::Purpose;
-use super::{Engine, Subject, not_found, refused, saturating_ns};
+use super::{Engine, Subject, next_retry_ns, not_found, refused, saturating_ns};
 
 mod borrowed;
 
@@ -37,8 +37,8 @@ pub(super) struct Connection<K: Kernel> {
     queue: Option<Box<SendQueue>>,
     /// Received while paused.
     held: Option<Buffer>,
-    /// Once the end has begun.
-    ending: Option<Box<Ending>>,
+    /// Once something unusual has happened.
+    rare: Option<Box<Rare>>,
     /// A send was refused; `Drained` is due when the queue is down to fewer bytes than this.
     drained_below: Option<NonZeroU32>,
     phase: Phase,
@@ -53,18 +53,25 @@ pub(super) struct Connection<K: Kernel> {
     borrowed: bool,
 }
 
-/// What only a connection needs that is coming to its end.
-struct Ending {
+/// What only a connection needs that is coming to its end, or for which the system once had no memory.
+#[derive(Default)]
+struct Rare {
     /// Bounds lingering, and the time between a failed send and the end of reading.
     linger: Option<Key>,
     /// Why sending failed; becomes the reason of the close once everything received is delivered.
     failure: Option<Fault>,
     /// Since the linger time ran out once, no receive has completed.
     stalled: bool,
-    /// Of a closing one.
-    reason: CloseReason,
+    /// Of a closing one; `None`: finished.
+    reason: Option<CloseReason>,
     cancelled: bool,
     silent: bool,
+    /// Runs after the system had no memory for a send or a receive, until that is tried again.
+    retry: Option<Key>,
+    /// The last such pause; 0 after a success.
+    retry_ns: u64,
+    send_waits: bool,
+    receive_waits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,15 +104,28 @@ impl<K: Kernel> Connection<K> {
     }
 
     fn failure(&self) -> Option<Fault> {
-        self.ending.as_ref().and_then(|ending| ending.failure)
+        self.rare.as_ref().and_then(|rare| rare.failure)
     }
 
-    fn ending(&mut self) -> &mut Ending {
-        self.ending.get_or_insert_with(|| {
-            let reason = CloseReason::Finished;
-            let (linger, failure, stalled, cancelled, silent) = (None, None, false, false, false);
-            Box::new(Ending { linger, failure, stalled, reason, cancelled, silent })
-        })
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Whether the system had no memory for the last send, and is given time to find some.
+    fn send_waits(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.send_waits)
+    }
+
+    /// The same for receives.
+    fn receive_waits(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.receive_waits)
+    }
+
+    /// The system has memory again.
+    fn forget_retries(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.retry_ns = 0;
+        }
     }
 
     fn queued_bytes(&self) -> usize {
@@ -140,7 +160,7 @@ impl<K: Kernel> Engine<K> {
             send: None,
             queue: None,
             held: None,
-            ending: None,
+            rare: None,
             drained_below: None,
             phase: Phase::Open,
             write: Write::Open,
@@ -192,7 +212,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn queued_bytes(&self, conn: ConnId) -> Result<usize, Error> {
         let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
-        let connection = connection.ok_or_else(|| not_found("look up connection", "", conn))?;
+        let connection = connection.ok_or_else(|| not_found("look up", "connection", conn))?;
         Ok(connection.queued_bytes())
     }
 
@@ -250,7 +270,7 @@ impl<K: Kernel> Engine<K> {
             self.origin.removed.mark_conn(conn);
         }
         let Some(connection) = self.connections.get(conn.0) else { return false };
-        if connection.ending.as_ref().is_some_and(|ending| ending.silent) {
+        if connection.rare.as_ref().is_some_and(|rare| rare.silent) {
             return false;
         }
         let known = !connection.is_closing();
@@ -260,7 +280,7 @@ impl<K: Kernel> Engine<K> {
         } else {
             mark(Mark::RemovedWhileClosing);
         }
-        self.connections.get_mut(conn.0).expect("it is only on its way out").ending().silent = true;
+        self.connections.get_mut(conn.0).expect("it is only on its way out").rare().silent = true;
         true
     }
 
@@ -296,14 +316,16 @@ impl<K: Kernel> Engine<K> {
     fn attend_sending(&mut self, key: Key) {
         loop {
             let connection = self.connections.get_mut(key).expect("the connection is there");
-            if connection.send.is_some() || matches!(connection.write, Write::Shut | Write::Failed) {
+            let busy = connection.send.is_some() || connection.send_waits();
+            if busy || matches!(connection.write, Write::Shut | Write::Failed) {
                 return;
             }
             let Some((buffer, offset)) = connection.queue.as_mut().and_then(|queue| queue.take_front())
             else {
                 break;
             };
-            match self.submitter.send(&connection.source, key.slot, buffer, offset) {
+            let most = self.config.max_send_bytes;
+            match self.submitter.send(&connection.source, key.slot, buffer, offset, most) {
                 Started::Pending(handle) => connection.send = Some(handle),
                 Started::Over(completion) => self.sent(key, completion),
             }
@@ -311,7 +333,12 @@ impl<K: Kernel> Engine<K> {
         let connection = self.connections.get_mut(key).expect("the connection is there");
         if connection.write == Write::Finishing {
             connection.write = Write::Shut;
-            if let Err(fault) = self.submitter.kernel().shutdown_write(&connection.source) {
+            if let Err(mut fault) = self.submitter.kernel().shutdown_write(&connection.source) {
+                // It was connected, and is not any more: the peer has reset it, and nobody has asked the system since.
+                if fault.kind == FaultKind::NotConnected && !mutant(Mutant::ResetIsFailure) {
+                    mark(Mark::ShutDownAfterReset);
+                    fault.kind = FaultKind::Reset;
+                }
                 self.sending_failed(key, fault);
             }
         }
@@ -338,8 +365,8 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let connection = self.connections.get_mut(key).expect("the connection is there");
-        let idle = connection.receive.is_none() && !connection.undelivered && !connection.read_ended;
-        if !idle || (connection.paused && !connection.is_lingering()) {
+        let busy = connection.receive.is_some() || connection.undelivered || connection.receive_waits();
+        if busy || connection.read_ended || (connection.paused && !connection.is_lingering()) {
             return;
         }
         if let Some(buffer) = connection.held.take() {
@@ -359,7 +386,7 @@ impl<K: Kernel> Engine<K> {
         if !connection.is_closing() {
             return;
         }
-        if !std::mem::replace(&mut connection.ending().cancelled, true) {
+        if !std::mem::replace(&mut connection.rare().cancelled, true) {
             for handle in [connection.receive, connection.send].into_iter().flatten() {
                 self.submitter.cancel(&connection.source, handle);
             }
@@ -368,7 +395,8 @@ impl<K: Kernel> Engine<K> {
             mark(Mark::CloseWaited);
             return;
         }
-        let Ending { reason, silent, .. } = *connection.ending();
+        let Rare { reason, silent, .. } = *connection.rare();
+        let reason = reason.unwrap_or(CloseReason::Finished);
         // After `Closed` was delivered, others may have the slot; without it, at once.
         let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
         let connection = connection.expect("the connection is there");
@@ -399,9 +427,9 @@ impl<K: Kernel> Engine<K> {
             return;
         }
         connection.phase = Phase::Closing;
-        let ending = connection.ending();
-        ending.reason = reason;
-        if let Some(timer) = ending.linger.take() {
+        let rare = connection.rare();
+        rare.reason = Some(reason);
+        for timer in [rare.linger.take(), rare.retry.take()].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         self.list_connection(key.slot);
@@ -428,13 +456,14 @@ impl<K: Kernel> Engine<K> {
     fn received(&mut self, key: Key, completion: Completion<K>) {
         let Completion { result, buffer, .. } = completion;
         let connection = self.connections.get_mut(key).expect("a connection outlives its receive");
-        if let Some(ending) = &mut connection.ending {
-            ending.stalled = false;
+        if let Some(rare) = &mut connection.rare {
+            rare.stalled = false;
         }
         let (conn, token) = (ConnId(key), connection.token);
         let unwanted = connection.phase != Phase::Open;
         match (result, buffer) {
             (Ok(Outcome::Bytes(bytes)), Some(buffer)) => {
+                connection.forget_retries();
                 self.stats.bytes_received += bytes as u64;
                 if unwanted {
                     mark(Mark::LingerDiscarded);
@@ -467,6 +496,9 @@ impl<K: Kernel> Engine<K> {
                 }
             }
             (Err(_), _) if connection.is_closing() => self.list_connection(key.slot),
+            (Err(fault), _) if is_worth_a_retry(fault) => {
+                self.retry_later(key, |rare| &mut rare.receive_waits)
+            }
             (Err(fault), _) => {
                 let reason = close_reason(connection.failure().unwrap_or(fault));
                 self.begin_close(key, reason);
@@ -500,8 +532,34 @@ impl<K: Kernel> Engine<K> {
                 self.outbox.push_back(Record::Drained { conn, token });
             }
         }
-        if let Some(fault) = failure {
-            self.sending_failed(key, fault);
+        match failure {
+            None => connection.forget_retries(),
+            Some(_) if connection.is_closing() => {}
+            Some(fault) if is_worth_a_retry(fault) => self.retry_later(key, |rare| &mut rare.send_waits),
+            Some(fault) => self.sending_failed(key, fault),
+        }
+    }
+
+    /// The system has no memory for a send or a receive at the moment: `waits` says which.
+    fn retry_later(&mut self, key: Key, waits: impl FnOnce(&mut Rare) -> &mut bool) {
+        let rare = self.connections.get_mut(key).expect("the connection is there").rare();
+        *waits(rare) = true;
+        if rare.retry.is_some() || mutant(Mutant::ForgetTransfer) {
+            return;
+        }
+        rare.retry_ns = next_retry_ns(rare.retry_ns);
+        let retry_ns = rare.retry_ns;
+        tracing::warn!(target: "io_reactor", conn = %key, retry_ns, "no memory for a send or a receive");
+        let timer = self.set_internal_timer(retry_ns, Purpose::TransferAgain(key));
+        self.connections.get_mut(key).expect("the connection is there").rare().retry = Some(timer);
+    }
+
+    pub(super) fn transfer_again(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            mark(Mark::TransferRetried);
+            let rare = connection.rare();
+            (rare.retry, rare.send_waits, rare.receive_waits) = (None, false, false);
+            self.list_connection(key.slot);
         }
     }
 
@@ -515,7 +573,7 @@ impl<K: Kernel> Engine<K> {
         }
         mark(Mark::SendFailedFirst);
         connection.write = Write::Failed;
-        connection.ending().failure = Some(fault);
+        connection.rare().failure = Some(fault);
         connection.drained_below = None;
         connection.paused = false;
         if let Some(queue) = connection.queue.take() {
@@ -530,21 +588,21 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn start_linger(&mut self, key: Key, linger_ns: u64) {
-        if self.connections.get_mut(key).is_some_and(|connection| connection.ending().linger.is_none()) {
+        if self.connections.get_mut(key).is_some_and(|connection| connection.rare().linger.is_none()) {
             let timer = self.set_internal_timer(linger_ns, Purpose::Linger(key));
-            self.connections.get_mut(key).expect("it was just there").ending().linger = Some(timer);
+            self.connections.get_mut(key).expect("it was just there").rare().linger = Some(timer);
         }
     }
 
     pub(super) fn linger_expired(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.ending().linger = None;
+        connection.rare().linger = None;
         if connection.failure().is_some() && !connection.is_lingering() {
             // What was received before the failure is still owed. A caller who was away for the whole linger time has
             // not had the chance to take it: only a receive that found nothing for all of it ends the connection.
             let waiting =
                 connection.receive.is_some() && !connection.undelivered && connection.held.is_none();
-            if !(waiting && std::mem::replace(&mut connection.ending().stalled, true)) {
+            if !(waiting && std::mem::replace(&mut connection.rare().stalled, true)) {
                 let linger_ns = saturating_ns(self.config.linger);
                 return self.start_linger(key, linger_ns);
             }
@@ -612,6 +670,10 @@ impl<K: Kernel> Engine<K> {
             }
         }
     }
+}
+
+fn is_worth_a_retry(fault: Fault) -> bool {
+    fault.kind == FaultKind::Exhausted && !mutant(Mutant::GiveUpTransfer)
 }
 
 fn close_reason(fault: Fault) -> CloseReason {

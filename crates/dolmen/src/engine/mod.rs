@@ -67,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) high_water_bytes: usize,
     pub(crate) low_water_bytes: usize,
+    /// The most that one send hands to the kernel. Windows locks in memory what it is handed.
+    pub(crate) max_send_bytes: usize,
     pub(crate) linger: Duration,
     pub(crate) post_capacity: usize,
     pub(crate) skip_on_success: bool,
@@ -80,6 +82,7 @@ impl Config {
         max_connections: usize::MAX,
         high_water_bytes: 256 * 1024,
         low_water_bytes: 64 * 1024,
+        max_send_bytes: 64 * 1024,
         linger: Duration::from_secs(5),
         post_capacity: 65_536,
         skip_on_success: true,
@@ -93,7 +96,7 @@ impl Config {
 /// How long a drop waits for the kernel to give everything back. It takes milliseconds; this bounds what cannot happen.
 const TEARDOWN_NS: u64 = 5_000_000_000;
 
-/// The pauses of a failing accept or watch: the first, and the longest it grows to.
+/// The pauses after a failing accept or watch, and when there was no memory for a send or a receive: the first, and the longest it grows to.
 const RETRY_FIRST_NS: u64 = 10_000_000;
 const RETRY_LONGEST_NS: u64 = 1_000_000_000;
 
@@ -388,6 +391,7 @@ impl<K: Kernel> Engine<K> {
                 }
                 Purpose::Linger(key) => self.linger_expired(key),
                 Purpose::AcceptAgain(key) => self.accept_again(key),
+                Purpose::TransferAgain(key) => self.transfer_again(key),
                 Purpose::WatchAgain(key) => self.watch_again(key),
             }
             self.timers.release(expired.key);

@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Linger(Key),
     /// A listener may try to accept again.
     AcceptAgain(Key),
+    /// A connection may try again to send and to receive.
+    TransferAgain(Key),
     /// A watch may be armed again.
     WatchAgain(Key),
 }

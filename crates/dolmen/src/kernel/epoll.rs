@@ -413,7 +413,15 @@ impl Kernel for Epoll {
         }
         let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
         self.calls += 1;
-        rustix::net::shutdown(entry.fd(), Shutdown::Write).map_err(fault)
+        match rustix::net::shutdown(entry.fd(), Shutdown::Write) {
+            // The system still knows why, if nobody has asked it since.
+            Err(Errno::NOTCONN) => {
+                self.calls += 1;
+                let reason = rustix::net::sockopt::socket_error(entry.fd());
+                Err(fault(reason.ok().and_then(|known| known.err()).unwrap_or(Errno::NOTCONN)))
+            }
+            done => done.map_err(fault),
+        }
     }
 
     fn close(&mut self, source: Source, how: Close) {
@@ -821,7 +829,7 @@ impl Epoll {
                         }
                         Err(errno) => {
                             let mut fault = fault(errno);
-                            if fault.kind == FaultKind::Transient {
+                            if matches!(fault.kind, FaultKind::Transient | FaultKind::Reset) {
                                 // Each is normally one connection less in the queue. Where it is not (a network that
                                 // is down), going on would spin.
                                 transients += 1;
@@ -933,12 +941,12 @@ fn listener_back((fault, entry): (Fault, Entry)) -> (Fault, TcpListener) {
 
 fn fault(errno: Errno) -> Fault {
     let kind = match errno {
-        Errno::CONNRESET | Errno::PIPE => FaultKind::Reset,
+        // ECONNABORTED: aborted underneath us (tcp_abort, as by `ss -K`), or before it was accepted.
+        Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE | Errno::SHUTDOWN => FaultKind::Reset,
         Errno::CANCELED => FaultKind::Cancelled,
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC => FaultKind::Exhausted,
         // accept(2): errors of the new connection, passed on through accept, to be treated like EAGAIN.
-        Errno::CONNABORTED
-        | Errno::PROTO
+        Errno::PROTO
         | Errno::NETDOWN
         | Errno::NOPROTOOPT
         | Errno::HOSTDOWN
@@ -948,7 +956,8 @@ fn fault(errno: Errno) -> Fault {
         | Errno::NETUNREACH
         | Errno::TIMEDOUT => FaultKind::Transient,
         Errno::EXIST => FaultKind::AlreadyRegistered,
-        Errno::BADF | Errno::NOTSOCK | Errno::PERM | Errno::INVAL | Errno::NOTCONN => FaultKind::Invalid,
+        Errno::BADF | Errno::NOTSOCK | Errno::PERM | Errno::INVAL => FaultKind::Invalid,
+        Errno::NOTCONN => FaultKind::NotConnected,
         _ => FaultKind::Other,
     };
     Fault { kind, code: errno.raw_os_error() }

@@ -129,7 +129,7 @@ pub(crate) trait Kernel: Sized + 'static {
         pool: &mut BufferPool,
     ) -> Submission<Self>;
 
-    /// Sends the operation's buffer from its offset on. May send less than all of it.
+    /// Sends what [`bytes_to_send`](operation::bytes_to_send) says. May send less than all of it.
     ///
     /// # Safety
     ///
@@ -202,7 +202,8 @@ pub(crate) trait Kernel: Sized + 'static {
     /// Accepts from a readiness listener, without blocking; `None` when nobody waits.
     fn accept_now(&mut self, source: &Self::Source) -> Result<Option<(Self::Stream, SocketAddr)>, Fault>;
 
-    /// Sends FIN after what has been sent.
+    /// Sends FIN after what has been sent. After a reset that nobody has heard of yet this fails, with the reason if the
+    /// system still knows it, and otherwise as not connected.
     fn shutdown_write(&mut self, source: &Self::Source) -> Result<(), Fault>;
 
     /// Ends a source none of whose operations is pending.
@@ -311,7 +312,7 @@ pub(crate) enum FaultKind {
     Reset,
     /// Cancelled on request.
     Cancelled,
-    /// Out of handles, buffers or memory: worth trying again later.
+    /// Out of handles, buffers or memory: worth trying again later. Nothing was sent or received.
     Exhausted,
     /// This attempt came to nothing and the next one may succeed at once (a peer gone before it was accepted).
     Transient,
@@ -319,6 +320,8 @@ pub(crate) enum FaultKind {
     AlreadyRegistered,
     /// Not a valid or usable handle.
     Invalid,
+    /// The stream is not connected: never was, or not any more.
+    NotConnected,
     Other,
 }
 

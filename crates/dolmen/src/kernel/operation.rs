@@ -16,6 +16,7 @@
 use std::cell::Cell;
 use std::mem::{MaybeUninit, needs_drop};
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::Kernel;
@@ -52,8 +53,9 @@ pub(crate) struct Operation<K: Kernel> {
     /// First, so that the address a packet brings back is the operation's.
     pub(super) header: K::Header,
     pub(super) buffer: Option<Buffer>,
-    /// Send: how much of the buffer has gone out before.
-    pub(super) offset: u32,
+    /// Send: from where to where in the buffer.
+    offset: u32,
+    end: u32,
     /// Of its record.
     index: u32,
 }
@@ -65,6 +67,21 @@ struct Record {
     slot: u32,
     kind: OpKind,
     owner: Cell<Owner>,
+}
+
+/// The bytes that a send is to send.
+///
+/// # Safety
+///
+/// The operation is a send that is in the caller's hands, the kernel's. Where it lies in memory it stays until its packet,
+/// and so do the bytes.
+pub(super) unsafe fn bytes_to_send<K: Kernel>(op: OpPtr<K>) -> *const [u8] {
+    // SAFETY: the cell is the caller's; these fields are written by the table only, before the submission.
+    let (buffer, part) = unsafe {
+        let cell = op.as_ptr();
+        (&(*cell).buffer, (*cell).offset as usize..(*cell).end as usize)
+    };
+    &raw const buffer.as_ref().expect("a send has a buffer").as_slice()[part]
 }
 
 /// Names a submitted operation. Goes stale, harmlessly, when the operation ends.
@@ -101,16 +118,23 @@ impl<K: Kernel> OperationTable<K> {
         self.in_kernel
     }
 
-    /// A cell for one operation, owned by the engine.
-    pub(super) fn take(&mut self, kind: OpKind, slot: u32, buffer: Option<Buffer>, offset: u32) -> OpPtr<K> {
+    /// A cell for one operation, owned by the engine. `part`: of the buffer, for a send.
+    pub(super) fn take(
+        &mut self,
+        kind: OpKind,
+        slot: u32,
+        buffer: Option<Buffer>,
+        part: Range<u32>,
+    ) -> OpPtr<K> {
         let index = self.free.pop().unwrap_or_else(|| self.grow());
         let record = &mut self.records[index as usize];
         assert_eq!(record.owner.get(), Owner::Free, "operation {index} was on the free list and in use");
         (record.kind, record.slot) = (kind, slot);
         record.owner.set(Owner::Engine);
         let op = self.blocks.open(index);
+        let (offset, end) = (part.start, part.end);
         // SAFETY: the cell is memory of ours with room for an operation, and it was free, so nothing else refers to it.
-        unsafe { op.write(Operation { header: K::Header::default(), buffer, offset, index }) };
+        unsafe { op.write(Operation { header: K::Header::default(), buffer, offset, end, index }) };
         op
     }
 
@@ -359,7 +383,7 @@ mod tests {
     fn pending() -> (OperationTable<Native>, Vec<OpPtr<Native>>) {
         let mut table = OperationTable::new();
         let count = 2 * Native::CELLS_PER_BLOCK as u32 + 40;
-        let ops: Vec<_> = (0..count).map(|slot| table.take(OpKind::Receive, slot, None, 0)).collect();
+        let ops: Vec<_> = (0..count).map(|slot| table.take(OpKind::Receive, slot, None, 0..0)).collect();
         for &op in &ops {
             assert_eq!(table.arrive(op.addr().get(), ANY), None, "it is the engine's still");
             table.lend(op);

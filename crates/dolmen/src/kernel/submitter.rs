@@ -73,22 +73,26 @@ impl<K: Kernel> Submitter<K> {
     }
 
     pub(crate) fn receive(&mut self, source: &K::Source, owner: u32) -> Started<K> {
-        let op = self.operations.take(OpKind::Receive, owner, None, 0);
+        let op = self.operations.take(OpKind::Receive, owner, None, 0..0);
         let handle = self.operations.lend(op);
         // SAFETY: `lend` has just recorded that the kernel has this cell; it is not touched before `take_back`.
         let submission = unsafe { self.kernel.receive(source, op, &mut self.pool.borrow_mut()) };
         self.started(handle, op, submission)
     }
 
+    /// Sends at most `most` bytes of the buffer, from `offset` on.
     pub(crate) fn send(
         &mut self,
         source: &K::Source,
         owner: u32,
         buffer: Buffer,
         offset: usize,
+        most: usize,
     ) -> Started<K> {
-        let offset = u32::try_from(offset).expect("a send queue is far below 4 GiB");
-        let op = self.operations.take(OpKind::Send, owner, Some(buffer), offset);
+        let end = if mutant(Mutant::UncappedSend) { usize::MAX } else { offset.saturating_add(most) };
+        let end = u32::try_from(buffer.len().min(end)).expect("a send queue is far below 4 GiB");
+        let start = if mutant(Mutant::ResendPartial) { 0 } else { offset as u32 };
+        let op = self.operations.take(OpKind::Send, owner, Some(buffer), start..end);
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`; the bytes to send are inside the cell and stay there.
         let submission = unsafe { self.kernel.send(source, op) };
@@ -96,7 +100,7 @@ impl<K: Kernel> Submitter<K> {
     }
 
     pub(crate) fn accept(&mut self, source: &K::Source, owner: u32) -> Started<K> {
-        let op = self.operations.take(OpKind::Accept, owner, None, 0);
+        let op = self.operations.take(OpKind::Accept, owner, None, 0..0);
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`.
         let submission = unsafe { self.kernel.accept(source, op) };
@@ -104,7 +108,7 @@ impl<K: Kernel> Submitter<K> {
     }
 
     pub(crate) fn watch(&mut self, source: &K::Source, owner: u32) -> Started<K> {
-        let op = self.operations.take(OpKind::Watch, owner, None, 0);
+        let op = self.operations.take(OpKind::Watch, owner, None, 0..0);
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`.
         let submission = unsafe { self.kernel.watch(source, op) };
@@ -112,7 +116,7 @@ impl<K: Kernel> Submitter<K> {
     }
 
     pub(crate) fn poll(&mut self, source: &K::Source, owner: u32, interest: Readiness) -> Started<K> {
-        let op = self.operations.take(OpKind::Poll, owner, None, 0);
+        let op = self.operations.take(OpKind::Poll, owner, None, 0..0);
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`.
         let submission = unsafe { self.kernel.poll(source, op, interest) };

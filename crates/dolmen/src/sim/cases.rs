@@ -951,6 +951,79 @@ fn hc42_a_signal_that_fails_makes_no_later_one_mute() {
     }
 }
 
+/// The peer resets, and the caller closes or half-closes before the reactor has heard of it: it is a reset all the same.
+#[test]
+fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
+    for style in Style::BOTH {
+        for half in [false, true] {
+            let mut stage = Stage::new(style);
+            let (conn, link) = stage.connect();
+            assert!(stage.poll().is_empty());
+            stage.link(link, |link| link.peer_reset(false));
+            if half {
+                stage.engine.shutdown_write(conn).expect("shut down");
+            } else {
+                stage.engine.close(conn).expect("close");
+            }
+            let seen = stage.settle();
+            assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == conn), "{seen:?}");
+            stage.assert_empty();
+        }
+    }
+}
+
+/// The system has no memory for a send or a receive: it is tried again, after pauses that grow, and nothing is lost.
+#[test]
+fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end() {
+    for style in Style::BOTH {
+        for sync in [0, 100] {
+            let mut stage = Stage::new(style);
+            let (conn, link) = stage.connect();
+            stage.faults(|faults| (faults.no_memory, faults.sync) = (100, sync));
+            stage.peer_sends(link, &pattern(100));
+            stage.engine.send(conn, &pattern(300)).expect("send");
+            let before = stage.stats().polls;
+            assert!(stage.wait(Duration::from_secs(10)).is_empty(), "nothing moves, and nothing ends");
+            // 10, 20, 40 … 640 ms and then one a second.
+            let polls = stage.stats().polls - before;
+            assert!((10..=60).contains(&polls), "{polls} polls in ten seconds");
+            stage.heal();
+            let seen = stage.settle();
+            assert_eq!(bytes_of(&seen, conn), pattern(100));
+            assert_eq!(stage.peer_reads(link, 1_000), pattern(300));
+            // After a success the first pause is a short one again.
+            stage.faults(|faults| faults.no_memory = 100);
+            stage.engine.send(conn, b"more").expect("send");
+            assert!(stage.wait(MS * 5).is_empty());
+            stage.heal();
+            assert!(stage.wait(MS * 10).is_empty());
+            assert_eq!(stage.peer_reads(link, 10), b"more");
+            // And a connection that is closed during a pause is closed.
+            stage.faults(|faults| faults.no_memory = 100);
+            stage.engine.send(conn, b"lost").expect("send");
+            assert!(stage.poll().is_empty());
+            stage.engine.abort(conn).expect("abort");
+            let seen = stage.settle();
+            assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Aborted)] if of == conn), "{seen:?}");
+            stage.assert_empty();
+            assert_eq!(stage.stats().timers, 0, "the pause goes with it");
+        }
+    }
+}
+
+/// What a queue has collected goes out in parts, so that the kernel need not lock all of it in memory.
+#[test]
+fn hc45_one_send_hands_the_kernel_no_more_than_its_share() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        stage.engine.send(conn, &pattern(4_096)).expect("send");
+        assert!(stage.settle().is_empty());
+        assert_eq!(stage.peer_reads(link, 10_000), pattern(4_096));
+        assert_eq!(stage.world.borrow().largest_send, Stage::CONFIG.max_send_bytes);
+    }
+}
+
 /// What the C library needs on POSIX: a handler has run, which the kernel shows by coming back with nothing.
 #[test]
 fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
@@ -1089,6 +1162,10 @@ fn each_scene_fails_with_its_bug() {
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::UnboundedQueue),
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
+        (hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset, Mutant::ResetIsFailure),
+        (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::GiveUpTransfer),
+        (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::ForgetTransfer),
+        (hc45_one_send_hands_the_kernel_no_more_than_its_share, Mutant::UncappedSend),
         (hc42_a_signal_that_fails_makes_no_later_one_mute, Mutant::MuteAfterFailedSignal),
         (
             hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet,

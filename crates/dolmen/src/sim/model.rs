@@ -202,6 +202,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         max_connections: 3 * MOST_LINKS,
         high_water_bytes: high,
         low_water_bytes: high / (1 + rng.below(4) as usize),
+        max_send_bytes: high / (1 + seed as usize % 5),
         linger: Duration::from_micros(100 + rng.below(50_000)),
         post_capacity: 1 + high % 4,
         skip_on_success: true,
@@ -658,6 +659,10 @@ impl Run<'_> {
             }
         };
         self.report.events += count as u64;
+        let largest = self.world.borrow().largest_send;
+        self.check(Oracle::Bounds, largest <= self.config.max_send_bytes, || {
+            format!("{largest} bytes were handed to the kernel in one send")
+        })?;
         self.check(Oracle::Bounds, count <= self.capacity && count == events.len(), || {
             format!("{count} events in room for {}", self.capacity)
         })?;
@@ -873,7 +878,10 @@ impl Run<'_> {
             CloseReason::Aborted => {
                 self.check(Oracle::Order, state == State::Aborted, || "aborted by nobody".into())
             }
-            CloseReason::Reset | CloseReason::Failed { .. } => {
+            CloseReason::Failed { code } => {
+                self.fail(Oracle::Order, || format!("a reset was taken for failure {code}"))
+            }
+            CloseReason::Reset => {
                 self.check(Oracle::Order, link.reset.is_some(), || "reset by nobody".into())?;
                 // What the system still hands out at a reset is delivered first.
                 // Within the linger time, which some seeds make shorter than the machine is slow.
@@ -892,6 +900,7 @@ impl Run<'_> {
         {
             let mut world = self.world.borrow_mut();
             world.faults.delay = 0;
+            world.faults.no_memory = 0;
             world.faults.spurious = 0;
             world.faults.early_return = 0;
         }
@@ -902,7 +911,10 @@ impl Run<'_> {
                 / self.capacity.min(self.config.max_events);
         self.act(Action::Post, None)?;
         let waiting: Vec<(usize, u64)> = (0..self.conns.len())
-            .filter(|&at| self.conns[at].state == State::Open && !self.conns[at].paused)
+            // Where there was no memory just now, they may have to wait out a pause.
+            .filter(|&at| {
+                self.conns[at].state == State::Open && !self.conns[at].paused && faults.no_memory == 0
+            })
             .filter(|&at| !self.world.borrow().links[self.conns[at].link].inbound.bytes.is_empty())
             .map(|at| (at, self.conns[at].received))
             .collect();

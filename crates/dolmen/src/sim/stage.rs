@@ -105,6 +105,7 @@ impl Stage {
         max_connections: 10_000,
         high_water_bytes: 4096,
         low_water_bytes: 1024,
+        max_send_bytes: 512,
         linger: Duration::from_secs(5),
         post_capacity: 64,
         skip_on_success: true,

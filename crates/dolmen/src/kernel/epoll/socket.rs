@@ -32,7 +32,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
-use super::super::operation::OpPtr;
+use super::super::operation::{OpPtr, bytes_to_send};
 use super::super::{Fault, FaultKind};
 use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
@@ -154,8 +154,7 @@ pub(super) unsafe fn send_now(
     calls: &mut u64,
 ) -> Option<Result<usize, Fault>> {
     // SAFETY: the cell is ours until its packet, and nobody changes the buffer meanwhile.
-    let (buffer, offset) = unsafe { (&(*op.as_ptr()).buffer, (*op.as_ptr()).offset as usize) };
-    let bytes = &buffer.as_ref().expect("a send has a buffer").as_slice()[offset..];
+    let bytes = unsafe { &*bytes_to_send(op) };
     loop {
         *calls += 1;
         match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {

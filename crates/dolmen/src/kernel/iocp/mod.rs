@@ -36,7 +36,7 @@ use windows_sys::Win32::Networking::WinSock::{SOCKET, WSACleanup, WSADATA, WSASt
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use super::arrivals::{Arrivals, Key};
-use super::operation::{OpKind, OpPtr};
+use super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
@@ -279,12 +279,8 @@ impl Kernel for Iocp {
         self.calls += 1;
         // SAFETY: the operation and the bytes in its buffer stay where they are until its packet. The references
         // taken here are gone before the call.
-        let started = unsafe {
-            let offset = (*op.as_ptr()).offset as usize;
-            let bytes: *const [u8] =
-                &(*op.as_ptr()).buffer.as_ref().expect("a send has a buffer").as_slice()[offset..];
-            socket::send(stream.as_raw_socket() as SOCKET, bytes, overlapped(op))
-        };
+        let started =
+            unsafe { socket::send(stream.as_raw_socket() as SOCKET, bytes_to_send(op), overlapped(op)) };
         match started {
             Started::AtOnce(how, _) if how.sends_packet(*skips) => Submission::Pending,
             Started::AtOnce(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
@@ -370,7 +366,15 @@ impl Kernel for Iocp {
 
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
         let Source::Stream { stream, .. } = source else { unreachable!("only a stream is shut down") };
-        self.calls += 1;
+        self.calls += 2;
+        // Wine reports a reset to a receive that was pending and to nobody else: without one, shutting down succeeds,
+        // and the next receive finds the end of the stream. But the socket has no peer any more.
+        if let Err(error) = stream.peer_addr() {
+            let fault = status::from_io(&error);
+            if fault.kind == FaultKind::NotConnected {
+                return Err(fault);
+            }
+        }
         stream.shutdown(std::net::Shutdown::Write).map_err(|error| status::from_io(&error))
     }
 

@@ -85,7 +85,8 @@ pub(super) fn from_code(code: i32) -> Fault {
         WSAEMFILE | WSAENOBUFS | NOT_ENOUGH_MEMORY | NO_SYSTEM_RESOURCES | TOO_MANY_OPEN_FILES => {
             FaultKind::Exhausted
         }
-        WSAENOTSOCK | INVALID_HANDLE | WSAEINVAL | WSAENOTCONN | WSAEOPNOTSUPP => FaultKind::Invalid,
+        WSAENOTSOCK | INVALID_HANDLE | WSAEINVAL | WSAEOPNOTSUPP => FaultKind::Invalid,
+        WSAENOTCONN => FaultKind::NotConnected,
         _ => FaultKind::Other,
     };
     Fault { kind, code }
@@ -116,8 +117,8 @@ mod tests {
             (STATUS_HOST_UNREACHABLE, Some((FaultKind::Other, 10065))),
             (STATUS_NETWORK_UNREACHABLE, Some((FaultKind::Other, 10051))),
             (STATUS_INSUFFICIENT_RESOURCES, Some((FaultKind::Exhausted, 10055))),
-            (STATUS_INVALID_CONNECTION, Some((FaultKind::Invalid, 10057))),
-            (STATUS_CONNECTION_INVALID, Some((FaultKind::Invalid, 10057))),
+            (STATUS_INVALID_CONNECTION, Some((FaultKind::NotConnected, 10057))),
+            (STATUS_CONNECTION_INVALID, Some((FaultKind::NotConnected, 10057))),
             (STATUS_INVALID_HANDLE, Some((FaultKind::Invalid, 10038))),
             (STATUS_ACCESS_VIOLATION, Some((FaultKind::Other, 10014))),
             (STATUS_BUFFER_OVERFLOW, Some((FaultKind::Other, 234))),

@@ -22,13 +22,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::arrivals::{Arrivals, Key};
-use super::operation::{OpKind, OpPtr, Operation};
+use super::operation::{OpKind, OpPtr, Operation, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{AtOnce, Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use world::{
-    CANCELLED, Descriptor, RESET, Readable, SharedWorld, SimHandle, SimListener, SimSignal, SimStream,
+    CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, RESET, Readable, SharedWorld, SimHandle, SimListener,
+    SimSignal, SimStream,
 };
 
 pub(crate) struct Sim {
@@ -227,6 +228,13 @@ impl Sim {
             unsafe { self.write_header(pending.op, CANCELLED.code as u64, pending.sent as u64) };
             return Some(Err(CANCELLED));
         }
+        let transfer = matches!(pending.kind, OpKind::Receive | OpKind::Send);
+        if transfer && pending.sent == 0 && self.world.borrow_mut().no_memory() {
+            mark(Mark::NoMemory);
+            // SAFETY: passed on.
+            unsafe { self.write_header(pending.op, NO_MEMORY.code as u64, 0) };
+            return Some(Err(NO_MEMORY));
+        }
         let result = match pending.kind {
             // SAFETY: passed on.
             OpKind::Receive => unsafe { self.complete_receive(pending, pool) },
@@ -332,12 +340,13 @@ impl Sim {
     ///
     /// As for `complete`.
     unsafe fn complete_send(&mut self, pending: &mut Pending) -> Option<Result<Outcome<Sim>, Fault>> {
-        // SAFETY: the cell and the buffer in it are ours; nobody changes the bytes while they are. Only this one field is
-        // referred to, and the header, which is written below, is another.
-        let buffer = unsafe { &(*pending.op.as_ptr()).buffer };
-        // SAFETY: as above.
-        let offset = if mutant(Mutant::ResendPartial) { 0 } else { unsafe { (*pending.op.as_ptr()).offset } };
-        let bytes = &buffer.as_ref().expect("a send has a buffer").as_slice()[offset as usize..];
+        // SAFETY: the cell and the buffer in it are ours; nobody changes the bytes while they are. They are not in the cell,
+        // whose header is written below.
+        let bytes = unsafe { &*bytes_to_send(pending.op) };
+        {
+            let mut world = self.world.borrow_mut();
+            world.largest_send = world.largest_send.max(bytes.len());
+        }
         let left = &bytes[pending.sent..];
         let mut wanted = left.len();
         if wanted > 1 && self.chance(|faults| faults.partial) {
@@ -676,7 +685,7 @@ impl Kernel for Sim {
         let mut world = self.world.borrow_mut();
         let link = world.link_of(source.object);
         if link.reset.is_some() {
-            return Err(RESET);
+            return Err(NOT_CONNECTED);
         }
         link.outbound.fin = true;
         Ok(())

@@ -34,6 +34,8 @@ pub(crate) struct Faults {
     pub(crate) warning: u8,
     /// Packets of others.
     pub(crate) foreign: u8,
+    /// Of sends and receives.
+    pub(crate) no_memory: u8,
 }
 
 impl Faults {
@@ -57,6 +59,7 @@ impl Faults {
             accept_transient: rate(),
             warning: rate(),
             foreign: rate(),
+            no_memory: 0,
         }
     }
 }
@@ -66,6 +69,8 @@ type Deed = Box<dyn FnOnce(u64)>;
 
 pub(crate) struct World {
     pub(crate) rng: Rng,
+    /// For the faults that came later: the others strike as they did when they found what they have found.
+    later: Rng,
     pub(crate) now_ns: u64,
     pub(crate) faults: Faults,
     /// Completion style lends buffers and takes sends whole; readiness style tries when there is something to do.
@@ -77,6 +82,8 @@ pub(crate) struct World {
     pub(crate) links: Vec<Link>,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) signalled: Vec<bool>,
+    /// The most bytes that one send was given.
+    pub(crate) largest_send: usize,
     /// What wakes the reactor from other threads.
     pub(crate) signal: Arc<SimSignal>,
     /// What other threads do, and when: in this order, and once the time has come also in the midst of a wait.
@@ -159,6 +166,7 @@ pub(crate) const RESET: Fault = Fault { kind: FaultKind::Reset, code: 104 };
 pub(crate) const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: 125 };
 pub(crate) const EXHAUSTED: Fault = Fault { kind: FaultKind::Exhausted, code: 24 };
 pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
+pub(crate) const NOT_CONNECTED: Fault = Fault { kind: FaultKind::NotConnected, code: 107 };
 pub(crate) const TRANSIENT: Fault = Fault { kind: FaultKind::Transient, code: 103 };
 
 impl Link {
@@ -236,10 +244,13 @@ impl Link {
 impl World {
     pub(crate) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
-        let faults = Faults::random(&mut rng);
+        let mut later = Rng::new(seed ^ 0x1A7E_0FA0_1750_0123);
+        let no_memory = [0, 0, 5, 30][later.below(4) as usize];
+        let faults = Faults { no_memory, ..Faults::random(&mut rng) };
         let completion_style = rng.percent(50);
         World {
             rng,
+            later,
             now_ns: 0,
             faults,
             completion_style,
@@ -249,6 +260,7 @@ impl World {
             links: Vec::new(),
             listeners: Vec::new(),
             signalled: Vec::new(),
+            largest_send: 0,
             signal: Arc::default(),
             others: VecDeque::new(),
             stuck: false,
@@ -263,6 +275,11 @@ impl World {
         self.faults = Faults::default();
         self.signal.fail_in(0);
         self.exhausted = false;
+    }
+
+    /// Whether there is no memory just now.
+    pub(crate) fn no_memory(&mut self) -> bool {
+        self.faults.no_memory > 0 && self.later.percent(self.faults.no_memory)
     }
 
     /// Has another thread do something, given the time: not before the time and not before what was to be done earlier.
