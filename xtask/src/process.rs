@@ -4,9 +4,15 @@ use std::env::consts::EXE_SUFFIX;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// An error is a sentence for the person at the terminal: what failed and what to do about it.
 pub type Result<T> = std::result::Result<T, String>;
+
+/// How long a line that an ended child has written may take to come through its pipe.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// A command line.
 #[derive(Clone)]
@@ -50,19 +56,27 @@ impl Run {
             Ok(child) => child,
             Err(error) => return (Err(self.not_started(&error)), String::new()),
         };
-        let mut text = String::new();
+        let (sender, lines) = mpsc::channel();
         let errors = child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n'));
-        for line in errors.map_while(std::io::Result::ok) {
-            let line = String::from_utf8_lossy(&line);
-            eprintln!("{line}");
-            text.push_str(&line);
-            text.push('\n');
-        }
+        thread::spawn(move || {
+            for line in errors.map_while(std::io::Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                eprintln!("{line}");
+                let _ = sender.send(line);
+            }
+        });
         let result = match child.wait() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("`{self}` failed: {status}")),
             Err(error) => Err(format!("`{self}`: {error}")),
         };
+        // To the end of the pipe, unless something that the child has left behind keeps that open.
+        let end = Instant::now() + LEFT_BEHIND;
+        let mut text = String::new();
+        while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            text.push_str(&line);
+            text.push('\n');
+        }
         (result, text)
     }
 
@@ -179,6 +193,16 @@ mod tests {
     fn the_error_stream_is_returned_with_the_result() {
         let (result, errors) = Run::new("rustc --no-such-flag").run_and_read_errors();
         assert!(result.is_err() && errors.contains("Unrecognized"), "{errors}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_child_leaves_behind_holds_nobody_up() {
+        let leave = Run::new("sh -c").args(["sleep 60 >/dev/null & echo $! >&2"]);
+        let (result, errors) = leave.run_and_read_errors();
+        result.unwrap();
+        // It still runs, so its end is not what was waited for.
+        Run::new("kill").args([errors.trim()]).output().unwrap();
     }
 
     #[test]
