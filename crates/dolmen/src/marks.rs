@@ -96,6 +96,12 @@ named! {
         LingerExpiredFinished,
         /// Engine: sending failed while receiving went on.
         SendFailedFirst,
+        /// Engine: the caller was away when the linger time after a failed send ran out.
+        GraceAfterFailure,
+        /// Engine: a connection was paused when the linger time after a failed send ran out.
+        PausedAfterFailure,
+        /// The caller has shut down the sending side past the reactor, and sends.
+        ShutBehind,
         /// Engine: a refused sender was told that there is room again.
         DrainedTold,
         /// Fault: there was no memory for a send or a receive.
@@ -198,6 +204,10 @@ named! {
         ServeNewestFirst,
         /// Nobody is told when a full send queue has drained.
         ForgetDrained,
+        /// A connection whose send has failed is not paused.
+        ForgetPause,
+        /// After a failed send it is received for as long as the peer sends.
+        EndlessAfterFailure,
         /// A connection that is resumed is not looked at.
         ForgetResume,
         /// A close does not wait for the peer's end.

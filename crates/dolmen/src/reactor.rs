@@ -230,7 +230,10 @@ impl Reactor {
     }
 
     /// Stops delivering received bytes, and reading them: the peer is slowed down by TCP. Nothing is lost. The end of
-    /// the connection is still told of where the system lets it be known.
+    /// the connection is still reported where the system reports it.
+    ///
+    /// A send that fails ends the connection also while it is paused, after the [`linger`](Builder::linger) time. What was
+    /// received before that and not delivered is lost then, unless [`resume`](Reactor::resume) comes in time.
     ///
     /// # Errors
     ///
@@ -479,7 +482,8 @@ impl Builder {
         self
     }
 
-    /// How long [`Reactor::close`] may take. 5 seconds.
+    /// How long [`Reactor::close`] may take, and how long after a failed send the connection lasts, so that what the system
+    /// had received before is delivered. 5 seconds. A caller who was away for all that time is given as much again.
     pub fn linger(mut self, time: Duration) -> Builder {
         self.config.linger = time;
         self

@@ -3,10 +3,12 @@
 mod common;
 
 use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use common::{History, Random, Rig, Seen, finish, narrow_pair, watchdog};
-use dolmen::{CloseReason, Event, Token};
+use common::{History, Random, Rig, Seen, finish, narrow_pair, pair, watchdog};
+use dolmen::{CloseReason, Event, Reactor, Token};
 
 /// Writes until nothing more fits. How much did. In small pieces, because Windows takes any piece whole as long as its
 /// buffer has room for a single byte.
@@ -21,6 +23,55 @@ fn write_what_fits(mut peer: &TcpStream, bytes: &[u8]) -> usize {
         }
     }
     written
+}
+
+/// The caller has shut down the sending side on a duplicate of the socket, so a send fails; the peer floods. What the
+/// reactor delivers after that is bounded in bytes and in time, and nothing at all while the connection is paused.
+#[test]
+fn p10_hc43_a_flood_after_a_failed_send_ends_whether_paused_or_not() {
+    let _watchdog = watchdog();
+    let linger = Duration::from_secs(1);
+    for paused in [true, false] {
+        let mut rig = Rig::with(&Reactor::builder().linger(linger));
+        let (ours, mut peer) = pair();
+        let duplicate = ours.try_clone().expect("duplicate");
+        let conn = rig.reactor.add(ours, Token(0)).expect("add");
+        let flood = thread::spawn(move || while peer.write_all(&[b'f'; 64 * 1024]).is_ok() {});
+        let (mut received, mut start) = (0, None);
+        rig.until("end of the connection", |reactor, event| match event {
+            Event::Received { data, .. } => {
+                match start {
+                    None => {
+                        duplicate.shutdown(Shutdown::Write).expect("shut down");
+                        reactor.send(conn, b"into the void").expect("it is queued");
+                        // So that the send has failed before the pause.
+                        reactor.flush();
+                        start = Some(Instant::now());
+                    }
+                    Some(_) => {
+                        assert!(!paused, "{} bytes for a paused connection", data.len());
+                        received += data.len();
+                    }
+                }
+                if paused {
+                    reactor.pause(conn).expect("pause");
+                }
+                false
+            }
+            Event::Closed { reason, .. } => {
+                assert_eq!(reason, CloseReason::Reset);
+                true
+            }
+            other => panic!("{other:?}"),
+        });
+        let taken = start.expect("it was received from").elapsed();
+        drop(duplicate);
+        drop(rig);
+        flood.join().expect("the flood");
+        // What the system held when the send failed: a receive window or so.
+        assert!(received <= 64 << 20, "{received} bytes after the failed send");
+        assert!(taken < 10 * linger, "it took {taken:?}");
+    }
 }
 
 #[test]

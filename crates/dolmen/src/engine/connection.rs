@@ -27,6 +27,9 @@ mod borrowed;
 
 pub(super) use borrowed::Borrowed;
 
+/// How long a receive that was posted just before the linger time ran out may take to find what is there.
+const SECOND_LOOK_NS: u64 = 100_000_000;
+
 /// Kept small: most connections are idle, and there may be ten thousand.
 pub(super) struct Connection<K: Kernel> {
     source: K::Source,
@@ -56,11 +59,17 @@ pub(super) struct Connection<K: Kernel> {
 /// What only a connection needs that is coming to its end, or for which the system once had no memory.
 #[derive(Default)]
 struct Rare {
-    /// Bounds lingering, and the time between a failed send and the end of reading.
+    /// Bounds lingering, and the time in which what was received before a failed send is delivered.
     linger: Option<Key>,
+    /// When that is up.
+    linger_until_ns: u64,
     /// Why sending failed; becomes the reason of the close once everything received is delivered.
     failure: Option<Fault>,
-    /// Since the linger time ran out once, no receive has completed.
+    /// At most how many bytes are received after a failed send: what the system held then.
+    owed_bytes: usize,
+    /// The caller was away when the linger time ran out, and has been given another.
+    has_grace: bool,
+    /// Since the linger time ran out, no receive has completed.
     stalled: bool,
     /// Of a closing one; `None`: finished.
     reason: Option<CloseReason>,
@@ -218,8 +227,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
         let connection = self.open_connection(conn, "pause connection")?;
-        // After a failed send the end is near and only what was received stands before it: not to be held up.
-        connection.paused = connection.failure().is_none();
+        connection.paused = connection.failure().is_none() || !mutant(Mutant::ForgetPause);
         Ok(())
     }
 
@@ -366,6 +374,12 @@ impl<K: Kernel> Engine<K> {
         }
         let connection = self.connections.get_mut(key).expect("the connection is there");
         let busy = connection.receive.is_some() || connection.undelivered || connection.receive_waits();
+        if let (false, None, Some(rare)) = (busy, &connection.held, &connection.rare) {
+            // After a failed send, and all that was there by then has been delivered.
+            if let (Some(fault), 0) = (rare.failure, rare.owed_bytes) {
+                return self.begin_close(key, close_reason(fault));
+            }
+        }
         if busy || connection.read_ended || (connection.paused && !connection.is_lingering()) {
             return;
         }
@@ -458,6 +472,9 @@ impl<K: Kernel> Engine<K> {
         let connection = self.connections.get_mut(key).expect("a connection outlives its receive");
         if let Some(rare) = &mut connection.rare {
             rare.stalled = false;
+            if let (Ok(Outcome::Bytes(bytes)), false) = (&result, mutant(Mutant::EndlessAfterFailure)) {
+                rare.owed_bytes = rare.owed_bytes.saturating_sub(*bytes);
+            }
         }
         let (conn, token) = (ConnId(key), connection.token);
         let unwanted = connection.phase != Phase::Open;
@@ -563,8 +580,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Nothing more can be sent. What the peer has sent before may still be there, and is delivered first; the linger
-    /// time bounds how long that is waited for.
+    /// Nothing more can be sent. What the system had received before that is delivered still, and then the connection is
+    /// over: a peer that goes on sending is not waited for, and what is paused ends with the linger time.
     fn sending_failed(&mut self, key: Key, fault: Fault) {
         let linger_ns = saturating_ns(self.config.linger);
         let connection = self.connections.get_mut(key).expect("the connection is there");
@@ -575,7 +592,6 @@ impl<K: Kernel> Engine<K> {
         connection.write = Write::Failed;
         connection.rare().failure = Some(fault);
         connection.drained_below = None;
-        connection.paused = false;
         if let Some(queue) = connection.queue.take() {
             self.stats.queued_bytes -= queue.queued_bytes();
             self.send_queues.give_back(queue);
@@ -583,30 +599,31 @@ impl<K: Kernel> Engine<K> {
         if connection.read_ended {
             return self.begin_close(key, close_reason(fault));
         }
+        // A receive that is with the kernel may have taken a buffer's worth already, which the system no longer counts.
+        let taken = if connection.receive.is_some() { self.config.buffer_bytes } else { 0 };
+        let unread = self.submitter.kernel().unread(&connection.source);
+        connection.rare().owed_bytes = unread.saturating_add(taken);
         self.start_linger(key, linger_ns);
         self.list_connection(key.slot);
     }
 
     fn start_linger(&mut self, key: Key, linger_ns: u64) {
-        if self.connections.get_mut(key).is_some_and(|connection| connection.rare().linger.is_none()) {
-            let timer = self.set_internal_timer(linger_ns, Purpose::Linger(key));
-            self.connections.get_mut(key).expect("it was just there").rare().linger = Some(timer);
+        let until_ns = self.submitter.now_ns().saturating_add(linger_ns);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let rare = connection.rare();
+        if rare.linger.is_none() {
+            rare.linger_until_ns = until_ns;
+            rare.linger = Some(self.timers.insert(until_ns, 0, Purpose::Linger(key)));
         }
     }
 
     pub(super) fn linger_expired(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.rare().linger = None;
-        if connection.failure().is_some() && !connection.is_lingering() {
-            // What was received before the failure is still owed. A caller who was away for the whole linger time has
-            // not had the chance to take it: only a receive that found nothing for all of it ends the connection.
-            let waiting =
-                connection.receive.is_some() && !connection.undelivered && connection.held.is_none();
-            if !(waiting && std::mem::replace(&mut connection.rare().stalled, true)) {
-                let linger_ns = saturating_ns(self.config.linger);
-                return self.start_linger(key, linger_ns);
-            }
+        if let Some(again_ns) = self.time_for_what_is_owed(key) {
+            return self.start_linger(key, again_ns);
         }
+        let connection = self.connections.get_mut(key).expect("it was just there");
         let unsent = connection.queued_bytes();
         let reason = match connection.failure() {
             Some(fault) => close_reason(fault),
@@ -623,6 +640,35 @@ impl<K: Kernel> Engine<K> {
         self.begin_close(key, reason);
     }
 
+    /// How much longer than the linger time a connection lasts after a failed send, for what was received before that.
+    fn time_for_what_is_owed(&mut self, key: Key) -> Option<u64> {
+        let linger_ns = saturating_ns(self.config.linger);
+        let wait_began_ns = self.wait_began_ns;
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        if connection.failure().is_none() || connection.is_lingering() {
+            return None;
+        }
+        // A caller who was away has had no chance to take what is there, or to resume.
+        let was_away = connection.rare().linger_until_ns < wait_began_ns;
+        if was_away && !std::mem::replace(&mut connection.rare().has_grace, true) {
+            mark(Mark::GraceAfterFailure);
+            return Some(linger_ns);
+        }
+        if connection.paused {
+            mark(Mark::PausedAfterFailure);
+            return None;
+        }
+        let rare_owed = connection.rare().owed_bytes > 0 && !connection.receive_waits();
+        // It is here, or about to be asked for: it comes with the next waits, and there is an end to it.
+        if connection.undelivered || connection.held.is_some() || (connection.receive.is_none() && rare_owed)
+        {
+            return Some(linger_ns);
+        }
+        // The receive that is pending has found nothing so far; unless it was posted a moment ago only.
+        let looked_twice = std::mem::replace(&mut connection.rare().stalled, true);
+        (!looked_twice).then_some(linger_ns.min(SECOND_LOOK_NS))
+    }
+
     /// A `Received` record is about to be delivered: the next receive may be posted. The buffer stays here if the
     /// connection was paused in the meantime.
     pub(super) fn deliver_received(&mut self, conn: ConnId, buffer: Buffer) -> Option<Buffer> {
@@ -634,9 +680,7 @@ impl<K: Kernel> Engine<K> {
             connection.held = Some(buffer);
             return None;
         }
-        // After a failed send nothing is to stand between what was received and the end.
-        connection.paused |=
-            connection.borrowed && connection.failure().is_none() && !mutant(Mutant::UngatedReceive);
+        connection.paused |= connection.borrowed && !mutant(Mutant::UngatedReceive);
         self.list_connection(conn.0.slot);
         Some(buffer)
     }

@@ -122,6 +122,8 @@ pub(crate) struct Engine<K: Kernel> {
     owed: usize,
     /// Their slots are let go with the next wait.
     retired: Vec<Retired>,
+    /// When the caller's wait began. Known while there are timers.
+    wait_began_ns: u64,
     /// A `Woken` record is in the outbox.
     woken: bool,
     /// What the current poll has brought; empty between polls.
@@ -174,6 +176,7 @@ impl<K: Kernel> Engine<K> {
             outbox: VecDeque::new(),
             owed: 0,
             retired: Vec::new(),
+            wait_began_ns: 0,
             woken: false,
             completions: Vec::new(),
             stats: Stats::default(),
@@ -243,6 +246,9 @@ impl<K: Kernel> Engine<K> {
         settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         self.release_retired();
         self.stats.waits += 1;
+        if self.timers.len() > 0 {
+            self.wait_began_ns = self.submitter.now_ns();
+        }
         let batch = events.capacity().min(self.config.max_events);
         let deadline_ns = timeout
             .filter(|timeout| !timeout.is_zero())
@@ -380,13 +386,19 @@ impl<K: Kernel> Engine<K> {
 
     fn expire_timers(&mut self, batch: usize) {
         let now_ns = self.submitter.now_ns() + if mutant(Mutant::EarlyTimer) { 1_000_000 } else { 0 };
-        for _ in 0..batch {
+        // Those of the engine's own bring no record, and take no one's place in the batch.
+        let mut records = 0;
+        for _ in 0..self.timers.len() {
+            if records == batch {
+                break;
+            }
             let Some(expired) = self.timers.expire(now_ns) else { break };
             match expired.purpose {
                 Purpose::User(token) => {
                     let timer = TimerId(expired.key);
                     let (missed, last) = (expired.missed, expired.last);
                     self.outbox.push_back(Record::Timer { timer, token, missed, last });
+                    records += 1;
                     continue;
                 }
                 Purpose::Linger(key) => self.linger_expired(key),

@@ -424,6 +424,13 @@ impl Kernel for Epoll {
         }
     }
 
+    fn unread(&mut self, source: &Source) -> usize {
+        let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
+        self.calls += 1;
+        let bytes = rustix::io::ioctl_fionread(entry.fd());
+        bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     fn close(&mut self, source: Source, how: Close) {
         self.deregister_polled(&source);
         let slot = &mut self.sources[source.0 as usize];

@@ -206,6 +206,9 @@ pub(crate) trait Kernel: Sized + 'static {
     /// system still knows it, and otherwise as not connected.
     fn shutdown_write(&mut self, source: &Self::Source) -> Result<(), Fault>;
 
+    /// How many bytes the system has received on a stream and not handed out. Zero where it cannot say.
+    fn unread(&mut self, source: &Self::Source) -> usize;
+
     /// Ends a source none of whose operations is pending.
     fn close(&mut self, source: Self::Source, how: Close);
 

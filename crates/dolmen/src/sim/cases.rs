@@ -951,6 +951,110 @@ fn hc42_a_signal_that_fails_makes_no_later_one_mute() {
     }
 }
 
+/// A connection whose send has failed although the peer has not reset: the caller has shut down the sending side past the
+/// reactor. The peer sends whenever there is room.
+fn flood_after_a_failed_send(
+    stage: &mut Stage,
+    conn: ConnId,
+    link: usize,
+    mut handle: impl FnMut(&mut Stage),
+) {
+    let there = pattern(300);
+    stage.peer_sends(link, &there);
+    stage.link(link, |link| link.shut_behind = true);
+    stage.engine.send(conn, b"into the void").expect("it is queued");
+    let start_ns = stage.now_ns();
+    let (mut received, mut end) = (0, None);
+    for _ in 0..100_000 {
+        for seen in stage.wait(10 * MS) {
+            match seen {
+                Seen::Received(of, data) if of == conn => received += data.len(),
+                Seen::Closed(of, reason) if of == conn => end = Some(reason),
+                other => panic!("{other:?}"),
+            }
+            handle(stage);
+        }
+        if end.is_some() {
+            break;
+        }
+        let room = stage.link(link, |link| link.inbound.room().min(1_000));
+        stage.peer_sends(link, &pattern(room));
+    }
+    assert_eq!(end, Some(CloseReason::Reset), "after {received} bytes and {} ns", stage.now_ns() - start_ns);
+    let buffer = Stage::CONFIG.buffer_bytes;
+    assert!(received <= there.len() + 2 * buffer, "{received} bytes, {} were there", there.len());
+    let linger_ns = Stage::CONFIG.linger.as_nanos() as u64;
+    let taken_ns = stage.now_ns() - start_ns;
+    assert!(taken_ns <= linger_ns + 1_000_000_000, "{taken_ns} ns, and {linger_ns} is the linger time");
+}
+
+#[test]
+fn hc43_a_flood_after_a_failed_send_is_not_received() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        flood_after_a_failed_send(&mut stage, conn, link, |_| {});
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all_the_same() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        let mut events = 0;
+        flood_after_a_failed_send(&mut stage, conn, link, |stage| {
+            // The event after the pause is `Closed`, and then there is no connection to be paused.
+            let paused = stage.engine.pause(conn).is_ok();
+            events += 1;
+            assert!(events <= 2 && paused == (events == 1), "an event of a paused connection");
+        });
+        stage.assert_empty();
+    }
+}
+
+#[test]
+fn hc43_who_resumes_in_time_receives_all_that_was_there_before_the_failed_send() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (conn, link) = stage.connect();
+        assert!(stage.poll().is_empty());
+        stage.engine.pause(conn).expect("pause");
+        stage.peer_sends(link, &pattern(600));
+        stage.link(link, |link| link.peer_reset(true));
+        stage.engine.send(conn, b"into the void").expect("it is queued");
+        // For nearly the linger time.
+        assert!(stage.wait(Duration::from_millis(4_900)).is_empty());
+        stage.engine.resume(conn).expect("resume");
+        let seen = stage.settle();
+        assert_eq!(bytes_of(&seen, conn), pattern(600));
+        assert!(matches!(seen.last(), Some(Seen::Closed(of, CloseReason::Reset)) if *of == conn), "{seen:?}");
+        stage.assert_empty();
+    }
+}
+
+/// The C library's connections: nobody asks for more, so nothing is collected beyond the receive that was asked for.
+#[test]
+fn hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (socket, link) = stage.own_socket();
+        let conn = stage.adopt(&socket, true);
+        let mut events = 0;
+        flood_after_a_failed_send(&mut stage, conn, link, |stage| {
+            events += 1;
+            assert!(events <= 2, "one receive was asked for");
+            assert!(stage.stats().buffers_out <= 2, "{:?}", stage.stats());
+        });
+        assert_eq!(events, 2, "the bytes, and the end");
+        drop(socket);
+        stage.assert_empty();
+    }
+}
+
 /// The peer resets, and the caller closes or half-closes before the reactor has heard of it: it is a reset all the same.
 #[test]
 fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
@@ -1162,6 +1266,12 @@ fn each_scene_fails_with_its_bug() {
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::UnboundedQueue),
         (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
+        (hc43_a_flood_after_a_failed_send_is_not_received, Mutant::EndlessAfterFailure),
+        (hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all_the_same, Mutant::ForgetPause),
+        (
+            hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send,
+            Mutant::UngatedReceive,
+        ),
         (hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset, Mutant::ResetIsFailure),
         (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::GiveUpTransfer),
         (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::ForgetTransfer),

@@ -62,6 +62,10 @@ struct Run<'a> {
     /// The seed is one of those that [borrow](super::program::borrows).
     borrows: bool,
     console: bool,
+    /// There is no memory for a send or a receive now and then.
+    short_of_memory: bool,
+    /// For how long the caller did not wait.
+    away_ns: u64,
     /// Handlers stop adding to the turmoil: the end has begun.
     calm: bool,
     report: Report,
@@ -87,6 +91,8 @@ struct Peer {
     sent: u64,
     read: u64,
     fin: bool,
+    /// It sends whenever there is room.
+    floods: bool,
 }
 
 struct Conn {
@@ -98,6 +104,10 @@ struct Conn {
     accepted: u64,
     ended: bool,
     paused: bool,
+    /// Before the wait whose events are being handled.
+    paused_before: bool,
+    /// At any time.
+    was_paused: bool,
     shut: bool,
     /// Refused, and not told of room since.
     refused: bool,
@@ -120,6 +130,8 @@ impl Conn {
             accepted: 0,
             ended: false,
             paused: false,
+            paused_before: false,
+            was_paused: false,
             shut: false,
             refused: false,
             refusals: 0,
@@ -211,6 +223,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
     let mailbox = engine.mailbox();
     let capacity = 1 + rng.below(8) as usize;
     let operator = Operator::new(&world);
+    let short_of_memory = world.borrow().faults.no_memory > 0;
     let mut run = Run {
         oracles,
         waker: Waker::new(mailbox.clone()),
@@ -233,6 +246,8 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         flooding: false,
         borrows: program::borrows(seed),
         console: program::has_console(seed),
+        short_of_memory,
+        away_ns: 0,
         calm: false,
         report: Report::default(),
     };
@@ -359,6 +374,7 @@ impl Run<'_> {
             Action::Pause(who) => {
                 if let Some(at) = self.open_conn(who) {
                     self.conns[at].paused = self.engine.pause(self.conns[at].id).is_ok();
+                    self.conns[at].was_paused = true;
                 }
             }
             Action::Resume(who) => {
@@ -409,6 +425,11 @@ impl Run<'_> {
             }
             Action::PostLater(after_us) => self.post_later(after_us),
             Action::WakeLater(after_us) => self.wake_later(after_us),
+            Action::Away(time_us) => {
+                self.away_ns += u64::from(time_us) * 1_000;
+                self.world.borrow_mut().now_ns += u64::from(time_us) * 1_000;
+            }
+            Action::ShutBehind(who) => self.shut_behind(who)?,
             Action::FailSignal(nth) => self.world.borrow().signal.fail_in(nth.into()),
             Action::Watch if self.watches.iter().filter(|watch| watch.open).count() < 3 => {
                 let (source, handle) = SimHandle::open(&self.world);
@@ -482,6 +503,38 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The one way in which a send fails and the peer can go on sending.
+    fn shut_behind(&mut self, who: u32) -> Check {
+        let open = |conn: &Conn| conn.state == State::Open && !conn.shut;
+        let open: Vec<usize> = (0..self.conns.len()).filter(|&at| open(&self.conns[at])).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let at = open[who as usize % open.len()];
+        let link = self.conns[at].link;
+        mark(Mark::ShutBehind);
+        self.world.borrow_mut().links[link].shut_behind = true;
+        self.peers[link].floods = true;
+        self.send(at, 1 + who as usize % 20)
+    }
+
+    /// A connection whose send has failed ends, however much the peer has to say: in the linger time, or twice that with
+    /// what was there before to be delivered. Judged when all has been delivered.
+    fn check_failed_ended(&self) -> Check {
+        let world = self.world.borrow();
+        let linger_ns = self.config.linger.as_nanos() as u64;
+        // Pauses for want of memory, completions that are late.
+        let slack_ns = if self.short_of_memory { 3_000_000_000 } else { 20_000_000 };
+        for conn in self.conns.iter().filter(|conn| conn.state == State::Open) {
+            let Some((failed_ns, _)) = world.links[conn.link].send_failed else { continue };
+            let until_ns = failed_ns + 3 * linger_ns + slack_ns + self.away_ns;
+            self.check(Oracle::Bounds, world.now_ns <= until_ns, || {
+                format!("{:?} has not ended, and a send of it failed at {failed_ns}", conn.id)
+            })?;
+        }
+        Ok(())
+    }
+
     fn post_later(&mut self, after_us: u32) {
         let (inbox, poster) = (Rc::clone(&self.inbox), self.poster.clone());
         let (signal, capacity) = (Arc::clone(&self.world.borrow().signal), self.config.post_capacity);
@@ -537,7 +590,16 @@ impl Run<'_> {
     }
 
     fn peer_send(&mut self, who: u32, much: usize) {
-        let Some(link) = self.link(who) else { return };
+        if let Some(link) = self.link(who) {
+            self.peer_sends(link, much);
+        }
+    }
+
+    fn peer_fills(&mut self, link: usize) {
+        self.peer_sends(link, usize::MAX);
+    }
+
+    fn peer_sends(&mut self, link: usize, much: usize) {
         let mut world = self.world.borrow_mut();
         let wire = &mut world.links[link];
         if self.peers[link].fin || wire.reset.is_some() || wire.ended.is_some() {
@@ -637,6 +699,14 @@ impl Run<'_> {
             let mut world = self.world.borrow_mut();
             (world.polls, world.idle_polls, world.most_idle_polls) = (0, 0, 0);
         }
+        for at in 0..self.peers.len() {
+            if self.peers[at].floods && !self.calm {
+                self.peer_fills(at);
+            }
+        }
+        for conn in &mut self.conns {
+            conn.paused_before = conn.paused;
+        }
         self.before_wait();
         self.operator.turn(self.calm);
         let waited = self.engine.wait(events, Some(timeout));
@@ -669,6 +739,7 @@ impl Run<'_> {
         self.check_woken(count)?;
         let now_ns = self.now_ns();
         if count == 0 {
+            self.check_failed_ended()?;
             let waited_ns = now_ns - start_ns;
             let timeout_ns = timeout.as_nanos() as u64;
             self.check(Oracle::Time, waited_ns >= timeout_ns, || {
@@ -745,6 +816,7 @@ impl Run<'_> {
                     })?;
                     // In the same batch as the event whose handler closed it: allowed, and judged like any other.
                     let _ = state;
+                    self.received_in_time(at)?;
                     let expected = bytes(link, false, from, data.len());
                     self.check(Oracle::Stream, data == expected, || {
                         format!("link {link} received something else at {from}")
@@ -850,6 +922,27 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Bytes are delivered to those that are not paused, and after a failed send only what was there before.
+    fn received_in_time(&self, at: usize) -> Check {
+        let conn = &self.conns[at];
+        let world = self.world.borrow();
+        let wire = &world.links[conn.link];
+        // What was recorded before the end is delivered with it.
+        let linger_ns = self.config.linger.as_nanos() as u64;
+        let is_over = wire.reset.is_some()
+            || wire.send_failed.is_some_and(|(failed_ns, _)| world.now_ns >= failed_ns + linger_ns);
+        let paused = conn.paused_before && conn.state == State::Open && !is_over;
+        self.check(Oracle::Order, !paused, || format!("{:?} is paused and has received", conn.id))?;
+        let Some((_, there)) = wire.send_failed else { return Ok(()) };
+        let bound = there + 2 * self.config.buffer_bytes.next_power_of_two() as u64;
+        self.check(Oracle::Bounds, conn.received <= bound, || {
+            format!(
+                "{:?} has received {} bytes, {there} were there when a send failed",
+                conn.id, conn.received
+            )
+        })
+    }
+
     fn closed(&mut self, at: usize, reason: CloseReason) -> Check {
         let now_ns = self.now_ns();
         let conn = &mut self.conns[at];
@@ -882,13 +975,18 @@ impl Run<'_> {
                 self.fail(Oracle::Order, || format!("a reset was taken for failure {code}"))
             }
             CloseReason::Reset => {
-                self.check(Oracle::Order, link.reset.is_some(), || "reset by nobody".into())?;
+                let failed = link.reset.is_some() || link.send_failed.is_some();
+                self.check(Oracle::Order, failed, || "reset by nobody".into())?;
+                // A caller who is paused, or asks for each receive, has had the linger time; and so has a system that has
+                // no memory.
+                let gated = conn.was_paused || conn.lent.is_some() || self.short_of_memory;
                 // What the system still hands out at a reset is delivered first.
                 // Within the linger time, which some seeds make shorter than the machine is slow.
-                let kept = link.reset != Some(true)
-                    || link.inbound.bytes.is_empty()
-                    || state != State::Open
-                    || linger_ns < 10_000_000;
+                let left = match link.send_failed {
+                    Some((_, there)) => link.reset != Some(false) && conn.received < there,
+                    _ => link.reset == Some(true) && !link.inbound.bytes.is_empty(),
+                };
+                let kept = !left || gated || state != State::Open || linger_ns < 10_000_000;
                 self.check(Oracle::Stream, kept, || "bytes before a reset were lost".into())
             }
         }
@@ -1018,6 +1116,9 @@ impl Run<'_> {
             let id = conn.id;
             match conn.state {
                 State::Open => {
+                    self.check(Oracle::Liveness, link.send_failed.is_none(), || {
+                        format!("{id:?} has not ended after a failed send")
+                    })?;
                     let reset = link.reset.is_some();
                     let sent = self.peers[conn.link].sent;
                     self.check(Oracle::Liveness, reset || conn.received == sent, || {

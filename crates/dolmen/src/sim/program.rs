@@ -34,6 +34,10 @@ pub enum Action {
     WakeLater(u32),
     /// Which of the next signals to the kernel fails.
     FailSignal(u8),
+    /// The caller shuts down the sending side on a duplicate of the socket, and sends; the peer sends without end.
+    ShutBehind(u32),
+    /// The caller is away for so many microseconds.
+    Away(u32),
     Watch,
     Signal(u32),
     Unwatch(u32),
@@ -79,10 +83,16 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     // The main line is as it would be without all this.
     let mut other = Rng::new(seed ^ 0x0B0A_A0ED_50CC_E751);
     let mut third = Rng::new(seed ^ 0x7414_EAD5_0F01_0E45);
+    let mut fourth = Rng::new(seed ^ 0x5477_BE41_1D00_F10D);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
-        [Some(step), aside, elsewhere]
+        let behind = match fourth.below(100) {
+            0..2 => Some(Action::ShutBehind(fourth.below(1 << 20) as u32)),
+            2 => Some(Action::Away(fourth.below(200_000) as u32)),
+            _ => None,
+        };
+        [Some(step), aside, elsewhere, behind]
     });
     with_asides.flatten().collect()
 }

@@ -378,6 +378,12 @@ impl Kernel for Iocp {
         stream.shutdown(std::net::Shutdown::Write).map_err(|error| status::from_io(&error))
     }
 
+    fn unread(&mut self, source: &Source) -> usize {
+        let Source::Stream { stream, .. } = source else { unreachable!("only a stream holds bytes") };
+        self.calls += 1;
+        socket::unread(&**stream)
+    }
+
     fn close(&mut self, source: Source, how: Close) {
         self.calls += 1;
         if let (Source::Stream { stream, .. }, Close::Reset) = (&source, how) {

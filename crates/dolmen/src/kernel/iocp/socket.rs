@@ -188,6 +188,14 @@ fn option(socket: &impl AsRawSocket, option: i32) -> Result<i32, Fault> {
     if result == 0 { Ok(value) } else { Err(last_socket_error()) }
 }
 
+/// How many bytes have been received and not been handed out; zero if the socket cannot say.
+pub(super) fn unread(socket: &impl AsRawSocket) -> usize {
+    let mut bytes = 0;
+    // SAFETY: the answer is a number, and `bytes` has room for it.
+    let result = unsafe { ioctlsocket(socket.as_raw_socket() as SOCKET, FIONREAD, &mut bytes) };
+    if result == 0 { bytes as usize } else { 0 }
+}
+
 /// Whether connections wait at a listener, or datagrams.
 pub(super) fn has_waiting(socket: &impl AsRawSocket) -> bool {
     let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };

@@ -28,8 +28,8 @@ use super::{AtOnce, Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, S
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use world::{
-    CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, RESET, Readable, SharedWorld, SimHandle, SimListener,
-    SimSignal, SimStream,
+    CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, RESET, Readable, SHUT, SharedWorld, SimHandle,
+    SimListener, SimSignal, SimStream,
 };
 
 pub(crate) struct Sim {
@@ -148,6 +148,7 @@ impl Sim {
                 }
                 Some(result) => {
                     mark(Mark::SyncCompletion);
+                    self.note_failure(&pending, &result);
                     return result.map_or_else(Submission::Failed, Submission::Done);
                 }
                 None => {}
@@ -166,6 +167,20 @@ impl Sim {
 
     fn fails_with_a_warning(&self) -> bool {
         self.world.borrow().completion_style && self.chance(|faults| faults.warning)
+    }
+
+    /// The engine is about to learn what came of an operation.
+    fn note_failure(&self, pending: &Pending, result: &Result<Outcome<Sim>, Fault>) {
+        // One that was cancelled is of a registration that has gone.
+        if pending.kind == OpKind::Send
+            && !pending.cancelled
+            && result.as_ref().is_err_and(|&fault| fault == SHUT)
+        {
+            let mut world = self.world.borrow_mut();
+            let now_ns = world.now_ns;
+            let link = world.link_of(pending.object);
+            link.send_failed.get_or_insert((now_ns, link.inbound.total));
+        }
     }
 
     fn add(&mut self, fd: u32, hold: Hold) -> Source {
@@ -519,6 +534,7 @@ impl Sim {
                 Some(Err(fault)) if fault.kind == FaultKind::Cancelled && mutant(Mutant::DropFinalPacket) => {
                 }
                 Some(result) => {
+                    self.note_failure(&pending, &result);
                     let op = self.arrive(&pending, arrivals);
                     packets.push(Packet { op, result });
                 }
@@ -689,6 +705,12 @@ impl Kernel for Sim {
         }
         link.outbound.fin = true;
         Ok(())
+    }
+
+    fn unread(&mut self, source: &Source) -> usize {
+        self.assert_open(source);
+        self.calls += 1;
+        self.world.borrow_mut().link_of(source.object).inbound.bytes.len()
     }
 
     fn close(&mut self, source: Source, how: Close) {

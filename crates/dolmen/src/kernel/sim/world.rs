@@ -122,6 +122,10 @@ pub(crate) struct Link {
     pub(crate) reset: Option<bool>,
     /// The peer is gone without a reset: it will answer the next bytes with one.
     pub(crate) gone: bool,
+    /// The caller has shut down the sending side himself, on a duplicate of the socket.
+    pub(crate) shut_behind: bool,
+    /// When a send failed for that, and how many bytes the peer had sent by then.
+    pub(crate) send_failed: Option<(u64, u64)>,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -163,6 +167,8 @@ pub(crate) enum Readable {
 }
 
 pub(crate) const RESET: Fault = Fault { kind: FaultKind::Reset, code: 104 };
+/// EPIPE.
+pub(crate) const SHUT: Fault = Fault { kind: FaultKind::Reset, code: 32 };
 pub(crate) const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: 125 };
 pub(crate) const EXHAUSTED: Fault = Fault { kind: FaultKind::Exhausted, code: 24 };
 pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
@@ -182,7 +188,7 @@ impl Link {
 
     /// Whether a send would do something, be it fail.
     pub(crate) fn writable(&self) -> bool {
-        self.reset.is_some() || self.gone || self.outbound.room() > 0
+        self.reset.is_some() || self.gone || self.shut_behind || self.outbound.room() > 0
     }
 
     /// All that could be said of it to somebody who polls.
@@ -220,6 +226,9 @@ impl Link {
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         if self.reset.is_some() {
             return Err(RESET);
+        }
+        if self.shut_behind {
+            return Err(SHUT);
         }
         if self.gone {
             // The system takes the bytes; the answer to them is a reset.
