@@ -12,7 +12,8 @@
  * Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or a static
  * destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor, and returns -1. After -1, io_reactor_last_error() says why.
+ * Every function takes NULL for a reactor, and returns what it returns on failure, which is -1 unless it says otherwise.
+ * After that, io_reactor_last_error() says why.
  *
  * Made from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */
@@ -273,10 +274,12 @@ int io_reactor_remove(io_reactor_t *reactor,
  * asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
  * what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
  *
- * POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that has run in this
- * thread meanwhile (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
- * handlers only set a flag looks at its flags after each wait. The library's own threads block all signals. Windows: a
- * wait that io_reactor_wakeup() does not end lasts for the whole timeout.
+ * POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
+ * while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
+ * handlers only set a flag looks at its flags after each wait. A handler that runs just before the wait blocks does not
+ * end it: with a signal that comes once, and not again and again like a heart beat's, let the handler call
+ * io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait that io_reactor_wakeup() does not end
+ * lasts for the whole timeout.
  *
  * Returns how many events that is. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below 1,
  * another thread is inside the reactor, or the system's wait has failed before there was an event.
@@ -294,7 +297,8 @@ int io_reactor_wait(io_reactor_t *reactor,
  *
  * POSIX: does nothing, as the caller reads.
  *
- * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or whose end was reported.
+ * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered or not a connected one, or whose end
+ * was reported.
  */
 int io_reactor_post_read(io_reactor_t *reactor,
                          socket_fd_t fd,
@@ -333,8 +337,8 @@ int io_reactor_post_write(io_reactor_t *reactor,
  * over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an
  * event, and not in between. io_reactor_remove_console() ends it.
  *
- * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, or it is
- * registered with other flags.
+ * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
+ * with other flags, or (Windows, a pipe or a file) with another reactor.
  */
 int io_reactor_add_console(io_reactor_t *reactor,
                            void *context);
@@ -381,9 +385,12 @@ int io_reactor_wakeup(io_reactor_t *reactor);
  *
  * Any thread; not from a signal handler.
  *
- * Returns 0, or -1: NULL reactor, or 65536 messages wait to be collected.
+ * Returns 0, or -1: NULL reactor, 65536 messages wait to be collected, or the system is out of memory for a wake-up. Then
+ * the message was not taken, and may be sent again.
  */
-int io_reactor_post(io_reactor_t *reactor, void *context, void *data);
+int io_reactor_post(io_reactor_t *reactor,
+                    void *context,
+                    void *data);
 
 /**
  * Sets a timer: after `delay_us` microseconds, and with a `period_us` other than 0 every so many microseconds after

@@ -148,10 +148,12 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
 /// asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
 /// what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
 ///
-/// POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that has run in this
-/// thread meanwhile (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
-/// handlers only set a flag looks at its flags after each wait. The library's own threads block all signals. Windows: a
-/// wait that io_reactor_wakeup() does not end lasts for the whole timeout.
+/// POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
+/// while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
+/// handlers only set a flag looks at its flags after each wait. A handler that runs just before the wait blocks does not
+/// end it: with a signal that comes once, and not again and again like a heart beat's, let the handler call
+/// io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait that io_reactor_wakeup() does not end
+/// lasts for the whole timeout.
 ///
 /// Returns how many events that is. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below 1,
 /// another thread is inside the reactor, or the system's wait has failed before there was an event.
@@ -187,7 +189,8 @@ pub unsafe extern "C" fn io_reactor_wait(
 ///
 /// POSIX: does nothing, as the caller reads.
 ///
-/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered, or whose end was reported.
+/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered or not a connected one, or whose end
+/// was reported.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_read(
     reactor: *mut io_reactor_t,
@@ -243,8 +246,8 @@ pub unsafe extern "C" fn io_reactor_post_write(
 /// over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an
 /// event, and not in between. io_reactor_remove_console() ends it.
 ///
-/// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, or it is
-/// registered with other flags.
+/// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
+/// with other flags, or (Windows, a pipe or a file) with another reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, context: *mut c_void) -> c_int {
     // SAFETY: as above.
@@ -310,7 +313,8 @@ pub unsafe extern "C" fn io_reactor_wakeup(reactor: *mut io_reactor_t) -> c_int 
 ///
 /// Any thread; not from a signal handler.
 ///
-/// Returns 0, or -1: NULL reactor, or 65536 messages wait to be collected.
+/// Returns 0, or -1: NULL reactor, 65536 messages wait to be collected, or the system is out of memory for a wake-up. Then
+/// the message was not taken, and may be sent again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post(
     reactor: *mut io_reactor_t,

@@ -51,6 +51,8 @@ pub(crate) struct Inner<P: Platform> {
     pub(crate) synthetic: VecDeque<Synthetic>,
     /// Whether those come first the next time; by turns, so that neither side starves the other.
     synthetic_first: bool,
+    /// Whether the console comes first among those.
+    console_first: bool,
     /// The bytes that the caller's events point to, until the next wait.
     lent: Lent,
     /// io_reactor_wakeup() was called; what else wakes the reactor is the library's own business.
@@ -85,6 +87,7 @@ impl<P: Platform> Inner<P> {
             free: Vec::new(),
             synthetic: VecDeque::new(),
             synthetic_first: true,
+            console_first: false,
             lent: Lent::default(),
             wakeup: Arc::new(AtomicBool::new(false)),
             reactor,
@@ -364,16 +367,23 @@ impl<P: Platform> Inner<P> {
     }
 
     fn deliver_synthetic(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
-        if sink.left() > 0 {
-            if let Some(console) = self.console.as_mut().filter(|console| console.is_due()) {
-                console.deliver(&mut self.reactor, sink)?;
-            }
+        // By turns here as well: a file that is not read is always due, and there may be room for one event only.
+        self.console_first = !self.console_first;
+        if self.console_first {
+            self.deliver_console(sink)?;
         }
         while sink.left() > 0 {
             let Some(synthetic) = self.synthetic.pop_front() else { break };
             P::Socket::deliver_synthetic(self, synthetic, sink);
         }
-        Ok(())
+        self.deliver_console(sink)
+    }
+
+    fn deliver_console(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
+        match &mut self.console {
+            Some(console) if sink.left() > 0 && console.is_due() => console.deliver(&mut self.reactor, sink),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -17,7 +17,8 @@ const INTRODUCTION: &str = r#"/*
  * Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or a static
  * destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor, and returns -1. After -1, io_reactor_last_error() says why.
+ * Every function takes NULL for a reactor, and returns what it returns on failure, which is -1 unless it says otherwise.
+ * After that, io_reactor_last_error() says why.
  *
  * Made from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;

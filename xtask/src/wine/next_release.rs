@@ -40,7 +40,7 @@ pub fn get(allowed: bool) -> Result<()> {
     // The kernel drops the lock of a killed process. Another clone may be at it.
     let lock = cache.join("wine-10.lock");
     let held = File::create(&lock).map_err(|error| failed(&lock, error))?;
-    held.lock().map_err(|error| failed(&lock, error))?;
+    wait_for_lock(&held).map_err(|error| failed(&lock, error))?;
     if missing(&folder).is_none() {
         return Ok(());
     }
@@ -275,6 +275,17 @@ fn remove(folder: &Path) -> Result<()> {
 
 fn one_line(text: &str) -> String {
     text.lines().collect::<Vec<_>>().join(" ")
+}
+
+/// Until no other process has it; the standard library's own needs a newer Rust than the project asks for.
+#[cfg(unix)]
+fn wait_for_lock(file: &File) -> std::io::Result<()> {
+    Ok(rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive)?)
+}
+
+#[cfg(not(unix))]
+fn wait_for_lock(_file: &File) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

@@ -92,6 +92,10 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
+        // Another process may read the same pipe, and have been faster: a read would wait.
+        if self.poll.is_some() && !is_readable() {
+            return Read::Nothing;
+        }
         buffer.resize(CHUNK_BYTES, 0);
         // SAFETY: there is room for that many bytes.
         let count = unsafe { libc::read(STDIN, buffer.as_mut_ptr().cast(), CHUNK_BYTES) };
@@ -157,6 +161,12 @@ fn waiting_bytes() -> Option<c_int> {
     let mut count: c_int = 0;
     // SAFETY: `count` is writable, and an int is what the request writes.
     (unsafe { libc::ioctl(STDIN, libc::FIONREAD, &mut count) } == 0).then_some(count)
+}
+
+fn is_readable() -> bool {
+    let mut poll = libc::pollfd { fd: STDIN, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, writable, and no waiting.
+    unsafe { libc::poll(&mut poll, 1, 0) != 0 }
 }
 
 fn peek() -> Look {

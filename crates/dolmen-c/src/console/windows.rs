@@ -14,6 +14,7 @@ mod worker;
 
 use std::os::windows::io::BorrowedHandle;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 use dolmen::raw::Readiness;
 use dolmen::{Reactor, Waker, WatchId};
@@ -33,13 +34,15 @@ use crate::platform::Native;
 use crate::reactor::CONSOLE;
 use crate::types::*;
 use keys::has_key;
-use worker::{Reader, Waiter};
+use worker::{Claim, Reader, Waiter};
 
 pub(crate) struct Stdin {
     handle: HANDLE,
     kind: console_type_t,
     waker: Waker,
     source: Source,
+    /// `None` for a console, about which one may ask at any time. Dropped after the source.
+    claim: Option<Arc<Claim>>,
 }
 
 enum Source {
@@ -71,8 +74,12 @@ impl Stdin {
             // SAFETY: the process's own standard input, used here only to be duplicated.
             let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(handle) }, CONSOLE)?;
             let kind = console_type_t::CONSOLE_TYPE_REAL;
-            return Ok(Stdin { handle, kind, waker, source: Source::Console { watch } });
+            return Ok(Stdin { handle, kind, waker, source: Source::Console { watch }, claim: None });
         }
+        // From here on a question may have to wait for another thread's read.
+        let claim = Claim::take().ok_or_else(|| {
+            Failure::new("standard input is registered with another reactor: call io_reactor_remove_console() there first")
+        })?;
         // SAFETY: only asks.
         let (kind, source) = match unsafe { GetFileType(handle) } {
             FILE_TYPE_UNKNOWN => return Err(Failure::new("standard input can not be read")),
@@ -85,11 +92,11 @@ impl Stdin {
         };
         let source = if buffered {
             let pipe = matches!(source, Source::Pipe(_));
-            Source::Buffered(Reader::start(handle, pipe, reactor.waker())?)
+            Source::Buffered(Reader::start(handle, pipe, &claim, reactor.waker())?)
         } else {
             source
         };
-        Ok(Stdin { handle, kind, waker, source })
+        Ok(Stdin { handle, kind, waker, source, claim: Some(claim) })
     }
 }
 
@@ -112,7 +119,8 @@ impl super::Stdin<Native> for Stdin {
             Source::Console { .. } if has_key(self.handle) => Look::Input,
             Source::Console { .. } => Look::Nothing,
             Source::Buffered(_) => unreachable!("it is read here"),
-            Source::Pipe(_) => peek(self.handle).unwrap_or(Look::Input),
+            // It could be peeked at when it was registered: what cannot any more is closed.
+            Source::Pipe(_) => peek(self.handle).unwrap_or(Look::End),
             Source::Opaque => Look::Input,
             Source::File if is_at_end(self.handle) => Look::End,
             Source::File => Look::Input,
@@ -136,7 +144,10 @@ impl super::Stdin<Native> for Stdin {
     fn arm(&mut self, _reactor: &mut Reactor) -> Result<(), Failure> {
         match &mut self.source {
             Source::Pipe(Some(waiter)) => waiter.wait_again(),
-            Source::Pipe(none) => *none = Some(Waiter::start(self.handle, self.waker.clone())?),
+            Source::Pipe(none) => {
+                let claim = self.claim.as_ref().expect("a pipe is claimed");
+                *none = Some(Waiter::start(self.handle, claim, self.waker.clone())?);
+            }
             // A console's watch is armed again by the engine, and a reader goes on by itself.
             _ => {}
         }

@@ -548,7 +548,7 @@ static void an_overlapped_pipe_is_waited_for_as_well(void)
     int buffered;
 
     for (buffered = 0; buffered < 2; buffered++) {
-        static const char name[] = "\\\\.\\pipe\\io_reactor_overlapped";
+        char name[100];
         io_reactor_t *reactor = io_reactor_create();
         io_event_t event;
         HANDLE reader, writer;
@@ -556,6 +556,7 @@ static void an_overlapped_pipe_is_waited_for_as_well(void)
         DWORD count = 0;
         char bytes[10];
 
+        snprintf(name, sizeof name, "\\\\.\\pipe\\io_reactor_%lu_%d", GetCurrentProcessId(), buffered);
         reader = CreateNamedPipeA(name, PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED, PIPE_TYPE_BYTE | PIPE_WAIT, 1,
                                   4096, 4096, 0, NULL);
         CHECK(reader != INVALID_HANDLE_VALUE);
@@ -585,6 +586,96 @@ static void an_overlapped_pipe_is_waited_for_as_well(void)
             close_end(writer);
         CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE) && CloseHandle(reader));
     }
+}
+#endif
+
+#ifdef _WIN32
+static HANDLE odd_pipe(DWORD mode, const char *what, HANDLE *writer)
+{
+    char name[100];
+    HANDLE reader;
+
+    snprintf(name, sizeof name, "\\\\.\\pipe\\io_reactor_%lu_%s", GetCurrentProcessId(), what);
+    reader = CreateNamedPipeA(name, PIPE_ACCESS_INBOUND, mode, 1, 65536, 65536, 0, NULL);
+    CHECK(reader != INVALID_HANDLE_VALUE);
+    *writer = CreateFileA(name, GENERIC_WRITE, 0, NULL, OPEN_EXISTING, 0, NULL);
+    CHECK(*writer != INVALID_HANDLE_VALUE && SetStdHandle(STD_INPUT_HANDLE, reader));
+    return reader;
+}
+
+/* One that does not let a read wait: empty is not its end, and costs next to nothing. */
+static void a_pipe_that_does_not_wait_is_waited_for(void)
+{
+    int buffered;
+
+    for (buffered = 0; buffered < 2; buffered++) {
+        io_reactor_t *reactor = io_reactor_create();
+        HANDLE writer, reader = odd_pipe(PIPE_TYPE_BYTE | PIPE_NOWAIT, buffered ? "nowait_b" : "nowait", &writer);
+        io_reactor_stats_t before, after;
+        io_event_t event;
+        char bytes[10];
+
+        CHECK(io_reactor_add_console_ex(reactor, &a, buffered ? IO_REACTOR_CONSOLE_BUFFERED : 0) == 0);
+        CHECK(io_reactor_stats(reactor, &before, sizeof before) == 0);
+        wait_silence(reactor);
+        CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
+        CHECK(after.kernel_calls - before.kernel_calls < 40);
+        write_end(writer, "hello");
+        event = wait_one(reactor);
+        CHECK(event.context == &a && event.event_type == EVENT_READ);
+        if (buffered)
+            CHECK(event.bytes_transferred == 5 && memcmp(event.buffer, "hello", 5) == 0);
+        else
+            CHECK(read_input(bytes, 10) == 5);
+        wait_silence(reactor);
+        close_end(writer);
+        CHECK(wait_one(reactor).event_type == (buffered ? EVENT_CLOSE : EVENT_READ));
+        wait_silence(reactor);
+        io_reactor_destroy(reactor);
+        CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE) && CloseHandle(reader));
+    }
+}
+
+/* A message that is longer than a chunk comes with a warning, which is no end. */
+static void messages_arrive_whole(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    HANDLE writer, reader = odd_pipe(PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE | PIPE_WAIT, "message", &writer);
+    size_t got = 0;
+    io_event_t event;
+
+    fill_big();
+    add_buffered(reactor);
+    write_bytes(writer, big, 10000);
+    write_bytes(writer, big + 10000, 5);
+    while (got < 10005) {
+        event = wait_one(reactor);
+        CHECK(event.event_type == EVENT_READ && memcmp(event.buffer, big + got, (size_t)event.bytes_transferred) == 0);
+        got += (size_t)event.bytes_transferred;
+    }
+    close_end(writer);
+    CHECK(wait_one(reactor).event_type == EVENT_CLOSE);
+    io_reactor_destroy(reactor);
+    CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE) && CloseHandle(reader));
+}
+
+/* While one waits for it, a question of another's might block. */
+static void standard_input_is_one_reactors(void)
+{
+    io_reactor_t *one = io_reactor_create(), *other = io_reactor_create();
+    end_t writer;
+
+    become_pipe(&writer);
+    CHECK(io_reactor_add_console(one, &a) == 0);
+    wait_silence(one);
+    CHECK(io_reactor_add_console(other, &b) == -1);
+    CHECK(strstr(io_reactor_last_error(), "another reactor") != NULL);
+    CHECK(io_reactor_remove_console(one) == 0);
+    CHECK(io_reactor_add_console(other, &b) == 0);
+    close_end(writer);
+    CHECK(wait_one(other).context == &b);
+    io_reactor_destroy(one);
+    io_reactor_destroy(other);
 }
 #endif
 
@@ -781,6 +872,45 @@ static void a_file_brings_its_bytes_then_its_end(void)
     io_reactor_destroy(reactor);
 }
 
+/* A file that is not read is ready for good, and leaves a small array to the others by turns. */
+static void an_unread_file_starves_nobody(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pair[2];
+    char bytes[16];
+    int round, total = 0;
+
+    become_file("x", 1);
+    make_pair(pair);
+    CHECK(io_reactor_add_console(reactor, &a) == 0);
+    CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == 0);
+    send_all(pair[1], "0123456789", 10);
+    for (round = 0; total < 10; round++) {
+        io_event_t event = wait_one(reactor);
+
+        CHECK(round < 200);
+        if (event.context == &a)
+            continue;
+        CHECK(event.context == &b && (event.event_type & EVENT_READ));
+#ifdef _WIN32
+        total += event.bytes_transferred;
+        CHECK(io_reactor_post_read(reactor, pair[0], bytes, 1) == 0);
+#else
+        total += (int)recv(pair[0], bytes, 1, 0);
+#endif
+    }
+    close_socket(pair[1]);
+    for (round = 0;; round++) {
+        io_event_t event = wait_one(reactor);
+
+        CHECK(round < 50);
+        if (event.context == &b && (event.event_type & (EVENT_CLOSE | EVENT_READ)))
+            break;
+    }
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+}
+
 /* Unbuffered as well: a caller that was told again and again would never get to do anything else. */
 static void the_end_of_nothing_and_of_a_file_is_reported_once(void)
 {
@@ -843,7 +973,11 @@ int main(int argc, char **argv)
     RUN(hc50_a_child_reads_its_piped_input_itself);
 #ifdef _WIN32
     RUN(an_overlapped_pipe_is_waited_for_as_well);
+    RUN(a_pipe_that_does_not_wait_is_waited_for);
+    RUN(messages_arrive_whole);
+    RUN(standard_input_is_one_reactors);
 #endif
+    RUN(an_unread_file_starves_nobody);
     RUN(the_end_of_nothing_and_of_a_file_is_reported_once);
     RUN(a_pipe_brings_its_bytes_then_its_end);
     RUN(a_pipe_is_left_alone_when_the_reactor_goes);

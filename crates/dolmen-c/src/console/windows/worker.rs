@@ -1,27 +1,54 @@
 //! The two threads that can be at standard input: one waits for a pipe, the other reads ahead.
 //!
 //! Either may be in a call that only more input ends. It is ended by CancelSynchronousIo, or, if the handle is an
-//! overlapped one, by an event that the thread waits for beside its read.
+//! overlapped one, by an event that the thread waits for beside its read. While it lasts, calls about the same handle may
+//! block: so standard input has one [`Claim`] in a process, which a thread that could not be ended keeps.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dolmen::Waker;
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, GetLastError, HANDLE, WAIT_OBJECT_0};
+use windows_sys::Win32::Foundation::{
+    ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA, GetLastError, HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT,
+};
 use windows_sys::Win32::Storage::FileSystem::ReadFile;
 use windows_sys::Win32::System::IO::{CancelIoEx, CancelSynchronousIo, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
-use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects, WaitForSingleObject,
+};
 
 use crate::sink::CHUNK_BYTES;
 
 /// How many chunks are read ahead of the caller.
 const AHEAD: usize = 4;
+
+/// The right to ask about standard input, of which there is one.
+pub(super) struct Claim(());
+
+static CLAIMED: AtomicBool = AtomicBool::new(false);
+
+impl Claim {
+    /// `None`: another reactor has it.
+    pub(super) fn take() -> Option<Arc<Claim>> {
+        (!CLAIMED.swap(true, Ordering::Acquire)).then(|| Arc::new(Claim(())))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMED.store(false, Ordering::Release);
+    }
+}
+
+/// How often a pipe is looked at that does not let a read wait (PIPE_NOWAIT).
+const NO_WAIT_PAUSE_MS: u32 = 10;
 
 /// Waits for a pipe, and wakes the reactor when there are bytes in it or its end has come.
 pub(super) struct Waiter {
@@ -30,8 +57,8 @@ pub(super) struct Waiter {
 
 impl Waiter {
     /// Waits already when this returns.
-    pub(super) fn start(stdin: HANDLE, waker: Waker) -> io::Result<Waiter> {
-        let worker = Worker::start("io_reactor stdin", stdin, move |stdin, shared| {
+    pub(super) fn start(stdin: HANDLE, claim: &Arc<Claim>, waker: Waker) -> io::Result<Waiter> {
+        let worker = Worker::start("io_reactor stdin", stdin, claim, move |stdin, shared| {
             loop {
                 let idle = |state: &mut State| !state.waiting && !state.stop;
                 let state = shared.changed.wait_while(shared.lock(), idle);
@@ -39,7 +66,7 @@ impl Waiter {
                     return;
                 }
                 // Whatever it says, be it an error: the reactor's thread looks for itself.
-                let _ = stdin.read(&mut [], true);
+                while stdin.read(&mut [], true) == Err(ERROR_NO_DATA) && stdin.pause() {}
                 let mut state = shared.lock();
                 state.waiting = false;
                 if state.stop {
@@ -71,8 +98,8 @@ pub(super) struct Reader {
 
 impl Reader {
     /// `pipe`: it is one of the system's own.
-    pub(super) fn start(stdin: HANDLE, pipe: bool, waker: Waker) -> io::Result<Reader> {
-        let worker = Worker::start("io_reactor stdin", stdin, move |stdin, shared| {
+    pub(super) fn start(stdin: HANDLE, pipe: bool, claim: &Arc<Claim>, waker: Waker) -> io::Result<Reader> {
+        let worker = Worker::start("io_reactor stdin", stdin, claim, move |stdin, shared| {
             loop {
                 let full = |state: &mut State| state.chunks.len() >= AHEAD && !state.stop;
                 let state = shared.changed.wait_while(shared.lock(), full);
@@ -150,15 +177,16 @@ impl Worker {
     fn start(
         name: &str,
         stdin: HANDLE,
+        claim: &Arc<Claim>,
         run: impl FnOnce(&Input, &Shared) + Send + 'static,
     ) -> io::Result<Worker> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let stop = Arc::new(event()?);
         let input = Input { handle: SendHandle(stdin), done: event()?, stop: Arc::clone(&stop) };
-        let theirs = Arc::clone(&shared);
+        let (theirs, claim) = (Arc::clone(&shared), Arc::clone(claim));
         let (end, ended) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _end = end;
+            let (_end, _claim) = (end, claim);
             run(&input, &theirs);
         })?;
         Ok(Worker { shared, stop, thread: Some(thread), ended })
@@ -208,27 +236,36 @@ impl Input {
             chunk.resize(CHUNK_BYTES, 0);
             let read = self.read(chunk, pipe);
             chunk.truncate(read.unwrap_or(0));
+            if read == Err(ERROR_NO_DATA) && self.pause() {
+                continue;
+            }
             // A write of zero bytes into a pipe reads as one, and is not its end. Of a file there is nothing to peek at,
             // nor, under Wine, of a pipe of Linux's.
             // SAFETY: null pointers ask for nothing but whether the pipe has a writer still.
             let is_open = || unsafe {
                 PeekNamedPipe(self.handle.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0
             };
-            if read.is_none() || !chunk.is_empty() || !is_open() {
+            if read.is_err() || !chunk.is_empty() || !is_open() {
                 return;
             }
         }
     }
 
-    /// Reads once. With `overlapped` the handle may be an overlapped one, and must not be a file's, which would be read
-    /// from its start each time.
-    fn read(&self, buffer: &mut [u8], overlapped: bool) -> Option<usize> {
+    /// A while, for a pipe that does not let a read wait. False when it is time to stop.
+    fn pause(&self) -> bool {
+        // SAFETY: the event is open while we hold it.
+        unsafe { WaitForSingleObject(self.stop.as_raw_handle(), NO_WAIT_PAUSE_MS) == WAIT_TIMEOUT }
+    }
+
+    /// Reads once; or says why not. With `overlapped` the handle may be an overlapped one, and must not be a file's, which
+    /// would be read from its start each time.
+    fn read(&self, buffer: &mut [u8], overlapped: bool) -> Result<usize, u32> {
         let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let mut count = 0;
         if !overlapped {
             // SAFETY: there is room for `len` bytes; without an OVERLAPPED the call is over when it returns.
             let read = unsafe { ReadFile(self.handle.0, buffer.as_mut_ptr(), len, &mut count, null_mut()) };
-            return (read != 0).then_some(count as usize);
+            return outcome(read, count);
         }
         // The lowest bit keeps the completion away from a port that the handle's owner may have associated it with.
         let done = self.done.as_raw_handle().map_addr(|handle| handle | 1);
@@ -237,20 +274,30 @@ impl Input {
         // return before the operation is over.
         let read = unsafe { ReadFile(self.handle.0, buffer.as_mut_ptr(), len, null_mut(), &mut operation) };
         // SAFETY: reads a variable of this thread.
-        if read == 0 && unsafe { GetLastError() } != ERROR_IO_PENDING {
-            return None;
-        }
-        if read == 0 {
+        let error = if read == 0 { unsafe { GetLastError() } } else { 0 };
+        if error == ERROR_IO_PENDING {
             let handles = [self.done.as_raw_handle(), self.stop.as_raw_handle()];
             // SAFETY: both handles are open while we hold them.
             if unsafe { WaitForMultipleObjects(2, handles.as_ptr(), 0, INFINITE) } != WAIT_OBJECT_0 {
                 // SAFETY: `operation` is pending on the handle, or over, which the call says.
                 unsafe { CancelIoEx(self.handle.0, &operation) };
             }
+        } else if error != 0 && error != ERROR_MORE_DATA {
+            // It was never begun. A warning, such as that of a message with more to it, is no failure: see below.
+            return Err(error);
         }
         // SAFETY: `operation` was started on this handle. The call waits until it is over.
         let succeeded = unsafe { GetOverlappedResult(self.handle.0, &operation, &mut count, 1) };
-        (succeeded != 0).then_some(count as usize)
+        outcome(succeeded, count)
+    }
+}
+
+/// What a read has brought. A message that is longer than the buffer comes with a warning, and its rest with the next read.
+fn outcome(succeeded: i32, count: u32) -> Result<usize, u32> {
+    // SAFETY: reads a variable of this thread.
+    match if succeeded == 0 { unsafe { GetLastError() } } else { 0 } {
+        0 | ERROR_MORE_DATA => Ok(count as usize),
+        error => Err(error),
     }
 }
 
