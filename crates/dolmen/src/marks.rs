@@ -126,6 +126,8 @@ named! {
         RemovedWhileClosing,
         /// The number of a borrowed socket was another's while an operation on the old one was still in flight.
         NumberReusedInFlight,
+        /// Engine: what a poll had found in an earlier wait was no longer so.
+        PollNoLongerReady,
         /// Engine: a poll had found what nobody was interested in any more.
         PollUnwanted,
         /// Engine: the interest of a pending poll was changed.
@@ -212,6 +214,8 @@ named! {
         ForgetResume,
         /// A close does not wait for the peer's end.
         NoLinger,
+        /// What a poll has found in an earlier wait is delivered without another look.
+        TrustOldReadiness,
         /// A poll tells of all it has found, wanted or not.
         IgnoreInterest,
         /// The kernel is not told that the interest of a poll has changed.

@@ -26,6 +26,8 @@ pub(super) struct Poll<K: Kernel> {
     failed: bool,
     /// A `Polled` record is in the outbox.
     undelivered: bool,
+    /// The wait in which that was put there.
+    found_in: u64,
     closing: bool,
     listed: bool,
 }
@@ -41,7 +43,18 @@ impl<K: Kernel> Engine<K> {
         let source = self.submitter.kernel().add_borrowed(socket, interest);
         let source = source.map_err(|fault| Error::from_fault(fault, "add a socket", None))?;
         let (pending, failed, undelivered, closing, listed) = (None, false, false, false, false);
-        let poll = Poll { source, token, interest, once, pending, failed, undelivered, closing, listed };
+        let poll = Poll {
+            source,
+            token,
+            interest,
+            once,
+            pending,
+            failed,
+            undelivered,
+            found_in: 0,
+            closing,
+            listed,
+        };
         let key = self.polls.insert(poll);
         self.list_poll(key.slot);
         Ok(PollId(key))
@@ -126,6 +139,7 @@ impl<K: Kernel> Engine<K> {
             }
         };
         poll.undelivered = true;
+        poll.found_in = self.stats.waits;
         self.outbox.push_back(Record::Polled { poll: PollId(key), token, ready });
     }
 
@@ -133,6 +147,17 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn polled_delivered(&mut self, id: PollId, ready: Readiness) -> Readiness {
         let Some(poll) = self.polls.get_mut(id.0) else { return Readiness::NONE };
         poll.undelivered = false;
+        // It did not fit into the events of that wait. The caller has acted since, and may have dealt with it.
+        let is_old = poll.found_in != self.stats.waits && !poll.failed && !mutant(Mutant::TrustOldReadiness);
+        let ready = if is_old {
+            let still = self.submitter.kernel().still_ready(&poll.source, ready);
+            if still.is_empty() {
+                mark(Mark::PollNoLongerReady);
+            }
+            still
+        } else {
+            ready
+        };
         // An end is found whatever the interest is for; but whoever is interested in nothing any more hears of nothing.
         let heard = !poll.interest.is_empty() || std::mem::take(&mut poll.failed);
         let wanted = if heard { ready & (poll.interest | Readiness::ENDS) } else { Readiness::NONE };

@@ -391,6 +391,26 @@ impl Kernel for Epoll {
         Ok(())
     }
 
+    fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
+        let polled = self.polled(source.0);
+        if polled.always {
+            return found;
+        }
+        let (fd, events) = (polled.fd, polled_flags(found).bits() as libc::c_short);
+        let mut pollfd = libc::pollfd { fd, events, revents: 0 };
+        self.calls += 1;
+        // SAFETY: one structure, writable, and no waiting.
+        if unsafe { libc::poll(&mut pollfd, 1, 0) } <= 0 {
+            // Also where it could not be asked: epoll reports it again.
+            return Readiness::NONE;
+        }
+        let flags = EventFlags::from_bits_truncate(u32::from(pollfd.revents as u16));
+        let mut calls = 0;
+        let ready = readiness(self.polled(source.0), flags, &mut calls) & found;
+        self.calls += calls;
+        ready
+    }
+
     fn retire(&mut self) {
         self.retiring = true;
     }

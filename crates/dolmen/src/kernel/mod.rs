@@ -171,7 +171,7 @@ pub(crate) trait Kernel: Sized + 'static {
     }
 
     /// Waits until a borrowed socket is ready for what `interest` asks for, or has ended. Level-triggered: what was
-    /// not dealt with is found again by the next poll. A poll for the same interest as the last one costs no call.
+    /// not dealt with is found again by the next poll, and a packet reports what is so in the wait that brings it. A poll for the same interest as the last one costs no call.
     ///
     /// # Safety
     ///
@@ -183,6 +183,12 @@ pub(crate) trait Kernel: Sized + 'static {
         _interest: Readiness,
     ) -> Submission<Self> {
         unreachable!("nothing borrowed was added")
+    }
+
+    /// What of what an earlier poll `found` is so still. For what could not be delivered in the wait that brought it: the
+    /// caller has acted since.
+    fn still_ready(&mut self, _source: &Self::Source, found: Readiness) -> Readiness {
+        found
     }
 
     /// Changes what a pending poll waits for. One for nothing at all stays pending until this is called again, or it

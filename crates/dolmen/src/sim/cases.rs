@@ -1055,6 +1055,46 @@ fn hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_f
     }
 }
 
+/// Room for one event and three sockets that are ready: the caller reads them all, and the other two are not ready any
+/// more when their turn comes.
+#[test]
+fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
+    for style in Style::BOTH {
+        // Found at once, before the kernel's packets, and in the kernel.
+        for (sync, in_submit) in [(0, 0), (100, 0), (0, 100)] {
+            let mut stage = Stage::with(style, Config { max_events: 1, ..Stage::CONFIG });
+            stage.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
+            let sockets: Vec<_> = (0..3).map(|_| stage.own_socket()).collect();
+            let mut ids = Vec::new();
+            for (socket, link) in &sockets {
+                ids.push(stage.poll_socket(socket, Readiness::READABLE));
+                stage.peer_sends(*link, b"line");
+            }
+            assert_eq!(stage.poll().len(), 1);
+            for (_, link) in &sockets {
+                stage.link(*link, |link| link.inbound.bytes.clear());
+            }
+            let seen = stage.settle();
+            assert!(seen.is_empty(), "{style:?}, {sync}, {in_submit}: {seen:?}");
+            // They are waited for still, and each has its turn.
+            for (_, link) in &sockets {
+                stage.peer_sends(*link, b"more");
+            }
+            let mut polls: Vec<_> = (0..9)
+                .flat_map(|_| stage.poll())
+                .map(|seen| match seen {
+                    Seen::Polled(poll, Readiness::READABLE) => poll.0.slot,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            polls.sort_unstable();
+            polls.dedup();
+            assert_eq!(polls, [0, 1, 2], "{style:?}, {sync}, {in_submit}");
+            assert!(ids.into_iter().all(|poll| stage.engine.remove_poll(poll)));
+        }
+    }
+}
+
 /// The peer resets, and the caller closes or half-closes before the reactor has heard of it: it is a reset all the same.
 #[test]
 fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
@@ -1272,6 +1312,7 @@ fn each_scene_fails_with_its_bug() {
             hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send,
             Mutant::UngatedReceive,
         ),
+        (what_did_not_fit_is_looked_at_again_before_it_is_delivered, Mutant::TrustOldReadiness),
         (hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset, Mutant::ResetIsFailure),
         (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::GiveUpTransfer),
         (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::ForgetTransfer),

@@ -104,18 +104,28 @@ impl Polled {
     }
 
     /// What the packet of a pending poll says. None: nothing, and the poll goes on.
-    pub(super) fn found(&self, op: OpPtr<Iocp>) -> Result<Option<Readiness>, Fault> {
+    pub(super) fn found(&self, op: OpPtr<Iocp>, writers: &mut Writers) -> Result<Option<Readiness>, Fault> {
+        if let What::Arrivals { bridge, .. } = &self.what {
+            bridge.rest();
+        }
+        // It may have been found some time ago, and been dealt with since.
+        let now = self.now();
+        if !now.is_empty() {
+            return Ok(Some(now));
+        }
         match &self.what {
-            What::Stream => Ok(Some(Readiness::WRITABLE)),
-            What::Arrivals { bridge, .. } => {
-                bridge.rest();
-                // The event may be an old one: of something that was seen by asking, and taken since.
-                if socket::has_waiting(&self.socket) {
-                    return Ok(Some(Readiness::READABLE));
-                }
-                bridge.arm(op)?;
-                Ok(None)
-            }
+            What::Stream => writers.add(self.socket.raw as SOCKET, op)?,
+            What::Arrivals { bridge, .. } => bridge.arm(op)?,
+        }
+        Ok(None)
+    }
+
+    /// What the socket is ready for at this moment, of what can be waited for.
+    pub(super) fn now(&self) -> Readiness {
+        match &self.what {
+            What::Stream if is_writable(self.socket.raw as SOCKET) => Readiness::WRITABLE,
+            What::Arrivals { .. } if socket::has_waiting(&self.socket) => Readiness::READABLE,
+            _ => Readiness::NONE,
         }
     }
 

@@ -258,6 +258,12 @@ impl Kernel for Iocp {
         polled.change(interest, &self.port, &mut self.writers)
     }
 
+    fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
+        let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
+        self.calls += 1;
+        polled.now() & found
+    }
+
     unsafe fn receive(
         &mut self,
         source: &Source,
@@ -645,7 +651,7 @@ impl Iocp {
                 }
                 Extra::Poll(polled) => {
                     self.calls += 1;
-                    let found = polled.as_ref().found(op).transpose()?;
+                    let found = polled.as_ref().found(op, &mut self.writers).transpose()?;
                     Some(found.map(Outcome::Polled))
                 }
                 _ => unreachable!("neither a watch nor a poll"),

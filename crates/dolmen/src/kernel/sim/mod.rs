@@ -525,7 +525,10 @@ impl Sim {
                 continue;
             }
             let mut pending = self.pending.remove(at);
-            let result = match pending.packet.take() {
+            // A poll's packet reports what is so when it comes out.
+            let packet = pending.packet.take_if(|packet| !matches!(packet, Ok(Outcome::Polled(_))));
+            pending.packet = None;
+            let result = match packet {
                 Some(result) => Some(result),
                 // SAFETY: it is pending, so its memory is ours.
                 None => unsafe { self.complete(&mut pending, Some(pool)) },
@@ -662,12 +665,17 @@ impl Kernel for Sim {
         submission
     }
 
+    fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
+        self.assert_open(source);
+        self.calls += 1;
+        self.world.borrow_mut().link_of(source.object).polled(found) & found
+    }
+
     fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
         self.assert_open(source);
         self.calls += u64::from(self.register(source, interest));
-        // One that has completed tells of what it has found before: its packet is on its way.
-        let waiting = self.pending.iter_mut().find(|pending| pending.source == source.number);
-        if let Some(pending) = waiting.filter(|pending| pending.packet.is_none()) {
+        // One that has completed is looked at again when its packet comes out.
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.source == source.number) {
             (pending.interest, pending.ready_at_ns) = (interest, None);
         }
         Ok(())

@@ -30,6 +30,8 @@ pub(super) struct Poll {
     /// What it has been ready for since it was last told of, up to the end of the last wait, and since then.
     seen: Readiness,
     fresh: Readiness,
+    /// What it is ready for when the wait begins, and when it is over.
+    now: Readiness,
     told: u64,
 }
 
@@ -86,9 +88,21 @@ impl Run<'_> {
         match self.engine.add_poll(socket, interest, once, Token(6000 + number)) {
             Ok(id) => {
                 let none = Readiness::NONE;
-                let (wanted, seen, fresh) = (none, none, none);
+                let (wanted, seen, fresh, now) = (none, none, none, none);
                 let (changed, told, lent, open) = (false, 0, at, true);
-                self.polls.push(Poll { id, lent, open, interest, once, wanted, changed, seen, fresh, told });
+                self.polls.push(Poll {
+                    id,
+                    lent,
+                    open,
+                    interest,
+                    once,
+                    wanted,
+                    changed,
+                    seen,
+                    fresh,
+                    now,
+                    told,
+                });
                 self.lent[at].poll = Some(number);
                 // Not twice at the same time.
                 let twice = self.engine.add_poll(socket, interest, once, Token(0));
@@ -266,6 +280,7 @@ impl Run<'_> {
         }
         for poll in &mut self.polls {
             poll.seen |= std::mem::take(&mut poll.fresh);
+            poll.now = self.world.borrow().links[self.lent[poll.lent].link].readiness();
             poll.changed = false;
         }
     }
@@ -274,6 +289,7 @@ impl Run<'_> {
         self.observe();
         for poll in &mut self.polls {
             poll.seen |= poll.fresh;
+            poll.now |= self.world.borrow().links[self.lent[poll.lent].link].readiness();
             poll.wanted = poll.interest;
         }
     }
@@ -283,7 +299,7 @@ impl Run<'_> {
             return self.fail(Oracle::Ghost, || "a poll that is gone was told of".into());
         };
         let poll = &mut self.polls[at];
-        let (wanted, seen) = (poll.wanted, std::mem::take(&mut poll.seen));
+        let (wanted, seen, now) = (poll.wanted, std::mem::take(&mut poll.seen), poll.now);
         poll.told += 1;
         if poll.once && !poll.changed {
             poll.interest = Readiness::NONE;
@@ -293,6 +309,9 @@ impl Run<'_> {
         self.check(Oracle::Ghost, asked, || format!("told of {ready:?}, asked for {wanted:?}"))?;
         self.check(Oracle::Order, seen.contains(ready), || {
             format!("told of {ready:?}, and it has only been {seen:?}")
+        })?;
+        self.check(Oracle::Order, now.contains(ready), || {
+            format!("told of {ready:?}, and in this wait it was {now:?}")
         })?;
         if self.flooding {
             return Ok(());
