@@ -74,6 +74,10 @@ named! {
         UnknownPacket,
         /// Fault: a packet with our key named an operation that is over.
         StalePacket,
+        /// Fault: a wait ended with the clock's tick, long after its time.
+        CoarseWait,
+        /// The timer that makes waits exact has ended one.
+        AlarmRang,
         /// A watched handle was signalled.
         WatchSignalled,
         /// A receive was posted without a buffer because the pool could spare none.
@@ -238,6 +242,8 @@ named! {
         ForgetRoom,
         /// All that is in the console's inbox is taken at once.
         HogConsole,
+        /// The timer that makes waits exact is set once and never again.
+        ForgetAlarm,
         /// Whatever has a key of ours is taken for an operation's packet.
         TrustEveryPacket,
         /// A submission that fails with a warning is over, whatever the system still sends.

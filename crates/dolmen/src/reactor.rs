@@ -39,6 +39,10 @@ use crate::waker::{Poster, Waker};
 /// order of events of different registrations; when exactly a peer's reset is noticed while nothing is being sent to it
 /// and its end of stream was read.
 ///
+/// How late timers and timeouts are is the system's affair; they are never early. On Linux it is some 50 µs. Windows ends
+/// a wait with the tick of its clock, up to 15.6 ms late; for waits of up to a second the reactor therefore sets a
+/// high-resolution timer beside it (from Windows 10 1803 on), which is late by half a millisecond or so.
+///
 /// # Dropping
 ///
 /// Dropping a reactor cancels whatever is in flight, waits until the system has given it back (milliseconds), and

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -158,4 +159,72 @@ fn p13_inserting_and_cancelling_among_many_is_cheap() {
     }
     assert_eq!(rig.reactor.stats().timers, 0);
     // Fractions of a second. Looking through all of them for each would take 10^10 steps, and the watchdog ends that.
+}
+
+/// Where waits are coarse a timer of the system makes them exact. It has to be set for each tick, and for nothing else.
+#[test]
+fn p13_an_interval_adds_no_call_to_an_echoed_message_except_when_it_goes_off() {
+    const MESSAGES: u64 = 500;
+
+    /// The calls of so many echoed messages, and the ticks.
+    fn echo(rig: &mut Rig) -> (u64, u64) {
+        let (conn, mut peer) = rig.connect(Token(0));
+        let (mut ticks, mut calls) = (0, 0);
+        for n in 0..=MESSAGES {
+            if n == 1 {
+                // Whatever is made once is made with the first message.
+                (ticks, calls) = (0, rig.reactor.stats().kernel_calls);
+            }
+            peer.write_all(b"look").expect("write");
+            let mut received = 0;
+            rig.until("message", |reactor, event| {
+                match event {
+                    Event::Received { data, .. } => {
+                        received += data.len();
+                        reactor.send(conn, data).expect("send");
+                    }
+                    Event::Timer { missed, .. } => ticks += 1 + missed,
+                    other => panic!("{other:?}"),
+                }
+                received == 4
+            });
+            rig.reactor.flush();
+            peer.read_exact(&mut [0; 4]).expect("read");
+        }
+        (rig.reactor.stats().kernel_calls - calls, ticks)
+    }
+
+    let _watchdog = watchdog();
+    let (plain, _) = echo(&mut Rig::new());
+    let mut rig = Rig::new();
+    rig.reactor.interval(Token(1), Duration::from_millis(10));
+    let (calls, ticks) = echo(&mut rig);
+    println!("{MESSAGES} messages: {plain} calls; with an interval {calls}, {ticks} ticks");
+    // A dequeue that brings the tick, one that brings the ring, the setting, and one more for luck.
+    assert!(
+        calls <= plain + 4 * (ticks + 1) + MESSAGES / 20,
+        "{calls} calls, {plain} without, {ticks} ticks"
+    );
+}
+
+/// How late is printed, and no matter of a test: the machine may be busy.
+#[test]
+fn p13_an_interval_of_ten_milliseconds_is_never_early() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let period = Duration::from_millis(10);
+    let before = Instant::now();
+    rig.reactor.interval(Token(0), period);
+    let slack = before.elapsed();
+    let (mut count, mut lateness) = (0, Vec::new());
+    rig.until("50 ticks", |_, event| {
+        let Event::Timer { missed, .. } = event else { panic!("{event:?}") };
+        count += 1 + missed as u32;
+        let late = (before.elapsed() + Duration::from_micros(1)).checked_sub(period * count);
+        lateness.push(late.unwrap_or_else(|| panic!("tick {count} after {:?}", before.elapsed())));
+        count >= 50
+    });
+    lateness.sort_unstable();
+    let (median, longest) = (lateness[lateness.len() / 2], lateness[lateness.len() - 1]);
+    println!("late by {median:?} (median), {longest:?} (longest), read within {slack:?}");
 }

@@ -6,6 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use dolmen::sim::{Cost, Echo};
 
@@ -66,6 +67,21 @@ fn without_a_buffer_to_lend_a_message_costs_one_call_more() {
     assert_eq!(cost(64, true, 0).kernel_calls, 6_400 * 3 + 100);
     // Readiness has nothing to lend.
     assert_eq!(cost(1, false, 0).kernel_calls, 300);
+}
+
+/// Where waits are coarse a timer makes them exact. It is set once for each tick of an interval, and a tick is a dequeue.
+#[test]
+fn an_interval_of_ten_milliseconds_costs_a_message_nothing_and_a_tick_two_calls() {
+    let mut echo = Echo::with_interval(1, Duration::from_millis(10));
+    let mut calls = 0;
+    for tick in 1..=10 {
+        let cost = echo.rounds(50);
+        let ticks = u64::from(tick > 1);
+        assert_eq!((cost.kernel_calls, cost.waits), (150 + 2 * ticks, 50 + ticks), "before tick {tick}");
+        calls += cost.kernel_calls;
+        echo.pass(Duration::from_millis(10));
+    }
+    assert_eq!((echo.ticks(), calls), (9, 1_518));
 }
 
 #[test]

@@ -326,8 +326,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// How long to block: until a deadline or the next timer, whatever comes first.
-    fn until(&self, deadline_ns: Option<u64>) -> Option<u64> {
+    fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
         let first = [deadline_ns, self.timers.next_ns()].into_iter().flatten().min()?;
+        self.submitter.kernel().expect_end(first);
         let left_ns = first.saturating_sub(self.submitter.now_ns());
         Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
     }

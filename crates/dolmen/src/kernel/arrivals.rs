@@ -18,7 +18,7 @@ use super::Kernel;
 use super::operation::{OpKind, OpPtr, OperationTable};
 
 /// Their addresses are the keys.
-static KEYS: [u8; 3] = *b"dol";
+static KEYS: [u8; 4] = *b"gate";
 
 /// What a packet of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +29,13 @@ pub(crate) enum Key {
     Ready,
     /// A signal. It names no operation.
     Signal,
+    /// The timer that makes waits exact has rung. It names no operation either.
+    Alarm,
 }
 
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl Key {
-    const ALL: [Key; 3] = [Key::Operation, Key::Ready, Key::Signal];
+    const ALL: [Key; 4] = [Key::Operation, Key::Ready, Key::Signal, Key::Alarm];
 
     pub(crate) fn value(self) -> usize {
         (&raw const KEYS[self as usize]).addr()
@@ -68,14 +70,14 @@ pub(crate) struct Arrivals<'a, K: Kernel> {
 
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl<K: Kernel> Arrivals<'_, K> {
-    /// The operation whose packet this is, which belongs to the kernel to be decoded. `None` for a signal and for what is
-    /// not ours, which is noted.
+    /// The operation whose packet this is, which belongs to the kernel to be decoded. `None` for a signal or an
+    /// alarm, and for what is not ours, which is noted.
     pub(crate) fn recognise(&mut self, key: usize, address: usize, bytes: u32) -> Option<(OpPtr<K>, OpKind)> {
         let Some(own) = Key::from_value(key) else {
             self.foreign.push(Foreign { key, bytes });
             return None;
         };
-        if own == Key::Signal {
+        if matches!(own, Key::Signal | Key::Alarm) {
             return None;
         }
         let found = self.operations.arrive(address, |kind| own.is_for(kind));

@@ -30,6 +30,8 @@
 //! What a kernel may count on: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
 //! accepts on a listener, one watch on a watch, one poll on a borrowed socket.
 
+#[cfg_attr(not(windows), allow(dead_code))] // Epoll's waits are exact by themselves.
+pub(crate) mod alarm;
 pub(crate) mod arrivals;
 pub(crate) mod buffer;
 pub(crate) mod fork;
@@ -232,6 +234,10 @@ pub(crate) trait Kernel: Sized + 'static {
     fn has_packets(&self) -> bool {
         false
     }
+
+    /// The next wait is to end at `deadline_ns` if nothing happens before, by the kernel's clock. For kernels whose waits
+    /// are coarse by themselves. Costs nothing while it is the same moment as before.
+    fn expect_end(&mut self, _deadline_ns: u64) {}
 
     /// Waits up to `timeout_ns` (`None`: for ever) for packets and takes out about `max` of them at most. It may
     /// return early and empty-handed: after a signal, an interruption, or for no reason.

@@ -714,6 +714,36 @@ fn hc21_a_timer_of_300_microseconds_costs_at_most_two_polls() {
     assert!((300_000..310_000).contains(&(stage.now_ns() - start_ns)));
 }
 
+/// The port's time-out goes by a tick of 15.6 ms.
+#[test]
+fn hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly() {
+    let mut stage = Stage::new(Style::Completion);
+    stage.world.borrow_mut().coarse = true;
+    let (conn, link) = stage.connect();
+    for us in [300, 1_000, 3_000, 10_000, 14_000, 999_000] {
+        let after = Duration::from_micros(us);
+        let exactly = |stage: &Stage, start_ns: u64| {
+            let taken_ns = stage.now_ns() - start_ns;
+            assert!((us * 1_000..us * 1_000 + 10_000).contains(&taken_ns), "{taken_ns} ns for {us} us");
+        };
+        let start_ns = stage.now_ns();
+        let timer = stage.engine.timer(Token(0), after);
+        let seen = stage.wait(Duration::from_secs(3_600));
+        assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
+        exactly(&stage, start_ns);
+        let start_ns = stage.now_ns();
+        assert!(stage.wait(after).is_empty());
+        exactly(&stage, start_ns);
+    }
+    // Longer ones are not worth the timer; and what arrives meanwhile ends a wait as ever.
+    let start_ns = stage.now_ns();
+    assert!(stage.wait(Duration::from_millis(1_100)).is_empty());
+    assert!(stage.now_ns() - start_ns < 1_116_000_000);
+    stage.peer_sends(link, b"here");
+    let seen = stage.wait(10 * MS);
+    assert_eq!(bytes_of(&seen, conn), b"here");
+}
+
 #[test]
 fn hc22_waits_that_return_early_make_no_timer_early() {
     for style in Style::BOTH {
@@ -1297,6 +1327,7 @@ fn each_scene_fails_with_its_bug() {
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::NewestFirst),
         (hc19_a_source_that_is_always_ready_starves_nobody, Mutant::ServeNewestFirst),
         (hc21_a_timer_of_300_microseconds_costs_at_most_two_polls, Mutant::TruncateTimeout),
+        (hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly, Mutant::ForgetAlarm),
         (hc22_waits_that_return_early_make_no_timer_early, Mutant::EarlyTimer),
         (hc23_a_timer_that_never_comes_is_no_timer_of_now, Mutant::LoseWake),
         (hc05_the_number_of_a_released_connection_is_the_next_ones_at_once, Mutant::ReleaseLater),

@@ -14,6 +14,9 @@ pub struct Echo {
     stage: Stage,
     links: Vec<usize>,
     read: Vec<u8>,
+    ticks: u64,
+    /// The peers speak while the reactor waits, and not before.
+    late: bool,
 }
 
 /// What so many rounds have cost.
@@ -44,11 +47,33 @@ impl Echo {
         let (console, _) = SimHandle::open(&stage.world);
         stage.engine.watch(console, Token(0)).expect("nothing stands against it");
         let links = (0..connections).map(|_| stage.connect().1).collect();
-        let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()) };
+        let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
         assert!(echo.stage.poll().is_empty());
         // Whatever is made once is made now.
         echo.rounds(20);
         echo
+    }
+
+    /// The same with an interval beside, on a machine whose waits go by the tick of a coarse clock.
+    #[must_use]
+    pub fn with_interval(connections: usize, period: Duration) -> Echo {
+        let mut echo = Echo::new(connections, true, 256);
+        echo.stage.world.borrow_mut().coarse = true;
+        echo.late = true;
+        echo.stage.engine.interval(Token(0), period);
+        echo.rounds(1);
+        echo
+    }
+
+    /// Lets time pass with nobody waiting.
+    pub fn pass(&mut self, time: Duration) {
+        self.stage.world.borrow_mut().now_ns += time.as_nanos() as u64;
+    }
+
+    /// How often the interval has gone off.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.ticks
     }
 
     /// In each round every peer says something and hears it again.
@@ -67,17 +92,35 @@ impl Echo {
 
     fn round(&mut self) {
         for &link in &self.links {
-            self.stage.peer_sends(link, MESSAGE);
+            if self.late {
+                let world = std::rc::Rc::clone(&self.stage.world);
+                let speak = move |_| world.borrow_mut().links[link].inbound.write(MESSAGE);
+                let at_ns = self.stage.now_ns() + 5_000;
+                self.stage.world.borrow_mut().schedule(at_ns, speak);
+            } else {
+                self.stage.peer_sends(link, MESSAGE);
+            }
         }
         // What was answered to the last round goes out with this wait, as it does in a server's loop.
         let Stage { engine, events, world } = &mut self.stage;
         world.borrow_mut().polls = 0;
-        let count = engine.wait(events, Some(Duration::from_secs(1))).expect("wait");
-        assert_eq!(count, self.links.len(), "one batch");
-        for event in events.drain() {
-            let Event::Received { conn, data, .. } = event else { panic!("{event:?}") };
-            engine.send(conn, data).expect("send");
+        let mut messages = 0;
+        while messages == 0 {
+            engine.wait(events, Some(Duration::from_secs(1))).expect("wait");
+            for event in events.drain() {
+                match event {
+                    Event::Received { conn, data, .. } => engine.send(conn, data).expect("send"),
+                    // In a wait of its own where nobody has spoken yet.
+                    Event::Timer { .. } => {
+                        self.ticks += 1;
+                        continue;
+                    }
+                    event => panic!("{event:?}"),
+                }
+                messages += 1;
+            }
         }
+        assert_eq!(messages, self.links.len(), "one batch");
         for &link in &self.links {
             self.read.clear();
             self.read.extend(world.borrow_mut().links[link].outbound.bytes.drain(..));

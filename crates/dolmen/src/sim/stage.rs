@@ -119,6 +119,7 @@ impl Stage {
         let mut world = World::new(0);
         world.faults = Faults::default();
         world.completion_style = style == Style::Completion;
+        world.coarse = false;
         let world = Rc::new(RefCell::new(world));
         let events = Events::with_capacity(config.max_events);
         Stage { engine: Cast(Some(Engine::over(Sim::over(&world), config))), events, world }

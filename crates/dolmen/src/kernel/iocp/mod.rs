@@ -24,6 +24,7 @@ mod operation;
 mod port;
 mod socket;
 mod status;
+mod timer;
 
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -35,6 +36,7 @@ use std::time::Instant;
 use windows_sys::Win32::Networking::WinSock::{SOCKET, WSACleanup, WSADATA, WSAStartup};
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
+use super::alarm::Alarm;
 use super::arrivals::{Arrivals, Key};
 use super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
@@ -46,6 +48,7 @@ use operation::{Extra, Header};
 use port::Port;
 use socket::{AcceptCell, Acceptor, Started};
 pub(crate) use status::from_io as io_fault;
+use timer::Timer;
 
 /// How long a wait may be while there is something to be cancelled again: at first, and doubled after each try.
 const CANCEL_AGAIN_NS: u64 = 1_000_000;
@@ -72,9 +75,19 @@ pub(crate) struct Iocp {
     associations: Associations,
     writers: Writers,
     skip_on_success: bool,
+    alarm: Alarm,
+    timer: LazyTimer,
     started: Instant,
     calls: u64,
     _winsock: Winsock,
+}
+
+/// Most reactors of most programs need it, but not all.
+enum LazyTimer {
+    Unmade,
+    Made(Timer),
+    /// The system has no such timers.
+    Missing,
 }
 
 struct Unfound {
@@ -152,6 +165,8 @@ impl Kernel for Iocp {
             uncancelled: 0,
             accept_cells: Vec::new(),
             skip_on_success: options.skip_on_success,
+            alarm: Alarm::default(),
+            timer: LazyTimer::Unmade,
             started: Instant::now(),
             calls: 1,
             _winsock: winsock,
@@ -411,6 +426,30 @@ impl Kernel for Iocp {
         !self.cancelled.is_empty()
     }
 
+    fn expect_end(&mut self, deadline_ns: u64) {
+        if let LazyTimer::Missing = self.timer {
+            return;
+        }
+        let Some(after_ns) = self.alarm.before_wait(self.now_ns(), deadline_ns) else { return };
+        if let LazyTimer::Unmade = self.timer {
+            self.calls += 2;
+            self.timer = match Timer::new(&self.port) {
+                Ok(timer) => LazyTimer::Made(timer),
+                Err(fault) => {
+                    let error = fault.to_io();
+                    tracing::debug!(target: "io_reactor", %error, "no exact timers: waits end with the clock's tick");
+                    LazyTimer::Missing
+                }
+            };
+        }
+        if let LazyTimer::Made(timer) = &self.timer {
+            self.calls += 1;
+            if timer.set(after_ns).is_err() {
+                self.alarm.failed();
+            }
+        }
+    }
+
     unsafe fn wait(
         &mut self,
         packets: &mut Vec<Packet<Self>>,
@@ -442,7 +481,12 @@ impl Kernel for Iocp {
             let entry = self.entries[at];
             let (key, address) = (entry.lpCompletionKey, entry.lpOverlapped.addr());
             let arrived = arrivals.recognise(key, address, entry.dwNumberOfBytesTransferred);
-            let Some((op, kind)) = arrived else { continue };
+            let Some((op, kind)) = arrived else {
+                if key == Key::Alarm.value() {
+                    self.alarm.rang(self.now_ns());
+                }
+                continue;
+            };
             // SAFETY: it was recognised as pending, and this is its packet.
             let result = unsafe {
                 match kind {

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::alarm::Alarm;
 use super::arrivals::{Arrivals, Key};
 use super::operation::{OpKind, OpPtr, Operation, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
@@ -40,6 +41,9 @@ pub(crate) struct Sim {
     polled: Vec<Polled>,
     /// How many sources there have been.
     sources: u64,
+    alarm: Alarm,
+    /// When the timer rings that makes waits exact.
+    rings_at_ns: Option<u64>,
     signal: Arc<SimSignal>,
     /// Some addresses where operations have been.
     over: [usize; 8],
@@ -102,6 +106,8 @@ impl Sim {
             pending: Vec::new(),
             polled: Vec::new(),
             sources: 0,
+            alarm: Alarm::default(),
+            rings_at_ns: None,
             signal: Arc::clone(&world.borrow().signal),
             over: [0; 8],
             others: Box::new([0; 32]),
@@ -721,6 +727,17 @@ impl Kernel for Sim {
         self.world.borrow_mut().link_of(source.object).inbound.bytes.len()
     }
 
+    fn expect_end(&mut self, deadline_ns: u64) {
+        if !self.world.borrow().is_coarse() {
+            return;
+        }
+        let now_ns = self.now_ns();
+        if let Some(after_ns) = self.alarm.before_wait(now_ns, deadline_ns) {
+            self.calls += 1;
+            self.rings_at_ns = Some(now_ns + after_ns);
+        }
+    }
+
     fn close(&mut self, source: Source, how: Close) {
         self.calls += 1;
         let number = source.number;
@@ -791,13 +808,22 @@ impl Sim {
             return Ok(());
         }
         let deadline_ns = timeout_ns.map(|timeout| self.now_ns().saturating_add(timeout));
+        let coarse = self.world.borrow().is_coarse();
+        let deadline_ns = match deadline_ns {
+            Some(exact_ns) if coarse => {
+                Some(exact_ns.checked_next_multiple_of(world::TICK_NS).unwrap_or(exact_ns))
+            }
+            deadline_ns => deadline_ns,
+        };
         loop {
             let next_ns = self.collect(packets, max, pool, arrivals);
             if !packets.is_empty() || deadline_ns.is_some_and(|deadline| self.now_ns() >= deadline) {
                 return Ok(());
             }
             let other_ns = self.world.borrow().next_other_ns();
-            let Some(until_ns) = [next_ns, deadline_ns, other_ns].into_iter().flatten().min() else {
+            let Some(until_ns) =
+                [next_ns, deadline_ns, other_ns, self.rings_at_ns].into_iter().flatten().min()
+            else {
                 self.world.borrow_mut().stuck = true;
                 return Err(Fault { kind: FaultKind::Other, code: 35 });
             };
@@ -810,7 +836,17 @@ impl Sim {
                 return Ok(());
             }
             world.now_ns = world.now_ns.max(until_ns);
+            let now_ns = world.now_ns;
             drop(world);
+            if self.rings_at_ns.take_if(|rings_at_ns| *rings_at_ns <= now_ns).is_some() {
+                mark(Mark::AlarmRang);
+                self.alarm.rang(now_ns);
+                self.collect(packets, max, pool, arrivals);
+                return Ok(());
+            }
+            if coarse && deadline_ns == Some(until_ns) {
+                mark(Mark::CoarseWait);
+            }
             if other_ns == Some(until_ns) {
                 mark(Mark::ActedDuringWait);
                 world::run_others(&self.world);

@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     /// Completion style lends buffers and takes sends whole; readiness style tries when there is something to do.
     pub(crate) completion_style: bool,
+    /// In completion style, a wait's time-out goes by a clock that ticks 64 times a second.
+    pub(crate) coarse: bool,
     /// Accepts fail for want of descriptors.
     pub(crate) exhausted: bool,
     descriptors: Vec<Descriptor>,
@@ -165,6 +167,9 @@ pub(crate) enum Readable {
     End,
     Reset,
 }
+
+/// The time between two ticks of a coarse clock.
+pub(crate) const TICK_NS: u64 = 15_625_000;
 
 pub(crate) const RESET: Fault = Fault { kind: FaultKind::Reset, code: 104 };
 /// EPIPE.
@@ -257,12 +262,14 @@ impl World {
         let no_memory = [0, 0, 5, 30][later.below(4) as usize];
         let faults = Faults { no_memory, ..Faults::random(&mut rng) };
         let completion_style = rng.percent(50);
+        let coarse = rng.percent(50);
         World {
             rng,
             later,
             now_ns: 0,
             faults,
             completion_style,
+            coarse,
             exhausted: false,
             descriptors: Vec::new(),
             free: Vec::new(),
@@ -277,6 +284,10 @@ impl World {
             idle_polls: 0,
             most_idle_polls: 0,
         }
+    }
+
+    pub(crate) fn is_coarse(&self) -> bool {
+        self.coarse && self.completion_style
     }
 
     /// From here on the machine behaves.
