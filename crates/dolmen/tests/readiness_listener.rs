@@ -156,3 +156,39 @@ fn readiness_of_the_same_listener_twice_is_already_registered() {
     let _client = connect(address);
     assert_eq!(rig.seen_until("readiness", |_| true), [Seen::Ready(watch)]);
 }
+
+/// A child process that has a connection keeps it open after we have closed it.
+#[cfg(windows)]
+#[test]
+fn accepted_streams_are_not_inherited_by_child_processes() {
+    use std::os::windows::io::AsRawSocket;
+    use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE_FLAG_INHERIT};
+
+    fn inherited(stream: &TcpStream) -> bool {
+        let mut flags = 0;
+        // SAFETY: the handle is open and `flags` writable.
+        let known = unsafe { GetHandleInformation(stream.as_raw_socket() as _, &mut flags) };
+        assert_ne!(known, 0, "{}", std::io::Error::last_os_error());
+        flags & HANDLE_FLAG_INHERIT != 0
+    }
+
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (listening, address) = listener();
+    let watch = rig.reactor.listen_readiness(listening, Token(0)).expect("listen");
+    let _client = connect(address);
+    rig.seen_until("readiness", |_| true);
+    let (stream, _) = rig.reactor.accept(watch).expect("accept").expect("somebody waits");
+    assert!(!inherited(&stream), "accepted by the caller");
+    let (listening, address) = listener();
+    rig.reactor.listen(listening, Token(1)).expect("listen");
+    let _client = connect(address);
+    let mut checked = false;
+    rig.until("accepted", |_, event| {
+        if let dolmen::Event::Accepted { stream, .. } = event {
+            assert!(!inherited(&stream), "accepted by the reactor");
+            checked = true;
+        }
+        checked
+    });
+}

@@ -76,12 +76,13 @@ pub(crate) struct Polled {
     socket: BorrowedSocket,
     /// A poll for nothing at all, which the system knows nothing of.
     idle: Cell<Option<OpPtr<Iocp>>>,
+    cancelled: Cell<bool>,
     what: What,
 }
 
 enum What {
     /// For connections or datagrams. The bridge waits for the network event; `selected`: until the event is taken off.
-    Arrivals { bridge: Box<Bridge>, selected: Cell<bool> },
+    Arrivals { bridge: Bridge, selected: Cell<bool> },
     /// For room to write.
     Stream,
 }
@@ -100,13 +101,17 @@ impl Polled {
             let event = socket::select_event(&socket)?;
             What::Arrivals { bridge: Bridge::new(event, port), selected: Cell::new(true) }
         };
-        Ok(Polled { socket, idle: Cell::new(None), what })
+        Ok(Polled { socket, idle: Cell::new(None), cancelled: Cell::new(false), what })
     }
 
     /// What the packet of a pending poll says. None: nothing, and the poll goes on.
     pub(super) fn found(&self, op: OpPtr<Iocp>, writers: &mut Writers) -> Result<Option<Readiness>, Fault> {
         if let What::Arrivals { bridge, .. } = &self.what {
             bridge.rest();
+        }
+        // While its packet was on its way. The socket may be closed by now, and its number be another's.
+        if self.cancelled.get() {
+            return Err(Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED });
         }
         // It may have been found some time ago, and been dealt with since.
         let now = self.now();
@@ -115,7 +120,7 @@ impl Polled {
         }
         match &self.what {
             What::Stream => writers.add(self.socket.raw as SOCKET, op)?,
-            What::Arrivals { bridge, .. } => bridge.arm(op)?,
+            What::Arrivals { bridge, .. } => self.await_arrival(bridge, op)?,
         }
         Ok(None)
     }
@@ -141,7 +146,7 @@ impl Polled {
                 if socket::has_waiting(&self.socket) {
                     return Ok(Begun::Ready(Readiness::READABLE));
                 }
-                bridge.arm(op)?;
+                self.await_arrival(bridge, op)?;
             }
             What::Stream if interest.contains(Readiness::WRITABLE) => {
                 if is_writable(self.socket.raw as SOCKET) {
@@ -152,6 +157,11 @@ impl Polled {
             _ => self.idle.set(Some(op)),
         }
         Ok(Begun::Pending)
+    }
+
+    fn await_arrival(&self, bridge: &Bridge, op: OpPtr<Iocp>) -> Result<(), Fault> {
+        socket::select(&self.socket, bridge.handle())?;
+        bridge.arm(op)
     }
 
     /// Changes what a pending poll is for.
@@ -188,6 +198,7 @@ impl Polled {
 
     /// Takes the pending operation back. None when its packet is on its way.
     pub(super) fn cancel(&self, writers: &mut Writers) -> Option<OpPtr<Iocp>> {
+        self.cancelled.set(true);
         let op = self.idle.take().or_else(|| self.withdraw(writers));
         self.deselect();
         op
@@ -348,4 +359,86 @@ pub(super) fn already_registered(fault: Fault) -> bool {
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that is done under these locks leaves them half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::operation::{OpKind, OperationTable};
+    use super::*;
+    use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
+
+    /// A socket for datagrams that is polled, its peer, and an operation for it.
+    struct Scene {
+        ours: UdpSocket,
+        peer: UdpSocket,
+        port: Arc<Port>,
+        polled: Polled,
+        operations: OperationTable<Iocp>,
+        op: OpPtr<Iocp>,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            peer.connect(ours.local_addr().unwrap()).unwrap();
+            let port = Arc::new(Port::new().unwrap());
+            let polled = Polled::new(BorrowedSocket { raw: ours.as_raw_socket() }, &port).unwrap();
+            let mut operations = OperationTable::new();
+            let op = operations.take(OpKind::Poll, 0, None, 0);
+            operations.lend(op);
+            Scene { ours, peer, port, polled, operations, op }
+        }
+
+        fn bridge(&self) -> &Bridge {
+            let What::Arrivals { bridge, .. } = &self.polled.what else { unreachable!() };
+            bridge
+        }
+
+        /// Whether the operation's packet comes out of the port.
+        fn packet(&self, timeout_ms: u64) -> bool {
+            let mut entries = [OVERLAPPED_ENTRY::default(); 4];
+            let count = self.port.dequeue(&mut entries, Some(timeout_ms * 1_000_000)).unwrap();
+            count == 1 && entries[0].lpOverlapped.addr() == self.op.addr().get()
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            // SAFETY: the packets are out, and the port has no others.
+            unsafe { self.operations.take_back(self.op) };
+        }
+    }
+
+    /// The system records that it has set the event, and waits for a call that enables it again. A wake with nothing to
+    /// find leads to no such call.
+    #[test]
+    fn hc46_an_event_that_was_recorded_is_enabled_again_before_it_is_waited_for() {
+        let scene = Scene::new();
+        scene.peer.send(b"x").unwrap();
+        scene.bridge().arm(scene.op).unwrap();
+        assert!(scene.packet(10_000), "a datagram has arrived");
+        scene.bridge().rest();
+        // Nobody has received it, so the event is not set again, whatever is there.
+        scene.bridge().arm(scene.op).unwrap();
+        assert!(!scene.packet(100), "then there is nothing to be shown here");
+        assert!(scene.bridge().take().is_some());
+        scene.polled.await_arrival(scene.bridge(), scene.op).unwrap();
+        assert!(scene.packet(10_000), "it was not heard of again");
+    }
+
+    #[test]
+    fn hc05_a_poll_that_is_cancelled_while_its_packet_is_on_its_way_is_over_with_the_packet() {
+        let scene = Scene::new();
+        let mut writers = Writers::new(&scene.port);
+        let begun = scene.polled.begin(scene.op, Readiness::READABLE, &mut writers).unwrap();
+        assert!(matches!(begun, Begun::Pending));
+        scene.peer.send(b"x").unwrap();
+        assert!(scene.packet(10_000), "a datagram has arrived");
+        assert_eq!(scene.polled.cancel(&mut writers), None, "too late");
+        assert_eq!(scene.ours.recv(&mut [0; 8]).unwrap(), 1);
+        // From here on the socket is the caller's: it is neither asked nor given an event again.
+        let found = scene.polled.found(scene.op, &mut writers);
+        assert_eq!(found.unwrap_err().kind, FaultKind::Cancelled);
+    }
 }

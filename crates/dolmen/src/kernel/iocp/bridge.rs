@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
@@ -28,40 +29,56 @@ use super::Iocp;
 use super::port::{Port, last_error};
 
 pub(crate) struct Bridge {
+    /// Boxed because a registered wait knows its address; leaked if such a wait could not be ended.
+    inner: ManuallyDrop<Box<Inner>>,
+    /// The registration of an armed wait, until it is undone.
+    wait: Cell<HANDLE>,
+    /// A registration could not be undone: a callback may run at any time.
+    stuck: Cell<bool>,
+}
+
+/// What the callback uses.
+struct Inner {
     /// The armed operation, until somebody takes it to send its packet.
     op: AtomicPtr<Operation<Iocp>>,
     port: Arc<Port>,
     handle: OwnedHandle,
-    /// The registration of an armed wait, until it is undone. Used by the reactor's thread only.
-    wait: Cell<HANDLE>,
 }
 
 impl Bridge {
-    /// Boxed because a registered wait knows its address.
-    pub(super) fn new(handle: OwnedHandle, port: &Arc<Port>) -> Box<Bridge> {
-        let op = AtomicPtr::new(null_mut());
-        Box::new(Bridge { op, port: Arc::clone(port), handle, wait: Cell::new(null_mut()) })
+    pub(super) fn new(handle: OwnedHandle, port: &Arc<Port>) -> Bridge {
+        let inner = Inner { op: AtomicPtr::new(null_mut()), port: Arc::clone(port), handle };
+        Bridge {
+            inner: ManuallyDrop::new(Box::new(inner)),
+            wait: Cell::new(null_mut()),
+            stuck: Cell::new(false),
+        }
+    }
+
+    pub(super) fn handle(&self) -> &OwnedHandle {
+        &self.inner.handle
     }
 
     /// Has the operation's packet sent when the handle is signalled.
     pub(super) fn arm(&self, op: OpPtr<Iocp>) -> Result<(), Fault> {
         assert!(self.wait.get().is_null(), "a bridge is armed once at a time");
-        self.op.store(op.as_ptr(), Ordering::Release);
+        self.inner.op.store(op.as_ptr(), Ordering::Release);
         let mut wait = null_mut();
-        // SAFETY: the callback gets a pointer to this bridge, which stays at its address (it is boxed) and alive until
-        // the wait is unregistered, in `rest`, `disarm` or `drop`, each of which waits for a running callback.
+        // SAFETY: the callback gets a pointer to the inside, which stays at its address (it is boxed) and alive until
+        // the wait is unregistered, in `rest`, `disarm` or `drop`, each of which waits for a running callback; if that
+        // fails it is never freed.
         let registered = unsafe {
             RegisterWaitForSingleObject(
                 &mut wait,
-                self.handle.as_raw_handle(),
+                self.inner.handle.as_raw_handle(),
                 Some(signalled),
-                std::ptr::from_ref(self).cast::<c_void>(),
+                std::ptr::from_ref::<Inner>(&self.inner).cast::<c_void>(),
                 INFINITE,
                 WT_EXECUTEINWAITTHREAD | WT_EXECUTEONLYONCE,
             )
         };
         if registered == 0 {
-            self.op.store(null_mut(), Ordering::Release);
+            self.inner.op.store(null_mut(), Ordering::Release);
             return Err(last_error());
         }
         self.wait.set(wait);
@@ -78,6 +95,7 @@ impl Bridge {
         // for a callback that is still running; callbacks never wait for us.
         if unsafe { UnregisterWaitEx(wait, INVALID_HANDLE_VALUE) } == 0 {
             tracing::error!(target: "io_reactor", error = %last_error().to_io(), "cannot end a registered wait");
+            self.stuck.set(true);
         }
     }
 
@@ -88,7 +106,7 @@ impl Bridge {
 
     /// Takes the operation back. None when its packet is on its way, or nothing is armed.
     pub(super) fn take(&self) -> Option<OpPtr<Iocp>> {
-        let taken = NonNull::new(self.op.swap(null_mut(), Ordering::AcqRel));
+        let taken = NonNull::new(self.inner.op.swap(null_mut(), Ordering::AcqRel));
         self.rest();
         taken
     }
@@ -97,15 +115,19 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.rest();
+        if !self.stuck.get() {
+            // SAFETY: it is not used after this, and no callback refers to it any more.
+            unsafe { ManuallyDrop::drop(&mut self.inner) };
+        }
     }
 }
 
 /// Runs in a thread of the system's pool.
 unsafe extern "system" fn signalled(bridge: *mut c_void, _timed_out: bool) {
-    // SAFETY: the bridge outlives its registration (see `arm`). Of its fields only those that may be shared between
-    // threads are used: the atomic and the port.
+    // SAFETY: the inside of a bridge outlives its registration (see `arm`). Of its fields only those that may be shared
+    // between threads are used: the atomic and the port.
     let (op, port) = unsafe {
-        let bridge = bridge.cast::<Bridge>();
+        let bridge = bridge.cast::<Inner>();
         ((*bridge).op.swap(null_mut(), Ordering::AcqRel), &(*bridge).port)
     };
     if op.is_null() {
@@ -118,5 +140,29 @@ unsafe extern "system" fn signalled(bridge: *mut c_void, _timed_out: bool) {
         while port.post(Key::Ready, op.cast()).is_err() {
             std::thread::yield_now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::windows::io::FromRawHandle;
+    use windows_sys::Win32::System::Threading::CreateEventW;
+
+    fn event() -> OwnedHandle {
+        // SAFETY: no pointers but null ones; the handle is nobody else's.
+        unsafe { OwnedHandle::from_raw_handle(CreateEventW(std::ptr::null(), 0, 0, std::ptr::null())) }
+    }
+
+    #[test]
+    fn a_bridge_whose_wait_cannot_be_ended_keeps_its_memory() {
+        let port = Arc::new(Port::new().unwrap());
+        drop(Bridge::new(event(), &port));
+        assert_eq!(Arc::strong_count(&port), 1, "freed with everything in it");
+        let bridge = Bridge::new(event(), &port);
+        // As after a call that the system has refused.
+        bridge.stuck.set(true);
+        drop(bridge);
+        assert_eq!(Arc::strong_count(&port), 2, "a callback may still use it");
     }
 }

@@ -115,7 +115,7 @@ pub(crate) enum Source {
 
 pub(crate) struct ReadinessListener {
     // Before the listener: the event is detached from a socket that is still open.
-    bridge: Box<Bridge>,
+    bridge: Bridge,
     listener: TcpListener,
 }
 
@@ -221,7 +221,7 @@ impl Kernel for Iocp {
     }
 
     fn add_handle(&mut self, handle: OwnedHandle) -> Result<Source, Fault> {
-        Ok(Source::Handle(Bridge::new(handle, &self.port)))
+        Ok(Source::Handle(Box::new(Bridge::new(handle, &self.port))))
     }
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, _interest: Readiness) -> Result<Source, Fault> {
@@ -342,9 +342,12 @@ impl Kernel for Iocp {
             Source::ReadinessListener(watched) => {
                 // The network event is set when a connection arrives, and once more by an accept that leaves others
                 // waiting; who has left them all unaccepted hears of it only by asking.
-                self.calls += 1;
+                self.calls += 2;
                 if socket::has_waiting(&watched.listener) {
                     return Submission::Done(Outcome::Ready);
+                }
+                if let Err(fault) = socket::select(&watched.listener, watched.bridge.handle()) {
+                    return Submission::Failed(fault);
                 }
                 &watched.bridge
             }
@@ -352,7 +355,7 @@ impl Kernel for Iocp {
         };
         self.calls += 1;
         // SAFETY: a bridge outlives its operations: its source is closed only when they are over.
-        unsafe { (*op.as_ptr()).header.extra = Extra::Watch(NonNull::from(&**bridge)) };
+        unsafe { (*op.as_ptr()).header.extra = Extra::Watch(NonNull::from(bridge)) };
         match bridge.arm(op) {
             Ok(()) => Submission::Pending,
             Err(fault) => Submission::Failed(fault),

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, FromRawSocket, OwnedHandle};
 use std::ptr::{NonNull, null, null_mut};
 
-use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::*;
 use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
@@ -140,15 +140,20 @@ pub(super) fn select_event(socket: &impl AsRawSocket) -> Result<OwnedHandle, Fau
     }
     // SAFETY: the handle was just made and is nobody else's.
     let event = unsafe { OwnedHandle::from_raw_handle(event) };
+    select(socket, &event)?;
+    Ok(event)
+}
+
+/// Has an event set when connections or datagrams arrive, and immediately if some wait.
+///
+/// The system records that it has set the event, and sets it again only after a call that re-enables it: an accept or a
+/// receive. If what had arrived is gone without one (the peer reset its connection), nobody makes that call. This one
+/// clears the record as well, so it comes before each waiting for the event (see "WSAEventSelect", Remarks).
+pub(super) fn select(socket: &impl AsRawSocket, event: &impl AsRawHandle) -> Result<(), Fault> {
+    let (socket, event) = (socket.as_raw_socket() as SOCKET, event.as_raw_handle() as WSAEVENT);
     // SAFETY: both handles are open.
-    let result = unsafe {
-        WSAEventSelect(
-            socket.as_raw_socket() as SOCKET,
-            event.as_raw_handle() as WSAEVENT,
-            (FD_ACCEPT | FD_READ) as i32,
-        )
-    };
-    if result == 0 { Ok(event) } else { Err(last_socket_error()) }
+    let result = unsafe { WSAEventSelect(socket, event, (FD_ACCEPT | FD_READ) as i32) };
+    if result == 0 { Ok(()) } else { Err(last_socket_error()) }
 }
 
 /// Takes the event off the socket.
@@ -196,21 +201,22 @@ pub(super) fn unread(socket: &impl AsRawSocket) -> usize {
     if result == 0 { bytes as usize } else { 0 }
 }
 
-/// Whether connections wait at a listener, or datagrams.
+/// Whether connections wait at a listener, or datagrams, or a failure: an accept or a receive would not block.
 pub(super) fn has_waiting(socket: &impl AsRawSocket) -> bool {
     let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
     // SAFETY: one structure, writable, and no waiting.
-    unsafe { WSAPoll(&mut poll, 1, 0) == 1 && poll.revents & POLLRDNORM != 0 }
+    unsafe { WSAPoll(&mut poll, 1, 0) != 0 }
 }
 
 /// Accepts from a non-blocking listener.
 pub(super) fn accept_now(listener: &TcpListener) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
-    loop {
+    for _ in 0..MOST_TRANSIENTS {
         match listener.accept() {
             Ok((stream, peer)) => {
                 // An accepted socket inherits the listener's event association and its non-blocking mode; the second
                 // cannot be undone before the first.
                 deselect(&stream);
+                do_not_inherit(&stream);
                 stream.set_nonblocking(false).map_err(|error| status::from_io(&error))?;
                 return Ok(Some((stream, peer)));
             }
@@ -219,6 +225,20 @@ pub(super) fn accept_now(listener: &TcpListener) -> Result<Option<(TcpStream, So
             Err(error) if status::from_io(&error).kind == FaultKind::Reset => {}
             Err(error) => return Err(status::from_io(&error)),
         }
+    }
+    // There may be others behind them: the listener is still ready, and asked again.
+    Ok(None)
+}
+
+/// How many peers that are gone already one accept passes over.
+const MOST_TRANSIENTS: usize = 64;
+
+/// Child processes are not to have the socket. Accepted ones are inheritable, unless the provider says otherwise.
+fn do_not_inherit(socket: &impl AsRawSocket) {
+    // SAFETY: the handle is open.
+    let set = unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) };
+    if set == 0 {
+        tracing::debug!(target: "io_reactor", error = %last_error().to_io(), "child processes may inherit a socket");
     }
 }
 
