@@ -116,6 +116,8 @@ named! {
         ShutDownAfterReset,
         /// Engine: accept was tried again after a pause.
         AcceptRetried,
+        /// Engine: a failing accept was not reported, because one was just before.
+        FailureUnreported,
         /// Engine: a close waited for its operations to come back.
         CloseWaited,
         /// Engine: a listener's removal waited for its accepts to come back.
@@ -206,6 +208,8 @@ named! {
         ResetIsFailure,
         /// A failing accept is tried again without a pause.
         NoAcceptPause,
+        /// Each time that accept fails after a success is reported.
+        ReportEachFailure,
         /// The kernel serves what was submitted last first.
         ServeNewestFirst,
         /// Nobody is told when a full send queue has drained.

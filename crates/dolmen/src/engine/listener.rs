@@ -1,8 +1,10 @@
 //! Listeners that deliver accepted streams.
 //!
 //! A listener keeps a number of accepts posted, and each that completes is posted again. When the system has no file
-//! descriptor left, that is told once, and tried again after pauses that grow; a connection that came to nothing before
-//! it was accepted is passed over.
+//! descriptor left, that is reported once, and tried again after pauses that grow. A process that stays at the limit
+//! accepts one whenever it closes one, and fails again; that is reported once a second at most. A connection that came to
+//! nothing before it was accepted is passed over; after many in a row there is a short pause, because a network that is
+//! down may make one of every attempt.
 
 use crate::error::AddError;
 use crate::events::Record;
@@ -13,7 +15,13 @@ use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, ListenerId, Token};
 
 use super::timers::Purpose;
-use super::{Engine, Subject, next_retry_ns, refused};
+use super::{Engine, RETRY_FIRST_NS, Subject, next_retry_ns, refused};
+
+/// A failure is not reported again within this time, also when something was accepted in between.
+const REPORT_AGAIN_NS: u64 = 1_000_000_000;
+
+/// After so many attempts in a row that came to nothing there is a pause.
+const MOST_TRANSIENTS: u32 = 64;
 
 pub(super) struct Listener<K: Kernel> {
     source: K::Source,
@@ -23,6 +31,12 @@ pub(super) struct Listener<K: Kernel> {
     undelivered: usize,
     /// The pause after the last failure; 0 after a success.
     retry_ns: u64,
+    /// A failure was reported, and nothing accepted since.
+    reported: bool,
+    /// When a failure was last reported.
+    reported_at_ns: Option<u64>,
+    /// How many attempts in a row have come to nothing.
+    transients: u32,
     /// Runs during such a pause, in which no accept is posted.
     retry: Option<Key>,
     closing: bool,
@@ -46,6 +60,9 @@ impl<K: Kernel> Engine<K> {
             accepts: Vec::with_capacity(K::ACCEPTS),
             undelivered: 0,
             retry_ns: 0,
+            reported: false,
+            reported_at_ns: None,
+            transients: 0,
             retry: None,
             closing: false,
             listed: false,
@@ -122,7 +139,7 @@ impl<K: Kernel> Engine<K> {
             // Dropped, and so hung up on: nobody is there to greet it.
             _ if listener.closing => {}
             Ok(Outcome::Accepted(stream, peer)) => {
-                listener.retry_ns = 0;
+                (listener.retry_ns, listener.reported, listener.transients) = (0, false, 0);
                 listener.undelivered += 1;
                 self.stats.accepted += 1;
                 self.outbox.push_back(Record::Accepted { listener: id, token, stream: Some(stream), peer });
@@ -130,6 +147,11 @@ impl<K: Kernel> Engine<K> {
             Ok(_) => unreachable!("an accept answers with a stream"),
             Err(Fault { kind: FaultKind::Transient | FaultKind::Reset, .. }) => {
                 tracing::debug!(target: "io_reactor", listener = %key, "a connection was gone before it was accepted");
+                listener.transients += 1;
+                if listener.transients >= MOST_TRANSIENTS && listener.retry.is_none() {
+                    listener.transients = 0;
+                    self.pause_accepts(key, RETRY_FIRST_NS);
+                }
             }
             Err(fault) => self.accept_failed(key, fault),
         }
@@ -149,19 +171,28 @@ impl<K: Kernel> Engine<K> {
         if listener.retry.is_some() {
             return; // Another accept of the same lot.
         }
-        let first = listener.retry_ns == 0;
         listener.retry_ns = if mutant(Mutant::NoAcceptPause) { 1 } else { next_retry_ns(listener.retry_ns) };
         let (retry_ns, token) = (listener.retry_ns, listener.token);
-        let timer = self.set_internal_timer(retry_ns, Purpose::AcceptAgain(key));
-        self.listeners.get_mut(key).expect("the listener is there").retry = Some(timer);
-        if first {
-            self.outbox.push_back(Record::AcceptFailed {
-                listener: ListenerId(key),
-                token,
-                code: fault.code,
-            });
+        let now_ns = self.submitter.now_ns();
+        let lately = listener.reported_at_ns.is_some_and(|at_ns| now_ns < at_ns + REPORT_AGAIN_NS);
+        if lately {
+            mark(Mark::FailureUnreported);
         }
-        tracing::warn!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
+        let report = !listener.reported && (!lately || mutant(Mutant::ReportEachFailure));
+        if report {
+            (listener.reported, listener.reported_at_ns) = (true, Some(now_ns));
+            let (listener, code) = (ListenerId(key), fault.code);
+            self.outbox.push_back(Record::AcceptFailed { listener, token, code });
+            tracing::warn!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
+        } else {
+            tracing::debug!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
+        }
+        self.pause_accepts(key, retry_ns);
+    }
+
+    fn pause_accepts(&mut self, key: Key, pause_ns: u64) {
+        let timer = self.set_internal_timer(pause_ns, Purpose::AcceptAgain(key));
+        self.listeners.get_mut(key).expect("the listener is there").retry = Some(timer);
     }
 
     pub(super) fn accept_again(&mut self, key: Key) {

@@ -355,6 +355,61 @@ fn hc10_peers_that_are_gone_before_they_are_accepted_are_passed_over() {
     }
 }
 
+/// One closes, one is accepted, and the next fails: each time the same news.
+#[test]
+fn hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (_, number) = stage.listen();
+        let start_ns = stage.now_ns();
+        let (mut accepted, mut failures, mut knocked) = (0, 0, 0);
+        while stage.now_ns() - start_ns < 10_000_000_000 {
+            for exhausted in [true, false] {
+                stage.world.borrow_mut().exhausted = exhausted;
+                stage.knock(number);
+                knocked += 1;
+                for seen in stage.wait(50 * MS) {
+                    match seen {
+                        Seen::Accepted(..) => accepted += 1,
+                        Seen::AcceptFailed(_) => failures += 1,
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+        stage.world.borrow_mut().exhausted = false;
+        accepted += stage.settle().len();
+        assert_eq!(accepted, knocked, "and nobody was forgotten");
+        assert!((5..=11).contains(&failures), "{failures} reports in ten seconds");
+        // A failure that lasts is reported, if a little later.
+        stage.world.borrow_mut().exhausted = true;
+        stage.knock(number);
+        let seen = stage.settle();
+        assert!(matches!(seen[..], [Seen::AcceptFailed(_)]), "{seen:?}");
+    }
+}
+
+#[test]
+fn hc10_a_thousand_peers_that_are_gone_do_not_keep_the_reactor_busy() {
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let (_, number) = stage.listen();
+        stage.faults(|faults| faults.accept_transient = 100);
+        for _ in 0..1_000 {
+            stage.knock(number);
+        }
+        let start_ns = stage.now_ns();
+        while !stage.world.borrow().listeners[number].backlog.is_empty() {
+            assert!(stage.wait(MS).is_empty(), "nobody was there, and that is no failure");
+        }
+        let pauses = (stage.now_ns() - start_ns + 5_000_000) / 10_000_000;
+        assert!((14..=16).contains(&pauses), "{pauses} pauses");
+        stage.heal();
+        stage.knock(number);
+        assert_eq!(stage.settle().len(), 1);
+    }
+}
+
 #[test]
 fn hc11_success_at_once_counts_once_with_a_packet_and_without() {
     for style in Style::BOTH {
@@ -1315,6 +1370,7 @@ fn each_scene_fails_with_its_bug() {
         (hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor, Mutant::IgnoreGeneration),
         (hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see, Mutant::ForgetRemoval),
         (hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on, Mutant::NoAcceptPause),
+        (hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second, Mutant::ReportEachFailure),
         (hc11_success_at_once_counts_once_with_a_packet_and_without, Mutant::DoubleSyncSuccess),
         (hc12_a_receive_of_zero_bytes_that_completes_is_no_end, Mutant::ZeroBytesIsEnd),
         (hc13_what_arrives_between_a_pause_and_a_resume_is_kept, Mutant::LoseHeldBytes),
