@@ -79,6 +79,8 @@ pub use console::patient;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
 pub use events::{CloseReason, Drain, Event, Events};
+#[cfg(windows)]
+pub use kernel::set_exclusive_address_use;
 #[doc(hidden)] // For the threads of `dolmend`; not a public interface.
 pub use kernel::thread::spawn as spawn_thread;
 pub use reactor::{Builder, Reactor};

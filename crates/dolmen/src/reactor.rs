@@ -49,6 +49,9 @@ use crate::waker::{Poster, Waker};
 /// closes every socket it holds. What is queued to be sent is lost: to end in good order, [`close`](Reactor::close) the
 /// connections and wait for their `Closed` events.
 ///
+/// The drop waits for the system and for threads of its own, so it must not happen where these cannot run: on Windows not
+/// in `DllMain`, and so not in the destructor of a `thread_local` value, which runs there.
+///
 /// # Forking
 ///
 /// After a fork(2) each of the two processes has a reactor of its own, and may go on with it or drop it; nothing of that is
@@ -111,6 +114,12 @@ impl Reactor {
     /// Accepts connections from `listener` and delivers each as an [`Accepted`](crate::Event::Accepted) event.
     ///
     /// The reactor owns the listener from now on.
+    ///
+    /// When the system has no descriptor left for a connection, an [`AcceptFailed`](crate::Event::AcceptFailed) event says
+    /// so, once and not again within a second; accepting goes on when there are some.
+    ///
+    /// On Windows another program can bind to the listener's address unless the socket has `SO_EXCLUSIVEADDRUSE`, which has
+    /// to be set before it is bound: see `dolmen::set_exclusive_address_use`, which exists on Windows.
     ///
     /// # Errors
     ///
@@ -200,6 +209,9 @@ impl Reactor {
     }
 
     /// Registers a connected stream, which the reactor owns from now on. Its events carry `token`.
+    ///
+    /// A stream with a linger time of its own (`SO_LINGER` with more than zero seconds) blocks the thread that closes it for
+    /// up to that time, and with it the reactor: leave that option alone, [`close`](Reactor::close) does what it is for.
     ///
     /// # Errors
     ///

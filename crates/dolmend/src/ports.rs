@@ -36,6 +36,10 @@ impl fmt::Display for PortError {
         write!(f, "cannot listen on {}: ", self.port.address)?;
         match self.error.kind() {
             io::ErrorKind::AddrInUse => f.write_str("address already in use; is another dolmend running?"),
+            // Also where another program shares the port with whoever wants to.
+            io::ErrorKind::PermissionDenied if cfg!(windows) => {
+                write!(f, "{}; another program uses the port, or the system has reserved it", self.error)
+            }
             io::ErrorKind::PermissionDenied => {
                 write!(f, "{}; ports below 1024 are for the administrator", self.error)
             }
@@ -92,9 +96,12 @@ fn open_one(port: PortSpec) -> io::Result<OpenPort> {
         socket.set_only_v6(true)?;
     }
     // A restart must not wait for old connections to be forgotten. On Windows that needs no
-    // option, and this one would let a second server take over a port in use.
+    // option, and this one would let a second server take over a port in use; another one
+    // keeps others from doing that to us.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    #[cfg(windows)]
+    dolmen::set_exclusive_address_use(&socket)?;
     socket.bind(&port.address.into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
@@ -131,6 +138,18 @@ mod tests {
         let (opened, _) = open(&[spec("127.0.0.1:0:ascii")], false).expect("it opens");
         assert_ne!(opened[0].address.port(), 0);
         assert_eq!(opened[0].kind, PortKind::Ascii);
+    }
+
+    /// Elsewhere nobody can.
+    #[cfg(windows)]
+    #[test]
+    fn another_program_cannot_take_over_a_port_that_is_open() {
+        let (taken, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
+        let intruder = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        intruder.set_reuse_address(true).expect("an option that everybody may set");
+        let bound = intruder.bind(&taken[0].address.into());
+        let kind = bound.expect_err("the port is ours").kind();
+        assert!(matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::AddrInUse), "{kind}");
     }
 
     #[test]

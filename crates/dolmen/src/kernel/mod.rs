@@ -51,6 +51,8 @@ mod iocp;
 #[cfg(target_os = "linux")]
 pub(crate) use epoll::{Epoll as Native, io_fault};
 #[cfg(windows)]
+pub use iocp::set_exclusive_address_use;
+#[cfg(windows)]
 pub(crate) use iocp::{Iocp as Native, io_fault};
 
 #[cfg(not(any(target_os = "linux", windows)))]

@@ -385,7 +385,7 @@ mod tests {
             let port = Arc::new(Port::new().unwrap());
             let polled = Polled::new(BorrowedSocket { raw: ours.as_raw_socket() }, &port).unwrap();
             let mut operations = OperationTable::new();
-            let op = operations.take(OpKind::Poll, 0, None, 0);
+            let op = operations.take(OpKind::Poll, 0, None, 0..0);
             operations.lend(op);
             Scene { ours, peer, port, polled, operations, op }
         }

@@ -46,6 +46,7 @@ use borrowed::{Associations, Begun, Polled, Writers};
 use bridge::Bridge;
 use operation::{Extra, Header};
 use port::Port;
+pub use socket::set_exclusive_address_use;
 use socket::{AcceptCell, Acceptor, Started};
 pub(crate) use status::from_io as io_fault;
 use timer::Timer;

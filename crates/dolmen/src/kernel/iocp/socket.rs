@@ -1,7 +1,7 @@
 //! The socket calls: each makes one and says what came of it.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, FromRawSocket, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, AsRawSocket, AsSocket, FromRawHandle, FromRawSocket, OwnedHandle};
 use std::ptr::{NonNull, null, null_mut};
 
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
@@ -163,6 +163,47 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
     if result != 0 {
         tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no end to an event association");
     }
+}
+
+/// Keeps other programs off the address that a socket is going to be bound to (`SO_EXCLUSIVEADDRUSE`). Windows only.
+///
+/// On Windows another program, of any user, can bind a socket with `SO_REUSEADDR` to an address that is in use, and then
+/// gets connections that were meant for the first. A server asks for the exclusive use of its address, between making the
+/// socket and binding it; a [`TcpListener`] of the standard library is bound already. The address is free again when the
+/// connections that were accepted there have ended, too, those of a process that has just ended included.
+///
+/// ```
+/// use socket2::{Domain, Socket, Type};
+///
+/// let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+/// dolmen::set_exclusive_address_use(&socket)?;
+/// socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+/// socket.listen(128)?;
+/// let mut reactor = dolmen::Reactor::new()?;
+/// reactor.listen(socket.into(), dolmen::Token(0))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// What the system reports, for a socket that is bound already or is none.
+///
+/// # References
+///
+/// Microsoft Learn: "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE".
+pub fn set_exclusive_address_use(socket: &impl AsSocket) -> std::io::Result<()> {
+    let exclusive: i32 = 1;
+    // SAFETY: the socket is open, and the option's value readable for the length given.
+    let result = unsafe {
+        setsockopt(
+            socket.as_socket().as_raw_socket() as SOCKET,
+            SOL_SOCKET,
+            SO_EXCLUSIVEADDRUSE,
+            (&raw const exclusive).cast(),
+            size_of::<i32>() as i32,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_socket_error().to_io()) }
 }
 
 /// What a socket is.
@@ -456,4 +497,18 @@ unsafe fn socket_address(address: *const SOCKADDR, len: i32) -> Option<SocketAdd
         return Some(std::net::SocketAddrV6::new(ip.into(), port, v6.sin6_flowinfo, scope).into());
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wine refuses a second bind with or without it, so here it is only read back.
+    #[test]
+    fn an_address_is_used_exclusively_once_that_was_asked_for() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        assert_eq!(option(&socket, SO_EXCLUSIVEADDRUSE).unwrap(), 0);
+        set_exclusive_address_use(&socket).unwrap();
+        assert_eq!(option(&socket, SO_EXCLUSIVEADDRUSE).unwrap(), 1);
+    }
 }
