@@ -13,9 +13,8 @@ use crate::kernel::fork::Process;
 /// What is to be put back now, or null. Read by signal handlers, so what it points to is never freed.
 static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
 
-/// What was saved last: taken again if it is the same, so that there is no more than one for each state a terminal was
-/// found in.
-static LAST: Mutex<Option<&'static Saved>> = Mutex::new(None);
+/// All that was saved: taken again if it is the same, so that there is one for each state a terminal was found in.
+static ALL: Mutex<Vec<&'static Saved>> = Mutex::new(Vec::new());
 
 struct Saved {
     terminal: RawFd,
@@ -35,20 +34,21 @@ impl Guard {
     pub(super) fn new(terminal: &OwnedFd, settings: &Termios) -> io::Result<Guard> {
         static AT_EXIT: Once = Once::new();
         let terminal = terminal.try_clone()?;
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |saved: &&'static Saved| {
             !saved.process.is_copy()
                 && saved.terminal == terminal.as_raw_fd()
                 && format!("{:?}", saved.settings) == format!("{settings:?}")
         };
-        let saved: &'static Saved = match (*last).filter(same) {
+        let saved: &'static Saved = match all.iter().copied().find(same) {
             Some(saved) => saved,
             None => {
                 let (terminal, process) = (terminal.as_raw_fd(), Process::current());
-                Box::leak(Box::new(Saved { terminal, settings: settings.clone(), process }))
+                let saved = Box::leak(Box::new(Saved { terminal, settings: settings.clone(), process }));
+                all.push(saved);
+                saved
             }
         };
-        *last = Some(saved);
         SAVED.store(std::ptr::from_ref(saved).cast_mut(), Ordering::Release);
         AT_EXIT.call_once(|| {
             // SAFETY: the function is one that may run at exit: it does not unwind and depends on nothing that is gone
