@@ -156,8 +156,11 @@ struct Listener {
     id: ListenerId,
     number: usize,
     open: bool,
-    /// `AcceptFailed` was told, and nothing accepted since.
+    /// `AcceptFailed` was reported, and nothing accepted since.
     failed: bool,
+    added_ns: u64,
+    /// How often `AcceptFailed` was reported: at first, and then once a second at most.
+    failures: u64,
 }
 
 struct Timer {
@@ -301,7 +304,8 @@ impl Run<'_> {
                 let (listener, number) = SimListener::open(&self.world);
                 let token = Token(1000 + self.listeners.len());
                 let id = self.engine.listen(listener, token).expect("nothing stands against it");
-                self.listeners.push(Listener { id, number, open: true, failed: false });
+                let (open, failed, added_ns, failures) = (true, false, self.now_ns(), 0);
+                self.listeners.push(Listener { id, number, open, failed, added_ns, failures });
             }
             Action::Listen => {}
             Action::ConnectTo(who) => {
@@ -795,11 +799,20 @@ impl Run<'_> {
                 }
             }
             Event::AcceptFailed { listener, .. } => {
+                let now_ns = self.now_ns();
                 let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
                 match known {
                     Some(known) => {
-                        let told = std::mem::replace(&mut known.failed, true);
-                        self.check(Oracle::Order, !told, || "a failing accept was told of twice".into())?;
+                        let reported = std::mem::replace(&mut known.failed, true);
+                        known.failures += 1;
+                        let most = 1 + (now_ns - known.added_ns) / 1_000_000_000;
+                        let often = known.failures > most;
+                        self.check(Oracle::Order, !reported, || {
+                            "a failing accept was reported twice".into()
+                        })?;
+                        self.check(Oracle::Order, !often, || {
+                            "failing accepts were reported too often".into()
+                        })?;
                     }
                     None => self.fail(Oracle::Ghost, || "a listener that is gone cannot fail".into())?,
                 }
