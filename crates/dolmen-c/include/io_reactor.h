@@ -330,8 +330,8 @@ int io_reactor_post_write(io_reactor_t *reactor,
  * A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the input,
  * which the caller finds by reading. Nothing is consumed. Once the end has been reported there are no further events,
  * whether it was read or not. A device such as /dev/null or NUL is at its end. Where the system does not tell whether
- * there are bytes (Windows: pipes of another kind than its own; POSIX: devices), each wait reports EVENT_READ, and a read
- * may block.
+ * there are bytes (Windows: pipes of another kind than its own; POSIX: other devices), a read may block, and each wait
+ * reports EVENT_READ, also at the end: call io_reactor_remove_console() when a read returns 0 bytes.
  *
  * Windows: while a wait finds a pipe empty, a thread of the library waits for it in a read of zero bytes. Until that is
  * over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an

@@ -218,6 +218,10 @@ pub unsafe extern "C" fn io_reactor_post_write(
     len: usize,
 ) -> c_int {
     let post = |inner: &mut Inner| {
+        // A slice of more than that there cannot be.
+        if isize::try_from(len).is_err() {
+            return Err(Failure::new("more than 1 GiB would be queued"));
+        }
         let bytes = if buffer.is_null() || len == 0 {
             &[]
         } else {
@@ -239,8 +243,8 @@ pub unsafe extern "C" fn io_reactor_post_write(
 /// A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the input,
 /// which the caller finds by reading. Nothing is consumed. Once the end has been reported there are no further events,
 /// whether it was read or not. A device such as /dev/null or NUL is at its end. Where the system does not tell whether
-/// there are bytes (Windows: pipes of another kind than its own; POSIX: devices), each wait reports EVENT_READ, and a read
-/// may block.
+/// there are bytes (Windows: pipes of another kind than its own; POSIX: other devices), a read may block, and each wait
+/// reports EVENT_READ, also at the end: call io_reactor_remove_console() when a read returns 0 bytes.
 ///
 /// Windows: while a wait finds a pipe empty, a thread of the library waits for it in a read of zero bytes. Until that is
 /// over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an

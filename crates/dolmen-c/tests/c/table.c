@@ -810,6 +810,7 @@ static void post_write_sends_all_of_it_and_tells_once(void)
     CHECK(io_reactor_post_write(NULL, pair[0], block, 1) == -1);
     CHECK(io_reactor_post_write(reactor, pair[0], block, 1) == -1); /* not registered */
     CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], block, (size_t)-1) == -1); /* no memory holds that much */
     CHECK(io_reactor_post_write(reactor, pair[0], NULL, 5) == -1);
     CHECK(io_reactor_post_write(reactor, pair[0], block, 0) == -1);
     CHECK(io_reactor_post_write(reactor, pair[0], block, 10) == 0);
