@@ -20,8 +20,13 @@
 mod boundary;
 mod console;
 mod instance;
+mod marks;
 mod platform;
 mod reactor;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod sim;
 mod sink;
 mod sockets;
 mod types;

@@ -2,24 +2,96 @@
 //!
 //! A *mark* sits on a branch that only a rare schedule reaches; a run over many seeds that never hits one has not
 //! tested what it claims to. A *mutant* is a deliberate bug; a simulator that does not notice it is blind there.
-//! Without the features `sim` and `mutants` both compile to nothing.
+//! Without the features `sim` and `mutants` both compile to nothing. The C library makes its own by the same macro.
 
-macro_rules! named {
-    ($(#[$doc:meta])* $enum:ident { $($(#[$variant_doc:meta])* $name:ident,)* }) => {
-        $(#[$doc])*
+/// Makes `Mark` and `Mutant`, the functions `mark` and `mutant` that use them, and what counts them.
+#[doc(hidden)]
+#[cfg_attr(feature = "c-api", macro_export)]
+macro_rules! marks_and_mutants {
+    (
+        $(#[$mark_doc:meta])* Mark { $($(#[$mark_variant_doc:meta])* $mark:ident,)* }
+        $(#[$mutant_doc:meta])* Mutant { $($(#[$mutant_variant_doc:meta])* $mutant:ident,)* }
+    ) => {
+        $(#[$mark_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(not(feature = "sim"), allow(dead_code))]
-        pub enum $enum { $($(#[$variant_doc])* $name,)* }
+        pub enum Mark { $($(#[$mark_variant_doc])* $mark,)* }
+
+        $(#[$mutant_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(not(feature = "sim"), allow(dead_code))]
+        pub enum Mutant { $($(#[$mutant_variant_doc])* $mutant,)* }
 
         #[cfg(feature = "sim")]
-        impl $enum {
+        impl Mark {
             /// All of them, in order.
-            pub const ALL: &[$enum] = &[$($enum::$name,)*];
+            pub const ALL: &[Mark] = &[$(Mark::$mark,)*];
+        }
+
+        #[cfg(feature = "sim")]
+        impl Mutant {
+            /// All of them, in order.
+            pub const ALL: &[Mutant] = &[$(Mutant::$mutant,)*];
+        }
+
+        /// Notes that a mark was hit.
+        #[inline(always)]
+        pub(crate) fn mark(mark: Mark) {
+            #[cfg(feature = "sim")]
+            counts::hit(mark);
+            #[cfg(not(feature = "sim"))]
+            let _ = mark;
+        }
+
+        /// Whether a mutant is switched on.
+        #[inline(always)]
+        pub(crate) fn mutant(mutant: Mutant) -> bool {
+            #[cfg(feature = "mutants")]
+            return counts::active() == Some(mutant);
+            #[cfg(not(feature = "mutants"))]
+            {
+                let _ = mutant;
+                false
+            }
+        }
+
+        #[cfg(feature = "sim")]
+        pub(crate) mod counts {
+            use super::{Mark, Mutant};
+            use std::cell::Cell;
+
+            const MARKS: usize = Mark::ALL.len();
+
+            thread_local! {
+                static HITS: [Cell<u64>; MARKS] = const { [const { Cell::new(0) }; MARKS] };
+                static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+            }
+
+            pub(crate) fn hit(mark: Mark) {
+                // A reactor may be dropped so late in a thread's life that the counters are gone.
+                let _ = HITS.try_with(|hits| hits[mark as usize].set(hits[mark as usize].get() + 1));
+            }
+
+            /// How often this thread has hit each mark.
+            pub(crate) fn hits() -> Vec<(Mark, u64)> {
+                HITS.with(|hits| Mark::ALL.iter().map(|&mark| (mark, hits[mark as usize].get())).collect())
+            }
+
+            #[cfg(feature = "mutants")]
+            pub(crate) fn active() -> Option<Mutant> {
+                ACTIVE.try_with(Cell::get).ok().flatten()
+            }
+
+            /// Switches a mutant on in this thread, or all off.
+            #[cfg_attr(not(feature = "mutants"), allow(dead_code))]
+            pub(crate) fn activate(mutant: Option<Mutant>) {
+                ACTIVE.with(|active| active.set(mutant));
+            }
         }
     };
 }
 
-named! {
+marks_and_mutants! {
     /// A rare branch.
     Mark {
         /// Fault: an operation was over at its submission.
@@ -153,9 +225,7 @@ named! {
         /// Engine: the console was removed with something in the inbox.
         ConsoleRemovedUnheard,
     }
-}
 
-named! {
     /// A deliberate bug.
     Mutant {
         /// A cell is recycled when its operation is cancelled, not when its packet is in.
@@ -252,60 +322,5 @@ named! {
         TrustEveryPacket,
         /// A submission that fails with a warning is over, whatever the system still sends.
         WarningIsFailure,
-    }
-}
-
-/// Notes that a mark was hit.
-#[inline(always)]
-pub(crate) fn mark(mark: Mark) {
-    #[cfg(feature = "sim")]
-    counts::hit(mark);
-    #[cfg(not(feature = "sim"))]
-    let _ = mark;
-}
-
-/// Whether a mutant is switched on.
-#[inline(always)]
-pub(crate) fn mutant(mutant: Mutant) -> bool {
-    #[cfg(feature = "mutants")]
-    return counts::active() == Some(mutant);
-    #[cfg(not(feature = "mutants"))]
-    {
-        let _ = mutant;
-        false
-    }
-}
-
-#[cfg(feature = "sim")]
-pub(crate) mod counts {
-    use super::{Mark, Mutant};
-    use std::cell::Cell;
-
-    const MARKS: usize = Mark::ALL.len();
-
-    thread_local! {
-        static HITS: [Cell<u64>; MARKS] = const { [const { Cell::new(0) }; MARKS] };
-        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
-    }
-
-    pub(crate) fn hit(mark: Mark) {
-        // A reactor may be dropped so late in a thread's life that the counters are gone.
-        let _ = HITS.try_with(|hits| hits[mark as usize].set(hits[mark as usize].get() + 1));
-    }
-
-    /// How often this thread has hit each mark.
-    pub(crate) fn hits() -> Vec<(Mark, u64)> {
-        HITS.with(|hits| Mark::ALL.iter().map(|&mark| (mark, hits[mark as usize].get())).collect())
-    }
-
-    #[cfg(feature = "mutants")]
-    pub(crate) fn active() -> Option<Mutant> {
-        ACTIVE.try_with(Cell::get).ok().flatten()
-    }
-
-    /// Switches a mutant on in this thread, or all off.
-    #[cfg_attr(not(feature = "mutants"), allow(dead_code))]
-    pub(crate) fn activate(mutant: Option<Mutant>) {
-        ACTIVE.with(|active| active.set(mutant));
     }
 }

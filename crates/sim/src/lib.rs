@@ -1,30 +1,36 @@
-//! Runs many seeds of [`dolmen::sim`] and says what came of it.
+//! Runs many seeds of a [`Subject`] and says what came of it.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use dolmen::sim::{self, Action, Failure, Mark, Oracle};
+use dolmen::sim::{Failure, Oracle};
+
+mod subject;
+
+pub use subject::{CLibrary, Reactor, Subject};
 
 /// A seed that failed, and the shortest program found that fails the same way.
 #[derive(Debug)]
-pub struct Found {
+pub struct Found<A> {
     /// The seed.
     pub seed: u64,
     /// What was noticed.
     pub failure: Failure,
     /// The program, shortened.
-    pub actions: Vec<Action>,
+    pub actions: Vec<A>,
+    /// What replays it.
+    pub command: &'static str,
 }
 
-impl std::fmt::Display for Found {
+impl<A: std::fmt::Debug> std::fmt::Display for Found<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "seed {}: {:?}: {}", self.seed, self.failure.oracle, self.failure.message)?;
         writeln!(f, "the shortest program that fails alike has {} steps:", self.actions.len())?;
         for action in &self.actions {
             writeln!(f, "    {action:?}")?;
         }
-        write!(f, "replay with: cargo xtask sim --seed {}", self.seed)
+        write!(f, "replay with: {} --seed {}", self.command, self.seed)
     }
 }
 
@@ -34,22 +40,22 @@ impl std::fmt::Display for Found {
 /// # Errors
 ///
 /// The first seed that failed.
-pub fn run_seeds(
+pub fn run_seeds<S: Subject>(
     seeds: Range<u64>,
     oracles: &[Oracle],
     until: Option<Instant>,
     mut progress: impl FnMut(u64),
-) -> Result<u64, Box<Found>> {
+) -> Result<u64, Box<Found<S::Action>>> {
     let mut count = 0;
     let mut told = Instant::now();
     for seed in seeds {
         if until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
-        let actions = sim::program(seed);
-        if let Err(failure) = sim::run(seed, &actions, oracles) {
-            let actions = sim::shrink(seed, actions, oracles, &failure);
-            return Err(Box::new(Found { seed, failure, actions }));
+        let actions = S::program(seed);
+        if let Err(failure) = S::run(seed, &actions, oracles) {
+            let actions = S::shrink(seed, actions, oracles, &failure);
+            return Err(Box::new(Found { seed, failure, actions, command: S::COMMAND }));
         }
         count += 1;
         if told.elapsed() >= Duration::from_secs(1) {
@@ -61,8 +67,8 @@ pub fn run_seeds(
 }
 
 /// The marks that this thread has not hit.
-pub fn missed_marks() -> Vec<Mark> {
-    sim::marks().into_iter().filter(|&(_, hits)| hits == 0).map(|(mark, _)| mark).collect()
+pub fn missed_marks<S: Subject>() -> Vec<S::Mark> {
+    S::marks().into_iter().filter(|&(_, hits)| hits == 0).map(|(mark, _)| mark).collect()
 }
 
 /// Panics of the code under test are findings, told of with their seed; the usual report of each is noise.

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use dolmen::sim::{self, Oracle};
-use dolmen_sim::{missed_marks, run_seeds, silence_panics};
+use dolmen_sim::{CLibrary, Reactor, Subject, missed_marks, run_seeds, silence_panics};
 
 /// Runs random programs over dolmen's simulated kernel, a seed each
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    /// Programs of calls of the C library instead of the reactor's; its model is not finished, and not all findings are faults
+    #[arg(long)]
+    c: bool,
     /// How many seeds to run
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
@@ -45,24 +47,32 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     silence_panics();
+    if cli.c { run::<CLibrary>(&cli) } else { run::<Reactor>(&cli) }
+}
+
+fn run<S: Subject>(cli: &Cli) -> ExitCode {
     #[cfg(feature = "mutants")]
     if cli.mutants {
-        return if cli.together { mutants::notice_all(cli.seeds) } else { mutants::report(cli.seeds) };
+        return if cli.together {
+            mutants::notice_all::<S>(cli.seeds)
+        } else {
+            mutants::report::<S>(cli.seeds)
+        };
     } else if let Some(mutant) = &cli.mutant {
-        return mutants::ask(mutant, &cli.oracle, cli.seeds);
+        return mutants::ask::<S>(mutant, &cli.oracle, cli.seeds);
     }
     match cli.seed {
-        Some(seed) => replay(seed),
-        None => many(&cli),
+        Some(seed) => replay::<S>(seed),
+        None => many::<S>(cli),
     }
 }
 
-fn many(cli: &Cli) -> ExitCode {
+fn many<S: Subject>(cli: &Cli) -> ExitCode {
     let start = Instant::now();
     let until = cli.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
     let to = if until.is_some() { u64::MAX } else { cli.from.saturating_add(cli.seeds) };
     let rate = |count: u64| count as f64 / start.elapsed().as_secs_f64();
-    let ran = run_seeds(cli.from..to, Oracle::ALL, until, |count| {
+    let ran = run_seeds::<S>(cli.from..to, S::ORACLES, until, |count| {
         eprintln!("{count} seeds, {:.0} a second", rate(count));
     });
     match ran {
@@ -72,9 +82,9 @@ fn many(cli: &Cli) -> ExitCode {
                 start.elapsed().as_secs_f64(),
                 rate(count)
             );
-            let missed = missed_marks();
+            let missed = missed_marks::<S>();
             if missed.is_empty() {
-                println!("every one of {} coverage marks was hit", sim::marks().len());
+                println!("every one of {} coverage marks was hit", S::marks().len());
                 ExitCode::SUCCESS
             } else {
                 println!("coverage marks never hit: {missed:?}");
@@ -89,10 +99,10 @@ fn many(cli: &Cli) -> ExitCode {
     }
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let actions = sim::program(seed);
+fn replay<S: Subject>(seed: u64) -> ExitCode {
+    let actions = S::program(seed);
     println!("seed {seed}: {} steps", actions.len());
-    match run_seeds(seed..seed + 1, Oracle::ALL, None, |_| {}) {
+    match run_seeds::<S>(seed..seed + 1, S::ORACLES, None, |_| {}) {
         Ok(_) => {
             for action in actions {
                 println!("    {action:?}");

@@ -6,13 +6,11 @@
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use dolmen::sim::{self, Mutant, Oracle};
+use dolmen::sim::Oracle;
+use dolmen_sim::Subject;
 
 /// A bug that makes runs slow is not worth more than this for each oracle. Miri is slow by itself.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 10 });
-
-/// What only a tool that watches memory can be relied on to see.
-const FOR_MEMORY_TOOLS: &[Mutant] = &[Mutant::FreeBufferAtCancel, Mutant::RecycleAtCancel];
 
 /// The exit status of a process whose oracle noticed.
 const NOTICED: u8 = 3;
@@ -24,18 +22,17 @@ enum Answer {
 }
 
 /// Answers one question, in this process: whether the oracle notices the bug within so many seeds.
-pub fn ask(mutant: &str, oracle: &str, seeds: u64) -> ExitCode {
-    let mutant = Mutant::ALL.iter().copied().find(|known| format!("{known:?}") == mutant);
-    let oracles: Vec<Oracle> = Oracle::ALL
+pub fn ask<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> ExitCode {
+    let oracles: Vec<Oracle> = S::ORACLES
         .iter()
         .copied()
         .filter(|known| oracle == "all" || format!("{known:?}") == oracle)
         .collect();
-    sim::activate(Some(mutant.expect("a bug's name")));
+    S::activate(mutant);
     let until = Instant::now() + PATIENCE;
     let noticed = (0..seeds)
         .take_while(|_| Instant::now() < until)
-        .find_map(|seed| Some((seed, sim::run(seed, &sim::program(seed), &oracles).err()?)));
+        .find_map(|seed| Some((seed, S::run(seed, &S::program(seed), &oracles).err()?)));
     match noticed {
         Some((seed, failure)) => {
             println!("seed {seed}: {:?}: {}", failure.oracle, failure.message);
@@ -45,10 +42,11 @@ pub fn ask(mutant: &str, oracle: &str, seeds: u64) -> ExitCode {
     }
 }
 
-fn put(mutant: Mutant, oracle: &str, seeds: u64) -> Answer {
+fn put<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> Answer {
     let program = std::env::current_exe().expect("a process knows its program");
     let status = Command::new(program)
-        .args(["--mutant", &format!("{mutant:?}"), "--oracle", oracle])
+        .args(["--mutant", mutant, "--oracle", oracle])
+        .args(S::COMMAND.ends_with("--c").then_some("--c"))
         .args(["--seeds", &seeds.to_string()])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
@@ -62,29 +60,32 @@ fn put(mutant: Mutant, oracle: &str, seeds: u64) -> Answer {
 }
 
 /// Puts each bug before all oracles at once, which takes seconds. Fails if one goes unnoticed.
-pub fn notice_all(seeds: u64) -> ExitCode {
-    let unnoticed: Vec<Mutant> = Mutant::ALL
-        .iter()
-        .copied()
-        .filter(|mutant| !FOR_MEMORY_TOOLS.contains(mutant))
-        .filter(|&mutant| matches!(put(mutant, "all", seeds), Answer::Unnoticed))
-        .collect();
+pub fn notice_all<S: Subject>(seeds: u64) -> ExitCode {
+    let bugs: Vec<String> = S::mutants().into_iter().filter(|bug| !is_for_memory_tools::<S>(bug)).collect();
+    let count = bugs.len();
+    let unnoticed: Vec<String> =
+        bugs.into_iter().filter(|bug| matches!(put::<S>(bug, "all", seeds), Answer::Unnoticed)).collect();
     if unnoticed.is_empty() {
-        println!("every one of {} bugs is noticed", Mutant::ALL.len() - FOR_MEMORY_TOOLS.len());
+        println!("every one of {count} bugs is noticed");
         return ExitCode::SUCCESS;
     }
     println!("unnoticed: {unnoticed:?}");
     ExitCode::FAILURE
 }
 
+fn is_for_memory_tools<S: Subject>(bug: &str) -> bool {
+    S::FOR_MEMORY_TOOLS.contains(&bug)
+}
+
 /// Prints the table. Fails if a bug goes unnoticed, or if an oracle could be taken away without a loss.
-pub fn report(seeds: u64) -> ExitCode {
+pub fn report<S: Subject>(seeds: u64) -> ExitCode {
     let mut unnoticed = Vec::new();
     let mut needed = Vec::new();
     println!("| bug | noticed by |");
     println!("|---|---|");
-    for &mutant in Mutant::ALL {
-        let answers = Oracle::ALL.iter().map(|&oracle| (oracle, put(mutant, &format!("{oracle:?}"), seeds)));
+    for mutant in S::mutants() {
+        let answers =
+            S::ORACLES.iter().map(|&oracle| (oracle, put::<S>(&mutant, &format!("{oracle:?}"), seeds)));
         let (mut by, mut crashed) = (Vec::new(), false);
         for (oracle, answer) in answers {
             match answer {
@@ -99,18 +100,18 @@ pub fn report(seeds: u64) -> ExitCode {
                 needed.push(only);
                 names[0] += " alone";
             }
-            [] if !FOR_MEMORY_TOOLS.contains(&mutant) => unnoticed.push(mutant),
+            [] if !is_for_memory_tools::<S>(&mutant) => unnoticed.push(mutant.clone()),
             _ => {}
         }
         if crashed {
             names.push("a crash".into());
         }
-        if FOR_MEMORY_TOOLS.contains(&mutant) {
+        if is_for_memory_tools::<S>(&mutant) {
             names.push("Miri (see `cargo xtask miri`)".into());
         }
-        println!("| {mutant:?} | {} |", names.join(", "));
+        println!("| {mutant} | {} |", names.join(", "));
     }
-    let idle: Vec<Oracle> = Oracle::ALL.iter().copied().filter(|oracle| !needed.contains(oracle)).collect();
+    let idle: Vec<Oracle> = S::ORACLES.iter().copied().filter(|oracle| !needed.contains(oracle)).collect();
     println!();
     if unnoticed.is_empty() && idle.is_empty() {
         println!("every bug is noticed, and without any one of the oracles one of them would not be");

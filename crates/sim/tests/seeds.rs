@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use dolmen::sim::Oracle;
-use dolmen_sim::{missed_marks, run_seeds};
+use dolmen_sim::{Reactor, missed_marks, run_seeds};
 
 /// Each of these found a bug. What it was:
 const REGRESSIONS: &[(u64, &str)] = &[
@@ -24,7 +24,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
 ];
 
 fn clean(seeds: std::ops::Range<u64>) {
-    if let Err(found) = run_seeds(seeds, Oracle::ALL, None, |_| {}) {
+    if let Err(found) = run_seeds::<Reactor>(seeds, Oracle::ALL, None, |_| {}) {
         panic!("{found}");
     }
 }
@@ -32,7 +32,7 @@ fn clean(seeds: std::ops::Range<u64>) {
 #[test]
 fn seeds_that_found_bugs_stay_clean() {
     for &(seed, bug) in REGRESSIONS {
-        let ran = run_seeds(seed..seed + 1, Oracle::ALL, None, |_| {});
+        let ran = run_seeds::<Reactor>(seed..seed + 1, Oracle::ALL, None, |_| {});
         assert!(ran.is_ok(), "it is back: {bug}\n{}", ran.unwrap_err());
     }
 }
@@ -41,7 +41,7 @@ fn seeds_that_found_bugs_stay_clean() {
 #[test]
 fn a_fixed_set_is_clean_and_hits_every_mark() {
     clean(0..5_000);
-    assert_eq!(missed_marks(), [], "coverage marks that 5,000 seeds never hit");
+    assert_eq!(missed_marks::<Reactor>(), [], "coverage marks that 5,000 seeds never hit");
 }
 
 /// Other seeds for other sources, so that the set as a whole grows with the project; the seed is printed where it fails.

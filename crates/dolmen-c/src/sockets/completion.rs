@@ -152,9 +152,14 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>) {
         match event {
             Event::Polled { token, ready, .. } => {
-                if let Some(registration) = inner.socket_at(token.0) {
-                    sink.event(registration.context, events(ready));
-                }
+                let Some(registration) = inner.socket_at(token.0) else { return };
+                let event = match registration.socket {
+                    Socket::Arrivals(_) => events(ready),
+                    // A poll for room finds the end as well, which is reported by what receives. Room or no room, a send
+                    // does not block.
+                    Socket::Connected(_) => EVENT_WRITE,
+                };
+                sink.event(registration.context, event);
             }
             Event::Received { token, data, .. } => received(inner, token.0, data, sink),
             Event::Written { token, bytes, .. } => {

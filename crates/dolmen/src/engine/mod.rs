@@ -191,6 +191,11 @@ impl<K: Kernel> Engine<K> {
         self.submitter.is_stream(socket).map_err(Fault::to_io)
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn kernel(&mut self) -> &mut K {
+        self.submitter.kernel()
+    }
+
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
     }

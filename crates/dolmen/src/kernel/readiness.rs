@@ -83,7 +83,7 @@ pub struct BorrowedSocket {
 impl BorrowedSocket {
     /// A descriptor of the simulated machine: any number will do for one.
     #[cfg(feature = "sim")]
-    pub(super) fn simulated(fd: u32) -> BorrowedSocket {
+    pub(crate) fn simulated(fd: u32) -> BorrowedSocket {
         BorrowedSocket { raw: fd as _ }
     }
 

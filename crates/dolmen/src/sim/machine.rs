@@ -1,16 +1,23 @@
 //! A simulated machine for those outside this crate who simulate what is built on the reactor.
+//!
+//! Sockets are numbers that the caller owns, as on a real system: given out again as soon as they are closed, duplicated,
+//! and closed while a reactor still has them registered, if the caller does so. The other end of a connection is its
+//! *link*, for the test program to play the peer with.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::engine::{Config, Engine};
+use crate::error::Error;
+use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
-use crate::kernel::sim::world::{SharedWorld, World};
+use crate::kernel::sim::world::{self, Descriptor, Faults, Readable, SharedWorld, SimHandle, World};
+use crate::token::{Token, WatchId};
 
 /// The machine: sockets, the peers at their other ends, faults and a clock.
 #[allow(missing_debug_implementations)]
 pub struct Machine {
-    pub(crate) world: SharedWorld,
+    world: SharedWorld,
 }
 
 /// A reactor on such a machine; its verbs are those of [`Verbs`](crate::raw::Verbs).
@@ -19,17 +26,396 @@ pub struct SimReactor {
     pub(crate) engine: Engine<Sim>,
 }
 
+/// What a socket's number stands for. Numbers are given out again, and this is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A connection, by its link.
+    Link(usize),
+    /// A listening socket.
+    Listener(usize),
+}
+
+/// What the caller's own read of a socket finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It would block.
+    Nothing,
+    /// So many bytes.
+    Bytes(usize),
+    /// The end of the stream.
+    End,
+    /// The connection was reset.
+    Reset,
+}
+
+/// How a link is.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkState {
+    /// How many bytes the peer has written.
+    pub written: u64,
+    /// How many of those were read at our end.
+    pub read: u64,
+    /// The peer has ended its stream.
+    pub fin: bool,
+    /// The connection was reset, and whether what was there before can be read.
+    pub reset: Option<bool>,
+    /// How many bytes were sent at our end.
+    pub sent: u64,
+    /// How many of those the peer has not read.
+    pub unread: usize,
+    /// The peer's socket is gone, and a reset will be the answer to the next bytes.
+    pub gone: bool,
+    /// The caller has shut down the sending side of our end.
+    pub shut: bool,
+    /// Our end is closed.
+    pub closed: bool,
+}
+
+/// What the kernel's waits were for since [`Machine::begin_wait`].
+#[derive(Clone, Copy, Debug)]
+pub struct Polls {
+    /// How many there were.
+    pub count: u32,
+    /// The most of those in a row that did not block and found nothing.
+    pub most_idle: u32,
+    /// One was without a timeout, and nothing was ever going to end it.
+    pub stuck: bool,
+}
+
 impl Machine {
-    /// The machine of a seed.
+    /// The machine of a seed, with kernels of the completion style, or of the readiness style.
     #[must_use]
-    pub fn new(seed: u64) -> Machine {
-        Machine { world: Rc::new(RefCell::new(World::new(seed))) }
+    pub fn new(seed: u64, completion_style: bool) -> Machine {
+        let mut world = World::new(seed);
+        world.completion_style = completion_style;
+        world.closed_while_registered = true;
+        Machine { world: Rc::new(RefCell::new(world)) }
     }
 
-    /// A reactor of the machine, with the settings that the C library gives its own.
+    /// A reactor of the machine, with the settings that the C library gives its own, but for the size of its buffers.
     #[must_use]
-    pub fn reactor(&self, max_events: usize, pool_size: usize) -> SimReactor {
-        let config = Config { max_events, pool_size, high_water_bytes: 1 << 30, ..Config::DEFAULT };
+    pub fn reactor(&self, max_events: usize, pool_size: usize, buffer_bytes: usize) -> SimReactor {
+        let config =
+            Config { max_events, pool_size, buffer_bytes, high_water_bytes: 1 << 30, ..Config::DEFAULT };
         SimReactor { engine: Engine::over(Sim::over(&self.world), config) }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.world.borrow().now_ns
+    }
+
+    /// From here on the machine behaves.
+    pub fn heal(&self) {
+        self.world.borrow_mut().heal();
+    }
+
+    /// Has another thread, or a peer, do something in a while, also in the midst of a wait. What is scheduled later is not
+    /// done earlier.
+    pub fn schedule(&self, after_ns: u64, act: impl FnOnce() + 'static) {
+        let mut world = self.world.borrow_mut();
+        let at_ns = world.now_ns + after_ns;
+        world.schedule(at_ns, |_| act());
+    }
+
+    /// Has all be done by now that is scheduled.
+    pub fn run_scheduled(&self) {
+        let last_ns = self.world.borrow().last_other_ns();
+        let now_ns = self.now_ns();
+        self.world.borrow_mut().now_ns = now_ns.max(last_ns.unwrap_or(0));
+        world::run_others(&self.world);
+    }
+
+    /// Whether the kernel may return from a wait early, or for nothing.
+    #[must_use]
+    pub fn returns_early(&self) -> bool {
+        let faults = self.world.borrow().faults;
+        faults.early_return > 0 || faults.spurious > 0
+    }
+
+    /// Whether what has happened may be reported late.
+    #[must_use]
+    pub fn reports_late(&self) -> bool {
+        self.world.borrow().faults.delay > 0
+    }
+
+    /// Has the kernel do promptly what it may do late, early or for nothing.
+    #[must_use]
+    pub fn suspend_faults(&self) -> SuspendedFaults {
+        let mut world = self.world.borrow_mut();
+        let faults = world.faults;
+        world.faults = Faults { delay: 0, spurious: 0, early_return: 0, ..faults };
+        SuspendedFaults(faults)
+    }
+
+    /// Takes up the faults again.
+    pub fn restore_faults(&self, faults: SuspendedFaults) {
+        self.world.borrow_mut().faults = faults.0;
+    }
+
+    /// A signal handler runs in the thread of the reactor: the wait that is under way, or else the next one, returns.
+    pub fn interrupt(&self) {
+        self.world.borrow_mut().interrupted = true;
+    }
+
+    /// Starts counting.
+    pub fn begin_wait(&self) {
+        let mut world = self.world.borrow_mut();
+        (world.polls, world.idle_polls, world.most_idle_polls, world.stuck) = (0, 0, 0, false);
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn polls(&self) -> Polls {
+        let world = self.world.borrow();
+        Polls { count: world.polls, most_idle: world.most_idle_polls, stuck: world.stuck }
+    }
+
+    /// How many descriptors are open.
+    #[must_use]
+    pub fn open_descriptors(&self) -> usize {
+        self.world.borrow().open_descriptors()
+    }
+}
+
+/// The faults of a machine, while it is without.
+#[allow(missing_debug_implementations)]
+pub struct SuspendedFaults(Faults);
+
+/// The caller's sockets.
+impl Machine {
+    /// How many links there have been.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.world.borrow().links.len()
+    }
+
+    /// How many listeners there have been.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.world.borrow().listeners.len()
+    }
+
+    /// How many bytes were ever sent at our ends of all links.
+    #[must_use]
+    pub fn sent_in_all(&self) -> u64 {
+        self.world.borrow().links.iter().map(|link| link.outbound.total).sum()
+    }
+
+    /// Shuts down the sending side of our end.
+    pub fn shut_down(&self, link: usize) {
+        let link = &mut self.world.borrow_mut().links[link];
+        (link.shut_behind, link.outbound.fin) = (true, true);
+    }
+
+    /// A connected socket, whose wire holds so many bytes each way.
+    #[must_use]
+    pub fn connect(&self, capacity: usize) -> u32 {
+        let link = world::connect(&self.world, capacity);
+        self.world.borrow_mut().open_raw(Descriptor::Link(link))
+    }
+
+    /// A listening socket.
+    #[must_use]
+    pub fn listen(&self) -> u32 {
+        let mut world = self.world.borrow_mut();
+        world.listeners.push(world::Listening { open: true, ..world::Listening::default() });
+        let listener = world.listeners.len() - 1;
+        world.open_raw(Descriptor::Listener(listener))
+    }
+
+    /// A peer connects to a listener.
+    pub fn connect_to(&self, listener: usize, capacity: usize) {
+        if self.world.borrow().listeners[listener].open {
+            let link = world::connect(&self.world, capacity);
+            self.world.borrow_mut().listeners[listener].backlog.push_back(link);
+        }
+    }
+
+    /// Accepts a connection, if there is one.
+    #[must_use]
+    pub fn accept(&self, listener: usize) -> Option<u32> {
+        let mut world = self.world.borrow_mut();
+        let link = world.listeners[listener].backlog.pop_front()?;
+        Some(world.open_raw(Descriptor::Link(link)))
+    }
+
+    /// Another number for the same socket.
+    #[must_use]
+    pub fn duplicate(&self, fd: u32) -> u32 {
+        let mut world = self.world.borrow_mut();
+        let object = world.object(fd);
+        world.open_raw(object)
+    }
+
+    /// Closes a number, and the socket if it was the last.
+    pub fn close(&self, fd: u32) {
+        self.world.borrow_mut().close_raw(fd);
+    }
+
+    /// What a number stands for.
+    #[must_use]
+    pub fn object(&self, fd: u32) -> Option<Object> {
+        match self.world.borrow().object(fd) {
+            Descriptor::Link(link) => Some(Object::Link(link)),
+            Descriptor::Listener(listener) => Some(Object::Listener(listener)),
+            _ => None,
+        }
+    }
+
+    /// Whether any number stands for it.
+    #[must_use]
+    pub fn is_open(&self, object: Object) -> bool {
+        self.world.borrow().is_open(object.into())
+    }
+
+    /// What it is ready for, of what a poll for `interest` would find.
+    #[must_use]
+    pub fn ready(&self, object: Object, interest: Readiness) -> Readiness {
+        self.world.borrow().polled(object.into(), interest)
+    }
+
+    /// What a read would find.
+    #[must_use]
+    pub fn peek(&self, link: usize) -> Found {
+        match self.world.borrow().links[link].readable() {
+            Readable::Nothing => Found::Nothing,
+            Readable::Bytes(count) => Found::Bytes(count),
+            Readable::End => Found::End,
+            Readable::Reset => Found::Reset,
+        }
+    }
+
+    /// Reads up to so many bytes, and appends them.
+    pub fn receive(&self, link: usize, most: usize, into: &mut Vec<u8>) -> Found {
+        match self.peek(link) {
+            Found::Bytes(count) => {
+                let count = count.min(most);
+                into.extend(self.world.borrow_mut().links[link].inbound.bytes.drain(..count));
+                Found::Bytes(count)
+            }
+            found => found,
+        }
+    }
+
+    /// Writes as much as fits. `None`: the connection was reset.
+    #[must_use]
+    pub fn send(&self, link: usize, bytes: &[u8]) -> Option<usize> {
+        self.world.borrow_mut().links[link].send(bytes).ok()
+    }
+}
+
+/// The peers.
+impl Machine {
+    /// How a link is.
+    #[must_use]
+    pub fn link(&self, link: usize) -> LinkState {
+        let world = self.world.borrow();
+        let link = &world.links[link];
+        LinkState {
+            written: link.inbound.total,
+            read: link.read(),
+            fin: link.inbound.fin,
+            reset: link.reset,
+            sent: link.outbound.total,
+            unread: link.outbound.bytes.len(),
+            gone: link.gone,
+            shut: link.shut_behind,
+            closed: link.ended.is_some(),
+        }
+    }
+
+    /// How many bytes the peer could write.
+    #[must_use]
+    pub fn peer_room(&self, link: usize) -> usize {
+        let link = &self.world.borrow().links[link];
+        let over = link.inbound.fin || link.reset.is_some() || link.ended.is_some();
+        if over { 0 } else { link.inbound.room() }
+    }
+
+    /// The peer writes what there is room for.
+    pub fn peer_write(&self, link: usize, bytes: &[u8]) {
+        self.world.borrow_mut().links[link].inbound.write(bytes);
+    }
+
+    /// The peer reads up to so many bytes.
+    #[must_use]
+    pub fn peer_read(&self, link: usize, most: usize) -> Vec<u8> {
+        let bytes = &mut self.world.borrow_mut().links[link].outbound.bytes;
+        let count = most.min(bytes.len());
+        bytes.drain(..count).collect()
+    }
+
+    /// The peer ends its stream. `gone`: it has closed its socket, and resets the connection at the next bytes.
+    pub fn peer_finish(&self, link: usize, gone: bool) {
+        let link = &mut self.world.borrow_mut().links[link];
+        link.inbound.fin = true;
+        link.gone |= gone;
+    }
+
+    /// The peer resets the connection; whether what it has sent before can still be read.
+    pub fn peer_reset(&self, link: usize, keep: bool) {
+        self.world.borrow_mut().links[link].peer_reset(keep);
+    }
+}
+
+/// Processes.
+impl Machine {
+    /// The process forks, and the child destroys its copy of a reactor that polls these sockets: the copy has the same
+    /// instance of the kernel. `tears`: as one would that takes the instance apart.
+    pub fn destroy_forked_copy(
+        &self,
+        reactor: &mut SimReactor,
+        polled: impl Iterator<Item = u32>,
+        tears: bool,
+    ) {
+        let mut copy = Engine::over(reactor.engine.kernel().fork(tears), Config::DEFAULT);
+        for fd in polled {
+            // What is closed is not polled either.
+            let _ = copy.add_poll(BorrowedSocket::simulated(fd), Readiness::READABLE, false, Token(0));
+        }
+        copy.flush();
+        drop(copy);
+    }
+}
+
+/// Handles that can be watched, such as a console.
+impl SimReactor {
+    /// Watches a new handle; and the number by which [`Machine::signal`] knows it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Reactor::watch`](crate::Reactor::watch).
+    pub fn watch(&mut self, machine: &Machine, token: Token) -> Result<(WatchId, usize), Error> {
+        let (handle, number) = SimHandle::open(&machine.world);
+        Ok((self.engine.watch(handle, token)?, number))
+    }
+
+    /// As [`Reactor::unwatch`](crate::Reactor::unwatch).
+    pub fn unwatch(&mut self, watch: WatchId) -> bool {
+        self.engine.unwatch(watch)
+    }
+}
+
+impl Machine {
+    /// Sets whether a handle is signalled.
+    pub fn signal(&self, handle: usize, signalled: bool) {
+        self.world.borrow_mut().signalled[handle] = signalled;
+    }
+}
+
+impl Clone for Machine {
+    fn clone(&self) -> Machine {
+        Machine { world: Rc::clone(&self.world) }
+    }
+}
+
+impl From<Object> for Descriptor {
+    fn from(object: Object) -> Descriptor {
+        match object {
+            Object::Link(link) => Descriptor::Link(link),
+            Object::Listener(listener) => Descriptor::Listener(listener),
+        }
     }
 }

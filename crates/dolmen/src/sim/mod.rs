@@ -18,8 +18,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use crate::marks::{Mark, Mutant};
 pub use echo::{Cost, Echo};
-pub use machine::{Machine, SimReactor};
-pub use program::Action;
+pub use machine::{Found, LinkState, Machine, Object, Polls, SimReactor, SuspendedFaults};
+pub use model::bytes as stream_bytes;
+pub use program::{Action, shrink as shrink_program};
+pub use rng::Rng;
 
 /// What notices that something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +30,8 @@ pub enum Oracle {
     Ownership,
     /// What is received is what was sent, on both ends.
     Stream,
+    /// The bytes of an event stay what they are until the next wait, and are no other event's.
+    Buffers,
     /// End of stream once, `Closed` once and last, failures told once.
     Order,
     /// Nothing for what was removed; nothing by an id that has had its day.
@@ -49,7 +53,7 @@ pub enum Oracle {
 }
 
 impl Oracle {
-    /// All of them.
+    /// All of them that judge a reactor.
     pub const ALL: &[Oracle] = &[
         Oracle::Ownership,
         Oracle::Stream,
@@ -94,8 +98,16 @@ pub fn program(seed: u64) -> Vec<Action> {
 ///
 /// What the first oracle noticed.
 pub fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
-    let run = catch_unwind(AssertUnwindSafe(|| model::run(seed, actions, oracles)));
-    match run {
+    catch(oracles, || model::run(seed, actions, oracles))
+}
+
+/// Runs something in which a panic is a finding.
+///
+/// # Errors
+///
+/// What it has found, or panicked with.
+pub fn catch(oracles: &[Oracle], run: impl FnOnce() -> Result<Report, Failure>) -> Result<Report, Failure> {
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result,
         Err(panic) => {
             let message = panic

@@ -179,7 +179,7 @@ struct Watch {
 }
 
 /// Bytes of a stream, from a place on: known to both ends without being written down.
-fn bytes(link: usize, outbound: bool, from: u64, count: usize) -> Vec<u8> {
+pub fn bytes(link: usize, outbound: bool, from: u64, count: usize) -> Vec<u8> {
     let stream = (link as u64) << 33 | u64::from(outbound) << 32;
     let blocks = from / 8..=(from + count as u64) / 8;
     let words = blocks.flat_map(|block| Rng::new(stream | block).next().to_le_bytes());

@@ -197,7 +197,7 @@ fn at_the_console(rng: &mut Rng) -> Action {
 }
 
 /// Leaves out what can be left out: halves, quarters and so on, down to single steps, until nothing more goes.
-pub(crate) fn shrink(mut actions: Vec<Action>, mut fails: impl FnMut(&[Action]) -> bool) -> Vec<Action> {
+pub fn shrink<A: Clone>(mut actions: Vec<A>, mut fails: impl FnMut(&[A]) -> bool) -> Vec<A> {
     let mut chunk = actions.len().div_ceil(2).max(1);
     loop {
         let mut at = 0;

@@ -17,6 +17,7 @@
 
 pub(crate) mod world;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,16 +30,24 @@ use super::{AtOnce, Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, S
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use world::{
-    CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, RESET, Readable, SHUT, SharedWorld, SimHandle,
-    SimListener, SimSignal, SimStream,
+    ABORTED, CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, NOT_OPEN, RESET, Readable, SHUT, SharedWorld,
+    SimHandle, SimListener, SimSignal, SimStream,
 };
 
 pub(crate) struct Sim {
     world: SharedWorld,
     /// In the order in which they were submitted.
     pending: Vec<Pending>,
-    /// The polls that the system knows of.
-    polled: Vec<Polled>,
+    /// The polls that the system knows of: an instance that a forked process has as well.
+    polled: Rc<RefCell<Vec<Polled>>>,
+    /// This is a forked process's copy of a kernel.
+    forked: bool,
+    /// All that is left to do is to take this down, without a word to the instance.
+    retiring: bool,
+    /// It talks to it all the same.
+    tears: bool,
+    /// The borrowed streams that belong to this kernel for as long as they are open.
+    associated: Vec<Descriptor>,
     /// How many sources there have been.
     sources: u64,
     alarm: Alarm,
@@ -77,6 +86,7 @@ enum Hold {
 struct Polled {
     source: u64,
     fd: u32,
+    object: Descriptor,
     interest: Readiness,
 }
 
@@ -104,7 +114,11 @@ impl Sim {
         Sim {
             world: Rc::clone(world),
             pending: Vec::new(),
-            polled: Vec::new(),
+            polled: Rc::default(),
+            forked: false,
+            retiring: false,
+            tears: false,
+            associated: Vec::new(),
             sources: 0,
             alarm: Alarm::default(),
             rings_at_ns: None,
@@ -113,6 +127,12 @@ impl Sim {
             others: Box::new([0; 32]),
             calls: 0,
         }
+    }
+
+    /// A forked process's copy, which has the same instance. `tears`: its end does not spare that.
+    pub(crate) fn fork(&self, tears: bool) -> Sim {
+        let polled = Rc::clone(&self.polled);
+        Sim { polled, forked: true, tears, ..Sim::over(&self.world) }
     }
 
     fn chance(&self, rate: impl Fn(&world::Faults) -> u8) -> bool {
@@ -128,7 +148,9 @@ impl Sim {
     /// As for every submission.
     unsafe fn submit(&mut self, mut pending: Pending, pool: Option<&mut BufferPool>) -> Submission<Sim> {
         self.calls += 1;
-        let can = self.can_complete(&pending);
+        // Readiness is what the wait finds.
+        let at_once = pending.kind != OpKind::Poll || self.world.borrow().completion_style;
+        let can = at_once && self.can_complete(&pending);
         if can && self.chance(|faults| faults.sync) {
             // SAFETY: the operation was just submitted and is ours.
             match unsafe { self.complete(&mut pending, pool) } {
@@ -199,14 +221,34 @@ impl Sim {
         Source { number: self.sources, fd, object, hold }
     }
 
-    /// Before the system is asked about a source.
-    fn assert_open(&self, source: &Source) {
-        let object = self.world.borrow().object(source.fd);
-        assert_eq!(object, source.object, "the system was asked about a descriptor that is another's by now");
+    /// Before the system is asked about a source: whether its descriptor still stands for it.
+    fn is_open(&self, source: &Source) -> bool {
+        let world = self.world.borrow();
+        let open = world.object(source.fd) == source.object;
+        assert!(
+            open || world.closed_while_registered,
+            "the system was asked about a descriptor that is another's by now"
+        );
+        open
+    }
+
+    /// Whether the caller has closed what an operation is on.
+    fn is_aborted(&self, pending: &Pending) -> bool {
+        let world = self.world.borrow();
+        world.closed_while_registered && !world.is_open(pending.object)
+    }
+
+    /// The system forgets a poll. On a real one of the readiness style it does so by the descriptor's number.
+    fn forget(&mut self, source: &Source) {
+        if self.retiring {
+            return;
+        }
+        let world = self.world.borrow();
+        let object = if world.completion_style { source.object } else { world.object(source.fd) };
+        self.polled.borrow_mut().retain(|polled| polled.fd != source.fd || polled.object != object);
     }
 
     fn pending(&self, op: OpPtr<Sim>, kind: OpKind, source: &Source) -> Pending {
-        self.assert_open(source);
         let most = if kind == OpKind::Accept { Sim::ACCEPTS } else { 1 };
         let same = |pending: &&Pending| pending.source == source.number && pending.kind == kind;
         assert!(self.pending.iter().filter(same).count() < most, "one too many of {kind:?}");
@@ -223,13 +265,22 @@ impl Sim {
         if pending.cancelled && !mutant(Mutant::CancelNothing) {
             return true;
         }
+        if pending.kind == OpKind::Poll && !self.world.borrow().completion_style {
+            let known = self.polled.borrow().iter().any(|polled| polled.source == pending.source);
+            let world = self.world.borrow();
+            let open = known && world.is_open(pending.object);
+            return open && !world.polled(pending.object, pending.interest).is_empty();
+        }
+        if self.is_aborted(pending) {
+            return true;
+        }
         let mut world = self.world.borrow_mut();
         match pending.kind {
             OpKind::Receive => !matches!(world.link_of(pending.object).readable(), Readable::Nothing),
             OpKind::Send => world.link_of(pending.object).writable(),
             OpKind::Accept => world.exhausted || !world.listener_of(pending.object).backlog.is_empty(),
             OpKind::Watch => world.signalled_of(pending.object),
-            OpKind::Poll => !world.link_of(pending.object).polled(pending.interest).is_empty(),
+            OpKind::Poll => !world.polled(pending.object, pending.interest).is_empty(),
         }
     }
 
@@ -248,6 +299,12 @@ impl Sim {
             // SAFETY: passed on.
             unsafe { self.write_header(pending.op, CANCELLED.code as u64, pending.sent as u64) };
             return Some(Err(CANCELLED));
+        }
+        let polls_by_readiness = pending.kind == OpKind::Poll && !self.world.borrow().completion_style;
+        if self.is_aborted(pending) && !polls_by_readiness {
+            // SAFETY: passed on.
+            unsafe { self.write_header(pending.op, ABORTED.code as u64, pending.sent as u64) };
+            return Some(Err(ABORTED));
         }
         let transfer = matches!(pending.kind, OpKind::Receive | OpKind::Send);
         if transfer && pending.sent == 0 && self.world.borrow_mut().no_memory() {
@@ -273,7 +330,7 @@ impl Sim {
                 })
             }
             OpKind::Poll => {
-                let ready = self.world.borrow_mut().link_of(pending.object).polled(pending.interest);
+                let ready = self.world.borrow().polled(pending.object, pending.interest);
                 (!ready.is_empty()).then_some(Ok(Outcome::Polled(ready)))
             }
         };
@@ -401,9 +458,13 @@ impl Sim {
 
     /// Notes what a poll is for. Whether that is news to the system.
     fn register(&mut self, source: &Source, interest: Readiness) -> bool {
-        let polled = self.polled.iter_mut().find(|polled| polled.source == source.number);
-        let known = &mut polled.expect("a poll that was added").interest;
-        std::mem::replace(known, interest) != interest
+        if self.forked {
+            return false;
+        }
+        let mut polled = self.polled.borrow_mut();
+        let polled = polled.iter_mut().find(|polled| polled.source == source.number);
+        // `None`: the caller has closed the socket, or had it forgotten by its number.
+        polled.is_some_and(|polled| std::mem::replace(&mut polled.interest, interest) != interest)
     }
 
     /// # Safety
@@ -609,6 +670,9 @@ impl Kernel for Sim {
         op: OpPtr<Self>,
         pool: &mut BufferPool,
     ) -> Submission<Self> {
+        if !self.is_open(source) {
+            return Submission::Failed(NOT_OPEN);
+        }
         let mut pending = self.pending(op, OpKind::Receive, source);
         if self.world.borrow().completion_style {
             if let Some(mut buffer) = pool.take_in_advance() {
@@ -622,18 +686,27 @@ impl Kernel for Sim {
     }
 
     unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        if !self.is_open(source) {
+            return Submission::Failed(NOT_OPEN);
+        }
         let pending = self.pending(op, OpKind::Send, source);
         // SAFETY: passed on.
         unsafe { self.submit(pending, None) }
     }
 
     unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        if !self.is_open(source) {
+            return Submission::Failed(NOT_OPEN);
+        }
         let pending = self.pending(op, OpKind::Accept, source);
         // SAFETY: passed on.
         unsafe { self.submit(pending, None) }
     }
 
     unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        if !self.is_open(source) {
+            return Submission::Failed(NOT_OPEN);
+        }
         let pending = self.pending(op, OpKind::Watch, source);
         // SAFETY: passed on.
         unsafe { self.submit(pending, None) }
@@ -641,11 +714,21 @@ impl Kernel for Sim {
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
         let fd = socket.raw as u32;
-        if self.polled.iter().any(|polled| polled.fd == fd) {
+        let object = self.world.borrow().object(fd);
+        if object == Descriptor::Free {
+            return Err(NOT_OPEN);
+        }
+        let known = |polled: &&Polled| polled.fd == fd && polled.object == object;
+        let known = self.polled.borrow().iter().find(known).map(|polled| polled.source);
+        if self.forked {
+            let number = known.ok_or(NOT_OPEN)?;
+            return Ok(Source { number, fd, object, hold: Hold::Borrowed });
+        }
+        if known.is_some() {
             return Err(Fault { kind: FaultKind::AlreadyRegistered, code: 17 });
         }
         let source = self.add(fd, Hold::Borrowed);
-        self.polled.push(Polled { source: source.number, fd, interest });
+        self.polled.borrow_mut().push(Polled { source: source.number, fd, object, interest });
         Ok(source)
     }
 
@@ -657,11 +740,30 @@ impl Kernel for Sim {
         }
     }
 
-    fn add_borrowed_stream(&mut self, socket: BorrowedSocket, _again: bool) -> Result<Source, Fault> {
-        Ok(self.add(socket.raw as u32, Hold::Borrowed))
+    fn add_borrowed_stream(&mut self, socket: BorrowedSocket, again: bool) -> Result<Source, Fault> {
+        let source = self.add(socket.raw as u32, Hold::Borrowed);
+        if self.associated.contains(&source.object) {
+            return if again {
+                Ok(source)
+            } else {
+                Err(Fault { kind: FaultKind::AlreadyRegistered, code: 87 })
+            };
+        }
+        self.associated.push(source.object);
+        Ok(source)
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
+        // One that the readiness style knows already needs no call, and so there is nothing to fail.
+        let known = self
+            .polled
+            .borrow()
+            .iter()
+            .any(|polled| polled.source == source.number && polled.interest == interest);
+        let by_readiness = !self.world.borrow().completion_style;
+        if !(self.is_open(source) || (known && by_readiness)) {
+            return Submission::Failed(NOT_OPEN);
+        }
         let mut pending = self.pending(op, OpKind::Poll, source);
         pending.interest = interest;
         let calls = self.calls + u64::from(self.register(source, interest));
@@ -672,13 +774,17 @@ impl Kernel for Sim {
     }
 
     fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
-        self.assert_open(source);
         self.calls += 1;
-        self.world.borrow_mut().link_of(source.object).polled(found) & found
+        if !self.is_open(source) {
+            return Readiness::NONE;
+        }
+        self.world.borrow().polled(source.object, found) & found
     }
 
     fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
-        self.assert_open(source);
+        if !self.is_open(source) {
+            return Err(NOT_OPEN);
+        }
         self.calls += u64::from(self.register(source, interest));
         // One that has completed is looked at again when its packet comes out.
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.source == source.number) {
@@ -688,14 +794,16 @@ impl Kernel for Sim {
     }
 
     unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
-        self.assert_open(source);
+        self.is_open(source);
         self.calls += 1;
         let Some(at) = self.pending.iter().position(|pending| pending.op == op) else { return };
         self.pending[at].cancelled = true;
         if matches!(source.hold, Hold::Borrowed) {
             // The socket may be closed when this returns, so what becomes of the operation is settled now.
-            self.polled.retain(|polled| polled.source != source.number);
             let mut pending = self.pending.remove(at);
+            if pending.kind == OpKind::Poll {
+                self.forget(source);
+            }
             if pending.packet.is_none() {
                 // SAFETY: it is pending, so its memory is ours.
                 pending.packet = unsafe { self.complete(&mut pending, None) };
@@ -704,13 +812,19 @@ impl Kernel for Sim {
         }
     }
 
+    fn retire(&mut self) {
+        self.retiring = !self.tears;
+    }
+
     fn accept_now(&mut self, source: &Source) -> Result<Option<(SimStream, SocketAddr)>, Fault> {
         self.calls += 1;
         world::accept(&self.world, source.object).transpose()
     }
 
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
-        self.assert_open(source);
+        if !self.is_open(source) {
+            return Err(NOT_OPEN);
+        }
         self.calls += 1;
         let mut world = self.world.borrow_mut();
         let link = world.link_of(source.object);
@@ -722,7 +836,9 @@ impl Kernel for Sim {
     }
 
     fn unread(&mut self, source: &Source) -> usize {
-        self.assert_open(source);
+        if !self.is_open(source) {
+            return 0;
+        }
         self.calls += 1;
         self.world.borrow_mut().link_of(source.object).inbound.bytes.len()
     }
@@ -745,7 +861,9 @@ impl Kernel for Sim {
             mutant(Mutant::RecycleAtCancel) || self.pending.iter().all(|pending| pending.source != number),
             "a source was closed with operations pending"
         );
-        self.polled.retain(|polled| polled.source != number);
+        if !self.retiring {
+            self.polled.borrow_mut().retain(|polled| polled.source != number);
+        }
         let borrowed = matches!(source.hold, Hold::Borrowed);
         assert_eq!(how == Close::Release, borrowed, "what is borrowed is released, and nothing else");
         match source.hold {
@@ -778,6 +896,10 @@ impl Kernel for Sim {
 }
 
 impl Sim {
+    fn takes_signal(&self) -> bool {
+        !self.retiring && self.signal.take()
+    }
+
     fn wait_for(
         &mut self,
         packets: &mut Vec<Packet<Self>>,
@@ -799,7 +921,8 @@ impl Sim {
         if others {
             self.others_arrive(arrivals);
         }
-        if self.signal.take() || others || timeout_ns == Some(0) {
+        let interrupted = std::mem::take(&mut self.world.borrow_mut().interrupted);
+        if self.takes_signal() || interrupted || others || timeout_ns == Some(0) {
             self.collect(packets, max, pool, arrivals);
             return Ok(());
         }
@@ -850,7 +973,8 @@ impl Sim {
             if other_ns == Some(until_ns) {
                 mark(Mark::ActedDuringWait);
                 world::run_others(&self.world);
-                if self.signal.take() {
+                let interrupted = std::mem::take(&mut self.world.borrow_mut().interrupted);
+                if self.takes_signal() || interrupted {
                     self.collect(packets, max, pool, arrivals);
                     return Ok(());
                 }

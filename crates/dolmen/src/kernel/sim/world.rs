@@ -79,6 +79,10 @@ pub(crate) struct World {
     pub(crate) coarse: bool,
     /// Accepts fail for want of descriptors.
     pub(crate) exhausted: bool,
+    /// The caller may close what is still registered. Otherwise that is a fault of the engine's, and asserted.
+    pub(crate) closed_while_registered: bool,
+    /// A signal handler has run.
+    pub(crate) interrupted: bool,
     descriptors: Vec<Descriptor>,
     free: Vec<u32>,
     pub(crate) links: Vec<Link>,
@@ -175,6 +179,9 @@ pub(crate) const RESET: Fault = Fault { kind: FaultKind::Reset, code: 104 };
 /// EPIPE.
 pub(crate) const SHUT: Fault = Fault { kind: FaultKind::Reset, code: 32 };
 pub(crate) const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: 125 };
+/// The caller has closed the socket.
+pub(crate) const ABORTED: Fault = Fault { kind: FaultKind::Cancelled, code: 995 };
+pub(crate) const NOT_OPEN: Fault = Fault { kind: FaultKind::Invalid, code: 9 };
 pub(crate) const EXHAUSTED: Fault = Fault { kind: FaultKind::Exhausted, code: 24 };
 pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 pub(crate) const NOT_CONNECTED: Fault = Fault { kind: FaultKind::NotConnected, code: 107 };
@@ -247,6 +254,21 @@ impl Link {
         Ok(taken)
     }
 
+    /// Our end is closed.
+    fn close(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.outbound.fin = true;
+        // TCP's answer to bytes that nobody will read.
+        self.ended = Some(if self.inbound.bytes.is_empty() {
+            Ended::Orderly
+        } else {
+            self.outbound.bytes.clear();
+            Ended::Reset
+        });
+    }
+
     pub(crate) fn peer_reset(&mut self, keep: bool) {
         if self.reset.is_none() && self.ended.is_none() {
             mark(Mark::PeerReset);
@@ -271,6 +293,8 @@ impl World {
             completion_style,
             coarse,
             exhausted: false,
+            closed_while_registered: false,
+            interrupted: false,
             descriptors: Vec::new(),
             free: Vec::new(),
             links: Vec::new(),
@@ -312,6 +336,11 @@ impl World {
         self.others.front().map(|&(at_ns, _)| at_ns)
     }
 
+    /// When all will be done that others have to do.
+    pub(crate) fn last_other_ns(&self) -> Option<u64> {
+        self.others.back().map(|&(at_ns, _)| at_ns)
+    }
+
     /// How many descriptors are open.
     pub(crate) fn open_descriptors(&self) -> usize {
         self.descriptors.iter().filter(|&&descriptor| descriptor != Descriptor::Free).count()
@@ -338,7 +367,50 @@ impl World {
 
     /// What a descriptor stands for at the moment.
     pub(crate) fn object(&self, fd: u32) -> Descriptor {
-        self.descriptors[fd as usize]
+        self.descriptors.get(fd as usize).copied().unwrap_or(Descriptor::Free)
+    }
+
+    /// Whether any descriptor stands for it.
+    pub(crate) fn is_open(&self, object: Descriptor) -> bool {
+        self.descriptors.contains(&object)
+    }
+
+    /// A descriptor of the caller's for a link or a listener.
+    pub(crate) fn open_raw(&mut self, object: Descriptor) -> u32 {
+        self.open(object)
+    }
+
+    /// Closes a descriptor of the caller's, and what it stands for with the last one.
+    pub(crate) fn close_raw(&mut self, fd: u32) {
+        let object = self.close(fd);
+        if self.is_open(object) {
+            return;
+        }
+        match object {
+            Descriptor::Link(link) => self.links[link].close(),
+            Descriptor::Listener(listener) => self.stop_listening(listener),
+            _ => panic!("{object:?} is not a socket"),
+        }
+    }
+
+    fn stop_listening(&mut self, listener: usize) {
+        self.listeners[listener].open = false;
+        // Those who waited are reset.
+        for link in std::mem::take(&mut self.listeners[listener].backlog) {
+            self.links[link].ended = Some(Ended::Reset);
+        }
+    }
+
+    /// What a poll of a socket finds.
+    pub(crate) fn polled(&self, object: Descriptor, interest: Readiness) -> Readiness {
+        match object {
+            Descriptor::Link(link) => self.links[link].polled(interest),
+            Descriptor::Listener(listener) if !self.listeners[listener].backlog.is_empty() => {
+                interest & Readiness::READABLE
+            }
+            Descriptor::Listener(_) => Readiness::NONE,
+            _ => panic!("{object:?} cannot be polled"),
+        }
     }
 
     pub(crate) fn link_of(&mut self, object: Descriptor) -> &mut Link {
@@ -505,18 +577,7 @@ impl Drop for SimStream {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
         let Descriptor::Link(link) = world.close(self.fd) else { panic!("a stream was closed twice") };
-        let link = &mut world.links[link];
-        if link.ended.is_some() {
-            return;
-        }
-        link.outbound.fin = true;
-        // TCP's answer to bytes that nobody will read.
-        link.ended = Some(if link.inbound.bytes.is_empty() {
-            Ended::Orderly
-        } else {
-            link.outbound.bytes.clear();
-            Ended::Reset
-        });
+        world.links[link].close();
     }
 }
 
@@ -536,11 +597,7 @@ impl Drop for SimListener {
         let Descriptor::Listener(listener) = world.close(self.fd) else {
             panic!("a listener was closed twice")
         };
-        world.listeners[listener].open = false;
-        // Those who waited are reset.
-        for link in std::mem::take(&mut world.listeners[listener].backlog) {
-            world.links[link].ended = Some(Ended::Reset);
-        }
+        world.stop_listening(listener);
     }
 }
 

@@ -1,0 +1,492 @@
+//! A model of what the header promises, run beside the library.
+
+mod console;
+mod judge;
+mod sockets;
+mod wait;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dolmen::raw::Verbs;
+use dolmen::sim::{Failure, Machine, Object, Oracle, Report, Rng, stream_bytes};
+use dolmen::{Poster, Token, Waker};
+
+use super::buffers::{Held, Posted};
+use super::platform::System;
+use super::program::{self, Action, Deed};
+use super::stdin::{Input, Kind, STDIN_STREAM, SharedInput};
+use crate::marks::{Mark, mark};
+use crate::reactor::{Inner, Settings};
+use crate::types::*;
+use console::Console;
+use sockets::Registration;
+
+type Check = Result<(), Failure>;
+
+const MOST_OPEN: usize = 8;
+const MOST_LISTENERS: usize = 2;
+
+/// What a context says of its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Context {
+    Socket(usize),
+    Console(usize),
+    Timer(usize),
+    Post(usize),
+}
+
+impl Context {
+    fn pointer(self) -> *mut c_void {
+        let (kind, number) = match self {
+            Context::Socket(number) => (1, number),
+            Context::Console(number) => (2, number),
+            Context::Timer(number) => (3, number),
+            Context::Post(number) => (4, number),
+        };
+        std::ptr::without_provenance_mut(kind << 24 | number)
+    }
+
+    fn of(pointer: *mut c_void) -> Option<Context> {
+        let number = pointer.addr() & 0x00FF_FFFF;
+        match pointer.addr() >> 24 {
+            1 => Some(Context::Socket(number)),
+            2 => Some(Context::Console(number)),
+            3 => Some(Context::Timer(number)),
+            4 => Some(Context::Post(number)),
+            _ => None,
+        }
+    }
+}
+
+struct Run<'a, P: System> {
+    oracles: &'a [Oracle],
+    rng: Rng,
+    machine: Machine,
+    input: SharedInput,
+    /// Dropped by a run that comes to its end; after a finding it is in no state to be.
+    inner: ManuallyDrop<Inner<P>>,
+    others: Others,
+    max_events: usize,
+    buffer_bytes: usize,
+    /// The caller's open sockets.
+    open: Vec<u32>,
+    /// All registrations that ever were; the number is in the context.
+    registrations: Vec<Registration>,
+    /// Those that the library has, by socket.
+    by_fd: HashMap<u32, usize>,
+    console: Console,
+    timers: Vec<Timer>,
+    held: Held,
+    /// The caller's buffers to which events of the last wait point.
+    filled: Vec<Posted>,
+    /// Every source has something all the time, and handlers leave it as it is.
+    flooding: bool,
+    /// Handlers deal with everything and stop adding to the turmoil: the end has begun.
+    calm: bool,
+    report: Report,
+}
+
+/// What other threads use.
+#[derive(Clone)]
+struct Others {
+    machine: Machine,
+    input: SharedInput,
+    waker: Waker,
+    wakeup: Arc<AtomicBool>,
+    poster: Rc<Poster>,
+    /// What each peer has read.
+    read: Rc<RefCell<Vec<u64>>>,
+    posts: Rc<RefCell<VecDeque<usize>>>,
+    posted: Rc<Cell<usize>>,
+    woken: Rc<Cell<bool>>,
+    interrupted: Rc<Cell<bool>>,
+    /// A peer has read what was never sent.
+    misread: Rc<Cell<Option<usize>>>,
+}
+
+struct Timer {
+    id: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+    live: bool,
+}
+
+pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
+    let mut rng = Rng::new(seed.rotate_left(23));
+    // Some of the Windows machines send in parts and lend no buffers in advance.
+    let machine = Machine::new(seed, P::COMPLETION && rng.percent(80));
+    let kind = Kind::of_seed(&mut rng);
+    let input = Input::new(&machine, kind, P::COMPLETION, Rng::new(rng.next()));
+    let max_events = if rng.percent(30) { 1 + rng.below(4) as usize } else { 64 };
+    let buffer_bytes = 16 + rng.below(48) as usize;
+    let reactor = machine.reactor(max_events, rng.below(10) as usize, buffer_bytes);
+    let (waker, poster) = (reactor.waker(), Rc::new(reactor.poster()));
+    let platform = P::new(machine.clone(), Rc::clone(&input));
+    let inner = Inner::new(platform, reactor, Settings::new(max_events, 0));
+    let others = Others {
+        machine: machine.clone(),
+        input: Rc::clone(&input),
+        waker,
+        wakeup: inner.wakeup(),
+        poster,
+        read: Rc::default(),
+        posts: Rc::default(),
+        posted: Rc::default(),
+        woken: Rc::default(),
+        interrupted: Rc::default(),
+        misread: Rc::default(),
+    };
+    let mut run = Run {
+        oracles,
+        rng,
+        machine,
+        input,
+        inner: ManuallyDrop::new(inner),
+        others,
+        max_events,
+        buffer_bytes: buffer_bytes.next_power_of_two(),
+        open: Vec::new(),
+        registrations: Vec::new(),
+        by_fd: HashMap::new(),
+        console: Console::new(kind),
+        timers: Vec::new(),
+        held: Held::default(),
+        filled: Vec::new(),
+        flooding: false,
+        calm: false,
+        report: Report::default(),
+    };
+    for &action in actions {
+        run.report.actions += 1;
+        run.act(action)?;
+    }
+    run.end()
+}
+
+impl Others {
+    /// One of the links of late.
+    fn link(&self, who: u32) -> Option<usize> {
+        let links = self.machine.links();
+        let recent = links.min(MOST_OPEN);
+        (recent > 0).then(|| links - 1 - who as usize % recent)
+    }
+
+    /// What a deed is about, settled when it is planned.
+    fn aim(&self, deed: Deed) -> Option<Deed> {
+        // Standard input may be a link, and has a writer of its own.
+        let link = |who| self.link(who).filter(|&link| !self.input.borrow().is_link(link));
+        let aimed = match deed {
+            Deed::ConnectTo(who) => {
+                let listeners = self.machine.listeners();
+                if listeners == 0 {
+                    return None;
+                }
+                Deed::ConnectTo(who % listeners as u32)
+            }
+            Deed::PeerWrite(who, much) => Deed::PeerWrite(link(who)? as u32, much),
+            Deed::PeerRead(who, much) => Deed::PeerRead(link(who)? as u32, much),
+            Deed::PeerFinish(who, gone) => Deed::PeerFinish(link(who)? as u32, gone),
+            Deed::PeerReset(who, keep) => Deed::PeerReset(link(who)? as u32, keep),
+            deed => deed,
+        };
+        Some(aimed)
+    }
+
+    fn perform(&self, aimed: Deed) {
+        match aimed {
+            Deed::ConnectTo(listener) => self.machine.connect_to(listener as usize, 200),
+            Deed::PeerWrite(link, much) => {
+                let link = link as usize;
+                let count = usize::from(much).min(self.machine.peer_room(link));
+                let from = self.machine.link(link).written;
+                self.machine.peer_write(link, &stream_bytes(link, false, from, count));
+            }
+            Deed::PeerRead(link, much) => self.peer_read(link as usize, much.into()),
+            Deed::PeerFinish(link, gone) => self.machine.peer_finish(link as usize, gone),
+            Deed::PeerReset(link, keep) => self.machine.peer_reset(link as usize, keep),
+            Deed::Type(much) => {
+                let mut input = self.input.borrow_mut();
+                let count = usize::from(much).min(input.room(&self.machine));
+                let from = input.written(&self.machine);
+                let bytes = stream_bytes(STDIN_STREAM, false, from, count);
+                if count > 0 {
+                    input.write(&self.machine, &bytes);
+                }
+            }
+            Deed::EndInput => self.input.borrow_mut().end(&self.machine),
+            Deed::OtherRecord => self.input.borrow_mut().other_record(&self.machine),
+            Deed::Post => {
+                let number = self.posted.get();
+                let (context, data) = (Context::Post(number).pointer(), number as u64);
+                let token = Token(context.expose_provenance());
+                if self.poster.post(token, data).is_ok() {
+                    self.posts.borrow_mut().push_back(number);
+                    self.posted.set(number + 1);
+                }
+            }
+            Deed::Wakeup => {
+                self.woken.set(true);
+                self.wakeup.store(true, Ordering::Release);
+                self.waker.wake();
+            }
+            Deed::Interrupt => {
+                self.interrupted.set(true);
+                self.machine.interrupt();
+            }
+        }
+    }
+
+    fn peer_read(&self, link: usize, most: usize) {
+        let bytes = self.machine.peer_read(link, most);
+        let mut read = self.read.borrow_mut();
+        if read.len() <= link {
+            read.resize(link + 1, 0);
+        }
+        let from = read[link];
+        read[link] += bytes.len() as u64;
+        if bytes != stream_bytes(link, true, from, bytes.len()) {
+            self.misread.set(Some(link));
+        }
+    }
+}
+
+impl<P: System> Run<'_, P> {
+    fn fail(&self, oracle: Oracle, message: impl FnOnce() -> String) -> Check {
+        match self.oracles.contains(&oracle) {
+            true => Err(Failure { oracle, message: message() }),
+            false => Ok(()),
+        }
+    }
+
+    fn check(&self, oracle: Oracle, holds: bool, message: impl FnOnce() -> String) -> Check {
+        if holds { Ok(()) } else { self.fail(oracle, message) }
+    }
+
+    fn act(&mut self, action: Action) -> Check {
+        match action {
+            Action::Connect if self.open.len() < MOST_OPEN => {
+                let fd = self.machine.connect(32 + self.rng.below(200) as usize);
+                self.open.push(fd);
+            }
+            Action::Listen if self.machine.listeners() < MOST_LISTENERS && self.open.len() < MOST_OPEN => {
+                let fd = self.machine.listen();
+                self.open.push(fd);
+            }
+            Action::Connect | Action::Listen => {}
+            // Windows has no numbers of sockets to speak of.
+            Action::Duplicate(who) if !P::COMPLETION && self.open.len() < MOST_OPEN => {
+                if let Some(fd) = self.socket(who) {
+                    let fd = self.machine.duplicate(fd);
+                    self.open.push(fd);
+                }
+            }
+            Action::Duplicate(_) => {}
+            Action::Add(who, events) => {
+                if let Some(fd) = self.socket(who) {
+                    self.add(fd, events.into())?;
+                }
+            }
+            Action::AddWrongly(who) => self.add_wrongly(who)?,
+            Action::Modify(who, events) => self.modify(who, events.into())?,
+            Action::Remove(who) => self.remove_some(who)?,
+            Action::Close(who) => {
+                if let Some(fd) = self.socket(who) {
+                    self.close(fd)?;
+                }
+            }
+            Action::CloseRegistered(who) => {
+                if let Some(fd) = self.socket(who) {
+                    self.close_number(fd);
+                }
+            }
+            Action::PostRead(who, len) => {
+                if let Some(fd) = self.socket(who) {
+                    self.post_read(fd, len.into())?;
+                }
+            }
+            Action::PostWrite(who, len) => {
+                if let Some(fd) = self.socket(who) {
+                    self.post_write(fd, len.into())?;
+                }
+            }
+            Action::Receive(who, most) => {
+                if let Some((_, link)) = self.connected(who) {
+                    if !P::COMPLETION {
+                        self.receive(link, most.into())?;
+                    }
+                }
+            }
+            Action::Send(who, much) => {
+                if let Some((_, link)) = self.connected(who) {
+                    self.send(link, much.into());
+                }
+            }
+            Action::ShutDown(who) => {
+                if let Some((_, link)) = self.connected(who) {
+                    self.machine.shut_down(link);
+                }
+            }
+            Action::Accept(who) => {
+                if let Some(Object::Listener(listener)) =
+                    self.socket(who).and_then(|fd| self.machine.object(fd))
+                {
+                    self.accept(listener);
+                }
+            }
+            Action::Deed(deed) => {
+                if let Some(deed) = self.others.aim(deed) {
+                    self.others.perform(deed)
+                }
+            }
+            Action::Later(after_us, deed) => {
+                if let Some(deed) = self.others.aim(deed) {
+                    let others = self.others.clone();
+                    self.machine.schedule(u64::from(after_us) * 1_000, move || others.perform(deed));
+                }
+            }
+            Action::AddConsole(buffered) => self.add_console(buffered)?,
+            Action::RemoveConsole => self.remove_console()?,
+            Action::ReadConsole(most) => self.read_console(most.into())?,
+            Action::Timer(after_us) => self.timer(after_us, 0),
+            Action::Interval(period_us) => self.timer(period_us, period_us),
+            Action::CancelTimer(who) => self.cancel_timer(who)?,
+            Action::Fork => self.fork(),
+            Action::Wait(room, timeout_us) => {
+                let timeout = (timeout_us != u32::MAX).then(|| Duration::from_micros(timeout_us.into()));
+                self.wait(room.into(), timeout)?;
+            }
+            Action::Flood(room) => self.flood(room.into())?,
+        }
+        let misread = self.others.misread.get();
+        self.check(Oracle::Stream, misread.is_none(), || {
+            format!("the peer of link {misread:?} read something else")
+        })
+    }
+
+    /// One of the caller's sockets.
+    fn socket(&self, who: u32) -> Option<u32> {
+        (!self.open.is_empty()).then(|| self.open[who as usize % self.open.len()])
+    }
+
+    /// One that is connected.
+    fn connected(&self, who: u32) -> Option<(u32, usize)> {
+        let fd = self.socket(who)?;
+        match self.machine.object(fd)? {
+            Object::Link(link) => Some((fd, link)),
+            Object::Listener(_) => None,
+        }
+    }
+
+    fn timer(&mut self, after_us: u32, period_us: u32) {
+        let micros = |us: u32| Duration::from_micros(us.into());
+        let deadline_ns = self.machine.now_ns() + u64::from(after_us) * 1_000;
+        let context = Context::Timer(self.timers.len()).pointer();
+        let id = self.inner.add_timer(context, micros(after_us), micros(period_us));
+        let period_ns = u64::from(period_us) * 1_000;
+        self.timers.push(Timer { id, deadline_ns, period_ns, live: true });
+    }
+
+    fn cancel_timer(&mut self, who: u32) -> Check {
+        if self.timers.is_empty() {
+            return Ok(());
+        }
+        let count = self.timers.len();
+        let timer = &mut self.timers[who as usize % count];
+        timer.live = false;
+        let cancelled = self.inner.cancel_timer(timer.id).is_ok();
+        self.check(Oracle::Time, cancelled, || "a timer was not cancelled".into())
+    }
+
+    /// The process forks, and the child destroys its copy.
+    fn fork(&mut self) {
+        if !P::COMPLETION {
+            mark(Mark::ForkedCopyDestroyed);
+            let tears = crate::marks::mutant(crate::marks::Mutant::TearSharedInstance);
+            let registered = self.by_fd.iter().map(|(&fd, _)| fd);
+            self.machine.destroy_forked_copy(&mut self.inner.reactor, registered, tears);
+        }
+    }
+
+    /// Every source has something all the time: each has its turn.
+    fn flood(&mut self, room: usize) -> Check {
+        let was_calm = std::mem::replace(&mut self.calm, false);
+        self.flooding = true;
+        let flooded = self.flood_with(room);
+        self.flooding = false;
+        self.calm = was_calm;
+        flooded
+    }
+}
+
+/// The end.
+impl<P: System> Run<'_, P> {
+    /// Heals the machine, checks that nothing is undelivered, and destroys the reactor.
+    fn end(mut self) -> Result<Report, Failure> {
+        self.calm = true;
+        let destroy_now = self.rng.percent(25);
+        if destroy_now {
+            self.check_buffers()?;
+        } else {
+            self.machine.heal();
+            self.settle()?;
+            self.take_down()?;
+        }
+        let Run { inner, machine, input, open, oracles, report, registrations, others, .. } = self;
+        drop(ManuallyDrop::into_inner(inner));
+        // A reactor holds no memory of the caller's any more.
+        drop(registrations);
+        others.machine.run_scheduled();
+        let (left, own) = (machine.open_descriptors(), open.len() + input.borrow().descriptors());
+        if left != own && oracles.contains(&Oracle::Empty) {
+            let message = format!("{left} descriptors are open, {own} of them the caller's");
+            return Err(Failure { oracle: Oracle::Empty, message });
+        }
+        Ok(report)
+    }
+
+    fn settle(&mut self) -> Check {
+        for at in 0..self.timers.len() {
+            if self.timers[at].period_ns > 0 {
+                self.cancel_timer(at as u32)?;
+            }
+        }
+        // Where there is no telling whether there is something, each wait reports it.
+        if self.console.is_always_due(P::COMPLETION) {
+            self.remove_console()?;
+        }
+        for _ in 0..3_000 {
+            self.post_reads()?;
+            let stuck = self.wait(20, None)?;
+            let unread = (0..self.machine.links()).any(|link| self.machine.link(link).unread > 0);
+            for link in 0..self.machine.links() {
+                self.others.peer_read(link, usize::MAX);
+            }
+            if stuck && !unread {
+                return self.check_nothing_due(true);
+            }
+        }
+        self.fail(Oracle::Liveness, || "it never becomes calm".into())
+    }
+
+    fn take_down(&mut self) -> Check {
+        let mut registered: Vec<u32> = self.by_fd.keys().copied().collect();
+        registered.sort_unstable();
+        for fd in registered {
+            self.remove(fd)?;
+        }
+        self.remove_console()?;
+        let stuck = self.wait(20, None)?;
+        self.check(Oracle::Empty, stuck, || "an event of nothing".into())?;
+        self.check_buffers()?;
+        let stats = self.inner.stats();
+        let left = (stats.sockets, stats.timers, stats.operations_in_flight, stats.queued_bytes);
+        self.check(Oracle::Empty, left == (0, 0, 0, 0), || format!("left in the reactor: {left:?}"))
+    }
+}

@@ -1,0 +1,310 @@
+//! Sockets: the calls, and what each has to return.
+
+use super::*;
+
+/// A registration, in the library or no longer.
+pub(super) struct Registration {
+    pub(super) fd: u32,
+    pub(super) object: Object,
+    pub(super) live: bool,
+    /// POSIX: what was asked for.
+    pub(super) interest: c_int,
+    /// Windows: a receive was asked for, and nothing came of it yet.
+    pub(super) asked: bool,
+    /// Room to write was asked for.
+    pub(super) room_asked: bool,
+    /// The end was reported.
+    pub(super) ended: bool,
+    /// How far the stream was delivered, and how far it was taken to be sent.
+    pub(super) received: u64,
+    pub(super) accepted: u64,
+    /// For each post_write that was not reported: where it ends in the stream, and its length.
+    pub(super) writes: VecDeque<(u64, usize)>,
+    /// The buffers that the caller has posted and not got back; the last one is the next to be filled.
+    pub(super) posted: Vec<Posted>,
+    /// When it was reported last, counted in waits.
+    pub(super) reported: u64,
+}
+
+impl Registration {
+    fn new(fd: u32, object: Object, events: c_int) -> Registration {
+        Registration {
+            fd,
+            object,
+            live: true,
+            interest: events & (EVENT_READ | EVENT_WRITE),
+            asked: events & EVENT_READ != 0,
+            room_asked: false,
+            ended: false,
+            received: 0,
+            accepted: 0,
+            writes: VecDeque::new(),
+            posted: Vec::new(),
+            reported: 0,
+        }
+    }
+
+    pub(super) fn link(&self) -> Option<usize> {
+        match self.object {
+            Object::Link(link) => Some(link),
+            Object::Listener(_) => None,
+        }
+    }
+}
+
+impl<P: System> Run<'_, P> {
+    pub(super) fn add(&mut self, fd: u32, events: c_int) -> Check {
+        let object = self.machine.object(fd);
+        let known = self.by_fd.get(&fd).copied();
+        let same = known.is_some_and(|known| Some(self.registrations[known].object) == object);
+        let expected = match object {
+            None => Some(false),
+            Some(_) if same => Some(false),
+            // The system does not say that it is another one.
+            Some(Object::Listener(_)) if P::COMPLETION && known.is_some() => Some(false),
+            // If the first receive fails at once, so may this.
+            Some(Object::Link(link)) if P::COMPLETION && self.machine.link(link).reset.is_some() => None,
+            Some(_) => Some(true),
+        };
+        let (received, accepted) = match object {
+            Some(Object::Link(link)) => (self.machine.link(link).read, self.machine.link(link).sent),
+            _ => (0, 0),
+        };
+        let number = self.registrations.len();
+        let added = self.inner.add(fd as _, Context::Socket(number).pointer(), events).is_ok();
+        self.check(Oracle::Order, expected.is_none_or(|expected| expected == added), || {
+            format!("add of {object:?} by {fd}, known: {known:?}, {same}: {added}")
+        })?;
+        if same && !added {
+            mark(Mark::RegisteredTwice);
+        }
+        let Some(object) = object.filter(|_| added) else { return Ok(()) };
+        if let Some(known) = known {
+            mark(Mark::ReplacedClosed);
+            self.forget(known);
+        }
+        self.registrations.push(Registration { received, accepted, ..Registration::new(fd, object, events) });
+        self.by_fd.insert(fd, number);
+        Ok(())
+    }
+
+    pub(super) fn add_wrongly(&mut self, who: u32) -> Check {
+        let registered: Vec<u32> =
+            self.open.iter().copied().filter(|fd| self.by_fd.contains_key(fd)).collect();
+        if !registered.is_empty() && who % 3 != 0 {
+            return self.add(registered[who as usize % registered.len()], c_int::from(EVENT_READ));
+        }
+        // None has so high a number.
+        let fd = if who % 2 == 0 { !0 } else { 1_000_000 };
+        self.check_refused("add", fd, |inner| {
+            inner.add(fd as _, Context::Socket(0).pointer(), EVENT_READ).is_err()
+        })?;
+        if !P::COMPLETION {
+            return self.check_refused("modify", fd, |inner| inner.modify(fd as _, EVENT_READ).is_err());
+        }
+        self.check_refused("post_read", fd, |inner| {
+            inner.post_read(fd as _, std::ptr::null_mut(), 0).is_err()
+        })?;
+        self.check_refused("post_write", fd, |inner| inner.post_write(fd as _, b"?").is_err())
+    }
+
+    fn check_refused(&mut self, call: &str, fd: u32, refused: impl FnOnce(&mut Inner<P>) -> bool) -> Check {
+        let refused = refused(&mut self.inner);
+        self.check(Oracle::Order, refused, || format!("{call} of {fd:#x} was not refused"))
+    }
+
+    /// The registration that the library has of a number, if it is of what the number stands for now.
+    fn registered(&self, fd: u32) -> Option<usize> {
+        let known = *self.by_fd.get(&fd)?;
+        (self.machine.object(fd) == Some(self.registrations[known].object)).then_some(known)
+    }
+
+    pub(super) fn modify(&mut self, who: u32, events: c_int) -> Check {
+        let Some(fd) = self.socket(who) else { return Ok(()) };
+        match (self.registered(fd), self.by_fd.contains_key(&fd)) {
+            // What another socket of the same number was registered for.
+            (None, true) => Ok(()),
+            (None, false) => {
+                let modified = self.inner.modify(fd as _, events).is_ok();
+                self.check(Oracle::Order, modified == P::COMPLETION, || {
+                    format!("modify of {fd}, which is not registered: {modified}")
+                })
+            }
+            (Some(known), _) => self.modify_registered(known, events),
+        }
+    }
+
+    pub(super) fn modify_registered(&mut self, known: usize, events: c_int) -> Check {
+        let registration = &mut self.registrations[known];
+        let room_asked = events & EVENT_WRITE != 0;
+        if P::COMPLETION && registration.link().is_some() {
+            if registration.room_asked && !room_asked {
+                mark(Mark::RoomWithdrawn);
+            }
+            registration.room_asked = room_asked;
+        }
+        registration.interest = events & (EVENT_READ | EVENT_WRITE);
+        let fd = registration.fd;
+        let modified = self.inner.modify(fd as _, events).is_ok();
+        self.check(Oracle::Order, modified, || format!("modify of {fd} was refused"))
+    }
+
+    pub(super) fn remove_some(&mut self, who: u32) -> Check {
+        match self.socket(who) {
+            Some(fd) => self.remove(fd),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is registered or not.
+    pub(super) fn remove(&mut self, fd: u32) -> Check {
+        let removed = self.inner.remove(fd as _).is_ok();
+        if let Some(known) = self.by_fd.remove(&fd) {
+            self.forget(known);
+        }
+        self.check(Oracle::Order, removed, || format!("remove of {fd} was refused"))
+    }
+
+    fn forget(&mut self, known: usize) {
+        let registration = &mut self.registrations[known];
+        registration.live = false;
+        // The library has no use for them any more.
+        registration.posted.clear();
+    }
+
+    /// Removes a socket and closes it.
+    pub(super) fn close(&mut self, fd: u32) -> Check {
+        if self.by_fd.contains_key(&fd) {
+            self.remove(fd)?;
+        }
+        self.close_number(fd);
+        Ok(())
+    }
+
+    pub(super) fn close_number(&mut self, fd: u32) {
+        self.open.retain(|&open| open != fd);
+        self.machine.close(fd);
+    }
+
+    pub(super) fn post_read(&mut self, fd: u32, len: usize) -> Check {
+        if !P::COMPLETION {
+            let posted = self.inner.post_read(fd as _, std::ptr::null_mut(), 0).is_ok();
+            return self.check(Oracle::Order, posted, || "post_read was refused".into());
+        }
+        let Some(known) = self.registered(fd) else {
+            if self.by_fd.contains_key(&fd) {
+                return Ok(());
+            }
+            return self.check_refused("post_read", fd, |inner| {
+                inner.post_read(fd as _, std::ptr::null_mut(), 0).is_err()
+            });
+        };
+        let buffer = (len > 0).then(|| Posted::new(len));
+        let target = buffer.as_ref().map_or(std::ptr::null_mut(), Posted::pointer);
+        let posted = self.inner.post_read(fd as _, target, len).is_ok();
+        let shared = buffer.as_ref().is_some_and(|buffer| self.held.shares(buffer));
+        self.check(Oracle::Buffers, !shared, || "an event points into freed memory".into())?;
+        let registration = &mut self.registrations[known];
+        let expected = match registration.link() {
+            None => Some(false),
+            Some(_) if registration.ended => Some(false),
+            // The end may be known and not reported yet.
+            Some(link) => {
+                let link = self.machine.link(link);
+                if link.fin || link.reset.is_some() || link.shut { None } else { Some(true) }
+            }
+        };
+        if posted {
+            registration.asked = true;
+            registration.posted.extend(buffer);
+        }
+        self.check(Oracle::Order, expected.is_none_or(|expected| expected == posted), || {
+            format!("post_read of {fd}: {posted}")
+        })
+    }
+
+    pub(super) fn post_write(&mut self, fd: u32, len: usize) -> Check {
+        if !P::COMPLETION {
+            let sent = self.machine.sent_in_all();
+            let posted = self.inner.post_write(fd as _, b"?").is_ok();
+            let nothing = self.machine.sent_in_all() == sent;
+            return self.check(Oracle::Order, posted && nothing, || "post_write has done something".into());
+        }
+        let Some(known) = self.registered(fd) else {
+            if self.by_fd.contains_key(&fd) {
+                return Ok(());
+            }
+            return self.check_refused("post_write", fd, |inner| inner.post_write(fd as _, b"?").is_err());
+        };
+        let registration = &self.registrations[known];
+        let Some(link) = registration.link() else {
+            return self.check_refused("post_write", fd, |inner| inner.post_write(fd as _, b"?").is_err());
+        };
+        if registration.writes.is_empty() && self.machine.link(link).sent != registration.accepted {
+            // The caller has sent by its own calls.
+            self.registrations[known].accepted = self.machine.link(link).sent;
+        }
+        let from = self.registrations[known].accepted;
+        let bytes = stream_bytes(link, true, from, len);
+        let posted = self.inner.post_write(fd as _, &bytes).is_ok();
+        let healthy = {
+            let link = self.machine.link(link);
+            link.reset.is_none() && !link.gone && !link.shut
+        };
+        if posted {
+            let registration = &mut self.registrations[known];
+            registration.accepted += len as u64;
+            registration.writes.push_back((registration.accepted, len));
+        }
+        self.check_refused("post_write of nothing", fd, |inner| inner.post_write(fd as _, &[]).is_err())?;
+        self.check(Oracle::Order, posted || !healthy, || format!("post_write of {fd} was refused"))
+    }
+
+    /// Windows: whoever may asks for bytes.
+    pub(super) fn post_reads(&mut self) -> Check {
+        if !P::COMPLETION {
+            return Ok(());
+        }
+        for at in 0..self.registrations.len() {
+            let registration = &self.registrations[at];
+            let current = self.by_fd.get(&registration.fd) == Some(&at);
+            if current && registration.link().is_some() && !registration.ended && !registration.asked {
+                let len = if self.rng.percent(50) { 1 + self.rng.below(20) as usize } else { 0 };
+                self.post_read(registration.fd, len)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The caller's own calls.
+impl<P: System> Run<'_, P> {
+    pub(super) fn receive(&mut self, link: usize, most: usize) -> Check {
+        if self.input.borrow().is_link(link) {
+            return Ok(());
+        }
+        let from = self.machine.link(link).read;
+        let mut bytes = Vec::new();
+        self.machine.receive(link, most, &mut bytes);
+        self.check(Oracle::Stream, bytes == stream_bytes(link, false, from, bytes.len()), || {
+            format!("the caller read something else from link {link} at {from}")
+        })
+    }
+
+    pub(super) fn send(&mut self, link: usize, much: usize) {
+        // Between two parts of what is posted there is no place for it.
+        let posted = |registration: &Registration| {
+            registration.object == Object::Link(link) && !registration.writes.is_empty()
+        };
+        if !self.registrations.iter().any(posted) {
+            let from = self.machine.link(link).sent;
+            let _refused = self.machine.send(link, &stream_bytes(link, true, from, much));
+        }
+    }
+
+    pub(super) fn accept(&mut self, listener: usize) {
+        if let Some(fd) = self.machine.accept(listener) {
+            if self.open.len() < MOST_OPEN { self.open.push(fd) } else { self.machine.close(fd) }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The wait, and what the caller does about its events.
+
+use std::mem::MaybeUninit;
+
+use super::*;
+
+impl<P: System> Run<'_, P> {
+    /// The events of the last wait still point to the same bytes.
+    pub(super) fn check_buffers(&mut self) -> Check {
+        let same = self.held.release();
+        self.filled.clear();
+        self.check(Oracle::Buffers, same, || "the bytes of an event changed before the next wait".into())
+    }
+
+    /// One wait with all that follows. Whether nothing was ever going to end it.
+    pub(super) fn wait(&mut self, room: usize, timeout: Option<Duration>) -> Result<bool, Failure> {
+        self.check_buffers()?;
+        self.machine.begin_wait();
+        let start_ns = self.machine.now_ns();
+        let mut array = [const { MaybeUninit::<io_event_t>::zeroed() }; 24];
+        let waited = self.inner.wait(&mut array[..room], timeout);
+        let polls = self.machine.polls();
+        self.check(Oracle::Spin, polls.most_idle < 64, || {
+            format!("{} kernel waits without a timeout brought nothing", polls.most_idle)
+        })?;
+        self.check(Oracle::Spin, polls.count < 5_000, || {
+            format!("{} kernel waits in one wait", polls.count)
+        })?;
+        let count = match waited {
+            Ok(count) => count,
+            Err(_) if polls.stuck && timeout.is_none() => {
+                self.check_nothing_due(false)?;
+                return Ok(true);
+            }
+            Err(failure) => {
+                self.fail(Oracle::Liveness, || format!("the wait failed: {failure}"))?;
+                0
+            }
+        };
+        self.report.events += count as u64;
+        let most = room.min(self.max_events);
+        self.check(Oracle::Bounds, count <= most, || format!("{count} events in room for {most}"))?;
+        // SAFETY: all bytes are zero or were written, and an event may be all zeroes.
+        let events: Vec<io_event_t> =
+            array[..count].iter().map(|event| unsafe { event.assume_init_read() }).collect();
+        self.check_time(count, self.machine.now_ns() - start_ns, timeout)?;
+        for event in &events {
+            self.judge(event)?;
+        }
+        let consoles =
+            events.iter().filter(|event| matches!(Context::of(event.context), Some(Context::Console(_))));
+        let consoles = consoles.count();
+        self.check(Oracle::Bounds, consoles <= 1, || {
+            format!("{consoles} events of standard input in a wait")
+        })?;
+        self.check_bounds()?;
+        self.others.woken.set(false);
+        self.others.interrupted.set(false);
+        for event in &events {
+            self.handle(event)?;
+        }
+        Ok(false)
+    }
+
+    fn check_time(&self, count: usize, waited_ns: u64, timeout: Option<Duration>) -> Check {
+        let timeout_ns = timeout.map_or(u64::MAX, |timeout| timeout.as_nanos() as u64);
+        let woken = self.others.woken.get();
+        if count > 0 {
+            return Ok(());
+        }
+        self.check(Oracle::Time, waited_ns <= timeout_ns.saturating_add(1_000_000), || {
+            format!("a wait of {timeout_ns} ns took {waited_ns}")
+        })?;
+        // POSIX: one that the kernel ends for no reason ends the caller's wait.
+        let ended =
+            woken || (!P::COMPLETION && (self.machine.returns_early() || self.others.interrupted.get()));
+        self.check(Oracle::Time, ended || waited_ns >= timeout_ns, || {
+            format!("a wait of {timeout_ns} ns was over after {waited_ns}, woken: {woken}")
+        })?;
+        let now_ns = self.machine.now_ns();
+        let late = self.timers.iter().any(|timer| timer.live && timer.deadline_ns < now_ns);
+        self.check(Oracle::Time, !late, || "a timer was due and not reported".into())
+    }
+
+    fn handle(&mut self, event: &io_event_t) -> Check {
+        match Context::of(event.context) {
+            Some(Context::Socket(number)) if self.registrations[number].live => {
+                if P::COMPLETION {
+                    self.handle_completion(number, event)?;
+                } else {
+                    self.handle_readiness(number, event)?;
+                }
+            }
+            Some(Context::Console(_))
+                if event.event_type == EVENT_READ
+                    && event.buffer.is_null()
+                    && (self.calm || (!self.flooding && self.rng.percent(70))) =>
+            {
+                let most = if self.calm { usize::MAX } else { 1 + self.rng.below(100) as usize };
+                self.read_console(most)?;
+            }
+            _ => {}
+        }
+        if !self.calm && !self.flooding && self.rng.percent(25) {
+            let action = program::verb(&mut self.rng);
+            self.act(action)?;
+        }
+        Ok(())
+    }
+
+    fn handle_readiness(&mut self, number: usize, event: &io_event_t) -> Check {
+        let (fd, object, interest) = {
+            let registration = &self.registrations[number];
+            (registration.fd, registration.object, registration.interest)
+        };
+        if self.flooding || (!self.calm && self.rng.percent(30)) {
+            return Ok(());
+        }
+        let mut unwanted = 0;
+        match object {
+            Object::Listener(listener) => self.accept(listener),
+            Object::Link(link) => {
+                if event.event_type & EVENT_READ != 0 {
+                    let most = if self.calm { usize::MAX } else { 1 + self.rng.below(80) as usize };
+                    self.receive(link, most)?;
+                    let over = self.machine.link(link).fin || self.machine.link(link).reset.is_some();
+                    unwanted |= if over { EVENT_READ } else { 0 };
+                }
+                if event.event_type & EVENT_WRITE != 0 {
+                    if self.calm {
+                        unwanted |= EVENT_WRITE;
+                    } else {
+                        let much = 1 + self.rng.below(100) as usize;
+                        self.send(link, much);
+                    }
+                }
+                if event.event_type & (EVENT_ERROR | EVENT_CLOSE) != 0 {
+                    unwanted = interest;
+                }
+            }
+        }
+        if unwanted == 0 || self.by_fd.get(&fd) != Some(&number) {
+            return Ok(());
+        }
+        if self.machine.object(fd) != Some(object) {
+            return self.remove(fd);
+        }
+        if !self.calm && self.rng.percent(40) {
+            self.close(fd)
+        } else {
+            self.modify_registered(number, interest & !unwanted)
+        }
+    }
+
+    fn handle_completion(&mut self, number: usize, event: &io_event_t) -> Check {
+        let (fd, object) = (self.registrations[number].fd, self.registrations[number].object);
+        let current = self.machine.object(fd) == Some(object);
+        let chance = |run: &mut Self, percent| run.calm || run.flooding || run.rng.percent(percent);
+        match (object, event.event_type) {
+            (Object::Listener(listener), _) if !self.flooding && chance(self, 70) => {
+                self.accept(listener);
+            }
+            (_, EVENT_READ) => {
+                if chance(self, 80) && current {
+                    let len = if self.rng.percent(50) { 1 + self.rng.below(20) as usize } else { 0 };
+                    self.post_read(fd, len)?;
+                }
+                if !self.calm && current && self.rng.percent(30) {
+                    let much = 1 + self.rng.below(60) as usize;
+                    self.post_write(fd, much)?;
+                }
+            }
+            (_, EVENT_WRITE) if !self.calm && current && self.rng.percent(30) => {
+                mark(Mark::RoomAskedAgain);
+                self.modify_registered(number, EVENT_WRITE)?;
+            }
+            (_, EVENT_CLOSE | EVENT_ERROR) if !self.calm && self.rng.percent(50) => self.remove(fd)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Each source that has something all the time is reported within some waits.
+    pub(super) fn flood_with(&mut self, room: usize) -> Check {
+        let faults = self.machine.suspend_faults();
+        let room = room.min(self.max_events);
+        let sources = self.by_fd.len() + self.timers.iter().filter(|timer| timer.live).count() + 4;
+        let turns = 8 + 8 * sources / room;
+        self.others.perform(Deed::Post);
+        let last_post = self.others.posts.borrow().back().copied();
+        self.post_reads()?;
+        let standing: Vec<(usize, u64)> = (0..self.registrations.len())
+            .filter(|&at| self.is_standing(at))
+            .map(|at| (at, self.registrations[at].reported))
+            .collect();
+        let console = self.console_stands().then_some(self.console.reported);
+        for _ in 0..turns {
+            for link in 0..self.machine.links() {
+                if !self.input.borrow().is_link(link) {
+                    self.others.perform(Deed::PeerWrite(link as u32, 20));
+                }
+            }
+            self.others.perform(Deed::Type(20));
+            self.wait(room, Some(Duration::ZERO))?;
+        }
+        for (at, reported) in standing {
+            let served = self.registrations[at].reported > reported || !self.is_standing(at);
+            self.check(Oracle::Fairness, served, || {
+                format!("registration {at} had something and was not reported within {turns} waits")
+            })?;
+        }
+        let served =
+            console.is_none_or(|reported| self.console.reported > reported) || !self.console_stands();
+        self.check(Oracle::Fairness, served, || {
+            format!("standard input was not reported within {turns} waits")
+        })?;
+        let posted = last_post.is_none_or(|last| !self.others.posts.borrow().contains(&last));
+        self.check(Oracle::Fairness, posted, || format!("a post was not delivered within {turns} waits"))?;
+        self.machine.restore_faults(faults);
+        Ok(())
+    }
+
+    /// Whether a registration has something to be reported.
+    fn is_standing(&self, at: usize) -> bool {
+        let registration = &self.registrations[at];
+        let object = registration.object;
+        if !registration.live || registration.ended || !self.machine.is_open(object) {
+            return false;
+        }
+        match registration.link() {
+            Some(link) if P::COMPLETION => {
+                registration.asked && matches!(self.machine.peek(link), dolmen::sim::Found::Bytes(_))
+            }
+            None if P::COMPLETION => !self.machine.ready(object, dolmen::raw::Readiness::READABLE).is_empty(),
+            _ => !self.ready(at).is_empty(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The two kinds of systems, over a simulated machine.
+
+use std::ffi::c_int;
+
+use dolmen::sim::{Machine, Object, SimReactor};
+
+use super::stdin::{PolledStdin, SharedInput, WatchedStdin};
+use crate::boundary::Failure;
+use crate::platform::{File, Platform};
+use crate::sockets::{completion, readiness};
+use crate::types::socket_fd_t;
+
+/// A system of one of the two kinds.
+pub(super) trait System: Platform<Reactor = SimReactor> {
+    /// The reactor receives and sends, as on Windows. Otherwise the caller does, as on POSIX.
+    const COMPLETION: bool;
+
+    fn new(machine: Machine, input: SharedInput) -> Self;
+}
+
+/// POSIX.
+pub(super) struct Posix {
+    machine: Machine,
+    input: SharedInput,
+}
+
+/// Windows.
+pub(super) struct Windows {
+    machine: Machine,
+    input: SharedInput,
+}
+
+impl System for Posix {
+    const COMPLETION: bool = false;
+
+    fn new(machine: Machine, input: SharedInput) -> Posix {
+        Posix { machine, input }
+    }
+}
+
+impl System for Windows {
+    const COMPLETION: bool = true;
+
+    fn new(machine: Machine, input: SharedInput) -> Windows {
+        Windows { machine, input }
+    }
+}
+
+impl Platform for Posix {
+    type Reactor = SimReactor;
+    type Socket = readiness::Socket;
+    type Stdin = PolledStdin;
+
+    fn file(&self, fd: socket_fd_t) -> std::io::Result<File> {
+        match u32::try_from(fd).ok().and_then(|fd| self.machine.object(fd)) {
+            Some(Object::Link(link)) => Ok(File(1, link as u64)),
+            Some(Object::Listener(listener)) => Ok(File(2, listener as u64)),
+            None => Err(std::io::Error::from_raw_os_error(BAD_DESCRIPTOR)),
+        }
+    }
+
+    fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
+        PolledStdin::open(&self.machine, &self.input, reactor)
+    }
+}
+
+impl Platform for Windows {
+    type Reactor = SimReactor;
+    type Socket = completion::Socket;
+    type Stdin = WatchedStdin;
+
+    fn file(&self, _fd: socket_fd_t) -> std::io::Result<File> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn open_stdin(&mut self, reactor: &mut SimReactor, buffered: bool) -> Result<WatchedStdin, Failure> {
+        WatchedStdin::open(&self.machine, &self.input, reactor, buffered)
+    }
+}
+
+/// EBADF
+const BAD_DESCRIPTOR: c_int = 9;

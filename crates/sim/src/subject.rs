@@ -1,0 +1,115 @@
+//! What is simulated: the reactor, or the C library on top of it.
+
+use std::fmt::Debug;
+
+use dolmen::sim::{self, Failure, Oracle, Report};
+use io_reactor::sim as c_sim;
+
+/// Something that runs random programs, a seed each.
+pub trait Subject {
+    /// A step of its programs.
+    type Action: Clone + Debug;
+    /// A rare branch.
+    type Mark: Copy + Debug;
+    /// What has to be typed to run it.
+    const COMMAND: &'static str;
+    /// All that judges it.
+    const ORACLES: &'static [Oracle];
+
+    /// The program of a seed.
+    fn program(seed: u64) -> Vec<Self::Action>;
+
+    /// Runs a program.
+    ///
+    /// # Errors
+    ///
+    /// What the first oracle detected.
+    fn run(seed: u64, actions: &[Self::Action], oracles: &[Oracle]) -> Result<Report, Failure>;
+
+    /// A shorter program that fails by the same oracle.
+    fn shrink(
+        seed: u64,
+        actions: Vec<Self::Action>,
+        oracles: &[Oracle],
+        failure: &Failure,
+    ) -> Vec<Self::Action>;
+
+    /// How often this thread has hit each mark.
+    fn marks() -> Vec<(Self::Mark, u64)>;
+
+    /// The names of its deliberate bugs.
+    #[cfg(feature = "mutants")]
+    fn mutants() -> Vec<String>;
+
+    /// Those that only a tool that watches memory can be relied on to see.
+    #[cfg(feature = "mutants")]
+    const FOR_MEMORY_TOOLS: &'static [&'static str];
+
+    /// Switches one on in this thread.
+    ///
+    /// # Panics
+    ///
+    /// If there is none of that name.
+    #[cfg(feature = "mutants")]
+    fn activate(name: &str);
+}
+
+macro_rules! subject {
+    ($(#[$doc:meta])* $name:ident, $sim:ident, $command:literal, $oracles:expr, $for_memory_tools:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl Subject for $name {
+            type Action = $sim::Action;
+            type Mark = $sim::Mark;
+            const COMMAND: &'static str = $command;
+            const ORACLES: &'static [Oracle] = $oracles;
+
+            fn program(seed: u64) -> Vec<$sim::Action> {
+                $sim::program(seed)
+            }
+
+            fn run(seed: u64, actions: &[$sim::Action], oracles: &[Oracle]) -> Result<Report, Failure> {
+                $sim::run(seed, actions, oracles)
+            }
+
+            fn shrink(
+                seed: u64,
+                actions: Vec<$sim::Action>,
+                oracles: &[Oracle],
+                failure: &Failure,
+            ) -> Vec<$sim::Action> {
+                $sim::shrink(seed, actions, oracles, failure)
+            }
+
+            fn marks() -> Vec<($sim::Mark, u64)> {
+                $sim::marks()
+            }
+
+            #[cfg(feature = "mutants")]
+            fn mutants() -> Vec<String> {
+                $sim::Mutant::ALL.iter().map(|mutant| format!("{mutant:?}")).collect()
+            }
+
+            #[cfg(feature = "mutants")]
+            const FOR_MEMORY_TOOLS: &'static [&'static str] = $for_memory_tools;
+
+            #[cfg(feature = "mutants")]
+            fn activate(name: &str) {
+                let mutant = $sim::Mutant::ALL.iter().copied().find(|known| format!("{known:?}") == name);
+                $sim::activate(Some(mutant.expect("a bug's name")));
+            }
+        }
+    };
+}
+
+subject! {
+    /// The reactor.
+    Reactor, sim, "cargo xtask sim", Oracle::ALL, &["FreeBufferAtCancel", "RecycleAtCancel"]
+}
+
+subject! {
+    /// The C library.
+    CLibrary, c_sim, "cargo xtask sim --c", c_sim::ORACLES, &[]
+}
