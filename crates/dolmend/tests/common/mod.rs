@@ -59,9 +59,19 @@ impl Output {
         self.wait_until(&format!("{text:?}"), |collected| collected.text.contains(text))
     }
 
-    /// Waits until the other end was closed, and gives everything.
+    /// Waits until the other end was closed, and gives everything. As long as something comes, that may take its time: on a
+    /// busy machine a megabyte does.
     pub fn wait_for_end(&self) -> String {
-        self.wait_until("the end", |collected| collected.ended)
+        let mut collected = self.shared.0.lock().expect("no reader panics");
+        while !collected.ended {
+            let so_far = collected.text.len();
+            let nothing_more = |collected: &mut Collected| !collected.ended && collected.text.len() == so_far;
+            let waited = self.shared.1.wait_timeout_while(collected, DEADLINE, nothing_more);
+            let (now, waited) = waited.expect("no reader panics");
+            assert!(!waited.timed_out(), "no end of:\n{}", now.text);
+            collected = now;
+        }
+        collected.text.clone()
     }
 
     fn wait_until(&self, what: &str, is_so: impl Fn(&Collected) -> bool) -> String {
