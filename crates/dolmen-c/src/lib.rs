@@ -78,7 +78,8 @@ fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
 /// POSIX: after a fork() each of the two processes has a reactor of its own, with the same sockets registered, and may go
 /// on with it, destroy it, or leave it; nothing of that is noticed by the other one. Both report a shared socket, so one of
 /// them removes it. At the fork no other thread may be inside the reactor, except in io_reactor_wakeup() and
-/// io_reactor_post(). The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change
+/// io_reactor_post(). A post is delivered in the process that has made it: one from before the fork comes in the parent.
+/// The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change
 /// nothing; a child that is made without the C library's fork() must leave the reactor alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {

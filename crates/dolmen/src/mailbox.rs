@@ -12,15 +12,18 @@
 //! A signal that fails leaves the mailbox *pending* and no more than that, so the next wake or post signals again. One
 //! that succeeds counts for the look inside that was due when it was begun, and for no later one: each look begins
 //! another *round*, and a thread that was away in between finds the round gone.
+//!
+//! A post is for the process in which it was made. A forked process, whose copy of the posts another thread may have been
+//! changing at the fork, begins without any.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use crate::kernel::fork::{self, Hold};
+use crate::kernel::fork::{Guarded, Lock};
 use crate::kernel::{Fault, Signal};
 use crate::marks::{Mark, Mutant, mark, mutant};
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, yield_now};
+use crate::sync::{AtomicU64, Ordering, yield_now};
 use crate::token::Token;
 
 #[cfg(all(test, loom))]
@@ -38,44 +41,25 @@ const ROUND: u64 = 8;
 pub(crate) struct Mailbox {
     /// `PENDING`, `SIGNALLED`, `WOKEN` (a wake is pending), and above them the round.
     state: AtomicU64,
-    posts: Mutex<Posts>,
+    posts: Lock<Posts>,
+    /// The reactor has gone. Looked at and set with the posts locked.
+    gone: AtomicBool,
     capacity: usize,
     signals_failed: AtomicU64,
     signal: Box<dyn Signal>,
 }
 
+#[derive(Default)]
 struct Posts {
     queue: VecDeque<Post>,
     /// The number of the next post: those in the queue are in order, and with gaps.
     next: u64,
-    gone: bool,
 }
 
 struct Post {
     number: u64,
     token: Token,
     value: u64,
-}
-
-/// The posts, locked. A fork waits until they are not: in the child no one would unlock them.
-struct Locked<'a> {
-    // Unlocked first.
-    posts: MutexGuard<'a, Posts>,
-    _held: Hold,
-}
-
-impl Deref for Locked<'_> {
-    type Target = Posts;
-
-    fn deref(&self) -> &Posts {
-        &self.posts
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut Posts {
-        &mut self.posts
-    }
 }
 
 /// Why a post was not taken.
@@ -91,7 +75,8 @@ impl Mailbox {
     pub(crate) fn new(signal: Box<dyn Signal>, capacity: usize) -> Arc<Mailbox> {
         Arc::new(Mailbox {
             state: AtomicU64::new(0),
-            posts: Mutex::new(Posts { queue: VecDeque::new(), next: 0, gone: false }),
+            posts: Lock::new(),
+            gone: AtomicBool::new(false),
             capacity,
             signals_failed: AtomicU64::new(0),
             signal,
@@ -100,8 +85,9 @@ impl Mailbox {
 
     /// Takes a post, or refuses it: then it will not be delivered.
     pub(crate) fn post(&self, token: Token, value: u64) -> Result<(), Refused> {
-        let mut posts = self.posts();
-        if posts.gone {
+        let ours = self.posts.ours();
+        let mut posts = ours.lock();
+        if self.gone.load(Ordering::Relaxed) {
             return Err(Refused::Gone);
         }
         if posts.queue.len() >= self.capacity {
@@ -112,20 +98,7 @@ impl Mailbox {
         posts.next += 1;
         posts.queue.push_back(Post { number, token, value });
         drop(posts);
-        self.signal(PENDING).or_else(|fault| self.take_back(number, fault))
-    }
-
-    /// Withdraws a post for which there was no signal. One that the reactor has found all the same is delivered.
-    fn take_back(&self, number: u64, fault: Fault) -> Result<(), Refused> {
-        let mut posts = self.posts();
-        match posts.queue.binary_search_by_key(&number, |post| post.number) {
-            Ok(at) => {
-                mark(Mark::PostTakenBack);
-                posts.queue.remove(at);
-                Err(Refused::Unsignalled(fault))
-            }
-            Err(_) => Ok(()),
-        }
+        self.signal(PENDING).or_else(|fault| take_back(ours, number, fault))
     }
 
     pub(crate) fn wake(&self) {
@@ -180,7 +153,7 @@ impl Mailbox {
             return false;
         }
         let before = self.begin_round();
-        let mut posts = self.posts();
+        let mut posts = self.posts.ours().lock();
         let count = posts.queue.len().min(max);
         for Post { token, value, .. } in posts.queue.drain(..count) {
             take(token, value);
@@ -214,8 +187,8 @@ impl Mailbox {
 
     /// The reactor goes: from here on posts are refused.
     pub(crate) fn close(&self) {
-        let mut posts = self.posts();
-        posts.gone = true;
+        let mut posts = self.posts.ours().lock();
+        self.gone.store(true, Ordering::Relaxed);
         posts.queue = VecDeque::new();
     }
 
@@ -223,11 +196,18 @@ impl Mailbox {
     pub(crate) fn signals_failed(&self) -> u64 {
         self.signals_failed.load(Ordering::Relaxed)
     }
+}
 
-    fn posts(&self) -> Locked<'_> {
-        let held = fork::hold();
-        // A thread that panicked cannot have left the queue half-changed: nothing between lock and unlock calls out.
-        Locked { posts: self.posts.lock().unwrap_or_else(PoisonError::into_inner), _held: held }
+/// Withdraws a post for which there was no signal. One that the reactor has found all the same is delivered.
+fn take_back(posts: &Guarded<Posts>, number: u64, fault: Fault) -> Result<(), Refused> {
+    let mut posts = posts.lock();
+    match posts.queue.binary_search_by_key(&number, |post| post.number) {
+        Ok(at) => {
+            mark(Mark::PostTakenBack);
+            posts.queue.remove(at);
+            Err(Refused::Unsignalled(fault))
+        }
+        Err(_) => Ok(()),
     }
 }
 

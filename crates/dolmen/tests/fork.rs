@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -319,6 +319,100 @@ fn hc47_no_wake_and_no_post_is_lost_to_children_that_drop_their_copies() {
             next == posted
         });
     }
+}
+
+/// Another thread posts all the time, with `around` around each post. A child is given what it has posted itself.
+fn posts_at_forks(rounds: usize, around: impl Fn(&mut dyn FnMut()) + Send + 'static) {
+    let mut rig = Rig::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let (poster, own_poster) = (rig.reactor.poster(), rig.reactor.poster());
+    let stop = Arc::clone(&over);
+    let thread = thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            around(&mut || drop(poster.post(Token(0), 1)));
+        }
+    });
+    for round in 0..rounds {
+        let Rig { reactor, events } = rig;
+        let mut reactor = Some(reactor);
+        fork(|| {
+            let mut rig = Rig {
+                reactor: reactor.take().expect("it is there"),
+                events: dolmen::Events::with_capacity(8),
+            };
+            if round % 3 == 1 {
+                rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
+                assert!(rig.events.is_empty(), "that was for the parent");
+            }
+            if round % 3 == 2 {
+                own_poster.post(Token(1), 2).expect("post");
+                rig.until("post", |_, event| {
+                    assert!(matches!(event, Event::Posted { token: Token(1), value: 2, .. }), "{event:?}");
+                    true
+                });
+            }
+            drop(rig);
+            let error = own_poster.post(Token(1), 3).expect_err("it has gone");
+            assert_eq!(error.kind(), ErrorKind::ReactorGone);
+        })
+        .ends_well();
+        rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+        rig.until("post", |_, event| matches!(event, Event::Posted { token: Token(0), .. }));
+    }
+    over.store(true, Ordering::Relaxed);
+    thread.join().expect("the poster");
+}
+
+#[test]
+fn hc47_a_child_gets_its_own_posts_whatever_a_thread_of_the_parent_was_posting() {
+    let _watchdog = watchdog();
+    posts_at_forks(300, |post| post());
+}
+
+/// The program's lock, which its own handlers take and release around each fork: in the order in which it is asked for, so
+/// that the poster does not keep it.
+static TICKETS: AtomicU32 = AtomicU32::new(0);
+static SERVED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn lock() {
+    let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+    while SERVED.load(Ordering::Acquire) != ticket {
+        thread::yield_now();
+    }
+}
+
+extern "C" fn unlock() {
+    SERVED.fetch_add(1, Ordering::Release);
+}
+
+/// In a process of its own, because of its handlers. They are older than the library's, and so are run after those.
+#[test]
+fn hc47_a_poster_may_hold_a_lock_that_the_program_takes_at_a_fork() {
+    if !is_child() {
+        return in_child();
+    }
+    let _watchdog = watchdog();
+    // SAFETY: the handlers do nothing but atomics, and give way.
+    assert_eq!(unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) }, 0);
+    posts_at_forks(300, |post| {
+        lock();
+        post();
+        unlock();
+    });
+}
+
+/// The reactor has gone before the fork.
+#[test]
+fn hc47_a_copy_of_a_reactor_that_has_gone_refuses_posts() {
+    let _watchdog = watchdog();
+    let rig = Rig::new();
+    let poster = rig.reactor.poster();
+    drop(rig);
+    fork(|| {
+        let error = poster.post(Token(0), 1).expect_err("it has gone");
+        assert_eq!(error.kind(), ErrorKind::ReactorGone);
+    })
+    .ends_well();
 }
 
 /// In a process of its own, because signals are the process's.

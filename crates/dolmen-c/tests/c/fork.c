@@ -1,6 +1,8 @@
 /* POSIX: a program forks with a reactor. Either process may go on with it, or destroy its copy. */
 #include "check.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 
 static int a, b; /* contexts */
@@ -240,6 +242,80 @@ static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
     close(pair[1]);
 }
 
+static io_reactor_t *to_post;
+static int poster_stops;
+static int lock_is_used;
+static unsigned tickets, served;
+
+/* Handlers of the program's own, older than the library's. The lock is had in the order in which it is asked for. */
+static void lock_at_fork(void)
+{
+    unsigned ticket;
+
+    if (!__atomic_load_n(&lock_is_used, __ATOMIC_ACQUIRE))
+        return;
+    ticket = __atomic_fetch_add(&tickets, 1, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&served, __ATOMIC_ACQUIRE) != ticket)
+        sched_yield();
+}
+
+static void unlock_after_fork(void)
+{
+    if (__atomic_load_n(&lock_is_used, __ATOMIC_ACQUIRE))
+        __atomic_add_fetch(&served, 1, __ATOMIC_RELEASE);
+}
+
+static THREAD_RESULT post_always(void *unused)
+{
+    (void)unused;
+    while (!__atomic_load_n(&poster_stops, __ATOMIC_ACQUIRE)) {
+        lock_at_fork();
+        io_reactor_post(to_post, &a, NULL); /* which may be full */
+        unlock_after_fork();
+    }
+    return 0;
+}
+
+/* Children destroy their copies at once, or after a wait, or after a post of their own, which is all that they get. */
+static void posts_and_forks_do_not_meet(void)
+{
+    const int rounds = slow() ? 20 : 800;
+    io_event_t events[64];
+    thread_t poster;
+    int round, manner;
+
+    to_post = io_reactor_create();
+    poster_stops = 0;
+    poster = start_thread(post_always, NULL);
+    for (manner = 0; manner < 3; manner++) {
+        for (round = 0; round < rounds; round++) {
+            pid_t child = fork_checked();
+            if (child == 0) {
+                if (manner == 1)
+                    CHECK(wait_ms(to_post, events, 64, 0) == 0);
+                if (manner == 2) {
+                    CHECK(io_reactor_post(to_post, &b, NULL) == 0);
+                    CHECK(wait_ms(to_post, events, 64, DEADLINE_MS) == 1 && events[0].context == &b);
+                }
+                io_reactor_destroy(to_post);
+                _exit(0);
+            }
+            CHECK(wait_ms(to_post, events, 64, DEADLINE_MS) > 0 && events[0].context == &a);
+            ends_well(child);
+        }
+    }
+    __atomic_store_n(&poster_stops, 1, __ATOMIC_RELEASE);
+    join_thread(poster);
+    io_reactor_destroy(to_post);
+}
+
+static void a_lock_that_the_program_takes_at_a_fork_may_be_held_by_a_poster(void)
+{
+    __atomic_store_n(&lock_is_used, 1, __ATOMIC_RELEASE);
+    posts_and_forks_do_not_meet();
+    __atomic_store_n(&lock_is_used, 0, __ATOMIC_RELEASE);
+}
+
 static void both_processes_go_on_and_wake_themselves(void)
 {
     const int rounds = slow() ? 10 : 300;
@@ -324,9 +400,12 @@ static void starting_a_program_changes_nothing(void)
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
+    CHECK(pthread_atfork(lock_at_fork, unlock_after_fork, unlock_after_fork) == 0);
     RUN(a_driver_becomes_a_daemon);
     RUN(what_a_child_removes_goes_on_in_the_parent);
     RUN(no_wake_is_lost_to_a_child_that_destroys_its_copy);
+    RUN(posts_and_forks_do_not_meet);
+    RUN(a_lock_that_the_program_takes_at_a_fork_may_be_held_by_a_poster);
     RUN(both_processes_go_on_and_wake_themselves);
     RUN(starting_a_program_changes_nothing);
     return check_end();

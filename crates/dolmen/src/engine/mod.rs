@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::events::{Events, Origin, Record};
+use crate::kernel::fork::Process;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::BorrowedSocket;
 use crate::kernel::submitter::{Completion, Submitter};
@@ -129,6 +130,7 @@ pub(crate) struct Engine<K: Kernel> {
     /// What the current poll has brought; empty between polls.
     completions: Vec<Completion<K>>,
     stats: Stats,
+    process: Process,
 }
 
 /// A registration that wants attention, by its slot. If the slot has changed hands meanwhile, its holder is looked at
@@ -180,6 +182,7 @@ impl<K: Kernel> Engine<K> {
             woken: false,
             completions: Vec::new(),
             stats: Stats::default(),
+            process: Process::current(),
         }
     }
 
@@ -246,6 +249,11 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<usize, Error> {
         events.reset(&self.origin);
         self.console_after_fork();
+        if self.process.is_copy() {
+            // Collected or not, posts are for the process in which they were made.
+            self.process.settle();
+            self.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
+        }
         // Before the mailbox is looked at: a wake that came while the kernel was another process's is only there.
         let settled = self.submitter.kernel().after_fork();
         settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;

@@ -8,12 +8,16 @@
 //! shares the parent's memory, and only starts another program. A fork that is made past the C library, by a system call, is
 //! not noticed.
 //!
-//! A lock that another thread holds at a fork is held in the child for ever. [`hold`] is for the one lock that other threads
-//! of the program take, a reactor's posts: a fork waits until no thread is between `hold` and the drop of what it returns.
+//! A lock that another thread holds at a fork is held in the child for ever. So what other threads of the program lock, a
+//! reactor's posts, is in a [`Lock`]: it has another lock in each process, and nobody waits at a fork.
 //!
 //! Manual pages: fork(2), pthread_atfork(3).
 
-pub(crate) use system::{Hold, hold};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{PoisonError, TryLockError};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// The process in which something was made.
 #[derive(Debug)]
@@ -37,21 +41,96 @@ impl Process {
     }
 }
 
+/// A value behind a lock, and another one in each process: a forked process begins with `T::default()`.
+///
+/// What the lock of an earlier process guards is not looked at again, as a thread that is not in this process may have been
+/// changing it.
+#[derive(Debug)]
+pub(crate) struct Lock<T> {
+    /// Never null. Those of earlier processes hang from it.
+    newest: AtomicPtr<Guarded<T>>,
+}
+
+/// The value of one process.
+#[derive(Debug)]
+pub(crate) struct Guarded<T> {
+    process: Process,
+    value: Mutex<T>,
+    older: *mut Guarded<T>,
+}
+
+impl<T> Guarded<T> {
+    /// For changes that do not call out: a thread that panics must not leave the value half-changed.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// SAFETY: it is an owning pointer to values and locks, and shared like those.
+unsafe impl<T: Send> Send for Lock<T> {}
+// SAFETY: as above; the value is only reached through its lock.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+impl<T: Default> Lock<T> {
+    pub(crate) fn new() -> Lock<T> {
+        Lock { newest: AtomicPtr::new(Guarded::make(null_mut())) }
+    }
+
+    /// That of this process.
+    #[inline]
+    pub(crate) fn ours(&self) -> &Guarded<T> {
+        let newest = self.newest.load(Ordering::Acquire);
+        // SAFETY: it is not null, and is freed with `self` at the earliest.
+        let guarded = unsafe { &*newest };
+        if guarded.process.is_copy() { self.begin(newest) } else { guarded }
+    }
+
+    #[cold]
+    fn begin(&self, inherited: *mut Guarded<T>) -> &Guarded<T> {
+        let fresh = Guarded::make(inherited);
+        match self.newest.compare_exchange(inherited, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: it is ours to share from here on, and freed with `self`.
+            Ok(_) => unsafe { &*fresh },
+            Err(other) => {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: another thread of this process was first. Freed with `self`.
+                unsafe { &*other }
+            }
+        }
+    }
+}
+
+impl<T: Default> Guarded<T> {
+    fn make(older: *mut Guarded<T>) -> *mut Guarded<T> {
+        let value = Mutex::new(T::default());
+        Box::into_raw(Box::new(Guarded { process: Process::current(), value, older }))
+    }
+}
+
+impl<T> Drop for Lock<T> {
+    fn drop(&mut self) {
+        let mut next = *self.newest.get_mut();
+        while !next.is_null() {
+            // SAFETY: made by `Box::into_raw`, in the list once, and `self` is ours alone.
+            let guarded = unsafe { Box::from_raw(next) };
+            next = guarded.older;
+            // No thread of this process can hold it: held, it is by one that was left behind at a
+            // fork, and the value may be half-changed.
+            if matches!(guarded.value.try_lock(), Err(TryLockError::WouldBlock)) {
+                std::mem::forget(guarded);
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
 mod system {
     use std::sync::Once;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::{Duration, Instant};
 
     /// How many forks lie between the first process and this one.
     static GENERATION: AtomicU32 = AtomicU32::new(0);
-    /// Threads that a fork waits for.
-    static HELD: AtomicU32 = AtomicU32::new(0);
-    /// Forks that are under way.
-    static FORKING: AtomicU32 = AtomicU32::new(0);
-
-    /// A fork waits no longer than this. Only one that a signal handler makes, in a thread that holds, takes so long.
-    const PATIENCE: Duration = Duration::from_millis(100);
 
     #[derive(Debug)]
     pub(super) struct Generation(AtomicU32);
@@ -61,9 +140,9 @@ mod system {
         pub(super) fn watched() -> Generation {
             static HANDLERS: Once = Once::new();
             HANDLERS.call_once(|| {
-                // SAFETY: the handlers do nothing but atomics, which are allowed at a fork. Without memory for them forks
-                // are not noticed, and nothing else would work then either.
-                unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+                // SAFETY: the handler does nothing but an atomic operation, which is allowed at a fork. Without memory for it
+                // forks are not noticed, and nothing else would work then either.
+                unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
             });
             Generation(AtomicU32::new(GENERATION.load(Ordering::Relaxed)))
         }
@@ -78,43 +157,8 @@ mod system {
         }
     }
 
-    unsafe extern "C" fn before() {
-        FORKING.fetch_add(1, Ordering::SeqCst);
-        let start = Instant::now();
-        while HELD.load(Ordering::SeqCst) != 0 && start.elapsed() < PATIENCE {
-            std::thread::yield_now();
-        }
-    }
-
-    unsafe extern "C" fn in_parent() {
-        FORKING.fetch_sub(1, Ordering::SeqCst);
-    }
-
     unsafe extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::SeqCst);
-        HELD.store(0, Ordering::SeqCst);
-        FORKING.store(0, Ordering::SeqCst);
-    }
-
-    /// Keeps other threads from forking until it is dropped.
-    pub(crate) struct Hold(());
-
-    /// Not to be nested: the inner one would wait for a fork that waits for the outer one.
-    pub(crate) fn hold() -> Hold {
-        loop {
-            HELD.fetch_add(1, Ordering::SeqCst);
-            if FORKING.load(Ordering::SeqCst) == 0 {
-                return Hold(());
-            }
-            HELD.fetch_sub(1, Ordering::SeqCst);
-            std::thread::yield_now();
-        }
-    }
-
-    impl Drop for Hold {
-        fn drop(&mut self) {
-            HELD.fetch_sub(1, Ordering::SeqCst);
-        }
     }
 }
 
@@ -134,12 +178,5 @@ mod system {
         }
 
         pub(super) fn set_now(&self) {}
-    }
-
-    pub(crate) struct Hold(());
-
-    #[inline]
-    pub(crate) fn hold() -> Hold {
-        Hold(())
     }
 }
