@@ -205,7 +205,11 @@ static THREAD_RESULT wake_each_round(void *unused)
 /* Children destroy their copies, after nothing, after a wait of their own, or after a wake of their own. */
 static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
 {
+#ifdef SANITIZED
+    const int rounds = 100; /* a sanitizer's fork copies much */
+#else
     const int rounds = slow() ? 20 : 800;
+#endif
     socket_fd_t pair[2];
     io_event_t event;
     thread_t waker;
@@ -219,6 +223,8 @@ static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
         for (round = 0; round < rounds; round++) {
             uint64_t start = now_us();
             pid_t child;
+            if (round % 100 == 0)
+                check_alarm();
             __atomic_add_fetch(&round_to_wake, 1, __ATOMIC_RELEASE);
             child = fork_checked();
             if (child == 0) {
