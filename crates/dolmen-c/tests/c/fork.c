@@ -1,9 +1,11 @@
 /* POSIX: a program forks with a reactor. Either process may go on with it, or destroy its copy. */
 #include "check.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/resource.h>
 
 static int a, b; /* contexts */
 extern char **environ;
@@ -367,6 +369,114 @@ static void both_processes_go_on_and_wake_themselves(void)
     close(pair[1]);
 }
 
+/* What was closed without being removed, and its number is a file's by now, keeps no other one from being reported. */
+static void a_closed_sockets_number_may_be_a_files_in_a_child(void)
+{
+    int round;
+
+    for (round = 0; round < 2; round++) {
+        socket_fd_t stale[2], other[2];
+        io_reactor_t *reactor = io_reactor_create();
+        int file;
+        pid_t child;
+
+        make_pair(stale);
+        make_pair(other);
+        CHECK(io_reactor_add(reactor, stale[0], &b, EVENT_READ) == 0);
+        if (round == 0)
+            CHECK(io_reactor_add(reactor, other[0], &a, EVENT_READ) == 0);
+        close(stale[0]);
+        file = open("/proc/self/exe", O_RDONLY);
+        CHECK(file >= 0);
+        if (file != stale[0]) {
+            CHECK(dup2(file, stale[0]) == stale[0]);
+            close(file);
+        }
+        child = fork_checked();
+        if (child == 0) {
+            io_event_t event;
+            /* An add may be the first verb, and is of another descriptor. */
+            if (round == 1)
+                CHECK(io_reactor_add(reactor, other[0], &a, EVENT_READ) == 0);
+            event = wait_one(reactor);
+            CHECK(event.context == &b && event.event_type == EVENT_ERROR);
+            wait_silence(reactor);
+            hears_only(reactor, other[0], other[1]);
+            CHECK(io_reactor_remove(reactor, stale[0]) == 0);
+            io_reactor_destroy(reactor);
+            _exit(0);
+        }
+        ends_well(child);
+        io_reactor_destroy(reactor);
+        close(stale[0]);
+        close(stale[1]);
+        close(other[0]);
+        close(other[1]);
+    }
+}
+
+static void set_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = count;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+/* What is closed here and open elsewhere is reported by epoll again and again, until there is a descriptor to end that. */
+static void a_process_without_descriptors_does_not_spin(void)
+{
+    pid_t child = fork_checked();
+
+    if (child == 0) {
+        io_reactor_t *reactor = io_reactor_create();
+        io_reactor_stats_t before, after;
+        io_event_t event;
+        socket_fd_t pair[2], other[2];
+        uint64_t start;
+        int copy, round;
+
+        make_pair(pair);
+        make_pair(other);
+        CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == 0);
+        CHECK(io_reactor_add(reactor, other[0], &a, EVENT_READ) == 0);
+        copy = dup(pair[0]);
+        close(pair[0]);
+        CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+        send_all(pair[1], "x", 1);
+        set_descriptors(3);
+        start = now_us();
+        CHECK(io_reactor_stats(reactor, &before, sizeof before) == 0);
+        for (round = 0; round < 20; round++)
+            CHECK(wait_ms(reactor, &event, 1, 20) == 0);
+        CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
+        CHECK(after.kernel_calls - before.kernel_calls < 400);
+        /* A wait may end early, but not at once. */
+        CHECK(now_us() - start >= 20 * 5000u);
+        send_all(other[1], "x", 1);
+        while (wait_ms(reactor, &event, 1, DEADLINE_MS) == 0)
+            ;
+        CHECK(event.context == &a);
+        recv_all(other[0], &(char){0}, 1);
+        set_descriptors(256);
+        /* It has been ended when a wait lasts as long as it is to. */
+        for (;;) {
+            start = now_us();
+            CHECK(wait_ms(reactor, &event, 1, 200) == 0);
+            CHECK(io_reactor_stats(reactor, &before, sizeof before) == 0);
+            if (before.kernel_calls - after.kernel_calls < 2 + 1 && now_us() - start >= 200000u)
+                break;
+            after = before;
+        }
+        hears_only(reactor, other[0], other[1]);
+        close(copy);
+        io_reactor_destroy(reactor);
+        _exit(0);
+    }
+    ends_well(child);
+}
+
 /* A child that only starts another program shares the parent's memory, and nothing is made anew for it. */
 static void starting_a_program_changes_nothing(void)
 {
@@ -417,6 +527,8 @@ int main(int argc, char **argv)
     RUN(posts_and_forks_do_not_meet);
     RUN(a_lock_that_the_program_takes_at_a_fork_may_be_held_by_a_poster);
     RUN(both_processes_go_on_and_wake_themselves);
+    RUN(a_closed_sockets_number_may_be_a_files_in_a_child);
+    RUN(a_process_without_descriptors_does_not_spin);
     RUN(starting_a_program_changes_nothing);
     return check_end();
 }

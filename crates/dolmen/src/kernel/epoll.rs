@@ -39,7 +39,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -68,6 +68,10 @@ const STREAM_FLAGS: EventFlags = EventFlags::IN
     .union(EventFlags::RDHUP)
     .union(EventFlags::ET);
 
+/// After how long leaving ghosts behind is tried again, and how long a wait pauses meanwhile that has brought nothing else.
+const GHOST_PAUSE: Duration = Duration::from_millis(100);
+const GHOST_NAP: Duration = Duration::from_millis(10);
+
 pub(crate) struct Epoll {
     epoll: OwnedFd,
     signal: Arc<EventFd>,
@@ -89,6 +93,8 @@ pub(crate) struct Epoll {
     retiring: bool,
     started: Instant,
     calls: u64,
+    /// There was no descriptor to leave them behind with; when to try again.
+    ghosts_stay_until: Option<Instant>,
 }
 
 /// The slot of a registered file descriptor.
@@ -124,6 +130,10 @@ enum Entry {
 }
 
 impl Entry {
+    fn is_borrowed(&self) -> bool {
+        matches!(self, Entry::Polled(_))
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Entry::Stream { fd, .. } => fd.as_fd(),
@@ -163,6 +173,7 @@ impl Kernel for Epoll {
             retiring: false,
             started: Instant::now(),
             calls: 3,
+            ghosts_stay_until: None,
         })
     }
 
@@ -305,6 +316,8 @@ impl Kernel for Epoll {
     }
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
+        // First, so that EPERM below is epoll's word on this descriptor.
+        self.after_fork()?;
         let (fd, poll, seen, always) = (socket.raw, None, Readiness::NONE, false);
         // Without an interest it is registered all the same, for once, to learn whether it can be.
         let registered = if interest.is_empty() { Readiness::ENDS } else { interest };
@@ -619,25 +632,31 @@ impl Epoll {
         epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
         self.calls += 2;
         let mut lost = Vec::new();
-        for (index, slot) in (0..).zip(&self.sources) {
-            let flags = match &slot.entry {
-                None => continue,
-                Some(Entry::Stream { .. }) => STREAM_FLAGS,
-                Some(Entry::Listener { .. }) => LISTENER_FLAGS,
-                Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
-                    watch_flags(watch.is_some())
+        // What is ours first: it has its number for certain, and what is borrowed may be closed and its number be ours by now.
+        for borrowed in [false, true] {
+            for (index, slot) in (0..).zip(&self.sources) {
+                let Some(entry) = slot.entry.as_ref().filter(|entry| entry.is_borrowed() == borrowed) else {
+                    continue;
+                };
+                let flags = match entry {
+                    Entry::Stream { .. } => STREAM_FLAGS,
+                    Entry::Listener { .. } => LISTENER_FLAGS,
+                    Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => {
+                        watch_flags(watch.is_some())
+                    }
+                    Entry::Polled(polled) if polled.registered.is_empty() => continue,
+                    Entry::Polled(polled) => polled_flags(polled.registered),
+                };
+                let data = EventData::new_u64(event_data(index, slot.generation));
+                self.calls += 1;
+                match epoll::add(&epoll, entry.fd(), data, flags) {
+                    Ok(()) => {}
+                    Err(errno) if !borrowed || fault(errno).kind == FaultKind::Exhausted => {
+                        return Err(errno);
+                    }
+                    // Closed and not removed, whatever has its number now. An error is reported for it.
+                    Err(_) => lost.push(index),
                 }
-                Some(Entry::Polled(polled)) if polled.registered.is_empty() => continue,
-                Some(Entry::Polled(polled)) => polled_flags(polled.registered),
-            };
-            let fd = slot.entry.as_ref().expect("it was just looked at").fd();
-            let data = EventData::new_u64(event_data(index, slot.generation));
-            self.calls += 1;
-            match (epoll::add(&epoll, fd, data, flags), &slot.entry) {
-                (Ok(()), _) => {}
-                // Closed and not removed: its caller is told of an error.
-                (Err(Errno::BADF), Some(Entry::Polled(_))) => lost.push(index),
-                (Err(errno), _) => return Err(errno),
             }
         }
         self.epoll = epoll;
@@ -702,7 +721,7 @@ impl Epoll {
             Ok(()) | Err(Errno::INTR) => {}
             Err(errno) => return Err(fault(errno)),
         }
-        let mut ghosts = false;
+        let mut ghosts = 0;
         for at in 0..self.events.len() {
             let event = self.events[at];
             let data = event.data.u64();
@@ -717,7 +736,7 @@ impl Epoll {
                 Some(_) => true,
             };
             if slot.generation != generation || !known {
-                ghosts = true;
+                ghosts += 1;
                 continue;
             }
             // Copied out of the packed struct before use.
@@ -733,12 +752,25 @@ impl Epoll {
             slot.edges.add(flags);
             self.queue_if_ready(index);
         }
-        if ghosts {
-            // If there is no descriptor for it now, the next report is the next chance.
-            let result = self.start_over();
-            tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
+        if ghosts > 0 {
+            self.leave_ghosts_behind(ghosts == self.events.len(), timeout_ns);
         }
         Ok(())
+    }
+
+    /// Something that is closed here and open elsewhere was reported. It takes a descriptor to end that; without one, it is
+    /// reported by every wait, so a wait that has brought nothing else takes a nap instead of returning at once.
+    fn leave_ghosts_behind(&mut self, nothing_else: bool, timeout_ns: Option<u64>) {
+        let now = Instant::now();
+        if self.ghosts_stay_until.is_none_or(|until| now >= until) {
+            let result = self.start_over();
+            tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
+            self.ghosts_stay_until = result.is_err().then(|| now + GHOST_PAUSE);
+        }
+        if self.ghosts_stay_until.is_some() && nothing_else {
+            // A wake is heard after it.
+            std::thread::sleep(timeout_ns.map_or(GHOST_NAP, |ns| GHOST_NAP.min(Duration::from_nanos(ns))));
+        }
     }
 
     /// `epoll_pwait2` for timeouts that are not whole milliseconds, `epoll_wait` for all others and where the system
@@ -883,8 +915,11 @@ impl Epoll {
                 let ready = polled.to_tell();
                 polled.seen = Readiness::NONE;
                 if !ready.is_empty() {
+                    // What `start_over` could not take along fails, and so is reported once and not asked for again.
+                    let lost = polled.registered.is_empty() && !polled.always;
+                    let result = if lost { Err(fault(Errno::BADF)) } else { Ok(Outcome::Polled(ready)) };
                     let op = polled.poll.take();
-                    packets.extend(op.map(|op| Packet { op, result: Ok(Outcome::Polled(ready)) }));
+                    packets.extend(op.map(|op| Packet { op, result }));
                 }
             }
             None => {}
