@@ -461,6 +461,39 @@ fn each_process_gets_its_own_signals() {
     }
 }
 
+/// From here on this process opens no descriptor, or may again.
+fn may_open(may: bool) {
+    // SAFETY: all zeroes is a valid value, and the pointers are to it.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        limit.rlim_cur = if may { limit.rlim_max.min(1024) } else { 3 };
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+    }
+}
+
+/// In a process of its own, because signals are the process's.
+#[test]
+fn signals_come_in_a_child_that_had_no_descriptors_for_them_at_first() {
+    if !is_child() {
+        return in_child();
+    }
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    rig.reactor.signals(Token(7)).expect("signals");
+    rig.silent();
+    fork(|| {
+        may_open(false);
+        rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect_err("it needs descriptors");
+        may_open(true);
+        // SAFETY: sends a signal to this process.
+        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+        rig.until("SIGTERM", |_, event| matches!(event, Event::Console { token: Token(7), .. }));
+        rig.silent();
+    })
+    .ends_well();
+}
+
 /// In a process of its own, because of its standard input. Its console is read and written to by threads, which a forked
 /// process has not.
 #[test]

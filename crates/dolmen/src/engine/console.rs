@@ -57,6 +57,11 @@ impl<H> Console<H> {
         self.typed.as_ref().is_some_and(|typed| typed.held && typed.watch == Some(WatchId(key)))
     }
 
+    /// Signals are still another process's; for how long a wait may block then.
+    pub(super) fn unsettled_ns(&self) -> Option<u64> {
+        self.process.is_copy().then_some(AWAY_NS)
+    }
+
     /// Whether something waits to be collected.
     pub(super) fn has_work(&self) -> bool {
         self.typed.as_ref().is_some_and(|typed| !typed.inbox.is_empty() && !typed.driver.is_behind())
@@ -143,7 +148,11 @@ impl<K: Kernel> Engine<K> {
         let Some(handle) = handle else { return Ok(()) };
         // Known before it is armed: it may fire at once.
         signals.watch = Some(WatchId(self.watches.next_key()));
-        self.watch(handle, Token(0)).map(drop)
+        let watched = self.watch(handle, Token(0)).map(drop);
+        if let (Err(_), Some(signals)) = (&watched, &mut self.console.signals) {
+            signals.watch = None;
+        }
+        watched
     }
 
     /// Signals that came with the console go with it.
@@ -161,16 +170,19 @@ impl<K: Kernel> Engine<K> {
         if !self.console.process.is_copy() {
             return;
         }
-        self.console.process.settle();
         self.abandon_console();
-        let Some(signals) = &mut self.console.signals else { return };
+        let Some(signals) = &mut self.console.signals else { return self.console.process.settle() };
         let (renewed, watch) = (signals.source.renew(), signals.watch.take());
         watch.map(|watch| self.unwatch(watch));
         let watched = renewed
             .map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))
             .and_then(|()| self.watch_signals());
-        if let Err(error) = watched {
-            tracing::error!(target: "io_reactor", %error, "signals cannot be watched in a forked process");
+        match watched {
+            Ok(()) => self.console.process.settle(),
+            // Tried again by the next turn.
+            Err(error) => {
+                tracing::error!(target: "io_reactor", %error, "signals cannot be watched in a forked process");
+            }
         }
     }
 

@@ -276,6 +276,7 @@ impl<K: Kernel> Engine<K> {
                 let block = if poll_only || self.has_work() { Some(0) } else { self.until(deadline_ns) };
                 (polled, blocked) = (true, block != Some(0));
                 self.poll(batch, block)?;
+                self.console_after_fork();
             }
             self.deliver(events);
             let over = !events.is_empty()
@@ -340,7 +341,8 @@ impl<K: Kernel> Engine<K> {
 
     /// How long to block: until a deadline or the next timer, whatever comes first.
     fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
-        let first = [deadline_ns, self.timers.next_ns()].into_iter().flatten().min()?;
+        let again = self.console.unsettled_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
+        let first = [deadline_ns, self.timers.next_ns(), again].into_iter().flatten().min()?;
         self.submitter.kernel().expect_end(first);
         let left_ns = first.saturating_sub(self.submitter.now_ns());
         Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
