@@ -23,6 +23,15 @@ static pid_t fork_checked(void)
     return pid;
 }
 
+/* A sanitizer's fork copies much, and a slow machine has the same seconds. */
+static int rounds_of(int rounds)
+{
+#ifdef SANITIZED
+    rounds /= 16;
+#endif
+    return slow() ? rounds / 40 + 1 : rounds;
+}
+
 static void ends_well(pid_t child)
 {
     int status = -1;
@@ -207,11 +216,7 @@ static THREAD_RESULT wake_each_round(void *unused)
 /* Children destroy their copies, after nothing, after a wait of their own, or after a wake of their own. */
 static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
 {
-#ifdef SANITIZED
-    const int rounds = 100; /* a sanitizer's fork copies much */
-#else
-    const int rounds = slow() ? 20 : 800;
-#endif
+    const int rounds = rounds_of(800);
     socket_fd_t pair[2];
     io_event_t event;
     thread_t waker;
@@ -225,8 +230,7 @@ static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
         for (round = 0; round < rounds; round++) {
             uint64_t start = now_us();
             pid_t child;
-            if (round % 100 == 0)
-                check_alarm();
+            check_alarm();
             __atomic_add_fetch(&round_to_wake, 1, __ATOMIC_RELEASE);
             child = fork_checked();
             if (child == 0) {
@@ -296,7 +300,9 @@ static void forks_while_a_thread_posts(int rounds)
     poster = start_thread(post_always, NULL);
     for (manner = 0; manner < 3; manner++) {
         for (round = 0; round < rounds; round++) {
-            pid_t child = fork_checked();
+            pid_t child;
+            check_alarm();
+            child = fork_checked();
             if (child == 0) {
                 if (manner == 1)
                     CHECK(wait_ms(to_post, events, 64, 0) == 0);
@@ -318,13 +324,13 @@ static void forks_while_a_thread_posts(int rounds)
 
 static void posts_and_forks_do_not_meet(void)
 {
-    forks_while_a_thread_posts(slow() ? 20 : 800);
+    forks_while_a_thread_posts(rounds_of(800));
 }
 
 static void a_lock_that_the_program_takes_at_a_fork_may_be_held_by_a_poster(void)
 {
     __atomic_store_n(&lock_is_used, 1, __ATOMIC_RELEASE);
-    forks_while_a_thread_posts(slow() ? 10 : 50);
+    forks_while_a_thread_posts(rounds_of(50));
     __atomic_store_n(&lock_is_used, 0, __ATOMIC_RELEASE);
 }
 
