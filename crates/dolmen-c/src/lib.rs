@@ -105,7 +105,8 @@ pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
 /// The socket stays the caller's. Remove it before closing it. A number that was closed and not removed, and is another
 /// socket's by now, may be added all the same: the old registration is dropped.
 ///
-/// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it.
+/// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it, or its
+/// last registration ended with an io_reactor_post_write() in flight, see io_reactor_remove().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add(
     reactor: *mut io_reactor_t,
@@ -139,8 +140,9 @@ pub unsafe extern "C" fn io_reactor_modify(
 /// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
 /// wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows bytes that
 /// were received for it and not delivered are lost with it, and an io_reactor_post_write() that is in flight is cancelled:
-/// an unknown part of it has been sent by then, and what was posted behind it has not, so the stream has a hole. Such a
-/// socket is good for closing only. io_reactor_add() does not notice: do not add it again.
+/// an unknown part of it has been sent by then, and what was posted after it has not, so the stream has a hole. Close such
+/// a socket: io_reactor_add() refuses it. To go on with a socket, wait for the EVENT_WRITE of all that was posted before
+/// removing it.
 ///
 /// Returns 0 (also for a socket that is not registered), or -1: NULL reactor; on Windows also for INVALID_SOCKET.
 #[unsafe(no_mangle)]

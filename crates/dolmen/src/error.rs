@@ -38,6 +38,9 @@ pub enum ErrorKind {
     /// The end of the stream has been read: nothing more will come.
     #[doc(hidden)]
     ReadClosed,
+    /// An earlier registration ended with bytes unsent: what is sent now would follow a hole in the stream.
+    #[doc(hidden)]
+    StreamCut,
     /// As many posts are waiting as [`Builder::post_capacity`](crate::Builder::post_capacity) allows. The post was not
     /// taken.
     PostsFull,
@@ -63,11 +66,14 @@ impl Error {
             FaultKind::AlreadyRegistered => ErrorKind::AlreadyRegistered,
             FaultKind::Invalid | FaultKind::NotConnected => ErrorKind::InvalidHandle,
             FaultKind::Exhausted => ErrorKind::Exhausted,
+            FaultKind::Cut => ErrorKind::StreamCut,
             FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => {
                 ErrorKind::Os
             }
         };
-        Error { kind, action, source, os: Some(fault.to_io()) }
+        // The kernel's own record refuses a cut stream; the system would accept it.
+        let os = (fault.kind != FaultKind::Cut).then(|| fault.to_io());
+        Error { kind, action, source, os }
     }
 
     pub(crate) fn duplicating(os: io::Error) -> Error {
@@ -114,6 +120,9 @@ impl fmt::Display for ErrorKind {
             ErrorKind::TooLarge => "it is larger than the send queue can ever hold",
             ErrorKind::SendClosed => "the sending side is closed",
             ErrorKind::ReadClosed => "the end of the stream has been read",
+            ErrorKind::StreamCut => {
+                "an earlier registration ended with a send in flight, of which an unknown part is lost: close the socket"
+            }
             ErrorKind::PostsFull => "too many posts are waiting",
             ErrorKind::ReactorGone => "the reactor is gone",
             ErrorKind::Exhausted => "the system is out of handles or memory",
@@ -135,7 +144,7 @@ impl From<Error> for io::Error {
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             ErrorKind::InvalidHandle | ErrorKind::TooLarge => io::ErrorKind::InvalidInput,
             ErrorKind::QueueFull | ErrorKind::PostsFull => io::ErrorKind::WouldBlock,
-            ErrorKind::SendClosed | ErrorKind::ReadClosed | ErrorKind::ReactorGone => {
+            ErrorKind::SendClosed | ErrorKind::ReadClosed | ErrorKind::StreamCut | ErrorKind::ReactorGone => {
                 io::ErrorKind::BrokenPipe
             }
             ErrorKind::TableFull | ErrorKind::Exhausted => io::ErrorKind::OutOfMemory,

@@ -216,6 +216,8 @@ marks_and_mutants! {
         PolledOnce,
         /// Engine: a receive was asked for that was on its way already.
         ReceiveAskedTwice,
+        /// Engine: an adopted connection has ended with bytes unsent.
+        EndedUnsent,
         /// Engine: the system took the rest of several posted sends at once.
         WrittenTogether,
         /// Engine: the console's watch was left unarmed because the inbox was full.
@@ -302,6 +304,8 @@ marks_and_mutants! {
         ForgetPoll,
         /// The interest of a poll that was meant for one event goes on.
         OnceForEver,
+        /// A socket whose last connection ended with bytes unsent may be adopted again.
+        ForgetCut,
         /// A released connection lets go of its socket with the next turn.
         ReleaseLater,
         /// An adopted connection receives without being asked to.

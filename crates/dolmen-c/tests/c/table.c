@@ -923,6 +923,45 @@ static void a_reset_closes(void)
     close_socket(pair[0]);
 }
 
+/* A send that is cancelled half way leaves a hole in the stream: all that can be done with such a socket is to close it. */
+static void a_socket_removed_with_a_send_in_flight_is_not_taken_again(void)
+{
+    static char bytes[8 << 20];
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pair[2];
+    io_event_t event;
+    size_t posted = 0;
+
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    /* The peer does not read: until what was posted last is not taken. */
+    do {
+        CHECK(posted < sizeof bytes * 16);
+        CHECK(io_reactor_post_write(reactor, pair[0], bytes, sizeof bytes) == 0);
+        posted += sizeof bytes;
+    } while (wait_ms(reactor, &event, 1, SILENCE_MS) == 1);
+    CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+    CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == -1);
+    CHECK(strstr(io_reactor_last_error(), "in flight") != NULL);
+    CHECK(strstr(io_reactor_last_error(), "close the socket") != NULL);
+    wait_silence(reactor);
+    /* Also when the send has ended. */
+    CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == -1);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+    /* A new socket may have the same number. And one of which all was sent may be added again. */
+    make_pair(pair);
+    CHECK(io_reactor_add(reactor, pair[0], &a, 0) == 0);
+    CHECK(io_reactor_post_write(reactor, pair[0], bytes, 100) == 0);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && event.event_type == EVENT_WRITE && event.bytes_transferred == 100);
+    CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+    CHECK(io_reactor_add(reactor, pair[0], &b, 0) == 0);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
 static void half_close_leaves_the_way_back(void)
 {
     socket_fd_t pair[2];
@@ -1242,6 +1281,7 @@ int main(int argc, char **argv)
     RUN(hc33_a_second_receive_is_not_posted);
     RUN(hc34_a_small_buffer_truncates_nothing);
     RUN(a_reset_closes);
+    RUN(a_socket_removed_with_a_send_in_flight_is_not_taken_again);
     RUN(half_close_leaves_the_way_back);
 #endif
     RUN(buffers_stay_until_the_next_wait);

@@ -436,10 +436,11 @@ impl<K: Kernel> Engine<K> {
     /// Starts the way out. What is queued and what was held back is lost, so whoever calls this has seen to it that
     /// nothing of that is owed.
     fn begin_close(&mut self, key: Key, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.is_closing() {
+        if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
             return;
         }
+        self.note_if_cut(key);
+        let connection = self.connections.get_mut(key).expect("it was found above");
         connection.phase = Phase::Closing;
         let rare = connection.rare();
         rare.reason = Some(reason);
@@ -584,10 +585,11 @@ impl<K: Kernel> Engine<K> {
     /// over: a peer that goes on sending is not waited for, and what is paused ends with the linger time.
     fn sending_failed(&mut self, key: Key, fault: Fault) {
         let linger_ns = saturating_ns(self.config.linger);
-        let connection = self.connections.get_mut(key).expect("the connection is there");
-        if connection.is_closing() {
+        if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
             return;
         }
+        self.note_if_cut(key);
+        let connection = self.connections.get_mut(key).expect("it was found above");
         mark(Mark::SendFailedFirst);
         connection.write = Write::Failed;
         connection.rare().failure = Some(fault);

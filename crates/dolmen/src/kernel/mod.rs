@@ -219,6 +219,14 @@ pub(crate) trait Kernel: Sized + 'static {
     /// How many bytes the system has received on a stream and not handed out. Zero where it cannot say.
     fn unread(&mut self, source: &Self::Source) -> usize;
 
+    /// The connection of a borrowed stream ends with bytes unsent. How many of them still go out is not known, so what is
+    /// sent on it later follows a hole: from now on adding it `again` is refused, with [`FaultKind::Cut`], until its number
+    /// stands for another socket.
+    ///
+    /// A kernel that does not add borrowed streams has nothing to note. The readiness kernels are such: there the caller
+    /// sends on a borrowed socket, and knows how much the system has taken.
+    fn note_cut(&mut self, _source: &Self::Source) {}
+
     /// Ends a source none of whose operations is pending.
     fn close(&mut self, source: Self::Source, how: Close);
 
@@ -339,6 +347,8 @@ pub(crate) enum FaultKind {
     Invalid,
     /// The stream is not connected: never was, or not any more.
     NotConnected,
+    /// A borrowed stream whose last connection ended with bytes unsent.
+    Cut,
     Other,
 }
 

@@ -9,7 +9,7 @@ use crate::engine::Config;
 use crate::error::ErrorKind;
 use crate::events::CloseReason;
 use crate::kernel::readiness::Readiness;
-use crate::kernel::sim::world::Ended;
+use crate::kernel::sim::world::{self, Ended, SimStream};
 use crate::marks::{Mark, counts};
 use crate::token::{ConnId, Token};
 use crate::waker::{Poster, Waker};
@@ -171,7 +171,7 @@ fn hc04_a_completion_that_wins_against_the_cancel_does_no_harm() {
 fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
     for style in Style::BOTH {
         let mut stage = Stage::new(style);
-        let link = crate::kernel::sim::world::connect(&stage.world, 1_000);
+        let link = world::connect(&stage.world, 1_000);
         let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
         let descriptor = stream.fd;
         let first = stage.add(stream);
@@ -187,7 +187,7 @@ fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
         drop(stream);
         assert!(stage.settle().is_empty());
         // Now it is, and goes to the next one at once.
-        let link = crate::kernel::sim::world::connect(&stage.world, 1_000);
+        let link = world::connect(&stage.world, 1_000);
         let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
         assert!(stream.fd <= descriptor + 1);
         let second = stage.add(stream);
@@ -669,7 +669,7 @@ fn hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through() {
     for style in Style::BOTH {
         let mut stage = Stage::new(style);
         stage.faults(|faults| faults.partial = 100);
-        let link = crate::kernel::sim::world::connect(&stage.world, 10);
+        let link = world::connect(&stage.world, 10);
         let socket = crate::kernel::sim::world::SimStream::open(&stage.world, link);
         let conn = stage.adopt(&socket, false);
         let lengths = [25, 1, 40];
@@ -690,6 +690,64 @@ fn hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through() {
         assert_eq!(read, pattern(66));
         assert_eq!(told, lengths);
         assert!(stage.engine.release(conn));
+        assert!(stage.settle().is_empty());
+    }
+}
+
+/// How many of the bytes in flight have gone out is not known, so what is sent later would follow a hole. Nor may there
+/// be one where bytes only waited in the queue, or where the connection has ended by itself.
+#[test]
+fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() {
+    let assert_refused = |stage: &mut Stage, socket: &SimStream| {
+        let refused = stage.adopt_again(socket).expect_err("a hole");
+        assert_eq!(refused.kind(), ErrorKind::StreamCut);
+        assert!(
+            refused.os_error().is_none() && refused.to_string().contains("close the socket"),
+            "{refused}"
+        );
+    };
+    for style in Style::BOTH {
+        let mut stage = Stage::new(style);
+        let link = world::connect(&stage.world, 10);
+        let socket = SimStream::open(&stage.world, link);
+        // With all of it sent, and with nothing to send, it may be.
+        for text in [&b"whole"[..], b""] {
+            let conn = stage.adopt_again(&socket).expect("it is whole");
+            if !text.is_empty() {
+                stage.engine.post_send(conn, text).expect("send");
+                assert!(matches!(stage.settle()[..], [Seen::Written(_, 5)]));
+            }
+            assert!(stage.engine.release(conn));
+            assert!(stage.settle().is_empty());
+        }
+        let conn = stage.adopt_again(&socket).expect("it is whole");
+        stage.engine.post_send(conn, &pattern(100)).expect("send");
+        assert!(stage.engine.release(conn));
+        assert_refused(&mut stage, &socket);
+        assert!(stage.settle().is_empty());
+        assert_refused(&mut stage, &socket);
+        // The number stands for another socket now. There is no memory for its send, so nothing is in flight.
+        let number = socket.fd;
+        drop(socket);
+        let (socket, _) = stage.own_socket();
+        assert_eq!(socket.fd, number);
+        let conn = stage.adopt(&socket, false);
+        stage.faults(|faults| faults.no_memory = 100);
+        stage.engine.post_send(conn, b"queued").expect("send");
+        assert!(stage.poll().is_empty());
+        assert!(stage.engine.release(conn));
+        assert_refused(&mut stage, &socket);
+        stage.heal();
+        // And one that ends by itself.
+        let link = world::connect(&stage.world, 10);
+        let socket = SimStream::open(&stage.world, link);
+        let conn = stage.adopt(&socket, false);
+        stage.engine.post_send(conn, &pattern(100)).expect("send");
+        assert!(stage.poll().is_empty());
+        stage.link(link, |link| link.peer_reset(false));
+        let seen = stage.settle();
+        assert_eq!(closed(&seen, conn), Some(CloseReason::Reset), "{seen:?}");
+        assert_refused(&mut stage, &socket);
         assert!(stage.settle().is_empty());
     }
 }
@@ -1380,6 +1438,7 @@ fn each_scene_fails_with_its_bug() {
         (hc18_partial_sends_lose_nothing_and_send_nothing_twice, Mutant::ResendPartial),
         (hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through, Mutant::WrittenEarly),
         (hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through, Mutant::WrittenTwice),
+        (hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again, Mutant::ForgetCut),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::NewestFirst),
         (hc19_a_source_that_is_always_ready_starves_nobody, Mutant::ServeNewestFirst),
         (hc21_a_timer_of_300_microseconds_costs_at_most_two_polls, Mutant::TruncateTimeout),

@@ -170,6 +170,10 @@ impl Stage {
         self.engine.adopt(socket.lend(), false, receive, Token(0)).expect("nothing stands against it")
     }
 
+    pub(crate) fn adopt_again(&mut self, socket: &SimStream) -> Result<ConnId, crate::error::Error> {
+        self.engine.adopt(socket.lend(), true, false, Token(0))
+    }
+
     pub(crate) fn listen(&mut self) -> (ListenerId, usize) {
         let (listener, number) = SimListener::open(&self.world);
         (self.engine.listen(listener, Token(0)).expect("nothing stands against it"), number)

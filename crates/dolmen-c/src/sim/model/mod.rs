@@ -81,6 +81,9 @@ struct Run<'a, P: System> {
     registrations: Vec<Registration>,
     /// Those that the library has, by socket.
     by_fd: HashMap<u32, usize>,
+    /// The links of which a registration has ended with writes that were not reported, and whether bytes of those were
+    /// unsent for certain.
+    cut: HashMap<usize, bool>,
     console: Console,
     timers: Vec<Timer>,
     held: Held,
@@ -155,6 +158,7 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         open: Vec::new(),
         registrations: Vec::new(),
         by_fd: HashMap::new(),
+        cut: HashMap::new(),
         console: Console::new(kind),
         timers: Vec::new(),
         held: Held::default(),

@@ -64,6 +64,7 @@ impl<P: System> Run<'_, P> {
             Some(Object::Listener(_)) if P::COMPLETION && known.is_some() => Some(false),
             // If the first receive fails at once, so may this.
             Some(Object::Link(link)) if P::COMPLETION && self.machine.link(link).reset.is_some() => None,
+            Some(Object::Link(link)) if self.cut.contains_key(&link) => self.cut[&link].then_some(false),
             Some(_) => Some(true),
         };
         let (received, accepted) = match object {
@@ -168,6 +169,12 @@ impl<P: System> Run<'_, P> {
     fn forget(&mut self, known: usize) {
         let registration = &mut self.registrations[known];
         registration.live = false;
+        if let (Some(link), false) = (registration.link(), registration.writes.is_empty()) {
+            let wire = self.machine.link(link);
+            let healthy = wire.reset.is_none() && !wire.gone && !wire.shut;
+            let cut = healthy && wire.sent < registration.accepted;
+            *self.cut.entry(link).or_default() |= cut;
+        }
         // The library has no use for them any more.
         registration.posted.clear();
     }

@@ -79,13 +79,24 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
-    /// As [`Engine::remove`], and the system is told to let go of the socket before this returns.
+    /// As [`Engine::remove`], and the kernel releases the socket before this returns. Sends that are not completed are
+    /// given up; the socket cannot be adopted again then.
     pub(crate) fn release(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
         if !mutant(Mutant::ReleaseLater) {
             self.attend_connection(conn.0.slot);
         }
         known
+    }
+
+    /// Before the queue of a connection is given up, in flight or not: if it is not empty, the socket cannot be adopted
+    /// again. See [`Kernel::note_cut`].
+    pub(super) fn note_if_cut(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.borrowed && connection.queued_bytes() > 0 && !mutant(Mutant::ForgetCut) {
+            mark(Mark::EndedUnsent);
+            self.submitter.kernel().note_cut(&connection.source);
+        }
     }
 
     /// Tells of the sends that `bytes` more bytes have completed.

@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::os::windows::io::AsRawSocket;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -30,8 +30,30 @@ use super::bridge::Bridge;
 use super::port::Port;
 use super::{Iocp, socket, status};
 
-/// Which port a borrowed socket was associated with last.
-static ASSOCIATIONS: Mutex<BTreeMap<SOCKET, u64>> = Mutex::new(BTreeMap::new());
+/// The last association of each borrowed socket's number.
+static ASSOCIATIONS: Mutex<BTreeMap<SOCKET, Association>> = Mutex::new(BTreeMap::new());
+
+#[derive(Clone, Copy)]
+pub(super) struct Association {
+    port: u64,
+    pub(super) id: AssociationId,
+    /// A connection of the socket ended with bytes unsent.
+    pub(super) cut: bool,
+}
+
+/// One for each association, so that a closed socket is not confused with its successor under the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AssociationId(u32);
+
+impl AssociationId {
+    /// Of a socket that the reactor owns.
+    pub(super) const OWNED: AssociationId = AssociationId(0);
+
+    fn next() -> AssociationId {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        AssociationId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// One port's part of the record of associations; leaves it when dropped.
 pub(super) struct Associations {
@@ -49,19 +71,30 @@ impl Associations {
         unpoisoned(&ASSOCIATIONS).remove(&socket);
     }
 
-    pub(super) fn note(&self, socket: SOCKET) {
-        unpoisoned(&ASSOCIATIONS).insert(socket, self.port);
+    /// A borrowed socket was just associated with this port.
+    pub(super) fn note(&self, socket: SOCKET) -> AssociationId {
+        let id = AssociationId::next();
+        unpoisoned(&ASSOCIATIONS).insert(socket, Association { port: self.port, id, cut: false });
+        id
     }
 
-    /// Whether the socket of that number was associated here, and with no other port since.
-    pub(super) fn are_of(&self, socket: SOCKET) -> bool {
-        unpoisoned(&ASSOCIATIONS).get(&socket) == Some(&self.port)
+    /// Nothing happens if the number stands for another socket by now: the caller may have closed the socket without removing it.
+    pub(super) fn note_cut(&self, socket: SOCKET, id: AssociationId) {
+        let mut associations = unpoisoned(&ASSOCIATIONS);
+        if let Some(association) = associations.get_mut(&socket).filter(|known| known.id == id) {
+            association.cut = true;
+        }
+    }
+
+    /// The association of the socket of that number, if it is with this port and no other has followed.
+    pub(super) fn find(&self, socket: SOCKET) -> Option<Association> {
+        unpoisoned(&ASSOCIATIONS).get(&socket).copied().filter(|known| known.port == self.port)
     }
 }
 
 impl Drop for Associations {
     fn drop(&mut self) {
-        unpoisoned(&ASSOCIATIONS).retain(|_, port| *port != self.port);
+        unpoisoned(&ASSOCIATIONS).retain(|_, known| known.port != self.port);
     }
 }
 
@@ -363,9 +396,15 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
+
     use super::super::super::operation::{OpKind, OperationTable};
     use super::*;
-    use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
+    use crate::error::{Error, ErrorKind};
+    use crate::{ConnId, Events, Reactor, Token};
 
     /// A socket for datagrams that is polled, its peer, and an operation for it.
     struct Scene {
@@ -440,5 +479,105 @@ mod tests {
         // From here on the socket is the caller's: it is neither asked nor given an event again.
         let found = scene.polled.found(scene.op, &mut writers);
         assert_eq!(found.unwrap_err().kind, FaultKind::Cancelled);
+    }
+
+    /// A reactor, and a connected socket of the caller's.
+    struct Lent {
+        reactor: Reactor,
+        events: Events,
+        listener: TcpListener,
+        ours: TcpStream,
+        peer: TcpStream,
+    }
+
+    impl Lent {
+        fn new() -> Lent {
+            let reactor = Reactor::builder().high_water(1 << 30).build().unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (peer, _) = listener.accept().unwrap();
+            Lent { reactor, events: Events::with_capacity(16), listener, ours, peer }
+        }
+
+        fn adopt(&mut self, again: bool) -> Result<ConnId, Error> {
+            let socket = BorrowedSocket { raw: self.ours.as_raw_socket() };
+            self.reactor.engine.adopt(socket, again, false, Token(0))
+        }
+
+        fn wait(&mut self, ms: u64) {
+            self.reactor.wait(&mut self.events, Some(Duration::from_millis(ms))).unwrap();
+        }
+
+        /// Posts sends until one stays in flight: the peer reads nothing.
+        fn fill(&mut self, conn: ConnId) {
+            let megabyte = vec![7; 1 << 20];
+            let mut posted = 0;
+            while self.reactor.queued_bytes(conn).unwrap() == 0 {
+                assert!(posted < 256, "{posted} MiB have gone out");
+                self.reactor.engine.post_send(conn, &megabyte).unwrap();
+                self.wait(50);
+                posted += 1;
+            }
+        }
+
+        /// The caller closes the socket, and another one gets its number.
+        fn replace(&mut self) {
+            let number = self.ours.as_raw_socket();
+            let address = self.listener.local_addr().unwrap();
+            let new = || TcpStream::connect(address).unwrap();
+            let spare = new();
+            let _peer = self.listener.accept().unwrap();
+            drop(std::mem::replace(&mut self.ours, spare));
+            let mut others = Vec::new();
+            while others.last().is_none_or(|other: &TcpStream| other.as_raw_socket() != number) {
+                assert!(others.len() < 100, "the number is not given out again");
+                others.push(new());
+                self.peer = self.listener.accept().unwrap().0;
+            }
+            self.ours = others.pop().unwrap();
+        }
+    }
+
+    #[test]
+    fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_added_again() {
+        let mut lent = Lent::new();
+        // With all of it sent it may be removed and added.
+        for _ in 0..2 {
+            let conn = lent.adopt(true).unwrap();
+            lent.reactor.engine.post_send(conn, b"whole").unwrap();
+            while lent.reactor.queued_bytes(conn).unwrap() > 0 {
+                lent.wait(1_000);
+            }
+            assert!(lent.reactor.engine.release(conn));
+            lent.wait(0);
+        }
+        let conn = lent.adopt(true).unwrap();
+        lent.fill(conn);
+        assert!(lent.reactor.engine.release(conn));
+        assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
+        // When the send is over, too.
+        while lent.reactor.stats().operations_in_flight > 0 {
+            lent.wait(50);
+        }
+        assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
+        // With another socket under its number no more.
+        lent.replace();
+        let conn = lent.adopt(true).unwrap();
+        assert!(lent.reactor.engine.release(conn));
+    }
+
+    /// The old connection is released when the new socket is associated: what is noted of the one is not the other's.
+    #[test]
+    fn hc18_a_socket_that_was_closed_with_a_send_in_flight_leaves_its_number_unmarked() {
+        let mut lent = Lent::new();
+        let old = lent.adopt(true).unwrap();
+        lent.fill(old);
+        lent.replace();
+        let new = lent.adopt(false).unwrap();
+        assert!(lent.reactor.queued_bytes(old).unwrap() > 0);
+        assert!(lent.reactor.engine.release(old));
+        assert!(lent.reactor.engine.release(new));
+        let new = lent.adopt(true).unwrap();
+        assert!(lent.reactor.engine.release(new));
     }
 }

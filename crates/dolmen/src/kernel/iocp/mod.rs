@@ -42,7 +42,7 @@ use super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
-use borrowed::{Associations, Begun, Polled, Writers};
+use borrowed::{AssociationId, Associations, Begun, Polled, Writers};
 use bridge::Bridge;
 use operation::{Extra, Header};
 use port::Port;
@@ -104,6 +104,7 @@ pub(crate) enum Source {
         stream: ManuallyDrop<TcpStream>,
         /// Success at once sends no packet.
         skips: bool,
+        association: AssociationId,
     },
     // These are boxed so that the many streams do not pay for the few others.
     Listener(Box<Acceptor>),
@@ -188,7 +189,10 @@ impl Kernel for Iocp {
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
         match self.check_stream(&stream).and_then(|()| self.associate(stream.as_raw_socket() as SOCKET)) {
-            Ok(skips) => Ok(Source::Stream { stream: ManuallyDrop::new(stream), skips }),
+            Ok(skips) => {
+                let (stream, association) = (ManuallyDrop::new(stream), AssociationId::OWNED);
+                Ok(Source::Stream { stream, skips, association })
+            }
             Err(fault) => Err((fault, stream)),
         }
     }
@@ -237,23 +241,23 @@ impl Kernel for Iocp {
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
         self.check_stream(&borrowed)?;
-        let skips = match self.associate(raw as SOCKET) {
-            Err(fault)
-                if again
-                    && borrowed::already_registered(fault)
-                    && self.associations.are_of(raw as SOCKET) =>
-            {
-                self.skips(raw as SOCKET)
+        let (skips, association) = match self.associate(raw as SOCKET) {
+            Ok(skips) => (skips, self.associations.note(raw as SOCKET)),
+            Err(fault) if again && borrowed::already_registered(fault) => {
+                match self.associations.find(raw as SOCKET) {
+                    None => return Err(fault),
+                    Some(known) if known.cut => return Err(Fault { kind: FaultKind::Cut, code: 0 }),
+                    Some(known) => (self.skips(raw as SOCKET), known.id),
+                }
             }
-            associated => associated?,
+            Err(fault) => return Err(fault),
         };
-        self.associations.note(raw as SOCKET);
         // If it was accepted from a polled listener, it has inherited that one's event.
         self.calls += 1;
         socket::deselect(&borrowed);
         // SAFETY: whoever lends a socket keeps it open while it is registered; it is never dropped, and so not closed.
         let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(raw) });
-        Ok(Source::Stream { stream, skips })
+        Ok(Source::Stream { stream, skips, association })
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
@@ -286,7 +290,7 @@ impl Kernel for Iocp {
         op: OpPtr<Self>,
         pool: &mut BufferPool,
     ) -> Submission<Self> {
-        let Source::Stream { stream, skips } = source else { unreachable!("a receive is for a stream") };
+        let Source::Stream { stream, skips, .. } = source else { unreachable!("a receive is for a stream") };
         // SAFETY: the operation was handed to us and is not submitted yet; nobody else touches it.
         unsafe {
             (*op.as_ptr()).header.extra =
@@ -297,7 +301,7 @@ impl Kernel for Iocp {
     }
 
     unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
-        let Source::Stream { stream, skips } = source else { unreachable!("a send is for a stream") };
+        let Source::Stream { stream, skips, .. } = source else { unreachable!("a send is for a stream") };
         self.calls += 1;
         // SAFETY: the operation and the bytes in its buffer stay where they are until its packet. The references
         // taken here are gone before the call.
@@ -407,6 +411,13 @@ impl Kernel for Iocp {
         let Source::Stream { stream, .. } = source else { unreachable!("only a stream holds bytes") };
         self.calls += 1;
         socket::unread(&**stream)
+    }
+
+    fn note_cut(&mut self, source: &Source) {
+        let Source::Stream { stream, association, .. } = source else {
+            unreachable!("only a stream has bytes to send")
+        };
+        self.associations.note_cut(stream.as_raw_socket() as SOCKET, *association);
     }
 
     fn close(&mut self, source: Source, how: Close) {
@@ -773,7 +784,7 @@ mod tests {
             let skips = kernel.associate(socket.as_raw_socket() as SOCKET).unwrap();
             // SAFETY: the socket is open, and is the stream's from here on.
             let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.into_raw_socket()) });
-            let source = Source::Stream { stream, skips };
+            let source = Source::Stream { stream, skips, association: AssociationId::OWNED };
             let pool = Rc::new(RefCell::new(BufferPool::new(8, 16)));
             let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
             for _ in 0..3 {

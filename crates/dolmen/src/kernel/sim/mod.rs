@@ -48,6 +48,8 @@ pub(crate) struct Sim {
     tears: bool,
     /// The borrowed streams that belong to this kernel for as long as they are open.
     associated: Vec<Descriptor>,
+    /// Borrowed streams whose connection ended with bytes unsent.
+    cut: Vec<Descriptor>,
     /// How many sources there have been.
     sources: u64,
     alarm: Alarm,
@@ -119,6 +121,7 @@ impl Sim {
             retiring: false,
             tears: false,
             associated: Vec::new(),
+            cut: Vec::new(),
             sources: 0,
             alarm: Alarm::default(),
             rings_at_ns: None,
@@ -743,10 +746,10 @@ impl Kernel for Sim {
     fn add_borrowed_stream(&mut self, socket: BorrowedSocket, again: bool) -> Result<Source, Fault> {
         let source = self.add(socket.raw as u32, Hold::Borrowed);
         if self.associated.contains(&source.object) {
-            return if again {
-                Ok(source)
-            } else {
-                Err(Fault { kind: FaultKind::AlreadyRegistered, code: 87 })
+            return match again {
+                true if self.cut.contains(&source.object) => Err(Fault { kind: FaultKind::Cut, code: 0 }),
+                true => Ok(source),
+                false => Err(Fault { kind: FaultKind::AlreadyRegistered, code: 87 }),
             };
         }
         self.associated.push(source.object);
@@ -852,6 +855,10 @@ impl Kernel for Sim {
             self.calls += 1;
             self.rings_at_ns = Some(now_ns + after_ns);
         }
+    }
+
+    fn note_cut(&mut self, source: &Source) {
+        self.cut.push(source.object);
     }
 
     fn close(&mut self, source: Source, how: Close) {

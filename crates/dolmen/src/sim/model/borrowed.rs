@@ -16,6 +16,10 @@ pub(super) struct Lent {
     conn: Option<usize>,
     /// It was adopted before.
     again: bool,
+    /// A connection has ended with sends that were not reported: perhaps the kernel had taken their bytes.
+    may_be_cut: bool,
+    /// It had not.
+    cut: bool,
 }
 
 pub(super) struct Poll {
@@ -73,7 +77,15 @@ impl Run<'_> {
         }
         let link = self.connect();
         let stream = Some(SimStream::open(&self.world, link));
-        self.lent.push(Lent { stream, link, poll: None, conn: None, again: false });
+        self.lent.push(Lent {
+            stream,
+            link,
+            poll: None,
+            conn: None,
+            again: false,
+            may_be_cut: false,
+            cut: false,
+        });
         Some(self.lent.len() - 1)
     }
 
@@ -162,8 +174,10 @@ impl Run<'_> {
             (wire.read(), wire.outbound.total)
         };
         let socket = self.borrow(at);
+        let (may_be_cut, cut) = (self.lent[at].may_be_cut, self.lent[at].cut);
         match self.engine.adopt(socket, again, receive, Token(link)) {
             Ok(id) => {
+                self.check(Oracle::Stream, !cut, || "a stream with a hole was adopted".into())?;
                 let asked = Asked { again: receive, ..Asked::default() };
                 let lent = &mut self.lent[at];
                 (lent.conn, lent.again) = (Some(self.conns.len()), true);
@@ -174,7 +188,7 @@ impl Run<'_> {
             }
             Err(_) => {
                 let reset = self.world.borrow().links[link].reset.is_some();
-                self.check(Oracle::Order, reset, || "a socket was not adopted".into())
+                self.check(Oracle::Order, reset || may_be_cut, || "a socket was not adopted".into())
             }
         }
     }
@@ -213,11 +227,18 @@ impl Run<'_> {
     pub(super) fn release(&mut self, at: usize, close: bool) -> Check {
         let conn = &mut self.conns[at];
         let over = matches!(conn.state, State::Gone | State::Removed);
+        let unreported = !conn.asked.writes.is_empty();
+        let (unsent, sound) = {
+            let wire = &self.world.borrow().links[conn.link];
+            (wire.outbound.total < conn.accepted, wire.reset.is_none() && !wire.gone && !wire.shut_behind)
+        };
         let known = self.engine.release(conn.id);
         conn.state = State::Removed;
         if !over {
             let lent = conn.lent.expect("it was adopted");
             self.lent[lent].conn = None;
+            self.lent[lent].may_be_cut |= unreported;
+            self.lent[lent].cut |= unreported && unsent && sound;
             if close {
                 self.close_lent(lent)?;
             }
@@ -370,7 +391,10 @@ impl Run<'_> {
     /// A connection has ended by itself: the socket is the caller's again.
     pub(super) fn give_back(&mut self, at: usize) {
         if let Some(lent) = self.conns[at].lent {
-            self.lent[lent].conn = None;
+            let unreported = !self.conns[at].asked.writes.is_empty();
+            let lent = &mut self.lent[lent];
+            lent.conn = None;
+            lent.may_be_cut |= unreported;
         }
     }
 
