@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::{asan, hard_cases, hygiene, loom, sim, targets, test};
+use crate::{asan, bench, hard_cases, hygiene, loom, sim, targets, test};
 
 /// Run all that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
@@ -50,7 +50,10 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     steps.step_or_skip("repository", hygiene::check)?;
     steps.step_or_skip("Cargo.lock", hygiene::lock_file)?;
     steps.step("hard cases", hard_cases::check)?;
-    steps.step("format", || Run::new("cargo fmt --all --check").run())?;
+    steps.step("format", || {
+        Run::new("cargo fmt --all --check").run()?;
+        Run::new(&format!("cargo fmt --manifest-path {} --check", bench::MANIFEST)).run()
+    })?;
     lint(steps, &host)?;
     document(steps, &host)?;
     steps.step_or_skip("oldest Rust", || check_oldest_rust(installer, &host))?;
@@ -74,6 +77,12 @@ fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
     for target in targets::ALL {
         steps.step(&format!("clippy, {target}"), || {
             clippy(&[&["--workspace".to_owned()], &*targets::flags(target, host)].concat())
+        })?;
+    }
+    for target in [targets::LINUX, targets::WINDOWS_GNU] {
+        steps.step(&format!("clippy, benchmark, {target}"), || {
+            let clippy = bench::cargo("clippy --all-targets").args(targets::flags(target, host));
+            clippy.args(["--", "-D", "warnings"]).run()
         })?;
     }
     // On a system that the reactor is not for, what runs there is linted too: this program.

@@ -36,16 +36,21 @@ pub fn check() -> Result<Outcome> {
         return Ok(Outcome::Skipped(NO_GIT.to_owned()));
     };
     let forbidden = forbidden_texts();
+    let root = std::fs::read_to_string("Cargo.toml").map_err(|error| format!("Cargo.toml: {error}"))?;
     let mut faults = Vec::new();
     for name in files.split_terminator('\0') {
         // What is not UTF-8 is no text, and what cannot be read is a deletion that is not committed yet.
         let Ok(text) = std::fs::read_to_string(name) else { continue };
         faults.extend(forbidden_in(name, &text, &forbidden));
-        if name == "Cargo.lock" {
-            faults.extend(foreign_sources(&text));
+        if name.ends_with("Cargo.lock") {
+            faults.extend(foreign_sources(name, &text));
         }
         if name.ends_with("/Cargo.toml") {
-            faults.extend(missing_inheritance(name, &text));
+            faults.extend(if is_workspace(&text) {
+                missing_copies(name, &text, &root)
+            } else {
+                missing_inheritance(name, &text)
+            });
         }
     }
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
@@ -96,10 +101,10 @@ fn stands_alone(line: &str, piece: &str) -> bool {
     line.match_indices(piece).any(|(at, _)| !line[..at].ends_with(joins))
 }
 
-fn foreign_sources(lock: &str) -> Vec<String> {
+fn foreign_sources(name: &str, lock: &str) -> Vec<String> {
     let sources = lock.lines().filter_map(|line| line.strip_prefix("source = "));
     let foreign = sources.filter(|source| source.trim_matches('"') != LOCKED_SOURCE);
-    foreign.map(|source| format!("Cargo.lock: a package comes from {source}")).collect()
+    foreign.map(|source| format!("{name}: a package comes from {source}")).collect()
 }
 
 /// A package's lints and licence are the workspace's.
@@ -115,6 +120,26 @@ fn missing_inheritance(name: &str, manifest: &str) -> Vec<String> {
         faults.push(format!("{name}: no licence; add `license.workspace = true`"));
     }
     faults
+}
+
+fn is_workspace(manifest: &str) -> bool {
+    manifest.lines().any(|line| line == "[workspace]")
+}
+
+/// A package outside the workspace inherits nothing, so it repeats the workspace's lints and licence.
+fn missing_copies(name: &str, manifest: &str, root: &str) -> Vec<String> {
+    let present: Vec<&str> = manifest.lines().collect();
+    let mut in_lints = false;
+    let lints = root.lines().filter(|line| {
+        if line.starts_with('[') {
+            in_lints = line.starts_with("[workspace.lints");
+        }
+        in_lints && !line.is_empty() && !line.starts_with('#')
+    });
+    let licence = root.lines().filter(|line| line.starts_with("license = "));
+    let wanted = lints.chain(licence).map(|line| line.replace("[workspace.", "["));
+    let missing = wanted.filter(|line| !present.contains(&line.as_str()));
+    missing.map(|line| format!("{name}: `{line}` of the workspace around it is missing")).collect()
 }
 
 #[cfg(test)]
@@ -137,8 +162,12 @@ mod tests {
     #[test]
     fn a_mirror_in_the_lock_file_is_found() {
         let good = format!("source = \"{LOCKED_SOURCE}\"\n");
-        assert!(foreign_sources(&good).is_empty());
-        assert_eq!(foreign_sources(&(good + "source = \"sparse+https://mirror.example/index/\"\n")).len(), 1);
+        assert!(foreign_sources("Cargo.lock", &good).is_empty());
+        assert_eq!(
+            foreign_sources("Cargo.lock", &(good + "source = \"sparse+https://mirror.example/index/\"\n"))
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -148,5 +177,14 @@ mod tests {
             [""; 0]
         );
         assert_eq!(missing_inheritance("p", "[package]\n").len(), 2);
+    }
+
+    #[test]
+    fn a_workspace_of_its_own_repeats_lints_and_licence() {
+        let root = "[workspace.package]\nlicense = \"MIT\"\n[workspace.lints.rust]\n# why\na = \"deny\"\n[profile.x]\nb = 1\n";
+        let good = "[package]\nlicense = \"MIT\"\n[workspace]\n[lints.rust]\na = \"deny\"\n";
+        assert!(is_workspace(good) && !is_workspace("[workspace.package]"));
+        assert_eq!(missing_copies("p", good, root), [""; 0]);
+        assert_eq!(missing_copies("p", "[package]\n[workspace]\n", root).len(), 3);
     }
 }

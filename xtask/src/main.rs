@@ -1,10 +1,11 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
-//! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
+//! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`], [`mod@bench`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
+mod bench;
 mod c_library;
 mod ci;
 mod hard_cases;
@@ -52,6 +53,7 @@ enum Chore {
     Miri(sim::MiriOptions),
     Loom(loom::Options),
     Soak(soak::Options),
+    Bench(bench::Options),
     HardCases(hard_cases::Options),
     Install(install::Options),
     Header(c_library::HeaderOptions),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Chore::Miri(options) => sim::run_miri(&options),
         Chore::Loom(options) => loom::run(&options),
         Chore::Soak(options) => soak::run(&options),
+        Chore::Bench(options) => bench::run(&options),
         Chore::HardCases(options) => hard_cases::run(&options),
         Chore::Install(options) => install::run(&options),
         Chore::Header(options) => c_library::header(&options),
