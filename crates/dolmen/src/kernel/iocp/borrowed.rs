@@ -1,8 +1,8 @@
-//! Sockets that somebody else owns: which of them belong to which port, and polls.
+//! Sockets that the caller owns: which of them belong to which port, and polls.
 //!
-//! A socket belongs to a port for its whole life, so one that is removed and added again cannot be associated again. Who
-//! asks for that may be right, or may hold a new socket of another reactor under an old number: then packets would go to
-//! the wrong port. [`Associations`] knows, for all reactors of this process.
+//! A socket belongs to a port for its whole life, so one that is removed and added again cannot be associated again. It may
+//! be the same socket, or a new one of another reactor under the old number: then packets would go to the wrong port.
+//! [`Associations`] knows, for all reactors of this process.
 //!
 //! Two things can be polled here. A listener for connections, or a socket for datagrams, whose owner wants each with its
 //! address: by `WSAEventSelect` and a bridge, like a readiness listener. And a connected stream for room to write, when a `send` of the caller's would have blocked: there is no
@@ -36,22 +36,19 @@ static ASSOCIATIONS: Mutex<BTreeMap<SOCKET, Association>> = Mutex::new(BTreeMap:
 #[derive(Clone, Copy)]
 pub(super) struct Association {
     port: u64,
-    pub(super) id: AssociationId,
+    pub(super) id: SocketId,
     /// A connection of the socket ended with bytes unsent.
     pub(super) cut: bool,
 }
 
-/// One for each association, so that a closed socket is not confused with its successor under the same number.
+/// Tells a socket from others that have had its number. A socket gets it when it is associated, which happens once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AssociationId(u32);
+pub(crate) struct SocketId(u32);
 
-impl AssociationId {
-    /// Of a socket that the reactor owns.
-    pub(super) const OWNED: AssociationId = AssociationId(0);
-
-    fn next() -> AssociationId {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        AssociationId(NEXT.fetch_add(1, Ordering::Relaxed))
+impl SocketId {
+    pub(super) fn next() -> SocketId {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        SocketId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -72,14 +69,13 @@ impl Associations {
     }
 
     /// A borrowed socket was just associated with this port.
-    pub(super) fn note(&self, socket: SOCKET) -> AssociationId {
-        let id = AssociationId::next();
+    pub(super) fn note(&self, socket: SOCKET, id: SocketId) {
         unpoisoned(&ASSOCIATIONS).insert(socket, Association { port: self.port, id, cut: false });
-        id
     }
 
-    /// Nothing happens if the number stands for another socket by now: the caller may have closed the socket without removing it.
-    pub(super) fn note_cut(&self, socket: SOCKET, id: AssociationId) {
+    /// Nothing happens if the number stands for another socket by now: the caller may have closed this one without removing
+    /// it.
+    pub(super) fn note_cut(&self, socket: SOCKET, id: SocketId) {
         let mut associations = unpoisoned(&ASSOCIATIONS);
         if let Some(association) = associations.get_mut(&socket).filter(|known| known.id == id) {
             association.cut = true;
@@ -273,7 +269,7 @@ struct Waiting {
     stop: bool,
 }
 
-/// An operation that waits in a list. Whoever takes it out, under the lock, sends its one packet.
+/// An operation that waits in a list. The thread that takes it out, under the lock, sends its one packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct SendOp(OpPtr<Iocp>);
 
@@ -358,7 +354,7 @@ fn run(shared: &Mutex<Waiting>, wake: &UdpSocket, port: &Port) {
             std::thread::yield_now();
         }
         while wake.recv(&mut [0; 8]).is_ok() {}
-        // Any answer is one: a socket that has failed is told of by the caller's next send.
+        // Whatever was found counts: the caller's next send reports a socket that has failed.
         for poll in polls[1..].iter().filter(|poll| poll.revents != 0) {
             let mut waiting = unpoisoned(shared);
             let Some(at) = waiting.sockets.iter().position(|entry| entry.0 == poll.fd) else { continue };
@@ -402,6 +398,7 @@ mod tests {
     use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
     use super::super::super::operation::{OpKind, OperationTable};
+    use super::super::tests::connect_as;
     use super::*;
     use crate::error::{Error, ErrorKind};
     use crate::{ConnId, Events, Reactor, Token};
@@ -458,12 +455,12 @@ mod tests {
         scene.bridge().arm(scene.op).unwrap();
         assert!(scene.packet(10_000), "a datagram has arrived");
         scene.bridge().rest();
-        // Nobody has received it, so the event is not set again, whatever is there.
+        // It was not received, so the event is not set again, whatever is there.
         scene.bridge().arm(scene.op).unwrap();
         assert!(!scene.packet(100), "then there is nothing to be shown here");
         assert!(scene.bridge().take().is_some());
         scene.polled.await_arrival(scene.bridge(), scene.op).unwrap();
-        assert!(scene.packet(10_000), "it was not heard of again");
+        assert!(scene.packet(10_000), "it was not reported again");
     }
 
     #[test]
@@ -520,21 +517,14 @@ mod tests {
             }
         }
 
-        /// The caller closes the socket, and another one gets its number.
-        fn replace(&mut self) {
+        /// The caller closes the socket, and another one gets its number. Returns false if that is not so.
+        fn replace(&mut self) -> bool {
             let number = self.ours.as_raw_socket();
-            let address = self.listener.local_addr().unwrap();
-            let new = || TcpStream::connect(address).unwrap();
-            let spare = new();
+            let spare = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
             let _peer = self.listener.accept().unwrap();
             drop(std::mem::replace(&mut self.ours, spare));
-            let mut others = Vec::new();
-            while others.last().is_none_or(|other: &TcpStream| other.as_raw_socket() != number) {
-                assert!(others.len() < 100, "the number is not given out again");
-                others.push(new());
-                self.peer = self.listener.accept().unwrap().0;
-            }
-            self.ours = others.pop().unwrap();
+            let found = connect_as(number, &self.listener);
+            found.map(|pair| (self.ours, self.peer) = pair).is_some()
         }
     }
 
@@ -560,24 +550,45 @@ mod tests {
             lent.wait(50);
         }
         assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
-        // With another socket under its number no more.
-        lent.replace();
-        let conn = lent.adopt(true).unwrap();
-        assert!(lent.reactor.engine.release(conn));
+    }
+
+    /// A new socket may have the number of one that was refused.
+    #[test]
+    fn hc18_a_socket_with_the_number_of_one_that_was_refused_is_added() {
+        let replaced = || {
+            let mut lent = Lent::new();
+            let conn = lent.adopt(true).unwrap();
+            lent.fill(conn);
+            assert!(lent.reactor.engine.release(conn));
+            assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
+            if !lent.replace() {
+                return false;
+            }
+            let conn = lent.adopt(true).unwrap();
+            assert!(lent.reactor.engine.release(conn));
+            let conn = lent.adopt(true).unwrap();
+            lent.reactor.engine.release(conn)
+        };
+        assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }
 
     /// The old connection is released when the new socket is associated: what is noted of the one is not the other's.
     #[test]
     fn hc18_a_socket_that_was_closed_with_a_send_in_flight_leaves_its_number_unmarked() {
-        let mut lent = Lent::new();
-        let old = lent.adopt(true).unwrap();
-        lent.fill(old);
-        lent.replace();
-        let new = lent.adopt(false).unwrap();
-        assert!(lent.reactor.queued_bytes(old).unwrap() > 0);
-        assert!(lent.reactor.engine.release(old));
-        assert!(lent.reactor.engine.release(new));
-        let new = lent.adopt(true).unwrap();
-        assert!(lent.reactor.engine.release(new));
+        let replaced = || {
+            let mut lent = Lent::new();
+            let old = lent.adopt(true).unwrap();
+            lent.fill(old);
+            if !lent.replace() {
+                return false;
+            }
+            let new = lent.adopt(false).unwrap();
+            assert!(lent.reactor.queued_bytes(old).unwrap() > 0);
+            assert!(lent.reactor.engine.release(old));
+            assert!(lent.reactor.engine.release(new));
+            let new = lent.adopt(true).unwrap();
+            lent.reactor.engine.release(new)
+        };
+        assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }
 }

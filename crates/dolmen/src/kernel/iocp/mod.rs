@@ -8,9 +8,9 @@
 //! all, which completes when there is something to read, and the real receive is made then, from the wait. That is how
 //! ten thousand idle connections pin no memory.
 //!
-//! An operation that succeeds at once answers at once and sends no packet, where the socket's provider allows that
-//! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, success at once is Pending like everything else, and so is
-//! a failure at once with a warning.
+//! An operation that succeeds immediately returns its result and sends no packet, where the socket's provider allows that
+//! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, immediate success is Pending like everything else, and so
+//! is an immediate failure with a warning.
 //!
 //! What was rejected: `WaitForMultipleObjects` over the port and events. A completion port is not among the objects it
 //! documents, it takes 64 handles, and it costs a kernel call a handle for each wake.
@@ -25,6 +25,7 @@ mod port;
 mod socket;
 mod status;
 mod timer;
+mod unfound;
 
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -42,7 +43,7 @@ use super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
-use borrowed::{AssociationId, Associations, Begun, Polled, Writers};
+use borrowed::{Associations, Begun, Polled, SocketId, Writers};
 use bridge::Bridge;
 use operation::{Extra, Header};
 use port::Port;
@@ -50,27 +51,21 @@ pub use socket::set_exclusive_address_use;
 use socket::{AcceptCell, Acceptor, Started};
 pub(crate) use status::from_io as io_fault;
 use timer::Timer;
-
-/// How long a wait may be while there is something to be cancelled again: at first, and doubled after each try.
-const CANCEL_AGAIN_NS: u64 = 1_000_000;
-
-/// How often an operation is cancelled again. The last try is some eight seconds after the first.
-const CANCEL_TRIES: u8 = 14;
+use unfound::{GivenUp, Owner, Unfound};
 
 pub(crate) struct Iocp {
     port: Arc<Port>,
     entries: Vec<OVERLAPPED_ENTRY>,
     /// Watches that were cancelled before they fired; their packets come out of the next wait.
     cancelled: Vec<OpPtr<Iocp>>,
-    /// Operations that were to be cancelled when the system knew of none: they have completed, and their packets come
-    /// out of the next wait. Except under Wine, which knows of none either while it moves some of a send's bytes, and
-    /// with providers that cannot cancel; what is still there after a wait is cancelled again, a few times.
-    unfound: Vec<Unfound>,
-    /// When that is, and the pause after it.
-    cancel_again_at_ns: u64,
-    cancel_again_ns: u64,
-    /// Operations that could not be cancelled. The first is logged.
+    /// Operations that the system did not find when they were to be cancelled.
+    unfound: Unfound,
+    /// Operations that could not be cancelled.
     uncancelled: u64,
+    /// Streams whose sockets were closed to end such operations, and whose sources are not.
+    closed_early: Vec<(SOCKET, SocketId)>,
+    /// [`socket::cancel`], except in tests.
+    cancel: unsafe fn(SOCKET, *mut OVERLAPPED) -> Result<bool, Fault>,
     /// Memory of accepts that are over, for the next ones.
     accept_cells: Vec<NonNull<AcceptCell>>,
     associations: Associations,
@@ -91,20 +86,15 @@ enum LazyTimer {
     Missing,
 }
 
-struct Unfound {
-    socket: SOCKET,
-    op: OpPtr<Iocp>,
-    tries: u8,
-}
-
 /// A registered socket or handle.
 pub(crate) enum Source {
     Stream {
         /// Dropped, and so closed, by hand: a borrowed one is not.
         stream: ManuallyDrop<TcpStream>,
-        /// Success at once sends no packet.
+        /// Immediate success sends no packet.
         skips: bool,
-        association: AssociationId,
+        borrowed: bool,
+        id: SocketId,
     },
     // These are boxed so that the many streams do not pay for the few others.
     Listener(Box<Acceptor>),
@@ -161,10 +151,10 @@ impl Kernel for Iocp {
             port,
             entries: vec![OVERLAPPED_ENTRY::default(); options.max_packets],
             cancelled: Vec::new(),
-            unfound: Vec::new(),
-            cancel_again_at_ns: 0,
-            cancel_again_ns: CANCEL_AGAIN_NS,
+            unfound: Unfound::new(),
             uncancelled: 0,
+            closed_early: Vec::new(),
+            cancel: socket::cancel,
             accept_cells: Vec::new(),
             skip_on_success: options.skip_on_success,
             alarm: Alarm::default(),
@@ -189,9 +179,8 @@ impl Kernel for Iocp {
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
         match self.check_stream(&stream).and_then(|()| self.associate(stream.as_raw_socket() as SOCKET)) {
-            Ok(skips) => {
-                let (stream, association) = (ManuallyDrop::new(stream), AssociationId::OWNED);
-                Ok(Source::Stream { stream, skips, association })
+            Ok((skips, id)) => {
+                Ok(Source::Stream { stream: ManuallyDrop::new(stream), skips, borrowed: false, id })
             }
             Err(fault) => Err((fault, stream)),
         }
@@ -200,7 +189,7 @@ impl Kernel for Iocp {
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
         match self.check_listener(&listener).and_then(|()| self.associate(listener.as_raw_socket() as SOCKET))
         {
-            Ok(skips) => {
+            Ok((skips, _)) => {
                 self.calls += 3;
                 Acceptor::new(listener, skips).map(|acceptor| Source::Listener(Box::new(acceptor)))
             }
@@ -241,8 +230,11 @@ impl Kernel for Iocp {
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
         self.check_stream(&borrowed)?;
-        let (skips, association) = match self.associate(raw as SOCKET) {
-            Ok(skips) => (skips, self.associations.note(raw as SOCKET)),
+        let (skips, id) = match self.associate(raw as SOCKET) {
+            Ok((skips, id)) => {
+                self.associations.note(raw as SOCKET, id);
+                (skips, id)
+            }
             Err(fault) if again && borrowed::already_registered(fault) => {
                 match self.associations.find(raw as SOCKET) {
                     None => return Err(fault),
@@ -255,9 +247,9 @@ impl Kernel for Iocp {
         // If it was accepted from a polled listener, it has inherited that one's event.
         self.calls += 1;
         socket::deselect(&borrowed);
-        // SAFETY: whoever lends a socket keeps it open while it is registered; it is never dropped, and so not closed.
+        // SAFETY: the caller keeps the socket open while it is registered; it is never dropped, and so not closed.
         let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(raw) });
-        Ok(Source::Stream { stream, skips, association })
+        Ok(Source::Stream { stream, skips, borrowed: true, id })
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
@@ -291,7 +283,7 @@ impl Kernel for Iocp {
         pool: &mut BufferPool,
     ) -> Submission<Self> {
         let Source::Stream { stream, skips, .. } = source else { unreachable!("a receive is for a stream") };
-        // SAFETY: the operation was handed to us and is not submitted yet; nobody else touches it.
+        // SAFETY: the operation was handed to us and is not submitted yet; nothing else touches it.
         unsafe {
             (*op.as_ptr()).header.extra =
                 Extra::Receive { socket: stream.as_raw_socket() as SOCKET, skips: *skips };
@@ -346,7 +338,7 @@ impl Kernel for Iocp {
             Source::Handle(bridge) => bridge,
             Source::ReadinessListener(watched) => {
                 // The network event is set when a connection arrives, and once more by an accept that leaves others
-                // waiting; who has left them all unaccepted hears of it only by asking.
+                // waiting. If the caller has accepted none of them, only this call finds them.
                 self.calls += 2;
                 if socket::has_waiting(&watched.listener) {
                     return Submission::Done(Outcome::Ready);
@@ -369,9 +361,12 @@ impl Kernel for Iocp {
 
     unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
         self.calls += 1;
-        let socket = match source {
-            Source::Stream { stream, .. } => stream.as_raw_socket() as SOCKET,
-            Source::Listener(acceptor) => acceptor.socket(),
+        let (socket, owner) = match source {
+            Source::Stream { stream, borrowed, id, .. } => {
+                let owner = if *borrowed { Owner::Caller } else { Owner::Stream(*id) };
+                (stream.as_raw_socket() as SOCKET, owner)
+            }
+            Source::Listener(acceptor) => (acceptor.socket(), Owner::Listener(acceptor.listener())),
             Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
             Source::Handle(bridge) => return self.disarm(bridge, op),
             Source::Polled(polled) => {
@@ -380,10 +375,8 @@ impl Kernel for Iocp {
             }
         };
         // SAFETY: the operation is pending on that socket.
-        if !matches!(unsafe { socket::cancel(socket, overlapped(op)) }, Ok(true)) {
-            self.unfound.push(Unfound { socket, op, tries: 0 });
-            // The first time as soon as the packets that are there are out.
-            (self.cancel_again_at_ns, self.cancel_again_ns) = (0, CANCEL_AGAIN_NS);
+        if !matches!(unsafe { (self.cancel)(socket, overlapped(op)) }, Ok(true)) {
+            self.unfound.push(socket, op, owner);
         }
     }
 
@@ -396,7 +389,7 @@ impl Kernel for Iocp {
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
         let Source::Stream { stream, .. } = source else { unreachable!("only a stream is shut down") };
         self.calls += 2;
-        // Wine reports a reset to a receive that was pending and to nobody else: without one, shutting down succeeds,
+        // Wine reports a reset to a receive that was pending and nowhere else: without one, shutting down succeeds,
         // and the next receive finds the end of the stream. But the socket has no peer any more.
         if let Err(error) = stream.peer_addr() {
             let fault = status::from_io(&error);
@@ -414,13 +407,16 @@ impl Kernel for Iocp {
     }
 
     fn note_cut(&mut self, source: &Source) {
-        let Source::Stream { stream, association, .. } = source else {
+        let Source::Stream { stream, id, .. } = source else {
             unreachable!("only a stream has bytes to send")
         };
-        self.associations.note_cut(stream.as_raw_socket() as SOCKET, *association);
+        self.associations.note_cut(stream.as_raw_socket() as SOCKET, *id);
     }
 
     fn close(&mut self, source: Source, how: Close) {
+        if self.was_closed_early(&source) {
+            return;
+        }
         self.calls += 1;
         if let (Source::Stream { stream, .. }, Close::Reset) = (&source, how) {
             self.calls += 1;
@@ -485,7 +481,7 @@ impl Kernel for Iocp {
         let timeout_ns = match timeout_ns {
             _ if cancelled > 0 => Some(0),
             _ if !self.unfound.is_empty() => {
-                let again_ns = self.cancel_again_at_ns.saturating_sub(self.now_ns());
+                let again_ns = self.unfound.next_ns().saturating_sub(self.now_ns());
                 Some(timeout_ns.map_or(again_ns, |ns| ns.min(again_ns)))
             }
             _ => timeout_ns,
@@ -515,8 +511,8 @@ impl Kernel for Iocp {
             }
         }
         if !self.unfound.is_empty() {
-            self.unfound.retain(|unfound| arrivals.is_pending(unfound.op));
-            if count < max && self.now_ns() >= self.cancel_again_at_ns {
+            self.unfound.retain(|op| arrivals.is_pending(op));
+            if count < max && self.now_ns() >= self.unfound.next_ns() {
                 self.cancel_again();
             }
         }
@@ -533,37 +529,56 @@ impl Iocp {
 
     /// Another try, now that all packets that were there are out.
     fn cancel_again(&mut self) {
-        for at in (0..self.unfound.len()).rev() {
-            self.calls += 1;
-            let unfound = &mut self.unfound[at];
-            unfound.tries += 1;
-            let tries = unfound.tries;
+        let (cancel, now_ns) = (self.cancel, self.now_ns());
+        let calls = &mut self.calls;
+        let given_up = self.unfound.cancel_again(now_ns, |socket, op| {
+            *calls += 1;
             // SAFETY: its packet has not come, so the operation is pending, and its socket open until it is over.
-            match unsafe { socket::cancel(unfound.socket, overlapped(unfound.op)) } {
-                Ok(true) => {}
-                _ if tries < CANCEL_TRIES => continue,
-                Ok(false) => self.not_cancelled(Fault { kind: FaultKind::Other, code: status::NOT_FOUND }),
-                Err(fault) => self.not_cancelled(fault),
+            unsafe { cancel(socket, overlapped(op)) }
+        });
+        for GivenUp { socket, owner, fault } in given_up {
+            self.uncancelled += 1;
+            let (error, total, borrowed) = (fault.to_io(), self.uncancelled, matches!(owner, Owner::Caller));
+            self.close_early(socket, owner);
+            // The first is logged, and each that doubles the number.
+            if total.is_power_of_two() {
+                let what = if borrowed {
+                    "it ends when the caller closes the socket"
+                } else {
+                    "the socket is closed to end it"
+                };
+                tracing::warn!(target: "io_reactor", %error, total, "cannot cancel an operation: {what}");
             }
-            self.unfound.swap_remove(at);
-        }
-        self.cancel_again_at_ns = self.now_ns() + self.cancel_again_ns;
-        self.cancel_again_ns *= 2;
-    }
-
-    /// An operation will end when it will: there is no more that can be done about it.
-    fn not_cancelled(&mut self, fault: Fault) {
-        self.uncancelled += 1;
-        let (error, total) = (fault.to_io(), self.uncancelled);
-        if total == 1 {
-            tracing::warn!(target: "io_reactor", %error, "cannot cancel an operation; further ones are logged at debug");
-        } else {
-            tracing::debug!(target: "io_reactor", %error, total, "cannot cancel an operation");
         }
     }
 
-    /// Anything but a stream of bytes breaks what the reactor relies on: a datagram that is larger than the buffer is a
-    /// failure and a success at once.
+    /// Closes a socket of the reactor's before its operations are over, which ends them.
+    fn close_early(&mut self, socket: SOCKET, owner: Owner) {
+        match owner {
+            Owner::Caller => {}
+            Owner::Listener(listener) => drop(listener.take()),
+            Owner::Stream(id) => {
+                if !self.closed_early.contains(&(socket, id)) {
+                    self.closed_early.push((socket, id));
+                    self.calls += 1;
+                    // SAFETY: the socket is open: this is the only place that closes it before its source is closed, and
+                    // that leaves it alone then. Its source is on its way out, so nothing else is asked of it.
+                    drop(unsafe { TcpStream::from_raw_socket(socket as _) });
+                }
+            }
+        }
+    }
+
+    /// Whether the source is a stream whose socket is closed already. By now the number may stand for another one.
+    fn was_closed_early(&mut self, source: &Source) -> bool {
+        let Source::Stream { stream, id, .. } = source else { return false };
+        let closed = (stream.as_raw_socket() as SOCKET, *id);
+        let at = self.closed_early.iter().position(|early| *early == closed);
+        at.map(|at| self.closed_early.swap_remove(at)).is_some()
+    }
+
+    /// Anything but a stream of bytes breaks what the reactor relies on: a datagram that is larger than the buffer is
+    /// both a failure and a success.
     fn check_stream(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
         self.calls += 2;
         match socket::sort(socket)? {
@@ -582,15 +597,15 @@ impl Iocp {
         }
     }
 
-    /// Associates a socket with the port. Answers whether success at once will send no packet.
-    fn associate(&mut self, socket: SOCKET) -> Result<bool, Fault> {
+    /// Associates a socket with the port. Returns whether immediate success will send no packet, and an id for the socket.
+    fn associate(&mut self, socket: SOCKET) -> Result<(bool, SocketId), Fault> {
         self.calls += 1;
         self.port.associate(socket)?;
         Associations::forget(socket);
-        Ok(self.skips(socket))
+        Ok((self.skips(socket), SocketId::next()))
     }
 
-    /// Whether success at once will send no packet on an associated socket.
+    /// Whether immediate success will send no packet on an associated socket.
     fn skips(&mut self, socket: SOCKET) -> bool {
         if !self.skip_on_success {
             return false;
@@ -764,11 +779,14 @@ unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &mut BufferPool) -> Opti
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::io::{Read as _, Write as _};
     use std::net::UdpSocket;
-    use std::os::windows::io::IntoRawSocket;
+    use std::os::windows::io::{IntoRawSocket, RawSocket};
     use std::rc::Rc;
+    use std::sync::mpsc;
 
     use super::*;
+    use crate::kernel::buffer::Buffer;
     use crate::kernel::submitter::{self, Submitter};
 
     /// What the engine refuses, so that only the kernel can be shown it: a socket of datagrams, taken for a stream. A
@@ -781,10 +799,10 @@ mod tests {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
             peer.connect(socket.local_addr().unwrap()).unwrap();
-            let skips = kernel.associate(socket.as_raw_socket() as SOCKET).unwrap();
+            let (skips, id) = kernel.associate(socket.as_raw_socket() as SOCKET).unwrap();
             // SAFETY: the socket is open, and is the stream's from here on.
             let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.into_raw_socket()) });
-            let source = Source::Stream { stream, skips, association: AssociationId::OWNED };
+            let source = Source::Stream { stream, skips, borrowed: false, id };
             let pool = Rc::new(RefCell::new(BufferPool::new(8, 16)));
             let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
             for _ in 0..3 {
@@ -820,5 +838,147 @@ mod tests {
             submitter.close(source, Close::Orderly);
             assert_eq!(pool.borrow().out(), 0);
         }
+    }
+
+    /// A kernel over a provider that cannot cancel, and is tried thirteen times within some milliseconds.
+    fn without_cancel() -> Submitter<Iocp> {
+        let options = Options { max_packets: 8, skip_on_success: true };
+        let mut kernel = Iocp::new(options).unwrap();
+        kernel.cancel = |_, _| Ok(false);
+        kernel.unfound.first_pause_ns = 1_000;
+        Submitter::new(kernel, options, Rc::new(RefCell::new(BufferPool::new(8, 16))))
+    }
+
+    /// Waits until all operations are over, and returns of what kinds the failed ones were.
+    fn complete(submitter: &mut Submitter<Iocp>) -> Vec<OpKind> {
+        let mut failed = Vec::new();
+        for _ in 0..30 {
+            submitter
+                .wait(8, Some(1_000_000_000), |completion| {
+                    failed.extend(completion.result.is_err().then_some(completion.kind));
+                })
+                .unwrap();
+            if submitter.in_flight() == 0 {
+                break;
+            }
+        }
+        assert_eq!(submitter.in_flight(), 0);
+        failed
+    }
+
+    /// Waits until the tries are over.
+    fn give_up(submitter: &mut Submitter<Iocp>, operations: u64) {
+        while submitter.kernel().uncancelled < operations {
+            submitter.wait(8, Some(100_000_000), |_| panic!("it goes on")).unwrap();
+        }
+    }
+
+    /// Connects until a socket gets that number. `None`: another thread of the process was quicker.
+    pub(super) fn connect_as(number: RawSocket, listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
+        let mut others = Vec::new();
+        for _ in 0..50 {
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (peer, _) = listener.accept().unwrap();
+            if ours.as_raw_socket() == number {
+                return Some((ours, peer));
+            }
+            others.push((ours, peer));
+        }
+        None
+    }
+
+    #[test]
+    fn a_stream_whose_operations_cannot_be_cancelled_is_closed_and_its_number_left_alone() {
+        assert!((0..50).any(|_| closes_a_stream_early()), "the number is never given out again");
+    }
+
+    /// Returns whether the number was another socket's when the source was closed.
+    fn closes_a_stream_early() -> bool {
+        let mut submitter = without_cancel();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let number = ours.as_raw_socket();
+        // Started before a number is free that its handles could get.
+        let (begin, begun) = mpsc::channel();
+        let reads = std::thread::spawn(move || {
+            begun.recv().unwrap();
+            let _fin_or_reset = peer.read_to_end(&mut Vec::new());
+        });
+        let Ok(source) = submitter.kernel().add_stream(ours) else { panic!("it was refused") };
+        let submitter::Started::Pending(receive) = submitter.receive(&source, 0) else {
+            panic!("there is nothing to receive")
+        };
+        // More than the system takes while the peer reads nothing.
+        let send = (0..256).find_map(|_| {
+            let mut buffer = Buffer::with_capacity(1 << 20);
+            buffer.extend(&vec![7; 1 << 20]);
+            match submitter.send(&source, 0, buffer, 0, usize::MAX) {
+                submitter::Started::Pending(send) => {
+                    submitter.wait(8, Some(50_000_000), drop).unwrap();
+                    (submitter.in_flight() == 2).then_some(send)
+                }
+                submitter::Started::Over(_) => None,
+            }
+        });
+        submitter.cancel(&source, receive);
+        submitter.cancel(&source, send.expect("a send that waits"));
+        give_up(&mut submitter, 2);
+        assert_eq!(submitter.kernel().closed_early.len(), 1);
+        // Under Wine closing ends a send only when the peer has read.
+        begin.send(()).unwrap();
+        let failed = complete(&mut submitter);
+        assert!(failed.contains(&OpKind::Receive), "{failed:?}");
+        let newcomer = connect_as(number, &listener);
+        submitter.close(source, Close::Reset);
+        reads.join().unwrap();
+        assert!(submitter.kernel().closed_early.is_empty());
+        let Some((mut newcomer, mut its_peer)) = newcomer else { return false };
+        newcomer.write_all(b"still here").unwrap();
+        let mut heard = [0; 10];
+        its_peer.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"still here");
+        true
+    }
+
+    #[test]
+    fn a_listener_whose_accepts_cannot_be_cancelled_is_closed() {
+        let mut submitter = without_cancel();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let Ok(source) = submitter.kernel().add_listener(listener) else { panic!("it was refused") };
+        let accepts = [(); 3].map(|()| match submitter.accept(&source, 0) {
+            submitter::Started::Pending(accept) => accept,
+            submitter::Started::Over(_) => panic!("nobody has connected"),
+        });
+        for accept in accepts {
+            submitter.cancel(&source, accept);
+        }
+        assert_eq!(complete(&mut submitter), [OpKind::Accept; 3]);
+        let free = TcpListener::bind(address).unwrap();
+        submitter.close(source, Close::Orderly);
+        TcpStream::connect(address).unwrap();
+        free.accept().unwrap();
+    }
+
+    #[test]
+    fn a_borrowed_socket_whose_operations_cannot_be_cancelled_is_the_callers_to_close() {
+        let mut submitter = without_cancel();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let lent = BorrowedSocket { raw: ours.as_raw_socket() };
+        let source = submitter.kernel().add_borrowed_stream(lent, false).unwrap();
+        let submitter::Started::Pending(receive) = submitter.receive(&source, 0) else {
+            panic!("there is nothing to receive")
+        };
+        submitter.cancel(&source, receive);
+        give_up(&mut submitter, 1);
+        assert!(submitter.kernel().closed_early.is_empty());
+        (&ours).write_all(b"open").unwrap();
+        peer.read_exact(&mut [0; 4]).unwrap();
+        drop(ours);
+        assert_eq!(complete(&mut submitter), [OpKind::Receive]);
+        submitter.close(source, Close::Release);
     }
 }

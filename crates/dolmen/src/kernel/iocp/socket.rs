@@ -1,8 +1,10 @@
 //! The socket calls: each makes one and says what came of it.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, AsSocket, FromRawHandle, FromRawSocket, OwnedHandle};
 use std::ptr::{NonNull, null, null_mut};
+use std::rc::Rc;
 
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::*;
@@ -18,7 +20,7 @@ use super::super::{AtOnce, Fault, FaultKind};
 use super::port::last_error;
 use super::status;
 
-/// What an overlapped call returned. One that is over at once may be followed by a packet all the same.
+/// What an overlapped call returned. One that is over immediately may be followed by a packet all the same.
 pub(super) enum Started {
     AtOnce(AtOnce, Result<usize, Fault>),
     Pending,
@@ -58,7 +60,7 @@ pub(super) unsafe fn receive(
     let buffer = WSABUF { buf: target.0, len: u32::try_from(target.1).unwrap_or(u32::MAX) };
     let mut flags = 0;
     // SAFETY: the caller vouches for what outlives the call; the WSABUF itself is captured by the call, and `flags` is
-    // used only when it succeeds at once.
+    // used only when it succeeds immediately.
     unsafe {
         let result = WSARecv(socket, &buffer, 1, null_mut(), &mut flags, overlapped, None);
         started(result, overlapped)
@@ -105,7 +107,7 @@ pub(super) fn is_installable_file_system(socket: SOCKET) -> bool {
     result == 0 && info.dwServiceFlags1 & XP1_IFS_HANDLES != 0
 }
 
-/// Has operations that succeed at once do without a packet. Answers whether they will.
+/// Has operations that succeed immediately do without a packet. Returns whether they will.
 pub(super) fn skip_on_success(socket: SOCKET) -> bool {
     let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
     // SAFETY: an invalid handle would be refused by the call.
@@ -147,7 +149,7 @@ pub(super) fn select_event(socket: &impl AsRawSocket) -> Result<OwnedHandle, Fau
 /// Has an event set when connections or datagrams arrive, and immediately if some wait.
 ///
 /// The system records that it has set the event, and sets it again only after a call that re-enables it: an accept or a
-/// receive. If what had arrived is gone without one (the peer reset its connection), nobody makes that call. This one
+/// receive. If what had arrived is gone without one (the peer reset its connection), there is no such call. This one
 /// clears the record as well, so it comes before each waiting for the event (see "WSAEventSelect", Remarks).
 pub(super) fn select(socket: &impl AsRawSocket, event: &impl AsRawHandle) -> Result<(), Fault> {
     let (socket, event) = (socket.as_raw_socket() as SOCKET, event.as_raw_handle() as WSAEVENT);
@@ -296,7 +298,9 @@ struct Functions {
 
 /// A listening socket that accepts by AcceptEx.
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    /// Shared with accepts that cannot be cancelled: see `unfound`.
+    listener: Rc<Cell<Option<TcpListener>>>,
+    socket: SOCKET,
     functions: Functions,
     family: i32,
     skips: bool,
@@ -318,13 +322,21 @@ impl Acceptor {
             Err(error) => return Err((status::from_io(&error), listener)),
         };
         match Functions::of(listener.as_raw_socket() as SOCKET) {
-            Ok(functions) => Ok(Acceptor { listener, functions, family, skips }),
+            Ok(functions) => {
+                let socket = listener.as_raw_socket() as SOCKET;
+                let listener = Rc::new(Cell::new(Some(listener)));
+                Ok(Acceptor { listener, socket, functions, family, skips })
+            }
             Err(fault) => Err((fault, listener)),
         }
     }
 
     pub(super) fn socket(&self) -> SOCKET {
-        self.listener.as_raw_socket() as SOCKET
+        self.socket
+    }
+
+    pub(super) fn listener(&self) -> Rc<Cell<Option<TcpListener>>> {
+        Rc::clone(&self.listener)
     }
 
     pub(super) fn skips(&self) -> bool {

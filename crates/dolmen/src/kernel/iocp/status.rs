@@ -1,6 +1,6 @@
 //! What the system's status and error codes mean.
 //!
-//! A packet carries an NTSTATUS; calls that fail at once set a Win32 or Winsock error. Both become a [`Fault`] with a
+//! A packet carries an NTSTATUS; calls that fail immediately set a Win32 or Winsock error. Both become a [`Fault`] with a
 //! Win32 or Winsock code, the same code for the same cause, so that a caller sees one error whichever way it came.
 
 use std::io;
@@ -16,7 +16,7 @@ pub(super) const NOT_FOUND: i32 = ERROR_NOT_FOUND as i32;
 pub(super) const INVALID: i32 = WSAEINVAL;
 pub(super) const WRONG_TYPE: i32 = WSAEPROTOTYPE;
 
-/// A packet's status. Anything below zero is no success: warnings (0x8…) are what a receive answers whose socket was
+/// A packet's status. Anything below zero is no success: warnings (0x8…) are the status of a receive whose socket was
 /// closed, and count as failures.
 pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
     if status >= 0 {
@@ -55,7 +55,7 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
     Err(from_code(code))
 }
 
-/// How an overlapped call failed that is over at once, by what it has left in `OVERLAPPED.Internal`.
+/// How an overlapped call failed that is over immediately, by what it has left in `OVERLAPPED.Internal`.
 ///
 /// The error code does not say: WSAEMSGSIZE stands for STATUS_BUFFER_OVERFLOW, a warning, and for
 /// STATUS_INVALID_BUFFER_SIZE, an error; and what Winsock has no code for becomes WSAEINVAL, whatever its class. But the
