@@ -1,4 +1,5 @@
-//! The simulated kernel: random programs over it, the deliberate bugs they have to notice, and both under Miri.
+//! The simulated kernel: random programs of the reactor and of the C library over it, the deliberate bugs they have to
+//! notice, and both under Miri.
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -19,6 +20,9 @@ const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
 /// that still fails, and the command that replays it.
 #[derive(clap::Args)]
 pub struct SimOptions {
+    /// Programs of calls of the C library instead of the reactor's
+    #[arg(long)]
+    c: bool,
     /// How many seeds to run
     #[arg(long, default_value_t = 100_000)]
     seeds: u64,
@@ -35,7 +39,8 @@ pub struct SimOptions {
 
 /// Show that the simulation notices each deliberate bug, and by which oracle
 ///
-/// Prints the table of bugs and oracles. Each oracle is the only one to notice some bug, or the chore fails. The
+/// Prints the table of bugs and oracles of the reactor, and that of the C library, which takes some ten minutes. Each
+/// oracle of a table is the only one to notice some bug, or the chore fails. The
 /// scenes of the hard cases are shown their bugs as well. The two bugs that corrupt memory are put to Miri (nightly
 /// toolchain, installed by rustup if it is missing).
 #[derive(clap::Args)]
@@ -43,6 +48,9 @@ pub struct MutantsOptions {
     /// How many seeds each bug has to survive to count as unnoticed
     #[arg(long, default_value_t = 1_500)]
     seeds: u64,
+    /// And how many of the C library's
+    #[arg(long, default_value_t = 5_000)]
+    c_seeds: u64,
     /// Only whether each is noticed, not by whom, as in CI
     #[arg(long)]
     quick: bool,
@@ -57,7 +65,7 @@ pub struct MutantsOptions {
 impl MutantsOptions {
     /// The bounded part that CI runs.
     pub fn quick(no_install: bool) -> Self {
-        Self { seeds: 1_500, quick: true, no_miri: true, no_install }
+        Self { seeds: 1_500, c_seeds: 5_000, quick: true, no_miri: true, no_install }
     }
 }
 
@@ -68,7 +76,7 @@ impl MutantsOptions {
 /// Programs are shorter than without Miri, so a seed is another one here: the failing one is replayed by this chore.
 #[derive(clap::Args)]
 pub struct MiriOptions {
-    /// How many seeds to run
+    /// How many seeds to run, of the reactor and of the C library each
     #[arg(long, default_value_t = 200)]
     seeds: u64,
     /// The first of them
@@ -101,7 +109,8 @@ pub fn run(options: &SimOptions) -> ExitCode {
             (_, Some(minutes)) => vec![format!("--minutes={minutes}"), format!("--from={}", options.from)],
             _ => vec![format!("--seeds={}", options.seeds), format!("--from={}", options.from)],
         };
-        Run::new(&format!("cargo run --quiet --release {PROGRAM} --")).args(numbers).run()
+        let run = Run::new(&format!("cargo run --quiet --release {PROGRAM} --"));
+        run.args(options.c.then_some("--c")).args(numbers).run()
     });
     steps.finish()
 }
@@ -118,11 +127,13 @@ pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
 
 /// All deliberate bugs before all oracles.
 pub fn mutants(options: &MutantsOptions) -> Result<()> {
-    let seeds = format!("--seeds={}", options.seeds);
-    Run::new(&format!("cargo run --quiet --release {PROGRAM} --features mutants -- --mutants"))
-        .args([seeds])
-        .args(options.quick.then_some("--together"))
-        .run()?;
+    for (subject, seeds) in [(None, options.seeds), (Some("--c"), options.c_seeds)] {
+        Run::new(&format!("cargo run --quiet --release {PROGRAM} --features mutants -- --mutants"))
+            .args(subject)
+            .args([format!("--seeds={seeds}")])
+            .args(options.quick.then_some("--together"))
+            .run()?;
+    }
     // And the scenes of the hard cases notice what they are there for.
     Run::new("cargo test --quiet --package dolmen --features mutants --lib each_scene_fails").run()
 }
@@ -167,24 +178,28 @@ pub fn miri(options: &MiriOptions) -> Result<()> {
     install_miri(options.no_install)?;
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let jobs = options.jobs.unwrap_or(cores).clamp(1, options.seeds.max(1));
-    let command = |from: u64, seeds: u64| {
-        under_miri().args(["--".to_owned(), format!("--from={from}"), format!("--seeds={seeds}")])
+    let command = |subject: Option<&str>, from: u64, seeds: u64| {
+        let numbers = [format!("--from={from}"), format!("--seeds={seeds}")];
+        under_miri().args(["--"]).args(subject).args(numbers)
     };
     // Built once, by a run of nothing, for the others would only wait for each other.
-    command(0, 0).run()?;
-    let mut from = options.from;
-    let mut workers = Vec::new();
-    for job in 0..jobs {
-        let seeds = (options.seeds * (job + 1)) / jobs - (options.seeds * job) / jobs;
-        let run = command(from, seeds);
-        from += seeds;
-        workers.push(std::thread::spawn(move || run.run()));
+    command(None, 0, 0).run()?;
+    for subject in [None, Some("--c")] {
+        let mut from = options.from;
+        let mut workers = Vec::new();
+        for job in 0..jobs {
+            let seeds = (options.seeds * (job + 1)) / jobs - (options.seeds * job) / jobs;
+            let run = command(subject, from, seeds);
+            from += seeds;
+            workers.push(std::thread::spawn(move || run.run()));
+        }
+        let results: Vec<Result<()>> = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".into())))
+            .collect();
+        results.into_iter().collect::<Result<()>>()?;
     }
-    let results: Vec<Result<()>> = workers
-        .into_iter()
-        .map(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".into())))
-        .collect();
-    results.into_iter().collect()
+    Ok(())
 }
 
 fn install_miri(no_install: bool) -> Result<()> {
@@ -200,6 +215,8 @@ fn install_miri(no_install: bool) -> Result<()> {
 fn under_miri() -> Run {
     Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} --target {}", targets::LINUX))
         .args(target_folder())
+        // A C program's context goes through the reactor as a number.
+        .env("MIRIFLAGS", "-Zmiri-permissive-provenance")
 }
 
 /// Builds for Miri are of no use to anybody else.

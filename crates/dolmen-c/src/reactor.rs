@@ -13,6 +13,7 @@ use dolmen::{Event, Events, TimerId, Token};
 
 use crate::boundary::Failure;
 use crate::console::Console;
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::platform::Platform;
 use crate::sink::{Lent, Sink};
 use crate::sockets::{Socket, StreamOf};
@@ -33,6 +34,9 @@ impl Settings {
         Settings { max_events: max_events.clamp(1, Settings::MOST_EVENTS), pool_size }
     }
 }
+
+/// How often a wait asks again because all that the engine brought was not for the caller.
+const MOST_DISPLACED: u32 = 16;
 
 /// The token of the console's registrations; sockets use their slots.
 pub(crate) const CONSOLE: Token = Token(usize::MAX);
@@ -114,12 +118,12 @@ impl<P: Platform> Inner<P> {
             .map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, fd)));
         let known = match same {
             None => false,
-            Some(Some(true)) => return Err(Failure::new(format!("socket {fd} is registered already"))),
             // Its predecessor was closed without being removed.
-            Some(Some(false)) => {
+            Some(Some(same)) if (!same && !mutant(Mutant::TrustNumber)) || mutant(Mutant::RegisterTwice) => {
                 self.remove(fd)?;
                 false
             }
+            Some(Some(_)) => return Err(Failure::new(format!("socket {fd} is registered already"))),
             Some(None) => true,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -157,8 +161,15 @@ impl<P: Platform> Inner<P> {
         let Some(slot) = self.slots.remove(&fd) else { return P::Socket::remove_unknown(fd) };
         let registration = self.sockets[slot].take().expect("the slot is the socket's");
         registration.socket.deregister(&mut self.reactor);
-        self.synthetic
-            .retain(|event| !matches!(event, Synthetic::Leftover(of) | Synthetic::End(of, _) if *of == slot));
+        let before = self.synthetic.len();
+        if !mutant(Mutant::KeepSynthetic) {
+            self.synthetic.retain(
+                |event| !matches!(event, Synthetic::Leftover(of) | Synthetic::End(of, _) if *of == slot),
+            );
+        }
+        if self.synthetic.len() < before {
+            mark(Mark::RemovedWithSynthetic);
+        }
         self.free.push(slot);
         Ok(())
     }
@@ -187,6 +198,7 @@ impl<P: Platform> Inner<P> {
     }
 
     pub(crate) fn context(&self, slot: usize) -> *mut c_void {
+        let slot = if mutant(Mutant::OtherContext) { slot ^ 1 } else { slot };
         self.socket_at(slot).map_or(null_mut(), |registration| registration.context)
     }
 
@@ -202,6 +214,9 @@ impl<P: Platform> Inner<P> {
     }
 
     pub(crate) fn remove_console(&mut self) -> Result<(), Failure> {
+        if mutant(Mutant::TakeBuffersBack) {
+            self.lent.take_back();
+        }
         if let Some(console) = self.console.take() {
             console.close(&mut self.reactor);
         }
@@ -239,7 +254,8 @@ impl<P: Platform> Inner<P> {
             events: stats.events,
             bytes_received: stats.bytes_received,
             bytes_sent: stats.bytes_sent,
-            sockets: self.slots.len() as u64,
+            sockets: if mutant(Mutant::CountForgotten) { self.sockets.len() } else { self.slots.len() }
+                as u64,
             timers: stats.timers as u64,
             operations_in_flight: stats.operations_in_flight as u64,
             queued_bytes: stats.queued_bytes as u64,
@@ -279,17 +295,25 @@ impl<P: Platform> Inner<P> {
         if let Some(console) = &mut self.console {
             console.begin_wait();
         }
-        self.synthetic_first = !self.synthetic_first;
+        self.synthetic_first = !self.synthetic_first || mutant(Mutant::SyntheticFirst);
         if self.synthetic_first {
             self.deliver_synthetic(sink)?;
         }
+        let (mut woken, mut displaced, mut asked) = (false, 0, 0);
         loop {
-            let mut woken = false;
-            let immediately = !sink.is_empty() || self.has_synthetic();
+            let immediately = (!sink.is_empty() && !mutant(Mutant::WaitForMore))
+                || self.has_synthetic()
+                || mutant(Mutant::NeverBlock);
+            if mutant(Mutant::RestartTimeout) && deadline_ns != Some(0) {
+                deadline_ns =
+                    timeout.map(|timeout| self.reactor.now_ns().saturating_add(nanoseconds(timeout)));
+            }
             if sink.left() > 0 {
                 let limit = sink.left();
+                asked += 1;
+                let in_vain = mutant(Mutant::AskBeforeBlocking) && asked < 100 && !P::Socket::BLOCKS_ONCE;
                 let block = match deadline_ns {
-                    _ if immediately => Some(Duration::ZERO),
+                    _ if immediately || in_vain => Some(Duration::ZERO),
                     None => None,
                     Some(deadline) => {
                         Some(Duration::from_nanos(deadline.saturating_sub(self.reactor.now_ns())))
@@ -304,10 +328,17 @@ impl<P: Platform> Inner<P> {
                     self.reactor.wait(events, block)
                 };
                 let full = waited? == limit;
-                woken = self.deliver(sink)?;
-                if woken && full && sink.is_empty() {
-                    // The wake has taken the place of an event.
-                    deadline_ns = Some(0);
+                woken |= self.deliver(sink)?;
+                let nothing = sink.is_empty() && !mutant(Mutant::WakeTakesPlace);
+                let again = full && (nothing || (mutant(Mutant::RefillEvents) && sink.left() > 0));
+                if again && displaced < MOST_DISPLACED {
+                    // What is not the caller's, such as a wake, has taken the place of an event, and must not do so each
+                    // time.
+                    mark(Mark::PlaceTaken);
+                    displaced += 1;
+                    if woken || P::Socket::BLOCKS_ONCE {
+                        deadline_ns = Some(0);
+                    }
                     continue;
                 }
             }
@@ -320,7 +351,7 @@ impl<P: Platform> Inner<P> {
         }
     }
 
-    /// Translates the engine's events. True if there was a wake among them.
+    /// Translates the engine's events. True if io_reactor_wakeup() was called.
     fn deliver(&mut self, sink: &mut Sink<'_>) -> Result<bool, Failure> {
         let mut woken = false;
         let mut failed = Ok(());
@@ -328,8 +359,11 @@ impl<P: Platform> Inner<P> {
         let Some(mut events) = self.events.take() else { return Ok(false) };
         for event in events.drain() {
             match event {
-                // The console's thread wakes as well.
-                Event::Woken => woken |= self.wakeup.swap(false, Ordering::AcqRel),
+                // The console's threads wake as well.
+                Event::Woken => {
+                    woken |= self.wakeup.swap(false, Ordering::AcqRel) && !mutant(Mutant::ForgetWakeup);
+                    woken |= mutant(Mutant::AnyWake);
+                }
                 Event::Timer { token, missed, .. } => {
                     sink.counted(std::ptr::with_exposed_provenance_mut(token.0), EVENT_TIMER, missed);
                 }
@@ -375,6 +409,9 @@ impl<P: Platform> Inner<P> {
         while sink.left() > 0 {
             let Some(synthetic) = self.synthetic.pop_front() else { break };
             P::Socket::deliver_synthetic(self, synthetic, sink);
+        }
+        if !self.synthetic.is_empty() {
+            mark(Mark::SyntheticWaited);
         }
         self.deliver_console(sink)
     }

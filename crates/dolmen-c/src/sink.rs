@@ -8,6 +8,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
+use crate::marks::{Mutant, mutant};
 use crate::types::{EVENT_READ, io_event_t};
 
 /// How much of a pipe or a file comes with one event.
@@ -33,6 +34,11 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
+    /// A deliberate bug.
+    pub(crate) fn take_back(&mut self) {
+        self.out.iter_mut().for_each(|buffer| buffer.fill(0));
+    }
+
     /// The next wait has begun: the events of the last one are gone.
     pub(crate) fn reclaim(&mut self) {
         for mut buffer in self.out.drain(..) {
@@ -95,6 +101,9 @@ impl<'a> Sink<'a> {
 
     /// An empty buffer of the library's, to be handed over with [`Sink::lend`] or given back.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        if mutant(Mutant::ShareConsoleBuffer) {
+            self.lent.free.iter_mut().for_each(Vec::clear);
+        }
         // One byte more, for the zero behind the bytes.
         self.lent.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES + 1))
     }
@@ -109,7 +118,8 @@ impl<'a> Sink<'a> {
         // C programs like to take bytes for a string.
         buffer.push(0);
         let start = buffer.as_mut_ptr().cast();
-        self.lent.out.push(buffer);
+        let kept = if mutant(Mutant::ShareConsoleBuffer) { &mut self.lent.free } else { &mut self.lent.out };
+        kept.push(buffer);
         self.bytes(context, start, count);
     }
 

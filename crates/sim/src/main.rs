@@ -11,7 +11,7 @@ use dolmen_sim::{CLibrary, Reactor, Subject, missed_marks, run_seeds, silence_pa
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// Programs of calls of the C library instead of the reactor's; its model is not finished, and not all findings are faults
+    /// Programs of calls of the C library instead of the reactor's
     #[arg(long)]
     c: bool,
     /// How many seeds to run

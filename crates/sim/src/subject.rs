@@ -55,7 +55,7 @@ pub trait Subject {
 }
 
 macro_rules! subject {
-    ($(#[$doc:meta])* $name:ident, $sim:ident, $command:literal, $oracles:expr, $for_memory_tools:expr) => {
+    ($(#[$doc:meta])* $name:ident, $sim:ident, $command:literal, $oracles:expr, $for_memory_tools:expr, $mutants:expr, $activate:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
@@ -89,7 +89,7 @@ macro_rules! subject {
 
             #[cfg(feature = "mutants")]
             fn mutants() -> Vec<String> {
-                $sim::Mutant::ALL.iter().map(|mutant| format!("{mutant:?}")).collect()
+                $mutants
             }
 
             #[cfg(feature = "mutants")]
@@ -97,8 +97,7 @@ macro_rules! subject {
 
             #[cfg(feature = "mutants")]
             fn activate(name: &str) {
-                let mutant = $sim::Mutant::ALL.iter().copied().find(|known| format!("{known:?}") == name);
-                $sim::activate(Some(mutant.expect("a bug's name")));
+                $activate(name)
             }
         }
     };
@@ -106,10 +105,32 @@ macro_rules! subject {
 
 subject! {
     /// The reactor.
-    Reactor, sim, "cargo xtask sim", Oracle::ALL, &["FreeBufferAtCancel", "RecycleAtCancel"]
+    Reactor, sim, "cargo xtask sim", Oracle::ALL, &["FreeBufferAtCancel", "RecycleAtCancel"],
+    names(sim::Mutant::ALL),
+    |name| sim::activate(Some(find(sim::Mutant::ALL, name).expect("a bug's name")))
 }
 
 subject! {
     /// The C library.
-    CLibrary, c_sim, "cargo xtask sim --c", c_sim::ORACLES, &[]
+    CLibrary, c_sim, "cargo xtask sim --c", c_sim::ORACLES, &[],
+    names(c_sim::Mutant::ALL).into_iter().chain(OF_THE_REACTOR.map(String::from)).collect(),
+    |name| match find(c_sim::Mutant::ALL, name) {
+        Some(mutant) => c_sim::activate(Some(mutant)),
+        None => sim::activate(Some(find(sim::Mutant::ALL, name).expect("a bug's name"))),
+    }
+}
+
+/// Bugs of the reactor that the C library's programs have to notice as well.
+#[cfg(feature = "mutants")]
+const OF_THE_REACTOR: [&str; 4] =
+    ["TrustOldReadiness", "UngatedReceive", "EndlessAfterFailure", "WrittenTwice"];
+
+#[cfg(feature = "mutants")]
+fn names<M: Debug>(mutants: &[M]) -> Vec<String> {
+    mutants.iter().map(|mutant| format!("{mutant:?}")).collect()
+}
+
+#[cfg(feature = "mutants")]
+fn find<M: Copy + Debug>(mutants: &[M], name: &str) -> Option<M> {
+    mutants.iter().copied().find(|known| format!("{known:?}") == name)
 }

@@ -1,8 +1,9 @@
 //! The simulation as part of every test run: seeds that once failed, a fixed set, and a few that change.
 #![forbid(unsafe_code)]
 
-use dolmen::sim::Oracle;
-use dolmen_sim::{Reactor, missed_marks, run_seeds};
+use std::ops::Range;
+
+use dolmen_sim::{CLibrary, Reactor, Subject, missed_marks, run_seeds};
 
 /// Each of these found a bug. What it was:
 const REGRESSIONS: &[(u64, &str)] = &[
@@ -23,30 +24,48 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (128, "the console's watch fired at once, and was armed again although the inbox was full"),
 ];
 
-fn clean(seeds: std::ops::Range<u64>) {
-    if let Err(found) = run_seeds::<Reactor>(seeds, Oracle::ALL, None, |_| {}) {
+/// And these one in the C library, or in the reactor below it.
+const REGRESSIONS_OF_C: &[(u64, &str)] = &[
+    (33038, "a number that epoll knew from before was refused, although its old registration was removed"),
+    (11484, "the end of a terminal was reported as input, because its report had waited for room"),
+];
+
+fn clean<S: Subject>(seeds: Range<u64>) {
+    if let Err(found) = run_seeds::<S>(seeds, S::ORACLES, None, |_| {}) {
         panic!("{found}");
+    }
+}
+
+fn stay_clean<S: Subject>(regressions: &[(u64, &str)]) {
+    for &(seed, bug) in regressions {
+        let ran = run_seeds::<S>(seed..seed + 1, S::ORACLES, None, |_| {});
+        assert!(ran.is_ok(), "it is back: {bug}\n{}", ran.unwrap_err());
     }
 }
 
 #[test]
 fn seeds_that_found_bugs_stay_clean() {
-    for &(seed, bug) in REGRESSIONS {
-        let ran = run_seeds::<Reactor>(seed..seed + 1, Oracle::ALL, None, |_| {});
-        assert!(ran.is_ok(), "it is back: {bug}\n{}", ran.unwrap_err());
-    }
+    stay_clean::<Reactor>(REGRESSIONS);
+    stay_clean::<CLibrary>(REGRESSIONS_OF_C);
 }
 
 /// A run that never comes by a rare branch has not tested it.
 #[test]
 fn a_fixed_set_is_clean_and_hits_every_mark() {
-    clean(0..5_000);
+    clean::<Reactor>(0..5_000);
     assert_eq!(missed_marks::<Reactor>(), [], "coverage marks that 5,000 seeds never hit");
+}
+
+#[test]
+fn a_fixed_set_of_the_c_library_is_clean_and_hits_every_mark() {
+    clean::<CLibrary>(0..3_000);
+    assert_eq!(missed_marks::<CLibrary>(), [], "coverage marks that 3,000 seeds never hit");
 }
 
 /// Other seeds for other sources, so that the set as a whole grows with the project; the seed is printed where it fails.
 #[test]
 fn seeds_of_this_commit_are_clean() {
     let from = env!("DOLMEN_SOURCE_HASH").parse::<u64>().expect("build.rs gives a number") << 20;
-    clean(from..from + 500);
+    clean::<Reactor>(from..from + 500);
+    clean::<CLibrary>(from..from + 1_000);
 }

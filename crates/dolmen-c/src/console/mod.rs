@@ -23,6 +23,7 @@ use std::ffi::{c_int, c_void};
 use dolmen::raw::Readiness;
 
 use crate::boundary::Failure;
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::platform::Platform;
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
@@ -140,13 +141,13 @@ impl<P: Platform> Console<P> {
             let mut buffer = sink.take_buffer();
             match self.stdin.read(&mut buffer) {
                 Read::Bytes => {
-                    self.delivered = true;
+                    self.delivered = !mutant(Mutant::ShareConsoleBuffer);
                     sink.lend(context, buffer);
                     return Ok(());
                 }
                 Read::Nothing => {
                     sink.give_back(buffer);
-                    return self.stdin.arm(reactor);
+                    return self.arm(reactor);
                 }
                 Read::End => {
                     sink.give_back(buffer);
@@ -160,16 +161,24 @@ impl<P: Platform> Console<P> {
                     sink.event(context, EVENT_READ);
                     return Ok(());
                 }
-                Look::Nothing => return self.stdin.arm(reactor),
+                Look::Nothing => return self.arm(reactor),
                 // The caller reads, and finds the end.
                 Look::End => EVENT_READ,
                 Look::HungUp(events) => events,
             }
         };
-        (self.ended, self.delivered) = (true, true);
         sink.event(context, end);
-        self.stdin.rest(reactor);
+        self.delivered = true;
+        if !mutant(Mutant::ConsoleEndsForEver) {
+            self.ended = true;
+            self.stdin.rest(reactor);
+        }
         Ok(())
+    }
+
+    fn arm(&mut self, reactor: &mut P::Reactor) -> Result<(), Failure> {
+        mark(Mark::ConsoleEmpty);
+        if mutant(Mutant::ForgetToArm) { Ok(()) } else { self.stdin.arm(reactor) }
     }
 
     pub(crate) fn close(self, reactor: &mut P::Reactor) {

@@ -8,6 +8,7 @@ use dolmen::{CloseReason, ConnId, Event, Token};
 
 use super::{StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
+use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::platform::Platform;
 use crate::reactor::{Inner, Synthetic};
 use crate::sink::Sink;
@@ -106,7 +107,9 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             }
             Socket::Connected(connected) => {
                 reactor.release(connected.conn);
-                connected.room.map(|room| reactor.remove_poll(room));
+                if !mutant(Mutant::LeaveRoom) {
+                    connected.room.map(|room| reactor.remove_poll(room));
+                }
             }
         }
     }
@@ -128,6 +131,9 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             let leftover = Synthetic::Leftover(slot);
             if !inner.synthetic.contains(&leftover) {
                 inner.synthetic.push_back(leftover);
+            }
+            if mutant(Mutant::HoldWithoutBound) {
+                inner.reactor.post_receive(conn)?;
             }
             return Ok(());
         }
@@ -154,18 +160,16 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             Event::Polled { token, ready, .. } => {
                 let Some(registration) = inner.socket_at(token.0) else { return };
                 let event = match registration.socket {
-                    Socket::Arrivals(_) => events(ready),
                     // A poll for room finds the end as well, which is reported by what receives. Room or no room, a send
                     // does not block.
-                    Socket::Connected(_) => EVENT_WRITE,
+                    Socket::Connected(_) if !mutant(Mutant::RoomWithEnds) => EVENT_WRITE,
+                    _ => events(ready),
                 };
-                sink.event(registration.context, event);
+                sink.event(inner.context(token.0), event);
             }
             Event::Received { token, data, .. } => received(inner, token.0, data, sink),
-            Event::Written { token, bytes, .. } => {
-                if let Some(registration) = inner.socket_at(token.0) {
-                    sink.counted(registration.context, EVENT_WRITE, bytes as u64);
-                }
+            Event::Written { token, bytes, .. } if inner.socket_at(token.0).is_some() => {
+                sink.counted(inner.context(token.0), EVENT_WRITE, bytes as u64);
             }
             Event::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
             Event::Closed { token, reason, .. } => end(inner, token.0, close_event(reason), sink),
@@ -177,8 +181,8 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         match synthetic {
             Synthetic::Leftover(slot) => hand_out_leftover(inner, slot, sink),
             Synthetic::End(slot, event) => {
-                if let Some(registration) = inner.socket_at(slot) {
-                    sink.event(registration.context, event);
+                if inner.socket_at(slot).is_some() {
+                    sink.event(inner.context(slot), event);
                 }
             }
         }
@@ -194,7 +198,9 @@ impl Connected {
     ) -> Result<(), Failure> {
         match self.room {
             Some(room) => reactor.set_interest(room, ROOM)?,
-            None => self.room = Some(reactor.add_poll(borrow(fd), ROOM, true, token)?),
+            None => {
+                self.room = Some(reactor.add_poll(borrow(fd), ROOM, !mutant(Mutant::RoomForEver), token)?)
+            }
         }
         Ok(())
     }
@@ -215,11 +221,12 @@ fn received<P: Platform<Socket = Socket>>(
 ) {
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
-    if !connected.leftover.is_empty() {
-        // Behind what is left over. It was received without being asked for, as the end is near.
+    if mutant(Mutant::HoldWithoutBound) && !connected.leftover.is_empty() {
         connected.leftover.extend_from_slice(data);
         return;
     }
+    // Nothing is received that was not asked for, and nothing is asked for while there are bytes left over.
+    assert!(connected.leftover.is_empty(), "received behind bytes that are left over");
     match connected.target.take() {
         Some(target) => connected.fill(target, data, context, sink),
         None => sink.in_engine(context, data),
@@ -231,6 +238,7 @@ fn hand_out_leftover<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: u
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
     let bytes = std::mem::take(&mut connected.leftover);
+    mark(Mark::LeftoverDelivered);
     match connected.target.take() {
         Some(target) => connected.fill(target, &bytes, context, sink),
         None => sink.lend(context, bytes),
@@ -251,6 +259,16 @@ impl Connected {
         // buffer of an earlier event: that one ends with the wait that brings this.
         unsafe { target.cast::<u8>().copy_from(bytes.as_ptr(), count) };
         self.leftover = bytes[count..].to_vec();
+        if !self.leftover.is_empty() {
+            mark(Mark::LeftoverKept);
+            if mutant(Mutant::DropLeftover) {
+                self.leftover.clear();
+            } else if mutant(Mutant::ShuffleLeftover) {
+                self.leftover.reverse();
+            } else if mutant(Mutant::RepeatLeftover) {
+                self.leftover = bytes.to_vec();
+            }
+        }
         sink.in_callers(context, target, count);
     }
 }
@@ -259,15 +277,19 @@ impl Connected {
 fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c_int, sink: &mut Sink<'_>) {
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
-    if std::mem::replace(&mut connected.ended, true) {
+    if std::mem::replace(&mut connected.ended, true) && !mutant(Mutant::EndTwice) {
         return;
     }
-    if connected.leftover.is_empty() {
+    if connected.leftover.is_empty() || mutant(Mutant::EndBeforeLeftover) {
         return sink.event(context, event);
     }
+    mark(Mark::EndBehindLeftover);
     connected.target = None;
     inner.synthetic.retain(|synthetic| *synthetic != Synthetic::Leftover(slot));
-    inner.synthetic.extend([Synthetic::Leftover(slot), Synthetic::End(slot, event)]);
+    inner.synthetic.push_back(Synthetic::Leftover(slot));
+    if !mutant(Mutant::ForgetEnd) {
+        inner.synthetic.push_back(Synthetic::End(slot, event));
+    }
 }
 
 fn close_event(reason: CloseReason) -> c_int {

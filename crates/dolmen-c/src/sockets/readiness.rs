@@ -80,8 +80,8 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
 
     fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>) {
         if let Event::Polled { token, ready, .. } = event {
-            if let Some(registration) = inner.socket_at(token.0) {
-                sink.event(registration.context, events(ready));
+            if inner.socket_at(token.0).is_some() {
+                sink.event(inner.context(token.0), events(ready));
             }
         }
     }

@@ -124,6 +124,36 @@ static void add_takes_a_socket_whose_predecessor_was_closed_unremoved(void)
     }
 }
 
+/* A number that was closed, and another socket's when it was removed, stands for its first socket again. */
+static void a_number_may_get_back_the_socket_that_it_had(void)
+{
+    int round;
+
+    for (round = 0; round < 2; round++) {
+        socket_fd_t pair[2], other[2], copy;
+        io_reactor_t *reactor = io_reactor_create();
+
+        make_pair(pair);
+        make_pair(other);
+        CHECK(io_reactor_add(reactor, pair[0], &b, EVENT_READ) == 0);
+        wait_silence(reactor);
+        copy = dup(pair[0]);
+        CHECK(copy >= 0 && dup2(other[0], pair[0]) == pair[0]);
+        CHECK(io_reactor_remove(reactor, pair[0]) == 0);
+        if (round == 0)
+            wait_silence(reactor);
+        CHECK(dup2(copy, pair[0]) == pair[0]);
+        CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+        hears_only(reactor, pair[0], pair[1]);
+        io_reactor_destroy(reactor);
+        close(copy);
+        close(pair[0]);
+        close(pair[1]);
+        close(other[0]);
+        close(other[1]);
+    }
+}
+
 /* A child process has a copy of a descriptor, so epoll goes on telling of it when it is closed here. */
 static void a_socket_that_lives_on_elsewhere_is_silent_and_costs_nothing(void)
 {
@@ -1266,6 +1296,7 @@ int main(int argc, char **argv)
     RUN(all_sources_are_collected);
     RUN(a_wakeup_is_sticky_and_no_event);
 #ifndef _WIN32
+    RUN(a_number_may_get_back_the_socket_that_it_had);
     RUN(a_socket_that_lives_on_elsewhere_is_silent_and_costs_nothing);
     RUN(after_a_fork_one_goes_on_and_the_other_may_destroy);
     RUN(files_are_always_ready);

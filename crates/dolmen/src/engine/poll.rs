@@ -144,24 +144,27 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// A `Polled` record is about to be delivered: what of it is still wanted.
-    pub(super) fn polled_delivered(&mut self, id: PollId, ready: Readiness) -> Readiness {
+    pub(super) fn polled_delivered(&mut self, id: PollId, found: Readiness) -> Readiness {
         let Some(poll) = self.polls.get_mut(id.0) else { return Readiness::NONE };
         poll.undelivered = false;
         // It did not fit into the events of that wait. The caller has acted since, and may have dealt with it.
         let is_old = poll.found_in != self.stats.waits && !poll.failed && !mutant(Mutant::TrustOldReadiness);
         let ready = if is_old {
-            let still = self.submitter.kernel().still_ready(&poll.source, ready);
-            if still.is_empty() {
+            let now = match poll.interest {
+                Readiness::NONE => Readiness::NONE,
+                interest => self.submitter.kernel().look_again(&poll.source, interest),
+            };
+            if now.is_empty() {
                 mark(Mark::PollNoLongerReady);
             }
-            still
+            now
         } else {
-            ready
+            found
         };
         // An end is found whatever the interest is for; but whoever is interested in nothing any more hears of nothing.
         let heard = !poll.interest.is_empty() || std::mem::take(&mut poll.failed);
         let wanted = if heard { ready & (poll.interest | Readiness::ENDS) } else { Readiness::NONE };
-        let wanted = if mutant(Mutant::IgnoreInterest) { ready } else { wanted };
+        let wanted = if mutant(Mutant::IgnoreInterest) { found } else { wanted };
         if wanted.is_empty() {
             mark(Mark::PollUnwanted);
         } else if poll.once && !mutant(Mutant::OnceForEver) {

@@ -36,7 +36,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
 use std::time::{Duration, Instant};
@@ -378,10 +378,10 @@ impl Kernel for Epoll {
         let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
         let data = EventData::new_u64(event_data(source.0, generation));
         let flags = polled_flags(interest);
-        self.calls += 1;
         let changed = if registered.is_empty() {
-            epoll::add(&self.epoll, fd, data, flags)
+            self.add(fd, data, flags)
         } else {
+            self.calls += 1;
             epoll::modify(&self.epoll, fd, data, flags)
         };
         changed.map_err(fault)?;
@@ -404,12 +404,12 @@ impl Kernel for Epoll {
         Ok(())
     }
 
-    fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
+    fn look_again(&mut self, source: &Source, interest: Readiness) -> Readiness {
         let polled = self.polled(source.0);
         if polled.always {
-            return found;
+            return interest;
         }
-        let (fd, events) = (polled.fd, polled_flags(found).bits() as libc::c_short);
+        let (fd, events) = (polled.fd, polled_flags(interest).bits() as libc::c_short);
         let mut pollfd = libc::pollfd { fd, events, revents: 0 };
         self.calls += 1;
         // SAFETY: one structure, writable, and no waiting.
@@ -419,7 +419,7 @@ impl Kernel for Epoll {
         }
         let flags = EventFlags::from_bits_truncate(u32::from(pollfd.revents as u16));
         let mut calls = 0;
-        let ready = readiness(self.polled(source.0), flags, &mut calls) & found;
+        let ready = readiness(self.polled(source.0), flags, &mut calls) & (interest | Readiness::ENDS);
         self.calls += calls;
         ready
     }
@@ -598,12 +598,31 @@ impl Epoll {
         }
         let index = self.free_slot();
         let data = EventData::new_u64(event_data(index, self.sources[index as usize].generation));
-        self.calls += 1;
-        if let Err(errno) = epoll::add(&self.epoll, entry.fd(), data, flags) {
+        if let Err(errno) = self.add(entry.fd(), data, flags) {
             self.free.push(index);
             return Err((fault(errno), entry));
         }
         Ok(self.fill(index, entry))
+    }
+
+    /// Epoll may know the descriptor although no source of ours has it: it was closed before it was deregistered, its file
+    /// is still open under another number, and now has this one again.
+    fn add(&mut self, fd: BorrowedFd<'_>, data: EventData, flags: EventFlags) -> Result<(), Errno> {
+        self.calls += 1;
+        match epoll::add(&self.epoll, fd, data, flags) {
+            Err(Errno::EXIST) if !self.has_registered(fd.as_raw_fd()) => {
+                self.calls += 1;
+                epoll::modify(&self.epoll, fd, data, flags)
+            }
+            added => added,
+        }
+    }
+
+    fn has_registered(&self, fd: RawFd) -> bool {
+        self.sources.iter().filter_map(|slot| slot.entry.as_ref()).any(|entry| match entry {
+            Entry::Polled(polled) => polled.fd == fd && !polled.registered.is_empty(),
+            entry => entry.fd().as_raw_fd() == fd,
+        })
     }
 
     fn free_slot(&mut self) -> u32 {

@@ -189,10 +189,10 @@ pub(crate) trait Kernel: Sized + 'static {
         unreachable!("nothing borrowed was added")
     }
 
-    /// What of what an earlier poll `found` is so still. For what could not be delivered in the wait that brought it: the
-    /// caller has acted since.
-    fn still_ready(&mut self, _source: &Self::Source, found: Readiness) -> Readiness {
-        found
+    /// What a poll for `interest` finds at this moment. For what an earlier one has found and could not be delivered in
+    /// the wait that brought it: the caller has acted since.
+    fn look_again(&mut self, _source: &Self::Source, _interest: Readiness) -> Readiness {
+        unreachable!("nothing borrowed was added")
     }
 
     /// Changes what a pending poll waits for. One for nothing at all stays pending until this is called again, or it

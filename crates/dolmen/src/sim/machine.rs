@@ -140,12 +140,18 @@ impl Machine {
         self.world.borrow().faults.delay > 0
     }
 
+    /// Whether sends and receives may be refused for want of memory, and tried again later.
+    #[must_use]
+    pub fn lacks_memory(&self) -> bool {
+        self.world.borrow().faults.no_memory > 0
+    }
+
     /// Has the kernel do promptly what it may do late, early or for nothing.
     #[must_use]
     pub fn suspend_faults(&self) -> SuspendedFaults {
         let mut world = self.world.borrow_mut();
         let faults = world.faults;
-        world.faults = Faults { delay: 0, spurious: 0, early_return: 0, ..faults };
+        world.faults = Faults { delay: 0, spurious: 0, early_return: 0, no_memory: 0, ..faults };
         SuspendedFaults(faults)
     }
 
@@ -154,7 +160,7 @@ impl Machine {
         self.world.borrow_mut().faults = faults.0;
     }
 
-    /// A signal handler runs in the thread of the reactor: the wait that is under way, or else the next one, returns.
+    /// A signal handler runs in the thread of the reactor: the wait that is under way returns.
     pub fn interrupt(&self) {
         self.world.borrow_mut().interrupted = true;
     }
@@ -163,6 +169,7 @@ impl Machine {
     pub fn begin_wait(&self) {
         let mut world = self.world.borrow_mut();
         (world.polls, world.idle_polls, world.most_idle_polls, world.stuck) = (0, 0, 0, false);
+        world.interrupted = false;
     }
 
     /// What was counted.

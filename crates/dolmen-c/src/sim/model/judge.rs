@@ -68,6 +68,13 @@ impl<P: System> Run<'_, P> {
         let (fd, interest) = (registration.fd, registration.interest);
         let ready = flags(self.ready(number));
         let kind = event.event_type;
+        let closed = self.machine.object(fd) != Some(registration.object);
+        if closed && kind == EVENT_ERROR && registration.modified {
+            // The interest of a socket that is closed cannot be changed. That is reported once, and no more is due.
+            let registration = &mut self.registrations[number];
+            (registration.modified, registration.failed) = (false, true);
+            return Ok(());
+        }
         let asked = interest != 0 && kind & !(interest | EVENT_ERROR | EVENT_CLOSE) == 0;
         self.check(Oracle::Order, asked, || format!("{fd} asks for {interest:#x}, {kind:#x} was reported"))?;
         self.check(Oracle::Ghost, kind != 0 && kind & !ready == 0, || {
@@ -88,7 +95,9 @@ impl<P: System> Run<'_, P> {
             EVENT_READ => self.received(number, link, event),
             EVENT_WRITE if event.bytes_transferred == 0 => {
                 let asked = std::mem::replace(&mut self.registrations[number].room_asked, false);
-                self.check(Oracle::Order, asked, || "room to write that was not asked for".into())
+                // The end of a closed number's socket may come as this.
+                let open = self.machine.is_open(Object::Link(link));
+                self.check(Oracle::Order, asked || !open, || "room to write that was not asked for".into())
             }
             EVENT_WRITE => {
                 let registration = &mut self.registrations[number];
@@ -141,7 +150,7 @@ impl<P: System> Run<'_, P> {
     fn ended(&mut self, number: usize, link: usize, event: &io_event_t) -> Check {
         let registration = &mut self.registrations[number];
         let twice = std::mem::replace(&mut registration.ended, true);
-        let received = registration.received;
+        let (received, asked) = (registration.received, registration.asked);
         // A closed number's socket ends without its peer's doing.
         let open = self.machine.is_open(registration.object);
         let state = self.machine.link(link);
@@ -154,7 +163,10 @@ impl<P: System> Run<'_, P> {
             _ => !open,
         };
         self.check(Oracle::Order, cause, || format!("{:#x} without a cause", event.event_type))?;
-        let whole = received == state.written || state.reset == Some(false) || state.shut || !open;
+        // After a failed send a caller who does not ask has the linger time to do so.
+        let lingered = !asked && state.reset.is_some();
+        let whole =
+            received == state.written || lingered || state.reset == Some(false) || state.shut || !open;
         self.check(Oracle::Stream, whole, || {
             format!("link {link} ended after {received} of {} bytes", state.written)
         })
@@ -176,17 +188,29 @@ impl<P: System> Run<'_, P> {
         })
     }
 
-    /// What is held of each connection beyond what was delivered.
-    pub(super) fn check_bounds(&self) -> Check {
-        for registration in self.registrations.iter().filter(|registration| registration.live) {
-            if let (true, Some(link)) = (P::COMPLETION, registration.link()) {
-                let read = self.machine.link(link).read;
-                let held = (read - registration.received) as usize;
-                let most = MOST_HELD * self.buffer_bytes;
-                self.check(Oracle::Bounds, held <= most, || {
-                    format!("{held} bytes of link {link} are held, at most {most} may be")
-                })?;
-            }
+    /// What is held of each connection beyond what was delivered, and what is delivered when a send has failed.
+    pub(super) fn check_bounds(&mut self) -> Check {
+        let (now_ns, lacks_memory) = (self.machine.now_ns(), self.machine.lacks_memory());
+        for at in 0..self.registrations.len() {
+            let registration = &mut self.registrations[at];
+            let (true, true, Some(link)) = (P::COMPLETION, registration.live, registration.link()) else {
+                continue;
+            };
+            let state = self.machine.link(link);
+            let unsent = registration.writes.back().is_some_and(|&(end, _)| end > state.sent);
+            let fails = state.shut && unsent && !lacks_memory;
+            // A receive that is in flight then may bring a buffer's worth, and so may the last.
+            let most = state.written + 2 * self.buffer_bytes as u64;
+            registration.failing.observe(fails, now_ns, most);
+            let (received, most) = (registration.received, registration.failing.most);
+            self.check(Oracle::Bounds, most.is_none_or(|most| received <= most), || {
+                format!("{received} bytes of link {link} came, and a send had failed after {most:?}")
+            })?;
+            let held = (state.read - received) as usize;
+            let most = MOST_HELD * self.buffer_bytes;
+            self.check(Oracle::Bounds, held <= most, || {
+                format!("{held} bytes of link {link} are held, at most {most} may be")
+            })?;
         }
         Ok(())
     }
@@ -196,7 +220,7 @@ impl<P: System> Run<'_, P> {
     pub(super) fn check_nothing_due(&mut self, healed: bool) -> Check {
         for number in 0..self.registrations.len() {
             if self.registrations[number].live {
-                if P::COMPLETION { self.completion_due(number)? } else { self.readiness_due(number)? }
+                if P::COMPLETION { self.completion_due(number, healed)? } else { self.readiness_due(number)? }
             }
         }
         self.check_console_due()?;
@@ -205,18 +229,17 @@ impl<P: System> Run<'_, P> {
         let posts = self.others.posts.borrow().len();
         self.check(Oracle::Posts, posts == 0, || format!("{posts} posts never came"))?;
         self.check(Oracle::Posts, !self.others.woken.get(), || "a wakeup was lost".into())?;
-        let _ = healed;
         Ok(())
     }
 
     fn readiness_due(&self, number: usize) -> Check {
         let ready = self.ready(number);
-        self.check(Oracle::Liveness, ready.is_empty(), || {
+        self.check(Oracle::Liveness, ready.is_empty() || self.registrations[number].failed, || {
             format!("{} is {ready:?} and was not reported", self.registrations[number].fd)
         })
     }
 
-    fn completion_due(&self, number: usize) -> Check {
+    fn completion_due(&self, number: usize, healed: bool) -> Check {
         let registration = &self.registrations[number];
         let (fd, object) = (registration.fd, registration.object);
         if !self.machine.is_open(object) {
@@ -242,6 +265,10 @@ impl<P: System> Run<'_, P> {
                 },
             )?;
         }
+        // Then all ask who may, and who may not has had the end.
+        self.check(Oracle::Liveness, !healed || registration.ended || registration.asked, || {
+            format!("{fd} may not ask for more, and its end was not reported")
+        })?;
         let over = registration.ended || state.reset.is_some() || state.shut;
         let room = self.machine.ready(object, Readiness::WRITABLE);
         self.check(Oracle::Liveness, over || registration.writes.is_empty() || room.is_empty(), || {

@@ -6,7 +6,7 @@ mod sockets;
 mod wait;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -80,15 +80,19 @@ struct Run<'a, P: System> {
     /// All registrations that ever were; the number is in the context.
     registrations: Vec<Registration>,
     /// Those that the library has, by socket.
-    by_fd: HashMap<u32, usize>,
+    by_fd: BTreeMap<u32, usize>,
     /// The links of which a registration has ended with writes that were not reported, and whether bytes of those were
     /// unsent for certain.
-    cut: HashMap<usize, bool>,
+    cut: BTreeMap<usize, bool>,
     console: Console,
     timers: Vec<Timer>,
     held: Held,
     /// The caller's buffers to which events of the last wait point.
     filled: Vec<Posted>,
+    /// A wakeup may be left over from a wait that had no room for more.
+    may_be_woken: bool,
+    /// How many waits may end because the kernel gives back what it held for something that was removed.
+    removed: usize,
     /// Every source has something all the time, and handlers leave it as it is.
     flooding: bool,
     /// Handlers deal with everything and stop adding to the turmoil: the end has begun.
@@ -157,12 +161,14 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         buffer_bytes: buffer_bytes.next_power_of_two(),
         open: Vec::new(),
         registrations: Vec::new(),
-        by_fd: HashMap::new(),
-        cut: HashMap::new(),
+        by_fd: BTreeMap::new(),
+        cut: BTreeMap::new(),
         console: Console::new(kind),
         timers: Vec::new(),
         held: Held::default(),
         filled: Vec::new(),
+        may_be_woken: false,
+        removed: 0,
         flooding: false,
         calm: false,
         report: Report::default(),
@@ -346,7 +352,7 @@ impl<P: System> Run<'_, P> {
             }
             Action::Deed(deed) => {
                 if let Some(deed) = self.others.aim(deed) {
-                    self.others.perform(deed)
+                    self.others.perform(deed);
                 }
             }
             Action::Later(after_us, deed) => {
@@ -480,13 +486,15 @@ impl<P: System> Run<'_, P> {
     }
 
     fn take_down(&mut self) -> Check {
-        let mut registered: Vec<u32> = self.by_fd.keys().copied().collect();
-        registered.sort_unstable();
+        let registered: Vec<u32> = self.by_fd.keys().copied().collect();
         for fd in registered {
             self.remove(fd)?;
         }
         self.remove_console()?;
-        let stuck = self.wait(20, None)?;
+        let mut stuck = false;
+        for _ in 0..=self.removed {
+            stuck = stuck || self.wait(20, None)?;
+        }
         self.check(Oracle::Empty, stuck, || "an event of nothing".into())?;
         self.check_buffers()?;
         let stats = self.inner.stats();

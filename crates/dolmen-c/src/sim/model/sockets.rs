@@ -9,6 +9,11 @@ pub(super) struct Registration {
     pub(super) live: bool,
     /// POSIX: what was asked for.
     pub(super) interest: c_int,
+    pub(super) modified: bool,
+    /// POSIX: it was closed, and its interest could not be changed.
+    pub(super) failed: bool,
+    /// Windows: what is posted on it cannot be sent.
+    pub(super) failing: Failing,
     /// Windows: a receive was asked for, and nothing came of it yet.
     pub(super) asked: bool,
     /// Room to write was asked for.
@@ -26,6 +31,27 @@ pub(super) struct Registration {
     pub(super) reported: u64,
 }
 
+/// How long a send takes to fail.
+const FAILS_WITHIN_NS: u64 = 10_000_000;
+
+/// A send that is going to fail: the model does not see when, but that it has by some time.
+#[derive(Default)]
+pub(super) struct Failing {
+    has_by_ns: Option<u64>,
+    /// All that may be delivered when it has.
+    pub(super) most: Option<u64>,
+}
+
+impl Failing {
+    pub(super) fn observe(&mut self, fails: bool, now_ns: u64, most: u64) {
+        if !fails {
+            self.has_by_ns = None;
+        } else if now_ns >= *self.has_by_ns.get_or_insert(now_ns + FAILS_WITHIN_NS) {
+            self.most.get_or_insert(most);
+        }
+    }
+}
+
 impl Registration {
     fn new(fd: u32, object: Object, events: c_int) -> Registration {
         Registration {
@@ -33,6 +59,9 @@ impl Registration {
             object,
             live: true,
             interest: events & (EVENT_READ | EVENT_WRITE),
+            modified: false,
+            failed: false,
+            failing: Failing::default(),
             asked: events & EVENT_READ != 0,
             room_asked: false,
             ended: false,
@@ -145,6 +174,7 @@ impl<P: System> Run<'_, P> {
             registration.room_asked = room_asked;
         }
         registration.interest = events & (EVENT_READ | EVENT_WRITE);
+        registration.modified = true;
         let fd = registration.fd;
         let modified = self.inner.modify(fd as _, events).is_ok();
         self.check(Oracle::Order, modified, || format!("modify of {fd} was refused"))
@@ -167,6 +197,7 @@ impl<P: System> Run<'_, P> {
     }
 
     fn forget(&mut self, known: usize) {
+        self.removed += 1;
         let registration = &mut self.registrations[known];
         registration.live = false;
         if let (Some(link), false) = (registration.link(), registration.writes.is_empty()) {

@@ -16,6 +16,7 @@ impl<P: System> Run<'_, P> {
     pub(super) fn wait(&mut self, room: usize, timeout: Option<Duration>) -> Result<bool, Failure> {
         self.check_buffers()?;
         self.machine.begin_wait();
+        self.others.interrupted.set(false);
         let start_ns = self.machine.now_ns();
         let mut array = [const { MaybeUninit::<io_event_t>::zeroed() }; 24];
         let waited = self.inner.wait(&mut array[..room], timeout);
@@ -37,6 +38,9 @@ impl<P: System> Run<'_, P> {
                 0
             }
         };
+        self.check(Oracle::Liveness, count == 0 || !polls.stuck, || {
+            format!("a wait that had {count} events waited for more")
+        })?;
         self.report.events += count as u64;
         let most = room.min(self.max_events);
         self.check(Oracle::Bounds, count <= most, || format!("{count} events in room for {most}"))?;
@@ -54,32 +58,40 @@ impl<P: System> Run<'_, P> {
             format!("{consoles} events of standard input in a wait")
         })?;
         self.check_bounds()?;
-        self.others.woken.set(false);
-        self.others.interrupted.set(false);
+        // One that came with as many events as fit may not have been looked at yet. A report of standard input that
+        // came to nothing took a place.
+        let places = count + usize::from(self.console.registered.is_some());
+        self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && places >= most;
         for event in &events {
             self.handle(event)?;
         }
         Ok(false)
     }
 
-    fn check_time(&self, count: usize, waited_ns: u64, timeout: Option<Duration>) -> Check {
+    fn check_time(&mut self, count: usize, waited_ns: u64, timeout: Option<Duration>) -> Check {
         let timeout_ns = timeout.map_or(u64::MAX, |timeout| timeout.as_nanos() as u64);
-        let woken = self.others.woken.get();
+        let woken = self.others.woken.get() || self.may_be_woken;
         if count > 0 {
             return Ok(());
         }
         self.check(Oracle::Time, waited_ns <= timeout_ns.saturating_add(1_000_000), || {
             format!("a wait of {timeout_ns} ns took {waited_ns}")
         })?;
-        // POSIX: one that the kernel ends for no reason ends the caller's wait.
-        let ended =
-            woken || (!P::COMPLETION && (self.machine.returns_early() || self.others.interrupted.get()));
+        // POSIX: whatever ends the kernel's wait ends the caller's.
+        let for_nothing = self.machine.returns_early() || self.others.interrupted.get();
+        let mut ended = woken || (!P::COMPLETION && for_nothing);
+        if !ended && waited_ns < timeout_ns && !P::COMPLETION && self.removed > 0 {
+            self.removed -= 1;
+            ended = true;
+        }
         self.check(Oracle::Time, ended || waited_ns >= timeout_ns, || {
             format!("a wait of {timeout_ns} ns was over after {waited_ns}, woken: {woken}")
         })?;
         let now_ns = self.machine.now_ns();
+        // A wait that was ended need not have looked. With a wakeup it has: that comes with all else that is due.
+        let has_looked = self.others.woken.get() || !ended;
         let late = self.timers.iter().any(|timer| timer.live && timer.deadline_ns < now_ns);
-        self.check(Oracle::Time, !late, || "a timer was due and not reported".into())
+        self.check(Oracle::Time, !has_looked || !late, || "a timer was due and not reported".into())
     }
 
     fn handle(&mut self, event: &io_event_t) -> Check {
@@ -113,7 +125,7 @@ impl<P: System> Run<'_, P> {
             let registration = &self.registrations[number];
             (registration.fd, registration.object, registration.interest)
         };
-        if self.flooding || (!self.calm && self.rng.percent(30)) {
+        if self.flooding || !self.machine.is_open(object) || (!self.calm && self.rng.percent(30)) {
             return Ok(());
         }
         let mut unwanted = 0;
@@ -157,9 +169,8 @@ impl<P: System> Run<'_, P> {
         let current = self.machine.object(fd) == Some(object);
         let chance = |run: &mut Self, percent| run.calm || run.flooding || run.rng.percent(percent);
         match (object, event.event_type) {
-            (Object::Listener(listener), _) if !self.flooding && chance(self, 70) => {
-                self.accept(listener);
-            }
+            (Object::Listener(listener), _) if !self.flooding && chance(self, 70) => self.accept(listener),
+            (Object::Listener(_), _) => {}
             (_, EVENT_READ) => {
                 if chance(self, 80) && current {
                     let len = if self.rng.percent(50) { 1 + self.rng.below(20) as usize } else { 0 };
@@ -182,6 +193,7 @@ impl<P: System> Run<'_, P> {
 
     /// Each source that has something all the time is reported within some waits.
     pub(super) fn flood_with(&mut self, room: usize) -> Check {
+        let lacks_memory = self.machine.lacks_memory();
         let faults = self.machine.suspend_faults();
         let room = room.min(self.max_events);
         let sources = self.by_fd.len() + self.timers.iter().filter(|timer| timer.live).count() + 4;
@@ -190,7 +202,8 @@ impl<P: System> Run<'_, P> {
         let last_post = self.others.posts.borrow().back().copied();
         self.post_reads()?;
         let standing: Vec<(usize, u64)> = (0..self.registrations.len())
-            .filter(|&at| self.is_standing(at))
+            // What was refused for want of memory is tried again when the time for that has come.
+            .filter(|&at| self.is_standing(at) && !(P::COMPLETION && lacks_memory))
             .map(|at| (at, self.registrations[at].reported))
             .collect();
         let console = self.console_stands().then_some(self.console.reported);
@@ -224,7 +237,9 @@ impl<P: System> Run<'_, P> {
     fn is_standing(&self, at: usize) -> bool {
         let registration = &self.registrations[at];
         let object = registration.object;
-        if !registration.live || registration.ended || !self.machine.is_open(object) {
+        // What has lost its number may have its turn taken each time: there is no looking at it again.
+        let has_lost_number = !P::COMPLETION && self.machine.object(registration.fd) != Some(object);
+        if !registration.live || registration.ended || has_lost_number || !self.machine.is_open(object) {
             return false;
         }
         match registration.link() {

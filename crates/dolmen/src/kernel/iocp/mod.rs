@@ -270,10 +270,10 @@ impl Kernel for Iocp {
         polled.change(interest, &self.port, &mut self.writers)
     }
 
-    fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
+    fn look_again(&mut self, source: &Source, interest: Readiness) -> Readiness {
         let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
         self.calls += 1;
-        polled.now() & found
+        polled.now() & interest
     }
 
     unsafe fn receive(

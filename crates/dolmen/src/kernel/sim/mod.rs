@@ -90,6 +90,8 @@ struct Polled {
     fd: u32,
     object: Descriptor,
     interest: Readiness,
+    /// Its source has let go of it, at a time when its number was another's.
+    stale: bool,
 }
 
 struct Pending {
@@ -248,7 +250,11 @@ impl Sim {
         }
         let world = self.world.borrow();
         let object = if world.completion_style { source.object } else { world.object(source.fd) };
-        self.polled.borrow_mut().retain(|polled| polled.fd != source.fd || polled.object != object);
+        let mut polled = self.polled.borrow_mut();
+        polled.retain(|polled| polled.fd != source.fd || polled.object != object);
+        for polled in polled.iter_mut() {
+            polled.stale |= polled.source == source.number;
+        }
     }
 
     fn pending(&self, op: OpPtr<Sim>, kind: OpKind, source: &Source) -> Pending {
@@ -275,7 +281,7 @@ impl Sim {
             return open && !world.polled(pending.object, pending.interest).is_empty();
         }
         if self.is_aborted(pending) {
-            return true;
+            return pending.kind != OpKind::Poll || !pending.interest.is_empty();
         }
         let mut world = self.world.borrow_mut();
         match pending.kind {
@@ -612,8 +618,11 @@ impl Sim {
                     packets.push(Packet { op, result });
                 }
                 None => {
-                    // A send that goes on when there is room again.
+                    // A send that goes on when there is room again, or now if it took less than there was.
                     pending.ready_at_ns = None;
+                    if self.can_complete(&pending) {
+                        next_ns = Some(now_ns);
+                    }
                     self.pending.insert(at, pending);
                     at += 1;
                 }
@@ -722,16 +731,21 @@ impl Kernel for Sim {
             return Err(NOT_OPEN);
         }
         let known = |polled: &&Polled| polled.fd == fd && polled.object == object;
-        let known = self.polled.borrow().iter().find(known).map(|polled| polled.source);
+        let known = self.polled.borrow().iter().find(known).map(|polled| (polled.source, polled.stale));
         if self.forked {
-            let number = known.ok_or(NOT_OPEN)?;
+            let (number, _) = known.ok_or(NOT_OPEN)?;
             return Ok(Source { number, fd, object, hold: Hold::Borrowed });
         }
-        if known.is_some() {
-            return Err(Fault { kind: FaultKind::AlreadyRegistered, code: 17 });
+        match known {
+            Some((_, false)) => return Err(Fault { kind: FaultKind::AlreadyRegistered, code: 17 }),
+            Some((stale, true)) => {
+                self.polled.borrow_mut().retain(|polled| polled.source != stale);
+            }
+            None => {}
         }
         let source = self.add(fd, Hold::Borrowed);
-        self.polled.borrow_mut().push(Polled { source: source.number, fd, object, interest });
+        let polled = Polled { source: source.number, fd, object, interest, stale: false };
+        self.polled.borrow_mut().push(polled);
         Ok(source)
     }
 
@@ -757,14 +771,10 @@ impl Kernel for Sim {
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
-        // One that the readiness style knows already needs no call, and so there is nothing to fail.
-        let known = self
-            .polled
-            .borrow()
-            .iter()
-            .any(|polled| polled.source == source.number && polled.interest == interest);
-        let by_readiness = !self.world.borrow().completion_style;
-        if !(self.is_open(source) || (known && by_readiness)) {
+        // One for nothing needs no call, nor does one that the readiness style knows already: there is nothing to fail.
+        let known = |polled: &Polled| polled.source == source.number && polled.interest == interest;
+        let known = !self.world.borrow().completion_style && self.polled.borrow().iter().any(known);
+        if !self.is_open(source) && !known && !interest.is_empty() {
             return Submission::Failed(NOT_OPEN);
         }
         let mut pending = self.pending(op, OpKind::Poll, source);
@@ -776,12 +786,12 @@ impl Kernel for Sim {
         submission
     }
 
-    fn still_ready(&mut self, source: &Source, found: Readiness) -> Readiness {
+    fn look_again(&mut self, source: &Source, interest: Readiness) -> Readiness {
         self.calls += 1;
         if !self.is_open(source) {
             return Readiness::NONE;
         }
-        self.world.borrow().polled(source.object, found) & found
+        self.world.borrow().polled(source.object, interest)
     }
 
     fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
@@ -869,7 +879,10 @@ impl Kernel for Sim {
             "a source was closed with operations pending"
         );
         if !self.retiring {
-            self.polled.borrow_mut().retain(|polled| polled.source != number);
+            let world = self.world.borrow();
+            let keeps =
+                |polled: &Polled| polled.stale && !world.completion_style && world.is_open(polled.object);
+            self.polled.borrow_mut().retain(|polled| polled.source != number || keeps(polled));
         }
         let borrowed = matches!(source.hold, Hold::Borrowed);
         assert_eq!(how == Close::Release, borrowed, "what is borrowed is released, and nothing else");
