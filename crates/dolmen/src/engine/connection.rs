@@ -75,12 +75,32 @@ struct Rare {
     reason: Option<CloseReason>,
     cancelled: bool,
     silent: bool,
-    /// Runs after the system had no memory for a send or a receive, until that is tried again.
-    retry: Option<Key>,
+    send_backoff: Backoff,
+    receive_backoff: Backoff,
+}
+
+impl Rare {
+    fn backoff(&mut self, direction: Direction) -> &mut Backoff {
+        match direction {
+            Direction::Send => &mut self.send_backoff,
+            Direction::Receive => &mut self.receive_backoff,
+        }
+    }
+}
+
+/// Pauses of one direction. A success in the other says nothing about it.
+#[derive(Default)]
+struct Backoff {
+    /// Runs after the system had no memory, until the send or receive is tried again.
+    timer: Option<Key>,
     /// The last such pause; 0 after a success.
-    retry_ns: u64,
-    send_waits: bool,
-    receive_waits: bool,
+    pause_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Send,
+    Receive,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,18 +142,18 @@ impl<K: Kernel> Connection<K> {
 
     /// Whether the system had no memory for the last send, and is given time to find some.
     fn send_waits(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.send_waits)
+        self.rare.as_ref().is_some_and(|rare| rare.send_backoff.timer.is_some())
     }
 
     /// The same for receives.
     fn receive_waits(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.receive_waits)
+        self.rare.as_ref().is_some_and(|rare| rare.receive_backoff.timer.is_some())
     }
 
-    /// The system has memory again.
-    fn forget_retries(&mut self) {
+    /// The system has memory again for this direction.
+    fn forget_retries(&mut self, direction: Direction) {
         if let Some(rare) = &mut self.rare {
-            rare.retry_ns = 0;
+            rare.backoff(direction).pause_ns = 0;
         }
     }
 
@@ -444,7 +464,8 @@ impl<K: Kernel> Engine<K> {
         connection.phase = Phase::Closing;
         let rare = connection.rare();
         rare.reason = Some(reason);
-        for timer in [rare.linger.take(), rare.retry.take()].into_iter().flatten() {
+        let timers = [&mut rare.linger, &mut rare.send_backoff.timer, &mut rare.receive_backoff.timer];
+        for timer in timers.into_iter().filter_map(Option::take) {
             self.timers.cancel(timer);
         }
         self.list_connection(key.slot);
@@ -481,7 +502,7 @@ impl<K: Kernel> Engine<K> {
         let unwanted = connection.phase != Phase::Open;
         match (result, buffer) {
             (Ok(Outcome::Bytes(bytes)), Some(buffer)) => {
-                connection.forget_retries();
+                connection.forget_retries(Direction::Receive);
                 self.stats.bytes_received += bytes as u64;
                 if unwanted {
                     mark(Mark::LingerDiscarded);
@@ -514,9 +535,7 @@ impl<K: Kernel> Engine<K> {
                 }
             }
             (Err(_), _) if connection.is_closing() => self.list_connection(key.slot),
-            (Err(fault), _) if is_worth_a_retry(fault) => {
-                self.retry_later(key, |rare| &mut rare.receive_waits)
-            }
+            (Err(fault), _) if is_worth_a_retry(fault) => self.retry_later(key, Direction::Receive, fault),
             (Err(fault), _) => {
                 let reason = close_reason(connection.failure().unwrap_or(fault));
                 self.begin_close(key, reason);
@@ -551,32 +570,41 @@ impl<K: Kernel> Engine<K> {
             }
         }
         match failure {
-            None => connection.forget_retries(),
+            None => connection.forget_retries(Direction::Send),
             Some(_) if connection.is_closing() => {}
-            Some(fault) if is_worth_a_retry(fault) => self.retry_later(key, |rare| &mut rare.send_waits),
+            Some(fault) if is_worth_a_retry(fault) => self.retry_later(key, Direction::Send, fault),
             Some(fault) => self.sending_failed(key, fault),
         }
     }
 
-    /// The system has no memory for a send or a receive at the moment: `waits` says which.
-    fn retry_later(&mut self, key: Key, waits: impl FnOnce(&mut Rare) -> &mut bool) {
-        let rare = self.connections.get_mut(key).expect("the connection is there").rare();
-        *waits(rare) = true;
-        if rare.retry.is_some() || mutant(Mutant::ForgetTransfer) {
-            return;
+    /// The system has no memory for a send or a receive at the moment.
+    fn retry_later(&mut self, key: Key, direction: Direction, fault: Fault) {
+        let backoff =
+            self.connections.get_mut(key).expect("the connection is there").rare().backoff(direction);
+        assert!(backoff.timer.is_none(), "nothing is tried during the pause");
+        let retry_ns = next_retry_ns(backoff.pause_ns);
+        backoff.pause_ns = retry_ns;
+        let timer = self.set_internal_timer(retry_ns, Purpose::TransferAgain(key, direction));
+        let connection = self.connections.get_mut(key).expect("the connection is there");
+        connection.rare().backoff(direction).timer = Some(timer);
+        let error = fault.to_io();
+        if let Some(failures) = self.transfer_failures.note(self.submitter.now_ns()) {
+            tracing::warn!(
+                target: "io_reactor", conn = %key, ?direction, %error, retry_ns, failures,
+                "no memory for a send or a receive; others are logged at debug until their number has doubled"
+            );
+        } else {
+            tracing::debug!(target: "io_reactor", conn = %key, ?direction, %error, retry_ns, "no memory");
         }
-        rare.retry_ns = next_retry_ns(rare.retry_ns);
-        let retry_ns = rare.retry_ns;
-        tracing::warn!(target: "io_reactor", conn = %key, retry_ns, "no memory for a send or a receive");
-        let timer = self.set_internal_timer(retry_ns, Purpose::TransferAgain(key));
-        self.connections.get_mut(key).expect("the connection is there").rare().retry = Some(timer);
     }
 
-    pub(super) fn transfer_again(&mut self, key: Key) {
+    pub(super) fn transfer_again(&mut self, key: Key, direction: Direction) {
+        if mutant(Mutant::ForgetTransfer) {
+            return;
+        }
         if let Some(connection) = self.connections.get_mut(key) {
             mark(Mark::TransferRetried);
-            let rare = connection.rare();
-            (rare.retry, rare.send_waits, rare.receive_waits) = (None, false, false);
+            connection.rare().backoff(direction).timer = None;
             self.list_connection(key.slot);
         }
     }

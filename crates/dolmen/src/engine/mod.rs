@@ -24,6 +24,7 @@ pub(crate) mod removed;
 
 mod connection;
 mod console;
+mod failures;
 mod listener;
 mod poll;
 mod send_queue;
@@ -51,6 +52,7 @@ use crate::token::{Key, TimerId, Token};
 use buffer_pool::BufferPool;
 use connection::{Borrowed, Connection};
 use console::Console;
+use failures::Failures;
 use listener::Listener;
 use poll::Poll;
 use removed::Removed;
@@ -129,6 +131,8 @@ pub(crate) struct Engine<K: Kernel> {
     woken: bool,
     /// What the current poll has brought; empty between polls.
     completions: Vec<Completion<K>>,
+    /// Sends and receives for which the system had no memory.
+    transfer_failures: Failures,
     stats: Stats,
     process: Process,
 }
@@ -181,6 +185,7 @@ impl<K: Kernel> Engine<K> {
             wait_began_ns: 0,
             woken: false,
             completions: Vec::new(),
+            transfer_failures: Failures::default(),
             stats: Stats::default(),
             process: Process::current(),
         }
@@ -419,7 +424,7 @@ impl<K: Kernel> Engine<K> {
                 }
                 Purpose::Linger(key) => self.linger_expired(key),
                 Purpose::AcceptAgain(key) => self.accept_again(key),
-                Purpose::TransferAgain(key) => self.transfer_again(key),
+                Purpose::TransferAgain(key, direction) => self.transfer_again(key, direction),
                 Purpose::WatchAgain(key) => self.watch_again(key),
             }
             self.timers.release(expired.key);

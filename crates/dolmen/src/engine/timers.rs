@@ -1,5 +1,6 @@
 //! Timers: a binary heap whose entries know where they are, so that cancelling is as cheap as inserting.
 
+use super::connection::Direction;
 use super::table::Table;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token};
@@ -13,8 +14,8 @@ pub(crate) enum Purpose {
     Linger(Key),
     /// A listener may try to accept again.
     AcceptAgain(Key),
-    /// A connection may try again to send and to receive.
-    TransferAgain(Key),
+    /// A connection may try again to send, or to receive.
+    TransferAgain(Key, Direction),
     /// A watch may be armed again.
     WatchAgain(Key),
 }

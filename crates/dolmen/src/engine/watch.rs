@@ -12,6 +12,7 @@ use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Kernel, Outcome};
 use crate::token::{Key, Token, WatchId};
 
+use super::failures::Failures;
 use super::timers::Purpose;
 use super::{Engine, Subject, next_retry_ns, not_found, refused};
 
@@ -23,6 +24,7 @@ pub(super) struct Watch<K: Kernel> {
     undelivered: bool,
     /// The pause after the last failure to arm; 0 after a success.
     retry_ns: u64,
+    failures: Failures,
     retry: Option<Key>,
     accepts: bool,
     closing: bool,
@@ -97,6 +99,7 @@ impl<K: Kernel> Engine<K> {
             armed: None,
             undelivered: false,
             retry_ns: 0,
+            failures: Failures::default(),
             retry: None,
             accepts,
             closing: false,
@@ -158,8 +161,14 @@ impl<K: Kernel> Engine<K> {
             Err(fault) => {
                 watch.retry_ns = next_retry_ns(watch.retry_ns);
                 let retry_ns = watch.retry_ns;
+                let due = watch.failures.note(self.submitter.now_ns());
                 self.pause_watch(key, retry_ns);
-                tracing::warn!(target: "io_reactor", watch = %key, error = %fault.to_io(), retry_ns, "cannot watch");
+                let error = fault.to_io();
+                if let Some(failures) = due {
+                    tracing::warn!(target: "io_reactor", watch = %key, %error, retry_ns, failures, "cannot watch");
+                } else {
+                    tracing::debug!(target: "io_reactor", watch = %key, %error, retry_ns, "cannot watch");
+                }
             }
         }
     }

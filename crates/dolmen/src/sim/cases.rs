@@ -2,12 +2,15 @@
 //!
 //! Built with the feature `mutants`, the last test here also shows that scenes fail when what they guard is broken.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::stage::{Seen, Stage, Style, bytes_of};
 use crate::engine::Config;
 use crate::error::ErrorKind;
 use crate::events::CloseReason;
+use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::world::{self, Ended, SimStream};
 use crate::marks::{Mark, counts};
@@ -1294,6 +1297,72 @@ fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end() {
             assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Aborted)] if of == conn), "{seen:?}");
             stage.assert_empty();
             assert_eq!(stage.stats().timers, 0, "the pause goes with it");
+        }
+    }
+}
+
+/// Counts warnings.
+struct Warnings(Arc<AtomicU64>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Each direction has pauses of its own: successes in one do not shorten those of the other. And the log is short.
+#[test]
+fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes_on() {
+    for style in Style::BOTH {
+        for kind in [OpKind::Send, OpKind::Receive] {
+            let mut stage = Stage::new(style);
+            let warnings = Arc::new(AtomicU64::new(0));
+            let _until_the_end = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+            let (conn, link) = stage.connect();
+            assert!(stage.settle().is_empty());
+            stage.faults(|faults| (faults.no_memory, faults.no_memory_for) = (100, Some(kind)));
+            let before = hits(Mark::TransferRetried);
+            if kind == OpKind::Send {
+                stage.engine.send(conn, b"sent late").expect("send");
+            } else {
+                stage.peer_sends(link, b"received late");
+            }
+            for _ in 0..100 {
+                if kind == OpKind::Send {
+                    stage.peer_sends(link, b"!");
+                    assert_eq!(bytes_of(&stage.wait(MS * 1), conn), b"!");
+                } else {
+                    stage.engine.send(conn, b"!").expect("send");
+                }
+                assert!(stage.wait(MS * 100).is_empty());
+                if kind == OpKind::Receive {
+                    assert_eq!(stage.peer_reads(link, 10), b"!");
+                }
+            }
+            // 10, 20, 40 … 640 ms and then one a second.
+            let retries = hits(Mark::TransferRetried) - before;
+            assert!((8..=20).contains(&retries), "{retries} tries of {kind:?} in ten seconds");
+            let warnings = warnings.load(Ordering::Relaxed);
+            assert!((4..=5).contains(&warnings), "{warnings} warnings");
+            stage.heal();
+            let seen = stage.settle();
+            match kind {
+                OpKind::Send => assert_eq!(stage.peer_reads(link, 100), b"sent late"),
+                _ => assert_eq!(bytes_of(&seen, conn), b"received late"),
+            }
         }
     }
 }

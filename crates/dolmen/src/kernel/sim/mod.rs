@@ -316,7 +316,7 @@ impl Sim {
             return Some(Err(ABORTED));
         }
         let transfer = matches!(pending.kind, OpKind::Receive | OpKind::Send);
-        if transfer && pending.sent == 0 && self.world.borrow_mut().no_memory() {
+        if transfer && pending.sent == 0 && self.world.borrow_mut().no_memory(pending.kind) {
             mark(Mark::NoMemory);
             // SAFETY: passed on.
             unsafe { self.write_header(pending.op, NO_MEMORY.code as u64, 0) };

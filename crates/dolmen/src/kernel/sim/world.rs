@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::{Close, Fault, FaultKind, Signal};
 use crate::marks::{Mark, mark};
@@ -36,6 +37,8 @@ pub(crate) struct Faults {
     pub(crate) foreign: u8,
     /// Of sends and receives.
     pub(crate) no_memory: u8,
+    /// Only of these, if any.
+    pub(crate) no_memory_for: Option<OpKind>,
 }
 
 impl Faults {
@@ -60,6 +63,7 @@ impl Faults {
             warning: rate(),
             foreign: rate(),
             no_memory: 0,
+            no_memory_for: None,
         }
     }
 }
@@ -321,9 +325,10 @@ impl World {
         self.exhausted = false;
     }
 
-    /// Whether there is no memory just now.
-    pub(crate) fn no_memory(&mut self) -> bool {
-        self.faults.no_memory > 0 && self.later.percent(self.faults.no_memory)
+    /// Whether there is no memory for an operation of that kind just now.
+    pub(crate) fn no_memory(&mut self, kind: OpKind) -> bool {
+        let concerned = self.faults.no_memory_for.is_none_or(|only| only == kind);
+        concerned && self.faults.no_memory > 0 && self.later.percent(self.faults.no_memory)
     }
 
     /// Has another thread do something, given the time: not before the time and not before what was to be done earlier.
