@@ -180,7 +180,8 @@ typedef struct {
    */
   uint64_t operations_in_flight;
   /**
-   * Windows: bytes of io_reactor_post_write() that the system has not taken yet.
+   * Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count until
+   * the next wait.
    */
   uint64_t queued_bytes;
 } io_reactor_stats_t;
@@ -223,7 +224,7 @@ void io_reactor_destroy(io_reactor_t *reactor);
 
 /**
  * Registers a socket, whose events will carry `context`. `events`: EVENT_READ and EVENT_WRITE, as io_reactor_modify()
- * takes them.
+ * takes them. Other flags are ignored.
  *
  * A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on POSIX,
  * EVENT_READ and EVENT_WRITE say that a read or write will not block, and are repeated by each wait until that is no
@@ -274,7 +275,8 @@ int io_reactor_remove(io_reactor_t *reactor,
 /**
  * Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
  * asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
- * what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+ * what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait. `tv_usec` may be a
+ * million or more.
  *
  * POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
  * while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose

@@ -89,6 +89,7 @@ pub struct io_reactor_stats_t {
     pub timers: u64,
     /// Operations that the system holds now.
     pub operations_in_flight: u64,
-    /// Windows: bytes of io_reactor_post_write() that the system has not taken yet.
+    /// Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count until
+    /// the next wait.
     pub queued_bytes: u64,
 }
