@@ -26,6 +26,12 @@ struct Cli {
     /// Run for so many minutes, however many seeds that is
     #[arg(long, conflicts_with = "seeds")]
     minutes: Option<u64>,
+    /// Echo so many messages on one connection beside idle ones, and print what a turn costs
+    #[arg(long, conflicts_with_all = ["seeds", "from", "minutes", "seed"])]
+    turns: Option<u64>,
+    /// With --turns, how many idle connections
+    #[arg(long, requires = "turns", default_value_t = 0)]
+    idle: usize,
     /// Check that each deliberate bug is noticed, and by which oracles
     #[cfg(feature = "mutants")]
     #[arg(long)]
@@ -47,7 +53,23 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     silence_panics();
+    if let Some(turns) = cli.turns {
+        return echo(turns, cli.idle);
+    }
     if cli.c { run::<CLibrary>(&cli) } else { run::<Reactor>(&cli) }
+}
+
+/// Under callgrind, the difference between two lengths is the instructions of a turn, the simulated kernel's included.
+fn echo(turns: u64, idle: usize) -> ExitCode {
+    let mut echo = dolmen::sim::Echo::beside(idle, 1, true, 256);
+    let start = Instant::now();
+    let cost = echo.rounds(turns);
+    let each = start.elapsed().as_secs_f64() * 1e9 / turns as f64;
+    println!(
+        "{:.3} kernel calls and {each:.0} ns in a turn",
+        cost.kernel_calls as f64 / cost.messages as f64
+    );
+    ExitCode::SUCCESS
 }
 
 fn run<S: Subject>(cli: &Cli) -> ExitCode {

@@ -60,6 +60,22 @@ fn in_a_batch_of_64_a_message_costs_two_kernel_calls_and_its_share_of_a_dequeue(
     }
 }
 
+/// The cost of a turn is that of what happens in it, and not of how many are registered.
+#[test]
+fn idle_connections_cost_a_message_neither_a_call_nor_an_allocation() {
+    for completion in [true, false] {
+        // With buffers enough to lend one to each.
+        let [alone, beside] = [0, 2_000].map(|idle| {
+            let mut echo = Echo::beside(idle, 1, completion, 8_000);
+            let before = ALLOCATIONS.get();
+            let cost = echo.rounds(ROUNDS);
+            assert_eq!(ALLOCATIONS.get() - before, 0, "beside {idle}");
+            cost
+        });
+        assert_eq!(alone, beside);
+    }
+}
+
 /// What it costs to pin no memory: a receive of no bytes first, and the real one when there are some.
 #[test]
 fn without_a_buffer_to_lend_a_message_costs_one_call_more() {

@@ -37,8 +37,16 @@ impl Echo {
     /// readiness. `pool_size`: with 0, receives are posted without a buffer and made once there is something to read.
     #[must_use]
     pub fn new(connections: usize, completion: bool, pool_size: usize) -> Echo {
+        Echo::beside(0, connections, completion, pool_size)
+    }
+
+    /// The same beside `idle` connections that never say anything.
+    #[must_use]
+    pub fn beside(idle: usize, connections: usize, completion: bool, pool_size: usize) -> Echo {
         let style = if completion { Style::Completion } else { Style::Readiness };
-        let mut stage = Stage::with(style, crate::engine::Config { pool_size, ..Stage::CONFIG });
+        let max_connections = idle + Stage::CONFIG.max_connections;
+        let config = crate::engine::Config { pool_size, max_connections, ..Stage::CONFIG };
+        let mut stage = Stage::with(style, config);
         stage.faults(|faults| faults.sync = 100);
         for _ in 0..8 {
             let (listener, _) = SimListener::open(&stage.world);
@@ -46,6 +54,9 @@ impl Echo {
         }
         let (console, _) = SimHandle::open(&stage.world);
         stage.engine.watch(console, Token(0)).expect("nothing stands against it");
+        for _ in 0..idle {
+            stage.connect_with(64);
+        }
         let links = (0..connections).map(|_| stage.connect().1).collect();
         let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
         assert!(echo.stage.poll().is_empty());
