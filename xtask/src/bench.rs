@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::process::{Result, Run};
-use crate::steps::{Outcome, Steps};
+use crate::install::{self, Installer};
+use crate::process::Run;
+use crate::steps::{Outcome, Steps, Stopped};
+use crate::targets;
+use crate::wine::{self, Running, Wine};
 
 /// Where its packages are listed.
 pub const MANIFEST: &str = "crates/bench/Cargo.toml";
@@ -11,19 +14,28 @@ pub const MANIFEST: &str = "crates/bench/Cargo.toml";
 /// Measure dolmen beside other event loops: throughput, processor time, latency, memory
 ///
 /// A table for each scenario on standard output, the figures in target/bench/results.json. It runs on Linux. The
-/// machine should have nothing else to do; the load at the start is part of the output.
+/// machine should have nothing else to do; the load at the start and at the end is part of the output.
 #[derive(clap::Args)]
 pub struct Options {
     /// Three short rounds of echo-1, echo-32 and broadcast-1000: a minute at most after the build
     #[arg(long)]
     quick: bool,
+    /// Measure the Windows builds, under Wine
+    #[arg(long)]
+    windows: bool,
+    /// Write docs/benchmarks.md with its plots; with --windows, Linux is measured as well
+    #[arg(long)]
+    report: bool,
+    /// Which Wine runs the Windows programs [default: the system's]
+    #[arg(long, requires = "windows")]
+    wine: Option<Wine>,
     /// Scenarios or contenders whose names contain this; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// How many rounds [default: 5, with --quick 3]
     #[arg(long)]
     rounds: Option<u32>,
-    /// Seconds measured in each round [default: 3, with --quick 0.5]
+    /// Seconds measured in each round [default: 1, with --quick 0.3]
     #[arg(long)]
     seconds: Option<f64>,
 }
@@ -32,9 +44,12 @@ impl Options {
     fn forwarded(&self) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
         args.extend(self.quick.then(|| "--quick".to_owned()));
+        args.extend(self.report.then(|| "--report".to_owned()));
+        args.extend((self.report || !self.windows).then(|| "--linux".to_owned()));
         args.extend(self.only.iter().map(|name| format!("--only={name}")));
         args.extend(self.rounds.map(|rounds| format!("--rounds={rounds}")));
         args.extend(self.seconds.map(|seconds| format!("--seconds={seconds}")));
+        args.push(format!("--out={}/bench", target_folder()));
         args
     }
 }
@@ -46,27 +61,50 @@ pub fn run(options: &Options) -> ExitCode {
     steps.finish()
 }
 
-fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), crate::steps::Stopped> {
+fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped> {
     if cfg!(not(target_os = "linux")) {
-        let reason = "it reads the servers' processor time and memory from Linux's /proc";
-        return steps.step_or_skip("benchmark", || Ok(Outcome::Skipped(reason.to_owned())));
+        return steps.step_or_skip("benchmark", || Ok(Outcome::Skipped(NOT_LINUX.to_owned())));
     }
-    steps.step("build the benchmark", || build(&[]))?;
-    steps.step("benchmark", || {
-        Run::new(&format!("{}/release/dolmen-bench run", target_folder())).args(options.forwarded()).run()
-    })
+    steps.step("build the benchmark", || cargo("build --release").run())?;
+    let mut windows = None;
+    if options.windows {
+        let installer = Installer { allowed: true };
+        let wines = install::for_windows_tests(steps, installer, options.wine)?;
+        let wine = options.wine.unwrap_or(Wine::System);
+        steps.step("build the benchmark for Windows", || {
+            cargo("build --release").args(["--target", targets::WINDOWS_GNU]).run()
+        })?;
+        steps.step("Wine", || {
+            wine.set_up()?;
+            windows = Some((Running::start(wine)?, wine, wines.version(wine).to_owned()));
+            Ok(())
+        })?;
+    }
+    let result = steps.step("benchmark", || {
+        let mut run = Run::new(&format!("{}/release/dolmen-bench run", target_folder()));
+        if let Some((_, wine, version)) = &windows {
+            let (variable, which) = wine.env();
+            let program = format!("{}/{}/release/dolmen-bench.exe", target_folder(), targets::WINDOWS_GNU);
+            run = run.env(variable, which).args(["--windows", &program]);
+            run = run.args(["--wine-runner", "xtask/wine/runner.sh", "--wine-version", version]);
+        }
+        run.args(options.forwarded()).run()
+    });
+    if let Some((running, wine, _)) = windows {
+        drop(running);
+        steps.step("end of Wine", || wine::settle(wine))?;
+    }
+    result
 }
 
-/// Builds the benchmark in release.
-fn build(flags: &[String]) -> Result<()> {
-    cargo("build --release").args(flags.to_vec()).run()
-}
+const NOT_LINUX: &str = "it reads the servers' processor time and memory from Linux's /proc";
 
 /// A command of cargo on the benchmark's workspace, which shares our folder of what is built.
 pub fn cargo(command: &str) -> Run {
     Run::new(&format!("cargo {command} --locked --manifest-path {MANIFEST} --target-dir {}", target_folder()))
 }
 
-fn target_folder() -> String {
+/// Cargo's folder of what is built.
+pub fn target_folder() -> String {
     std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())
 }

@@ -16,9 +16,7 @@ impl Histogram {
     }
 
     pub fn record(&mut self, ns: u64) {
-        self.buckets[Self::bucket(ns)] += 1;
-        self.count += 1;
-        self.max_ns = self.max_ns.max(ns);
+        self.record_times(ns, 1);
     }
 
     fn bucket(ns: u64) -> usize {
@@ -43,6 +41,31 @@ impl Histogram {
             }
         }
         self.max_ns
+    }
+
+    /// The latencies that have occurred, and how often each.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let counted = self.buckets.iter().enumerate().filter(|&(_, &count)| count > 0);
+        let counted = counted.map(|(bucket, &count)| (Self::lower_bound(bucket), count));
+        // The largest one exactly.
+        counted.map(|(ns, count)| {
+            (if Self::bucket(ns) == Self::bucket(self.max_ns) { self.max_ns } else { ns }, count)
+        })
+    }
+
+    pub fn record_times(&mut self, ns: u64, times: u64) {
+        self.buckets[Self::bucket(ns)] += times;
+        self.count += times;
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// All latencies together.
+    pub fn sum_ns(&self) -> u64 {
+        self.counts().map(|(ns, count)| ns * count).sum()
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     pub fn max(&self) -> u64 {

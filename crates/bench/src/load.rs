@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use crate::histogram::Histogram;
+use crate::meter::Meter;
 
 /// What a run has brought.
 pub struct Outcome {
@@ -16,6 +17,27 @@ pub struct Outcome {
     pub latency: Histogram,
 }
 
+/// When to measure.
+#[derive(Clone, Copy)]
+pub struct Window {
+    pub warm_up: Duration,
+    pub duration: Duration,
+}
+
+/// What the connections of [`echo`] say.
+#[derive(Clone, Copy)]
+pub struct Talk {
+    pub connections: usize,
+    /// Messages in flight on each connection.
+    pub depth: usize,
+    pub message_bytes: usize,
+    /// Further connections with as many messages of 16 KiB each in flight, which are not counted.
+    pub bulk: usize,
+}
+
+const BULK_DEPTH: usize = 4;
+const BULK_BYTES: usize = 16_384;
+
 struct Client {
     stream: TcpStream,
     sent_at: VecDeque<Instant>,
@@ -23,6 +45,8 @@ struct Client {
     arrived: usize,
     /// Bytes of a message that the socket did not take.
     unsent: usize,
+    message_bytes: usize,
+    counted: bool,
 }
 
 pub struct Epoll {
@@ -74,21 +98,14 @@ pub fn connect(server: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
         .collect()
 }
 
-/// Each connection keeps `depth` messages in flight.
-pub fn echo(
-    server: SocketAddr,
-    connections: usize,
-    depth: usize,
-    message_bytes: usize,
-    warm_up: Duration,
-    duration: Duration,
-    mut measured_from_now: impl FnMut(),
-) -> io::Result<Outcome> {
-    let message = vec![b'm'; message_bytes];
+/// Each connection keeps some messages in flight.
+pub fn echo(server: SocketAddr, talk: Talk, window: Window, meter: &mut Meter) -> io::Result<Outcome> {
+    let message = vec![b'm'; talk.message_bytes.max(BULK_BYTES)];
     let mut epoll = Epoll::new()?;
-    let mut clients: Vec<Client> = connect(server, connections)?
+    let mut clients: Vec<Client> = connect(server, talk.connections + talk.bulk)?
         .into_iter()
-        .map(|stream| Client { stream, sent_at: VecDeque::new(), arrived: 0, unsent: 0 })
+        .enumerate()
+        .map(|(key, stream)| Client::new(stream, key < talk.connections, talk))
         .collect();
     for (key, client) in clients.iter().enumerate() {
         epoll.add(&client.stream, key, libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET)?;
@@ -98,47 +115,29 @@ pub fn echo(
     let (mut count, mut started) = (0, None);
     let begun = Instant::now();
     for client in &mut clients {
+        let depth = if client.counted { talk.depth } else { BULK_DEPTH };
         (0..depth).try_for_each(|_| client.send(&message))?;
     }
+    let mut last = Instant::now();
     loop {
         let ready: Vec<usize> = epoll.wait(100).collect();
+        if !ready.is_empty() {
+            last = Instant::now();
+        } else if last.elapsed() > PATIENCE {
+            return Err(io::Error::other("nothing came back for ten seconds"));
+        }
         for key in ready {
-            let client = &mut clients[key];
-            client.flush(&message)?;
-            loop {
-                match client.stream.read(&mut buffer) {
-                    Ok(0) => return Err(io::Error::other("the server has hung up")),
-                    Ok(read) => {
-                        client.arrived += read;
-                        let now = Instant::now();
-                        while client.arrived >= message_bytes {
-                            client.arrived -= message_bytes;
-                            let sent_at = client
-                                .sent_at
-                                .pop_front()
-                                .ok_or_else(|| io::Error::other("too many bytes"))?;
-                            if started.is_some() {
-                                count += 1;
-                                latency.record((now - sent_at).as_nanos() as u64);
-                            }
-                            client.send(&message)?;
-                        }
-                        if read < buffer.len() {
-                            break;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
+            count += clients[key].read(&mut buffer, &message, started.is_some().then_some(&mut latency))?;
         }
         let now = Instant::now();
         match started {
-            None if now - begun >= warm_up => {
-                measured_from_now();
+            None if now - begun >= window.warm_up => {
+                meter.start()?;
+                count = 0;
                 started = Some(Instant::now());
             }
-            Some(at) if now - at >= duration => {
+            Some(at) if now - at >= window.duration => {
+                meter.stop()?;
                 return Ok(Outcome { count, seconds: (now - at).as_secs_f64(), latency });
             }
             _ => {}
@@ -146,16 +145,59 @@ pub fn echo(
     }
 }
 
+/// How long a server may be silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Client {
+    fn new(stream: TcpStream, counted: bool, talk: Talk) -> Client {
+        let message_bytes = if counted { talk.message_bytes } else { BULK_BYTES };
+        Client { stream, sent_at: VecDeque::new(), arrived: 0, unsent: 0, message_bytes, counted }
+    }
+
+    /// Reads what is there and says something again for each message that is back. Returns how many count.
+    fn read(
+        &mut self,
+        buffer: &mut [u8],
+        message: &[u8],
+        mut latency: Option<&mut Histogram>,
+    ) -> io::Result<u64> {
+        let mut count = 0;
+        self.flush(message)?;
+        loop {
+            let read = match self.stream.read(buffer) {
+                Ok(0) => return Err(io::Error::other("the server has hung up")),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(count),
+                Err(error) => return Err(error),
+            };
+            self.arrived += read;
+            let now = Instant::now();
+            while self.arrived >= self.message_bytes {
+                self.arrived -= self.message_bytes;
+                let sent_at = self.sent_at.pop_front().ok_or_else(|| io::Error::other("too many bytes"))?;
+                if self.counted {
+                    count += 1;
+                    if let Some(latency) = &mut latency {
+                        latency.record((now - sent_at).as_nanos() as u64);
+                    }
+                }
+                self.send(message)?;
+            }
+            if read < buffer.len() {
+                return Ok(count);
+            }
+        }
+    }
+
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.sent_at.push_back(Instant::now());
-        self.unsent += message.len();
+        self.unsent += self.message_bytes;
         self.flush(message)
     }
 
     fn flush(&mut self, message: &[u8]) -> io::Result<()> {
         while self.unsent > 0 {
-            let some = self.unsent.min(message.len());
+            let some = self.unsent.min(self.message_bytes);
             match self.stream.write(&message[..some]) {
                 Ok(sent) => self.unsent -= sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -171,9 +213,8 @@ pub fn broadcast(
     server: SocketAddr,
     connections: usize,
     message_bytes: usize,
-    warm_up: Duration,
-    duration: Duration,
-    mut measured_from_now: impl FnMut(),
+    window: Window,
+    meter: &mut Meter,
 ) -> io::Result<Outcome> {
     let message = vec![b'm'; message_bytes];
     let mut epoll = Epoll::new()?;
@@ -181,7 +222,7 @@ pub fn broadcast(
     for (key, stream) in streams.iter().enumerate() {
         epoll.add(stream, key, libc::EPOLLIN)?;
     }
-    // All have been accepted when the last one hears something, for accepts are in order.
+    // The last one speaks: accepts are in order, so all are accepted by then.
     let mut latency = Histogram::new();
     let mut buffer = vec![0; 65_536];
     let (mut count, mut started) = (0, None);
@@ -191,7 +232,7 @@ pub fn broadcast(
         (&streams[streams.len() - 1]).write_all(&message)?;
         let mut missing = message_bytes * connections;
         while missing > 0 {
-            if said.elapsed() > Duration::from_secs(10) {
+            if said.elapsed() > PATIENCE {
                 return Err(io::Error::other(format!("{missing} bytes of a broadcast are missing")));
             }
             let ready: Vec<usize> = epoll.wait(100).collect();
@@ -210,11 +251,12 @@ pub fn broadcast(
             latency.record((now - said).as_nanos() as u64);
         }
         match started {
-            None if now - begun >= warm_up => {
-                measured_from_now();
+            None if now - begun >= window.warm_up => {
+                meter.start()?;
                 started = Some(Instant::now());
             }
-            Some(at) if now - at >= duration => {
+            Some(at) if now - at >= window.duration => {
+                meter.stop()?;
                 return Ok(Outcome { count, seconds: (now - at).as_secs_f64(), latency });
             }
             _ => {}
@@ -226,18 +268,19 @@ pub fn broadcast(
 pub fn churn(
     server: SocketAddr,
     message_bytes: usize,
-    duration: Duration,
-    mut measured_from_now: impl FnMut(),
+    window: Window,
+    meter: &mut Meter,
 ) -> io::Result<Outcome> {
     let message = vec![b'm'; message_bytes];
     let mut answer = vec![0; message_bytes];
     let mut latency = Histogram::new();
     let mut count = 0;
-    measured_from_now();
+    meter.start()?;
     let begun = Instant::now();
-    while begun.elapsed() < duration {
+    while begun.elapsed() < window.duration {
         let at = Instant::now();
         let mut stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         // With a reset, so that no port is left waiting.
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         stream.write_all(&message)?;
@@ -246,5 +289,64 @@ pub fn churn(
         latency.record(at.elapsed().as_nanos() as u64);
         count += 1;
     }
-    Ok(Outcome { count, seconds: begun.elapsed().as_secs_f64(), latency })
+    let seconds = begun.elapsed().as_secs_f64();
+    meter.stop()?;
+    Ok(Outcome { count, seconds, latency })
+}
+
+/// Each connection says a line a second, spread evenly over the second.
+pub fn paced(
+    server: SocketAddr,
+    connections: usize,
+    message_bytes: usize,
+    window: Window,
+    meter: &mut Meter,
+) -> io::Result<Outcome> {
+    let message = vec![b'm'; message_bytes];
+    let mut epoll = Epoll::new()?;
+    let streams = connect(server, connections)?;
+    for (key, stream) in streams.iter().enumerate() {
+        epoll.add(stream, key, libc::EPOLLIN)?;
+    }
+    let gap = Duration::from_secs(1) / connections as u32;
+    let mut sent_at = vec![Instant::now(); connections];
+    let mut buffer = vec![0; 65_536];
+    let (mut latency, mut count, mut started) = (Histogram::new(), 0, None);
+    let begun = Instant::now();
+    for turn in 0_u32.. {
+        let key = turn as usize % connections;
+        sent_at[key] = Instant::now();
+        (&streams[key]).write_all(&message)?;
+        // What comes back until the next is due. The last millisecond is not slept through.
+        let due = begun + gap * (turn + 1);
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            let ready: Vec<usize> = epoll.wait(left.as_millis() as i32).collect();
+            for key in ready {
+                let read = (&streams[key]).read(&mut buffer)?;
+                if read == 0 {
+                    return Err(io::Error::other("the server has hung up"));
+                }
+                if started.is_some() {
+                    count += (read / message_bytes) as u64;
+                    latency.record(sent_at[key].elapsed().as_nanos() as u64);
+                }
+            }
+            if left.is_zero() {
+                break;
+            }
+        }
+        match started {
+            None if begun.elapsed() >= window.warm_up => {
+                meter.start()?;
+                started = Some(Instant::now());
+            }
+            Some(at) if at.elapsed() >= window.duration => {
+                meter.stop()?;
+                return Ok(Outcome { count, seconds: at.elapsed().as_secs_f64(), latency });
+            }
+            _ => {}
+        }
+    }
+    unreachable!("the window ends before the numbers do")
 }

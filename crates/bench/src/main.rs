@@ -1,26 +1,43 @@
 //! Measures dolmen beside other event loops: `cargo xtask bench` runs it.
 //!
 //! * `servers/`: the contenders, each an echo and a broadcast server.
-//! * `load.rs`: the load generator.
+//! * `server.rs`: one of them in a process of its own.
+//! * `load.rs`: the load generator. `meter.rs`: what the server costs meanwhile.
+//! * `cost.rs`: what is counted and not timed, for the guards.
 //! * `scenarios.rs`: what is measured, in interleaved rounds.
-//! * `report.rs`: the table and the results as JSON.
+//! * `report.rs`: comparisons, the table, and the results as JSON. `page.rs` and `plots.rs`: the page about them.
 //! * `system.rs`: processors, the accounting of processes, limits.
 
+// Without the libraries only what the guards need is used.
+#![cfg_attr(not(feature = "libraries"), allow(dead_code))]
+
+#[cfg(target_os = "linux")]
+mod cost;
 #[cfg(target_os = "linux")]
 mod histogram;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
+mod meter;
+#[cfg(all(feature = "libraries", target_os = "linux"))]
+mod page;
+#[cfg(all(feature = "libraries", target_os = "linux"))]
+mod plots;
+#[cfg(all(feature = "libraries", target_os = "linux"))]
 mod report;
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "libraries", target_os = "linux"))]
 mod scenarios;
+#[cfg(target_os = "linux")]
+mod server;
 mod servers;
 #[cfg(target_os = "linux")]
 mod system;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use servers::Mode;
 
 /// Measures dolmen beside other event loops
 #[derive(Parser)]
@@ -33,23 +50,32 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run scenarios and write the results
-    #[cfg(target_os = "linux")]
+    #[cfg(all(feature = "libraries", target_os = "linux"))]
     Run(scenarios::Options),
+    /// Count what is not timed: instructions and system calls of a message
+    #[cfg(target_os = "linux")]
+    Cost(cost::Options),
     /// Be one contender's server
     Serve {
         contender: String,
-        mode: servers::Mode,
-        /// The processor to stay on
-        #[arg(long)]
-        cpu: Option<usize>,
+        #[arg(value_parser = ["echo", "broadcast", "wake", "timers", "set-timers"])]
+        mode: String,
+        /// With wake and timers: for how many seconds
+        #[arg(default_value_t = 1.0)]
+        seconds: f64,
+        /// With wake, the processor of the thread that posts; with timers and set-timers, how many
+        #[arg(default_value_t = 0)]
+        argument: usize,
     },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(feature = "libraries", target_os = "linux"))]
         Command::Run(options) => scenarios::run(&options),
-        Command::Serve { contender, mode, cpu } => serve(&contender, mode, cpu),
+        #[cfg(target_os = "linux")]
+        Command::Cost(options) => cost::run(&options),
+        Command::Serve { contender, mode, seconds, argument } => serve(&contender, &mode, seconds, argument),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,18 +86,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(contender: &str, mode: servers::Mode, cpu: Option<usize>) -> std::io::Result<()> {
-    #[cfg(target_os = "linux")]
-    if let Some(cpu) = cpu {
-        system::pin(cpu)?;
-    }
-    let _ = cpu;
-    let Some((_, serve)) = servers::ALL.iter().find(|(name, _)| *name == contender) else {
-        let names: Vec<&str> = servers::ALL.iter().map(|(name, _)| *name).collect();
-        return Err(std::io::Error::other(format!(
-            "no contender {contender}; there are {}",
-            names.join(", ")
-        )));
+fn serve(name: &str, mode: &str, seconds: f64, argument: usize) -> io::Result<()> {
+    let Some(contender) = servers::ALL.iter().find(|contender| contender.name == name) else {
+        let names: Vec<&str> = servers::ALL.iter().map(|contender| contender.name).collect();
+        return Err(io::Error::other(format!("no contender {name}; there are {}", names.join(", "))));
     };
-    serve(servers::listener()?, mode)
+    match mode {
+        "echo" => (contender.serve)(servers::listener()?, Mode::Echo),
+        // With dolmen only, for the guards.
+        "set-timers" => servers::set_timers(argument),
+        "broadcast" => (contender.serve)(servers::listener()?, Mode::Broadcast),
+        _ => inside(contender, mode, seconds, argument),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn inside(contender: &servers::Contender, mode: &str, seconds: f64, argument: usize) -> io::Result<()> {
+    use servers::inside::{Posts, Timers};
+    let duration = std::time::Duration::from_secs_f64(seconds);
+    match (mode, contender.wake, contender.timers) {
+        ("wake", Some(wake), _) => wake(&|post| Posts::start(duration, argument, post)),
+        ("timers", _, Some(timers)) => timers(Timers::new(duration, argument)),
+        _ => Err(io::Error::other(format!("it has no {mode} of its own here"))),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn inside(_: &servers::Contender, mode: &str, _: f64, _: usize) -> io::Result<()> {
+    Err(io::Error::other(format!("{mode} is measured on Linux only")))
 }

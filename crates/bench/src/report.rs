@@ -1,67 +1,127 @@
-//! The results: a table on standard output, and JSON.
+//! The results: comparisons, a table on standard output, and JSON.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::histogram::Histogram;
+use crate::load::Outcome;
+use crate::server::limit_of;
 
 /// What one contender did in one round.
 pub struct Round {
-    /// Messages, deliveries or connections a second; bytes a connection for idle-memory.
+    /// Messages, deliveries or connections in a second; bytes of a connection in idle-memory.
     pub per_second: f64,
     pub count: u64,
+    pub seconds: f64,
     pub cpu_s: f64,
-    pub rss_bytes: u64,
+    pub rss_bytes: Option<u64>,
     pub latency: Option<Histogram>,
+}
+
+impl Round {
+    pub fn new(outcome: Outcome, cpu_s: f64, rss_bytes: Option<u64>) -> Round {
+        let Outcome { count, seconds, latency } = outcome;
+        Round { per_second: count as f64 / seconds, count, seconds, cpu_s, rss_bytes, latency: Some(latency) }
+    }
+
+    pub fn memory(bytes: f64, rss_bytes: u64) -> Round {
+        Round {
+            per_second: bytes,
+            count: 1,
+            seconds: 1.0,
+            cpu_s: 0.0,
+            rss_bytes: Some(rss_bytes),
+            latency: None,
+        }
+    }
 }
 
 /// All rounds of one contender in one scenario.
 pub struct Row {
     pub scenario: &'static str,
     pub contender: String,
+    pub platform: &'static str,
     pub rounds: Vec<Round>,
+    pub calls_per_message: Option<f64>,
     /// Why there are no figures.
     pub error: Option<String>,
 }
 
+/// The figures that contenders are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Messages in a second; bytes of a connection in idle-memory.
+    Rate,
+    /// Processor seconds of a message.
+    CpuPerMessage,
+    P99,
+    /// The longest latency as a multiple of the median one.
+    MaxToP50,
+}
+
 impl Row {
-    pub fn new(scenario: &'static str, contender: &str) -> Row {
-        Row { scenario, contender: contender.to_owned(), rounds: Vec::new(), error: None }
+    pub fn new(scenario: &'static str, contender: &str, platform: &'static str) -> Row {
+        let contender = contender.to_owned();
+        Row { scenario, contender, platform, rounds: Vec::new(), calls_per_message: None, error: None }
     }
 
-    fn per_second(&self) -> Vec<f64> {
-        self.rounds.iter().map(|round| round.per_second).collect()
+    /// A figure of each round.
+    pub fn figures(&self, figure: Figure) -> Vec<f64> {
+        let of_round = |round: &Round| {
+            let latency =
+                |permille| round.latency.as_ref().map_or(f64::NAN, |all| all.permille(permille) as f64);
+            match figure {
+                Figure::Rate => round.per_second,
+                Figure::CpuPerMessage => round.cpu_s / round.count as f64,
+                Figure::P99 => latency(990),
+                Figure::MaxToP50 => {
+                    round.latency.as_ref().map_or(f64::NAN, |all| all.max() as f64) / latency(500)
+                }
+            }
+        };
+        self.rounds.iter().map(of_round).collect()
     }
 
-    /// Processor time a message, in seconds.
-    fn cpu_per_message(&self) -> Vec<f64> {
-        self.rounds.iter().map(|round| round.cpu_s / round.count as f64).collect()
+    pub fn median(&self, figure: Figure) -> Option<f64> {
+        median(&self.figures(figure))
     }
 
-    fn latency(&self) -> Option<Histogram> {
+    /// The server's share of a processor.
+    pub fn processor_share(&self) -> Option<f64> {
+        median(&self.rounds.iter().map(|round| round.cpu_s / round.seconds).collect::<Vec<_>>())
+    }
+
+    /// All rounds' latencies together.
+    pub fn latency(&self) -> Option<Histogram> {
         let mut all = Histogram::new();
         for round in &self.rounds {
             all.add(round.latency.as_ref()?);
         }
-        Some(all)
+        (!self.rounds.is_empty()).then_some(all)
+    }
+
+    pub fn ran(&self) -> bool {
+        self.error.is_none() && !self.rounds.is_empty()
     }
 }
 
-#[derive(Serialize)]
-struct Json<'a> {
-    scenario: &'a str,
-    contender: &'a str,
-    platform: &'a str,
-    rounds: Vec<f64>,
-    median: Option<f64>,
-    p50_us: Option<f64>,
-    p99_us: Option<f64>,
-    max_us: Option<f64>,
-    server_cpu_s: Option<f64>,
-    rss_bytes: Option<u64>,
-    kernel_calls_per_message: Option<f64>,
-    error: Option<&'a str>,
+/// The ratios of one contender's figure to another's of the same round.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratio {
+    pub median: f64,
+    /// How far apart the rounds are, to either side.
+    pub spread: f64,
+}
+
+pub fn ratio(row: &Row, other: &Row, figure: Figure) -> Option<Ratio> {
+    let pairs = row.figures(figure).into_iter().zip(other.figures(figure));
+    let ratios: Vec<f64> =
+        pairs.map(|(value, other)| value / other).filter(|ratio| ratio.is_finite()).collect();
+    let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    median(&ratios).map(|median| Ratio { median, spread: (most - least) / 2.0 })
 }
 
 pub fn median(values: &[f64]) -> Option<f64> {
@@ -75,86 +135,160 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// The median of the ratios to another contender's figure of the same round.
-fn paired(values: &[f64], others: &[f64]) -> Option<f64> {
-    median(&values.iter().zip(others).map(|(value, other)| value / other).collect::<Vec<_>>())
+/// A table of one scenario, under a heading.
+pub fn print(rows: &[Row]) {
+    if let Some(row) = rows.first() {
+        println!("### {}\n\n{}", row.scenario, table(&rows.iter().collect::<Vec<_>>()));
+    }
 }
 
-/// A table of one scenario.
-pub fn print(scenario: &str, rows: &[Row]) {
-    let limit = rows.iter().find(|row| row.contender == "raw-epoll" && row.error.is_none());
-    let memory = scenario == "idle-memory";
-    println!("### {scenario}\n");
-    if memory {
-        println!("| contender | bytes a connection (resident) | spread |\n|---|---|---|");
-    } else {
-        println!(
-            "| contender | per second | spread | to raw-epoll | CPU a message | to raw-epoll | p50 µs | p99 µs | max µs |"
-        );
-        println!("|---|---|---|---|---|---|---|---|---|");
+/// A table of one scenario's rows.
+pub fn table(rows: &[&Row]) -> String {
+    let Some(first) = rows.first() else { return String::new() };
+    let limit = rows.iter().find(|row| row.contender == limit_of(first.platform) && row.ran());
+    let limit_name = limit_of(first.platform);
+    let mut lines = Vec::new();
+    match first.scenario {
+        "idle-memory" => {
+            lines.push("| contender | bytes of a connection | spread |".to_owned());
+            lines.push("|---|---|---|".to_owned());
+        }
+        "paced-1000" => {
+            lines.push("| contender | share of a processor | p50 µs | p99 µs | max µs |".to_owned());
+            lines.push("|---|---|---|---|---|".to_owned());
+        }
+        _ => {
+            lines.push(format!(
+                "| contender | per second | spread | to {limit_name} | CPU of a message | to {limit_name} | p50 µs \
+                 | p99 µs | max µs | calls of a message |"
+            ));
+            lines.push("|---|---|---|---|---|---|---|---|---|---|".to_owned());
+        }
     }
     for row in rows {
-        if let Some(error) = &row.error {
-            println!("| {} | absent: {} |", row.contender, error.replace('\n', " "));
-            continue;
-        }
-        let rates = row.per_second();
-        let Some(rate) = median(&rates) else { continue };
-        let spread = rates.iter().fold(0.0_f64, |most, other| most.max((other / rate - 1.0).abs())) * 100.0;
-        if memory {
-            println!("| {} | {rate:.0} | ±{spread:.1} % |", row.contender);
-            continue;
-        }
-        let cpu = row.cpu_per_message();
-        let ratio = |values: &[f64], others: Option<Vec<f64>>| {
-            others
-                .and_then(|others| paired(values, &others))
-                .map_or("–".to_owned(), |ratio| format!("{ratio:.3}"))
-        };
-        let us = |ns: u64| ns as f64 / 1000.0;
-        let latency = row.latency().unwrap_or_else(Histogram::new);
-        println!(
-            "| {} | {rate:.0} | ±{spread:.1} % | {} | {:.2} µs | {} | {:.1} | {:.1} | {:.0} |",
-            row.contender,
-            ratio(&rates, limit.map(Row::per_second)),
-            median(&cpu).unwrap_or(0.0) * 1e6,
-            ratio(&cpu, limit.map(Row::cpu_per_message)),
-            us(latency.permille(500)),
-            us(latency.permille(990)),
-            us(latency.max()),
-        );
+        lines.push(match &row.error {
+            Some(error) => format!("| {} | absent: {} |", row.contender, error.replace(['\n', '|'], " ")),
+            None => line(row, limit.copied()),
+        });
     }
-    println!();
+    lines.join("\n") + "\n"
 }
 
-/// `bench/results.json` in the target folder.
-pub fn write(machine: &str, rows: &[Row]) -> io::Result<()> {
-    let list: Vec<Json<'_>> = rows
-        .iter()
-        .map(|row| {
-            let latency = row.latency().filter(|_| !row.rounds.is_empty());
-            let us = |ns: u64| ns as f64 / 1000.0;
-            Json {
-                scenario: row.scenario,
-                contender: &row.contender,
-                platform: std::env::consts::OS,
-                rounds: row.per_second(),
-                median: median(&row.per_second()),
-                p50_us: latency.as_ref().map(|latency| us(latency.permille(500))),
-                p99_us: latency.as_ref().map(|latency| us(latency.permille(990))),
-                max_us: latency.as_ref().map(|latency| us(latency.max())),
-                server_cpu_s: median(&row.rounds.iter().map(|round| round.cpu_s).collect::<Vec<_>>()),
-                rss_bytes: row.rounds.iter().map(|round| round.rss_bytes).max(),
-                kernel_calls_per_message: None,
-                error: row.error.as_deref(),
-            }
-        })
-        .collect();
-    let folder = std::path::PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
-    let folder = folder.join("bench");
-    std::fs::create_dir_all(&folder)?;
+fn line(row: &Row, limit: Option<&Row>) -> String {
+    let rates = row.figures(Figure::Rate);
+    let rate = median(&rates).unwrap_or(f64::NAN);
+    let spread = rates.iter().fold(0.0_f64, |most, other| most.max((other / rate - 1.0).abs())) * 100.0;
+    let name = &row.contender;
+    if row.scenario == "idle-memory" {
+        return format!("| {name} | {rate:.0} | ±{spread:.1} % |");
+    }
+    let us = |ns: u64| ns as f64 / 1000.0;
+    let latency = row.latency().unwrap_or_else(Histogram::new);
+    let latencies = format!(
+        "{:.1} | {:.1} | {:.0}",
+        us(latency.permille(500)),
+        us(latency.permille(990)),
+        us(latency.max())
+    );
+    if row.scenario == "paced-1000" {
+        return format!(
+            "| {name} | {:.2} % | {latencies} |",
+            row.processor_share().unwrap_or(f64::NAN) * 100.0
+        );
+    }
+    let to_limit = |figure| {
+        let ratio = limit.and_then(|limit| ratio(row, limit, figure));
+        ratio.map_or("–".to_owned(), |ratio| format!("{:.3} ± {:.3}", ratio.median, ratio.spread))
+    };
+    format!(
+        "| {name} | {rate:.0} | ±{spread:.1} % | {} | {:.2} µs | {} | {latencies} | {} |",
+        to_limit(Figure::Rate),
+        row.median(Figure::CpuPerMessage).unwrap_or(f64::NAN) * 1e6,
+        to_limit(Figure::CpuPerMessage),
+        row.calls_per_message.map_or("–".to_owned(), |calls| format!("{calls:.2}")),
+    )
+}
+
+/// One entry of `results.json`.
+#[derive(Serialize)]
+struct Json<'a> {
+    scenario: &'a str,
+    contender: &'a str,
+    platform: &'a str,
+    rounds: Vec<f64>,
+    median: Option<f64>,
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
+    max_us: Option<f64>,
+    server_cpu_s: Option<f64>,
+    rss_bytes: Option<u64>,
+    kernel_calls_per_message: Option<f64>,
+    cpu_us_per_message: Option<f64>,
+    error: Option<&'a str>,
+}
+
+impl<'a> Json<'a> {
+    fn of(row: &'a Row) -> Json<'a> {
+        let latency = row.latency();
+        let us = |permille| latency.as_ref().map(|latency| latency.permille(permille) as f64 / 1000.0);
+        // A connection at rest has no messages.
+        let timed = latency.is_some();
+        Json {
+            scenario: row.scenario,
+            contender: &row.contender,
+            platform: row.platform,
+            rounds: row.figures(Figure::Rate),
+            median: row.median(Figure::Rate),
+            p50_us: us(500),
+            p99_us: us(990),
+            max_us: latency.as_ref().map(|latency| latency.max() as f64 / 1000.0),
+            server_cpu_s: median(&row.rounds.iter().map(|round| round.cpu_s).collect::<Vec<_>>())
+                .filter(|_| timed),
+            rss_bytes: row.rounds.iter().filter_map(|round| round.rss_bytes).max(),
+            kernel_calls_per_message: row.calls_per_message,
+            cpu_us_per_message: row.median(Figure::CpuPerMessage).map(|cpu| cpu * 1e6).filter(|_| timed),
+            error: row.error.as_deref(),
+        }
+    }
+}
+
+/// Writes `results.json` and returns where it is.
+pub fn write(folder: &Path, rows: &[Row]) -> io::Result<PathBuf> {
+    let list: Vec<Json<'_>> = rows.iter().map(Json::of).collect();
+    std::fs::create_dir_all(folder)?;
     let place = folder.join("results.json");
     std::fs::write(&place, serde_json::to_string_pretty(&list).map_err(io::Error::other)?)?;
-    println!("{machine}\n{}", place.display());
-    Ok(())
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(contender: &str, rates: &[f64]) -> Row {
+        let mut row = Row::new("echo-1", contender, "linux");
+        row.rounds = rates.iter().map(|&rate| Round::memory(rate, 0)).collect();
+        row
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        // The machine was twice as fast in the second round.
+        let ratio = ratio(&row("a", &[11.0, 22.0]), &row("b", &[10.0, 20.0]), Figure::Rate).expect("rounds");
+        assert!((ratio.median - 1.1).abs() < 1e-9 && ratio.spread < 1e-9, "{ratio:?}");
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_ones() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn an_absent_contender_is_listed_with_its_error() {
+        let mut absent = row("b", &[]);
+        absent.error = Some("no | such\nthing".to_owned());
+        let table = table(&[&row("raw-epoll", &[1.0]), &absent]);
+        assert!(table.contains("| b | absent: no   such thing |"), "{table}");
+    }
 }

@@ -1,13 +1,14 @@
 //! What is measured: each scenario in interleaved rounds, A B C A B C, with a fresh server each time.
 
-use std::io::{self, BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use crate::load::{self, Outcome};
+use crate::load::{self, Outcome, Talk, Window};
+use crate::meter::{Calls, Meter};
 use crate::report::{self, Round, Row};
-use crate::{servers, system};
+use crate::server::{LOAD_CPU, Platform, Server, measure_inside};
+use crate::{page, system};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -20,194 +21,294 @@ pub struct Options {
     /// How many rounds [default: 5, with --quick 3]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Seconds measured a round [default: 3, with --quick 0.5]
+    /// Seconds measured in each round [default: 1, with --quick 0.3]
     #[arg(long)]
     seconds: Option<f64>,
+    /// Write docs/benchmarks.md and its plots
+    #[arg(long)]
+    report: bool,
+    /// Measure on Linux
+    #[arg(long)]
+    linux: bool,
+    /// Measure this Windows build under Wine
+    #[arg(long, requires = "wine_runner", value_name = "PROGRAM")]
+    windows: Option<PathBuf>,
+    /// The script that runs Windows programs
+    #[arg(long, value_name = "SCRIPT")]
+    wine_runner: Option<PathBuf>,
+    /// The version of that Wine
+    #[arg(long, value_name = "VERSION", default_value = "")]
+    wine_version: String,
+    /// Where results.json goes
+    #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
+    out: PathBuf,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
-    Echo { connections: usize, depth: usize, idle: usize },
+pub enum Kind {
+    Echo { talk: Talk, idle: usize },
+    Paced { connections: usize },
     Broadcast { connections: usize },
     Churn,
     IdleMemory { connections: usize },
+    Wake,
+    Timers { count: usize },
 }
 
-struct Scenario {
-    name: &'static str,
-    kind: Kind,
+pub struct Scenario {
+    pub name: &'static str,
+    pub kind: Kind,
     message_bytes: usize,
     quick: bool,
+    windows: bool,
+    /// One sentence for the page.
+    pub about: &'static str,
 }
 
-const fn echo(name: &'static str, connections: usize, depth: usize, idle: usize, bytes: usize) -> Scenario {
-    Scenario { name, kind: Kind::Echo { connections, depth, idle }, message_bytes: bytes, quick: false }
+const fn echo(name: &'static str, connections: usize, idle: usize, about: &'static str) -> Scenario {
+    let talk = Talk { connections, depth: 1, message_bytes: 64, bulk: 0 };
+    scenario(name, Kind::Echo { talk, idle }, about)
 }
 
-const SCENARIOS: &[Scenario] = &[
-    Scenario { quick: true, ..echo("echo-1", 1, 1, 0, 64) },
-    Scenario { quick: true, ..echo("echo-32", 32, 1, 0, 64) },
-    echo("echo-32-idle-8000", 32, 1, 8000, 64),
-    echo("echo-32-16k", 32, 1, 0, 16_384),
-    echo("pipeline-32", 32, 16, 0, 64),
+const fn scenario(name: &'static str, kind: Kind, about: &'static str) -> Scenario {
+    Scenario { name, kind, message_bytes: 64, quick: false, windows: false, about }
+}
+
+const fn talk(depth: usize, message_bytes: usize, bulk: usize) -> Kind {
+    Kind::Echo { talk: Talk { connections: 32, depth, message_bytes, bulk }, idle: 0 }
+}
+
+pub const SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "broadcast-1000",
-        kind: Kind::Broadcast { connections: 1000 },
-        message_bytes: 64,
         quick: true,
+        windows: true,
+        ..echo("echo-1", 1, 0, "One connection: a message of 64 bytes, its echo, the next.")
+    },
+    Scenario { quick: true, windows: true, ..echo("echo-32", 32, 0, "32 connections, each as in echo-1.") },
+    echo("echo-32-idle-1000", 32, 1000, "The same with 1,000 idle connections as well."),
+    echo("echo-32-idle-4000", 32, 4000, "With 4,000."),
+    echo("echo-32-idle-8000", 32, 8000, "With 8,000."),
+    echo("echo-32-idle-16000", 32, 16_000, "With 16,000."),
+    echo("echo-1-idle-19000", 1, 19_000, "One busy connection beside 19,000 idle ones."),
+    scenario("echo-32-16k", talk(1, 16_384, 0), "32 connections, messages of 16 KiB."),
+    scenario("pipeline-32", talk(16, 64, 0), "32 connections with 16 messages in flight each."),
+    Scenario {
+        windows: true,
+        ..scenario(
+            "mixed-32",
+            talk(1, 64, 2),
+            "As echo-32, beside two connections that keep four messages of 16 KiB in flight. The small ones count.",
+        )
     },
     Scenario {
-        name: "broadcast-1000-1k",
-        kind: Kind::Broadcast { connections: 1000 },
+        quick: true,
+        windows: true,
+        ..scenario(
+            "broadcast-1000",
+            Kind::Broadcast { connections: 1000 },
+            "One of 1,000 connections sends 64 bytes, all receive them, the next. Deliveries count.",
+        )
+    },
+    Scenario {
         message_bytes: 1000,
-        quick: false,
+        ..scenario("broadcast-1000-1k", Kind::Broadcast { connections: 1000 }, "The same with 1,000 bytes.")
     },
-    Scenario { name: "churn", kind: Kind::Churn, message_bytes: 64, quick: false },
+    scenario(
+        "churn",
+        Kind::Churn,
+        "Connect, one message and its echo, reset; one connection after the other.",
+    ),
     Scenario {
-        name: "idle-memory",
-        kind: Kind::IdleMemory { connections: 8000 },
-        message_bytes: 64,
-        quick: false,
+        windows: true,
+        ..scenario(
+            "paced-1000",
+            Kind::Paced { connections: 1000 },
+            "1,000 connections, a line a second each: the server's share of its processor, and the latency of a line.",
+        )
     },
+    scenario(
+        "idle-memory",
+        Kind::IdleMemory { connections: 8000 },
+        "Resident memory of a connection that has said something once: 8,000 more of them.",
+    ),
+    scenario(
+        "wake",
+        Kind::Wake,
+        "Posts from another thread to a loop that sleeps: the latency is from the post to its delivery.",
+    ),
+    scenario(
+        "timers-100k",
+        Kind::Timers { count: 100_000 },
+        "100,000 one-shot timers of up to a second, each set again when it goes off. The latency is how late they are.",
+    ),
 ];
-
-/// Where servers run, and where the load generator does.
-const SERVER_CPU: usize = 0;
-const LOAD_CPU: usize = 1;
 
 pub fn run(options: &Options) -> io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Before this process is kept on one of the cores.
     let machine = system::machine();
     system::raise_descriptor_limit();
-    if cores > 1 {
+    let pinned = cores > 1;
+    if pinned {
         system::pin(LOAD_CPU)?;
     } else {
         eprintln!("one core only: server and load generator share it, and disturb each other");
     }
-    let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 5 }).max(1);
-    let seconds = options.seconds.unwrap_or(if options.quick { 0.5 } else { 3.0 });
-    let wanted = |name: &str| options.only.iter().any(|part| name.contains(part.as_str()));
-    let names_contender = servers::ALL.iter().any(|(name, _)| wanted(name));
-    let names_scenario = SCENARIOS.iter().any(|scenario| wanted(scenario.name));
-    let scenarios: Vec<&Scenario> = SCENARIOS
-        .iter()
-        .filter(
-            |scenario| if names_scenario { wanted(scenario.name) } else { scenario.quick || !options.quick },
-        )
-        .collect();
-    let contenders: Vec<&str> =
-        servers::ALL.iter().map(|(name, _)| *name).filter(|name| !names_contender || wanted(name)).collect();
+    let run = Run { options, pinned, progress: Progress::new() };
     println!("{machine}\n");
     let mut rows = Vec::new();
-    for scenario in scenarios {
-        let mut of_scenario: Vec<Row> =
-            contenders.iter().map(|contender| Row::new(scenario.name, contender)).collect();
+    if options.linux || options.windows.is_none() {
+        run.platform(&Platform::Linux, &mut rows);
+    }
+    if let (Some(program), Some(runner)) = (&options.windows, &options.wine_runner) {
+        println!("## Windows, {}\n", options.wine_version);
+        let platform = Platform::Windows { runner: runner.clone(), program: program.clone() };
+        run.platform(&platform, &mut rows);
+    }
+    let place = report::write(&options.out, &rows)?;
+    println!("{machine}, {}\n{}", system::load_average(), place.display());
+    if options.report {
+        page::write(&machine, &options.wine_version, &rows)?;
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    pinned: bool,
+    progress: Progress,
+}
+
+impl Run<'_> {
+    fn platform(&self, platform: &Platform, rows: &mut Vec<Row>) {
+        let options = self.options;
+        let wanted = |name: &str| options.only.iter().any(|part| name.contains(part.as_str()));
+        // An exact name is that one alone: `echo-32` is not `echo-32-16k`.
+        let exact = |name: &str| options.only.iter().any(|part| name == part);
+        let names_exactly = SCENARIOS.iter().any(|scenario| exact(scenario.name));
+        let chosen = |name: &str| if names_exactly { exact(name) } else { wanted(name) };
+        let here = |scenario: &&Scenario| scenario.windows || matches!(platform, Platform::Linux);
+        let names_scenario = SCENARIOS.iter().any(|scenario| chosen(scenario.name));
+        let scenarios: Vec<&Scenario> = SCENARIOS
+            .iter()
+            .filter(here)
+            .filter(
+                |scenario| {
+                    if names_scenario { chosen(scenario.name) } else { scenario.quick || !options.quick }
+                },
+            )
+            .collect();
+        let all = platform.contenders();
+        let names_contender = all.iter().any(|name| wanted(name));
+        let contenders: Vec<&str> = all.into_iter().filter(|name| !names_contender || wanted(name)).collect();
+        for (at, scenario) in scenarios.iter().enumerate() {
+            let mut of_scenario: Vec<Row> = contenders
+                .iter()
+                .map(|contender| Row::new(scenario.name, contender, platform.name()))
+                .collect();
+            self.scenario(platform, scenario, (at, scenarios.len()), &mut of_scenario);
+            report::print(&of_scenario);
+            rows.extend(of_scenario);
+        }
+    }
+
+    fn scenario(&self, platform: &Platform, scenario: &Scenario, place: (usize, usize), rows: &mut [Row]) {
+        let options = self.options;
+        let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 5 }).max(1);
+        let seconds = options.seconds.unwrap_or(if options.quick { 0.3 } else { 1.0 });
         for round in 1..=rounds {
-            for row in &mut of_scenario {
-                if row.error.is_some() {
-                    continue;
-                }
-                eprint!("\r\x1b[K{}, round {round} of {rounds}: {}", scenario.name, row.contender);
-                match measure(scenario, &row.contender, seconds, cores > 1) {
-                    Ok(round) => row.rounds.push(round),
+            for row in rows.iter_mut().filter(|row| row.error.is_none()) {
+                let what = format!("round {round} of {rounds}: {}", row.contender);
+                self.progress.say(place, scenario.name, &what);
+                match self.measure(platform, scenario, &row.contender, seconds, None) {
+                    Ok((round, _)) => row.rounds.push(round),
                     Err(error) => row.error = Some(error.to_string()),
                 }
             }
         }
-        eprint!("\r\x1b[K");
-        report::print(scenario.name, &of_scenario);
-        rows.extend(of_scenario);
-    }
-    report::write(&machine, &rows)
-}
-
-/// A contender's server, which ends with this.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(contender: &str, mode: &str, pinned: bool) -> io::Result<Server> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", contender, mode]).stdout(Stdio::piped()).stdin(Stdio::null());
-        if pinned {
-            command.args(["--cpu", &SERVER_CPU.to_string()]);
-        }
-        let mut process = command.stderr(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        let output = process.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
-        BufReader::new(output).read_line(&mut line)?;
-        let port = line.trim().strip_prefix("listening ").and_then(|port| port.parse().ok());
-        let Some(port) = port else {
-            let _ = process.kill();
-            let output = process.wait_with_output()?;
-            let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(io::Error::other(format!("it did not start: {error}")));
+        // Apart, since counting slows a server down.
+        let calls = match platform {
+            Platform::Linux => Calls::System,
+            Platform::Windows { .. } => Calls::Wineserver,
         };
-        Ok(Server { process, address: SocketAddr::from(([127, 0, 0, 1], port)) })
-    }
-
-    /// Why it failed, if it has ended.
-    fn explain(&mut self, error: io::Error) -> io::Error {
-        use std::io::Read as _;
-        let _ = self.process.kill();
-        let mut text = String::new();
-        if let Some(stderr) = &mut self.process.stderr {
-            let _ = stderr.read_to_string(&mut text);
+        let counted = matches!(scenario.kind, Kind::Echo { .. } | Kind::Broadcast { .. } | Kind::Churn);
+        for row in rows.iter_mut().filter(|row| row.error.is_none() && counted) {
+            self.progress.say(place, scenario.name, &format!("calls of {}", row.contender));
+            match self.measure(platform, scenario, &row.contender, seconds.min(0.5), Some(calls)) {
+                Ok((round, calls)) => {
+                    row.calls_per_message = calls.map(|calls| calls as f64 / round.count as f64)
+                }
+                Err(error) => eprintln!("\n{}: calls not counted: {error}", row.contender),
+            }
         }
-        match text.trim() {
-            "" => error,
-            text => io::Error::other(text.to_owned()),
+        self.progress.clear();
+    }
+
+    fn measure(
+        &self,
+        platform: &Platform,
+        scenario: &Scenario,
+        contender: &str,
+        seconds: f64,
+        calls: Option<Calls>,
+    ) -> io::Result<(Round, Option<u64>)> {
+        let inside = match scenario.kind {
+            Kind::Wake => Some(("wake", LOAD_CPU)),
+            Kind::Timers { count } => Some(("timers", count)),
+            _ => None,
+        };
+        if let Some((mode, argument)) = inside {
+            let duration = Duration::from_secs_f64(seconds);
+            let (outcome, cpu_s) = measure_inside(contender, mode, duration, argument, self.pinned)?;
+            // Between posts the thread that posts is idle on purpose.
+            let sum_s = outcome.latency.sum_ns() as f64 / 1e9;
+            let seconds = if matches!(scenario.kind, Kind::Wake) { sum_s } else { outcome.seconds };
+            return Ok((Round::new(Outcome { seconds, ..outcome }, cpu_s, None), None));
         }
+        let mode = if matches!(scenario.kind, Kind::Broadcast { .. }) { "broadcast" } else { "echo" };
+        let mut server = Server::start(platform, contender, mode, self.pinned)?;
+        measure_at(&server, scenario, seconds, calls).map_err(|error| server.explain(error))
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+fn measure_at(
+    server: &Server,
+    scenario: &Scenario,
+    seconds: f64,
+    calls: Option<Calls>,
+) -> io::Result<(Round, Option<u64>)> {
+    let mut duration = Duration::from_secs_f64(seconds);
+    if let Kind::Paced { .. } = scenario.kind {
+        // So that a share of one per cent is more than a few ticks.
+        duration = duration.max(Duration::from_secs(3));
     }
-}
-
-fn measure(scenario: &Scenario, contender: &str, seconds: f64, pinned: bool) -> io::Result<Round> {
-    let mode = if matches!(scenario.kind, Kind::Broadcast { .. }) { "broadcast" } else { "echo" };
-    let mut server = Server::start(contender, mode, pinned)?;
-    let measured = measure_at(&server, scenario, seconds);
-    measured.map_err(|error| server.explain(error))
-}
-
-fn measure_at(server: &Server, scenario: &Scenario, seconds: f64) -> io::Result<Round> {
-    let duration = Duration::from_secs_f64(seconds);
-    let warm_up = Duration::from_secs_f64((seconds / 5.0).min(0.5));
-    let (address, process, bytes) = (server.address, server.process.id(), scenario.message_bytes);
-    let mut cpu_before = 0.0;
-    let mut from_now = || cpu_before = system::cpu_seconds(process).unwrap_or(0.0);
+    let window = Window { warm_up: Duration::from_secs_f64((seconds / 5.0).min(0.5)), duration };
+    let (address, bytes) = (server.address, scenario.message_bytes);
+    let mut meter = Meter::new(server.id(), server.helpers.clone());
+    if let Some(calls) = calls {
+        meter = meter.counting(calls);
+    }
     let outcome = match scenario.kind {
-        Kind::Echo { connections, depth, idle } => {
+        Kind::Echo { talk, idle } => {
             let _idle = load::connect(address, idle)?;
-            load::echo(address, connections, depth, bytes, warm_up, duration, &mut from_now)?
+            load::echo(address, talk, window, &mut meter)?
         }
-        Kind::Broadcast { connections } => {
-            load::broadcast(address, connections, bytes, warm_up, duration, &mut from_now)?
-        }
-        Kind::Churn => load::churn(address, bytes, duration, &mut from_now)?,
-        Kind::IdleMemory { connections } => return idle_memory(server, connections),
+        Kind::Paced { connections } => load::paced(address, connections, bytes, window, &mut meter)?,
+        Kind::Broadcast { connections } => load::broadcast(address, connections, bytes, window, &mut meter)?,
+        Kind::Churn => load::churn(address, bytes, window, &mut meter)?,
+        Kind::IdleMemory { connections } => return Ok((idle_memory(server, connections)?, None)),
+        Kind::Wake | Kind::Timers { .. } => unreachable!("no server is needed"),
     };
-    let cpu_s = system::cpu_seconds(process)? - cpu_before;
-    let rss_bytes = system::resident_bytes(process)?;
-    let Outcome { count, seconds, latency } = outcome;
-    if count == 0 {
+    if outcome.count == 0 {
         return Err(io::Error::other("no message came back"));
     }
-    Ok(Round { per_second: count as f64 / seconds, count, cpu_s, rss_bytes, latency: Some(latency) })
+    Ok((Round::new(outcome, meter.cpu_s, meter.rss_bytes), meter.calls))
 }
 
 /// How much a connection costs that does nothing, after it has said something once.
 fn idle_memory(server: &Server, connections: usize) -> io::Result<Round> {
     use std::io::{Read as _, Write as _};
-    let process = server.process.id();
+    let process = server.id();
     let ask = |mut stream: &std::net::TcpStream| -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.write_all(b"hello")?;
@@ -219,6 +320,39 @@ fn idle_memory(server: &Server, connections: usize) -> io::Result<Round> {
     let all = load::connect(server.address, connections)?;
     all.iter().try_for_each(ask)?;
     let rss_bytes = system::resident_bytes(process)?;
-    let per_connection = rss_bytes.saturating_sub(before) as f64 / connections as f64;
-    Ok(Round { per_second: per_connection, count: connections as u64, cpu_s: 0.0, rss_bytes, latency: None })
+    Ok(Round::memory(rss_bytes.saturating_sub(before) as f64 / connections as f64, rss_bytes))
+}
+
+/// What is being done: on a terminal in one line, else a line for each scenario's round.
+struct Progress {
+    started: Instant,
+    terminal: bool,
+    last: std::cell::RefCell<String>,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress { started: Instant::now(), terminal: io::stderr().is_terminal(), last: Default::default() }
+    }
+
+    fn say(&self, (at, of): (usize, usize), scenario: &str, what: &str) {
+        let elapsed = self.started.elapsed().as_secs();
+        let line = format!("[{elapsed:>4} s] scenario {} of {of}: {scenario}, {what}", at + 1);
+        if self.terminal {
+            eprint!("\r\x1b[K{line}");
+            return;
+        }
+        let what = what.split_once(':').map_or("calls", |(round, _)| round);
+        let key = format!("{scenario}, {what}");
+        if *self.last.borrow() != key {
+            eprintln!("[{elapsed:>4} s] scenario {} of {of}: {key}", at + 1);
+            *self.last.borrow_mut() = key;
+        }
+    }
+
+    fn clear(&self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
 }

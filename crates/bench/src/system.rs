@@ -2,14 +2,19 @@
 
 use std::io;
 
-/// Keeps this process on one processor.
+/// Keeps this thread, and what it starts, on one processor.
 pub fn pin(cpu: usize) -> io::Result<()> {
+    pin_process(0, cpu)
+}
+
+/// Keeps another process's first thread on one processor.
+pub fn pin_process(process: u32, cpu: usize) -> io::Result<()> {
     // SAFETY: all-zero bytes are an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: `cpu` is checked by the macro's function against the set's size.
     unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: the set is readable for the length given.
-    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) } {
+    match unsafe { libc::sched_setaffinity(process as libc::pid_t, size_of_val(&set), &set) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -38,6 +43,50 @@ pub fn cpu_seconds(process: u32) -> io::Result<f64> {
     Ok(ns / 1e9)
 }
 
+/// Seconds of processor time that this thread has had.
+pub fn thread_cpu_seconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+pub fn make_fifo(path: &std::path::Path) -> io::Result<()> {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: the path ends with a zero.
+    if unsafe { libc::mkfifo(path.as_ptr(), 0o600) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether there is something to read, after up to `timeout_ms`.
+pub fn readable(file: &impl std::os::fd::AsRawFd, timeout_ms: i32) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the structure is writable.
+    match unsafe { libc::poll(&mut poll, 1, timeout_ms) } {
+        -1 => Err(io::Error::last_os_error()),
+        count => Ok(count > 0),
+    }
+}
+
+/// Has the system end this process when the one that started it ends, however that happens.
+pub fn end_with_parent() -> io::Result<()> {
+    // SAFETY: no pointers.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+pub fn terminate(process: u32) {
+    // SAFETY: no pointers. It is a child, or a child's, that was not waited for.
+    unsafe { libc::kill(process as libc::pid_t, libc::SIGTERM) };
+}
+
+/// What Ctrl-C does to a program.
+pub fn interrupt(process: u32) {
+    // SAFETY: no pointers. It is a child that was not waited for, so the number is still its.
+    unsafe { libc::kill(process as libc::pid_t, libc::SIGINT) };
+}
+
 /// Resident bytes of a process.
 pub fn resident_bytes(process: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -53,11 +102,16 @@ pub fn machine() -> String {
         cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().next().unwrap_or("?");
+    let load = load_average();
     format!(
-        "{}, {cores} cores, Linux {}, load {load} at the start",
+        "{}, {cores} cores, Linux {}, {load} at the start",
         model.trim_start_matches([' ', '\t', ':']),
         kernel.trim()
     )
+}
+
+/// The load of the last minute.
+pub fn load_average() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("load {}", load.split_whitespace().next().unwrap_or("?"))
 }

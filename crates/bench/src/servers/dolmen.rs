@@ -43,3 +43,59 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
         }
     }
 }
+
+/// Posts of a `Poster`.
+#[cfg(target_os = "linux")]
+pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
+    let mut reactor = Reactor::new().map_err(io::Error::other)?;
+    let mut events = Events::with_capacity(128);
+    let poster = reactor.poster();
+    let mut posts = start(Box::new(move || poster.post(Token(0), 0).expect("there is room for one")));
+    loop {
+        reactor.wait(&mut events, None).map_err(io::Error::other)?;
+        for event in events.drain() {
+            if let Event::Posted { .. } = event {
+                posts.delivered();
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub fn timers(mut timers: super::Timers) -> io::Result<()> {
+    use std::time::Instant;
+    let mut reactor = Reactor::builder().max_events(1024).build().map_err(io::Error::other)?;
+    let mut events = Events::with_capacity(1024);
+    let mut due = Vec::with_capacity(timers.count);
+    for at in 0..timers.count {
+        let delay = timers.delay();
+        due.push(Instant::now() + delay);
+        reactor.timer(Token(at), delay);
+    }
+    loop {
+        reactor.wait(&mut events, None).map_err(io::Error::other)?;
+        for event in events.drain() {
+            if let Event::Timer { token, .. } = event {
+                timers.fired(due[token.0]);
+                let delay = timers.delay();
+                due[token.0] = Instant::now() + delay;
+                reactor.timer(token, delay);
+            }
+        }
+    }
+}
+
+/// Sets so many timers beside a thousand that stand, each after the one before has gone off.
+pub fn set_timers(count: usize) -> io::Result<()> {
+    use std::time::Duration;
+    let mut reactor = Reactor::new().map_err(io::Error::other)?;
+    let mut events = Events::with_capacity(128);
+    for _ in 0..1000 {
+        reactor.timer(Token(0), Duration::from_secs(3600));
+    }
+    for _ in 0..count {
+        reactor.timer(Token(1), Duration::ZERO);
+        while reactor.wait(&mut events, None).map_err(io::Error::other)? == 0 {}
+    }
+    Ok(())
+}

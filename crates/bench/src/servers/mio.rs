@@ -77,8 +77,8 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
                                     .for_each(|other| other.send(&buffer[..count]));
                             }
                         }
-                        // A short read has emptied the socket.
-                        if count < buffer.len() {
+                        // A short read has emptied the socket. On Windows only a refused one arms it anew.
+                        if cfg!(unix) && count < buffer.len() {
                             break;
                         }
                     }
@@ -88,5 +88,17 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
                 }
             }
         }
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(128);
+    let waker = mio::Waker::new(poll.registry(), Token(0))?;
+    let mut posts = start(Box::new(move || waker.wake().expect("it is woken")));
+    loop {
+        poll.poll(&mut events, None)?;
+        posts.delivered();
     }
 }

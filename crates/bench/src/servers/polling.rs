@@ -77,3 +77,15 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
         }
     }
 }
+
+pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
+    let poller = std::sync::Arc::new(Poller::new()?);
+    let mut events = Events::new();
+    let notified = std::sync::Arc::clone(&poller);
+    let mut posts = start(Box::new(move || notified.notify().expect("it is notified")));
+    loop {
+        events.clear();
+        poller.wait(&mut events, None)?;
+        posts.delivered();
+    }
+}

@@ -56,3 +56,62 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
         }
     }
 }
+
+/// Posts over an eventfd.
+pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let (epoll, bell) = unsafe { (libc::epoll_create1(0), libc::eventfd(0, libc::EFD_NONBLOCK)) };
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+    // SAFETY: the event is readable for the length of the call.
+    unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, bell, &mut event) };
+    let mut posts = start(Box::new(move || {
+        let one = 1_u64;
+        // SAFETY: eight bytes are readable there.
+        unsafe { libc::write(bell, (&raw const one).cast(), 8) };
+    }));
+    loop {
+        let mut number = 0_u64;
+        // SAFETY: there is room for one event, and for eight bytes.
+        unsafe {
+            libc::epoll_wait(epoll, &mut event, 1, -1);
+            libc::read(bell, (&raw mut number).cast(), 8);
+        }
+        posts.delivered();
+    }
+}
+
+/// A heap, and its first entry as the timeout.
+pub fn timers(mut timers: super::Timers) -> io::Result<()> {
+    use std::cmp::Reverse;
+    use std::time::{Duration, Instant};
+    // SAFETY: no pointers.
+    let epoll = unsafe { libc::epoll_create1(0) };
+    let mut heap = std::collections::BinaryHeap::new();
+    for _ in 0..timers.count {
+        heap.push(Reverse(Instant::now() + timers.delay()));
+    }
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    loop {
+        let Some(Reverse(first)) = heap.peek() else { return Ok(()) };
+        let left = first.saturating_duration_since(Instant::now());
+        let timeout = libc::timespec {
+            tv_sec: left.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(left.subsec_nanos()),
+        };
+        if left > Duration::ZERO {
+            // SAFETY: there is room for one event, and the time is readable; no signal mask is given.
+            unsafe {
+                libc::syscall(libc::SYS_epoll_pwait2, epoll, &mut event, 1, &timeout, 0_usize, 0_usize)
+            };
+        }
+        let now = Instant::now();
+        while let Some(&Reverse(due)) = heap.peek() {
+            if due > now {
+                break;
+            }
+            timers.fired(due);
+            heap.pop();
+            heap.push(Reverse(Instant::now() + timers.delay()));
+        }
+    }
+}

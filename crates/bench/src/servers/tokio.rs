@@ -45,3 +45,46 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
         }
     })
 }
+
+#[cfg(target_os = "linux")]
+pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(deliver(start));
+    Ok(())
+}
+
+/// Posts over a `Notify`, which is of no runtime: compio's and monoio's loops use it as well.
+#[cfg(target_os = "linux")]
+pub async fn deliver(start: super::StartPosts<'_>) {
+    let bell = std::sync::Arc::new(tokio::sync::Notify::new());
+    let rung = std::sync::Arc::clone(&bell);
+    let mut posts = start(Box::new(move || rung.notify_one()));
+    loop {
+        bell.notified().await;
+        posts.delivered();
+    }
+}
+
+/// A task a timer.
+#[cfg(target_os = "linux")]
+pub fn timers(timers: super::Timers) -> io::Result<()> {
+    use std::time::Instant;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let count = timers.count;
+    let timers = Rc::new(RefCell::new(timers));
+    tokio::task::LocalSet::new().block_on(&runtime, async move {
+        for _ in 0..count {
+            let timers = Rc::clone(&timers);
+            tokio::task::spawn_local(async move {
+                loop {
+                    let delay = timers.borrow_mut().delay();
+                    let due = Instant::now() + delay;
+                    tokio::time::sleep(delay).await;
+                    timers.borrow_mut().fired(due);
+                }
+            });
+        }
+        std::future::pending::<()>().await;
+    });
+    Ok(())
+}

@@ -1,0 +1,364 @@
+//! `docs/benchmarks.md`: what was measured, on what, and where the reactor loses.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use crate::plots::{self, Lines};
+use crate::report::{Figure, Row, ratio, table};
+use crate::scenarios::{Kind, SCENARIOS};
+use crate::server::{libuv, limit_of};
+
+const FOLDER: &str = "docs/benchmarks";
+const PAGE: &str = "docs/benchmarks.md";
+const OURS: &str = "dolmen";
+const HAND_WRITTEN: [&str; 4] = ["raw-epoll", "raw-uring", "raw-iocp", "seed-loop"];
+
+pub fn write(machine: &str, wine: &str, rows: &[Row]) -> io::Result<()> {
+    std::fs::create_dir_all(FOLDER)?;
+    let plots = draw(rows).map_err(|error| io::Error::other(error.to_string()))?;
+    let text = page(machine, wine, rows, &plots);
+    std::fs::write(PAGE, text)?;
+    println!("{PAGE}");
+    Ok(())
+}
+
+fn page(machine: &str, wine: &str, rows: &[Row], plots: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    let mut add = |part: &str| {
+        text.push_str(part.trim_end());
+        text.push_str("\n\n");
+    };
+    add("<!-- Written by `cargo xtask bench --report`. -->\n# Benchmarks");
+    add(INTRODUCTION);
+    add(&format!("**Machine**: {machine}."));
+    add(&versions(wine));
+    add(
+        "## The bars\n\nWhat the project asks of itself. *Ahead* means that the median of the paired ratios is better.",
+    );
+    add(&bars(rows));
+    add(
+        "## Where dolmen loses\n\nEach figure that is worse than another contender's by more than the rounds differ.",
+    );
+    add(&losses(rows));
+    for (name, caption) in plots {
+        add(&format!("![{caption}](benchmarks/{name}.svg)"));
+    }
+    for platform in ["linux", "windows"] {
+        if !rows.iter().any(|row| row.platform == platform) {
+            continue;
+        }
+        add(&format!("## {}", if platform == "linux" { "Linux" } else { "Windows, under Wine" }));
+        if platform == "windows" {
+            add(WINE);
+        }
+        for scenario in SCENARIOS {
+            let of_scenario: Vec<&Row> =
+                rows.iter().filter(|row| row.platform == platform && row.scenario == scenario.name).collect();
+            if !of_scenario.is_empty() {
+                add(&format!("### {}\n\n{}\n\n{}", scenario.name, scenario.about, table(&of_scenario)));
+            }
+        }
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+const INTRODUCTION: &str = "\
+One server program for each contender, all with the same behaviour, and one load generator with sockets of its own. A
+round is a run of each contender, one after the other; a figure is the median of the rounds, and *spread* the furthest
+round from it. Ratios are of the same round, since a machine's speed changes more between rounds than between
+contenders; the number after ± is half the distance between the least and the greatest. Absolute figures say nothing
+about another machine. Where there are two processors, the server has one and the load generator the other. CPU is the
+scheduler's account of the server's threads. *Calls of a message* are system calls on Linux, counted in a run of their own.
+
+To repeat it: `cargo xtask bench --report`, and with `--windows` for that part. The contenders' sources are in
+[crates/bench/src/servers](../crates/bench/src/servers): `raw-epoll`, `raw-uring` and `raw-iocp` are written by hand and
+do nothing that a real server would need beyond the scenario, which makes them the limit.";
+
+const WINE: &str = "\
+The Windows builds against the same load generator. Processor time is the program's and the wineserver's together, and
+the calls are requests to the wineserver. Wine is not Windows: these figures say how many kernel objects a design
+touches, and not how fast it is there. `seed-loop` is the loop that the project began from, written anew from its
+description: WaitForMultipleObjects over the port and the listener's event, then one dequeue for each completion.";
+
+fn versions(wine: &str) -> String {
+    let lock = include_str!("../Cargo.lock");
+    let version = |name: &str| {
+        let start = format!("name = \"{name}\"\nversion = \"");
+        let at = lock.find(&start).map(|at| at + start.len());
+        at.and_then(|at| lock[at..].split('"').next()).unwrap_or("?").to_owned()
+    };
+    let mut list: Vec<String> = ["dolmen", "io-uring", "mio", "polling", "tokio", "compio", "monoio"]
+        .iter()
+        .map(|name| format!("{name} {}", version(name)))
+        .collect();
+    let of_libuv = libuv().map_err(str::to_owned).and_then(|program| {
+        let output = std::process::Command::new(program).arg("version").output();
+        output
+            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            .map_err(|e| e.to_string())
+    });
+    list.push(match of_libuv {
+        Ok(version) => format!("libuv {version}"),
+        Err(why) => format!("libuv absent: {why}"),
+    });
+    if !wine.is_empty() {
+        list.push(wine.to_owned());
+    }
+    format!("**Versions**: {}.", list.join(", "))
+}
+
+fn find<'a>(rows: &'a [Row], platform: &str, scenario: &str, contender: &str) -> Option<&'a Row> {
+    rows.iter().find(|row| {
+        row.platform == platform && row.scenario == scenario && row.contender == contender && row.ran()
+    })
+}
+
+/// Whether less is better.
+fn less_is_better(scenario: &str, figure: Figure) -> bool {
+    figure != Figure::Rate || scenario == "idle-memory"
+}
+
+/// How a figure stands to another contender's: 1.1 is ten per cent better. With how far the rounds are apart.
+fn advantage(row: &Row, other: &Row, figure: Figure) -> Option<(f64, f64)> {
+    let (better, worse) = if less_is_better(row.scenario, figure) { (other, row) } else { (row, other) };
+    ratio(better, worse, figure).map(|ratio| (ratio.median, ratio.spread))
+}
+
+/// The strongest library in a figure.
+fn strongest<'a>(rows: &'a [Row], ours: &Row, figure: Figure) -> Option<(&'a Row, f64, f64)> {
+    let libraries = rows.iter().filter(|row| {
+        row.platform == ours.platform
+            && row.scenario == ours.scenario
+            && row.ran()
+            && row.contender != OURS
+            && !HAND_WRITTEN.contains(&row.contender.as_str())
+    });
+    libraries
+        .filter_map(|row| advantage(ours, row, figure).map(|(ratio, spread)| (row, ratio, spread)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+fn bars(rows: &[Row]) -> String {
+    let mut lines = vec!["| scenario | bar | measured | |".to_owned(), "|---|---|---|---|".to_owned()];
+    let mut bar = |scenario: &str, wanted: &str, measured: Option<(String, f64, f64)>| {
+        let Some((measured, margin, spread)) = measured else { return };
+        let verdict = match margin {
+            margin if margin >= 0.0 => "met",
+            margin if margin >= -spread => "within the spread",
+            _ => "**missed**",
+        };
+        lines.push(format!("| {scenario} | {wanted} | {measured} | {verdict} |"));
+    };
+    let ours = |scenario: &str| find(rows, "linux", scenario, OURS);
+    let scenarios = ["echo-1", "echo-32", "echo-32-idle-8000", "echo-32-16k", "pipeline-32", "churn"];
+    for scenario in scenarios {
+        let Some(row) = ours(scenario) else { continue };
+        for (figure, word) in [(Figure::Rate, "messages"), (Figure::CpuPerMessage, "CPU of a message")] {
+            if figure == Figure::CpuPerMessage
+                && !scenario.starts_with("echo-1")
+                && !scenario.starts_with("echo-32")
+            {
+                continue;
+            }
+            let measured = strongest(rows, row, figure).map(|(other, ratio, spread)| {
+                (format!("{ratio:.3} ± {spread:.3} of {}", other.contender), ratio - 1.0, spread)
+            });
+            bar(scenario, &format!("{word}: ahead of every library"), measured);
+        }
+    }
+    let to_raw = |scenario: &str, figure| {
+        let row = ours(scenario)?;
+        let limit = find(rows, "linux", scenario, limit_of("linux"))?;
+        ratio(row, limit, figure)
+    };
+    for (scenario, most) in [("echo-1", 1.02), ("echo-32", 1.0), ("echo-32-idle-8000", 1.0)] {
+        let measured = to_raw(scenario, Figure::CpuPerMessage).map(|ratio| {
+            (format!("{:.3} ± {:.3}", ratio.median, ratio.spread), most - ratio.median, ratio.spread)
+        });
+        bar(scenario, &format!("CPU of a message ≤ {most:.2} of raw-epoll"), measured);
+    }
+    for (scenario, least) in [("broadcast-1000", 1.0), ("broadcast-1000-1k", 1.0), ("churn", 0.95)] {
+        let measured = to_raw(scenario, Figure::Rate).map(|ratio| {
+            (format!("{:.3} ± {:.3}", ratio.median, ratio.spread), ratio.median - least, ratio.spread)
+        });
+        bar(scenario, &format!("≥ {least:.2} of raw-epoll"), measured);
+    }
+    let idle = ours("echo-32-idle-8000").zip(ours("echo-32"));
+    let idle = idle.and_then(|(idle, none)| {
+        Some((idle.median(Figure::Rate)? / none.median(Figure::Rate)?, spread(idle) + spread(none)))
+    });
+    bar(
+        "echo-32-idle-8000",
+        "≥ 0.98 of echo-32",
+        idle.map(|(ratio, spread)| (format!("{ratio:.3}"), ratio - 0.98, spread)),
+    );
+    let fairness = to_raw("echo-32", Figure::MaxToP50);
+    let fairness = fairness.map(|ratio| {
+        (format!("{:.2} ± {:.2} of raw-epoll", ratio.median, ratio.spread), 1.0 - ratio.median, ratio.spread)
+    });
+    bar("echo-32", "longest to median latency: no worse than raw-epoll", fairness);
+    let windows = find(rows, "windows", "echo-32", OURS).and_then(|row| row.median(Figure::MaxToP50));
+    bar(
+        "echo-32, Wine",
+        "longest to median latency ≤ 5",
+        windows.map(|ratio| (format!("{ratio:.1}"), 5.0 - ratio, 0.0)),
+    );
+    let requests = find(rows, "windows", "echo-1", OURS).and_then(|row| row.calls_per_message);
+    bar(
+        "echo-1, Wine",
+        "wineserver requests ≤ 6",
+        requests.map(|calls| (format!("{calls:.2}"), 6.0 - calls, 0.0)),
+    );
+    let paced = ours("paced-1000");
+    let share = paced.and_then(Row::processor_share).map(|share| share * 100.0);
+    bar("paced-1000", "CPU ≤ 1 %", share.map(|share| (format!("{share:.2} %"), 1.0 - share, 0.0)));
+    let p95 = paced.and_then(Row::latency).map(|latency| latency.permille(950) as f64 / 1e6);
+    bar("paced-1000", "p95 of a line < 1 ms", p95.map(|ms| (format!("{ms:.3} ms"), 1.0 - ms, 0.0)));
+    lines.join("\n")
+}
+
+/// The furthest round from the median, as a share of it.
+fn spread(row: &Row) -> f64 {
+    let rate = row.median(Figure::Rate).unwrap_or(f64::NAN);
+    row.figures(Figure::Rate).iter().fold(0.0, |most, other| most.max((other / rate - 1.0).abs()))
+}
+
+fn losses(rows: &[Row]) -> String {
+    let mut list = String::new();
+    for ours in rows.iter().filter(|row| row.contender == OURS && row.ran()) {
+        let figures = [
+            (Figure::Rate, if ours.scenario == "idle-memory" { "memory" } else { "rate" }),
+            (Figure::CpuPerMessage, "CPU of a message"),
+            (Figure::P99, "p99"),
+        ];
+        for (figure, word) in figures {
+            let others = rows.iter().filter(|row| {
+                row.scenario == ours.scenario
+                    && row.platform == ours.platform
+                    && row.ran()
+                    && row.contender != OURS
+            });
+            let better: Vec<String> = others
+                .filter_map(|other| {
+                    advantage(ours, other, figure).map(|(ratio, spread)| (other, ratio, spread))
+                })
+                .filter(|(_, ratio, spread)| *ratio < 1.0 - spread.max(0.005))
+                .map(|(other, ratio, _)| format!("{} ({ratio:.2})", other.contender))
+                .collect();
+            if !better.is_empty() {
+                let system = if ours.platform == "linux" { "" } else { ", Wine" };
+                let _ = writeln!(list, "* {}{system}, {word}: {}", ours.scenario, better.join(", "));
+            }
+        }
+    }
+    if list.is_empty() { "In nothing that was measured here.".to_owned() } else { list }
+}
+
+/// Draws all plots. Returns their names and captions.
+fn draw(rows: &[Row]) -> Result<Vec<(&'static str, String)>, Box<dyn std::error::Error>> {
+    let mut drawn = Vec::new();
+    let place = |name: &str| Path::new(FOLDER).join(format!("{name}.svg"));
+    let group = |scenario: &str, platform: &str, value: &dyn Fn(&Row) -> Option<f64>| {
+        let of_scenario =
+            rows.iter().filter(|row| row.scenario == scenario && row.platform == platform && row.ran());
+        let bars: Vec<_> = of_scenario.filter_map(|row| Some((row.contender.clone(), value(row)?))).collect();
+        let name = if platform == "linux" { scenario.to_owned() } else { format!("{scenario}, Wine") };
+        (name, bars)
+    };
+    let rate = |row: &Row| row.median(Figure::Rate);
+    let to_limit = |figure| {
+        move |row: &Row| {
+            let limit = find(rows, row.platform, row.scenario, limit_of(row.platform))?;
+            ratio(row, limit, figure).map(|ratio| ratio.median)
+        }
+    };
+    let busy = ["echo-1", "echo-32", "pipeline-32", "echo-32-16k", "churn"];
+    let mut bars = |name: &'static str, title: &str, groups: Vec<(String, Vec<(String, f64)>)>| {
+        let groups: Vec<_> = groups.into_iter().filter(|(_, bars)| !bars.is_empty()).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        drawn.push((name, title.to_owned()));
+        plots::bars(&place(name), title, &groups)
+    };
+    let of = |scenarios: &[&str], value: &dyn Fn(&Row) -> Option<f64>| {
+        scenarios.iter().map(|scenario| group(scenario, "linux", value)).collect::<Vec<_>>()
+    };
+    bars(
+        "throughput",
+        "Messages in a second, as a multiple of raw-epoll's",
+        of(&busy, &to_limit(Figure::Rate)),
+    )?;
+    bars(
+        "cpu",
+        "CPU of a message, as a multiple of raw-epoll's",
+        of(&busy, &to_limit(Figure::CpuPerMessage)),
+    )?;
+    let broadcasts = ["broadcast-1000", "broadcast-1000-1k"];
+    bars("broadcast", "Deliveries of a broadcast in a second", of(&broadcasts, &rate))?;
+    bars("memory", "Resident bytes of an idle connection", of(&["idle-memory"], &rate))?;
+    let calls = |row: &Row| row.calls_per_message;
+    bars(
+        "calls",
+        "System calls of a message",
+        of(&["echo-1", "echo-32", "pipeline-32", "broadcast-1000"], &calls),
+    )?;
+    let fairness = |row: &Row| row.median(Figure::MaxToP50);
+    let mut groups = of(&["echo-32", "mixed-32"], &fairness);
+    groups.extend(["echo-32", "mixed-32"].map(|scenario| group(scenario, "windows", &fairness)));
+    bars("fairness", "Longest latency, as a multiple of the median one", groups)?;
+    let requests = ["echo-1", "echo-32"].map(|scenario| group(scenario, "windows", &calls));
+    bars("wineserver", "Wineserver requests of a message", requests.into())?;
+
+    for (name, platform, scenario) in [
+        ("latency", "linux", "echo-32"),
+        ("latency-mixed", "linux", "mixed-32"),
+        ("latency-wine", "windows", "mixed-32"),
+    ] {
+        let of_scenario =
+            rows.iter().filter(|row| row.scenario == scenario && row.platform == platform && row.ran());
+        let series: Vec<_> = of_scenario.filter_map(distribution).collect();
+        let title = format!("Latency, {scenario}{}", if platform == "linux" { "" } else { " under Wine" });
+        if !series.is_empty() {
+            let plot = Lines { title: &title, x: "per cent of the messages", y: "µs", log_y: true, series };
+            plots::lines(&place(name), &plot)?;
+            drawn.push((name, title));
+        }
+    }
+    let series = against_idle(rows);
+    if series.iter().any(|(_, points)| points.len() > 1) {
+        let title = "32 busy connections beside idle ones";
+        let plot = Lines { title, x: "idle connections", y: "messages in a second", log_y: false, series };
+        plots::lines(&place("idle"), &plot)?;
+        drawn.push(("idle", title.to_owned()));
+    }
+    Ok(drawn)
+}
+
+fn distribution(row: &Row) -> Option<(String, Vec<(f64, f64)>)> {
+    let latency = row.latency()?;
+    let points = (1..=99).map(|percent| 10 * percent).chain([992, 994, 996, 998, 999]);
+    let points = points.map(|permille| (permille as f64 / 10.0, latency.permille(permille) as f64 / 1000.0));
+    Some((row.contender.clone(), points.collect()))
+}
+
+/// The rate of each contender with so many idle connections.
+fn against_idle(rows: &[Row]) -> Vec<(String, Vec<(f64, f64)>)> {
+    let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    for scenario in SCENARIOS {
+        let Kind::Echo { talk, idle } = scenario.kind else { continue };
+        let plain = talk.connections == 32 && talk.depth == 1 && talk.bulk == 0 && talk.message_bytes == 64;
+        let of_scenario =
+            rows.iter().filter(|row| row.scenario == scenario.name && row.platform == "linux" && row.ran());
+        for row in of_scenario.filter(|_| plain) {
+            let Some(rate) = row.median(Figure::Rate) else { continue };
+            let at = series.iter().position(|(name, _)| *name == row.contender).unwrap_or_else(|| {
+                series.push((row.contender.clone(), Vec::new()));
+                series.len() - 1
+            });
+            series[at].1.push((idle as f64, rate));
+        }
+    }
+    series
+}
