@@ -125,6 +125,11 @@ const C_TOOLS: [Program; 5] = [
     Program { names: &["valgrind"], packages: &["valgrind"], why: "checks the C library" },
 ];
 
+const COUNTING_TOOLS: [Program; 2] = [
+    Program { names: &["valgrind"], packages: &["valgrind"], why: "counts instructions" },
+    Program { names: &["strace"], packages: &["strace"], why: "counts system calls" },
+];
+
 /// What the linker finds first of all that a 32-bit program in C needs.
 const C_FOR_32_BITS: [Program; 1] = [Program {
     names: &["/usr/lib32/crt1.o"],
@@ -214,6 +219,11 @@ impl Installer {
             println!("    not installed: {}, which {}", tool.names[0], tool.why);
         }
         Ok(())
+    }
+
+    /// What counts instructions and system calls.
+    pub fn counting_tools(self) -> Result<()> {
+        self.programs(&COUNTING_TOOLS)
     }
 
     /// What gcc needs for `-m32`.

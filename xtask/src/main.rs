@@ -8,6 +8,7 @@ mod asan;
 mod bench;
 mod c_library;
 mod ci;
+mod guard;
 mod hard_cases;
 mod hygiene;
 mod install;
@@ -54,6 +55,7 @@ enum Chore {
     Loom(loom::Options),
     Soak(soak::Options),
     Bench(bench::Options),
+    Guard(guard::Options),
     HardCases(hard_cases::Options),
     Install(install::Options),
     Header(c_library::HeaderOptions),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Loom(options) => loom::run(&options),
         Chore::Soak(options) => soak::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Guard(options) => guard::run(&options),
         Chore::HardCases(options) => hard_cases::run(&options),
         Chore::Install(options) => install::run(&options),
         Chore::Header(options) => c_library::header(&options),
