@@ -193,6 +193,16 @@ fn bars(rows: &[Row]) -> String {
         "≥ 0.98 of echo-32",
         idle.map(|(ratio, spread)| (format!("{ratio:.3}"), ratio - 0.98, spread)),
     );
+    let turn = ours("echo-1-idle-19000").zip(ours("echo-1"));
+    let turn = turn.and_then(|(beside, alone)| {
+        let [beside_s, alone_s] = [beside, alone].map(|row| row.median(Figure::CpuPerMessage));
+        Some((beside_s? / alone_s?, spread(beside) + spread(alone)))
+    });
+    let turn = turn.map(|(ratio, spread)| (format!("{ratio:.3} ± {spread:.3}"), 1.05 - ratio, spread));
+    bar("echo-1-idle-19000", "CPU of a message within 5 % of echo-1's", turn);
+    let memory = ours("idle-memory").and_then(|row| row.median(Figure::Rate));
+    let memory = memory.map(|bytes| (format!("{bytes:.0} bytes"), 200.0 - bytes, 0.0));
+    bar("idle-memory", "an idle connection ≤ 200 bytes, the pool's apart", memory);
     let fairness = to_raw("echo-32", Figure::MaxToP50);
     let fairness = fairness.map(|ratio| {
         (format!("{:.2} ± {:.2} of raw-epoll", ratio.median, ratio.spread), 1.0 - ratio.median, ratio.spread)
