@@ -81,7 +81,7 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
         })?;
     }
     let result = steps.step("benchmark", || {
-        let mut run = Run::new(&format!("{}/release/dolmen-bench run", target_folder()));
+        let mut run = Run::new(&format!("{}/release/dolmen-bench", target_folder())).args(["run"]);
         if let Some((_, wine, version)) = &windows {
             let (variable, which) = wine.env();
             let program = format!("{}/{}/release/dolmen-bench.exe", target_folder(), targets::WINDOWS_GNU);
@@ -101,7 +101,12 @@ const NOT_LINUX: &str = "it reads the servers' processor time and memory from Li
 
 /// A command of cargo on the benchmark's workspace, which shares our folder of what is built.
 pub fn cargo(command: &str) -> Run {
-    Run::new(&format!("cargo {command} --locked --manifest-path {MANIFEST} --target-dir {}", target_folder()))
+    cargo_in(&target_folder(), command)
+}
+
+/// The same with another folder for what is built.
+pub fn cargo_in(folder: &str, command: &str) -> Run {
+    Run::new(&format!("cargo {command} --locked --manifest-path {MANIFEST}")).args(["--target-dir", folder])
 }
 
 /// Cargo's folder of what is built.

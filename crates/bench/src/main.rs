@@ -23,7 +23,7 @@ mod meter;
 mod page;
 #[cfg(all(feature = "libraries", target_os = "linux"))]
 mod plots;
-#[cfg(all(feature = "libraries", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 mod report;
 #[cfg(all(feature = "libraries", target_os = "linux"))]
 mod scenarios;
