@@ -14,16 +14,16 @@ const PAGE: &str = "docs/benchmarks.md";
 const OURS: &str = "dolmen";
 const HAND_WRITTEN: [&str; 4] = ["raw-epoll", "raw-uring", "raw-iocp", "seed-loop"];
 
-pub fn write(machine: &str, wine: &str, rows: &[Row]) -> io::Result<()> {
+pub fn write(machine: &str, wine: &str, quick: bool, rows: &[Row]) -> io::Result<()> {
     std::fs::create_dir_all(FOLDER)?;
     let plots = draw(rows).map_err(|error| io::Error::other(error.to_string()))?;
-    let text = page(machine, wine, rows, &plots);
+    let text = page(machine, wine, quick, rows, &plots);
     std::fs::write(PAGE, text)?;
     println!("{PAGE}");
     Ok(())
 }
 
-fn page(machine: &str, wine: &str, rows: &[Row], plots: &[(&str, String)]) -> String {
+fn page(machine: &str, wine: &str, quick: bool, rows: &[Row], plots: &[(&str, String)]) -> String {
     let mut text = String::new();
     let mut add = |part: &str| {
         text.push_str(part.trim_end());
@@ -33,6 +33,9 @@ fn page(machine: &str, wine: &str, rows: &[Row], plots: &[(&str, String)]) -> St
     add(INTRODUCTION);
     add(&format!("**Machine**: {machine}."));
     add(&versions(wine));
+    if quick {
+        add("**This was a short run**, with `--quick`: repeat it without that before a figure is believed.");
+    }
     add(
         "## The bars\n\nWhat the project asks of itself. *Ahead* means that the median of the paired ratios is better.",
     );
@@ -85,7 +88,8 @@ fn versions(wine: &str) -> String {
     let lock = include_str!("../Cargo.lock");
     let version = |name: &str| {
         let start = format!("name = \"{name}\"\nversion = \"");
-        let at = lock.find(&start).map(|at| at + start.len());
+        // The last one, where another package holds on to an older version.
+        let at = lock.rfind(&start).map(|at| at + start.len());
         at.and_then(|at| lock[at..].split('"').next()).unwrap_or("?").to_owned()
     };
     let mut list: Vec<String> = ["dolmen", "io-uring", "mio", "polling", "tokio", "compio", "monoio"]

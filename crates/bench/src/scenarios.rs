@@ -168,7 +168,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     let place = report::write(&options.out, &rows)?;
     println!("{machine}, {}\n{}", system::load_average(), place.display());
     if options.report {
-        page::write(&machine, &options.wine_version, &rows)?;
+        page::write(&machine, &options.wine_version, options.quick, &rows)?;
     }
     Ok(())
 }
