@@ -802,6 +802,64 @@ static void a_reset_is_reported_behind_the_bytes_in_front_of_it(void)
     close(pair[0]);
 }
 
+/* The report of room to write waits for room in the array, and the interest is another one by the time of its turn. */
+static void an_end_does_not_overtake_bytes_by_a_change_of_interest(void)
+{
+    enum { PAIRS = 3 };
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pairs[PAIRS][2];
+    io_event_t events[PAIRS], event;
+    int i;
+
+    for (i = 0; i < PAIRS; i++) {
+        make_pair(pairs[i]);
+        CHECK(io_reactor_add(reactor, pairs[i][0], pairs[i], EVENT_WRITE) == 0);
+    }
+    /* The posts wait for room behind the sockets, and then the sockets behind the posts. */
+    CHECK(io_reactor_post(reactor, &a, NULL) == 0 && io_reactor_post(reactor, &a, NULL) == 0);
+    CHECK(wait_ms(reactor, events, 2, DEADLINE_MS) == 2 && events[0].event_type == EVENT_WRITE);
+    CHECK(wait_ms(reactor, events, 3, DEADLINE_MS) == 3 && events[0].event_type == EVENT_POST);
+    for (i = 0; i < PAIRS; i++) {
+        CHECK(io_reactor_modify(reactor, pairs[i][0], EVENT_READ | EVENT_WRITE) == 0);
+        send_all(pairs[i][1], "bytes", 5);
+        reset_and_close(pairs[i][1]);
+    }
+    for (i = 0; i < 2 * PAIRS; i++) {
+        CHECK(wait_ms(reactor, &event, 1, DEADLINE_MS) == 1);
+        CHECK((event.event_type & (EVENT_ERROR | EVENT_CLOSE)) == 0);
+    }
+    io_reactor_destroy(reactor);
+    for (i = 0; i < PAIRS; i++)
+        close(pairs[i][0]);
+}
+
+/* A number that has gone astray may be one of the library's. */
+static void what_wakes_the_reactor_is_not_registered(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    int fd, found = 0;
+
+    for (fd = 3; fd < 64; fd++) {
+        char name[32], target[64];
+        ssize_t length;
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        length = readlink(name, target, sizeof target - 1);
+        if (length < 0)
+            continue;
+        target[length] = 0;
+        if (strstr(target, "eventfd") == NULL)
+            continue;
+        found++;
+        CHECK(io_reactor_add(reactor, fd, &a, EVENT_READ) == -1);
+        CHECK(io_reactor_remove(reactor, fd) == 0);
+    }
+    CHECK(found == 1);
+    CHECK(io_reactor_wakeup(reactor) == 0);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
+    io_reactor_destroy(reactor);
+}
+
 static void without_interest_an_end_does_not_spin(void)
 {
     int pair[2];
@@ -1306,6 +1364,8 @@ int main(int argc, char **argv)
     RUN(post_read_and_post_write_do_nothing_on_posix);
     RUN(hang_up_with_bytes_pending_says_read_first);
     RUN(a_reset_is_reported_behind_the_bytes_in_front_of_it);
+    RUN(an_end_does_not_overtake_bytes_by_a_change_of_interest);
+    RUN(what_wakes_the_reactor_is_not_registered);
     RUN(without_interest_an_end_does_not_spin);
 #else
     RUN(post_write_sends_all_of_it_and_tells_once);

@@ -419,7 +419,7 @@ impl Kernel for Epoll {
         }
         let flags = EventFlags::from_bits_truncate(u32::from(pollfd.revents as u16));
         let mut calls = 0;
-        let ready = readiness(self.polled(source.0), flags, &mut calls) & (interest | Readiness::ENDS);
+        let ready = readiness(fd, interest, flags, &mut calls) & (interest | Readiness::ENDS);
         self.calls += calls;
         ready
     }
@@ -619,10 +619,12 @@ impl Epoll {
     }
 
     fn has_registered(&self, fd: RawFd) -> bool {
-        self.sources.iter().filter_map(|slot| slot.entry.as_ref()).any(|entry| match entry {
+        let mut entries = self.sources.iter().filter_map(|slot| slot.entry.as_ref());
+        let by_source = entries.any(|entry| match entry {
             Entry::Polled(polled) => polled.fd == fd && !polled.registered.is_empty(),
             entry => entry.fd().as_raw_fd() == fd,
-        })
+        });
+        by_source || self.signal.fd.as_raw_fd() == fd
     }
 
     fn free_slot(&mut self) -> u32 {
@@ -718,7 +720,7 @@ impl Epoll {
                 at += 1;
                 if leftover.fd >= 0 {
                     let flags = EventFlags::from_bits_truncate(u32::from(leftover.revents as u16));
-                    polled.seen = readiness(polled, flags, &mut self.calls);
+                    polled.seen = readiness(polled.fd, polled.interest, flags, &mut self.calls);
                 }
                 if polled.poll.is_none() || polled.to_tell().is_empty() {
                     slot.queued = false;
@@ -763,7 +765,7 @@ impl Epoll {
             if let Some(Entry::Polled(polled)) = &mut slot.entry {
                 // With nobody to tell it is not remembered: it is level-triggered, and told again.
                 if polled.poll.is_some() {
-                    polled.seen |= readiness(polled, flags, &mut self.calls);
+                    polled.seen |= readiness(polled.fd, polled.interest, flags, &mut self.calls);
                     self.queue_if_ready(index);
                 }
                 continue;

@@ -45,7 +45,7 @@ pub(super) fn polled_flags(interest: Readiness) -> EventFlags {
 
 /// What epoll's answer says to somebody who reads by himself. An end is not told of before the bytes in front of it have
 /// been read, when the caller wants to read at all: many a program closes at the first word of an end.
-pub(super) fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> Readiness {
+pub(super) fn readiness(fd: RawFd, interest: Readiness, flags: EventFlags, calls: &mut u64) -> Readiness {
     let mut ready = Readiness::NONE;
     let pairs = [
         (EventFlags::IN, Readiness::READABLE),
@@ -59,10 +59,10 @@ pub(super) fn readiness(polled: &Polled, flags: EventFlags, calls: &mut u64) -> 
         }
     }
     let ended = !(ready & Readiness::ENDS).is_empty();
-    if ended && ready.contains(Readiness::READABLE) && polled.interest.contains(Readiness::READABLE) {
+    if ended && ready.contains(Readiness::READABLE) && interest.contains(Readiness::READABLE) {
         *calls += 1;
         // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
-        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         if rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0) {
             ready = ready & Readiness::ASKABLE;
         }
