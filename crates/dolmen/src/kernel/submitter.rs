@@ -142,6 +142,12 @@ impl<K: Kernel> Submitter<K> {
         }
     }
 
+    /// Where a pending operation is.
+    #[cfg(all(test, windows))]
+    pub(crate) fn pending(&self, handle: OpHandle) -> Option<OpPtr<K>> {
+        self.operations.pending(handle)
+    }
+
     pub(crate) fn close(&mut self, source: K::Source, how: Close) {
         self.kernel.close(source, how);
     }

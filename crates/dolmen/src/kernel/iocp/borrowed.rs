@@ -140,7 +140,7 @@ impl Polled {
         }
         // While its packet was on its way. The socket may be closed by now, and its number be another's.
         if self.cancelled.get() {
-            return Err(Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED });
+            return Err(super::CANCELLED);
         }
         // It may have been found some time ago, and been dealt with since.
         let now = self.now();

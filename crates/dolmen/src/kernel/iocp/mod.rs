@@ -53,6 +53,9 @@ pub(crate) use status::from_io as io_fault;
 use timer::Timer;
 use unfound::{GivenUp, Owner, Unfound};
 
+/// Of an operation that was cancelled before the system had begun with it, or between two parts of it.
+const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
+
 pub(crate) struct Iocp {
     port: Arc<Port>,
     entries: Vec<OVERLAPPED_ENTRY>,
@@ -285,8 +288,8 @@ impl Kernel for Iocp {
         let Source::Stream { stream, skips, .. } = source else { unreachable!("a receive is for a stream") };
         // SAFETY: the operation was handed to us and is not submitted yet; nothing else touches it.
         unsafe {
-            (*op.as_ptr()).header.extra =
-                Extra::Receive { socket: stream.as_raw_socket() as SOCKET, skips: *skips };
+            let socket = stream.as_raw_socket() as SOCKET;
+            (*op.as_ptr()).header.extra = Extra::Receive { socket, skips: *skips, cancelled: false };
             (*op.as_ptr()).buffer = pool.take_in_advance();
             self.post_receive(op, pool)
         }
@@ -363,6 +366,10 @@ impl Kernel for Iocp {
         self.calls += 1;
         let (socket, owner) = match source {
             Source::Stream { stream, borrowed, id, .. } => {
+                // SAFETY: of a pending operation the OVERLAPPED and the buffer are the system's, and this is neither.
+                if let Extra::Receive { cancelled, .. } = unsafe { &mut (*op.as_ptr()).header.extra } {
+                    *cancelled = true;
+                }
                 let owner = if *borrowed { Owner::Caller } else { Owner::Stream(*id) };
                 (stream.as_raw_socket() as SOCKET, owner)
             }
@@ -470,10 +477,7 @@ impl Kernel for Iocp {
         arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<(), Fault> {
         let cancelled = self.cancelled.len().min(max);
-        packets.extend(self.cancelled.drain(..cancelled).map(|op| {
-            let fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
-            Packet { op, result: Err(fault) }
-        }));
+        packets.extend(self.cancelled.drain(..cancelled).map(|op| Packet { op, result: Err(CANCELLED) }));
         let max = (max - cancelled).min(self.entries.len());
         if max == 0 {
             return Ok(());
@@ -533,7 +537,8 @@ impl Iocp {
         let calls = &mut self.calls;
         let given_up = self.unfound.cancel_again(now_ns, |socket, op| {
             *calls += 1;
-            // SAFETY: its packet has not come, so the operation is pending, and its socket open until it is over.
+            // SAFETY: its packet has not come, so the operation is pending. A caller may have closed a borrowed socket, and
+            // its number be another's: then no operation of that socket has this address, and none is found.
             unsafe { cancel(socket, overlapped(op)) }
         });
         for GivenUp { socket, owner, fault } in given_up {
@@ -626,7 +631,7 @@ impl Iocp {
             // it is pending, as it is neither moved nor touched until its packet.
             let (started, skips) = unsafe {
                 let cell = op.as_ptr();
-                let Extra::Receive { socket, skips } = (*cell).header.extra else {
+                let Extra::Receive { socket, skips, .. } = (*cell).header.extra else {
                     unreachable!("a receive")
                 };
                 (*cell).header.overlapped = OVERLAPPED::default();
@@ -670,6 +675,10 @@ impl Iocp {
                     return Some(Err(fault));
                 }
                 // SAFETY: the receive is over.
+                if unsafe { may_not_go_on(op) } {
+                    return Some(Err(CANCELLED));
+                }
+                // SAFETY: as above.
                 if let Some(bytes) = unsafe { received(op, bytes, pool) } {
                     return Some(Ok(Outcome::Bytes(bytes)));
                 }
@@ -755,6 +764,17 @@ fn overlapped(op: OpPtr<Iocp>) -> *mut OVERLAPPED {
     op.as_ptr().cast()
 }
 
+/// Whether a receive was one of zero bytes, and was cancelled. What there is to read stays in the socket.
+///
+/// # Safety
+///
+/// The receive is over.
+unsafe fn may_not_go_on(op: OpPtr<Iocp>) -> bool {
+    // SAFETY: it is over, so the operation is ours.
+    let (extra, has_buffer) = unsafe { ((*op.as_ptr()).header.extra, (*op.as_ptr()).buffer.is_some()) };
+    !has_buffer && matches!(extra, Extra::Receive { cancelled: true, .. })
+}
+
 /// Takes over what a receive has brought. `None`: it had no buffer, and has one now.
 ///
 /// # Safety
@@ -784,6 +804,8 @@ mod tests {
     use std::os::windows::io::{IntoRawSocket, RawSocket};
     use std::rc::Rc;
     use std::sync::mpsc;
+
+    use windows_sys::Win32::Foundation::STATUS_PENDING;
 
     use super::*;
     use crate::kernel::buffer::Buffer;
@@ -959,6 +981,53 @@ mod tests {
         submitter.close(source, Close::Orderly);
         TcpStream::connect(address).unwrap();
         free.accept().unwrap();
+    }
+
+    /// Its packet is in the port when the caller takes the socket back and closes it. The number is another socket's soon,
+    /// whose bytes are not ours.
+    #[test]
+    fn a_receive_of_zero_bytes_that_was_cancelled_does_not_read_from_the_next_socket_of_that_number() {
+        let replaced = || {
+            let options = Options { max_packets: 8, skip_on_success: true };
+            let kernel = Iocp::new(options).unwrap();
+            let pool = Rc::new(RefCell::new(BufferPool::new(0, 16)));
+            let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            let number = ours.as_raw_socket();
+            let lent = BorrowedSocket { raw: number };
+            let source = submitter.kernel().add_borrowed_stream(lent, false).unwrap();
+            let submitter::Started::Pending(receive) = submitter.receive(&source, 0) else {
+                panic!("there is nothing to receive")
+            };
+            peer.write_all(b"ours").unwrap();
+            let op = submitter.pending(receive).unwrap();
+            // SAFETY: the field outlives its packet, which is not taken out here; the system writes to it.
+            let status = || unsafe { (&raw const (*op.as_ptr()).header.overlapped.Internal).read_volatile() };
+            let start = Instant::now();
+            while status() == STATUS_PENDING as usize {
+                assert!(start.elapsed().as_secs() < 20, "it has bytes to read");
+                std::thread::yield_now();
+            }
+            submitter.cancel(&source, receive);
+            drop(ours);
+            let Some((mut newcomer, mut its_peer)) = connect_as(number, &listener) else {
+                assert_eq!(complete(&mut submitter), [OpKind::Receive]);
+                submitter.close(source, Close::Release);
+                return false;
+            };
+            its_peer.write_all(b"theirs").unwrap();
+            assert_eq!(newcomer.peek(&mut [0; 1]).unwrap(), 1);
+            assert_eq!(complete(&mut submitter), [OpKind::Receive]);
+            let mut heard = [0; 6];
+            newcomer.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"theirs");
+            submitter.close(source, Close::Release);
+            assert_eq!(pool.borrow().out(), 0);
+            true
+        };
+        assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }
 
     #[test]

@@ -25,10 +25,12 @@ pub(crate) struct Header {
 pub(super) enum Extra {
     #[default]
     None,
-    /// The socket, for the receive proper that follows one of zero bytes. Sources outlive their operations.
+    /// The socket, for the receive proper that follows one of zero bytes.
     Receive {
         socket: SOCKET,
         skips: bool,
+        /// From then on the socket may be closed, and its number another's, so no receive follows.
+        cancelled: bool,
     },
     Accept(NonNull<AcceptCell>),
     Watch(NonNull<Bridge>),
