@@ -150,14 +150,16 @@ impl<K: Kernel> Engine<K> {
         // It did not fit into the events of that wait. The caller has acted since, and may have dealt with it.
         let is_old = poll.found_in != self.stats.waits && !poll.failed && !mutant(Mutant::TrustOldReadiness);
         let ready = if is_old {
-            let now = match poll.interest {
+            match poll.interest {
                 Readiness::NONE => Readiness::NONE,
-                interest => self.submitter.kernel().look_again(&poll.source, interest),
-            };
-            if now.is_empty() {
-                mark(Mark::PollNoLongerReady);
+                interest => {
+                    let now = self.submitter.kernel().look_again(&poll.source, interest);
+                    if now.is_empty() {
+                        mark(Mark::PollNoLongerReady);
+                    }
+                    now
+                }
             }
-            now
         } else {
             found
         };

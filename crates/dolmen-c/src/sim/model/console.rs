@@ -61,7 +61,7 @@ impl<P: System> Run<'_, P> {
 
     pub(super) fn remove_console(&mut self) -> Check {
         self.console.registered = None;
-        self.removed += 1;
+        self.note_removed();
         let removed = self.inner.remove_console().is_ok();
         self.check(Oracle::Order, removed, || "remove_console was refused".into())
     }
@@ -138,7 +138,7 @@ impl<P: System> Run<'_, P> {
             }
         };
         if now.ended {
-            self.removed += 1;
+            self.note_removed();
             mark(Mark::ConsoleEnded);
         }
         self.console.registered = Some(now);

@@ -150,7 +150,8 @@ impl<P: System> Run<'_, P> {
     fn ended(&mut self, number: usize, link: usize, event: &io_event_t) -> Check {
         let registration = &mut self.registrations[number];
         let twice = std::mem::replace(&mut registration.ended, true);
-        let (received, asked) = (registration.received, registration.asked);
+        let (received, asked, sends) =
+            (registration.received, registration.asked, !registration.writes.is_empty());
         // A closed number's socket ends without its peer's doing.
         let open = self.machine.is_open(registration.object);
         let state = self.machine.link(link);
@@ -164,7 +165,7 @@ impl<P: System> Run<'_, P> {
         };
         self.check(Oracle::Order, cause, || format!("{:#x} without a cause", event.event_type))?;
         // After a failed send a caller who does not ask has the linger time to do so.
-        let lingered = !asked && state.reset.is_some();
+        let lingered = !asked && sends && state.reset.is_some();
         let whole =
             received == state.written || lingered || state.reset == Some(false) || state.shut || !open;
         self.check(Oracle::Stream, whole, || {

@@ -93,6 +93,8 @@ struct Run<'a, P: System> {
     may_be_woken: bool,
     /// How many waits may end because the kernel gives back what it held for something that was removed.
     removed: usize,
+    /// When the last was.
+    removed_at_ns: u64,
     /// Every source has something all the time, and handlers leave it as it is.
     flooding: bool,
     /// Handlers deal with everything and stop adding to the turmoil: the end has begun.
@@ -113,6 +115,8 @@ struct Others {
     posts: Rc<RefCell<VecDeque<usize>>>,
     posted: Rc<Cell<usize>>,
     woken: Rc<Cell<bool>>,
+    /// A post has signalled the kernel. The post may be collected before the signal comes.
+    signalled: Rc<Cell<bool>>,
     interrupted: Rc<Cell<bool>>,
     /// A peer has read what was never sent.
     misread: Rc<Cell<Option<usize>>>,
@@ -147,6 +151,7 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         posts: Rc::default(),
         posted: Rc::default(),
         woken: Rc::default(),
+        signalled: Rc::default(),
         interrupted: Rc::default(),
         misread: Rc::default(),
     };
@@ -169,6 +174,7 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         filled: Vec::new(),
         may_be_woken: false,
         removed: 0,
+        removed_at_ns: 0,
         flooding: false,
         calm: false,
         report: Report::default(),
@@ -239,6 +245,7 @@ impl Others {
                 if self.poster.post(token, data).is_ok() {
                     self.posts.borrow_mut().push_back(number);
                     self.posted.set(number + 1);
+                    self.signalled.set(true);
                 }
             }
             Deed::Wakeup => {

@@ -174,7 +174,7 @@ impl<P: System> Run<'_, P> {
             registration.room_asked = room_asked;
         }
         registration.interest = events & (EVENT_READ | EVENT_WRITE);
-        registration.modified = true;
+        (registration.modified, registration.failed) = (true, false);
         let fd = registration.fd;
         let modified = self.inner.modify(fd as _, events).is_ok();
         self.check(Oracle::Order, modified, || format!("modify of {fd} was refused"))
@@ -197,7 +197,7 @@ impl<P: System> Run<'_, P> {
     }
 
     fn forget(&mut self, known: usize) {
-        self.removed += 1;
+        self.note_removed();
         let registration = &mut self.registrations[known];
         registration.live = false;
         if let (Some(link), false) = (registration.link(), registration.writes.is_empty()) {

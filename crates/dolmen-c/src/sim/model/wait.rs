@@ -4,6 +4,9 @@ use std::mem::MaybeUninit;
 
 use super::*;
 
+/// How late the kernel may be with what it gives back.
+const LATEST_NS: u64 = 10_000_000;
+
 impl<P: System> Run<'_, P> {
     /// The events of the last wait still point to the same bytes.
     pub(super) fn check_buffers(&mut self) -> Check {
@@ -59,13 +62,19 @@ impl<P: System> Run<'_, P> {
         })?;
         self.check_bounds()?;
         // One that came with as many events as fit may not have been looked at yet. A report of standard input that
-        // came to nothing took a place.
+        // came to nothing took a place; a wait that has brought nothing has looked again.
         let places = count + usize::from(self.console.registered.is_some());
-        self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && places >= most;
+        let is_full = count > 0 && places >= most;
+        self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && is_full;
         for event in &events {
             self.handle(event)?;
         }
         Ok(false)
+    }
+
+    pub(super) fn note_removed(&mut self) {
+        self.removed += 1;
+        self.removed_at_ns = self.machine.now_ns();
     }
 
     fn check_time(&mut self, count: usize, waited_ns: u64, timeout: Option<Duration>) -> Check {
@@ -80,9 +89,15 @@ impl<P: System> Run<'_, P> {
         // POSIX: whatever ends the kernel's wait ends the caller's.
         let for_nothing = self.machine.returns_early() || self.others.interrupted.get();
         let mut ended = woken || (!P::COMPLETION && for_nothing);
-        if !ended && waited_ns < timeout_ns && !P::COMPLETION && self.removed > 0 {
-            self.removed -= 1;
-            ended = true;
+        if !ended && waited_ns < timeout_ns && !P::COMPLETION {
+            ended = self.others.signalled.replace(false) || self.removed > 0;
+            self.removed = self.removed.saturating_sub(1);
+        }
+        let start_ns = self.machine.now_ns() - waited_ns;
+        if !ended && waited_ns >= timeout_ns && start_ns > self.removed_at_ns + LATEST_NS {
+            // It had nothing to return for: all that the kernel held for what was removed has come.
+            self.removed = 0;
+            self.others.signalled.set(false);
         }
         self.check(Oracle::Time, ended || waited_ns >= timeout_ns, || {
             format!("a wait of {timeout_ns} ns was over after {waited_ns}, woken: {woken}")
@@ -203,7 +218,10 @@ impl<P: System> Run<'_, P> {
         self.post_reads()?;
         let standing: Vec<(usize, u64)> = (0..self.registrations.len())
             // What was refused for want of memory is tried again when the time for that has come.
-            .filter(|&at| self.is_standing(at) && !(P::COMPLETION && lacks_memory))
+            .filter(|&at| {
+                let waits = P::COMPLETION && lacks_memory && self.registrations[at].link().is_some();
+                self.is_standing(at) && !waits
+            })
             .map(|at| (at, self.registrations[at].reported))
             .collect();
         let console = self.console_stands().then_some(self.console.reported);
