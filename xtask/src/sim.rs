@@ -213,10 +213,11 @@ fn install_miri(no_install: bool) -> Result<()> {
 
 /// What Miri runs is the Linux build, on every machine. It needs nothing of the outside, so isolation stays on.
 fn under_miri() -> Run {
+    let given = std::env::var("MIRIFLAGS").unwrap_or_default();
     Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} --target {}", targets::LINUX))
         .args(target_folder())
         // A C program's context goes through the reactor as a number.
-        .env("MIRIFLAGS", "-Zmiri-permissive-provenance")
+        .env("MIRIFLAGS", format!("{given} -Zmiri-permissive-provenance"))
 }
 
 /// Builds for Miri are of no use to anybody else.

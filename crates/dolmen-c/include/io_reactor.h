@@ -181,7 +181,7 @@ typedef struct {
   uint64_t operations_in_flight;
   /**
    * Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count until
-   * the next wait.
+   * its cancelled send has ended, which takes a wait or more.
    */
   uint64_t queued_bytes;
 } io_reactor_stats_t;
@@ -237,7 +237,7 @@ void io_reactor_destroy(io_reactor_t *reactor);
  * socket's by now, may be added all the same: the old registration is dropped.
  *
  * Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it, or its
- * last registration ended with an io_reactor_post_write() in flight, see io_reactor_remove().
+ * last registration ended before all of its io_reactor_post_write() had gone out, see io_reactor_remove().
  */
 int io_reactor_add(io_reactor_t *reactor,
                    socket_fd_t fd,

@@ -106,7 +106,7 @@ pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
 /// socket's by now, may be added all the same: the old registration is dropped.
 ///
 /// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it, or its
-/// last registration ended with an io_reactor_post_write() in flight, see io_reactor_remove().
+/// last registration ended before all of its io_reactor_post_write() had gone out, see io_reactor_remove().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add(
     reactor: *mut io_reactor_t,

@@ -66,7 +66,7 @@ dolmen::marks_and_mutants! {
         LeaveRoom,
         /// Room to write is reported until it is no longer asked for.
         RoomForEver,
-        /// What a poll for room to write finds besides is reported as well.
+        /// What a poll for room to write also finds is reported.
         RoomWithEnds,
         /// A socket that was closed before it was removed counts as registered.
         TrustNumber,

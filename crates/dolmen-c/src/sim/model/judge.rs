@@ -266,7 +266,7 @@ impl<P: System> Run<'_, P> {
                 },
             )?;
         }
-        // Then all ask who may, and who may not has had the end.
+        // Then every caller that may ask has asked, and the others have had the end.
         self.check(Oracle::Liveness, !healed || registration.ended || registration.asked, || {
             format!("{fd} may not ask for more, and its end was not reported")
         })?;

@@ -567,7 +567,7 @@ impl Iocp {
                     self.closed_early.push((socket, id));
                     self.calls += 1;
                     // SAFETY: the socket is open: this is the only place that closes it before its source is closed, and
-                    // that leaves it alone then. Its source is on its way out, so nothing else is asked of it.
+                    // that leaves it alone then. Its source is closing, so nothing else is asked of it.
                     drop(unsafe { TcpStream::from_raw_socket(socket as _) });
                 }
             }
@@ -971,7 +971,7 @@ mod tests {
         let Ok(source) = submitter.kernel().add_listener(listener) else { panic!("it was refused") };
         let accepts = [(); 3].map(|()| match submitter.accept(&source, 0) {
             submitter::Started::Pending(accept) => accept,
-            submitter::Started::Over(_) => panic!("nobody has connected"),
+            submitter::Started::Over(_) => panic!("no peer has connected"),
         });
         for accept in accepts {
             submitter.cancel(&source, accept);

@@ -90,7 +90,7 @@ struct Polled {
     fd: u32,
     object: Descriptor,
     interest: Readiness,
-    /// Its source has let go of it, at a time when its number was another's.
+    /// Its source was released at a time when the number was another socket's.
     stale: bool,
 }
 
