@@ -210,6 +210,16 @@ impl Client {
     }
 }
 
+/// Connections that are polled for input; the key of each is its place.
+fn connect_polled(server: SocketAddr, connections: usize) -> io::Result<(Epoll, Vec<TcpStream>)> {
+    let mut epoll = Epoll::new()?;
+    let streams = connect(server, connections)?;
+    for (key, stream) in streams.iter().enumerate() {
+        epoll.add(stream, key, libc::EPOLLIN)?;
+    }
+    Ok((epoll, streams))
+}
+
 /// One says a line, and when all have heard it the next.
 pub fn broadcast(
     server: SocketAddr,
@@ -219,11 +229,7 @@ pub fn broadcast(
     meter: &mut Meter,
 ) -> io::Result<Outcome> {
     let message = vec![b'm'; message_bytes];
-    let mut epoll = Epoll::new()?;
-    let streams = connect(server, connections)?;
-    for (key, stream) in streams.iter().enumerate() {
-        epoll.add(stream, key, libc::EPOLLIN)?;
-    }
+    let (mut epoll, streams) = connect_polled(server, connections)?;
     // The last one speaks: accepts are in order, so all are accepted by then.
     let mut latency = Histogram::new();
     let mut buffer = vec![0; 65_536];
@@ -305,11 +311,7 @@ pub fn paced(
     meter: &mut Meter,
 ) -> io::Result<Outcome> {
     let message = vec![b'm'; message_bytes];
-    let mut epoll = Epoll::new()?;
-    let streams = connect(server, connections)?;
-    for (key, stream) in streams.iter().enumerate() {
-        epoll.add(stream, key, libc::EPOLLIN)?;
-    }
+    let (mut epoll, streams) = connect_polled(server, connections)?;
     let gap = Duration::from_secs(1) / connections as u32;
     let mut sent_at = vec![Instant::now(); connections];
     let mut buffer = vec![0; 65_536];

@@ -415,6 +415,19 @@ fn hc47_a_copy_of_a_reactor_that_has_gone_refuses_posts() {
     .ends_well();
 }
 
+/// A signal to this process arrives at the reactor, which has asked for it with token 7.
+fn terminated(rig: &mut Rig) {
+    // SAFETY: sends a signal to this process.
+    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+    rig.until("SIGTERM", |_, event| match event {
+        Event::Console { token: Token(7), input: ConsoleInput::Shutdown { reason, .. } } => {
+            assert_eq!(reason, ShutdownReason::Terminate);
+            true
+        }
+        other => panic!("{other:?}"),
+    });
+}
+
 /// In a process of its own, because signals are the process's.
 #[test]
 fn each_process_gets_its_own_signals() {
@@ -425,17 +438,6 @@ fn each_process_gets_its_own_signals() {
     let mut rig = Rig::new();
     rig.reactor.signals(Token(7)).expect("signals");
     rig.silent();
-    let terminated = |rig: &mut Rig| {
-        // SAFETY: sends a signal to this process.
-        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
-        rig.until("SIGTERM", |_, event| match event {
-            Event::Console { token: Token(7), input: ConsoleInput::Shutdown { reason, .. } } => {
-                assert_eq!(reason, ShutdownReason::Terminate);
-                true
-            }
-            other => panic!("{other:?}"),
-        });
-    };
     fork(|| {
         // Before the first verb, and after it.
         terminated(&mut rig);
@@ -486,9 +488,7 @@ fn signals_come_in_a_child_that_had_no_descriptors_for_them_at_first() {
         may_open(false);
         rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect_err("it needs descriptors");
         may_open(true);
-        // SAFETY: sends a signal to this process.
-        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
-        rig.until("SIGTERM", |_, event| matches!(event, Event::Console { token: Token(7), .. }));
+        terminated(&mut rig);
         rig.silent();
     })
     .ends_well();
