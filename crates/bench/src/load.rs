@@ -212,7 +212,7 @@ impl Client {
 
 /// Connections that are polled for input; the key of each is its place.
 fn connect_polled(server: SocketAddr, connections: usize) -> io::Result<(Epoll, Vec<TcpStream>)> {
-    let mut epoll = Epoll::new()?;
+    let epoll = Epoll::new()?;
     let streams = connect(server, connections)?;
     for (key, stream) in streams.iter().enumerate() {
         epoll.add(stream, key, libc::EPOLLIN)?;
