@@ -28,7 +28,9 @@
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
 
+mod event_fd;
 mod polled;
+mod registrations;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -36,22 +38,21 @@ mod tests;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::arrivals::Arrivals;
-use super::fork::Process;
 use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
+use event_fd::EventFd;
 use polled::{Polled, polled_flags, readiness};
 use socket::{Edges, accept_one, check, receive_now, send_now};
 
@@ -67,10 +68,6 @@ const STREAM_FLAGS: EventFlags = EventFlags::IN
     .union(EventFlags::PRI)
     .union(EventFlags::RDHUP)
     .union(EventFlags::ET);
-
-/// After how long leaving ghosts behind is tried again, and how long a wait pauses meanwhile that has brought nothing else.
-const GHOST_PAUSE: Duration = Duration::from_millis(100);
-const GHOST_NAP: Duration = Duration::from_millis(10);
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -555,140 +552,6 @@ impl Epoll {
         }
     }
 
-    fn deregister_polled(&mut self, source: &Source) {
-        if let Some(Entry::Polled(_)) = &self.sources[source.0 as usize].entry {
-            self.deregister(source.0);
-        }
-    }
-
-    /// Whether the epoll instance and the eventfd are another process's.
-    fn is_copy(&self) -> bool {
-        self.signal.process.is_copy()
-    }
-
-    /// Whether what is closed has to be taken out of the epoll instance.
-    fn keeps_registrations(&self) -> bool {
-        !self.retiring && !self.is_copy()
-    }
-
-    /// A copy whose sockets go on being the other process's.
-    fn is_only_dropped(&self) -> bool {
-        self.retiring && self.is_copy()
-    }
-
-    /// Has epoll forget a borrowed socket, if it knows it.
-    fn deregister(&mut self, index: u32) {
-        let keeps_registrations = self.keeps_registrations();
-        let polled = self.polled(index);
-        polled.seen = Readiness::NONE;
-        if std::mem::take(&mut polled.registered).is_empty() || !keeps_registrations {
-            return;
-        }
-        // SAFETY: as in `Entry::fd`. If it is closed all the same, the call says so.
-        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
-        self.calls += 1;
-        epoll::delete(&self.epoll, fd).unwrap_or_else(
-            |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering a borrowed socket"),
-        );
-    }
-
-    fn register(&mut self, entry: Entry, flags: EventFlags) -> Result<Source, (Fault, Entry)> {
-        if let Err(fault) = self.after_fork() {
-            return Err((fault, entry));
-        }
-        let index = self.free_slot();
-        let data = EventData::new_u64(event_data(index, self.sources[index as usize].generation));
-        if let Err(errno) = self.add(entry.fd(), data, flags) {
-            self.free.push(index);
-            return Err((fault(errno), entry));
-        }
-        Ok(self.fill(index, entry))
-    }
-
-    /// Epoll may know the descriptor although no source of ours has it: it was closed before it was deregistered, its file
-    /// is still open under another number, and now has this one again.
-    fn add(&mut self, fd: BorrowedFd<'_>, data: EventData, flags: EventFlags) -> Result<(), Errno> {
-        self.calls += 1;
-        match epoll::add(&self.epoll, fd, data, flags) {
-            Err(Errno::EXIST) if !self.has_registered(fd.as_raw_fd()) => {
-                self.calls += 1;
-                epoll::modify(&self.epoll, fd, data, flags)
-            }
-            added => added,
-        }
-    }
-
-    fn has_registered(&self, fd: RawFd) -> bool {
-        let mut entries = self.sources.iter().filter_map(|slot| slot.entry.as_ref());
-        let by_source = entries.any(|entry| match entry {
-            Entry::Polled(polled) => polled.fd == fd && !polled.registered.is_empty(),
-            entry => entry.fd().as_raw_fd() == fd,
-        });
-        by_source || self.signal.fd.as_raw_fd() == fd
-    }
-
-    fn free_slot(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
-            self.sources.push(Slot { generation: 0, edges: Edges::NONE, queued: false, entry: None });
-            index
-        })
-    }
-
-    fn fill(&mut self, index: u32, entry: Entry) -> Source {
-        let slot = &mut self.sources[index as usize];
-        self.borrowed += usize::from(matches!(entry, Entry::Polled(_)));
-        slot.edges = Edges::new(entry.fd(), matches!(entry, Entry::Stream { .. }), &mut self.calls);
-        // A listener is simply tried.
-        slot.edges.readable = matches!(entry, Entry::Listener { .. });
-        slot.entry = Some(entry);
-        Source(index)
-    }
-
-    /// Moves everything that is registered to a new epoll instance, and leaves behind what is not.
-    ///
-    /// The edges that come with it only repeat what is so, and so cost a call each at most.
-    fn start_over(&mut self) -> Result<(), Errno> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
-        self.calls += 2;
-        let mut lost = Vec::new();
-        // What is ours first: it has its number for certain, and what is borrowed may be closed and its number be ours by now.
-        for borrowed in [false, true] {
-            for (index, slot) in (0..).zip(&self.sources) {
-                let Some(entry) = slot.entry.as_ref().filter(|entry| entry.is_borrowed() == borrowed) else {
-                    continue;
-                };
-                let flags = match entry {
-                    Entry::Stream { .. } => STREAM_FLAGS,
-                    Entry::Listener { .. } => LISTENER_FLAGS,
-                    Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => {
-                        watch_flags(watch.is_some())
-                    }
-                    Entry::Polled(polled) if polled.registered.is_empty() => continue,
-                    Entry::Polled(polled) => polled_flags(polled.registered),
-                };
-                let data = EventData::new_u64(event_data(index, slot.generation));
-                self.calls += 1;
-                match epoll::add(&epoll, entry.fd(), data, flags) {
-                    Ok(()) => {}
-                    Err(errno) if !borrowed || fault(errno).kind == FaultKind::Exhausted => {
-                        return Err(errno);
-                    }
-                    // Closed and not removed, whatever has its number now. An error is reported for it.
-                    Err(_) => lost.push(index),
-                }
-            }
-        }
-        self.epoll = epoll;
-        for index in lost {
-            let polled = self.polled(index);
-            (polled.registered, polled.seen) = (Readiness::NONE, Readiness::ERROR);
-            self.queue_if_ready(index);
-        }
-        Ok(())
-    }
-
     /// Looks again at the borrowed sockets that an earlier wait has found ready and that did not fit: their caller, who reads
     /// from them at any time, may have done so since. One call, and only if there are any. Returns how many are ready.
     fn recheck(&mut self) -> usize {
@@ -777,21 +640,6 @@ impl Epoll {
             self.leave_ghosts_behind(ghosts == self.events.len(), timeout_ns);
         }
         Ok(())
-    }
-
-    /// Something that is closed here and open elsewhere was reported. It takes a descriptor to end that; without one, it is
-    /// reported by every wait, so a wait that has brought nothing else takes a nap instead of returning at once.
-    fn leave_ghosts_behind(&mut self, nothing_else: bool, timeout_ns: Option<u64>) {
-        let now = Instant::now();
-        if self.ghosts_stay_until.is_none_or(|until| now >= until) {
-            let result = self.start_over();
-            tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
-            self.ghosts_stay_until = result.is_err().then(|| now + GHOST_PAUSE);
-        }
-        if self.ghosts_stay_until.is_some() && nothing_else {
-            // A wake is heard after it.
-            std::thread::sleep(timeout_ns.map_or(GHOST_NAP, |ns| GHOST_NAP.min(Duration::from_nanos(ns))));
-        }
     }
 
     /// `epoll_pwait2` for timeouts that are not whole milliseconds, `epoll_wait` for all others and where the system
@@ -953,54 +801,6 @@ impl Epoll {
 struct KernelTimespec {
     tv_sec: i64,
     tv_nsec: i64,
-}
-
-/// What wakes the wait.
-struct EventFd {
-    fd: OwnedFd,
-    /// Whose it is, and the epoll instance with it.
-    process: Process,
-}
-
-impl EventFd {
-    fn new() -> Result<EventFd, Errno> {
-        Ok(EventFd { fd: eventfd()?, process: Process::current() })
-    }
-
-    /// Puts another one in its place, for this process only.
-    fn renew(&self) -> Result<(), Errno> {
-        let fresh = eventfd()?;
-        // SAFETY: the number is that of the descriptor we own, and stays so: the call closes it and opens it again in one
-        // step. What has it on loan meanwhile are writes of eight bytes, which either of the two takes.
-        let done = unsafe { libc::dup3(fresh.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
-        if done < 0 {
-            return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL));
-        }
-        Ok(())
-    }
-}
-
-fn eventfd() -> Result<OwnedFd, Errno> {
-    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-}
-
-impl Signal for Arc<EventFd> {
-    fn notify(&self) -> Result<(), Fault> {
-        // What there is to be seen has been stored. Either the engine sees it, having made the eventfd this process's, or
-        // this sees that it has.
-        atomic::fence(Ordering::SeqCst);
-        if self.process.is_copy() {
-            return Ok(());
-        }
-        loop {
-            match rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
-                // A full counter, 2^64 wakes ahead, has woken the waiter.
-                Ok(_) | Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(fault(errno)),
-            }
-        }
-    }
 }
 
 fn watch_flags(armed: bool) -> EventFlags {

@@ -1,0 +1,63 @@
+//! The eventfd by which other threads wake the wait.
+//!
+//! Manual pages: eventfd(2), dup(2).
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{self, Ordering};
+
+use rustix::event::EventfdFlags;
+use rustix::io::Errno;
+
+use super::super::fork::Process;
+use super::super::{Fault, Signal};
+use super::fault;
+
+/// What wakes the wait.
+pub(super) struct EventFd {
+    pub(super) fd: OwnedFd,
+    /// Whose it is, and the epoll instance with it.
+    pub(super) process: Process,
+}
+
+impl EventFd {
+    pub(super) fn new() -> Result<EventFd, Errno> {
+        Ok(EventFd { fd: eventfd()?, process: Process::current() })
+    }
+
+    /// Puts another one in its place, for this process only.
+    pub(super) fn renew(&self) -> Result<(), Errno> {
+        let fresh = eventfd()?;
+        // SAFETY: the number is that of the descriptor we own, and stays so: the call closes it and opens it again in one
+        // step. What has it on loan meanwhile are writes of eight bytes, which either of the two takes.
+        let done = unsafe { libc::dup3(fresh.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
+        if done < 0 {
+            return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+        }
+        Ok(())
+    }
+}
+
+fn eventfd() -> Result<OwnedFd, Errno> {
+    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+}
+
+impl Signal for Arc<EventFd> {
+    fn notify(&self) -> Result<(), Fault> {
+        // What there is to be seen has been stored. Either the engine sees it, having made the eventfd this process's, or
+        // this sees that it has.
+        atomic::fence(Ordering::SeqCst);
+        if self.process.is_copy() {
+            return Ok(());
+        }
+        loop {
+            match rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
+                // A full counter, 2^64 wakes ahead, has woken the waiter.
+                Ok(_) | Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(fault(errno)),
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What the epoll instance knows: taking descriptors in and out, and moving all of them to a new instance.
+//!
+//! Epoll knows an open file by the number with which it was added. A number that is closed here while its file is open
+//! elsewhere stays in the instance and is reported, but cannot be taken out any more: that is what a new instance is for.
+//! When the number stands for that file again, the entry is taken over.
+//!
+//! Manual pages: epoll(7), "Questions and answers"; epoll_ctl(2).
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::super::readiness::Readiness;
+use super::super::{Fault, FaultKind, Kernel};
+use super::polled::polled_flags;
+use super::socket::Edges;
+use super::{
+    Entry, Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, Slot, Source, event_data, fault,
+    watch_flags,
+};
+
+/// After how long leaving ghosts behind is tried again, and how long a wait pauses meanwhile that has brought nothing else.
+const GHOST_PAUSE: Duration = Duration::from_millis(100);
+const GHOST_NAP: Duration = Duration::from_millis(10);
+
+impl Epoll {
+    pub(super) fn deregister_polled(&mut self, source: &Source) {
+        if let Some(Entry::Polled(_)) = &self.sources[source.0 as usize].entry {
+            self.deregister(source.0);
+        }
+    }
+
+    /// Whether the epoll instance and the eventfd are another process's.
+    pub(super) fn is_copy(&self) -> bool {
+        self.signal.process.is_copy()
+    }
+
+    /// Whether what is closed has to be taken out of the epoll instance.
+    pub(super) fn keeps_registrations(&self) -> bool {
+        !self.retiring && !self.is_copy()
+    }
+
+    /// A copy whose sockets go on being the other process's.
+    pub(super) fn is_only_dropped(&self) -> bool {
+        self.retiring && self.is_copy()
+    }
+
+    /// Has epoll forget a borrowed socket, if it knows it.
+    pub(super) fn deregister(&mut self, index: u32) {
+        let keeps_registrations = self.keeps_registrations();
+        let polled = self.polled(index);
+        polled.seen = Readiness::NONE;
+        if std::mem::take(&mut polled.registered).is_empty() || !keeps_registrations {
+            return;
+        }
+        // SAFETY: as in `Entry::fd`. If it is closed all the same, the call says so.
+        let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
+        self.calls += 1;
+        epoll::delete(&self.epoll, fd).unwrap_or_else(
+            |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering a borrowed socket"),
+        );
+    }
+
+    pub(super) fn register(&mut self, entry: Entry, flags: EventFlags) -> Result<Source, (Fault, Entry)> {
+        if let Err(fault) = self.after_fork() {
+            return Err((fault, entry));
+        }
+        let index = self.free_slot();
+        let data = EventData::new_u64(event_data(index, self.sources[index as usize].generation));
+        if let Err(errno) = self.add(entry.fd(), data, flags) {
+            self.free.push(index);
+            return Err((fault(errno), entry));
+        }
+        Ok(self.fill(index, entry))
+    }
+
+    /// Epoll may know the descriptor although no source of ours has it: it was closed before it was deregistered, its file
+    /// is still open under another number, and now has this one again.
+    pub(super) fn add(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        data: EventData,
+        flags: EventFlags,
+    ) -> Result<(), Errno> {
+        self.calls += 1;
+        match epoll::add(&self.epoll, fd, data, flags) {
+            Err(Errno::EXIST) if !self.has_registered(fd.as_raw_fd()) => {
+                self.calls += 1;
+                epoll::modify(&self.epoll, fd, data, flags)
+            }
+            added => added,
+        }
+    }
+
+    pub(super) fn has_registered(&self, fd: RawFd) -> bool {
+        let mut entries = self.sources.iter().filter_map(|slot| slot.entry.as_ref());
+        let by_source = entries.any(|entry| match entry {
+            Entry::Polled(polled) => polled.fd == fd && !polled.registered.is_empty(),
+            entry => entry.fd().as_raw_fd() == fd,
+        });
+        by_source || self.signal.fd.as_raw_fd() == fd
+    }
+
+    pub(super) fn free_slot(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
+            self.sources.push(Slot { generation: 0, edges: Edges::NONE, queued: false, entry: None });
+            index
+        })
+    }
+
+    pub(super) fn fill(&mut self, index: u32, entry: Entry) -> Source {
+        let slot = &mut self.sources[index as usize];
+        self.borrowed += usize::from(matches!(entry, Entry::Polled(_)));
+        slot.edges = Edges::new(entry.fd(), matches!(entry, Entry::Stream { .. }), &mut self.calls);
+        // A listener is simply tried.
+        slot.edges.readable = matches!(entry, Entry::Listener { .. });
+        slot.entry = Some(entry);
+        Source(index)
+    }
+
+    /// Moves everything that is registered to a new epoll instance, and leaves behind what is not.
+    ///
+    /// The edges that come with it only repeat what is so, and so cost a call each at most.
+    pub(super) fn start_over(&mut self) -> Result<(), Errno> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
+        self.calls += 2;
+        let mut lost = Vec::new();
+        // What is ours first: it has its number for certain, and what is borrowed may be closed and its number be ours by now.
+        for borrowed in [false, true] {
+            for (index, slot) in (0..).zip(&self.sources) {
+                let Some(entry) = slot.entry.as_ref().filter(|entry| entry.is_borrowed() == borrowed) else {
+                    continue;
+                };
+                let flags = match entry {
+                    Entry::Stream { .. } => STREAM_FLAGS,
+                    Entry::Listener { .. } => LISTENER_FLAGS,
+                    Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => {
+                        watch_flags(watch.is_some())
+                    }
+                    Entry::Polled(polled) if polled.registered.is_empty() => continue,
+                    Entry::Polled(polled) => polled_flags(polled.registered),
+                };
+                let data = EventData::new_u64(event_data(index, slot.generation));
+                self.calls += 1;
+                match epoll::add(&epoll, entry.fd(), data, flags) {
+                    Ok(()) => {}
+                    Err(errno) if !borrowed || fault(errno).kind == FaultKind::Exhausted => {
+                        return Err(errno);
+                    }
+                    // Closed and not removed, whatever has its number now. An error is reported for it.
+                    Err(_) => lost.push(index),
+                }
+            }
+        }
+        self.epoll = epoll;
+        for index in lost {
+            let polled = self.polled(index);
+            (polled.registered, polled.seen) = (Readiness::NONE, Readiness::ERROR);
+            self.queue_if_ready(index);
+        }
+        Ok(())
+    }
+
+    /// Something that is closed here and open elsewhere was reported. It takes a descriptor to end that; without one, it is
+    /// reported by every wait, so a wait that has brought nothing else takes a nap instead of returning at once.
+    pub(super) fn leave_ghosts_behind(&mut self, nothing_else: bool, timeout_ns: Option<u64>) {
+        let now = Instant::now();
+        if self.ghosts_stay_until.is_none_or(|until| now >= until) {
+            let result = self.start_over();
+            tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
+            self.ghosts_stay_until = result.is_err().then(|| now + GHOST_PAUSE);
+        }
+        if self.ghosts_stay_until.is_some() && nothing_else {
+            // A wake is heard after it.
+            std::thread::sleep(timeout_ns.map_or(GHOST_NAP, |ns| GHOST_NAP.min(Duration::from_nanos(ns))));
+        }
+    }
+}

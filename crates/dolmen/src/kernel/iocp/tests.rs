@@ -1,0 +1,254 @@
+//! What only the kernel can be shown: providers that cannot cancel, packets that come late, sockets of the wrong sort.
+
+use std::cell::RefCell;
+use std::io::{Read as _, Write as _};
+use std::net::UdpSocket;
+use std::os::windows::io::{IntoRawSocket, RawSocket};
+use std::rc::Rc;
+use std::sync::mpsc;
+
+use windows_sys::Win32::Foundation::STATUS_PENDING;
+
+use super::*;
+use crate::kernel::buffer::Buffer;
+use crate::kernel::submitter::{self, Submitter};
+
+/// What the engine refuses, so that only the kernel can be shown it: a socket of datagrams, taken for a stream. A
+/// datagram that is larger than the buffer fails at once, and its packet comes all the same.
+#[test]
+fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
+    for skips in [false, true] {
+        let options = Options { max_packets: 8, skip_on_success: skips };
+        let mut kernel = Iocp::new(options).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.connect(socket.local_addr().unwrap()).unwrap();
+        let (skips, id) = kernel.associate(socket.as_raw_socket() as SOCKET).unwrap();
+        // SAFETY: the socket is open, and is the stream's from here on.
+        let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.into_raw_socket()) });
+        let source = Source::Stream { stream, skips, borrowed: false, id };
+        let pool = Rc::new(RefCell::new(BufferPool::new(8, 16)));
+        let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
+        for _ in 0..3 {
+            peer.send(&[7; 100]).unwrap();
+            // It is there: a peek with room for all of it finds it.
+            let Source::Stream { stream, .. } = &source else { unreachable!() };
+            stream.set_nonblocking(false).unwrap();
+            assert_eq!(stream.peek(&mut [0; 200]).unwrap(), 100);
+            match submitter.receive(&source, 0) {
+                submitter::Started::Pending(_) => assert!(!skips, "nothing was to come"),
+                submitter::Started::Over(completion) => {
+                    assert!(skips, "a packet is still to come");
+                    assert!(completion.result.is_err());
+                }
+            }
+            let mut completions = 0;
+            let expected = usize::from(!skips);
+            for _ in 0..20 {
+                let wait_ns = if completions == expected { 20_000_000 } else { 1_000_000_000 };
+                submitter
+                    .wait(8, Some(wait_ns), |completion| {
+                        assert!(completion.result.is_err());
+                        completions += 1;
+                    })
+                    .unwrap();
+                if completions == expected {
+                    break;
+                }
+            }
+            assert_eq!((completions, submitter.in_flight()), (expected, 0));
+            assert_eq!(submitter.unknown(), 0, "each packet was expected");
+        }
+        submitter.close(source, Close::Orderly);
+        assert_eq!(pool.borrow().out(), 0);
+    }
+}
+
+/// A kernel over a provider that cannot cancel, and is tried thirteen times within some milliseconds.
+fn without_cancel() -> Submitter<Iocp> {
+    let options = Options { max_packets: 8, skip_on_success: true };
+    let mut kernel = Iocp::new(options).unwrap();
+    kernel.cancel = |_, _| Ok(false);
+    kernel.unfound.first_pause_ns = 1_000;
+    Submitter::new(kernel, options, Rc::new(RefCell::new(BufferPool::new(8, 16))))
+}
+
+/// Waits until all operations are over, and returns of what kinds the failed ones were.
+fn complete(submitter: &mut Submitter<Iocp>) -> Vec<OpKind> {
+    let mut failed = Vec::new();
+    for _ in 0..30 {
+        submitter
+            .wait(8, Some(1_000_000_000), |completion| {
+                failed.extend(completion.result.is_err().then_some(completion.kind));
+            })
+            .unwrap();
+        if submitter.in_flight() == 0 {
+            break;
+        }
+    }
+    assert_eq!(submitter.in_flight(), 0);
+    failed
+}
+
+/// Waits until the tries are over.
+fn give_up(submitter: &mut Submitter<Iocp>, operations: u64) {
+    while submitter.kernel().uncancelled < operations {
+        submitter.wait(8, Some(100_000_000), |_| panic!("it goes on")).unwrap();
+    }
+}
+
+/// Connects until a socket gets that number. `None`: another thread of the process was quicker.
+pub(super) fn connect_as(number: RawSocket, listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
+    let mut others = Vec::new();
+    for _ in 0..50 {
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        if ours.as_raw_socket() == number {
+            return Some((ours, peer));
+        }
+        others.push((ours, peer));
+    }
+    None
+}
+
+#[test]
+fn a_stream_whose_operations_cannot_be_cancelled_is_closed_and_its_number_left_alone() {
+    assert!((0..50).any(|_| closes_a_stream_early()), "the number is never given out again");
+}
+
+/// Returns whether the number was another socket's when the source was closed.
+fn closes_a_stream_early() -> bool {
+    let mut submitter = without_cancel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let number = ours.as_raw_socket();
+    // Started before a number is free that its handles could get.
+    let (begin, begun) = mpsc::channel();
+    let reads = std::thread::spawn(move || {
+        begun.recv().unwrap();
+        let _fin_or_reset = peer.read_to_end(&mut Vec::new());
+    });
+    let Ok(source) = submitter.kernel().add_stream(ours) else { panic!("it was refused") };
+    let submitter::Started::Pending(receive) = submitter.receive(&source, 0) else {
+        panic!("there is nothing to receive")
+    };
+    // More than the system takes while the peer reads nothing.
+    let send = (0..256).find_map(|_| {
+        let mut buffer = Buffer::with_capacity(1 << 20);
+        buffer.extend(&vec![7; 1 << 20]);
+        match submitter.send(&source, 0, buffer, 0, usize::MAX) {
+            submitter::Started::Pending(send) => {
+                submitter.wait(8, Some(50_000_000), drop).unwrap();
+                (submitter.in_flight() == 2).then_some(send)
+            }
+            submitter::Started::Over(_) => None,
+        }
+    });
+    submitter.cancel(&source, receive);
+    submitter.cancel(&source, send.expect("a send that waits"));
+    give_up(&mut submitter, 2);
+    assert_eq!(submitter.kernel().closed_early.len(), 1);
+    // Under Wine closing ends a send only when the peer has read.
+    begin.send(()).unwrap();
+    let failed = complete(&mut submitter);
+    assert!(failed.contains(&OpKind::Receive), "{failed:?}");
+    let newcomer = connect_as(number, &listener);
+    submitter.close(source, Close::Reset);
+    reads.join().unwrap();
+    assert!(submitter.kernel().closed_early.is_empty());
+    let Some((mut newcomer, mut its_peer)) = newcomer else { return false };
+    newcomer.write_all(b"still here").unwrap();
+    let mut heard = [0; 10];
+    its_peer.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"still here");
+    true
+}
+
+#[test]
+fn a_listener_whose_accepts_cannot_be_cancelled_is_closed() {
+    let mut submitter = without_cancel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let Ok(source) = submitter.kernel().add_listener(listener) else { panic!("it was refused") };
+    let accepts = [(); 3].map(|()| match submitter.accept(&source, 0) {
+        submitter::Started::Pending(accept) => accept,
+        submitter::Started::Over(_) => panic!("no peer has connected"),
+    });
+    for accept in accepts {
+        submitter.cancel(&source, accept);
+    }
+    assert_eq!(complete(&mut submitter), [OpKind::Accept; 3]);
+    let free = TcpListener::bind(address).unwrap();
+    submitter.close(source, Close::Orderly);
+    TcpStream::connect(address).unwrap();
+    free.accept().unwrap();
+}
+
+/// Its packet is in the port when the caller takes the socket back and closes it. The number is another socket's soon,
+/// whose bytes are not ours.
+#[test]
+fn a_receive_of_zero_bytes_that_was_cancelled_does_not_read_from_the_next_socket_of_that_number() {
+    let replaced = || {
+        let options = Options { max_packets: 8, skip_on_success: true };
+        let kernel = Iocp::new(options).unwrap();
+        let pool = Rc::new(RefCell::new(BufferPool::new(0, 16)));
+        let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let number = ours.as_raw_socket();
+        let lent = BorrowedSocket { raw: number };
+        let source = submitter.kernel().add_borrowed_stream(lent, false).unwrap();
+        let submitter::Started::Pending(receive) = submitter.receive(&source, 0) else {
+            panic!("there is nothing to receive")
+        };
+        peer.write_all(b"ours").unwrap();
+        let op = submitter.pending(receive).unwrap();
+        // SAFETY: the field outlives its packet, which is not taken out here; the system writes to it.
+        let status = || unsafe { (&raw const (*op.as_ptr()).header.overlapped.Internal).read_volatile() };
+        let start = Instant::now();
+        while status() == STATUS_PENDING as usize {
+            assert!(start.elapsed().as_secs() < 20, "it has bytes to read");
+            std::thread::yield_now();
+        }
+        submitter.cancel(&source, receive);
+        drop(ours);
+        let Some((mut newcomer, mut its_peer)) = connect_as(number, &listener) else {
+            assert_eq!(complete(&mut submitter), [OpKind::Receive]);
+            submitter.close(source, Close::Release);
+            return false;
+        };
+        its_peer.write_all(b"theirs").unwrap();
+        assert_eq!(newcomer.peek(&mut [0; 1]).unwrap(), 1);
+        assert_eq!(complete(&mut submitter), [OpKind::Receive]);
+        let mut heard = [0; 6];
+        newcomer.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"theirs");
+        submitter.close(source, Close::Release);
+        assert_eq!(pool.borrow().out(), 0);
+        true
+    };
+    assert!((0..50).any(|_| replaced()), "the number is never given out again");
+}
+
+#[test]
+fn a_borrowed_socket_whose_operations_cannot_be_cancelled_is_the_callers_to_close() {
+    let mut submitter = without_cancel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let lent = BorrowedSocket { raw: ours.as_raw_socket() };
+    let source = submitter.kernel().add_borrowed_stream(lent, false).unwrap();
+    let submitter::Started::Pending(receive) = submitter.receive(&source, 0) else {
+        panic!("there is nothing to receive")
+    };
+    submitter.cancel(&source, receive);
+    give_up(&mut submitter, 1);
+    assert!(submitter.kernel().closed_early.is_empty());
+    (&ours).write_all(b"open").unwrap();
+    peer.read_exact(&mut [0; 4]).unwrap();
+    drop(ours);
+    assert_eq!(complete(&mut submitter), [OpKind::Receive]);
+    submitter.close(source, Close::Release);
+}
