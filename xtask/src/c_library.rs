@@ -332,8 +332,10 @@ impl<'a> Tests<'a> {
                 // Processes of fork.c end without a word about what they have.
                 let leaks = if name == "fork" { "no" } else { "full" };
                 self.programs.run(&format!("{name} under valgrind"), || {
-                    let valgrind =
-                        Run::new(&format!("valgrind --quiet --error-exitcode=9 --leak-check={leaks}"));
+                    // One thread runs at a time. Unless they take turns, one that does not sleep keeps the others waiting.
+                    let valgrind = Run::new(&format!(
+                        "valgrind --quiet --fair-sched=try --error-exitcode=9 --leak-check={leaks}"
+                    ));
                     valgrind.args([program.display().to_string()]).env("CHECK_SLOW", "1").run()
                 })?;
             }
