@@ -14,6 +14,7 @@ use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token, WatchId};
 
 use super::Engine;
+use super::failures::Failures;
 
 /// After how long a terminal that was another process's is looked at again, if somebody types at it.
 const AWAY_NS: u64 = 100_000_000;
@@ -26,6 +27,8 @@ pub(super) struct Console<H> {
     registrations: u32,
     /// Which process has registered them.
     process: Process,
+    /// Signals that could not be watched in a forked process.
+    unsettled: Failures,
 }
 
 struct Typed<H> {
@@ -49,7 +52,13 @@ struct Signals<H> {
 
 impl<H> Console<H> {
     pub(super) fn new() -> Console<H> {
-        Console { typed: None, signals: None, registrations: 0, process: Process::current() }
+        Console {
+            typed: None,
+            signals: None,
+            registrations: 0,
+            process: Process::current(),
+            unsettled: Failures::default(),
+        }
     }
 
     /// Whether a watch is the console's and has to wait for room in the inbox.
@@ -181,7 +190,14 @@ impl<K: Kernel> Engine<K> {
             Ok(()) => self.console.process.settle(),
             // Tried again by the next turn.
             Err(error) => {
-                tracing::error!(target: "io_reactor", %error, "signals cannot be watched in a forked process");
+                if let Some(failures) = self.console.unsettled.note(self.submitter.now_ns()) {
+                    tracing::error!(
+                        target: "io_reactor",
+                        failures,
+                        %error,
+                        "signals cannot be watched in a forked process"
+                    );
+                }
             }
         }
     }
