@@ -322,6 +322,25 @@ static void datagrams_are_told_of(void)
     close_socket(sender);
 }
 
+/* Not connected and never asked to be. */
+static void a_stream_that_is_not_connected_is_as_the_guide_says(void)
+{
+    socket_fd_t stream = socket(AF_INET, SOCK_STREAM, 0);
+    io_reactor_t *reactor = io_reactor_create();
+#ifdef _WIN32
+    CHECK(io_reactor_add(reactor, stream, &a, EVENT_READ) == -1);
+    CHECK(strstr(io_reactor_last_error(), "nothing can be received") != NULL);
+    CHECK(wait_ms(reactor, &(io_event_t){0}, 1, 0) == 0);
+#else
+    io_event_t event;
+    CHECK(io_reactor_add(reactor, stream, &a, EVENT_READ | EVENT_WRITE) == 0);
+    event = wait_one(reactor);
+    CHECK(event.context == &a && (event.event_type & (EVENT_WRITE | EVENT_CLOSE)) == (EVENT_WRITE | EVENT_CLOSE));
+#endif
+    io_reactor_destroy(reactor);
+    close_socket(stream);
+}
+
 static void modify_sets_the_interest(void)
 {
     socket_fd_t pair[2];
@@ -1349,6 +1368,7 @@ int main(int argc, char **argv)
     RUN(add_refuses_what_it_cannot_do);
     RUN(add_takes_a_socket_whose_predecessor_was_closed_unremoved);
     RUN(datagrams_are_told_of);
+    RUN(a_stream_that_is_not_connected_is_as_the_guide_says);
     RUN(modify_sets_the_interest);
     RUN(write_interest_tells_when_a_would_block_is_over);
     RUN(remove_silences_whatever_is_in_flight);
