@@ -49,6 +49,7 @@ impl Options {
         args.extend(self.only.iter().map(|name| format!("--only={name}")));
         args.extend(self.rounds.map(|rounds| format!("--rounds={rounds}")));
         args.extend(self.seconds.map(|seconds| format!("--seconds={seconds}")));
+        args.extend(self.report.then(|| format!("--turn={}", turn())));
         args.push(format!("--out={}/bench", target_folder()));
         args
     }
@@ -66,6 +67,11 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
         return steps.step_or_skip("benchmark", || Ok(Outcome::Skipped(NOT_LINUX.to_owned())));
     }
     steps.step("build the benchmark", || cargo("build --release").run())?;
+    if options.report {
+        steps.step("build the simulated turns", || build_turn().run())?;
+        let counting = Installer { allowed: true };
+        steps.step("programs that count", || counting.counting_tools())?;
+    }
     let mut windows = None;
     if options.windows {
         let installer = Installer { allowed: true };
@@ -107,6 +113,16 @@ pub fn cargo(command: &str) -> Run {
 /// The same with another folder for what is built.
 pub fn cargo_in(folder: &str, command: &str) -> Run {
     Run::new(&format!("cargo {command} --locked --manifest-path {MANIFEST}")).args(["--target-dir", folder])
+}
+
+/// Builds the program whose turns over the simulated kernel are counted.
+pub fn build_turn() -> Run {
+    Run::new("cargo build --release --locked -p dolmen-sim --example turn")
+}
+
+/// Where that is then.
+pub fn turn() -> String {
+    format!("{}/release/examples/turn", target_folder())
 }
 
 /// Cargo's folder of what is built.

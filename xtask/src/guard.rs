@@ -60,7 +60,9 @@ pub fn native(installer: Installer, update: bool) -> Result<Outcome> {
     bench::cargo_in(&folder, "build --release --no-default-features").run()?;
     // With what is built already: the benchmark is no member of the workspace, so no other step tests it.
     bench::cargo_in(&folder, "test --quiet --release --no-default-features").run()?;
-    let measured = Run::new(&format!("{folder}/release/dolmen-bench cost")).output()?;
+    bench::build_turn().run()?;
+    let measured =
+        Run::new(&format!("{folder}/release/dolmen-bench cost --turn {}", bench::turn())).output()?;
     judge(&measured, update)?;
     Ok(Outcome::Passed)
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::system;
+use crate::{system, turn};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -20,6 +20,9 @@ pub struct Options {
     /// The script that runs Windows programs
     #[arg(long, value_name = "SCRIPT")]
     wine_runner: Option<PathBuf>,
+    /// The program whose turns over the simulated kernel are counted as well
+    #[arg(long, value_name = "PROGRAM")]
+    turn: Option<PathBuf>,
 }
 
 /// Lengths of the short run and the long one.
@@ -81,6 +84,11 @@ pub fn run(options: &Options) -> io::Result<()> {
         total(&String::from_utf8_lossy(&output.stderr))
     })?;
     println!("instructions of a timer, dolmen\t{instructions:.1}");
+    let Some(program) = &options.turn else { return Ok(()) };
+    for idle in [0, 100_000] {
+        let instructions = turn::measure(program, idle)?.instructions;
+        println!("instructions of a simulated turn beside {idle} idle connections\t{instructions:.1}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! * `load.rs`: the load generator. `meter.rs`: what the server costs meanwhile.
 //! * `cost.rs`: what is counted and not timed, for the guards.
 //! * `scenarios.rs`: what is measured, in interleaved rounds.
+//! * `turn.rs`: what a turn costs over the simulated kernel.
 //! * `report.rs`: comparisons, the table, and the results as JSON. `page.rs` and `plots.rs`: the page about them.
 //! * `system.rs`: processors, the accounting of processes, limits.
 
@@ -32,6 +33,8 @@ mod server;
 mod servers;
 #[cfg(target_os = "linux")]
 mod system;
+#[cfg(target_os = "linux")]
+mod turn;
 
 use std::io;
 use std::process::ExitCode;

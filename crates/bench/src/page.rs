@@ -8,22 +8,30 @@ use crate::plots::{self, Lines};
 use crate::report::{Figure, Row, ratio, table};
 use crate::scenarios::{Kind, SCENARIOS};
 use crate::server::{libuv, limit_of};
+use crate::turn::{self, Turn};
 
 const FOLDER: &str = "docs/benchmarks";
 const PAGE: &str = "docs/benchmarks.md";
 const OURS: &str = "dolmen";
 const HAND_WRITTEN: [&str; 4] = ["raw-epoll", "raw-uring", "raw-iocp", "seed-loop"];
 
-pub fn write(machine: &str, wine: &str, quick: bool, rows: &[Row]) -> io::Result<()> {
+pub fn write(machine: &str, wine: &str, quick: bool, rows: &[Row], turns: &[Turn]) -> io::Result<()> {
     std::fs::create_dir_all(FOLDER)?;
     let plots = draw(rows).map_err(|error| io::Error::other(error.to_string()))?;
-    let text = page(machine, wine, quick, rows, &plots);
+    let text = page(machine, wine, quick, rows, turns, &plots);
     std::fs::write(PAGE, text)?;
     println!("{PAGE}");
     Ok(())
 }
 
-fn page(machine: &str, wine: &str, quick: bool, rows: &[Row], plots: &[(&str, String)]) -> String {
+fn page(
+    machine: &str,
+    wine: &str,
+    quick: bool,
+    rows: &[Row],
+    turns: &[Turn],
+    plots: &[(&str, String)],
+) -> String {
     let mut text = String::new();
     let mut add = |part: &str| {
         text.push_str(part.trim_end());
@@ -40,6 +48,7 @@ fn page(machine: &str, wine: &str, quick: bool, rows: &[Row], plots: &[(&str, St
         "## The bars\n\nWhat the project asks of itself. *Ahead* means that the median of the paired ratios is better.",
     );
     add(&bars(rows));
+    add(&cost_of_a_turn(rows, turns));
     add(
         "## Where dolmen loses\n\nEach figure that is worse than another contender's by more than the rounds differ.",
     );
@@ -64,6 +73,30 @@ fn page(machine: &str, wine: &str, quick: bool, rows: &[Row], plots: &[(&str, St
         }
     }
     text.trim_end().to_owned() + "\n"
+}
+
+/// How little a turn depends on how many connections there are.
+fn cost_of_a_turn(rows: &[Row], turns: &[Turn]) -> String {
+    let mut text = "## The cost of a turn\n\nOne busy connection beside idle ones, with real sockets:\n\n\
+                    | idle connections | messages in a second | CPU of a message | p95 µs |\n|---|---|---|---|"
+        .to_owned();
+    for scenario in SCENARIOS {
+        let Kind::Echo { talk, idle } = scenario.kind else { continue };
+        let Some(row) = find(rows, "linux", scenario.name, OURS).filter(|_| talk.connections == 1) else {
+            continue;
+        };
+        let (Some(rate), Some(cpu_s)) = (row.median(Figure::Rate), row.median(Figure::CpuPerMessage)) else {
+            continue;
+        };
+        let p95 = row.latency().map_or(f64::NAN, |latency| latency.permille(950) as f64 / 1e3);
+        let _ = write!(text, "\n| {idle} | {rate:.0} | {:.2} µs | {p95:.1} |", cpu_s * 1e6);
+    }
+    if !turns.is_empty() {
+        text += "\n\nOver the simulated kernel, which takes more connections than a machine has descriptors for. What is \
+                 counted is the engine and the simulated kernel together:\n\n";
+        text += &turn::table(turns);
+    }
+    text
 }
 
 const INTRODUCTION: &str = "\

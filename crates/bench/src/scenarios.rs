@@ -8,7 +8,7 @@ use crate::load::{self, Outcome, Talk, Window};
 use crate::meter::{Calls, Meter};
 use crate::report::{self, Round, Row};
 use crate::server::{LOAD_CPU, Platform, Server, measure_inside};
-use crate::{page, system};
+use crate::{page, system, turn};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -39,6 +39,9 @@ pub struct Options {
     /// The version of that Wine
     #[arg(long, value_name = "VERSION", default_value = "")]
     wine_version: String,
+    /// The program whose turns over the simulated kernel are counted for the page
+    #[arg(long, value_name = "PROGRAM")]
+    turn: Option<PathBuf>,
     /// Where results.json goes
     #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
     out: PathBuf,
@@ -89,7 +92,15 @@ pub const SCENARIOS: &[Scenario] = &[
     echo("echo-32-idle-4000", 32, 4000, "With 4,000."),
     echo("echo-32-idle-8000", 32, 8000, "With 8,000."),
     echo("echo-32-idle-16000", 32, 16_000, "With 16,000."),
-    echo("echo-1-idle-19000", 1, 19_000, "One busy connection beside 19,000 idle ones."),
+    echo("echo-1-idle-100", 1, 100, "One busy connection beside 100 idle ones."),
+    echo("echo-1-idle-1000", 1, 1000, "Beside 1,000."),
+    echo("echo-1-idle-10000", 1, 10_000, "Beside 10,000."),
+    echo(
+        "echo-1-idle-19000",
+        1,
+        19_000,
+        "Beside 19,000, which is what the usual limit of 20,000 descriptors leaves room for.",
+    ),
     scenario("echo-32-16k", talk(1, 16_384, 0), "32 connections, messages of 16 KiB."),
     scenario("pipeline-32", talk(16, 64, 0), "32 connections with 16 messages in flight each."),
     Scenario {
@@ -165,10 +176,18 @@ pub fn run(options: &Options) -> io::Result<()> {
         let platform = Platform::Windows { runner: runner.clone(), program: program.clone() };
         run.platform(&platform, &mut rows);
     }
+    let mut turns = Vec::new();
+    if let Some(program) = options.turn.as_ref().filter(|_| options.report) {
+        for idle in [0, 100, 10_000, 100_000, 1_000_000] {
+            let elapsed = run.progress.started.elapsed().as_secs();
+            eprintln!("[{elapsed:>4} s] a turn beside {idle} idle connections, simulated");
+            turns.push(turn::measure(program, idle)?);
+        }
+    }
     let place = report::write(&options.out, &rows)?;
     println!("{machine}, {}\n{}", system::load_average(), place.display());
     if options.report {
-        page::write(&machine, &options.wine_version, options.quick, &rows)?;
+        page::write(&machine, &options.wine_version, options.quick, &rows, &turns)?;
     }
     Ok(())
 }

@@ -44,8 +44,7 @@ impl Echo {
     #[must_use]
     pub fn beside(idle: usize, connections: usize, completion: bool, pool_size: usize) -> Echo {
         let style = if completion { Style::Completion } else { Style::Readiness };
-        let max_connections = idle + Stage::CONFIG.max_connections;
-        let config = crate::engine::Config { pool_size, max_connections, ..Stage::CONFIG };
+        let config = crate::engine::Config { pool_size, max_connections: usize::MAX, ..Stage::CONFIG };
         let mut stage = Stage::with(style, config);
         stage.faults(|faults| faults.sync = 100);
         for _ in 0..8 {
@@ -54,15 +53,21 @@ impl Echo {
         }
         let (console, _) = SimHandle::open(&stage.world);
         stage.engine.watch(console, Token(0)).expect("nothing stands against it");
-        for _ in 0..idle {
-            stage.connect_with(64);
-        }
         let links = (0..connections).map(|_| stage.connect().1).collect();
         let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
+        echo.idle(idle);
         assert!(echo.stage.poll().is_empty());
         // Whatever is made once is made now.
         echo.rounds(20);
         echo
+    }
+
+    /// Adds so many connections that never say anything.
+    pub fn idle(&mut self, count: usize) {
+        for _ in 0..count {
+            let stream = self.stage.silent_stream();
+            self.stage.add(stream);
+        }
     }
 
     /// The same with an interval beside, on a machine whose waits go by the tick of a coarse clock.

@@ -152,6 +152,13 @@ impl Stage {
         (self.add(SimStream::open(&self.world, link)), link)
     }
 
+    /// Our end of a link on which nothing will ever happen.
+    pub(crate) fn silent_stream(&self) -> SimStream {
+        let link = world::connect(&self.world, 64);
+        self.world.borrow_mut().links[link].silent = true;
+        SimStream::open(&self.world, link)
+    }
+
     pub(crate) fn add(&mut self, stream: SimStream) -> ConnId {
         self.engine.add(stream, Token(0)).expect("nothing stands against it")
     }

@@ -137,6 +137,8 @@ pub(crate) struct Link {
     /// When a send failed for that, and how many bytes the peer had sent by then.
     pub(crate) send_failed: Option<(u64, u64)>,
     pub(crate) ended: Option<Ended>,
+    /// Nothing will ever happen on it, so the kernel need not look at what waits for that.
+    pub(crate) silent: bool,
 }
 
 /// How the reactor's end was closed.
@@ -378,6 +380,11 @@ impl World {
     /// Whether any descriptor stands for it.
     pub(crate) fn is_open(&self, object: Descriptor) -> bool {
         self.descriptors.contains(&object)
+    }
+
+    /// Whether nothing will ever happen on it.
+    pub(crate) fn is_silent(&self, object: Descriptor) -> bool {
+        matches!(object, Descriptor::Link(link) if self.links[link].silent)
     }
 
     /// A descriptor of the caller's for a link or a listener.

@@ -1,0 +1,51 @@
+//! What a turn costs over the simulated kernel, which takes more connections than a machine has descriptors for.
+//!
+//! One connection is served, the others are idle. `crates/sim/examples/turn.rs` is the program; callgrind counts its turns.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+const TURNS: u64 = 200;
+
+pub struct Turn {
+    pub idle: u64,
+    pub instructions: f64,
+    pub allocations: f64,
+    /// Of each idle connection, with what the simulated kernel has of it.
+    pub bytes: u64,
+}
+
+pub fn measure(program: &Path, idle: u64) -> io::Result<Turn> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--collect-atstart=no", "--toggle-collect=turns"])
+        .arg(program)
+        .args([idle, TURNS].map(|number| number.to_string()))
+        .output()?;
+    let (printed, counted) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let number = |text: &str, before: &str| -> io::Result<u64> {
+        let found = text.lines().find_map(|line| line.split_once(before)?.1.trim().parse().ok());
+        found.ok_or_else(|| io::Error::other(format!("{before} is missing in {}{}", printed, counted.trim())))
+    };
+    Ok(Turn {
+        idle,
+        instructions: number(&counted, "Collected :")? as f64 / TURNS as f64,
+        allocations: number(&printed, "allocations")? as f64 / TURNS as f64,
+        bytes: number(&printed, "bytes")?,
+    })
+}
+
+/// A table of them.
+pub fn table(turns: &[Turn]) -> String {
+    let mut text =
+        "| idle connections | instructions of a turn | allocations of a turn | bytes of a connection |\n\
+                    |---|---|---|---|"
+            .to_owned();
+    for turn in turns {
+        let bytes = if turn.idle == 0 { "–".to_owned() } else { turn.bytes.to_string() };
+        text += &format!("\n| {} | {:.0} | {} | {bytes} |", turn.idle, turn.instructions, turn.allocations);
+    }
+    text
+}
