@@ -187,14 +187,17 @@ impl Kernel for Epoll {
     }
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
-        if let Err(fault) = check(stream.as_fd(), false, &mut self.calls) {
-            return Err((fault, stream));
-        }
+        let tcp = match check(stream.as_fd(), false, &mut self.calls) {
+            Ok(tcp) => tcp,
+            Err(fault) => return Err((fault, stream)),
+        };
         let entry = Entry::Stream { fd: stream, receive: None, send: None };
-        self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
+        let source = self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
             Entry::Stream { fd, .. } => (fault, fd),
             _ => unreachable!("the entry comes back as it went"),
-        })
+        })?;
+        self.sources[source.0 as usize].edges.plain = tcp;
+        Ok(source)
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {

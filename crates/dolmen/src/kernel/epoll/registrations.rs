@@ -114,8 +114,9 @@ impl Epoll {
     pub(super) fn fill(&mut self, index: u32, entry: Entry) -> Source {
         let slot = &mut self.sources[index as usize];
         self.borrowed += usize::from(matches!(entry, Entry::Polled(_)));
-        slot.edges = Edges::new(entry.fd(), matches!(entry, Entry::Stream { .. }), &mut self.calls);
-        // A listener is simply tried.
+        slot.edges = Edges::NONE;
+        // It can be written to, and its first edge will say so once more. A listener is simply tried.
+        slot.edges.writable = true;
         slot.edges.readable = matches!(entry, Entry::Listener { .. });
         slot.entry = Some(entry);
         Source(index)

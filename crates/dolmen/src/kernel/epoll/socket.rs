@@ -38,16 +38,20 @@ use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
 
 /// Refuses what is not a stream socket, and a listening one where it is not to be `listening` or the other way round: epoll
-/// would take it, and the failure come later, as something else.
-pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<(), Fault> {
+/// would take it, and the failure come later, as something else. Returns whether it is TCP, whose sockets are all streams.
+pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<bool, Fault> {
     let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
     *calls += 1;
-    if rustix::net::sockopt::socket_type(fd).map_err(fault)? != SocketType::STREAM {
-        return Err(invalid(Errno::PROTOTYPE));
+    let tcp = rustix::net::sockopt::socket_protocol(fd).map_err(fault)? == Some(ipproto::TCP);
+    if !tcp {
+        *calls += 1;
+        if rustix::net::sockopt::socket_type(fd).map_err(fault)? != SocketType::STREAM {
+            return Err(invalid(Errno::PROTOTYPE));
+        }
     }
     *calls += 1;
     let listens = rustix::net::sockopt::socket_acceptconn(fd).map_err(fault)?;
-    if listens == listening { Ok(()) } else { Err(invalid(Errno::INVAL)) }
+    if listens == listening { Ok(tcp) } else { Err(invalid(Errno::INVAL)) }
 }
 
 /// What the edges of a source have reported, and what has been done about it.
@@ -59,20 +63,12 @@ pub(super) struct Edges {
     /// Urgent data may end a receive early.
     urgent: bool,
     /// Nothing but the end and urgent data ends a receive early: TCP.
-    plain: bool,
+    pub(super) plain: bool,
 }
 
 impl Edges {
     pub(super) const NONE: Edges =
         Edges { readable: false, writable: false, hangup: false, urgent: false, plain: false };
-
-    /// Of a socket that was just registered.
-    pub(super) fn new(fd: BorrowedFd<'_>, is_stream: bool, calls: &mut u64) -> Edges {
-        *calls += u64::from(is_stream);
-        let plain = is_stream && rustix::net::sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP));
-        // It can be written to, and its first edge will say so once more.
-        Edges { writable: true, plain, ..Edges::NONE }
-    }
 
     pub(super) fn add(&mut self, flags: EventFlags) {
         let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
