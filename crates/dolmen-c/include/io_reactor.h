@@ -253,6 +253,9 @@ int io_reactor_add(io_reactor_t *reactor,
  * after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams
  * nothing happens.
  *
+ * It goes by the number. One that was closed without io_reactor_remove(), and is another socket's by now, may be taken for
+ * the old one, with the old context.
+ *
  * Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
  */
 int io_reactor_modify(io_reactor_t *reactor,
@@ -342,7 +345,7 @@ int io_reactor_post_write(io_reactor_t *reactor,
  * event, and not in between. io_reactor_remove_console() ends it.
  *
  * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
- * with other flags, or (Windows, a pipe or a file) with another reactor.
+ * with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with another reactor.
  */
 int io_reactor_add_console(io_reactor_t *reactor,
                            void *context);

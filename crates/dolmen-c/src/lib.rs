@@ -126,6 +126,9 @@ pub unsafe extern "C" fn io_reactor_add(
 /// after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams
 /// nothing happens.
 ///
+/// It goes by the number. One that was closed without io_reactor_remove(), and is another socket's by now, may be taken for
+/// the old one, with the old context.
+///
 /// Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_modify(
@@ -259,7 +262,7 @@ pub unsafe extern "C" fn io_reactor_post_write(
 /// event, and not in between. io_reactor_remove_console() ends it.
 ///
 /// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
-/// with other flags, or (Windows, a pipe or a file) with another reactor.
+/// with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with another reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, context: *mut c_void) -> c_int {
     // SAFETY: as above.

@@ -91,7 +91,9 @@ impl<'a> Sink<'a> {
     /// Received bytes that stay in the engine's events, with a zero byte behind them.
     pub(crate) fn in_engine(&mut self, context: *mut c_void, bytes: &[u8]) {
         self.in_engine += 1;
-        self.bytes(context, bytes.as_ptr().cast_mut().cast(), bytes.len());
+        // Not the slice's own pointer, which does not reach the zero.
+        let start = std::ptr::with_exposed_provenance_mut(bytes.as_ptr().addr());
+        self.bytes(context, start, bytes.len());
     }
 
     /// Received bytes that were copied to where the caller asked for them.

@@ -133,6 +133,10 @@ impl What {
             return Err(Failure::new("there is no standard input"));
         }
         // SAFETY: only asks.
+        if unsafe { libc::fcntl(STDIN, libc::F_GETFL) } & libc::O_ACCMODE == libc::O_WRONLY {
+            return Err(Failure::new("standard input is open for writing only"));
+        }
+        // SAFETY: only asks.
         if unsafe { libc::isatty(STDIN) } == 1 {
             return Ok(What::Terminal);
         }

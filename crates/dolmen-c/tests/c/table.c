@@ -322,6 +322,38 @@ static void datagrams_are_told_of(void)
     close_socket(sender);
 }
 
+#ifndef _WIN32
+/* What comes back of a socket that was removed takes no room from one that is ready. */
+static void removed_sockets_take_no_room(void)
+{
+    enum { GONE = 8 };
+    socket_fd_t ready[2], gone[GONE][2];
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t events[GONE];
+    int round, i, room;
+
+    make_pair(ready);
+    for (i = 0; i < GONE; i++)
+        make_pair(gone[i]);
+    send_all(ready[1], "x", 1);
+    CHECK(io_reactor_add(reactor, ready[0], &b, EVENT_READ) == 0);
+    for (room = 1; room <= GONE; room++)
+        for (round = 0; round < 20; round++) {
+            for (i = 0; i < GONE; i++)
+                CHECK(io_reactor_add(reactor, gone[i][0], &a, EVENT_READ) == 0);
+            CHECK(wait_ms(reactor, events, room, 0) == 1 && events[0].context == &b);
+            for (i = 0; i < GONE; i++)
+                CHECK(io_reactor_remove(reactor, gone[i][0]) == 0);
+            CHECK(wait_ms(reactor, events, room, 0) == 1 && events[0].context == &b);
+        }
+    io_reactor_destroy(reactor);
+    for (i = 0; i < 2 * GONE; i++)
+        close_socket(gone[i / 2][i % 2]);
+    close_socket(ready[0]);
+    close_socket(ready[1]);
+}
+#endif
+
 /* Not connected and never asked to be. */
 static void a_stream_that_is_not_connected_is_as_the_guide_says(void)
 {
@@ -1368,6 +1400,9 @@ int main(int argc, char **argv)
     RUN(add_refuses_what_it_cannot_do);
     RUN(add_takes_a_socket_whose_predecessor_was_closed_unremoved);
     RUN(datagrams_are_told_of);
+#ifndef _WIN32
+    RUN(removed_sockets_take_no_room);
+#endif
     RUN(a_stream_that_is_not_connected_is_as_the_guide_says);
     RUN(modify_sets_the_interest);
     RUN(write_interest_tells_when_a_would_block_is_over);

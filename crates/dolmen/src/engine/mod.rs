@@ -271,19 +271,31 @@ impl<K: Kernel> Engine<K> {
         let deadline_ns = timeout
             .filter(|timeout| !timeout.is_zero())
             .map(|timeout| self.submitter.now_ns().saturating_add(saturating_ns(timeout)));
-        let (mut polled, mut blocked) = (false, false);
+        let (mut polled, mut blocked, mut full) = (false, false, false);
+        let mut polls_left = None;
         loop {
             self.attend();
             // Closing a connection takes records of it out of the outbox.
             self.owed = self.owed.min(self.outbox.len());
             if self.owed < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
-                let block = if poll_only || self.has_work() { Some(0) } else { self.until(deadline_ns) };
-                (polled, blocked) = (true, block != Some(0));
-                self.poll(batch, block)?;
+                let block =
+                    if poll_only || full || self.has_work() { Some(0) } else { self.until(deadline_ns) };
+                blocked |= block != Some(0);
+                full = self.poll(batch, block)?;
+                polled = true;
                 self.console_after_fork();
             }
             self.deliver(events);
+            // What ends without an event, as all does that was removed, may have taken the room of what has one. So the
+            // kernel is asked again, until all that it had by now can have come.
+            if events.is_empty() && full {
+                let left = polls_left.get_or_insert_with(|| self.submitter.in_flight() / batch + 1);
+                if *left > 0 {
+                    *left -= 1;
+                    continue;
+                }
+            }
             let over = !events.is_empty()
                 || (once && blocked)
                 // All that was left of earlier polls may have been removed meanwhile: then nothing was asked for yet.
@@ -365,17 +377,19 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Asks every source once, for up to a batch each.
-    fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<(), Error> {
+    /// Asks every source once, for up to a batch each. Returns whether the kernel had no room for more.
+    fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<bool, Error> {
         self.stats.polls += 1;
         let mut completions = std::mem::take(&mut self.completions);
         let waited = self.submitter.wait(batch, block_ns, |completion| completions.push(completion));
+        let mut packets = completions.len();
         for completion in completions.drain(..) {
             self.complete(completion);
         }
         self.completions = completions;
         for foreign in self.submitter.take_foreign() {
             self.stats.foreign_completions += 1;
+            packets += 1;
             tracing::debug!(target: "io_reactor", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
         }
         waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
@@ -392,7 +406,7 @@ impl<K: Kernel> Engine<K> {
             self.expire_timers(batch);
         }
         self.owed = self.outbox.len();
-        Ok(())
+        Ok(packets >= batch)
     }
 
     fn complete(&mut self, completion: Completion<K>) {

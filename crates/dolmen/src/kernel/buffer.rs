@@ -44,11 +44,13 @@ impl Buffer {
         (self.bytes.as_mut_ptr(), self.bytes.capacity().saturating_sub(1))
     }
 
-    /// Puts a zero byte behind the contents, which do not grow by it: C programs like to take bytes for a string.
+    /// Puts a zero byte behind the contents, which do not grow by it: C programs like to take bytes for a string. They are
+    /// given the address of the contents, from which they reach that byte, so the block is exposed with it.
     pub(crate) fn terminate(&mut self) {
         if let Some(behind) = self.bytes.spare_capacity_mut().first_mut() {
             behind.write(0);
         }
+        self.bytes.as_mut_ptr().expose_provenance();
     }
 
     /// Takes over the bytes a kernel wrote.

@@ -1241,6 +1241,32 @@ fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
     }
 }
 
+/// What the kernel gives back of those that were removed takes no one's room, also in a wait of no time.
+#[test]
+fn what_was_removed_takes_no_room_from_what_is_ready() {
+    for style in Style::BOTH {
+        for gone in [1, 3, 20] {
+            let mut stage = Stage::with(style, Config { max_events: 1, ..Stage::CONFIG });
+            for _ in 0..5 {
+                let sockets: Vec<_> = (0..gone).map(|_| stage.own_socket().0).collect();
+                let polls: Vec<_> =
+                    sockets.iter().map(|socket| stage.poll_socket(socket, Readiness::READABLE)).collect();
+                let conns: Vec<_> = (0..gone).map(|_| stage.connect().0).collect();
+                let (conn, link) = stage.connect();
+                assert!(stage.poll().is_empty());
+                stage.peer_sends(link, b"ready");
+                assert!(conns.into_iter().all(|conn| stage.engine.remove(conn)));
+                assert!(polls.into_iter().all(|poll| stage.engine.remove_poll(poll)));
+                let seen = stage.poll();
+                assert_eq!(bytes_of(&seen, conn), b"ready", "{style:?}, {gone}");
+                stage.engine.remove(conn);
+            }
+            stage.settle();
+            stage.assert_empty();
+        }
+    }
+}
+
 /// The peer resets, and the caller closes or half-closes before the reactor has heard of it: it is a reset all the same.
 #[test]
 fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
