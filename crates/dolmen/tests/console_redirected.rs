@@ -52,7 +52,12 @@ fn hc31_a_silent_pipe_costs_nothing() {
 fn a_piped_line_is_told_within_ten_milliseconds() {
     let (mut child, link) = piped("line");
     let mut times = Vec::new();
+    // The same way but for the pipe: what a machine that is busy with other things adds is in both.
+    let mut without = Vec::new();
     for number in 0..100 {
+        let sent = Instant::now();
+        link.order("sync");
+        without.push(sent.elapsed());
         let written = Instant::now();
         write(&mut child, format!("line {number}\n").as_bytes());
         let (told_at, told) = link.next_at();
@@ -60,9 +65,11 @@ fn a_piped_line_is_told_within_ten_milliseconds() {
         times.push(told_at - written);
     }
     times.sort();
+    without.sort();
     println!("piped line to event: median {:?}, worst of 100 {:?}", times[50], times[99]);
-    // A polling interval would hold up all of them; a busy machine holds up some.
-    assert!(times[50] < Duration::from_millis(10), "{times:?}");
+    // A polling interval would hold up the lines and nothing else.
+    let bound = Duration::from_millis(10) + 3 * without[50];
+    assert!(times[50] < bound, "a line of a socket takes {:?}, one of the pipe {times:?}", without[50]);
     link.order("return 0");
     rig::wait(&mut child);
 }
