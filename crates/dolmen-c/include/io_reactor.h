@@ -191,7 +191,8 @@ extern "C" {
 #endif /* __cplusplus */
 
 /**
- * Creates a reactor. Several may live side by side, each used by one thread at a time.
+ * Creates a reactor. Several may live side by side, each used by one thread at a time. On Windows it starts Winsock, for
+ * sockets that the caller makes after it.
  *
  * Returns NULL when the system is out of handles or memory.
  */
@@ -279,7 +280,7 @@ int io_reactor_remove(io_reactor_t *reactor,
  * Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
  * asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
  * what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait. `tv_usec` may be a
- * million or more.
+ * million or more, or negative: the sum of both counts.
  *
  * POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
  * while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose

@@ -41,7 +41,8 @@ use platform::Native;
 use reactor::Settings;
 pub use types::*;
 
-/// Creates a reactor. Several may live side by side, each used by one thread at a time.
+/// Creates a reactor. Several may live side by side, each used by one thread at a time. On Windows it starts Winsock, for
+/// sockets that the caller makes after it.
 ///
 /// Returns NULL when the system is out of handles or memory.
 #[unsafe(no_mangle)]
@@ -157,7 +158,7 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
 /// Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
 /// asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
 /// what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait. `tv_usec` may be a
-/// million or more.
+/// million or more, or negative: the sum of both counts.
 ///
 /// POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
 /// while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
