@@ -260,6 +260,8 @@ marks_and_mutants! {
         MuteAfterFailedSignal,
         /// A wake is cleared without being told.
         LoseWake,
+        /// A wait is over when all that the kernel had room for brought no event.
+        CountSilentPackets,
         /// The newest record is delivered first.
         NewestFirst,
         /// The end of the stream is told each time a record of the connection is delivered.

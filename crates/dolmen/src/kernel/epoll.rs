@@ -54,7 +54,7 @@ use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, S
 use crate::engine::buffer_pool::BufferPool;
 use event_fd::EventFd;
 use polled::{Polled, polled_flags, readiness};
-use socket::{Edges, accept_one, check, receive_now, send_now};
+use socket::{Edges, accept_one, check, is_tcp, receive_now, send_now};
 
 /// The event data of the eventfd; sources use their slot and generation.
 const SIGNAL: u64 = u64::MAX;
@@ -187,10 +187,10 @@ impl Kernel for Epoll {
     }
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
-        let tcp = match check(stream.as_fd(), false, &mut self.calls) {
-            Ok(tcp) => tcp,
-            Err(fault) => return Err((fault, stream)),
-        };
+        if let Err(fault) = check(stream.as_fd(), false, &mut self.calls) {
+            return Err((fault, stream));
+        }
+        let tcp = is_tcp(stream.as_fd(), &mut self.calls);
         let entry = Entry::Stream { fd: stream, receive: None, send: None };
         let source = self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
             Entry::Stream { fd, .. } => (fault, fd),
@@ -511,9 +511,9 @@ impl Kernel for Epoll {
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
         _arrivals: &mut Arrivals<'_, Self>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let polled = if self.retiring {
-            Ok(())
+            Ok(false)
         } else {
             let leftovers = self.recheck();
             let immediately = self.has_packets() || self.is_copy();
@@ -525,7 +525,8 @@ impl Kernel for Epoll {
                 0 => self.events.capacity().max(max),
                 _ => max.saturating_sub(leftovers).max(1),
             };
-            self.poll(room, if immediately { Some(0) } else { timeout_ns })
+            let polled = self.poll(room, if immediately { Some(0) } else { timeout_ns });
+            polled.map(|()| self.events.len() >= room)
         };
         let cancelled = self.cancelled.len().min(max);
         packets.extend(self.cancelled.drain(..cancelled).map(|op| {
@@ -543,7 +544,7 @@ impl Kernel for Epoll {
             unsafe { self.serve(index, packets, max, pool) };
             self.queue_if_ready(index);
         }
-        polled
+        polled.map(|full| full || self.has_packets())
     }
 }
 

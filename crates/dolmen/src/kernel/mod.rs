@@ -252,6 +252,8 @@ pub(crate) trait Kernel: Sized + 'static {
     /// Waits up to `timeout_ns` (`None`: for ever) for packets and takes out about `max` of them at most. It may
     /// return early and empty-handed: after a signal, an interruption, or for no reason.
     ///
+    /// Returns whether there may be more for which there was no room: other things than packets take room as well.
+    ///
     /// # Safety
     ///
     /// Every operation submitted to this kernel and not yet out in a packet is still alive and untouched. `arrivals`
@@ -263,7 +265,7 @@ pub(crate) trait Kernel: Sized + 'static {
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
-    ) -> Result<(), Fault>;
+    ) -> Result<bool, Fault>;
 }
 
 /// How an overlapped call came back that is over at once. A completion port's rules, for the kernels that have one.

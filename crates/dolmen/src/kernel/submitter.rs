@@ -158,7 +158,7 @@ impl<K: Kernel> Submitter<K> {
         max: usize,
         timeout_ns: Option<u64>,
         mut take: impl FnMut(Completion<K>),
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let mut pool = self.pool.borrow_mut();
         let mut arrivals =
             Arrivals { operations: &self.operations, foreign: &mut self.foreign, unknown: &mut self.unknown };

@@ -130,8 +130,7 @@ impl Machine {
     /// Whether the kernel may return from a wait early, or for nothing.
     #[must_use]
     pub fn returns_early(&self) -> bool {
-        let faults = self.world.borrow().faults;
-        faults.early_return > 0 || faults.spurious > 0
+        self.world.borrow().faults.return_early()
     }
 
     /// Whether what has happened may be reported late.

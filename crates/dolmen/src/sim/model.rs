@@ -13,13 +13,14 @@ use std::time::Duration;
 use super::program::{self, Action};
 use super::rng::Rng;
 use super::{Failure, Oracle, Report};
-use crate::engine::{Config, Engine};
+use crate::engine::{Config, Engine, SILENT_POLLS};
 use crate::error::ErrorKind;
 use crate::events::{CloseReason, Event, Events};
+use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{
-    self, Ended, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, World,
+    self, Descriptor, Ended, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, World,
 };
 use crate::marks::{Mark, mark};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
@@ -522,6 +523,27 @@ impl Run<'_> {
         self.send(at, 1 + who as usize % 20)
     }
 
+    /// A wait that has brought nothing has left nothing behind in the kernel that would have been an event.
+    fn check_left_behind(&mut self, timeout: Duration) -> Check {
+        let faults = self.world.borrow().faults;
+        // A kernel that returns for no reason may not have looked; asked for what is there, it looks. Other things may take
+        // the room any number of times, so some polls are enough.
+        let (conns, world) = (&self.conns, &self.world);
+        if (faults.return_early() && !timeout.is_zero()) || world.borrow().polls as usize > SILENT_POLLS {
+            return Ok(());
+        }
+        // What comes for a connection that is closing is no event.
+        let is_heard = |link: usize| {
+            let heard = |conn: &Conn| conn.link == link && conn.state == State::Open && !conn.paused;
+            conns.iter().any(heard) && world.borrow().links[link].send_failed.is_none()
+        };
+        let left = self.engine.kernel().left_behind().find(|left| match left {
+            (OpKind::Receive, Descriptor::Link(link)) => is_heard(*link),
+            _ => true,
+        });
+        self.check(Oracle::Fairness, left.is_none(), || format!("a wait has brought nothing beside {left:?}"))
+    }
+
     /// A connection whose send has failed ends, however much the peer has to say: in the linger time, or twice that with
     /// what was there before to be delivered. Judged when all has been delivered.
     fn check_failed_ended(&self) -> Check {
@@ -743,6 +765,7 @@ impl Run<'_> {
         self.check_woken(count)?;
         let now_ns = self.now_ns();
         if count == 0 {
+            self.check_left_behind(timeout)?;
             self.check_failed_ended()?;
             let waited_ns = now_ns - start_ns;
             let timeout_ns = timeout.as_nanos() as u64;
@@ -1002,7 +1025,8 @@ impl Run<'_> {
                     _ => link.reset == Some(true) && !link.inbound.bytes.is_empty(),
                 };
                 // A caller who is away for as long has it twice.
-                let had_both = link.send_failed.is_some_and(|(at_ns, _)| now_ns >= at_ns + 2 * linger_ns);
+                let send = link.send_failed.or(link.send_reset);
+                let had_both = send.is_some_and(|(at_ns, _)| now_ns >= at_ns + 2 * linger_ns);
                 let slow = had_both || linger_ns < 10_000_000;
                 let kept = !left || gated || state != State::Open || slow;
                 self.check(Oracle::Stream, kept, || "bytes before a reset were lost".into())

@@ -38,20 +38,23 @@ use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
 
 /// Refuses what is not a stream socket, and a listening one where it is not to be `listening` or the other way round: epoll
-/// would take it, and the failure come later, as something else. Returns whether it is TCP, whose sockets are all streams.
-pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<bool, Fault> {
+/// would take it, and the failure come later, as something else.
+pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<(), Fault> {
     let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
     *calls += 1;
-    let tcp = rustix::net::sockopt::socket_protocol(fd).map_err(fault)? == Some(ipproto::TCP);
-    if !tcp {
-        *calls += 1;
-        if rustix::net::sockopt::socket_type(fd).map_err(fault)? != SocketType::STREAM {
-            return Err(invalid(Errno::PROTOTYPE));
-        }
+    // The protocol would not tell: raw sockets have that of TCP as well.
+    if rustix::net::sockopt::socket_type(fd).map_err(fault)? != SocketType::STREAM {
+        return Err(invalid(Errno::PROTOTYPE));
     }
     *calls += 1;
     let listens = rustix::net::sockopt::socket_acceptconn(fd).map_err(fault)?;
-    if listens == listening { Ok(tcp) } else { Err(invalid(Errno::INVAL)) }
+    if listens == listening { Ok(()) } else { Err(invalid(Errno::INVAL)) }
+}
+
+/// Whether a stream is of TCP.
+pub(super) fn is_tcp(fd: BorrowedFd<'_>, calls: &mut u64) -> bool {
+    *calls += 1;
+    rustix::net::sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP))
 }
 
 /// What the edges of a source have reported, and what has been done about it.

@@ -477,12 +477,12 @@ impl Kernel for Iocp {
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let cancelled = self.cancelled.len().min(max);
         packets.extend(self.cancelled.drain(..cancelled).map(|op| Packet { op, result: Err(CANCELLED) }));
         let max = (max - cancelled).min(self.entries.len());
         if max == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let timeout_ns = match timeout_ns {
             _ if cancelled > 0 => Some(0),
@@ -522,7 +522,7 @@ impl Kernel for Iocp {
                 self.cancel_again();
             }
         }
-        Ok(())
+        Ok(count == max)
     }
 }
 

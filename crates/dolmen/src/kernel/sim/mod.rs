@@ -212,14 +212,13 @@ impl Sim {
     /// The engine is about to learn what came of an operation.
     fn note_failure(&self, pending: &Pending, result: &Result<Outcome<Sim>, Fault>) {
         // One that was cancelled is of a registration that has gone.
-        if pending.kind == OpKind::Send
-            && !pending.cancelled
-            && result.as_ref().is_err_and(|&fault| fault == SHUT)
-        {
+        let Err(fault) = *result else { return };
+        if pending.kind == OpKind::Send && !pending.cancelled && [SHUT, RESET].contains(&fault) {
             let mut world = self.world.borrow_mut();
             let now_ns = world.now_ns;
             let link = world.link_of(pending.object);
-            link.send_failed.get_or_insert((now_ns, link.inbound.total));
+            let failed = if fault == SHUT { &mut link.send_failed } else { &mut link.send_reset };
+            failed.get_or_insert((now_ns, link.inbound.total));
         }
     }
 
@@ -913,7 +912,7 @@ impl Kernel for Sim {
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let waited = self.wait_for(packets, max, timeout_ns, pool, arrivals);
         let mut world = self.world.borrow_mut();
         world.polls += 1;
@@ -932,6 +931,22 @@ impl Sim {
         !self.retiring && self.signal.take()
     }
 
+    /// How much room something takes that is no packet of an operation: some, if it comes out before those that are there.
+    fn taken_by(&self, something: bool) -> usize {
+        usize::from(something && self.world.borrow_mut().is_first())
+    }
+
+    /// What is due and was not brought: operations that are not cancelled, by what they are on. No sends.
+    pub(crate) fn left_behind(&self) -> impl Iterator<Item = (OpKind, Descriptor)> {
+        let no_delay = self.world.borrow().faults.delay == 0;
+        let now_ns = self.now_ns();
+        let left = self.pending.iter().filter(move |pending| {
+            let due = no_delay || pending.ready_at_ns.is_none_or(|due_ns| due_ns <= now_ns);
+            due && pending.kind != OpKind::Send && !pending.cancelled && self.can_complete(pending)
+        });
+        left.map(|pending| (pending.kind, pending.object))
+    }
+
     fn wait_for(
         &mut self,
         packets: &mut Vec<Packet<Self>>,
@@ -939,7 +954,7 @@ impl Sim {
         timeout_ns: Option<u64>,
         pool: &mut BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         self.calls += 1;
         self.scribble();
         self.world.borrow_mut().now_ns += 1_000;
@@ -954,13 +969,15 @@ impl Sim {
             self.others_arrive(arrivals);
         }
         let interrupted = std::mem::take(&mut self.world.borrow_mut().interrupted);
-        if self.takes_signal() || interrupted || others || timeout_ns == Some(0) {
-            self.collect(packets, max, pool, arrivals);
-            return Ok(());
+        let signalled = self.takes_signal();
+        let room = max.saturating_sub(self.taken_by(signalled) + self.taken_by(others));
+        if signalled || interrupted || others || timeout_ns == Some(0) {
+            self.collect(packets, room, pool, arrivals);
+            return Ok(packets.len() >= room);
         }
         if self.chance(|faults| faults.spurious) {
             mark(Mark::SpuriousReturn);
-            return Ok(());
+            return Ok(false);
         }
         let deadline_ns = timeout_ns.map(|timeout| self.now_ns().saturating_add(timeout));
         let coarse = self.world.borrow().is_coarse();
@@ -973,7 +990,7 @@ impl Sim {
         loop {
             let next_ns = self.collect(packets, max, pool, arrivals);
             if !packets.is_empty() || deadline_ns.is_some_and(|deadline| self.now_ns() >= deadline) {
-                return Ok(());
+                return Ok(packets.len() >= max);
             }
             let other_ns = self.world.borrow().next_other_ns();
             let Some(until_ns) =
@@ -988,7 +1005,7 @@ impl Sim {
                 mark(Mark::EarlyReturn);
                 let gap = until_ns - world.now_ns;
                 world.now_ns += world.rng.below(gap);
-                return Ok(());
+                return Ok(false);
             }
             world.now_ns = world.now_ns.max(until_ns);
             let now_ns = world.now_ns;
@@ -996,8 +1013,9 @@ impl Sim {
             if self.rings_at_ns.take_if(|rings_at_ns| *rings_at_ns <= now_ns).is_some() {
                 mark(Mark::AlarmRang);
                 self.alarm.rang(now_ns);
-                self.collect(packets, max, pool, arrivals);
-                return Ok(());
+                let room = max - self.taken_by(true);
+                self.collect(packets, room, pool, arrivals);
+                return Ok(packets.len() >= room);
             }
             if coarse && deadline_ns == Some(until_ns) {
                 mark(Mark::CoarseWait);
@@ -1006,9 +1024,11 @@ impl Sim {
                 mark(Mark::ActedDuringWait);
                 world::run_others(&self.world);
                 let interrupted = std::mem::take(&mut self.world.borrow_mut().interrupted);
-                if self.takes_signal() || interrupted {
-                    self.collect(packets, max, pool, arrivals);
-                    return Ok(());
+                let signalled = self.takes_signal();
+                if signalled || interrupted {
+                    let room = max - self.taken_by(signalled);
+                    self.collect(packets, room, pool, arrivals);
+                    return Ok(packets.len() >= room);
                 }
             }
         }

@@ -68,6 +68,13 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// Whether a wait may return early, or for nothing.
+    pub(crate) fn return_early(&self) -> bool {
+        self.early_return > 0 || self.spurious > 0
+    }
+}
+
 /// What another thread does, given the time.
 type Deed = Box<dyn FnOnce(u64)>;
 
@@ -136,6 +143,8 @@ pub(crate) struct Link {
     pub(crate) shut_behind: bool,
     /// When a send failed for that, and how many bytes the peer had sent by then.
     pub(crate) send_failed: Option<(u64, u64)>,
+    /// The same of a send that found the connection reset.
+    pub(crate) send_reset: Option<(u64, u64)>,
     pub(crate) ended: Option<Ended>,
     /// Nothing will ever happen on it, so the kernel need not look at what waits for that.
     pub(crate) silent: bool,
@@ -331,6 +340,11 @@ impl World {
     pub(crate) fn no_memory(&mut self, kind: OpKind) -> bool {
         let concerned = self.faults.no_memory_for.is_none_or(|only| only == kind);
         concerned && self.faults.no_memory > 0 && self.later.percent(self.faults.no_memory)
+    }
+
+    /// Whether what comes now comes before what is there.
+    pub(crate) fn is_first(&mut self) -> bool {
+        self.later.percent(30)
     }
 
     /// Has another thread do something, given the time: not before the time and not before what was to be done earlier.

@@ -170,7 +170,7 @@ impl Run<'_> {
         let (received, accepted) = {
             let wire = &mut self.world.borrow_mut().links[link];
             // That was another registration's.
-            wire.send_failed = None;
+            (wire.send_failed, wire.send_reset) = (None, None);
             (wire.read(), wire.outbound.total)
         };
         let socket = self.borrow(at);
