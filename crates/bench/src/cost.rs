@@ -98,7 +98,8 @@ fn slope((short, long): (usize, usize), count: impl Fn(usize) -> io::Result<u64>
     Ok((more as f64 - less as f64) / (long - short) as f64)
 }
 
-fn callgrind() -> Command {
+/// Runs a program under callgrind, which prints how many instructions it has collected.
+pub fn callgrind() -> Command {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     command
@@ -141,7 +142,7 @@ fn address(process: &mut Child) -> io::Result<SocketAddr> {
 }
 
 /// callgrind's "Collected : N", or the total of strace's table.
-fn total(text: &str) -> io::Result<u64> {
+pub fn total(text: &str) -> io::Result<u64> {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let found = text.lines().map(words).find_map(|words| match &words[..] {
         [_, collected, _, count] if collected == "Collected" => count.parse().ok(),

@@ -104,7 +104,7 @@ const UNMET: &str = "\
   requests: that is what a receive, a send and a dequeue cost there while the server sleeps between messages. Fewer would
   need fewer calls than a completion port has.
 * *CPU with 1,000 connections at a line a second ≤ 1 %.* A line that comes alone costs a wake of the process and three system
-  calls, whoever makes them: `raw-epoll` is in the table beside it. Lines that come together share them.";
+  calls in any loop: `raw-epoll` is in the table beside it. Lines that come together share them.";
 
 /// How little a turn depends on how many connections there are.
 fn cost_of_a_turn(rows: &[Row], turns: &[Turn]) -> String {

@@ -4,7 +4,8 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
+
+use crate::cost;
 
 const TURNS: u64 = 200;
 
@@ -17,23 +18,20 @@ pub struct Turn {
 }
 
 pub fn measure(program: &Path, idle: u64) -> io::Result<Turn> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .args(["--collect-atstart=no", "--toggle-collect=turns"])
-        .arg(program)
-        .args([idle, TURNS].map(|number| number.to_string()))
-        .output()?;
-    let (printed, counted) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let number = |text: &str, before: &str| -> io::Result<u64> {
-        let found = text.lines().find_map(|line| line.split_once(before)?.1.trim().parse().ok());
-        found.ok_or_else(|| io::Error::other(format!("{before} is missing in {}{}", printed, counted.trim())))
+    let mut command = cost::callgrind();
+    command.args(["--collect-atstart=no", "--toggle-collect=turn::turns"]).arg(program);
+    let output = command.args([idle, TURNS].map(|number| number.to_string())).output();
+    let output = output.map_err(|error| io::Error::other(format!("valgrind: {error}. Is it installed?")))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let number = |name: &str| -> io::Result<u64> {
+        let found = printed.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.ok_or_else(|| io::Error::other(format!("{}: no {name} in: {printed}", program.display())))
     };
     Ok(Turn {
         idle,
-        instructions: number(&counted, "Collected :")? as f64 / TURNS as f64,
-        allocations: number(&printed, "allocations")? as f64 / TURNS as f64,
-        bytes: number(&printed, "bytes")?,
+        instructions: cost::total(&String::from_utf8_lossy(&output.stderr))? as f64 / TURNS as f64,
+        allocations: number("allocations")? as f64 / TURNS as f64,
+        bytes: number("bytes")?,
     })
 }
 

@@ -214,7 +214,7 @@ impl Reactor {
     /// A stream with a linger time of its own (`SO_LINGER` with more than zero seconds) blocks the thread that closes it for
     /// up to that time, and with it the reactor: leave that option alone, [`close`](Reactor::close) does what it is for.
     ///
-    /// Whether the stream is connected is not asked. One that is not ends with [`Closed`](crate::Event::Closed).
+    /// It is not checked that the stream is connected: one that is not ends with [`Closed`](crate::Event::Closed).
     ///
     /// # Errors
     ///
@@ -248,9 +248,9 @@ impl Reactor {
         self.engine.queued_bytes(conn)
     }
 
-    /// Stops delivering received bytes, and reading them: the peer is slowed down by TCP. Nothing is lost. Do
-    /// not rely on hearing of its end meanwhile: Linux reports neither an end nor a reset before [`resume`](Reactor::resume),
-    /// Windows may report what a receive that was under way has found.
+    /// Stops delivering received bytes, and reading them: the peer is slowed down by TCP. Nothing is lost. The end of the
+    /// stream and a reset are found by reading, so they come after [`resume`](Reactor::resume); on Windows also before, when
+    /// a receive that was under way has found them.
     ///
     /// A send that fails ends the connection also while it is paused, after the [`linger`](Builder::linger) time. What was
     /// received before that and not delivered is lost then, unless [`resume`](Reactor::resume) comes in time.

@@ -8,7 +8,7 @@ use std::mem::forget;
 use std::net::{TcpListener, TcpStream};
 
 use common::{Rig, Signal, listener, pair, watchdog};
-use dolmen::{Error, ErrorKind, Reactor, Token};
+use dolmen::{CloseReason, Error, ErrorKind, Event, Reactor, Token};
 
 /// The parts that a message must have.
 #[track_caller]
@@ -145,6 +145,23 @@ fn p16_what_is_no_socket_is_an_invalid_handle() {
 }
 
 /// Taken as streams, datagrams corrupt memory on Windows (see hc40 in `kernel/iocp`); on Linux they end in odd errors.
+/// SOCK_RAW, on all systems.
+const RAW: i32 = 3;
+
+/// Whether a stream is connected is found out by receiving.
+#[test]
+fn p16_a_stream_that_is_not_connected_ends() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+    let conn = rig.reactor.add(stream.into(), Token(7)).expect("add");
+    rig.until("its end", |_, event| match event {
+        Event::Closed { conn: of, token: Token(7), reason: CloseReason::Failed { .. } } => of == conn,
+        other => panic!("{other:?}"),
+    });
+    rig.silent();
+}
+
 #[test]
 fn p16_hc40_a_socket_of_another_sort_is_an_invalid_handle_and_comes_back() {
     fn datagrams() -> socket2::Socket {
@@ -166,6 +183,14 @@ fn p16_hc40_a_socket_of_another_sort_is_an_invalid_handle_and_comes_back() {
     check(&refused.error, kind, &["add a listener"]);
     let refused = rig.reactor.listen_readiness(datagrams().into(), Token(0)).expect_err("datagrams");
     check(&refused.error, kind, &["watch a listener"]);
+
+    // One with the protocol of TCP is not yet a stream. To make it takes a privilege; who has none cannot add it either.
+    if let Ok(raw) =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::from(RAW), Some(socket2::Protocol::TCP))
+    {
+        let refused = rig.reactor.add(raw.into(), Token(0)).expect_err("a raw socket");
+        check(&refused.error, kind, &["add a connection"]);
+    }
 
     // A listener that is to be a stream, and a stream that is to be a listener. Neither is the worse for it.
     let refused = rig.reactor.add(socket2::Socket::from(listening).into(), Token(0)).expect_err("a listener");

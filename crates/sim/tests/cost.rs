@@ -4,34 +4,13 @@
 //! connections, and nothing else happens. So the figures depend on the engine alone, and are exact: a change that adds a
 //! call to a message's way is seen here at once.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
+use counting::{ALLOCATIONS, Counting};
 use dolmen::sim::{Cost, Echo};
 
-/// Counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came; counting neither allocates nor unwinds. The
-// other methods are the trait's own and come by here.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is ending has no counter any more.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+#[path = "../../dolmen/tests/common/counting.rs"]
+mod counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -354,6 +354,23 @@ static void removed_sockets_take_no_room(void)
 }
 #endif
 
+#ifndef _WIN32
+static void standard_input_for_writing_only_is_refused(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    int kept = dup(0), null = open("/dev/null", O_WRONLY);
+
+    CHECK(kept >= 0 && null >= 0 && dup2(null, 0) == 0);
+    CHECK(io_reactor_add_console(reactor, &a) == -1);
+    CHECK(strstr(io_reactor_last_error(), "for writing only") != NULL);
+    CHECK(io_reactor_add_console_ex(reactor, &a, IO_REACTOR_CONSOLE_BUFFERED) == -1);
+    CHECK(dup2(kept, 0) == 0);
+    io_reactor_destroy(reactor);
+    close(kept);
+    close(null);
+}
+#endif
+
 /* Not connected and never asked to be. */
 static void a_stream_that_is_not_connected_is_as_the_guide_says(void)
 {
@@ -1402,6 +1419,7 @@ int main(int argc, char **argv)
     RUN(datagrams_are_told_of);
 #ifndef _WIN32
     RUN(removed_sockets_take_no_room);
+    RUN(standard_input_for_writing_only_is_refused);
 #endif
     RUN(a_stream_that_is_not_connected_is_as_the_guide_says);
     RUN(modify_sets_the_interest);
