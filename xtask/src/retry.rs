@@ -24,6 +24,9 @@ pub struct CargoTest {
     pub programs: Vec<String>,
     /// What follows `--`.
     pub libtest: Vec<String>,
+    /// Whether the later programs run too when one has failed. With a second try they always do: it needs the list of
+    /// all that failed, and cargo prints none without.
+    pub keep_going: bool,
 }
 
 impl Programs {
@@ -54,9 +57,9 @@ impl Programs {
     /// Runs cargo's test programs, and those that failed once more.
     pub fn cargo_test(&self, test: &CargoTest) -> Result<()> {
         if !self.again {
-            return test.run(&test.programs).run();
+            return test.run(&test.programs, test.keep_going).run();
         }
-        let (result, errors) = test.run(&test.programs).run_and_read_errors();
+        let (result, errors) = test.run(&test.programs, true).run_and_read_errors();
         let Err(error) = result else { return Ok(()) };
         let failed = failed_targets(&errors);
         // It did not come to that: something does not compile.
@@ -66,7 +69,7 @@ impl Programs {
         println!("    once more, for they may be flaky: {}", failed.join(", "));
         let (mut twice, mut broken) = (Vec::new(), None);
         for programs in selections(&failed) {
-            let (result, errors) = test.run(&programs).run_and_read_errors();
+            let (result, errors) = test.run(&programs, true).run_and_read_errors();
             let failed = failed_targets(&errors);
             // Cargo itself failed, which is no second try.
             broken = broken.or(result.err().filter(|_| failed.is_empty()));
@@ -88,8 +91,9 @@ impl Programs {
 }
 
 impl CargoTest {
-    fn run(&self, programs: &[String]) -> Run {
-        self.command.clone().args(programs.iter().cloned()).args(["--"]).args(self.libtest.iter().cloned())
+    fn run(&self, programs: &[String], keep_going: bool) -> Run {
+        let command = self.command.clone().args(keep_going.then_some("--no-fail-fast"));
+        command.args(programs.iter().cloned()).args(["--"]).args(self.libtest.iter().cloned())
     }
 }
 
@@ -181,7 +185,8 @@ mod tests {
             folder.display()
         );
         let command = Run::new("sh -c").args([script, "cargo".to_owned()]);
-        (CargoTest { command, programs: list_of("--test a"), libtest: list_of("--nocapture") }, folder)
+        let (programs, libtest) = (list_of("--test a"), list_of("--nocapture"));
+        (CargoTest { command, programs, libtest, keep_going: false }, folder)
     }
 
     #[cfg(unix)]
@@ -197,7 +202,8 @@ mod tests {
         programs.cargo_test(&test).unwrap();
         assert!(matches!(programs.outcome(), Outcome::Flaky(names) if names == ["-p x --test a (here)"]));
         let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
-        assert_eq!(calls, "--test a -- --nocapture\n".repeat(2));
+        // Without the first word cargo would end with the first failure, and list none.
+        assert_eq!(calls, "--no-fail-fast --test a -- --nocapture\n".repeat(2));
         std::fs::remove_dir_all(folder).unwrap();
     }
 

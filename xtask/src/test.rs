@@ -68,7 +68,7 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     let wines =
         if windows { Some(install::for_windows_tests(steps, installer, options.wine)?) } else { None };
     steps.step_or_skip("tests, native", || {
-        let command = Run::new("cargo test --workspace").args(no_fail_fast(options));
+        let command = Run::new("cargo test --workspace");
         cargo_test(command, &[], options, Programs::new("native", options.ci))
     })?;
     steps.step_or_skip("C library, native", || c_library::test(None, Programs::new("native", options.ci)))?;
@@ -127,8 +127,7 @@ fn under_wine(
     let tested = steps.step_or_skip(&format!("tests, {place}"), || {
         let packages = if part == Part::All { "--workspace --exclude xtask" } else { "--package dolmen" };
         let command = Run::new(&format!("cargo test {packages} --target")).args([targets::WINDOWS_GNU]);
-        let command = with_wine(command, wine).args(no_fail_fast(options));
-        cargo_test(command, &[], options, programs())
+        cargo_test(with_wine(command, wine), &[], options, programs())
     });
     let c_tested = if part == Part::All {
         steps.step_or_skip(&format!("C library, {place}"), || c_library::test(Some(wine), programs()))
@@ -153,13 +152,9 @@ const CONSOLE_TESTS: [&str; 8] =
 
 fn cargo_test(command: Run, which: &[&str], options: &Options, programs: Programs) -> Result<Outcome> {
     let which = which.iter().map(|word| (*word).to_owned()).collect();
-    programs.cargo_test(&CargoTest { command, programs: which, libtest: options.libtest.clone() })?;
+    let (libtest, keep_going) = (options.libtest.clone(), options.keep_going);
+    programs.cargo_test(&CargoTest { command, programs: which, libtest, keep_going })?;
     Ok(programs.outcome())
-}
-
-/// A second try needs to know all that failed.
-fn no_fail_fast(options: &Options) -> Option<&'static str> {
-    (options.keep_going || options.ci).then_some("--no-fail-fast")
 }
 
 fn with_wine(command: Run, wine: Wine) -> Run {

@@ -256,12 +256,23 @@ impl Terminal {
         let threads = threads.output().map(|it| it.stdout).unwrap_or_default();
         eprintln!("the program's end: {end:?}; at this terminal:\n{}", String::from_utf8_lossy(&threads));
     }
+
+    /// Ends all programs at this terminal: what the program has started would outlive it, and the test.
+    fn end_all(&self) {
+        let programs = Command::new("ps").args(["-o", "pid=", "-s", &self.child.id().to_string()]).output();
+        let programs = programs.map(|it| it.stdout).unwrap_or_default();
+        let programs = String::from_utf8_lossy(&programs);
+        for program in programs.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+            let _ = rustix::process::kill_process(program, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
         if thread::panicking() {
             self.describe();
+            self.end_all();
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
