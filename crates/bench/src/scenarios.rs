@@ -240,7 +240,14 @@ impl Run<'_> {
         let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 5 }).max(1);
         let seconds = options.seconds.unwrap_or(if options.quick { 0.3 } else { 1.0 });
         for round in 1..=rounds {
-            for row in rows.iter_mut().filter(|row| row.error.is_none()) {
+            // Back and forth: what one leaves behind in the system is not always the same one's to start with.
+            let order: Vec<usize> =
+                if round % 2 == 1 { (0..rows.len()).collect() } else { (0..rows.len()).rev().collect() };
+            for at in order {
+                let row = &mut rows[at];
+                if row.error.is_some() {
+                    continue;
+                }
                 let what = format!("round {round} of {rounds}: {}", row.contender);
                 self.progress.say(place, scenario.name, &what);
                 match self.measure(platform, scenario, &row.contender, seconds, None) {

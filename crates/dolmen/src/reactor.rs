@@ -57,10 +57,12 @@ use crate::waker::{Poster, Waker};
 /// After a fork(2) each of the two processes has a reactor of its own, and may go on with it or drop it; nothing of that is
 /// noticed by the other one. In the child the next call registers everything anew, a few system calls for each source.
 /// What is done to a socket is done to both processes' socket: a connection that both keep is read by whichever comes
-/// first, and ended for both by `shutdown_write`. Signals become events in each process; the console stays with the process
-/// that has registered it, and the other one may register it anew. A post is delivered in the process that has made it,
-/// and only there: what was posted before the fork and not delivered yet comes in the parent. A copy that is only dropped closes its descriptors and
-/// does nothing else. Descriptors of the library that a program closes in between are missing: do not close "all".
+/// first, and ended for both by `shutdown_write`. What was queued to be sent and had not gone out is queued in both, and
+/// sent by each that goes on: [`flush`](Reactor::flush) before the fork. Signals become events in each process; the console
+/// stays with the process that has registered it, and the other one may register it anew. A post is delivered in the process
+/// that has made it, and only there: what was posted before the fork and not delivered yet comes in the parent. A copy that
+/// is only dropped closes its descriptors and does nothing else. Descriptors of the library that a program closes in
+/// between are missing: do not close "all".
 ///
 /// No other thread may be inside the reactor at the fork, except in a [`Waker`] or [`Poster`]. vfork(2) and posix_spawn(3)
 /// change nothing. A fork that is made past the C library, by a system call, is not noticed.

@@ -523,11 +523,52 @@ static void starting_a_program_changes_nothing(void)
     close(pair[1]);
 }
 
+/* Opens 0, 1 and 2, which must be free, and leaves them free. */
+static int standard_numbers_are_free(void)
+{
+    int fd, free = 1;
+
+    for (fd = 0; fd <= 2; fd++)
+        free &= open("/dev/null", O_RDWR) == fd;
+    for (fd = 0; fd <= 2; fd++)
+        close(fd);
+    return free;
+}
+
+/* What it opens or prints next would be in the library's way. Nothing can be printed, so the exit status is all. */
+static void a_daemon_without_standard_streams_has_none_of_ours_in_their_place(void)
+{
+    pid_t child = fork_checked(), grandchild;
+    int status, fd;
+
+    if (child == 0) {
+        io_reactor_t *reactor;
+        io_event_t event;
+        struct timeval none = { 0, 0 };
+
+        for (fd = 0; fd <= 2; fd++)
+            close(fd);
+        reactor = io_reactor_create();
+        if (reactor == NULL || !standard_numbers_are_free())
+            _exit(1);
+        grandchild = fork();
+        if (grandchild == 0)
+            /* Its first call makes everything anew. */
+            _exit(io_reactor_wait(reactor, &event, 1, &none) == 0 && standard_numbers_are_free() ? 0 : 2);
+        if (waitpid(grandchild, &status, 0) != grandchild || status != 0)
+            _exit(3);
+        io_reactor_destroy(reactor);
+        _exit(0);
+    }
+    ends_well(child);
+}
+
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
     CHECK(pthread_atfork(lock_at_fork, unlock_after_fork, unlock_after_fork) == 0);
     RUN(a_driver_becomes_a_daemon);
+    RUN(a_daemon_without_standard_streams_has_none_of_ours_in_their_place);
     RUN(what_a_child_removes_goes_on_in_the_parent);
     RUN(no_wake_is_lost_to_a_child_that_destroys_its_copy);
     RUN(posts_and_forks_do_not_meet);

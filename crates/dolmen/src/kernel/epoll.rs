@@ -28,6 +28,7 @@
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
 
+mod descriptor;
 mod event_fd;
 mod polled;
 mod registrations;
@@ -52,6 +53,7 @@ use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
+use descriptor::new_epoll;
 use event_fd::EventFd;
 use polled::{Polled, polled_flags, readiness};
 use socket::{Edges, accept_one, check, is_tcp, receive_now, send_now};
@@ -153,7 +155,7 @@ impl Kernel for Epoll {
     const ACCEPTS: usize = 64;
 
     fn new(options: Options) -> Result<Self, Fault> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fault)?;
+        let epoll = new_epoll().map_err(fault)?;
         let signal = Arc::new(EventFd::new().map_err(fault)?);
         epoll::add(&epoll, &signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS).map_err(fault)?;
         Ok(Epoll {

@@ -66,12 +66,19 @@ pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedFd
         .map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))
 }
 
+/// The two ends of what the handlers write into. Neither has the number of a standard stream, should those be closed: a
+/// clone never has.
+fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    let (readable, writable) = UnixStream::pair()?;
+    readable.set_nonblocking(true)?;
+    writable.set_nonblocking(true)?;
+    Ok((readable.try_clone()?, writable.try_clone()?))
+}
+
 impl Signals {
     fn new(inbox: &Arc<Inbox>) -> io::Result<Signals> {
         stand_in()?;
-        let (readable, writable) = UnixStream::pair()?;
-        readable.set_nonblocking(true)?;
-        writable.set_nonblocking(true)?;
+        let (readable, writable) = pair()?;
         if let Some((shared, handlers)) = spare().pop() {
             WANTED.fetch_add(1, Ordering::AcqRel);
             let mut signals = Signals { inbox: Arc::clone(inbox), shared, readable, handlers };
@@ -141,9 +148,7 @@ impl SignalSource<OwnedFd> for Signals {
     }
 
     fn renew(&mut self) -> io::Result<()> {
-        let (readable, writable) = UnixStream::pair()?;
-        readable.set_nonblocking(true)?;
-        writable.set_nonblocking(true)?;
+        let (readable, writable) = pair()?;
         // The handlers know the number.
         // SAFETY: the number is that of a descriptor we own, and stays so: the call closes it and opens it again in one
         // step. A handler that comes in between writes to the one or the other, and its count is looked at below.

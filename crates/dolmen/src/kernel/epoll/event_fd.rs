@@ -7,11 +7,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
 
-use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
 use super::super::fork::Process;
 use super::super::{Fault, Signal};
+use super::descriptor::new_eventfd;
 use super::fault;
 
 /// What wakes the wait.
@@ -23,12 +23,12 @@ pub(super) struct EventFd {
 
 impl EventFd {
     pub(super) fn new() -> Result<EventFd, Errno> {
-        Ok(EventFd { fd: eventfd()?, process: Process::current() })
+        Ok(EventFd { fd: new_eventfd()?, process: Process::current() })
     }
 
     /// Puts another one in its place, for this process only.
     pub(super) fn renew(&self) -> Result<(), Errno> {
-        let fresh = eventfd()?;
+        let fresh = new_eventfd()?;
         // SAFETY: the number is that of the descriptor we own, and stays so: the call closes it and opens it again in one
         // step. What has it on loan meanwhile are writes of eight bytes, which either of the two takes.
         let done = unsafe { libc::dup3(fresh.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
@@ -37,10 +37,6 @@ impl EventFd {
         }
         Ok(())
     }
-}
-
-fn eventfd() -> Result<OwnedFd, Errno> {
-    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
 }
 
 impl Signal for Arc<EventFd> {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::super::readiness::Readiness;
 use super::super::{Fault, FaultKind, Kernel};
+use super::descriptor::new_epoll;
 use super::polled::polled_flags;
 use super::socket::Edges;
 use super::{
@@ -126,7 +127,7 @@ impl Epoll {
     ///
     /// The edges that come with it only repeat what is so, and so cost a call each at most.
     pub(super) fn start_over(&mut self) -> Result<(), Errno> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let epoll = new_epoll()?;
         epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
         self.calls += 2;
         let mut lost = Vec::new();
