@@ -68,7 +68,12 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     steps.step("simulation under Miri, some seeds", || sim::miri(&miri))?;
     steps.step("deliberate bugs, some seeds", || sim::mutants(&mutants))?;
     steps.step("threads under loom, two pre-emptions", || loom::models(&loom::Options::quick()))?;
-    test::plan(steps, &test::Options::for_ci(options.no_install, options.keep_going))
+    let tested = test::plan(steps, &test::Options::for_ci(options.no_install, options.keep_going));
+    if tested.is_err() && !options.keep_going {
+        return tested;
+    }
+    // With the system's Wine, which the tests have installed.
+    tested.and(steps.step_or_skip("cost of a message under Wine", || guard::under_wine(false)))
 }
 
 fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {

@@ -189,6 +189,24 @@ impl Rig {
         assert!(polls <= 300, "{polls} polls in {SILENCE:?} of silence");
     }
 
+    /// Nothing happens, and the kernel is asked a few times at most: there is nothing left to do either.
+    ///
+    /// On Windows the timers of earlier waits, and one that rings early, each end a call without an event; a busy machine
+    /// lets several of them meet. A reactor that spins makes thousands of calls.
+    #[track_caller]
+    pub fn rests(&mut self) {
+        let polls = self.reactor.stats().polls;
+        self.silent();
+        self.did_not_spin_since(polls);
+    }
+
+    #[track_caller]
+    pub fn did_not_spin_since(&self, polls: u64) {
+        const FEW: u64 = 10;
+        let polls = self.reactor.stats().polls - polls;
+        assert!(polls <= FEW, "it spins: {polls} polls");
+    }
+
     /// Sends on all connections, whose peers do not read, until so many operations are in flight.
     ///
     /// How much a system takes before a send has to wait is its own affair: Linux splits one, Windows takes any whole
