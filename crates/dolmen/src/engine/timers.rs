@@ -1,4 +1,8 @@
-//! Timers: a binary heap whose entries know where they are, so that cancelling is as cheap as inserting.
+//! Timers: a heap whose entries know where they are, so that cancelling is as cheap as inserting.
+//!
+//! With many timers most of the cost of a move is memory that is not in the cache. So each node has four children, which
+//! halves the number of levels; an entry that moves through several levels is written once; and the positions are an array
+//! of their own, which is dense.
 
 use super::connection::Direction;
 use super::table::Table;
@@ -30,9 +34,14 @@ pub(crate) struct Expired {
     pub(crate) last: bool,
 }
 
+/// Of a node of the heap.
+const CHILDREN: usize = 4;
+
 pub(crate) struct Timers {
     timers: Table<Timer>,
     heap: Vec<Entry>,
+    /// Where in the heap the timer of each slot is.
+    positions: Vec<u32>,
     /// Counts insertions, to break ties.
     inserted: u64,
 }
@@ -41,8 +50,6 @@ struct Timer {
     purpose: Purpose,
     /// 0: one-shot.
     period_ns: u64,
-    /// Where in the heap.
-    at: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +67,7 @@ impl Entry {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        Timers { timers: Table::new(), heap: Vec::new(), inserted: 0 }
+        Timers { timers: Table::new(), heap: Vec::new(), positions: Vec::new(), inserted: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,7 +76,9 @@ impl Timers {
 
     pub(crate) fn insert(&mut self, deadline_ns: u64, period_ns: u64, purpose: Purpose) -> Key {
         let at = self.heap.len();
-        let key = self.timers.insert(Timer { purpose, period_ns, at });
+        let key = self.timers.insert(Timer { purpose, period_ns });
+        let slots = self.positions.len().max(key.slot as usize + 1);
+        self.positions.resize(slots, 0);
         self.heap.push(Entry { deadline_ns, inserted: self.inserted, slot: key.slot });
         self.inserted += 1;
         self.sift_up(at);
@@ -86,8 +95,10 @@ impl Timers {
     }
 
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
-        let Some(timer) = self.timers.remove(key) else { return false };
-        self.take_out(timer.at);
+        if self.timers.remove(key).is_none() {
+            return false;
+        }
+        self.take_out(self.positions[key.slot as usize] as usize);
         true
     }
 
@@ -130,46 +141,44 @@ impl Timers {
     fn take_out(&mut self, at: usize) {
         self.heap.swap_remove(at);
         if at < self.heap.len() {
-            self.note_position(at);
             self.sift_down(at);
             self.sift_up(at);
         }
     }
 
     fn sift_up(&mut self, mut at: usize) {
+        let entry = self.heap[at];
         while at > 0 {
-            let parent = (at - 1) / 2;
-            if !self.heap[at].is_before(&self.heap[parent]) {
+            let parent = (at - 1) / CHILDREN;
+            if !entry.is_before(&self.heap[parent]) {
                 break;
             }
-            self.swap(at, parent);
+            self.put(at, self.heap[parent]);
             at = parent;
         }
+        self.put(at, entry);
     }
 
     fn sift_down(&mut self, mut at: usize) {
+        let entry = self.heap[at];
         loop {
-            let children = (2 * at + 1)..(2 * at + 3).min(self.heap.len());
+            let children = (CHILDREN * at + 1)..(CHILDREN * (at + 1) + 1).min(self.heap.len());
             let first = children.reduce(|a, b| if self.heap[b].is_before(&self.heap[a]) { b } else { a });
             match first {
-                Some(child) if self.heap[child].is_before(&self.heap[at]) => {
-                    self.swap(at, child);
+                Some(child) if self.heap[child].is_before(&entry) => {
+                    self.put(at, self.heap[child]);
                     at = child;
                 }
                 _ => break,
             }
         }
+        self.put(at, entry);
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
-        self.note_position(a);
-        self.note_position(b);
-    }
-
-    fn note_position(&mut self, at: usize) {
-        let slot = self.heap[at].slot;
-        self.timers.at_mut(slot).expect("a heap entry has its timer").1.at = at;
+    fn put(&mut self, at: usize, entry: Entry) {
+        self.heap[at] = entry;
+        // Slots are numbered with 32 bits, and so are the entries, of which each slot has one.
+        self.positions[entry.slot as usize] = at as u32;
     }
 }
 
