@@ -1,11 +1,11 @@
-//! What can go wrong, and with what.
+//! The errors of a reactor: what failed, and for which source.
 
 use std::fmt;
 use std::io;
 
 use crate::kernel::{Fault, FaultKind, io_fault};
 
-/// A failed call on a reactor: what was being done, to which source, and the operating system's error if there is one.
+/// A failed call on a reactor: the action, the source, and the operating system's error if there is one.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -14,26 +14,26 @@ pub struct Error {
     os: Option<io::Error>,
 }
 
-/// What kind of failure, for programs to tell apart.
+/// The kind of a failure, for programs to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The id names no live registration: it was removed, or its `Closed` event is on its way or delivered.
+    /// The id names no live registration: it was removed, or its `Closed` event is pending or delivered.
     NotFound,
     /// The same socket or handle is registered already.
     AlreadyRegistered,
-    /// Not a handle of the kind that was asked for (a socket of datagrams where a stream was, a listening socket where a
-    /// connected one was, or the other way round), or not an open one.
+    /// Not an open handle, or not one of the kind that was asked for (a datagram socket instead of a stream, a
+    /// listening socket instead of a connected one, or the other way round).
     InvalidHandle,
     /// The reactor holds as many connections as [`Builder::max_connections`](crate::Builder::max_connections) allows.
     TableFull,
-    /// The connection's send queue has no room for these bytes now. Nothing of them was taken. A
+    /// The connection's send queue has no room for these bytes now. None of them was taken. A
     /// [`Drained`](crate::Event::Drained) event comes when there is room again.
     QueueFull,
     /// More bytes in one piece than the send queue can ever hold
-    /// ([`Builder::high_water`](crate::Builder::high_water)). Nothing of them was taken; send smaller pieces.
+    /// ([`Builder::high_water`](crate::Builder::high_water)). None of them was taken; send smaller pieces.
     TooLarge,
-    /// The sending side has been shut down, by this program or by a failure that the coming `Closed` event tells of.
+    /// The sending side has been shut down, by this program or by a failure that the pending `Closed` event reports.
     SendClosed,
     /// The end of the stream has been read: nothing more will come.
     #[doc(hidden)]
@@ -71,7 +71,7 @@ impl Error {
                 ErrorKind::Os
             }
         };
-        // The kernel's own record refuses a cut stream; the system would accept it.
+        // The kernel layer's own record refuses a cut stream; the system would accept it.
         let os = (fault.kind != FaultKind::Cut).then(|| fault.to_io());
         Error { kind, action, source, os }
     }
@@ -89,7 +89,7 @@ impl Error {
         self.kind
     }
 
-    /// The operating system's own error, where it had a say.
+    /// The operating system's own error, if there is one.
     pub fn os_error(&self) -> Option<&io::Error> {
         self.os.as_ref()
     }
@@ -154,12 +154,12 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A stream or listener that could not be registered comes back with the reason, open as it was.
+/// A stream or listener that could not be registered, returned open with the reason.
 #[derive(Debug)]
 pub struct AddError<S> {
-    /// Why.
+    /// The reason.
     pub error: Error,
-    /// What was to be registered.
+    /// The stream or listener.
     pub source: S,
 }
 
@@ -175,7 +175,7 @@ impl<S: fmt::Debug> std::error::Error for AddError<S> {
     }
 }
 
-/// Keeps the reason and closes what was to be registered.
+/// Keeps the reason and closes the stream or listener.
 impl<S> From<AddError<S>> for Error {
     fn from(error: AddError<S>) -> Error {
         error.error

@@ -1,4 +1,4 @@
-//! What a wait brings: [`Events`], and each [`Event`] in it.
+//! The result of a wait: [`Events`], and each [`Event`] in it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::kernel::buffer::Buffer;
 use crate::kernel::readiness::Readiness;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
-/// The events of one [`wait`](crate::Reactor::wait), with the bytes they brought.
+/// The events of one [`wait`](crate::Reactor::wait), with their bytes.
 ///
-/// Make it once and pass it to every wait. The bytes of its events stay where they are, unshared, until it is cleared,
-/// dropped or passed to the next wait, which the borrow checker sees to. It borrows nothing from the reactor: while
+/// Make one and pass it to every wait. The bytes of its events stay where they are, unshared, until it is cleared,
+/// dropped or passed to the next wait; the borrow checker enforces that. It borrows nothing from the reactor: while
 /// going through the events, send, close, add and remove as you like.
 ///
 /// ```compile_fail,E0499
@@ -35,7 +35,7 @@ pub struct Events<S = TcpStream> {
     origin: Option<Origin>,
 }
 
-/// The reactor whose events these are: where its buffers go back to, and what it has removed since.
+/// The reactor that these events come from: where its buffers are returned to, and what it has removed since.
 #[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) pool: Rc<RefCell<BufferPool>>,
@@ -46,9 +46,9 @@ pub(crate) struct Origin {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a, S = TcpStream> {
-    /// Somebody has connected to a listener. The stream is not registered yet: pass it to
-    /// [`Reactor::add`](crate::Reactor::add), or drop it to hang up. Whatever is not taken out of the events is hung up
-    /// on.
+    /// A peer has connected to a listener. The stream is not registered yet: pass it to
+    /// [`Reactor::add`](crate::Reactor::add), or drop it to hang up. A stream that is not taken out of the events is
+    /// closed.
     Accepted {
         /// The listener.
         listener: ListenerId,
@@ -56,11 +56,11 @@ pub enum Event<'a, S = TcpStream> {
         token: Token,
         /// The connection.
         stream: S,
-        /// Who it is.
+        /// The peer's address.
         peer: SocketAddr,
     },
-    /// A listener cannot accept for now, usually because the process is out of file descriptors. Told once, not for
-    /// each attempt: the reactor goes on trying, with growing pauses, and those who wait are accepted when it succeeds.
+    /// A listener cannot accept for now, usually because the process is out of file descriptors. Reported once, not for
+    /// each attempt: the reactor tries again, with growing pauses, and accepts the waiting peers when it succeeds.
     AcceptFailed {
         /// The listener.
         listener: ListenerId,
@@ -69,8 +69,8 @@ pub enum Event<'a, S = TcpStream> {
         /// The system's reason.
         error: io::Error,
     },
-    /// Bytes have arrived: at least one, at most [`Builder::buffer_size`](crate::Builder::buffer_size). At most one such
-    /// event a connection comes from one wait.
+    /// Bytes have arrived: at least one, at most [`Builder::buffer_size`](crate::Builder::buffer_size). One wait
+    /// delivers at most one such event for each connection.
     Received {
         /// The connection.
         conn: ConnId,
@@ -80,23 +80,24 @@ pub enum Event<'a, S = TcpStream> {
         data: &'a [u8],
     },
     /// The peer will send nothing more. It may still read: send what is to be sent, then
-    /// [`close`](crate::Reactor::close). Comes once, after all bytes, and the connection stays until it is closed.
+    /// [`close`](crate::Reactor::close). Delivered once, after all bytes. The connection stays open until the caller
+    /// closes it.
     EndOfStream {
         /// The connection.
         conn: ConnId,
         /// The connection's token.
         token: Token,
     },
-    /// After a `send` was refused with [`QueueFull`](crate::ErrorKind::QueueFull): there is room again. Once per refusal
-    /// or run of refusals.
+    /// The send queue has room again after it refused a `send` with [`QueueFull`](crate::ErrorKind::QueueFull).
+    /// Delivered once for each refusal or run of refusals.
     Drained {
         /// The connection.
         conn: ConnId,
         /// The connection's token.
         token: Token,
     },
-    /// The connection is gone, and its id with it. Exactly once and last for each connection that was not
-    /// [`remove`](crate::Reactor::remove)d.
+    /// The connection is gone, and its id with it. Delivered exactly once, as the last event, for each connection that
+    /// was not [`remove`](crate::Reactor::remove)d.
     Closed {
         /// The connection.
         conn: ConnId,
@@ -105,7 +106,7 @@ pub enum Event<'a, S = TcpStream> {
         /// How it ended.
         reason: CloseReason,
     },
-    /// A watched handle is signalled, or a readiness listener has connections waiting. Told again by each wait until
+    /// A watched handle is signalled, or a readiness listener has connections waiting. Each wait reports it again until
     /// that is no longer so.
     Ready {
         /// The watch.
@@ -113,16 +114,16 @@ pub enum Event<'a, S = TcpStream> {
         /// The watch's token.
         token: Token,
     },
-    /// A timer is due; a one-shot timer is gone with this.
+    /// A timer is due; a one-shot timer ends with this.
     Timer {
         /// The timer.
         timer: TimerId,
         /// The timer's token.
         token: Token,
-        /// How many further ticks of a periodic timer have gone by unnoticed, because nobody waited.
+        /// How many further ticks of a periodic timer became due before this event was collected.
         missed: u64,
     },
-    /// A [`Poster`](crate::Poster) has sent this.
+    /// A post by a [`Poster`](crate::Poster).
     Posted {
         /// As posted.
         token: Token,
@@ -134,15 +135,15 @@ pub enum Event<'a, S = TcpStream> {
     /// A borrowed socket is ready.
     #[doc(hidden)]
     Polled { poll: PollId, token: Token, ready: Readiness },
-    /// All bytes of one posted send are with the system.
+    /// The system has taken all bytes of one posted send.
     #[doc(hidden)]
     Written { conn: ConnId, token: Token, bytes: usize },
-    /// The operator has typed something, or somebody asks the program to end. See
+    /// The operator has typed something, or a user or the system asks the program to end. See
     /// [`Reactor::console`](crate::Reactor::console) and [`Reactor::signals`](crate::Reactor::signals).
     Console {
         /// The token of the registration.
         token: Token,
-        /// What it is.
+        /// The input or the request.
         input: ConsoleInput<'a>,
     },
 }
@@ -151,8 +152,8 @@ pub enum Event<'a, S = TcpStream> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// [`close`](crate::Reactor::close) ran its course: the system has taken everything that was queued, FIN went out
-    /// behind it, and the peer has closed its side as well or had the linger time to do so.
+    /// [`close`](crate::Reactor::close) ran to its end: the system has taken everything that was queued, FIN was sent
+    /// after it, and the peer has closed its side as well or had the linger time to do so.
     Finished,
     /// [`close`](crate::Reactor::close) took longer than the linger time; the connection was reset with this many bytes
     /// still in the send queue (what the system had taken may be lost as well).
@@ -162,7 +163,7 @@ pub enum CloseReason {
     },
     /// [`abort`](crate::Reactor::abort).
     Aborted,
-    /// The peer, or something on the way, reset the connection.
+    /// The peer, or something on the network path, reset the connection.
     Reset,
     /// The operating system ended it with this error code; see [`CloseReason::to_io`].
     Failed {
@@ -198,7 +199,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// An event at rest: owns what it brought. The registration is the console's; 0 for signals.
+/// A stored event, which owns its contents. `registration` is the console's; 0 for signals.
 pub(crate) enum Record<S> {
     Accepted { listener: ListenerId, token: Token, stream: Option<S>, peer: SocketAddr },
     AcceptFailed { listener: ListenerId, token: Token, code: i32 },
@@ -216,7 +217,7 @@ pub(crate) enum Record<S> {
 }
 
 impl<S> Record<S> {
-    /// Whether the registration this is about has been removed in the meantime.
+    /// Whether this event is stale: its registration has been removed in the meantime.
     pub(crate) fn is_ghost(&self, removed: &Removed) -> bool {
         match self {
             Record::Accepted { listener, .. } | Record::AcceptFailed { listener, .. } => {
@@ -272,7 +273,7 @@ impl<S> Record<S> {
 }
 
 impl<S> Events<S> {
-    /// Room for up to `capacity` events a wait (at least one, at most 65 536).
+    /// Room for up to `capacity` events for each wait (at least one, at most 65 536).
     ///
     /// A wait never returns more; what did not fit comes first in the next one.
     pub fn with_capacity(capacity: usize) -> Events<S> {
@@ -280,22 +281,22 @@ impl<S> Events<S> {
         Events { records: Vec::with_capacity(capacity), handed_out: 0, capacity, origin: None }
     }
 
-    /// Changes how many events the next waits may bring.
+    /// Changes how many events the next waits may return.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
     }
 
-    /// How many events one wait may bring.
+    /// How many events one wait may return.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How many events the last wait has brought.
+    /// How many events the last wait has returned.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether the last wait has brought none.
+    /// Whether the last wait has returned none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -303,8 +304,8 @@ impl<S> Events<S> {
     /// Hands out each event, once and in order.
     ///
     /// Events of a registration that was removed after the wait are left out. Stopping half-way is fine: a later
-    /// `drain` goes on where this one ended. The bytes live on until the events are cleared, dropped or passed to the
-    /// next wait.
+    /// `drain` continues where this one ended. The bytes stay valid until the events are cleared, dropped or passed to
+    /// the next wait.
     pub fn drain(&mut self) -> Drain<'_, S> {
         Drain {
             records: self.records[self.handed_out..].iter_mut(),
@@ -313,7 +314,7 @@ impl<S> Events<S> {
         }
     }
 
-    /// Forgets the events and gives their buffers back to the reactor. Streams that were not taken are hung up on.
+    /// Discards the events and returns their buffers to the reactor. Closes the streams that were not taken.
     pub fn clear(&mut self) {
         self.handed_out = 0;
         let Some(origin) = &self.origin else { return };
@@ -328,7 +329,7 @@ impl<S> Events<S> {
         }
     }
 
-    /// Empties the events and has them belong to `origin` from now on.
+    /// Empties the events and makes them belong to `origin` from now on.
     pub(crate) fn reset(&mut self, origin: &Origin) {
         self.clear();
         if !self.origin.as_ref().is_some_and(|own| Rc::ptr_eq(&own.pool, &origin.pool)) {

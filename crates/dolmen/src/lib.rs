@@ -1,8 +1,9 @@
-//! One wait for everything a line-based or game server has to notice: a thousand players' sockets, listening ports,
-//! worker threads' results, timers and the operator at the console, on Windows (I/O completion ports) and Linux (epoll) alike.
+//! One wait for everything that a line-based server or game server reacts to: a thousand players' sockets, listening
+//! ports, worker threads' results, timers and the operator at the console, on Windows (I/O completion ports) and Linux
+//! (epoll) alike.
 //!
-//! * [`Reactor`] holds what is registered, and waits.
-//! * [`Events`] receives what has happened; each [`Event`] brings its bytes along.
+//! * [`Reactor`] holds the registrations, and waits.
+//! * [`Events`] receives what has happened; each [`Event`] carries its bytes.
 //! * [`Waker`] and [`Poster`] reach a waiting reactor from other threads.
 //!
 //! ```
@@ -44,16 +45,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where to look in the source: `reactor.rs` has the verbs, `engine/` all policy, `kernel/` the contract with the
-//! operating systems and one folder or file for each of them, `console/` the operator's terminal. `ARCHITECTURE.md` in the repository tells the story.
+//! Where to look in the source: `reactor.rs` has the public methods, `engine/` has all policy, `kernel/` has the
+//! contract with the operating systems and a folder or file for each of them, and `console/` has the operator's
+//! terminal. `ARCHITECTURE.md` in the repository explains how they fit together.
 
 #![deny(unsafe_code)]
-// What only the C library uses is part of every build, and without it unused. The workspace's lints see it used.
+// Code that only the C library uses is compiled into every build, and is unused without it. The workspace's lints run
+// with it in use.
 #![cfg_attr(not(feature = "c-api"), allow(dead_code))]
 #![cfg_attr(doctest, doc = include_str!("../../../README.md"))]
 #![cfg_attr(doctest, doc = include_str!("../../../docs/console.md"))]
 
-#[allow(unsafe_code)] // System calls of terminals, consoles and signals.
+#[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
 mod engine;
 mod error;

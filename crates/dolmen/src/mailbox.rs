@@ -1,20 +1,20 @@
-//! What other threads leave for the reactor, and how it learns of it.
+//! What other threads leave for the reactor, and how they notify it.
 //!
-//! The kernel is signalled once for any number of wakes and posts. That is only sound if every thread that leaves the
-//! signal to another one can rely on it, and a signal may fail: the kernel needs memory for it on Windows. So there are
-//! two facts to know, not one:
+//! One signal to the kernel covers any number of wakes and posts. That is only sound if every thread that leaves the
+//! signal to another thread can rely on it, and a signal may fail: on Windows the kernel needs memory for it. So the
+//! state has two flags, not one:
 //!
-//! * *pending*: something may be in the mailbox. Set behind whatever was put in; the reactor does not block while it is
-//!   set, and clears it before it looks inside.
-//! * *signalled*: since the reactor looked inside last, a signal has succeeded, so the reactor will look again. Only
-//!   then is another signal saved.
+//! * *pending*: something may be in the mailbox. A thread sets it after it has put something in. The reactor does not
+//!   block while it is set, and clears it before it looks inside.
+//! * *signalled*: since the reactor last looked inside, a signal has succeeded, so the reactor will look again. Only
+//!   then may a thread omit its signal.
 //!
-//! A signal that fails leaves the mailbox *pending* and no more than that, so the next wake or post signals again. One
-//! that succeeds counts for the look inside that was due when it was begun, and for no later one: each look begins
-//! another *round*, and a thread that was away in between finds the round gone.
+//! A signal that fails leaves the mailbox *pending* and no more than that, so the next wake or post signals again. A
+//! signal that succeeds counts for the look that was due when it was begun, and for no later one: each look begins
+//! another *round*, and a thread that was delayed in between sees that its round is over.
 //!
-//! A post is for the process in which it was made. A forked process, whose copy of the posts another thread may have been
-//! changing at the fork, begins without any.
+//! A post belongs to the process in which it was made. A forked process begins without any, because another thread may
+//! have been changing its copy of the posts at the fork.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,10 +39,10 @@ const WOKEN: u64 = 4;
 const ROUND: u64 = 8;
 
 pub(crate) struct Mailbox {
-    /// `PENDING`, `SIGNALLED`, `WOKEN` (a wake is pending), and above them the round.
+    /// `PENDING`, `SIGNALLED`, `WOKEN` (a wake is pending), and the round in the bits above them.
     state: AtomicU64,
     posts: Lock<Posts>,
-    /// The reactor has gone. Looked at and set with the posts locked.
+    /// The reactor is gone. Read and set with the posts locked.
     gone: AtomicBool,
     capacity: usize,
     signals_failed: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct Posts {
     queue: VecDeque<Post>,
-    /// The number of the next post: those in the queue are in order, and with gaps.
+    /// The number of the next post. Those in the queue are in ascending order, with gaps.
     next: u64,
 }
 
@@ -83,7 +83,7 @@ impl Mailbox {
         })
     }
 
-    /// Takes a post, or refuses it: then it will not be delivered.
+    /// Takes a post, or refuses it; a refused post is not delivered.
     pub(crate) fn post(&self, token: Token, value: u64) -> Result<(), Refused> {
         let ours = self.posts.ours();
         let mut posts = ours.lock();
@@ -105,12 +105,12 @@ impl Mailbox {
         self.insist(PENDING | WOKEN);
     }
 
-    /// Has the reactor look at its sources.
+    /// Makes the reactor check its sources.
     pub(crate) fn notify(&self) {
         self.insist(PENDING);
     }
 
-    /// For callers with no one to report a failure to: the signal is tried a number of times, and then left to the next
+    /// For callers that cannot report a failure: it tries the signal a number of times, and then leaves it to the next
     /// wake or post, and to the reactor's own next turn.
     fn insist(&self, what: u64) {
         for _ in 0..WAKE_ATTEMPTS {
@@ -122,10 +122,10 @@ impl Mailbox {
         tracing::error!(target: "io_reactor", attempts = WAKE_ATTEMPTS, "the reactor could not be woken");
     }
 
-    /// Sees to it that the reactor looks inside.
+    /// Ensures that the reactor looks inside.
     fn signal(&self, what: u64) -> Result<(), Fault> {
-        // A read alone would not do: the reactor, which clears this before it looks, has to be either before us, or
-        // behind us and behind what we have put in. Release: what this thread did before is seen by the one that is woken.
+        // A read alone is not enough. The reactor clears this before it looks, and must come either before us, or after
+        // us and after what we have put in. Release: the thread that is woken sees what this thread did before.
         let before = self.state.fetch_or(what, Ordering::AcqRel);
         if before & SIGNALLED != 0 {
             return Ok(());
@@ -148,7 +148,7 @@ impl Mailbox {
 
     /// Takes up to `max` posts and hands each to `take`. True if there has been a wake.
     pub(crate) fn collect(&self, max: usize, mut take: impl FnMut(Token, u64)) -> bool {
-        // Looked at before it is written: most waits find nothing here.
+        // Read before it is written: most waits find nothing here.
         if !self.waiting() {
             return false;
         }
@@ -160,14 +160,14 @@ impl Mailbox {
         }
         if !posts.queue.is_empty() && !mutant(Mutant::ForgetLeftPosts) {
             mark(Mark::PostsLeft);
-            // The rest is for the next turn, which needs no signal to come about: see `waiting`.
+            // The rest is for the next turn, which needs no signal: see `waiting`.
             self.state.fetch_or(PENDING | SIGNALLED, Ordering::AcqRel);
         }
         drop(posts);
         before & WOKEN != 0 && !mutant(Mutant::LoseWake)
     }
 
-    /// What is put in from here on needs a signal of its own. Returns the state up to here.
+    /// From here on a new entry needs its own signal. Returns the state up to here.
     fn begin_round(&self) -> u64 {
         let begun = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
             Some((state / ROUND).wrapping_add(1).wrapping_mul(ROUND))
@@ -180,25 +180,25 @@ impl Mailbox {
         self.state.fetch_and(!WOKEN, Ordering::AcqRel);
     }
 
-    /// Whether a collect would find something, so that there is no point in blocking.
+    /// Whether a collect would find something, so that the reactor must not block.
     pub(crate) fn waiting(&self) -> bool {
         self.state.load(Ordering::Acquire) & PENDING != 0
     }
 
-    /// The reactor goes: from here on posts are refused.
+    /// The reactor is being dropped: from here on posts are refused.
     pub(crate) fn close(&self) {
         let mut posts = self.posts.ours().lock();
         self.gone.store(true, Ordering::Relaxed);
         posts.queue = VecDeque::new();
     }
 
-    /// How many signals have failed ever.
+    /// How many signals have failed in total.
     pub(crate) fn signals_failed(&self) -> u64 {
         self.signals_failed.load(Ordering::Relaxed)
     }
 }
 
-/// Withdraws a post for which there was no signal. One that the reactor has found all the same is delivered.
+/// Withdraws a post for which the signal failed. One that the reactor has found nevertheless is delivered.
 fn take_back(posts: &Guarded<Posts>, number: u64, fault: Fault) -> Result<(), Refused> {
     let mut posts = posts.lock();
     match posts.queue.binary_search_by_key(&number, |post| post.number) {

@@ -1,4 +1,4 @@
-//! What the C library builds on: sockets that the reactor waits for and does not own. Not a public interface.
+//! The basis of the C library: sockets that the reactor polls and does not own. Not a public interface.
 
 use std::mem::size_of;
 use std::num::NonZeroU32;
@@ -22,8 +22,8 @@ pub trait Verbs {
     /// As [`Reactor::wait`].
     fn wait(&mut self, events: &mut Events<Self::Stream>, timeout: Option<Duration>) -> Result<usize, Error>;
 
-    /// As [`Reactor::wait`], but blocks once: whatever ends that one call of the system's without an event (a signal
-    /// handler, a wake of the engine's own, nothing at all) ends the wait, with no events.
+    /// As [`Reactor::wait`], but blocks once: if that one system call ends without an event (because of a signal
+    /// handler, a wake by the engine itself, or without a reason), the wait returns with no events.
     fn wait_once(
         &mut self,
         events: &mut Events<Self::Stream>,
@@ -33,14 +33,14 @@ pub trait Verbs {
     /// The clock of timers and timeouts, in nanoseconds.
     fn now_ns(&self) -> u64;
 
-    /// Whether it is a connected stream of bytes, as opposed to a listening socket or one of datagrams.
+    /// Whether `socket` is a connected stream of bytes, as opposed to a listening socket or a datagram socket.
     ///
     /// # Errors
     ///
-    /// What the system says of a number that is not a socket.
+    /// What the system reports for a number that is not a socket.
     fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool>;
 
-    /// Reports by `Polled` events when a socket is ready. With `once`, the interest ends with each event.
+    /// Reports by `Polled` events when a socket is ready. With `once`, each event ends the interest.
     fn add_poll(
         &mut self,
         socket: BorrowedSocket,
@@ -49,13 +49,13 @@ pub trait Verbs {
         token: Token,
     ) -> Result<PollId, Error>;
 
-    /// Changes what a poll is for, immediately.
+    /// Changes the interest of a poll, immediately.
     fn set_interest(&mut self, poll: PollId, interest: Readiness) -> Result<(), Error>;
 
-    /// Ends a poll. When this returns, the socket may be closed.
+    /// Ends a poll. When this returns, the caller may close the socket.
     fn remove_poll(&mut self, poll: PollId) -> bool;
 
-    /// Registers a connected socket that is never closed; see `engine/connection/borrowed.rs`.
+    /// Registers a connected socket that the reactor never closes; see `engine/connection/borrowed.rs`.
     fn adopt(
         &mut self,
         socket: BorrowedSocket,
@@ -64,19 +64,19 @@ pub trait Verbs {
         token: Token,
     ) -> Result<ConnId, Error>;
 
-    /// Asks for the next bytes of an adopted connection.
+    /// Requests the next bytes of an adopted connection.
     fn post_receive(&mut self, conn: ConnId) -> Result<(), Error>;
 
     /// Sends on an adopted connection; a `Written` event follows.
     fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error>;
 
-    /// Releases an adopted connection. When this returns, the socket may be closed.
+    /// Releases an adopted connection. When this returns, the caller may close the socket.
     fn release(&mut self, conn: ConnId) -> bool;
 
     /// As [`Reactor::timer`].
     fn timer(&mut self, token: Token, after: Duration) -> TimerId;
 
-    /// A periodic timer with a first delay of its own.
+    /// Sets a periodic timer with a separate first delay.
     fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId;
 
     /// As [`Reactor::cancel_timer`].
@@ -92,7 +92,7 @@ pub trait Verbs {
     fn stats(&self) -> Stats;
 }
 
-/// The verbs are the engine's, whatever kernel is under it.
+/// The methods are the engine's, over either kernel.
 macro_rules! verbs_of_the_engine {
     ($reactor:ty, $stream:ty) => {
         impl Verbs for $reactor {

@@ -6,15 +6,16 @@
 pub struct Stats {
     /// Calls of `wait`.
     pub waits: u64,
-    /// Times the kernel was asked for completions; more than `waits` where it came back early or for internal work.
+    /// Times the kernel was polled for completions; more than `waits` where a poll returned early or served internal
+    /// work.
     pub polls: u64,
-    /// Calls into the operating system made by the kernel, the waits included.
+    /// Calls into the operating system made by the kernel layer, the waits included.
     pub kernel_calls: u64,
     /// Events handed out.
     pub events: u64,
-    /// Bytes received and handed out or discarded.
+    /// Bytes received, whether handed out or discarded.
     pub bytes_received: u64,
-    /// Bytes the system has taken over for sending.
+    /// Bytes that the system has taken for sending.
     pub bytes_sent: u64,
     /// Connections accepted by listeners.
     pub accepted: u64,
@@ -22,20 +23,20 @@ pub struct Stats {
     pub sends_refused: u64,
     /// Times the system could not wake the reactor for a [`Waker`](crate::Waker) or a [`Poster`](crate::Poster).
     pub signals_failed: u64,
-    /// Completions of something that the reactor did not begin, on its completion port but with a key of others. They are
-    /// dropped. Always 0 on Linux.
+    /// Completions on the reactor's completion port that carry the key of other code, for something that the reactor
+    /// did not begin. They are dropped. Always 0 on Linux.
     pub foreign_completions: u64,
-    /// Completions on the reactor's port that are of no operation of the reactor's, although their key says so: another
-    /// part of the program makes overlapped calls of its own on a registered socket. They are dropped. Always 0 on Linux.
+    /// Completions on the reactor's port that belong to none of its operations, although their key says so: another
+    /// part of the program makes its own overlapped calls on a registered socket. They are dropped. Always 0 on Linux.
     pub unknown_completions: u64,
 
-    /// Connections registered, those on their way out included.
+    /// Connections registered, including those that are closing.
     pub connections: usize,
-    /// Listeners registered, those on their way out included.
+    /// Listeners registered, including those that are closing.
     pub listeners: usize,
-    /// Watches registered, those on their way out included.
+    /// Watches registered, including those that are closing.
     pub watches: usize,
-    /// Timers set, the reactor's own included.
+    /// Timers set, including the reactor's own.
     pub timers: usize,
     /// Operations the kernel holds now.
     pub operations_in_flight: usize,

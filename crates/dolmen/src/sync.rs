@@ -1,14 +1,14 @@
-//! What threads share: the standard library's, or loom's, which tries out every order of events.
+//! The types that threads share: the standard library's, or loom's, which tries every order of events.
 //!
-//! Only what crosses threads by these types alone is modelled: the mailbox and the console's inbox. Reference counts are
-//! the standard library's in both.
+//! The model covers only what crosses threads through these types alone: the mailbox and the console's inbox. Reference
+//! counts are the standard library's in both.
 
 #[cfg(not(all(test, loom)))]
 mod chosen {
     pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-    /// Lets other threads go first.
+    /// Lets other threads run first.
     pub(crate) fn yield_now() {
         std::thread::yield_now();
     }

@@ -1,18 +1,18 @@
-//! The names of things: the caller's [`Token`] and the ids the reactor issues.
+//! The caller's [`Token`] and the ids that the reactor issues.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// A number of the caller's own that travels with a registration and comes back in each of its events.
+/// A number that the caller chooses, that belongs to a registration, and that each of its events carries.
 ///
 /// The reactor never looks at it, and any number of registrations may share one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub usize);
 
-/// Which registration: a table slot, and how many registrations that slot has held.
+/// Identifies a registration: a table slot, and how many registrations that slot has held.
 ///
-/// The operating system gives a new socket the number of the one closed last; a slot with a generation cannot be
-/// mistaken that way.
+/// The operating system gives a new socket the number of the one closed last. A slot with a generation cannot be
+/// confused in that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) slot: u32,
@@ -29,9 +29,9 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         ///
-        /// Issued by the reactor and valid until that registration ends. A later registration never gets an equal id,
-        /// so an id that has outlived its registration is refused and never names somebody else. Ids of one reactor
-        /// mean nothing to another.
+        /// The reactor issues it, and it is valid until that registration ends. A later registration never gets an
+        /// equal id, so an id that has outlived its registration is refused and never names another one. An id of one
+        /// reactor has no meaning in another.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub(crate) Key);
 

@@ -12,8 +12,8 @@ use crate::token::Token;
 
 /// Makes a [`wait`](crate::Reactor::wait) return, from any thread.
 ///
-/// A wake is sticky: one that comes while nobody waits ends the next wait. Wakes are coalesced: any number of them
-/// before the waiter has noticed is one [`Woken`](crate::Event::Woken) event. Waking a reactor that is gone does
+/// A wake is sticky: one that comes while no wait is in progress ends the next wait. Wakes are coalesced: any number of
+/// them before the next wait returns is one [`Woken`](crate::Event::Woken) event. Waking a reactor that is gone does
 /// nothing.
 #[derive(Clone)]
 pub struct Waker {
@@ -34,11 +34,11 @@ impl Waker {
         Waker { mailbox }
     }
 
-    /// Ends the wait that is under way, or else the next one.
+    /// Ends the wait that is in progress, or else the next one.
     ///
-    /// A system that is out of memory may be unable to end the wait that is under way. It is asked a hundred times, and
-    /// [`Stats::signals_failed`](crate::Stats::signals_failed) counts the failures; after that the wake is delivered
-    /// when the wait ends for another reason, such as the next wake or post.
+    /// A system that is out of memory may be unable to end the wait that is in progress. The waker tries a hundred
+    /// times, and [`Stats::signals_failed`](crate::Stats::signals_failed) counts the failures; after that the wake is
+    /// delivered when the wait ends for another reason, such as the next wake or post.
     pub fn wake(&self) {
         self.mailbox.wake();
     }
@@ -54,10 +54,10 @@ impl Poster {
     /// # Errors
     ///
     /// * [`ErrorKind::PostsFull`] while [`post_capacity`](crate::Builder::post_capacity) posts wait to be collected;
-    /// * [`ErrorKind::ReactorGone`] once the reactor was dropped;
+    /// * [`ErrorKind::ReactorGone`] once the reactor has been dropped;
     /// * [`ErrorKind::Exhausted`], or [`ErrorKind::Os`] with another reason, when the system cannot wake the reactor.
     ///
-    /// Never otherwise, and the post was then not taken: it may be sent again.
+    /// Never otherwise. In each case the post was not taken, and the caller may send it again.
     pub fn post(&self, token: Token, value: u64) -> Result<(), Error> {
         const ACTION: &str = "post to the reactor";
         self.mailbox.post(token, value).map_err(|refused| match refused {

@@ -1,8 +1,8 @@
-//! Every order in which wakes, posts, their signals and the reactor may meet. Run by `cargo xtask loom`.
+//! Every order in which wakes, posts, their signals and the reactor may interleave. Run by `cargo xtask loom`.
 //!
 //! The reactor is a thread that does what [`Engine`](crate::engine::Engine) does with a mailbox: it looks inside, and
-//! blocks in its kernel when nothing waits. When all other threads have ended and no signal is left, a blocked reactor
-//! would sleep for good, so whatever is in the mailbox then was never going to be delivered.
+//! blocks in its kernel when nothing is pending. When all other threads have ended and no signal is left, a blocked
+//! reactor would sleep indefinitely, so whatever is in the mailbox then would never have been delivered.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::kernel::FaultKind;
 
 const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 
-/// What the reactor blocks in: a signal ends a wait, and one that nobody waited for ends the next.
+/// The kernel in which the reactor blocks: a signal ends a wait, and one that comes outside a wait ends the next.
 struct FakeKernel {
     state: Mutex<State>,
     changed: Condvar,
@@ -40,7 +40,7 @@ impl FakeKernel {
         self.changed.notify_one();
     }
 
-    /// False when nothing will ever end this wait.
+    /// Returns false when nothing will ever end this wait.
     fn wait(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         while !state.raised && !state.over {
@@ -73,7 +73,7 @@ struct Delivered {
     woken: bool,
 }
 
-/// Turns until nothing would ever end the next wait.
+/// Turns the reactor until nothing would ever end the next wait.
 fn reactor(kernel: &FakeKernel, mailbox: &Mailbox, batch: usize) -> Delivered {
     let mut delivered = Delivered::default();
     loop {
@@ -90,7 +90,7 @@ fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
     (kernel, mailbox)
 }
 
-/// Posts `values` from a thread of its own; those that were taken.
+/// Posts `values` from a separate thread, which returns those that were taken.
 fn poster(mailbox: &Arc<Mailbox>, values: &'static [u64]) -> thread::JoinHandle<Vec<u64>> {
     let mailbox = Arc::clone(mailbox);
     thread::spawn(move || {
@@ -115,8 +115,8 @@ fn posts_of_two_threads_arrive_once_each_and_in_order() {
     });
 }
 
-/// Whichever signal fails: what was taken is delivered, what was refused is not, and no one who has relied on the signal
-/// of another thread is left alone with it.
+/// Any of the signals may fail: a post that was taken is delivered, one that was refused is not, and no thread that
+/// relied on another thread's signal waits in vain.
 #[test]
 fn hc42_a_post_whose_signal_fails_is_refused_and_silences_no_other() {
     for fail_in in 1..=2 {
@@ -156,7 +156,7 @@ fn hc42_a_wake_that_relied_on_a_posts_signal_is_heard_although_that_fails() {
     }
 }
 
-/// What the thread did before it woke is seen by the reactor after it was woken.
+/// The reactor sees, after it was woken, what the thread did before it woke it.
 #[test]
 fn a_wake_publishes_what_was_done_before_it() {
     loom::model(|| {
@@ -177,7 +177,7 @@ fn a_wake_publishes_what_was_done_before_it() {
     });
 }
 
-/// The reactor goes while others post and wake: each post is taken or refused, and nobody waits for anybody.
+/// The reactor is dropped while others post and wake: each post is taken or refused, and no thread waits for another.
 #[test]
 fn a_reactor_that_goes_refuses_posts_and_takes_no_notice_of_wakes() {
     loom::model(|| {
@@ -186,7 +186,7 @@ fn a_reactor_that_goes_refuses_posts_and_takes_no_notice_of_wakes() {
         let other = thread::spawn(move || {
             let first = theirs.post(Token(0), 1);
             theirs.wake();
-            // The last of the handles goes with this thread, or with the reactor.
+            // The last handle is dropped by this thread, or by the reactor.
             (first.is_ok(), matches!(theirs.post(Token(0), 2), Err(Refused::Gone)))
         });
         let mut posts = Vec::new();
@@ -201,7 +201,7 @@ fn a_reactor_that_goes_refuses_posts_and_takes_no_notice_of_wakes() {
     });
 }
 
-/// The posting side goes first: what it has left is delivered.
+/// The posting side ends first: what it has left is delivered.
 #[test]
 fn posts_outlive_their_poster() {
     loom::model(|| {
