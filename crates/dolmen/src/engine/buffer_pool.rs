@@ -1,9 +1,9 @@
-//! Receive buffers, reused.
+//! A pool of receive buffers.
 //!
-//! A buffer leaves the pool when a packet needs one and comes back when the [`Events`](crate::Events) that carried its
-//! bytes is refilled, cleared or dropped. The pool never refuses: a wait can only take as many as its events have room
-//! for, so what is out is bounded by the events the caller keeps plus what a kernel has been lent in advance; beyond
-//! `size` a returned buffer is freed instead of kept.
+//! A buffer leaves the pool when a packet needs one, and returns when the [`Events`](crate::Events) that carried its
+//! bytes is refilled, cleared or dropped. The pool never refuses. A wait takes only as many buffers as its events have
+//! room for, so the number of buffers out is bounded by the events that the caller keeps plus those lent to a kernel in
+//! advance. A buffer that returns to a pool of `size` buffers is freed instead of kept.
 
 use crate::kernel::buffer::Buffer;
 
@@ -11,7 +11,7 @@ pub(crate) struct BufferPool {
     free: Vec<Buffer>,
     /// How many buffers are kept, and how many may be lent in advance to receives that have nothing to read yet.
     size: usize,
-    /// How many received bytes a buffer takes. One more is allocated; see [`Buffer::terminate`].
+    /// How many received bytes a buffer holds. One more is allocated; see [`Buffer::terminate`].
     buffer_bytes: usize,
     out: usize,
 }
@@ -21,14 +21,15 @@ impl BufferPool {
         BufferPool { free: Vec::with_capacity(size), size, buffer_bytes, out: 0 }
     }
 
-    /// A buffer for bytes that are there.
+    /// Takes a buffer for bytes that have arrived.
     pub(crate) fn take(&mut self) -> Buffer {
         self.out += 1;
         self.free.pop().unwrap_or_else(|| Buffer::with_capacity(self.buffer_bytes + 1))
     }
 
-    /// A buffer for bytes that may come one day: only while at least half of the pool is left for those that are there.
-    #[cfg_attr(not(windows), allow(dead_code))] // Readiness has no use for it.
+    /// Takes a buffer for bytes that may arrive later: only while at least half of the pool is left for bytes that have
+    /// arrived.
+    #[cfg_attr(not(windows), allow(dead_code))] // A readiness kernel does not use it.
     pub(crate) fn take_in_advance(&mut self) -> Option<Buffer> {
         (self.out < self.size / 2).then(|| self.take())
     }
@@ -37,7 +38,7 @@ impl BufferPool {
         debug_assert!(self.out > 0, "a buffer came back to a pool that had none out");
         self.out -= 1;
         if self.free.len() < self.size {
-            // Old bytes in a recycled buffer look like new ones; make a mistake visible in the tests.
+            // Old bytes in a recycled buffer look like new ones; overwrite them, so that a mistake shows in the tests.
             if cfg!(debug_assertions) {
                 poison(&mut buffer);
             }
@@ -46,7 +47,7 @@ impl BufferPool {
         }
     }
 
-    /// Frees a buffer that is out; only a deliberate bug does.
+    /// Frees a buffer that is out; only a mutant does this.
     #[cfg(feature = "mutants")]
     pub(crate) fn lose(&mut self, buffer: Buffer) {
         self.out -= 1;
@@ -88,6 +89,6 @@ mod tests {
         let mut pool = BufferPool::new(4, 64);
         let advance: Vec<Buffer> = std::iter::from_fn(|| pool.take_in_advance()).collect();
         assert_eq!(advance.len(), 2);
-        assert_eq!(pool.take().capacity(), 65, "bytes that are there always get a buffer");
+        assert_eq!(pool.take().capacity(), 65, "bytes that have arrived always get a buffer");
     }
 }

@@ -5,8 +5,9 @@
 //!   └──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: silence
 //! ```
 //!
-//! Every verb and every completion only changes state and asks for attention; [`Engine::attend_connection`] then does
-//! whatever the state calls for. It may be called at any time and any number of times.
+//! Every public method and every completion only changes the state and puts the connection on the attention list.
+//! [`Engine::attend_connection`] then does what the state requires. It may be called at any time and any number of
+//! times.
 
 use std::num::NonZeroU32;
 
@@ -27,20 +28,20 @@ mod borrowed;
 
 pub(super) use borrowed::Borrowed;
 
-/// How long a receive that was posted just before the linger time ran out may take to find what is there.
+/// How long a receive that was posted just before the linger time ran out may take to find the bytes that have arrived.
 const SECOND_LOOK_NS: u64 = 100_000_000;
 
-/// Kept small: most connections are idle, and there may be ten thousand.
+/// Kept small: most connections are idle, and a reactor may have ten thousand of them.
 pub(super) struct Connection<K: Kernel> {
     source: K::Source,
     token: Token,
     receive: Option<OpHandle>,
     send: Option<OpHandle>,
-    /// Only while there is something to send.
+    /// Present only while there is something to send.
     queue: Option<Box<SendQueue>>,
-    /// Received while paused.
+    /// Bytes received while paused.
     held: Option<Buffer>,
-    /// Once something unusual has happened.
+    /// Present once something unusual has happened.
     rare: Option<Box<Rare>>,
     /// A send was refused; `Drained` is due when the queue is down to fewer bytes than this.
     drained_below: Option<NonZeroU32>,
@@ -52,26 +53,26 @@ pub(super) struct Connection<K: Kernel> {
     /// A `Received` record is in the outbox.
     undelivered: bool,
     listed: bool,
-    /// The socket is the caller's, who posts each receive.
+    /// The caller owns the socket, and posts each receive.
     borrowed: bool,
 }
 
-/// What only a connection needs that is coming to its end, or for which the system once had no memory.
+/// State that a connection needs only while it ends, or once the system had no memory for it.
 #[derive(Default)]
 struct Rare {
-    /// Bounds lingering, and the time in which what was received before a failed send is delivered.
+    /// Limits lingering, and the time in which the bytes received before a failed send are delivered.
     linger: Option<Key>,
-    /// When that is up.
+    /// When that time is up.
     linger_until_ns: u64,
-    /// Why sending failed; becomes the reason of the close once everything received is delivered.
+    /// Why sending failed; becomes the reason of the close once all received bytes are delivered.
     failure: Option<Fault>,
-    /// At most how many bytes are received after a failed send: what the system held then.
+    /// Upper bound of the bytes to receive after a failed send: what the system held then.
     owed_bytes: usize,
-    /// The caller was away when the linger time ran out, and has been given another.
+    /// The caller was not waiting when the linger time ran out, and has been given the same time again.
     has_grace: bool,
-    /// Since the linger time ran out, no receive has completed.
+    /// No receive has completed since the linger time ran out.
     stalled: bool,
-    /// Of a closing one; `None`: finished.
+    /// Set while closing; `None` after an orderly end.
     reason: Option<CloseReason>,
     cancelled: bool,
     silent: bool,
@@ -88,10 +89,10 @@ impl Rare {
     }
 }
 
-/// Pauses of one direction. A success in the other says nothing about it.
+/// Pauses of one direction. A success in the other direction says nothing about it.
 #[derive(Default)]
 struct Backoff {
-    /// Runs after the system had no memory, until the send or receive is tried again.
+    /// Runs after the system had no memory, until the send or receive is retried.
     timer: Option<Key>,
     /// The last such pause; 0 after a success.
     pause_ns: u64,
@@ -106,9 +107,9 @@ pub(crate) enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Closed by the caller, with output on its way. What is received is thrown away.
+    /// Closed by the caller, with output still to be sent. Received bytes are discarded.
     Lingering,
-    /// On its way out.
+    /// Waiting for its operations to complete before it is freed.
     Closing,
 }
 
@@ -118,7 +119,7 @@ enum Write {
     Open,
     /// FIN follows what is queued.
     Finishing,
-    /// FIN is out.
+    /// FIN has been sent.
     Shut,
     Failed,
 }
@@ -140,7 +141,7 @@ impl<K: Kernel> Connection<K> {
         self.rare.get_or_insert_default()
     }
 
-    /// Whether the system had no memory for the last send, and is given time to find some.
+    /// Whether the system had no memory for the last send, and the retry pause is running.
     fn send_waits(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.send_backoff.timer.is_some())
     }
@@ -162,7 +163,7 @@ impl<K: Kernel> Connection<K> {
     }
 }
 
-/// The verbs.
+/// The public methods.
 impl<K: Kernel> Engine<K> {
     pub(crate) fn add(&mut self, stream: K::Stream, token: Token) -> Result<ConnId, AddError<K::Stream>> {
         const ACTION: &str = "add a connection";
@@ -219,7 +220,7 @@ impl<K: Kernel> Engine<K> {
             return Err(Error::new(ErrorKind::TooLarge, ACTION, conn));
         }
         if connection.queued_bytes() + bytes.len() > high {
-            // Once `Drained` has come, the same bytes fit.
+            // Once `Drained` has been delivered, the same bytes fit.
             let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes.len()) as u32);
             let earlier = connection.drained_below.unwrap_or(NonZeroU32::MAX);
             connection.drained_below = Some(below.min(earlier));
@@ -284,7 +285,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
-        // Also while lingering: that is how a caller cuts a slow goodbye short.
+        // Also while lingering: a caller cuts a slow close short in this way.
         if self.connections.get(conn.0).is_none_or(|connection| connection.is_closing()) {
             return Err(not_found("abort", "connection", conn));
         }
@@ -308,7 +309,7 @@ impl<K: Kernel> Engine<K> {
         } else {
             mark(Mark::RemovedWhileClosing);
         }
-        self.connections.get_mut(conn.0).expect("it is only on its way out").rare().silent = true;
+        self.connections.get_mut(conn.0).expect("it is still closing").rare().silent = true;
         true
     }
 
@@ -330,7 +331,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Does what the connection's state calls for.
+    /// Does what the connection's state requires.
     pub(super) fn attend_connection(&mut self, slot: u32) {
         let Some((key, connection)) = self.connections.at_mut(slot) else { return };
         connection.listed = false;
@@ -362,7 +363,8 @@ impl<K: Kernel> Engine<K> {
         if connection.write == Write::Finishing {
             connection.write = Write::Shut;
             if let Err(mut fault) = self.submitter.kernel().shutdown_write(&connection.source) {
-                // It was connected, and is not any more: the peer has reset it, and nobody has asked the system since.
+                // It was connected, and is not any more: the peer has reset it, and no call has collected the error
+                // since.
                 if fault.kind == FaultKind::NotConnected && !mutant(Mutant::ResetIsFailure) {
                     mark(Mark::ShutDownAfterReset);
                     fault.kind = FaultKind::Reset;
@@ -395,7 +397,7 @@ impl<K: Kernel> Engine<K> {
         let connection = self.connections.get_mut(key).expect("the connection is there");
         let busy = connection.receive.is_some() || connection.undelivered || connection.receive_waits();
         if let (false, None, Some(rare)) = (busy, &connection.held, &connection.rare) {
-            // After a failed send, and all that was there by then has been delivered.
+            // After a failed send, once everything received by then has been delivered.
             if let (Some(fault), 0) = (rare.failure, rare.owed_bytes) {
                 return self.begin_close(key, close_reason(fault));
             }
@@ -431,7 +433,7 @@ impl<K: Kernel> Engine<K> {
         }
         let Rare { reason, silent, .. } = *connection.rare();
         let reason = reason.unwrap_or(CloseReason::Finished);
-        // After `Closed` was delivered, others may have the slot; without it, at once.
+        // After `Closed` was delivered, the slot may be reused; without that event, immediately.
         let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
         let connection = connection.expect("the connection is there");
         let how = match reason {
@@ -453,8 +455,8 @@ impl<K: Kernel> Engine<K> {
         tracing::debug!(target: "io_reactor", conn = %key, %reason, silent, "connection closed");
     }
 
-    /// Starts the way out. What is queued and what was held back is lost, so whoever calls this has seen to it that
-    /// nothing of that is owed.
+    /// Begins the second phase of a close. Queued and held bytes are lost, so the caller ensures that none of them must
+    /// still be sent or delivered.
     fn begin_close(&mut self, key: Key, reason: CloseReason) {
         if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
             return;
@@ -549,7 +551,7 @@ impl<K: Kernel> Engine<K> {
         let buffer = completion.buffer.expect("a send brings its buffer back");
         let (bytes, failure) = match completion.result {
             Ok(Outcome::Bytes(bytes)) => (bytes, None),
-            Ok(_) => unreachable!("a send answers with a number of bytes"),
+            Ok(_) => unreachable!("a send returns a number of bytes"),
             Err(fault) => (0, Some(fault)),
         };
         queue.sent(buffer, bytes);
@@ -581,7 +583,7 @@ impl<K: Kernel> Engine<K> {
     fn retry_later(&mut self, key: Key, direction: Direction, fault: Fault) {
         let backoff =
             self.connections.get_mut(key).expect("the connection is there").rare().backoff(direction);
-        assert!(backoff.timer.is_none(), "nothing is tried during the pause");
+        assert!(backoff.timer.is_none(), "no attempt is made during the pause");
         let retry_ns = next_retry_ns(backoff.pause_ns);
         backoff.pause_ns = retry_ns;
         let timer = self.set_internal_timer(retry_ns, Purpose::TransferAgain(key, direction));
@@ -609,8 +611,9 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Nothing more can be sent. What the system had received before that is delivered still, and then the connection is
-    /// over: a peer that goes on sending is not waited for, and what is paused ends with the linger time.
+    /// No more bytes can be sent. What the system had received before that is still delivered, and then the connection
+    /// ends: the reactor does not wait for a peer that continues to send, and a paused connection ends with the linger
+    /// time.
     fn sending_failed(&mut self, key: Key, fault: Fault) {
         let linger_ns = saturating_ns(self.config.linger);
         if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
@@ -629,7 +632,8 @@ impl<K: Kernel> Engine<K> {
         if connection.read_ended {
             return self.begin_close(key, close_reason(fault));
         }
-        // A receive that is with the kernel may have taken a buffer's worth already, which the system no longer counts.
+        // A receive that is pending in the kernel may have taken one buffer of bytes already, which the system no
+        // longer counts.
         let taken = if connection.receive.is_some() { self.config.buffer_bytes } else { 0 };
         let unread = self.submitter.kernel().unread(&connection.source);
         connection.rare().owed_bytes = unread.saturating_add(taken);
@@ -657,7 +661,7 @@ impl<K: Kernel> Engine<K> {
         let unsent = connection.queued_bytes();
         let reason = match connection.failure() {
             Some(fault) => close_reason(fault),
-            // All is with the system and FIN is out; a peer that does not close its side has had its time.
+            // The system has taken all bytes and FIN is sent; a peer that does not close its side has had its time.
             None if unsent == 0 && connection.write == Write::Shut => {
                 mark(Mark::LingerExpiredFinished);
                 CloseReason::Finished
@@ -670,7 +674,7 @@ impl<K: Kernel> Engine<K> {
         self.begin_close(key, reason);
     }
 
-    /// How much longer than the linger time a connection lasts after a failed send, for what was received before that.
+    /// How much longer than the linger time a connection lasts after a failed send, for bytes received before that.
     fn time_for_what_is_owed(&mut self, key: Key) -> Option<u64> {
         let linger_ns = saturating_ns(self.config.linger);
         let wait_began_ns = self.wait_began_ns;
@@ -678,7 +682,7 @@ impl<K: Kernel> Engine<K> {
         if connection.failure().is_none() || connection.is_lingering() {
             return None;
         }
-        // A caller who was away has had no chance to take what is there, or to resume.
+        // A caller that was not waiting has had no chance to take these bytes, or to resume.
         let was_away = connection.rare().linger_until_ns < wait_began_ns;
         if was_away && !std::mem::replace(&mut connection.rare().has_grace, true) {
             mark(Mark::GraceAfterFailure);
@@ -689,12 +693,12 @@ impl<K: Kernel> Engine<K> {
             return None;
         }
         let rare_owed = connection.rare().owed_bytes > 0 && !connection.receive_waits();
-        // It is here, or about to be asked for: it comes with the next waits, and there is an end to it.
+        // They are here, or will be received next: they are delivered with the next waits, and their number is bounded.
         if connection.undelivered || connection.held.is_some() || (connection.receive.is_none() && rare_owed)
         {
             return Some(linger_ns);
         }
-        // The receive that is pending has found nothing so far; unless it was posted a moment ago only.
+        // The pending receive has found nothing so far; it may have been posted only a moment ago.
         let looked_twice = std::mem::replace(&mut connection.rare().stalled, true);
         (!looked_twice).then_some(linger_ns.min(SECOND_LOOK_NS))
     }
@@ -736,7 +740,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Every connection starts on its way out, unheard.
+    /// Begins to close every connection, without events.
     pub(super) fn remove_all_connections(&mut self) {
         for slot in self.connections.slots().collect::<Vec<_>>() {
             if let Some((key, _)) = self.connections.at_mut(slot) {

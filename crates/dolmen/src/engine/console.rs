@@ -1,7 +1,8 @@
 //! The console and the process's signals, as sources like any others.
 //!
-//! Neither is read here: a [`Driver`] and a [`SignalSource`] fill inboxes, from threads of their own or when a handle that
-//! is watched for them is readable. A turn takes one batch out of each. A full inbox leaves its watch unarmed.
+//! The engine reads neither. A [`Driver`] and a [`SignalSource`] fill inboxes, from their own threads or when a handle
+//! that the engine watches for them is readable. A turn takes one batch out of each. A full inbox leaves its watch
+//! unarmed.
 
 use std::sync::Arc;
 
@@ -16,18 +17,18 @@ use crate::token::{Key, Token, WatchId};
 use super::Engine;
 use super::failures::Failures;
 
-/// After how long a terminal that was another process's is looked at again, if somebody types at it.
+/// How long to wait before checking again a terminal that belonged to another process, when there is input.
 const AWAY_NS: u64 = 100_000_000;
 
-/// What a reactor has of the console.
+/// The reactor's state of the console.
 pub(super) struct Console<H> {
     typed: Option<Typed<H>>,
     signals: Option<Signals<H>>,
-    /// Counts registrations, so that events of one that was removed are told apart.
+    /// Counts registrations, to distinguish the events of one that was removed.
     registrations: u32,
-    /// Which process has registered them.
+    /// The process that registered them.
     process: Process,
-    /// Signals that could not be watched in a forked process.
+    /// Failures to watch signals in a forked process.
     unsettled: Failures,
 }
 
@@ -43,7 +44,7 @@ struct Typed<H> {
 }
 
 struct Signals<H> {
-    /// `None`: they came with the console, and use its token.
+    /// `None`: they were registered together with the console, and use its token.
     token: Option<Token>,
     inbox: Arc<Inbox>,
     source: Box<dyn SignalSource<H>>,
@@ -61,17 +62,17 @@ impl<H> Console<H> {
         }
     }
 
-    /// Whether a watch is the console's and has to wait for room in the inbox.
+    /// Whether a watch is the console's and must wait for room in the inbox.
     pub(super) fn holds(&self, key: Key) -> bool {
         self.typed.as_ref().is_some_and(|typed| typed.held && typed.watch == Some(WatchId(key)))
     }
 
-    /// Signals are still another process's; for how long a wait may block then.
+    /// For how long a wait may block while the signals still belong to another process.
     pub(super) fn unsettled_ns(&self) -> Option<u64> {
         self.process.is_copy().then_some(AWAY_NS)
     }
 
-    /// Whether something waits to be collected.
+    /// Whether something is ready to be collected.
     pub(super) fn has_work(&self) -> bool {
         self.typed.as_ref().is_some_and(|typed| !typed.inbox.is_empty() && !typed.driver.is_behind())
             || self.signals.as_ref().is_some_and(|signals| !signals.inbox.is_empty())
@@ -79,7 +80,7 @@ impl<H> Console<H> {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Registers the console. `open` starts the driver. Who reads the standard input has the claim to it.
+    /// Registers the console. `open` starts the driver. The reader of standard input holds the claim to it.
     pub(crate) fn console(
         &mut self,
         token: Token,
@@ -120,7 +121,7 @@ impl<K: Kernel> Engine<K> {
         Ok(kind)
     }
 
-    /// Tells of signals under a token of their own.
+    /// Reports signals under a separate token.
     pub(crate) fn signals(
         &mut self,
         token: Token,
@@ -155,7 +156,7 @@ impl<K: Kernel> Engine<K> {
         let handle = signals.source.handle();
         let handle = handle.map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))?;
         let Some(handle) = handle else { return Ok(()) };
-        // Known before it is armed: it may fire at once.
+        // Stored before it is armed: it may fire immediately.
         signals.watch = Some(WatchId(self.watches.next_key()));
         let watched = self.watch(handle, Token(0)).map(drop);
         if let (Err(_), Some(signals)) = (&watched, &mut self.console.signals) {
@@ -164,7 +165,7 @@ impl<K: Kernel> Engine<K> {
         watched
     }
 
-    /// Signals that came with the console go with it.
+    /// Signals that were registered together with the console are removed with it.
     fn drop_own_signals(&mut self) {
         if let Some(Signals { token: None, watch, .. }) = &self.console.signals {
             let watch = *watch;
@@ -173,8 +174,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// In a forked process: the console is the other one's, with the threads that read it and write to it and the locks
-    /// that they may hold, so it is left alone and not even dropped. Signals come to each process.
+    /// In a forked process the console belongs to the other one, with the threads that read it and write to it and the
+    /// locks that they may hold. So it is left alone and not even dropped. Signals come to each process.
     pub(super) fn console_after_fork(&mut self) {
         if !self.console.process.is_copy() {
             return;
@@ -188,7 +189,7 @@ impl<K: Kernel> Engine<K> {
             .and_then(|()| self.watch_signals());
         match watched {
             Ok(()) => self.console.process.settle(),
-            // Tried again by the next turn.
+            // The next turn tries again.
             Err(error) => {
                 if let Some(failures) = self.console.unsettled.note(self.submitter.now_ns()) {
                     tracing::error!(
@@ -226,7 +227,7 @@ impl<K: Kernel> Engine<K> {
         }
         let Typed { registration, inbox, driver, claim, .. } = typed;
         let kind = driver.kind();
-        // The terminal is put back, and the readers have ended.
+        // The drop restores the terminal, and ends the readers.
         drop(driver);
         if let Some(claim) = claim {
             let collected = self.outbox.iter().filter_map(|record| match record {
@@ -239,7 +240,7 @@ impl<K: Kernel> Engine<K> {
         true
     }
 
-    /// Both of the console and of signals, at the end of the reactor.
+    /// Removes both the console and the signals, at the end of the reactor.
     pub(super) fn remove_console_and_signals(&mut self) {
         if self.console.process.is_copy() {
             self.abandon_console();
@@ -293,7 +294,7 @@ impl<K: Kernel> Engine<K> {
         self.watch_console().and(done)
     }
 
-    /// Watches what the driver wants watched.
+    /// Watches the handles that the driver names.
     fn watch_console(&mut self) -> Result<(), Error> {
         let Some(typed) = &mut self.console.typed else { return Ok(()) };
         match (typed.driver.watching(), typed.watch) {
@@ -302,7 +303,7 @@ impl<K: Kernel> Engine<K> {
                 let handle =
                     handle.map_err(|error| Error::from_io(ErrorKind::Os, "watch the console", error))?;
                 typed.held = false;
-                // Known before it is armed: it may fire at once.
+                // Stored before it is armed: it may fire immediately.
                 typed.watch = Some(WatchId(self.watches.next_key()));
                 let watched = self.watch(handle, Token(0));
                 if let (Err(error), Some(typed)) = (watched, &mut self.console.typed) {
@@ -319,7 +320,7 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
-    /// A watch has fired. True if it is the console's or the signals', and has been answered.
+    /// A watch has fired. Returns true if it is the console's or the signals', and has been handled.
     pub(super) fn console_watch_fired(&mut self, key: Key) -> bool {
         let watch = Some(WatchId(key));
         if let Some(signals) = self.console.signals.as_mut().filter(|signals| signals.watch == watch) {
@@ -330,7 +331,7 @@ impl<K: Kernel> Engine<K> {
         if self.console.typed.as_ref().is_none_or(|typed| typed.watch != watch) {
             return false;
         }
-        // A Ctrl-C before this has made the line void that is being typed.
+        // A Ctrl-C before this has discarded the line being typed.
         self.attend_signals();
         let typed = self.console.typed.as_mut().expect("it was just there");
         typed.driver.ready();
@@ -370,7 +371,7 @@ impl<K: Kernel> Engine<K> {
                 }
                 input => input,
             };
-            // A request to end is the signals' also where it was a key.
+            // A request to end belongs to the signals, even if it was a key.
             let own = self.console.signals.as_ref().and_then(|signals| signals.token);
             let (token, registration) = match own.filter(|_| input.is_signal()) {
                 Some(token) => (token, 0),
@@ -388,7 +389,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Takes signals before something that they come before.
+    /// Takes signals before input that they precede.
     fn attend_signals(&mut self) {
         if let Some(signals) = &mut self.console.signals {
             signals.source.look();
@@ -416,7 +417,7 @@ impl<K: Kernel> Engine<K> {
                 (Input::WindowChanged, None) => continue,
                 (input, _) => input,
             };
-            // The window belongs to the console, requests to whoever asked for them by name.
+            // The window belongs to the console, a request to the registration that names signals, if there is one.
             let whose = if input.is_signal() { own.map(|token| (token, 0)).or(console) } else { console };
             if let Some((token, registration)) = whose {
                 self.outbox.push_back(Record::Console { token, registration, input });

@@ -1,9 +1,9 @@
-//! How often failures that are tried again are logged.
+//! How often failures that are retried are logged.
 
-/// After so long without a failure, the next is the first again.
+/// After this time without a failure, the next one counts as the first again.
 const QUIET_NS: u64 = 60_000_000_000;
 
-/// Counts failures of one kind. The first is worth a warning, and each that doubles their number.
+/// Counts failures of one kind. The first is logged as a warning, and each that doubles their number.
 #[derive(Default)]
 pub(super) struct Failures {
     count: u64,
@@ -11,7 +11,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Notes another one. Returns their number if a warning is due.
+    /// Notes another failure. Returns their number if a warning is due.
     pub(super) fn note(&mut self, now_ns: u64) -> Option<u64> {
         if now_ns.saturating_sub(self.last_ns) > QUIET_NS {
             self.count = 0;

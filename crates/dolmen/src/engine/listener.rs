@@ -1,10 +1,10 @@
 //! Listeners that deliver accepted streams.
 //!
-//! A listener keeps a number of accepts posted, and each that completes is posted again. When the system has no file
-//! descriptor left, that is reported once, and tried again after pauses that grow. A process that stays at the limit
-//! accepts one whenever it closes one, and fails again; that is reported once a second at most. A connection that came to
-//! nothing before it was accepted is passed over; after many in a row there is a short pause, because a network that is
-//! down may make one of every attempt.
+//! A listener keeps a number of accepts posted, and posts again each one that completes. When the system has no file
+//! descriptor left, the listener reports that once, and retries after pauses that grow. A process that stays at the
+//! limit accepts one connection whenever it closes one, and fails again; that is reported at most once a second. A
+//! connection that failed before it was accepted is skipped; after many in a row there is a short pause, because a
+//! network that is down may make every attempt fail in this way.
 
 use crate::error::AddError;
 use crate::events::Record;
@@ -17,10 +17,10 @@ use crate::token::{Key, ListenerId, Token};
 use super::timers::Purpose;
 use super::{Engine, RETRY_FIRST_NS, Subject, next_retry_ns, refused};
 
-/// A failure is not reported again within this time, also when something was accepted in between.
+/// A failure is not reported again within this time, even if a connection was accepted in between.
 const REPORT_AGAIN_NS: u64 = 1_000_000_000;
 
-/// After so many attempts in a row that came to nothing there is a pause.
+/// After this many failed attempts in a row there is a pause.
 const MOST_TRANSIENTS: u32 = 64;
 
 pub(super) struct Listener<K: Kernel> {
@@ -31,11 +31,11 @@ pub(super) struct Listener<K: Kernel> {
     undelivered: usize,
     /// The pause after the last failure; 0 after a success.
     retry_ns: u64,
-    /// A failure was reported, and nothing accepted since.
+    /// A failure was reported, and nothing has been accepted since.
     reported: bool,
     /// When a failure was last reported.
     reported_at_ns: Option<u64>,
-    /// How many attempts in a row have come to nothing.
+    /// How many attempts in a row have failed.
     transients: u32,
     /// Runs during such a pause, in which no accept is posted.
     retry: Option<Key>,
@@ -111,7 +111,7 @@ impl<K: Kernel> Engine<K> {
             }
             return;
         }
-        // A kernel may answer each accept at once; the rest of a burst waits until these have been delivered.
+        // A kernel may complete each accept immediately; the rest of a burst waits until these have been delivered.
         for _ in 0..K::ACCEPTS {
             let (_, listener) = self.listeners.at_mut(slot).expect("the listener is there");
             if listener.accepts.len() + listener.undelivered >= K::ACCEPTS || listener.retry.is_some() {
@@ -136,7 +136,7 @@ impl<K: Kernel> Engine<K> {
         let listener = self.listeners.get_mut(key).expect("a listener outlives its accepts");
         let (id, token) = (ListenerId(key), listener.token);
         match completion.result {
-            // Dropped, and so hung up on: nobody is there to greet it.
+            // Dropped, which closes it: no one would handle it.
             _ if listener.closing => {}
             Ok(Outcome::Accepted(stream, peer)) => {
                 (listener.retry_ns, listener.reported, listener.transients) = (0, false, 0);
@@ -169,7 +169,7 @@ impl<K: Kernel> Engine<K> {
     fn accept_failed(&mut self, key: Key, fault: Fault) {
         let listener = self.listeners.get_mut(key).expect("the listener is there");
         if listener.retry.is_some() {
-            return; // Another accept of the same lot.
+            return; // Another accept of the same batch.
         }
         listener.retry_ns = if mutant(Mutant::NoAcceptPause) { 1 } else { next_retry_ns(listener.retry_ns) };
         let (retry_ns, token) = (listener.retry_ns, listener.token);

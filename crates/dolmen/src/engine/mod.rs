@@ -1,23 +1,24 @@
-//! All policy, and no system call: what the reactor promises is made true here, once, over any kernel.
+//! All policy, and no system call: the engine keeps the reactor's promises in one place, over any kernel.
 //!
-//! The engine moves in turns. A turn ([`Engine::wait`]) first gives attention to every registration on which something
-//! has changed (sends queued, a receive to be posted again, a close begun), then asks the kernel for completions, and
-//! turns those, the posts and the expired timers into records in one queue, the `outbox`. From there they go into the
-//! caller's events, first in, first out.
+//! The engine works in turns. A turn ([`Engine::wait`]) first attends to every registration that has changed (sends
+//! queued, a receive to be posted again, a close begun), then polls the kernel for completions, and converts those, the
+//! posts and the expired timers into records in one queue, the `outbox`. From there they move into the caller's events,
+//! first in, first out.
 //!
 //! # Fairness
 //!
 //! Each of the kernel, the mailbox and the timers puts at most one batch of records, as many as the caller's events
-//! have room for, into the outbox, and is asked again only when less than a batch is left of what was in the outbox
-//! then. So whatever is ready at the time of a poll is delivered within a handful of waits, whoever else is busy. What
-//! attention adds in between does not count: a kernel that answers receives at once could keep the outbox full for ever
-//! and everybody else out. That, too, is bounded: a connection's next receive is posted when its last record has been
-//! delivered, so no connection has two in the outbox, and a listener has no more than the accepts it may post.
+//! have room for, into the outbox. The engine polls them again only when less than a batch is left of the records that
+//! were in the outbox at the last poll. So every source that is ready at the time of a poll is delivered within a
+//! handful of waits, however busy the others are. Records that attention adds in between do not count: otherwise a
+//! kernel that completes receives immediately could keep the outbox full indefinitely and starve all others. Those
+//! records are bounded, too: a connection's next receive is posted when its last record has been delivered, so no
+//! connection has two in the outbox, and a listener has no more than the accepts it may post.
 //!
 //! # Two-phase close
 //!
-//! A registration leaves in two steps: its pending operations are cancelled, and when their completions are in, its
-//! source is closed and its slot freed. Until then it is `Closing`, and whatever arrives for it is put away.
+//! A registration ends in two steps: the engine cancels its pending operations, and when they have completed, closes
+//! its source and frees its slot. Until then it is `Closing`, and everything that arrives for it is discarded.
 
 pub(crate) mod buffer_pool;
 pub(crate) mod removed;
@@ -61,7 +62,7 @@ use table::Table;
 use timers::{Purpose, Timers};
 use watch::Watch;
 
-/// The knobs of [`Builder`](crate::Builder), checked.
+/// The settings of [`Builder`](crate::Builder), checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) max_events: usize,
@@ -70,7 +71,7 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) high_water_bytes: usize,
     pub(crate) low_water_bytes: usize,
-    /// The most that one send hands to the kernel. Windows locks in memory what it is handed.
+    /// The most bytes that one send passes to the kernel. Windows locks in memory what it is given.
     pub(crate) max_send_bytes: usize,
     pub(crate) linger: Duration,
     pub(crate) post_capacity: usize,
@@ -96,22 +97,24 @@ impl Config {
     }
 }
 
-/// How long a drop waits for the kernel to give everything back. It takes milliseconds; this bounds what cannot happen.
+/// How long a drop waits for the kernel to complete everything. It takes milliseconds; this is a limit for what should
+/// be impossible.
 const TEARDOWN_NS: u64 = 5_000_000_000;
 
-/// The pauses after a failing accept or watch, and when there was no memory for a send or a receive: the first, and the longest it grows to.
+/// The first and the longest pause after a failing accept or watch, and when there was no memory for a send or a
+/// receive.
 const RETRY_FIRST_NS: u64 = 10_000_000;
 const RETRY_LONGEST_NS: u64 = 1_000_000_000;
 
-/// How often the kernel is asked again at least when all that it had room for brought no event.
+/// The least number of further polls when a full batch from the kernel produced no event.
 pub(crate) const SILENT_POLLS: usize = 4;
 
 pub(crate) struct Engine<K: Kernel> {
-    // Sources (in the tables) are closed by hand in `Drop`, before the submitter goes.
+    // Sources (in the tables) are closed by hand in `Drop`, before the submitter is dropped.
     submitter: Submitter<K>,
     config: Config,
     connections: Table<Connection<K>>,
-    /// By the slot of the connection, as far as there are borrowed ones.
+    /// Indexed by the slot of the connection, up to the last borrowed one.
     borrowed: Vec<Borrowed>,
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
@@ -121,18 +124,18 @@ pub(crate) struct Engine<K: Kernel> {
     send_queues: SendQueues,
     mailbox: Arc<Mailbox>,
     origin: Origin,
-    /// Registrations to look at before the kernel is asked again.
+    /// Registrations to attend to before the kernel is polled again.
     attention: VecDeque<Subject>,
     outbox: VecDeque<Record<K::Stream>>,
-    /// How many of the outbox's records, the first ones, were there when the kernel was asked last.
+    /// How many of the outbox's records, counted from the front, were there at the last poll of the kernel.
     owed: usize,
-    /// Their slots are let go with the next wait.
+    /// Their slots are released with the next wait.
     retired: Vec<Retired>,
-    /// When the caller's wait began. Known while there are timers.
+    /// When the caller's wait began. Set only while there are timers.
     wait_began_ns: u64,
     /// A `Woken` record is in the outbox.
     woken: bool,
-    /// What the current poll has brought; empty between polls.
+    /// The completions of the current poll; empty between polls.
     completions: Vec<Completion<K>>,
     /// Sends and receives for which the system had no memory.
     transfer_failures: Failures,
@@ -140,8 +143,8 @@ pub(crate) struct Engine<K: Kernel> {
     process: Process,
 }
 
-/// A registration that wants attention, by its slot. If the slot has changed hands meanwhile, its holder is looked at
-/// once without need.
+/// A registration that needs attention, by its slot. If the slot has been reused meanwhile, the new registration is
+/// attended to once without need.
 #[derive(Clone, Copy, Debug)]
 enum Subject {
     Connection(u32),
@@ -150,7 +153,7 @@ enum Subject {
     Poll(u32),
 }
 
-/// What has ended and had its last record delivered.
+/// A registration that has ended, with its last record delivered.
 enum Retired {
     Connection(u32),
     Timer(Key),
@@ -163,7 +166,7 @@ impl<K: Kernel> Engine<K> {
         Ok(Engine::over(kernel, config))
     }
 
-    /// An engine over a kernel that is there.
+    /// Makes an engine over an existing kernel.
     pub(crate) fn over(kernel: K, config: Config) -> Self {
         let pool = Rc::new(RefCell::new(BufferPool::new(config.pool_size, config.buffer_bytes)));
         let mailbox = Mailbox::new(kernel.signal(), config.post_capacity);
@@ -236,11 +239,11 @@ impl<K: Kernel> Engine<K> {
         self.wait_in_turns(events, timeout, false)
     }
 
-    /// As [`Engine::wait`], but blocks once at most: whatever ends that one call of the kernel's without an event ends
-    /// the wait as well, with none. For callers who have to notice that a signal handler has run.
+    /// As [`Engine::wait`], but blocks at most once: if that one call of the kernel ends without an event, the wait
+    /// returns with no events. For callers that must notice that a signal handler has run.
     ///
-    /// The kernel does not say why it came back, and a handler may run at any moment before it is asked again. So it is
-    /// not asked again, also when it was a timer of the engine's own that has ended the call.
+    /// The kernel does not say why it returned, and a handler may run at any moment before the next poll. So the engine
+    /// does not poll it again, even if one of the engine's own timers has ended the call.
     pub(crate) fn wait_once(
         &mut self,
         events: &mut Events<K::Stream>,
@@ -258,11 +261,11 @@ impl<K: Kernel> Engine<K> {
         events.reset(&self.origin);
         self.console_after_fork();
         if self.process.is_copy() {
-            // Collected or not, posts are for the process in which they were made.
+            // Collected or not, posts belong to the process in which they were made.
             self.process.settle();
             self.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
         }
-        // Before the mailbox is looked at: a wake that came while the kernel was another process's is only there.
+        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
         let settled = self.submitter.kernel().after_fork();
         settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         self.release_retired();
@@ -278,7 +281,7 @@ impl<K: Kernel> Engine<K> {
         let mut polls_left = None;
         loop {
             self.attend();
-            // Closing a connection takes records of it out of the outbox.
+            // Closing a connection removes its records from the outbox.
             self.owed = self.owed.min(self.outbox.len());
             if self.owed < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
@@ -290,10 +293,10 @@ impl<K: Kernel> Engine<K> {
                 self.console_after_fork();
             }
             self.deliver(events);
-            // What ends without an event, as all does that was removed, may have taken the room of what has one. So the
-            // kernel is asked again, until all that it had by now can have come.
+            // Completions that bring no event, as all do of removed registrations, may have taken the room of those
+            // that do. So the engine polls the kernel again, until everything that it had by now can have arrived.
             if events.is_empty() && full && !mutant(Mutant::CountSilentPackets) {
-                // In that time each operation in flight has its turn, behind a signal and the like.
+                // In that time each operation in flight has its turn, after a signal and the like.
                 let left =
                     polls_left.get_or_insert_with(|| self.submitter.in_flight() / batch + SILENT_POLLS);
                 if *left > 0 {
@@ -303,7 +306,8 @@ impl<K: Kernel> Engine<K> {
             }
             let over = !events.is_empty()
                 || (once && blocked)
-                // All that was left of earlier polls may have been removed meanwhile: then nothing was asked for yet.
+                // All records left from earlier polls may have been removed meanwhile: then nothing has been polled
+                // yet.
                 || polled
                     && match deadline_ns {
                         Some(deadline) => self.submitter.now_ns() >= deadline,
@@ -317,7 +321,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Starts whatever is waiting to be sent, without waiting for anything.
+    /// Starts sending whatever is queued, without waiting for anything.
     pub(crate) fn flush(&mut self) {
         self.attend();
     }
@@ -338,7 +342,7 @@ impl<K: Kernel> Engine<K> {
         if self.timers.has_issued(timer.0) {
             self.origin.removed.mark_timer(timer);
         }
-        // Those of the engine's own are in the same table, and nobody else's to cancel.
+        // The engine's own timers are in the same table, and the caller must not cancel them.
         self.timers.is_users(timer.0) && self.timers.cancel(timer.0)
     }
 
@@ -347,12 +351,12 @@ impl<K: Kernel> Engine<K> {
         TimerId(self.timers.insert(deadline_ns, period_ns, Purpose::User(token)))
     }
 
-    /// A timer of the engine's own.
+    /// Sets a timer of the engine itself.
     fn set_internal_timer(&mut self, after_ns: u64, purpose: Purpose) -> Key {
         self.timers.insert(self.submitter.now_ns().saturating_add(after_ns), 0, purpose)
     }
 
-    /// Whether there is something to do or to deliver, so that blocking would be wrong.
+    /// Whether something is left to do or to deliver, so that blocking would be wrong.
     fn has_work(&self) -> bool {
         !self.outbox.is_empty()
             || !self.attention.is_empty()
@@ -361,7 +365,7 @@ impl<K: Kernel> Engine<K> {
             || self.console.has_work()
     }
 
-    /// How long to block: until a deadline or the next timer, whatever comes first.
+    /// How long to block: until a deadline or the next timer, whichever comes first.
     fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
         let again = self.console.unsettled_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
         let first = [deadline_ns, self.timers.next_ns(), again].into_iter().flatten().min()?;
@@ -370,7 +374,7 @@ impl<K: Kernel> Engine<K> {
         Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
     }
 
-    /// Looks at every registration that asked for it. Those that ask again while this runs have their turn next time.
+    /// Attends to every registration on the list. Those that are added while this runs have their turn next time.
     fn attend(&mut self) {
         for _ in 0..self.attention.len() {
             match self.attention.pop_front().expect("it was not empty") {
@@ -382,7 +386,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Asks every source once, for up to a batch each. Returns whether the kernel may have more.
+    /// Polls every source once, for up to a batch each. Returns whether the kernel may have more.
     fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<bool, Error> {
         self.stats.polls += 1;
         let mut completions = std::mem::take(&mut self.completions);
@@ -400,7 +404,7 @@ impl<K: Kernel> Engine<K> {
         let mailbox = Arc::clone(&self.mailbox);
         let outbox = &mut self.outbox;
         let woken = mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value }));
-        // One that was not delivered yet tells of this wake as well.
+        // A `Woken` record that is not delivered yet covers this wake as well.
         if woken && !std::mem::replace(&mut self.woken, true) {
             self.outbox.push_back(Record::Woken);
         }
@@ -424,7 +428,7 @@ impl<K: Kernel> Engine<K> {
 
     fn expire_timers(&mut self, batch: usize) {
         let now_ns = self.submitter.now_ns() + if mutant(Mutant::EarlyTimer) { 1_000_000 } else { 0 };
-        // Those of the engine's own bring no record, and take no one's place in the batch.
+        // The engine's own timers produce no record, and do not count towards the batch.
         let mut records = 0;
         for _ in 0..self.timers.len() {
             if records == batch {
@@ -483,7 +487,7 @@ impl<K: Kernel> Engine<K> {
                     events.push(record);
                 }
                 Record::Woken => {
-                    // It stands for every wake up to this moment.
+                    // It covers every wake up to this moment.
                     self.mailbox.forget_wakes();
                     self.woken = false;
                     events.push(record);
@@ -498,8 +502,9 @@ impl<K: Kernel> Engine<K> {
 
     /// A registration's last record leaves the outbox.
     ///
-    /// What is removed is remembered by slot (see [`removed`]), up to a generation. Were the slot taken again while
-    /// this record is still to be seen, removing the newcomer would hide it. So the slot is let go with the next wait.
+    /// A removal is recorded by slot (see [`removed`]), up to a generation. If the slot were reused while this record
+    /// is still in the caller's events, removing the new registration would hide it. So the slot is released with the
+    /// next wait.
     fn retire(&mut self, record: &Record<K::Stream>) {
         match record {
             Record::Closed { conn, .. } => self.retired.push(Retired::Connection(conn.0.slot)),
@@ -517,7 +522,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Puts away a record that nobody will see.
+    /// Disposes of a record that is not to be delivered.
     fn discard(&mut self, record: Record<K::Stream>) {
         self.retire(&record);
         if let Record::Received { buffer, .. } = record {
@@ -526,11 +531,11 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
-/// Teardown: nothing is freed before the kernel has let go of it.
+/// Teardown: nothing is freed before the kernel has released it.
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.mailbox.close();
-        // What was delivered stays delivered: the events in the caller's hands do not hear of these removals.
+        // What was delivered stays delivered: these removals do not affect events that the caller already has.
         self.origin.removed = Rc::default();
         self.remove_console_and_signals();
         self.submitter.kernel().retire();
@@ -552,7 +557,7 @@ impl<K: Kernel> Drop for Engine<K> {
             if !self.attention.is_empty() {
                 continue;
             }
-            // What is left waits for the kernel to give operations back.
+            // The rest waits for the kernel to complete operations.
             let left = self.submitter.in_flight();
             let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
             if left == 0 || left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
@@ -566,7 +571,7 @@ impl<K: Kernel> Drop for Engine<K> {
     }
 }
 
-/// The pause before another attempt, doubling from `RETRY_FIRST_NS` on.
+/// The pause before the next attempt, doubling from `RETRY_FIRST_NS` on.
 fn next_retry_ns(last_ns: u64) -> u64 {
     (last_ns * 2).clamp(RETRY_FIRST_NS, RETRY_LONGEST_NS)
 }
@@ -575,7 +580,7 @@ fn saturating_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// For an id that names nothing any more.
+/// The error for an id that names no live registration.
 fn not_found(action: &'static str, what: &'static str, id: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::NotFound, action, format_args!("{what} {id}"))
 }

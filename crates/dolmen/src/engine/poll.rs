@@ -1,8 +1,8 @@
-//! Polls: borrowed sockets that the caller reads and writes by himself, and only wants to be told about.
+//! Polls: borrowed sockets that the caller reads and writes itself, and for which it only wants readiness events.
 //!
-//! Like a watch, a poll is pending in the kernel, tells once, and is submitted again when that has been delivered; so a
-//! socket that stays ready is told of by each wait, once. Unlike a watch it has an interest that may change at any
-//! time, and it is let go of at once when it is removed: the caller may close the socket next.
+//! Like a watch, a poll is pending in the kernel, reports once, and is submitted again when that report has been
+//! delivered; so each wait reports a socket that stays ready, once. Unlike a watch it has an interest that may change
+//! at any time, and it is released immediately when it is removed: the caller may close the socket next.
 
 use crate::error::Error;
 use crate::events::Record;
@@ -19,14 +19,14 @@ pub(super) struct Poll<K: Kernel> {
     source: K::Source,
     token: Token,
     interest: Readiness,
-    /// The interest ends when it has been told of.
+    /// The interest ends when it has been reported.
     once: bool,
     pending: Option<OpHandle>,
-    /// It could not be waited for, which is to be told of without an interest.
+    /// The kernel cannot wait for it, which is reported even without an interest.
     failed: bool,
     /// A `Polled` record is in the outbox.
     undelivered: bool,
-    /// The wait in which that was put there.
+    /// The wait in which that record was added.
     found_in: u64,
     closing: bool,
     listed: bool,
@@ -60,7 +60,7 @@ impl<K: Kernel> Engine<K> {
         Ok(PollId(key))
     }
 
-    /// From now on only what `interest` asks for is told of, also of what was found before.
+    /// From now on only what `interest` asks for is reported, even of what was found before.
     pub(crate) fn set_interest(&mut self, id: PollId, interest: Readiness) -> Result<(), Error> {
         const ACTION: &str = "change the interest of";
         let poll = self.polls.get_mut(id.0).filter(|poll| !poll.closing);
@@ -130,9 +130,10 @@ impl<K: Kernel> Engine<K> {
         let ready = match completion.result {
             _ if poll.closing => return self.list_poll(key.slot),
             Ok(Outcome::Polled(ready)) => ready,
-            Ok(_) => unreachable!("a poll answers with readiness"),
+            Ok(_) => unreachable!("a poll returns readiness"),
             Err(fault) => {
-                // A socket that cannot be waited for, most likely because it is closed: told once, and let be.
+                // A socket that cannot be waited for, most likely because it is closed: reported once, and then left
+                // alone.
                 tracing::warn!(target: "io_reactor", poll = %key, error = %fault.to_io(), "cannot poll");
                 (poll.interest, poll.failed) = (Readiness::NONE, true);
                 Readiness::ERROR
@@ -143,11 +144,11 @@ impl<K: Kernel> Engine<K> {
         self.outbox.push_back(Record::Polled { poll: PollId(key), token, ready });
     }
 
-    /// A `Polled` record is about to be delivered: what of it is still wanted.
+    /// A `Polled` record is about to be delivered. Returns the part of it that is still wanted.
     pub(super) fn polled_delivered(&mut self, id: PollId, found: Readiness) -> Readiness {
         let Some(poll) = self.polls.get_mut(id.0) else { return Readiness::NONE };
         poll.undelivered = false;
-        // It did not fit into the events of that wait. The caller has acted since, and may have dealt with it.
+        // It did not fit into the events of that wait. The caller has acted since, and may have handled it.
         let is_old = poll.found_in != self.stats.waits && !poll.failed && !mutant(Mutant::TrustOldReadiness);
         let ready = if is_old {
             match poll.interest {
@@ -163,7 +164,7 @@ impl<K: Kernel> Engine<K> {
         } else {
             found
         };
-        // An end is found whatever the interest is for; but whoever is interested in nothing any more hears of nothing.
+        // An end is found whatever the interest is; but a caller without any interest gets no report.
         let heard = !poll.interest.is_empty() || std::mem::take(&mut poll.failed);
         let wanted = if heard { ready & (poll.interest | Readiness::ENDS) } else { Readiness::NONE };
         let wanted = if mutant(Mutant::IgnoreInterest) { found } else { wanted };

@@ -1,8 +1,8 @@
-//! Which registrations were removed while events of theirs were already in the caller's hands.
+//! The registrations that were removed while events of theirs were already in the caller's events.
 //!
-//! A batch of events is a snapshot, and handling one of them may remove the subject of another. `Events` and engine
-//! share this record, so that such an event is left out wherever it is by then. Only ids that were given out are marked:
-//! another one may be given out later.
+//! A batch of events is a snapshot, and handling one of them may remove the registration of another. `Events` and
+//! engine share this record, so that such an event is left out wherever it is by then. Only ids that were issued are
+//! marked: any other may be issued later.
 
 use std::cell::{Cell, RefCell};
 
@@ -17,7 +17,7 @@ pub(crate) struct Removed {
     watches: Marks,
     timers: Marks,
     polls: Marks,
-    /// The last registration of the console that was removed; there is one at a time.
+    /// The console's registration that was removed last; there is one at a time.
     console: Cell<u32>,
 }
 
@@ -33,7 +33,7 @@ impl Removed {
     }
 }
 
-/// For each slot the generation that was removed last; those before it are gone as well.
+/// For each slot the generation that was removed last; those before it are removed as well.
 #[derive(Default)]
 struct Marks(RefCell<Vec<u32>>);
 

@@ -1,19 +1,19 @@
-//! What a connection still has to send.
+//! The bytes that a connection has still to send.
 //!
-//! Two buffers: the front one is on its way (in the kernel's hands, or between two partial sends), the back one takes
-//! what the caller sends meanwhile. When the front is through, the back becomes the front: everything queued in one
-//! turn goes out in one system call, and no byte is moved but at the first copy.
+//! Two buffers: the front one is being sent (it belongs to the kernel, or waits between two partial sends), and the
+//! back one collects what the caller sends meanwhile. When the front has been sent, the back becomes the front:
+//! everything queued in one turn is sent in one system call, and no byte is copied again after the first copy.
 
 use crate::kernel::buffer::Buffer;
 
 /// A buffer that has grown beyond this is not kept for the next connection.
 const KEEP_BYTES: usize = 64 * 1024;
 
-/// All queues at rest together hold no more than this. A line to each of ten thousand players is far below it.
+/// All idle queues together hold no more than this. A line to each of ten thousand players is far below it.
 const KEEP_BYTES_TOTAL: usize = 16 * 1024 * 1024;
 
 pub(crate) struct SendQueue {
-    /// `None` while it is in the kernel's hands.
+    /// `None` while the kernel owns it.
     front: Option<Buffer>,
     /// How much of the front has been sent.
     front_sent: usize,
@@ -35,7 +35,7 @@ impl SendQueue {
         self.back.extend(bytes);
     }
 
-    /// Bytes not taken by the system yet.
+    /// Bytes that the system has not taken yet.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.front_len - self.front_sent + self.back.len()
     }
@@ -44,7 +44,8 @@ impl SendQueue {
         self.front.as_ref().map_or(0, Buffer::capacity) + self.back.capacity()
     }
 
-    /// What to send next and from where on, for the kernel to hold until [`SendQueue::sent`].
+    /// Takes the buffer to send next and the offset to start from; the kernel owns the buffer until
+    /// [`SendQueue::sent`].
     pub(crate) fn take_front(&mut self) -> Option<(Buffer, usize)> {
         let front = self.front.as_mut().expect("one send at a time");
         if self.front_sent == self.front_len {
@@ -59,7 +60,7 @@ impl SendQueue {
         self.front.take().map(|front| (front, self.front_sent))
     }
 
-    /// The buffer is back; `bytes` more of it have been sent.
+    /// The buffer has returned; `bytes` more of it have been sent.
     pub(crate) fn sent(&mut self, front: Buffer, bytes: usize) {
         assert!(self.front.is_none(), "a send queue's buffer came back twice");
         self.front_sent += bytes;
@@ -68,10 +69,10 @@ impl SendQueue {
     }
 }
 
-/// Send queues at rest, for the next connection that has something to send.
+/// Idle send queues, for the next connection that has something to send.
 pub(crate) struct SendQueues {
-    // Boxed because a connection at rest should pay one pointer for its queue, and so that handing one over moves
-    // nothing else.
+    // Boxed because an idle connection should pay one pointer for its queue, and so that handing one over moves nothing
+    // else.
     #[allow(clippy::vec_box)]
     free: Vec<Box<SendQueue>>,
     kept_bytes: usize,
@@ -92,7 +93,7 @@ impl SendQueues {
         }
     }
 
-    /// Takes back a queue, whatever is still in it.
+    /// Takes back a queue, even if it still holds bytes.
     pub(crate) fn give_back(&mut self, mut queue: Box<SendQueue>) {
         let capacity = queue.capacity();
         if capacity > 2 * KEEP_BYTES || self.kept_bytes + capacity > KEEP_BYTES_TOTAL {

@@ -1,11 +1,11 @@
-//! Slots with generations: what ids point into.
+//! Slots with generations, to which ids refer.
 
 use std::num::NonZeroU32;
 
 use crate::marks::{Mutant, mutant};
 use crate::token::Key;
 
-/// A table whose keys never mean anything but what they were issued for.
+/// A table in which a key never refers to anything but the value for which it was issued.
 pub(crate) struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
@@ -19,7 +19,7 @@ struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// Whether it still holds what the key was issued for.
+    /// Whether it still holds the value for which the key was issued.
     fn is(&self, key: Key) -> bool {
         self.generation == key.generation || mutant(Mutant::IgnoreGeneration)
     }
@@ -34,7 +34,7 @@ impl<T> Table<T> {
         self.len
     }
 
-    /// The key that the next [`Table::insert`] gives out.
+    /// The key that the next [`Table::insert`] returns.
     pub(crate) fn next_key(&mut self) -> Key {
         let slot = match self.free.last() {
             Some(&slot) => slot,
@@ -64,7 +64,7 @@ impl<T> Table<T> {
         self.slots.get_mut(key.slot as usize).filter(|slot| slot.is(key))?.value.as_mut()
     }
 
-    /// Whether the key was ever given out here: it may be another reactor's, or anybody's invention.
+    /// Whether this table has ever issued the key: it may be another reactor's, or made up by the caller.
     pub(crate) fn has_issued(&self, key: Key) -> bool {
         self.slots.get(key.slot as usize).is_some_and(|slot| {
             let holds = slot.value.is_some() || slot.worn_out;
@@ -72,21 +72,21 @@ impl<T> Table<T> {
         })
     }
 
-    /// Whatever the slot holds now, and its key.
+    /// The slot's current value, and its key.
     pub(crate) fn at_mut(&mut self, slot: u32) -> Option<(Key, &mut T)> {
         let entry = self.slots.get_mut(slot as usize)?;
         let key = Key { slot, generation: entry.generation };
         entry.value.as_mut().map(|value| (key, value))
     }
 
-    /// Empties the slot, for others to take; its key is never valid again.
+    /// Empties the slot, which may be reused; its key is never valid again.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let value = self.vacate(key)?;
         self.release(key.slot);
         Some(value)
     }
 
-    /// Empties the slot, but keeps others out of it until [`Table::release`].
+    /// Empties the slot, but prevents its reuse until [`Table::release`].
     pub(crate) fn vacate(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)?;
         let value = slot.value.take()?;
@@ -96,10 +96,10 @@ impl<T> Table<T> {
         Some(value)
     }
 
-    /// Lets others into a vacated slot.
+    /// Allows a vacated slot to be reused.
     pub(crate) fn release(&mut self, slot: u32) {
         debug_assert!(self.slots[slot as usize].value.is_none(), "the slot is taken");
-        // One that has used up its generations stays empty for ever.
+        // A slot that has used up its generations stays empty for good.
         if !self.slots[slot as usize].worn_out {
             self.free.push(slot);
         }

@@ -1,4 +1,4 @@
-//! Timers: a heap whose entries know where they are, so that cancelling is as cheap as inserting.
+//! Timers: a heap whose entries know their positions, so that cancelling is as cheap as inserting.
 //!
 //! With many timers most of the cost of a move is memory that is not in the cache. So each node has four children, which
 //! halves the number of levels; an entry that moves through several levels is written once; and the positions are an array
@@ -12,9 +12,9 @@ use crate::token::{Key, Token};
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The caller's own.
+    /// The caller's.
     User(Token),
-    /// A connection has lingered long enough.
+    /// A connection's linger time is up.
     Linger(Key),
     /// A listener may try to accept again.
     AcceptAgain(Key),
@@ -89,7 +89,7 @@ impl Timers {
         self.timers.has_issued(key)
     }
 
-    /// Whether it is set, and was set by the user.
+    /// Whether the timer is set, and was set by the caller.
     pub(crate) fn is_users(&self, key: Key) -> bool {
         self.timers.get(key).is_some_and(|timer| matches!(timer.purpose, Purpose::User(_)))
     }
@@ -107,8 +107,8 @@ impl Timers {
         self.heap.first().map(|entry| entry.deadline_ns)
     }
 
-    /// Takes the next timer that is due at `now_ns`. A periodic one is set to its next tick after `now_ns` that lies
-    /// on the grid of its first.
+    /// Takes the next timer that is due at `now_ns`. A periodic one is set to its next tick after `now_ns` on the grid
+    /// of its first.
     pub(crate) fn expire(&mut self, now_ns: u64) -> Option<Expired> {
         let first = self.heap.first_mut().filter(|entry| entry.deadline_ns <= now_ns)?;
         let (key, timer) = self.timers.at_mut(first.slot).expect("a heap entry has its timer");
@@ -133,7 +133,7 @@ impl Timers {
         Some(Expired { key, purpose, missed, last: false })
     }
 
-    /// Lets another timer have the slot of one that has gone off for the last time.
+    /// Allows the slot of a timer that has gone off for the last time to be reused.
     pub(crate) fn release(&mut self, key: Key) {
         self.timers.release(key.slot);
     }
@@ -215,11 +215,11 @@ mod tests {
         timers.insert(10, 10, user(0));
         assert_eq!(timers.expire(10).map(|e| e.missed), Some(0));
         assert_eq!(timers.expire(19), None);
-        assert_eq!(timers.expire(57).map(|e| e.missed), Some(3), "20 is told of; 30, 40 and 50 are missed");
+        assert_eq!(timers.expire(57).map(|e| e.missed), Some(3), "20 is reported; 30, 40 and 50 are missed");
         assert_eq!(timers.next_ns(), Some(60));
     }
 
-    /// Against a sorted list, with a random mix of inserting, cancelling and expiring.
+    /// Compares with a sorted list, in a random mix of inserting, cancelling and expiring.
     #[test]
     fn behaves_like_a_sorted_list() {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;

@@ -1,7 +1,7 @@
-//! Watches: handles that are waited for, and listeners whose connections the caller accepts.
+//! Watches: handles that the reactor waits for, and listeners whose connections the caller accepts.
 //!
-//! A watch is armed, tells once, and is armed again when that has been delivered. So a handle that stays signalled is
-//! told of by each wait, once, and costs nothing in between.
+//! A watch is armed, reports once, and is armed again when that report has been delivered. So each wait reports a
+//! handle that stays signalled, once, at no cost in between.
 
 use std::net::SocketAddr;
 
@@ -157,7 +157,7 @@ impl<K: Kernel> Engine<K> {
                 watch.undelivered = true;
                 self.outbox.push_back(Record::Ready { watch: WatchId(key), token });
             }
-            Ok(_) => unreachable!("a watch answers that it is ready"),
+            Ok(_) => unreachable!("a watch returns that it is ready"),
             Err(fault) => {
                 watch.retry_ns = next_retry_ns(watch.retry_ns);
                 let retry_ns = watch.retry_ns;

@@ -1,29 +1,29 @@
-//! Connections of somebody else's socket, for callers who ask for each receive and want to hear of each send.
+//! Connections over a caller's socket, for callers that request each receive and want a report of each send.
 //!
-//! Such a connection is paused but for the time between [`Engine::post_receive`] and the delivery of what came of it, so
-//! that there is one receive at a time however often it was asked for. What is sent is marked, and told of when the
-//! system has taken it. And its verbs act at once rather than with the next wait: the caller may close the socket next.
+//! Such a connection is paused except between [`Engine::post_receive`] and the delivery of its result, so that there is
+//! one receive at a time, however often the caller requests it. Each send is marked, and reported when the system has
+//! taken it. The methods act immediately instead of with the next wait: the caller may close the socket next.
 
 use std::collections::VecDeque;
 
 use super::*;
 use crate::kernel::readiness::BorrowedSocket;
 
-/// What is owed to the caller of a connection whose socket he owns. Beside the connections and not in them: others are to
+/// The reports due to the caller of a connection whose socket it owns. Stored outside the connections, so that others
 /// pay nothing for it.
 #[derive(Default)]
 pub(in crate::engine) struct Borrowed {
-    /// All the bytes that were ever queued.
+    /// All bytes that were ever queued.
     queued_total: u64,
-    /// All the bytes that the system has ever taken.
+    /// All bytes that the system has ever taken.
     sent_total: u64,
-    /// For each send that is not through: `queued_total` after it, and its length.
+    /// For each send that is not complete: `queued_total` after it, and its length.
     marks: VecDeque<(u64, usize)>,
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Registers a connected socket. `again`: it was registered here before, and has been open all the time. Receiving
-    /// starts at once if `receive` says so, and if that fails at once, so does this.
+    /// Registers a connected socket. `again`: it was registered here before, and has been open ever since. With
+    /// `receive`, receiving starts immediately, and if that fails immediately, so does this call.
     pub(crate) fn adopt(
         &mut self,
         socket: BorrowedSocket,
@@ -46,12 +46,12 @@ impl<K: Kernel> Engine<K> {
         self.attend_connection(conn.0.slot);
         if self.connections.get(conn.0).is_none() {
             self.origin.removed.mark_conn(conn);
-            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
+            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "nothing can be received from it"));
         }
         Ok(conn)
     }
 
-    /// Has the next bytes received, unless they are on their way to be.
+    /// Starts receiving the next bytes, unless a receive is already under way.
     pub(crate) fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
         const ACTION: &str = "receive from connection";
         let connection = self.open_connection(conn, ACTION)?;
@@ -66,7 +66,7 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
-    /// Sends, as [`Engine::send`] does, and has a `Written` record follow when the system has taken all of it.
+    /// Sends, as [`Engine::send`] does, and lets a `Written` record follow when the system has taken all of it.
     pub(crate) fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
         self.send(conn, bytes)?;
         let connection = self.connections.get(conn.0).expect("it was just sent to");
@@ -79,8 +79,8 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
-    /// As [`Engine::remove`], and the kernel releases the socket before this returns. Sends that are not completed are
-    /// given up; the socket cannot be adopted again then.
+    /// As [`Engine::remove`], and the kernel releases the socket before this returns. Incomplete sends are abandoned;
+    /// the socket then cannot be adopted again.
     pub(crate) fn release(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
         if !mutant(Mutant::ReleaseLater) {
@@ -89,8 +89,8 @@ impl<K: Kernel> Engine<K> {
         known
     }
 
-    /// Before the queue of a connection is given up, in flight or not: if it is not empty, the socket cannot be adopted
-    /// again. See [`Kernel::note_cut`].
+    /// Called before a connection's queue is dropped, in flight or not: if it is not empty, the socket cannot be
+    /// adopted again. See [`Kernel::note_cut`].
     pub(super) fn note_if_cut(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key) else { return };
         if connection.borrowed && connection.queued_bytes() > 0 && !mutant(Mutant::ForgetCut) {
@@ -99,7 +99,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Tells of the sends that `bytes` more bytes have completed.
+    /// Reports the sends that `bytes` more bytes have completed.
     pub(super) fn tell_of_sends(&mut self, key: Key, bytes: usize) {
         let connection = self.connections.get(key).expect("the connection is there");
         if !connection.borrowed {
