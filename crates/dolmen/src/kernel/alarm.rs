@@ -1,18 +1,19 @@
 //! When to set the timer that makes coarse waits exact.
 //!
-//! On Windows the time-out of a wait goes by the clock's tick: it ends at the first tick after its time, up to 15.6 ms
-//! late. A high-resolution timer is exact, but it costs a call to set it. So one is set beside the wait, only when the
-//! wait's end is near, and only when it is not set for that moment or an earlier one anyway: messages that arrive while an
-//! interval runs cost nothing more.
+//! On Windows the time-out of a wait follows the clock's tick: the wait ends at the first tick after its time-out, up
+//! to 15.6 ms late. A high-resolution timer is exact, but setting it costs a call. So the kernel sets one in addition
+//! to the wait, only when the end of the wait is near, and only when the timer is not set for that moment or an earlier
+//! one anyway: messages that arrive while an interval runs cost nothing more.
 //!
-//! That the timer rings is a wake and nothing else. A ring for what is no longer waited for ends a wait without need, once.
+//! A timer that goes off wakes the wait and does nothing else. If its moment is no longer needed, it ends one wait
+//! without need.
 
 use crate::marks::{Mutant, mutant};
 
-/// Beyond that a wait is not made exact. When it ends, an interval of that length is late by less than two percent.
+/// A wait for longer than this is not made exact. An interval of that length is late by less than two percent.
 const NEAR_NS: u64 = 1_000_000_000;
 
-/// How much too early a timer may ring by another clock than ours.
+/// How much too early a timer may go off, because its clock differs from ours.
 const EARLY_NS: u64 = 1_000_000;
 
 /// What the timer is set for.
@@ -22,8 +23,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Before a wait that is to end at `deadline_ns`: how long from now the timer has to be set to ring, if it has to be
-    /// set.
+    /// Before a wait that is to end at `deadline_ns`: returns after what time the timer must go off, if it must be set.
     pub(crate) fn before_wait(&mut self, now_ns: u64, deadline_ns: u64) -> Option<u64> {
         let left_ns = deadline_ns.saturating_sub(now_ns);
         let is_set = |set_for_ns| (now_ns..=deadline_ns).contains(&set_for_ns) || mutant(Mutant::ForgetAlarm);
@@ -34,7 +34,7 @@ impl Alarm {
         Some(left_ns)
     }
 
-    /// It has rung. One that was set for later since then goes on.
+    /// The timer has gone off. One that has since been set for a later moment continues.
     pub(crate) fn rang(&mut self, now_ns: u64) {
         if self.set_for_ns.is_some_and(|set_for_ns| set_for_ns <= now_ns.saturating_add(EARLY_NS)) {
             self.set_for_ns = self.set_for_ns.filter(|_| mutant(Mutant::ForgetAlarm));
@@ -66,7 +66,7 @@ mod tests {
         alarm.rang(10 * MS);
         assert_eq!(alarm.before_wait(10 * MS, 20 * MS), Some(10 * MS));
         assert_eq!(alarm.before_wait(10 * MS, 13 * MS), Some(3 * MS), "an earlier one");
-        // Rung a little early by our clock: set again for the rest.
+        // Gone off a little early by our clock: set again for the rest.
         alarm.rang(13 * MS - 5);
         assert_eq!(alarm.before_wait(13 * MS - 5, 13 * MS), Some(5));
     }
@@ -75,9 +75,9 @@ mod tests {
     fn a_ring_that_is_lost_or_late_stops_nothing() {
         let mut alarm = Alarm::default();
         assert_eq!(alarm.before_wait(0, 10 * MS), Some(10 * MS));
-        // Never heard of, and the next deadline is set all the same.
+        // No packet has come from it, and the next deadline is set all the same.
         assert_eq!(alarm.before_wait(11 * MS, 20 * MS), Some(9 * MS));
-        // Now it is heard of.
+        // Now its packet comes.
         alarm.rang(12 * MS);
         assert_eq!(alarm.before_wait(12 * MS, 20 * MS), None, "set for later, and still so");
         alarm.failed();

@@ -1,16 +1,16 @@
-//! What comes out of a completion port, and whether it is ours.
+//! Recognises the packets that come out of a completion port as ours or others'.
 //!
-//! A port is not ours alone. A socket that is registered here stays the caller's to some extent: an overlapped call made
-//! on it, or on a duplicate of it, by anyone in the process completes to our port, with our key and a pointer that we know
-//! nothing of. And whoever has a port's handle can associate other handles with it, or post to it.
+//! A port is not ours alone. A socket that is registered here remains accessible to the caller: an overlapped call made
+//! on it, or on a duplicate of it, by any code in the process completes to our port, with our key and a pointer that we
+//! do not know. Any code that has a port's handle can also associate other handles with it, or post to it.
 //!
-//! So each packet is looked at from outside first:
+//! So each packet is first checked from outside:
 //!
-//! * Our packets carry as key the address of a static of ours, which nothing else in the process has by accident. A packet
-//!   with another key is a *foreign completion*. It is reported to the engine by its key and its number of bytes; the
-//!   OVERLAPPED that comes with it is not touched.
-//! * A packet with one of our keys has to name a cell of ours that is pending, of a kind that the key is for. Otherwise it
-//!   is logged and dropped: we have no use for it, and no idea of what its pointer is.
+//! * The key of our packets is the address of one of our statics, which no other code in the process uses by accident.
+//!   A packet with another key is a *foreign completion*. It is reported to the engine by its key and its number of
+//!   bytes; the OVERLAPPED that comes with it is not touched.
+//! * A packet with one of our keys must name one of our cells that is pending, of a kind that the key is for. Otherwise
+//!   it is logged and dropped: we have no use for it, and do not know what its pointer refers to.
 //!
 //! The simulated kernel sends such packets, through this same code.
 
@@ -20,16 +20,16 @@ use super::operation::{OpKind, OpPtr, OperationTable};
 /// Their addresses are the keys.
 static KEYS: [u8; 4] = *b"gate";
 
-/// What a packet of ours is.
+/// The kind of one of our packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// An operation's own completion: of a receive, a send or an accept.
+    /// The completion of an operation itself: a receive, a send or an accept.
     Operation,
     /// A watch or a poll has found something.
     Ready,
     /// A signal. It names no operation.
     Signal,
-    /// The timer that makes waits exact has rung. It names no operation either.
+    /// The timer that makes waits exact has gone off. It names no operation either.
     Alarm,
 }
 
@@ -60,18 +60,18 @@ pub(crate) struct Foreign {
     pub(crate) bytes: u32,
 }
 
-/// Recognises what a wait takes out of the port; lent to [`Kernel::wait`].
+/// Recognises the packets that a wait takes out of the port; lent to [`Kernel::wait`].
 pub(crate) struct Arrivals<'a, K: Kernel> {
     pub(super) operations: &'a OperationTable<K>,
     pub(super) foreign: &'a mut Vec<Foreign>,
-    /// Packets with a key of ours that were none of ours, so far.
+    /// Packets with one of our keys that were not ours, so far.
     pub(super) unknown: &'a mut u64,
 }
 
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl<K: Kernel> Arrivals<'_, K> {
-    /// The operation whose packet this is, which belongs to the kernel to be decoded. `None` for a signal or an
-    /// alarm, and for what is not ours, which is noted.
+    /// The operation that this packet completes, which the kernel may now decode. `None` for a signal or an alarm, and
+    /// for a packet that is not ours, which is counted.
     pub(crate) fn recognise(&mut self, key: usize, address: usize, bytes: u32) -> Option<(OpPtr<K>, OpKind)> {
         let Some(own) = Key::from_value(key) else {
             self.foreign.push(Foreign { key, bytes });
@@ -83,7 +83,7 @@ impl<K: Kernel> Arrivals<'_, K> {
         let found = self.operations.arrive(address, |kind| own.is_for(kind));
         if found.is_none() {
             *self.unknown += 1;
-            // Whatever does this may do it for every message: the first is logged, and each that doubles the number.
+            // The cause of this may repeat it for every message: the first is logged, and each that doubles the number.
             if self.unknown.is_power_of_two() {
                 tracing::warn!(
                     target: "io_reactor",
@@ -98,7 +98,7 @@ impl<K: Kernel> Arrivals<'_, K> {
         found
     }
 
-    /// An operation that was recognised is not over: another packet of it will come.
+    /// A recognised operation is not complete: another packet of it will come.
     pub(crate) fn resume(&self, op: OpPtr<K>) {
         self.operations.resume(op);
     }

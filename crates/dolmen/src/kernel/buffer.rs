@@ -2,10 +2,11 @@
 
 /// A heap block that keeps its address while it is lent out.
 ///
-/// The engine owns a buffer, or an operation does; it is in an operation's hands that the kernel may write to it.
+/// The engine owns a buffer, or an operation does; the kernel may write to it only while an operation that the kernel
+/// owns holds it.
 ///
-/// One word, because every connection and every operation has room for one and most have none: of ten thousand idle
-/// players there are two of these each.
+/// One word, because every connection and every operation has room for one and most have none: ten thousand idle
+/// players have two of these each.
 pub(crate) struct Buffer {
     #[expect(clippy::box_collection, reason = "see above")]
     bytes: Box<Vec<u8>>,
@@ -28,7 +29,7 @@ impl Buffer {
         &self.bytes
     }
 
-    /// Appends; grows (and moves) the block where it must, so never while it is lent.
+    /// Appends; grows (and moves) the block where it must, so it is never called while the block is lent.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -37,15 +38,15 @@ impl Buffer {
         self.bytes.clear();
     }
 
-    /// Where a kernel writes, and how much room it has there. What was in the buffer no longer counts. One byte is kept
-    /// for [`Buffer::terminate`].
+    /// Where a kernel writes, and how much room it has there. The previous contents no longer count. One byte is
+    /// reserved for [`Buffer::terminate`].
     pub(super) fn as_target(&mut self) -> (*mut u8, usize) {
         self.bytes.clear();
         (self.bytes.as_mut_ptr(), self.bytes.capacity().saturating_sub(1))
     }
 
-    /// Puts a zero byte behind the contents, which do not grow by it: C programs like to take bytes for a string. They are
-    /// given the address of the contents, from which they reach that byte, so the block is exposed with it.
+    /// Puts a zero byte after the contents without adding it to them: C programs often treat bytes as a string. They
+    /// get the address of the contents, from which they reach that byte, so the block is exposed together with it.
     pub(crate) fn terminate(&mut self) {
         if let Some(behind) = self.bytes.spare_capacity_mut().first_mut() {
             behind.write(0);
@@ -53,7 +54,7 @@ impl Buffer {
         self.bytes.as_mut_ptr().expose_provenance();
     }
 
-    /// Takes over the bytes a kernel wrote.
+    /// Marks the bytes that a kernel wrote as the contents.
     ///
     /// # Safety
     ///

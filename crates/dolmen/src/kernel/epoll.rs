@@ -1,30 +1,30 @@
 //! Linux: completions made from epoll's readiness.
 //!
-//! Every socket is registered once, edge-triggered, for both directions; after that no `epoll_ctl` is made for it. What
-//! the edges have told is remembered per source (`readable`, `writable`), so that an operation is only tried when it
-//! will do something, and a message costs one `recv` and one `send` beside the wait.
+//! Every socket is registered once, edge-triggered, for both directions; after that it needs no `epoll_ctl`. Each
+//! source records what the edges have reported (`readable`, `writable`), so that an operation is only tried when it can
+//! make progress, and a message costs one `recv` and one `send` in addition to the wait.
 //!
 //! A receive that filled less than its buffer has emptied the socket, and whatever arrives next makes an edge: no second
 //! `recv` is spent on EAGAIN. That holds for TCP with two exceptions, both reported by the wait: a hang-up, and urgent data.
 //! `epoll/socket.rs` has the proof.
 //!
-//! Sources with an operation that can make progress wait in one queue, `ready`, and are served in its order; a source
-//! gets one receive a turn, so a flooding peer goes to the end of the queue each time.
+//! Sources with an operation that can make progress wait in one queue, `ready`, and are served in its order. A source
+//! gets one receive a turn, so the source of a flooding peer moves to the end of the queue each time.
 //!
-//! Sockets stay in whatever blocking mode they came in: `MSG_DONTWAIT` says it per call and saves the `fcntl`.
+//! Sockets stay in the blocking mode that they had: `MSG_DONTWAIT` makes each call non-blocking and saves the `fcntl`.
 //!
-//! Borrowed sockets are the exception to all of the above: level-triggered, for what the caller is interested in, and
-//! reported rather than read. They, too, are registered once, and a poll that asks for the same as the last one makes no
-//! call. Files, which epoll refuses because they are ready at any time, are reported as that.
+//! Borrowed sockets are the exception to all of the above: they are level-triggered, registered for the caller's
+//! interest, and reported instead of read. They, too, are registered once, and a poll with the same interest as the
+//! last one makes no call. Epoll refuses files, because they are always ready; they are reported as ready.
 //!
-//! What epoll has registered is an open file, and it stays registered while any process has it open. So a socket that is
-//! closed here and still open in a child process goes on being reported, and nobody can name it any more to end that.
-//! The first such report has everything moved to a new epoll instance, where only what is ours is registered.
+//! Epoll registers an open file, and it stays registered while any process has it open. So epoll continues to report a
+//! socket that is closed here and still open in a child process, and no descriptor is left by which to remove it. At
+//! the first such report the kernel moves everything to a new epoll instance, in which only our sources are registered.
 //!
-//! A forked process has the same epoll instance and the same eventfd, not copies. Whatever it did to them it would do to the
-//! other process: take its registrations out, eat the edge of its wake. So a copy touches neither. The first verb that needs
-//! them makes others and registers everything with those; the eventfd takes the old one's number, which wakers hold. A copy
-//! that is only dropped makes no call but close(2).
+//! A forked process has the same epoll instance and the same eventfd, not copies. Any change to them would affect the
+//! other process: it would remove that process's registrations, or consume the edge of its wake. So a copy touches
+//! neither. The first method that needs them creates new ones and registers everything with those; the new eventfd
+//! takes the number of the old one, which wakers hold. A copy that is only dropped makes no call except close(2).
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
 
@@ -64,7 +64,7 @@ const SIGNAL: u64 = u64::MAX;
 /// Edge-triggered, so that each write wakes once and the counter never needs to be read back.
 const SIGNAL_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
 const LISTENER_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
-/// Urgent data is not reported to anyone, but it changes what a short receive means.
+/// Urgent data is not reported to the caller, but it changes what a short receive means.
 const STREAM_FLAGS: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
     .union(EventFlags::PRI)
@@ -83,16 +83,16 @@ pub(crate) struct Epoll {
     events: Vec<epoll::Event>,
     /// How many borrowed sockets there are.
     borrowed: usize,
-    /// Of `recheck`, kept for its memory.
+    /// Used by `recheck`, kept for its memory.
     leftovers: Vec<libc::pollfd>,
-    /// Whether the system knows `epoll_pwait2`; found out by the first timeout that needs it.
+    /// Whether the system supports `epoll_pwait2`; determined by the first timeout that needs it.
     nanoseconds: bool,
-    /// Everything is on its way out, and the epoll instance with it: nothing need be taken out of it, and there is nothing
-    /// to wait for, as operations are cancelled at once.
+    /// Everything is being closed, and the epoll instance with it: nothing needs to be removed from it, and nothing
+    /// needs to be waited for, as operations are cancelled immediately.
     retiring: bool,
     started: Instant,
     calls: u64,
-    /// There was no descriptor to leave them behind with; when to try again.
+    /// Stale registrations stay because no descriptor was left for a new instance; when to try again.
     ghosts_stay_until: Option<Instant>,
 }
 
@@ -138,7 +138,7 @@ impl Entry {
             Entry::Stream { fd, .. } => fd.as_fd(),
             Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => fd.as_fd(),
             Entry::Handle { fd, .. } => fd.as_fd(),
-            // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
+            // SAFETY: the lender keeps the socket open while it is registered; see `BorrowedSocket::from_raw`.
             Entry::Polled(polled) => unsafe { BorrowedFd::borrow_raw(polled.fd) },
         }
     }
@@ -151,7 +151,7 @@ impl Kernel for Epoll {
     type Listener = TcpListener;
     type Handle = OwnedFd;
 
-    // A posted accept is a cell of memory here; the number is the budget of one turn.
+    // A posted accept is only a cell of memory here; the number limits the accepts of one turn.
     const ACCEPTS: usize = 64;
 
     fn new(options: Options) -> Result<Self, Fault> {
@@ -196,7 +196,7 @@ impl Kernel for Epoll {
         let entry = Entry::Stream { fd: stream, receive: None, send: None };
         let source = self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
             Entry::Stream { fd, .. } => (fault, fd),
-            _ => unreachable!("the entry comes back as it went"),
+            _ => unreachable!("the entry is returned unchanged"),
         })?;
         self.sources[source.0 as usize].edges.plain = tcp;
         Ok(source)
@@ -254,7 +254,7 @@ impl Kernel for Epoll {
         };
         assert!(send.is_none(), "two sends on one stream");
         if slot.edges.writable {
-            // SAFETY: the operation was just handed to us with its buffer; no one else touches it.
+            // SAFETY: the operation was just handed to us with its buffer; nothing else touches it.
             match unsafe { send_now(fd, op, &mut slot.edges, &mut self.calls) } {
                 Some(Ok(bytes)) => return Submission::Done(Outcome::Bytes(bytes)),
                 Some(Err(fault)) => return Submission::Failed(fault),
@@ -281,7 +281,7 @@ impl Kernel for Epoll {
         }
         let slot = &mut self.sources[source.0 as usize];
         let data = EventData::new_u64(event_data(source.0, slot.generation));
-        // Whatever was seen while nobody watched is old.
+        // Anything seen before this watch is out of date.
         slot.edges.readable = false;
         let entry = slot.entry.as_mut().expect("the source is open");
         self.calls += 1;
@@ -306,22 +306,22 @@ impl Kernel for Epoll {
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => take_if(watch, op),
             Entry::Polled(polled) => {
                 let found = take_if(&mut polled.poll, op);
-                // Now, not when the packet is out: by then the descriptor may be closed and its number be another's.
+                // Now, not when the packet is delivered: by then the descriptor may be closed and its number reused.
                 self.deregister(source.0);
                 found
             }
         };
-        // Not found: cancelled before, and its packet is on its way.
+        // Not found: it was cancelled before, and its packet is pending.
         if found {
             self.cancelled.push(op);
         }
     }
 
     fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
-        // First, so that EPERM below is epoll's word on this descriptor.
+        // First, so that EPERM below is epoll's result for this descriptor.
         self.after_fork()?;
         let (fd, poll, seen, always) = (socket.raw, None, Readiness::NONE, false);
-        // Without an interest it is registered all the same, for once, to learn whether it can be.
+        // Without an interest it is still registered, once, to learn whether epoll accepts it.
         let registered = if interest.is_empty() { Readiness::ENDS } else { interest };
         let entry = Entry::Polled(Polled { fd, poll, interest, registered, seen, always });
         match self.register(entry, polled_flags(interest)) {
@@ -376,7 +376,7 @@ impl Kernel for Epoll {
         self.after_fork()?;
         let polled = self.polled(source.0);
         let registered = polled.registered;
-        // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
+        // SAFETY: the lender keeps the socket open while it is registered; see `BorrowedSocket::from_raw`.
         let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
         let data = EventData::new_u64(event_data(source.0, generation));
         let flags = polled_flags(interest);
@@ -399,10 +399,10 @@ impl Kernel for Epoll {
         self.signal.renew().map_err(fault)?;
         self.start_over().map_err(fault)?;
         self.signal.process.settle();
-        // A thread that has not seen this, and so has not written to the eventfd, has put its wake where the engine looks
-        // before it blocks.
+        // A thread that has not seen this, and so has not written to the eventfd, has stored its wake where the engine
+        // looks before it blocks.
         atomic::fence(Ordering::SeqCst);
-        tracing::debug!(target: "io_reactor", "goes on in a forked process");
+        tracing::debug!(target: "io_reactor", "continues in a forked process");
         Ok(())
     }
 
@@ -416,7 +416,7 @@ impl Kernel for Epoll {
         self.calls += 1;
         // SAFETY: one structure, writable, and no waiting.
         if unsafe { libc::poll(&mut pollfd, 1, 0) } <= 0 {
-            // Also where it could not be asked: epoll reports it again.
+            // Also if the call failed: epoll reports it again.
             return Readiness::NONE;
         }
         let flags = EventFlags::from_bits_truncate(u32::from(pollfd.revents as u16));
@@ -449,7 +449,7 @@ impl Kernel for Epoll {
         let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
         self.calls += 1;
         match rustix::net::shutdown(entry.fd(), Shutdown::Write) {
-            // The system still knows why, if nobody has asked it since.
+            // The system still knows the reason, if no call has collected it since.
             Err(Errno::NOTCONN) => {
                 self.calls += 1;
                 let reason = rustix::net::sockopt::socket_error(entry.fd());
@@ -483,8 +483,8 @@ impl Kernel for Epoll {
             // Then it is closed with FIN instead, which ends it as well.
             linger.unwrap_or_else(|errno| tracing::debug!(target: "io_reactor", %errno, "no reset on close"));
         }
-        // Closing would do it, unless somebody holds a duplicate of the descriptor: then it would stay registered,
-        // out of anybody's reach.
+        // Closing would do it, unless other code holds a duplicate of the descriptor: then it would stay registered,
+        // and could no longer be removed.
         if !matches!(entry, Entry::Polled(_)) && self.keeps_registrations() {
             self.calls += 2;
             epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
@@ -520,9 +520,9 @@ impl Kernel for Epoll {
             let leftovers = self.recheck();
             let immediately = self.has_packets() || self.is_copy();
             self.after_fork()?;
-            // Edges are all taken in, so that their sources stand in one queue. What is level-triggered goes to the end of
-            // epoll's list when it is reported, and what does not fit is to be looked at again: so no more is asked for
-            // than fits.
+            // All edges are taken, so that their sources stand in one queue. A level-triggered source moves to the end
+            // of epoll's list when it is reported, and one that does not fit must be checked again: so the call asks
+            // for no more than fits.
             let room = match self.borrowed {
                 0 => self.events.capacity().max(max),
                 _ => max.saturating_sub(leftovers).max(1),
@@ -535,7 +535,7 @@ impl Kernel for Epoll {
             let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
             Packet { op, result: Err(fault) }
         }));
-        // Those in the queue now get one turn each; a source that has more goes to the end, for the next wait.
+        // Those in the queue now get one turn each; a source that has more moves to the end, for the next wait.
         for _ in 0..self.ready.len() {
             if packets.len() >= max {
                 break;
@@ -558,8 +558,9 @@ impl Epoll {
         }
     }
 
-    /// Looks again at the borrowed sockets that an earlier wait has found ready and that did not fit: their caller, who reads
-    /// from them at any time, may have done so since. One call, and only if there are any. Returns how many are ready.
+    /// Checks again the borrowed sockets that an earlier wait has found ready and that did not fit: the caller, who may
+    /// read from them at any time, may have done so since. Makes one call, and only if there are any. Returns how many
+    /// are ready.
     fn recheck(&mut self) -> usize {
         self.leftovers.clear();
         for &index in &self.ready {
@@ -570,13 +571,13 @@ impl Epoll {
         if self.leftovers.is_empty() {
             return 0;
         }
-        // A file is ready without being asked, as is one that is known to be closed.
+        // A file is always ready, and so is a descriptor that is known to be closed.
         if self.leftovers.iter().any(|leftover| leftover.fd >= 0) {
             self.calls += 1;
             let count = self.leftovers.len() as libc::nfds_t;
             // SAFETY: the structures are ours, and as many as we say.
             if unsafe { libc::poll(self.leftovers.as_mut_ptr(), count, 0) } < 0 {
-                // Not looked at, so not known; epoll reports them again.
+                // The call failed, so the state is not known; epoll reports them again.
                 self.leftovers.iter_mut().for_each(|leftover| leftover.revents = 0);
             }
         }
@@ -602,7 +603,7 @@ impl Epoll {
         ready
     }
 
-    /// One `epoll_wait`; takes note of the edges.
+    /// One `epoll_wait`; records the edges.
     fn poll(&mut self, max: usize, timeout_ns: Option<u64>) -> Result<(), Fault> {
         self.events.clear();
         self.events.reserve_exact(max);
@@ -632,7 +633,7 @@ impl Epoll {
             // Copied out of the packed struct before use.
             let flags = event.flags;
             if let Some(Entry::Polled(polled)) = &mut slot.entry {
-                // With nobody to tell it is not remembered: it is level-triggered, and told again.
+                // With no poll pending it is not recorded: it is level-triggered, and reported again.
                 if polled.poll.is_some() {
                     polled.seen |= readiness(polled.fd, polled.interest, flags, &mut self.calls);
                     self.queue_if_ready(index);
@@ -685,7 +686,7 @@ impl Epoll {
             self.calls += 1;
         }
         let timeout = timeout_ns.map(|ns| {
-            // 2^31 milliseconds are 24 days: longer waits come back early, and go on.
+            // 2^31 milliseconds are 24 days: longer waits return early, and are continued.
             let ms = ns.div_ceil(MILLISECOND).min(i32::MAX as u64 - 1);
             rustix::event::Timespec {
                 tv_sec: (ms / 1_000) as i64,
@@ -764,16 +765,16 @@ impl Epoll {
                         Err(errno) => {
                             let mut fault = fault(errno);
                             if matches!(fault.kind, FaultKind::Transient | FaultKind::Reset) {
-                                // Each is normally one connection less in the queue. Where it is not (a network that
-                                // is down), going on would spin.
+                                // Each normally means one connection less in the queue. Where it does not (a network
+                                // that is down), continuing would spin.
                                 transients += 1;
                                 if transients <= Self::ACCEPTS {
                                     continue;
                                 }
                                 fault.kind = FaultKind::Exhausted;
                             }
-                            // What stopped one stops them all. `readable` stays: whoever posts the next accept wants
-                            // it tried, although no edge comes for connections that are waiting already.
+                            // The error of one stops them all. `readable` stays set: the next accept that is posted
+                            // must be tried, although no edge comes for connections that are waiting already.
                             packets.extend(accepts.drain(..).map(|op| Packet { op, result: Err(fault) }));
                         }
                     }
@@ -790,7 +791,8 @@ impl Epoll {
                 let ready = polled.to_tell();
                 polled.seen = Readiness::NONE;
                 if !ready.is_empty() {
-                    // What `start_over` could not take along fails, and so is reported once and not asked for again.
+                    // A source that `start_over` could not register again fails, so it is reported once and not polled
+                    // again.
                     let lost = polled.registered.is_empty() && !polled.always;
                     let result = if lost { Err(fault(Errno::BADF)) } else { Ok(Outcome::Polled(ready)) };
                     let op = polled.poll.take();
@@ -824,13 +826,13 @@ fn take_if(waiting: &mut Option<OpPtr<Epoll>>, op: OpPtr<Epoll>) -> bool {
 fn listener_back((fault, entry): (Fault, Entry)) -> (Fault, TcpListener) {
     match entry {
         Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => (fault, fd),
-        _ => unreachable!("the entry comes back as it went"),
+        _ => unreachable!("the entry is returned unchanged"),
     }
 }
 
 fn fault(errno: Errno) -> Fault {
     let kind = match errno {
-        // ECONNABORTED: aborted underneath us (tcp_abort, as by `ss -K`), or before it was accepted.
+        // ECONNABORTED: aborted by other code (tcp_abort, as by `ss -K`), or before it was accepted.
         Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE | Errno::SHUTDOWN => FaultKind::Reset,
         Errno::CANCELED => FaultKind::Cancelled,
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC => FaultKind::Exhausted,
@@ -852,11 +854,11 @@ fn fault(errno: Errno) -> Fault {
     Fault { kind, code: errno.raw_os_error() }
 }
 
-/// An error of the standard library's calls.
+/// An error from a call of the standard library.
 pub(crate) fn io_fault(error: &io::Error) -> Fault {
     fault(Errno::from_io_error(error).unwrap_or(Errno::INVAL))
 }
 
-// `epoll_pwait2` is given rustix's events. Their alignment may differ (it does on 32-bit x86): the kernel copies them out
-// byte by byte.
+// `epoll_pwait2` is passed rustix's events. Their alignment may differ (it does on 32-bit x86): the kernel copies them
+// out byte by byte.
 const _: () = assert!(size_of::<epoll::Event>() == size_of::<libc::epoll_event>());

@@ -1,15 +1,16 @@
-//! What a fork means to what was there before it.
+//! What a fork means for existing objects.
 //!
-//! A forked process has copies of the library's memory, but not of its threads; and of descriptors it has copies that refer
-//! to the same epoll instance, the same eventfd, the same terminal. So what belongs to one process notes which one that is
-//! ([`Process`]), and compares before it acts: one relaxed load, and no system call.
+//! A forked process has copies of the library's memory, but not of its threads; its copies of descriptors refer to the
+//! same epoll instance, the same eventfd and the same terminal. So an object that belongs to one process records which
+//! one that is ([`Process`]), and compares before it acts: one relaxed load, and no system call.
 //!
-//! The C library runs our handlers at each fork(2). vfork(2) and posix_spawn(3) do not run them and need not: their child
-//! shares the parent's memory, and only starts another program. A fork that is made past the C library, by a system call, is
-//! not noticed.
+//! The C library runs our handlers at each fork(2). vfork(2) and posix_spawn(3) do not run them and do not need to:
+//! their child shares the parent's memory, and only starts another program. A fork that is made by a direct system call
+//! instead of the C library is not noticed.
 //!
-//! A lock that another thread holds at a fork is held in the child for ever. So what other threads of the program lock, a
-//! reactor's posts, is in a [`Lock`]: it has another lock in each process, and nobody waits at a fork.
+//! A lock that another thread holds at a fork stays held in the child indefinitely. So the data that other threads of
+//! the program lock, a reactor's posts, is in a [`Lock`]: it has a separate lock in each process, and no thread waits
+//! at a fork.
 //!
 //! Manual pages: fork(2), pthread_atfork(3).
 
@@ -19,7 +20,7 @@ use std::sync::{PoisonError, TryLockError};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// The process in which something was made.
+/// The process to which an object belongs.
 #[derive(Debug)]
 pub(crate) struct Process(system::Generation);
 
@@ -29,25 +30,25 @@ impl Process {
         Process(system::Generation::watched())
     }
 
-    /// Whether this is another process by now: one that has a copy.
+    /// Whether this is another process by now, which has a copy.
     #[inline]
     pub(crate) fn is_copy(&self) -> bool {
         !self.0.is_now()
     }
 
-    /// From here on what was made belongs to this process.
+    /// From here on the object belongs to this process.
     pub(crate) fn settle(&self) {
         self.0.set_now();
     }
 }
 
-/// A value behind a lock, and another one in each process: a forked process begins with `T::default()`.
+/// A value behind a lock, with a separate one in each process: a forked process begins with `T::default()`.
 ///
-/// What the lock of an earlier process guards is not looked at again, as a thread that is not in this process may have been
-/// changing it.
+/// The value of an earlier process is never read again, as a thread that is not in this process may have been changing
+/// it.
 #[derive(Debug)]
 pub(crate) struct Lock<T> {
-    /// Never null. Those of earlier processes hang from it.
+    /// Never null. The values of earlier processes are linked from it.
     newest: AtomicPtr<Guarded<T>>,
 }
 
@@ -60,7 +61,7 @@ pub(crate) struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    /// For changes that do not call out: a thread that panics must not leave the value half-changed.
+    /// For changes that call no other code: a thread that panics must not leave the value half-changed.
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,7 +77,7 @@ impl<T: Default> Lock<T> {
         Lock { newest: AtomicPtr::new(Guarded::make(null_mut())) }
     }
 
-    /// That of this process.
+    /// The value of this process.
     #[inline]
     pub(crate) fn ours(&self) -> &Guarded<T> {
         let newest = self.newest.load(Ordering::Acquire);
@@ -89,10 +90,10 @@ impl<T: Default> Lock<T> {
     fn begin(&self, inherited: *mut Guarded<T>) -> &Guarded<T> {
         let fresh = Guarded::make(inherited);
         match self.newest.compare_exchange(inherited, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: it is ours to share from here on, and freed with `self`.
+            // SAFETY: from here on it is shared, and it is freed with `self`.
             Ok(_) => unsafe { &*fresh },
             Err(other) => {
-                // SAFETY: nobody else has seen it.
+                // SAFETY: no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
                 // SAFETY: another thread of this process was first. Freed with `self`.
                 unsafe { &*other }
@@ -112,11 +113,11 @@ impl<T> Drop for Lock<T> {
     fn drop(&mut self) {
         let mut next = *self.newest.get_mut();
         while !next.is_null() {
-            // SAFETY: made by `Box::into_raw`, in the list once, and `self` is ours alone.
+            // SAFETY: made by `Box::into_raw`, in the list once, and `self` is borrowed exclusively.
             let guarded = unsafe { Box::from_raw(next) };
             next = guarded.older;
-            // No thread of this process can hold it: held, it is by one that was left behind at a
-            // fork, and the value may be half-changed.
+            // No thread of this process can hold it. If it is held, its holder was left behind at a fork, and the value
+            // may be half-changed.
             if matches!(guarded.value.try_lock(), Err(TryLockError::WouldBlock)) {
                 std::mem::forget(guarded);
             }
@@ -136,12 +137,12 @@ mod system {
     pub(super) struct Generation(AtomicU32);
 
     impl Generation {
-        /// That of this process, which is counted from here on at the latest.
+        /// The generation of this process, counted from here on at the latest.
         pub(super) fn watched() -> Generation {
             static HANDLERS: Once = Once::new();
             HANDLERS.call_once(|| {
-                // SAFETY: the handler does nothing but an atomic operation, which is allowed at a fork. Without memory for it
-                // forks are not noticed, and nothing else would work then either.
+                // SAFETY: the handler performs only an atomic operation, which is allowed at a fork. Without memory for
+                // it forks are not noticed, and nothing else would work then either.
                 unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
             });
             Generation(AtomicU32::new(GENERATION.load(Ordering::Relaxed)))

@@ -1,17 +1,18 @@
 //! The memory of operations, and who owns each of them.
 //!
-//! Each operation is a cell that never moves. It is handled through raw pointers only, because while it is pending a
-//! kernel (in the case of IOCP the real one) reads and writes it behind the compiler's back: a `&mut` to it would claim
-//! what is not so.
+//! Each operation is a cell that never moves. The code handles it through raw pointers only, because while it is
+//! pending a kernel (in the case of IOCP the real one) reads and writes it without the compiler's knowledge: a `&mut`
+//! to it would claim an exclusive access that does not exist.
 //!
-//! Cells lie in blocks. A block is allocated when the cells run out and is not freed before the table is, so an address
-//! that was a cell's once is a cell's as long as the reactor lives. Who owns a cell is recorded beside the blocks and not
-//! in the cell. Both together make it possible to recognise a pointer that the system hands out *without reading through
-//! it*: by comparing it with the ranges of the blocks, and by looking up the record; see [`OperationTable::arrive`].
+//! Cells lie in blocks. A block is allocated when the cells run out and is not freed before the table, so an address
+//! that was once a cell's stays a cell's as long as the reactor lives. The owner of a cell is recorded outside the
+//! blocks and not in the cell. Both together make it possible to recognise a pointer that the system returns *without
+//! reading through it*: by comparing it with the ranges of the blocks, and by looking up the record; see
+//! [`OperationTable::arrive`].
 //!
-//! A memory checker cannot see that a cell is used which is on the free list: the memory is allocated. So the simulated
-//! kernel has blocks of one cell, which are allocations of their own; under Miri such a block is freed when its operation
-//! ends, and under AddressSanitizer (`--cfg dolmen_asan`) a free cell is poisoned.
+//! A memory checker cannot detect the use of a cell on the free list: the memory is allocated. So the simulated kernel
+//! has blocks of one cell, each a separate allocation. Under Miri such a block is freed when its operation ends, and
+//! under AddressSanitizer (`--cfg dolmen_asan`) a free cell is poisoned.
 
 use std::cell::Cell;
 use std::mem::{MaybeUninit, needs_drop};
@@ -25,7 +26,7 @@ use crate::marks::{Mutant, mutant};
 
 pub(crate) type OpPtr<K> = NonNull<Operation<K>>;
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpKind {
     Receive,
@@ -43,24 +44,24 @@ enum Owner {
     Engine,
     /// Pending.
     Kernel,
-    /// Its packet has come out of the system, and the kernel decodes it or has done so.
+    /// The system has returned its packet, and the kernel decodes it or has done so.
     Arrived,
 }
 
 /// One operation.
 #[repr(C)]
 pub(crate) struct Operation<K: Kernel> {
-    /// First, so that the address a packet brings back is the operation's.
+    /// First, so that the address in a packet is the operation's.
     pub(super) header: K::Header,
     pub(super) buffer: Option<Buffer>,
-    /// Send: from where to where in the buffer.
+    /// Send: the range of the buffer to send.
     offset: u32,
     end: u32,
-    /// Of its record.
+    /// The index of its record.
     index: u32,
 }
 
-/// What is known of a cell without looking into it.
+/// The state of a cell that can be read without touching it.
 struct Record {
     generation: NonZeroU32,
     /// The table slot of the connection, listener or watch it is for.
@@ -69,12 +70,12 @@ struct Record {
     owner: Cell<Owner>,
 }
 
-/// The bytes that a send is to send.
+/// The bytes that a send must send.
 ///
 /// # Safety
 ///
-/// The operation is a send that is in the caller's hands, the kernel's. Where it lies in memory it stays until its packet,
-/// and so do the bytes.
+/// The operation is a send owned by the caller, which is the kernel. The operation stays at its address until its
+/// packet, and so do the bytes.
 pub(super) unsafe fn bytes_to_send<K: Kernel>(op: OpPtr<K>) -> *const [u8] {
     // SAFETY: the cell is the caller's; these fields are written by the table only, before the submission.
     let (buffer, part) = unsafe {
@@ -84,7 +85,7 @@ pub(super) unsafe fn bytes_to_send<K: Kernel>(op: OpPtr<K>) -> *const [u8] {
     &raw const buffer.as_ref().expect("a send has a buffer").as_slice()[part]
 }
 
-/// Names a submitted operation. Goes stale, harmlessly, when the operation ends.
+/// Identifies a submitted operation. It becomes stale, harmlessly, when the operation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpHandle {
     index: u32,
@@ -118,7 +119,7 @@ impl<K: Kernel> OperationTable<K> {
         self.in_kernel
     }
 
-    /// A cell for one operation, owned by the engine. `part`: of the buffer, for a send.
+    /// Takes a cell for one operation, owned by the engine. `part`: the part of the buffer to send, for a send.
     pub(super) fn take(
         &mut self,
         kind: OpKind,
@@ -133,12 +134,12 @@ impl<K: Kernel> OperationTable<K> {
         record.owner.set(Owner::Engine);
         let op = self.blocks.open(index);
         let (offset, end) = (part.start, part.end);
-        // SAFETY: the cell is memory of ours with room for an operation, and it was free, so nothing else refers to it.
+        // SAFETY: the cell is our memory with room for an operation, and it was free, so nothing else refers to it.
         unsafe { op.write(Operation { header: K::Header::default(), buffer, offset, end, index }) };
         op
     }
 
-    /// Makes another block's cells, and returns one of them. The others go to the free list.
+    /// Allocates the cells of another block, and returns one of them. The others move to the free list.
     fn grow(&mut self) -> u32 {
         let first = u32::try_from(self.records.len()).expect("fewer than 2^32 operations");
         self.blocks.add();
@@ -154,7 +155,8 @@ impl<K: Kernel> OperationTable<K> {
         first
     }
 
-    /// Notes that the kernel has the cell from now on. Called before the submission, which may complete at any moment.
+    /// Records that the kernel owns the cell from now on. Called before the submission, which may complete at any
+    /// moment.
     pub(super) fn lend(&mut self, op: OpPtr<K>) -> OpHandle {
         // SAFETY: the cell was just taken, so it is the engine's (asserted below) and the kernel is not touching it yet.
         let index = unsafe { (*op.as_ptr()).index };
@@ -169,10 +171,10 @@ impl<K: Kernel> OperationTable<K> {
     ///
     /// # Safety
     ///
-    /// The kernel has let go of the cell for good, and `op` is the pointer that was lent.
+    /// The kernel has released the cell for good, and `op` is the pointer that was lent.
     pub(super) unsafe fn take_back(&mut self, op: OpPtr<K>) -> Returned {
-        // SAFETY: the caller vouches that the kernel let go, so this is the only access. What is moved out of the cell is
-        // not looked at again before `take` has filled it anew.
+        // SAFETY: the caller guarantees that the kernel has released it, so this is the only access. The contents that
+        // are moved out of the cell are not read again before `take` has filled it anew.
         let Operation { buffer, index, .. } = unsafe { op.read() };
         let record = &mut self.records[index as usize];
         let owner = record.owner.replace(Owner::Free);
@@ -199,11 +201,11 @@ impl<K: Kernel> OperationTable<K> {
     }
 }
 
-/// Recognising.
+/// Recognition of packets.
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl<K: Kernel> OperationTable<K> {
-    /// The pending operation at an address that the system has handed out as a packet's, and what it does, if that `fits`.
-    /// From here on it is no longer pending, so a second packet of the same operation is not recognised.
+    /// The pending operation at an address that the system has returned in a packet, and its kind, if that `fits`. From
+    /// here on it is no longer pending, so a second packet of the same operation is not recognised.
     ///
     /// Nothing is read at the address.
     pub(super) fn arrive(&self, address: usize, fits: impl Fn(OpKind) -> bool) -> Option<(OpPtr<K>, OpKind)> {
@@ -220,11 +222,11 @@ impl<K: Kernel> OperationTable<K> {
         Some((self.blocks.cell(index), record.kind))
     }
 
-    /// An operation that has arrived goes on and is pending again.
+    /// An operation that has arrived continues and is pending again.
     pub(super) fn resume(&self, op: OpPtr<K>) {
         let index = self.blocks.index_of(op.addr().get()).expect("it has arrived");
         let owner = self.records[index as usize].owner.replace(Owner::Kernel);
-        assert_eq!(owner, Owner::Arrived, "operation {index} goes on without a packet");
+        assert_eq!(owner, Owner::Arrived, "operation {index} continues without a packet");
     }
 
     /// Whether an operation that was pending has not arrived since.
@@ -238,8 +240,8 @@ impl<K: Kernel> Drop for OperationTable<K> {
     fn drop(&mut self) {
         for (index, record) in (0..).zip(&self.records) {
             if record.owner.get() != Owner::Free {
-                // It may still be written to. Memory that is lost is a nuisance; memory written after it was freed
-                // is somebody else's data gone wrong.
+                // The kernel may still write to it. Lost memory is a nuisance; memory written after it was freed is
+                // corrupted data elsewhere.
                 tracing::error!(target: "io_reactor", "the kernel kept an operation past the end; leaking it");
                 self.blocks.leak_block_of(index);
             }
@@ -251,8 +253,8 @@ impl<K: Kernel> Drop for OperationTable<K> {
 struct Blocks<K: Kernel> {
     /// In the order of the cells' numbers.
     by_number: Vec<Block<K>>,
-    /// Where each block starts, and its number, in the order of the addresses. Without the blocks that are not there at
-    /// the moment.
+    /// Where each block starts, and its number, in the order of the addresses. Without the blocks that are freed at the
+    /// moment.
     by_address: Vec<(usize, u32)>,
 }
 
@@ -267,7 +269,7 @@ impl<K: Kernel> Blocks<K> {
         size_of::<Operation<K>>()
     };
 
-    /// Under Miri a block of one cell is freed with the end of its operation.
+    /// Under Miri a block of one cell is freed when its operation ends.
     const FREED_WHEN_CLOSED: bool = cfg!(miri) && K::CELLS_PER_BLOCK == 1;
 
     fn new() -> Self {
@@ -297,8 +299,8 @@ impl<K: Kernel> Blocks<K> {
         unpoison(first, K::CELLS_PER_BLOCK);
         let cells = first.cast::<MaybeUninit<Operation<K>>>();
         let cells = NonNull::slice_from_raw_parts(cells, K::CELLS_PER_BLOCK);
-        // SAFETY: it came out of a Box of this very type in `allocate`, and leaves the table here. Its cells are free, so
-        // nothing refers to them and there is nothing in them to be dropped.
+        // SAFETY: it came out of a Box of this very type in `allocate`, and leaves the table here. Its cells are free,
+        // so nothing refers to them and they contain nothing to be dropped.
         drop(unsafe { Box::from_raw(cells.as_ptr()) });
     }
 
@@ -309,7 +311,7 @@ impl<K: Kernel> Blocks<K> {
         unsafe { first.add(at) }
     }
 
-    /// Makes a free cell usable.
+    /// Makes a free cell accessible.
     fn open(&mut self, index: u32) -> OpPtr<K> {
         let number = index as usize / K::CELLS_PER_BLOCK;
         if Self::FREED_WHEN_CLOSED && self.by_number[number].cells.is_none() {
@@ -320,7 +322,7 @@ impl<K: Kernel> Blocks<K> {
         cell
     }
 
-    /// From here on using the cell is an error, which a memory checker sees.
+    /// From here on using the cell is an error, which a memory checker detects.
     fn close(&mut self, index: u32) {
         if Self::FREED_WHEN_CLOSED {
             return self.free(index as usize / K::CELLS_PER_BLOCK);
@@ -356,7 +358,7 @@ unsafe extern "C" {
 /// Tells AddressSanitizer that these cells must not be touched.
 fn poison<K: Kernel>(first: OpPtr<K>, cells: usize) {
     #[cfg(dolmen_asan)]
-    // SAFETY: the memory is ours, and used through none but pointers that `unpoison` was called for.
+    // SAFETY: the memory is ours, and used only through pointers for which `unpoison` was called.
     unsafe {
         __asan_poison_memory_region(first.as_ptr().cast(), cells * Blocks::<K>::CELL_BYTES);
     }
@@ -385,7 +387,7 @@ mod tests {
         let count = 2 * Native::CELLS_PER_BLOCK as u32 + 40;
         let ops: Vec<_> = (0..count).map(|slot| table.take(OpKind::Receive, slot, None, 0..0)).collect();
         for &op in &ops {
-            assert_eq!(table.arrive(op.addr().get(), ANY), None, "it is the engine's still");
+            assert_eq!(table.arrive(op.addr().get(), ANY), None, "the engine still owns it");
             table.lend(op);
         }
         (table, ops)
@@ -402,9 +404,9 @@ mod tests {
             table.resume(op);
             assert!(table.is_pending(op));
             assert_eq!(table.arrive(address, ANY), Some((op, OpKind::Receive)));
-            // SAFETY: nothing has it but this test.
+            // SAFETY: only this test has it.
             assert_eq!(unsafe { table.take_back(op) }.slot, slot);
-            assert_eq!(table.arrive(address, ANY), None, "it is over");
+            assert_eq!(table.arrive(address, ANY), None, "it has ended");
         }
         assert_eq!(table.in_kernel(), 0);
     }
@@ -423,7 +425,7 @@ mod tests {
         for outside in [0, 1, 8, usize::MAX, starts[0] - bytes, starts[0] - 1] {
             assert_eq!(table.arrive(outside, ANY), None, "{outside:#x}");
         }
-        // The rest of the third block is free, and what is behind it is none of ours.
+        // The rest of the third block is free, and the memory after it is not ours.
         let last = ops.last().expect("there are some").addr().get();
         for after in 1..2 * Native::CELLS_PER_BLOCK {
             let address = last + after * bytes;
@@ -432,7 +434,7 @@ mod tests {
             }
         }
         for op in ops {
-            // SAFETY: nothing has it but this test.
+            // SAFETY: only this test has it.
             unsafe { table.take_back(op) };
         }
     }

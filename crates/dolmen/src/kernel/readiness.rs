@@ -1,4 +1,4 @@
-//! Readiness: what a poll asks for, and what it has found.
+//! Readiness: the interest of a poll, and its result.
 
 use std::fmt;
 use std::ops::{BitAnd, BitOr, BitOrAssign};
@@ -14,22 +14,22 @@ impl Readiness {
     pub const READABLE: Readiness = Readiness(1);
     /// A write would not block.
     pub const WRITABLE: Readiness = Readiness(2);
-    /// The other end is gone, and all that it has sent was read. Found whatever was asked for.
+    /// The other end is gone, and everything that it has sent was read. Reported whatever the interest is.
     pub const HANGUP: Readiness = Readiness(4);
-    /// The socket has failed, and all that had arrived before was read. Found whatever was asked for.
+    /// The socket has failed, and everything that had arrived before was read. Reported whatever the interest is.
     pub const ERROR: Readiness = Readiness(8);
 
-    /// What can be asked for.
+    /// What an interest may contain.
     pub(crate) const ASKABLE: Readiness = Readiness(3);
-    /// What is found without being asked for.
+    /// What is reported whatever the interest is.
     pub(crate) const ENDS: Readiness = Readiness(12);
 
-    /// Whether all of `other` is in it.
+    /// Whether it contains all of `other`.
     pub fn contains(self, other: Readiness) -> bool {
         self & other == other
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     pub fn is_empty(self) -> bool {
         self == Readiness::NONE
     }
@@ -71,7 +71,7 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// A socket (on Linux any pollable descriptor) that somebody else owns and closes.
+/// A socket (on Linux any pollable descriptor) that the caller owns and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BorrowedSocket {
     #[cfg(unix)]
@@ -89,8 +89,8 @@ impl BorrowedSocket {
 
     /// # Safety
     ///
-    /// The socket stays open until it is no longer registered. One that is closed earlier reads and writes no memory
-    /// it should not, but its number may come to stand for another file, which is then waited for in its place.
+    /// The socket stays open until it is no longer registered. If it is closed earlier, no memory is read or written
+    /// that should not be, but its number may be reused for another file, which is then waited for instead.
     #[cfg(unix)]
     pub unsafe fn from_raw(raw: std::os::fd::RawFd) -> BorrowedSocket {
         BorrowedSocket { raw }
@@ -98,8 +98,8 @@ impl BorrowedSocket {
 
     /// # Safety
     ///
-    /// The socket stays open until it is no longer registered. One that is closed earlier reads and writes no memory
-    /// it should not, but its number may come to stand for another socket, which is then waited for in its place.
+    /// The socket stays open until it is no longer registered. If it is closed earlier, no memory is read or written
+    /// that should not be, but its number may be reused for another socket, which is then waited for instead.
     #[cfg(windows)]
     pub unsafe fn from_raw(raw: std::os::windows::io::RawSocket) -> BorrowedSocket {
         BorrowedSocket { raw }

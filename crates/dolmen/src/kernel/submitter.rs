@@ -1,4 +1,4 @@
-//! The safe side of the contract: operations go to the kernel and come back from it here, and nowhere else.
+//! The safe side of the contract: the only place where operations are passed to the kernel and come back from it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,31 +11,31 @@ use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mutant, mutant};
 
-/// The end of an operation, with everything that had been lent for it.
+/// The end of an operation, with everything that was lent for it.
 pub(crate) struct Completion<K: Kernel> {
     pub(crate) handle: OpHandle,
     pub(crate) kind: OpKind,
     /// The table slot of the connection, listener or watch the operation was for.
     pub(crate) owner: u32,
     pub(crate) result: Result<Outcome<K>, Fault>,
-    /// A receive: the bytes received, if there are any. A send: what was handed in.
+    /// A receive: the bytes received, if there are any. A send: the buffer that was passed in.
     pub(crate) buffer: Option<Buffer>,
 }
 
-/// What became of an operation at its start.
+/// The result of starting an operation.
 pub(crate) enum Started<K: Kernel> {
     Over(Completion<K>),
     Pending(OpHandle),
 }
 
-/// A kernel, the operations it has been given, and the buffers it may draw on.
+/// A kernel, its pending operations, and the buffers that it may use.
 pub(crate) struct Submitter<K: Kernel> {
-    // Dropped first: whatever the kernel still holds it lets go of before the cells are freed.
+    // Dropped first: the kernel releases everything that it still holds before the cells are freed.
     kernel: K,
     operations: OperationTable<K>,
     pool: Rc<RefCell<BufferPool>>,
     packets: Vec<Packet<K>>,
-    /// What the last wait has brought that others began.
+    /// Foreign completions that the last wait has returned.
     foreign: Vec<Foreign>,
     unknown: u64,
 }
@@ -47,7 +47,7 @@ impl<K: Kernel> Submitter<K> {
         Submitter { kernel, operations, pool, packets, foreign: Vec::new(), unknown: 0 }
     }
 
-    /// The calls that have to do with no operation.
+    /// Access for the calls that involve no operation.
     pub(crate) fn kernel(&mut self) -> &mut K {
         &mut self.kernel
     }
@@ -124,10 +124,10 @@ impl<K: Kernel> Submitter<K> {
     }
 
     /// Asks the kernel to end a pending operation soon. Its completion comes out of a later [`Submitter::wait`] as
-    /// always; an operation that is over already is left alone.
+    /// always. If the operation has already ended, nothing happens.
     pub(crate) fn cancel(&mut self, source: &K::Source, handle: OpHandle) {
         if let Some(op) = self.operations.pending(handle) {
-            // SAFETY: `pending` has checked that this very operation is in the kernel's hands.
+            // SAFETY: `pending` has checked that the kernel owns this very operation.
             unsafe { self.kernel.cancel(source, op) };
             if mutant(Mutant::RecycleAtCancel) {
                 // SAFETY: none; this is the bug.
@@ -142,7 +142,7 @@ impl<K: Kernel> Submitter<K> {
         }
     }
 
-    /// Where a pending operation is.
+    /// The address of a pending operation.
     #[cfg(all(test, windows))]
     pub(crate) fn pending(&self, handle: OpHandle) -> Option<OpPtr<K>> {
         self.operations.pending(handle)
@@ -174,12 +174,12 @@ impl<K: Kernel> Submitter<K> {
         waited
     }
 
-    /// What came out of the waits since this was last asked and was begun by others.
+    /// The foreign completions that waits have returned since the last call.
     pub(crate) fn take_foreign(&mut self) -> impl Iterator<Item = Foreign> + '_ {
         self.foreign.drain(..)
     }
 
-    /// How many packets named no operation, although their key said so.
+    /// How many packets named no operation, although their key was ours.
     pub(crate) fn unknown(&self) -> u64 {
         self.unknown
     }
@@ -196,8 +196,8 @@ impl<K: Kernel> Submitter<K> {
     }
 }
 
-/// Puts together what the engine sees. A receive that brought nothing gives its buffer back here, so that the engine
-/// never holds an empty one.
+/// Converts the result into what the engine sees. A receive that brought nothing returns its buffer here, so that the
+/// engine never holds an empty one.
 fn complete<K: Kernel>(
     pool: &RefCell<BufferPool>,
     returned: Returned,

@@ -1,9 +1,9 @@
 //! How the library starts its threads.
 //!
-//! A signal that is sent to the process is handled by any thread that does not block it. The library's threads block all:
-//! a handler then runs on a thread of the program's own, which it may interrupt in its wait, and finds the thread-local
-//! state that the program expects. The starting thread blocks them around the start, because a thread inherits its mask:
-//! one that blocked signals itself would be open to them until it got there.
+//! Any thread that does not block a signal may handle one that is sent to the process. The library's threads block all
+//! signals: a handler then runs on one of the program's own threads, whose wait it may interrupt, and finds the
+//! thread-local state that the program expects. The starting thread blocks them around the start, because a thread
+//! inherits its mask: if a new thread blocked signals itself, it could handle one before it had done so.
 //!
 //! Manual pages: signal(7), pthread_sigmask(3).
 
@@ -26,7 +26,8 @@ mod unix {
     use std::mem::MaybeUninit;
     use std::ptr::null_mut;
 
-    /// They are sent to the thread that has caused them, and blocked ones would end the process without a word.
+    /// The system sends them to the thread that has caused them, and blocked ones would end the process without any
+    /// message.
     const OWN_FAULTS: [i32; 6] =
         [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 

@@ -14,10 +14,10 @@ use super::super::{Fault, Signal};
 use super::descriptor::new_eventfd;
 use super::fault;
 
-/// What wakes the wait.
+/// The eventfd that wakes the wait.
 pub(super) struct EventFd {
     pub(super) fd: OwnedFd,
-    /// Whose it is, and the epoll instance with it.
+    /// The process that owns it, and the epoll instance with it.
     pub(super) process: Process,
 }
 
@@ -26,11 +26,11 @@ impl EventFd {
         Ok(EventFd { fd: new_eventfd()?, process: Process::current() })
     }
 
-    /// Puts another one in its place, for this process only.
+    /// Replaces it by a new one, for this process only.
     pub(super) fn renew(&self) -> Result<(), Errno> {
         let fresh = new_eventfd()?;
-        // SAFETY: the number is that of the descriptor we own, and stays so: the call closes it and opens it again in one
-        // step. What has it on loan meanwhile are writes of eight bytes, which either of the two takes.
+        // SAFETY: the number is that of the descriptor we own, and stays so: the call closes it and opens it again in
+        // one step. Its only other users meanwhile are writes of eight bytes, which either of the two accepts.
         let done = unsafe { libc::dup3(fresh.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
         if done < 0 {
             return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL));
@@ -41,8 +41,8 @@ impl EventFd {
 
 impl Signal for Arc<EventFd> {
     fn notify(&self) -> Result<(), Fault> {
-        // What there is to be seen has been stored. Either the engine sees it, having made the eventfd this process's, or
-        // this sees that it has.
+        // The wake has been stored. Either the engine sees it, having made the eventfd this process's, or this thread
+        // sees that the engine has.
         atomic::fence(Ordering::SeqCst);
         if self.process.is_copy() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Sockets of somebody else's, as epoll sees them: what it is asked to wait for, and what its answer means.
+//! Borrowed sockets as epoll sees them: what it waits for, and what its result means.
 
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -13,17 +13,17 @@ pub(super) struct Polled {
     pub(super) fd: RawFd,
     pub(super) poll: Option<OpPtr<Epoll>>,
     pub(super) interest: Readiness,
-    /// What epoll waits for; `NONE`: it does not know the descriptor. Even with no flags set it would report ends, again
-    /// and again.
+    /// What epoll waits for; `NONE`: the descriptor is not registered. Even with no flags set epoll would report ends,
+    /// again and again.
     pub(super) registered: Readiness,
-    /// Reported and not told yet.
+    /// Found by epoll and not reported yet.
     pub(super) seen: Readiness,
-    /// Epoll does not take it, as a read or write of it never waits: a file.
+    /// Epoll does not accept it, because a read or write of it never waits: a file.
     pub(super) always: bool,
 }
 
 impl Polled {
-    /// What poll(2) is to look for. Its flags are epoll's; it leaves alone what has a negative number, and so what epoll does
+    /// The entry for poll(2). Its flags are epoll's; it ignores a negative number, and so a descriptor that epoll does
     /// not know.
     pub(super) fn pollfd(&self) -> libc::pollfd {
         let events = polled_flags(self.interest).bits() as libc::c_short;
@@ -43,8 +43,8 @@ pub(super) fn polled_flags(interest: Readiness) -> EventFlags {
     flags
 }
 
-/// What epoll's answer says to somebody who reads by himself. An end is not told of before the bytes in front of it have
-/// been read, when the caller wants to read at all: many a program closes at the first word of an end.
+/// What epoll's result means for a caller that reads by itself. If the caller wants to read at all, an end is not
+/// reported before the bytes in front of it have been read: many programs close at the first report of an end.
 pub(super) fn readiness(fd: RawFd, interest: Readiness, flags: EventFlags, calls: &mut u64) -> Readiness {
     let mut ready = Readiness::NONE;
     let pairs = [
@@ -61,7 +61,7 @@ pub(super) fn readiness(fd: RawFd, interest: Readiness, flags: EventFlags, calls
     let ended = !(ready & Readiness::ENDS).is_empty();
     if ended && ready.contains(Readiness::READABLE) && interest.contains(Readiness::READABLE) {
         *calls += 1;
-        // SAFETY: whoever lends a socket keeps it open while it is registered; see `BorrowedSocket::from_raw`.
+        // SAFETY: the lender keeps the socket open while it is registered; see `BorrowedSocket::from_raw`.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         if rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0) {
             ready = ready & Readiness::ASKABLE;
@@ -70,7 +70,7 @@ pub(super) fn readiness(fd: RawFd, interest: Readiness, flags: EventFlags, calls
     ready
 }
 
-// poll(2) is asked with epoll's flags, and its answer read as such.
+// poll(2) is called with epoll's flags, and its result read as such.
 const _: () = {
     assert!(libc::POLLIN as i32 == libc::EPOLLIN && libc::POLLOUT as i32 == libc::EPOLLOUT);
     assert!(libc::POLLHUP as i32 == libc::EPOLLHUP && libc::POLLERR as i32 == libc::EPOLLERR);

@@ -1,8 +1,8 @@
-//! What the epoll instance knows: taking descriptors in and out, and moving all of them to a new instance.
+//! The contents of the epoll instance: adding and removing descriptors, and moving all of them to a new instance.
 //!
-//! Epoll knows an open file by the number with which it was added. A number that is closed here while its file is open
-//! elsewhere stays in the instance and is reported, but cannot be taken out any more: that is what a new instance is for.
-//! When the number stands for that file again, the entry is taken over.
+//! Epoll identifies an open file by the number with which it was added. If a number is closed here while its file is
+//! open elsewhere, the entry stays in the instance and is reported, but cannot be removed any more: that is the purpose
+//! of a new instance. When the number refers to that file again, the entry is taken over.
 //!
 //! Manual pages: epoll(7), "Questions and answers"; epoll_ctl(2).
 
@@ -22,7 +22,8 @@ use super::{
     watch_flags,
 };
 
-/// After how long leaving ghosts behind is tried again, and how long a wait pauses meanwhile that has brought nothing else.
+/// After how long the move to a new instance is retried, and how long a wait that has found nothing else pauses
+/// meanwhile.
 const GHOST_PAUSE: Duration = Duration::from_millis(100);
 const GHOST_NAP: Duration = Duration::from_millis(10);
 
@@ -33,22 +34,22 @@ impl Epoll {
         }
     }
 
-    /// Whether the epoll instance and the eventfd are another process's.
+    /// Whether the epoll instance and the eventfd belong to another process.
     pub(super) fn is_copy(&self) -> bool {
         self.signal.process.is_copy()
     }
 
-    /// Whether what is closed has to be taken out of the epoll instance.
+    /// Whether a closed descriptor must be removed from the epoll instance.
     pub(super) fn keeps_registrations(&self) -> bool {
         !self.retiring && !self.is_copy()
     }
 
-    /// A copy whose sockets go on being the other process's.
+    /// A copy whose sockets continue to belong to the other process.
     pub(super) fn is_only_dropped(&self) -> bool {
         self.retiring && self.is_copy()
     }
 
-    /// Has epoll forget a borrowed socket, if it knows it.
+    /// Removes a borrowed socket from epoll, if it is registered.
     pub(super) fn deregister(&mut self, index: u32) {
         let keeps_registrations = self.keeps_registrations();
         let polled = self.polled(index);
@@ -56,7 +57,7 @@ impl Epoll {
         if std::mem::take(&mut polled.registered).is_empty() || !keeps_registrations {
             return;
         }
-        // SAFETY: as in `Entry::fd`. If it is closed all the same, the call says so.
+        // SAFETY: as in `Entry::fd`. If it is closed all the same, the call reports that.
         let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
         self.calls += 1;
         epoll::delete(&self.epoll, fd).unwrap_or_else(
@@ -77,8 +78,8 @@ impl Epoll {
         Ok(self.fill(index, entry))
     }
 
-    /// Epoll may know the descriptor although no source of ours has it: it was closed before it was deregistered, its file
-    /// is still open under another number, and now has this one again.
+    /// Epoll may know the descriptor although none of our sources has it: it was closed before it was deregistered, its
+    /// file is still open under another number, and now has this one again.
     pub(super) fn add(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -116,22 +117,22 @@ impl Epoll {
         let slot = &mut self.sources[index as usize];
         self.borrowed += usize::from(matches!(entry, Entry::Polled(_)));
         slot.edges = Edges::NONE;
-        // It can be written to, and its first edge will say so once more. A listener is simply tried.
+        // It can be written to, and its first edge will report that once more. A listener is simply tried.
         slot.edges.writable = true;
         slot.edges.readable = matches!(entry, Entry::Listener { .. });
         slot.entry = Some(entry);
         Source(index)
     }
 
-    /// Moves everything that is registered to a new epoll instance, and leaves behind what is not.
+    /// Moves everything that is registered to a new epoll instance, and leaves stale registrations behind.
     ///
-    /// The edges that come with it only repeat what is so, and so cost a call each at most.
+    /// The edges that this causes only repeat the known state, and so cost a call each at most.
     pub(super) fn start_over(&mut self) -> Result<(), Errno> {
         let epoll = new_epoll()?;
         epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
         self.calls += 2;
         let mut lost = Vec::new();
-        // What is ours first: it has its number for certain, and what is borrowed may be closed and its number be ours by now.
+        // Our own first: it has its number for certain, while a borrowed one may be closed and its number ours by now.
         for borrowed in [false, true] {
             for (index, slot) in (0..).zip(&self.sources) {
                 let Some(entry) = slot.entry.as_ref().filter(|entry| entry.is_borrowed() == borrowed) else {
@@ -167,17 +168,18 @@ impl Epoll {
         Ok(())
     }
 
-    /// Something that is closed here and open elsewhere was reported. It takes a descriptor to end that; without one, it is
-    /// reported by every wait, so a wait that has brought nothing else takes a nap instead of returning at once.
+    /// Epoll has reported a file that is closed here and open elsewhere. It takes a descriptor to end that. Without
+    /// one, every wait reports it, so a wait that has found nothing else sleeps for a moment instead of returning
+    /// immediately.
     pub(super) fn leave_ghosts_behind(&mut self, nothing_else: bool, timeout_ns: Option<u64>) {
         let now = Instant::now();
         if self.ghosts_stay_until.is_none_or(|until| now >= until) {
             let result = self.start_over();
-            tracing::debug!(target: "io_reactor", ?result, "left a closed descriptor that is open elsewhere behind");
+            tracing::debug!(target: "io_reactor", ?result, "left behind a closed descriptor that is open elsewhere");
             self.ghosts_stay_until = result.is_err().then(|| now + GHOST_PAUSE);
         }
         if self.ghosts_stay_until.is_some() && nothing_else {
-            // A wake is heard after it.
+            // A wake is seen after it.
             std::thread::sleep(timeout_ns.map_or(GHOST_NAP, |ns| GHOST_NAP.min(Duration::from_nanos(ns))));
         }
     }

@@ -2,24 +2,25 @@
 //!
 //! # When a short receive means that the socket is empty
 //!
-//! A receive that fills less than its buffer saves the call that would return EAGAIN, if two things hold: it ended because
-//! nothing was left, and whatever arrives after the wait has looked at the socket makes another edge. The second is
-//! epoll's own: each arrival puts the socket on the list that the next wait goes through, also one that arrives while that
-//! list is gone through. So only what was there at the look matters, and the look reports what could end a receive early:
+//! A receive that fills less than its buffer saves the call that would return EAGAIN, if two things hold: it ended
+//! because nothing was left, and whatever arrives after the wait has looked at the socket makes another edge. The
+//! second is epoll's own: each arrival puts the socket on the list that the next wait goes through, even one that
+//! arrives while the wait goes through that list. So only the state at that look matters, and the look reports
+//! everything that could end a receive early:
 //!
 //! * TCP, urgent data: a receive stops in front of the mark, with `SO_OOBINLINE` too. A mark whose byte has arrived is
-//!   reported as EPOLLPRI, and one whose byte has not arrived stops nothing. After EPOLLPRI every receive is followed by
-//!   another until EAGAIN (`urgent`). (The system forgets to report a mark whose byte another owner of the socket takes with
-//!   `MSG_OOB`: nobody may do that behind the reactor's back.)
-//! * TCP, the end: a receive stops at FIN, for which no further edge will come. It is reported as EPOLLRDHUP, as a reset is
-//!   as EPOLLHUP and EPOLLERR (`hangup`).
-//! * TCP, all else: segments, spliced pages and the backlog do not end a receive, it goes on through the queue; what waits in
-//!   the backlog arrives, with an edge, when the receive lets go of the socket. `SO_RCVLOWAT` is a condition of the edge, not
-//!   of the receive. Memory pressure drops segments before they are in the queue. A socket in repair mode receives nothing.
-//!   Records of kernel TLS each make an edge when they are complete.
-//! * Unix streams end a receive behind passed descriptors, where the writer's credentials change (`SO_PASSCRED`) and at an
-//!   urgent byte; SCTP at a message; other protocols have their own rules. Of those nothing is concluded from a short
-//!   receive (`plain`): they are read until EAGAIN.
+//!   reported as EPOLLPRI, and one whose byte has not arrived stops nothing. After EPOLLPRI every receive is followed
+//!   by another until EAGAIN (`urgent`). (The system forgets to report a mark whose byte another owner of the socket
+//!   receives with `MSG_OOB`: no other owner may do that while the reactor uses the socket.)
+//! * TCP, the end: a receive stops at FIN, for which no further edge will come. The system reports it as EPOLLRDHUP,
+//!   and a reset as EPOLLHUP and EPOLLERR (`hangup`).
+//! * TCP, everything else: segments, spliced pages and the backlog do not end a receive, it continues through the
+//!   queue; segments in the backlog arrive, with an edge, when the receive releases the socket. `SO_RCVLOWAT` is a
+//!   condition of the edge, not of the receive. Memory pressure drops segments before they are in the queue. A socket
+//!   in repair mode receives nothing. Records of kernel TLS each make an edge when they are complete.
+//! * Unix streams end a receive after passed descriptors, where the writer's credentials change (`SO_PASSCRED`) and at
+//!   an urgent byte; SCTP at a message; other protocols have their own rules. For those a short receive proves nothing
+//!   (`plain`): they are read until EAGAIN.
 //!
 //! A short send means that the socket is full whatever the protocol: nothing else ends one without an error.
 //!
@@ -37,12 +38,12 @@ use super::super::{Fault, FaultKind};
 use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
 
-/// Refuses what is not a stream socket, and a listening one where it is not to be `listening` or the other way round: epoll
-/// would take it, and the failure come later, as something else.
+/// Refuses a socket that is not a stream socket, and one that is listening if `listening` is false or the other way
+/// round: epoll would accept it, and the failure would come later, as a different one.
 pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<(), Fault> {
     let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
     *calls += 1;
-    // The protocol would not tell: raw sockets have that of TCP as well.
+    // The protocol is not enough: raw sockets have that of TCP as well.
     if rustix::net::sockopt::socket_type(fd).map_err(fault)? != SocketType::STREAM {
         return Err(invalid(Errno::PROTOTYPE));
     }
@@ -51,21 +52,21 @@ pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Res
     if listens == listening { Ok(()) } else { Err(invalid(Errno::INVAL)) }
 }
 
-/// Whether a stream is of TCP.
+/// Whether a stream uses TCP.
 pub(super) fn is_tcp(fd: BorrowedFd<'_>, calls: &mut u64) -> bool {
     *calls += 1;
     rustix::net::sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP))
 }
 
-/// What the edges of a source have reported, and what has been done about it.
+/// What the edges of a source have reported, as far as it is not handled yet.
 pub(super) struct Edges {
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The end of the stream, or an error, is known to be there behind the bytes.
+    /// The end of the stream, or an error, is known to follow the bytes.
     hangup: bool,
     /// Urgent data may end a receive early.
     urgent: bool,
-    /// Nothing but the end and urgent data ends a receive early: TCP.
+    /// Only the end and urgent data end a receive early: TCP.
     pub(super) plain: bool,
 }
 
@@ -92,11 +93,11 @@ impl Edges {
     }
 }
 
-/// Tries to receive into a buffer from the pool; `None` when there was nothing after all.
+/// Tries to receive into a buffer from the pool; returns `None` when there was nothing after all.
 ///
 /// # Safety
 ///
-/// The operation is in the kernel's hands.
+/// The kernel owns the operation.
 pub(super) unsafe fn receive_now(
     fd: &TcpStream,
     op: OpPtr<Epoll>,
@@ -108,7 +109,7 @@ pub(super) unsafe fn receive_now(
     let (target, room) = buffer.as_target();
     let received = loop {
         *calls += 1;
-        // SAFETY: the buffer is ours alone until it goes into the operation, and has `room` bytes at `target`. They
+        // SAFETY: the buffer is ours alone until it moves into the operation, and has `room` bytes at `target`. They
         // may be uninitialised, which is why the slice is one of `MaybeUninit`.
         let room =
             unsafe { std::slice::from_raw_parts_mut(target.cast::<std::mem::MaybeUninit<u8>>(), room) };
@@ -125,7 +126,7 @@ pub(super) unsafe fn receive_now(
             }
             // SAFETY: recv has written that many bytes at `target`.
             unsafe { buffer.set_filled(bytes) };
-            // SAFETY: the cell is the kernel's (ours) until its packet.
+            // SAFETY: the kernel layer (this code) owns the cell until its packet.
             unsafe { (*op.as_ptr()).buffer = Some(buffer) };
             Some(Ok(bytes))
         }
@@ -141,24 +142,24 @@ pub(super) unsafe fn receive_now(
     }
 }
 
-/// Tries to send what is left of an operation's buffer; `None` when the socket takes nothing now.
+/// Tries to send the rest of an operation's buffer; returns `None` when the socket takes nothing now.
 ///
 /// # Safety
 ///
-/// The operation is in the kernel's hands.
+/// The kernel owns the operation.
 pub(super) unsafe fn send_now(
     fd: &TcpStream,
     op: OpPtr<Epoll>,
     edges: &mut Edges,
     calls: &mut u64,
 ) -> Option<Result<usize, Fault>> {
-    // SAFETY: the cell is ours until its packet, and nobody changes the buffer meanwhile.
+    // SAFETY: the cell is ours until its packet, and no other code changes the buffer meanwhile.
     let bytes = unsafe { &*bytes_to_send(op) };
     loop {
         *calls += 1;
         match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(sent) => {
-                // Less than all: the socket is full, and an edge will tell when it is not.
+                // Less than all: the socket is full, and an edge will report when it is not.
                 edges.writable = sent == bytes.len();
                 return Some(Ok(sent));
             }

@@ -1,4 +1,4 @@
-//! The wait alone, without an engine that asks again.
+//! The wait alone, without an engine that polls again.
 
 use std::os::unix::net::UnixStream;
 use std::os::unix::thread::JoinHandleExt as _;
@@ -19,7 +19,7 @@ extern "C" fn handler(_signal: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Has SIGUSR1 handled, in such a way that interrupted calls are restarted where they can be.
+/// Handles SIGUSR1 in such a way that interrupted calls are restarted where possible.
 fn handle_signals() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
@@ -45,7 +45,7 @@ fn wait(submitter: &mut Submitter<Epoll>, timeout_ns: Option<u64>) -> Vec<Comple
     completions
 }
 
-/// Runs `body` in a thread that gets a signal now and then until it has ended.
+/// Runs `body` in a thread that receives signals again and again until it has ended.
 fn in_a_shower_of_signals(body: impl FnOnce() + Send + 'static) {
     handle_signals();
     let over = std::sync::Arc::new(AtomicBool::new(false));
@@ -53,7 +53,7 @@ fn in_a_shower_of_signals(body: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(move || {
         body();
         ended.store(true, Ordering::SeqCst);
-        // Not gone while it may still be sent one.
+        // It must exist while it may still be sent a signal.
         thread::park_timeout(Duration::from_secs(20));
     });
     let start = Instant::now();
@@ -79,8 +79,8 @@ fn hc49_a_signal_handler_ends_a_wait_with_no_packets() {
     });
 }
 
-/// What is left over of an earlier wait is brought without waiting, and does not turn the next wait into one that a signal
-/// cannot end. What turns out to be no longer so is not brought, and does not keep a wait from waiting either.
+/// A wait returns what is left of an earlier wait without waiting, and the next wait can still be ended by a signal. It
+/// does not return what is no longer so, and such a remainder does not prevent a wait from waiting either.
 #[test]
 fn hc49_nothing_left_over_hides_a_signal_handler() {
     in_a_shower_of_signals(|| {
@@ -97,7 +97,7 @@ fn hc49_nothing_left_over_hides_a_signal_handler() {
             };
             polls.push((source, poll));
         }
-        // One of them is brought; more were found, if asking was cut short by nothing.
+        // It returns one of them; more were found, if nothing cut the call short.
         while wait(&mut submitter, Some(0)).is_empty() {}
         for (ours, _) in &mut pairs {
             std::io::Read::read_exact(ours, &mut [0]).expect("read");
@@ -105,7 +105,7 @@ fn hc49_nothing_left_over_hides_a_signal_handler() {
         let before = HANDLED.load(Ordering::SeqCst);
         assert_eq!(wait(&mut submitter, None).len(), 0, "they have been read");
         assert_ne!(HANDLED.load(Ordering::SeqCst), before, "a handler has run");
-        // The packets of the cancelled ones are there, and then nothing is.
+        // The packets of the cancelled ones are returned first, and then nothing is ready.
         for (source, poll) in &polls {
             submitter.cancel(source, *poll);
         }
