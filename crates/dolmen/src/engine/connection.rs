@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Open ──close──► Lingering ──all sent, FIN sent, peer's end seen (or time is up)──► Closing ──► gone: `Closed`
-//!   └──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: silence
+//!   └──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: no event
 //! ```
 //!
 //! Every public method and every completion only changes the state and puts the connection on the attention list.
@@ -703,7 +703,7 @@ impl<K: Kernel> Engine<K> {
         (!looked_twice).then_some(linger_ns.min(SECOND_LOOK_NS))
     }
 
-    /// A `Received` record is about to be delivered: the next receive may be posted. The buffer stays here if the
+    /// A `Received` record is about to be delivered, so the next receive may be posted. The buffer stays here if the
     /// connection was paused in the meantime.
     pub(super) fn deliver_received(&mut self, conn: ConnId, buffer: Buffer) -> Option<Buffer> {
         // Gone already: its `Closed` is further back in the outbox.

@@ -1,14 +1,15 @@
-//! Sockets that the caller owns: which of them belong to which port, and polls.
+//! Sockets that the caller owns: their associations with ports, and polls.
 //!
-//! A socket belongs to a port for its whole life, so one that is removed and added again cannot be associated again. It may
-//! be the same socket, or a new one of another reactor under the old number: then packets would go to the wrong port.
-//! [`Associations`] knows, for all reactors of this process.
+//! A socket belongs to a port for its whole life, so one that is removed and added again cannot be associated again. It
+//! may be the same socket, or a new one of another reactor with the old number: then packets would arrive at the wrong
+//! port. [`Associations`] records this for all reactors of this process.
 //!
-//! Two things can be polled here. A listener for connections, or a socket for datagrams, whose owner wants each with its
-//! address: by `WSAEventSelect` and a bridge, like a readiness listener. And a connected stream for room to write, when a `send` of the caller's would have blocked: there is no
-//! completion for that, and `WSAEventSelect` would make the caller's socket non-blocking and take a call for each change
-//! of mind. So those few sockets that are full at a time are given to a thread of ours that sits in `WSAPoll`; it is
-//! started by the first of them. What it finds it posts to the port, and nothing else.
+//! Two things can be polled here. The first is a listener for connections, or a socket for datagrams, whose owner wants
+//! each with its address: by `WSAEventSelect` and a bridge, like a readiness listener. The second is a connected stream
+//! for room to write, when the caller's `send` would have blocked: there is no completion for that, and
+//! `WSAEventSelect` would make the caller's socket non-blocking and take a call for each change of interest. So the few
+//! sockets that are full at a time are passed to one of our threads, which blocks in `WSAPoll`; the first of them
+//! starts it. It posts what it finds to the port, and does nothing else.
 //!
 //! Microsoft Learn: "CreateIoCompletionPort", "WSAEventSelect", "WSAPoll".
 
@@ -41,7 +42,8 @@ pub(super) struct Association {
     pub(super) cut: bool,
 }
 
-/// Tells a socket from others that have had its number. A socket gets it when it is associated, which happens once.
+/// Distinguishes a socket from others that have had its number. A socket gets it when it is associated, which happens
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketId(u32);
 
@@ -52,7 +54,7 @@ impl SocketId {
     }
 }
 
-/// One port's part of the record of associations; leaves it when dropped.
+/// One port's part of the record of associations, which its drop removes.
 pub(super) struct Associations {
     port: u64,
 }
@@ -63,7 +65,7 @@ impl Associations {
         Associations { port: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// A socket that the reactor owns: whatever had its number before is closed.
+    /// A socket that the reactor owns: the socket that had its number before is closed.
     pub(super) fn forget(socket: SOCKET) {
         unpoisoned(&ASSOCIATIONS).remove(&socket);
     }
@@ -73,7 +75,7 @@ impl Associations {
         unpoisoned(&ASSOCIATIONS).insert(socket, Association { port: self.port, id, cut: false });
     }
 
-    /// Nothing happens if the number stands for another socket by now: the caller may have closed this one without removing
+    /// Nothing happens if the number has been reused by now: the caller may have closed this socket without removing
     /// it.
     pub(super) fn note_cut(&self, socket: SOCKET, id: SocketId) {
         let mut associations = unpoisoned(&ASSOCIATIONS);
@@ -82,7 +84,7 @@ impl Associations {
         }
     }
 
-    /// The association of the socket of that number, if it is with this port and no other has followed.
+    /// The association of the socket with that number, if it is with this port and no other has followed.
     pub(super) fn find(&self, socket: SOCKET) -> Option<Association> {
         unpoisoned(&ASSOCIATIONS).get(&socket).copied().filter(|known| known.port == self.port)
     }
@@ -103,20 +105,21 @@ impl AsRawSocket for BorrowedSocket {
 /// A borrowed socket that is polled.
 pub(crate) struct Polled {
     socket: BorrowedSocket,
-    /// A poll for nothing at all, which the system knows nothing of.
+    /// A poll without an interest, which the system does not know.
     idle: Cell<Option<OpPtr<Iocp>>>,
     cancelled: Cell<bool>,
     what: What,
 }
 
 enum What {
-    /// For connections or datagrams. The bridge waits for the network event; `selected`: until the event is taken off.
+    /// Polled for connections or datagrams. The bridge waits for the network event; `selected`: until the event is
+    /// detached.
     Arrivals { bridge: Bridge, selected: Cell<bool> },
-    /// For room to write.
+    /// Polled for room to write.
     Stream,
 }
 
-/// How a poll has begun.
+/// The result of starting a poll.
 pub(super) enum Begun {
     Ready(Readiness),
     Pending,
@@ -133,16 +136,16 @@ impl Polled {
         Ok(Polled { socket, idle: Cell::new(None), cancelled: Cell::new(false), what })
     }
 
-    /// What the packet of a pending poll says. None: nothing, and the poll goes on.
+    /// The result of the packet of a pending poll. `None`: nothing is ready, and the poll continues.
     pub(super) fn found(&self, op: OpPtr<Iocp>, writers: &mut Writers) -> Result<Option<Readiness>, Fault> {
         if let What::Arrivals { bridge, .. } = &self.what {
             bridge.rest();
         }
-        // While its packet was on its way. The socket may be closed by now, and its number be another's.
+        // Cancelled while its packet was on its way. The socket may be closed by now, and its number reused.
         if self.cancelled.get() {
             return Err(super::CANCELLED);
         }
-        // It may have been found some time ago, and been dealt with since.
+        // It may have been found some time ago, and been handled since.
         let now = self.now();
         if !now.is_empty() {
             return Ok(Some(now));
@@ -154,7 +157,7 @@ impl Polled {
         Ok(None)
     }
 
-    /// What the socket is ready for at this moment, of what can be waited for.
+    /// The socket's readiness at this moment, as far as it can be waited for.
     pub(super) fn now(&self) -> Readiness {
         match &self.what {
             What::Stream if is_writable(self.socket.raw as SOCKET) => Readiness::WRITABLE,
@@ -171,7 +174,7 @@ impl Polled {
     ) -> Result<Begun, Fault> {
         match &self.what {
             What::Arrivals { bridge, .. } if interest.contains(Readiness::READABLE) => {
-                // See `Kernel::watch` for why it is asked first.
+                // See `Kernel::watch` for why this call comes first.
                 if socket::has_waiting(&self.socket) {
                     return Ok(Begun::Ready(Readiness::READABLE));
                 }
@@ -193,7 +196,7 @@ impl Polled {
         bridge.arm(op)
     }
 
-    /// Changes what a pending poll is for.
+    /// Changes the interest of a pending poll.
     pub(super) fn change(
         &self,
         interest: Readiness,
@@ -214,7 +217,8 @@ impl Polled {
                 }
             },
             None if !asked => {
-                // One that is not found is on its way; the engine knows that it is no longer wanted.
+                // If the operation is not found, its packet is on its way; the engine knows that it is no longer
+                // wanted.
                 self.idle.set(self.withdraw(writers));
                 Ok(())
             }
@@ -225,7 +229,7 @@ impl Polled {
         }
     }
 
-    /// Takes the pending operation back. None when its packet is on its way.
+    /// Takes the pending operation back. Returns `None` if its packet is on its way.
     pub(super) fn cancel(&self, writers: &mut Writers) -> Option<OpPtr<Iocp>> {
         self.cancelled.set(true);
         let op = self.idle.take().or_else(|| self.withdraw(writers));
@@ -233,7 +237,7 @@ impl Polled {
         op
     }
 
-    /// Takes the network event off, once.
+    /// Detaches the network event, once.
     pub(super) fn deselect(&self) {
         if let What::Arrivals { selected, .. } = &self.what {
             if selected.replace(false) {
@@ -258,7 +262,7 @@ pub(super) struct Writers {
 
 struct WriterThread {
     shared: Arc<Mutex<Waiting>>,
-    /// Its own peer: what is sent on it ends the `WSAPoll` under way.
+    /// Its own peer: a datagram sent on it ends the `WSAPoll` in progress.
     wake: UdpSocket,
     thread: Option<JoinHandle<()>>,
 }
@@ -273,7 +277,7 @@ struct Waiting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct SendOp(OpPtr<Iocp>);
 
-// SAFETY: the thread does nothing with the pointer but post it.
+// SAFETY: the thread only posts the pointer.
 unsafe impl Send for SendOp {}
 
 impl Writers {
@@ -297,7 +301,7 @@ impl Writers {
         let at = waiting.sockets.iter().position(|entry| entry.0 == socket)?;
         let (_, op) = waiting.sockets.swap_remove(at);
         drop(waiting);
-        // It must not go on polling a socket that may be closed next.
+        // It must stop polling a socket that may be closed next.
         thread.wake();
         Some(op.0)
     }
@@ -349,12 +353,12 @@ fn run(shared: &Mutex<Waiting>, wake: &UdpSocket, port: &Port) {
         // SAFETY: the array is writable and of that length.
         let found = unsafe { WSAPoll(polls.as_mut_ptr(), polls.len() as u32, -1) };
         if found < 0 {
-            // A socket among them was closed at the wrong moment, and the call gives no names: ask each by itself.
+            // A socket among them was closed meanwhile, and the call does not say which: check each by itself.
             polls[1..].iter_mut().for_each(|poll| poll.revents = i16::from(is_writable(poll.fd)));
             std::thread::yield_now();
         }
         while wake.recv(&mut [0; 8]).is_ok() {}
-        // Whatever was found counts: the caller's next send reports a socket that has failed.
+        // Any result counts: the caller's next send reports a socket that has failed.
         for poll in polls[1..].iter().filter(|poll| poll.revents != 0) {
             let mut waiting = unpoisoned(shared);
             let Some(at) = waiting.sockets.iter().position(|entry| entry.0 == poll.fd) else { continue };
@@ -366,7 +370,7 @@ fn run(shared: &Mutex<Waiting>, wake: &UdpSocket, port: &Port) {
 }
 
 fn post(port: &Port, SendOp(op): SendOp) {
-    // See `bridge`: the packet is owed.
+    // See `bridge`: the packet must be sent.
     while port.post(Key::Ready, op.as_ptr().cast()).is_err() {
         std::thread::yield_now();
     }
@@ -380,13 +384,13 @@ fn is_writable(socket: SOCKET) -> bool {
     found != 0
 }
 
-/// What a second registration is refused with.
+/// The fault of a second registration.
 pub(super) fn already_registered(fault: Fault) -> bool {
     fault.kind == FaultKind::AlreadyRegistered
 }
 
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is done under these locks leaves them half done.
+    // No operation under these locks leaves them in an inconsistent state.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -446,8 +450,8 @@ mod tests {
         }
     }
 
-    /// The system records that it has set the event, and waits for a call that enables it again. A wake with nothing to
-    /// find leads to no such call.
+    /// The system records that it has set the event, and waits for a call that enables it again. A wake that finds
+    /// nothing leads to no such call.
     #[test]
     fn hc46_an_event_that_was_recorded_is_enabled_again_before_it_is_waited_for() {
         let scene = Scene::new();
@@ -455,7 +459,7 @@ mod tests {
         scene.bridge().arm(scene.op).unwrap();
         assert!(scene.packet(10_000), "a datagram has arrived");
         scene.bridge().rest();
-        // It was not received, so the event is not set again, whatever is there.
+        // It was not received, so the event is not set again, whatever arrives.
         scene.bridge().arm(scene.op).unwrap();
         assert!(!scene.packet(100), "then there is nothing to be shown here");
         assert!(scene.bridge().take().is_some());
@@ -473,12 +477,12 @@ mod tests {
         assert!(scene.packet(10_000), "a datagram has arrived");
         assert_eq!(scene.polled.cancel(&mut writers), None, "too late");
         assert_eq!(scene.ours.recv(&mut [0; 8]).unwrap(), 1);
-        // From here on the socket is the caller's: it is neither asked nor given an event again.
+        // From here on the socket belongs to the caller: no call is made on it, and no event attached again.
         let found = scene.polled.found(scene.op, &mut writers);
         assert_eq!(found.unwrap_err().kind, FaultKind::Cancelled);
     }
 
-    /// A reactor, and a connected socket of the caller's.
+    /// A reactor, and a connected socket that the caller owns.
     struct Lent {
         reactor: Reactor,
         events: Events,
@@ -517,7 +521,7 @@ mod tests {
             }
         }
 
-        /// The caller closes the socket, and another one gets its number. Returns false if that is not so.
+        /// The caller closes the socket, and another one gets its number. Returns false if it did not.
         fn replace(&mut self) -> bool {
             let number = self.ours.as_raw_socket();
             let spare = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
@@ -531,7 +535,7 @@ mod tests {
     #[test]
     fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_added_again() {
         let mut lent = Lent::new();
-        // With all of it sent it may be removed and added.
+        // When all of it has been sent the socket may be removed and added.
         for _ in 0..2 {
             let conn = lent.adopt(true).unwrap();
             lent.reactor.engine.post_send(conn, b"whole").unwrap();
@@ -545,7 +549,7 @@ mod tests {
         lent.fill(conn);
         assert!(lent.reactor.engine.release(conn));
         assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
-        // When the send is over, too.
+        // Also when the send has completed.
         while lent.reactor.stats().operations_in_flight > 0 {
             lent.wait(50);
         }
@@ -572,7 +576,8 @@ mod tests {
         assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }
 
-    /// The old connection is released when the new socket is associated: what is noted of the one is not the other's.
+    /// The old connection is released when the new socket is associated: the note about the first does not apply to the
+    /// second.
     #[test]
     fn hc18_a_socket_that_was_closed_with_a_send_in_flight_leaves_its_number_unmarked() {
         let replaced = || {

@@ -1,11 +1,11 @@
-//! Brings into the port what cannot complete to one.
+//! Bridges into the port handles that cannot complete to one.
 //!
 //! A bridge waits for a handle by `RegisterWaitForSingleObject`: a thread of the system's pool waits for up to 63 such
-//! handles at a time (the system adds threads as it needs them), and runs a callback that posts the watch operation to
-//! the port, and nothing else. There is no limit on how many there are, and nothing polls.
+//! handles at a time (the system adds threads as it needs them), and runs a callback that only posts the watch
+//! operation to the port. Their number has no limit, and nothing polls.
 //!
-//! It is armed for one signal. Whether that signal or a cancel comes first is decided by an exchange on `op`: who takes
-//! the operation out of it sends its packet. So there is exactly one.
+//! It is armed for one signal. An exchange on `op` decides whether that signal or a cancel comes first: the side that
+//! takes the operation out of it sends its packet. So there is exactly one.
 //!
 //! Microsoft Learn: "RegisterWaitForSingleObject", "UnregisterWaitEx".
 
@@ -33,13 +33,13 @@ pub(crate) struct Bridge {
     inner: ManuallyDrop<Box<Inner>>,
     /// The registration of an armed wait, until it is undone.
     wait: Cell<HANDLE>,
-    /// A registration could not be undone: a callback may run at any time.
+    /// A registration could not be ended: a callback may run at any time.
     stuck: Cell<bool>,
 }
 
-/// What the callback uses.
+/// The data that the callback uses.
 struct Inner {
-    /// The armed operation, until somebody takes it to send its packet.
+    /// The armed operation, until the callback or a cancel takes it to send its packet.
     op: AtomicPtr<Operation<Iocp>>,
     port: Arc<Port>,
     handle: OwnedHandle,
@@ -59,7 +59,7 @@ impl Bridge {
         &self.inner.handle
     }
 
-    /// Has the operation's packet sent when the handle is signalled.
+    /// Arranges that the operation's packet is sent when the handle is signalled.
     pub(super) fn arm(&self, op: OpPtr<Iocp>) -> Result<(), Fault> {
         assert!(self.wait.get().is_null(), "a bridge is armed once at a time");
         self.inner.op.store(op.as_ptr(), Ordering::Release);
@@ -85,7 +85,7 @@ impl Bridge {
         Ok(())
     }
 
-    /// After the packet: ends the registration, which has done its work.
+    /// After the packet: ends the registration, which has served its purpose.
     pub(super) fn rest(&self) {
         let wait = self.wait.replace(null_mut());
         if wait.is_null() {
@@ -99,12 +99,12 @@ impl Bridge {
         }
     }
 
-    /// Takes the operation back. False when its packet is on its way.
+    /// Takes the operation back. Returns false if its packet is on its way.
     pub(super) fn disarm(&self) -> bool {
         self.take().is_some()
     }
 
-    /// Takes the operation back. None when its packet is on its way, or nothing is armed.
+    /// Takes the operation back. Returns `None` if its packet is on its way, or nothing is armed.
     pub(super) fn take(&self) -> Option<OpPtr<Iocp>> {
         let taken = NonNull::new(self.inner.op.swap(null_mut(), Ordering::AcqRel));
         self.rest();
@@ -134,8 +134,8 @@ unsafe extern "system" fn signalled(bridge: *mut c_void, _timed_out: bool) {
         return;
     }
     if let Err(fault) = port.post(Key::Ready, op.cast()) {
-        // Out of kernel memory. The packet is owed, so it is tried until it goes through: this thread has nothing else
-        // to do, and the watch would be dead without it.
+        // The kernel is out of memory. The packet must be sent, so this tries until it succeeds: this thread has
+        // nothing else to do, and the watch would be dead without it.
         tracing::error!(target: "io_reactor", error = %fault.to_io(), "cannot post a watch");
         while port.post(Key::Ready, op.cast()).is_err() {
             std::thread::yield_now();
@@ -150,7 +150,7 @@ mod tests {
     use windows_sys::Win32::System::Threading::CreateEventW;
 
     fn event() -> OwnedHandle {
-        // SAFETY: no pointers but null ones; the handle is nobody else's.
+        // SAFETY: no pointers but null ones; only this test has the handle.
         unsafe { OwnedHandle::from_raw_handle(CreateEventW(std::ptr::null(), 0, 0, std::ptr::null())) }
     }
 

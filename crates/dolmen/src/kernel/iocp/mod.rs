@@ -1,19 +1,19 @@
 //! Windows: an I/O completion port.
 //!
 //! `GetQueuedCompletionStatusEx` on the port is the only call that blocks, and one call takes out a whole batch.
-//! Receives, sends and accepts complete to the port by themselves. Whatever cannot (a listening socket's network event,
-//! a console, any waitable handle) is bridged into it by a thread of the system's pool; see [`bridge`].
+//! Receives, sends and accepts complete to the port by themselves. A source that cannot (a listening socket's network
+//! event, a console, any waitable handle) is bridged into it by a thread of the system's pool; see [`bridge`].
 //!
-//! A receive lends a buffer in advance only while the pool has them to spare. Otherwise it is posted with no buffer at
-//! all, which completes when there is something to read, and the real receive is made then, from the wait. That is how
-//! ten thousand idle connections pin no memory.
+//! A receive lends a buffer in advance only while the pool has enough to spare. Otherwise it is posted without a
+//! buffer. Such a receive completes when there is something to read, and the wait then makes the real receive. In this
+//! way ten thousand idle connections pin no memory.
 //!
 //! An operation that succeeds immediately returns its result and sends no packet, where the socket's provider allows that
 //! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, immediate success is Pending like everything else, and so
 //! is an immediate failure with a warning.
 //!
 //! What was rejected: `WaitForMultipleObjects` over the port and events. A completion port is not among the objects it
-//! documents, it takes 64 handles, and it costs a kernel call a handle for each wake.
+//! documents, it takes 64 handles, and it costs a kernel call per handle for each wake.
 //!
 //! Microsoft Learn: "I/O Completion Ports", "GetQueuedCompletionStatusEx", "SetFileCompletionNotificationModes",
 //! "AcceptEx", "CancelIoEx".
@@ -55,7 +55,7 @@ pub(crate) use status::from_io as io_fault;
 use timer::Timer;
 use unfound::{GivenUp, Owner, Unfound};
 
-/// Of an operation that was cancelled before the system had begun with it, or between two parts of it.
+/// The result of an operation that was cancelled before the system began it, or between two parts of it.
 const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
 
 pub(crate) struct Iocp {
@@ -63,11 +63,11 @@ pub(crate) struct Iocp {
     entries: Vec<OVERLAPPED_ENTRY>,
     /// Watches that were cancelled before they fired; their packets come out of the next wait.
     cancelled: Vec<OpPtr<Iocp>>,
-    /// Operations that the system did not find when they were to be cancelled.
+    /// Operations that the system did not find when they were cancelled.
     unfound: Unfound,
     /// Operations that could not be cancelled.
     uncancelled: u64,
-    /// Streams whose sockets were closed to end such operations, and whose sources are not.
+    /// Streams whose sockets were closed to end such operations, and whose sources are still open.
     closed_early: Vec<(SOCKET, SocketId)>,
     /// [`socket::cancel`], except in tests.
     cancel: unsafe fn(SOCKET, *mut OVERLAPPED) -> Result<bool, Fault>,
@@ -83,7 +83,7 @@ pub(crate) struct Iocp {
     _winsock: Winsock,
 }
 
-/// Most reactors of most programs need it, but not all.
+/// Most reactors need it, but not all.
 enum LazyTimer {
     Unmade,
     Made(Timer),
@@ -94,14 +94,14 @@ enum LazyTimer {
 /// A registered socket or handle.
 pub(crate) enum Source {
     Stream {
-        /// Dropped, and so closed, by hand: a borrowed one is not.
+        /// Dropped, and so closed, by hand; a borrowed one is not.
         stream: ManuallyDrop<TcpStream>,
         /// Immediate success sends no packet.
         skips: bool,
         borrowed: bool,
         id: SocketId,
     },
-    // These are boxed so that the many streams do not pay for the few others.
+    // These are boxed so that the many streams do not pay for the few other sources.
     Listener(Box<Acceptor>),
     /// A listener whose connections the caller accepts: its bridge waits for its network event.
     ReadinessListener(Box<ReadinessListener>),
@@ -144,7 +144,7 @@ impl Kernel for Iocp {
     type Listener = TcpListener;
     type Handle = OwnedHandle;
 
-    // Each is a socket made in advance, so not too many; a burst beyond it waits in the backlog for the next turn.
+    // Each is a socket made in advance, so not too many; a burst beyond that waits in the backlog for the next turn.
     const ACCEPTS: usize = 16;
 
     fn new(options: Options) -> Result<Self, Fault> {
@@ -204,8 +204,8 @@ impl Kernel for Iocp {
 
     fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
         self.calls += 3;
-        // Nothing completes there. But a second registration of the same socket, of whatever kind, is refused by this,
-        // and would otherwise take the event away from the first.
+        // No operation completes there. But this refuses a second registration of the same socket, of any kind, which
+        // would otherwise take the event away from the first.
         let checked = self.check_listener(&listener);
         let associated = checked.and_then(|()| self.port.associate(listener.as_raw_socket() as SOCKET));
         if let Err(fault) = associated {
@@ -249,7 +249,7 @@ impl Kernel for Iocp {
             }
             Err(fault) => return Err(fault),
         };
-        // If it was accepted from a polled listener, it has inherited that one's event.
+        // If it was accepted from a polled listener, it has inherited that listener's event.
         self.calls += 1;
         socket::deselect(&borrowed);
         // SAFETY: the caller keeps the socket open while it is registered; it is never dropped, and so not closed.
@@ -368,7 +368,8 @@ impl Kernel for Iocp {
         self.calls += 1;
         let (socket, owner) = match source {
             Source::Stream { stream, borrowed, id, .. } => {
-                // SAFETY: of a pending operation the OVERLAPPED and the buffer are the system's, and this is neither.
+                // SAFETY: while an operation is pending, the system owns the OVERLAPPED and the buffer, and this is
+                // neither.
                 if let Extra::Receive { cancelled, .. } = unsafe { &mut (*op.as_ptr()).header.extra } {
                     *cancelled = true;
                 }
@@ -398,8 +399,8 @@ impl Kernel for Iocp {
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
         let Source::Stream { stream, .. } = source else { unreachable!("only a stream is shut down") };
         self.calls += 2;
-        // Wine reports a reset to a receive that was pending and nowhere else: without one, shutting down succeeds,
-        // and the next receive finds the end of the stream. But the socket has no peer any more.
+        // Wine reports a reset only to a pending receive: without one, the shutdown succeeds, and the next receive
+        // finds the end of the stream. But the socket has no peer any more.
         if let Err(error) = stream.peer_addr() {
             let fault = status::from_io(&error);
             if fault.kind == FaultKind::NotConnected {
@@ -533,14 +534,14 @@ impl Iocp {
         }
     }
 
-    /// Another try, now that all packets that were there are out.
+    /// Another attempt, now that all packets that were there have been taken out.
     fn cancel_again(&mut self) {
         let (cancel, now_ns) = (self.cancel, self.now_ns());
         let calls = &mut self.calls;
         let given_up = self.unfound.cancel_again(now_ns, |socket, op| {
             *calls += 1;
-            // SAFETY: its packet has not come, so the operation is pending. A caller may have closed a borrowed socket, and
-            // its number be another's: then no operation of that socket has this address, and none is found.
+            // SAFETY: its packet has not come, so the operation is pending. A caller may have closed a borrowed socket,
+            // and its number may be reused: then no operation of that socket has this address, and none is found.
             unsafe { cancel(socket, overlapped(op)) }
         });
         for GivenUp { socket, owner, fault } in given_up {
@@ -559,7 +560,7 @@ impl Iocp {
         }
     }
 
-    /// Closes a socket of the reactor's before its operations are over, which ends them.
+    /// Closes one of the reactor's sockets before its operations have completed, which ends them.
     fn close_early(&mut self, socket: SOCKET, owner: Owner) {
         match owner {
             Owner::Caller => {}
@@ -568,15 +569,15 @@ impl Iocp {
                 if !self.closed_early.contains(&(socket, id)) {
                     self.closed_early.push((socket, id));
                     self.calls += 1;
-                    // SAFETY: the socket is open: this is the only place that closes it before its source is closed, and
-                    // that leaves it alone then. Its source is closing, so nothing else is asked of it.
+                    // SAFETY: the socket is open: only this code closes it before its source is closed, and the close
+                    // of the source then leaves it alone. Its source is closing, so no other call is made on it.
                     drop(unsafe { TcpStream::from_raw_socket(socket as _) });
                 }
             }
         }
     }
 
-    /// Whether the source is a stream whose socket is closed already. By now the number may stand for another one.
+    /// Whether the source is a stream whose socket is closed already. By now the number may be reused.
     fn was_closed_early(&mut self, source: &Source) -> bool {
         let Source::Stream { stream, id, .. } = source else { return false };
         let closed = (stream.as_raw_socket() as SOCKET, *id);
@@ -584,8 +585,8 @@ impl Iocp {
         at.map(|at| self.closed_early.swap_remove(at)).is_some()
     }
 
-    /// Anything but a stream of bytes breaks what the reactor relies on: a datagram that is larger than the buffer is
-    /// both a failure and a success.
+    /// Any socket but a stream of bytes violates an assumption of the reactor: a datagram that is larger than the
+    /// buffer is both a failure and a success.
     fn check_stream(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
         self.calls += 2;
         match socket::sort(socket)? {
@@ -625,7 +626,7 @@ impl Iocp {
     ///
     /// # Safety
     ///
-    /// The operation is in the kernel's hands and not pending in the system.
+    /// The kernel layer owns the operation and it is not pending in the system.
     unsafe fn post_receive(&mut self, op: OpPtr<Self>, pool: &mut BufferPool) -> Submission<Self> {
         loop {
             self.calls += 1;
@@ -643,7 +644,7 @@ impl Iocp {
             match started {
                 Started::AtOnce(how, _) if how.sends_packet(skips) => return Submission::Pending,
                 Started::AtOnce(_, Ok(bytes)) => {
-                    // SAFETY: it is over, and without a packet.
+                    // SAFETY: it has completed without a packet.
                     if let Some(bytes) = unsafe { received(op, bytes, pool) } {
                         return Submission::Done(Outcome::Bytes(bytes));
                     }
@@ -654,7 +655,7 @@ impl Iocp {
         }
     }
 
-    /// Decodes the packet of a receive, send or accept. `None` if the operation goes on.
+    /// Decodes the packet of a receive, send or accept. `None` if the operation continues.
     ///
     /// # Safety
     ///
@@ -676,7 +677,7 @@ impl Iocp {
                 if let Err(fault) = status {
                     return Some(Err(fault));
                 }
-                // SAFETY: the receive is over.
+                // SAFETY: the receive has completed.
                 if unsafe { may_not_go_on(op) } {
                     return Some(Err(CANCELLED));
                 }
@@ -702,7 +703,7 @@ impl Iocp {
                     Ok(()) => self.accepted(cell),
                     Err(mut fault) => {
                         AcceptCell::recycle(cell, &mut self.accept_cells);
-                        // The new connection's trouble and not the listener's: its peer was gone before.
+                        // An error of the new connection and not of the listener: its peer was already gone.
                         if fault.code == status::NOT_CONNECTED {
                             fault.kind = FaultKind::Transient;
                         }
@@ -754,7 +755,7 @@ impl Drop for Iocp {
 struct PortSignal(Arc<Port>);
 
 impl Signal for PortSignal {
-    /// Fails for want of kernel memory.
+    /// Fails if the kernel is out of memory.
     fn notify(&self) -> Result<(), Fault> {
         self.0.post(Key::Signal, std::ptr::null_mut())
     }
@@ -766,24 +767,24 @@ fn overlapped(op: OpPtr<Iocp>) -> *mut OVERLAPPED {
     op.as_ptr().cast()
 }
 
-/// Whether a receive was one of zero bytes, and was cancelled. What there is to read stays in the socket.
+/// Whether a receive was one of zero bytes, and was cancelled. The bytes to read stay in the socket.
 ///
 /// # Safety
 ///
-/// The receive is over.
+/// The receive has completed.
 unsafe fn may_not_go_on(op: OpPtr<Iocp>) -> bool {
-    // SAFETY: it is over, so the operation is ours.
+    // SAFETY: it has completed, so the operation is ours.
     let (extra, has_buffer) = unsafe { ((*op.as_ptr()).header.extra, (*op.as_ptr()).buffer.is_some()) };
     !has_buffer && matches!(extra, Extra::Receive { cancelled: true, .. })
 }
 
-/// Takes over what a receive has brought. `None`: it had no buffer, and has one now.
+/// Takes the bytes of a receive. `None`: it had no buffer, and has one now.
 ///
 /// # Safety
 ///
-/// The receive has succeeded with `bytes`, and is over.
+/// The receive has succeeded with `bytes`, and has completed.
 unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &mut BufferPool) -> Option<usize> {
-    // SAFETY: it is over, so the operation is ours; the system has written `bytes` bytes at the buffer's start.
+    // SAFETY: it has completed, so the operation is ours; the system has written `bytes` bytes at the buffer's start.
     unsafe {
         match &mut (*op.as_ptr()).buffer {
             Some(buffer) => {

@@ -1,4 +1,4 @@
-//! What the system needs at the start of each operation.
+//! What the system and this kernel need at the start of each operation.
 
 use std::mem::offset_of;
 use std::ptr::NonNull;
@@ -14,22 +14,22 @@ use super::{super::operation::Operation, Iocp};
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Header {
-    /// The system's while the operation is pending.
+    /// Owned by the system while the operation is pending.
     pub(super) overlapped: OVERLAPPED,
     /// Ours, and written before the submission: the packet may come before the submitting call returns.
     pub(super) extra: Extra,
 }
 
-/// What is needed to go on when the packet comes.
+/// What the kernel needs to continue when the packet comes.
 #[derive(Clone, Copy, Default)]
 pub(super) enum Extra {
     #[default]
     None,
-    /// The socket, for the receive proper that follows one of zero bytes.
+    /// The socket, for the real receive that follows one of zero bytes.
     Receive {
         socket: SOCKET,
         skips: bool,
-        /// From then on the socket may be closed, and its number another's, so no receive follows.
+        /// From then on the socket may be closed, and its number reused, so no receive follows.
         cancelled: bool,
     },
     Accept(NonNull<AcceptCell>),

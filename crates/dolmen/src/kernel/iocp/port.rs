@@ -21,14 +21,14 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// For one thread, which is the one that waits.
+    /// Makes a port for one thread, which is the one that waits.
     pub(super) fn new() -> Result<Port, Fault> {
         // SAFETY: no handle is passed but the one that stands for "a new port".
         let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, std::ptr::null_mut(), 0, 1) };
         if handle.is_null() {
             return Err(last_error());
         }
-        // SAFETY: the handle was just made and is nobody else's.
+        // SAFETY: the handle was just made and only we have it.
         Ok(Port { handle: unsafe { OwnedHandle::from_raw_handle(handle) } })
     }
 
@@ -36,13 +36,13 @@ impl Port {
         self.handle.as_raw_handle()
     }
 
-    /// From now on operations on the socket complete here. For the socket's whole life: there is no way back.
+    /// From now on operations on the socket complete here, for the socket's whole life: there is no way back.
     pub(super) fn associate(&self, socket: SOCKET) -> Result<(), Fault> {
         // SAFETY: an invalid socket is refused by the call.
         let port = unsafe { CreateIoCompletionPort(socket as HANDLE, self.raw(), Key::Operation.value(), 0) };
         if port.is_null() {
             let mut fault = last_error();
-            // What the system says of a handle that belongs to a port already.
+            // The system's error for a handle that belongs to a port already.
             if fault.code == ERROR_INVALID_PARAMETER as i32 {
                 fault.kind = FaultKind::AlreadyRegistered;
             }
@@ -52,12 +52,12 @@ impl Port {
     }
 
     pub(super) fn post(&self, key: Key, overlapped: *mut OVERLAPPED) -> Result<(), Fault> {
-        // SAFETY: the port does nothing with the pointer but pass it on.
+        // SAFETY: the port only passes the pointer on.
         let posted = unsafe { PostQueuedCompletionStatus(self.raw(), 0, key.value(), overlapped) };
         if posted == 0 { Err(last_error()) } else { Ok(()) }
     }
 
-    /// Waits for packets and takes out as many as there are and fit; 0 when the time is up.
+    /// Waits for packets and takes out as many as there are and fit; returns 0 when the time is up.
     pub(super) fn dequeue(
         &self,
         entries: &mut [OVERLAPPED_ENTRY],
@@ -65,6 +65,7 @@ impl Port {
     ) -> Result<usize, Fault> {
         let mut count = 0;
         // SAFETY: `entries` has room for the number of entries given, and `count` is writable. Not alertable, so no
+        // foreign code runs inside the call.
         // foreign code runs inside the call.
         let dequeued = unsafe {
             GetQueuedCompletionStatusEx(
@@ -86,7 +87,7 @@ impl Port {
     }
 }
 
-/// Rounded up; never `INFINITE` by accident. A wait that was cut at the top comes back early, and goes on.
+/// Rounded up; never `INFINITE` by accident. A wait that was limited to the maximum returns early, and is continued.
 fn milliseconds(timeout_ns: Option<u64>) -> u32 {
     const LONGEST: u32 = i32::MAX as u32;
     timeout_ns
@@ -111,8 +112,8 @@ mod tests {
         assert_eq!(milliseconds(None), INFINITE);
     }
 
-    /// What the port says of a receive whose socket was closed under it: a warning, which is no success, and which the
-    /// closed socket could not be asked for any more. It is also why the engine cancels first.
+    /// The port's result for a receive whose socket was closed meanwhile: a warning, which is not a success, and for
+    /// which a call on the closed socket is no longer possible. It is also why the engine cancels first.
     #[test]
     fn hc06_hc07_the_packet_of_a_receive_on_a_closed_socket_says_that_it_failed() {
         use super::super::socket;
@@ -139,7 +140,7 @@ mod tests {
             drop(Box::from_raw(buffer));
             Box::from_raw(overlapped).Internal as i32
         };
-        assert!(status < 0, "{status:#x} is no success");
+        assert!(status < 0, "{status:#x} is not a success");
         let fault = status::from_ntstatus(status).unwrap_err();
         assert!(matches!(fault.kind, FaultKind::Reset | FaultKind::Cancelled), "{status:#x}: {fault:?}");
     }

@@ -1,4 +1,4 @@
-//! The socket calls: each makes one and says what came of it.
+//! The socket calls: each function makes one and returns its result.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use super::super::{AtOnce, Fault, FaultKind};
 use super::port::last_error;
 use super::status;
 
-/// What an overlapped call returned. One that is over immediately may be followed by a packet all the same.
+/// The result of an overlapped call. One that completes immediately may be followed by a packet all the same.
 pub(super) enum Started {
     AtOnce(AtOnce, Result<usize, Fault>),
     Pending,
@@ -31,15 +31,15 @@ fn last_socket_error() -> Fault {
     status::from_code(unsafe { WSAGetLastError() })
 }
 
-/// The number of bytes is taken from the OVERLAPPED. The calls are passed no place to put it: what they put there while
-/// the operation goes on in another thread may be wrong.
+/// The number of bytes is taken from the OVERLAPPED. The calls are not given a place for it: what they store there
+/// while the operation continues in another thread may be wrong.
 ///
 /// # Safety
 ///
 /// `overlapped` was passed to a call of this thread that has just returned `result`, 0 for success.
 unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
     if result == 0 {
-        // SAFETY: it is over; a packet that may follow does not change the OVERLAPPED any more.
+        // SAFETY: it has completed; a packet that may follow does not change the OVERLAPPED any more.
         return Started::AtOnce(AtOnce::Success, Ok(unsafe { (*overlapped).InternalHigh }));
     }
     match last_socket_error() {
@@ -51,7 +51,7 @@ unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
 
 /// # Safety
 ///
-/// `target` (pointer and room) and `overlapped` stay valid and untouched until the operation is over.
+/// `target` (pointer and room) and `overlapped` stay valid and untouched until the operation has completed.
 pub(super) unsafe fn receive(
     socket: SOCKET,
     target: (*mut u8, usize),
@@ -59,8 +59,8 @@ pub(super) unsafe fn receive(
 ) -> Started {
     let buffer = WSABUF { buf: target.0, len: u32::try_from(target.1).unwrap_or(u32::MAX) };
     let mut flags = 0;
-    // SAFETY: the caller vouches for what outlives the call; the WSABUF itself is captured by the call, and `flags` is
-    // used only when it succeeds immediately.
+    // SAFETY: the caller guarantees that what must outlive the call does; the WSABUF itself is captured by the call,
+    // and `flags` is used only when it succeeds immediately.
     unsafe {
         let result = WSARecv(socket, &buffer, 1, null_mut(), &mut flags, overlapped, None);
         started(result, overlapped)
@@ -69,7 +69,7 @@ pub(super) unsafe fn receive(
 
 /// # Safety
 ///
-/// `bytes` and `overlapped` stay valid and untouched until the operation is over.
+/// `bytes` and `overlapped` stay valid and untouched until the operation has completed.
 pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut OVERLAPPED) -> Started {
     // The system only reads through the pointer, whatever its type says.
     let buffer =
@@ -81,7 +81,7 @@ pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut O
     }
 }
 
-/// Asks for the end of one operation, whichever thread began it. False if the system knows of none.
+/// Requests the end of one operation, whichever thread began it. Returns false if the system does not find it.
 ///
 /// # Safety
 ///
@@ -97,7 +97,7 @@ pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) -> Resu
     }
 }
 
-/// Whether the socket's handle is the real one, and not that of a layered provider which makes up its own packets.
+/// Whether the socket's handle is the real one, and not that of a layered provider which generates its own packets.
 pub(super) fn is_installable_file_system(socket: SOCKET) -> bool {
     let mut info = WSAPROTOCOL_INFOW::default();
     let mut len = size_of::<WSAPROTOCOL_INFOW>() as i32;
@@ -107,7 +107,7 @@ pub(super) fn is_installable_file_system(socket: SOCKET) -> bool {
     result == 0 && info.dwServiceFlags1 & XP1_IFS_HANDLES != 0
 }
 
-/// Has operations that succeed immediately do without a packet. Returns whether they will.
+/// Makes operations that succeed immediately omit their packet. Returns whether they will.
 pub(super) fn skip_on_success(socket: SOCKET) -> bool {
     let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
     // SAFETY: an invalid handle would be refused by the call.
@@ -127,30 +127,30 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
         )
     };
     if result != 0 {
-        // Then it is closed with FIN instead, which ends it as well.
+        // It is then closed with FIN instead, which also ends it.
         tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no reset on close");
     }
 }
 
-/// An event that is set when connections wait at a listener, or datagrams. Makes the socket non-blocking.
+/// Makes an event that is set when connections wait at a listener, or datagrams. Makes the socket non-blocking.
 pub(super) fn select_event(socket: &impl AsRawSocket) -> Result<OwnedHandle, Fault> {
-    // Auto-reset: the wait that sees it takes it.
+    // Auto-reset: the wait that sees it resets it.
     // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
     let event = unsafe { CreateEventW(null(), 0, 0, null()) };
     if event.is_null() {
         return Err(last_error());
     }
-    // SAFETY: the handle was just made and is nobody else's.
+    // SAFETY: the handle was just made and only we have it.
     let event = unsafe { OwnedHandle::from_raw_handle(event) };
     select(socket, &event)?;
     Ok(event)
 }
 
-/// Has an event set when connections or datagrams arrive, and immediately if some wait.
+/// Makes the system set an event when connections or datagrams arrive, and immediately if some wait.
 ///
 /// The system records that it has set the event, and sets it again only after a call that re-enables it: an accept or a
-/// receive. If what had arrived is gone without one (the peer reset its connection), there is no such call. This one
-/// clears the record as well, so it comes before each waiting for the event (see "WSAEventSelect", Remarks).
+/// receive. If what had arrived disappears without one (the peer reset its connection), no such call comes. This call
+/// clears the record as well, so it comes before each wait for the event (see "WSAEventSelect", Remarks).
 pub(super) fn select(socket: &impl AsRawSocket, event: &impl AsRawHandle) -> Result<(), Fault> {
     let (socket, event) = (socket.as_raw_socket() as SOCKET, event.as_raw_handle() as WSAEVENT);
     // SAFETY: both handles are open.
@@ -158,21 +158,22 @@ pub(super) fn select(socket: &impl AsRawSocket, event: &impl AsRawHandle) -> Res
     if result == 0 { Ok(()) } else { Err(last_socket_error()) }
 }
 
-/// Takes the event off the socket.
+/// Detaches the network event from the socket.
 pub(super) fn deselect(socket: &impl AsRawSocket) {
     // SAFETY: the socket is open; no event is passed.
     let result = unsafe { WSAEventSelect(socket.as_raw_socket() as SOCKET, 0, 0) };
     if result != 0 {
-        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no end to an event association");
+        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "cannot end an event association");
     }
 }
 
-/// Keeps other programs off the address that a socket is going to be bound to (`SO_EXCLUSIVEADDRUSE`). Windows only.
+/// Keeps other programs off the address to which a socket will be bound (`SO_EXCLUSIVEADDRUSE`). Windows only.
 ///
-/// On Windows another program, of any user, can bind a socket with `SO_REUSEADDR` to an address that is in use, and then
-/// gets connections that were meant for the first. A server asks for the exclusive use of its address, between making the
-/// socket and binding it; a [`TcpListener`] of the standard library is bound already. The address is free again when the
-/// connections that were accepted there have ended, too, those of a process that has just ended included.
+/// On Windows another program, of any user, can bind a socket with `SO_REUSEADDR` to an address that is in use, and
+/// then gets connections that were meant for the first. A server requests the exclusive use of its address, between
+/// making the socket and binding it; a [`TcpListener`] of the standard library is bound already. The address becomes
+/// free again when the connections that were accepted there have ended, too, including those of a process that has just
+/// ended.
 ///
 /// ```
 /// use socket2::{Domain, Socket, Type};
@@ -188,7 +189,7 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
 ///
 /// # Errors
 ///
-/// What the system reports, for a socket that is bound already or is none.
+/// The system's error, for a socket that is bound already, or a handle that is not a socket.
 ///
 /// # References
 ///
@@ -208,18 +209,18 @@ pub fn set_exclusive_address_use(socket: &impl AsSocket) -> std::io::Result<()> 
     if result == 0 { Ok(()) } else { Err(last_socket_error().to_io()) }
 }
 
-/// What a socket is.
+/// The kind of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     /// A stream of bytes, connected or not.
     Stream,
     /// A listening socket for such streams.
     Listener,
-    /// One of datagrams, or something rarer.
+    /// A datagram socket, or something rarer.
     Other,
 }
 
-/// What a socket is. Fails for what is not a socket.
+/// Returns the kind of a socket. Fails for a handle that is not a socket.
 pub(super) fn sort(socket: &impl AsRawSocket) -> Result<Sort, Fault> {
     if option(socket, SO_TYPE)? != SOCK_STREAM {
         return Ok(Sort::Other);
@@ -236,10 +237,10 @@ fn option(socket: &impl AsRawSocket, option: i32) -> Result<i32, Fault> {
     if result == 0 { Ok(value) } else { Err(last_socket_error()) }
 }
 
-/// How many bytes have been received and not been handed out; zero if the socket cannot say.
+/// How many bytes have been received and not handed out; zero if the socket cannot say.
 pub(super) fn unread(socket: &impl AsRawSocket) -> usize {
     let mut bytes = 0;
-    // SAFETY: the answer is a number, and `bytes` has room for it.
+    // SAFETY: the result is a number, and `bytes` has room for it.
     let result = unsafe { ioctlsocket(socket.as_raw_socket() as SOCKET, FIONREAD, &mut bytes) };
     if result == 0 { bytes as usize } else { 0 }
 }
@@ -269,14 +270,14 @@ pub(super) fn accept_now(listener: &TcpListener) -> Result<Option<(TcpStream, So
             Err(error) => return Err(status::from_io(&error)),
         }
     }
-    // There may be others behind them: the listener is still ready, and asked again.
+    // There may be others behind them: the listener is still ready, and the next call finds them.
     Ok(None)
 }
 
-/// How many peers that are gone already one accept passes over.
+/// How many peers that are already gone one accept skips.
 const MOST_TRANSIENTS: usize = 64;
 
-/// Child processes are not to have the socket. Accepted ones are inheritable, unless the provider says otherwise.
+/// Child processes must not have the socket. Accepted ones are inheritable, unless the provider makes them otherwise.
 fn do_not_inherit(socket: &impl AsRawSocket) {
     // SAFETY: the handle is open.
     let set = unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) };
@@ -306,7 +307,7 @@ pub(crate) struct Acceptor {
     skips: bool,
 }
 
-/// What an accept needs beside its operation: the socket that will be the connection, and room for the addresses.
+/// What an accept needs in addition to its operation: the socket for the connection, and room for the addresses.
 /// Handled through raw pointers, because the system writes the addresses while the accept is pending.
 pub(crate) struct AcceptCell {
     addresses: [u8; 2 * ADDRESS_BYTES],
@@ -343,7 +344,7 @@ impl Acceptor {
         self.skips
     }
 
-    /// A cell with a fresh socket.
+    /// Prepares a cell with a fresh socket.
     pub(super) fn prepare(&self, cells: &mut Vec<NonNull<AcceptCell>>) -> Result<NonNull<AcceptCell>, Fault> {
         let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
         // SAFETY: no pointers but a null one, which means "any provider".
@@ -355,7 +356,7 @@ impl Acceptor {
         let fresh = AcceptCell { addresses: [0; 2 * ADDRESS_BYTES], socket, listener, functions };
         Ok(match cells.pop() {
             Some(cell) => {
-                // SAFETY: a cell in the list is nobody else's, and was made from a Box below.
+                // SAFETY: a cell in the list has no other user, and was made from a Box below.
                 unsafe { cell.write(fresh) };
                 cell
             }
@@ -365,10 +366,10 @@ impl Acceptor {
 
     /// # Safety
     ///
-    /// The cell comes from `prepare`; it and `overlapped` stay valid and untouched until the operation is over.
+    /// The cell comes from `prepare`; it and `overlapped` stay valid and untouched until the operation has completed.
     pub(super) unsafe fn accept(&self, cell: NonNull<AcceptCell>, overlapped: *mut OVERLAPPED) -> Started {
         let mut bytes = 0;
-        // SAFETY: the caller vouches for the cell and the overlapped; the lengths are those of `addresses`.
+        // SAFETY: the caller guarantees the cell and the overlapped; the lengths are those of `addresses`.
         let accepted = unsafe {
             self.functions.accept_ex.expect("looked up")(
                 self.socket(),
@@ -389,12 +390,12 @@ impl Acceptor {
 impl AcceptCell {
     /// Makes a stream of an accept that has succeeded.
     pub(super) fn finish(cell: NonNull<AcceptCell>) -> Result<(TcpStream, SocketAddr), Fault> {
-        // SAFETY: the accept is over, so the cell is ours alone.
+        // SAFETY: the accept has completed, so the cell is ours alone.
         let cell = unsafe { &mut *cell.as_ptr() };
         // SAFETY: the socket is the cell's, and is the stream's from here on: the cell forgets it.
         let stream = unsafe { TcpStream::from_raw_socket(cell.socket as _) };
         cell.socket = INVALID_SOCKET;
-        // Until then the socket has no peer name and cannot be shut down.
+        // Until this call the socket has no peer name and cannot be shut down.
         // SAFETY: the option's value is the listener's handle, readable for the length given.
         let result = unsafe {
             setsockopt(
@@ -430,9 +431,9 @@ impl AcceptCell {
         Ok((stream, peer))
     }
 
-    /// Keeps the memory for another accept. A socket that came to nothing is closed.
+    /// Keeps the memory for another accept. The socket of a failed accept is closed.
     pub(super) fn recycle(cell: NonNull<AcceptCell>, cells: &mut Vec<NonNull<AcceptCell>>) {
-        // SAFETY: the accept is over (or was never made), so the cell is ours alone.
+        // SAFETY: the accept has completed (or was never made), so the cell is ours alone.
         let socket = unsafe { std::mem::replace(&mut (*cell.as_ptr()).socket, INVALID_SOCKET) };
         if socket != INVALID_SOCKET {
             // SAFETY: the socket is the cell's own.
@@ -443,7 +444,7 @@ impl AcceptCell {
 
     pub(super) fn free_all(cells: &mut Vec<NonNull<AcceptCell>>) {
         for cell in cells.drain(..) {
-            // SAFETY: a cell in the list is nobody else's, and came from a Box in `prepare`.
+            // SAFETY: a cell in the list has no other user, and came from a Box in `prepare`.
             drop(unsafe { Box::from_raw(cell.as_ptr()) });
         }
     }

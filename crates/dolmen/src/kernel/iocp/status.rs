@@ -1,4 +1,4 @@
-//! What the system's status and error codes mean.
+//! The meaning of the system's status and error codes.
 //!
 //! A packet carries an NTSTATUS; calls that fail immediately set a Win32 or Winsock error. Both become a [`Fault`] with a
 //! Win32 or Winsock code, the same code for the same cause, so that a caller sees one error whichever way it came.
@@ -16,8 +16,8 @@ pub(super) const NOT_FOUND: i32 = ERROR_NOT_FOUND as i32;
 pub(super) const INVALID: i32 = WSAEINVAL;
 pub(super) const WRONG_TYPE: i32 = WSAEPROTOTYPE;
 
-/// A packet's status. Anything below zero is no success: warnings (0x8…) are the status of a receive whose socket was
-/// closed, and count as failures.
+/// A packet's status. Any value below zero is not a success: warnings (0x8…) are the status of a receive whose socket
+/// was closed, and count as failures.
 pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
     if status >= 0 {
         return Ok(());
@@ -55,12 +55,12 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
     Err(from_code(code))
 }
 
-/// How an overlapped call failed that is over immediately, by what it has left in `OVERLAPPED.Internal`.
+/// How an overlapped call failed that completed immediately, by what it has left in `OVERLAPPED.Internal`.
 ///
-/// The error code does not say: WSAEMSGSIZE stands for STATUS_BUFFER_OVERFLOW, a warning, and for
-/// STATUS_INVALID_BUFFER_SIZE, an error; and what Winsock has no code for becomes WSAEINVAL, whatever its class. But the
-/// I/O manager writes a status, and queues a packet, for anything that is no error. An error leaves what was there: zero
-/// from us, or the STATUS_PENDING that Winsock puts there before the call.
+/// The error code is not enough: WSAEMSGSIZE stands for STATUS_BUFFER_OVERFLOW, a warning, and for
+/// STATUS_INVALID_BUFFER_SIZE, an error; and a status without a Winsock code becomes WSAEINVAL, whatever its class. But
+/// the I/O manager writes a status, and queues a packet, for any status that is not an error. An error leaves the
+/// previous value: zero from us, or the STATUS_PENDING that Winsock stores there before the call.
 pub(super) fn failed_at_once(internal: usize) -> AtOnce {
     const ERROR_CLASS: u32 = 3;
     match internal as NTSTATUS {
@@ -92,7 +92,7 @@ pub(super) fn from_code(code: i32) -> Fault {
     Fault { kind, code }
 }
 
-/// An error of the standard library's calls.
+/// An error from a call of the standard library.
 pub(crate) fn from_io(error: &io::Error) -> Fault {
     from_code(error.raw_os_error().unwrap_or(WSAEINVAL))
 }
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// The codes are those that Winsock makes of these; none of them tells the classes apart.
+    /// The codes are those that Winsock returns for these; none of them distinguishes the classes.
     #[test]
     fn hc40_only_a_status_that_is_no_error_is_followed_by_a_packet() {
         let table = [
@@ -145,7 +145,7 @@ mod tests {
             // WSAETIMEDOUT.
             (STATUS_TIMEOUT, AtOnce::Warning),
             (STATUS_IO_TIMEOUT, AtOnce::Error),
-            // WSAEINVAL, for want of anything better.
+            // WSAEINVAL, because Winsock has no better code.
             (STATUS_HANDLES_CLOSED, AtOnce::Warning),
             (STATUS_DEVICE_BUSY, AtOnce::Warning),
             (STATUS_NO_MORE_ENTRIES, AtOnce::Warning),

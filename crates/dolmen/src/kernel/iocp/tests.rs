@@ -1,4 +1,5 @@
-//! What only the kernel can be shown: providers that cannot cancel, packets that come late, sockets of the wrong sort.
+//! Cases that only the kernel can be shown: providers that cannot cancel, packets that come late, sockets of the wrong
+//! kind.
 
 use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
@@ -13,8 +14,8 @@ use super::*;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::submitter::{self, Submitter};
 
-/// What the engine refuses, so that only the kernel can be shown it: a socket of datagrams, taken for a stream. A
-/// datagram that is larger than the buffer fails at once, and its packet comes all the same.
+/// A case that the engine refuses, so that only the kernel can be shown it: a datagram socket used as a stream. A
+/// datagram that is larger than the buffer fails immediately, and its packet comes all the same.
 #[test]
 fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
     for skips in [false, true] {
@@ -31,7 +32,7 @@ fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
         let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
         for _ in 0..3 {
             peer.send(&[7; 100]).unwrap();
-            // It is there: a peek with room for all of it finds it.
+            // It has arrived: a peek with room for all of it finds it.
             let Source::Stream { stream, .. } = &source else { unreachable!() };
             stream.set_nonblocking(false).unwrap();
             assert_eq!(stream.peek(&mut [0; 200]).unwrap(), 100);
@@ -64,7 +65,7 @@ fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
     }
 }
 
-/// A kernel over a provider that cannot cancel, and is tried thirteen times within some milliseconds.
+/// A kernel over a provider that cannot cancel. Cancelling is tried thirteen times within some milliseconds.
 fn without_cancel() -> Submitter<Iocp> {
     let options = Options { max_packets: 8, skip_on_success: true };
     let mut kernel = Iocp::new(options).unwrap();
@@ -73,7 +74,7 @@ fn without_cancel() -> Submitter<Iocp> {
     Submitter::new(kernel, options, Rc::new(RefCell::new(BufferPool::new(8, 16))))
 }
 
-/// Waits until all operations are over, and returns of what kinds the failed ones were.
+/// Waits until all operations have completed, and returns the kinds of the failed ones.
 fn complete(submitter: &mut Submitter<Iocp>) -> Vec<OpKind> {
     let mut failed = Vec::new();
     for _ in 0..30 {
@@ -90,14 +91,14 @@ fn complete(submitter: &mut Submitter<Iocp>) -> Vec<OpKind> {
     failed
 }
 
-/// Waits until the tries are over.
+/// Waits until the attempts are used up.
 fn give_up(submitter: &mut Submitter<Iocp>, operations: u64) {
     while submitter.kernel().uncancelled < operations {
-        submitter.wait(8, Some(100_000_000), |_| panic!("it goes on")).unwrap();
+        submitter.wait(8, Some(100_000_000), |_| panic!("it continues")).unwrap();
     }
 }
 
-/// Connects until a socket gets that number. `None`: another thread of the process was quicker.
+/// Connects until a socket gets that number. `None`: another thread of the process was faster.
 pub(super) fn connect_as(number: RawSocket, listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
     let mut others = Vec::new();
     for _ in 0..50 {
@@ -116,7 +117,7 @@ fn a_stream_whose_operations_cannot_be_cancelled_is_closed_and_its_number_left_a
     assert!((0..50).any(|_| closes_a_stream_early()), "the number is never given out again");
 }
 
-/// Returns whether the number was another socket's when the source was closed.
+/// Returns whether the number had been reused when the source was closed.
 fn closes_a_stream_early() -> bool {
     let mut submitter = without_cancel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -185,8 +186,8 @@ fn a_listener_whose_accepts_cannot_be_cancelled_is_closed() {
     free.accept().unwrap();
 }
 
-/// Its packet is in the port when the caller takes the socket back and closes it. The number is another socket's soon,
-/// whose bytes are not ours.
+/// Its packet is in the port when the caller takes the socket back and closes it. The number is soon reused, and the
+/// bytes of the new socket are not ours.
 #[test]
 fn a_receive_of_zero_bytes_that_was_cancelled_does_not_read_from_the_next_socket_of_that_number() {
     let replaced = || {

@@ -1,9 +1,9 @@
 //! The timer that makes short waits exact: one for each port, made by the first wait that needs it.
 //!
 //! `GetQueuedCompletionStatusEx` ends at the first tick of the clock after its time-out, up to 15.6 ms late. A
-//! high-resolution timer (Windows 10 1803 and later) is exact to about half a millisecond. It is bridged into the port by
-//! `RegisterWaitForSingleObject`, once for its life: it resets itself when the wait sees it, and each ring is a packet.
-//! Where the system has none, waits stay as they are.
+//! high-resolution timer (Windows 10 1803 and later) is exact to about half a millisecond. It is bridged into the port
+//! by `RegisterWaitForSingleObject`, once for its life: it resets itself when the wait sees it, and sends a packet each
+//! time it goes off. Where the system has none, waits stay coarse.
 //!
 //! Microsoft Learn: "CreateWaitableTimerExW", "SetWaitableTimer", "RegisterWaitForSingleObject".
 
@@ -38,7 +38,7 @@ impl Timer {
         if timer.is_null() {
             return Err(last_error());
         }
-        // SAFETY: the handle was just made and is nobody else's.
+        // SAFETY: the handle was just made and only we have it.
         let timer = unsafe { OwnedHandle::from_raw_handle(timer) };
         let port = Arc::clone(port);
         let mut wait = null_mut();
@@ -60,9 +60,9 @@ impl Timer {
         Ok(Timer { timer, wait, port: Some(port) })
     }
 
-    /// Has it ring once, so long from now.
+    /// Sets it to go off once, after this time.
     pub(super) fn set(&self, after_ns: u64) -> Result<(), Fault> {
-        // In units of 100 ns; negative: from now. Rounded up: what rings early is set again.
+        // In units of 100 ns; negative: from now. Rounded up: if it goes off early it is set again.
         let due = -(i64::try_from(after_ns.div_ceil(100)).unwrap_or(i64::MAX));
         // SAFETY: the handle is open, `due` readable, and there is no completion routine.
         let set = unsafe { SetWaitableTimer(self.timer.as_raw_handle(), &due, 0, None, null(), 0) };
@@ -86,6 +86,6 @@ impl Drop for Timer {
 unsafe extern "system" fn rang(port: *mut c_void, _timed_out: bool) {
     // SAFETY: the port outlives the registration; see `Timer::new`. It may be used from any thread.
     let port = unsafe { &*port.cast::<Port>() };
-    // Out of kernel memory: then the wait ends by its own time-out, late.
+    // If the kernel is out of memory, the wait ends by its own time-out, late.
     let _ = port.post(Key::Alarm, null_mut());
 }

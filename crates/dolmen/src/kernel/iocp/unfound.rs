@@ -1,13 +1,13 @@
-//! Operations that the system did not find when they were to be cancelled.
+//! Operations that the system did not find when they were cancelled.
 //!
-//! Nearly all of them have completed, and their packets come out of the next wait. But Wine does not find a send while it
-//! moves some of its bytes, and a layered provider may be unable to cancel at all. What is still pending when all packets
-//! of a wait are out is cancelled again, after pauses that double. Each operation has tries and pauses of its own, however
-//! many others there are.
+//! Nearly all of them have completed, and their packets come out of the next wait. But Wine does not find a send while
+//! it transfers some of its bytes, and a layered provider may be unable to cancel at all. An operation that is still
+//! pending when all packets of a wait are out is cancelled again, after pauses that double. Each operation has its own
+//! attempts and pauses, however many others there are.
 //!
-//! After the last try the socket is closed, if the reactor owns it: that ends every operation on it, with a packet each.
-//! Otherwise the connection would be closing indefinitely. A borrowed socket is the caller's to close. Closing is not
-//! the first choice, because the number is free with it while operations are pending; and under Wine, which can cancel, it
+//! After the last attempt the socket is closed, if the reactor owns it: that ends every operation on it, with a packet
+//! each. Otherwise the connection would be closing indefinitely. Only the caller closes a borrowed socket. Closing is
+//! not the first choice, because it frees the number while operations are pending; and under Wine, which can cancel, it
 //! ends a send only when the peer has read.
 //!
 //! Microsoft Learn: "CancelIoEx", "closesocket".
@@ -23,14 +23,14 @@ use super::super::operation::OpPtr;
 use super::borrowed::SocketId;
 use super::{Iocp, status};
 
-/// The pause after the first try. It is doubled after each.
+/// The pause after the first attempt. It doubles after each.
 const FIRST_PAUSE_NS: u64 = 1_000_000;
 
-/// How often an operation is cancelled again. The last try is some four seconds after the first: before a reactor that is
-/// dropped stops waiting for the kernel.
+/// How often an operation is cancelled again. The last attempt is some four seconds after the first: before a reactor
+/// that is dropped stops waiting for the kernel.
 const TRIES: u8 = 13;
 
-/// Whose socket an operation is on.
+/// The owner of an operation's socket.
 #[derive(Clone)]
 pub(super) enum Owner {
     Caller,
@@ -65,7 +65,7 @@ struct Entry {
     again_at_ns: u64,
 }
 
-/// An operation that all tries have not ended.
+/// An operation that no attempt has ended.
 pub(super) struct GivenUp {
     pub(super) socket: SOCKET,
     pub(super) owner: Owner,
@@ -77,7 +77,7 @@ impl Unfound {
         Unfound { entries: Vec::new(), next_ns: 0, first_pause_ns: FIRST_PAUSE_NS }
     }
 
-    /// The first time it is cancelled again as soon as the packets that are there are out.
+    /// It is cancelled again for the first time as soon as the packets that are there are out.
     pub(super) fn push(&mut self, socket: SOCKET, op: OpPtr<Iocp>, owner: Owner) {
         self.entries.push(Entry { socket, op, owner, tries: 0, again_at_ns: 0 });
         self.next_ns = 0;
@@ -91,12 +91,12 @@ impl Unfound {
         self.next_ns
     }
 
-    /// Drops those whose packets have come.
+    /// Removes those whose packets have come.
     pub(super) fn retain(&mut self, is_pending: impl Fn(OpPtr<Iocp>) -> bool) {
         self.entries.retain(|entry| is_pending(entry.op));
     }
 
-    /// Another try for each that is due. Returns those for which it was the last and in vain; those that end when the
+    /// Makes another attempt for each that is due. Returns those whose last attempt failed; those that end when the
     /// socket of one of these is closed are forgotten as well.
     pub(super) fn cancel_again(
         &mut self,
@@ -138,7 +138,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// What a layered provider does that cannot cancel.
+    /// The result of a layered provider that cannot cancel.
     fn never(_socket: SOCKET, _op: OpPtr<Iocp>) -> Result<bool, Fault> {
         Ok(false)
     }
@@ -158,7 +158,7 @@ mod tests {
                 if socket == 1 {
                     tried_at_ms.push(now_ms);
                 }
-                // Those that come later are found at their second try.
+                // Those that come later are found at their second attempt.
                 Ok(socket != 1 && u64::try_from(socket).unwrap() < 2 + now_ms)
             });
             assert!(given_up.is_empty(), "after {now_ms} ms");

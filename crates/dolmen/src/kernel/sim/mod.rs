@@ -1,19 +1,19 @@
-//! A kernel that is simulated: seeded, on a virtual clock, and as unkind as the contract allows.
+//! A simulated kernel: seeded, on a virtual clock, and as unkind as the contract allows.
 //!
-//! It keeps raw pointers to the operations it was given, and writes data and status through them when it pleases between
-//! the submission and the packet. So the code above the contract is exercised as it is over a completion port, and a
-//! tool that watches memory (Miri, AddressSanitizer) sees any cell or buffer that was let go of too early.
+//! It keeps raw pointers to the operations it was given, and writes data and status through them at arbitrary moments
+//! between the submission and the packet. So the code above the contract is exercised as it is over a completion port,
+//! and a memory checker (Miri, AddressSanitizer) detects any cell or buffer that was released too early.
 //!
-//! It plays both styles. In completion style a receive is lent a buffer, or posted with none when the pool has none to
-//! spare, and a send completes when all of it is through. In readiness style the packet takes a buffer from the pool,
-//! and a send may be partial.
+//! It simulates both styles. In completion style a receive is lent a buffer, or posted without one when the pool has
+//! none to spare, and a send completes when all of it has been taken. In readiness style the packet takes a buffer from
+//! the pool, and a send may be partial.
 //!
-//! In completion style its packets go through a port, on which others' packets arrive as well: with a key of theirs, or
-//! with ours and a pointer to memory of theirs, to the middle of one of our cells, or to a cell that is free again. They are
-//! told apart by the same code as over a real port; see [`super::arrivals`].
+//! In completion style its packets pass through a port, which also receives the packets of others: with their own key,
+//! or with ours and a pointer to other memory, to the middle of one of our cells, or to a cell that is free again. The
+//! same code as over a real port distinguishes them; see [`super::arrivals`].
 //!
-//! An operation is bound to what its descriptor stood for when it was submitted. Of a borrowed socket nothing but the
-//! number is kept, so whoever asks about one after it was let go of, and may be closed, is caught.
+//! An operation is bound to the object to which its descriptor referred when it was submitted. Of a borrowed socket the
+//! engine keeps only the number, so any use of one after its release, when it may be closed, is detected.
 
 pub(crate) mod world;
 
@@ -38,29 +38,29 @@ pub(crate) struct Sim {
     world: SharedWorld,
     /// In the order in which they were submitted.
     pending: Vec<Pending>,
-    /// Those on links on which nothing happens, which is what makes a million of them cost a turn nothing.
+    /// Operations on links on which nothing happens: kept apart, so that a million of them cost a turn nothing.
     silent: Vec<Pending>,
-    /// The polls that the system knows of: an instance that a forked process has as well.
+    /// The polls that the system knows: an instance that a forked process has as well.
     polled: Rc<RefCell<Vec<Polled>>>,
     /// This is a forked process's copy of a kernel.
     forked: bool,
-    /// All that is left to do is to take this down, without a word to the instance.
+    /// This kernel is only torn down, without touching the instance.
     retiring: bool,
-    /// It talks to it all the same.
+    /// It touches the instance all the same.
     tears: bool,
-    /// The borrowed streams that belong to this kernel for as long as they are open.
+    /// The borrowed streams that are associated with this kernel for as long as they are open.
     associated: Vec<Descriptor>,
     /// Borrowed streams whose connection ended with bytes unsent.
     cut: Vec<Descriptor>,
     /// How many sources there have been.
     sources: u64,
     alarm: Alarm,
-    /// When the timer rings that makes waits exact.
+    /// When the timer that makes waits exact goes off.
     rings_at_ns: Option<u64>,
     signal: Arc<SimSignal>,
-    /// Some addresses where operations have been.
+    /// Some addresses at which operations have been.
     over: [usize; 8],
-    /// Memory of others, whose address comes in packets of theirs.
+    /// Memory of others, whose address their packets contain.
     others: Box<[u64; 32]>,
     calls: u64,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Source {
     hold: Hold,
 }
 
-/// What is closed with a source.
+/// The objects that are closed with a source.
 enum Hold {
     Stream(SimStream),
     Listener(SimListener),
@@ -92,7 +92,7 @@ struct Polled {
     fd: u32,
     object: Descriptor,
     interest: Readiness,
-    /// Its source was released at a time when the number was another socket's.
+    /// Its source was released when the number had already been reused for another socket.
     stale: bool,
 }
 
@@ -102,14 +102,14 @@ struct Pending {
     source: u64,
     fd: u32,
     object: Descriptor,
-    /// Of a poll.
+    /// The interest of a poll.
     interest: Readiness,
-    /// Where a lent buffer lies, and its room; taken at the submission, as a real kernel does.
+    /// The address of a lent buffer, and its room; taken at the submission, as a real kernel does.
     target: Option<(*mut u8, usize)>,
     /// How much of a send has been taken.
     sent: usize,
     cancelled: bool,
-    /// When it completes, once it can.
+    /// When it completes, once it can complete.
     ready_at_ns: Option<u64>,
     /// It has completed; this is its packet.
     packet: Option<Result<Outcome<Sim>, Fault>>,
@@ -137,7 +137,7 @@ impl Sim {
         }
     }
 
-    /// A forked process's copy, which has the same instance. `tears`: its end does not spare that.
+    /// A forked process's copy, which has the same instance. `tears`: dropping the copy changes the instance.
     pub(crate) fn fork(&self, tears: bool) -> Sim {
         let polled = Rc::clone(&self.polled);
         Sim { polled, forked: true, tears, ..Sim::over(&self.world) }
@@ -149,14 +149,14 @@ impl Sim {
         world.rng.percent(rate)
     }
 
-    /// Takes an operation in, and decides whether it is over already.
+    /// Submits an operation, and decides whether it completes immediately.
     ///
     /// # Safety
     ///
     /// As for every submission.
     unsafe fn submit(&mut self, mut pending: Pending, pool: Option<&mut BufferPool>) -> Submission<Sim> {
         self.calls += 1;
-        // Readiness is what the wait finds.
+        // The wait determines readiness.
         let at_once = pending.kind != OpKind::Poll || self.world.borrow().completion_style;
         let can = at_once && self.can_complete(&pending);
         if can && self.chance(|faults| faults.sync) {
@@ -174,9 +174,9 @@ impl Sim {
                 Some(Err(fault)) if self.fails_with_a_warning() => {
                     mark(Mark::WarningWithPacket);
                     pending.packet = Some(Err(fault));
-                    // The packet comes, whatever is made of the failure.
+                    // The packet comes, whatever the engine does about the failure.
                     self.pending.push(pending);
-                    // The system is set up without skip-on-success here.
+                    // The simulated system is set up without skip-on-success here.
                     if AtOnce::Warning.sends_packet(false) {
                         return Submission::Pending;
                     }
@@ -209,9 +209,9 @@ impl Sim {
         self.world.borrow().completion_style && self.chance(|faults| faults.warning)
     }
 
-    /// The engine is about to learn what came of an operation.
+    /// The engine is about to receive the result of an operation.
     fn note_failure(&self, pending: &Pending, result: &Result<Outcome<Sim>, Fault>) {
-        // One that was cancelled is of a registration that has gone.
+        // A cancelled one belongs to a registration that is removed.
         let Err(fault) = *result else { return };
         if pending.kind == OpKind::Send && !pending.cancelled && [SHUT, RESET].contains(&fault) {
             let mut world = self.world.borrow_mut();
@@ -232,24 +232,24 @@ impl Sim {
         Source { number: self.sources, fd, object, hold }
     }
 
-    /// Before the system is asked about a source: whether its descriptor still stands for it.
+    /// Before a system call on a source: whether its descriptor still refers to it.
     fn is_open(&self, source: &Source) -> bool {
         let world = self.world.borrow();
         let open = world.object(source.fd) == source.object;
         assert!(
             open || world.closed_while_registered,
-            "the system was asked about a descriptor that is another's by now"
+            "a system call was made on a descriptor that has been reused"
         );
         open
     }
 
-    /// Whether the caller has closed what an operation is on.
+    /// Whether the caller has closed the object of an operation.
     fn is_aborted(&self, pending: &Pending) -> bool {
         let world = self.world.borrow();
         world.closed_while_registered && !world.is_open(pending.object)
     }
 
-    /// The system forgets a poll. On a real one of the readiness style it does so by the descriptor's number.
+    /// The system forgets a poll. A real one of the readiness style identifies it by the descriptor's number.
     fn forget(&mut self, source: &Source) {
         if self.retiring {
             return;
@@ -299,11 +299,11 @@ impl Sim {
         }
     }
 
-    /// Does what the operation is for, writing through its pointers. `None`: it goes on.
+    /// Performs the operation, writing through its pointers. `None`: it continues.
     ///
     /// # Safety
     ///
-    /// The operation is in the kernel's hands.
+    /// The kernel owns the operation.
     unsafe fn complete(
         &mut self,
         pending: &mut Pending,
@@ -392,7 +392,7 @@ impl Sim {
         if pending.target.is_none() {
             if self.world.borrow().completion_style {
                 mark(Mark::ZeroByteReceive);
-                // It was posted with no buffer. Now there is something to read, and the real one is made.
+                // It was posted without a buffer. Now there is something to read, and the real receive is made.
                 self.calls += 1;
                 if mutant(Mutant::ZeroBytesIsEnd) {
                     return Some(Ok(Outcome::Bytes(0)));
@@ -433,8 +433,8 @@ impl Sim {
     ///
     /// As for `complete`.
     unsafe fn complete_send(&mut self, pending: &mut Pending) -> Option<Result<Outcome<Sim>, Fault>> {
-        // SAFETY: the cell and the buffer in it are ours; nobody changes the bytes while they are. They are not in the cell,
-        // whose header is written below.
+        // SAFETY: the cell and its buffer are ours, and no other code changes the bytes meanwhile. They are not in the
+        // cell, whose header is written below.
         let bytes = unsafe { &*bytes_to_send(pending.op) };
         {
             let mut world = self.world.borrow_mut();
@@ -452,7 +452,7 @@ impl Sim {
             Ok(0) => None,
             Ok(sent) => {
                 pending.sent += sent;
-                // In completion style only all of it is success; the rest follows as room comes.
+                // In completion style only a complete send is a success; the rest follows when there is room.
                 if whole && pending.sent < bytes.len() && !pending.cancelled {
                     return None;
                 }
@@ -471,20 +471,20 @@ impl Sim {
         }
     }
 
-    /// Notes what a poll is for. Whether that is news to the system.
+    /// Records the interest of a poll. Returns whether that is new to the system.
     fn register(&mut self, source: &Source, interest: Readiness) -> bool {
         if self.forked {
             return false;
         }
         let mut polled = self.polled.borrow_mut();
         let polled = polled.iter_mut().find(|polled| polled.source == source.number);
-        // `None`: the caller has closed the socket, or had it forgotten by its number.
+        // `None`: the caller has closed the socket, or it was removed by its number.
         polled.is_some_and(|polled| std::mem::replace(&mut polled.interest, interest) != interest)
     }
 
     /// # Safety
     ///
-    /// The operation is in the kernel's hands.
+    /// The kernel owns the operation.
     unsafe fn write_header(&self, op: OpPtr<Sim>, status: u64, bytes: u64) {
         // SAFETY: the cell is ours.
         unsafe {
@@ -493,7 +493,7 @@ impl Sim {
         }
     }
 
-    /// The system may write to what it was lent at any time.
+    /// The system may write to the memory that it was lent at any time.
     fn scribble(&mut self) {
         for at in 0..self.pending.len() {
             if self.pending[at].packet.is_some() || !self.chance(|faults| faults.early_write) {
@@ -524,7 +524,7 @@ impl Sim {
         arrived.expect("a packet came for an operation that is not pending").0
     }
 
-    /// Something that others began completes to our port.
+    /// An operation that others began completes to our port.
     fn others_arrive(&mut self, arrivals: &mut Arrivals<'_, Sim>) {
         let (choice, number) = {
             let rng = &mut self.world.borrow_mut().rng;
@@ -533,7 +533,7 @@ impl Sim {
         let somebodys = (&raw const self.others[number % self.others.len()]).addr();
         let pending = (!self.pending.is_empty()).then(|| &self.pending[number % self.pending.len()]);
         let (key, address) = match (choice, pending) {
-            // Whatever the pointer is, with such a key it is not for us.
+            // Whatever the pointer is, a packet with such a key is not ours.
             (0, pending) => {
                 mark(Mark::ForeignCompletion);
                 (number, pending.map_or(somebodys, |pending| pending.op.addr().get()))
@@ -553,7 +553,7 @@ impl Sim {
                     pending.op.addr().get() + 1 + number % (size_of::<Operation<Sim>>() - 1),
                 )
             }
-            // The key of the other sort.
+            // A key of the other kind.
             (3, Some(pending)) => {
                 mark(Mark::UnknownPacket);
                 let other = if key_for(pending.kind) == Key::Ready { Key::Operation } else { Key::Ready };
@@ -565,10 +565,11 @@ impl Sim {
             }
         };
         let taken = arrivals.recognise(key, address, number as u32);
-        assert!(taken.is_none(), "a packet of others was taken for an operation's");
+        assert!(taken.is_none(), "a foreign packet was recognised as an operation's");
     }
 
-    /// Completes what can be and is due, and takes out up to `max` packets. Answers when the next will be due.
+    /// Completes every operation that can complete and is due, and takes out up to `max` packets. Returns when the next
+    /// will be due.
     fn collect(
         &mut self,
         packets: &mut Vec<Packet<Sim>>,
@@ -588,7 +589,7 @@ impl Sim {
                 continue;
             }
             let due_ns = match self.pending[at].ready_at_ns {
-                // A machine that has been healed owes nothing to its old ways.
+                // On a machine that has been healed no delay remains.
                 Some(_) if self.world.borrow().faults.delay == 0 => now_ns,
                 Some(due_ns) => due_ns,
                 None => {
@@ -607,7 +608,7 @@ impl Sim {
                 continue;
             }
             let mut pending = self.pending.remove(at);
-            // A poll's packet reports what is so when it comes out.
+            // A poll's packet reports the state at the time when it comes out.
             let packet = pending.packet.take_if(|packet| !matches!(packet, Ok(Outcome::Polled(_))));
             pending.packet = None;
             let result = match packet {
@@ -624,7 +625,7 @@ impl Sim {
                     packets.push(Packet { op, result });
                 }
                 None => {
-                    // A send that goes on when there is room again, or now if it took less than there was.
+                    // A send that continues when there is room again, or now if it took less than there was.
                     pending.ready_at_ns = None;
                     if self.can_complete(&pending) {
                         next_ns = Some(now_ns);
@@ -647,7 +648,7 @@ impl Kernel for Sim {
 
     const ACCEPTS: usize = 3;
 
-    // Under Miri an allocation for each, so that it sees what is used after its end.
+    // Under Miri a separate allocation for each, so that it detects any use after the operation has ended.
     const CELLS_PER_BLOCK: usize = if cfg!(miri) { 1 } else { 64 };
 
     fn new(_options: Options) -> Result<Self, Fault> {
@@ -777,7 +778,8 @@ impl Kernel for Sim {
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
-        // One for nothing needs no call, nor does one that the readiness style knows already: there is nothing to fail.
+        // A poll without an interest needs no call, nor does one that the readiness style knows already: nothing can
+        // fail.
         let known = |polled: &Polled| polled.source == source.number && polled.interest == interest;
         let known = !self.world.borrow().completion_style && self.polled.borrow().iter().any(known);
         if !self.is_open(source) && !known && !interest.is_empty() {
@@ -805,7 +807,7 @@ impl Kernel for Sim {
             return Err(NOT_OPEN);
         }
         self.calls += u64::from(self.register(source, interest));
-        // One that has completed is looked at again when its packet comes out.
+        // One that has completed is checked again when its packet comes out.
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.source == source.number) {
             (pending.interest, pending.ready_at_ns) = (interest, None);
         }
@@ -822,7 +824,7 @@ impl Kernel for Sim {
         let Some(at) = self.pending.iter().position(|pending| pending.op == op) else { return };
         self.pending[at].cancelled = true;
         if matches!(source.hold, Hold::Borrowed) {
-            // The socket may be closed when this returns, so what becomes of the operation is settled now.
+            // The socket may be closed when this returns, so the result of the operation is determined now.
             let mut pending = self.pending.remove(at);
             if pending.kind == OpKind::Poll {
                 self.forget(source);
@@ -896,7 +898,7 @@ impl Kernel for Sim {
             self.polled.borrow_mut().retain(|polled| polled.source != number || keeps(polled));
         }
         let borrowed = matches!(source.hold, Hold::Borrowed);
-        assert_eq!(how == Close::Release, borrowed, "what is borrowed is released, and nothing else");
+        assert_eq!(how == Close::Release, borrowed, "borrowed sources are released, and no others");
         match source.hold {
             Hold::Stream(stream) => stream.close(how),
             Hold::Listener(listener) => drop(listener),
@@ -917,7 +919,7 @@ impl Kernel for Sim {
         let mut world = self.world.borrow_mut();
         world.polls += 1;
         if world.polls > 10_000 {
-            // A wait that spins would go on for ever; this ends it, and the model asks why.
+            // A wait that spins would continue indefinitely; this ends it, and the model reports it.
             return Err(Fault { kind: FaultKind::Other, code: 110 });
         }
         world.idle_polls = if timeout_ns == Some(0) && packets.is_empty() { world.idle_polls + 1 } else { 0 };
@@ -931,12 +933,13 @@ impl Sim {
         !self.retiring && self.signal.take()
     }
 
-    /// How much room something takes that is no packet of an operation: some, if it comes out before those that are there.
+    /// How much room anything takes that is not an operation's packet: some, if it comes out before the packets that
+    /// are there.
     fn taken_by(&self, something: bool) -> usize {
         usize::from(something && self.world.borrow_mut().is_first())
     }
 
-    /// What is due and was not brought: operations that are not cancelled, by what they are on. No sends.
+    /// Completions that are due and were not delivered: operations that are not cancelled, by their objects. No sends.
     pub(crate) fn left_behind(&self) -> impl Iterator<Item = (OpKind, Descriptor)> {
         let no_delay = self.world.borrow().faults.delay == 0;
         let now_ns = self.now_ns();

@@ -1,7 +1,7 @@
 //! The simulated machine: sockets, links between two ends, handles, and a clock.
 //!
 //! The reactor's end of everything is behind descriptors, which are reused as soon as possible, the last closed first.
-//! The other end is a [`Link`], for the test program to play the peer with.
+//! The other end is a [`Link`], with which the test program plays the peer.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,13 +31,13 @@ pub(crate) struct Faults {
     pub(crate) early_return: u8,
     pub(crate) spurious: u8,
     pub(crate) accept_transient: u8,
-    /// Failures at once that are warnings.
+    /// Immediate failures that are warnings.
     pub(crate) warning: u8,
     /// Packets of others.
     pub(crate) foreign: u8,
-    /// Of sends and receives.
+    /// Failures of sends and receives for lack of memory.
     pub(crate) no_memory: u8,
-    /// Only of these, if any.
+    /// If set, only these operations fail.
     pub(crate) no_memory_for: Option<OpKind>,
 }
 
@@ -75,22 +75,22 @@ impl Faults {
     }
 }
 
-/// What another thread does, given the time.
+/// An action of another thread, given the time.
 type Deed = Box<dyn FnOnce(u64)>;
 
 pub(crate) struct World {
     pub(crate) rng: Rng,
-    /// For the faults that came later: the others strike as they did when they found what they have found.
+    /// For the faults that were added later: the others must strike as they did when they found their bugs.
     later: Rng,
     pub(crate) now_ns: u64,
     pub(crate) faults: Faults,
-    /// Completion style lends buffers and takes sends whole; readiness style tries when there is something to do.
+    /// Completion style lends buffers and takes sends whole; readiness style tries when progress is possible.
     pub(crate) completion_style: bool,
-    /// In completion style, a wait's time-out goes by a clock that ticks 64 times a second.
+    /// In completion style, a wait's time-out follows a clock that ticks 64 times a second.
     pub(crate) coarse: bool,
-    /// Accepts fail for want of descriptors.
+    /// Accepts fail because there is no descriptor left.
     pub(crate) exhausted: bool,
-    /// The caller may close what is still registered. Otherwise that is a fault of the engine's, and asserted.
+    /// The caller may close sockets that are still registered. Otherwise that is a fault of the engine, and asserted.
     pub(crate) closed_while_registered: bool,
     /// A signal handler has run.
     pub(crate) interrupted: bool,
@@ -103,18 +103,19 @@ pub(crate) struct World {
     pub(crate) largest_send: usize,
     /// What wakes the reactor from other threads.
     pub(crate) signal: Arc<SimSignal>,
-    /// What other threads do, and when: in this order, and once the time has come also in the midst of a wait.
+    /// The actions of other threads, and their times: in this order, and once the time has come even during a wait.
     others: VecDeque<(u64, Deed)>,
-    /// A wait without a timeout had nothing to wait for.
+    /// A wait without a timeout had nothing that could end it.
     pub(crate) stuck: bool,
-    /// Kernel waits since the caller's wait began, and how many of those without a timeout brought nothing in a row.
+    /// Kernel waits since the caller's wait began, and the length of the last run of those without a timeout that
+    /// brought nothing.
     pub(crate) polls: u32,
     pub(crate) idle_polls: u32,
-    /// The most of those in a row so far.
+    /// The longest such run so far.
     pub(crate) most_idle_polls: u32,
 }
 
-/// What a descriptor stands for.
+/// The object to which a descriptor refers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Descriptor {
     Free,
@@ -135,18 +136,18 @@ pub(crate) struct Listening {
 pub(crate) struct Link {
     pub(crate) inbound: Pipe,
     pub(crate) outbound: Pipe,
-    /// The peer has reset; whether what it had sent before can still be read.
+    /// The peer has reset; whether the bytes that it had sent before can still be read.
     pub(crate) reset: Option<bool>,
-    /// The peer is gone without a reset: it will answer the next bytes with one.
+    /// The peer is gone without a reset: it will respond to the next bytes with one.
     pub(crate) gone: bool,
-    /// The caller has shut down the sending side himself, on a duplicate of the socket.
+    /// The caller has shut down the sending side itself, on a duplicate of the socket.
     pub(crate) shut_behind: bool,
-    /// When a send failed for that, and how many bytes the peer had sent by then.
+    /// When a send failed because of that, and how many bytes the peer had sent by then.
     pub(crate) send_failed: Option<(u64, u64)>,
-    /// The same of a send that found the connection reset.
+    /// The same for a send that found the connection reset.
     pub(crate) send_reset: Option<(u64, u64)>,
     pub(crate) ended: Option<Ended>,
-    /// Nothing will ever happen on it, so the kernel need not look at what waits for that.
+    /// Nothing will ever happen on it, so the kernel can skip the operations that wait for it.
     pub(crate) silent: bool,
 }
 
@@ -154,7 +155,7 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Orderly,
-    /// By command, or by the system because received bytes were left unread: what was on its way is lost.
+    /// By request, or by the system because received bytes were left unread: bytes in transit are lost.
     Reset,
 }
 
@@ -164,7 +165,7 @@ pub(crate) struct Pipe {
     pub(crate) bytes: VecDeque<u8>,
     pub(crate) capacity: usize,
     pub(crate) fin: bool,
-    /// Bytes that ever went in.
+    /// The total of bytes that were ever written.
     pub(crate) total: u64,
 }
 
@@ -179,7 +180,7 @@ impl Pipe {
     }
 }
 
-/// What a receive on a link would find.
+/// The result of a receive on a link.
 pub(crate) enum Readable {
     Nothing,
     Bytes(usize),
@@ -213,12 +214,12 @@ impl Link {
         }
     }
 
-    /// Whether a send would do something, be it fail.
+    /// Whether a send would make progress or fail.
     pub(crate) fn writable(&self) -> bool {
         self.reset.is_some() || self.gone || self.shut_behind || self.outbound.room() > 0
     }
 
-    /// All that could be said of it to somebody who polls.
+    /// Everything that can be reported to a poll.
     pub(crate) fn readiness(&self) -> Readiness {
         let mut ready = Readiness::NONE;
         if !matches!(self.readable(), Readable::Nothing) {
@@ -233,7 +234,7 @@ impl Link {
         ready
     }
 
-    /// What a poll for `interest` finds. Those who want to read hear of an end behind the bytes in front of it.
+    /// The result of a poll for `interest`. If it asks for reading, an end is reported after the bytes in front of it.
     pub(crate) fn polled(&self, interest: Readiness) -> Readiness {
         if interest.is_empty() {
             return Readiness::NONE;
@@ -249,7 +250,7 @@ impl Link {
         self.inbound.total - self.inbound.bytes.len() as u64
     }
 
-    /// Takes as much as fits.
+    /// Takes as many bytes as fit.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         if self.reset.is_some() {
             return Err(RESET);
@@ -258,7 +259,7 @@ impl Link {
             return Err(SHUT);
         }
         if self.gone {
-            // The system takes the bytes; the answer to them is a reset.
+            // The system takes the bytes; the peer responds to them with a reset.
             mark(Mark::SendToGonePeer);
             self.outbound.total += bytes.len() as u64;
             self.reset = Some(true);
@@ -275,7 +276,7 @@ impl Link {
             return;
         }
         self.outbound.fin = true;
-        // TCP's answer to bytes that nobody will read.
+        // TCP's response to bytes that no one will read.
         self.ended = Some(if self.inbound.bytes.is_empty() {
             Ended::Orderly
         } else {
@@ -329,25 +330,25 @@ impl World {
         self.coarse && self.completion_style
     }
 
-    /// From here on the machine behaves.
+    /// From here on the machine has no faults.
     pub(crate) fn heal(&mut self) {
         self.faults = Faults::default();
         self.signal.fail_in(0);
         self.exhausted = false;
     }
 
-    /// Whether there is no memory for an operation of that kind just now.
+    /// Whether there is no memory for an operation of that kind at this moment.
     pub(crate) fn no_memory(&mut self, kind: OpKind) -> bool {
         let concerned = self.faults.no_memory_for.is_none_or(|only| only == kind);
         concerned && self.faults.no_memory > 0 && self.later.percent(self.faults.no_memory)
     }
 
-    /// Whether what comes now comes before what is there.
+    /// Whether a new arrival comes before those that are already there.
     pub(crate) fn is_first(&mut self) -> bool {
         self.later.percent(30)
     }
 
-    /// Has another thread do something, given the time: not before the time and not before what was to be done earlier.
+    /// Schedules an action of another thread, given the time: not before that time and not before earlier actions.
     pub(crate) fn schedule(&mut self, at_ns: u64, act: impl FnOnce(u64) + 'static) {
         let at_ns = self.others.back().map_or(at_ns, |&(last_ns, _)| at_ns.max(last_ns));
         self.others.push_back((at_ns, Box::new(act)));
@@ -357,7 +358,7 @@ impl World {
         self.others.front().map(|&(at_ns, _)| at_ns)
     }
 
-    /// When all will be done that others have to do.
+    /// When the last scheduled action of another thread is due.
     pub(crate) fn last_other_ns(&self) -> Option<u64> {
         self.others.back().map(|&(at_ns, _)| at_ns)
     }
@@ -386,12 +387,12 @@ impl World {
         std::mem::replace(&mut self.descriptors[fd as usize], Descriptor::Free)
     }
 
-    /// What a descriptor stands for at the moment.
+    /// The object to which a descriptor refers at the moment.
     pub(crate) fn object(&self, fd: u32) -> Descriptor {
         self.descriptors.get(fd as usize).copied().unwrap_or(Descriptor::Free)
     }
 
-    /// Whether any descriptor stands for it.
+    /// Whether any descriptor refers to it.
     pub(crate) fn is_open(&self, object: Descriptor) -> bool {
         self.descriptors.contains(&object)
     }
@@ -401,12 +402,12 @@ impl World {
         matches!(object, Descriptor::Link(link) if self.links[link].silent)
     }
 
-    /// A descriptor of the caller's for a link or a listener.
+    /// Opens a descriptor that the caller owns, for a link or a listener.
     pub(crate) fn open_raw(&mut self, object: Descriptor) -> u32 {
         self.open(object)
     }
 
-    /// Closes a descriptor of the caller's, and what it stands for with the last one.
+    /// Closes a descriptor of the caller's, and with the last one also its object.
     pub(crate) fn close_raw(&mut self, fd: u32) {
         let object = self.close(fd);
         if self.is_open(object) {
@@ -421,13 +422,13 @@ impl World {
 
     fn stop_listening(&mut self, listener: usize) {
         self.listeners[listener].open = false;
-        // Those who waited are reset.
+        // Waiting peers are reset.
         for link in std::mem::take(&mut self.listeners[listener].backlog) {
             self.links[link].ended = Some(Ended::Reset);
         }
     }
 
-    /// What a poll of a socket finds.
+    /// The result of a poll of a socket.
     pub(crate) fn polled(&self, object: Descriptor, interest: Readiness) -> Readiness {
         match object {
             Descriptor::Link(link) => self.links[link].polled(interest),
@@ -440,12 +441,12 @@ impl World {
     }
 
     pub(crate) fn link_of(&mut self, object: Descriptor) -> &mut Link {
-        let Descriptor::Link(link) = object else { panic!("{object:?} is no stream") };
+        let Descriptor::Link(link) = object else { panic!("{object:?} is not a stream") };
         &mut self.links[link]
     }
 
     pub(crate) fn listener_of(&mut self, object: Descriptor) -> &mut Listening {
-        let Descriptor::Listener(listener) = object else { panic!("{object:?} is no listener") };
+        let Descriptor::Listener(listener) = object else { panic!("{object:?} is not a listener") };
         &mut self.listeners[listener]
     }
 
@@ -458,7 +459,7 @@ impl World {
     }
 }
 
-/// Other threads do what they have to do by now.
+/// Other threads perform the actions that are due by now.
 pub(crate) fn run_others(shared: &SharedWorld) {
     loop {
         let (now_ns, act) = {
@@ -488,7 +489,7 @@ impl SimSignal {
         self.fail_in.store(nth, Ordering::Relaxed);
     }
 
-    /// How many have failed ever.
+    /// How many have failed in total.
     pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -582,12 +583,12 @@ impl SimStream {
         }
     }
 
-    /// For a reactor that is to leave the closing to whoever has this.
+    /// For a reactor that leaves the closing to the owner of this.
     pub(crate) fn lend(&self) -> BorrowedSocket {
         BorrowedSocket::simulated(self.fd)
     }
 
-    /// Closing with a reset: the rest is for `drop`.
+    /// Closes with a reset if asked: `drop` does the rest.
     pub(crate) fn close(self, how: Close) {
         if how == Close::Reset {
             let mut world = self.world.borrow_mut();
