@@ -1,14 +1,14 @@
-//! Bytes into lines or whole characters: what is the same for pipes, files and terminals.
+//! Splits bytes into lines or whole characters: the part that pipes, files and terminals share.
 
 use super::{ConsoleMode, Input, LONGEST_LINE_BYTES};
 
-/// Cuts a stream of bytes; the text so far of an unfinished line or character stays with it across reads.
+/// Splits a stream of bytes; it keeps the text so far of an unfinished line or character across reads.
 #[derive(Debug)]
 pub(super) struct Decoder {
     mode: ConsoleMode,
     /// The unfinished line, or (raw) the bytes of an unfinished character.
     pending: Vec<u8>,
-    /// The line was cut, and its rest is being thrown away.
+    /// The line was cut, and the rest of it is being discarded.
     cutting: bool,
     /// The input is a terminal's, so that Ctrl-C among the raw bytes is the key.
     pub(super) keys: bool,
@@ -32,7 +32,8 @@ impl Decoder {
         }
     }
 
-    /// Another mode from here on. An unfinished line becomes bytes; an unfinished character the start of a line.
+    /// Switches the mode from here on. An unfinished line becomes bytes; an unfinished character becomes the start of a
+    /// line.
     pub(super) fn set_mode(&mut self, mode: ConsoleMode, mut put: impl FnMut(Input)) {
         if self.mode == mode {
             return;
@@ -45,7 +46,7 @@ impl Decoder {
         }
     }
 
-    /// No more bytes: what is there of a last line counts as one.
+    /// The end of the bytes: an unfinished last line counts as a line.
     pub(super) fn end(&mut self, mut put: impl FnMut(Input)) {
         let rest = std::mem::take(&mut self.pending);
         if !rest.is_empty() {
@@ -112,7 +113,7 @@ fn unfinished_character(bytes: &[u8]) -> usize {
     let mut start = 0;
     while start < tail.len() {
         match std::str::from_utf8(&tail[start..]) {
-            // Not an error but the end of the bytes came in between.
+            // Not an error: the bytes ended in the middle of a character.
             Err(error) if error.error_len().is_none() => return tail.len() - start - error.valid_up_to(),
             Err(error) => start += error.valid_up_to() + error.error_len().unwrap_or(1),
             Ok(_) => return 0,

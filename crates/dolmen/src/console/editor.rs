@@ -1,12 +1,13 @@
 //! The line editing of a Unix terminal, for one line at a time.
 //!
-//! While a line is being typed, its text is in the kernel, which lets nobody look at it. To print above the line and
+//! While the operator types a line, its text is in the kernel, which no process can read. To print above the line and
 //! show it again, the text must be taken out, and there is no way to put it back (`TIOCSTI` is switched off on current
-//! systems). So from there to its end the line is edited here, in the same way: erase, kill word, kill line, end of file.
+//! systems). So from there to its end the line is edited here, in the same way: erase, kill word, kill line, end of
+//! file.
 
 use super::{Input, LONGEST_LINE_BYTES, char_width, width};
 
-/// What the terminal's special characters are.
+/// The terminal's special characters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EditKeys {
     pub(super) erase: u8,
@@ -16,7 +17,7 @@ pub(super) struct EditKeys {
     pub(super) literal: u8,
 }
 
-/// What a terminal that has never been set up uses.
+/// The characters of a terminal that has never been set up.
 #[cfg(test)]
 const USUAL: EditKeys = EditKeys { erase: 0x7F, kill: 0x15, erase_word: 0x17, end: 0x04, literal: 0x16 };
 
@@ -25,13 +26,13 @@ const USUAL: EditKeys = EditKeys { erase: 0x7F, kill: 0x15, erase_word: 0x17, en
 pub(super) struct Editor {
     keys: EditKeys,
     text: String,
-    /// How many bytes of it, from the start, were typed without echo and are not to be shown later either.
+    /// How many bytes of it, from the start, were typed without echo and must not be shown later either.
     unseen: usize,
     /// The bytes of an unfinished character.
     unfinished: Vec<u8>,
-    /// The next character is an ordinary one.
+    /// The next character is taken literally.
     literal: bool,
-    /// The line was cut, and its rest is being thrown away.
+    /// The line was cut, and the rest of it is being discarded.
     cutting: bool,
 }
 
@@ -47,17 +48,17 @@ impl Editor {
         }
     }
 
-    /// Whether nothing of a line is here, so that the kernel may have the next one.
+    /// Whether no part of a line is here, so that the kernel may have the next one.
     pub(super) fn is_idle(&self) -> bool {
         self.text.is_empty() && self.unfinished.is_empty() && !self.literal && !self.cutting
     }
 
-    /// The line so far, as it is shown.
+    /// The line so far, as the terminal shows it.
     pub(super) fn shown(&self) -> String {
         self.text[self.unseen..].chars().map(shown).collect()
     }
 
-    /// The line so far is never to be shown.
+    /// The line so far must never be shown.
     pub(super) fn hide(&mut self) {
         self.unseen = self.text.len();
     }
@@ -70,7 +71,7 @@ impl Editor {
         bytes
     }
 
-    /// Takes what was typed. `screen` gets what is to be shown if the terminal echoes.
+    /// Takes typed input. `screen` gets the text to show if the terminal echoes.
     pub(super) fn feed(&mut self, bytes: &[u8], screen: &mut String, mut put: impl FnMut(Input)) {
         for &byte in bytes {
             let literal = std::mem::take(&mut self.literal);
@@ -106,7 +107,7 @@ impl Editor {
                     }
                 }
                 _ if byte == self.keys.literal => self.literal = true,
-                // In mid-line it hands over what is there, which here it is already.
+                // In mid-line the key delivers what was typed, which already is here.
                 _ if byte == self.keys.end => {
                     if self.text.is_empty() {
                         put(Input::End);
@@ -219,7 +220,7 @@ mod tests {
         editor.hide();
         editor.feed(b"ab\x7f", &mut screen, |input| inputs.push(input));
         assert_eq!((&*editor.shown(), &*screen), ("a", "ab\x08 \x08"));
-        // Erasing goes on into what is not there to be seen.
+        // Erasing continues into the part that was never shown.
         screen.clear();
         editor.feed(b"\x7f\x7f\x7fx", &mut screen, |input| inputs.push(input));
         assert_eq!((&*editor.shown(), &*screen), ("x", "\x08 \x08x"));

@@ -1,4 +1,4 @@
-//! The queue between whoever reads the console and the engine.
+//! The queue between the reader of the console and the engine.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -24,12 +24,12 @@ pub(crate) enum Input {
     Bytes(String),
     Interrupt,
     End,
-    /// Known to be this size.
+    /// The window has this known size.
     Resized {
         columns: u16,
         rows: u16,
     },
-    /// Of some size: the driver is to be asked.
+    /// The window has a new size: ask the driver.
     #[cfg_attr(not(unix), allow(dead_code))]
     WindowChanged,
     Shutdown {
@@ -52,7 +52,7 @@ impl Input {
         }
     }
 
-    /// As the caller sees it; `None` for what is between driver and engine.
+    /// The caller's view of it; `None` for a message between driver and engine.
     pub(crate) fn as_event(&self) -> Option<ConsoleInput<'_>> {
         Some(match self {
             Input::Line(text) => ConsoleInput::Line(text),
@@ -70,13 +70,14 @@ impl Input {
         })
     }
 
-    /// Whether it is addressed to the process and not typed.
+    /// Whether it is addressed to the process instead of typed.
     pub(crate) fn is_signal(&self) -> bool {
         matches!(self, Input::Interrupt | Input::Shutdown { .. } | Input::Continued)
     }
 }
 
-/// A bounded queue. The bound is for those who ask ([`Inbox::has_room`]): what has been read is always taken.
+/// A bounded queue. The bound is for readers that check it ([`Inbox::has_room`]): input that has been read is always
+/// taken.
 pub(crate) struct Inbox {
     state: Mutex<State>,
     room: Condvar,
@@ -101,10 +102,10 @@ impl Inbox {
         Arc::new(Inbox { state: Mutex::default(), room: Condvar::new(), mailbox })
     }
 
-    /// Puts a piece in and wakes the reactor.
+    /// Adds a piece and wakes the reactor.
     pub(crate) fn push(&self, input: Input) {
         let mut state = self.state();
-        // Raw input comes a key at a time; keys that nobody has looked at yet make one piece.
+        // Raw input comes a key at a time; keys that were not collected yet are joined to one piece.
         if let (Some(Input::Bytes(last)), Input::Bytes(more)) = (state.queue.back_mut(), &input) {
             last.push_str(more);
         } else {
@@ -115,7 +116,7 @@ impl Inbox {
         self.mailbox.notify();
     }
 
-    /// Wakes the reactor, which has a reason to look again.
+    /// Wakes the reactor, which has a reason to check again.
     pub(crate) fn wake(&self) {
         self.mailbox.notify();
     }
@@ -140,7 +141,7 @@ impl Inbox {
         self.state().has_room()
     }
 
-    /// Waits, in a reader's thread, until there is room. False when nobody wants any more.
+    /// Waits, in a reader's thread, until there is room. Returns false when the inbox is closed.
     pub(crate) fn wait_for_room(&self) -> bool {
         let mut state = self.state();
         while !state.has_room() && !state.closed {
@@ -149,7 +150,7 @@ impl Inbox {
         !state.closed
     }
 
-    /// Nobody looks any more: readers stop. What they have read is still taken.
+    /// The engine no longer reads it: readers stop. Input that they have read is still taken.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.room.notify_all();
@@ -160,7 +161,7 @@ impl Inbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing between lock and unlock can panic half-way.
+        // No code between lock and unlock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

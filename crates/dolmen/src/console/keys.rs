@@ -1,4 +1,4 @@
-//! Key records of a Windows console into text: pure, so that it is tested everywhere.
+//! Converts key records of a Windows console into text: pure, so that it is tested on every system.
 //!
 //! Microsoft Learn: "KEY_EVENT_RECORD structure", "Console Virtual Terminal Sequences" (input sequences).
 
@@ -10,7 +10,7 @@ pub(super) struct KeyRecord {
     pub(super) down: bool,
     pub(super) repeat: u16,
     pub(super) key: u16,
-    /// A UTF-16 code unit; 0: the key makes none.
+    /// A UTF-16 code unit; 0: the key produces none.
     pub(super) unit: u16,
     pub(super) control: u32,
 }
@@ -35,18 +35,18 @@ mod held {
 
 const CTRL_C: u16 = 3;
 
-/// Joins what belongs together across records and reads.
+/// Joins parts of one character across records and reads.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// The first half of a character, and how often.
+    /// The first half of a character, and its repeat count.
     high: Option<(u16, u16)>,
     text: String,
 }
 
 impl Keys {
-    /// Takes a record. An interrupt is put at once; text is put with [`Keys::flush`].
+    /// Takes a record. An interrupt is passed on immediately, text with [`Keys::flush`].
     pub(super) fn feed(&mut self, record: KeyRecord, mut put: impl FnMut(Input)) {
-        // A character made with Alt and the numeric keypad comes with the release of Alt.
+        // A character typed with Alt and the numeric keypad comes with the release of Alt.
         let counts = record.down || (record.key == key::ALT && record.unit != 0);
         if !counts {
             return;
@@ -80,14 +80,14 @@ impl Keys {
         }
     }
 
-    /// The end of a read: hands over the text so far, but for half a character.
+    /// The end of a read: passes on the text so far, except half a character.
     pub(super) fn flush(&mut self, mut put: impl FnMut(Input)) {
         if !self.text.is_empty() {
             put(Input::Bytes(std::mem::take(&mut self.text)));
         }
     }
 
-    /// A first half to which no second has come.
+    /// Handles a first half to which no second has come.
     fn lone_high(&mut self) {
         if let Some((_, repeat)) = self.high.take() {
             self.repeat(repeat, |text| text.push(char::REPLACEMENT_CHARACTER));
@@ -99,7 +99,7 @@ impl Keys {
     }
 }
 
-/// What a terminal would send for the key.
+/// The sequence that a terminal would send for the key.
 fn sequence(record: &KeyRecord) -> String {
     let any = |bits| record.control & bits != 0;
     let (shift, alt, ctrl) =

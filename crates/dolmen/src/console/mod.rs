@@ -2,28 +2,29 @@
 //!
 //! # The contract
 //!
-//! What reads standard input is a [`Driver`], one for each system. It interprets nothing but input, and decides nothing
-//! but how to get it: what it has read goes, as [`Input`], into an [`Inbox`] that the engine empties like its other
-//! sources, one batch a turn. A driver never blocks the reactor's thread:
+//! Standard input is read by a [`Driver`], one for each system. It interprets only input, and decides only how to get
+//! it: it puts what it has read, as [`Input`], into an [`Inbox`] that the engine empties like its other sources, one
+//! batch a turn. A driver never blocks the reactor's thread:
 //!
-//! * where readiness can be had (terminals and pipes on Linux, a raw console on Windows) it names a handle, the engine
-//!   watches it like any other and calls [`Driver::ready`], which reads what is there;
-//! * where it cannot (line editing on Windows, pipes on Windows, files on both) a thread reads, and puts a signal to the
+//! * where readiness is available (terminals and pipes on Linux, a raw console on Windows) the driver names a handle,
+//!   and the engine watches it like any other and calls [`Driver::ready`], which reads the available input;
+//! * where it is not (line editing on Windows, pipes on Windows, files on both) a thread reads, and signals the
 //!   reactor's mailbox.
 //!
-//! The inbox has bounds: a driver reads nothing while it is full, so a long piped script waits in its pipe. The engine
-//! leaves a script's input in the inbox while its output is not being taken, so a script's answers have bounds, too.
+//! The inbox is bounded: a driver reads nothing while it is full, so a long piped script waits in its pipe. While a
+//! script's output is not read, the engine leaves the script's input in the inbox, so the output of a script is
+//! bounded, too.
 //!
 //! # What was rejected
 //!
 //! Making standard input non-blocking: the flag belongs to the open file, which the shell shares and keeps. Ending a
-//! blocked `ReadConsoleW` by cancelling it, closing its handle or sending it an Enter: each loses something typed, some
-//! of it later. A line editor of our own as the normal case: the system's has the operator's habits and history.
+//! blocked `ReadConsoleW` by cancelling it, closing its handle or sending it an Enter: each loses typed input, some of
+//! it later. Our own line editor as the normal case: the operator is used to the system's, and it has a history.
 //!
 //! # The screen
 //!
-//! All output passes through one thread, because a terminal that is held (Ctrl-S, a selection) blocks its writers. The
-//! thread waits for room where standard output is non-blocking: see [`patient`].
+//! One thread writes all output, because a terminal that is held (Ctrl-S, a selection) blocks its writers. The thread
+//! waits for room where standard output is non-blocking: see [`patient`].
 
 mod decoder;
 #[cfg(unix)]
@@ -41,7 +42,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-// The one switch for the system.
+// The only switch between the systems.
 #[cfg(unix)]
 pub(crate) use unix::{open, signals, wait_for_room};
 #[cfg(windows)]
@@ -58,17 +59,17 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
-/// How standard input is read. Matters to terminals above all; other kinds of input are cut the same way.
+/// How standard input is read. Matters to terminals above all; other kinds of input are split in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsoleMode {
     /// Whole lines, edited with the means of the system: on Windows those of its consoles (arrow keys, history), on
     /// Linux those of the terminal (erase, kill word, kill line).
     Line,
-    /// Each key as it is pressed, and nothing echoed.
+    /// Each key as it is pressed, without echo.
     Raw,
 }
 
-/// What standard input turned out to be.
+/// The kind of standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConsoleKind {
@@ -78,42 +79,42 @@ pub enum ConsoleKind {
     Pipe,
     /// A file.
     File,
-    /// `/dev/null`, `NUL`, or none at all: the end of the input comes at once.
+    /// `/dev/null`, `NUL`, or none at all: the end of the input comes immediately.
     Nothing,
 }
 
-/// What came from the console: see [`Event::Console`](crate::Event::Console).
+/// Input from the console: see [`Event::Console`](crate::Event::Console).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsoleInput<'a> {
-    /// A line, without its end. What is not UTF-8 was replaced by U+FFFD.
+    /// A line, without its end. Bytes that are not UTF-8 were replaced by U+FFFD.
     Line(&'a str),
-    /// The first [`LONGEST_LINE_BYTES`](crate::LONGEST_LINE_BYTES) of a line that is longer, or a few bytes less so that
-    /// no character is cut. The rest of the line was, or will be, thrown away.
+    /// The first [`LONGEST_LINE_BYTES`](crate::LONGEST_LINE_BYTES) of a line that is longer, or a few bytes less so
+    /// that no character is cut. The rest of the line is discarded.
     LineCut(&'a str),
-    /// Keys, in [`ConsoleMode::Raw`]: whole characters, and VT sequences for keys that are none.
+    /// Keys, in [`ConsoleMode::Raw`]: whole characters, and VT sequences for keys that are not characters.
     Bytes(&'a str),
-    /// Ctrl-C, or another `SIGINT`. What had been typed of the line is gone, but for Windows before version 8 and Wine.
+    /// Ctrl-C, or another `SIGINT`. The unfinished line is discarded, except on Windows before version 8 and on Wine.
     Interrupt,
-    /// A terminal: Ctrl-D, or Ctrl-Z and Enter, on a line of its own; there may be more input. Anything else: there is
-    /// no more, and this comes once.
+    /// At a terminal: Ctrl-D, or Ctrl-Z and Enter, on a line of its own; more input may follow. Otherwise no more input
+    /// follows, and this comes once.
     EndOfInput,
-    /// The window has another size now. On Windows in line mode it is told of with the next line or output only.
+    /// The window has a new size. On Windows in line mode this is reported only with the next line or output.
     Resized {
         /// Characters in a row.
         columns: u16,
         /// Rows.
         rows: u16,
     },
-    /// The program is asked to end. On Windows, for all but [`ShutdownReason::Break`], it will be ended when the time is
-    /// up or the reactor was dropped and `main` has had its time, whatever comes first.
+    /// The program is asked to end. On Windows, for all reasons except [`ShutdownReason::Break`], the system ends it
+    /// when the time is up, or when the reactor was dropped and `main` has had its time, whichever comes first.
     Shutdown {
-        /// Who asks.
+        /// The reason.
         reason: ShutdownReason,
-        /// How long the system will wait; `None`: as long as it takes.
+        /// How long the system will wait; `None`: without limit.
         time_left: Option<Duration>,
     },
-    /// The process had been stopped (Ctrl-Z on Linux) and goes on. The screen may show anything.
+    /// The process was stopped (Ctrl-Z on Linux) and continues. The screen may show anything.
     Continued,
     /// Everything that was printed before [`Reactor::console_flush`](crate::Reactor::console_flush) has been written.
     Drained,
@@ -125,7 +126,7 @@ pub enum ConsoleInput<'a> {
 pub enum ShutdownReason {
     /// `SIGTERM`.
     Terminate,
-    /// `SIGHUP`: the terminal has gone.
+    /// `SIGHUP`: the terminal is gone.
     HangUp,
     /// Ctrl-Break on Windows.
     Break,
@@ -164,100 +165,103 @@ impl fmt::Display for ShutdownReason {
     }
 }
 
-/// The system's side of a console; see the [module documentation](self). `H` is what the kernel can watch.
+/// The system's side of a console; see the [module documentation](self). `H` is a handle that the kernel can watch.
 ///
-/// Dropping it puts the terminal back into the state it was found in, and ends the threads.
+/// Dropping it restores the terminal to its original state, and ends the threads.
 pub(crate) trait Driver<H> {
     fn kind(&self) -> ConsoleKind;
 
-    /// Whether [`Driver::handle`] is to be watched now. Not when a thread brings the input, or there is no more to come.
+    /// Whether [`Driver::handle`] must be watched now. Not if a thread reads the input, or after its end.
     fn watching(&self) -> bool;
 
-    /// What is to be watched.
+    /// The handle to watch.
     fn handle(&self) -> io::Result<H>;
 
-    /// The handle is readable: reads until there is nothing more or the inbox is full.
+    /// The handle is readable: reads until nothing is left or the inbox is full.
     fn ready(&mut self);
 
     fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()>;
 
     fn set_echo(&mut self, echo: bool) -> io::Result<()>;
 
-    /// What stands before the line being typed.
+    /// Sets the text in front of the line being typed.
     fn set_prompt(&mut self, prompt: &str) -> io::Result<()>;
 
-    /// Shows a text above the line being typed. `WouldBlock` when too much waits to be shown already.
+    /// Shows a text above the line being typed. `WouldBlock` when too much output is queued already.
     fn print(&mut self, text: &str) -> io::Result<()>;
 
     /// Puts [`Input::Drained`] into the inbox when everything printed so far has been written.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Whether nobody takes the output, so that the input which causes it had better wait. The inbox's reactor is woken
-    /// when that is over. Not for a terminal: who holds it (Ctrl-S) still wants to be heard.
+    /// Whether the output is not being read, so that the input which causes it should wait. The driver wakes the
+    /// inbox's reactor when that is over. Not for a terminal: an operator who holds it (Ctrl-S) still expects a
+    /// response.
     fn is_behind(&self) -> bool {
         false
     }
 
-    /// Whether the terminal is another process's at the moment (job control): what is typed is not for us, and nobody
-    /// says when it will be. Then the handle is watched again after a while only.
+    /// Whether the terminal belongs to another process at the moment (job control): the input is not for us, and no
+    /// notification says when it will be. The handle is then watched again only after a while.
     fn is_away(&self) -> bool {
         false
     }
 
-    /// The inbox has been emptied somewhat. For a thread that waits for room by other means than the inbox's own.
+    /// The engine has taken something out of the inbox. For a thread that waits for room by other means than the
+    /// inbox's own.
     fn room(&mut self) {}
 
-    /// Something that concerns the driver has come out of the inbox.
+    /// A notice for the driver has come out of the inbox.
     fn notice(&mut self, notice: Notice);
 
     /// Columns and rows of the window.
     fn size(&self) -> Option<(u16, u16)>;
 }
 
-/// What the engine tells a driver of.
+/// What the engine reports to a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// Ctrl-C: the line being typed is void.
+    /// Ctrl-C: the line being typed is discarded.
     Interrupted,
-    /// The process was stopped and goes on: the terminal's mode may be another one.
+    /// The process was stopped and continues: the terminal's mode may have changed.
     Continued,
-    /// The thread that read lines has let go of the console in favour of raw mode; the number tells requests apart.
+    /// The thread that read lines has released the console for raw mode; the number distinguishes requests.
     #[cfg_attr(not(windows), allow(dead_code))]
     RawMode(u64),
 }
 
-/// Where requests to the whole process come from; dropping it leaves them to the system again.
+/// The source of requests to the whole process; after a drop the system handles them again.
 pub(crate) trait SignalSource<H> {
-    /// What is to be watched; `None` where a thread brings them.
+    /// The handle to watch; `None` where a thread reports them.
     fn handle(&self) -> io::Result<Option<H>>;
 
     /// The handle is readable.
     fn ready(&mut self);
 
-    /// Puts what has come already into the inbox, without waiting to be told that the handle is readable: a Ctrl-C comes
-    /// before what was typed after it.
+    /// Puts the requests that have already come into the inbox, without waiting for the handle to be reported as
+    /// readable: a Ctrl-C precedes the input that was typed after it.
     fn look(&mut self) {}
 
     /// The engine has taken a request out of the inbox: the loop is alive.
     fn collected(&mut self) {}
 
-    /// This is a forked process, which gets its own signals: from here on by another handle than the other process's.
+    /// This is a forked process, which gets its own signals: from here on with a handle different from the other
+    /// process's.
     fn renew(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Standard input is one to a process, and so is who reads it.
+/// A process has one standard input, and so one reader of it.
 pub(crate) struct Claim(());
 
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// What was read ahead of standard input and not delivered when it was given up: who takes it again gets that first.
+/// Standard input that was read ahead and not delivered when its reader gave it up: the next reader gets it first.
 static UNHEARD: Mutex<Unheard> = Mutex::new(Unheard { inputs: Vec::new(), decoder: None });
 
 struct Unheard {
     inputs: Vec<Input>,
-    /// With a line that was not at its end.
+    /// With an unfinished line.
     decoder: Option<Decoder>,
 }
 
@@ -269,7 +273,8 @@ impl Claim {
         Ok(Claim(()))
     }
 
-    /// Keeps what nobody has heard. `kind`: of what; a script's end is found again, and the key for it is not.
+    /// Keeps input that was not delivered. `kind`: its source. The end of a script will be found again, but not the key
+    /// for it.
     pub(crate) fn keep(&self, inputs: impl Iterator<Item = Input>, kind: ConsoleKind) {
         let is_kept = |input: &Input| match input {
             Input::Line(_) | Input::LineCut(_) | Input::Bytes(_) | Input::Interrupt => true,
@@ -279,7 +284,7 @@ impl Claim {
         unheard().inputs.extend(inputs.filter(is_kept));
     }
 
-    /// Puts what was kept into an inbox.
+    /// Puts the kept input into an inbox.
     pub(crate) fn hand_on(&self, inbox: &Inbox) {
         std::mem::take(&mut unheard().inputs).into_iter().for_each(|input| inbox.push(input));
     }
@@ -302,7 +307,7 @@ fn decoder(mode: ConsoleMode, inbox: &Inbox) -> Decoder {
     }
 }
 
-/// Keeps a decoder for the next one who reads the same pipe or file.
+/// Keeps a decoder for the next reader of the same pipe or file.
 fn keep_decoder(decoder: Decoder) {
     unheard().decoder = Some(decoder);
 }
@@ -311,7 +316,7 @@ fn unheard() -> MutexGuard<'static, Unheard> {
     UNHEARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many cells a terminal needs for a text. Good enough to find the way back to where a line began.
+/// How many cells a terminal needs for a text. Accurate enough to find where a line began.
 fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }

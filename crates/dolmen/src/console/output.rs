@@ -1,4 +1,4 @@
-//! The thread that writes to standard output, so that a terminal that is held does not hold the reactor.
+//! The thread that writes to standard output, so that a terminal that is held does not block the reactor.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -10,20 +10,20 @@ use super::patient::{self, Stream};
 use super::{Inbox, Input};
 use crate::kernel::thread;
 
-/// How much may wait to be written.
+/// How many bytes may be queued.
 const MOST_BYTES: usize = 4 << 20;
 
-/// From how much on, and down to how much, the output is behind.
+/// The output is behind from the first size on, until it falls to the second.
 const BEHIND_BYTES: usize = 256 << 10;
 const CAUGHT_UP_BYTES: usize = 64 << 10;
 
-/// A drop waits for the output as long as some of it is taken in each such time.
+/// A drop waits for the output as long as the reader takes some of it in each such time.
 const STALLED: Duration = Duration::from_secs(2);
 
 pub(super) struct Output {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
-    /// The same place, if it can be written to without blocking: then the thread is only for what does not fit.
+    /// The same output, if it can be written to without blocking: then the thread writes only what does not fit.
     direct: Option<File>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,16 +38,16 @@ struct State {
     waiting: Vec<u8>,
     /// Bytes that the thread is writing.
     writing: usize,
-    /// More waits than should.
+    /// More is queued than should be.
     behind: bool,
-    /// Somebody wants to be told when everything is written.
+    /// A report is due when everything is written.
     flushing: bool,
     ending: bool,
     ended: bool,
 }
 
 impl Output {
-    /// Over standard output, or in a test something else.
+    /// Starts the thread over standard output, or in a test over a substitute.
     pub(super) fn start(
         inbox: &Arc<Inbox>,
         sink: impl Stream + Send + 'static,
@@ -71,7 +71,7 @@ impl Output {
                 match direct.write(left) {
                     Ok(count) if count > 0 => left = &left[count..],
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    // Full, or whatever else: the thread finds out.
+                    // Full, or another error: the thread finds out.
                     _ => break,
                 }
             }
@@ -84,7 +84,7 @@ impl Output {
         Ok(())
     }
 
-    /// Tells the inbox, once, when everything written so far is where it belongs.
+    /// Notifies the inbox, once, when everything queued so far is written.
     pub(super) fn flush(&self) {
         let mut state = self.shared.state();
         state.flushing = state.left() > 0;
@@ -94,12 +94,12 @@ impl Output {
         }
     }
 
-    /// Whether more waits than should.
+    /// Whether more is queued than should be.
     pub(super) fn is_behind(&self) -> bool {
         self.shared.state().behind
     }
 
-    /// Whether everything is where it belongs.
+    /// Whether everything is written.
     #[cfg_attr(not(unix), allow(dead_code))]
     pub(super) fn is_done(&self) -> bool {
         self.shared.state().left() == 0
@@ -117,18 +117,18 @@ impl Drop for Output {
                 self.shared.changed.wait_timeout(state, STALLED).unwrap_or_else(PoisonError::into_inner);
             state = now;
             if waited.timed_out() && state.left() == left {
-                tracing::warn!(target: "io_reactor", left, "nobody takes the console's output");
+                tracing::warn!(target: "io_reactor", left, "the console's output is not being read");
                 return;
             }
         }
         drop(state);
-        // What it has said last is not yet its end.
+        // The thread's last message comes before its end.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl State {
-    /// How much is not where it belongs yet.
+    /// How much is not written yet.
     fn left(&self) -> usize {
         self.waiting.len() + self.writing
     }
@@ -185,13 +185,13 @@ impl Shared {
     }
 }
 
-/// Bytes that could not be written since something could.
+/// Bytes lost since the last successful write.
 #[derive(Default)]
 struct Lost(usize);
 
 impl Lost {
-    /// Takes note of how a write has ended, and logs where losses begin and how much they were. Not of a reader that has
-    /// gone: it misses nothing.
+    /// Records the result of a write, and logs where losses begin and how much was lost. Not if the reader is gone: it
+    /// misses nothing.
     fn note(&mut self, written: io::Result<()>, left: usize) {
         match written {
             Ok(()) if self.0 > 0 => {
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
-    /// Takes what it is given when it is told to.
+    /// Takes what it is given when the test allows it.
     struct Held(mpsc::Receiver<()>);
 
     impl Stream for Held {
@@ -288,11 +288,11 @@ mod tests {
         let inbox = inbox();
         let output = Output::start(&inbox, Held(taken), None).expect("a thread");
         output.flush();
-        assert_eq!(inbox.pop(), Some(Input::Drained), "nothing waits");
+        assert_eq!(inbox.pop(), Some(Input::Drained), "nothing is queued");
         output.write("text").expect("there is room");
         output.flush();
         output.flush();
-        assert_eq!(inbox.pop(), None, "nobody has taken it");
+        assert_eq!(inbox.pop(), None, "it has not been taken");
         take.send(()).expect("it is written");
         while inbox.is_empty() {
             std::thread::yield_now();

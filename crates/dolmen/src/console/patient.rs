@@ -1,9 +1,9 @@
 //! Writing to a stream that may be non-blocking.
 //!
 //! Whether a write to standard output blocks is a property of the open file or pipe, which a program shares with its
-//! parent and whoever else has it: a parent that has made it non-blocking (node, ssh and erl do) leaves it so. A write
-//! then takes what there is room for, and fails or takes nothing when there is none. That is no end of the output: the
-//! rest has to wait for the reader.
+//! parent and others: a parent that has made it non-blocking (node, ssh and erl do) leaves it so. A write then takes as
+//! much as there is room for, and fails or takes nothing when there is none. That is not the end of the output: the
+//! rest must wait for the reader.
 //!
 //! write(2), fcntl(2), poll(2). Microsoft Learn: "Named Pipe Type, Read, and Wait Modes", "WriteFile function".
 
@@ -11,16 +11,17 @@ use std::io::{self, ErrorKind, Stderr, Stdout, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much is written at a time: a reader's progress shows after each piece.
+/// How much is written in one call: a reader's progress shows after each piece.
 const PIECE: usize = 16 * 1024;
 
-/// How long a stream without room is left alone: twice as long each time, as nothing says when there is some.
+/// How long the writer pauses when a stream has no room: twice as long each time, as nothing reports when there is
+/// some.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Something to write to, which may be non-blocking.
+/// A stream to write to, which may be non-blocking.
 pub trait Stream: Write {
-    /// Waits until there may be room, for at most so long. `false` where the system cannot say when that is.
+    /// Waits until there may be room, for at most this time. Returns `false` if the system cannot say when that is.
     fn wait_for_room(&self, most: Duration) -> bool;
 }
 
@@ -36,13 +37,13 @@ impl Stream for Stderr {
     }
 }
 
-/// Writes all of it, and flushes it. `written` is called with the size of each part that has left this process.
+/// Writes all of it, and flushes it. Calls `written` with the size of each part that has left this process.
 ///
-/// Without a `deadline` it takes as long as it takes, as with a stream that blocks.
+/// Without a `deadline` it waits without limit, as with a stream that blocks.
 ///
 /// # Errors
 ///
-/// `TimedOut` when there is no room until the deadline; else what the system reports.
+/// `TimedOut` when there is no room until the deadline; otherwise the system's error.
 pub fn write_all(
     stream: &mut impl Stream,
     bytes: &[u8],
@@ -73,12 +74,12 @@ pub fn write_all(
     flush(stream, &mut wait)
 }
 
-/// What the standard library has kept of a line that is not at its end.
+/// Flushes what the standard library has kept of an unfinished line.
 fn flush(stream: &mut impl Stream, wait: &mut Wait) -> io::Result<()> {
     loop {
         match stream.flush() {
             Ok(()) => return Ok(()),
-            // As it reports a write that took nothing. It has kept what was not written.
+            // The error with which it reports a write that took nothing. It has kept the unwritten bytes.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::WriteZero) => {
                 wait.for_room(stream)?;
             }
@@ -91,7 +92,7 @@ fn flush(stream: &mut impl Stream, wait: &mut Wait) -> io::Result<()> {
 /// The waits of one call.
 struct Wait {
     deadline: Option<Instant>,
-    /// How often there was no room since there was some.
+    /// How many attempts have found no room since the last success.
     tries: u32,
 }
 
@@ -101,7 +102,7 @@ impl Wait {
     }
 
     fn for_room(&mut self, stream: &impl Stream) -> io::Result<()> {
-        /// The descriptor may stand for another file by then, and that one have room.
+        /// The descriptor may refer to another file by then, and that file may have room.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let left = |most: Duration| match self.deadline {
             Some(deadline) => most.min(deadline.saturating_duration_since(Instant::now())),
@@ -110,7 +111,7 @@ impl Wait {
         if left(LOOK_AGAIN).is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        // A terminal may say that there is room when it has less than the next character needs.
+        // A terminal may report room when it has less than the next character needs.
         if !stream.wait_for_room(left(LOOK_AGAIN)) || self.tries > 0 {
             let pause = SHORTEST_PAUSE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_PAUSE);
             thread::sleep(left(pause));
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// Does what it is told with each write and each flush, and remembers what it took.
+    /// Returns a given result for each write and each flush, and remembers what it took.
     #[derive(Default)]
     struct Fake {
         writes: VecDeque<io::Result<usize>>,
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(fake.waits.get(), 5);
     }
 
-    /// As a Windows pipe in PIPE_NOWAIT does it with what is more than there is room for.
+    /// Behaves as a Windows pipe in PIPE_NOWAIT when more is written than there is room for.
     struct AllOrNothing {
         room: usize,
         capacity: usize,
@@ -233,7 +234,7 @@ mod tests {
     #[test]
     fn an_error_is_reported() {
         let mut fake = Fake { writes: [Err(ErrorKind::BrokenPipe.into())].into(), ..Fake::default() };
-        let error = write_all(&mut fake, b"text", None, |_| {}).expect_err("nobody reads");
+        let error = write_all(&mut fake, b"text", None, |_| {}).expect_err("there is no reader");
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -1,4 +1,4 @@
-//! A thread that reads what gives no readiness: files everywhere, pipes on Windows.
+//! A thread that reads sources without readiness: files everywhere, pipes on Windows.
 
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use super::decoder::Decoder;
 use super::{ConsoleMode, Inbox, decoder, keep_decoder};
 use crate::kernel::thread;
 
-/// How long a source that has nothing, and does not block, is left alone.
+/// How long the thread pauses when a source has nothing, and does not block.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    /// Until it has ended.
+    /// Present until it has ended.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -47,7 +47,7 @@ impl Worker {
         lock(&self.shared.decoder).set_mode(mode, |input| self.shared.inbox.push(input));
     }
 
-    /// Keeps what there is of a line for the next one who reads. The thread has said that it ends.
+    /// Keeps an unfinished line for the next reader. The thread has announced its end.
     pub(super) fn keep_rest(&mut self) {
         let _ = self.thread.take().map(JoinHandle::join);
         let mut decoder = lock(&self.shared.decoder);
@@ -55,7 +55,7 @@ impl Worker {
         keep_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
     }
 
-    /// Waits for the thread for a while. True when it has ended.
+    /// Waits for the thread for this time. Returns true when it has ended.
     pub(super) fn ended_within(&self, time: Duration) -> bool {
         let ended = self.shared.end.wait_timeout_while(lock(&self.shared.ended), time, |ended| !*ended);
         *ended.unwrap_or_else(PoisonError::into_inner).0
@@ -70,7 +70,7 @@ impl Worker {
 impl Shared {
     fn run(&self, mut source: impl Read) {
         let mut buffer = [0; 8192];
-        // Room first, and the decoder afterwards: who switches modes waits for the decoder and makes the room.
+        // Room first, and the decoder afterwards: a change of mode waits for the decoder and makes the room.
         loop {
             if !self.inbox.wait_for_room() {
                 return;
@@ -81,9 +81,9 @@ impl Shared {
                     lock(&self.decoder).feed(&buffer[..count], |input| self.inbox.push(input));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A non-blocking one that gives no readiness either.
+                // A non-blocking source that gives no readiness either.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK_AGAIN),
-                // Cancelled: there is no end to tell of.
+                // Cancelled: there is no end to report.
                 Err(_) if self.inbox.is_closed() => return,
                 Err(error) => {
                     tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");

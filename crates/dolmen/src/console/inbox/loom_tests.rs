@@ -1,4 +1,4 @@
-//! Every order in which a reader's thread and the reactor may meet at the inbox. Run by `cargo xtask loom`.
+//! Every order in which a reader's thread and the reactor may interleave at the inbox. Run by `cargo xtask loom`.
 
 use loom::sync::{Condvar as Changed, Mutex as Locked};
 use loom::thread;
@@ -6,7 +6,7 @@ use loom::thread;
 use super::*;
 use crate::kernel::{Fault, FaultKind, Signal};
 
-/// What the reactor blocks in. The first signal fails if it is to.
+/// The kernel in which the reactor blocks. The first signal fails if a test asks for it.
 struct FakeKernel {
     state: Locked<(bool, bool)>,
     changed: Changed,
@@ -49,7 +49,7 @@ fn line(number: u16) -> Input {
 }
 
 /// A turn of the reactor blocks only with an empty inbox and nothing in the mailbox. If a piece could be left behind,
-/// this would never come to its end, which loom reports.
+/// this would never end, which loom reports.
 fn take(kernel: &FakeKernel, mailbox: &Mailbox, inbox: &Inbox, count: usize) -> Vec<Input> {
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -112,13 +112,13 @@ fn a_reader_that_waits_for_room_ends_when_the_inbox_closes() {
         let first = inbox.pop();
         inbox.close();
         let pushed = reader.join().unwrap();
-        // What was read is still taken.
+        // Input that was read is still taken.
         let taken = first.into_iter().chain(std::iter::from_fn(|| inbox.pop())).count();
         assert_eq!(taken, usize::from(pushed));
     });
 }
 
-/// The reader's thread goes first: what it has left is taken.
+/// The reader's thread ends first: what it has left is taken.
 #[test]
 fn pieces_outlive_their_reader() {
     loom::model(|| {
@@ -130,7 +130,7 @@ fn pieces_outlive_their_reader() {
     });
 }
 
-/// A wake without a piece, as after a script's output was taken, ends a blocked wait as well.
+/// A wake without a piece, as after a script's output was read, ends a blocked wait as well.
 #[test]
 fn a_wake_alone_ends_a_blocked_wait() {
     for first_signal_fails in [false, true] {

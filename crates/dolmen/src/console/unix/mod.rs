@@ -1,8 +1,8 @@
-//! Standard input on Unix: terminals and pipes on readiness, files by a thread.
+//! Standard input on Unix: terminals and pipes by readiness, files by a thread.
 //!
-//! Standard input's open file is shared with the shell, so its flags are not touched. It is opened once more, without
-//! blocking, by its name under `/proc`; where that is refused (another user's terminal, a socket) each read is preceded
-//! by a poll.
+//! Standard input's open file is shared with the shell, so its flags are not touched. The driver opens it once more,
+//! without blocking, by its name under `/proc`; where that is refused (another user's terminal, a socket) a poll
+//! precedes each read.
 //!
 //! termios(3), tty_ioctl(4), fifo(7).
 
@@ -59,18 +59,18 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
         Source::Thread(_) => ConsoleKind::Nothing,
     };
     let mut redirected = Redirected { kind, source, inbox: Arc::clone(inbox), output };
-    // A pipe whose writers have gone before we came says nothing when it is polled.
+    // If the writers of a pipe were gone before we came, a poll does not report that.
     redirected.ready();
     Ok(Box::new(redirected))
 }
 
-/// Standard output opened once more, without blocking, if it is a terminal. A pipe would do as well, but there is no line
-/// being typed on it for which the order of things matters.
+/// Standard output opened once more, without blocking, if it is a terminal. A pipe would also do, but it shows no line
+/// being typed that requires an order of the output.
 fn direct_output() -> Option<File> {
     io::stdout().is_terminal().then(|| reopen(OpenOptions::new().write(true), 1)).flatten()
 }
 
-/// Opens what a descriptor is open on once more, for ourselves.
+/// Opens the file of a descriptor once more, for our own use.
 fn reopen(how: &mut OpenOptions, fd: RawFd) -> Option<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     how.custom_flags(flags).open(format!("/proc/self/fd/{fd}")).ok()
@@ -91,7 +91,7 @@ impl Reader {
         }
     }
 
-    /// `None`: nothing there now.
+    /// `None`: nothing available now.
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             if !self.own
@@ -109,22 +109,22 @@ impl Reader {
     }
 }
 
-/// What is so right now.
+/// The state at this moment.
 fn poll(fd: BorrowedFd<'_>) -> io::Result<PollFlags> {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     Ok(fds[0].revents())
 }
 
-/// Waits until a stream that was full may have room, for at most so long.
+/// Waits until a stream that was full may have room, for at most this time.
 pub(crate) fn wait_for_room(stream: &impl AsFd, most: Duration) -> bool {
     let mut fds = [PollFd::new(stream, PollFlags::OUT)];
-    // An error is the next write's to report, and then it is the pause between two tries that keeps this from spinning.
+    // The next write reports an error, and then the pause between two attempts prevents a spin.
     rustix::event::Timespec::try_from(most)
         .is_ok_and(|most| rustix::event::poll(&mut fds, Some(&most)).is_ok())
 }
 
-/// Standard input that is no terminal.
+/// Standard input that is not a terminal.
 struct Redirected {
     kind: ConsoleKind,
     source: Source,
@@ -211,7 +211,7 @@ impl Driver<OwnedFd> for Redirected {
 
 impl Drop for Redirected {
     fn drop(&mut self) {
-        /// A read of a file ends; one of a device may not, and its thread is left behind.
+        /// A read of a file ends; a read of a device may not, and its thread is left behind.
         const PATIENCE: Duration = Duration::from_secs(1);
         match &mut self.source {
             Source::Readiness { decoder, .. } => {
@@ -233,20 +233,20 @@ struct Terminal {
     reader: Reader,
     inbox: Arc<Inbox>,
     output: Output,
-    /// Standard output is a terminal too, so that there is a line to be kept whole on it.
+    /// Standard output is a terminal too, so that the line on it must be kept whole.
     screen: bool,
     mode: ConsoleMode,
     echo: bool,
     prompt: String,
     decoder: Decoder,
-    /// The line that was taken out of the kernel, and its successors typed meanwhile.
+    /// Edits the line that was taken out of the kernel, and further lines typed meanwhile.
     editor: Option<Editor>,
     original: Termios,
-    /// There will be no more input.
+    /// The input has ended.
     over: bool,
-    /// The terminal was another process's when it was looked at last.
+    /// The terminal belonged to another process when it was last checked.
     away: bool,
-    /// Puts the terminal back when dropped, and whenever the process ends otherwise.
+    /// Restores the terminal when dropped, and whenever the process ends otherwise.
     guard: Guard,
 }
 
@@ -278,7 +278,7 @@ impl Terminal {
     fn settings(&self) -> Termios {
         let mut settings = self.original.clone();
         if self.mode == ConsoleMode::Raw {
-            // Output stays cooked: raw is about keys.
+            // Output stays cooked: raw mode concerns keys only.
             let output = settings.output_modes;
             settings.make_raw();
             settings.output_modes = output;
@@ -290,12 +290,12 @@ impl Terminal {
         settings.input_modes &= !(InputModes::INLCR | InputModes::IGNCR);
         if !self.echo {
             settings.local_modes &= !LocalModes::ECHO;
-            // The end of the line is no secret, and what is shown next belongs on another one.
+            // The end of the line is not secret, and the next output belongs on a new line.
             settings.local_modes |= LocalModes::ECHONL;
         }
         if self.editor.is_some() {
             settings.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
-            // Enter stays a return: so it tells, whenever it is read, that it was pressed while nobody but the editor could
+            // Enter stays a return. So, whenever it is read, it shows that it was pressed while only the editor could
             // show it. The settings cannot be changed in the same moment as the input is read.
             settings.input_modes &= !InputModes::ICRNL;
             settings.special_codes[SpecialCodeIndex::VMIN] = 1;
@@ -304,21 +304,21 @@ impl Terminal {
         settings
     }
 
-    /// Makes the settings those of our state. Nothing that was typed is thrown away by that.
+    /// Applies the settings of our state. This discards no typed input.
     fn apply(&mut self) -> io::Result<()> {
-        // From the background this would stop the process; it is done again when the process goes on.
+        // From the background this would stop the process; it is done again when the process continues.
         if is_foreground(self.reader.fd.as_fd()) {
             tcsetattr(&self.reader.fd, OptionalActions::Now, &self.settings())?;
         }
         Ok(())
     }
 
-    /// A line is in the making and shown.
+    /// Whether an unfinished line is shown.
     fn shows_line(&self) -> bool {
         self.screen && self.mode == ConsoleMode::Line
     }
 
-    /// Takes what was typed of a line out of the kernel. The terminal stays with the editor until the line ends.
+    /// Takes the text typed so far out of the kernel. The editor keeps the terminal until the line ends.
     fn borrow_line(&mut self) -> io::Result<()> {
         if self.editor.is_none() {
             self.ready();
@@ -326,14 +326,14 @@ impl Terminal {
         if self.editor.is_none() && self.mode == ConsoleMode::Line {
             self.editor = Some(Editor::new(self.edit_keys()));
             self.apply()?;
-            // Everything so far has been shown by the kernel.
+            // The kernel has shown everything so far.
             self.read(false);
         }
         Ok(())
     }
 
-    /// Leaves the next line to the kernel, where none has begun. Not before all output is on the screen: the kernel shows
-    /// what is typed at once, and it would come in between.
+    /// Returns the next line to the kernel, if none has begun. Not before all output is on the screen: the kernel shows
+    /// typed input immediately, and it would appear in between.
     fn return_line(&mut self) -> io::Result<()> {
         let is_idle = |terminal: &Terminal| {
             terminal.editor.as_ref().is_some_and(Editor::is_idle) && terminal.output.is_done()
@@ -341,7 +341,7 @@ impl Terminal {
         if !is_idle(self) {
             return Ok(());
         }
-        // What was typed since the editor has the line was shown by nobody.
+        // Input typed since the editor took the line has not been shown.
         self.read(true);
         if is_idle(self) {
             self.editor = None;
@@ -361,7 +361,7 @@ impl Terminal {
         }
     }
 
-    /// Reads what is there. `shows`: what goes through the editor has not been shown yet.
+    /// Reads the available input. `shows`: text that passes through the editor has not been shown yet.
     fn read(&mut self, shows: bool) {
         let mut buffer = [0; 8192];
         while !self.over && self.inbox.has_room() && is_foreground(self.reader.fd.as_fd()) {
@@ -379,7 +379,7 @@ impl Terminal {
                     self.away = true;
                     return;
                 }
-                // What a read of a terminal returns that has gone.
+                // The error of a read from a terminal that is gone.
                 Err(error) => {
                     tracing::debug!(target: "io_reactor", %error, "the terminal has gone");
                     self.end();
@@ -403,9 +403,9 @@ impl Terminal {
                 });
                 return;
             }
-            // Half a line: it was typed while the line was on its way back to the kernel, or the mode was changed, or
-            // Ctrl-D was typed. Its end is edited here. What of it was shown depends on the moment, so all of it is shown
-            // once more.
+            // Half a line: it was typed while the line was returning to the kernel, or the mode was changed, or Ctrl-D
+            // was typed. The editor handles its end. How much of it was shown depends on the moment, so all of it is
+            // shown once more.
             self.editor = Some(Editor::new(self.edit_keys()));
             let _ = self.apply();
             self.edit(bytes, false);
@@ -417,7 +417,7 @@ impl Terminal {
         self.edit(bytes, shows);
     }
 
-    /// Puts keys through the editor, one line at a time. `shows`: they have not been shown yet.
+    /// Passes keys through the editor, one line at a time. `shows`: they have not been shown yet.
     fn edit(&mut self, bytes: &[u8], shows: bool) {
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             match piece.split_last() {
@@ -453,7 +453,7 @@ impl Terminal {
         }
     }
 
-    /// No more input, ever.
+    /// No more input will come.
     fn end(&mut self) {
         self.over = true;
         if let Some(mut editor) = self.editor.take() {
@@ -467,7 +467,7 @@ impl Terminal {
         poll(self.reader.fd.as_fd()).is_ok_and(|flags| flags.contains(PollFlags::HUP))
     }
 
-    /// What takes the line being typed off the screen: up to where it began, and clear from there.
+    /// The text that erases the line being typed from the screen: back to where it began, and clear from there.
     fn erase(&self) -> String {
         let typed = self.editor.as_ref().filter(|_| self.echo).map(Editor::shown).unwrap_or_default();
         let last_line = self.prompt.rsplit('\n').next().unwrap_or_default();
@@ -511,13 +511,13 @@ impl Driver<OwnedFd> for Terminal {
     }
 
     fn ready(&mut self) {
-        // A shell says nothing when it brings a process to the foreground that it had not stopped.
+        // A shell does not notify a process that it brings to the foreground without having stopped it.
         let away = !is_foreground(self.reader.fd.as_fd());
         if std::mem::replace(&mut self.away, away) && !away {
             let _ = self.apply();
         }
         self.read(true);
-        // While lines are being pasted the end of each is no reason to change modes: only where nothing is left.
+        // While lines are being pasted the end of each is no reason to change modes: only when nothing is left.
         let _ = self.return_line();
     }
 
@@ -532,7 +532,7 @@ impl Driver<OwnedFd> for Terminal {
         self.decoder.feed(&typed, |input| self.inbox.push(input));
         self.apply()?;
         if mode == ConsoleMode::Raw {
-            // What the kernel had of a line is readable from here on.
+            // The part of a line that the kernel had is readable from here on.
             self.ready();
         } else if self.screen {
             let _ = self.output.write(&self.prompt);
@@ -542,7 +542,7 @@ impl Driver<OwnedFd> for Terminal {
 
     fn set_echo(&mut self, echo: bool) -> io::Result<()> {
         if echo && !self.echo {
-            // What there is of a line was typed by somebody who thought that nobody would see it.
+            // The user typed this part of the line assuming that it would not be shown.
             self.borrow_line()?;
             self.editor.iter_mut().for_each(Editor::hide);
         }
@@ -595,7 +595,7 @@ impl Driver<OwnedFd> for Terminal {
             Notice::Continued => {
                 let _ = self.apply();
                 if self.shows_line() && is_foreground(self.reader.fd.as_fd()) {
-                    // The screen may show anything; what was typed before is there, unless the key was Ctrl-Z.
+                    // The screen may show anything; text typed before is there, unless the key was Ctrl-Z.
                     let _ = self.borrow_line();
                     let _ = self.output.write(&format!("\n{}", self.line()));
                     let _ = self.return_line();
@@ -613,7 +613,7 @@ impl Driver<OwnedFd> for Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The prompt of a line that nobody will read.
+        // The prompt of a line that will not be read.
         if self.shows_line() && !self.prompt.is_empty() {
             let _ = self.output.write("\r\x1b[J");
         }
@@ -621,7 +621,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Whether the terminal is ours to read and to set up. True as well where job control has no say.
+/// Whether the terminal is ours to read and to set up. Also true where there is no job control.
 fn is_foreground(terminal: BorrowedFd<'_>) -> bool {
     tcgetpgrp(terminal).map_or(true, |group| group == rustix::process::getpgrp())
 }

@@ -1,4 +1,4 @@
-//! Puts the terminal back whenever the process stops or ends: at a drop, at an exit, at a signal.
+//! Restores the terminal whenever the process stops or ends: at a drop, at an exit, at a signal.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -10,22 +10,22 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::kernel::fork::Process;
 
-/// What is to be put back now, or null. Read by signal handlers, so what it points to is never freed.
+/// The settings to restore now, or null. Signal handlers read it, so its target is never freed.
 static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
 
-/// All that was saved: taken again if it is the same, so that there is one for each state a terminal was found in.
+/// All saved settings: reused if they are equal, so that there is one for each state in which a terminal was found.
 static ALL: Mutex<Vec<&'static Saved>> = Mutex::new(Vec::new());
 
 struct Saved {
     terminal: RawFd,
     settings: Termios,
-    /// Who puts it back: a forked process leaves it to the other one.
+    /// The process that restores it: a forked process leaves it to the other one.
     process: Process,
 }
 
-/// From here to its drop the terminal will be put back.
+/// From here to its drop the terminal will be restored at any stop or end.
 pub(super) struct Guard {
-    /// Holds the descriptor open that `saved` names.
+    /// Keeps the descriptor open that `saved` names.
     _terminal: OwnedFd,
     saved: &'static Saved,
 }
@@ -51,14 +51,14 @@ impl Guard {
         };
         SAVED.store(std::ptr::from_ref(saved).cast_mut(), Ordering::Release);
         AT_EXIT.call_once(|| {
-            // SAFETY: the function is one that may run at exit: it does not unwind and depends on nothing that is gone
-            // by then. If there is no room for it, the drop is what is left.
+            // SAFETY: the function may run at exit: it does not unwind and depends on nothing that is gone by then. If
+            // there is no room for it, the drop remains.
             unsafe { libc::atexit(at_exit) };
         });
         Ok(Guard { _terminal: terminal, saved })
     }
 
-    /// Puts this guard's terminal back, and no other: a guard that was made later stays in force.
+    /// Restores this guard's terminal, and no other: a guard that was made later stays in force.
     pub(super) fn restore(&self) {
         self.saved.restore();
         self.end();
@@ -77,23 +77,24 @@ impl Drop for Guard {
 }
 
 impl Saved {
-    /// The terminal, if it is ours, and not another process's that has forked us: from the background a change would stop the process, and there the terminal is
-    /// another process's.
+    /// The terminal, if it is in the foreground and this is not a forked process. From the background a change would
+    /// stop the process, and in a forked process the terminal belongs to the other one.
     fn terminal(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the descriptor is open while a guard has it, and `SAVED` points here no longer than that. A handler
-        // that comes in the moment of the guard's end sets another descriptor's terminal to what it was at worst.
+        // that runs in the moment of the guard's end at worst sets another descriptor's terminal to its previous
+        // settings.
         let terminal = unsafe { BorrowedFd::borrow_raw(self.terminal) };
         (!self.process.is_copy() && super::is_foreground(terminal)).then_some(terminal)
     }
 
-    /// Puts the terminal back. System calls and nothing else, so signal handlers may call it.
+    /// Restores the terminal. Makes only system calls, so signal handlers may call it.
     fn restore(&self) {
         if let Some(terminal) = self.terminal() {
             let _ = tcsetattr(terminal, OptionalActions::Now, &self.settings);
         }
     }
 
-    /// Whether the terminal's settings are those that it was found with, as far as we change them.
+    /// Whether the terminal has its original settings, as far as we change them.
     fn is_restored(&self, now: &Termios) -> bool {
         now.input_modes == self.settings.input_modes
             && now.output_modes == self.settings.output_modes
@@ -101,20 +102,20 @@ impl Saved {
     }
 }
 
-/// Puts back the terminal whose guard was made last. Signal handlers may call it.
+/// Restores the terminal whose guard was made last. Signal handlers may call it.
 pub(super) fn now() {
-    // SAFETY: null or a pointer to something that is never freed.
+    // SAFETY: null or a pointer to a value that is never freed.
     if let Some(saved) = unsafe { SAVED.load(Ordering::Acquire).as_ref() } {
         saved.restore();
     }
 }
 
-/// The time in which the process may be stopped, with the terminal put back.
+/// The time in which the process may be stopped, with the terminal restored.
 pub(super) struct Pause(Option<(&'static Saved, Termios)>);
 
-/// Puts the terminal back until [`Pause::end`]. Signal handlers may call both.
+/// Restores the terminal until [`Pause::end`]. Signal handlers may call both.
 pub(super) fn pause() -> Pause {
-    // SAFETY: null or a pointer to something that is never freed.
+    // SAFETY: null or a pointer to a value that is never freed.
     let saved = unsafe { SAVED.load(Ordering::Acquire).as_ref() };
     let in_use = saved.and_then(|saved| Some((saved, tcgetattr(saved.terminal()?).ok()?)));
     if let Some((saved, _)) = &in_use {
@@ -124,9 +125,9 @@ pub(super) fn pause() -> Pause {
 }
 
 impl Pause {
-    /// Gives the terminal the settings that were in use, unless another process has changed them meanwhile. A process that
-    /// was stopped does so once more when it looks at the signal that continued it; one that the kernel did not stop gets
-    /// no such signal.
+    /// Sets the terminal to the settings that were in use, unless another process has changed them meanwhile. A process
+    /// that was stopped does so once more when it collects the signal that continued it; one that the kernel did not
+    /// stop gets no such signal.
     pub(super) fn end(self) {
         let Some((saved, in_use)) = self.0 else { return };
         if let Some(terminal) = saved.terminal() {

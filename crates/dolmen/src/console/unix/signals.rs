@@ -1,7 +1,7 @@
 //! Signals as console input.
 //!
-//! A handler counts, and writes a byte into a socket pair that the reactor watches: no thread, and no race, as what came
-//! before the reactor looked is in the count and what came after writes again.
+//! A handler counts, and writes a byte into a socket pair that the reactor watches. This needs no thread and has no
+//! race: signals before the reactor's look are in the count, and later ones write again.
 //!
 //! Handlers stay for the rest of the process; while no reactor wants signals, they do what the system would.
 //!
@@ -24,9 +24,9 @@ use crate::kernel::fork::Process;
 
 /// Signals that become events.
 const TOLD: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT];
-/// Signals that do what they always do, after the terminal was put back.
+/// Signals that keep their default action, after the terminal was restored.
 const NOT_TOLD: [i32; 2] = [SIGTSTP, SIGQUIT];
-/// A request to end that finds so many of its kind still not looked at ends the process: the loop is stuck.
+/// A request to end that finds this many of its kind still not collected ends the process: the loop is stuck.
 const PATIENCE: u32 = 2;
 
 /// How many reactors want signals.
@@ -41,33 +41,33 @@ struct Signals {
 
 struct Handlers {
     ids: Vec<SigId>,
-    /// Where they were registered.
+    /// The process in which they were registered.
     process: Process,
 }
 
-/// In a forked process, handlers of before the fork that are not used now. They cannot be unregistered there: that waits for
-/// other threads to be out of the handlers, and one that was inside at the fork never gets out.
+/// In a forked process, handlers from before the fork that are not used now. They cannot be unregistered there: that
+/// waits for other threads to leave the handlers, and one that was inside at the fork never leaves.
 static SPARE: Mutex<Vec<(Arc<Shared>, Handlers)>> = Mutex::new(Vec::new());
 
-/// What the handlers use.
+/// The state that the handlers use.
 struct Shared {
-    /// Somebody wants to know.
+    /// A reactor wants these signals.
     used: AtomicBool,
     counts: [AtomicU32; TOLD.len()],
     writable: UnixStream,
-    /// Whose the two ends are. A forked process's handlers count, and leave the other one in peace.
+    /// The process that owns the two ends. A forked process's handlers count, and do not write to the other one.
     process: Process,
 }
 
-/// Starts to tell of signals.
+/// Starts to report signals.
 pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedFd>>, Error> {
     Signals::new(inbox)
         .map(|signals| Box::new(signals) as _)
         .map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))
 }
 
-/// The two ends of what the handlers write into. Neither has the number of a standard stream, should those be closed: a
-/// clone never has.
+/// The two ends of the socket pair for the handlers. Neither has the number of a standard stream, in case those are
+/// closed: a clone never has.
 fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let (readable, writable) = UnixStream::pair()?;
     readable.set_nonblocking(true)?;
@@ -90,7 +90,7 @@ impl Signals {
         let (used, counts, process) = (AtomicBool::new(true), Default::default(), Process::current());
         let shared = Arc::new(Shared { used, counts, writable, process });
         let handlers = Handlers { ids: Vec::new(), process: Process::current() };
-        // Made first, so that what is registered is unregistered if something fails in between.
+        // Made first, so that the handlers registered so far are unregistered if a step fails.
         let mut signals = Signals { inbox: Arc::clone(inbox), shared, readable, handlers };
         WANTED.fetch_add(1, Ordering::AcqRel);
         for (at, signal) in TOLD.into_iter().enumerate() {
@@ -112,7 +112,7 @@ impl Signals {
                     let _ = rustix::io::write(&shared.writable, b"!");
                 }
             };
-            // SAFETY: the action does nothing but atomics and system calls, which signal handlers may.
+            // SAFETY: the action uses only atomics and system calls, which are allowed in signal handlers.
             signals.handlers.ids.push(unsafe { register(signal, action) }?);
         }
         Ok(signals)
@@ -151,7 +151,7 @@ impl SignalSource<OwnedFd> for Signals {
         let (readable, writable) = pair()?;
         // The handlers know the number.
         // SAFETY: the number is that of a descriptor we own, and stays so: the call closes it and opens it again in one
-        // step. A handler that comes in between writes to the one or the other, and its count is looked at below.
+        // step. A handler that runs in between writes to either of the two, and its count is read below.
         let done =
             unsafe { libc::dup3(writable.as_raw_fd(), self.shared.writable.as_raw_fd(), libc::O_CLOEXEC) };
         if done < 0 {
@@ -166,7 +166,7 @@ impl SignalSource<OwnedFd> for Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // The stand-in first: a signal in between is answered, if twice.
+        // The stand-in first: a signal in between is handled, if twice.
         WANTED.fetch_sub(1, Ordering::AcqRel);
         self.shared.used.store(false, Ordering::Release);
         let ids = std::mem::take(&mut self.handlers.ids);
@@ -185,7 +185,7 @@ fn spare() -> MutexGuard<'static, Vec<(Arc<Shared>, Handlers)>> {
     SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Registers, once in a process, what happens while nobody wants signals, and what always happens.
+/// Registers, once in a process, the action while no reactor wants signals, and the action that always applies.
 fn stand_in() -> io::Result<()> {
     static DONE: Mutex<bool> = Mutex::new(false);
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,13 +205,13 @@ fn stand_in() -> io::Result<()> {
                 let _ = emulate_default_handler(signal);
             }
         };
-        // SAFETY: the action does nothing but atomics and system calls, which signal handlers may.
+        // SAFETY: the action uses only atomics and system calls, which are allowed in signal handlers.
         unsafe { register(signal, action) }?;
     }
     Ok(())
 }
 
-/// Whether whoever started us wants the signal ignored, as nohup(1) does. So it stays.
+/// Whether the parent wants the signal ignored, as nohup(1) does. So it stays ignored.
 fn is_ignored(signal: i32) -> io::Result<bool> {
     // SAFETY: all zeroes is a valid value of this plain structure, which the call fills; nothing is changed.
     unsafe {

@@ -1,8 +1,8 @@
-//! Ctrl-Z (`SIGTSTP`): what happens to a program that does not catch it, with the terminal put back meanwhile.
+//! Ctrl-Z (`SIGTSTP`): the default behaviour of a program that does not catch it, with the terminal restored meanwhile.
 //!
-//! The kernel decides: the default action is put in force and the signal raised anew. In an orphaned process group, such
-//! as that of `ssh -t host dolmend` or `xterm -e dolmend`, it ignores the signal, because no shell is there that could
-//! continue the process. `SIGSTOP` would stop it there for good.
+//! The kernel decides: the handler sets the default action and raises the signal again. In an orphaned process group,
+//! such as that of `ssh -t host dolmend` or `xterm -e dolmend`, the kernel ignores the signal, because there is no
+//! shell that could continue the process. `SIGSTOP` would stop it there for good.
 //!
 //! signal(7), setpgid(2), "Orphaned process groups" in POSIX.
 
@@ -16,10 +16,10 @@ use super::restore;
 /// A thread is in [`now`]: the default action is in force, or about to be.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// Stops the process if the kernel wants it stopped, and returns when it goes on. For the handler of `SIGTSTP`: system
-/// calls and atomics, nothing else.
+/// Stops the process if the kernel wants it stopped, and returns when it continues. For the handler of `SIGTSTP`: uses
+/// only system calls and atomics.
 pub(super) fn now() {
-    // A second handler would take the default action for ours, and put that back.
+    // A second handler would take the default action for ours, and restore that.
     if STOPPING.swap(true, Ordering::AcqRel) {
         return;
     }
@@ -30,8 +30,8 @@ pub(super) fn now() {
 }
 
 fn raise_with_default_action() {
-    // SAFETY: all zeroes is a valid value of these plain structures, and the pointers are good for the calls. Each of
-    // the calls may be made in a signal handler. The action that is put back is the one that was there.
+    // SAFETY: all zeroes is a valid value of these plain structures, and the pointers are valid for the calls. Each of
+    // the calls is allowed in a signal handler. The action that is restored is the previous one.
     unsafe {
         let mut default: libc::sigaction = std::mem::zeroed();
         default.sa_sigaction = libc::SIG_DFL;
@@ -40,7 +40,8 @@ fn raise_with_default_action() {
         if libc::sigaction(SIGTSTP, &default, &mut ours) != 0 {
             return;
         }
-        // To this thread: to the process, another thread might take it when the default action is gone again.
+        // To this thread: if it were sent to the process, another thread might take it when the default action is gone
+        // again.
         libc::raise(SIGTSTP);
         let mut only: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut only);

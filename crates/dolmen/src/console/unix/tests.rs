@@ -1,4 +1,4 @@
-//! Moments that nobody can type in on purpose, at a pseudo-terminal.
+//! Moments that no one can hit by typing, at a pseudo-terminal.
 
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
@@ -11,17 +11,17 @@ use super::*;
 use crate::console::patient::Stream;
 use crate::waker::{Deaf, Mailbox};
 
-/// When a test is given up.
+/// When a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Not of a standard stream.
+/// Not for a standard stream.
 impl Stream for File {
     fn wait_for_room(&self, most: Duration) -> bool {
         wait_for_room(self, most)
     }
 }
 
-/// Somebody at a terminal.
+/// A user at a terminal.
 struct Typist {
     master: File,
     slave: OwnedFd,
@@ -29,7 +29,7 @@ struct Typist {
 }
 
 impl Typist {
-    /// Their terminal, with a prompt on it, and the line with the kernel.
+    /// A user's terminal, with a prompt on it, and the line in the kernel.
     fn new() -> (Typist, Terminal) {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
@@ -52,18 +52,18 @@ impl Typist {
         self.master.write_all(keys).expect("the terminal takes it");
     }
 
-    /// Waits until so many bytes can be read from the terminal, which is the editor's.
+    /// Waits until this many bytes can be read from the terminal, which is the editor's.
     #[track_caller]
     fn has_typed(&self, bytes: u64) {
         let started = Instant::now();
-        // What is typed is on its way for a moment, and a poll tells of the first byte only.
+        // Typed input takes a moment, and a poll reports the first byte only.
         while ioctl_fionread(&self.slave).expect("a number") != bytes {
             assert!(started.elapsed() < PATIENCE, "not so many");
             std::thread::yield_now();
         }
     }
 
-    /// Waits until the screen shows that, and the cursor is where it ends.
+    /// Waits until the screen shows this, and the cursor is at its end.
     #[track_caller]
     fn sees(&mut self, expected: &str) {
         let row = expected.matches('\n').count();
@@ -80,7 +80,7 @@ impl Typist {
     }
 }
 
-/// Waits for something to read. False when nothing comes.
+/// Waits for something to read. Returns false when nothing comes.
 fn awaits(fd: BorrowedFd<'_>) -> bool {
     let patience = Timespec::try_from(PATIENCE).expect("a few seconds");
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
@@ -93,7 +93,7 @@ fn a_line_typed_while_the_kernel_gets_the_terminal_back_is_shown() {
         let (mut typist, mut terminal) = Typist::new();
         terminal.set_echo(echo).expect("an echo");
         terminal.borrow_line().expect("the line");
-        // Where `return_line` has found nothing, and has not told the kernel yet.
+        // The point where `return_line` has found nothing, and has not told the kernel yet.
         typist.types(b"quit\r");
         typist.has_typed(5);
         terminal.editor = None;
@@ -110,10 +110,10 @@ fn a_line_ended_while_the_editor_gets_the_terminal_is_shown() {
     for echo in [true, false] {
         let (mut typist, mut terminal) = Typist::new();
         terminal.set_echo(echo).expect("an echo");
-        // Shown by the kernel, and with a whole line behind it.
+        // Shown by the kernel, and followed by a whole line.
         typist.types(b"one\rtw");
         typist.sees(if echo { "> one\ntw" } else { "> \n" });
-        // Where `borrow_line` has told the kernel, and has not read yet.
+        // The point where `borrow_line` has told the kernel, and has not read yet.
         terminal.editor = Some(Editor::new(terminal.edit_keys()));
         terminal.apply().expect("settings");
         typist.types(b"o\rth");

@@ -1,12 +1,12 @@
 //! Line mode: a thread in `ReadConsoleW`, so that the operator has the system's own editing and history.
 //!
-//! Whatever is to happen while somebody types (printing above the line, another mode, the end) must first get that read
-//! to return, and nothing typed may be lost by that. The read is told of a control character that ends it early; we press
-//! that key ourselves. The read returns with what was typed so far, and the next one goes on with it (`nInitialChars`).
+//! Any action while the operator types (printing above the line, another mode, the end) must first make that read
+//! return, without losing typed input. A read can be given a control character that ends it early; we press that key
+//! ourselves. The read returns with the text typed so far, and the next one continues with it (`nInitialChars`).
 //!
-//! The key goes to the end of the input, behind everything typed before. So it may also find that the line was finished
-//! meanwhile; then it ends one of the next reads, which goes on at once. It is not the flag of anything: what is to be
-//! done is in the queue of [`Commands`], and the thread looks there between any two reads.
+//! The key is appended to the input, after everything typed before. So the line may have been finished by the time that
+//! the key is read; then it ends one of the next reads, which continues immediately. The key is not a flag: the work to
+//! do is in the queue of [`Commands`], and the thread checks it between any two reads.
 //!
 //! End is pressed before it, because older consoles put the control character over what is under the cursor.
 //!
@@ -27,26 +27,26 @@ use windows_sys::Win32::System::Console::{
 use super::super::{ConsoleMode, Inbox, Input, LONGEST_LINE_BYTES, Notice, width};
 use super::sys;
 
-/// The control character that ends a read. Ctrl-^, which nobody types; who does is not harmed.
+/// The control character that ends a read. Ctrl-^, which no one types; typing it does no harm.
 const WAKE: u16 = 0x1E;
 const KEY_END: u16 = 0x23;
 const KEY_6: u16 = 0x36;
 const CTRL_Z: char = '\x1a';
 
-/// How much may wait to be printed.
+/// How many bytes may be queued for printing.
 const MOST_BYTES: usize = 4 << 20;
 
-/// What the thread is to do between two reads.
+/// The thread's work between two reads.
 #[derive(Debug)]
 pub(super) enum Command {
     Print(String),
-    /// Tell of it when everything printed so far is on the screen.
+    /// Report when everything printed so far is on the screen.
     Flush,
     Prompt(String),
     Echo(bool),
-    /// The number tells requests apart.
+    /// The number distinguishes requests.
     Mode(ConsoleMode, u64),
-    /// Ctrl-C came: what was typed is void.
+    /// Ctrl-C came: the typed text is discarded.
     Interrupted,
     Quit,
 }
@@ -59,12 +59,12 @@ pub(super) struct Commands {
     told: ToldSize,
 }
 
-/// The window's size as told last, by whoever read the console then.
+/// The window's size as last reported, by the reader of the console at that time.
 #[derive(Default)]
 struct ToldSize(AtomicU32);
 
 impl ToldSize {
-    /// Takes note of a size. True when it differs from the one before.
+    /// Records a size. Returns true when it differs from the previous one.
     fn change(&self, (columns, rows): (u16, u16)) -> bool {
         let size = u32::from(columns) << 16 | u32::from(rows);
         self.0.swap(size, Ordering::Relaxed) != size
@@ -75,7 +75,7 @@ impl ToldSize {
 struct State {
     queue: VecDeque<Command>,
     bytes: usize,
-    /// The thread is in a read, or will be before it looks here again.
+    /// The thread is in a read, or will be before it checks here again.
     reading: bool,
     ended: bool,
 }
@@ -99,7 +99,7 @@ impl Commands {
             state.bytes += text.len();
         }
         state.queue.push_back(command);
-        // Once for each read: the thread does all there is between two of them.
+        // Once for each read: the thread executes all commands between two of them.
         if std::mem::take(&mut state.reading) {
             sys::press(&self.console, &[(KEY_END, 0, ENHANCED_KEY), (KEY_6, WAKE, LEFT_CTRL_PRESSED)])?;
         }
@@ -107,18 +107,18 @@ impl Commands {
         Ok(())
     }
 
-    /// Takes note that this size of the window is told, or known without.
+    /// Records that this size of the window is reported, or known without a report.
     pub(super) fn size_told(&self, size: (u16, u16)) {
         self.told.change(size);
     }
 
-    /// Has a thread that waits for room in the inbox see whether there is some.
+    /// Makes a thread that waits for room in the inbox check whether there is some.
     pub(super) fn look_again(&self) {
         let _state = self.state();
         self.changed.notify_all();
     }
 
-    /// Waits for the thread's end, as long as it prints. True when it has ended.
+    /// Waits for the thread's end, as long as it prints. Returns true when it has ended.
     pub(super) fn wait_for_end(&self, stalled: Duration) -> bool {
         let mut state = self.state();
         let mut last = (state.bytes, Instant::now());
@@ -152,18 +152,18 @@ pub(super) struct LineReader {
     pub(super) prompt: String,
     /// The line so far, as the last read left it.
     pub(super) typed: Vec<u16>,
-    /// The beginning of the line, when it is no longer to be edited: of one that is longer than a read takes, or what
-    /// was typed without echo, and is not to be shown later either.
+    /// The beginning of the line, when it can no longer be edited: of a line that is longer than a read takes, or text
+    /// that was typed without echo, and must not be shown later either.
     pub(super) before: Vec<u16>,
-    /// The line was cut, and its rest is being thrown away.
+    /// The line was cut, and the rest of it is being discarded.
     pub(super) cutting: bool,
     /// The prompt and the line so far are on the screen.
     pub(super) shown: bool,
-    /// A read was ended by Ctrl-C, and took the line with it.
+    /// Ctrl-C has ended a read, and discarded the line with it.
     pub(super) aborted: bool,
 }
 
-/// The most one read takes. Some consoles have a buffer of 64 KiB for everything.
+/// The most units that one read takes. Some consoles have a buffer of 64 KiB for everything.
 const UNITS: usize = 8192;
 
 impl LineReader {
@@ -191,7 +191,7 @@ impl LineReader {
         self.commands.changed.notify_all();
     }
 
-    /// Obeys what is in the queue. True when it is time to read, false at the end.
+    /// Executes the queued commands. Returns true when it is time to read, false at the end.
     fn obey(&mut self) -> bool {
         loop {
             let mut state = self.commands.state();
@@ -202,7 +202,7 @@ impl LineReader {
                         state.reading = true;
                         return true;
                     }
-                    // For a command, or for room in the inbox.
+                    // Waits for a command, or for room in the inbox.
                     None => {
                         state = self.commands.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                     }
@@ -228,8 +228,8 @@ impl LineReader {
                 Command::Echo(echo) => {
                     self.hide();
                     if echo && !self.echo {
-                        // The next read must not be given it: the system reckons where on the screen the line begins
-                        // from all that it is given.
+                        // The next read must not get it: the system computes where on the screen the line begins from
+                        // all the text that it is given.
                         self.before.append(&mut self.typed);
                     }
                     self.echo = echo;
@@ -254,7 +254,7 @@ impl LineReader {
     fn set_mode(&mut self, mode: ConsoleMode, request: u64) {
         self.mode = mode;
         self.apply();
-        // Between the two modes nobody reads the records that tell of it.
+        // Between the two modes no thread reads the records that report it.
         self.look_at_the_size();
         if mode == ConsoleMode::Raw {
             self.shown = false;
@@ -267,9 +267,9 @@ impl LineReader {
         }
     }
 
-    /// While it edits a line, the system throws the record of a change of size away. So the size is compared when the
-    /// mode changes, when a read returns (that of a line follows its size), and before the next one, since output
-    /// may also have come between the two.
+    /// While it edits a line, the system discards the record of a change of size. So the size is compared when the mode
+    /// changes, when a read returns (the line is reported after its size), and before the next one, since output may
+    /// also have come between the two.
     fn look_at_the_size(&self) {
         let size = self.screen.as_ref().and_then(sys::window_size);
         if let Some((columns, rows)) = size.filter(|&size| self.commands.told.change(size)) {
@@ -277,7 +277,7 @@ impl LineReader {
         }
     }
 
-    /// Makes the console's mode that of our state.
+    /// Sets the console's mode to that of our state.
     fn apply(&self) {
         let mode = console_mode(self.original, self.mode, self.echo);
         if let Err(error) = sys::set_mode(&self.console, mode) {
@@ -285,11 +285,11 @@ impl LineReader {
         }
     }
 
-    /// What a read has brought: a line, the line so far, or as much of a line as fits.
+    /// Takes the result of a read: a line, the line so far, or as much of a line as fits.
     fn take(&mut self, units: &[u16]) {
         self.typed.clear();
         if let Some((&WAKE, so_far)) = units.split_last() {
-            // A line that fills the buffer could not go on.
+            // A line that fills the buffer could not continue.
             if so_far.len() < UNITS - 256 {
                 return self.typed.extend_from_slice(so_far);
             }
@@ -302,7 +302,7 @@ impl LineReader {
             }
             return;
         }
-        // What Enter was pressed on is history on the screen.
+        // The line on which Enter was pressed stays on the screen.
         self.shown = false;
         if !self.echo {
             self.write("\n");
@@ -310,7 +310,7 @@ impl LineReader {
         self.line(true);
     }
 
-    /// Hands over what is in `before`.
+    /// Delivers the text in `before`.
     fn line(&mut self, ended: bool) {
         let text = String::from_utf16_lossy(&std::mem::take(&mut self.before));
         let mut text = text.trim_end_matches(['\r', '\n']).to_string();
@@ -339,7 +339,7 @@ impl LineReader {
         }
     }
 
-    /// Puts the prompt and the line so far on the screen, where they are not.
+    /// Puts the prompt and the line so far on the screen, unless they are there.
     fn show(&mut self) {
         if !std::mem::replace(&mut self.shown, true) {
             let mut line = self.prompt.clone();
@@ -348,12 +348,12 @@ impl LineReader {
         }
     }
 
-    /// The line so far, as far as it is to be seen.
+    /// The line so far, without the part that must not be shown.
     fn typed_shown(&self) -> String {
         if self.echo { String::from_utf16_lossy(&self.typed) } else { String::new() }
     }
 
-    /// Takes them off.
+    /// Removes them from the screen.
     fn hide(&mut self) {
         if !std::mem::take(&mut self.shown) {
             return;
@@ -376,7 +376,7 @@ impl LineReader {
     }
 }
 
-/// The console's mode for a state. What is the operator's own choice is left alone.
+/// The console's mode for a state. The operator's own settings are left alone.
 pub(super) fn console_mode(original: CONSOLE_MODE, mode: ConsoleMode, echo: bool) -> CONSOLE_MODE {
     let kept = original & (ENABLE_EXTENDED_FLAGS | ENABLE_INSERT_MODE | ENABLE_QUICK_EDIT_MODE);
     match mode {

@@ -1,11 +1,11 @@
 //! Standard input on Windows.
 //!
-//! * A console in raw mode is a handle to be watched; on a wake *all* its records are read, in [`raw`].
+//! * A console in raw mode is a handle that the engine watches; a wake reads *all* its records, in [`raw`].
 //! * A console in line mode is read by a thread in `ReadConsoleW`, with the system's own editing, in [`line`].
-//! * Pipes and files are read by a thread; a read that is under way at the end is cancelled with `CancelSynchronousIo`.
+//! * Pipes and files are read by a thread; a read in progress at the end is cancelled with `CancelSynchronousIo`.
 //!
-//! The code pages are never touched: all text goes through the wide-character functions. The console's mode is put back
-//! at the end, whichever it is, by [`restore`].
+//! The code pages are never touched: all text passes through the wide-character functions. [`restore`] restores the
+//! console's mode at the end, in whichever way the process ends.
 //!
 //! Microsoft Learn: "Consoles", "GetFileType", "CancelSynchronousIo".
 
@@ -39,7 +39,7 @@ use terminal::Terminal;
 pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driver<OwnedHandle>>, Error> {
     let failed = |error: io::Error| Error::from_io(ErrorKind::Os, "read the console", error);
     let output = Output::start(inbox, io::stdout(), None).map_err(failed)?;
-    // A program without a standard input, such as one of the desktop, has an invalid handle there.
+    // A program without a standard input, such as a desktop program, has an invalid handle there.
     let Ok(stdin) = io::stdin().as_handle().try_clone_to_owned() else {
         inbox.push(Input::End);
         return Ok(Box::new(Redirected {
@@ -64,7 +64,7 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     Ok(Box::new(Redirected { kind, worker, inbox: Arc::clone(inbox), output }))
 }
 
-/// Nothing says when a pipe in the mode PIPE_NOWAIT has room again.
+/// The system does not report when a pipe in the mode PIPE_NOWAIT has room again.
 pub(crate) fn wait_for_room<S>(_stream: &S, _most: Duration) -> bool {
     false
 }
@@ -80,9 +80,9 @@ impl Read for Source {
         loop {
             let read = self.file.read(buffer);
             match &read {
-                // A write of nothing is no end.
+                // A write of zero bytes is not the end.
                 Ok(0) if self.is_pipe && self.is_open() => {}
-                // In the mode PIPE_NOWAIT, nor is a pipe with nothing in it.
+                // Nor is an empty pipe in the mode PIPE_NOWAIT.
                 Err(error) if error.raw_os_error() == Some(ERROR_NO_DATA as i32) && self.is_open() => {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
@@ -93,16 +93,16 @@ impl Read for Source {
 }
 
 impl Source {
-    /// Whether a pipe has a writer still. Wine has no answer for a pipe of Linux's, and then the end is the end.
+    /// Whether a pipe still has a writer. Wine cannot tell for a Linux pipe, and then the end is taken as the end.
     fn is_open(&self) -> bool {
-        // SAFETY: the handle is open; null pointers ask for nothing in particular.
+        // SAFETY: the handle is open; null pointers request no particular value.
         unsafe {
             PeekNamedPipe(self.file.as_raw_handle(), null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0
         }
     }
 }
 
-/// Standard input that is no console.
+/// Standard input that is not a console.
 struct Redirected {
     kind: ConsoleKind,
     worker: Option<Worker>,
@@ -162,12 +162,12 @@ impl Driver<OwnedHandle> for Redirected {
 
 impl Drop for Redirected {
     fn drop(&mut self) {
-        /// A thread that does not let itself be cancelled is left behind; it ends with the process.
+        /// A thread that cannot be cancelled is left behind; it ends with the process.
         const PATIENCE: Duration = Duration::from_secs(1);
         let Some(worker) = &mut self.worker else { return };
         self.inbox.close();
         let started = Instant::now();
-        // Cancelling reaches a read that is under way, and not one that is about to begin: hence more than once.
+        // Cancelling reaches a read in progress, and not one that is about to begin: hence more than once.
         while !worker.ended_within(Duration::from_millis(1)) {
             if started.elapsed() > PATIENCE {
                 return;

@@ -1,7 +1,7 @@
-//! Raw mode: the console's records, all that are there.
+//! Raw mode: reads all available console records.
 //!
 //! A console's handle is signalled while it has any record: also for focus, mouse and menu, key releases and changes of
-//! the window. All of them are taken out, or the handle would stay signalled for ever.
+//! the window. All of them are taken out, or the handle would stay signalled indefinitely.
 
 use std::io;
 use std::os::windows::io::OwnedHandle;
@@ -12,7 +12,7 @@ use super::super::keys::{KeyRecord, Keys};
 use super::super::{Inbox, Input};
 use super::sys;
 
-/// Reads until there is nothing more, or the inbox is full. `size` is asked when the window has changed.
+/// Reads until nothing is left, or the inbox is full. Calls `size` when the window has changed.
 pub(super) fn read(
     console: &OwnedHandle,
     keys: &mut Keys,
@@ -28,7 +28,7 @@ pub(super) fn read(
         for record in &records[..count] {
             match u32::from(record.EventType) {
                 KEY_EVENT => {
-                    // SAFETY: the type says that it is a key event, and all of it are plain numbers.
+                    // SAFETY: the type says that it is a key event, and all its fields are plain numbers.
                     let key = unsafe { record.Event.KeyEvent };
                     if sys::is_ours(&key) {
                         continue;

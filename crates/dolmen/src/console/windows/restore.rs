@@ -1,8 +1,8 @@
-//! Puts the console's mode back whenever the process ends.
+//! Restores the console's mode whenever the process ends.
 //!
-//! `std::process::exit` is `ExitProcess` here, which runs no destructors and nothing of the C library's `atexit`. What
-//! it does run are the TLS callbacks of the image, and so does every other orderly end. Wine leaves those out, and runs
-//! the callbacks of fiber-local storage: so there is one for the reactor's thread.
+//! `std::process::exit` is `ExitProcess` here, which runs no destructors and none of the C library's `atexit`
+//! functions. But it runs the TLS callbacks of the image, and so does every other orderly end. Wine leaves those out,
+//! and runs the callbacks of fiber-local storage: so there is one for the reactor's thread.
 //!
 //! Microsoft Learn: "PE Format", section ".tls", "ExitProcess", "FlsAlloc function".
 
@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use windows_sys::Win32::System::Console::{CONSOLE_MODE, SetConsoleMode};
 use windows_sys::Win32::System::Threading::{FlsAlloc, FlsSetValue};
 
-/// The console whose mode is to be put back, or null.
+/// The console whose mode will be restored, or null.
 static CONSOLE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static MODE: AtomicU32 = AtomicU32::new(0);
 
-/// From here to its drop the console will be put back.
+/// From here to its drop the console's mode will be restored at any end.
 pub(super) struct Guard {
     _console: OwnedHandle,
 }
@@ -28,8 +28,8 @@ impl Guard {
     pub(super) fn new(console: &OwnedHandle, mode: CONSOLE_MODE) -> std::io::Result<Guard> {
         static SLOT: OnceLock<u32> = OnceLock::new();
         let console = console.try_clone()?;
-        // SAFETY: the callback is a function of this program and wants nothing of the value, which is there because only
-        // threads with one are called for. Out of slots: then the other ways are what is left.
+        // SAFETY: the callback is a function of this program and does not use the value, which is there because the
+        // callback runs only for threads that have one. If there is no slot left, the other ways remain.
         unsafe {
             let slot = *SLOT.get_or_init(|| FlsAlloc(Some(on_thread_end)));
             FlsSetValue(slot, std::ptr::from_ref(&CONSOLE).cast());
@@ -47,7 +47,7 @@ impl Drop for Guard {
     }
 }
 
-/// Puts back what a guard guards.
+/// Restores the mode that a guard protects.
 pub(super) fn now() {
     let console = CONSOLE.load(Ordering::Acquire);
     if !console.is_null() {
@@ -68,8 +68,8 @@ unsafe extern "system" fn on_event(_image: *mut c_void, reason: u32, _reserved: 
     }
 }
 
-/// Between the sections that the C library puts at both ends of the list. Used by [`Guard`]'s module as long as anything
-/// of it is linked in.
+/// Between the sections that the C library puts at both ends of the list. The linker keeps it together with [`Guard`]'s
+/// module, as long as any part of that is linked in.
 #[used]
 #[unsafe(link_section = ".CRT$XLM")]
 static ON_EVENT: unsafe extern "system" fn(*mut c_void, u32, *mut c_void) = on_event;

@@ -1,8 +1,8 @@
 //! Console control events as console input.
 //!
-//! The system calls a handler in a thread that it makes for the occasion. For the closing of the console, log-off and
-//! shutdown the process is ended when the handler returns, so that one waits: the program has the time that the system
-//! allows, and ends by itself before.
+//! The system calls a handler in a thread that it creates for the event. For the closing of the console, log-off and
+//! shutdown the system ends the process when the handler returns, so the handler waits: the program has the time that
+//! the system allows, and ends by itself before.
 //!
 //! Microsoft Learn: "HandlerRoutine callback function", "SetConsoleCtrlHandler".
 
@@ -23,21 +23,21 @@ use crate::error::{Error, ErrorKind};
 
 /// How long the system waits for a handler of those events that end the process.
 const SYSTEM_PATIENCE: Duration = Duration::from_secs(5);
-/// When the handler gives up waiting for the program to end, so that the console is put back in time.
+/// When the handler stops waiting for the program to end, so that the console is restored in time.
 const OUR_PATIENCE: Duration = Duration::from_millis(4500);
-/// A request to end that finds so many still not looked at ends the process: the loop is stuck.
+/// A request to end that finds this many still not collected ends the process: the loop is stuck.
 const PATIENCE: u32 = 2;
 
-/// Who wants to be told.
+/// The inboxes that want these requests.
 static WANTED: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
-/// Requests that no reactor has looked at yet.
+/// Requests that no reactor has collected yet.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
 struct Signals {
     inbox: Arc<Inbox>,
 }
 
-/// Starts to tell of control events.
+/// Starts to report control events.
 pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedHandle>>, Error> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     let mut wanted = wanted();
@@ -76,7 +76,7 @@ fn wanted() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
     WANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Answers whether the event was taken care of; if not, the system ends the process.
+/// Returns whether the event was handled; if not, the system ends the process.
 unsafe extern "system" fn handler(event: u32) -> i32 {
     let (input, ends) = match event {
         CTRL_C_EVENT => (Input::Interrupt, false),
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::waker::{Deaf, Mailbox};
 
-    /// There is one handler in a process, and each test wants it.
+    /// A process has one handler, and each test needs it.
     static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         ] {
             let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
             let _source = signals(&inbox).expect("a handler");
-            // The system's thread, which is not to come back before the program has ended.
+            // The system's thread, which must not return before the program has ended.
             // SAFETY: the handler may run in any thread.
             let system = std::thread::spawn(move || unsafe { handler(event) });
             let told = loop {
@@ -153,7 +153,7 @@ mod tests {
         }
         assert_eq!((asked(CTRL_C_EVENT), asked(CTRL_C_EVENT), asked(CTRL_C_EVENT)), (1, 1, 0));
         drop(source);
-        assert_eq!(asked(CTRL_C_EVENT), 0, "nobody wants it any more");
+        assert_eq!(asked(CTRL_C_EVENT), 0, "no inbox wants it any more");
     }
 
     #[test]

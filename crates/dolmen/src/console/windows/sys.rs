@@ -1,4 +1,4 @@
-//! Console functions, made safe.
+//! Safe wrappers of console functions.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
@@ -10,7 +10,7 @@ use windows_sys::Win32::System::Console::{
     ReadConsoleW, SetConsoleCursorPosition, SetConsoleMode, WriteConsoleInputW, WriteConsoleW,
 };
 
-/// The console's mode; an error for what is no console.
+/// The console's mode; an error if it is not a console.
 pub(super) fn mode(console: &OwnedHandle) -> io::Result<CONSOLE_MODE> {
     let mut mode = 0;
     // SAFETY: the handle is open and `mode` is writable.
@@ -38,8 +38,8 @@ pub(super) fn read_line(
         dwCtrlWakeupMask: wake_mask,
         dwControlKeyState: 0,
     };
-    // SAFETY: the buffer has room for as many units as said, and the first `kept` of them are initialised; all
-    // pointers are good for the length of the call.
+    // SAFETY: the buffer has room for as many units as given, and the first `kept` of them are initialised; all
+    // pointers are valid for the length of the call.
     check(unsafe {
         ReadConsoleW(
             console.as_raw_handle(),
@@ -52,7 +52,7 @@ pub(super) fn read_line(
     Ok((count as usize).min(buffer.len()))
 }
 
-/// Reads the records that are there; none if there are none.
+/// Reads the available records; none if there are none.
 pub(super) fn read_records(console: &OwnedHandle, records: &mut [INPUT_RECORD]) -> io::Result<usize> {
     let (mut there, mut count) = (0, 0);
     // SAFETY: the handle is open and `there` is writable.
@@ -60,7 +60,7 @@ pub(super) fn read_records(console: &OwnedHandle, records: &mut [INPUT_RECORD]) 
     if there == 0 {
         return Ok(0);
     }
-    // SAFETY: `records` has room for as many as said. It returns at once when there is at least one.
+    // SAFETY: `records` has room for as many as given. It returns immediately when there is at least one.
     check(unsafe {
         ReadConsoleInputW(console.as_raw_handle(), records.as_mut_ptr(), records.len() as u32, &mut count)
     })?;
@@ -89,13 +89,13 @@ pub(super) fn press(console: &OwnedHandle, keys: &[(u16, u16, u32)]) -> io::Resu
         })
         .collect();
     let mut count = 0;
-    // SAFETY: the records are as many as said.
+    // SAFETY: the number of records is the one given.
     check(unsafe {
         WriteConsoleInputW(console.as_raw_handle(), records.as_ptr(), records.len() as u32, &mut count)
     })
 }
 
-/// Whether a key is one of [`press`].
+/// Whether [`press`] has pressed the key.
 pub(super) fn is_ours(key: &KEY_EVENT_RECORD) -> bool {
     key.wVirtualScanCode == OUR_SCAN_CODE
 }
@@ -104,7 +104,7 @@ pub(super) fn write(screen: &OwnedHandle, text: &str) -> io::Result<()> {
     let units: Vec<u16> = text.encode_utf16().collect();
     let mut left = &units[..];
     while !left.is_empty() {
-        // Older consoles copy what is written through 64 KiB. No piece ends within a character.
+        // Older consoles copy written text through 64 KiB. No piece ends within a character.
         let mut length = left.len().min(8192);
         if length < left.len() && (0xD800..0xDC00).contains(&left[length - 1]) {
             length -= 1;
@@ -129,14 +129,14 @@ pub(super) fn screen(screen: &OwnedHandle) -> io::Result<CONSOLE_SCREEN_BUFFER_I
     Ok(info)
 }
 
-/// Columns and rows of the window on a screen.
+/// Columns and rows of the window of a screen.
 pub(super) fn window_size(console: &OwnedHandle) -> Option<(u16, u16)> {
     let window = screen(console).ok()?.srWindow;
     let cells = |first: i16, last: i16| u16::try_from(i32::from(last) - i32::from(first) + 1).ok();
     Some((cells(window.Left, window.Right)?, cells(window.Top, window.Bottom)?))
 }
 
-/// Takes the `cells` before the cursor off the screen, and moves the cursor to where they began.
+/// Erases the `cells` before the cursor from the screen, and moves the cursor to where they began.
 pub(super) fn erase_back(console: &OwnedHandle, cells: usize) -> io::Result<()> {
     let info = screen(console)?;
     let columns = i64::from(info.dwSize.X.max(1));
@@ -144,7 +144,7 @@ pub(super) fn erase_back(console: &OwnedHandle, cells: usize) -> io::Result<()> 
     let start = (cursor - cells as i64).max(0);
     let position = COORD { X: (start % columns) as i16, Y: (start / columns) as i16 };
     let mut count = 0;
-    // SAFETY: the handle is open and `count` is writable; what is off the screen is left out.
+    // SAFETY: the handle is open and `count` is writable; cells outside the screen are skipped.
     check(unsafe {
         FillConsoleOutputCharacterW(
             console.as_raw_handle(),

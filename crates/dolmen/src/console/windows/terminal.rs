@@ -1,4 +1,4 @@
-//! A console as a driver: who reads it at the moment, the reactor (raw) or the thread (lines).
+//! A console as a driver: either the reactor (raw) or the thread (lines) reads it.
 
 use std::io;
 use std::os::windows::io::AsHandle as _;
@@ -22,13 +22,13 @@ pub(super) struct Terminal {
     inbox: Arc<Inbox>,
     commands: Arc<Commands>,
     console: OwnedHandle,
-    /// Standard output, if it is a console: its text goes through the thread, which knows what is on the screen.
+    /// Standard output, if it is a console: the thread writes its text, because it knows what is on the screen.
     screen: Option<OwnedHandle>,
     output: Output,
     mode: ConsoleMode,
-    /// How many changes of mode were asked for.
+    /// How many changes of mode were requested.
     requests: u64,
-    /// The thread has let go of the console in favour of raw mode.
+    /// The thread has released the console for raw mode.
     raw: bool,
     keys: Keys,
     over: bool,
@@ -119,7 +119,7 @@ impl Driver<OwnedHandle> for Terminal {
         if mode == self.mode {
             return Ok(());
         }
-        // What was typed in raw mode is raw.
+        // Input typed in raw mode is raw.
         self.ready();
         self.mode = mode;
         self.raw = false;
@@ -177,7 +177,7 @@ impl Drop for Terminal {
             tracing::warn!(target: "io_reactor", "the console's thread is left behind in a call that does not end");
             return;
         }
-        // What it has said last is not yet its end.
+        // The thread's last message comes before its end.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
