@@ -1,10 +1,10 @@
-//! Coverage marks and mutants: how the simulator's own worth is measured.
+//! Coverage marks and mutants: they measure how good the simulator is.
 //!
 //! A *mark* sits on a branch that only a rare schedule reaches; a run over many seeds that never hits one has not
-//! tested what it claims to. A *mutant* is a deliberate bug; a simulator that does not notice it is blind there.
-//! Without the features `sim` and `mutants` both compile to nothing. The C library makes its own by the same macro.
+//! tested what it claims to. A *mutant* is a deliberate bug; a simulator that does not detect it has a blind spot.
+//! Without the features `sim` and `mutants` both compile to nothing. The C library defines its own with the same macro.
 
-/// Makes `Mark` and `Mutant`, the functions `mark` and `mutant` that use them, and what counts them.
+/// Defines `Mark` and `Mutant`, the functions `mark` and `mutant` that use them, and their counters.
 #[doc(hidden)]
 #[cfg_attr(feature = "c-api", macro_export)]
 macro_rules! marks_and_mutants {
@@ -34,7 +34,7 @@ macro_rules! marks_and_mutants {
             pub const ALL: &[Mutant] = &[$(Mutant::$mutant,)*];
         }
 
-        /// Notes that a mark was hit.
+        /// Records that a mark was hit.
         #[inline(always)]
         pub(crate) fn mark(mark: Mark) {
             #[cfg(feature = "sim")]
@@ -68,7 +68,7 @@ macro_rules! marks_and_mutants {
             }
 
             pub(crate) fn hit(mark: Mark) {
-                // A reactor may be dropped so late in a thread's life that the counters are gone.
+                // A reactor may be dropped so late in a thread's life that the counters no longer exist.
                 let _ = HITS.try_with(|hits| hits[mark as usize].set(hits[mark as usize].get() + 1));
             }
 
@@ -82,7 +82,7 @@ macro_rules! marks_and_mutants {
                 ACTIVE.try_with(Cell::get).ok().flatten()
             }
 
-            /// Switches a mutant on in this thread, or all off.
+            /// Switches a mutant on in this thread, or all mutants off.
             #[cfg_attr(not(feature = "mutants"), allow(dead_code))]
             pub(crate) fn activate(mutant: Option<Mutant>) {
                 ACTIVE.with(|active| active.set(mutant));
@@ -94,11 +94,11 @@ macro_rules! marks_and_mutants {
 marks_and_mutants! {
     /// A rare branch.
     Mark {
-        /// Fault: an operation was over at its submission.
+        /// Fault: an operation completed at its submission.
         SyncCompletion,
         /// Fault: an operation completed inside the submitting call, with a packet.
         CompletedInSubmit,
-        /// Fault: a receive brought less than there was.
+        /// Fault: a receive returned less than there was.
         PartialReceive,
         /// Fault: a send took less than it was given.
         PartialSend,
@@ -106,13 +106,13 @@ marks_and_mutants! {
         CancelledAborted,
         /// Fault: a cancelled operation succeeded all the same.
         CancelledSucceeded,
-        /// Fault: a lent buffer was scribbled on before its packet.
+        /// Fault: the kernel wrote to a lent buffer before its packet.
         EarlyWrite,
         /// Fault: an error came with bytes.
         ErrorWithBytes,
         /// Fault: the peer reset the connection.
         PeerReset,
-        /// Fault: bytes that were there before a reset were still handed out.
+        /// Fault: bytes that were there before a reset were still returned.
         ResetKeptBytes,
         /// Fault: the peer closed its sending side.
         PeerFin,
@@ -122,9 +122,9 @@ marks_and_mutants! {
         AcceptExhausted,
         /// Fault: a connection was gone before it was accepted.
         AcceptTransient,
-        /// Fault: a wait came back early.
+        /// Fault: a wait returned early.
         EarlyReturn,
-        /// Fault: a wait came back for nothing.
+        /// Fault: a wait returned without a reason.
         SpuriousReturn,
         /// Fault: a completion was late.
         DelayedCompletion,
@@ -132,21 +132,21 @@ marks_and_mutants! {
         Reordered,
         /// Fault: the kernel could not be signalled from another thread.
         SignalFailed,
-        /// A post was withdrawn because there was no signal for it.
+        /// A post was withdrawn because its signal failed.
         PostTakenBack,
         /// Another thread acted while the reactor was blocked in the kernel.
         ActedDuringWait,
         /// Fault: a post was refused because too many were waiting.
         PostsFull,
-        /// Fault: a submission failed at once with a warning, and its packet came all the same.
+        /// Fault: a submission failed immediately with a warning, and its packet came all the same.
         WarningWithPacket,
-        /// Fault: something that others began completed to our port, with a key of theirs.
+        /// Fault: an operation that others began completed to our port, with their key.
         ForeignCompletion,
-        /// Fault: a packet with our key named memory that is no operation's.
+        /// Fault: a packet with our key named memory that is not an operation.
         UnknownPacket,
-        /// Fault: a packet with our key named an operation that is over.
+        /// Fault: a packet with our key named an operation that has ended.
         StalePacket,
-        /// Fault: a wait ended with the clock's tick, long after its time.
+        /// Fault: a wait ended with the clock's tick, long after its time-out.
         CoarseWait,
         /// The timer that makes waits exact has ended one.
         AlarmRang,
@@ -154,7 +154,7 @@ marks_and_mutants! {
         WatchSignalled,
         /// A receive was posted without a buffer because the pool could spare none.
         ZeroByteReceive,
-        /// A descriptor value was given to a new socket right after it was closed.
+        /// A descriptor's number was given to a new socket right after it was closed.
         DescriptorReused,
         /// Engine: bytes arrived while the connection was paused.
         HeldWhilePaused,
@@ -164,35 +164,35 @@ marks_and_mutants! {
         OutboxOverflow,
         /// Engine: a record of a removed registration was left out.
         GhostDiscarded,
-        /// Engine: bytes were thrown away while lingering.
+        /// Engine: bytes were discarded while lingering.
         LingerDiscarded,
         /// Engine: the linger time ran out with bytes unsent.
         LingerExpiredUnsent,
-        /// Engine: the linger time ran out with all sent.
+        /// Engine: the linger time ran out with everything sent.
         LingerExpiredFinished,
-        /// Engine: sending failed while receiving went on.
+        /// Engine: sending failed while receiving continued.
         SendFailedFirst,
-        /// Engine: the caller was away when the linger time after a failed send ran out.
+        /// Engine: the caller was not waiting when the linger time after a failed send ran out.
         GraceAfterFailure,
         /// Engine: a connection was paused when the linger time after a failed send ran out.
         PausedAfterFailure,
-        /// The caller has shut down the sending side past the reactor, and sends.
+        /// The caller has shut down the sending side without the reactor, and sends.
         ShutBehind,
-        /// Engine: a refused sender was told that there is room again.
+        /// Engine: a `Drained` event was queued for a sender that had been refused.
         DrainedTold,
         /// Fault: there was no memory for a send or a receive.
         NoMemory,
-        /// Engine: a send or a receive was tried again after there had been no memory for it.
+        /// Engine: a send or a receive was retried after there had been no memory for it.
         TransferRetried,
-        /// Engine: the sending side was to be shut down after a reset that nobody had heard of.
+        /// Engine: the sending side was to be shut down after a reset that had not been reported.
         ShutDownAfterReset,
-        /// Engine: accept was tried again after a pause.
+        /// Engine: accept was retried after a pause.
         AcceptRetried,
-        /// Engine: a failing accept was not reported, because one was just before.
+        /// Engine: a failing accept was not reported, because one was reported just before.
         FailureUnreported,
-        /// Engine: a close waited for its operations to come back.
+        /// Engine: a close waited for its operations to complete.
         CloseWaited,
-        /// Engine: a listener's removal waited for its accepts to come back.
+        /// Engine: a listener's removal waited for its accepts to complete.
         ListenerCloseWaited,
         /// Engine: posts were left for the next turn.
         PostsLeft,
@@ -202,11 +202,11 @@ marks_and_mutants! {
         DroppedInFlight,
         /// Engine: a removal came after the close had begun.
         RemovedWhileClosing,
-        /// The number of a borrowed socket was another's while an operation on the old one was still in flight.
+        /// The number of a borrowed socket was reused while an operation on the old one was still in flight.
         NumberReusedInFlight,
-        /// Engine: what a poll had found in an earlier wait was no longer so.
+        /// Engine: a socket was no longer in the state that a poll had found in an earlier wait.
         PollNoLongerReady,
-        /// Engine: a poll had found what nobody was interested in any more.
+        /// Engine: a poll had found only conditions that were no longer of interest.
         PollUnwanted,
         /// Engine: the interest of a pending poll was changed.
         InterestChanged,
@@ -214,15 +214,15 @@ marks_and_mutants! {
         PollRemovedInFlight,
         /// Engine: a poll's interest ended with its event.
         PolledOnce,
-        /// Engine: a receive was asked for that was on its way already.
+        /// Engine: a receive was requested while one was already in progress.
         ReceiveAskedTwice,
         /// Engine: an adopted connection has ended with bytes unsent.
         EndedUnsent,
-        /// Engine: the system took the rest of several posted sends at once.
+        /// Engine: the system took the rest of several posted sends in one call.
         WrittenTogether,
         /// Engine: the console's watch was left unarmed because the inbox was full.
         ConsoleHeld,
-        /// Engine: the console's input was left alone because nobody took the output.
+        /// Engine: the console's input was left alone because its output was not being read.
         ConsoleBehind,
         /// Engine: the console was removed with something in the inbox.
         ConsoleRemovedUnheard,
@@ -230,103 +230,103 @@ marks_and_mutants! {
 
     /// A deliberate bug.
     Mutant {
-        /// A cell is recycled when its operation is cancelled, not when its packet is in.
+        /// A cell is recycled when its operation is cancelled, not when its packet has come.
         RecycleAtCancel,
         /// The buffer of a receive is freed when it is cancelled.
         FreeBufferAtCancel,
-        /// An id finds whatever is in its slot.
+        /// An id finds whatever its slot holds.
         IgnoreGeneration,
         /// `remove` leaves no mark for events already handed out.
         ForgetRemoval,
         /// The kernel sends no packet for a cancelled operation.
         DropFinalPacket,
-        /// The kernel sends a packet for an operation that was over at once.
+        /// The kernel sends a packet for an operation that completed immediately.
         DoubleSyncSuccess,
-        /// Cancelling cancels nothing, as `CancelIo` from another thread.
+        /// Cancelling cancels nothing, like `CancelIo` from another thread.
         CancelNothing,
         /// A receive of zero bytes that completes counts as the end of the stream.
         ZeroBytesIsEnd,
-        /// What arrives while a connection is paused is thrown away.
+        /// Bytes that arrive while a connection is paused are discarded.
         LoseHeldBytes,
-        /// Timeouts are cut down to whole milliseconds.
+        /// Timeouts are truncated to whole milliseconds.
         TruncateTimeout,
         /// Timers go off up to a millisecond early.
         EarlyTimer,
         /// A periodic timer is not set again when it has missed a tick.
         ForgetPeriod,
-        /// Posts that did not fit raise no new signal.
+        /// Posts that did not fit cause no new signal.
         ForgetLeftPosts,
-        /// A signal that has failed counts as one that will be heard.
+        /// A failed signal counts as one that succeeded.
         MuteAfterFailedSignal,
-        /// A wake is cleared without being told.
+        /// A wake is cleared without an event.
         LoseWake,
-        /// A wait is over when all that the kernel had room for brought no event.
+        /// A wait is over when a full batch from the kernel produced no event.
         CountSilentPackets,
         /// The newest record is delivered first.
         NewestFirst,
-        /// The end of the stream is told each time a record of the connection is delivered.
+        /// The end of the stream is reported each time a record of the connection is delivered.
         EndTwice,
-        /// The send queue has no bound.
+        /// The send queue has no limit.
         UnboundedQueue,
-        /// What a partial send left over is sent from the start again.
+        /// The rest of a partial send is sent from the start again.
         ResendPartial,
-        /// A buffer that arrives for a closing connection is not given back.
+        /// A buffer that arrives for a closing connection is not returned.
         LeakBuffer,
         /// A send or a receive for which there is no memory ends its connection.
         GiveUpTransfer,
-        /// A send or a receive for which there was no memory is not tried again.
+        /// A send or a receive for which there was no memory is not retried.
         ForgetTransfer,
-        /// A send hands all that is queued to the kernel.
+        /// A send passes everything that is queued to the kernel.
         UncappedSend,
-        /// A reset that shows by a socket that is not connected any more counts as another failure.
+        /// A reset that shows as a socket that is no longer connected counts as another failure.
         ResetIsFailure,
-        /// A failing accept is tried again without a pause.
+        /// A failing accept is retried without a pause.
         NoAcceptPause,
-        /// Each time that accept fails after a success is reported.
+        /// Each failure of accept after a success is reported.
         ReportEachFailure,
-        /// The kernel serves what was submitted last first.
+        /// The kernel serves the latest submission first.
         ServeNewestFirst,
-        /// Nobody is told when a full send queue has drained.
+        /// A full send queue that has drained is not reported.
         ForgetDrained,
         /// A connection whose send has failed is not paused.
         ForgetPause,
-        /// After a failed send it is received for as long as the peer sends.
+        /// After a failed send the connection receives for as long as the peer sends.
         EndlessAfterFailure,
-        /// A connection that is resumed is not looked at.
+        /// A resumed connection is not attended to.
         ForgetResume,
         /// A close does not wait for the peer's end.
         NoLinger,
-        /// What a poll has found in an earlier wait is delivered without another look.
+        /// A poll's result from an earlier wait is delivered without another check.
         TrustOldReadiness,
-        /// A poll tells of all it has found, wanted or not.
+        /// A poll reports everything that it has found, wanted or not.
         IgnoreInterest,
-        /// The kernel is not told that the interest of a poll has changed.
+        /// The kernel does not learn that the interest of a poll has changed.
         KeepInterest,
-        /// A poll waits no more after it was told of once.
+        /// A poll is not submitted again after its first report.
         ForgetPoll,
-        /// The interest of a poll that was meant for one event goes on.
+        /// The interest of a poll that was meant for one event continues.
         OnceForEver,
         /// A socket whose last connection ended with bytes unsent may be adopted again.
         ForgetCut,
-        /// A released connection lets go of its socket with the next turn.
+        /// A released connection's socket is released with the next turn.
         ReleaseLater,
-        /// An adopted connection receives without being asked to.
+        /// An adopted connection receives without a request.
         UngatedReceive,
-        /// A posted send is told of when some of it has gone out.
+        /// A posted send is reported when only some of it has been sent.
         WrittenEarly,
-        /// A posted send is told of twice.
+        /// A posted send is reported twice.
         WrittenTwice,
-        /// A console is read although nothing fits into the inbox.
+        /// A console is read although the inbox is full.
         ReadWhenFull,
         /// A console's watch is not armed again when the inbox has room.
         ForgetRoom,
-        /// All that is in the console's inbox is taken at once.
+        /// Everything in the console's inbox is taken in one turn.
         HogConsole,
         /// The timer that makes waits exact is set once and never again.
         ForgetAlarm,
-        /// Whatever has a key of ours is taken for an operation's packet.
+        /// Every packet with one of our keys is taken for an operation's.
         TrustEveryPacket,
-        /// A submission that fails with a warning is over, whatever the system still sends.
+        /// A submission that fails with a warning is complete, whatever the system still sends.
         WarningIsFailure,
     }
 }

@@ -1,6 +1,7 @@
-//! The hard cases in which timing decides, each as a scene; see `docs/hard-cases.md` for the list of all.
+//! The hard cases that depend on timing, each as a scenario; see `docs/hard-cases.md` for the list of all.
 //!
-//! Built with the feature `mutants`, the last test here also shows that scenes fail when what they guard is broken.
+//! Built with the feature `mutants`, the last test here also shows that scenarios fail when the code that they test is
+//! broken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,14 +43,14 @@ fn hc01_a_pending_receive_keeps_its_memory_through_the_removal() {
         assert!(stage.poll().is_empty());
         let lent = stage.stats().buffers_out;
         assert_eq!(lent, usize::from(style == Style::Completion));
-        // The kernel goes on writing into what it was lent, and takes its time.
+        // The kernel continues to write into the memory that it was lent, and takes its time.
         stage.faults(|faults| (faults.early_write, faults.delay, faults.late_success) = (100, 100, 100));
         assert!(stage.engine.remove(conn));
         stage.peer_sends(link, b"for the one who has left");
         stage.engine.flush();
-        assert_eq!(stage.stats().operations_in_flight, 1, "the kernel has it still");
+        assert_eq!(stage.stats().operations_in_flight, 1, "the kernel still has it");
         assert_eq!(stage.stats().buffers_out, lent, "and its buffer");
-        // Whoever comes meanwhile gets other memory.
+        // New connections get other memory meanwhile.
         let (newcomer, other) = stage.connect();
         stage.peer_sends(other, b"for the newcomer");
         let seen = stage.settle();
@@ -80,7 +81,7 @@ fn hc01_a_pending_send_keeps_its_bytes_through_the_abort() {
     assert_eq!(stage.peer_reads(other_link, 200), [0; 100]);
 }
 
-/// Everything that can be submitted, once, on a machine whose faults the caller chooses.
+/// Every kind of submission, once, on a machine whose faults the caller chooses.
 fn one_of_each(style: Style, sync: u8, in_submit: u8) {
     let mut stage = Stage::new(style);
     stage.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
@@ -93,7 +94,7 @@ fn one_of_each(style: Style, sync: u8, in_submit: u8) {
     stage.peer_finishes(link);
     stage.engine.send(conn, &pattern(300)).expect("send");
     let (mut seen, mut ready) = (Vec::new(), 0);
-    // At once and in several turns: a buffer holds 64 bytes.
+    // At the same time and in several turns: a buffer holds 64 bytes.
     for _ in 0..12 {
         for event in stage.poll() {
             if matches!(event, Seen::Ready(of) if of == watch) {
@@ -104,7 +105,7 @@ fn one_of_each(style: Style, sync: u8, in_submit: u8) {
             }
         }
     }
-    // One that was submitted while the handle was signalled may have seen it still.
+    // One that was submitted while the handle was signalled may still have seen it.
     assert!((1..=2).contains(&ready), "{ready} times ready");
     assert_eq!(stage.peer_reads(link, 1_000), pattern(300));
     assert_eq!(bytes_of(&seen, conn), pattern(200));
@@ -183,13 +184,13 @@ fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
         stage.peer_sends(link, b"late");
         assert!(stage.engine.remove(first));
         stage.engine.flush();
-        // Not closed yet, because an operation is pending: its value is nobody else's.
+        // Not closed yet, because an operation is pending: its value is not reused.
         let other = crate::kernel::sim::world::connect(&stage.world, 1_000);
         let stream = crate::kernel::sim::world::SimStream::open(&stage.world, other);
         assert_ne!(stream.fd, descriptor, "the descriptor was closed under a pending operation");
         drop(stream);
         assert!(stage.settle().is_empty());
-        // Now it is, and goes to the next one at once.
+        // Now it is closed, and the next one gets it immediately.
         let link = world::connect(&stage.world, 1_000);
         let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
         assert!(stream.fd <= descriptor + 1);
@@ -217,7 +218,7 @@ fn hc05_the_number_of_a_removed_poll_is_the_next_ones_at_once() {
         assert!(stage.engine.remove_poll(old));
         let number = socket.fd;
         drop(socket);
-        // The operation of the old one is in flight still.
+        // The operation of the old one is still in flight.
         assert_eq!(stage.stats().operations_in_flight, 1);
         let (socket, link) = stage.own_socket();
         assert_eq!(socket.fd, number);
@@ -253,7 +254,7 @@ fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once() {
         assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == new && data == b"mine"), "{seen:?}");
         assert!(stage.engine.release(new));
         assert!(stage.settle().is_empty());
-        assert_eq!(stage.link(link, |link| link.ended), None, "the caller closes it, and nobody else");
+        assert_eq!(stage.link(link, |link| link.ended), None, "only the caller closes it");
         drop(socket);
         stage.assert_empty();
     }
@@ -274,7 +275,7 @@ fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see() {
         let engine = &mut stage.engine;
         for event in stage.events.drain() {
             told.push(Seen::from(event));
-            // Whichever comes first removes the other one.
+            // The one that comes first removes the other one.
             if let [Seen::Ready(watch)] = told[..] {
                 let other = if watch == first { second } else { first };
                 assert!(engine.unwatch(other));
@@ -306,7 +307,7 @@ fn hc09_a_poll_that_an_earlier_handler_removes_is_silent() {
         }
         assert_eq!(told.len(), 1, "{told:?}");
         let again = stage.poll();
-        assert_eq!(again.len(), 1, "the other one is ready still, and told of again: {again:?}");
+        assert_eq!(again.len(), 1, "the other one is still ready, and reported again: {again:?}");
     }
 }
 
@@ -328,7 +329,7 @@ fn hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on() {
             let polls = stage.stats().polls - before;
             assert!(polls <= 10 + 2 * waits, "{polls} polls in {waits} waits: it spins");
         }
-        assert_eq!(failures, 1, "told once");
+        assert_eq!(failures, 1, "reported once");
         stage.world.borrow_mut().exhausted = false;
         let accepted = stage.settle();
         let found: Vec<usize> = accepted
@@ -351,14 +352,14 @@ fn hc10_peers_that_are_gone_before_they_are_accepted_are_passed_over() {
         for _ in 0..20 {
             stage.knock(number);
         }
-        assert!(stage.settle().is_empty(), "nobody was there, and that is no failure");
+        assert!(stage.settle().is_empty(), "no peer was there, and that is not a failure");
         stage.heal();
         stage.knock(number);
         assert_eq!(stage.settle().len(), 1);
     }
 }
 
-/// One closes, one is accepted, and the next fails: each time the same news.
+/// One closes, one is accepted, and the next fails: the same failure each time.
 #[test]
 fn hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second() {
     for style in Style::BOTH {
@@ -382,7 +383,7 @@ fn hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second() {
         }
         stage.world.borrow_mut().exhausted = false;
         accepted += stage.settle().len();
-        assert_eq!(accepted, knocked, "and nobody was forgotten");
+        assert_eq!(accepted, knocked, "and none was forgotten");
         assert!((5..=11).contains(&failures), "{failures} reports in ten seconds");
         // A failure that lasts is reported, if a little later.
         stage.world.borrow_mut().exhausted = true;
@@ -403,7 +404,7 @@ fn hc10_a_thousand_peers_that_are_gone_do_not_keep_the_reactor_busy() {
         }
         let start_ns = stage.now_ns();
         while !stage.world.borrow().listeners[number].backlog.is_empty() {
-            assert!(stage.wait(MS).is_empty(), "nobody was there, and that is no failure");
+            assert!(stage.wait(MS).is_empty(), "no peer was there, and that is not a failure");
         }
         let pauses = (stage.now_ns() - start_ns + 5_000_000) / 10_000_000;
         assert!((14..=16).contains(&pauses), "{pauses} pauses");
@@ -440,7 +441,7 @@ fn hc11_failure_at_once_ends_the_connection_once() {
 
 #[test]
 fn hc12_a_receive_of_zero_bytes_that_completes_is_no_end() {
-    // Without a pool nothing can be lent, and every receive is posted without a buffer.
+    // Without a pool no buffer can be lent, and every receive is posted without one.
     let mut stage = Stage::with(Style::Completion, Config { pool_size: 0, ..Stage::CONFIG });
     let before = hits(Mark::ZeroByteReceive);
     let (conn, link) = stage.connect();
@@ -520,11 +521,11 @@ fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
             .filter_map(|seen| if let Seen::EndOfStream(of) = seen { Some(*of) } else { None })
             .collect();
         assert_eq!((ended.len(), ended.contains(&fin), ended.contains(&gone)), (2, true, true), "{seen:?}");
-        // After FIN a reply still goes out.
+        // After FIN a reply is still sent.
         stage.engine.send(fin, &pattern(500)).expect("half-closed");
         assert!(stage.settle().is_empty());
         assert_eq!(stage.peer_reads(fin_link, 1_000), pattern(500));
-        // To a peer that is gone the first send succeeds. The second learns of it.
+        // To a peer that is gone the first send succeeds. The second finds the reset.
         stage.engine.send(gone, b"first").expect("send");
         assert!(stage.poll().is_empty());
         stage.engine.send(gone, b"second").expect("send");
@@ -533,7 +534,7 @@ fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
     }
 }
 
-/// Found by a seed: the linger time that bounds the wait for such bytes ran out while nobody waited at all.
+/// Found by a seed: the linger time that limits the wait for such bytes ran out while the caller did not wait at all.
 #[test]
 fn hc14_what_came_before_a_reset_reaches_a_caller_who_was_away() {
     for style in Style::BOTH {
@@ -565,7 +566,7 @@ fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
         stage.engine.close(conn).expect("close");
         let mut read = Vec::new();
         for _ in 0..200 {
-            // The peer goes on talking, too.
+            // The peer also continues to send.
             stage.peer_sends(link, b"and more");
             assert!(stage.poll().is_empty(), "the peer has not finished");
             read.extend(stage.peer_reads(link, 30));
@@ -608,7 +609,7 @@ fn hc16_a_shutdown_does_not_end_a_receive_and_a_removal_does() {
         stage.engine.shutdown_write(conn).expect("shutdown");
         assert!(stage.settle().is_empty());
         assert!(stage.link(link, |link| link.outbound.fin));
-        assert_eq!(stage.stats().operations_in_flight, 1, "the receive goes on");
+        assert_eq!(stage.stats().operations_in_flight, 1, "the receive continues");
         stage.peer_sends(link, b"still talking");
         assert_eq!(bytes_of(&stage.settle(), conn), b"still talking");
         assert!(stage.engine.remove(conn));
@@ -624,7 +625,7 @@ fn hc17_sending_nothing_starts_nothing() {
         let (conn, link) = stage.connect();
         assert!(stage.poll().is_empty());
         let before = stage.stats();
-        stage.engine.send(conn, b"").expect("nothing is nothing special");
+        stage.engine.send(conn, b"").expect("an empty slice is not a special case");
         stage.engine.flush();
         assert_eq!(stage.stats().kernel_calls, before.kernel_calls);
         stage.engine.send(conn, b"something").expect("send");
@@ -655,7 +656,7 @@ fn hc18_partial_sends_lose_nothing_and_send_nothing_twice() {
             read.extend(stage.peer_reads(link, 37));
         }
         assert_eq!(read, all[..read.len()]);
-        // A send that has been through in part fails.
+        // A send fails after a part of it has been sent.
         let before = hits(Mark::ErrorWithBytes);
         stage.link(link, |link| link.peer_reset(true));
         let seen = stage.settle();
@@ -697,8 +698,8 @@ fn hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through() {
     }
 }
 
-/// How many of the bytes in flight have gone out is not known, so what is sent later would follow a hole. Nor may there
-/// be one where bytes only waited in the queue, or where the connection has ended by itself.
+/// How many of the bytes in flight were sent is not known, so bytes sent later would follow a hole. Nor may there be
+/// one if bytes only waited in the queue, or if the connection has ended by itself.
 #[test]
 fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() {
     let assert_refused = |stage: &mut Stage, socket: &SimStream| {
@@ -713,7 +714,7 @@ fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() 
         let mut stage = Stage::new(style);
         let link = world::connect(&stage.world, 10);
         let socket = SimStream::open(&stage.world, link);
-        // With all of it sent, and with nothing to send, it may be.
+        // When all of it has been sent, or nothing was to be sent, it may be adopted.
         for text in [&b"whole"[..], b""] {
             let conn = stage.adopt_again(&socket).expect("it is whole");
             if !text.is_empty() {
@@ -729,7 +730,7 @@ fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() 
         assert_refused(&mut stage, &socket);
         assert!(stage.settle().is_empty());
         assert_refused(&mut stage, &socket);
-        // The number stands for another socket now. There is no memory for its send, so nothing is in flight.
+        // The number refers to another socket now. There is no memory for its send, so nothing is in flight.
         let number = socket.fd;
         drop(socket);
         let (socket, _) = stage.own_socket();
@@ -810,7 +811,7 @@ fn hc20_two_hundred_readiness_listeners_are_all_heard() {
             let link = stage.knock(number);
             let seen = stage.poll();
             assert!(matches!(seen[..], [Seen::Ready(of)] if of == watch), "{seen:?}");
-            let (stream, _) = stage.engine.accept(watch).expect("accept").expect("somebody waits");
+            let (stream, _) = stage.engine.accept(watch).expect("accept").expect("a peer waits");
             assert_eq!(stream.link(), link);
         }
         assert!(stage.poll().is_empty());
@@ -830,7 +831,7 @@ fn hc21_a_timer_of_300_microseconds_costs_at_most_two_polls() {
     assert!((300_000..310_000).contains(&(stage.now_ns() - start_ns)));
 }
 
-/// The port's time-out goes by a tick of 15.6 ms.
+/// The port's time-out follows a tick of 15.6 ms.
 #[test]
 fn hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly() {
     let mut stage = Stage::new(Style::Completion);
@@ -851,7 +852,7 @@ fn hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly()
         assert!(stage.wait(after).is_empty());
         exactly(&stage, start_ns);
     }
-    // Longer ones are not worth the timer; and what arrives meanwhile ends a wait as ever.
+    // For longer ones the timer is not worth its cost; and an event meanwhile ends a wait as always.
     let start_ns = stage.now_ns();
     assert!(stage.wait(Duration::from_millis(1_100)).is_empty());
     assert!(stage.now_ns() - start_ns < 1_116_000_000);
@@ -984,14 +985,14 @@ fn hc33_a_second_receive_is_not_posted_and_the_order_is_kept() {
             let mut received: Vec<u8> = Vec::new();
             while received.len() < sent.len() {
                 for _ in 0..3 {
-                    stage.engine.post_receive(conn).expect("it may be asked for any number of times");
+                    stage.engine.post_receive(conn).expect("it may be requested any number of times");
                     assert!(stage.stats().operations_in_flight <= 1, "one receive at a time");
                 }
                 if received.is_empty() {
                     stage.peer_sends(link, &sent);
                 }
                 let seen = stage.settle();
-                let [Seen::Received(_, data)] = &seen[..] else { panic!("one for all askings: {seen:?}") };
+                let [Seen::Received(_, data)] = &seen[..] else { panic!("one for all requests: {seen:?}") };
                 received.extend(data);
             }
             assert_eq!(received, sent);
@@ -1065,40 +1066,40 @@ fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
     }
 }
 
-/// Another thread's signal fails once, in the midst of a wait. What it sent is refused, or comes all the same, and what
-/// is sent later ends the wait as ever.
+/// Another thread's signal fails once, during a wait. What it sent is refused, or delivered all the same, and what is
+/// sent later ends the wait as always.
 #[test]
 fn hc42_a_signal_that_fails_makes_no_later_one_mute() {
     for style in Style::BOTH {
         let mut stage = Stage::new(style);
         let poster = Poster::new(stage.engine.mailbox());
         let waker = Waker::new(stage.engine.mailbox());
-        // A wake has no one to report to, and signals again.
+        // A wake has no caller to report to, and signals again.
         stage.world.borrow().signal.fail_in(1);
         stage.world.borrow_mut().schedule(1_000_000, move |_| waker.wake());
         assert!(matches!(stage.wait(Duration::from_secs(3_600))[..], [Seen::Woken]));
-        assert!(stage.now_ns() < 2_000_000, "the wake was heard at {} ns", stage.now_ns());
+        assert!(stage.now_ns() < 2_000_000, "the wake was seen at {} ns", stage.now_ns());
         // A post reports the failure, and was not taken.
         stage.world.borrow().signal.fail_in(1);
         let error = poster.post(Token(0), 1).expect_err("there is no signal for it");
         assert_eq!(error.kind(), ErrorKind::Exhausted);
         assert_eq!(stage.stats().signals_failed, 2);
         assert!(stage.poll().is_empty(), "it was not taken");
-        // In the midst of a wait as well, and the next one is heard.
+        // During a wait as well, and the next one succeeds.
         stage.world.borrow().signal.fail_in(1);
         let start_ns = stage.now_ns();
         stage.world.borrow_mut().schedule(start_ns + 1_000_000, move |_| {
             poster.post(Token(0), 2).expect_err("there is no signal for it");
-            poster.post(Token(0), 3).expect("the next one is heard");
+            poster.post(Token(0), 3).expect("the next one succeeds");
         });
         let seen = stage.wait(Duration::from_secs(3_600));
         assert!(matches!(seen[..], [Seen::Posted(3)]), "{seen:?}");
-        assert!(stage.now_ns() < start_ns + 2_000_000, "the post was heard at {} ns", stage.now_ns());
+        assert!(stage.now_ns() < start_ns + 2_000_000, "the post was seen at {} ns", stage.now_ns());
     }
 }
 
-/// A connection whose send has failed although the peer has not reset: the caller has shut down the sending side past the
-/// reactor. The peer sends whenever there is room.
+/// A connection whose send has failed although the peer has not reset: the caller has shut down the sending side
+/// without the reactor. The peer sends whenever there is room.
 fn flood_after_a_failed_send(
     stage: &mut Stage,
     conn: ConnId,
@@ -1182,7 +1183,7 @@ fn hc43_who_resumes_in_time_receives_all_that_was_there_before_the_failed_send()
     }
 }
 
-/// The C library's connections: nobody asks for more, so nothing is collected beyond the receive that was asked for.
+/// The C library's connections: without further requests nothing is collected beyond the one requested receive.
 #[test]
 fn hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send() {
     for style in Style::BOTH {
@@ -1192,7 +1193,7 @@ fn hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_f
         let mut events = 0;
         flood_after_a_failed_send(&mut stage, conn, link, |stage| {
             events += 1;
-            assert!(events <= 2, "one receive was asked for");
+            assert!(events <= 2, "one receive was requested");
             assert!(stage.stats().buffers_out <= 2, "{:?}", stage.stats());
         });
         assert_eq!(events, 2, "the bytes, and the end");
@@ -1201,12 +1202,12 @@ fn hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_f
     }
 }
 
-/// Room for one event and three sockets that are ready: the caller reads them all, and the other two are not ready any
-/// more when their turn comes.
+/// Room for one event and three sockets that are ready: the caller reads them all, and the other two are no longer
+/// ready when their turn comes.
 #[test]
 fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
     for style in Style::BOTH {
-        // Found at once, before the kernel's packets, and in the kernel.
+        // Found immediately, before the kernel's packets, and in the kernel.
         for (sync, in_submit) in [(0, 0), (100, 0), (0, 100)] {
             let mut stage = Stage::with(style, Config { max_events: 1, ..Stage::CONFIG });
             stage.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
@@ -1222,7 +1223,7 @@ fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
             }
             let seen = stage.settle();
             assert!(seen.is_empty(), "{style:?}, {sync}, {in_submit}: {seen:?}");
-            // They are waited for still, and each has its turn.
+            // They are still waited for, and each has its turn.
             for (_, link) in &sockets {
                 stage.peer_sends(*link, b"more");
             }
@@ -1241,7 +1242,7 @@ fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
     }
 }
 
-/// What the kernel gives back of those that were removed takes no one's room, also in a wait of no time.
+/// Operations that the kernel returns for removed registrations take no other's room, even in a wait of no time.
 #[test]
 fn what_was_removed_takes_no_room_from_what_is_ready() {
     for style in Style::BOTH {
@@ -1267,7 +1268,7 @@ fn what_was_removed_takes_no_room_from_what_is_ready() {
     }
 }
 
-/// The peer resets, and the caller closes or half-closes before the reactor has heard of it: it is a reset all the same.
+/// The peer resets, and the caller closes or half-closes before the reactor has seen it: it is a reset all the same.
 #[test]
 fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
     for style in Style::BOTH {
@@ -1288,7 +1289,7 @@ fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
     }
 }
 
-/// The system has no memory for a send or a receive: it is tried again, after pauses that grow, and nothing is lost.
+/// The system has no memory for a send or a receive: the reactor retries after pauses that grow, and nothing is lost.
 #[test]
 fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end() {
     for style in Style::BOTH {
@@ -1322,7 +1323,7 @@ fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end() {
             let seen = stage.settle();
             assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Aborted)] if of == conn), "{seen:?}");
             stage.assert_empty();
-            assert_eq!(stage.stats().timers, 0, "the pause goes with it");
+            assert_eq!(stage.stats().timers, 0, "the pause ends with it");
         }
     }
 }
@@ -1349,7 +1350,7 @@ impl tracing::Subscriber for Warnings {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Each direction has pauses of its own: successes in one do not shorten those of the other. And the log is short.
+/// Each direction has its own pauses: successes in one do not shorten those of the other. And the log is short.
 #[test]
 fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes_on() {
     for style in Style::BOTH {
@@ -1380,7 +1381,7 @@ fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes
             }
             // 10, 20, 40 … 640 ms and then one a second.
             let retries = hits(Mark::TransferRetried) - before;
-            assert!((8..=20).contains(&retries), "{retries} tries of {kind:?} in ten seconds");
+            assert!((8..=20).contains(&retries), "{retries} attempts of {kind:?} in ten seconds");
             let warnings = warnings.load(Ordering::Relaxed);
             assert!((4..=5).contains(&warnings), "{warnings} warnings");
             stage.heal();
@@ -1393,7 +1394,7 @@ fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes
     }
 }
 
-/// What a queue has collected goes out in parts, so that the kernel need not lock all of it in memory.
+/// The bytes collected in a queue are sent in parts, so that the kernel need not lock all of them in memory.
 #[test]
 fn hc45_one_send_hands_the_kernel_no_more_than_its_share() {
     for style in Style::BOTH {
@@ -1406,7 +1407,7 @@ fn hc45_one_send_hands_the_kernel_no_more_than_its_share() {
     }
 }
 
-/// What the C library needs on POSIX: a handler has run, which the kernel shows by coming back with nothing.
+/// The C library's requirement on POSIX: a handler has run, which the kernel shows by returning without an event.
 #[test]
 fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
     for style in Style::BOTH {
@@ -1419,11 +1420,11 @@ fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
         };
         let (conn, link) = stage.connect();
         assert!(stage.poll().is_empty());
-        // Left alone it takes its time, and all of it.
+        // Undisturbed it waits for the whole timeout.
         let (seen, polls) = once(&mut stage, Some(10 * MS));
         assert!(seen.is_empty() && stage.now_ns() >= 10_000_000, "{seen:?} at {}", stage.now_ns());
         assert_eq!(polls, 1);
-        // The kernel comes back for nothing.
+        // The kernel returns without a reason.
         stage.faults(|faults| faults.spurious = 100);
         let start_ns = stage.now_ns();
         for timeout in [None, Some(Duration::from_secs(3_600))] {
@@ -1434,21 +1435,21 @@ fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
         // And the plain wait does wait for it.
         assert!(stage.wait(10 * MS).is_empty());
         assert!(stage.now_ns() >= start_ns + 10_000_000);
-        // What is there is brought, and a wait of no time asks once.
+        // What is ready is returned, and a wait of no time polls once.
         stage.peer_sends(link, b"here");
         let (seen, _) = once(&mut stage, Some(Duration::ZERO));
         assert_eq!(bytes_of(&seen, conn), b"here");
         let (seen, polls) = once(&mut stage, Some(Duration::ZERO));
         assert_eq!((seen.len(), polls), (0, 1), "{seen:?}");
         stage.heal();
-        // A timer of the caller's is an event like others.
+        // A timer that the caller set is an event like others.
         let timer = stage.engine.timer(Token(0), MS);
         let (seen, _) = once(&mut stage, None);
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
     }
 }
 
-/// The packet of the failed submission comes when the memory may be another operation's.
+/// The packet of the failed submission comes when the memory may belong to another operation.
 #[test]
 fn hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet() {
     let mut stage = Stage::new(Style::Completion);
@@ -1478,7 +1479,7 @@ fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
     let marks = [Mark::ForeignCompletion, Mark::UnknownPacket, Mark::StalePacket];
     let before = marks.map(hits);
     let (conn, link) = stage.connect();
-    // More than will be needed at a time, so that some are over and free.
+    // More than will be needed at a time, so that some have ended and are free.
     let gone: Vec<_> = (0..4).map(|_| stage.connect().0).collect();
     assert!(stage.poll().is_empty());
     assert!(gone.into_iter().all(|conn| stage.engine.remove(conn)));
@@ -1510,7 +1511,7 @@ fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
     stage.assert_empty();
 }
 
-/// A scene that cannot fail shows nothing: with the bug that it is there to notice, it does.
+/// A scenario that cannot fail shows nothing: with the bug that it must detect, it does fail.
 #[cfg(feature = "mutants")]
 #[test]
 fn each_scene_fails_with_its_bug() {
@@ -1574,10 +1575,10 @@ fn each_scene_fails_with_its_bug() {
         counts::activate(None);
         scene();
     }
-    assert_eq!(unnoticed, [], "bugs that their scenes do not notice");
+    assert_eq!(unnoticed, [], "bugs that their scenarios do not detect");
 }
 
-/// The two bugs that give back memory that is lent. Miri has to stop each of these; where it does not, they pass.
+/// The two bugs that release memory that is lent. Miri must stop each of these tests; if it does not, they pass.
 #[cfg(all(feature = "mutants", miri))]
 mod for_miri {
     use super::*;
@@ -1590,7 +1591,7 @@ mod for_miri {
         assert!(stage.poll().is_empty());
         stage.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
         assert!(stage.engine.remove(conn));
-        // Cancels first. Then the kernel writes to what it was lent.
+        // Cancels first. Then the kernel writes to the memory that it was lent.
         stage.poll();
     }
 

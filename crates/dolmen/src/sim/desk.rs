@@ -1,7 +1,7 @@
-//! The operator's desk: a console's driver and a source of signals that do what a script says.
+//! A fake operator: a console's driver and a source of signals that follow a script.
 //!
-//! The driver plays both kinds. In line mode a thread reads: here it does whenever there is room. In raw mode a handle is
-//! watched, and what was typed is read when the engine says that it is ready.
+//! The driver simulates both kinds. In line mode a thread reads: here it does whenever there is room. In raw mode a
+//! handle is watched, and typed input is read when the engine calls `ready`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,19 +14,19 @@ use crate::kernel::sim::world::{SharedWorld, SimHandle};
 
 pub(super) type SharedDesk = Rc<RefCell<Desk>>;
 
-/// What has been typed, and how far it has come.
+/// The typed input, and how far it has come.
 pub(super) struct Desk {
     world: SharedWorld,
     /// Not read yet.
     pub(super) typed: VecDeque<Input>,
-    /// In the inbox or on its way from there to the caller.
+    /// In the inbox, or between the inbox and the caller.
     pub(super) read: VecDeque<Input>,
     pub(super) watching: bool,
-    /// Nobody takes the output.
+    /// The output is not being read.
     pub(super) behind: bool,
-    /// The inbox may have been filled by others since the watch was armed, or before it first was.
+    /// The inbox may have been filled by another source since the watch was armed, or before it first was.
     fresh: bool,
-    /// How often the driver was told to read into a full inbox otherwise.
+    /// How often the driver was told to read into a full inbox for another reason.
     pub(super) needless: u32,
     inbox: Option<Arc<Inbox>>,
     handle: Option<usize>,
@@ -54,7 +54,7 @@ impl Desk {
         self.set_ready();
     }
 
-    /// A thread that reads has its turn.
+    /// A reading thread has its turn.
     pub(super) fn thread(&mut self) {
         if !self.watching {
             self.read();
@@ -68,7 +68,7 @@ impl Desk {
         }
     }
 
-    /// A request to the process. False if nobody catches it.
+    /// A request to the process. Returns false if it is not caught.
     pub(super) fn ring(&self, input: Input) -> bool {
         self.signals.as_ref().is_some_and(|inbox| {
             inbox.push(input);

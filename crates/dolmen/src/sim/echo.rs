@@ -1,4 +1,4 @@
-//! What an echoed message costs: calls into the kernel, exactly, and allocations.
+//! The cost of an echoed message: calls into the kernel, exactly, and allocations.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use crate::events::Event;
 use crate::kernel::sim::world::{SimHandle, SimListener};
 use crate::token::Token;
 
-/// A server of so many connections, with eight readiness listeners and a console's watch beside them, and its peers.
-/// All runs as on a good day: sends succeed at once, and receives are posted before there is something to read.
+/// A server of a number of connections, and also eight readiness listeners and a console's watch, with its peers. The
+/// run has no faults: sends succeed immediately, and receives are posted before there is something to read.
 #[allow(missing_debug_implementations)]
 pub struct Echo {
     stage: Stage,
     links: Vec<usize>,
     read: Vec<u8>,
     ticks: u64,
-    /// The peers speak while the reactor waits, and not before.
+    /// The peers send while the reactor waits, and not before.
     late: bool,
 }
 
-/// What so many rounds have cost.
+/// The cost of a number of rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Messages echoed.
@@ -33,14 +33,14 @@ pub struct Cost {
 const MESSAGE: &[u8] = b"look at the statue in the corner\n";
 
 impl Echo {
-    /// `completion`: the kernel lends buffers in advance, as a completion port is given them. Otherwise it is one of
-    /// readiness. `pool_size`: with 0, receives are posted without a buffer and made once there is something to read.
+    /// `completion`: the kernel lends buffers in advance, as over a completion port. Otherwise it is a readiness
+    /// kernel. `pool_size`: with 0, receives are posted without a buffer and made once there is something to read.
     #[must_use]
     pub fn new(connections: usize, completion: bool, pool_size: usize) -> Echo {
         Echo::beside(0, connections, completion, pool_size)
     }
 
-    /// The same beside `idle` connections that never say anything.
+    /// The same with `idle` more connections that never send anything.
     #[must_use]
     pub fn beside(idle: usize, connections: usize, completion: bool, pool_size: usize) -> Echo {
         let style = if completion { Style::Completion } else { Style::Readiness };
@@ -57,12 +57,12 @@ impl Echo {
         let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
         echo.idle(idle);
         assert!(echo.stage.poll().is_empty());
-        // Whatever is made once is made now.
+        // One-time work is done now.
         echo.rounds(20);
         echo
     }
 
-    /// Adds so many connections that never say anything.
+    /// Adds this many connections that never send anything.
     pub fn idle(&mut self, count: usize) {
         for _ in 0..count {
             let stream = self.stage.silent_stream();
@@ -70,7 +70,7 @@ impl Echo {
         }
     }
 
-    /// The same with an interval beside, on a machine whose waits go by the tick of a coarse clock.
+    /// The same with an interval, on a machine whose waits follow the tick of a coarse clock.
     #[must_use]
     pub fn with_interval(connections: usize, period: Duration) -> Echo {
         let mut echo = Echo::new(connections, true, 256);
@@ -81,7 +81,7 @@ impl Echo {
         echo
     }
 
-    /// Lets time pass with nobody waiting.
+    /// Lets time pass while the caller does not wait.
     pub fn pass(&mut self, time: Duration) {
         self.stage.world.borrow_mut().now_ns += time.as_nanos() as u64;
     }
@@ -92,7 +92,7 @@ impl Echo {
         self.ticks
     }
 
-    /// In each round every peer says something and hears it again.
+    /// In each round every peer sends a message and receives it back.
     pub fn rounds(&mut self, count: u64) -> Cost {
         let before = self.stage.stats();
         for _ in 0..count {
@@ -117,7 +117,7 @@ impl Echo {
                 self.stage.peer_sends(link, MESSAGE);
             }
         }
-        // What was answered to the last round goes out with this wait, as it does in a server's loop.
+        // The replies of the last round are sent with this wait, as in a server's loop.
         let Stage { engine, events, world } = &mut self.stage;
         world.borrow_mut().polls = 0;
         let mut messages = 0;
@@ -126,7 +126,7 @@ impl Echo {
             for event in events.drain() {
                 match event {
                     Event::Received { conn, data, .. } => engine.send(conn, data).expect("send"),
-                    // In a wait of its own where nobody has spoken yet.
+                    // In a separate wait, in which no peer has sent yet.
                     Event::Timer { .. } => {
                         self.ticks += 1;
                         continue;
@@ -140,7 +140,7 @@ impl Echo {
         for &link in &self.links {
             self.read.clear();
             self.read.extend(world.borrow_mut().links[link].outbound.bytes.drain(..));
-            assert!(self.read.is_empty() || self.read == MESSAGE, "not what was said");
+            assert!(self.read.is_empty() || self.read == MESSAGE, "not what was sent");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A simulated machine for those outside this crate who simulate what is built on the reactor.
+//! A simulated machine for other crates that simulate what they build on the reactor.
 //!
-//! Sockets are numbers that the caller owns, as on a real system: given out again as soon as they are closed, duplicated,
-//! and closed while a reactor still has them registered, if the caller does so. The other end of a connection is its
-//! *link*, for the test program to play the peer with.
+//! Sockets are numbers that the caller owns, as on a real system: reused as soon as they are closed, duplicated, and
+//! closed while a reactor still has them registered, if the caller does so. The other end of a connection is its
+//! *link*, with which the test program plays the peer.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,13 +20,13 @@ pub struct Machine {
     world: SharedWorld,
 }
 
-/// A reactor on such a machine; its verbs are those of [`Verbs`](crate::raw::Verbs).
+/// A reactor on such a machine; its methods are those of [`Verbs`](crate::raw::Verbs).
 #[allow(missing_debug_implementations)]
 pub struct SimReactor {
     pub(crate) engine: Engine<Sim>,
 }
 
-/// What a socket's number stands for. Numbers are given out again, and this is not.
+/// The object to which a socket's number refers. Numbers are reused, and this is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     /// A connection, by its link.
@@ -35,12 +35,12 @@ pub enum Object {
     Listener(usize),
 }
 
-/// What the caller's own read of a socket finds.
+/// The result of the caller's own read of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// It would block.
     Nothing,
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// The end of the stream.
     End,
@@ -48,7 +48,7 @@ pub enum Found {
     Reset,
 }
 
-/// How a link is.
+/// The state of a link.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkState {
     /// How many bytes the peer has written.
@@ -57,13 +57,13 @@ pub struct LinkState {
     pub read: u64,
     /// The peer has ended its stream.
     pub fin: bool,
-    /// The connection was reset, and whether what was there before can be read.
+    /// The connection was reset, and whether the bytes from before can be read.
     pub reset: Option<bool>,
     /// How many bytes were sent at our end.
     pub sent: u64,
     /// How many of those the peer has not read.
     pub unread: usize,
-    /// The peer's socket is gone, and a reset will be the answer to the next bytes.
+    /// The peer's socket is gone, and the next bytes will be answered with a reset.
     pub gone: bool,
     /// The caller has shut down the sending side of our end.
     pub shut: bool,
@@ -71,19 +71,19 @@ pub struct LinkState {
     pub closed: bool,
 }
 
-/// What the kernel's waits were for since [`Machine::begin_wait`].
+/// The kernel's waits since [`Machine::begin_wait`].
 #[derive(Clone, Copy, Debug)]
 pub struct Polls {
-    /// How many there were.
+    /// Their number.
     pub count: u32,
-    /// The most of those in a row that did not block and found nothing.
+    /// The longest run of waits that did not block and found nothing.
     pub most_idle: u32,
-    /// One was without a timeout, and nothing was ever going to end it.
+    /// One was without a timeout, and nothing would ever have ended it.
     pub stuck: bool,
 }
 
 impl Machine {
-    /// The machine of a seed, with kernels of the completion style, or of the readiness style.
+    /// The machine of a seed, with kernels of the completion style or of the readiness style.
     #[must_use]
     pub fn new(seed: u64, completion_style: bool) -> Machine {
         let mut world = World::new(seed);
@@ -92,7 +92,7 @@ impl Machine {
         Machine { world: Rc::new(RefCell::new(world)) }
     }
 
-    /// A reactor of the machine, with the settings that the C library gives its own, but for the size of its buffers.
+    /// Makes a reactor of the machine, with the settings of the C library except for the size of its buffers.
     #[must_use]
     pub fn reactor(&self, max_events: usize, pool_size: usize, buffer_bytes: usize) -> SimReactor {
         let config =
@@ -100,26 +100,26 @@ impl Machine {
         SimReactor { engine: Engine::over(Sim::over(&self.world), config) }
     }
 
-    /// The time.
+    /// The current time.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         self.world.borrow().now_ns
     }
 
-    /// From here on the machine behaves.
+    /// From here on the machine has no faults.
     pub fn heal(&self) {
         self.world.borrow_mut().heal();
     }
 
-    /// Has another thread, or a peer, do something in a while, also in the midst of a wait. What is scheduled later is not
-    /// done earlier.
+    /// Schedules an action of another thread, or of a peer, after a time, which may be during a wait. Actions run in
+    /// the order in which they were scheduled.
     pub fn schedule(&self, after_ns: u64, act: impl FnOnce() + 'static) {
         let mut world = self.world.borrow_mut();
         let at_ns = world.now_ns + after_ns;
         world.schedule(at_ns, |_| act());
     }
 
-    /// Has all be done by now that is scheduled.
+    /// Runs all scheduled actions now.
     pub fn run_scheduled(&self) {
         let last_ns = self.world.borrow().last_other_ns();
         let now_ns = self.now_ns();
@@ -127,25 +127,25 @@ impl Machine {
         world::run_others(&self.world);
     }
 
-    /// Whether the kernel may return from a wait early, or for nothing.
+    /// Whether the kernel may return from a wait early, or without any result.
     #[must_use]
     pub fn returns_early(&self) -> bool {
         self.world.borrow().faults.return_early()
     }
 
-    /// Whether what has happened may be reported late.
+    /// Whether events may be reported late.
     #[must_use]
     pub fn reports_late(&self) -> bool {
         self.world.borrow().faults.delay > 0
     }
 
-    /// Whether sends and receives may be refused for want of memory, and tried again later.
+    /// Whether sends and receives may fail for lack of memory, and be retried later.
     #[must_use]
     pub fn lacks_memory(&self) -> bool {
         self.world.borrow().faults.no_memory > 0
     }
 
-    /// Has the kernel do promptly what it may do late, early or for nothing.
+    /// Makes the kernel do everything promptly that it may do late, early or without need.
     #[must_use]
     pub fn suspend_faults(&self) -> SuspendedFaults {
         let mut world = self.world.borrow_mut();
@@ -154,12 +154,12 @@ impl Machine {
         SuspendedFaults(faults)
     }
 
-    /// Takes up the faults again.
+    /// Restores the faults.
     pub fn restore_faults(&self, faults: SuspendedFaults) {
         self.world.borrow_mut().faults = faults.0;
     }
 
-    /// A signal handler runs in the thread of the reactor: the wait that is under way returns.
+    /// A signal handler runs in the reactor's thread: the wait in progress returns.
     pub fn interrupt(&self) {
         self.world.borrow_mut().interrupted = true;
     }
@@ -171,7 +171,7 @@ impl Machine {
         world.interrupted = false;
     }
 
-    /// What was counted.
+    /// Returns what was counted.
     #[must_use]
     pub fn polls(&self) -> Polls {
         let world = self.world.borrow();
@@ -185,19 +185,19 @@ impl Machine {
     }
 }
 
-/// The faults of a machine, while it is without.
+/// The suspended faults of a machine.
 #[allow(missing_debug_implementations)]
 pub struct SuspendedFaults(Faults);
 
 /// The caller's sockets.
 impl Machine {
-    /// How many links there have been.
+    /// How many links were ever made.
     #[must_use]
     pub fn links(&self) -> usize {
         self.world.borrow().links.len()
     }
 
-    /// How many listeners there have been.
+    /// How many listeners were ever made.
     #[must_use]
     pub fn listeners(&self) -> usize {
         self.world.borrow().listeners.len()
@@ -215,7 +215,7 @@ impl Machine {
         (link.shut_behind, link.outbound.fin) = (true, true);
     }
 
-    /// A connected socket, whose wire holds so many bytes each way.
+    /// A connected socket, whose wire holds this many bytes each way.
     #[must_use]
     pub fn connect(&self, capacity: usize) -> u32 {
         let link = world::connect(&self.world, capacity);
@@ -255,12 +255,12 @@ impl Machine {
         world.open_raw(object)
     }
 
-    /// Closes a number, and the socket if it was the last.
+    /// Closes a number, and the socket if it was the last one.
     pub fn close(&self, fd: u32) {
         self.world.borrow_mut().close_raw(fd);
     }
 
-    /// What a number stands for.
+    /// The object to which a number refers.
     #[must_use]
     pub fn object(&self, fd: u32) -> Option<Object> {
         match self.world.borrow().object(fd) {
@@ -270,19 +270,19 @@ impl Machine {
         }
     }
 
-    /// Whether any number stands for it.
+    /// Whether any number refers to it.
     #[must_use]
     pub fn is_open(&self, object: Object) -> bool {
         self.world.borrow().is_open(object.into())
     }
 
-    /// What it is ready for, of what a poll for `interest` would find.
+    /// Its readiness, as far as a poll for `interest` would report it.
     #[must_use]
     pub fn ready(&self, object: Object, interest: Readiness) -> Readiness {
         self.world.borrow().polled(object.into(), interest)
     }
 
-    /// What a read would find.
+    /// The result that a read would have.
     #[must_use]
     pub fn peek(&self, link: usize) -> Found {
         match self.world.borrow().links[link].readable() {
@@ -293,7 +293,7 @@ impl Machine {
         }
     }
 
-    /// Reads up to so many bytes, and appends them.
+    /// Reads up to this many bytes, and appends them.
     pub fn receive(&self, link: usize, most: usize, into: &mut Vec<u8>) -> Found {
         match self.peek(link) {
             Found::Bytes(count) => {
@@ -305,7 +305,7 @@ impl Machine {
         }
     }
 
-    /// Writes as much as fits. `None`: the connection was reset.
+    /// Writes as many bytes as fit. `None`: the connection was reset.
     #[must_use]
     pub fn send(&self, link: usize, bytes: &[u8]) -> Option<usize> {
         self.world.borrow_mut().links[link].send(bytes).ok()
@@ -314,7 +314,7 @@ impl Machine {
 
 /// The peers.
 impl Machine {
-    /// How a link is.
+    /// The state of a link.
     #[must_use]
     pub fn link(&self, link: usize) -> LinkState {
         let world = self.world.borrow();
@@ -340,12 +340,12 @@ impl Machine {
         if over { 0 } else { link.inbound.room() }
     }
 
-    /// The peer writes what there is room for.
+    /// The peer writes as much as there is room for.
     pub fn peer_write(&self, link: usize, bytes: &[u8]) {
         self.world.borrow_mut().links[link].inbound.write(bytes);
     }
 
-    /// The peer reads up to so many bytes.
+    /// The peer reads up to this many bytes.
     #[must_use]
     pub fn peer_read(&self, link: usize, most: usize) -> Vec<u8> {
         let bytes = &mut self.world.borrow_mut().links[link].outbound.bytes;
@@ -360,7 +360,7 @@ impl Machine {
         link.gone |= gone;
     }
 
-    /// The peer resets the connection; whether what it has sent before can still be read.
+    /// The peer resets the connection. `keep`: the bytes that it has sent before can still be read.
     pub fn peer_reset(&self, link: usize, keep: bool) {
         self.world.borrow_mut().links[link].peer_reset(keep);
     }
@@ -368,8 +368,8 @@ impl Machine {
 
 /// Processes.
 impl Machine {
-    /// The process forks, and the child destroys its copy of a reactor that polls these sockets: the copy has the same
-    /// instance of the kernel. `tears`: as one would that takes the instance apart.
+    /// The process forks, and the child drops its copy of a reactor that polls these sockets: the copy has the same
+    /// instance of the kernel. `tears`: the drop changes the instance.
     pub fn destroy_forked_copy(
         &self,
         reactor: &mut SimReactor,
@@ -378,7 +378,7 @@ impl Machine {
     ) {
         let mut copy = Engine::over(reactor.engine.kernel().fork(tears), Config::DEFAULT);
         for fd in polled {
-            // What is closed is not polled either.
+            // A closed socket is not polled either.
             let _ = copy.add_poll(BorrowedSocket::simulated(fd), Readiness::READABLE, false, Token(0));
         }
         copy.flush();
@@ -388,7 +388,7 @@ impl Machine {
 
 /// Handles that can be watched, such as a console.
 impl SimReactor {
-    /// Watches a new handle; and the number by which [`Machine::signal`] knows it.
+    /// Watches a new handle. Also returns the number by which [`Machine::signal`] knows it.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
-//! Random programs over the simulated kernel, and the oracles that judge them. For this crate's own tests.
+//! Random programs over the simulated kernel, and the oracles that check them. For this crate's own tests.
 //!
-//! A run is a function of its seed: the seed gives the program (a list of [`Action`](program::Action)s), the machine's
-//! faults and every decision in between. [`run`] carries one out; [`shrink`] finds a shorter program that fails as well.
+//! A run is a function of its seed: the seed determines the program (a list of [`Action`](program::Action)s), the
+//! machine's faults and every decision in between. [`run`] runs a program; [`shrink`] finds a shorter program that
+//! fails as well.
 
 #[cfg(test)]
 mod cases;
@@ -11,7 +12,7 @@ mod machine;
 mod model;
 mod program;
 pub(crate) mod rng;
-#[cfg_attr(not(test), allow(dead_code))] // The scenes use all of it, the accounting little.
+#[cfg_attr(not(test), allow(dead_code))] // The scenarios use all of it, `echo` little.
 mod stage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,37 +24,37 @@ pub use model::bytes as stream_bytes;
 pub use program::{Action, shrink as shrink_program};
 pub use rng::Rng;
 
-/// What notices that something is wrong.
+/// The check that detects a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Oracle {
     /// The assertions on both sides of every hand-over: exactly one packet for each pending operation.
     Ownership,
-    /// What is received is what was sent, on both ends.
+    /// The bytes received are the bytes sent, on both ends.
     Stream,
-    /// The bytes of an event stay what they are until the next wait, and are no other event's.
+    /// The bytes of an event stay unchanged until the next wait, and are not shared with another event.
     Buffers,
-    /// End of stream once, `Closed` once and last, failures told once.
+    /// End of stream once, `Closed` once and last, failures reported once.
     Order,
-    /// Nothing for what was removed; nothing by an id that has had its day.
+    /// No events for removed registrations; no effect of an id that has expired.
     Ghost,
     /// Queues and batches keep their bounds.
     Bounds,
     /// Timers and timeouts: never early, never forgotten.
     Time,
-    /// Everybody gets a turn.
+    /// Every source gets a turn.
     Fairness,
     /// No turn without need.
     Spin,
     /// Posts and wakes: all of them, in order.
     Posts,
-    /// When all is calm, nothing is owed to anybody.
+    /// When the run has become calm, nothing remains undelivered.
     Liveness,
     /// When all is closed, nothing is left.
     Empty,
 }
 
 impl Oracle {
-    /// All of them that judge a reactor.
+    /// All oracles for a reactor.
     pub const ALL: &[Oracle] = &[
         Oracle::Ownership,
         Oracle::Stream,
@@ -72,16 +73,16 @@ impl Oracle {
 /// A failed run.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Who noticed.
+    /// The oracle that detected it.
     pub oracle: Oracle,
-    /// What.
+    /// The details.
     pub message: String,
 }
 
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report {
-    /// Actions carried out.
+    /// Actions run.
     pub actions: usize,
     /// Events received.
     pub events: u64,
@@ -92,20 +93,20 @@ pub fn program(seed: u64) -> Vec<Action> {
     program::generate(seed)
 }
 
-/// Runs the actions on the machine of `seed`. Only the oracles listed have a say.
+/// Runs the actions on the machine of `seed`. Only the listed oracles apply.
 ///
 /// # Errors
 ///
-/// What the first oracle noticed.
+/// The failure that an oracle detected first.
 pub fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
     catch(oracles, || model::run(seed, actions, oracles))
 }
 
-/// Runs something in which a panic is a finding.
+/// Runs a test in which a panic is a failure.
 ///
 /// # Errors
 ///
-/// What it has found, or panicked with.
+/// The failure that it returned, or its panic.
 pub fn catch(oracles: &[Oracle], run: impl FnOnce() -> Result<Report, Failure>) -> Result<Report, Failure> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result,
@@ -123,7 +124,7 @@ pub fn catch(oracles: &[Oracle], run: impl FnOnce() -> Result<Report, Failure>) 
     }
 }
 
-/// A shorter program that fails by the same oracle.
+/// Finds a shorter program that fails by the same oracle.
 pub fn shrink(seed: u64, actions: Vec<Action>, oracles: &[Oracle], failure: &Failure) -> Vec<Action> {
     program::shrink(actions, |candidate| {
         run(seed, candidate, oracles).is_err_and(|found| found.oracle == failure.oracle)

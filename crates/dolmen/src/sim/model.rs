@@ -1,4 +1,4 @@
-//! A model of what the reactor promises, run beside it.
+//! A model of the reactor's promises, run in parallel with it.
 
 mod borrowed;
 mod console;
@@ -28,10 +28,10 @@ use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
 use console::Operator;
 
-/// Long enough for everything that is under way; costs nothing on a virtual clock.
+/// Long enough for everything in progress; costs nothing on a virtual clock.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
-/// As many connections as make a crowd for events with little room.
+/// Many connections compared with events of small capacity.
 const MOST_LINKS: usize = 40;
 const MOST_OPEN: usize = 8;
 
@@ -42,7 +42,7 @@ struct Run<'a> {
     rng: Rng,
     world: SharedWorld,
     config: Config,
-    /// Dropped by a run that comes to its end; after a finding it is in no state to be.
+    /// Dropped by a run that comes to its end; after a failure it is in no state for that.
     engine: ManuallyDrop<Engine<Sim>>,
     waker: Waker,
     poster: Poster,
@@ -53,26 +53,26 @@ struct Run<'a> {
     listeners: Vec<Listener>,
     timers: Vec<Timer>,
     watches: Vec<Watch>,
-    /// The caller's sockets. Let go of like the engine.
+    /// The sockets that the caller owns. Dropped under the same condition as the engine.
     lent: ManuallyDrop<Vec<Lent>>,
     polls: Vec<Poll>,
     operator: Operator,
     inbox: Rc<RefCell<Inbox>>,
-    /// What is ready is to stay so.
+    /// Ready sources must stay ready.
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
     borrows: bool,
     console: bool,
-    /// There is no memory for a send or a receive now and then.
+    /// Sends and receives fail for lack of memory now and then.
     short_of_memory: bool,
     /// For how long the caller did not wait.
     away_ns: u64,
-    /// Handlers stop adding to the turmoil: the end has begun.
+    /// Handlers make no further changes: the end has begun.
     calm: bool,
     report: Report,
 }
 
-/// What this thread and others have sent to the reactor by its mailbox.
+/// What this thread and others have sent to the reactor through its mailbox.
 #[derive(Default)]
 struct Inbox {
     /// Taken, and not delivered yet.
@@ -80,9 +80,9 @@ struct Inbox {
     posted: u64,
     /// Woken, and not delivered yet.
     woken: bool,
-    /// When the first of what is not delivered was sent during the wait that is under way.
+    /// When the first undelivered one was sent during the wait in progress.
     sent_during_wait_ns: Option<u64>,
-    /// A post was refused for no reason.
+    /// A post was refused without a reason.
     refused: bool,
 }
 
@@ -105,18 +105,18 @@ struct Conn {
     accepted: u64,
     ended: bool,
     paused: bool,
-    /// Before the wait whose events are being handled.
+    /// Paused before the wait whose events are being handled.
     paused_before: bool,
-    /// At any time.
+    /// Paused at any time.
     was_paused: bool,
     shut: bool,
-    /// Refused, and not told of room since.
+    /// A send was refused, and room was not reported since.
     refused: bool,
     refusals: u64,
     drained: u64,
     /// When `close` was called.
     closed_at_ns: Option<u64>,
-    /// Whose socket it is, of an adopted one.
+    /// The socket of an adopted connection.
     lent: Option<usize>,
     asked: Asked,
 }
@@ -160,7 +160,7 @@ struct Listener {
     /// `AcceptFailed` was reported, and nothing accepted since.
     failed: bool,
     added_ns: u64,
-    /// How often `AcceptFailed` was reported: at first, and then once a second at most.
+    /// How often `AcceptFailed` was reported: first immediately, and then at most once a second.
     failures: u64,
 }
 
@@ -179,7 +179,7 @@ struct Watch {
     due: bool,
 }
 
-/// Bytes of a stream, from a place on: known to both ends without being written down.
+/// Bytes of a stream, from an offset on: both ends can compute them without storing them.
 pub fn bytes(link: usize, outbound: bool, from: u64, count: usize) -> Vec<u8> {
     let stream = (link as u64) << 33 | u64::from(outbound) << 32;
     let blocks = from / 8..=(from + count as u64) / 8;
@@ -187,7 +187,8 @@ pub fn bytes(link: usize, outbound: bool, from: u64, count: usize) -> Vec<u8> {
     words.skip((from % 8) as usize).take(count).collect()
 }
 
-/// Sends a post, which may be refused while too many wait, or when the signal for it fails. Whether it was taken.
+/// Makes a post, which may be refused while too many wait, or when the signal for it fails. Returns whether it was
+/// taken.
 fn post(poster: &Poster, inbox: &mut Inbox, capacity: usize, signal: &SimSignal) -> bool {
     let failed = signal.failed();
     match poster.post(Token(3000), inbox.posted) {
@@ -283,7 +284,7 @@ impl Run<'_> {
     fn open_conn(&self, who: u32) -> Option<usize> {
         let open: Vec<usize> =
             (0..self.conns.len()).filter(|&at| self.conns[at].state == State::Open).collect();
-        // Other verbs are for those that are adopted.
+        // Adopted connections have other methods.
         let open: Vec<usize> = open.into_iter().filter(|&at| self.conns[at].lent.is_none()).collect();
         (!open.is_empty()).then(|| open[who as usize % open.len()])
     }
@@ -293,7 +294,7 @@ impl Run<'_> {
         (recent > 0).then(|| self.peers.len() - 1 - who as usize % recent)
     }
 
-    /// Carries out one action. Within a handler there are no events to wait with.
+    /// Runs one action. Within a handler there are no events to wait with.
     fn act(&mut self, action: Action, events: Option<&mut Events<SimStream>>) -> Check {
         match action {
             Action::Connect if self.peers.len() < MOST_LINKS => {
@@ -373,7 +374,7 @@ impl Run<'_> {
                     let id = stale[who as usize % stale.len()];
                     let sent = self.engine.send(id, b"?");
                     let refused = sent.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-                    self.check(Oracle::Ghost, refused, || format!("{id:?} is over and was sent to"))?;
+                    self.check(Oracle::Ghost, refused, || format!("{id:?} has ended and accepted a send"))?;
                 }
             }
             Action::Pause(who) => {
@@ -415,7 +416,7 @@ impl Run<'_> {
                     let timer = &mut self.timers[who as usize % count];
                     let known = self.engine.cancel_timer(timer.id);
                     let live = std::mem::replace(&mut timer.live, false);
-                    // A one-shot timer may have gone off without having been seen yet.
+                    // A one-shot timer may have gone off without having been delivered yet.
                     let plausible = known == live || (live && timer.period_ns == 0);
                     self.check(Oracle::Time, plausible, || "a timer was forgotten".into())?;
                 }
@@ -496,7 +497,7 @@ impl Run<'_> {
                     self.wait(events, Duration::from_micros(timeout_us.into()))?;
                 }
             }
-            // Fairness is not what Miri is there for, and a flood takes it minutes.
+            // Miri does not test fairness, and a flood takes it minutes.
             Action::Flood if cfg!(miri) => {}
             Action::Flood => {
                 if let Some(events) = events {
@@ -508,7 +509,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The one way in which a send fails and the peer can go on sending.
+    /// The only way in which a send fails and the peer can continue to send.
     fn shut_behind(&mut self, who: u32) -> Check {
         let open = |conn: &Conn| conn.state == State::Open && !conn.shut;
         let open: Vec<usize> = (0..self.conns.len()).filter(|&at| open(&self.conns[at])).collect();
@@ -523,16 +524,16 @@ impl Run<'_> {
         self.send(at, 1 + who as usize % 20)
     }
 
-    /// A wait that has brought nothing has left nothing behind in the kernel that would have been an event.
+    /// A wait that has returned no event has left nothing in the kernel that would have been an event.
     fn check_left_behind(&mut self, timeout: Duration) -> Check {
         let faults = self.world.borrow().faults;
-        // A kernel that returns for no reason may not have looked; asked for what is there, it looks. Other things may take
-        // the room any number of times, so some polls are enough.
+        // A kernel that returns without a reason may not have looked; a further poll makes it look. Other packets may
+        // take the room any number of times, so some polls are enough.
         let (conns, world) = (&self.conns, &self.world);
         if (faults.return_early() && !timeout.is_zero()) || world.borrow().polls as usize > SILENT_POLLS {
             return Ok(());
         }
-        // What comes for a connection that is closing is no event.
+        // A completion for a connection that is closing is not an event.
         let is_heard = |link: usize| {
             let heard = |conn: &Conn| conn.link == link && conn.state == State::Open && !conn.paused;
             conns.iter().any(heard) && world.borrow().links[link].send_failed.is_none()
@@ -541,15 +542,15 @@ impl Run<'_> {
             (OpKind::Receive, Descriptor::Link(link)) => is_heard(*link),
             _ => true,
         });
-        self.check(Oracle::Fairness, left.is_none(), || format!("a wait has brought nothing beside {left:?}"))
+        self.check(Oracle::Fairness, left.is_none(), || format!("a wait has brought nothing although {left:?} was ready"))
     }
 
-    /// A connection whose send has failed ends, however much the peer has to say: in the linger time, or twice that with
-    /// what was there before to be delivered. Judged when all has been delivered.
+    /// A connection whose send has failed ends, however much the peer has to send: in the linger time, or twice that if
+    /// earlier bytes were still to be delivered. Checked when all has been delivered.
     fn check_failed_ended(&self) -> Check {
         let world = self.world.borrow();
         let linger_ns = self.config.linger.as_nanos() as u64;
-        // Pauses for want of memory, completions that are late.
+        // Pauses for lack of memory, and completions that are late.
         let slack_ns = if self.short_of_memory { 3_000_000_000 } else { 20_000_000 };
         for conn in self.conns.iter().filter(|conn| conn.state == State::Open) {
             let Some((failed_ns, _)) = world.links[conn.link].send_failed else { continue };
@@ -584,7 +585,7 @@ impl Run<'_> {
         });
     }
 
-    /// What other threads send ends the wait, at once.
+    /// Posts and wakes of other threads end the wait immediately.
     fn check_woken(&self, count: usize) -> Check {
         let now_ns = self.now_ns();
         let mut inbox = self.inbox.borrow_mut();
@@ -680,7 +681,7 @@ impl Run<'_> {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 self.check(Oracle::Bounds, much > high, || "refused as too large".into())
             }
-            // Shut by us, or on its way out.
+            // Shut by us, or closing.
             Err(_) => Ok(()),
         }
     }
@@ -694,7 +695,7 @@ impl Run<'_> {
         }
     }
 
-    /// Any connection, also one that is on its way out or gone.
+    /// Any connection, even one that is closing or gone.
     fn remove(&mut self, who: u32) -> Check {
         if self.conns.is_empty() {
             return Ok(());
@@ -757,7 +758,7 @@ impl Run<'_> {
         self.report.events += count as u64;
         let largest = self.world.borrow().largest_send;
         self.check(Oracle::Bounds, largest <= self.config.max_send_bytes, || {
-            format!("{largest} bytes were handed to the kernel in one send")
+            format!("{largest} bytes were passed to the kernel in one send")
         })?;
         self.check(Oracle::Bounds, count <= self.capacity && count == events.len(), || {
             format!("{count} events in room for {}", self.capacity)
@@ -772,13 +773,13 @@ impl Run<'_> {
             self.check(Oracle::Time, waited_ns >= timeout_ns, || {
                 format!("a wait of {timeout_ns} ns was over after {waited_ns}")
             })?;
-            // Long waits may go by the tick of the machine's clock.
+            // Long waits may follow the tick of the machine's clock.
             let late_ns = if timeout > Duration::from_secs(1) { 16_000_000 } else { 1_000_000 };
             self.check(Oracle::Time, waited_ns <= timeout_ns + late_ns, || {
                 format!("a wait of {timeout_ns} ns took {waited_ns}")
             })?;
             let late = self.timers.iter().any(|timer| timer.live && timer.deadline_ns < now_ns);
-            self.check(Oracle::Time, !late, || "a timer was due and not told of".into())?;
+            self.check(Oracle::Time, !late, || "a timer was due and not reported".into())?;
         }
         let mut handled: Check = Ok(());
         for event in events.drain() {
@@ -816,7 +817,7 @@ impl Run<'_> {
                     Some(known) => known.failed = false,
                     None => self.fail(Oracle::Ghost, || "accepted by a listener that is gone".into())?,
                 }
-                // Some are hung up on.
+                // Some are closed.
                 if !self.rng.percent(15) {
                     self.add(stream)?;
                 }
@@ -852,7 +853,7 @@ impl Run<'_> {
                     self.check(Oracle::Bounds, !data.is_empty() && data.len() <= bound, || {
                         format!("an event with {} bytes", data.len())
                     })?;
-                    // In the same batch as the event whose handler closed it: allowed, and judged like any other.
+                    // In the same batch as the event whose handler closed it: allowed, and checked like any other.
                     let _ = state;
                     self.received_in_time(at)?;
                     let expected = bytes(link, false, from, data.len());
@@ -868,7 +869,7 @@ impl Run<'_> {
                 if let Some(at) = self.conn_of(conn, token, "the end")? {
                     self.gated(at, false)?;
                     let twice = std::mem::replace(&mut self.conns[at].ended, true);
-                    self.check(Oracle::Order, !twice, || "the end of a stream was told of twice".into())?;
+                    self.check(Oracle::Order, !twice, || "the end of a stream was reported twice".into())?;
                     let known = &self.conns[at];
                     let sent = self.peers[known.link].sent;
                     self.check(Oracle::Stream, self.peers[known.link].fin && known.received == sent, || {
@@ -901,7 +902,7 @@ impl Run<'_> {
                         let due = std::mem::replace(&mut known.due, false);
                         let signalled = &mut self.world.borrow_mut().signalled[known.handle];
                         let right = due || *signalled;
-                        // Dealt with now, or left for later: then it is told again.
+                        // Handled now, or left for later: then it is reported again.
                         if self.calm || self.rng.percent(60) {
                             *signalled = false;
                         }
@@ -932,10 +933,10 @@ impl Run<'_> {
             }
             Event::Woken => {
                 let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
-                self.check(Oracle::Posts, woken, || "woken by nobody".into())?;
+                self.check(Oracle::Posts, woken, || "woken without a wake".into())?;
             }
         }
-        // Handlers do all sorts of things to each other.
+        // Handlers perform any actions on other registrations.
         if !self.calm && self.rng.percent(25) {
             let who = self.rng.below(1 << 20) as u32;
             let action = match self.rng.below(12) {
@@ -960,12 +961,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Bytes are delivered to those that are not paused, and after a failed send only what was there before.
+    /// Bytes are delivered only to connections that are not paused, and after a failed send only those that were there
+    /// before.
     fn received_in_time(&self, at: usize) -> Check {
         let conn = &self.conns[at];
         let world = self.world.borrow();
         let wire = &world.links[conn.link];
-        // What was recorded before the end is delivered with it.
+        // Bytes recorded before the end are delivered with it.
         let linger_ns = self.config.linger.as_nanos() as u64;
         let is_over = wire.reset.is_some()
             || wire.send_failed.is_some_and(|(failed_ns, _)| world.now_ns >= failed_ns + linger_ns);
@@ -1007,24 +1009,24 @@ impl Run<'_> {
                 })
             }
             CloseReason::Aborted => {
-                self.check(Oracle::Order, state == State::Aborted, || "aborted by nobody".into())
+                self.check(Oracle::Order, state == State::Aborted, || "aborted without an abort".into())
             }
             CloseReason::Failed { code } => {
-                self.fail(Oracle::Order, || format!("a reset was taken for failure {code}"))
+                self.fail(Oracle::Order, || format!("a reset was reported as failure {code}"))
             }
             CloseReason::Reset => {
                 let failed = link.reset.is_some() || link.send_failed.is_some();
-                self.check(Oracle::Order, failed, || "reset by nobody".into())?;
-                // A caller who is paused, or asks for each receive, has had the linger time; and so has a system that has
-                // no memory.
+                self.check(Oracle::Order, failed, || "reset without a cause".into())?;
+                // A caller that pauses, or requests each receive, has had the linger time; and so has a system that is
+                // out of memory.
                 let gated = conn.was_paused || conn.lent.is_some() || self.short_of_memory;
-                // What the system still hands out at a reset is delivered first.
-                // Within the linger time, which some seeds make shorter than the machine is slow.
+                // The bytes that the system still returns at a reset are delivered first. Within the linger time, which
+                // for some seeds is shorter than the machine's delays.
                 let left = match link.send_failed {
                     Some((_, there)) => link.reset != Some(false) && conn.received < there,
                     _ => link.reset == Some(true) && !link.inbound.bytes.is_empty(),
                 };
-                // A caller who is away for as long has it twice.
+                // A caller that does not wait for that long has the time twice.
                 let send = link.send_failed.or(link.send_reset);
                 let had_both = send.is_some_and(|(at_ns, _)| now_ns >= at_ns + 2 * linger_ns);
                 let slow = had_both || linger_ns < 10_000_000;
@@ -1034,7 +1036,7 @@ impl Run<'_> {
         }
     }
 
-    /// Everybody talks; whoever had something to say at the start gets a turn soon.
+    /// Every peer sends; each source that was ready at the start gets a turn soon.
     fn flood(&mut self, events: &mut Events<SimStream>) -> Check {
         let faults = self.world.borrow().faults;
         {
@@ -1051,7 +1053,7 @@ impl Run<'_> {
                 / self.capacity.min(self.config.max_events);
         self.act(Action::Post, None)?;
         let waiting: Vec<(usize, u64)> = (0..self.conns.len())
-            // Where there was no memory just now, they may have to wait out a pause.
+            // Connections without memory just now may have to wait for the end of a pause.
             .filter(|&at| {
                 self.conns[at].state == State::Open && !self.conns[at].paused && faults.no_memory == 0
             })
@@ -1084,7 +1086,7 @@ impl Run<'_> {
         self.check_told_again(&standing)?;
         let (_, heard_since) = self.operator.waiting();
         self.check(Oracle::Fairness, !spoken || heard_since > heard, || {
-            format!("the console was not heard within {turns} waits")
+            format!("the console's input was not delivered within {turns} waits")
         })?;
         self.flooding = false;
         self.calm = quiet;
@@ -1092,7 +1094,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Heals the machine, sees that everything owed is paid, and takes it all down.
+    /// Heals the machine, checks that everything due is delivered, and drops it all.
     fn end(mut self, mut events: Events<SimStream>) -> Result<Report, Failure> {
         self.calm = true;
         let drop_at_once = self.rng.percent(25);
@@ -1136,7 +1138,7 @@ impl Run<'_> {
                 let _ = self.engine.resume(self.conns[at].id);
             }
         }
-        // A batch a wait: some hundred are plenty for what fits on the wires.
+        // One batch per wait: some hundred waits are plenty for what fits on the wires.
         for _ in 0..2_000 {
             self.post_receives()?;
             let count = self.wait(events, AN_HOUR)?;
@@ -1167,24 +1169,24 @@ impl Run<'_> {
                         format!("{id:?} has received {} of {sent} bytes", conn.received)
                     })?;
                     self.check(Oracle::Liveness, reset || conn.ended == self.peers[conn.link].fin, || {
-                        format!("{id:?} was not told of the end")
+                        format!("{id:?} did not report the end")
                     })?;
                     self.check(Oracle::Liveness, reset || link.outbound.total == conn.accepted, || {
                         format!("{id:?} has sent {} of {} bytes", link.outbound.total, conn.accepted)
                     })?;
                     self.check(Oracle::Liveness, !reset || conn.ended, || {
-                        format!("{id:?} was not told of a reset")
+                        format!("{id:?} did not report a reset")
                     })?;
                     let told = conn.asked.writes.is_empty();
                     self.check(Oracle::Liveness, reset || told, || {
-                        format!("{id:?} was not told of all its sends")
+                        format!("{id:?} did not report all its sends")
                     })?;
                     self.check(Oracle::Liveness, reset || !conn.refused, || {
-                        format!("{id:?} has room untold")
+                        format!("{id:?} has room and did not report it")
                     })?;
                 }
                 State::Closing | State::Aborted => {
-                    self.fail(Oracle::Liveness, || format!("{id:?} was never told to be closed"))?;
+                    self.fail(Oracle::Liveness, || format!("{id:?} was never reported as closed"))?;
                 }
                 State::Removed | State::Gone => {}
             }
@@ -1196,10 +1198,10 @@ impl Run<'_> {
         self.check_polls_told()?;
         self.check_all_heard()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
-        self.check(Oracle::Liveness, !signalled, || "a signal was not told of".into())?;
+        self.check(Oracle::Liveness, !signalled, || "a signal was not reported".into())?;
         let inbox = self.inbox.borrow();
         self.check(Oracle::Posts, inbox.posts.is_empty(), || {
-            format!("{} posts never came", inbox.posts.len())
+            format!("{} posts were never delivered", inbox.posts.len())
         })?;
         self.check(Oracle::Posts, !inbox.woken, || "a wake was lost".into())?;
         let timers = self.timers.iter().any(|timer| timer.live);
@@ -1224,7 +1226,7 @@ impl Run<'_> {
         events.clear();
         let left =
             self.conns.iter().any(|conn| matches!(conn.state, State::Open | State::Closing | State::Aborted));
-        self.check(Oracle::Liveness, !left, || "a connection was never told to be closed".into())?;
+        self.check(Oracle::Liveness, !left, || "a connection was never reported as closed".into())?;
         let stats = self.engine.stats();
         let held = (stats.connections, stats.listeners, stats.watches, stats.timers);
         self.check(Oracle::Empty, held == (0, 0, 0, 0), || format!("left in the tables: {held:?}"))?;

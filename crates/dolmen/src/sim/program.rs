@@ -1,9 +1,9 @@
-//! What a random program is made of, and how one is made shorter.
+//! The actions of a random program, and how a program is made shorter.
 
 use super::rng::Rng;
 
-/// One step. The numbers say with whom and how much, modulo whoever there is at the time, so that a program still
-/// makes sense when steps are left out.
+/// One step. The numbers select the object and the amount, modulo the objects that exist at the time, so that a program
+/// still makes sense when steps are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
@@ -29,29 +29,29 @@ pub enum Action {
     CancelTimer(u32),
     Post,
     Wake,
-    /// Another thread does it so many microseconds later, in the midst of a wait if there is one.
+    /// Another thread does it this many microseconds later, during a wait if there is one.
     PostLater(u32),
     WakeLater(u32),
     /// Which of the next signals to the kernel fails.
     FailSignal(u8),
     /// The caller shuts down the sending side on a duplicate of the socket, and sends; the peer sends without end.
     ShutBehind(u32),
-    /// The caller is away for so many microseconds.
+    /// The caller does not wait for this many microseconds.
     Away(u32),
     Watch,
     Signal(u32),
     Unwatch(u32),
-    /// For what (1: reading, 2: writing, 4: once only).
+    /// The interest (1: reading, 2: writing, 4: once only).
     AddPoll(u32, u8),
     SetInterest(u32, u8),
-    /// And closes the socket.
+    /// With true, the caller then closes the socket.
     RemovePoll(u32, bool),
-    /// The caller reads and writes by himself.
+    /// The caller reads and writes the socket itself.
     Caller(u32, u16, u16),
     Adopt(u32, bool),
     PostReceive(u32),
     PostSend(u32, u16),
-    /// And closes the socket.
+    /// With true, the caller then closes the socket.
     Release(u32, bool),
     /// Watched, or read by a thread.
     Console(bool),
@@ -61,7 +61,7 @@ pub enum Action {
     Type(u32),
     /// More than the inbox holds.
     Pile,
-    /// Nobody takes the console's output.
+    /// The console's output is not read, or is read again.
     Behind(bool),
     CatchSignals,
     Ring,
@@ -69,7 +69,7 @@ pub enum Action {
     Flush,
     /// With a timeout in microseconds.
     Wait(u32),
-    /// Everybody talks at once for a while.
+    /// Every peer sends at the same time for a while.
     Flood,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let steps = if cfg!(miri) { 10 + rng.below(20) } else { 20 + rng.below(180) };
     let calm = rng.percent(30);
     let steps = (0..steps).map(|_| step(&mut rng, calm));
-    // The main line is as it would be without all this.
+    // The main sequence is the same as without these steps.
     let mut other = Rng::new(seed ^ 0x0B0A_A0ED_50CC_E751);
     let mut third = Rng::new(seed ^ 0x7414_EAD5_0F01_0E45);
     let mut fourth = Rng::new(seed ^ 0x5477_BE41_1D00_F10D);
@@ -97,13 +97,13 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     with_asides.flatten().collect()
 }
 
-/// Whether the programs of a seed lend sockets. Those of every other seed do not: they go deeper into the rest, and stay
-/// what they were when they found what they have found.
+/// Whether the programs of a seed lend sockets. Every other seed does not: those go deeper into the rest, and must stay
+/// the same as when they found their bugs.
 pub(crate) fn borrows(seed: u64) -> bool {
     seed % 2 == 0
 }
 
-/// Whether somebody sits at a console besides.
+/// Whether there is also an operator at a console.
 pub(crate) fn has_console(seed: u64) -> bool {
     seed % 4 == 0
 }
@@ -122,7 +122,7 @@ fn in_another_thread(rng: &mut Rng) -> Action {
     }
 }
 
-/// A step with a socket that is the caller's, or at the console.
+/// A step with a socket that the caller owns, or at the console.
 pub(crate) fn aside(rng: &mut Rng, console: bool) -> Action {
     if console && rng.percent(50) {
         return at_the_console(rng);
@@ -196,7 +196,8 @@ fn at_the_console(rng: &mut Rng) -> Action {
     }
 }
 
-/// Leaves out what can be left out: halves, quarters and so on, down to single steps, until nothing more goes.
+/// Removes everything that can be removed: halves, quarters and so on, down to single steps, until nothing more can be
+/// removed.
 pub fn shrink<A: Clone>(mut actions: Vec<A>, mut fails: impl FnMut(&[A]) -> bool) -> Vec<A> {
     let mut chunk = actions.len().div_ceil(2).max(1);
     loop {

@@ -1,6 +1,6 @@
-//! The one source of chance: everything a run does follows from its seed.
+//! The only source of randomness: everything in a run follows from its seed.
 
-/// SplitMix64: small, fast, and good enough to schedule by.
+/// SplitMix64: small, fast, and good enough to schedule with.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -11,7 +11,7 @@ impl Rng {
         Rng(seed)
     }
 
-    /// The next one.
+    /// The next number.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -21,7 +21,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }

@@ -1,7 +1,7 @@
-//! A stage for scripted scenes: an engine over a machine that does nothing of its own accord.
+//! A fixture for scripted scenarios: an engine over a machine that does nothing by itself.
 //!
-//! Random programs find what nobody has thought of; a scene shows one thing that somebody has. Every fault is off until
-//! a scene sets its rate, and the peers do what the scene says.
+//! Random programs find what no one has thought of; a scenario shows one known problem. Every fault is off until a
+//! scenario sets its rate, and the peers do what the scenario says.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -16,12 +16,12 @@ use crate::kernel::sim::world::{self, Faults, Link, SharedWorld, SimHandle, SimL
 use crate::stats::Stats;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
-/// Which kind of kernel the machine has.
+/// The kind of the machine's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     /// Lends buffers in advance and takes sends whole.
     Completion,
-    /// Tries when there is something to do.
+    /// Tries when progress is possible.
     Readiness,
 }
 
@@ -29,7 +29,7 @@ impl Style {
     pub(crate) const BOTH: [Style; 2] = [Style::Completion, Style::Readiness];
 }
 
-/// An event that has outlived its `Events`.
+/// A copy of an event that outlives its `Events`.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Accepted(ListenerId, SimStream),
@@ -61,12 +61,12 @@ impl From<Event<'_, SimStream>> for Seen {
             Event::Woken => Seen::Woken,
             Event::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
             Event::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
-            Event::Console { .. } => unreachable!("no scene has a console"),
+            Event::Console { .. } => unreachable!("no scenario has a console"),
         }
     }
 }
 
-/// An engine that is let go of by a scene that has failed: it may be in no state to be dropped.
+/// An engine that a failed scenario does not drop: it may be in no state for that.
 pub(crate) struct Cast(Option<Engine<Sim>>);
 
 impl Deref for Cast {
@@ -146,7 +146,7 @@ impl Stage {
         self.connect_with(100_000)
     }
 
-    /// The same over a wire that holds so many bytes each way.
+    /// The same over a wire that holds this many bytes each way.
     pub(crate) fn connect_with(&mut self, capacity: usize) -> (ConnId, usize) {
         let link = world::connect(&self.world, capacity);
         (self.add(SimStream::open(&self.world, link)), link)
@@ -163,7 +163,7 @@ impl Stage {
         self.engine.add(stream, Token(0)).expect("nothing stands against it")
     }
 
-    /// A socket that stays the caller's, and the number of its link.
+    /// A socket that the caller owns, and the number of its link.
     pub(crate) fn own_socket(&self) -> (SimStream, usize) {
         let link = world::connect(&self.world, 100_000);
         (SimStream::open(&self.world, link), link)
@@ -200,7 +200,7 @@ impl Stage {
         self.world.borrow_mut().signalled[handle] = signalled;
     }
 
-    /// Somebody connects to a listener. The number of the link.
+    /// A peer connects to a listener. Returns the number of the link.
     pub(crate) fn knock(&self, listener: usize) -> usize {
         let link = world::connect(&self.world, 100_000);
         self.world.borrow_mut().listeners[listener].backlog.push_back(link);
@@ -219,7 +219,7 @@ impl Stage {
         self.link(link, |link| link.inbound.fin = true);
     }
 
-    /// What has come through, up to so much.
+    /// Reads the bytes that have arrived, up to `most`.
     pub(crate) fn peer_reads(&self, link: usize, most: usize) -> Vec<u8> {
         self.link(link, |link| {
             let count = most.min(link.outbound.bytes.len());
@@ -227,7 +227,7 @@ impl Stage {
         })
     }
 
-    /// One wait, and all that it brought.
+    /// Waits once, and returns all events.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Vec<Seen> {
         self.world.borrow_mut().polls = 0;
         self.engine.wait(&mut self.events, Some(timeout)).expect("wait");
@@ -251,7 +251,7 @@ impl Stage {
         panic!("it never becomes calm: {:?}", self.stats())
     }
 
-    /// Nothing is lent and nothing is registered.
+    /// Checks that nothing is lent and nothing is registered.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {
         let stats = self.stats();

@@ -71,7 +71,7 @@ pub(crate) struct Iocp {
     closed_early: Vec<(SOCKET, SocketId)>,
     /// [`socket::cancel`], except in tests.
     cancel: unsafe fn(SOCKET, *mut OVERLAPPED) -> Result<bool, Fault>,
-    /// Memory of accepts that are over, for the next ones.
+    /// Memory of completed accepts, for the next ones.
     accept_cells: Vec<NonNull<AcceptCell>>,
     associations: Associations,
     writers: Writers,

@@ -69,7 +69,7 @@ impl Faults {
 }
 
 impl Faults {
-    /// Whether a wait may return early, or for nothing.
+    /// Whether a wait may return early, or without any result.
     pub(crate) fn return_early(&self) -> bool {
         self.early_return > 0 || self.spurious > 0
     }

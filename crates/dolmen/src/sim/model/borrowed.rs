@@ -1,13 +1,13 @@
-//! The part of the model that lends sockets: polls, and connections of sockets that stay the caller's.
+//! The part of the model that lends sockets: polls, and connections over sockets that the caller owns.
 //!
-//! A lent socket may be polled, adopted, or both. The caller closes it as soon as the reactor has let go of it, so that
-//! its number goes to the next one while the old operations are still in flight.
+//! A lent socket may be polled, adopted, or both. The caller closes it as soon as the reactor has released it, so that
+//! its number is reused while the old operations are still in flight.
 
 use super::*;
 
 const MOST_LENT: usize = 6;
 
-/// A socket of the caller's.
+/// A socket that the caller owns.
 pub(super) struct Lent {
     /// `None` once the caller has closed it.
     stream: Option<SimStream>,
@@ -16,9 +16,9 @@ pub(super) struct Lent {
     conn: Option<usize>,
     /// It was adopted before.
     again: bool,
-    /// A connection has ended with sends that were not reported: perhaps the kernel had taken their bytes.
+    /// A connection has ended with sends that were not reported: the kernel may have taken their bytes.
     may_be_cut: bool,
-    /// It had not.
+    /// The kernel had not taken them.
     cut: bool,
 }
 
@@ -28,24 +28,24 @@ pub(super) struct Poll {
     open: bool,
     interest: Readiness,
     once: bool,
-    /// The interest when the last wait was over; what handlers change counts from the next one on.
+    /// The interest when the last wait ended; changes by handlers count from the next one on.
     wanted: Readiness,
     changed: bool,
-    /// What it has been ready for since it was last told of, up to the end of the last wait, and since then.
+    /// What it has been ready for since its last report: up to the end of the last wait, and since then.
     seen: Readiness,
     fresh: Readiness,
-    /// What it is ready for when the wait begins, and when it is over.
+    /// What it is ready for when the wait begins, and when it ends.
     now: Readiness,
     told: u64,
 }
 
-/// What the caller of an adopted connection has asked for.
+/// The requests of an adopted connection's caller.
 #[derive(Default)]
 pub(super) struct Asked {
-    /// A receive, before the last wait and after it.
+    /// A receive: before the last wait, and after it.
     receive: bool,
     again: bool,
-    /// For each send that is not told of: where it ends in the stream, and its length.
+    /// For each send that is not reported: where it ends in the stream, and its length.
     pub(super) writes: VecDeque<(u64, usize)>,
 }
 
@@ -169,7 +169,7 @@ impl Run<'_> {
         let (link, again) = (self.lent[at].link, self.lent[at].again);
         let (received, accepted) = {
             let wire = &mut self.world.borrow_mut().links[link];
-            // That was another registration's.
+            // That was another registration.
             (wire.send_failed, wire.send_reset) = (None, None);
             (wire.read(), wire.outbound.total)
         };
@@ -206,7 +206,7 @@ impl Run<'_> {
                 conn.asked.again = true;
                 Ok(())
             }
-            // Its end, or `Closed`, may be on its way.
+            // Its end, or `Closed`, may be pending.
             Err(error) => {
                 let over = matches!(error.kind(), ErrorKind::ReadClosed | ErrorKind::NotFound);
                 self.check(Oracle::Order, over, || format!("a receive was refused: {error}"))
@@ -214,7 +214,7 @@ impl Run<'_> {
         }
     }
 
-    /// Everybody who may asks for bytes.
+    /// Every connection that may do so requests bytes.
     pub(super) fn post_receives(&mut self) -> Check {
         for at in 0..self.conns.len() {
             if self.conns[at].lent.is_some() && self.conns[at].state == State::Open {
@@ -246,7 +246,7 @@ impl Run<'_> {
         self.check(Oracle::Ghost, !(known && over), || "a connection was released twice".into())
     }
 
-    /// The reactor lets go of a socket, and the caller closes it at once.
+    /// The reactor releases a socket, and the caller closes it immediately.
     fn close_lent(&mut self, at: usize) -> Check {
         if let Some(poll) = self.lent[at].poll {
             self.end_poll(poll)?;
@@ -260,7 +260,7 @@ impl Run<'_> {
         }
     }
 
-    /// The caller reads or writes by himself.
+    /// The caller reads or writes itself.
     pub(super) fn caller(&mut self, who: u32, read: usize, write: usize) -> Check {
         let own: Vec<usize> = (0..self.lent.len())
             .filter(|&at| self.lent[at].stream.is_some() && self.lent[at].conn.is_none())
@@ -272,7 +272,7 @@ impl Run<'_> {
         let (from, data) = {
             let wire = &mut self.world.borrow_mut().links[link];
             let from = wire.outbound.total;
-            // Refused, or cut short: his affair.
+            // Refused, or cut short: that concerns only the caller.
             let _ = wire.send(&bytes(link, true, from, write));
             let from = wire.read();
             let count = if wire.reset == Some(false) { 0 } else { read.min(wire.inbound.bytes.len()) };
@@ -284,9 +284,9 @@ impl Run<'_> {
     }
 }
 
-/// Judgements.
+/// Checks.
 impl Run<'_> {
-    /// What the open polls are ready for just now. Whatever happens to a socket, this is called behind it.
+    /// What the open polls are ready for just now. Called after every change to a socket.
     pub(super) fn observe(&mut self) {
         let world = self.world.borrow();
         for poll in self.polls.iter_mut().filter(|poll| poll.open) {
@@ -317,7 +317,7 @@ impl Run<'_> {
 
     pub(super) fn polled(&mut self, id: PollId, token: Token, ready: Readiness) -> Check {
         let Some(at) = self.polls.iter().position(|poll| poll.id == id && poll.open) else {
-            return self.fail(Oracle::Ghost, || "a poll that is gone was told of".into());
+            return self.fail(Oracle::Ghost, || "a poll that is gone was reported".into());
         };
         let poll = &mut self.polls[at];
         let (wanted, seen, now) = (poll.wanted, std::mem::take(&mut poll.seen), poll.now);
@@ -327,12 +327,12 @@ impl Run<'_> {
         }
         self.check(Oracle::Stream, token == Token(6000 + at), || "a poll with another's token".into())?;
         let asked = !wanted.is_empty() && (wanted | Readiness::ENDS).contains(ready);
-        self.check(Oracle::Ghost, asked, || format!("told of {ready:?}, asked for {wanted:?}"))?;
+        self.check(Oracle::Ghost, asked, || format!("reported {ready:?}, asked for {wanted:?}"))?;
         self.check(Oracle::Order, seen.contains(ready), || {
-            format!("told of {ready:?}, and it has only been {seen:?}")
+            format!("reported {ready:?}, and it has only been {seen:?}")
         })?;
         self.check(Oracle::Order, now.contains(ready), || {
-            format!("told of {ready:?}, and in this wait it was {now:?}")
+            format!("reported {ready:?}, and in this wait it was {now:?}")
         })?;
         if self.flooding {
             return Ok(());
@@ -340,7 +340,7 @@ impl Run<'_> {
         self.deal_with(at, ready)
     }
 
-    /// Does something about what a poll has told of, or leaves it for later: then it is told of again.
+    /// Handles what a poll has reported, or leaves it for later: then it is reported again.
     fn deal_with(&mut self, at: usize, ready: Readiness) -> Check {
         let (lent, interest) = (self.polls[at].lent, self.polls[at].interest);
         let link = self.lent[lent].link;
@@ -365,7 +365,7 @@ impl Run<'_> {
         if rest == interest { Ok(()) } else { self.change_interest(at, rest) }
     }
 
-    /// Bytes, or an end, of an adopted connection: asked for before this wait?
+    /// Whether bytes, or an end, of an adopted connection were requested before this wait.
     pub(super) fn gated(&mut self, at: usize, bytes: bool) -> Check {
         let conn = &mut self.conns[at];
         if conn.lent.is_none() {
@@ -373,22 +373,22 @@ impl Run<'_> {
         }
         let asked = conn.asked.receive;
         conn.asked.receive &= !bytes;
-        self.check(Oracle::Order, asked, || "received, and nobody has asked for it".into())
+        self.check(Oracle::Order, asked, || "received without a request".into())
     }
 
     pub(super) fn written(&mut self, conn: ConnId, token: Token, bytes: usize) -> Check {
         let Some(at) = self.conn_of(conn, token, "a send")? else { return Ok(()) };
         let posted = self.conns[at].asked.writes.pop_front();
         self.check(Oracle::Order, posted.is_some_and(|(_, posted)| posted == bytes), || {
-            format!("a send of {bytes} bytes was told of, {posted:?} is next")
+            format!("a send of {bytes} bytes was reported, {posted:?} is next")
         })?;
         let sent = self.world.borrow().links[self.conns[at].link].outbound.total;
         self.check(Oracle::Order, posted.is_none_or(|(end, _)| end <= sent), || {
-            format!("told of a send after {sent} bytes, {posted:?}")
+            format!("a send was reported after {sent} bytes, {posted:?}")
         })
     }
 
-    /// A connection has ended by itself: the socket is the caller's again.
+    /// A connection has ended by itself: the socket returns to the caller.
     pub(super) fn give_back(&mut self, at: usize) {
         if let Some(lent) = self.conns[at].lent {
             let unreported = !self.conns[at].asked.writes.is_empty();
@@ -398,7 +398,7 @@ impl Run<'_> {
         }
     }
 
-    /// The polls that are ready and stay so, and how often each was told of.
+    /// The polls that are ready and stay so, and how often each was reported.
     pub(super) fn standing_polls(&self) -> Vec<(usize, u64)> {
         let world = self.world.borrow();
         let standing = |poll: &Poll| {
@@ -414,7 +414,7 @@ impl Run<'_> {
         for &(at, told) in before.iter().filter(|(at, _)| standing.iter().any(|(still, _)| still == at)) {
             let times = self.polls[at].told - told;
             self.check(Oracle::Fairness, times >= 2, || {
-                format!("{:?} was ready all the time and told of {times} times", self.polls[at].id)
+                format!("{:?} was ready all the time and reported {times} times", self.polls[at].id)
             })?;
         }
         Ok(())
@@ -425,7 +425,7 @@ impl Run<'_> {
         for poll in self.polls.iter().filter(|poll| poll.open) {
             let untold = world.links[self.lent[poll.lent].link].polled(poll.interest);
             self.check(Oracle::Liveness, untold.is_empty(), || {
-                format!("{:?} is {untold:?} and was not told of", poll.id)
+                format!("{:?} is {untold:?} and was not reported", poll.id)
             })?;
         }
         Ok(())
@@ -445,7 +445,7 @@ impl Run<'_> {
     }
 }
 
-/// How many sockets the caller holds still.
+/// How many sockets the caller still holds.
 pub(super) fn held(lent: &[Lent]) -> usize {
     lent.iter().filter(|lent| lent.stream.is_some()).count()
 }

@@ -1,14 +1,14 @@
-//! The part of the model that sits at the console.
+//! The part of the model that plays the operator at the console.
 
 use super::*;
 use crate::console::{ConsoleInput, ConsoleMode, Input, LONGEST_LINE_BYTES, ShutdownReason};
 use crate::sim::desk::{Bell, Desk, Scripted, SharedDesk};
 
-/// As much as more than fills the inbox.
+/// More than fits into the inbox.
 const PILE: usize = 300;
 const MOST_UNHEARD: usize = 2 * PILE;
 
-/// Those of signals that are told of under a token of their own.
+/// The token of signals that are reported separately.
 const SIGNALS: Token = Token(4999);
 
 pub(super) struct Operator {
@@ -17,11 +17,11 @@ pub(super) struct Operator {
     registrations: usize,
     /// Signals have a token of their own.
     own: bool,
-    /// Signals that are to be told of.
+    /// Signals that are to be reported.
     rung: VecDeque<u64>,
-    /// Interrupts on their way to that token when the console was removed: they may have got there.
+    /// Interrupts not yet delivered with that token when the console was removed: they may have been.
     late: usize,
-    /// How much was typed, rung and heard ever.
+    /// The totals of inputs typed, signals raised, and both delivered.
     typed: u64,
     heard: u64,
 }
@@ -33,7 +33,7 @@ impl Operator {
         Operator { desk: Desk::new(world), registered, registrations, own, rung, late, typed, heard }
     }
 
-    /// A thread that reads has its turn, and one that writes if all is to become calm.
+    /// A reading thread has its turn, and a writing one if everything is to become calm.
     pub(super) fn turn(&self, calm: bool) {
         self.desk.borrow_mut().thread();
         if calm && self.desk.borrow().behind {
@@ -41,7 +41,7 @@ impl Operator {
         }
     }
 
-    /// Something that is told apart from what comes next to it. Now and then so much that it counts by its size.
+    /// Types something distinguishable from what comes next to it. Now and then so much that its size counts.
     pub(super) fn type_in(&mut self, kind: u32) {
         let mut desk = self.desk.borrow_mut();
         if desk.typed.len() + desk.read.len() >= MOST_UNHEARD {
@@ -79,7 +79,7 @@ impl Operator {
         }
     }
 
-    /// What is there for the engine to tell of, and how much it has told of.
+    /// What is ready for the engine to report, and how much it has reported.
     pub(super) fn waiting(&self) -> (bool, u64) {
         (self.registered && !self.desk.borrow().read.is_empty(), self.heard)
     }
@@ -121,7 +121,7 @@ impl Run<'_> {
         self.check(Oracle::Ghost, known == registered, || "a console was removed twice".into())
     }
 
-    /// Before there is a console: then it is plain whose each signal is.
+    /// Before there is a console: then the owner of each signal is clear.
     pub(super) fn catch_signals(&mut self) {
         if self.operator.registrations == 0 && !std::mem::replace(&mut self.operator.own, true) {
             let desk = &self.operator.desk;
@@ -150,7 +150,7 @@ impl Run<'_> {
                 operator.rung.pop_front().map(Duration::from_nanos) == time_left
             }
             ConsoleInput::Bytes(mut text) => {
-                // Keys that nobody has looked at make one piece.
+                // Keys that were not collected are joined to one piece.
                 while let Some(Input::Bytes(key)) = desk.read.front() {
                     let Some(rest) = text.strip_prefix(key.as_str()) else { break };
                     text = rest;
@@ -171,7 +171,7 @@ impl Run<'_> {
             _ => false,
         };
         drop(desk);
-        self.check(Oracle::Ghost, there && token == right, || "a console that is gone has spoken".into())?;
+        self.check(Oracle::Ghost, there && token == right, || "a console that is gone sent input".into())?;
         self.check(Oracle::Stream, expected, || format!("{input:?} came, {next:?} is next"))
     }
 
@@ -180,7 +180,7 @@ impl Run<'_> {
         let unread = self.operator.registered && !desk.typed.is_empty();
         self.check(Oracle::Liveness, !unread, || format!("{} typed and not read", desk.typed.len()))?;
         self.check(Oracle::Liveness, desk.read.is_empty() && self.operator.rung.is_empty(), || {
-            format!("{:?} and {:?} were not told of", desk.read.front(), self.operator.rung)
+            format!("{:?} and {:?} were not reported", desk.read.front(), self.operator.rung)
         })
     }
 }
