@@ -1,5 +1,5 @@
-//! `console_chat ADDR`: a chat room whose host sits at the console. What anybody types, everybody else sees, the host
-//! above the line that is being typed.
+//! `console_chat ADDR`: a chat room whose host sits at the console. Everyone sees what each guest types, the host above
+//! the line being typed.
 //!
 //! ```console
 //! $ cargo run -p dolmen --example console_chat 127.0.0.1:0
@@ -17,7 +17,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 const CONSOLE: Token = Token(0);
 const GUEST: Token = Token(1);
 
-/// Everybody's unfinished line.
+/// The unfinished line of each guest.
 type Guests = HashMap<ConnId, Vec<u8>>;
 
 fn main() -> Result {
@@ -80,7 +80,7 @@ fn lines(guests: &mut Guests, conn: ConnId, data: &[u8]) -> Vec<String> {
     lines
 }
 
-/// Shows the host something. A host who holds the terminal (Ctrl-S) for long misses what does not fit into the queue.
+/// Shows the host a text. A host who holds the terminal (Ctrl-S) for long misses what does not fit into the queue.
 fn show(reactor: &mut Reactor, text: &str) -> std::result::Result<(), Error> {
     reactor.console_print(text).or_else(|error| match error.kind() {
         ErrorKind::QueueFull => Ok(()),
@@ -90,7 +90,7 @@ fn show(reactor: &mut Reactor, text: &str) -> std::result::Result<(), Error> {
 
 fn tell(reactor: &mut Reactor, guests: &Guests, except: Option<ConnId>, text: &str) {
     for &conn in guests.keys().filter(|&&conn| Some(conn) != except) {
-        // Who does not read misses something.
+        // A guest who does not read misses some lines.
         let _ = reactor.send(conn, text.as_bytes());
     }
 }

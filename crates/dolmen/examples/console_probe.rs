@@ -1,9 +1,10 @@
-//! What the tests of the console drive: a program that says over a connection what its console brings, and does to the
-//! console what it is told over that connection. The console itself is the thing under test, so it carries none of that.
+//! A program that the tests of the console drive: over a connection it reports the input of its console, and it
+//! executes on the console the commands that come over that connection. The console itself is under test, so it carries
+//! none of that.
 //!
-//! `console_probe ADDR` connects to the test at ADDR. `console_probe around ADDR ADDR2` tells ADDR of the console's mode,
-//! runs `console_probe ADDR2` on the same console to its end, and tells of the mode again. `console_probe job ADDR` runs
-//! `console_probe ADDR` as a shell does: in a process group of its own, which has the terminal.
+//! `console_probe ADDR` connects to the test at ADDR. `console_probe around ADDR ADDR2` reports the console's mode to
+//! ADDR, runs `console_probe ADDR2` on the same console to its end, and reports the mode again. `console_probe job
+//! ADDR` runs `console_probe ADDR` as a shell does: in a separate process group, which has the terminal.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +18,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 const CONSOLE: Token = Token(1);
 const SIGNALS: Token = Token(2);
 const TEST: Token = Token(3);
-/// A line with this is printed at once when it comes, to time it without the connection.
+/// A line with this token is printed as soon as it comes, to time it without the connection.
 const TICK: Token = Token(4);
 
 fn main() -> ExitCode {
@@ -43,13 +44,13 @@ fn around(outer: &str, inner: &str) -> Result<ExitCode> {
     writeln!(test, "modes {}", system::modes())?;
     let status = Command::new(std::env::current_exe()?).arg(inner).status()?;
     writeln!(test, "modes {} {}", system::modes(), status.code().is_some())?;
-    // Until the test has seen it all.
+    // Until the test has seen all of it.
     let _ = test.read(&mut [0]);
     Ok(ExitCode::SUCCESS)
 }
 
 fn ignore_interrupts() {
-    // The reactor's handler takes them, and is not asked.
+    // The reactor's handler takes them, and they are not collected.
     let mut reactor = Reactor::new().expect("a reactor");
     reactor.signals(SIGNALS).expect("signals");
     std::mem::forget(reactor);
@@ -66,13 +67,13 @@ fn probe(address: &str) -> Result<ExitCode> {
         Probe { test, commands: Vec::new(), answer: None, again: None, waits: 0, ticks: 0, exit: None };
     probe.tell(&mut reactor, "ready")?;
     while probe.exit.is_none() {
-        // Nothing but the console, the signals and the connection ends this.
+        // Only the console, the signals and the connection end this wait.
         reactor.wait(&mut events, None)?;
         probe.waits += 1;
         for event in events.drain() {
             probe.handle(&mut reactor, event)?;
         }
-        // Not while there are events in hand, which would be gone.
+        // Not while there are events in hand, which would be lost.
         if let Some(mode) = probe.again.take() {
             reactor.remove_console();
             reactor.console(CONSOLE, mode)?;
@@ -86,9 +87,9 @@ fn probe(address: &str) -> Result<ExitCode> {
 struct Probe {
     test: ConnId,
     commands: Vec<u8>,
-    /// Lines are not told of but answered on the console, with so many bytes.
+    /// Lines are not reported but answered on the console, with this many bytes.
     answer: Option<usize>,
-    /// The console is to be given up and taken again in this mode.
+    /// The console must be given up and taken again in this mode.
     again: Option<ConsoleMode>,
     waits: u64,
     ticks: u64,
@@ -163,7 +164,7 @@ impl Probe {
             }
             "mode" => reactor.set_console_mode(mode)?,
             "switch" => {
-                // Many times, without looking at anything in between.
+                // Many times, without reading anything in between.
                 for _ in 0..rest.parse()? {
                     reactor.set_console_mode(ConsoleMode::Raw)?;
                     reactor.set_console_mode(ConsoleMode::Line)?;
@@ -188,7 +189,7 @@ impl Probe {
                 return self.tell(reactor, &told);
             }
             "churn" => {
-                // Reactors that are dropped while their console is being read.
+                // Drops reactors while they read their console.
                 for turn in 0..rest.parse()? {
                     let mut other = Reactor::new()?;
                     other
@@ -213,7 +214,7 @@ impl Probe {
                     std::hint::spin_loop();
                 }
             }
-            "panic" => panic!("as told"),
+            "panic" => panic!("as requested"),
             "exit" => std::process::exit(rest.parse()?),
             "return" => self.exit = Some(rest.parse()?),
             "sync" => {}
@@ -260,15 +261,15 @@ mod system {
     }
 
     pub fn press(_: &str) -> Result {
-        Err("a terminal's keys are the test's to press".into())
+        Err("the test presses a terminal's keys".into())
     }
 
     pub fn window(_: &str) -> Result {
-        Err("a terminal's size is the test's to change".into())
+        Err("the test changes a terminal's size".into())
     }
 
     pub fn ask_to_end(_: &str) -> Result {
-        Err("signals are the test's to send".into())
+        Err("the test sends signals".into())
     }
 }
 
@@ -296,8 +297,8 @@ mod system {
         }
     }
 
-    /// Does what the system does when the console's window is closed, the user logs off, or the machine shuts down: calls
-    /// the routine that asks the process's handlers, in a thread for the occasion.
+    /// Does what the system does when the console's window is closed, the user logs off, or the machine shuts down:
+    /// calls the routine that calls the process's handlers, in a thread created for it.
     pub fn ask_to_end(why: &str) -> Result {
         use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
         use windows_sys::Win32::System::Threading::CreateThread;
@@ -308,7 +309,7 @@ mod system {
             "shutdown" => CTRL_SHUTDOWN_EVENT,
             _ => return Err("no such event".into()),
         };
-        // SAFETY: the names end with a zero. The routine is a thread's, and takes the event for its argument.
+        // SAFETY: the names end with a zero. The routine is a thread's, and takes the event as its argument.
         let thread = unsafe {
             let routine = GetProcAddress(
                 GetModuleHandleA(c"kernelbase.dll".as_ptr().cast()),
@@ -323,7 +324,7 @@ mod system {
         if thread.is_null() { Err(io::Error::last_os_error().into()) } else { Ok(()) }
     }
 
-    /// Changes the size of the window, to so many columns and rows.
+    /// Changes the size of the window, to the given columns and rows.
     pub fn window(size: &str) -> Result {
         let (columns, rows) = size.split_once(' ').ok_or("columns and rows")?;
         let window = SMALL_RECT {
@@ -390,7 +391,7 @@ mod system {
             },
         };
         let mut written = 0;
-        // SAFETY: the records are as many as said.
+        // SAFETY: the number of records is the one given.
         let done = unsafe {
             WriteConsoleInputW(
                 io::stdin().as_raw_handle(),

@@ -25,7 +25,7 @@ fn main() -> Result {
         // Blocks until something happens; nothing polls.
         reactor.wait(&mut events, None)?;
         for event in events.drain() {
-            // Whatever fails here fails for one connection, and a `Closed` event follows.
+            // A failure here concerns one connection, and a `Closed` event follows.
             if let Err(error) = handle(&mut reactor, &mut owed, event) {
                 eprintln!("{error}");
             }
@@ -33,7 +33,7 @@ fn main() -> Result {
     }
 }
 
-/// `owed`: what a connection that reads too slowly is still owed, while we do not read from it.
+/// `owed`: the bytes that a slowly reading connection is still owed; we do not read from it meanwhile.
 fn handle(reactor: &mut Reactor, owed: &mut HashMap<ConnId, Vec<u8>>, event: Event<'_>) -> Result {
     match event {
         Event::Accepted { stream, .. } => {

@@ -1,4 +1,4 @@
-//! `keys`: shows what each key sends in raw mode. `q` ends it, Ctrl-C too.
+//! `keys`: shows what each key sends in raw mode. `q` or Ctrl-C ends it.
 //!
 //! ```console
 //! $ cargo run -p dolmen --example keys
