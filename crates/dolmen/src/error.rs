@@ -38,7 +38,7 @@ pub enum ErrorKind {
     /// The end of the stream has been read: nothing more will come.
     #[doc(hidden)]
     ReadClosed,
-    /// An earlier registration ended with bytes unsent: what is sent now would follow a hole in the stream.
+    /// An earlier registration ended with bytes unsent: bytes sent now would follow a hole in the stream.
     #[doc(hidden)]
     StreamCut,
     /// As many posts are waiting as [`Builder::post_capacity`](crate::Builder::post_capacity) allows. The post was not
@@ -121,7 +121,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::SendClosed => "the sending side is closed",
             ErrorKind::ReadClosed => "the end of the stream has been read",
             ErrorKind::StreamCut => {
-                "an earlier registration ended before all that was sent on it had gone out: an unknown part is lost, close the socket"
+                "an earlier registration ended with bytes unsent: an unknown part of the stream is lost, close the socket"
             }
             ErrorKind::PostsFull => "too many posts are waiting",
             ErrorKind::ReactorGone => "the reactor is gone",

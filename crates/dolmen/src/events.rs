@@ -79,8 +79,9 @@ pub enum Event<'a, S = TcpStream> {
         /// The bytes.
         data: &'a [u8],
     },
-    /// The peer will send nothing more. It may still read: send what is to be sent, then
+    /// The peer will send nothing more. It may still read: send the remaining output, then
     /// [`close`](crate::Reactor::close). Delivered once, after all bytes. The connection stays open until the caller
+    /// closes it.
     /// closes it.
     EndOfStream {
         /// The connection.

@@ -291,10 +291,10 @@ impl Reactor {
         self.engine.shutdown_write(conn)
     }
 
-    /// Ends a connection in good order: sends what is queued, then FIN, discards what still arrives (closing a socket
-    /// with unread bytes would destroy the last output in transit), and closes the socket when the peer has closed its
-    /// side, or after [`Builder::linger`]. Then [`Closed`](crate::Event::Closed) is delivered, and no other event of
-    /// the connection before it.
+    /// Ends a connection in good order: sends what is queued, then FIN, discards the bytes that still arrive (closing a
+    /// socket with unread bytes would destroy the last output in transit), and closes the socket when the peer has
+    /// closed its side, or after [`Builder::linger`]. Then [`Closed`](crate::Event::Closed) is delivered, and no other
+    /// event of the connection before it.
     ///
     /// # Errors
     ///

@@ -117,7 +117,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     Open,
-    /// FIN follows what is queued.
+    /// FIN follows the queued bytes.
     Finishing,
     /// FIN has been sent.
     Shut,
@@ -719,7 +719,7 @@ impl<K: Kernel> Engine<K> {
         Some(buffer)
     }
 
-    /// Takes back what has been received and not been delivered: the caller has closed the connection.
+    /// Takes back the received bytes that were not delivered: the caller has closed the connection.
     fn drop_undelivered(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.undelivered = false;

@@ -561,7 +561,7 @@ impl<K: Kernel> Drop for Engine<K> {
             let left = self.submitter.in_flight();
             let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
             if left == 0 || left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
-                tracing::error!(target: "io_reactor", left, "the kernel did not give all operations back");
+                tracing::error!(target: "io_reactor", left, "the kernel did not complete all operations");
                 break;
             }
         }

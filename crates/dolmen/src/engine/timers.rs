@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token};
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The caller's.

@@ -13,7 +13,7 @@
 //!   operation (success, error, cancel). From the moment of the call until that packet the operation and its buffer
 //!   belong to the kernel: no other code frees, moves, reuses or reads them.
 //!
-//! What follows from that for a kernel:
+//! What follows from this for a kernel:
 //!
 //! * a packet names its operation by address, never by a socket's number, which the system gives to the next socket;
 //! * nothing is read through an address that the system returns before [`arrivals`] has recognised it as a pending
@@ -29,7 +29,7 @@
 //!   that must lend memory in advance does so only while the pool has enough to spare;
 //! * a source is closed only when none of its operations is pending.
 //!
-//! What a kernel may count on: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
+//! A kernel may rely on this: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
 //! accepts on a listener, one watch on a watch, one poll on a borrowed socket.
 
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll's waits are exact by themselves.

@@ -92,7 +92,7 @@ pub(crate) struct OpHandle {
     generation: NonZeroU32,
 }
 
-/// What a cell held when it was taken back.
+/// The contents of a cell that was taken back.
 pub(super) struct Returned {
     pub(super) handle: OpHandle,
     pub(super) kind: OpKind,

@@ -26,7 +26,7 @@ pub(super) struct Desk {
     pub(super) behind: bool,
     /// The inbox may have been filled by another source since the watch was armed, or before it first was.
     fresh: bool,
-    /// How often the driver was told to read into a full inbox for another reason.
+    /// How often the engine called `ready` with a full inbox for no such reason.
     pub(super) needless: u32,
     inbox: Option<Arc<Inbox>>,
     handle: Option<usize>,

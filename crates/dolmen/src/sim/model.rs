@@ -280,7 +280,7 @@ impl Run<'_> {
         self.world.borrow().now_ns
     }
 
-    /// One of the connections the program may still use.
+    /// One of the connections that the program may still use.
     fn open_conn(&self, who: u32) -> Option<usize> {
         let open: Vec<usize> =
             (0..self.conns.len()).filter(|&at| self.conns[at].state == State::Open).collect();
@@ -542,7 +542,9 @@ impl Run<'_> {
             (OpKind::Receive, Descriptor::Link(link)) => is_heard(*link),
             _ => true,
         });
-        self.check(Oracle::Fairness, left.is_none(), || format!("a wait has brought nothing although {left:?} was ready"))
+        self.check(Oracle::Fairness, left.is_none(), || {
+            format!("a wait has brought nothing although {left:?} was ready")
+        })
     }
 
     /// A connection whose send has failed ends, however much the peer has to send: in the linger time, or twice that if

@@ -517,7 +517,7 @@ impl Driver<OwnedFd> for Terminal {
             let _ = self.apply();
         }
         self.read(true);
-        // While lines are being pasted the end of each is no reason to change modes: only when nothing is left.
+        // While lines are being pasted the end of each is not a reason to change modes: only when nothing is left.
         let _ = self.return_line();
     }
 

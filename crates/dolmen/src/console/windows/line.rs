@@ -8,7 +8,7 @@
 //! the key is read; then it ends one of the next reads, which continues immediately. The key is not a flag: the work to
 //! do is in the queue of [`Commands`], and the thread checks it between any two reads.
 //!
-//! End is pressed before it, because older consoles put the control character over what is under the cursor.
+//! End is pressed before it, because older consoles put the control character over the text under the cursor.
 //!
 //! Microsoft Learn: "ReadConsole function", "CONSOLE_READCONSOLE_CONTROL structure".
 

@@ -1,7 +1,7 @@
 //! The kernel layer's own descriptors.
 //!
-//! Never 0, 1 or 2: if a program has closed its standard streams, as a daemon does, the next file that it opens must
-//! not take such a number from us, nor its output go to one of our descriptors.
+//! Never 0, 1 or 2: if a program has closed its standard streams, as a daemon does, the files that it opens next get
+//! these numbers, and its output must not reach one of our descriptors.
 //!
 //! Manual pages: fcntl(2), daemon(3).
 

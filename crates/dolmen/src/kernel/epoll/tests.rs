@@ -79,8 +79,8 @@ fn hc49_a_signal_handler_ends_a_wait_with_no_packets() {
     });
 }
 
-/// A wait returns what is left of an earlier wait without waiting, and the next wait can still be ended by a signal. It
-/// does not return what is no longer so, and such a remainder does not prevent a wait from waiting either.
+/// A wait returns the rest of an earlier wait without waiting, and a signal can still end the next wait. It does not
+/// return polls that are no longer ready, and these do not prevent a wait from waiting either.
 #[test]
 fn hc49_nothing_left_over_hides_a_signal_handler() {
     in_a_shower_of_signals(|| {

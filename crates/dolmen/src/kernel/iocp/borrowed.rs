@@ -206,7 +206,7 @@ impl Polled {
         let asked = !(interest & Readiness::ASKABLE).is_empty();
         match self.idle.take() {
             Some(op) if asked => match self.begin(op, interest, writers) {
-                // The operation is pending, so what is found now comes as a packet.
+                // The operation is pending, so the result comes as a packet.
                 Ok(Begun::Ready(_)) => {
                     port.post(Key::Ready, op.as_ptr().cast()).inspect_err(|_| self.idle.set(Some(op)))
                 }

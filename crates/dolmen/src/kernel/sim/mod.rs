@@ -65,7 +65,7 @@ pub(crate) struct Sim {
     calls: u64,
 }
 
-/// What the system writes into an operation.
+/// The system's part of an operation.
 #[derive(Default)]
 pub(crate) struct Header {
     status: u64,

@@ -101,7 +101,7 @@ pub(crate) struct World {
     pub(crate) signalled: Vec<bool>,
     /// The most bytes that one send was given.
     pub(crate) largest_send: usize,
-    /// What wakes the reactor from other threads.
+    /// The signal that wakes the reactor from other threads.
     pub(crate) signal: Arc<SimSignal>,
     /// The actions of other threads, and their times: in this order, and once the time has come even during a wait.
     others: VecDeque<(u64, Deed)>,
