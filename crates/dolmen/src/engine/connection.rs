@@ -72,7 +72,7 @@ struct Rare {
     has_grace: bool,
     /// No receive has completed since the linger time ran out.
     stalled: bool,
-    /// Set while closing; `None` after an orderly end.
+    /// The reason while closing; `None` means finished.
     reason: Option<CloseReason>,
     cancelled: bool,
     silent: bool,
@@ -455,8 +455,8 @@ impl<K: Kernel> Engine<K> {
         tracing::debug!(target: "io_reactor", conn = %key, %reason, silent, "connection closed");
     }
 
-    /// Begins the second phase of a close. Queued and held bytes are lost, so the caller ensures that none of them must
-    /// still be sent or delivered.
+    /// Begins the two-phase close. Queued and held bytes are lost, so the caller ensures that none of them must still
+    /// be sent or delivered.
     fn begin_close(&mut self, key: Key, reason: CloseReason) {
         if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
             return;

@@ -4,9 +4,9 @@
 //! source records what the edges have reported (`readable`, `writable`), so that an operation is only tried when it can
 //! make progress, and a message costs one `recv` and one `send` in addition to the wait.
 //!
-//! A receive that filled less than its buffer has emptied the socket, and whatever arrives next makes an edge: no second
-//! `recv` is spent on EAGAIN. That holds for TCP with two exceptions, both reported by the wait: a hang-up, and urgent data.
-//! `epoll/socket.rs` has the proof.
+//! A receive that filled less than its buffer has emptied the socket, and whatever arrives next makes an edge: no
+//! second `recv` is spent on EAGAIN. That holds for TCP with two exceptions, both reported by the wait: a hang-up, and
+//! urgent data. `epoll/socket.rs` has the proof.
 //!
 //! Sources with an operation that can make progress wait in one queue, `ready`, and are served in its order. A source
 //! gets one receive a turn, so the source of a flooding peer moves to the end of the queue each time.

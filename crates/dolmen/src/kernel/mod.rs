@@ -157,7 +157,7 @@ pub(crate) trait Kernel: Sized + 'static {
     unsafe fn watch(&mut self, source: &Self::Source, op: OpPtr<Self>) -> Submission<Self>;
 
     /// Adds a socket that the caller owns, for [`Kernel::poll`]. The kernel only waits for it and does nothing else to
-    /// it. [`Close::Release`] is the only way to close this source, as all borrowed ones.
+    /// it. [`Close::Release`] is the only way to close this source, as for all borrowed ones.
     ///
     /// A kernel that does not support borrowed sockets keeps these default methods.
     fn add_borrowed(&mut self, _socket: BorrowedSocket, _interest: Readiness) -> Result<Self::Source, Fault> {

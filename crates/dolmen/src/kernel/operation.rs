@@ -158,7 +158,8 @@ impl<K: Kernel> OperationTable<K> {
     /// Records that the kernel owns the cell from now on. Called before the submission, which may complete at any
     /// moment.
     pub(super) fn lend(&mut self, op: OpPtr<K>) -> OpHandle {
-        // SAFETY: the cell was just taken, so it is the engine's (asserted below) and the kernel is not touching it yet.
+        // SAFETY: the cell was just taken, so the engine owns it (asserted below), and the kernel is not touching it
+        // yet.
         let index = unsafe { (*op.as_ptr()).index };
         let record = &self.records[index as usize];
         assert_eq!(record.owner.get(), Owner::Engine, "operation {index} was submitted twice");

@@ -39,8 +39,8 @@ mod unix {
     impl Blocked {
         pub(super) fn new() -> io::Result<Blocked> {
             let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-            // SAFETY: the set is filled by the first call and changed by the next ones, whose signals exist. The last call
-            // reads it and fills in the other one, which is taken only if it has succeeded.
+            // SAFETY: the set is filled by the first call and changed by the next ones, whose signals exist. The last
+            // call reads it and fills in the other one, which is taken only if it has succeeded.
             unsafe {
                 libc::sigfillset(all.as_mut_ptr());
                 for signal in OWN_FAULTS {

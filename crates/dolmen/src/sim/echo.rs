@@ -49,10 +49,10 @@ impl Echo {
         stage.faults(|faults| faults.sync = 100);
         for _ in 0..8 {
             let (listener, _) = SimListener::open(&stage.world);
-            stage.engine.listen_readiness(listener, Token(0)).expect("nothing stands against it");
+            stage.engine.listen_readiness(listener, Token(0)).expect("it must succeed");
         }
         let (console, _) = SimHandle::open(&stage.world);
-        stage.engine.watch(console, Token(0)).expect("nothing stands against it");
+        stage.engine.watch(console, Token(0)).expect("it must succeed");
         let links = (0..connections).map(|_| stage.connect().1).collect();
         let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
         echo.idle(idle);

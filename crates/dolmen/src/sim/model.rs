@@ -305,7 +305,7 @@ impl Run<'_> {
             Action::Listen if self.listeners.iter().filter(|listener| listener.open).count() < 2 => {
                 let (listener, number) = SimListener::open(&self.world);
                 let token = Token(1000 + self.listeners.len());
-                let id = self.engine.listen(listener, token).expect("nothing stands against it");
+                let id = self.engine.listen(listener, token).expect("it must succeed");
                 let (open, failed, added_ns, failures) = (true, false, self.now_ns(), 0);
                 self.listeners.push(Listener { id, number, open, failed, added_ns, failures });
             }
@@ -439,7 +439,7 @@ impl Run<'_> {
             Action::FailSignal(nth) => self.world.borrow().signal.fail_in(nth.into()),
             Action::Watch if self.watches.iter().filter(|watch| watch.open).count() < 3 => {
                 let (source, handle) = SimHandle::open(&self.world);
-                let id = self.engine.watch(source, Token(4000)).expect("nothing stands against it");
+                let id = self.engine.watch(source, Token(4000)).expect("it must succeed");
                 self.watches.push(Watch { id, handle, open: true, due: false });
             }
             Action::Watch => {}

@@ -160,7 +160,7 @@ impl Stage {
     }
 
     pub(crate) fn add(&mut self, stream: SimStream) -> ConnId {
-        self.engine.add(stream, Token(0)).expect("nothing stands against it")
+        self.engine.add(stream, Token(0)).expect("it must succeed")
     }
 
     /// A socket that the caller owns, and the number of its link.
@@ -170,11 +170,11 @@ impl Stage {
     }
 
     pub(crate) fn poll_socket(&mut self, socket: &SimStream, interest: Readiness) -> PollId {
-        self.engine.add_poll(socket.lend(), interest, false, Token(0)).expect("nothing stands against it")
+        self.engine.add_poll(socket.lend(), interest, false, Token(0)).expect("it must succeed")
     }
 
     pub(crate) fn adopt(&mut self, socket: &SimStream, receive: bool) -> ConnId {
-        self.engine.adopt(socket.lend(), false, receive, Token(0)).expect("nothing stands against it")
+        self.engine.adopt(socket.lend(), false, receive, Token(0)).expect("it must succeed")
     }
 
     pub(crate) fn adopt_again(&mut self, socket: &SimStream) -> Result<ConnId, crate::error::Error> {
@@ -183,17 +183,17 @@ impl Stage {
 
     pub(crate) fn listen(&mut self) -> (ListenerId, usize) {
         let (listener, number) = SimListener::open(&self.world);
-        (self.engine.listen(listener, Token(0)).expect("nothing stands against it"), number)
+        (self.engine.listen(listener, Token(0)).expect("it must succeed"), number)
     }
 
     pub(crate) fn listen_readiness(&mut self) -> (WatchId, usize) {
         let (listener, number) = SimListener::open(&self.world);
-        (self.engine.listen_readiness(listener, Token(0)).expect("nothing stands against it"), number)
+        (self.engine.listen_readiness(listener, Token(0)).expect("it must succeed"), number)
     }
 
     pub(crate) fn watch(&mut self) -> (WatchId, usize) {
         let (handle, number) = SimHandle::open(&self.world);
-        (self.engine.watch(handle, Token(0)).expect("nothing stands against it"), number)
+        (self.engine.watch(handle, Token(0)).expect("it must succeed"), number)
     }
 
     pub(crate) fn signal(&self, handle: usize, signalled: bool) {

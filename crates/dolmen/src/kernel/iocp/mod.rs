@@ -8,9 +8,9 @@
 //! buffer. Such a receive completes when there is something to read, and the wait then makes the real receive. In this
 //! way ten thousand idle connections pin no memory.
 //!
-//! An operation that succeeds immediately returns its result and sends no packet, where the socket's provider allows that
-//! (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, immediate success is Pending like everything else, and so
-//! is an immediate failure with a warning.
+//! An operation that succeeds immediately returns its result and sends no packet, where the socket's provider allows
+//! that (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`). Where it does not, immediate success is Pending like everything else,
+//! and so is an immediate failure with a warning.
 //!
 //! What was rejected: `WaitForMultipleObjects` over the port and events. A completion port is not among the objects it
 //! documents, it takes 64 handles, and it costs a kernel call per handle for each wake.
@@ -605,7 +605,8 @@ impl Iocp {
         }
     }
 
-    /// Associates a socket with the port. Returns whether immediate success will send no packet, and an id for the socket.
+    /// Associates a socket with the port. Returns whether immediate success will send no packet, and an id for the
+    /// socket.
     fn associate(&mut self, socket: SOCKET) -> Result<(bool, SocketId), Fault> {
         self.calls += 1;
         self.port.associate(socket)?;

@@ -1,7 +1,7 @@
 //! The meaning of the system's status and error codes.
 //!
-//! A packet carries an NTSTATUS; calls that fail immediately set a Win32 or Winsock error. Both become a [`Fault`] with a
-//! Win32 or Winsock code, the same code for the same cause, so that a caller sees one error whichever way it came.
+//! A packet carries an NTSTATUS; calls that fail immediately set a Win32 or Winsock error. Both become a [`Fault`] with
+//! a Win32 or Winsock code, the same code for the same cause, so that a caller sees one error whichever way it came.
 
 use std::io;
 

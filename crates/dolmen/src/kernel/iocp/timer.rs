@@ -42,8 +42,8 @@ impl Timer {
         let timer = unsafe { OwnedHandle::from_raw_handle(timer) };
         let port = Arc::clone(port);
         let mut wait = null_mut();
-        // SAFETY: the callback gets a pointer to the port, which is kept until the wait is unregistered, in `drop`, which
-        // waits for a running callback.
+        // SAFETY: the callback gets a pointer to the port, which is kept until the wait is unregistered, in `drop`,
+        // which waits for a running callback.
         let registered = unsafe {
             RegisterWaitForSingleObject(
                 &mut wait,
@@ -72,8 +72,8 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // SAFETY: `wait` is a registration of ours, and this is its only end. INVALID_HANDLE_VALUE makes the call wait for
-        // a callback that is still running; callbacks never wait for us.
+        // SAFETY: `wait` is a registration of ours, and this is its only end. INVALID_HANDLE_VALUE makes the call wait
+        // for a callback that is still running; callbacks never wait for us.
         if unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) } == 0 {
             tracing::error!(target: "io_reactor", error = %last_error().to_io(), "cannot end a registered wait");
             // The callback may still run.

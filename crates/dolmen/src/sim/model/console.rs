@@ -126,7 +126,7 @@ impl Run<'_> {
         if self.operator.registrations == 0 && !std::mem::replace(&mut self.operator.own, true) {
             let desk = &self.operator.desk;
             let caught = self.engine.signals(SIGNALS, |inbox| Ok(Box::new(Bell::open(desk, inbox))));
-            caught.expect("nothing stands against it");
+            caught.expect("it must succeed");
         }
     }
 
