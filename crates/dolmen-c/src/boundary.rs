@@ -1,4 +1,4 @@
-//! Between C and Rust: no panic crosses, and what went wrong can be asked for.
+//! The boundary between C and Rust: no panic crosses it, and the caller can ask for the reason of a failure.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
@@ -9,7 +9,7 @@ thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
 }
 
-/// Why a call has failed, in words for whoever runs the program.
+/// Why a call has failed, in words for the operator of the program.
 pub(crate) struct Failure(String);
 
 impl Failure {
@@ -38,8 +38,8 @@ impl fmt::Display for Failure {
 
 /// Runs the body of an entry point. A failure or a panic becomes `failed`, and the last error of this thread.
 ///
-/// Unwind safety is asserted: after a panic the reactor may be half-changed, but in terms of memory it is whole, and
-/// every later call either works or fails the same way.
+/// Unwind safety is asserted: after a panic the reactor may be half-changed, but its memory is consistent, and every
+/// later call either works or fails the same way.
 pub(crate) fn guard<T>(function: &str, failed: T, body: impl FnOnce() -> Result<T, Failure>) -> T {
     let text = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => return value,
@@ -49,7 +49,7 @@ pub(crate) fn guard<T>(function: &str, failed: T, body: impl FnOnce() -> Result<
             let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
             let text = format!("{function}: panicked: {}", message.unwrap_or("(no message)"));
             tracing::error!(target: "io_reactor", "{text}");
-            // A panic's own drop may panic as well, and there is nobody left to catch that.
+            // A panic payload's own drop may panic as well, and nothing would catch that.
             std::mem::forget(panic);
             text
         }
@@ -61,11 +61,12 @@ pub(crate) fn guard<T>(function: &str, failed: T, body: impl FnOnce() -> Result<
 
 fn set_last_error(text: String) {
     let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
-    // While the thread ends its storage may be gone. Then nobody asks any more.
+    // While the thread ends, its storage may have been destroyed. Then no further call in this thread asks for the
+    // text.
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
 }
 
-/// The text of the last failure in this thread; stays until the next one.
+/// The text of the last failure in this thread; valid until the next failure.
 pub(crate) fn last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

@@ -1,4 +1,4 @@
-//! A reactor as C programs hold it: one thread at a time is inside, and what any thread may use is beside that.
+//! A reactor as C programs hold it: one thread at a time is inside; the fields that any thread may use are outside.
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
@@ -33,7 +33,7 @@ impl io_reactor_t {
     pub(crate) fn new(settings: Settings) -> Result<io_reactor_t, Failure> {
         let builder =
             dolmen::Reactor::builder().max_events(settings.max_events).pool_size(settings.pool_size);
-        // Nothing that the caller has handed over is refused before it gets out of hand.
+        // No send of the caller is refused below this limit, which only bounds a runaway queue.
         let reactor = builder.high_water(1 << 30).build()?;
         let (waker, poster) = (Verbs::waker(&reactor), Verbs::poster(&reactor));
         let inner = Inner::new(Native, reactor, settings);
@@ -49,12 +49,12 @@ impl io_reactor_t {
 
     /// # Safety
     ///
-    /// `reactor` is NULL or a live reactor's. So for the following.
+    /// `reactor` is NULL or points to a live reactor. The same holds for the following functions.
     pub(crate) unsafe fn wake(reactor: *const io_reactor_t) -> Option<()> {
         if reactor.is_null() {
             return None;
         }
-        // SAFETY: the caller vouches for it, and these two may be used from any thread.
+        // SAFETY: the caller vouches for the pointer, and any thread may use these two fields.
         let (waker, wakeup) = unsafe { (&(*reactor).waker, &(*reactor).wakeup) };
         wakeup.store(true, Ordering::Release);
         waker.wake();
@@ -65,7 +65,7 @@ impl io_reactor_t {
     ///
     /// See [`io_reactor_t::wake`].
     pub(crate) unsafe fn poster<'a>(reactor: *const io_reactor_t) -> Option<&'a Poster> {
-        // SAFETY: the caller vouches for it, and the poster never changes.
+        // SAFETY: the caller vouches for the pointer, and the poster never changes.
         unsafe { (!reactor.is_null()).then(|| &(*reactor).poster) }
     }
 
@@ -73,11 +73,12 @@ impl io_reactor_t {
     ///
     /// # Safety
     ///
-    /// `reactor` is a live reactor's.
+    /// `reactor` points to a live reactor.
     pub(crate) unsafe fn enter<'a>(reactor: *const io_reactor_t) -> Option<Entered<'a>> {
-        // SAFETY: the caller vouches for it. Shared access is to what may be shared; see `Entered` for the rest.
+        // SAFETY: the caller vouches for the pointer. Threads share only fields that may be shared; see `Entered` for
+        // the rest.
         let reactor = unsafe { &*reactor };
-        // Not `then_some`: what was made for nothing would leave when dropped.
+        // Not `then_some`: it would construct an `Entered` in any case, whose drop would clear the other thread's flag.
         (!reactor.entered.swap(true, Ordering::Acquire)).then(|| Entered { reactor })
     }
 }

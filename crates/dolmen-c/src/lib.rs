@@ -2,19 +2,18 @@
 //!
 //! * `lib.rs`: the functions of the header, each a thin shell: check the pointers, enter the reactor, return 0 or -1.
 //! * `types.rs`: its types and constants.
-//! * `boundary.rs`: no panic gets out, and `io_reactor_last_error`.
-//! * `instance.rs`: a reactor as C programs hold it: one thread inside, wakes and messages from any.
+//! * `boundary.rs`: no panic crosses into C, and `io_reactor_last_error`.
+//! * `instance.rs`: a reactor as C programs hold it: one thread inside, wakes and messages from any thread.
 //! * `reactor.rs`: registrations, and the wait that turns the engine's events into C's.
 //! * `sink.rs`: the caller's array of events, and who owns the bytes that they point to.
-//! * `sockets/`: what a registered socket is: readiness on POSIX, completions on Windows.
+//! * `sockets/`: registered sockets: readiness on POSIX, completions on Windows.
 //! * `console/`: standard input.
-//! * `platform.rs`: what all this runs on: the system, or a simulated one.
+//! * `platform.rs`: the platform: the system, or a simulated one.
 //!
-//! The header is made from the comments and types here by `cargo xtask header`; what is written here is what C
-//! programmers read.
+//! `cargo xtask header` generates the header from the comments and types here, so C programmers read these comments.
 #![allow(clippy::missing_safety_doc)]
 // The contract of each function is its text in the header.
-// Each system uses its own contract of sockets and what that needs; the simulation, which the lints see, uses all.
+// Each system uses its own contract of sockets and the code for it; the simulation, which the lints see, uses all.
 #![cfg_attr(not(feature = "sim"), allow(dead_code))]
 
 mod boundary;
@@ -41,8 +40,8 @@ use platform::Native;
 use reactor::Settings;
 pub use types::*;
 
-/// Creates a reactor. Several may live side by side, each used by one thread at a time. On Windows it starts Winsock, for
-/// sockets that the caller makes after it.
+/// Creates a reactor. Several may exist at the same time, each used by one thread at a time. On Windows it starts
+/// Winsock, so the caller may make sockets afterwards.
 ///
 /// Returns NULL when the system is out of handles or memory.
 #[unsafe(no_mangle)]
@@ -73,15 +72,15 @@ fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
 
 /// Destroys a reactor. NULL is fine.
 ///
-/// Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
-/// thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+/// It first cancels the operations in flight and waits for them. Registered sockets stay open, as the caller owns them.
+/// No other thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
 ///
-/// POSIX: after a fork() each of the two processes has a reactor of its own, with the same sockets registered, and may go
-/// on with it, destroy it, or leave it; nothing of that is noticed by the other one. Both report a shared socket, so one of
+/// POSIX: after a fork() each of the two processes has its own reactor, with the same sockets registered, and may go on
+/// with it, destroy it, or leave it, without an effect on the other process. Both report a shared socket, so one of
 /// them removes it. At the fork no other thread may be inside the reactor, except in io_reactor_wakeup() and
-/// io_reactor_post(). A post is delivered in the process that has made it: one from before the fork comes in the parent.
-/// The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change
-/// nothing; a child that is made without the C library's fork() must leave the reactor alone.
+/// io_reactor_post(). A post is delivered in the process that made it: the parent delivers one from before the fork.
+/// The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change nothing; a
+/// child that was created without the C library's fork() must not use the reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
     guard("io_reactor_destroy", (), || {
@@ -96,18 +95,18 @@ pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
 /// Registers a socket, whose events will carry `context`. `events`: EVENT_READ and EVENT_WRITE, as io_reactor_modify()
 /// takes them. Other flags are ignored.
 ///
-/// A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on POSIX,
-/// EVENT_READ and EVENT_WRITE say that a read or write will not block, and are repeated by each wait until that is no
-/// longer so; other descriptors will do too, and files are always ready. On Windows, EVENT_READ here starts a first
-/// receive, and the event brings the bytes; EVENT_WRITE means nothing before io_reactor_modify() asks for it. A socket of
-/// datagrams (UDP) gives EVENT_READ while there are some, on both systems; the caller receives them. It and a listening
-/// socket become non-blocking on Windows.
+/// A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on
+/// POSIX, EVENT_READ and EVENT_WRITE say that a read or write will not block, and each wait repeats them until this is
+/// no longer true; other descriptors work too, and files are always ready. On Windows, EVENT_READ here starts a first
+/// receive, and the event brings the bytes; EVENT_WRITE means nothing before io_reactor_modify() asks for it. A
+/// datagram socket (UDP) gives EVENT_READ while datagrams wait, on both systems; the caller receives them. A datagram
+/// socket and a listening socket become non-blocking on Windows.
 ///
-/// The socket stays the caller's. Remove it before closing it. A number that was closed and not removed, and is another
-/// socket's by now, may be added all the same: the old registration is dropped.
+/// The caller still owns the socket. Remove it before closing it. If a number was closed and not removed, and now
+/// belongs to another socket, it may still be added: the old registration is dropped.
 ///
-/// Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it, or its
-/// last registration ended before all of its io_reactor_post_write() had gone out, see io_reactor_remove().
+/// Returns 0, or -1: NULL reactor, not a valid socket, registered already, or (Windows) nothing can be received from
+/// it, or its last registration ended before all of its io_reactor_post_write() had been sent, see io_reactor_remove().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add(
     reactor: *mut io_reactor_t,
@@ -119,16 +118,16 @@ pub unsafe extern "C" fn io_reactor_add(
     unsafe { enter("io_reactor_add", reactor, |inner| inner.add(fd, context, events)) }
 }
 
-/// Changes what is reported of a socket. 0 is allowed and means nothing; on POSIX not even the end of a socket without an
-/// interest is reported.
+/// Changes which events are reported for a socket. 0 is allowed and means none; on POSIX not even the end of a socket
+/// without an interest is reported.
 ///
-/// On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
-/// bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
-/// after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams
-/// nothing happens.
+/// On Windows only EVENT_WRITE has a meaning, as io_reactor_post_read() asks for input. One EVENT_WRITE without bytes
+/// follows as soon as the socket takes more, so that the caller can go on after a send() that would have blocked. Ask
+/// again after each. A call without EVENT_WRITE withdraws the request. For unknown sockets, listening sockets and
+/// datagram sockets the call has no effect.
 ///
-/// It goes by the number. One that was closed without io_reactor_remove(), and is another socket's by now, may be taken for
-/// the old one, with the old context.
+/// The number identifies the socket. A number that was closed without io_reactor_remove(), and now belongs to another
+/// socket, may be taken for the old socket, with the old context.
 ///
 /// Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
 #[unsafe(no_mangle)]
@@ -141,12 +140,12 @@ pub unsafe extern "C" fn io_reactor_modify(
     unsafe { enter("io_reactor_modify", reactor, |inner| inner.modify(fd, events)) }
 }
 
-/// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
-/// wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows bytes that
-/// were received for it and not delivered are lost with it, and an io_reactor_post_write() that is in flight is cancelled:
-/// an unknown part of it has been sent by then, and what was posted after it has not, so the stream has a hole. Close such
-/// a socket: io_reactor_add() refuses it. To go on with a socket, wait for the EVENT_WRITE of all that was posted before
-/// removing it.
+/// Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an
+/// earlier wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows
+/// bytes that were received for it and not delivered are lost with it, and an io_reactor_post_write() in flight is
+/// cancelled: an unknown part of it has been sent by then, and no later one has been sent, so the stream has a hole.
+/// Close such a socket: io_reactor_add() refuses it. To go on with a socket, wait for the EVENT_WRITE of everything
+/// posted before removing it.
 ///
 /// Returns 0 (also for a socket that is not registered), or -1: NULL reactor; on Windows also for INVALID_SOCKET.
 #[unsafe(no_mangle)]
@@ -155,20 +154,20 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
     unsafe { enter("io_reactor_remove", reactor, |inner| inner.remove(fd)) }
 }
 
-/// Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
-/// asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
-/// what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait. `tv_usec` may be a
-/// million or more, or negative: the sum of both counts.
+/// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
+/// and events that did not fit come first the next time (on POSIX, if they are still true by then). A timeout is
+/// rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+/// `tv_usec` may be a million or more, or negative: the sum of both counts.
 ///
-/// POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
-/// while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
-/// handlers only set a flag looks at its flags after each wait. A handler that runs just before the wait blocks does not
-/// end it: with a signal that comes once, and not again and again like a heart beat's, let the handler call
-/// io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait that io_reactor_wakeup() does not end
-/// lasts for the whole timeout.
+/// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0: because of a signal handler
+/// that ran in this thread while it was blocked (with SA_RESTART or without), of io_reactor_wakeup(), or of a spurious
+/// wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs just
+/// before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's, let
+/// the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without events
+/// that io_reactor_wakeup() does not end lasts for the whole timeout.
 ///
-/// Returns how many events that is. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below 1,
-/// another thread is inside the reactor, or the system's wait has failed before there was an event.
+/// Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
+/// 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wait(
     reactor: *mut io_reactor_t,
@@ -177,7 +176,8 @@ pub unsafe extern "C" fn io_reactor_wait(
     timeout: *mut timeval,
 ) -> c_int {
     let wait = |inner: &mut Inner| {
-        // No more than a wait ever brings: a slice of as many as a C program may name would be too large for some systems.
+        // At most as many as a wait returns: a slice of the number that a C program gives could be too large for the
+        // system.
         let room = usize::try_from(max_events).unwrap_or(0).min(Settings::MOST_EVENTS);
         if events.is_null() || room == 0 {
             return Err(Failure::new("no room for events"));
@@ -194,14 +194,14 @@ pub unsafe extern "C" fn io_reactor_wait(
     unsafe { enter_or("io_reactor_wait", reactor, -1, wait) }
 }
 
-/// Windows: asks for the next receive on a connected socket; the bytes come with its EVENT_READ. With a buffer they are
-/// in it, up to `len` at a time (and more of them, if there are any, with the next io_reactor_post_read()); it must stay
-/// valid until then, or until the socket is removed. Without (NULL or 0 bytes) they are in a buffer of the library's.
-/// There is never more than one receive in flight: asking again does no harm.
+/// Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
+/// are in it, up to `len` at a time (the next io_reactor_post_read() delivers the rest, if any); the buffer must stay
+/// valid until then, or until the socket is removed. Without a buffer (NULL or 0 bytes) the bytes are in one of the
+/// library's buffers. There is never more than one receive in flight: asking again does no harm.
 ///
 /// POSIX: does nothing, as the caller reads.
 ///
-/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered or not a connected one, or whose end
+/// Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered or not connected, or whose end
 /// was reported.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_read(
@@ -214,14 +214,14 @@ pub unsafe extern "C" fn io_reactor_post_read(
     unsafe { enter("io_reactor_post_read", reactor, |inner| inner.post_read(fd, buffer, len)) }
 }
 
-/// Windows: sends a copy of `len` bytes, all of them, after whatever was posted before. One EVENT_WRITE with that number
+/// Windows: sends a copy of `len` bytes, all of them, after everything posted before. One EVENT_WRITE with that number
 /// of bytes follows when the system has taken them.
 ///
 /// POSIX: does nothing, as the caller writes.
 ///
-/// Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered or
-/// was reset or has failed, and when more than 1 GiB would be queued. Then nothing of it is sent. After the EVENT_CLOSE of an
-/// orderly end the other side may still read, so this goes on working.
+/// Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered
+/// or was reset or has failed, and when more than 1 GiB would be queued. On failure none of the bytes are sent. After
+/// the EVENT_CLOSE of an orderly end the peer may still read, so this function still works.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_write(
     reactor: *mut io_reactor_t,
@@ -230,7 +230,7 @@ pub unsafe extern "C" fn io_reactor_post_write(
     len: usize,
 ) -> c_int {
     let post = |inner: &mut Inner| {
-        // A slice of more than that there cannot be.
+        // A slice cannot be longer.
         if isize::try_from(len).is_err() {
             return Err(Failure::new("more than 1 GiB would be queued"));
         }
@@ -248,19 +248,20 @@ pub unsafe extern "C" fn io_reactor_post_write(
 
 /// Registers standard input, whose events will carry `context`. The caller reads it.
 ///
-/// A terminal or console: EVENT_READ without a buffer while there is input. One that is hung up is reported once, with
-/// EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys going up) are
-/// thrown away where they stand before one.
+/// A terminal or console: EVENT_READ without a buffer while there is input. A hung-up terminal is reported once, with
+/// EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: the library discards other records (mouse, focus,
+/// size, key-up) that stand before a key press.
 ///
-/// A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the input,
-/// which the caller finds by reading. Nothing is consumed. Once the end has been reported there are no further events,
-/// whether it was read or not. A device such as /dev/null or NUL is at its end. Where the system does not tell whether
-/// there are bytes (Windows: pipes of another kind than its own; POSIX: other devices), a read may block, and each wait
-/// reports EVENT_READ, also at the end: call io_reactor_remove_console() when a read returns 0 bytes.
+/// A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the
+/// input, which the caller finds by reading. The library consumes nothing. Once the end has been reported there are no
+/// further events, whether the caller has read it or not. A device such as /dev/null or NUL is at its end. Where the
+/// system does not report whether there are bytes (Windows: pipes of another kind than its own; POSIX: other devices),
+/// a read may block, and each wait reports EVENT_READ, also at the end: call io_reactor_remove_console() when a read
+/// returns 0 bytes.
 ///
-/// Windows: while a wait finds a pipe empty, a thread of the library waits for it in a read of zero bytes. Until that is
-/// over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an
-/// event, and not in between. io_reactor_remove_console() ends it.
+/// Windows: when a wait finds a pipe empty, a thread of the library waits for the pipe in a read of zero bytes. Until
+/// that read returns, other calls on the same handle may block, unless the handle was opened with FILE_FLAG_OVERLAPPED:
+/// read when there is an event, and not in between. io_reactor_remove_console() ends that read.
 ///
 /// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
 /// with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with another reactor.
@@ -272,8 +273,8 @@ pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, cont
 
 /// Registers standard input, as io_reactor_add_console() does, with `flags`: 0 or IO_REACTOR_CONSOLE_BUFFERED.
 ///
-/// Buffered, a pipe or a file is read by the library: EVENT_READ with the bytes, up to 4096 at a time, then EVENT_CLOSE
-/// once at the end of the input. On Windows a thread reads ahead, so the caller leaves standard input alone. A terminal or
+/// Buffered, the library reads a pipe or a file: EVENT_READ with the bytes, up to 4096 at a time, then EVENT_CLOSE once
+/// at the end of the input. On Windows a thread reads ahead, so the caller must not read standard input. A terminal or
 /// console is never buffered.
 ///
 /// Returns 0, or -1: as io_reactor_add_console(), and for unknown flags.
@@ -291,8 +292,8 @@ pub unsafe extern "C" fn io_reactor_add_console_ex(
     unsafe { enter("io_reactor_add_console_ex", reactor, add) }
 }
 
-/// Forgets standard input: no later wait reports it, and io_reactor_add_console() may be called again. What was read of a
-/// buffered pipe or file and not delivered yet is lost.
+/// Forgets standard input: no later wait reports it, and io_reactor_add_console() may be called again. Bytes of a
+/// buffered pipe or file that were read and not yet delivered are lost.
 ///
 /// Returns 0 (also if it is not registered), or -1: NULL reactor.
 #[unsafe(no_mangle)]
@@ -301,7 +302,7 @@ pub unsafe extern "C" fn io_reactor_remove_console(reactor: *mut io_reactor_t) -
     unsafe { enter("io_reactor_remove_console", reactor, Inner::remove_console) }
 }
 
-/// What standard input turned out to be when io_reactor_add_console() was called.
+/// Returns the kind of standard input that io_reactor_add_console() found.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t) -> console_type_t {
     const NONE: console_type_t = console_type_t::CONSOLE_TYPE_NONE;
@@ -309,8 +310,8 @@ pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t)
     unsafe { enter_or("io_reactor_get_console_type", reactor, NONE, |inner| Ok(inner.console_type())) }
 }
 
-/// Ends the wait that is under way, or else the next one. Any number of calls before that count as one. There is no
-/// event: a wait that had nothing else returns 0.
+/// Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
+/// without other events returns 0.
 ///
 /// Any thread. On POSIX also from a signal handler.
 ///
@@ -318,19 +319,19 @@ pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wakeup(reactor: *mut io_reactor_t) -> c_int {
     guard("io_reactor_wakeup", -1, || {
-        // SAFETY: as above. Only what may be shared between threads is touched.
+        // SAFETY: as above. `wake` touches only fields that threads may share.
         unsafe { io_reactor_t::wake(reactor) }.ok_or_else(no_reactor)?;
         Ok(0)
     })
 }
 
 /// Sends a message to the reactor: an event with this context and EVENT_POST, and `data` as its buffer. Messages are
-/// never merged or lost, and those of one thread arrive in order. The library does not look at what the two point to.
+/// never merged or lost, and those of one thread arrive in order. The library does not dereference the two pointers.
 ///
 /// Any thread; not from a signal handler.
 ///
-/// Returns 0, or -1: NULL reactor, 65536 messages wait to be collected, or the system is out of memory for a wake-up. Then
-/// the message was not taken, and may be sent again.
+/// Returns 0, or -1: NULL reactor, 65536 messages wait for delivery, or the system is out of memory for a wake-up. On
+/// failure the message was not taken, and may be sent again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post(
     reactor: *mut io_reactor_t,
@@ -346,9 +347,9 @@ pub unsafe extern "C" fn io_reactor_post(
     })
 }
 
-/// Sets a timer: after `delay_us` microseconds, and with a `period_us` other than 0 every so many microseconds after
-/// that, an event comes with this context and EVENT_TIMER. It is never early and does not drift. Ticks for which nobody
-/// waited in time are not repeated but counted, in bytes_transferred.
+/// Sets a timer: an event with this context and EVENT_TIMER follows after `delay_us` microseconds, and, if `period_us`
+/// is not 0, every `period_us` microseconds after that. It is never early and does not drift. Ticks that no wait
+/// collected in time are not repeated but counted, in bytes_transferred.
 ///
 /// Returns the timer's id, or 0: NULL reactor.
 #[unsafe(no_mangle)]
@@ -365,18 +366,18 @@ pub unsafe extern "C" fn io_reactor_timer_add(
     }
 }
 
-/// Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm; but an id of another
-/// reactor may be this one's as well.
+/// Cancels a timer; it causes no further event. Ids are not reused, so an old id does no harm; but an id of another
+/// reactor may be an id of this one as well.
 ///
-/// Returns 0 (also for a timer that is gone), or -1: NULL reactor, or 0, which is no timer's id.
+/// Returns 0 (also for a timer that has ended), or -1: NULL reactor, or 0, which is not the id of a timer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_timer_cancel(reactor: *mut io_reactor_t, timer: u64) -> c_int {
     // SAFETY: as above.
     unsafe { enter("io_reactor_timer_cancel", reactor, |inner| inner.cancel_timer(timer)) }
 }
 
-/// Puts what the reactor has done and holds into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was
-/// compiled: a later library may know more, and fills in no more than that.
+/// Puts the reactor's statistics into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was compiled: a later
+/// library may have more fields, and fills in only those within `size`.
 ///
 /// Returns 0, or -1: NULL reactor or stats.
 #[unsafe(no_mangle)]
@@ -403,14 +404,14 @@ pub unsafe extern "C" fn io_reactor_stats(
     unsafe { enter("io_reactor_stats", reactor, fill) }
 }
 
-/// Why the last call in this thread that returned -1, NULL or 0 for "no" did so. Never NULL; stays valid until the next
-/// failing call in the same thread. Any thread.
+/// Returns the reason why the last failed call in this thread returned -1, NULL or 0. Never NULL; stays valid until the
+/// next failing call in the same thread. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn io_reactor_last_error() -> *const c_char {
     boundary::last_error()
 }
 
-/// The library's version, such as "0.1.0". Compare with IO_REACTOR_VERSION, which is the header's.
+/// Returns the library's version, such as "0.1.0". Compare it with IO_REACTOR_VERSION, the version of the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn io_reactor_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
@@ -456,7 +457,8 @@ fn no_reactor() -> Failure {
     Failure::new("NULL reactor")
 }
 
-/// `None` for a negative time, which is no timeout, as in the reference; an overlong one is clamped far in the future.
+/// `None` for a negative time, which means no timeout, as in the reference; an overlong time is clamped to the far
+/// future.
 fn duration(time: &timeval) -> Option<Duration> {
     let micros = i128::from(time.tv_sec) * 1_000_000 + i128::from(time.tv_usec);
     let micros = u128::try_from(micros).ok()?;

@@ -5,23 +5,23 @@ dolmen::marks_and_mutants! {
     Mark {
         /// A socket was closed before it was removed, and its number registered anew.
         ReplacedClosed,
-        /// A socket that is registered was registered again, which was refused.
+        /// The caller added a registered socket again, and was refused.
         RegisteredTwice,
         /// A receive brought more than the caller's buffer takes.
         LeftoverKept,
         /// The rest of such a receive was delivered.
         LeftoverDelivered,
-        /// The end came while some of the bytes in front of it were left over.
+        /// The end arrived while some of the bytes in front of it were left over.
         EndBehindLeftover,
-        /// A registration was removed with an event that the engine knows nothing of.
+        /// A registration was removed while a synthetic event of it was queued.
         RemovedWithSynthetic,
-        /// What is not the caller's took the place of all events that fitted.
+        /// Internal events took the place of all events that fitted.
         PlaceTaken,
-        /// Room to write was asked for again.
+        /// The caller asked again for room to write.
         RoomAskedAgain,
-        /// Room to write was asked for and no longer wanted.
+        /// The caller withdrew a request for room to write.
         RoomWithdrawn,
-        /// Standard input was looked at, and there was nothing.
+        /// The library checked standard input, and there was nothing.
         ConsoleEmpty,
         /// The end of standard input was delivered.
         ConsoleEnded,
@@ -33,54 +33,54 @@ dolmen::marks_and_mutants! {
         ConsoleFlagsRefused,
         /// A forked copy was destroyed.
         ForkedCopyDestroyed,
-        /// There was no room left for what the engine knows nothing of.
+        /// There was no room left for synthetic events.
         SyntheticWaited,
     }
     /// A deliberate bug.
     Mutant {
-        /// Two chunks of standard input come with one wait, in one buffer.
+        /// One wait delivers two chunks of standard input in one buffer.
         ShareConsoleBuffer,
         /// The bytes of events are taken back when standard input is removed.
         TakeBuffersBack,
-        /// The engine is asked again while an event points into what it brought.
+        /// The engine is asked again while an event points into the engine's events.
         RefillEvents,
-        /// What does not fit into the caller's buffer is dropped.
+        /// Bytes that do not fit into the caller's buffer are dropped.
         DropLeftover,
-        /// What is left over is delivered again from the start.
+        /// Leftover bytes are delivered again from the start.
         RepeatLeftover,
-        /// What is left over is delivered with its bytes in another order.
+        /// Leftover bytes are delivered in another order.
         ShuffleLeftover,
         /// More is received while bytes are left over.
         HoldWithoutBound,
         /// The end of a connection is reported as often as the engine reports it.
         EndTwice,
-        /// The end is reported in front of the bytes that are left over.
+        /// The end is reported in front of the leftover bytes.
         EndBeforeLeftover,
-        /// The end behind bytes that are left over is not reported.
+        /// The end behind leftover bytes is not reported.
         ForgetEnd,
         /// A removed registration's events stay in the queue.
         KeepSynthetic,
-        /// Events carry the context of the slot beside theirs.
+        /// Events carry the context of the neighbouring slot.
         OtherContext,
         /// A request for room to write is not withdrawn with the registration.
         LeaveRoom,
         /// Room to write is reported until it is no longer asked for.
         RoomForEver,
-        /// What a poll for room to write also finds is reported.
+        /// Further readiness that a poll for room to write finds is reported.
         RoomWithEnds,
         /// A socket that was closed before it was removed counts as registered.
         TrustNumber,
         /// A socket may be registered twice.
         RegisterTwice,
-        /// What the engine knows nothing of always comes first.
+        /// Synthetic events always come first.
         SyntheticFirst,
-        /// A wake of the library's own takes the place of an event each time.
+        /// An internal wake takes the place of an event each time.
         WakeTakesPlace,
         /// The end of standard input is reported by each wait.
         ConsoleEndsForEver,
-        /// Standard input that was found empty is not waited for.
+        /// The reactor does not wait for standard input that was found empty.
         ForgetToArm,
-        /// A wake of the library's own ends the caller's wait.
+        /// An internal wake ends the caller's wait.
         AnyWake,
         /// A wakeup does not end the wait.
         ForgetWakeup,
@@ -92,9 +92,9 @@ dolmen::marks_and_mutants! {
         AskBeforeBlocking,
         /// The number of sockets in the statistics is the highest that it has been.
         CountForgotten,
-        /// The timeout is counted from the start again after each event for the library.
+        /// The timeout starts again after each internal event.
         RestartTimeout,
-        /// A forked copy that is destroyed takes the registrations and wakes of the instance that both have.
+        /// A forked copy that is destroyed removes the registrations and wakes of the shared instance.
         TearSharedInstance,
     }
 }

@@ -1,6 +1,6 @@
-//! What the library runs on: a system's calls, and which of the two contracts a socket has there.
+//! The platform of the library: a system's calls, and which of the two contracts a socket has there.
 //!
-//! The contracts are types, so that a simulated machine can have either; the system's own is chosen here.
+//! The contracts are types, so that a simulated machine can have either; this module chooses the one of the system.
 
 use dolmen::raw::Verbs;
 
@@ -15,14 +15,14 @@ pub(crate) trait Platform: Sized {
     type Socket: Socket<Self>;
     type Stdin: Stdin<Self>;
 
-    /// Which open file a descriptor stands for. Asked only where sockets are polled.
+    /// Which open file a descriptor stands for. Called only where sockets are polled.
     fn file(&self, fd: socket_fd_t) -> std::io::Result<File>;
 
-    /// Standard input. With `buffered` it is going to be read here, and otherwise by the caller.
+    /// Standard input. With `buffered` the library reads it, and otherwise the caller.
     fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
 }
 
-/// Identifies an open file: device and inode. A socket's inode is not given out again for some billions of sockets; a
+/// Identifies an open file: device and inode. The system reuses a socket's inode only after some billions of sockets; a
 /// device that is opened again is the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct File(pub(crate) u64, pub(crate) u64);
@@ -53,7 +53,7 @@ impl Platform for Native {
 
     #[cfg(windows)]
     fn file(&self, _fd: socket_fd_t) -> std::io::Result<File> {
-        // The system does not say. It refuses to register a socket twice instead.
+        // The system does not provide this. It refuses to register a socket twice instead.
         Err(std::io::ErrorKind::Unsupported.into())
     }
 

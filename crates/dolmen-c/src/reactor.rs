@@ -1,4 +1,4 @@
-//! What is behind an `io_reactor_t`: the registrations, and the wait that turns the engine's events into C's.
+//! The inside of an `io_reactor_t`: the registrations, and the wait that turns the engine's events into C's.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_int, c_void};
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) const DEFAULT: Settings = Settings { max_events: 1024, pool_size: 256 };
 
-    /// More than that no wait brings.
+    /// No wait returns more events.
     pub(crate) const MOST_EVENTS: usize = 65_536;
 
     pub(crate) fn new(max_events: usize, pool_size: usize) -> Settings {
@@ -35,31 +35,31 @@ impl Settings {
     }
 }
 
-/// How often a wait asks again because all that the engine brought was not for the caller.
+/// How often a wait asks again because none of the engine's events were for the caller.
 const MOST_DISPLACED: u32 = 16;
 
 /// The token of the console's registrations; sockets use their slots.
 pub(crate) const CONSOLE: Token = Token(usize::MAX);
 
-/// What only one thread at a time may touch.
+/// The part of a reactor that only one thread at a time may touch.
 pub(crate) struct Inner<P: Platform> {
-    // Before the reactor: gives its buffers back.
-    /// `None` while they are gone through.
+    // Dropped before the reactor, to which it returns its buffers.
+    /// `None` during an iteration over them.
     events: Option<Events<StreamOf<P>>>,
     max_events: usize,
     console: Option<Console<P>>,
     slots: HashMap<socket_fd_t, usize>,
     sockets: Vec<Option<Registration<P>>>,
     free: Vec<usize>,
-    /// Events that the engine knows nothing of, for the next wait.
+    /// Events that the engine does not know, for the next wait.
     pub(crate) synthetic: VecDeque<Synthetic>,
-    /// Whether those come first the next time; by turns, so that neither side starves the other.
+    /// Whether the next wait delivers those first; it alternates, so that neither side starves the other.
     synthetic_first: bool,
     /// Whether the console comes first among those.
     console_first: bool,
     /// The bytes that the caller's events point to, until the next wait.
     lent: Lent,
-    /// io_reactor_wakeup() was called; what else wakes the reactor is the library's own business.
+    /// io_reactor_wakeup() was called. Other wakes are internal to the library.
     wakeup: Arc<AtomicBool>,
     pub(crate) reactor: P::Reactor,
     platform: P,
@@ -70,7 +70,7 @@ pub(crate) struct Registration<P: Platform> {
     pub(crate) socket: P::Socket,
 }
 
-/// An event that the engine knows nothing of.
+/// An event that the engine does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Synthetic {
     /// A socket's bytes, left over from a receive that brought more than the caller's buffer takes.
@@ -118,7 +118,7 @@ impl<P: Platform> Inner<P> {
             .map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, fd)));
         let known = match same {
             None => false,
-            // Its predecessor was closed without being removed.
+            // The earlier socket of that number was closed without being removed.
             Some(Some(same)) if (!same && !mutant(Mutant::TrustNumber)) || mutant(Mutant::RegisterTwice) => {
                 self.remove(fd)?;
                 false
@@ -132,7 +132,7 @@ impl<P: Platform> Inner<P> {
         });
         match P::Socket::register(&self.platform, &mut self.reactor, fd, events, Token(slot), known) {
             Ok(socket) => {
-                // The system would have refused the same one.
+                // The system would have refused the same socket.
                 if known {
                     self.remove(fd)?;
                 }
@@ -241,7 +241,7 @@ impl<P: Platform> Inner<P> {
         if timer == 0 {
             return Err(Failure::new("0 is not the id of a timer"));
         }
-        // One that never was is gone like any other.
+        // An id that never existed is treated like that of an ended timer.
         TimerId::from_bits(timer).map(|timer| self.reactor.cancel_timer(timer));
         Ok(())
     }
@@ -272,7 +272,7 @@ impl<P: Platform> Inner<P> {
         timeout: Option<Duration>,
     ) -> Result<usize, Failure> {
         let room_len = room.len().min(self.max_events);
-        // Out of `self` while the sink has it.
+        // Not in `self` while the sink has it.
         let mut lent = std::mem::take(&mut self.lent);
         lent.reclaim();
         let mut sink = Sink::new(&mut room[..room_len], &mut lent);
@@ -280,7 +280,7 @@ impl<P: Platform> Inner<P> {
         let count = sink.count();
         self.lent = lent;
         match collected {
-            // What is in the array is the caller's: it was taken out of wherever it was. The failure can wait.
+            // The events in the array were taken from their sources, so the caller must get them. The failure can wait.
             Err(failure) if count > 0 => {
                 tracing::warn!(target: "io_reactor", %failure, count, "the wait failed behind its events");
                 Ok(count)
@@ -332,8 +332,8 @@ impl<P: Platform> Inner<P> {
                 let nothing = sink.is_empty() && !mutant(Mutant::WakeTakesPlace);
                 let again = full && (nothing || (mutant(Mutant::RefillEvents) && sink.left() > 0));
                 if again && displaced < MOST_DISPLACED {
-                    // What is not the caller's, such as a wake, has taken the place of an event, and must not do so each
-                    // time.
+                    // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
+                    // do so each time.
                     mark(Mark::PlaceTaken);
                     displaced += 1;
                     if woken || P::Socket::BLOCKS_ONCE {
@@ -347,7 +347,7 @@ impl<P: Platform> Inner<P> {
             if !sink.is_empty() || woken || over || (P::Socket::BLOCKS_ONCE && !immediately) {
                 return Ok(());
             }
-            // What came was nothing for the caller, such as a console's mouse: wait for the rest of the time.
+            // No event was for the caller, such as a mouse record of a console: wait for the rest of the time.
         }
     }
 
@@ -355,7 +355,7 @@ impl<P: Platform> Inner<P> {
     fn deliver(&mut self, sink: &mut Sink<'_>) -> Result<bool, Failure> {
         let mut woken = false;
         let mut failed = Ok(());
-        // Taken out while it is gone through, as the handling of an event needs the rest of `self`.
+        // Taken out during the iteration, as the handling of an event needs the rest of `self`.
         let Some(mut events) = self.events.take() else { return Ok(false) };
         for event in events.drain() {
             match event {
@@ -401,7 +401,7 @@ impl<P: Platform> Inner<P> {
     }
 
     fn deliver_synthetic(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
-        // By turns here as well: a file that is not read is always due, and there may be room for one event only.
+        // Alternating here as well: a file that is not read is always due, and there may be room for one event only.
         self.console_first = !self.console_first;
         if self.console_first {
             self.deliver_console(sink)?;

@@ -1,6 +1,6 @@
 //! The caller's array of events, and who owns the bytes that its events point to.
 //!
-//! An event with a buffer is made here and nowhere else, and each way of making one says who keeps the bytes until the
+//! Only this module makes an event with a buffer, and each function that makes one says who keeps the bytes until the
 //! next wait: the engine's events, [`Lent`], or the caller. So no two events can share a buffer, and none can lose its
 //! bytes to another event of the same wait (hard case 48).
 
@@ -39,7 +39,7 @@ impl Lent {
         self.out.iter_mut().for_each(|buffer| buffer.fill(0));
     }
 
-    /// The next wait has begun: the events of the last one are gone.
+    /// The next wait has begun: the events of the last one are no longer valid.
     pub(crate) fn reclaim(&mut self) {
         for mut buffer in self.out.drain(..) {
             if self.free.len() < MOST_KEPT && buffer.capacity() <= 2 * CHUNK_BYTES {
@@ -83,7 +83,7 @@ impl<'a> Sink<'a> {
         self.push(io_event_t { context, event_type, bytes_transferred, buffer: null_mut() });
     }
 
-    /// A message; `data` is the sender's, whatever it points to.
+    /// A message; `data` is the sender's pointer, which is not dereferenced.
     pub(crate) fn message(&mut self, context: *mut c_void, event_type: c_int, data: *mut c_void) {
         self.push(io_event_t { context, event_type, bytes_transferred: 0, buffer: data });
     }
@@ -96,17 +96,17 @@ impl<'a> Sink<'a> {
         self.bytes(context, start, bytes.len());
     }
 
-    /// Received bytes that were copied to where the caller asked for them.
+    /// Received bytes that were copied into the caller's buffer.
     pub(crate) fn in_callers(&mut self, context: *mut c_void, target: *mut c_void, count: usize) {
         self.bytes(context, target, count);
     }
 
-    /// An empty buffer of the library's, to be handed over with [`Sink::lend`] or given back.
+    /// An empty buffer of the library, to be handed over with [`Sink::lend`] or given back.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
         if mutant(Mutant::ShareConsoleBuffer) {
             self.lent.free.iter_mut().for_each(Vec::clear);
         }
-        // One byte more, for the zero behind the bytes.
+        // One more byte, for the zero behind the bytes.
         self.lent.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES + 1))
     }
 
@@ -114,10 +114,10 @@ impl<'a> Sink<'a> {
         self.lent.free.push(buffer);
     }
 
-    /// Bytes in a buffer of the library's, which is kept until the next wait.
+    /// Bytes in a buffer of the library, which is kept until the next wait.
     pub(crate) fn lend(&mut self, context: *mut c_void, mut buffer: Vec<u8>) {
         let count = buffer.len();
-        // C programs like to take bytes for a string.
+        // C programs often treat the bytes as a string.
         buffer.push(0);
         let start = buffer.as_mut_ptr().cast();
         let kept = if mutant(Mutant::ShareConsoleBuffer) { &mut self.lent.free } else { &mut self.lent.out };

@@ -3,10 +3,10 @@
 
 use std::ffi::{c_int, c_void};
 
-/// A socket, as the system's own calls name it.
+/// A socket, in the type of the system's own calls.
 #[cfg(unix)]
 pub type socket_fd_t = c_int;
-/// A socket, as the system's own calls name it.
+/// A socket, in the type of the system's own calls.
 #[cfg(windows)]
 pub type socket_fd_t = usize;
 
@@ -24,48 +24,48 @@ pub struct timeval {
     pub tv_usec: std::ffi::c_long,
 }
 
-/// There is something to read, or to accept; where `buffer` is not NULL it was read already.
+/// There is something to read, or to accept; if `buffer` is not NULL the library has read it already.
 pub const EVENT_READ: c_int = 0x01;
 /// There is room to write, or bytes_transferred bytes of an io_reactor_post_write() have been sent.
 pub const EVENT_WRITE: c_int = 0x02;
 /// The socket has failed.
 pub const EVENT_ERROR: c_int = 0x04;
-/// The other end has closed the connection, or it was reset; for the console: the end of the input.
+/// The peer has closed the connection, or it was reset; for the console: the end of the input.
 pub const EVENT_CLOSE: c_int = 0x08;
 /// An io_reactor_post() has arrived; `buffer` is its data.
 pub const EVENT_POST: c_int = 0x10;
-/// A timer is due; bytes_transferred counts the further ticks that have gone by unnoticed.
+/// A timer is due; bytes_transferred counts the further ticks that have passed without an event.
 pub const EVENT_TIMER: c_int = 0x20;
 
-/// For io_reactor_add_console_ex(): bytes of a pipe or a file are read by the library and come with the events.
+/// For io_reactor_add_console_ex(): the library reads the bytes of a pipe or a file, and the events carry them.
 pub const IO_REACTOR_CONSOLE_BUFFERED: c_int = 0x01;
 
-/// One thing that has happened.
+/// One event.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct io_event_t {
-    /// What was given at registration. The library never looks at what it points to.
+    /// The context given at registration. The library never dereferences it.
     pub context: *mut c_void,
     /// One or more of the EVENT_... flags.
     pub event_type: c_int,
-    /// How many bytes have been received or sent; 0 where the caller reads and writes himself.
+    /// How many bytes have been received or sent; 0 where the caller reads and writes.
     pub bytes_transferred: c_int,
-    /// The received bytes, or NULL. Stays as it is until the next io_reactor_wait() on the same reactor. A zero byte
-    /// follows the bytes, unless the buffer is the caller's own.
+    /// The received bytes, or NULL. They stay unchanged until the next io_reactor_wait() on the same reactor. A zero
+    /// byte follows the bytes, unless the caller provided the buffer.
     pub buffer: *mut c_void,
 }
 
-/// What standard input turned out to be.
+/// The kind of standard input.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum console_type_t {
-    /// None that can be used, or io_reactor_add_console() was not called.
+    /// None that is usable, or io_reactor_add_console() was not called.
     CONSOLE_TYPE_NONE = 0,
     /// A terminal, or a Windows console.
     CONSOLE_TYPE_REAL = 1,
     /// A pipe (or, on POSIX, a socket).
     CONSOLE_TYPE_PIPE = 2,
-    /// A file, or a device that is no terminal, such as /dev/null or NUL.
+    /// A file, or a device that is not a terminal, such as /dev/null or NUL.
     CONSOLE_TYPE_FILE = 3,
 }
 
@@ -75,9 +75,9 @@ pub enum console_type_t {
 pub struct io_reactor_stats_t {
     /// Calls of io_reactor_wait().
     pub waits: u64,
-    /// Calls into the operating system, the waits included. The caller's own recv, send and accept are not in it.
+    /// Calls into the operating system, including the waits, without the caller's own recv, send and accept.
     pub kernel_calls: u64,
-    /// Events handed out.
+    /// Events delivered.
     pub events: u64,
     /// Windows: bytes received.
     pub bytes_received: u64,

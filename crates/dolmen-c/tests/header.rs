@@ -1,31 +1,31 @@
-//! The committed header is what the sources make: `cargo xtask header` writes it, and this test compares.
+//! The committed header matches the sources: `cargo xtask header` writes it, and this test compares.
 #![cfg(unix)]
 
 use std::path::Path;
 
 const INTRODUCTION: &str = r#"/*
- * io_reactor.h - one wait for everything a game driver has to notice: players' sockets, listening ports, the console,
+ * io_reactor.h - one wait for every event source of a game driver: players' sockets, listening ports, the console,
  * timers and messages from other threads.
  *
- * Two models behind one set of functions. On POSIX an event says that a socket is ready, and the caller reads, writes and
- * accepts itself. On Windows a read or write event says that the operation is done, and brings the bytes; only listening
- * sockets, sockets of datagrams and standard input are reported when they are ready. docs/c-guide.md shows a driver that
- * does both.
+ * Two models behind one set of functions. On POSIX an event says that a socket is ready, and the caller reads, writes
+ * and accepts. On Windows a read or write event says that the operation has completed, and brings the bytes; only
+ * listening sockets, datagram sockets and standard input are reported when they are ready. docs/c-guide.md shows a
+ * driver that does both.
  *
- * Threads: a reactor is used by one thread at a time; a call that finds another one inside the same reactor returns -1.
- * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: those are for any thread.
- * Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or a static
- * destructor: it waits for its threads, which cannot end there.
+ * Threads: one thread at a time uses a reactor; a call that finds another thread inside the same reactor returns -1.
+ * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: any thread may call
+ * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
+ * a static destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor, and returns what it returns on failure, which is -1 unless it says otherwise.
- * After that, io_reactor_last_error() says why.
+ * Every function takes NULL for a reactor and then fails. A function returns -1 on failure unless it says otherwise,
+ * and io_reactor_last_error() then returns the reason.
  *
- * Made from crates/dolmen-c/src by `cargo xtask header`: change it there.
+ * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
 
 const SOCKETS: &str = r#"
 #ifdef _WIN32
-/* winsock2.h has to come before windows.h, or after nothing at all. */
+/* winsock2.h has to come before windows.h. */
 #include <winsock2.h>
 #else
 #include <sys/time.h>
@@ -33,9 +33,9 @@ const SOCKETS: &str = r#"
 
 /*
  * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
- * C11 and C++ take the same typedef twice, and so does GCC for C99 if this one comes second. For other compilers with
- * pedantic C99, if this one comes first there, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this header,
- * and socket_fd_t as well.
+ * C11 and C++ accept the same typedef twice, and so does GCC for C99 if this one comes second. Define
+ * IO_REACTOR_NO_SOCKET_FD_T before this header, and socket_fd_t as well, for other compilers with pedantic C99, if this
+ * one comes first there, or if the program's own is a macro.
  */
 #if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
 #if defined(__GNUC__) && !defined(__cplusplus)

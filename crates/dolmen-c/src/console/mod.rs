@@ -1,12 +1,12 @@
-//! Standard input, as a C driver wants it.
+//! Standard input for C drivers.
 //!
-//! A driver that was written for the reference reads its input itself when it is told that there is some. So by default
-//! nothing is consumed here: a wait looks at standard input, and reports bytes by each wait until they are read, and the
-//! end once, for one that repeats would make the caller spin. A caller may ask for bytes in the events instead
-//! (*buffered*). A terminal is never read here.
+//! A driver that was written for the reference reads its input itself after an event. So by default the library
+//! consumes nothing: each wait checks standard input and reports bytes until the caller has read them, and reports the
+//! end once, because a repeated end would make the caller spin. A caller may ask for bytes in the events instead
+//! (*buffered*). The library never reads a terminal.
 //!
-//! How one can look at standard input, and be woken when there is something to see, differs between the systems, and is
-//! behind [`Stdin`]. What is made of it is here.
+//! The way to check standard input, and to be woken when there is input, differs between the systems, and is behind
+//! [`Stdin`]. This module makes events from it.
 
 #[cfg(unix)]
 mod posix;
@@ -28,12 +28,12 @@ use crate::platform::Platform;
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
 
-/// What a caller who reads would find.
+/// What a read by the caller would find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Nothing: it would wait.
+    /// Nothing: the read would wait.
     Nothing,
-    /// Bytes or keys; or there is no telling, and a read does not wait.
+    /// Bytes or keys; or the system does not report whether there are any, and a read does not wait.
     Input,
     /// The end of the input.
     End,
@@ -41,7 +41,7 @@ pub(crate) enum Look {
     HungUp(c_int),
 }
 
-/// What a read has brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     Nothing,
@@ -53,20 +53,20 @@ pub(crate) enum Read {
 pub(crate) trait Stdin<P: Platform> {
     fn kind(&self) -> console_type_t;
 
-    /// Whether the next wait has to look, because nothing is going to be reported.
+    /// Whether the next wait has to check, because the reactor will not report it.
     fn is_due(&self) -> bool;
 
-    /// `reported`: what the reactor has said of it, if that is why it is looked at.
+    /// `reported`: the readiness that the reactor has reported, if that is the reason for the check.
     fn look(&mut self, reported: Option<Readiness>) -> Look;
 
-    /// Appends what is there to an empty buffer: at most [`CHUNK_BYTES`](crate::sink::CHUNK_BYTES). Only where it was
-    /// opened to be read.
+    /// Appends the available bytes to an empty buffer: at most [`CHUNK_BYTES`](crate::sink::CHUNK_BYTES). Only if
+    /// standard input was opened with `buffered`.
     fn read(&mut self, buffer: &mut Vec<u8>) -> Read;
 
-    /// Nothing was found. From now on the reactor is woken when there is something.
+    /// Nothing was found. From now on the reactor is woken when there is input.
     fn arm(&mut self, reactor: &mut P::Reactor) -> Result<(), Failure>;
 
-    /// The end was found: nothing more is to be reported.
+    /// The end was found: there is nothing more to report.
     fn rest(&mut self, reactor: &mut P::Reactor);
 
     fn close(self, reactor: &mut P::Reactor);
@@ -78,7 +78,7 @@ pub(crate) struct Console<P: Platform> {
     buffered: bool,
     /// The end was reported.
     ended: bool,
-    /// It has had its event of this wait.
+    /// This wait has delivered its event.
     delivered: bool,
 }
 
@@ -92,7 +92,7 @@ impl<P: Platform> Console<P> {
         self.stdin.kind()
     }
 
-    /// Another registration of it.
+    /// The caller has registered it again.
     pub(crate) fn change(&mut self, context: *mut c_void, buffered: bool) -> Result<(), Failure> {
         if buffered != self.buffered && self.kind() != console_type_t::CONSOLE_TYPE_REAL {
             return Err(Failure::new(
@@ -107,7 +107,7 @@ impl<P: Platform> Console<P> {
         self.delivered = false;
     }
 
-    /// Whether a wait has to look at it before it blocks.
+    /// Whether a wait has to check it before it blocks.
     pub(crate) fn is_due(&self) -> bool {
         !self.ended && !self.delivered && self.stdin.is_due()
     }
@@ -125,7 +125,7 @@ impl<P: Platform> Console<P> {
         self.find(reactor, ready, sink)
     }
 
-    /// Looks at it, and delivers what there is: one event at most.
+    /// Checks it, and delivers at most one event.
     pub(crate) fn deliver(&mut self, reactor: &mut P::Reactor, sink: &mut Sink<'_>) -> Result<(), Failure> {
         self.find(reactor, None, sink)
     }
@@ -162,7 +162,7 @@ impl<P: Platform> Console<P> {
                     return Ok(());
                 }
                 Look::Nothing => return self.arm(reactor),
-                // The caller reads, and finds the end.
+                // The caller reads and finds the end.
                 Look::End => EVENT_READ,
                 Look::HungUp(events) => events,
             }

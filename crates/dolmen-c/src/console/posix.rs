@@ -1,7 +1,8 @@
-//! POSIX: whatever can be polled is, and is looked at when it is reported. A file is looked at by each wait.
+//! POSIX: standard input that can be polled is polled, and checked when the reactor reports it. Each wait checks a
+//! file.
 //!
-//! The end of a pipe is a hang-up without a byte left (FIONREAD), that of a socket is seen by MSG_PEEK, and that of a file
-//! by its size.
+//! The end of a pipe is a hang-up without a byte left (FIONREAD). MSG_PEEK detects the end of a socket, and the size
+//! that of a file.
 
 use std::ffi::c_int;
 use std::os::fd::RawFd;
@@ -21,7 +22,7 @@ const STDIN: RawFd = libc::STDIN_FILENO;
 
 pub(crate) struct Stdin {
     what: What,
-    /// `None`: nothing to be polled, or at the end.
+    /// `None`: it cannot be polled, or is at the end.
     poll: Option<PollId>,
 }
 
@@ -32,19 +33,19 @@ enum What {
     Socket,
     /// A regular file.
     File,
-    /// A device of which nothing is known, such as /dev/zero: a read of it does not wait.
+    /// A device of an unknown kind, such as /dev/zero: a read of it does not wait.
     Device,
     /// The null device.
     Null,
 }
 
 impl Stdin {
-    /// Whether it is going to be read here makes no difference.
+    /// Who reads it makes no difference.
     pub(crate) fn open(reactor: &mut Reactor, _buffered: bool) -> Result<Stdin, Failure> {
         let what = What::find()?;
         let poll = match what {
             What::Terminal | What::Pipe | What::Socket => {
-                // SAFETY: standard input is the program's to close, and then it can do without its number.
+                // SAFETY: only the program closes standard input, and then the poll of its number does no harm.
                 let stdin = unsafe { BorrowedSocket::from_raw(STDIN) };
                 Some(reactor.add_poll(stdin, Readiness::READABLE, false, CONSOLE)?)
             }
@@ -70,8 +71,8 @@ impl super::Stdin<Native> for Stdin {
     fn look(&mut self, reported: Option<Readiness>) -> Look {
         match self.what {
             What::Terminal => {
-                // One that was hung up stays that way, and would be reported by each wait. The poll reports that when all
-                // that was typed before has been read.
+                // A hung-up terminal stays hung up, and each wait would report it. The poll reports the hang-up when
+                // all input typed before has been read.
                 let ends = Readiness::HANGUP | Readiness::ERROR;
                 match reported {
                     Some(ready) if !(ready & ends).is_empty() => Look::HungUp(events(ready)),
@@ -80,7 +81,7 @@ impl super::Stdin<Native> for Stdin {
             }
             What::Pipe => match (waiting_bytes(), reported) {
                 (Some(0), Some(ready)) if ready.contains(Readiness::HANGUP) => Look::End,
-                // Another process that reads the same pipe was faster.
+                // Another process that reads the same pipe has taken the bytes.
                 (Some(0), _) => Look::Nothing,
                 _ => Look::Input,
             },
@@ -92,7 +93,7 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
-        // Another process may read the same pipe, and have been faster: a read would wait.
+        // Another process that reads the same pipe may have taken the bytes: a read would wait.
         if self.poll.is_some() && !is_readable() {
             return Read::Nothing;
         }
@@ -111,7 +112,7 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn arm(&mut self, _reactor: &mut Reactor) -> Result<(), Failure> {
-        // The poll is level-triggered, and what is not polled always has something.
+        // The poll is level-triggered, and an unpolled standard input always has input.
         Ok(())
     }
 
@@ -160,7 +161,7 @@ fn is_null_device(stat: &libc::stat) -> bool {
     found && null.st_rdev == stat.st_rdev
 }
 
-/// How many bytes wait in a pipe. `None`: it does not say.
+/// How many bytes wait in a pipe. `None`: the system does not report it.
 fn waiting_bytes() -> Option<c_int> {
     let mut count: c_int = 0;
     // SAFETY: `count` is writable, and an int is what the request writes.
@@ -182,7 +183,7 @@ fn peek() -> Look {
         0 => Look::End,
         _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock => Look::Nothing,
         _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => Look::Nothing,
-        // The caller's own read finds out why.
+        // The caller's own read returns the error.
         _ => Look::End,
     }
 }
@@ -193,6 +194,6 @@ fn is_at_end() -> bool {
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: moves nothing, and `stat` is writable.
     let (place, found) = unsafe { (libc::lseek(STDIN, 0, libc::SEEK_CUR), libc::fstat(STDIN, &mut stat)) };
-    // One that can not be asked is at its end: its reads fail, or it is closed.
+    // A file that cannot be queried counts as at its end: its reads fail, or it is closed.
     place < 0 || found != 0 || place >= stat.st_size
 }

@@ -1,11 +1,11 @@
-//! Windows: a console is watched, and reported while it has key presses. A pipe is peeked at by each wait until it is
-//! found empty; then a thread waits for it. A file is looked at by each wait.
+//! Windows: a console is watched, and reported while it has key presses. Each wait peeks at a pipe until it finds the
+//! pipe empty; then a thread waits for it. Each wait checks a file.
 //!
-//! Nothing but a read waits for a pipe, and one of zero bytes consumes nothing: it returns when there are bytes, or at the
-//! end. It is made in a thread, started when a wait first finds the pipe empty. While it pends, other calls on the same
-//! handle may wait as well: that is how Windows serialises the use of a handle that is not overlapped.
+//! Only a read waits for a pipe, and a read of zero bytes consumes nothing: it returns when there are bytes, or at the
+//! end. A thread makes this read, and is started when a wait first finds the pipe empty. While the read pends, other
+//! calls on the same handle may wait as well: Windows serialises the use of a handle that is not overlapped.
 //!
-//! What is to be delivered in events is read ahead by a thread, whatever it is.
+//! Input that is delivered in events is read ahead by a thread, whatever its kind.
 //!
 //! Microsoft Learn: "ReadFile", "PeekNamedPipe", "CancelSynchronousIo", "Synchronous and Asynchronous I/O".
 
@@ -41,7 +41,7 @@ pub(crate) struct Stdin {
     kind: console_type_t,
     waker: Waker,
     source: Source,
-    /// `None` for a console, about which one may ask at any time. Dropped after the source.
+    /// `None` for a console, which may be queried at any time. Dropped after the source.
     claim: Option<Arc<Claim>>,
 }
 
@@ -53,7 +53,7 @@ enum Source {
     Buffered(Reader),
     /// `None`: it has never been found empty.
     Pipe(Option<Waiter>),
-    /// A pipe that cannot be peeked at, such as one of Linux's under Wine: there is no telling.
+    /// A pipe that cannot be peeked at, such as a Linux pipe under Wine: nothing reports whether it has bytes.
     Opaque,
     File,
     /// NUL, or another device that is not a console.
@@ -69,14 +69,14 @@ impl Stdin {
         }
         let waker = reactor.waker();
         let mut mode = 0;
-        // SAFETY: `mode` is writable; what is not a console is refused by the call.
+        // SAFETY: `mode` is writable; the call refuses a handle that is not a console.
         if unsafe { GetConsoleMode(handle, &mut mode) } != 0 {
             // SAFETY: the process's own standard input, used here only to be duplicated.
             let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(handle) }, CONSOLE)?;
             let kind = console_type_t::CONSOLE_TYPE_REAL;
             return Ok(Stdin { handle, kind, waker, source: Source::Console { watch }, claim: None });
         }
-        // From here on a question may have to wait for another thread's read.
+        // From here on a query may have to wait for another thread's read.
         let claim = Claim::take().ok_or_else(|| {
             Failure::new("standard input is registered with another reactor: call io_reactor_remove_console() there first")
         })?;
@@ -118,8 +118,8 @@ impl super::Stdin<Native> for Stdin {
         match &self.source {
             Source::Console { .. } if has_key(self.handle) => Look::Input,
             Source::Console { .. } => Look::Nothing,
-            Source::Buffered(_) => unreachable!("it is read here"),
-            // It could be peeked at when it was registered: what cannot any more is closed.
+            Source::Buffered(_) => unreachable!("the library reads it"),
+            // At registration the pipe could be peeked at: if it no longer can, it is closed.
             Source::Pipe(_) => peek(self.handle).unwrap_or(Look::End),
             Source::Opaque => Look::Input,
             Source::File if is_at_end(self.handle) => Look::End,
@@ -129,7 +129,7 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
-        let Source::Buffered(reader) = &mut self.source else { unreachable!("it is the caller who reads") };
+        let Source::Buffered(reader) = &mut self.source else { unreachable!("the caller reads it") };
         match reader.take() {
             None => Read::Nothing,
             Some(chunk) if chunk.is_empty() => Read::End,
@@ -148,7 +148,7 @@ impl super::Stdin<Native> for Stdin {
                 let claim = self.claim.as_ref().expect("a pipe is claimed");
                 *none = Some(Waiter::start(self.handle, claim, self.waker.clone())?);
             }
-            // A console's watch is armed again by the engine, and a reader goes on by itself.
+            // The engine arms a console's watch again, and a reader goes on by itself.
             _ => {}
         }
         Ok(())
@@ -165,10 +165,10 @@ impl super::Stdin<Native> for Stdin {
     }
 }
 
-/// What is in a pipe. `None`: it cannot be peeked at.
+/// The state of a pipe. `None`: it cannot be peeked at.
 fn peek(handle: HANDLE) -> Option<Look> {
     let mut available = 0;
-    // SAFETY: only the number of bytes is asked for, and `available` is writable.
+    // SAFETY: the call returns only the number of bytes, and `available` is writable.
     let peeked = unsafe { PeekNamedPipe(handle, null_mut(), 0, null_mut(), &mut available, null_mut()) };
     if peeked != 0 {
         return Some(if available > 0 { Look::Input } else { Look::Nothing });
@@ -187,6 +187,6 @@ fn is_at_end(handle: HANDLE) -> bool {
     let asked = unsafe {
         SetFilePointerEx(handle, 0, &mut place, FILE_CURRENT) != 0 && GetFileSizeEx(handle, &mut size) != 0
     };
-    // One that cannot be asked is at its end: its reads fail.
+    // A file that cannot be queried counts as at its end: its reads fail.
     !asked || place >= size
 }

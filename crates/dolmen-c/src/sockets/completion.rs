@@ -1,5 +1,5 @@
-//! Windows: the reactor receives and sends, and reports when that is done. Listeners and sockets of datagrams are
-//! reported when something waits.
+//! Windows: the reactor receives and sends, and reports completion. Listeners and datagram sockets are reported when
+//! connections or datagrams wait.
 
 use std::ffi::{c_int, c_void};
 
@@ -15,18 +15,19 @@ use crate::sink::Sink;
 use crate::types::*;
 
 pub(crate) enum Socket {
-    /// A listener, or a socket of datagrams, which are nothing without the address that only the caller's own call gets.
+    /// A listener, or a datagram socket: a datagram is useless without the address that only the caller's own call
+    /// returns.
     Arrivals(PollId),
     Connected(Box<Connected>),
 }
 
 pub(crate) struct Connected {
     conn: ConnId,
-    /// Asks for room to write; made by the first such wish, and dormant in between.
+    /// Polls for room to write; made by the first request, and dormant in between.
     room: Option<PollId>,
     /// Where the caller wants the next bytes, and how many at most.
     target: Option<(*mut c_void, usize)>,
-    /// Received and not handed out: the caller's buffer was too small.
+    /// Received and not delivered: the caller's buffer was too small.
     leftover: Vec<u8>,
     /// The end was reported.
     ended: bool,
@@ -58,16 +59,16 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             }
             return Ok(Socket::Arrivals(reactor.add_poll(socket, Readiness::READABLE, false, token)?));
         }
-        // The system refuses a socket that it has associated already. That may be one that was here before; but not if
-        // it still is.
+        // The system refuses a socket that it has associated already. That may be an earlier registration of this
+        // socket, which is fine, unless the socket is still registered.
         let receive = interest(events).contains(Readiness::READABLE);
         let conn = reactor.adopt(socket, !known, receive, token)?;
-        // Nobody has met a full socket yet, so room to write is no news: the reference reports none either.
+        // No send has met a full socket yet, so room to write is not reported: the reference does not report it either.
         let connected = Connected { conn, room: None, target: None, leftover: Vec::new(), ended: false };
         Ok(Socket::Connected(Box::new(connected)))
     }
 
-    /// The system does not say, but refuses to register one twice.
+    /// The system does not provide this, but refuses to register a socket twice.
     fn is_same(&self, _platform: &P, _fd: socket_fd_t) -> Option<bool> {
         None
     }
@@ -137,7 +138,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             }
             return Ok(());
         }
-        // A receive that is in flight stays the one and only, but its bytes go where the caller wants them by now.
+        // A receive in flight remains the only one, but its bytes are copied to the caller's latest buffer.
         if target.is_some() {
             connected.target = target;
         }
@@ -160,7 +161,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             Event::Polled { token, ready, .. } => {
                 let Some(registration) = inner.socket_at(token.0) else { return };
                 let event = match registration.socket {
-                    // A poll for room finds the end as well, which is reported by what receives. Room or no room, a send
+                    // A poll for room finds the end as well, but the receive reports that. With or without room, a send
                     // does not block.
                     Socket::Connected(_) if !mutant(Mutant::RoomWithEnds) => EVENT_WRITE,
                     _ => events(ready),
@@ -225,7 +226,7 @@ fn received<P: Platform<Socket = Socket>>(
         connected.leftover.extend_from_slice(data);
         return;
     }
-    // Nothing is received that was not asked for, and nothing is asked for while there are bytes left over.
+    // The engine receives only on request, and there is no request while bytes are left over.
     assert!(connected.leftover.is_empty(), "received behind bytes that are left over");
     match connected.target.take() {
         Some(target) => connected.fill(target, data, context, sink),
@@ -233,7 +234,7 @@ fn received<P: Platform<Socket = Socket>>(
     }
 }
 
-/// Hands out what is left over, as far as it fits where the caller wants it.
+/// Delivers the leftover bytes, as far as they fit into the caller's buffer.
 fn hand_out_leftover<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, sink: &mut Sink<'_>) {
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
@@ -246,7 +247,7 @@ fn hand_out_leftover<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: u
 }
 
 impl Connected {
-    /// Copies bytes to where the caller wants them, and keeps what does not fit.
+    /// Copies bytes into the caller's buffer, and keeps those that do not fit.
     fn fill(
         &mut self,
         (target, len): (*mut c_void, usize),
@@ -273,7 +274,7 @@ impl Connected {
     }
 }
 
-/// Reports the end, once, and behind everything that was received.
+/// Reports the end, once, and behind all received bytes.
 fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c_int, sink: &mut Sink<'_>) {
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
@@ -293,7 +294,7 @@ fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c
 }
 
 fn close_event(reason: CloseReason) -> c_int {
-    // ERROR_OPERATION_ABORTED: what a receive ends with that was cancelled by another CancelIoEx.
+    // ERROR_OPERATION_ABORTED: the result of a receive that another CancelIoEx has cancelled.
     const OPERATION_ABORTED: i32 = 995;
     match reason {
         CloseReason::Failed { code: OPERATION_ABORTED } => EVENT_CLOSE,

@@ -1,4 +1,4 @@
-//! What a registered socket is: the one place where C programs see a difference between the systems.
+//! Registered sockets: the one place where C programs see a difference between the systems.
 
 pub(crate) mod completion;
 pub(crate) mod readiness;
@@ -18,7 +18,7 @@ pub(crate) type StreamOf<P> = <<P as Platform>::Reactor as Verbs>::Stream;
 
 /// The contract of sockets on one kind of system.
 pub(crate) trait Socket<P: Platform>: Sized {
-    /// A wait blocks once: whatever ends that one call without an event, such as a signal handler, ends the wait.
+    /// A wait blocks once: if that one call ends without an event, for example by a signal handler, the wait ends.
     const BLOCKS_ONCE: bool;
 
     fn is_valid(fd: socket_fd_t) -> bool;
@@ -33,7 +33,7 @@ pub(crate) trait Socket<P: Platform>: Sized {
         known: bool,
     ) -> Result<Self, Failure>;
 
-    /// Whether the number still stands for this socket. `None`: the system does not say.
+    /// Whether the number still stands for this socket. `None`: the system does not provide this.
     fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool>;
 
     fn modify(
@@ -58,10 +58,10 @@ pub(crate) trait Socket<P: Platform>: Sized {
 
     fn post_write(inner: &mut Inner<P>, slot: Option<usize>, bytes: &[u8]) -> Result<(), Failure>;
 
-    /// Translates an event of the engine's, for which there is room in the sink.
+    /// Translates an event of the engine, for which there is room in the sink.
     fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>);
 
-    /// Delivers what the engine knows nothing of. There is room in the sink.
+    /// Delivers a synthetic event. There is room in the sink.
     fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>);
 }
 
@@ -72,8 +72,8 @@ const PAIRS: [(c_int, Readiness); 4] = [
     (EVENT_CLOSE, Readiness::HANGUP),
 ];
 
-/// What of `events` can be asked for. Ends are reported without being asked for, and what else there may be in it means
-/// nothing, as in the reference.
+/// The part of `events` that a caller can ask for. Ends are reported in any case, and other flags mean nothing, as in
+/// the reference.
 fn interest(events: c_int) -> Readiness {
     let asked = PAIRS[..2].iter().filter(|(event, _)| events & event != 0);
     asked.fold(Readiness::NONE, |all, (_, readiness)| all | *readiness)

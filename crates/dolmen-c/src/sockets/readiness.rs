@@ -1,4 +1,4 @@
-//! POSIX: the reactor reports when a socket is ready, and the caller does the rest.
+//! POSIX: the reactor reports when a socket is ready, and the caller reads, writes and accepts.
 
 use std::ffi::{c_int, c_void};
 
@@ -21,7 +21,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     const BLOCKS_ONCE: bool = true;
 
     fn is_valid(fd: socket_fd_t) -> bool {
-        // Signed, whatever the type is on the system that this runs on.
+        // Compared as a signed number, also where the system's type is unsigned.
         fd as isize >= 0
     }
 
@@ -38,8 +38,8 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         Ok(Socket { poll, file })
     }
 
-    /// If not, this one was closed without being removed. Epoll must not be left to answer that: to have it forget the
-    /// old one would make it forget the new one of the same number.
+    /// If it is not the same, this socket was closed without being removed. Epoll cannot answer this: to remove the old
+    /// socket from it would remove the new socket of the same number.
     fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool> {
         platform.file(fd).ok().map(|file| file == self.file)
     }

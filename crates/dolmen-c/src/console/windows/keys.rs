@@ -3,8 +3,8 @@
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Console::{INPUT_RECORD, KEY_EVENT, PeekConsoleInputW, ReadConsoleInputW};
 
-/// Whether the console has a key press. What stands before the first one is taken out: it would keep the handle
-/// signalled, and no caller reads it (hard case 26).
+/// Whether the console has a key press. Records before the first one are removed: they would keep the handle signalled,
+/// and no caller reads them (hard case 26).
 pub(super) fn has_key(stdin: HANDLE) -> bool {
     // SAFETY: all-zero bytes are a valid record.
     let mut records: [INPUT_RECORD; 64] = unsafe { std::mem::zeroed() };
@@ -19,7 +19,7 @@ pub(super) fn has_key(stdin: HANDLE) -> bool {
         let others = records[..count as usize].iter().take_while(|record| !is_key(record)).count();
         if others > 0 {
             let mut taken = 0;
-            // SAFETY: as above. It does not block, as these records are there and there is no other reader.
+            // SAFETY: as above. It does not block, as these records are available and there is no other reader.
             unsafe { ReadConsoleInputW(stdin, records.as_mut_ptr(), others as u32, &mut taken) };
             if taken == 0 {
                 return false;
@@ -36,11 +36,11 @@ fn is_key(record: &INPUT_RECORD) -> bool {
     if record.EventType != KEY_EVENT as u16 {
         return false;
     }
-    // SAFETY: the type says that it is this one, and that one's character is plain bits.
+    // SAFETY: the record's type says that this member is the valid one, and its character is plain bits.
     let (key, character) = unsafe {
         let key = record.Event.KeyEvent;
         (key, key.uChar.UnicodeChar)
     };
-    // A character that was typed as a number arrives with Alt going up.
+    // A character that was typed as a number arrives with the key-up of Alt.
     key.bKeyDown != 0 || (key.wVirtualKeyCode == ALT && character != 0)
 }

@@ -1,8 +1,9 @@
-//! The two threads that can be at standard input: one waits for a pipe, the other reads ahead.
+//! The two threads that can use standard input: one waits for a pipe, the other reads ahead.
 //!
-//! Either may be in a call that only more input ends. It is ended by CancelSynchronousIo, or, if the handle is an
-//! overlapped one, by an event that the thread waits for beside its read. While it lasts, calls about the same handle may
-//! block: so standard input has one [`Claim`] in a process, which a thread that could not be ended keeps.
+//! Either may be in a call that only more input ends. CancelSynchronousIo ends the call, or, if the handle is
+//! overlapped, an event for which the thread waits together with its read. While the call lasts, other calls on the
+//! same handle may block: so standard input has one [`Claim`] in a process, and a thread that could not be ended keeps
+//! it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,7 +30,7 @@ use crate::sink::CHUNK_BYTES;
 /// How many chunks are read ahead of the caller.
 const AHEAD: usize = 4;
 
-/// The right to ask about standard input, of which there is one.
+/// The right to query standard input; there is one in a process.
 pub(super) struct Claim(());
 
 static CLAIMED: AtomicBool = AtomicBool::new(false);
@@ -47,16 +48,16 @@ impl Drop for Claim {
     }
 }
 
-/// How often a pipe is looked at that does not let a read wait (PIPE_NOWAIT).
+/// How often the thread checks a pipe that does not let a read wait (PIPE_NOWAIT).
 const NO_WAIT_PAUSE_MS: u32 = 10;
 
-/// Waits for a pipe, and wakes the reactor when there are bytes in it or its end has come.
+/// Waits for a pipe, and wakes the reactor when it has bytes or is at its end.
 pub(super) struct Waiter {
     worker: Worker,
 }
 
 impl Waiter {
-    /// Waits already when this returns.
+    /// The thread waits already when this returns.
     pub(super) fn start(stdin: HANDLE, claim: &Arc<Claim>, waker: Waker) -> io::Result<Waiter> {
         let worker = Worker::start("io_reactor stdin", stdin, claim, move |stdin, shared| {
             loop {
@@ -65,7 +66,7 @@ impl Waiter {
                 if state.unwrap_or_else(PoisonError::into_inner).stop {
                     return;
                 }
-                // Whatever it says, be it an error: the reactor's thread looks for itself.
+                // The result does not matter, even if it is an error: the reactor's thread checks the pipe itself.
                 while stdin.read(&mut [], true) == Err(ERROR_NO_DATA) && stdin.pause() {}
                 let mut state = shared.lock();
                 state.waiting = false;
@@ -97,7 +98,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// `pipe`: it is one of the system's own.
+    /// `pipe`: it is one of the system's own pipes.
     pub(super) fn start(stdin: HANDLE, pipe: bool, claim: &Arc<Claim>, waker: Waker) -> io::Result<Reader> {
         let worker = Worker::start("io_reactor stdin", stdin, claim, move |stdin, shared| {
             loop {
@@ -142,7 +143,7 @@ impl Reader {
     }
 }
 
-/// A thread at standard input, which is ended when this is dropped.
+/// A thread that uses standard input, ended when this is dropped.
 struct Worker {
     shared: Arc<Shared>,
     stop: Arc<OwnedHandle>,
@@ -161,14 +162,14 @@ struct State {
     stop: bool,
     /// The waiter has been asked to wait and has not finished.
     waiting: bool,
-    /// What the reader has read; an empty chunk is the end.
+    /// The chunks read; an empty chunk is the end.
     chunks: VecDeque<Vec<u8>>,
     spare: Vec<Vec<u8>>,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under the lock leaves the state half changed.
+        // No code under the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -200,7 +201,7 @@ impl Drop for Worker {
         // SAFETY: the event is open while we hold it.
         unsafe { SetEvent(self.stop.as_raw_handle()) };
         let Some(thread) = self.thread.take() else { return };
-        // The thread may be about to read: so again, until it has noticed.
+        // The thread may be about to start a read, so cancel again until it has ended.
         for _ in 0..100 {
             // SAFETY: the thread's handle is open while we hold it.
             unsafe { CancelSynchronousIo(thread.as_raw_handle()) };
@@ -210,7 +211,7 @@ impl Drop for Worker {
                 return;
             }
         }
-        // Left behind, in a read that the system does not let us end. It touches nothing but what it shares with us.
+        // The thread is left in a read that the system does not let us end. It touches only what it shares with us.
         tracing::warn!(target: "io_reactor", "the thread at standard input can not be stopped");
     }
 }
@@ -239,9 +240,9 @@ impl Input {
             if read == Err(ERROR_NO_DATA) && self.pause() {
                 continue;
             }
-            // A write of zero bytes into a pipe reads as one, and is not its end. Of a file there is nothing to peek at,
-            // nor, under Wine, of a pipe of Linux's.
-            // SAFETY: null pointers ask for nothing but whether the pipe has a writer still.
+            // A write of zero bytes into a pipe arrives as a read of zero bytes, and is not the pipe's end. A file
+            // cannot be peeked at, nor, under Wine, a Linux pipe.
+            // SAFETY: with null pointers the call only checks whether the pipe still has a writer.
             let is_open = || unsafe {
                 PeekNamedPipe(self.handle.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0
             };
@@ -251,14 +252,14 @@ impl Input {
         }
     }
 
-    /// A while, for a pipe that does not let a read wait. False when it is time to stop.
+    /// Pauses, for a pipe that does not let a read wait. False when it is time to stop.
     fn pause(&self) -> bool {
         // SAFETY: the event is open while we hold it.
         unsafe { WaitForSingleObject(self.stop.as_raw_handle(), NO_WAIT_PAUSE_MS) == WAIT_TIMEOUT }
     }
 
-    /// Reads once; or says why not. With `overlapped` the handle may be an overlapped one, and must not be a file's, which
-    /// would be read from its start each time.
+    /// Reads once. With `overlapped` the handle may be an overlapped one, and must not be that of a file, which would
+    /// be read from its start each time.
     fn read(&self, buffer: &mut [u8], overlapped: bool) -> Result<usize, u32> {
         let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let mut count = 0;
@@ -283,7 +284,7 @@ impl Input {
                 unsafe { CancelIoEx(self.handle.0, &operation) };
             }
         } else if error != 0 && error != ERROR_MORE_DATA {
-            // It was never begun. A warning, such as that of a message with more to it, is no failure: see below.
+            // The read was never started. A warning, such as for a message that continues, is not a failure: see below.
             return Err(error);
         }
         // SAFETY: `operation` was started on this handle. The call waits until it is over.
@@ -292,7 +293,7 @@ impl Input {
     }
 }
 
-/// What a read has brought. A message that is longer than the buffer comes with a warning, and its rest with the next read.
+/// The result of a read. A message longer than the buffer returns a warning, and the next read returns its rest.
 fn outcome(succeeded: i32, count: u32) -> Result<usize, u32> {
     // SAFETY: reads a variable of this thread.
     match if succeeded == 0 { unsafe { GetLastError() } } else { 0 } {
@@ -302,7 +303,7 @@ fn outcome(succeeded: i32, count: u32) -> Result<usize, u32> {
 }
 
 fn event() -> io::Result<OwnedHandle> {
-    // Set by hand: what has been noticed once stays so.
+    // Reset by hand only: once set, it stays set.
     // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
     let event = unsafe { CreateEventW(null(), 1, 0, null()) };
     if event.is_null() {
