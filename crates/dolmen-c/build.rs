@@ -1,4 +1,5 @@
-//! Gives the shared library its SONAME, libio_reactor.so.MAJOR: the name by which programs look for it when they start.
+//! Gives the shared library its SONAME, libio_reactor.so.MAJOR: the name under which programs look for it at their
+//! start.
 //!
 //! A program that is linked in the build folder needs a link of that name there; `cargo xtask test-c` makes it, and
 //! `cargo xtask install-c` installs the usual ones.

@@ -1,5 +1,5 @@
-//! What an echoed message costs a Rust program in kernel calls: what the C library is measured against (in
-//! `tests/c/scale.c`, which counts the same for a C program).
+//! The kernel calls of an echoed message in a Rust program: the reference for the C library (`tests/c/scale.c` counts
+//! the same for a C program).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

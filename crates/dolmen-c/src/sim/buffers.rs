@@ -4,14 +4,14 @@ use std::ffi::c_void;
 
 use crate::types::{EVENT_READ, io_event_t};
 
-/// A buffer of the caller's that was handed to a receive. Kept as a pointer: while the library may write to it nothing
+/// A buffer of the caller that was passed to a receive. Kept as a pointer: while the library may write to it nothing
 /// else refers to it.
 pub(super) struct Posted {
     start: *mut u8,
     len: usize,
 }
 
-/// What no buffer is filled with by chance.
+/// A byte that no buffer contains by chance.
 const FILL: u8 = 0xC5;
 
 impl Posted {
@@ -36,8 +36,8 @@ impl Posted {
 impl Drop for Posted {
     fn drop(&mut self) {
         let whole = std::ptr::slice_from_raw_parts_mut(self.start, self.len);
-        // SAFETY: it came from a box, of which this is the only owner; the library has no use for it any more, as its event
-        // has come or its registration is gone.
+        // SAFETY: the pointer came from a box, of which this is the only owner; the library no longer uses it, as its
+        // event was delivered or its registration was removed.
         drop(unsafe { Box::from_raw(whole) });
     }
 }
@@ -69,7 +69,7 @@ impl Range {
 }
 
 impl Held {
-    /// Holds what an event points to, `len` bytes of it. Whether it shares any of that with another event.
+    /// Records `len` bytes to which an event points. Whether it shares any of them with another event.
     pub(super) fn hold(&mut self, event: &io_event_t, len: usize) -> bool {
         debug_assert!(event.event_type == EVENT_READ && !event.buffer.is_null());
         let start = event.buffer.cast::<u8>().cast_const();
@@ -81,14 +81,14 @@ impl Held {
         shared
     }
 
-    /// Whether a buffer that the caller has posted meanwhile is one to which an event points.
+    /// Whether an event points to a buffer that the caller has posted in the meantime.
     pub(super) fn shares(&self, posted: &Posted) -> bool {
         self.ranges.iter().any(|range| range.overlaps(posted.start.addr(), posted.len))
     }
 
-    /// The next wait begins, or the reactor ends: whether all bytes are still what they were.
+    /// The next wait begins, or the reactor ends: whether all bytes are unchanged.
     pub(super) fn release(&mut self) -> bool {
-        // SAFETY: they are there until the next wait.
+        // SAFETY: the bytes are valid until the next wait.
         self.ranges.drain(..).all(|range| unsafe { range.now() } == range.copy)
     }
 }
@@ -103,6 +103,6 @@ pub(super) fn bytes_of(event: &io_event_t) -> Vec<u8> {
 /// The byte behind them.
 pub(super) fn byte_behind(event: &io_event_t) -> u8 {
     let len = usize::try_from(event.bytes_transferred).expect("a number of bytes");
-    // SAFETY: a zero byte follows in each buffer of the library's.
+    // SAFETY: a zero byte follows in each buffer of the library.
     unsafe { event.buffer.cast::<u8>().add(len).read() }
 }

@@ -1,8 +1,8 @@
 //! Random programs of calls over a simulated machine, with either contract of sockets, and a model of the header that
-//! judges them. For tests of this library itself.
+//! checks them. For tests of this library itself.
 //!
-//! A run is a function of its seed, as in [`dolmen::sim`], from which oracles, findings and shrinking are. The calls go in
-//! where those of C programs do, behind the check of the reactor's pointer.
+//! A run is a function of its seed, as in [`dolmen::sim`], which provides oracles, findings and shrinking. The calls
+//! enter where those of C programs do, after the check of the reactor's pointer.
 
 mod buffers;
 mod model;
@@ -17,7 +17,7 @@ pub use program::{Action, Deed};
 
 use platform::{Posix, Windows};
 
-/// The oracles that judge the C library.
+/// The oracles for the C library.
 pub const ORACLES: &[Oracle] = &[
     Oracle::Ownership,
     Oracle::Stream,
@@ -43,11 +43,11 @@ pub fn is_windows(seed: u64) -> bool {
     seed % 2 == 1
 }
 
-/// Runs the actions on the machine of `seed`. Only the oracles listed have a say.
+/// Runs the actions on the machine of `seed`. Only the listed oracles report failures.
 ///
 /// # Errors
 ///
-/// What the first oracle detected.
+/// The finding of the first oracle that detects one.
 pub fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
     catch(oracles, || match is_windows(seed) {
         true => model::run::<Windows>(seed, actions, oracles),

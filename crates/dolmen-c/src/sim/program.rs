@@ -1,13 +1,13 @@
-//! What a random program of calls is made of.
+//! The steps of a random program of calls.
 
 use dolmen::sim::Rng;
 
-/// One step. The numbers say with which socket and how much, modulo whatever there is at the time, so that a program
-/// still makes sense when steps are left out.
+/// One step. The numbers choose the socket and the amount, modulo what exists at the time, so that a program still
+/// makes sense when steps are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
-    /// The caller has a new connected socket, or a listening one, or another number for one.
+    /// The caller opens a connected socket, or a listening one, or a second number for one.
     Connect,
     Listen,
     Duplicate(u32),
@@ -17,10 +17,10 @@ pub enum Action {
     AddWrongly(u32),
     Modify(u32, u8),
     Remove(u32),
-    /// After it was removed, if it was registered; or without.
+    /// After it was removed, if it was registered; or without a removal.
     Close(u32),
     CloseRegistered(u32),
-    /// Into a buffer of so many bytes; 0: of the library's.
+    /// Into a buffer of so many bytes; 0: into a buffer of the library.
     PostRead(u32, u16),
     PostWrite(u32, u16),
     /// The caller's own calls.
@@ -42,18 +42,18 @@ pub enum Action {
     Fork,
     /// Room for so many events, and a timeout in microseconds; `u32::MAX`: none.
     Wait(u8, u32),
-    /// Every source has something all the time.
+    /// Every source always has something.
     Flood(u8),
 }
 
-/// What others do.
+/// Actions of the peers, the operator and other threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Deed {
     ConnectTo(u32),
     PeerWrite(u32, u16),
     PeerRead(u32, u16),
-    /// The peer ends its stream; or its socket is gone.
+    /// The peer ends its stream, or closes its socket.
     PeerFinish(u32, bool),
     PeerReset(u32, bool),
     Type(u16),
@@ -74,7 +74,7 @@ pub(super) fn generate(seed: u64) -> Vec<Action> {
     (0..steps).map(|_| step(&mut rng, calm)).collect()
 }
 
-/// A step of the caller's that is not a wait.
+/// A step of the caller that is not a wait.
 pub(super) fn verb(rng: &mut Rng) -> Action {
     let who = rng.below(1 << 20) as u32;
     let much = 1 + rng.below(if cfg!(miri) { 40 } else { 150 }) as u16;

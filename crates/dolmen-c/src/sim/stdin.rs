@@ -1,5 +1,5 @@
 //! Simulated standard input: on POSIX a descriptor that is polled, or a file; on Windows a console's handle, a pipe for
-//! which a thread waits, or a file. What cannot be told of it cannot be told here either.
+//! which a thread waits, or a file. State that a system does not report is not reported here either.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use crate::reactor::CONSOLE;
 use crate::sockets::events;
 use crate::types::console_type_t;
 
-/// What standard input is. Each kind exists on both systems, but for two.
+/// The kind of standard input. Each kind exists on both systems, except two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     None,
@@ -59,12 +59,12 @@ pub(super) type SharedInput = Rc<RefCell<Input>>;
 pub(super) struct Input {
     pub(super) kind: Kind,
     rng: Rng,
-    /// Of a POSIX system's terminal, pipe or socket: its number, and its link.
+    /// Of a terminal, pipe or socket on POSIX: its number, and its link.
     descriptor: Option<(u32, usize)>,
-    /// What was written and not read, of all others.
+    /// Of all others: the bytes written and not read.
     bytes: VecDeque<u8>,
     written: u64,
-    /// Nothing more is going to be written.
+    /// Nothing more will be written.
     ended: bool,
     /// Records of a console that are not keys.
     other_records: bool,
@@ -85,7 +85,7 @@ struct Thread {
     reading: bool,
 }
 
-/// How much a thread reads ahead at most, and in chunks of which size.
+/// How many chunks a thread reads ahead at most, and their size.
 const AHEAD: usize = 2;
 const AHEAD_BYTES: usize = 32;
 
@@ -121,12 +121,12 @@ impl Input {
         usize::from(self.descriptor.is_some())
     }
 
-    /// What was ever written.
+    /// How many bytes were ever written.
     pub(super) fn written(&self, machine: &Machine) -> u64 {
         self.descriptor.map_or(self.written, |(_, link)| machine.link(link).written)
     }
 
-    /// What was ever read, be it by a thread of the library.
+    /// How many bytes were ever read, also by a thread of the library.
     pub(super) fn read(&self, machine: &Machine) -> u64 {
         let waiting = self.bytes.len() as u64;
         self.descriptor.map_or(self.written - waiting, |(_, link)| machine.link(link).read)
@@ -169,7 +169,7 @@ impl Input {
         self.ended = true;
         match (self.descriptor, self.kind) {
             (Some((_, link)), Kind::Other) => machine.peer_finish(link, false),
-            // A poll finds that one has been hung up when all that was written has been read.
+            // A poll finds the hang-up when all written bytes have been read.
             (Some((_, link)), _) => machine.peer_reset(link, true),
             (None, _) => {}
         }
@@ -210,7 +210,7 @@ impl Input {
         }
     }
 
-    /// What the handle and the threads make of the state of things.
+    /// Updates the handle and the threads after a change.
     fn act(&mut self, machine: &Machine) {
         if let Some(handle) = self.handle {
             machine.signal(handle, self.other_records || !self.bytes.is_empty());
@@ -269,7 +269,7 @@ impl PolledStdin {
         }
         let poll = match input.borrow().descriptor {
             Some((fd, _)) => {
-                // SAFETY: it stays open while the machine is there.
+                // SAFETY: it stays open while the machine exists.
                 let socket = unsafe { BorrowedSocket::from_raw(fd as _) };
                 Some(reactor.add_poll(socket, Readiness::READABLE, false, CONSOLE)?)
             }
@@ -397,7 +397,7 @@ impl Stdin<Windows> for WatchedStdin {
     fn look(&mut self, _reported: Option<Readiness>) -> Look {
         let mut input = self.input.borrow_mut();
         match input.kind {
-            // Other records in front of the keys are thrown away.
+            // Other records in front of the keys are discarded.
             Kind::Terminal => {
                 input.other_records = false;
                 input.act(&self.machine);
@@ -422,7 +422,7 @@ impl Stdin<Windows> for WatchedStdin {
         let mut input = self.input.borrow_mut();
         if input.kind == Kind::Pipe && !self.buffered {
             input.thread = Thread { waker: Some(self.waker.clone()), waiting: true, reading: false };
-            // Something may have come since it was looked at.
+            // Input may have arrived since the last check.
             input.act(&self.machine);
         }
         Ok(())

@@ -4,10 +4,10 @@ use super::*;
 
 pub(super) struct Console {
     pub(super) kind: Kind,
-    /// How often it was registered; the number is in the context.
+    /// How often it was registered; the context carries the number.
     pub(super) number: usize,
     pub(super) registered: Option<Registered>,
-    /// How many events it has had.
+    /// How many events were delivered for it.
     pub(super) reported: u64,
 }
 
@@ -25,7 +25,7 @@ impl Console {
         Console { kind, number: 0, registered: None, reported: 0 }
     }
 
-    /// Whether each wait reports it, as there is no telling.
+    /// Whether each wait reports it, because nothing reports whether there is input.
     pub(super) fn is_always_due(&self, completion: bool) -> bool {
         completion && self.kind == Kind::Other && self.registered.is_some_and(|console| !console.buffered)
     }
@@ -98,7 +98,7 @@ impl<P: System> Run<'_, P> {
                 now.delivered += bytes.len() as u64;
                 mark(Mark::ConsoleChunk);
                 self.check(Oracle::Order, registered.buffered && !bytes.is_empty(), || {
-                    "bytes of standard input that nobody asked for".into()
+                    "bytes of standard input that were not asked for".into()
                 })?;
                 self.check(
                     Oracle::Stream,
@@ -107,7 +107,7 @@ impl<P: System> Run<'_, P> {
                 )
             }
             (EVENT_READ, true) => {
-                // Bytes, or the end; or there is no telling.
+                // Bytes, or the end; or nothing reports which.
                 now.ended = waiting == 0 && !self.console.is_always_due(P::COMPLETION);
                 self.check(Oracle::Order, !registered.buffered && event.bytes_transferred == 0, || {
                     "a buffered event without bytes".into()
@@ -145,13 +145,13 @@ impl<P: System> Run<'_, P> {
         judged
     }
 
-    /// Whether there is something to be reported of it.
+    /// Whether there is something to report.
     pub(super) fn console_stands(&self) -> bool {
         let open = self.console.registered.is_some_and(|console| !console.ended);
         open && self.input.borrow().waiting(&self.machine) > 0
     }
 
-    /// What of it is undelivered although nothing more is going to happen.
+    /// What is still undelivered when nothing more will happen.
     pub(super) fn check_console_due(&self) -> Check {
         let Some(registered) = self.console.registered else { return Ok(()) };
         let input = self.input.borrow();

@@ -1,4 +1,4 @@
-//! What each event has to be, and what has to have been reported when nothing more happens.
+//! The checks of each event, and of everything that must have been reported when nothing more happens.
 
 use dolmen::raw::Readiness;
 use dolmen::sim::Found;
@@ -7,7 +7,7 @@ use super::super::buffers::{byte_behind, bytes_of};
 use super::*;
 use crate::sockets::events as flags;
 
-/// How much may be held for a registration that has not asked for it, in buffers of the reactor's.
+/// How much may be held for a registration that has not asked for it, in buffers of the reactor.
 const MOST_HELD: usize = 4;
 
 fn interest_of(events: c_int) -> Readiness {
@@ -21,7 +21,7 @@ impl<P: System> Run<'_, P> {
         match Context::of(event.context) {
             Some(Context::Socket(number)) => {
                 let live = self.registrations.get(number).is_some_and(|registration| registration.live);
-                self.check(Oracle::Ghost, live, || format!("{event:?} of a registration that is gone"))?;
+                self.check(Oracle::Ghost, live, || format!("{event:?} of a removed registration"))?;
                 if !live {
                     return Ok(());
                 }
@@ -54,7 +54,7 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Buffers, !shared, || "two events of one wait share a buffer".into())
     }
 
-    /// What a registration is ready for now, of what it was registered for.
+    /// The part of a registration's interest for which it is ready now.
     pub(super) fn ready(&self, number: usize) -> Readiness {
         let registration = &self.registrations[number];
         if !self.machine.is_open(registration.object) {
@@ -70,7 +70,7 @@ impl<P: System> Run<'_, P> {
         let kind = event.event_type;
         let closed = self.machine.object(fd) != Some(registration.object);
         if closed && kind == EVENT_ERROR && registration.modified {
-            // The interest of a socket that is closed cannot be changed. That is reported once, and no more is due.
+            // The interest of a closed socket cannot be changed. That is reported once, and nothing more is due.
             let registration = &mut self.registrations[number];
             (registration.modified, registration.failed) = (false, true);
             return Ok(());
@@ -127,7 +127,7 @@ impl<P: System> Run<'_, P> {
             last.as_ref().is_some_and(|last| last.pointer().addr() == addr && bytes.len() <= last.len());
         let into_older =
             registration.posted.iter().any(mine) || (!into_last && last.as_ref().is_some_and(mine));
-        // With this event the caller has all of them back.
+        // With this event the caller gets all of them back.
         let older: Vec<Posted> = registration.posted.drain(..).collect();
         self.filled.extend(older);
         self.filled.extend(last);
@@ -141,10 +141,10 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Stream, bytes == stream_bytes(link, false, from, bytes.len()), || {
             format!("link {link} received something else at {from}")
         })?;
-        // The end is reported behind all that came before it, asked for or not.
+        // The end is reported behind all bytes that arrived before it, asked for or not.
         let state = self.machine.link(link);
         let over = state.fin || state.reset.is_some() || state.shut || state.closed;
-        self.check(Oracle::Order, asked || over, || "received, and no one has asked for it".into())
+        self.check(Oracle::Order, asked || over, || "received without a request".into())
     }
 
     fn ended(&mut self, number: usize, link: usize, event: &io_event_t) -> Check {
@@ -164,7 +164,7 @@ impl<P: System> Run<'_, P> {
             _ => !open,
         };
         self.check(Oracle::Order, cause, || format!("{:#x} without a cause", event.event_type))?;
-        // After a failed send a caller who does not ask has the linger time to do so.
+        // After a failed send a caller that has not asked has the linger time to do so.
         let lingered = !asked && sends && state.reset.is_some();
         let whole =
             received == state.written || lingered || state.reset == Some(false) || state.shut || !open;
@@ -189,7 +189,7 @@ impl<P: System> Run<'_, P> {
         })
     }
 
-    /// What is held of each connection beyond what was delivered, and what is delivered when a send has failed.
+    /// Bounds the bytes held and undelivered for each connection, and the bytes delivered after a failed send.
     pub(super) fn check_bounds(&mut self) -> Check {
         let (now_ns, lacks_memory) = (self.machine.now_ns(), self.machine.lacks_memory());
         for at in 0..self.registrations.len() {
@@ -200,7 +200,7 @@ impl<P: System> Run<'_, P> {
             let state = self.machine.link(link);
             let unsent = registration.writes.back().is_some_and(|&(end, _)| end > state.sent);
             let fails = state.shut && unsent && !lacks_memory;
-            // A receive that is in flight then may bring a buffer's worth, and so may the last.
+            // A receive in flight at that time may bring a buffer's worth, and so may the last one.
             let most = state.written + 2 * self.buffer_bytes as u64;
             registration.failing.observe(fails, now_ns, most);
             let (received, most) = (registration.received, registration.failing.most);
@@ -216,8 +216,7 @@ impl<P: System> Run<'_, P> {
         Ok(())
     }
 
-    /// Nothing is going to happen by itself any more: is there something that has not been reported? `healed`: and the
-    /// caller has dealt with all that was.
+    /// Nothing more happens by itself: is something unreported? `healed`: and the caller has handled all reports.
     pub(super) fn check_nothing_due(&mut self, healed: bool) -> Check {
         for number in 0..self.registrations.len() {
             if self.registrations[number].live {
@@ -266,7 +265,7 @@ impl<P: System> Run<'_, P> {
                 },
             )?;
         }
-        // Then every caller that may ask has asked, and the others have had the end.
+        // By then every registration that may ask has asked, and the end of the others was reported.
         self.check(Oracle::Liveness, !healed || registration.ended || registration.asked, || {
             format!("{fd} may not ask for more, and its end was not reported")
         })?;

@@ -33,7 +33,7 @@ type Check = Result<(), Failure>;
 const MOST_OPEN: usize = 8;
 const MOST_LISTENERS: usize = 2;
 
-/// What a context says of its owner.
+/// The owner of a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Context {
     Socket(usize),
@@ -70,19 +70,19 @@ struct Run<'a, P: System> {
     rng: Rng,
     machine: Machine,
     input: SharedInput,
-    /// Dropped by a run that comes to its end; after a finding it is in no state to be.
+    /// Dropped by a run that reaches its end; after a finding its state does not allow a drop.
     inner: ManuallyDrop<Inner<P>>,
     others: Others,
     max_events: usize,
     buffer_bytes: usize,
     /// The caller's open sockets.
     open: Vec<u32>,
-    /// All registrations that ever were; the number is in the context.
+    /// All registrations that ever existed; the context carries the number.
     registrations: Vec<Registration>,
-    /// Those that the library has, by socket.
+    /// The current registrations, by socket.
     by_fd: BTreeMap<u32, usize>,
-    /// The links of which a registration has ended with writes that were not reported, and whether bytes of those were
-    /// unsent for certain.
+    /// The links whose registration ended with unreported writes, and whether some of those bytes were certainly
+    /// unsent.
     cut: BTreeMap<usize, bool>,
     console: Console,
     timers: Vec<Timer>,
@@ -91,18 +91,18 @@ struct Run<'a, P: System> {
     filled: Vec<Posted>,
     /// A wakeup may be left over from a wait that had no room for more.
     may_be_woken: bool,
-    /// How many waits may end because the kernel gives back what it held for something that was removed.
+    /// How many waits may end because the kernel gives back operations of removed sources.
     removed: usize,
-    /// When the last was.
+    /// When the last source was removed.
     removed_at_ns: u64,
-    /// Every source has something all the time, and handlers leave it as it is.
+    /// Every source always has something, and handlers do not handle it.
     flooding: bool,
-    /// Handlers deal with everything and stop adding to the turmoil: the end has begun.
+    /// Handlers handle everything and start nothing new: the end has begun.
     calm: bool,
     report: Report,
 }
 
-/// What other threads use.
+/// The state that other threads use.
 #[derive(Clone)]
 struct Others {
     machine: Machine,
@@ -110,15 +110,15 @@ struct Others {
     waker: Waker,
     wakeup: Arc<AtomicBool>,
     poster: Rc<Poster>,
-    /// What each peer has read.
+    /// How much each peer has read.
     read: Rc<RefCell<Vec<u64>>>,
     posts: Rc<RefCell<VecDeque<usize>>>,
     posted: Rc<Cell<usize>>,
     woken: Rc<Cell<bool>>,
-    /// A post has signalled the kernel. The post may be collected before the signal comes.
+    /// A post has signalled the kernel. The post may be collected before the signal arrives.
     signalled: Rc<Cell<bool>>,
     interrupted: Rc<Cell<bool>>,
-    /// A peer has read what was never sent.
+    /// A peer has read bytes that were never sent.
     misread: Rc<Cell<Option<usize>>>,
 }
 
@@ -131,7 +131,7 @@ struct Timer {
 
 pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
     let mut rng = Rng::new(seed.rotate_left(23));
-    // Some of the Windows machines send in parts and lend no buffers in advance.
+    // Some of the Windows machines send in parts and take no buffers in advance.
     let machine = Machine::new(seed, P::COMPLETION && rng.percent(80));
     let kind = Kind::of_seed(&mut rng);
     let input = Input::new(&machine, kind, P::COMPLETION, Rng::new(rng.next()));
@@ -187,14 +187,14 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
 }
 
 impl Others {
-    /// One of the links of late.
+    /// One of the latest links.
     fn link(&self, who: u32) -> Option<usize> {
         let links = self.machine.links();
         let recent = links.min(MOST_OPEN);
         (recent > 0).then(|| links - 1 - who as usize % recent)
     }
 
-    /// What a deed is about, settled when it is planned.
+    /// The target of a deed, chosen when it is planned.
     fn aim(&self, deed: Deed) -> Option<Deed> {
         // Standard input may be a link, and has a writer of its own.
         let link = |who| self.link(who).filter(|&link| !self.input.borrow().is_link(link));
@@ -297,7 +297,7 @@ impl<P: System> Run<'_, P> {
                 self.open.push(fd);
             }
             Action::Connect | Action::Listen => {}
-            // Windows has no numbers of sockets to speak of.
+            // The numbers of sockets have no meaning on Windows.
             Action::Duplicate(who) if !P::COMPLETION && self.open.len() < MOST_OPEN => {
                 if let Some(fd) = self.socket(who) {
                     let fd = self.machine.duplicate(fd);
@@ -392,7 +392,7 @@ impl<P: System> Run<'_, P> {
         (!self.open.is_empty()).then(|| self.open[who as usize % self.open.len()])
     }
 
-    /// One that is connected.
+    /// One of the caller's connected sockets.
     fn connected(&self, who: u32) -> Option<(u32, usize)> {
         let fd = self.socket(who)?;
         match self.machine.object(fd)? {
@@ -431,7 +431,7 @@ impl<P: System> Run<'_, P> {
         }
     }
 
-    /// Every source has something all the time: each has its turn.
+    /// Every source always has something: each has its turn.
     fn flood(&mut self, room: usize) -> Check {
         let was_calm = std::mem::replace(&mut self.calm, false);
         self.flooding = true;
@@ -457,7 +457,7 @@ impl<P: System> Run<'_, P> {
         }
         let Run { inner, machine, input, open, oracles, report, registrations, others, .. } = self;
         drop(ManuallyDrop::into_inner(inner));
-        // A reactor holds no memory of the caller's any more.
+        // The reactor holds no memory of the caller any more.
         drop(registrations);
         others.machine.run_scheduled();
         let (left, own) = (machine.open_descriptors(), open.len() + input.borrow().descriptors());
@@ -474,7 +474,7 @@ impl<P: System> Run<'_, P> {
                 self.cancel_timer(at as u32)?;
             }
         }
-        // Where there is no telling whether there is something, each wait reports it.
+        // Where nothing reports whether there is input, each wait reports it.
         if self.console.is_always_due(P::COMPLETION) {
             self.remove_console()?;
         }
@@ -502,7 +502,7 @@ impl<P: System> Run<'_, P> {
         for _ in 0..=self.removed {
             stuck = stuck || self.wait(20, None)?;
         }
-        self.check(Oracle::Empty, stuck, || "an event of nothing".into())?;
+        self.check(Oracle::Empty, stuck, || "an event without a source".into())?;
         self.check_buffers()?;
         let stats = self.inner.stats();
         let left = (stats.sockets, stats.timers, stats.operations_in_flight, stats.queued_bytes);

@@ -12,33 +12,33 @@ pub(super) struct Registration {
     pub(super) modified: bool,
     /// POSIX: it was closed, and its interest could not be changed.
     pub(super) failed: bool,
-    /// Windows: what is posted on it cannot be sent.
+    /// Windows: its posted writes cannot be sent.
     pub(super) failing: Failing,
-    /// Windows: a receive was asked for, and nothing came of it yet.
+    /// Windows: a receive was asked for and has not completed yet.
     pub(super) asked: bool,
     /// Room to write was asked for.
     pub(super) room_asked: bool,
     /// The end was reported.
     pub(super) ended: bool,
-    /// How far the stream was delivered, and how far it was taken to be sent.
+    /// How far the input stream was delivered, and how far the output stream was accepted for sending.
     pub(super) received: u64,
     pub(super) accepted: u64,
     /// For each post_write that was not reported: where it ends in the stream, and its length.
     pub(super) writes: VecDeque<(u64, usize)>,
     /// The buffers that the caller has posted and not got back; the last one is the next to be filled.
     pub(super) posted: Vec<Posted>,
-    /// When it was reported last, counted in waits.
+    /// When it was last reported, counted in waits.
     pub(super) reported: u64,
 }
 
 /// How long a send takes to fail.
 const FAILS_WITHIN_NS: u64 = 10_000_000;
 
-/// A send that is going to fail: the model does not see when, but that it has by some time.
+/// A send that will fail: the model does not see when, but knows a time by which it has.
 #[derive(Default)]
 pub(super) struct Failing {
     has_by_ns: Option<u64>,
-    /// All that may be delivered when it has.
+    /// The most that may be delivered when it has failed.
     pub(super) most: Option<u64>,
 }
 
@@ -89,9 +89,9 @@ impl<P: System> Run<'_, P> {
         let expected = match object {
             None => Some(false),
             Some(_) if same => Some(false),
-            // The system does not say that it is another one.
+            // The system does not report that it is another socket.
             Some(Object::Listener(_)) if P::COMPLETION && known.is_some() => Some(false),
-            // If the first receive fails at once, so may this.
+            // If the first receive fails immediately, so may this call.
             Some(Object::Link(link)) if P::COMPLETION && self.machine.link(link).reset.is_some() => None,
             Some(Object::Link(link)) if self.cut.contains_key(&link) => self.cut[&link].then_some(false),
             Some(_) => Some(true),
@@ -124,7 +124,7 @@ impl<P: System> Run<'_, P> {
         if !registered.is_empty() && who % 3 != 0 {
             return self.add(registered[who as usize % registered.len()], c_int::from(EVENT_READ));
         }
-        // None has so high a number.
+        // No socket has so high a number.
         let fd = if who % 2 == 0 { !0 } else { 1_000_000 };
         self.check_refused("add", fd, |inner| {
             inner.add(fd as _, Context::Socket(0).pointer(), EVENT_READ).is_err()
@@ -143,7 +143,7 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Order, refused, || format!("{call} of {fd:#x} was not refused"))
     }
 
-    /// The registration that the library has of a number, if it is of what the number stands for now.
+    /// The registration of a number, if the number still stands for the registered socket.
     fn registered(&self, fd: u32) -> Option<usize> {
         let known = *self.by_fd.get(&fd)?;
         (self.machine.object(fd) == Some(self.registrations[known].object)).then_some(known)
@@ -152,7 +152,7 @@ impl<P: System> Run<'_, P> {
     pub(super) fn modify(&mut self, who: u32, events: c_int) -> Check {
         let Some(fd) = self.socket(who) else { return Ok(()) };
         match (self.registered(fd), self.by_fd.contains_key(&fd)) {
-            // What another socket of the same number was registered for.
+            // The registration belongs to another socket of the same number.
             (None, true) => Ok(()),
             (None, false) => {
                 let modified = self.inner.modify(fd as _, events).is_ok();
@@ -187,7 +187,7 @@ impl<P: System> Run<'_, P> {
         }
     }
 
-    /// Whether it is registered or not.
+    /// Removes it, registered or not.
     pub(super) fn remove(&mut self, fd: u32) -> Check {
         let removed = self.inner.remove(fd as _).is_ok();
         if let Some(known) = self.by_fd.remove(&fd) {
@@ -206,7 +206,7 @@ impl<P: System> Run<'_, P> {
             let cut = healthy && wire.sent < registration.accepted;
             *self.cut.entry(link).or_default() |= cut;
         }
-        // The library has no use for them any more.
+        // The library no longer uses them.
         registration.posted.clear();
     }
 
@@ -298,7 +298,7 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Order, posted || !healthy, || format!("post_write of {fd} was refused"))
     }
 
-    /// Windows: whoever may asks for bytes.
+    /// Windows: every registration that may ask for bytes does.
     pub(super) fn post_reads(&mut self) -> Check {
         if !P::COMPLETION {
             return Ok(());
@@ -330,7 +330,7 @@ impl<P: System> Run<'_, P> {
     }
 
     pub(super) fn send(&mut self, link: usize, much: usize) {
-        // Between two parts of what is posted there is no place for it.
+        // It must not get between two parts of a posted write.
         let posted = |registration: &Registration| {
             registration.object == Object::Link(link) && !registration.writes.is_empty()
         };

@@ -1,10 +1,10 @@
-//! The wait, and what the caller does about its events.
+//! The wait, and the caller's reaction to its events.
 
 use std::mem::MaybeUninit;
 
 use super::*;
 
-/// How late the kernel may be with what it gives back.
+/// How late the kernel may give operations back.
 const LATEST_NS: u64 = 10_000_000;
 
 impl<P: System> Run<'_, P> {
@@ -15,7 +15,7 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Buffers, same, || "the bytes of an event changed before the next wait".into())
     }
 
-    /// One wait with all that follows. Whether nothing was ever going to end it.
+    /// One wait and all reactions to it. Whether nothing would ever have ended it.
     pub(super) fn wait(&mut self, room: usize, timeout: Option<Duration>) -> Result<bool, Failure> {
         self.check_buffers()?;
         self.machine.begin_wait();
@@ -61,8 +61,8 @@ impl<P: System> Run<'_, P> {
             format!("{consoles} events of standard input in a wait")
         })?;
         self.check_bounds()?;
-        // One that came with as many events as fit may not have been looked at yet. A report of standard input that
-        // came to nothing took a place; a wait that has brought nothing has looked again.
+        // A wait whose array was full may not have checked standard input yet. A report of standard input that came to
+        // nothing took a place; a wait that has delivered nothing has checked again.
         let places = count + usize::from(self.console.registered.is_some());
         let is_full = count > 0 && places >= most;
         self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && is_full;
@@ -86,7 +86,7 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Time, waited_ns <= timeout_ns.saturating_add(1_000_000), || {
             format!("a wait of {timeout_ns} ns took {waited_ns}")
         })?;
-        // POSIX: whatever ends the kernel's wait ends the caller's.
+        // POSIX: any end of the kernel's wait ends the caller's.
         let for_nothing = self.machine.returns_early() || self.others.interrupted.get();
         let mut ended = woken || (!P::COMPLETION && for_nothing);
         if !ended && waited_ns < timeout_ns && !P::COMPLETION {
@@ -95,7 +95,7 @@ impl<P: System> Run<'_, P> {
         }
         let start_ns = self.machine.now_ns() - waited_ns;
         if !ended && waited_ns >= timeout_ns && start_ns > self.removed_at_ns + LATEST_NS {
-            // It had nothing to return for: all that the kernel held for what was removed has come.
+            // It had no reason to return: all that the kernel held for removed sources has been given back.
             self.removed = 0;
             self.others.signalled.set(false);
         }
@@ -103,7 +103,8 @@ impl<P: System> Run<'_, P> {
             format!("a wait of {timeout_ns} ns was over after {waited_ns}, woken: {woken}")
         })?;
         let now_ns = self.machine.now_ns();
-        // A wait that was ended need not have looked. With a wakeup it has: that comes with all else that is due.
+        // A wait that was ended need not have checked. With a wakeup it has: the wakeup is reported together with
+        // everything else that is due.
         let has_looked = self.others.woken.get() || !ended;
         let late = self.timers.iter().any(|timer| timer.live && timer.deadline_ns < now_ns);
         self.check(Oracle::Time, !has_looked || !late, || "a timer was due and not reported".into())
@@ -206,7 +207,7 @@ impl<P: System> Run<'_, P> {
         Ok(())
     }
 
-    /// Each source that has something all the time is reported within some waits.
+    /// Each source that always has something is reported within a bounded number of waits.
     pub(super) fn flood_with(&mut self, room: usize) -> Check {
         let lacks_memory = self.machine.lacks_memory();
         let faults = self.machine.suspend_faults();
@@ -217,7 +218,7 @@ impl<P: System> Run<'_, P> {
         let last_post = self.others.posts.borrow().back().copied();
         self.post_reads()?;
         let standing: Vec<(usize, u64)> = (0..self.registrations.len())
-            // What was refused for want of memory is tried again when the time for that has come.
+            // A call that was refused for lack of memory is repeated after its pause.
             .filter(|&at| {
                 let waits = P::COMPLETION && lacks_memory && self.registrations[at].link().is_some();
                 self.is_standing(at) && !waits
@@ -251,11 +252,11 @@ impl<P: System> Run<'_, P> {
         Ok(())
     }
 
-    /// Whether a registration has something to be reported.
+    /// Whether a registration has something to report.
     fn is_standing(&self, at: usize) -> bool {
         let registration = &self.registrations[at];
         let object = registration.object;
-        // What has lost its number may have its turn taken each time: there is no looking at it again.
+        // A socket that has lost its number may lose its turn each time, as it cannot be checked again.
         let has_lost_number = !P::COMPLETION && self.machine.object(registration.fd) != Some(object);
         if !registration.live || registration.ended || has_lost_number || !self.machine.is_open(object) {
             return false;
