@@ -29,7 +29,7 @@
 
 enum { MAX_PORTS = 16, MAX_USERS = 1000, MAX_LINE = 1024, MAX_OUTPUT = 65536, MAX_EVENTS = 64 };
 
-/* Every context starts with this, so that an event says what it is about. */
+/* Every context starts with this, so that an event identifies its source. */
 enum kind { PORT, PAUSED_PORT, USER, CONSOLE, HEART_BEAT };
 
 struct port {
@@ -46,7 +46,7 @@ struct user {
     socket_fd_t fd;
     char line[MAX_LINE];
     int line_length;
-    char *output; /* POSIX: what the socket did not take */
+    char *output; /* POSIX: bytes that the socket did not take */
     size_t output_length;
     int leaving;
 };
@@ -70,7 +70,7 @@ static void remove_user(struct user *user)
     free(user);
 }
 
-/* Output. On Windows the reactor keeps it and sends it; on POSIX what the socket does not take waits for EVENT_WRITE. */
+/* Output. On Windows the reactor keeps it and sends it; on POSIX bytes that the socket does not take wait for EVENT_WRITE. */
 static void tell(struct user *user, const char *text, size_t length)
 {
     if (user->leaving || length == 0)
@@ -94,7 +94,7 @@ static void tell(struct user *user, const char *text, size_t length)
         char *output = NULL;
         if (user->output_length + length <= MAX_OUTPUT)
             output = realloc(user->output, user->output_length + length);
-        if (output == NULL) { /* does not read: better gone than with holes in the text */
+        if (output == NULL) { /* does not read: better to disconnect than to leave holes in the text */
             user->leaving = 1;
             return;
         }
@@ -150,7 +150,7 @@ static void user_input(struct user *user, const char *bytes, int count)
     }
 }
 
-/* The next accept has to wait. A port that is left as it is would end each wait, and keep the driver busy with nothing. */
+/* The next accept has to wait. A port that stays registered would end each wait, and keep the driver busy without effect. */
 static void pause_port(struct port *port)
 {
     io_reactor_remove(reactor, port->fd);
@@ -180,7 +180,7 @@ static void new_user(struct port *port)
     int i;
 
     if (fd == INVALID_SOCKET) {
-        /* Otherwise the user is gone again; if there are others, the next wait says so. */
+        /* Otherwise the connection has been reset; if others wait, the next wait reports the port. */
         if (out_of_descriptors())
             pause_port(port);
         return;
@@ -247,7 +247,7 @@ static void operator_input(const char *bytes, int count)
     }
 }
 
-/* Whatever standard input is, it is ours to read when there is something; the end is found by reading, too. */
+/* The driver reads standard input, whatever its kind, after an event; it also finds the end by reading. */
 static void console_event(const io_event_t *event)
 {
     char bytes[256];
@@ -273,7 +273,7 @@ static void console_event(const io_event_t *event)
 #endif
     }
     operator_input(bytes, count);
-    if (count <= 0) /* Ctrl-D, or the end of the input, or the terminal is gone */
+    if (count <= 0) /* Ctrl-D, or the end of the input, or a hang-up of the terminal */
         running = 0;
 }
 
@@ -307,7 +307,7 @@ static void open_port(const char *text)
 #endif
         exit(2);
     }
-    /* Another process may be faster than we are when a connection waits. */
+    /* Another process may accept a waiting connection first. */
 #ifndef _WIN32
     fcntl(port->fd, F_SETFL, fcntl(port->fd, F_GETFL) | O_NONBLOCK);
 #endif
@@ -363,7 +363,7 @@ int main(int argc, char **argv)
                 break;
             }
         }
-        /* Not in the loop above: later events of the same batch may be about them. */
+        /* Not in the loop above: later events of the same batch may have them as context. */
         for (i = 0; i < MAX_USERS; i++)
             if (users[i] != NULL && users[i]->leaving)
                 remove_user(users[i]);

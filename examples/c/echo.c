@@ -39,7 +39,7 @@ static void greet(void)
 
     if (client == NULL || (client->fd = accept(listener, NULL, NULL)) == INVALID_SOCKET) {
         free(client);
-        /* Out of descriptors, perhaps: a port that is left as it is would end each wait. */
+        /* Perhaps out of descriptors: a port that stays registered would end each wait. */
         io_reactor_remove(reactor, listener);
         listening = 0;
     } else if (io_reactor_add(reactor, client->fd, client, EVENT_READ) != 0) {
@@ -49,10 +49,10 @@ static void greet(void)
 
 static void echo(struct client *client, const io_event_t *event)
 {
-#ifdef _WIN32 /* the bytes are here; should one of these fail, the connection's end is the next event */
+#ifdef _WIN32 /* the event has the bytes; if one of these calls fails, the connection's end is the next event */
     io_reactor_post_write(reactor, client->fd, event->buffer, (size_t)event->bytes_transferred);
     io_reactor_post_read(reactor, client->fd, NULL, 0);
-#else /* there are bytes to read; a server would also mind a client that does not read */
+#else /* there are bytes to read; a server would also handle a client that does not read */
     char buffer[4096];
     ssize_t count = recv(client->fd, buffer, sizeof buffer, 0);
     (void)event;
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
         struct timeval pause = { 0, 100000 };
         int i, count = io_reactor_wait(reactor, events, 64, listening ? NULL : &pause);
 
-        if (!listening) /* at the start, and a while after accept() has failed */
+        if (!listening) /* at the start, and some time after accept() has failed */
             listening = io_reactor_add(reactor, listener, &listening, EVENT_READ) == 0;
         for (i = 0; i < count; i++) {
             if (events[i].context == &listening)

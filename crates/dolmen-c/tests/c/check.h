@@ -1,6 +1,6 @@
 /*
- * What the C tests share: a list of named cases, sockets in pairs, threads, waits with a deadline. Nothing here sleeps to
- * let something happen: what must come is waited for, and only a failure takes the whole deadline.
+ * Shared by the C tests: a list of named cases, sockets in pairs, threads, waits with a deadline. Nothing here sleeps to let
+ * something happen: a test waits for the event itself, and only a failure takes the whole deadline.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -58,7 +58,7 @@ static const char *check_running = "(none)";
 static int check_argc, check_count;
 static char **check_argv;
 
-/* How many milliseconds must pass before something that has not come is taken for lost, or for rightly absent. */
+/* How many milliseconds must pass before a missing event counts as lost, or as rightly absent. */
 #define DEADLINE_MS 20000
 #define SILENCE_MS 60
 
@@ -73,7 +73,7 @@ static inline void check_that(int holds, const char *condition, const char *file
     exit(1);
 }
 
-/* Whether everything is slowed down by an instrument, such as valgrind: then numbers are smaller and limits longer. */
+/* Whether an instrument, such as valgrind, slows everything down: then numbers are smaller and limits longer. */
 static inline int slow(void)
 {
     return getenv("CHECK_SLOW") != NULL;
@@ -112,8 +112,8 @@ static DWORD WINAPI check_watchdog(LPVOID unused)
 #endif
 
 /*
- * Ends a test program whose case does not end by itself: in half a minute, on Windows in up to twice that. For those who
- * need the alarm themselves, afterwards.
+ * Ends a test program whose case does not end by itself: in half a minute, on Windows in up to twice that. A case that needs
+ * the alarm itself uses it afterwards.
  */
 static inline void check_alarm(void)
 {
@@ -194,7 +194,7 @@ static inline socket_fd_t connect_to(const struct sockaddr_in *address)
     return client;
 }
 
-/* A TCP connection's two ends. */
+/* Both ends of a TCP connection. */
 static inline void make_pair(socket_fd_t pair[2])
 {
     struct sockaddr_in address;
@@ -239,7 +239,7 @@ static inline void send_all(socket_fd_t fd, const void *bytes, size_t length)
     }
 }
 
-/* Blocks until `length` bytes are there. */
+/* Blocks until `length` bytes have been received. */
 static inline void recv_all(socket_fd_t fd, void *bytes, size_t length)
 {
     char *at = (char *)bytes;
@@ -261,7 +261,7 @@ static inline int wait_ms(io_reactor_t *reactor, io_event_t *events, int max_eve
     return io_reactor_wait(reactor, events, max_events, &timeout);
 }
 
-/* Waits for exactly one event, which has to come. */
+/* Waits for exactly one event, which has to arrive. */
 static inline io_event_t wait_one(io_reactor_t *reactor)
 {
     io_event_t event;
@@ -270,7 +270,7 @@ static inline io_event_t wait_one(io_reactor_t *reactor)
     return event;
 }
 
-/* Nothing comes. */
+/* No event arrives. */
 static inline void wait_silence(io_reactor_t *reactor)
 {
     io_event_t events[8];
@@ -278,7 +278,7 @@ static inline void wait_silence(io_reactor_t *reactor)
     CHECK(wait_ms(reactor, events, 8, SILENCE_MS) == 0);
 }
 
-/* The bytes of a read event: on Windows those it brought, on POSIX those that one recv gives. Asks for more. */
+/* The bytes of a read event: on Windows those of the event, on POSIX those of one recv. Asks for more. */
 static inline int take_bytes(io_reactor_t *reactor, socket_fd_t fd, const io_event_t *event, char *bytes, int room)
 {
     CHECK(event->event_type & EVENT_READ);

@@ -60,7 +60,7 @@ static void become_nothing(void)
     CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE));
 }
 
-/* What a driver does that reads its standard input itself. 0 at the end. */
+/* What a driver does that reads its standard input itself. Returns 0 at the end. */
 static int read_input(char *bytes, int room)
 {
     DWORD count = 0;
@@ -163,7 +163,7 @@ static void become_nothing(void)
     CHECK(close(0) == 0);
 }
 
-/* What a driver does that reads its standard input itself. 0 at the end. */
+/* What a driver does that reads its standard input itself. Returns 0 at the end. */
 static int read_input(char *bytes, int room)
 {
     int count = (int)read(0, bytes, (size_t)room);
@@ -214,7 +214,7 @@ static void add_buffered(io_reactor_t *reactor)
     CHECK(io_reactor_add_console_ex(reactor, &a, IO_REACTOR_CONSOLE_BUFFERED) == 0);
 }
 
-/* Collects a pipe's or a file's bytes until its end, which has to come once. */
+/* Collects the bytes of a pipe or a file until its end, which has to be reported once. */
 static void read_to_the_end(io_reactor_t *reactor, const char *expected)
 {
     static char all[100000];
@@ -259,7 +259,7 @@ static void ConsoleReadable(void)
     io_reactor_destroy(reactor);
 }
 
-/* It may be given up and taken again, whatever it is. */
+/* The caller may give it up and register it again, whatever its kind. */
 static void a_removed_console_is_silent(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -281,7 +281,7 @@ static void a_removed_console_is_silent(void)
 }
 
 #ifndef _WIN32
-/* What was typed first, and then the end once: it stays that way, and would be told of by each wait. */
+/* The bytes typed first, and then the end once: a hung-up terminal stays hung up, and each wait would report it. */
 static void a_terminal_that_is_hung_up_says_so_once(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -310,7 +310,7 @@ static void ConsoleNotReadable(void)
     wait_silence(reactor);
 #ifdef _WIN32
     {
-        /* Hard case 26: what is no key press neither wakes nor spins. */
+        /* Hard case 26: records that are not key presses neither wake nor spin. */
         io_reactor_stats_t before, after;
         INPUT_RECORD record;
         DWORD count;
@@ -383,7 +383,7 @@ static void a_pipe_brings_its_bytes_then_its_end(void)
     io_reactor_destroy(reactor);
 }
 
-/* Standard input is the caller's to read: it is reported while there are bytes, and once at its end. */
+/* The caller reads standard input: each wait reports it while there are bytes, and once at its end. */
 static void hc50_a_pipe_is_reported_and_left_to_the_caller(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -421,7 +421,7 @@ static void hc50_a_pipe_is_reported_and_left_to_the_caller(void)
     io_reactor_destroy(reactor);
 }
 
-/* Given up and taken again with bytes in it, and at its end. */
+/* Given up and registered again with bytes in it, and at its end. */
 static void an_unread_pipe_is_reported_anew(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -476,8 +476,8 @@ static THREAD_RESULT write_big(void *argument)
     return 0;
 }
 
-/* Has `length` bytes arrive through waits with room for 16 events, and compares them when each wait's events are all
-   there: a buffer that two of them share, or that was freed, is seen. */
+/* Lets `length` bytes arrive through waits with room for 16 events, and compares them when all events of a wait have been
+   returned: it detects a buffer that two events share, or that was freed. */
 static void large_input(int pipe, int buffered, size_t length)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -603,7 +603,7 @@ static HANDLE odd_pipe(DWORD mode, const char *what, HANDLE *writer)
     return reader;
 }
 
-/* One that does not let a read wait: empty is not its end, and costs next to nothing. */
+/* A pipe that does not let a read wait: empty is not its end, and the wait costs next to nothing. */
 static void a_pipe_that_does_not_wait_is_waited_for(void)
 {
     int buffered;
@@ -636,7 +636,7 @@ static void a_pipe_that_does_not_wait_is_waited_for(void)
     }
 }
 
-/* A message that is longer than a chunk comes with a warning, which is no end. */
+/* A message longer than a chunk returns a warning, which is not an end. */
 static void messages_arrive_whole(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -659,7 +659,7 @@ static void messages_arrive_whole(void)
     CHECK(SetStdHandle(STD_INPUT_HANDLE, INVALID_HANDLE_VALUE) && CloseHandle(reader));
 }
 
-/* While one waits for it, a question of another's might block. */
+/* While one reactor waits for it, a query by another might block. */
 static void standard_input_is_one_reactors(void)
 {
     io_reactor_t *one = io_reactor_create(), *other = io_reactor_create();
@@ -679,9 +679,9 @@ static void standard_input_is_one_reactors(void)
 }
 #endif
 
-/* ---- a child that reads its standard input by itself ---- */
+/* ---- a child that reads its standard input itself ---- */
 
-/* Repeats its input on its output, as a driver would do that reads when it is told that there is something. */
+/* Repeats its input on its output, as a driver would do that reads after an event. */
 static int child_main(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -872,7 +872,7 @@ static void a_file_brings_its_bytes_then_its_end(void)
     io_reactor_destroy(reactor);
 }
 
-/* A file that is not read is ready for good, and leaves a small array to the others by turns. */
+/* A file that is not read is always ready, and leaves room in a small array to the others by alternating. */
 static void an_unread_file_starves_nobody(void)
 {
     io_reactor_t *reactor = io_reactor_create();
@@ -911,7 +911,7 @@ static void an_unread_file_starves_nobody(void)
     close_socket(pair[0]);
 }
 
-/* Unbuffered as well: a caller that was told again and again would never get to do anything else. */
+/* Unbuffered as well: a caller that got endless reports would never do anything else. */
 static void the_end_of_nothing_and_of_a_file_is_reported_once(void)
 {
     io_reactor_t *reactor = io_reactor_create();

@@ -10,7 +10,7 @@
 static int a, b; /* contexts */
 extern char **environ;
 
-/* In the child: whatever ends it is to end it soon. */
+/* In the child: any failure has to end it soon. */
 static pid_t fork_checked(void)
 {
     pid_t pid;
@@ -23,7 +23,7 @@ static pid_t fork_checked(void)
     return pid;
 }
 
-/* A sanitizer's fork copies much, and a slow machine has the same seconds. */
+/* A sanitizer's fork copies much, and a slow machine has the same number of seconds. */
 static int rounds_of(int rounds)
 {
 #ifdef SANITIZED
@@ -94,7 +94,7 @@ static void serve(io_reactor_t *reactor)
     }
 }
 
-/* A driver that becomes a daemon: the parent exits, after destroying its copy or without. */
+/* A driver that becomes a daemon: the parent exits, with or without destroying its copy. */
 static void a_driver_becomes_a_daemon(void)
 {
     int round, i;
@@ -135,7 +135,7 @@ static void a_driver_becomes_a_daemon(void)
             recv_all(second[1], &byte, 1);
             CHECK(byte == '2');
         }
-        /* Nobody can wait for the daemon. Its end is that of its sockets. */
+        /* No process can wait for the daemon. It has ended when its sockets have ended. */
         shutdown(first[1], SHUT_WR);
         shutdown(second[1], SHUT_WR);
         CHECK(recv(first[1], &byte, 1, 0) == 0);
@@ -159,7 +159,7 @@ static void what_a_child_removes_goes_on_in_the_parent(void)
     for (round = 0; round < 6; round++) {
         pid_t child = fork_checked();
         if (child == 0) {
-            /* Before any wait of this process, or after one; closed then, or kept. */
+            /* Before the first wait of this process, or after one; then closed, or kept. */
             if (round & 1)
                 wait_silence(reactor);
             if (round < 4)
@@ -177,7 +177,7 @@ static void what_a_child_removes_goes_on_in_the_parent(void)
             _exit(0);
         }
         ends_well(child);
-        /* The byte was on a shared socket, and is gone. */
+        /* The byte was on a shared socket, and has been consumed. */
         wait_silence(reactor);
         hears_only(reactor, pair[0], pair[1]);
     }
@@ -213,7 +213,7 @@ static THREAD_RESULT wake_each_round(void *unused)
     }
 }
 
-/* Children destroy their copies, after nothing, after a wait of their own, or after a wake of their own. */
+/* Children destroy their copies, immediately, after a wait of their own, or after a wake of their own. */
 static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
 {
     const int rounds = rounds_of(800);
@@ -259,7 +259,7 @@ static int poster_stops;
 static int lock_is_used;
 static unsigned tickets, served;
 
-/* Handlers of the program's own, older than the library's. The lock is had in the order in which it is asked for. */
+/* Handlers of the program, registered before the library's. The lock is granted in the order of the requests. */
 static void lock_at_fork(void)
 {
     unsigned ticket;
@@ -282,13 +282,14 @@ static THREAD_RESULT post_always(void *unused)
     (void)unused;
     while (!__atomic_load_n(&poster_stops, __ATOMIC_ACQUIRE)) {
         lock_at_fork();
-        io_reactor_post(to_post, &a, NULL); /* which may be full */
+        io_reactor_post(to_post, &a, NULL); /* the queue may be full */
         unlock_after_fork();
     }
     return 0;
 }
 
-/* Children destroy their copies at once, or after a wait, or after a post of their own, which is all that they get. */
+/* Children destroy their copies immediately, or after a wait, or after a post of their own, which is the only one they
+ * get. */
 static void forks_while_a_thread_posts(int rounds)
 {
     io_event_t events[64];
@@ -348,7 +349,7 @@ static void both_processes_go_on_and_wake_themselves(void)
     wait_silence(reactor);
     child = fork_checked();
     if (child == 0) {
-        /* A wake before the first verb is no more lost than others. */
+        /* A wake before the first verb is not lost either. */
         CHECK(io_reactor_wakeup(reactor) == 0);
         CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
         wakes_itself(reactor, rounds);
@@ -364,7 +365,7 @@ static void both_processes_go_on_and_wake_themselves(void)
         io_reactor_destroy(reactor);
         _exit(0);
     }
-    /* Nothing is sent to the shared socket yet, as both report it. */
+    /* No byte is sent to the shared socket yet, as both processes report it. */
     wakes_itself(reactor, rounds);
     ends_well(child);
     wait_silence(reactor);
@@ -375,7 +376,8 @@ static void both_processes_go_on_and_wake_themselves(void)
     close(pair[1]);
 }
 
-/* What was closed without being removed, and its number is a file's by now, keeps no other one from being reported. */
+/* A socket that was closed without being removed, and whose number now belongs to a file, stops no report of another
+ * socket. */
 static void a_closed_sockets_number_may_be_a_files_in_a_child(void)
 {
     int round;
@@ -401,7 +403,7 @@ static void a_closed_sockets_number_may_be_a_files_in_a_child(void)
         child = fork_checked();
         if (child == 0) {
             io_event_t event;
-            /* An add may be the first verb, and is of another descriptor. */
+            /* An add may be the first verb, and concerns another descriptor. */
             if (round == 1)
                 CHECK(io_reactor_add(reactor, other[0], &a, EVENT_READ) == 0);
             event = wait_one(reactor);
@@ -430,7 +432,8 @@ static void set_descriptors(rlim_t count)
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
 }
 
-/* What is closed here and open elsewhere is reported by epoll again and again, until there is a descriptor to end that. */
+/* Epoll reports again and again a socket that is closed here and open in another process, until a descriptor is free to
+ * end that. */
 static void a_process_without_descriptors_does_not_spin(void)
 {
     pid_t child = fork_checked();
@@ -458,7 +461,7 @@ static void a_process_without_descriptors_does_not_spin(void)
             CHECK(wait_ms(reactor, &event, 1, 20) == 0);
         CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
         CHECK(after.kernel_calls - before.kernel_calls < 400);
-        /* A wait may end early, but not at once. */
+        /* A wait may end early, but not immediately. */
         CHECK(now_us() - start >= 20 * 5000u);
         send_all(other[1], "x", 1);
         while (wait_ms(reactor, &event, 1, DEADLINE_MS) == 0)
@@ -466,7 +469,7 @@ static void a_process_without_descriptors_does_not_spin(void)
         CHECK(event.context == &a);
         recv_all(other[0], &(char){0}, 1);
         set_descriptors(256);
-        /* It has been ended when a wait lasts as long as it is to. */
+        /* The reports have ended when a wait lasts for its whole timeout. */
         for (;;) {
             start = now_us();
             CHECK(wait_ms(reactor, &event, 1, 200) == 0);
@@ -483,7 +486,7 @@ static void a_process_without_descriptors_does_not_spin(void)
     ends_well(child);
 }
 
-/* A child that only starts another program shares the parent's memory, and nothing is made anew for it. */
+/* A child that only starts another program shares the parent's memory, and the library makes nothing anew for it. */
 static void starting_a_program_changes_nothing(void)
 {
     static char name[] = "true";
@@ -535,7 +538,8 @@ static int standard_numbers_are_free(void)
     return free;
 }
 
-/* What it opens or prints next would be in the library's way. Nothing can be printed, so the exit status is all. */
+/* The file that it opens or prints to next would collide with the library's descriptors. The child cannot print, so its
+ * exit status is the only result. */
 static void a_daemon_without_standard_streams_has_none_of_ours_in_their_place(void)
 {
     pid_t child = fork_checked(), grandchild;

@@ -1,4 +1,5 @@
-/* The header in the company that drivers give it. Compiled as C99, C11 and C++17, in each of the orders below. */
+/* The header together with the other headers of drivers. Compiled as C99, C11 and C++17, in each of the orders below.
+ * */
 #if defined(ORDER_OWN_TYPE_FIRST)
 #ifdef _WIN32
 #include <winsock2.h>
@@ -41,7 +42,7 @@ extern "C" {
 
 #include <stddef.h>
 
-/* What a compiler can see of the contract: an array of negative size is an error. */
+/* The part of the contract that a compiler can check: an array of negative size is an error. */
 #define HOLDS(name, condition) typedef char name[(condition) ? 1 : -1]
 HOLDS(context_is_first, offsetof(io_event_t, context) == 0);
 HOLDS(then_the_type, offsetof(io_event_t, event_type) == sizeof(void *));

@@ -1,4 +1,4 @@
-/* Many of everything, and what it costs. */
+/* Large numbers of everything, and their cost. */
 #include "check.h"
 
 static int limit_files(void)
@@ -15,7 +15,7 @@ static int limit_files(void)
 #endif
 }
 
-/* More than 62, where the reference is silent. */
+/* More than 62, where the reference reports none. */
 static void hc20_two_hundred_listeners(void)
 {
     enum { LISTENERS = 200 };
@@ -45,7 +45,7 @@ static void hc20_two_hundred_listeners(void)
         close_socket(listeners[i]);
 }
 
-/* More than 4,096, where the reference overruns its table; and 200 listeners beside them. */
+/* More than 4,096, where the reference overruns its table; and 200 listeners in addition. */
 static void hc37_six_thousand_sockets(void)
 {
     enum { LISTENERS = 200 };
@@ -53,7 +53,7 @@ static void hc37_six_thousand_sockets(void)
     static socket_fd_t listeners[LISTENERS];
     static int listening[LISTENERS];
 #ifdef _WIN32
-    enum { MOST = 1000 }; /* one process has both ends, and each costs Wine a descriptor of the system's */
+    enum { MOST = 1000 }; /* one process has both ends, and each costs Wine a descriptor of the system */
 #else
     enum { MOST = 6000 };
 #endif
@@ -111,7 +111,7 @@ static void hc37_six_thousand_sockets(void)
         close_socket(listeners[i]);
 }
 
-/* A server of the reference's thirteen functions. */
+/* A server that uses the reference's thirteen functions. */
 struct server {
     io_reactor_t *reactor;
     socket_fd_t listener;
@@ -205,7 +205,7 @@ static void a_thousand_clients_are_echoed(void)
     io_reactor_destroy(server.reactor);
 }
 
-/* Per echoed message: the wait and nothing else on POSIX, beside the caller's own recv and send; on Windows the wait, the
+/* Per echoed message: on POSIX only the wait, in addition to the caller's own recv and send; on Windows the wait, the
  * receive and the send. tests/calls.rs counts the same for a Rust program. */
 static void a_message_costs_no_more_calls_than_in_rust(void)
 {

@@ -1,5 +1,4 @@
-// The cases that the reference driver names for its own reactor, in C++ and in a driver's way of including things: its
-// own socket_comm.h, which has its own socket_fd_t, comes first.
+// The cases that the reference driver names for its own reactor, in C++ and with a driver's order of includes: its own socket_comm.h, which has its own socket_fd_t, comes first.
 #ifdef _WIN32
 #include <winsock2.h>
 typedef SOCKET socket_fd_t;
@@ -98,7 +97,7 @@ void CancelledOperations()
     close_socket(pair[0]);
     close_socket(pair[1]);
 #ifdef _WIN32
-    // Cancelled by the caller behind our back, and closed like that: an event, not a hang.
+    // Cancelled by the caller without the library's knowledge, and closed in that state: an event, not a hang.
     for (int closed = 0; closed < 2; closed++) {
         make_pair(pair);
         CHECK(io_reactor_add(reactor, pair[0], context(2), EVENT_READ) == 0);
@@ -156,7 +155,7 @@ void BasicListenAccept()
         const io_event_t event = wait_one(reactor);
         CHECK(event.context == context(7));
         const socket_fd_t accepted = accept_event(event, listener);
-        // hc08: what arrives at the accepted socket is not the listener's event.
+        // hc08: data that arrives at the accepted socket is not an event of the listener.
         CHECK(io_reactor_add(reactor, accepted, context(8), EVENT_READ) == 0);
         send_all(client, "x", 1);
         CHECK(wait_one(reactor).context == context(8));
@@ -204,7 +203,7 @@ void MultipleSimultaneousConnections()
     std::vector<socket_fd_t> clients, accepted;
     for (int i = 0; i < 10; i++)
         clients.push_back(connect_to(&address));
-    // One accept for each event: who is still waiting is told of again.
+    // One accept for each event: connections that still wait are reported again.
     while (accepted.size() < clients.size())
         accepted.push_back(accept_event(wait_one(reactor), listener));
     wait_silence(reactor);
