@@ -1,4 +1,5 @@
-// The cases that the reference driver names for its own reactor, in C++ and with a driver's order of includes: its own socket_comm.h, which has its own socket_fd_t, comes first.
+// The cases that the reference driver names for its own reactor, in C++ and with a driver's order of includes: its own
+// socket_comm.h, which has its own socket_fd_t, comes first.
 #ifdef _WIN32
 #include <winsock2.h>
 typedef SOCKET socket_fd_t;
