@@ -18,7 +18,7 @@ const RUNTIME_FAILURE: u8 = 1;
 /// The command line or the configuration is wrong.
 const BAD_CONFIG: u8 = 2;
 
-/// Does what the command line says. Returns at the end of the server's life.
+/// Runs the command line. Returns at the end of the server's life.
 pub fn run(cli: &Cli) -> ExitCode {
     let config = match configure(cli) {
         Ok(config) => config,
@@ -37,7 +37,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
 }
 
-/// The configuration in force: the file, and over it the command line.
+/// The configuration in force: the file, overridden by the command line.
 fn configure(cli: &Cli) -> Result<Config, String> {
     let config = match &cli.file {
         Some(file) => Config::from_file(file),
@@ -51,16 +51,16 @@ fn configure(cli: &Cli) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Opens everything, serves, and returns after an orderly end.
+/// Opens the ports and the console, serves, and returns after an orderly end.
 fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     let flush = logging::start(config.trace_reactor);
-    // First the ports: where they fail nothing else has been touched.
+    // First the ports: if they fail, nothing else has been touched.
     let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
         let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
         messages.join("\n")
     })?;
     for port in left_out {
-        tracing::warn!("{port}; going on without");
+        tracing::warn!("{port}; going on without it");
     }
     limits::make_room_for(Server::<Lobby>::most_connections(config));
 
@@ -71,7 +71,7 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
         server.log_stats_every(Duration::from_secs(seconds.get().into()));
     }
 
-    // Before the console has the terminal, and so not by the logger's thread.
+    // Written before the console has the terminal, and so not by the logger's thread.
     for (address, kind) in server.listening() {
         complain(&format!("listening {address} {kind}\n"));
     }
@@ -82,21 +82,21 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     }
     server.run().map_err(|error| format!("cannot go on: {error}"))?;
     if server.was_forced() {
-        // No destructors, which would wait for whoever does not read.
-        logging::tell("dolmend: stopped at once, as asked twice\n");
+        // Without destructors, which would wait for a reader that does not read.
+        logging::tell("dolmend: stopped immediately after a second request\n");
         flush.hurry();
         std::process::exit(RUNTIME_FAILURE.into());
     }
     if server.gave_up() {
-        // The same.
-        tracing::warn!("nobody has taken the console's last output");
+        // As above.
+        tracing::warn!("the console's last output was not read");
         drop(flush);
         std::process::exit(0);
     }
     Ok(())
 }
 
-/// The command line of this process. A request for help is answered here, and so is one that is not understood.
+/// The command line of this process. Requests for help, and command lines that are wrong, end here.
 pub fn command_line() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         let text = error.render().to_string();
@@ -108,7 +108,7 @@ pub fn command_line() -> Result<Cli, ExitCode> {
     })
 }
 
-/// Shows what was asked for. A reader that went away early is not our failure.
+/// Shows the requested text. A reader that closes early is not a failure of this program.
 fn show(text: &str) -> ExitCode {
     match patient::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {}) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -118,8 +118,8 @@ fn show(text: &str) -> ExitCode {
     }
 }
 
-/// Problems of a configuration file begin with its name and line, which editors understand:
-/// those get no other `prefix`.
+/// The message of a problem in a configuration file begins with the file's name and line, which editors understand. It
+/// gets no other `prefix`.
 fn fail(status: u8, prefix: &str, message: &str) -> ExitCode {
     for line in message.lines() {
         complain(&format!("{prefix}{line}\n"));
@@ -127,7 +127,7 @@ fn fail(status: u8, prefix: &str, message: &str) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Writes to standard error at once, not by the logger's thread. Where it is closed, that is no reason to fail.
+/// Writes to standard error immediately, not by the logger's thread. A closed standard error is not a reason to fail.
 fn complain(text: &str) {
     let _ = patient::write_all(&mut std::io::stderr(), text.as_bytes(), None, |_| {});
 }

@@ -11,17 +11,17 @@ use crate::config::PortSpec;
 const AFTER_HELP: &str = "\
 A port is [ADDRESS:]PORT[:KIND]. Without an address it is open on every IPv4
 address of the machine; port 0 lets the system choose. KIND is telnet (the
-default) or ascii (lines with no telnet in them).
+default) or ascii (lines without telnet).
 
 Examples:
   dolmend                              play on this machine, port 4000
   dolmend -p 4000 -p [::]:4000         let others in, on IPv4 and IPv6
   dolmend -p 127.0.0.1:0:ascii         any free port, plain lines
   dolmend --print-config > my.conf     a configuration to start from
-  dolmend -f my.conf --check-config    is it right?
+  dolmend -f my.conf --check-config    check it
   printf 'users\\nshutdown\\n' | dolmend -c
 
-Each open port is told on standard error as 'listening ADDRESS:PORT KIND'.
+Each open port is reported on standard error as 'listening ADDRESS:PORT KIND'.
 
 Exit status: 0 after an orderly end, 1 when something failed while running,
 2 when the command line or the configuration is wrong.";
@@ -34,7 +34,7 @@ pub struct Cli {
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
 
-    /// Take operator commands from standard input even if it is no terminal
+    /// Take operator commands from standard input, also from a pipe or file
     ///
     /// On a terminal the console is on without this. At the end of a pipe or file the
     /// server shuts down in order.
@@ -45,7 +45,7 @@ pub struct Cli {
     #[arg(short, long = "port", value_name = "[ADDR:]PORT[:KIND]")]
     pub ports: Vec<PortSpec>,
 
-    /// Say whether the configuration is right, and exit
+    /// Check the configuration, report its problems, and exit
     #[arg(long)]
     pub check_config: bool,
 

@@ -1,9 +1,8 @@
-//! The operator's console, as far as the server needs one: where its input comes from and its
-//! output goes to.
+//! The operator's console, as far as the server needs one: the source of its input and the destination of its output.
 //!
-//! Reading and writing are the reactor's business. At a terminal it shows output above the line
-//! being typed, log lines too, which would tear that line apart otherwise. A script waits while
-//! nobody reads its answers, and an end that it has asked for waits until they are out.
+//! The reactor reads and writes. At a terminal it shows output above the line being typed, and so are log lines, which
+//! would tear that line apart otherwise. A script waits while its replies are not read, and an end that it has asked
+//! for waits until they have been written.
 
 use std::io::IsTerminal as _;
 
@@ -11,20 +10,20 @@ use dolmen::{ConsoleKind, ConsoleMode, Error, ErrorKind, Reactor, Token};
 
 use crate::logging;
 
-/// A console that is open.
+/// An open console.
 #[derive(Debug)]
 pub(crate) struct Console {
     kind: ConsoleKind,
-    /// Log lines come to us instead of standard error.
+    /// Log lines are shown here instead of on standard error.
     has_log: bool,
-    /// Pieces of output that found no room, because nobody takes it.
+    /// Pieces of output that found no room, because the reader does not read.
     lost: u64,
-    /// What follows in the script is not for anybody any more.
+    /// The rest of the script is ignored.
     deaf: bool,
     flush: Flush,
 }
 
-/// Whether all output is out.
+/// Whether all output has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flush {
     NotAsked,
@@ -33,7 +32,7 @@ enum Flush {
 }
 
 impl Console {
-    /// Begins to read standard input.
+    /// Starts to read standard input.
     pub(crate) fn open(reactor: &mut Reactor, token: Token) -> Result<Console, Error> {
         let kind = reactor.console(token, ConsoleMode::Line)?;
         let has_log = kind == ConsoleKind::Terminal
@@ -45,12 +44,12 @@ impl Console {
         Ok(Console { kind, has_log, lost: 0, deaf: false, flush: Flush::NotAsked })
     }
 
-    /// Whether somebody sits there.
+    /// Whether the console is a terminal with an operator.
     pub(crate) fn is_terminal(&self) -> bool {
         self.kind == ConsoleKind::Terminal
     }
 
-    /// From here on nobody obeys it.
+    /// From here on its input is ignored.
     pub(crate) fn turn_deaf(&mut self) {
         self.deaf = true;
     }
@@ -59,7 +58,7 @@ impl Console {
         self.deaf
     }
 
-    /// Whether the end may come: all output is out. If not, the reactor will tell.
+    /// Whether the server may end: all output has been written. If not, the reactor will report it.
     pub(crate) fn is_flushed(&mut self, reactor: &mut Reactor) -> bool {
         if self.flush == Flush::NotAsked {
             self.print_log(reactor);
@@ -68,13 +67,13 @@ impl Console {
         self.flush == Flush::Done
     }
 
-    /// The reactor has told that all output is out.
+    /// The reactor has reported that all output has been written.
     pub(crate) fn drained(&mut self, reactor: &mut Reactor) {
         match std::mem::take(&mut self.lost) {
             0 if self.flush == Flush::Asked => self.flush = Flush::Done,
             0 => {}
             lost => {
-                self.print(reactor, &format!("({lost} texts were not shown: nobody took them)\n"));
+                self.print(reactor, &format!("({lost} texts were lost: the console's output was not read)\n"));
                 if self.flush == Flush::Asked {
                     self.flush = Flush::NotAsked;
                 }
@@ -86,15 +85,15 @@ impl Console {
     pub(crate) fn print(&mut self, reactor: &mut Reactor, text: &str) {
         match reactor.console_print(text) {
             Ok(()) => {}
-            // The terminal is held, and what waits to be shown is more than anybody would read.
+            // The terminal is held, and more text waits than anyone would read.
             Err(error) if error.kind() == ErrorKind::QueueFull => {
                 if self.lost == 0 {
-                    // To say so when there is room again for all that waits.
+                    // To report the loss when there is room again for all waiting text.
                     let _ = reactor.console_flush();
                 }
                 self.lost += 1;
             }
-            Err(error) => tracing::debug!(%error, "nothing can be shown"),
+            Err(error) => tracing::debug!(%error, "the text cannot be shown"),
         }
     }
 
@@ -102,11 +101,11 @@ impl Console {
     pub(crate) fn ask(&mut self, reactor: &mut Reactor, prompt: &str, echo: bool) {
         let asked = reactor.console_echo(echo).and_then(|()| reactor.console_prompt(prompt));
         if let Err(error) = asked {
-            tracing::warn!(%error, "the console cannot be set up");
+            tracing::warn!(%error, "the console cannot show a prompt");
         }
     }
 
-    /// Shows the log lines that have come up.
+    /// Shows the log lines kept so far.
     pub(crate) fn print_log(&mut self, reactor: &mut Reactor) {
         if let Some(text) = logging::take() {
             self.print(reactor, &text);
@@ -122,7 +121,7 @@ impl Drop for Console {
     }
 }
 
-/// Writes to standard output. Where it is closed nobody is there to miss it.
+/// Writes to standard output. If it is closed, the text is dropped.
 pub(crate) fn print(text: &str) {
     let _ = dolmen::patient::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {});
 }

@@ -11,13 +11,13 @@
 //! | [`limits`] | the system's limit of open files |
 //! | [`logging`] | where log lines go |
 //! | [`session`] | one user's protocols, without the connection |
-//! | [`telnet`] | the telnet protocol, without sockets |
+//! | [`session`] | the protocols of one user, without the connection |
 //! | [`mod@line`] | lines out of bytes |
-//! | [`world`] | what a game is told and may do: the trait to implement |
-//! | [`lobby`] | the game that ships |
+//! | [`world`] | the game's interface: the trait to implement |
+//! | [`lobby`] | the game in the package |
 //!
-//! A game of one's own is a [`World`](world::World) in a [`Server`](server::Server); the
-//! program `dolmend` is exactly that with a [`Lobby`](lobby::Lobby).
+//! To run another game, put a [`World`](world::World) into a [`Server`](server::Server); the program `dolmend` does
+//! exactly that with a [`Lobby`](lobby::Lobby).
 
 #![forbid(unsafe_code)]
 

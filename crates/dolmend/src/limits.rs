@@ -1,18 +1,18 @@
 //! The system's limit of open files, which `max users` has to fit into.
 
-/// What the process opens besides connections: ports, the reactor's own, files, the console.
+/// Descriptors that the process opens in addition to connections: ports, the reactor's own, files, the console.
 #[cfg(unix)]
 const OTHERS: u64 = 64;
 
-/// Raises the limit of open files so that this many connections fit, as far as the system
-/// lets us. Where it does not, it is said what will happen.
+/// Raises the limit of open files so that this many connections fit, as far as the system permits. Where it does not, a
+/// warning describes the effect.
 #[cfg(unix)]
 pub fn make_room_for(connections: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let wanted = connections as u64 + OTHERS;
     let limit = getrlimit(Resource::Nofile);
-    // No limit at all is told as `None`.
+    // `None` means no limit.
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }

@@ -1,17 +1,15 @@
-//! Lines of text out of bytes: what a player types becomes one command for each line end.
+//! Bytes into lines of text: each line end in a player's input completes one command.
 //!
-//! A line ends in CR LF, CR NUL, LF or CR. A carriage return ends it *at once*: there may be
-//! nothing behind it, and the player is waiting. A line feed or NUL that comes next, however
-//! much later, belongs to it and is dropped.
+//! A line ends in CR LF, CR NUL, LF or CR. A carriage return ends it *immediately*: no byte may follow it, and the
+//! player is waiting. If a line feed or NUL comes next, however much later, it belongs to the carriage return and is
+//! dropped.
 //!
-//! Bytes become characters as they arrive, so the line is text at any moment: editing takes
-//! back whole characters, and a limit never cuts one. What is not UTF-8 becomes U+FFFD, and
-//! never ends a session. Control characters never enter a line, so no line can carry an escape
-//! sequence to another player's terminal, and neither do characters that nobody sees and that
-//! change how others are read, such as those that turn the direction of writing; a tab becomes a
-//! space.
+//! Bytes become characters as they arrive, so the line is text at any moment: editing removes whole characters, and a
+//! limit never cuts one. Bytes that are not UTF-8 become U+FFFD, and never end a session. Control characters never
+//! enter a line, so no line can carry an escape sequence to another player's terminal. Neither do invisible characters
+//! that change how others are read, such as those that reverse the direction of writing; a tab becomes a space.
 
-/// A line that was ended.
+/// A complete line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Its text, without the line end.
@@ -20,7 +18,7 @@ pub struct Line {
     pub dropped_chars: usize,
 }
 
-/// Puts the lines of one connection together.
+/// Assembles the lines of one connection.
 ///
 /// ```
 /// use dolmend::line::LineAssembler;
@@ -35,12 +33,11 @@ pub struct Line {
 pub struct LineAssembler {
     /// The line so far.
     text: String,
-    /// Characters that came after the line was full. They are counted so that erasing takes
-    /// them back first.
+    /// Characters that arrived after the line was full. They are counted so that erasing removes them first.
     dropped_chars: usize,
     /// The most bytes that a line may have.
     limit_bytes: usize,
-    /// The bytes of a character that has not come whole.
+    /// The bytes of an incomplete character.
     partial: Partial,
     /// The last byte was a carriage return: a line feed or NUL belongs to it.
     after_cr: bool,
@@ -61,11 +58,11 @@ impl LineAssembler {
         }
     }
 
-    /// Takes bytes, and delivers every line that they end.
+    /// Takes bytes, and delivers every line that they complete.
     pub fn receive(&mut self, bytes: &[u8], mut deliver: impl FnMut(Line)) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
-            // Looked for only where all of it is then taken: each byte is looked at once, also of a line without end.
+            // Searched only where all of it is then taken: each byte is searched once, also in a line without end.
             let plain = if self.partial.is_empty() { plain_run(rest) } else { 0 };
             if plain > 0 {
                 self.after_cr = false;
@@ -77,7 +74,7 @@ impl LineAssembler {
         }
     }
 
-    /// Takes the last character of the line back. False if there is none.
+    /// Removes the last character of the line. False if there is none.
     pub fn erase_character(&mut self) -> bool {
         self.finish_partial();
         if self.dropped_chars > 0 {
@@ -87,14 +84,14 @@ impl LineAssembler {
         self.text.pop().is_some()
     }
 
-    /// Takes the whole line back.
+    /// Removes the whole line.
     pub fn erase_line(&mut self) {
         self.partial = Partial::default();
         self.dropped_chars = 0;
         self.text.clear();
     }
 
-    /// The line that was not ended, when no more bytes will come. `None` if it is empty.
+    /// The incomplete line, when no more bytes will come. `None` if it is empty.
     pub fn finish(&mut self) -> Option<Line> {
         self.finish_partial();
         self.after_cr = false;
@@ -131,10 +128,10 @@ impl LineAssembler {
         }
     }
 
-    /// The first `length` bytes of `bytes` are printable ASCII: they go in as they are, as many
-    /// as fit. The rest is given back.
+    /// The first `length` bytes of `bytes` are printable ASCII: they are added unchanged, as many as fit. Returns the
+    /// rest.
     fn push_plain<'a>(&mut self, bytes: &'a [u8], length: usize) -> &'a [u8] {
-        // Once one character did not fit, none that follows may slip in behind it.
+        // Once one character did not fit, no later one may be added behind it.
         let cut = self.dropped_chars > 0;
         let room = if cut { 0 } else { self.limit_bytes.saturating_sub(self.text.len()) };
         let fitting = length.min(room);
@@ -148,7 +145,7 @@ impl LineAssembler {
         if character.is_control() || is_invisible(character) {
             return;
         }
-        // Once one character did not fit, none that follows may slip in behind it.
+        // Once one character did not fit, no later one may be added behind it.
         if self.dropped_chars > 0 || self.text.len() + character.len_utf8() > self.limit_bytes {
             self.dropped_chars += 1;
         } else {
@@ -156,7 +153,7 @@ impl LineAssembler {
         }
     }
 
-    /// No more bytes will come for the character that has begun.
+    /// No more bytes will come for the incomplete character.
     fn finish_partial(&mut self) {
         if !self.partial.is_empty() {
             self.partial = Partial::default();
@@ -169,8 +166,8 @@ impl LineAssembler {
     }
 }
 
-/// Marks, embeddings and isolates of direction, line and paragraph separators, spaces without width, invisible operators
-/// and tags. Not the joiners, which scripts and emoji need.
+/// Marks, embeddings and isolates of direction, line and paragraph separators, spaces without width, invisible
+/// operators and tags. Not the joiners, which scripts and emoji need.
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -187,12 +184,12 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// How many bytes at the start are printable ASCII, which most of what is typed is.
+/// How many bytes at the start are printable ASCII, which is most of the input.
 fn plain_run(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !matches!(byte, b' '..=b'~')).unwrap_or(bytes.len())
 }
 
-/// The bytes of a character of several bytes that has not come whole: at most three.
+/// The bytes of an incomplete character of several bytes: at most three.
 #[derive(Debug, Clone, Copy, Default)]
 struct Partial {
     bytes: [u8; 4],
@@ -204,13 +201,11 @@ impl Partial {
         self.length == 0
     }
 
-    /// Takes a byte that is not ASCII, and delivers every character that it makes whole or
-    /// breaks off.
+    /// Takes a byte that is not ASCII, and delivers every character that it completes or breaks off.
     fn push(&mut self, byte: u8, mut deliver: impl FnMut(char)) {
         self.bytes[self.length] = byte;
         self.length += 1;
-        // Twice at most: when the byte breaks a character off it may begin the next, or be
-        // wrong by itself.
+        // At most two rounds: when the byte breaks a character off it may begin the next, or be invalid by itself.
         while self.length > 0 {
             match std::str::from_utf8(&self.bytes[..self.length]) {
                 Ok(text) => {
@@ -298,9 +293,9 @@ mod tests {
         assert_eq!(lines(b"ab\x7f\x7f\x7fc\n"), ["c"]);
         assert_eq!(lines("aé日😀\x08\x08\n".as_bytes()), ["aé"]);
         assert_eq!(lines("aé\x7f\n".as_bytes()), ["a"]);
-        // Nothing comes back from the line before.
+        // No part of the previous line comes back.
         assert_eq!(lines(b"a\n\x08b\n"), ["a", "b"]);
-        // The first two bytes of three are one replacement character, and are taken back as one.
+        // The first two bytes of three are one replacement character, and are erased as one.
         assert_eq!(lines(b"a\xe6\x97\x08b\n"), ["ab"]);
         let mut assembler = LineAssembler::new(80);
         assembler.receive("zé".as_bytes(), |_| panic!("no line was ended"));
@@ -341,9 +336,9 @@ mod tests {
     fn a_line_that_is_too_long_is_cut_and_counted() {
         assert_eq!(run(4, [&b"abcdefg\nxy\n"[..]]), [("abcd".into(), 3), ("xy".into(), 0)]);
         assert_eq!(run(4, [&b"abcd\n"[..]]), [("abcd".into(), 0)]);
-        // No character is cut in two, and nothing slips in behind one that did not fit.
+        // No character is cut in two, and no later one is added behind one that did not fit.
         assert_eq!(run(4, ["abcéd\n".as_bytes()]), [("abc".into(), 2)]);
-        // Erasing takes back what was dropped first.
+        // Erasing removes the dropped characters first.
         assert_eq!(run(4, [&b"abcdef\x08\x08\x08z\n"[..]]), [("abcz".into(), 0)]);
         assert_eq!(run(4, [&b"abcdef"[..]]), [("abcd".into(), 2)]);
     }
@@ -382,7 +377,7 @@ mod tests {
         }
     }
 
-    /// A line without an end costs no more than any other: bytes that are thrown away are looked at once.
+    /// A line without an end costs no more than any other: dropped bytes are searched once.
     #[test]
     fn throwing_away_is_no_work() {
         let mut assembler = LineAssembler::new(80);
@@ -390,7 +385,7 @@ mod tests {
         for _ in 0..4_000 {
             assembler.receive(&[b'q'; 4096], |_| unreachable!("no line ends"));
         }
-        // A hundredth of a second for each megabyte; looked at again and again, these take minutes.
+        // A hundredth of a second for each megabyte; searched again and again, these would take minutes.
         assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
         let line = assembler.finish().expect("it was begun");
         assert_eq!((line.text.len(), line.dropped_chars), (80, 4_000 * 4096 - 80));

@@ -1,4 +1,4 @@
-//! Where log lines go, and which of them.
+//! The destination of log lines, and the choice of them.
 
 use std::backtrace::BacktraceStatus;
 use std::io::{self, Write};
@@ -14,44 +14,44 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod standard_error;
 
-/// The target of the reactor's own log lines.
+/// The target of the reactor's log lines.
 const REACTOR_TARGET: &str = "io_reactor";
 
-/// Has the lines that wait written when it is dropped, as long as somebody reads some of them every two seconds.
+/// When dropped, has the waiting lines written, as long as the reader takes some of them every two seconds.
 #[must_use]
 #[derive(Debug)]
 pub struct Flush(Option<standard_error::Writer>);
 
 impl Flush {
-    /// Writes what is read within a second, for an end that is not to wait for a slow reader.
+    /// Writes the lines that are read within a second, for an end that must not wait for a slow reader.
     pub fn hurry(mut self) {
         self.0.iter_mut().for_each(standard_error::Writer::hurry);
     }
 }
 
-/// Sends log lines to standard error, without ever waiting for who reads it. `trace_reactor` is the value of
-/// `trace io_reactor`.
+/// Sends log lines to standard error, without ever waiting for its reader. `trace_reactor` is the value of `trace
+/// io_reactor`.
 ///
-/// A logger that was set before stays.
+/// A logger that was set before is kept.
 pub fn start(trace_reactor: u8) -> Flush {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target(REACTOR_TARGET, reactor_level(trace_reactor));
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false);
     let flush = standard_error::Writer::start();
-    // It fails only if a logger was set before, by a program that this is a part of.
+    // It fails only if the program that contains this library has set a logger before.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
     Flush(flush)
 }
 
-/// Shows a text on standard error, as it is and among the log lines.
+/// Writes a text to standard error unchanged, in order with the log lines.
 pub fn tell(text: &str) {
     standard_error::write(text.as_bytes());
 }
 
 /// Has a panic's message written whole, also where standard error is non-blocking.
 pub fn report_panics() {
-    /// How long the message of a panic waits for somebody who reads.
+    /// How long the message of a panic waits for a reader.
     const PATIENCE: Duration = Duration::from_secs(2);
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -67,14 +67,13 @@ pub fn report_panics() {
     }));
 }
 
-/// The log lines that are kept back for somebody who shows them; `None`: they go to standard error.
+/// The log lines kept for the console; `None`: they go to standard error.
 static KEPT: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
-/// How much is kept at most: whoever shows it has gone.
+/// How much is kept at most, for the case that the console no longer takes them.
 const MOST_KEPT_BYTES: usize = 1 << 20;
 
-/// Keeps log lines until they are [`take`]n, or writes them to standard error again, those
-/// first that are kept.
+/// Keeps log lines until they are [`take`]n, or writes them to standard error again, the kept ones first.
 pub(crate) fn keep(keep: bool) {
     let mut kept = kept();
     if keep {
@@ -84,7 +83,7 @@ pub(crate) fn keep(keep: bool) {
     }
 }
 
-/// Takes what is kept.
+/// Takes the kept lines.
 pub(crate) fn take() -> Option<String> {
     let mut kept = kept();
     let lines = kept.as_mut().filter(|lines| !lines.is_empty())?;
@@ -95,7 +94,7 @@ fn kept() -> MutexGuard<'static, Option<Vec<u8>>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where log lines are written to.
+/// The writer of log lines.
 struct Log;
 
 impl Write for Log {

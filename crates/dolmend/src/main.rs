@@ -1,4 +1,4 @@
-//! The `dolmend` program; everything is in the library of the same name.
+//! The `dolmend` program; the library of the same name has all the code.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Opening the ports that were asked for.
+//! Opens the configured ports.
 
 use std::fmt;
 use std::io;
@@ -8,17 +8,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{PortKind, PortSpec};
 
-/// Connections that may wait to be accepted: everybody who comes back at once after a restart.
+/// Connections that may wait to be accepted: all players who return immediately after a restart.
 const BACKLOG: i32 = 1024;
 
-/// A port that is open, and not yet served.
+/// An open port that is not served yet.
 #[derive(Debug)]
 pub struct OpenPort {
     /// The listening socket.
     pub listener: TcpListener,
-    /// Where it listens; the port is the real one where 0 was asked for.
+    /// The address; the port is the real one if 0 was configured.
     pub address: SocketAddr,
-    /// What is spoken there.
+    /// The protocol on this port.
     pub kind: PortKind,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for PortError {
         write!(f, "cannot listen on {}: ", self.port.address)?;
         match self.error.kind() {
             io::ErrorKind::AddrInUse => f.write_str("address already in use; is another dolmend running?"),
-            // Also where another program shares the port with whoever wants to.
+            // Also where another program shares the port with any other program.
             io::ErrorKind::PermissionDenied if cfg!(windows) => {
                 write!(f, "{}; another program uses the port, or the system has reserved it", self.error)
             }
@@ -44,7 +44,7 @@ impl fmt::Display for PortError {
                 write!(f, "{}; ports below 1024 are for the administrator", self.error)
             }
             io::ErrorKind::AddrNotAvailable => {
-                write!(f, "{}; it is no address of this machine", self.error)
+                write!(f, "{}; it is not an address of this machine", self.error)
             }
             _ if is_absent(&self.port, &self.error) => {
                 write!(f, "{}; this machine has no IPv6", self.error)
@@ -60,11 +60,9 @@ impl std::error::Error for PortError {
     }
 }
 
-/// Opens every port, or none of them: when one fails the others are closed again, and all
-/// that failed are told.
+/// Opens every port, or none of them: when one fails, the others are closed again, and all failures are returned.
 ///
-/// Where `lenient`, an IPv6 port that fails because this machine has no IPv6 is left out, and
-/// comes back among the second.
+/// If `lenient`, an IPv6 port that fails because this machine has no IPv6 is skipped, and returned in the second list.
 pub fn open(ports: &[PortSpec], lenient: bool) -> Result<(Vec<OpenPort>, Vec<PortError>), Vec<PortError>> {
     open_by(open_one, ports, lenient)
 }
@@ -82,7 +80,7 @@ fn open_by(
             Err(error) => failed.push(PortError { port, error }),
         }
     }
-    // A machine with none of the addresses cannot be served at all.
+    // A machine with none of the addresses cannot be served.
     if opened.is_empty() {
         failed.append(&mut left_out);
     }
@@ -92,12 +90,11 @@ fn open_by(
 fn open_one(port: PortSpec) -> io::Result<OpenPort> {
     let socket = Socket::new(Domain::for_address(port.address), Type::STREAM, Some(Protocol::TCP))?;
     if port.address.is_ipv6() {
-        // So that 0.0.0.0:4000 and [::]:4000 can stand beside each other on every system.
+        // So that 0.0.0.0:4000 and [::]:4000 can be open at the same time on every system.
         socket.set_only_v6(true)?;
     }
-    // A restart must not wait for old connections to be forgotten. On Windows that needs no
-    // option, and this one would let a second server take over a port in use; another one
-    // keeps others from doing that to us.
+    // A restart must not wait until the system has forgotten old connections. On Windows that needs no option, and this
+    // one would let a second server take over a port in use; another option prevents that.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     #[cfg(windows)]
@@ -109,10 +106,10 @@ fn open_one(port: PortSpec) -> io::Result<OpenPort> {
     Ok(OpenPort { listener, address, kind: port.kind })
 }
 
-/// Whether the reason is that this machine has no IPv6: the protocol is unknown to the system,
-/// or not even the loopback address is there.
+/// Whether the reason is that this machine has no IPv6: the system does not know the protocol, or even the loopback
+/// address is missing.
 fn is_absent(port: &PortSpec, error: &io::Error) -> bool {
-    /// "Address family not supported", and its sibling for protocols.
+    /// "Address family not supported", and the same for protocols.
     #[cfg(target_os = "linux")]
     const UNSUPPORTED: [i32; 2] = [97, 93];
     #[cfg(windows)]
@@ -140,13 +137,13 @@ mod tests {
         assert_eq!(opened[0].kind, PortKind::Ascii);
     }
 
-    /// Elsewhere nobody can.
+    /// On other systems no program can.
     #[cfg(windows)]
     #[test]
     fn another_program_cannot_take_over_a_port_that_is_open() {
         let (taken, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
         let intruder = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        intruder.set_reuse_address(true).expect("an option that everybody may set");
+        intruder.set_reuse_address(true).expect("any program may set it");
         let bound = intruder.bind(&taken[0].address.into());
         let kind = bound.expect_err("the port is ours").kind();
         assert!(matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::AddrInUse), "{kind}");
@@ -171,7 +168,7 @@ mod tests {
             )
         );
         assert!(
-            told[1].contains("192.0.2.1:0") && told[1].contains("no address of this machine"),
+            told[1].contains("192.0.2.1:0") && told[1].contains("not an address of this machine"),
             "{told:?}"
         );
         open(&[spec(&free.to_string())], false).expect("the first was closed again");

@@ -1,14 +1,12 @@
 //! The loop: connections, the console and signals on one side, a world on the other.
 //!
-//! Every source is the reactor's, so the loop blocks in one place only and never polls. A
-//! round is: take the events of one wait, and then give everybody who has a line waiting one
-//! turn. Who has more lines goes to the end of the queue and the next wait does not block, so
-//! a thousand pasted lines take a thousand rounds, and whoever else types is served in the
-//! next one.
+//! The reactor has every source, so the loop blocks in one place only and never polls. A round takes the events of one
+//! wait, and then gives each user with a waiting line one turn. A user with more lines goes to the end of the queue and
+//! the next wait does not block. So a thousand pasted lines take a thousand rounds, and the lines of all other users
+//! are processed in the next round.
 //!
-//! A user departs in one place, `depart`, whatever the cause: there the world hears
-//! `net_dead`, once, because the user is taken out of the table first. What remains is a
-//! connection being closed, which the reactor finishes on its own.
+//! A user departs in one place, `depart`, whatever the cause: there the world gets `net_dead`, once, because the user
+//! is taken out of the table first. The rest is a connection being closed, which the reactor finishes on its own.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -35,70 +33,70 @@ pub const SHUTDOWN: Token = Token(1);
 const HEART_BEAT: Token = Token(2);
 /// The timer of the statistics in the log.
 const STATS: Token = Token(3);
-/// The token of every port; which one it is, its id tells.
+/// The token of every port; the listener's id identifies the port.
 const PORT: Token = Token(4);
-/// The timer that ends the waiting for output that nobody takes.
+/// The timer that ends the wait for output that is not read.
 const GIVE_UP: Token = Token(5);
 
-/// How long a good-bye may take: clients that read have all of it by then, and for others
-/// nobody waits. As a shutdown says good-bye to everybody, it is bounded by this too.
+/// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
+/// others. As a shutdown says good-bye to every user, it is bounded by this too.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How long an end waits for somebody to take the console's last output, unless it was a script that asked for it.
+/// How long an end waits until the console's last output is read, unless a script asked for the end.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Connections that may be on their way out at a time while others arrive: those that are told
-/// that the place is full, and those of users who left. When even more crowd in, who does not
-/// find a place is hung up on without a word; who does find one takes it from the connection
-/// that has been leaving for the longest time.
+/// Connections that may be closing at a time while others arrive: those that get the message that the place is full,
+/// and those of users who left. When even more connect, the server resets a new connection without a message if it
+/// finds no place; a new connection that finds a place takes it from the one that has been closing for the longest
+/// time.
 const DOORSTEP: usize = 256;
 
-/// What whoever asks for the end is told.
-const STOPPING: &str = "stopping; once more stops at once\n";
+/// The message to the source of a request to stop.
+const STOPPING: &str = "stopping; a second request stops immediately\n";
 
-/// Where the server is in its life.
+/// The phase of the server's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// Players were told, and the last output is on its way.
+    /// Players got the last message, and the last output is being sent.
     Draining,
     Stopped,
 }
 
-/// A connection that has no user any more: its last output is on its way.
+/// A connection without a user: its last output is being sent.
 #[derive(Debug)]
 struct Leaving {
     conn: ConnId,
     peer: SocketAddr,
 }
 
-/// A server with a world in it.
+/// A server with a world.
 pub struct Server<W> {
     reactor: Reactor,
-    /// `None` only while a round goes through them.
+    /// `None` only while a round iterates over them.
     events: Option<Events>,
     world: W,
     ports: Vec<(ListenerId, SocketAddr, PortKind)>,
     console: Option<Console>,
-    /// A signal asked for the end: it is not to wait for whoever reads a script's answers.
+    /// A signal asked for the end: it must not wait for the reader of a script's replies.
     hurried: bool,
     /// The timer of [`GIVE_UP`] is set.
     waits_for_output: bool,
-    /// Nobody has taken the console's last output in time.
+    /// The console's last output was not read in time.
     gave_up: bool,
-    /// Whether the end was not waited for.
+    /// Whether the server ended without waiting for an orderly end.
     forced: bool,
     users: HashMap<UserId, User>,
     /// The users in the order of their arrival.
     roster: Vec<UserId>,
-    /// Who gets a turn, in this order.
+    /// The users that get a turn, in this order.
     queue: VecDeque<UserId>,
-    /// In the order of their arrival, which is about that of their leaving.
+    /// In the order of their arrival, which is roughly the order of their departure.
     leaving: BTreeMap<UserId, Leaving>,
-    /// What the world wants done and is not done yet.
+    /// The world's actions that are still to be carried out.
     actions: Vec<Action>,
-    /// A place for the actions that are being done, and one for wire bytes: kept so that a line
-    /// costs no allocation here.
+    /// The actions being carried out, and a buffer for wire bytes: both are kept so that a line costs no allocation
+    /// here.
     doing: Vec<Action>,
     wire: Vec<u8>,
     next_user: usize,
@@ -119,11 +117,11 @@ impl<W> fmt::Debug for Server<W> {
 }
 
 impl<W: World> Server<W> {
-    /// A server for these ports. Nobody is served before [`run`](Server::run).
+    /// A server for these ports. It serves no one before [`run`](Server::run).
     ///
     /// # Errors
     ///
-    /// What the reactor reports: for most, that the system is out of something.
+    /// The reactor's errors: in most cases the system is out of a resource.
     pub fn new(config: &Config, ports: Vec<OpenPort>, world: W) -> Result<Server<W>, Error> {
         let mut reactor = Reactor::builder()
             .max_events(config.reactor_max_events)
@@ -169,12 +167,12 @@ impl<W: World> Server<W> {
         config.max_users + DOORSTEP
     }
 
-    /// Where the server listens, and what is spoken there.
+    /// The addresses on which the server listens, and their protocols.
     pub fn listening(&self) -> impl Iterator<Item = (SocketAddr, PortKind)> {
         self.ports.iter().map(|&(_, address, kind)| (address, kind))
     }
 
-    /// A way in for other threads: a post with [`SHUTDOWN`] ends the server in order.
+    /// The interface for other threads: a post with [`SHUTDOWN`] ends the server in order.
     pub fn poster(&self) -> Poster {
         self.reactor.poster()
     }
@@ -183,7 +181,7 @@ impl<W: World> Server<W> {
     ///
     /// # Errors
     ///
-    /// What the reactor reports.
+    /// The reactor's errors.
     pub fn open_console(&mut self) -> Result<(), Error> {
         let console = Console::open(&mut self.reactor, CONSOLE)?;
         let at_terminal = console.is_terminal();
@@ -194,26 +192,27 @@ impl<W: World> Server<W> {
         Ok(())
     }
 
-    /// Has requests to end the process (Ctrl-C, SIGTERM and the like) end the server in order, and a second one at once.
+    /// Makes requests to end the process (Ctrl-C, SIGTERM and the like) end the server in order, and a second one
+    /// immediately.
     ///
     /// # Errors
     ///
-    /// What the reactor reports.
+    /// The reactor's errors.
     pub fn obey_signals(&mut self) -> Result<(), Error> {
         self.reactor.signals(CONSOLE)
     }
 
-    /// Whether the server has ended without an orderly end, because somebody insisted.
+    /// Whether the server has ended without an orderly end, because of a second request.
     pub fn was_forced(&self) -> bool {
         self.forced
     }
 
-    /// Whether the server has ended with output that nobody took, and that a drop of it would wait for.
+    /// Whether the server has ended with unread output, for which dropping it would wait.
     pub fn gave_up(&self) -> bool {
         self.gave_up
     }
 
-    /// Writes a line of statistics to the log every so often.
+    /// Writes a line of statistics to the log at this interval.
     pub fn log_stats_every(&mut self, period: Duration) {
         self.reactor.interval(STATS, period);
     }
@@ -223,7 +222,7 @@ impl<W: World> Server<W> {
         &self.world
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     pub fn status(&self) -> Status {
         Status {
             uptime: self.started.elapsed(),
@@ -237,14 +236,14 @@ impl<W: World> Server<W> {
     ///
     /// # Errors
     ///
-    /// Only what the reactor's wait reports, which is no everyday event.
+    /// Only the errors of the reactor's wait, which are rare.
     pub fn run(&mut self) -> Result<(), Error> {
         while self.step(None)? {}
         Ok(())
     }
 
-    /// One round: one wait of at most `timeout` (`None`: until something happens), and one turn
-    /// for each user who has a line waiting. False when the server has ended.
+    /// One round: one wait of at most `timeout` (`None`: until an event arrives), and one turn for each user with a
+    /// waiting line. False when the server has ended.
     ///
     /// # Errors
     ///
@@ -299,8 +298,8 @@ impl<W: World> Server<W> {
                 tracing::info!("asked to stop");
                 self.shut_down();
             }
-            // A refused send ends the connection, so nobody waits for room; and nothing else
-            // was registered.
+            // A refused send ends the connection, so no connection waits for room; and there are no other
+            // registrations.
             _ => {}
         }
     }
@@ -320,7 +319,7 @@ impl<W: World> Server<W> {
             tracing::debug!(%user, %peer, "turned away without a word");
             return;
         }
-        // Lines are short and wanted at once. Where it fails the connection is already broken.
+        // Lines are short and must not be delayed. If the call fails the connection is already broken.
         let _ = stream.set_nodelay(true);
         let conn = match self.reactor.add(stream, Token(FIRST_USER_TOKEN + number)) {
             Ok(conn) => conn,
@@ -358,14 +357,14 @@ impl<W: World> Server<W> {
         tracing::info!(%user, %conn, %peer, "turned away");
         self.wire.clear();
         Session::new(kind, self.line_length_bytes).encode(text, &mut self.wire);
-        // Neither can fail in a way that matters: nothing is queued yet, and if the connection
-        // is gone the text is of no use.
+        // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
+        // is of no use.
         let _ = self.reactor.send(conn, &self.wire);
         let _ = self.reactor.close(conn);
         self.leaving.insert(user, Leaving { conn, peer });
     }
 
-    /// Cuts the good-bye short that has been going on for the longest time.
+    /// Resets the connection that has been closing for the longest time.
     fn hurry_one_out(&mut self) {
         let Some((id, Leaving { conn, peer })) = self.leaving.pop_first() else { return };
         tracing::debug!(user = %id, %conn, %peer, "hurried out");
@@ -403,8 +402,8 @@ impl<W: World> Server<W> {
             tracing::debug!(user = %id, %conn, %peer, %reason, "connection closed");
             return;
         }
-        // The lines that came whole before the connection broke are still processed. The one
-        // that did not is not: half a command may be another command.
+        // The lines that arrived whole before the connection broke are still processed. An incomplete line is not: half
+        // a command may be another command.
         if let Some(user) = self.users.get_mut(&id) {
             tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %reason, "connection lost");
             user.ends = Some(Departure::Lost);
@@ -412,7 +411,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// One line for each user who stands in the queue now.
+    /// One line for each user who is in the queue now.
     fn give_turns(&mut self) {
         for _ in 0..self.queue.len() {
             let Some(id) = self.queue.pop_front() else { return };
@@ -441,8 +440,8 @@ impl<W: World> Server<W> {
 
     // The console.
 
-    /// Whether no output is left that an end would have to wait for. A script that has asked for the end gets all of its
-    /// answers, however long that takes; everybody else has had his time some day.
+    /// Whether no output is left for which an end would have to wait. A script that has asked for the end gets all of
+    /// its replies, however long that takes; in all other cases the wait is bounded.
     fn answers_are_out(&mut self) -> bool {
         let Some(console) = &mut self.console else { return true };
         if self.gave_up || console.is_flushed(&mut self.reactor) {
@@ -455,7 +454,7 @@ impl<W: World> Server<W> {
         false
     }
 
-    /// Something from the operator, or whoever may ask the program to end.
+    /// Input from the operator, or a request to end the program.
     fn console_input(&mut self, input: ConsoleInput<'_>) {
         let deaf = self.console.as_ref().is_some_and(Console::is_deaf);
         match input {
@@ -467,7 +466,7 @@ impl<W: World> Server<W> {
             }
             ConsoleInput::LineCut(line) => {
                 // Half a command may be another command.
-                let text = format!("A line of more than {} bytes is no command.\n", line.len());
+                let text = format!("A line of more than {} bytes is not a command.\n", line.len());
                 self.print(&text);
             }
             ConsoleInput::EndOfInput if self.console.as_ref().is_some_and(Console::is_terminal) => {
@@ -489,12 +488,12 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// The first request begins an orderly end, or hurries one that waits for a script's reader; the second takes no for an
-    /// answer.
+    /// The first request begins an orderly end, or bounds one that waits for a script's reader; the second ends the
+    /// server immediately.
     fn asked_to_stop(&mut self, who: &str) {
         if !self.hurried && self.phase != Phase::Stopped {
             tracing::info!("asked to stop: {who}");
-            // This is for whoever asked.
+            // The message is for the source of the request.
             match &mut self.console {
                 Some(console) if console.is_terminal() => console.print(&mut self.reactor, STOPPING),
                 _ => logging::tell(STOPPING),
@@ -514,7 +513,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    // Output, and what else the world wants done.
+    // Output, and other actions of the world.
 
     /// The world, and a turn for it.
     fn turn(&mut self) -> (&mut W, Turn<'_>) {
@@ -522,7 +521,7 @@ impl<W: World> Server<W> {
         (&mut self.world, Turn::new(&self.roster, status, &mut self.actions))
     }
 
-    /// Does what the world wants done, and what it wants done about that.
+    /// Carries out the world's actions, and the actions that result from them.
     fn carry_out(&mut self) {
         while !self.actions.is_empty() {
             let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
@@ -557,8 +556,8 @@ impl<W: World> Server<W> {
         self.send_wire(id);
     }
 
-    /// Sends what is in `wire`. A user whose queue has no room for it is disconnected: output
-    /// with a hole in it would be worse, and keeping it would let one client fill the memory.
+    /// Sends the bytes in `wire`. A user whose queue has no room for them is disconnected: output with a hole in it
+    /// would be worse, and keeping it would let one client fill the memory.
     fn send_wire(&mut self, id: UserId) {
         let Some(user) = self.users.get(&id) else { return };
         match self.reactor.send(user.conn, &self.wire) {
@@ -568,15 +567,15 @@ impl<W: World> Server<W> {
                 tracing::warn!(user = %id, conn = %user.conn, peer = %user.info.peer, "output limit reached");
                 self.depart(id, Departure::TooSlow);
             }
-            // The connection is at its end, and its `Closed` event on the way.
+            // The connection has ended, and its `Closed` event follows.
             Err(_) => {}
         }
     }
 
     // Departures.
 
-    /// Takes a user out and tells the world, and lets go of the connection. What the world wants
-    /// done about it is carried out later, by the caller.
+    /// Removes a user, informs the world, and closes the connection. The caller carries out the resulting actions of
+    /// the world later.
     fn depart(&mut self, id: UserId, why: Departure) {
         let Some(user) = self.users.remove(&id) else { return };
         if let Ok(place) = self.roster.binary_search(&id) {
@@ -587,7 +586,7 @@ impl<W: World> Server<W> {
             Departure::TooSlow => self.reactor.abort(user.conn),
             _ => self.reactor.close(user.conn),
         };
-        // An error says that the connection is gone already, and told of.
+        // An error means that the connection has been closed already, and that this was reported.
         if let_go.is_ok() {
             self.leaving.insert(id, Leaving { conn: user.conn, peer: user.info.peer });
         }
@@ -595,7 +594,7 @@ impl<W: World> Server<W> {
         world.net_dead(&mut turn, id, why);
     }
 
-    /// Begins an orderly end: no more arrivals, everybody is told and let go.
+    /// Begins an orderly end: no more arrivals, and every user gets a message and is disconnected.
     fn shut_down(&mut self) {
         if self.phase != Phase::Running {
             return;
@@ -607,7 +606,7 @@ impl<W: World> Server<W> {
         tracing::info!(users = self.users.len(), "shutting down");
         let (world, mut turn) = self.turn();
         world.shutdown(&mut turn);
-        // Everything said so far goes out before anybody is let go.
+        // All earlier output is sent before the users are disconnected.
         self.carry_out();
         for id in self.roster.clone() {
             self.depart(id, Departure::Shutdown);
@@ -635,7 +634,7 @@ fn user_of(token: Token) -> Option<UserId> {
     token.0.checked_sub(FIRST_USER_TOKEN).map(|number| UserId(number as u64))
 }
 
-/// Puts a user who has something to do into the queue, once.
+/// Puts a user with something to do into the queue, once.
 fn enqueue(queue: &mut VecDeque<UserId>, id: UserId, user: &mut User) {
     if !user.in_queue && user.wants_turn() {
         user.in_queue = true;

@@ -6,26 +6,26 @@ use crate::config::PortKind;
 use crate::line::{Line, LineAssembler};
 use crate::telnet::{Encoder, Input, Telnet};
 
-/// Lines that may wait before no more input is read from this user.
+/// How many lines may wait before the server stops reading from this user.
 const MOST_WAITING_LINES: usize = 64;
 
-/// Lines down to which the waiting ones must shrink before input is read again. Well below
-/// the other mark, so that reading is not stopped and started for each line.
+/// The number of waiting lines at which the server reads again. Well below the other mark, so that it does not stop and
+/// start reading for each line.
 const FEW_WAITING_LINES: usize = 16;
 
-/// What stands between the bytes of one connection and the lines and texts of a world.
+/// The layer between the bytes of one connection and the lines and texts of a world.
 #[derive(Debug)]
 pub struct Session {
-    /// `None` where plain lines are spoken.
+    /// `None` on a port with plain lines.
     telnet: Option<Telnet>,
     assembler: LineAssembler,
     encoder: Encoder,
-    /// Lines that have come and wait for their turn.
+    /// Received lines that wait for their turn.
     lines: VecDeque<Line>,
 }
 
 impl Session {
-    /// A session on a port of this kind, with lines of at most so many bytes.
+    /// A session on a port of this kind, with lines of at most `limit_bytes` bytes.
     pub fn new(kind: PortKind, line_length_bytes: usize) -> Session {
         let (telnet, encoder) = match kind {
             PortKind::Telnet => (Some(Telnet::new()), Encoder::telnet()),
@@ -34,7 +34,7 @@ impl Session {
         Session { telnet, assembler: LineAssembler::new(line_length_bytes), encoder, lines: VecDeque::new() }
     }
 
-    /// Takes bytes from the client. What the protocol answers at once is appended to `answer`.
+    /// Takes bytes from the client. Appends the protocol's immediate replies to `answer`.
     pub fn receive(&mut self, bytes: &[u8], answer: &mut Vec<u8>) {
         let Session { telnet, assembler, lines, .. } = self;
         match telnet {
@@ -49,8 +49,7 @@ impl Session {
         }
     }
 
-    /// The client will send nothing more: what it typed last counts as a line even without
-    /// an end.
+    /// The client will send nothing more: its last text counts as a line even without a line end.
     pub fn finish(&mut self) {
         self.lines.extend(self.assembler.finish());
     }
@@ -65,12 +64,12 @@ impl Session {
         !self.lines.is_empty()
     }
 
-    /// Whether so many lines wait that no more should be read.
+    /// Whether so many lines wait that the server should stop reading.
     pub fn is_behind(&self) -> bool {
         self.lines.len() >= MOST_WAITING_LINES
     }
 
-    /// Whether so few lines wait that more should be read.
+    /// Whether so few lines wait that the server should read again.
     pub fn has_caught_up(&self) -> bool {
         self.lines.len() <= FEW_WAITING_LINES
     }

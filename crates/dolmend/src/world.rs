@@ -1,14 +1,12 @@
-//! The game's side of the server: what a world is told, and what it may do.
+//! The game's side of the server: the calls that a world gets, and the actions it may take.
 //!
-//! A [`World`] sees no sockets, threads or clocks. It is called with a [`Turn`], puts into it
-//! what it wants done, and returns; the server carries it out afterwards, in order. So a
-//! world is plain code that a test can call, and nothing that it does can call it again
-//! before it has returned.
+//! A [`World`] sees no sockets, threads or clocks. The server calls it with a [`Turn`]; the world puts actions into the
+//! turn and returns, and the server carries them out afterwards, in order. So a world is plain code that a test can
+//! call, and none of its actions can call it again before it has returned.
 //!
-//! What happens to one user is always: [`connect`](World::connect), then
-//! [`logon`](World::logon), then any number of [`process_input`](World::process_input), then
-//! [`net_dead`](World::net_dead) exactly once, whatever the cause. A user that `connect`
-//! refused is never heard of again.
+//! The order of calls for one user is always: [`connect`](World::connect), then [`logon`](World::logon), then any
+//! number of [`process_input`](World::process_input), then [`net_dead`](World::net_dead) exactly once, whatever the
+//! cause. For a user that `connect` refused there is no further call.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,7 +15,7 @@ use std::time::Duration;
 
 use crate::config::PortKind;
 
-/// A user, for as long as the server runs: numbers are never given twice.
+/// A user, for as long as the server runs: the server never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub u64);
 
@@ -34,23 +32,23 @@ pub struct ConnectInfo {
     pub user: UserId,
     /// Where the connection comes from.
     pub peer: SocketAddr,
-    /// What is spoken on it.
+    /// The protocol of the connection.
     pub kind: PortKind,
 }
 
-/// What a world says to a new connection.
+/// A world's reply to a new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// Come in.
+    /// The user may come in.
     Accept,
-    /// Stay out. The text is shown before the connection is closed.
+    /// The user is refused. The text is shown before the connection is closed.
     Refuse(String),
 }
 
-/// Why a user is gone.
+/// Why a user has departed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
-    /// The world disconnected the user: for most, because they quit.
+    /// The world disconnected the user: in most cases, because the user quit.
     Disconnected,
     /// The client closed the connection, after all its lines were processed.
     PeerClosed,
@@ -74,28 +72,28 @@ impl fmt::Display for Departure {
     }
 }
 
-/// What the server has counted since it started.
+/// The server's counters since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Status {
     /// How long the server has been running.
     pub uptime: Duration,
-    /// Users now.
+    /// Current users.
     pub users: usize,
-    /// Connections that have no user any more: their last output is on its way.
+    /// Connections without a user: their last output is being sent.
     pub leaving: usize,
-    /// Connections that were let in, ever.
+    /// Connections that were let in since the start.
     pub accepted: u64,
-    /// Connections that were turned away, ever.
+    /// Connections that were turned away since the start.
     pub refused: u64,
-    /// Users who were disconnected because they read too slowly, ever.
+    /// Users who were disconnected because they read too slowly, since the start.
     pub too_slow: u64,
     /// Lines that were processed.
     pub lines: u64,
-    /// Bytes that were received.
+    /// Bytes received.
     pub received_bytes: u64,
-    /// Bytes that were handed over to be sent.
+    /// Bytes passed to the reactor for sending.
     pub sent_bytes: u64,
-    /// Times that the server waited for something to happen.
+    /// Waits of the server.
     pub waits: u64,
 }
 
@@ -118,7 +116,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// Something that a world wants done.
+/// An action that a world asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Show a text to a user.
@@ -128,9 +126,9 @@ pub enum Action {
         /// The text; lines end in a line feed.
         text: Rc<str>,
     },
-    /// Disconnect a user, once everything sent before is on its way.
+    /// Disconnect a user, after all earlier output.
     Disconnect {
-        /// Who goes.
+        /// The user to disconnect.
         user: UserId,
     },
     /// Show a text on the operator's console.
@@ -140,18 +138,18 @@ pub enum Action {
     },
     /// Ask the operator for a line.
     Ask {
-        /// What stands before it.
+        /// The prompt in front of the line.
         prompt: String,
-        /// Whether what is typed is shown.
+        /// Whether the typed text is shown.
         echo: bool,
     },
-    /// Do what is done at the end of the console's input.
+    /// Do the same as at the end of the console's input.
     EndConsole,
     /// Shut the server down in order.
     Shutdown,
 }
 
-/// One call of a world: what it may look at, and what it wants done.
+/// One call of a world: the data it may read, and the actions it asks for.
 #[derive(Debug)]
 pub struct Turn<'a> {
     users: &'a [UserId],
@@ -160,26 +158,25 @@ pub struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// A turn among these users. What the world wants done is appended to `actions`.
+    /// A turn with these users. The world's actions are appended to `actions`.
     pub fn new(users: &'a [UserId], status: Status, actions: &'a mut Vec<Action>) -> Turn<'a> {
         Turn { users, status, actions }
     }
 
-    /// Shows a text to a user; lines end in a line feed. Nothing happens if the user is gone.
+    /// Shows a text to a user; lines end in a line feed. It has no effect if the user has departed.
     ///
-    /// The same text for many users is best made an `Rc<str>` once.
+    /// Make an `Rc<str>` once to send the same text to many users.
     pub fn send(&mut self, user: UserId, text: impl Into<Rc<str>>) {
         self.actions.push(Action::Send { user, text: text.into() });
     }
 
-    /// Shows a text to every user, those included who are still logging on.
+    /// Shows a text to every user, including those who are still logging on.
     pub fn broadcast(&mut self, text: impl Into<Rc<str>>) {
         let text = text.into();
         self.actions.extend(self.users.iter().map(|&user| Action::Send { user, text: Rc::clone(&text) }));
     }
 
-    /// Disconnects a user, once everything sent before is on its way. The world is told by
-    /// [`World::net_dead`] as for any other departure.
+    /// Disconnects a user, after all earlier output. The world gets [`World::net_dead`] as for any other departure.
     pub fn disconnect(&mut self, user: UserId) {
         self.actions.push(Action::Disconnect { user });
     }
@@ -189,14 +186,13 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Console { text: text.into() });
     }
 
-    /// Asks the operator for a line: from here on `prompt` stands before what is typed, which
-    /// is not shown unless `echo`. For a terminal; where there is none nothing happens.
+    /// Asks the operator for a line: from here on `prompt` stands before the typed text, which is shown only with
+    /// `echo`. For a terminal; otherwise it has no effect.
     pub fn ask(&mut self, prompt: impl Into<String>, echo: bool) {
         self.actions.push(Action::Ask { prompt: prompt.into(), echo });
     }
 
-    /// Does what is done at the end of the console's input: a script is over and with it the
-    /// server, a terminal stays.
+    /// Does the same as at the end of the console's input: a script ends, and the server with it; a terminal stays.
     pub fn end_console(&mut self) {
         self.actions.push(Action::EndConsole);
     }
@@ -206,12 +202,12 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Shutdown);
     }
 
-    /// The users that are connected, in the order of their arrival.
+    /// The connected users, in the order of their arrival.
     pub fn users(&self) -> &[UserId] {
         self.users
     }
 
-    /// What the server has counted, as of the beginning of this turn.
+    /// The server's counters, as of the beginning of this turn.
     pub fn status(&self) -> &Status {
         &self.status
     }
@@ -219,30 +215,28 @@ impl<'a> Turn<'a> {
 
 /// A game.
 ///
-/// No method may block: while it runs, nobody else is served.
+/// No method may block: while it runs, no other user is served.
 pub trait World {
-    /// Somebody connects. Nothing was sent yet.
+    /// A user connects. No text has been sent yet.
     fn connect(&mut self, info: &ConnectInfo) -> Admission;
 
-    /// The connection stands: greet the user.
+    /// The connection is established: greet the user.
     fn logon(&mut self, turn: &mut Turn<'_>, user: UserId);
 
     /// A user sent a line. It holds no line end and no control characters; it may be empty.
     ///
-    /// In one round of the server every user has one line processed at most, so somebody who
-    /// pastes a book holds nobody up.
+    /// In one round the server processes at most one line of each user, so a user who pastes a book delays no one.
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str);
 
-    /// A user is gone. What is sent to them now is lost.
+    /// A user has departed. Text sent to them now is lost.
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure);
 
-    /// How often [`heart_beat`](World::heart_beat) is to be called. Without one, the server
-    /// sleeps until somebody does something.
+    /// The interval of [`heart_beat`](World::heart_beat). Without one, the server sleeps until an event arrives.
     fn heart_beat_interval(&self) -> Option<Duration> {
         None
     }
 
-    /// The time of a heart beat has come.
+    /// A heart beat is due.
     fn heart_beat(&mut self, turn: &mut Turn<'_>) {
         let _ = turn;
     }
@@ -258,8 +252,7 @@ pub trait World {
         turn.console("This world has no console commands.\n");
     }
 
-    /// The server begins to shut down: the last occasion to say something. Every user is
-    /// disconnected afterwards.
+    /// The server begins to shut down: the last opportunity to send a text. Every user is disconnected afterwards.
     fn shutdown(&mut self, turn: &mut Turn<'_>) {
         turn.broadcast("\nThe server is shutting down. Good-bye.\n");
     }

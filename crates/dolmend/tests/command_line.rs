@@ -1,4 +1,4 @@
-//! Command line and configuration, as a person meets them.
+//! The command line and the configuration, as a user sees them.
 
 mod common;
 

@@ -56,7 +56,7 @@ fn shutdown_tells_the_players_and_lets_them_go_in_order() {
     assert_eq!(ann.expect_end(), "\r\nThe server is shutting down. Good-bye.\r\n");
     assert_eq!(nameless.expect_end(), "\r\nThe server is shutting down. Good-bye.\r\n");
     drop((ann, nameless));
-    // The console's pipe is still open: its thread, blocked in reading, must not hold the end up.
+    // The console's pipe is still open: its thread, blocked in a read, must not delay the end.
     assert_eq!(server.program.wait().code(), Some(0));
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::{Client, DEADLINE, Server};
 
-/// With nobody typing the server sleeps. Context switches that a thread makes of its own will
-/// are the times that it woke up and went back to sleep.
+/// While no one types the server sleeps. The voluntary context switches of a thread count how often it woke up and went
+/// back to sleep.
 #[test]
 fn a_server_with_nothing_to_do_does_nothing() {
     fn switches(pid: u32) -> u64 {
@@ -27,8 +27,8 @@ fn a_server_with_nothing_to_do_does_nothing() {
     let players: Vec<Client> = (0..50).map(|number| server.player(&format!("P{number}"))).collect();
     server.program.type_in("stats\n");
     server.program.stdout.wait_for("waits=");
-    // What is measured is a time in which nothing happens, so time has to pass. The first
-    // moments may still see the end of what was done before; a server that polls never comes to rest.
+    // The test measures a time in which nothing happens, so time has to pass. The first moments may still include the
+    // end of earlier work; a server that polls never comes to rest.
     let deadline = Instant::now() + DEADLINE;
     let mut before = switches(server.program.id());
     loop {

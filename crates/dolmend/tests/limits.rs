@@ -1,4 +1,4 @@
-//! Limits: of users, and of output that waits.
+//! Limits: of users, and of waiting output.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn one_user_too_many_is_told_so_and_a_place_that_gets_free_is_given_away() {
     let mut ann = server.player("Ann");
     let _bob = server.player("Bob");
     let mut third = server.connect();
-    // It may have said something already: that must not cost it the answer.
+    // The client may have sent something already: that must not cost it the reply.
     third.send("Cid\r\nsay hi\r\n");
     assert_eq!(third.expect_end(), "The place is full. Please try again later.\r\n");
     ann.send("quit\r\n");
@@ -26,18 +26,18 @@ fn many_who_are_turned_away_hurt_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::configured(&folder, "max users : 1\n");
     let mut ann = server.player("Ann");
-    // More than are told so at a time: those above it may be hung up on without a word.
+    // More than get the message at a time: the server may reset those above without a message.
     let mut crowd: Vec<Client> = (0..300).map(|_| server.connect()).collect();
     ann.send("say alone\r\n");
     ann.expect("You say: alone\r\n");
-    // One that still waited to be accepted would get the place that Ann is about to leave.
+    // A connection that still waits to be accepted would take Ann's place.
     let told = crowd.iter_mut().filter_map(|client| {
         client.expect_gone();
         (client.unread == b"The place is full. Please try again later.\r\n").then_some(())
     });
     let told = told.count();
     assert!((200..300).contains(&told), "{told} of 300 were told why");
-    // They stay on the doorstep, and a place that gets free can be taken all the same.
+    // They stay connected, and a place that becomes free can still be taken.
     ann.send("quit\r\n");
     ann.expect_end();
     server.player("Bob");

@@ -1,4 +1,4 @@
-//! The server's standard streams are non-blocking, as some parents leave them (node, ssh, erl), and the other end is slow.
+//! The server's standard streams are non-blocking, as some parents leave them (node, ssh, erl), and the reader is slow.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use common::{Client, Output, dolmend, with_default_signals};
 
-/// A pipe with little room: what reads from it, and what writes to it.
+/// A pipe with little room: its read end and its write end.
 #[cfg(unix)]
 mod pipe {
     use super::File;
@@ -37,7 +37,7 @@ mod pipe {
 
     pub fn new() -> (File, File) {
         let (mut reader, mut writer) = (null_mut(), null_mut());
-        // SAFETY: both places are writable, and the handles that were put there are nobody else's.
+        // SAFETY: both places are writable, and the handles stored there are owned by no other code.
         unsafe {
             assert_ne!(CreatePipe(&mut reader, &mut writer, null(), 4096), 0, "a pipe");
             (File::from_raw_handle(reader), File::from_raw_handle(writer))
@@ -51,14 +51,14 @@ mod pipe {
     }
 }
 
-/// An output of the server that nobody reads yet.
+/// An output of the server that is not read yet.
 fn output() -> (File, Stdio) {
     let (reader, writer) = pipe::new();
     pipe::set_non_blocking(&writer);
     (reader, writer.into())
 }
 
-/// A server that is ended with the test.
+/// A server that ends with the test.
 struct Running(Child);
 
 impl Running {
@@ -81,7 +81,7 @@ fn listening(log: &str) -> SocketAddr {
     address.expect("it listens").parse().expect("an address")
 }
 
-/// A player who comes and goes: the game goes on.
+/// A player who connects and leaves: the game goes on.
 fn is_served(address: SocketAddr) {
     let mut player = Client::connect(address);
     player.expect("shall we call you? ");
@@ -102,7 +102,7 @@ fn hc51_a_script_gets_all_of_its_answers() {
         script
     });
     let address = listening(&log.wait_for("console   type 'help'"));
-    // Nobody reads for a while, and the game goes on.
+    // The output is not read for a while, and the game goes on.
     (0..20).for_each(|_| is_served(address));
     let answers = Output::of(answers).wait_for_end();
     assert_eq!(answers.matches("this list\n").count(), LINES);
@@ -119,7 +119,7 @@ fn hc51_every_log_line_is_written() {
     let mut server = Running::start(&["-c", "-p", "127.0.0.1:0"], Stdio::piped(), Stdio::null(), stderr);
     let log = Late::of(log, 2);
     let address = listening(&log.begins);
-    // More lines than there is room for, and nobody reads them.
+    // More lines than there is room for, and they are not read.
     (0..PLAYERS).for_each(|_| is_served(address));
     let log = Output::of(log.rest);
     server.0.stdin.take().expect("a pipe").write_all(b"shutdown\n").expect("it is read");
@@ -130,7 +130,7 @@ fn hc51_every_log_line_is_written() {
     assert_eq!(server.0.wait().expect("it ends").code(), Some(0));
 }
 
-/// The first lines of something that is not read further yet.
+/// The first lines of an output that is not read further yet.
 struct Late {
     begins: String,
     rest: File,
@@ -159,7 +159,7 @@ fn hc51_what_the_command_line_asks_for_is_shown_whole() {
     ] {
         let expected = dolmend(arguments).stdin(Stdio::null()).output().expect("it runs");
         let expected = [expected.stdout, expected.stderr].concat();
-        // Room for all but the last byte: so there is none for it, and it depends on nobody's speed.
+        // Room for all bytes except the last: so there is no room for that one, whatever the speed of the reader.
         let (reader, writer) = pipe::new();
         let filler = vec![b'.'; 4097 - expected.len() % 4096];
         (&writer).write_all(&filler).expect("there is room");
@@ -175,7 +175,7 @@ fn hc51_what_the_command_line_asks_for_is_shown_whole() {
     }
 }
 
-/// A standard input that has nothing is not at its end.
+/// An empty standard input is not at its end.
 #[test]
 fn hc51_a_script_from_a_non_blocking_pipe_is_read_to_its_end() {
     let (stdin, mut script) = pipe::new();
@@ -194,7 +194,7 @@ fn hc51_a_script_from_a_non_blocking_pipe_is_read_to_its_end() {
     assert_eq!(server.0.wait().expect("it ends").code(), Some(0));
 }
 
-/// Neither the answers nor the log are ever read, and the pipe of either is full: the end waits for a while only.
+/// Neither the replies nor the log are ever read, and both pipes are full: the end waits for a limited time only.
 #[cfg(unix)]
 #[test]
 fn hc51_a_reader_that_never_reads_delays_the_end_and_does_not_prevent_it() {

@@ -11,13 +11,13 @@ use std::process::Stdio;
 use common::Client;
 use rig::{Terminal, wine};
 
-/// A server at a terminal, and where it listens. Logs are left out if they would make the screen differ each time.
+/// A server at a terminal, and its address. Logs are left out if they would make the screen differ each time.
 fn server(logs: bool) -> (Terminal, SocketAddr) {
     let mut command = rig::program("", "dolmend");
     command.args(["-p", "127.0.0.1:0"]);
     let terminal = Terminal::start_with(&mut command, |command| {
         if !logs {
-            // A log that is not on the terminal is not the console's business.
+            // A log that is not on the terminal does not concern the console.
             command.stderr(Stdio::piped());
         }
     });
@@ -103,7 +103,7 @@ fn a_password_is_chosen_and_asked_for_without_being_shown() {
 #[test]
 fn nobody_is_seen_while_the_operator_is_away() {
     let (terminal, address) = server(false);
-    // What is typed before the prompt is there is echoed by the terminal, without one.
+    // Text typed before the prompt appears is echoed by the terminal, without a prompt.
     terminal.shows(&["> "]);
     terminal.type_in("quit\r");
     terminal.shows(&["> quit", "Good-bye.", "Press Enter to come back."]);
@@ -142,7 +142,7 @@ fn log_lines_tear_no_command_apart() {
 fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all() {
     use rustix::process::{Pid, Signal, kill_process};
     if wine() {
-        // Wine's terminal cannot be held from outside, nor its program be sent a signal.
+        // The test cannot hold Wine's terminal from outside, nor send its program a signal.
         let (mut terminal, _) = server(false);
         terminal.type_in("shutdown\r");
         assert_eq!(terminal.wait().to_string(), "exit status: 0");
@@ -153,13 +153,13 @@ fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all(
         let settings = terminal.before.clone();
         terminal.shows(&["> "]);
         terminal.type_in("\x13");
-        // Shown by nobody, so that the terminal is known to be held when it was answered.
+        // Not shown on the screen, so that the terminal is known to be held when the reply came.
         let _ann = player(address, "Ann");
         let pid = Pid::from_raw(terminal.child.id() as i32).expect("a process");
         let started = std::time::Instant::now();
         for request in 0..requests {
             kill_process(pid, Signal::TERM).expect("it can be signalled");
-            // The first has been heard when nobody listens any more.
+            // The first request has been handled when the ports are closed.
             while request == 0 && std::net::TcpStream::connect(address).is_ok() {
                 std::thread::yield_now();
             }
@@ -174,7 +174,7 @@ fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all(
 #[test]
 fn ctrl_c_stops_the_server_and_leaves_the_terminal_as_it_was() {
     if wine() {
-        // There, Ctrl-C can only come from within the program: the reactor's tests press it.
+        // There only the program itself can press Ctrl-C: the reactor's tests do that.
         let (mut terminal, _) = server(false);
         terminal.type_in("shutdown\r");
         assert_eq!(terminal.wait().to_string(), "exit status: 0");

@@ -1,4 +1,4 @@
-//! Real clients: those that people type into.
+//! Real clients, of the kind that people use.
 
 #![cfg(target_os = "linux")]
 

@@ -17,7 +17,7 @@ fn each_request_to_stop_is_an_orderly_end() {
     for request in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut server = Server::start();
         let mut ann = server.player("Ann");
-        // What is still to be sent must arrive before the end.
+        // Pending output must arrive before the end.
         ann.send("help\r\n");
         ann.expect("say TEXT");
         signal(&server, request);
@@ -34,7 +34,7 @@ fn a_client_that_does_not_react_delays_the_end_but_does_not_prevent_it() {
     let mut server = Server::start();
     let deaf = server.player("Deaf");
     signal(&server, Signal::TERM);
-    // It neither reads nor closes. The deadline of the test is well above that of the server.
+    // The client neither reads nor closes. The deadline of the test is well above that of the server.
     assert_eq!(server.program.wait().code(), Some(0));
     drop(deaf);
 }
@@ -44,7 +44,7 @@ fn a_second_request_is_obeyed_at_once() {
     let mut server = Server::start();
     let _deaf: Client = server.player("Deaf");
     signal(&server, Signal::TERM);
-    server.program.stderr.wait_for("once more stops at once");
+    server.program.stderr.wait_for("a second request stops immediately");
     signal(&server, Signal::TERM);
     assert_eq!(server.program.wait().code(), Some(1));
 }

@@ -13,7 +13,7 @@ const SB: u8 = 250;
 const AYT: u8 = 246;
 const SE: u8 = 240;
 
-/// What a client like TinTin++ or Mudlet may say at once, before anybody asked.
+/// The opening of a client like TinTin++ or Mudlet, before the server has asked.
 fn talkative_opening() -> Vec<u8> {
     let mut bytes = vec![IAC, WILL, 24, IAC, WILL, 31, IAC, DO, 3, IAC, DO, 1, IAC, DO, 86, IAC, DO, 201];
     bytes.extend([IAC, SB, 31, 0, IAC, IAC, 0, 24, IAC, SE]);
@@ -58,7 +58,7 @@ fn insisting_is_not_answered_again() {
     }
     client.send("Ann\r\n");
     let answered = client.expect_bytes(b"Hello, Ann.");
-    // A WONT after a refused WILL would be a change of mind; here it is about another option.
+    // A WONT after a refused WILL would withdraw the request; here it is about another option.
     assert_eq!(answered, [IAC, WONT, 1, IAC, DONT, 31]);
 }
 
@@ -112,7 +112,7 @@ fn on_an_ascii_port_there_is_no_telnet() {
     plain.send("Ann\n");
     plain.expect("for what you can do.\r\n");
     plain.send_bytes(&[b's', b'a', b'y', b' ', IAC, DO, b'!', b'\n']);
-    // All three bytes are text, and two of them are no UTF-8. Nothing is answered.
+    // All three bytes are text, and two of them are not UTF-8. There is no reply.
     assert_eq!(plain.expect("You say: \u{fffd}\u{fffd}!\r\n"), "");
     let mut telnet = Client::connect(server.addresses[1]);
     telnet.send("Bob\n");

@@ -1,4 +1,4 @@
-//! Nobody reads what the server writes: to standard output, to standard error.
+//! The server's output is not read: neither standard output nor standard error.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use common::{Client, Output, dolmend, with_default_signals};
 
-/// A server with a script, whose answers are not read until the test does.
+/// A server with a script, whose replies are not read until the test does so.
 struct Scripted {
     child: Child,
     script: Option<ChildStdin>,
@@ -49,7 +49,7 @@ fn listening(line: &str) -> Option<SocketAddr> {
     line.strip_prefix("listening ")?.strip_suffix(" telnet")?.parse().ok()
 }
 
-/// A player who gets an answer: the loop goes round.
+/// A player who gets a reply: the loop turns.
 fn is_served(address: SocketAddr, name: &str) -> Client {
     let mut player = Client::connect(address);
     player.expect("shall we call you? ");
@@ -64,7 +64,7 @@ fn a_script_whose_answers_nobody_reads_holds_nobody_up_and_gets_them_all() {
     let mut server = Scripted::start();
     let mut script = server.script.take().expect("a pipe");
     let writer = std::thread::spawn(move || {
-        // More answers than a pipe and all queues hold, and only then what ends the server.
+        // More replies than a pipe and all queues hold, and only then the command that ends the server.
         (0..LINES).for_each(|_| script.write_all(b"help\n").expect("it is read"));
         script.write_all(b"say to the end").expect("it is read");
     });
@@ -83,7 +83,7 @@ fn a_script_whose_answers_nobody_reads_holds_nobody_up_and_gets_them_all() {
 #[test]
 fn an_end_that_the_script_asks_for_waits_until_its_answers_are_read() {
     let mut server = Scripted::start();
-    // More than a pipe holds, and less than keeps the script waiting.
+    // More than a pipe holds, and less than the amount that keeps the script waiting.
     server.runs(&["help\n"; 300].concat());
     server.runs("shutdown\n");
     server.log.wait_for("shutting down");
@@ -112,7 +112,7 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     child.wait().expect("it ends");
 }
 
-/// An end that waits for whoever reads the answers waits no longer when a signal asks for it; that is the first request.
+/// An end that waits for the reader of the replies stops waiting when a signal asks for it; that is the first request.
 #[cfg(unix)]
 #[test]
 fn a_signal_hurries_an_end_that_waits_for_a_reader() {
@@ -123,11 +123,11 @@ fn a_signal_hurries_an_end_that_waits_for_a_reader() {
     server.log.wait_for("shutting down");
     let pid = Pid::from_raw(server.child.id() as i32).expect("a process");
     kill_process(pid, Signal::TERM).expect("it can be signalled");
-    server.log.wait_for("nobody has taken the console's last output");
+    server.log.wait_for("the console's last output was not read");
     assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
 }
 
-/// A second request ends the server at once, whoever does not read what.
+/// A second request ends the server immediately, whatever is unread.
 #[cfg(unix)]
 #[test]
 fn a_second_request_is_obeyed_at_once_although_nobody_reads() {
@@ -138,12 +138,12 @@ fn a_second_request_is_obeyed_at_once_although_nobody_reads() {
     let stop = || kill_process(Pid::from_raw(server.child.id() as i32).expect("a process"), Signal::TERM);
     let asked = std::time::Instant::now();
     stop().expect("it can be signalled");
-    server.log.wait_for("once more stops at once");
+    server.log.wait_for("a second request stops immediately");
     let first = asked.elapsed();
     let asked = std::time::Instant::now();
     stop().expect("it can be signalled");
     assert_eq!(server.child.wait().expect("it ends").code(), Some(1));
-    // Those who wait for a reader wait for two seconds, and for a client for five, on top of what a request takes here.
+    // The waits for a reader last two seconds, and those for a client five, in addition to the time of a request.
     let second = asked.elapsed();
     assert!(second < std::time::Duration::from_millis(1500) + first * 10, "{second:?} after {first:?}");
     drop(ann);

@@ -1,5 +1,5 @@
-//! The server with a world that writes down what it is told: driven step by step, in one
-//! thread, so that the order of things is the server's own doing.
+//! The server with a world that records its calls: driven step by step, in one thread, so that only the server decides
+//! the order.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use dolmend::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the world was told, in words.
+/// The world's calls, in words.
 #[derive(Default)]
 struct Record {
     told: Vec<String>,
@@ -38,7 +38,7 @@ impl World for Record {
         match line {
             "leave" => {
                 turn.disconnect(user);
-                // Nothing of this can happen any more, and nothing must go wrong.
+                // None of these actions has an effect any more, and none must fail.
                 turn.disconnect(user);
                 turn.send(user, "lost\n");
             }
@@ -85,7 +85,7 @@ impl Rig {
         &self.server.world().told
     }
 
-    /// Goes on until the world was told this.
+    /// Goes on until the world got this call.
     fn until(&mut self, text: &str) {
         let deadline = Instant::now() + DEADLINE;
         while !self.told().iter().any(|line| line == text) {
@@ -101,7 +101,7 @@ impl Rig {
         client
     }
 
-    /// Ends the server, and gives what was told about departures.
+    /// Ends the server, and returns the recorded departures.
     fn departures(mut self) -> Vec<String> {
         self.server.poster().post(SHUTDOWN, 0).expect("the server is there");
         self.server.run().expect("the wait works");
@@ -109,7 +109,7 @@ impl Rig {
     }
 }
 
-/// Reads to the end. A reset counts as one where nothing was promised.
+/// Reads to the end. A reset counts as an end where nothing was promised.
 fn rest(client: &mut TcpStream) -> String {
     let mut text = String::new();
     client.read_to_string(&mut text).expect("an orderly end");
@@ -127,7 +127,7 @@ fn a_user_is_told_of_in_order() {
         ["connect #1", "logon #1", "#1: one", "#1: two", "#1: leave", "net_dead #1 Disconnected"]
     );
     client.shutdown(Shutdown::Write).expect("it stands");
-    // The next user makes the server go on until the first one's output is out.
+    // The next user keeps the server going until the first one's output has been sent.
     rig.connect(2);
     assert_eq!(rest(&mut client), "hello\r\none\r\ntwo\r\n");
     assert_eq!(rig.departures(), ["net_dead #1 Disconnected", "net_dead #2 Shutdown"]);
@@ -140,7 +140,7 @@ fn every_departure_is_told_exactly_once() {
     let client = rig.connect(1);
     client.shutdown(Shutdown::Write).expect("it stands");
     rig.until("net_dead #1 PeerClosed");
-    // The client closes altogether. What it had not read would make that a reset.
+    // The client closes both directions. Unread input would make that a reset.
     let mut client = rig.connect(2);
     rig.server.step(Some(Duration::ZERO)).expect("the greeting goes out");
     client.read_exact(&mut [0; b"hello\r\n".len()]).expect("the greeting");
@@ -151,20 +151,20 @@ fn every_departure_is_told_exactly_once() {
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it can be set");
     drop(client);
     rig.until("net_dead #3 Lost");
-    // More output than is kept.
+    // More output than the server keeps.
     let mut client = rig.connect(4);
     client.write_all(b"flood\n").expect("it is read");
     rig.until("net_dead #4 TooSlow");
-    // By the doing of another, in whose turn it happens.
+    // Caused by another user, in whose turn it happens.
     let mut client = rig.connect(5);
     let other = rig.connect(6);
     client.write_all(b"kill others\nleave\n").expect("it is read");
     rig.until("net_dead #6 Disconnected");
     rig.until("net_dead #5 Disconnected");
     drop((client, other));
-    // Whoever is left at the end.
+    // The users who are left at the end.
     let left = rig.connect(7);
-    // It closes when it sees the end; otherwise the server would wait for that.
+    // It closes when it reads the end; otherwise the server would wait for that.
     let closer = std::thread::spawn(move || rest(&mut { left }));
     assert_eq!(
         rig.departures(),
@@ -186,7 +186,7 @@ fn every_departure_is_told_exactly_once() {
 fn lines_that_came_whole_before_a_reset_are_processed() {
     let mut rig = Rig::new(Record::default());
     let mut client = rig.connect(1);
-    // Received while nothing was read of it: all of it waits when the reset comes.
+    // Received while the connection is not read: all of it waits when the reset arrives.
     client.write_all(b"one\ntwo\nthree\ndrop all but the sw").expect("it is read");
     rig.until("#1: one");
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it can be set");
@@ -216,13 +216,13 @@ fn a_book_and_a_line_that_wait_at_the_same_time_take_turns() {
     for number in 0..200 {
         writeln!(book, "{number}").expect("a string");
     }
-    // The server does not run meanwhile: this thread is its thread.
+    // The server does not run in the meantime: this thread is its thread.
     one.write_all(book.as_bytes()).expect("it is read");
     two.write_all(b"short\nshort\nlast\n").expect("it is read");
     rig.until("#2: last");
     let before = rig.told().iter().filter(|line| line.starts_with("#1: ")).count();
-    // With the line of both in one wait it is three; a completion that comes a little later
-    // costs a few turns more, and taking the book in one go would make it hundreds.
+    // With both lines in one wait it is three; a completion that arrives a little later costs a few turns more, and
+    // taking the book in one turn would make it hundreds.
     assert!(before < 100, "{before} lines of the book came first");
     rig.until("#1: 199");
     let lines: Vec<&String> = rig.told().iter().filter(|line| line.starts_with("#1: ")).collect();
@@ -238,7 +238,7 @@ fn no_more_is_read_from_a_flood_than_turns_can_keep_up_with() {
     // Each byte is a line, and each round processes one.
     let flood = vec![b'\n'; 65_536];
     for _ in 0..500 {
-        // What does not fit into the system's buffers is left out.
+        // Bytes that do not fit into the system's buffers are left out.
         let _ = client.write(&flood);
         rig.server.step(Some(Duration::ZERO)).expect("the wait works");
         let status = rig.server.status();
@@ -251,7 +251,7 @@ fn no_more_is_read_from_a_flood_than_turns_can_keep_up_with() {
 #[test]
 fn connections_on_their_way_out_are_bounded_while_others_arrive() {
     let mut rig = Rig::new(Record::default());
-    // They never close their side, so each would take the whole time of a good-bye.
+    // They never close their side, so each would take the full time of a good-bye.
     let mut clients = Vec::new();
     for user in 1..=300 {
         let mut client = rig.connect(user);
@@ -281,7 +281,7 @@ fn nobody_waits_for_a_user_who_does_not_read() {
 #[test]
 fn nobody_is_let_in_while_the_server_says_good_bye() {
     let mut rig = Rig::new(Record::default());
-    // It does not close its side, so the server is kept waiting.
+    // It does not close its side, so the server has to wait.
     let _client = rig.connect(1);
     rig.server.poster().post(SHUTDOWN, 0).expect("the server is there");
     rig.until("net_dead #1 Shutdown");

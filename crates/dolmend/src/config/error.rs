@@ -1,19 +1,19 @@
-//! What is wrong with a configuration, said so that it can be put right.
+//! The problems of a configuration, described so that the user can correct them.
 
 use std::fmt;
 
-/// One thing that is wrong with a configuration file, and what would be right.
+/// One problem of a configuration file, and its correction.
 ///
-/// It is shown as `FILE:LINE: what is wrong; what is right`.
+/// It is shown as `FILE:LINE: problem; correction`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file, as the user named it.
     pub file: String,
     /// The line, counted from 1; `None` where the whole file is meant.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub wrong: String,
-    /// What would be right.
+    /// The correction.
     pub right: String,
 }
 
@@ -26,10 +26,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration file, in the order of its lines.
+/// All problems of a configuration file, in the order of its lines.
 ///
-/// All of it is reported at once: nobody should have to start a server five times
-/// to learn of five typing errors. It is never empty.
+/// They are reported together: a user should not have to start a server five times to find five typing errors. It is
+/// never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The problems, in the order of their lines.
@@ -53,14 +53,14 @@ impl std::error::Error for ConfigError {}
 /// Why one value was refused: the parser adds the file and the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadValue {
-    /// What is wrong.
+    /// The problem.
     pub wrong: String,
-    /// What would be right.
+    /// The correction.
     pub right: String,
 }
 
 impl BadValue {
-    /// A refusal that says both.
+    /// A refusal with both.
     pub fn new(wrong: impl Into<String>, right: impl Into<String>) -> BadValue {
         BadValue { wrong: wrong.into(), right: right.into() }
     }

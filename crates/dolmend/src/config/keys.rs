@@ -1,4 +1,4 @@
-//! The keys of the configuration file: one row for each, and nothing else knows them.
+//! The keys of the configuration file: one row for each; no other code knows them.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use super::error::BadValue;
 use super::{Config, MOTD_LIMIT_BYTES};
 
-/// One key: how it is called, how its value is taken, and how it is shown again.
+/// One key: its name, how its value is set, and how it is shown.
 pub(super) struct Key {
     /// The name, in small letters, words separated by one space.
     pub name: &'static str,
-    /// Whether the key may stand in a file more than once.
+    /// Whether a file may contain the key more than once.
     pub repeatable: bool,
-    /// Takes the value over into the configuration. `base` is the folder where
-    /// relative paths start.
+    /// Sets the value in the configuration. `base` is the folder where relative paths start.
     pub set: fn(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue>,
     /// The values in force, one for each line of the file.
     pub show: fn(config: &Config) -> Vec<String>,
@@ -33,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, value, _| {
             let length = value.chars().count();
             if !(1..=60).contains(&length) || value.chars().any(char::is_control) {
-                return Err(BadValue::new("this is no name", "a name has 1 to 60 printable characters"));
+                return Err(BadValue::new("this is not a name", "a name has 1 to 60 printable characters"));
             }
             value.clone_into(&mut config.mud_name);
             Ok(())
@@ -91,24 +90,24 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
-/// Where a key stands in [`KEYS`]; the name as [`normalised`] gives it.
+/// The position of a key in [`KEYS`]; the name as [`normalised`] returns it.
 pub(super) fn position(name: &str) -> Option<usize> {
     KEYS.iter().position(|key| key.name == name)
 }
 
-/// A key as it is compared: small letters, one space between words.
+/// A key in the form for comparison: small letters, one space between words.
 pub(super) fn normalised(text: &str) -> String {
     text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
-/// What to tell someone who wrote an unknown key.
+/// The hint for an unknown key.
 pub(super) fn advice(unknown: &str) -> String {
     let nearest = KEYS
         .iter()
         .map(|key| (strsim::damerau_levenshtein(key.name, unknown), key.name))
         .min_by_key(|(distance, _)| *distance);
     match nearest {
-        // Further away than a third of the word it is no typing error, and a guess would mislead.
+        // Beyond a third of the word it is not a typing error, and a guess would mislead.
         Some((distance, name)) if distance <= (name.chars().count() / 3).max(2) => {
             format!("did you mean '{name}'?")
         }
@@ -132,7 +131,7 @@ fn number(value: &str, least: usize, most: usize) -> Result<usize, BadValue> {
 
 fn absolute(base: &Path, value: &str) -> PathBuf {
     let path = base.join(value);
-    // It fails only where there is no current folder; the path is then as good as it gets.
+    // It fails only where there is no current folder; then the path stays unchanged.
     std::path::absolute(&path).unwrap_or(path)
 }
 
@@ -159,7 +158,7 @@ fn read_motd(value: &str, base: &Path) -> Result<Option<String>, BadValue> {
     }
 }
 
-/// Not the whole file: somebody may have named a disk image.
+/// Not the whole file: the user may have named a disk image.
 fn read_at_most(path: &Path, limit_bytes: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(limit_bytes as u64).read_to_end(&mut bytes)?;

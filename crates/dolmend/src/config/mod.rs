@@ -1,21 +1,19 @@
-//! The configuration file: what the server runs with.
+//! The configuration file.
 //!
-//! The format is the one that drivers of this family have always read: `key : value`,
-//! `#` for comments. The file that ships, `dolmend.conf`, is compiled in and is the one
-//! source of defaults: it is read first, then the user's file over it, then the command
-//! line over both. There is no second table of defaults to drift away from it.
+//! The format is the traditional one of such drivers: `key : value`, `#` for comments. The file in the package,
+//! `dolmend.conf`, is compiled in and is the one source of defaults: it is read first, then the user's file over it,
+//! then the command line over both. There is no second table of defaults that could drift away from it.
 //!
-//! A configuration is whole or it is refused. Every problem is found in one go, and each
-//! says the file, the line, what is wrong and what would be right. An unknown key is an
-//! error, never a warning: a misspelt limit that is silently not in force is worse than
-//! a server that does not start.
+//! A configuration is complete or it is refused. One run finds every problem, and each message names the file, the
+//! line, the problem and the correction. An unknown key is an error, never a warning: a misspelt limit that is silently
+//! not in force is worse than a server that does not start.
 //!
 //! | file | is |
 //! |---|---|
 //! | `keys` | the table of keys; a new key is a new row |
 //! | `parse` | lines into keys and values |
 //! | `port` | `[ADDRESS:]PORT[:KIND]` |
-//! | `error` | what is told to a person |
+//! | `error` | the messages for the user |
 
 mod error;
 mod keys;
@@ -28,10 +26,10 @@ use std::path::{Path, PathBuf};
 pub use error::{BadValue, ConfigError, Problem};
 pub use port::{PortKind, PortSpec};
 
-/// The annotated file that ships, and that is in force where nothing else is said.
+/// The annotated file in the package, in force where no other value is set.
 pub const BUILT_IN: &str = include_str!("../../dolmend.conf");
 
-/// How the built-in file is called in messages.
+/// The name of the built-in file in messages.
 pub const BUILT_IN_NAME: &str = "built-in dolmend.conf";
 
 /// The longest message of the day. With the greeting around it, it must always fit into
@@ -41,10 +39,10 @@ pub const MOTD_LIMIT_BYTES: usize = 8192;
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen. Never empty.
+    /// The addresses to listen on. Never empty.
     pub ports: Vec<PortSpec>,
-    /// Whether nobody asked for these ports: they are the built-in ones. Then one that this
-    /// machine cannot have (it may lack IPv6) is no reason not to start.
+    /// Whether these are the built-in ports and the user has not asked for any. Then a port that this machine cannot
+    /// have (it may lack IPv6) does not prevent the start.
     pub ports_are_built_in: bool,
     /// The name of the place, for the players.
     pub mud_name: String,
@@ -54,7 +52,7 @@ pub struct Config {
     pub line_length_bytes: usize,
     /// The most output that may wait for one player, in bytes.
     pub output_limit_bytes: usize,
-    /// Where the message of the day was read from.
+    /// The file of the message of the day.
     pub motd_file: Option<PathBuf>,
     /// The message of the day.
     pub motd: Option<String>,
@@ -62,7 +60,7 @@ pub struct Config {
     pub reactor_max_events: usize,
     /// Receive buffers that the reactor keeps.
     pub reactor_pool_size: usize,
-    /// What the reactor logs, 0 to 3.
+    /// How much the reactor logs, 0 to 3.
     pub trace_reactor: u8,
 }
 
@@ -71,10 +69,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the shipped file is broken, which a test keeps from happening.
+    /// If the built-in file is broken, which a test prevents.
     pub fn built_in() -> Result<Config, ConfigError> {
-        // Nothing here is ever in force: the built-in file sets every key, and a test
-        // checks that it does.
+        // None of these values is ever in force: the built-in file sets every key, and a test checks this.
         let mut config = Config {
             ports: Vec::new(),
             ports_are_built_in: true,
@@ -97,7 +94,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the file, or that it cannot be read.
+    /// All problems of the file, or that it cannot be read.
     pub fn from_file(path: &Path) -> Result<Config, ConfigError> {
         let name = path.display().to_string();
         let text = std::fs::read(path).map_err(|error| ConfigError {
@@ -116,15 +113,14 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the text.
+    /// All problems of the text.
     pub fn from_text(name: &str, text: &[u8], base: &Path) -> Result<Config, ConfigError> {
         let mut config = Config::built_in()?;
         parse::apply(&mut config, name, text, base)?;
         Ok(config)
     }
 
-    /// Ports from the command line: they replace the ones in the file. None leave those as
-    /// they are.
+    /// Ports from the command line: they replace the ports of the file. An empty list leaves the file's ports in force.
     ///
     /// # Errors
     ///

@@ -7,10 +7,10 @@ use super::{Config, keys};
 
 /// Reads `text` over `config`.
 ///
-/// On an error `config` is half changed and has to be thrown away.
+/// On an error `config` is half changed and must be discarded.
 pub(super) fn apply(config: &mut Config, file: &str, text: &[u8], base: &Path) -> Result<(), ConfigError> {
     let mut problems = Vec::new();
-    // The line where each key was seen first.
+    // The line in which each key appeared first.
     let mut seen = vec![None; keys::KEYS.len()];
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -65,8 +65,8 @@ fn apply_line(
         .map_err(|BadValue { wrong, right }| BadValue { wrong: format!("{name}: {wrong}"), right })
 }
 
-/// Cuts a comment off: `#` at the start, or standing by itself inside the line. A `#` that
-/// touches a word belongs to it, as in `mud name : The #1 MUD`.
+/// Removes a comment: `#` at the start, or surrounded by spaces inside the line. A `#` that touches a word belongs to
+/// it, as in `mud name : The #1 MUD`.
 fn without_comment(line: &str) -> &str {
     let mut before = ' ';
     for (index, character) in line.char_indices() {
@@ -81,8 +81,8 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// The key and the value. `Port 4000:telnet` is how existing driver configurations write
-/// it: there the colon belongs to the value.
+/// The key and the value. Existing driver configurations contain `Port 4000:telnet`: there the colon belongs to the
+/// value.
 fn split(line: &str) -> Option<(&str, &str)> {
     if let Some((word, rest)) = line.split_once(char::is_whitespace) {
         let rest = rest.trim_start();

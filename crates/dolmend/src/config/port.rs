@@ -6,17 +6,17 @@ use std::str::FromStr;
 
 use super::error::BadValue;
 
-/// What is spoken on a port.
+/// The protocol of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PortKind {
     /// Lines of text with telnet commands among them.
     Telnet,
-    /// Lines of text and nothing else: byte 255 is only a byte.
+    /// Lines of text and nothing else: byte 255 has no special meaning.
     Ascii,
 }
 
 impl PortKind {
-    /// The word that stands for it in a configuration file.
+    /// The word for it in a configuration file.
     pub fn name(self) -> &'static str {
         match self {
             PortKind::Telnet => "telnet",
@@ -43,9 +43,9 @@ impl fmt::Display for PortKind {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PortSpec {
-    /// Where to listen. Port 0 lets the system choose.
+    /// The address. Port 0 lets the system choose.
     pub address: SocketAddr,
-    /// What is spoken there.
+    /// The protocol.
     pub kind: PortKind,
 }
 
@@ -75,8 +75,8 @@ impl FromStr for PortSpec {
     }
 }
 
-/// Takes the address off the front. Without one it is every IPv4 address: that is
-/// where a driver has always listened when it was given a number only.
+/// Removes the address from the front. Without one it is every IPv4 address: drivers have always listened there when
+/// given only a number.
 fn split_address(text: &str) -> Result<(IpAddr, &str), BadValue> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let Some((inside, rest)) = bracketed.split_once(']') else {
@@ -114,7 +114,7 @@ fn split_address(text: &str) -> Result<(IpAddr, &str), BadValue> {
 
 fn parse_port(text: &str) -> Result<u16, BadValue> {
     let text = text.trim();
-    // `u16::from_str` takes a leading '+', which nobody means here.
+    // `u16::from_str` accepts a leading '+', which is always an error here.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(BadValue::new(format!("'{text}' is not a port number"), FORM));
     }

@@ -182,7 +182,7 @@ fn the_message_of_the_day_is_read_from_beside_the_file() {
     let config = Config::from_file(&conf).expect("it loads");
     assert_eq!(config.motd.as_deref(), Some("Mind the step.\n"));
 
-    // What is printed finds it from anywhere.
+    // The printed path finds the file from any folder.
     let again = Config::from_text("printed", config.to_text().as_bytes(), Path::new("")).expect("it loads");
     assert_eq!(again.motd, config.motd);
 
@@ -222,7 +222,7 @@ proptest! {
         port in 0u16..,
     ) {
         let text = format!("mud name : {name}\nmax users : {users}\nline length : {line}\nport : {port}\n");
-        // A lone hash is a comment, and a name of nothing else is refused: not what is tested here.
+        // A lone hash is a comment, and an empty name is refused; this test is about neither.
         prop_assume!(!name.split(' ').any(|word| word == "#") && !name.starts_with('#'));
         let config = read(&text);
         prop_assert_eq!(&config.mud_name, &name);

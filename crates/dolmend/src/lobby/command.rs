@@ -1,29 +1,29 @@
-//! What a player may type, taken apart.
+//! The parser for a player's line.
 
-/// A line of a player, understood.
+/// A parsed line of a player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Nothing was typed.
+    /// An empty line.
     Nothing,
-    /// Say something to everybody.
+    /// Say something to all players.
     Say(&'a str),
     /// Say something to one player: the name and the text.
     Tell(&'a str, &'a str),
-    /// Do something in the sight of everybody.
+    /// Do something that all players see.
     Emote(&'a str),
-    /// Who is here?
+    /// List the players.
     Who,
-    /// What can be typed?
+    /// List the commands.
     Help,
-    /// Good-bye.
+    /// Leave.
     Quit,
-    /// A command that lacks something: how it is used.
+    /// An incomplete command: its usage.
     Incomplete(&'static str),
-    /// Something else: its first word.
+    /// An unknown command: its first word.
     Unknown(&'a str),
 }
 
-/// What `help` shows.
+/// The output of `help`.
 pub const HELP: &str = "\
   say TEXT         everybody hears it; 'TEXT is short for it
   tell NAME TEXT   only NAME hears it
@@ -33,7 +33,7 @@ pub const HELP: &str = "\
   quit             good-bye
 ";
 
-/// Takes a line apart. Command words may be written in capitals.
+/// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
     let line = line.trim();
     if line.is_empty() {
@@ -60,7 +60,7 @@ pub fn parse(line: &str) -> Command<'_> {
     }
 }
 
-/// The first word, and what follows it.
+/// The first word, and the rest.
 pub fn split_word(line: &str) -> (&str, &str) {
     match line.split_once(char::is_whitespace) {
         Some((word, rest)) => (word, rest.trim()),

@@ -1,8 +1,8 @@
-//! The world that ships: one room where players meet and talk.
+//! The world in the package: one room where players meet and talk.
 //!
-//! It is the example of a [`World`], and what a fresh installation serves. Everything that a
-//! player typed is shown to others without control characters, whatever the server below
-//! let through: a world must not depend on that for the safety of a terminal.
+//! It is the example of a [`World`], and the game of a fresh installation. It removes control characters from the
+//! players' text before it shows the text to others, whatever the server below let through: a world must not depend on
+//! the server for the safety of a terminal.
 
 pub mod command;
 pub mod name;
@@ -17,31 +17,31 @@ use crate::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
 use command::Command;
 use operator::Operator;
 
-/// What stands before the place where a newcomer types a name.
+/// The prompt at which a newcomer types a name.
 const NAME_PROMPT: &str = "By what name shall we call you? ";
 
-/// Somebody who is connected.
+/// A connected user.
 #[derive(Debug)]
 struct Guest {
     info: ConnectInfo,
-    /// `None` until a name was chosen.
+    /// `None` until the user has chosen a name.
     name: Option<Rc<str>>,
 }
 
 /// The lobby.
 #[derive(Debug)]
 pub struct Lobby {
-    /// What a newcomer sees, up to the prompt.
+    /// The text for a newcomer, up to the prompt.
     greeting: Rc<str>,
-    /// Everybody who is connected. In the order of arrival, which lists and broadcasts follow.
+    /// Every connected user. In the order of arrival, which lists and broadcasts follow.
     guests: BTreeMap<UserId, Guest>,
-    /// Who has which name, by the key of the name.
+    /// The owner of each name, by the key of the name.
     names: HashMap<String, UserId>,
     operator: Operator,
 }
 
 impl Lobby {
-    /// An empty lobby, named and decorated as configured.
+    /// An empty lobby, with name and texts from the configuration.
     pub fn new(config: &Config) -> Lobby {
         let motd = match &config.motd {
             Some(text) if !text.trim().is_empty() => format!("\n{}\n", text.trim_end()),
@@ -56,9 +56,9 @@ impl Lobby {
         }
     }
 
-    /// A line of somebody who has no name yet.
+    /// A line of a user who has no name yet.
     fn choose_name(&mut self, turn: &mut Turn<'_>, user: UserId, typed: &str) {
-        // Who came to the wrong place must find the way out.
+        // A user who came to the wrong place must be able to leave.
         if typed.trim().eq_ignore_ascii_case("quit") {
             turn.send(user, "Good-bye.\n");
             turn.disconnect(user);
@@ -90,7 +90,7 @@ impl Lobby {
         self.show_others(turn, user, format!("{name} has arrived.\n"));
     }
 
-    /// A line of somebody who has a name.
+    /// A line of a user who has a name.
     fn play(&mut self, turn: &mut Turn<'_>, user: UserId, name: &str, line: &str) {
         match command::parse(line) {
             Command::Nothing => {}
@@ -132,7 +132,7 @@ impl Lobby {
         }
     }
 
-    /// The list of those who have a name, for one of them.
+    /// The list of users who have a name, for one of them.
     fn who(&self, user: UserId) -> String {
         let mut list = match self.names.len() {
             1 => "One is here:\n".to_string(),
@@ -147,7 +147,7 @@ impl Lobby {
         list
     }
 
-    /// Shows a text to everybody who has a name, except one.
+    /// Shows a text to every user who has a name, except one.
     fn show_others(&self, turn: &mut Turn<'_>, except: UserId, text: impl Into<Rc<str>>) {
         let text = text.into();
         if self.operator.watches() {
@@ -160,7 +160,7 @@ impl Lobby {
         }
     }
 
-    /// Who is connected, for the operator.
+    /// The connected users, for the operator.
     fn users(&self) -> String {
         let mut list = match self.guests.len() {
             0 => return "Nobody is connected.\n".to_string(),
@@ -209,7 +209,7 @@ impl World for Lobby {
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
         let Some(name) = self.guests.remove(&user).and_then(|guest| guest.name) else { return };
         self.names.remove(&name::key(&name));
-        // At the end of the server everybody leaves, and nobody is left to be told.
+        // At the end of the server every user leaves, and no one is left to see it.
         if why != Departure::Shutdown {
             self.show_others(turn, user, format!("{name} has left.\n"));
         }
@@ -229,7 +229,7 @@ impl World for Lobby {
                 let text = printable(text);
                 turn.broadcast(format!("The operator says: {text}\n"));
                 turn.console(match turn.users().len() {
-                    0 => "Nobody is there to be told.\n".to_string(),
+                    0 => "No one is connected.\n".to_string(),
                     1 => "Told one user.\n".to_string(),
                     count => format!("Told {count} users.\n"),
                 });

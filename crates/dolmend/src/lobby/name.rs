@@ -5,8 +5,7 @@ use std::fmt;
 /// The longest name, in characters.
 const LONGEST_CHARS: usize = 20;
 
-/// Names that would pass for something else: the operator, the server, or a word that
-/// commands use.
+/// Names that could be mistaken for something else: the operator, the server, or a word that commands use.
 const RESERVED: &[&str] = &[
     "admin",
     "administrator",
@@ -33,22 +32,22 @@ const RESERVED: &[&str] = &[
     "someone",
     "staff",
     "system",
-    "the", // Every notice of the lobby's own begins with it.
+    "the", // Every message of the lobby itself begins with it.
     "who",
     "wizard",
     "you",
 ];
 
-/// Why a name is not taken. What it shows is for the player.
+/// Why a name is refused. Its text is for the player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadName {
-    /// Nothing was typed.
+    /// The name is empty.
     Empty,
     /// It has too many characters.
     TooLong,
-    /// It has something in it that is no letter, or does not begin with one.
+    /// It contains a character that is not allowed, or does not begin with a letter.
     NotLetters,
-    /// It would pass for somebody or something else.
+    /// It could be mistaken for a person or thing of the game.
     Reserved,
 }
 
@@ -65,7 +64,7 @@ impl fmt::Display for BadName {
     }
 }
 
-/// Checks what was typed at the prompt, and gives the name as it will be shown.
+/// Checks a typed name, and returns it as it will be shown.
 pub fn check(typed: &str) -> Result<&str, BadName> {
     let name = typed.trim();
     if name.is_empty() {
@@ -96,7 +95,7 @@ pub fn check(typed: &str) -> Result<&str, BadName> {
     Ok(name)
 }
 
-/// What two names have in common when they count as the same.
+/// The form in which two equal names compare equal.
 pub fn key(name: &str) -> String {
     name.to_lowercase()
 }

@@ -1,20 +1,20 @@
-//! The operator: what may be typed at the console, and who may type it.
+//! The operator: the commands of the console, and its password.
 
 use super::command::split_word;
 use crate::world::Turn;
 
-/// A line of the operator, understood.
+/// A parsed line of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Nothing was typed.
+    /// An empty line.
     Nothing,
-    /// Who is connected, from where?
+    /// List the connected users and their addresses.
     Users,
-    /// Tell everybody something.
+    /// Send a text to all users.
     Say(&'a str),
     /// Disconnect a player.
     Kick(&'a str),
-    /// What was counted?
+    /// Show the counters.
     Stats,
     /// Choose a password.
     Password,
@@ -22,32 +22,32 @@ pub enum Command<'a> {
     Quit,
     /// Shut the server down.
     Shutdown,
-    /// What can be typed?
+    /// List the commands.
     Help,
-    /// A command that lacks something: how it is used.
+    /// An incomplete command: its usage.
     Incomplete(&'static str),
-    /// Something else: its first word.
+    /// An unknown command: its first word.
     Unknown(&'a str),
 }
 
-/// What stands before a line of the operator.
+/// The prompt for the operator.
 const PROMPT: &str = "> ";
-/// How often a password may be wrong in a row.
+/// How many wrong passwords in a row are allowed.
 const MOST_TRIES: u32 = 3;
 
-/// What the console is in the middle of.
+/// The state of the dialogue at the console.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
     /// Taking commands.
     #[default]
     Present,
-    /// The operator has left, and Enter comes back.
+    /// The operator has left; Enter starts the return.
     Away,
-    /// Coming back takes the password: how often it was wrong.
+    /// The return needs the password: how many wrong ones there were.
     Asked(u32),
-    /// A password is being chosen.
+    /// The operator is choosing a password.
     Choosing,
-    /// A password was chosen and is typed again.
+    /// The operator has chosen a password and types it again.
     Repeating(String),
 }
 
@@ -60,18 +60,18 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// A console was opened.
+    /// The console was opened.
     pub fn opened(&mut self, turn: &mut Turn<'_>, at_terminal: bool) {
         self.at_terminal = at_terminal;
         turn.ask(PROMPT, true);
     }
 
-    /// Whether somebody is there to see what the players do.
+    /// Whether the operator is present to see the players' actions.
     pub fn watches(&self) -> bool {
         self.at_terminal && self.state == State::Present
     }
 
-    /// A line was typed. Gives it back if it is a command.
+    /// A line was typed. Returns it if it is a command.
     pub fn line<'a>(&mut self, turn: &mut Turn<'_>, line: &'a str) -> Option<&'a str> {
         match std::mem::take(&mut self.state) {
             State::Present => return Some(line),
@@ -117,7 +117,7 @@ impl Operator {
         }
     }
 
-    /// The command `quit`. The end of a script; a terminal is left.
+    /// The command `quit`. It ends a script, and leaves a terminal.
     pub fn quit(&mut self, turn: &mut Turn<'_>) {
         if self.at_terminal {
             turn.console("Good-bye.\n");
@@ -133,7 +133,7 @@ impl Operator {
     }
 
     fn come_back(&mut self, turn: &mut Turn<'_>) {
-        // First, so that nothing is typed unseen in answer to the welcome.
+        // First, so that the operator's next input is visible after the welcome.
         turn.ask(PROMPT, true);
         turn.console("Welcome back; type 'help' for what you can do.\n");
     }
@@ -144,18 +144,18 @@ impl Operator {
     }
 }
 
-/// What `help` shows on the console.
+/// The output of `help` on the console.
 pub const HELP: &str = "  users        who is connected, and from where; who is the same
   say TEXT     tell everybody; broadcast is the same
   kick NAME    disconnect a player, or #NUMBER for one without a name
-  stats        what was counted since the start
+  stats        counters since the start
   passwd       choose a password for this console, until the server ends
   quit         leave the console; Enter comes back to it
   shutdown     tell everybody and end the server
   help         this list
 ";
 
-/// Takes a line apart. Command words may be written in capitals.
+/// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
     let (word, rest) = split_word(line.trim());
     match (word.to_lowercase().as_str(), rest) {

@@ -1,4 +1,4 @@
-//! The lobby played with no sockets.
+//! Tests of the lobby without sockets.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::config::PortKind;
 use crate::world::{Action, Status};
 
-/// A lobby, and what was done in it since it was last looked at.
+/// A lobby, and the actions since the last check.
 struct Play {
     lobby: Lobby,
     users: Vec<UserId>,
@@ -20,7 +20,7 @@ impl Play {
         Play { lobby: Lobby::new(&config), users: Vec::new(), actions: Vec::new() }
     }
 
-    /// Somebody connects, and gets this number.
+    /// A user connects and gets this number.
     fn connect(&mut self, number: u64) {
         let user = UserId(number);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1000 + number as u16));
@@ -64,7 +64,7 @@ impl Play {
         play
     }
 
-    /// What a user saw since the last look at anybody.
+    /// The text that a user saw since the last check of any user.
     fn seen(&self, number: u64) -> String {
         let texts = self.actions.iter().filter_map(|action| match action {
             Action::Send { user, text } if user.0 == number => Some(&**text),

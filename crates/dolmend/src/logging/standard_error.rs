@@ -1,6 +1,7 @@
-//! The thread that writes to standard error, so that one that nobody reads does not stop the game.
+//! The thread that writes to standard error, so that an unread standard error does not stop the game.
 //!
-//! What waits is bounded. Beyond that whole texts are left out, and their number is told once somebody reads again.
+//! The waiting text is bounded. Beyond the bound whole texts are dropped, and their number is reported when the output
+//! is read again.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use dolmen::patient;
 
-/// How much may wait for somebody who reads.
+/// How much may wait for a reader.
 const MOST_BYTES: usize = 1 << 20;
 
-/// The end waits for the log as long as some of it is read in each such time.
+/// The end waits for the log as long as the reader takes some of it in each such time.
 const STALLED: Duration = Duration::from_secs(2);
 
-/// How long an end that is to come immediately waits for the log.
+/// How long an immediate end waits for the log.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static STATE: Mutex<State> = Mutex::new(State::new());
 static CHANGED: Condvar = Condvar::new();
 
 struct State {
-    /// A thread takes what waits. Where there is none, whoever has something writes it.
+    /// A thread writes the waiting text. Without a thread, the caller writes.
     threaded: bool,
     waiting: Vec<u8>,
-    /// Bytes that the thread has written so far: the end waits while they become more.
+    /// Bytes that the thread has written so far: the end waits while the number grows.
     written: u64,
     lost: u64,
     ending: bool,
@@ -37,22 +38,22 @@ impl State {
         State { threaded: false, waiting: Vec::new(), written: 0, lost: 0, ending: false, ended: false }
     }
 
-    /// What is to be written next; empty when there is nothing.
+    /// The next text to write; empty when there is none.
     fn take(&mut self, piece: &mut Vec<u8>) {
         piece.clear();
         std::mem::swap(piece, &mut self.waiting);
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
-            piece.extend_from_slice(format!("({lost} log lines were lost: nobody read them)\n").as_bytes());
+            piece.extend_from_slice(format!("({lost} log lines were lost: standard error was not read)\n").as_bytes());
         }
     }
 }
 
-/// The thread, which ends when this is dropped: what waits is written first, as long as somebody reads it.
+/// The thread, which ends when this is dropped: it writes the waiting text first, as long as it is read.
 #[derive(Debug)]
 pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
-    /// The end is not to wait for a slow reader.
+    /// The end must not wait for a slow reader.
     hurried: bool,
 }
 
@@ -63,7 +64,7 @@ impl Writer {
         if state.threaded {
             return None;
         }
-        // Without a thread everything still works, but for its not waiting.
+        // Without a thread everything still works, except that a caller may block.
         let thread = dolmen::spawn_thread("log", run).ok()?;
         *state = State { threaded: true, ..State::new() };
         Some(Writer { thread: Some(thread), hurried: false })
@@ -95,17 +96,17 @@ impl Drop for Writer {
             state = CHANGED.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(state);
-        // What it has said last is not yet its end.
+        // The thread has written its last text but has not ended yet.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// Shows a text, soon.
+/// Writes a text soon.
 pub(super) fn write(text: &[u8]) {
     let mut state = state();
     if !state.threaded {
         drop(state);
-        // A closed standard error is no reason to fail.
+        // A closed standard error is not a reason to fail.
         return drop(patient::write_all(&mut io::stderr(), text, None, |_| {}));
     }
     if state.waiting.len() + text.len() > MOST_BYTES {
@@ -137,11 +138,11 @@ fn run() {
     }
 }
 
-/// What could not be written since something could, as where the disk is full: it is reported with what can be again.
+/// Counts text that could not be written, as where the disk is full; reported with the next text that can be written.
 #[derive(Default)]
 struct Unwritable {
     lines: usize,
-    /// A line was cut off, and what follows begins another one.
+    /// A line was cut off, and the next text begins another one.
     in_line: bool,
 }
 
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// A disk with so much room.
+    /// A disk with this much room.
     struct Disk {
         room: usize,
         text: Vec<u8>,
@@ -226,7 +227,7 @@ mod tests {
         let mut state = State { waiting: b"first\n".to_vec(), lost: 2, ..State::new() };
         let mut piece = b"written before".to_vec();
         state.take(&mut piece);
-        assert_eq!(piece, b"first\n(2 log lines were lost: nobody read them)\n");
+        assert_eq!(piece, b"first\n(2 log lines were lost: standard error was not read)\n");
         state.take(&mut piece);
         assert_eq!(piece, b"");
     }

@@ -1,14 +1,14 @@
-//! Text on its way out: line ends as the network has them, and byte 255 doubled.
+//! Text for sending: line ends as the network has them, and byte 255 doubled.
 
 use super::byte::IAC;
 
-/// Turns text into the bytes that go over the wire.
+/// Turns text into wire bytes.
 ///
-/// It remembers the last byte, so text may be handed over in any pieces.
+/// It remembers the last byte, so text may arrive in any pieces.
 #[derive(Debug)]
 pub struct Encoder {
     telnet: bool,
-    /// The last byte was a carriage return, and what it belongs to is not known yet.
+    /// The last byte was a carriage return, and the next byte decides its meaning.
     after_cr: bool,
 }
 
@@ -18,19 +18,18 @@ impl Encoder {
         Encoder { telnet: true, after_cr: false }
     }
 
-    /// For a port with plain lines: line ends are made, and 255 stays as it is.
+    /// For a port with plain lines: line ends are converted, and 255 stays unchanged.
     pub fn ascii() -> Encoder {
         Encoder { telnet: false, after_cr: false }
     }
 
-    /// Appends the wire form of `text` to `wire`. A line feed becomes CR LF, unless it came
-    /// as CR LF.
+    /// Appends the wire form of `text` to `wire`. A line feed becomes CR LF, unless it is part of a CR LF.
     pub fn encode(&mut self, text: &[u8], wire: &mut Vec<u8>) {
         wire.reserve(text.len() + text.len() / 16);
         for &byte in text {
             match byte {
                 b'\n' if !self.after_cr => wire.extend_from_slice(b"\r\n"),
-                // RFC 854: in telnet a carriage return never stands alone.
+                // RFC 854: in telnet a carriage return never occurs alone.
                 _ if self.telnet && self.after_cr && byte != b'\n' && byte != 0 => {
                     wire.push(0);
                     self.push(byte, wire);

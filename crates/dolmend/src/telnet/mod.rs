@@ -1,20 +1,18 @@
-//! Telnet, without any socket: bytes in, text and answers out.
+//! Telnet without sockets: takes bytes, returns text and replies.
 //!
-//! Strategy: `parser` knows the grammar of RFC 854 and nothing else: it tells text bytes
-//! from commands, whatever way the stream was cut into pieces. `refusal` knows what to
-//! answer to an offered or requested option. `encode` is the way out. [`Telnet`] holds the
-//! three for one connection.
+//! Strategy: `parser` knows only the grammar of RFC 854: it separates text bytes from commands, however the stream was
+//! cut into pieces. `refusal` decides the reply to an offered or requested option. `encode` is for output. [`Telnet`]
+//! holds the three for one connection.
 //!
 //! Two rules hold for any input, and are tested with random streams in random pieces: no
 //! byte of a command ever becomes text, and no byte of text is ever taken for a command.
 //! Where a peer breaks the grammar, the second rule decides: a text byte after a stray 255
 //! is kept.
 //!
-//! No option is agreed to, and none is asked for: the opening is empty. So a client stays
-//! in the line mode it starts in, does its own echo, and plain `nc` sees only text.
+//! The server agrees to no option and asks for none: the opening is empty. So a client stays in the line mode in which
+//! it starts, does its own echo, and plain `nc` sees only text.
 //!
-//! Nothing is stored: a subnegotiation is skipped as it arrives, so one of any length costs
-//! no memory.
+//! Nothing is stored: a subnegotiation is skipped as it arrives, so its length costs no memory.
 
 mod encode;
 mod parser;
@@ -24,7 +22,7 @@ pub use encode::Encoder;
 pub use parser::{Event, Parser};
 pub use refusal::Refusals;
 
-/// The bytes that have a name in the protocol (RFC 854).
+/// The bytes with a name in the protocol (RFC 854).
 pub mod byte {
     /// End of a subnegotiation.
     pub const SE: u8 = 240;
@@ -36,19 +34,19 @@ pub mod byte {
     pub const EL: u8 = 248;
     /// Begin of a subnegotiation.
     pub const SB: u8 = 250;
-    /// The sender offers an option, or goes on with it.
+    /// The sender offers an option, or continues to use it.
     pub const WILL: u8 = 251;
-    /// The sender does without an option.
+    /// The sender does not use an option.
     pub const WONT: u8 = 252;
-    /// The sender asks the other side for an option.
+    /// The sender asks the peer for an option.
     pub const DO: u8 = 253;
-    /// The sender asks the other side to do without an option.
+    /// The sender asks the peer not to use an option.
     pub const DONT: u8 = 254;
-    /// Interpret as command; twice, it is the byte 255 itself.
+    /// Interpret as command; doubled, it is the byte 255 itself.
     pub const IAC: u8 = 255;
 }
 
-/// What a connection has to do after some input, besides the answers that were written.
+/// An input for the connection, in addition to the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input<'a> {
     /// Bytes of text, never empty.
@@ -59,7 +57,7 @@ pub enum Input<'a> {
     EraseLine,
 }
 
-/// The answer to "are you there?": on a line of its own, whatever the cursor was at.
+/// The reply to "are you there?": on a line of its own, wherever the cursor was.
 const ARE_YOU_THERE: &[u8] = b"\r\n[Yes]\r\n";
 
 /// The telnet side of one connection.
@@ -86,13 +84,12 @@ pub struct Telnet {
 }
 
 impl Telnet {
-    /// A connection that has just been opened.
+    /// A connection that has just opened.
     pub fn new() -> Telnet {
         Telnet::default()
     }
 
-    /// Takes bytes from the client. What has to be sent back at once, already in wire form,
-    /// is appended to `answer`.
+    /// Takes bytes from the client. Appends immediate replies, in wire form, to `answer`.
     pub fn receive(&mut self, bytes: &[u8], answer: &mut Vec<u8>, mut deliver: impl FnMut(Input<'_>)) {
         let refusals = &mut self.refusals;
         self.parser.receive(bytes, |event| match event {
@@ -105,8 +102,8 @@ impl Telnet {
             Event::Command(byte::AYT) => answer.extend_from_slice(ARE_YOU_THERE),
             Event::Command(byte::EC) => deliver(Input::EraseCharacter),
             Event::Command(byte::EL) => deliver(Input::EraseLine),
-            // Break, interrupt, abort output, data mark, go ahead, no operation: a line server
-            // has nothing to break off, and none of them carries text.
+            // Break, interrupt, abort output, data mark, go ahead, no operation: a line server has nothing to
+            // interrupt, and none of them carries text.
             Event::Command(_) => {}
         });
     }

@@ -21,7 +21,7 @@ pub enum Event<'a> {
 /// Commands start here (RFC 1184 took 236 to 238, RFC 885 took 239).
 const FIRST_COMMAND: u8 = 236;
 
-/// Where in the grammar the last byte left the stream.
+/// The state of the grammar after the last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
     /// In text.
@@ -44,10 +44,9 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Takes the next bytes of the stream and delivers what they are.
+    /// Takes the next bytes of the stream and delivers their parts.
     ///
-    /// A command that is cut off at the end is continued by the next bytes; if none come, it
-    /// was nothing.
+    /// The next bytes continue a command that is cut off at the end; if none follow, it is ignored.
     pub fn receive(&mut self, bytes: &[u8], mut deliver: impl FnMut(Event<'_>)) {
         let mut rest = bytes;
         while let Some((&first, after)) = rest.split_first() {
@@ -83,8 +82,8 @@ impl Parser {
             WILL | WONT | DO | DONT => self.state = State::Option { verb: byte },
             SB => self.state = State::Subnegotiation,
             FIRST_COMMAND.. => deliver(Event::Command(byte)),
-            // No command: a client sent a bare 255 as text (an ÿ of Latin-1), and this is the
-            // text after it. It may be the line end, so it must not be lost; the 255 is.
+            // Not a command: a client sent a bare 255 as text (an ÿ of Latin-1), and this is the text after it. It may
+            // be the line end, so it must not be lost; the 255 is dropped.
             _ => deliver(Event::Text(&[byte])),
         }
     }
@@ -93,10 +92,10 @@ impl Parser {
     fn subnegotiation_command(&mut self, byte: u8) {
         self.state = match byte {
             SE => State::Text,
-            // These cannot stand inside: the peer has given the subnegotiation up and goes on.
+            // These cannot occur inside: the peer has abandoned the subnegotiation.
             WILL | WONT | DO | DONT => State::Option { verb: byte },
-            // IAC IAC is a byte 255 of its payload, and so is taken what some clients send
-            // without doubling it. Another SB begins the next one.
+            // IAC IAC is a byte 255 of the payload, and so is a 255 that some clients send without doubling it. Another
+            // SB begins the next subnegotiation.
             _ => State::Subnegotiation,
         };
     }

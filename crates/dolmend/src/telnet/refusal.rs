@@ -1,4 +1,4 @@
-//! Options, all of them refused: RFC 1143 for a side that wants none.
+//! Options, all of them refused: RFC 1143 for a side that supports none.
 
 use super::byte::{DO, DONT, WILL, WONT};
 
@@ -7,7 +7,7 @@ use super::byte::{DO, DONT, WILL, WONT};
 struct OptionSet([u64; 4]);
 
 impl OptionSet {
-    /// Puts an option in; whether it was new.
+    /// Adds an option; returns whether it was new.
     fn insert(&mut self, option: u8) -> bool {
         let (word, bit) = (usize::from(option / 64), 1u64 << (option % 64));
         let new = self.0[word] & bit == 0;
@@ -20,22 +20,21 @@ impl OptionSet {
     }
 }
 
-/// What was already refused on one connection.
+/// The options already refused on one connection.
 ///
-/// Every option is off on both sides and stays so. Asking for one is answered with a
-/// refusal once; asking again, with no change of mind in between, is not, so that two
-/// programs that insist can never keep each other busy. A WONT or a DONT says what is the
-/// case already and gets no answer.
+/// Every option is off on both sides and stays off. A request for one is refused once; a repeated request, without a
+/// withdrawal in between, gets no reply, so that two programs that insist can never keep each other busy. A WONT or a
+/// DONT confirms the current state and gets no reply.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    /// What the client offered (WILL) and was told to leave (DONT).
+    /// Options that the client offered (WILL) and the server refused (DONT).
     theirs: OptionSet,
-    /// What the client asked us for (DO) and was told we do not have (WONT).
+    /// Options that the client asked for (DO) and the server refused (WONT).
     ours: OptionSet,
 }
 
 impl Refusals {
-    /// The verb to answer with, if an answer is due.
+    /// The verb of the reply, if a reply is due.
     pub fn answer(&mut self, verb: u8, option: u8) -> Option<u8> {
         match verb {
             WILL => self.theirs.insert(option).then_some(DONT),

@@ -4,7 +4,7 @@ use super::byte::{AYT, DO, DONT, EC, EL, IAC, SB, SE, WILL, WONT};
 use super::*;
 use proptest::prelude::*;
 
-/// Feeds the pieces; the text and the answer.
+/// Feeds the pieces; returns the text and the reply.
 fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>) {
     let (mut telnet, mut answer, mut text) = (Telnet::new(), Vec::new(), Vec::new());
     for piece in pieces {
@@ -59,7 +59,7 @@ fn insisting_is_not_answered_and_a_change_of_mind_is() {
     check(&[IAC, WILL, 31, IAC, WILL, 31], b"", &[IAC, DONT, 31]);
     check(&[IAC, DO, 1, IAC, DONT, 1, IAC, DO, 1], b"", &[IAC, WONT, 1, IAC, WONT, 1]);
     check(&[IAC, WILL, 1, IAC, WONT, 1, IAC, WILL, 1], b"", &[IAC, DONT, 1, IAC, DONT, 1]);
-    // The two sides of an option are two things.
+    // The two sides of an option are independent.
     check(&[IAC, DO, 1, IAC, WILL, 1], b"", &[IAC, WONT, 1, IAC, DONT, 1]);
 }
 
@@ -198,7 +198,7 @@ fn element() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     ]
 }
 
-/// Cuts a stream into pieces of the given lengths, over and over.
+/// Cuts a stream into pieces of the given lengths, repeatedly.
 pub(crate) fn cut<'a>(mut stream: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let mut lengths = lengths.iter().cycle();

@@ -1,7 +1,7 @@
-//! What the black-box tests have in common: a server process, and players who connect to it.
+//! Shared by the black-box tests: a server process, and players who connect to it.
 //!
-//! Nothing here sleeps to let something happen. Everything waits for what it expects, up to a
-//! deadline that only a failure reaches, and shows what it saw instead.
+//! Nothing here sleeps to let something happen. Each function waits for the expected result, up to a deadline that only
+//! a failure reaches, and then shows what it received instead.
 
 // Each test file uses its own part of this.
 #![allow(dead_code)]
@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 pub use default_signals::with_default_signals;
 
-/// When a test is given up.
+/// The deadline of a test.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Everything that came out of a pipe so far, collected by a thread.
+/// All output of a pipe so far, collected by a thread.
 #[derive(Clone)]
 pub struct Output {
     shared: Arc<(Mutex<Collected>, Condvar)>,
@@ -54,13 +54,13 @@ impl Output {
         output
     }
 
-    /// Waits until the pipe holds `text`, and gives everything so far.
+    /// Waits until the pipe holds `text`, and returns everything so far.
     pub fn wait_for(&self, text: &str) -> String {
         self.wait_until(&format!("{text:?}"), |collected| collected.text.contains(text))
     }
 
-    /// Waits until the other end was closed, and gives everything. As long as something comes, that may take its time: on a
-    /// busy machine a megabyte does.
+    /// Waits until the other end was closed, and returns everything. As long as output arrives, that may take its time:
+    /// on a busy machine a megabyte does.
     pub fn wait_for_end(&self) -> String {
         let mut collected = self.shared.0.lock().expect("no reader panics");
         while !collected.ended {
@@ -118,9 +118,9 @@ impl Program {
         stdin.flush().expect("the program reads");
     }
 
-    /// Waits for the program's own end.
+    /// Waits for the program to end by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        // Its pipes are closed by its end, and that can be waited for with a deadline.
+        // The program's end closes its pipes, and the test can wait for that with a deadline.
         self.stderr.wait_for_end();
         self.stdout.wait_for_end();
         self.child.wait().expect("it can be waited for")
@@ -141,7 +141,7 @@ pub fn dolmend(arguments: &[&str]) -> Command {
     command
 }
 
-/// The command, or a failure that says how to get it. Games are not in everybody's PATH.
+/// The command, or a failure that says how to install it. Games are not in every PATH.
 pub fn installed(name: &str, package: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([Path::new("/usr/games").to_path_buf()]);
@@ -163,7 +163,7 @@ pub fn terminal(shell_command: &str) -> Command {
 /// A server that listens.
 pub struct Server {
     pub program: Program,
-    /// Where it listens, in the order of the ports.
+    /// Its addresses, in the order of the ports.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -173,8 +173,7 @@ impl Server {
         Server::with(&["-p", "127.0.0.1:0"], 1)
     }
 
-    /// With these arguments, which make it listen on so many ports. It has no console unless
-    /// `-c` is among them.
+    /// With these arguments, which make it listen on `ports` ports. It has no console unless `-c` is among them.
     pub fn with(arguments: &[&str], ports: usize) -> Server {
         let mut program = Program::start(&mut dolmend(arguments));
         if !arguments.contains(&"-c") {
@@ -203,7 +202,7 @@ impl Server {
         Client::connect(self.addresses[0])
     }
 
-    /// Somebody who has given a name and was welcomed.
+    /// A player who has entered a name and was welcomed.
     pub fn player(&self, name: &str) -> Client {
         let mut client = self.connect();
         client.expect("shall we call you? ");
@@ -213,10 +212,10 @@ impl Server {
     }
 }
 
-/// The other end of a connection, byte by byte.
+/// The client's end of a connection, byte by byte.
 pub struct Client {
     pub stream: TcpStream,
-    /// What has come and was not expected yet.
+    /// Received bytes that were not expected yet.
     pub unread: Vec<u8>,
 }
 
@@ -238,12 +237,12 @@ impl Client {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
-    /// Sends each byte by itself.
+    /// Sends each byte in a separate write.
     pub fn send_one_by_one(&mut self, bytes: &[u8]) {
         bytes.chunks(1).for_each(|byte| self.send_bytes(byte));
     }
 
-    /// Waits for a text, and gives what came before it.
+    /// Waits for a text, and returns the bytes before it.
     pub fn expect(&mut self, text: &str) -> String {
         let before = self.expect_bytes(text.as_bytes());
         String::from_utf8(before).expect("the server sends UTF-8")
@@ -266,7 +265,7 @@ impl Client {
         }
     }
 
-    /// Waits until the server closes in order, and gives everything that came before.
+    /// Waits until the server closes in order, and returns all bytes before that.
     pub fn expect_end(&mut self) -> String {
         let deadline = Instant::now() + DEADLINE;
         while !self.read_some(deadline).unwrap_or_else(|error| self.give_up(b"(the end)", &error.to_string()))
@@ -275,7 +274,7 @@ impl Client {
         String::from_utf8(std::mem::take(&mut self.unread)).expect("the server sends UTF-8")
     }
 
-    /// Waits until the connection is gone, in whatever way.
+    /// Waits until the connection has ended, in any way.
     pub fn expect_gone(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -288,7 +287,7 @@ impl Client {
         }
     }
 
-    /// Reads what is there. True at the end.
+    /// Reads the available bytes. True at the end.
     fn read_some(&mut self, deadline: Instant) -> std::io::Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
