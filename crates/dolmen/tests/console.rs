@@ -89,11 +89,11 @@ fn what_was_typed_unseen_stays_unseen() {
     link.order("prompt > ");
     terminal.shows(&["> "]);
     link.order("echo off");
-    // What is below this is typed without echo.
+    // The input below this line is typed without echo.
     link.order("print off");
     terminal.shows(&["off", "> "]);
     if wine() {
-        // It is in the console when this is done; by way of the terminal nothing would tell when.
+        // The text is in the console when this returns; through the terminal the test could not know when.
         link.order("press text hunter2");
     } else {
         terminal.type_in("hunter2");
@@ -145,8 +145,8 @@ fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
     let (terminal, link) = console("line");
     link.order("prompt > ");
     for turn in 0..20 {
-        // By turns a line that is the kernel's, and one that is edited here, because of what was shown above it.
-        // Other text each time: what an earlier turn left on the screen must not pass for this one's.
+        // Alternates between a line that the kernel edits, and one that the library edits because of output above it.
+        // Different text each time: text of an earlier turn on the screen must not count as this one's.
         let void = format!("abc{turn}");
         terminal.type_in(&void);
         let shown = format!("> {void}");
@@ -158,7 +158,7 @@ fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
             assert_eq!(link.order_telling("press ctrl-c"), ["interrupt"]);
             terminal.type_in("def\r");
         } else {
-            // While it waits, or when it looks next.
+            // During its wait, or before its next one.
             link.send(if turn % 4 < 2 { "sync" } else { "busy 20" });
             terminal.type_in("\x03def\r");
             let told: Vec<String> =
@@ -170,7 +170,7 @@ fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
     }
 }
 
-/// What was typed, from what was told of it.
+/// The typed text, from the reports.
 fn typed(told: &str) -> String {
     let (what, text) = told.split_once(' ').expect("two words");
     assert!(["line", "bytes"].contains(&what), "{told}");
@@ -255,7 +255,7 @@ fn lines_typed_while_nobody_looks_wait_and_arrive_whole() {
     let (terminal, link) = console("line");
     link.send("busy 500");
     std::thread::scope(|scope| {
-        // More of them than wait to be looked at: the reader has to wait, and to go on.
+        // More than the inbox holds: the reader has to wait, and to go on.
         scope.spawn(|| (0..1000).for_each(|number| terminal.type_in(&format!("{number}\r"))));
         link.expect("ok busy 500");
         for number in 0..1000 {
@@ -282,10 +282,10 @@ fn a_resize_is_told_of() {
     if wine() {
         // Wine makes no record of a change of the pseudo-terminal.
         assert_eq!(link.order_telling("press resize"), ["resized 80 24"]);
-        // With a change of mode, also where no record has told of it.
+        // With a change of mode, also if no record has reported the change.
         link.order("window 50 20");
         assert_eq!(link.order_telling("mode line"), ["resized 50 20"]);
-        // The system takes the record away while a line is edited: with the line it is told of all the same.
+        // The system withholds the record while a line is edited: the change is still reported with the line.
         link.order("window 60 20");
         terminal.type_in("x\r");
         link.expect("resized 60 20");
@@ -293,7 +293,7 @@ fn a_resize_is_told_of() {
         // And with output.
         link.order("window 70 20");
         assert_eq!(link.order_telling("print x"), ["resized 70 20"]);
-        // With output, too, that follows other output, so that no read comes between.
+        // Also with output that follows other output, so that no read comes between.
         let orders =
             [format!("print {}", "x".repeat(50_000)), "window 72 20".to_owned(), "print y".to_owned()];
         link.send(&orders.join("\n"));
@@ -358,7 +358,7 @@ fn hc31_a_silent_terminal_costs_nothing() {
 #[test]
 fn hc26_records_that_are_no_keys_cost_a_wake_at_most_and_make_no_event() {
     if !wine() {
-        // A terminal has bytes and no records. What it has beside them is a change of size.
+        // A terminal has bytes and no records. Its only other event is a change of size.
         let (terminal, link) = console("raw");
         let before = link.waits();
         terminal.resize(81, 24);
@@ -374,7 +374,7 @@ fn hc26_records_that_are_no_keys_cost_a_wake_at_most_and_make_no_event() {
         link.order(&format!("press {what}"));
         link.silent(Duration::from_millis(100));
         let after = link.waits();
-        // The order, the record, and the question.
+        // The order, the record, and the query.
         assert!(after - before <= 3, "{what}: {} waits", after - before);
     }
     rig::costs_nothing(&terminal.child, &link, Duration::from_millis(500));
@@ -389,7 +389,7 @@ fn hc28_a_surrogate_pair_with_key_ups_in_between_is_one_character() {
         }
     }
     if wine() {
-        // Wine's console decodes each read of its terminal on its own, and tears what comes in pieces.
+        // Wine's console decodes each read of its terminal separately, and breaks characters that arrive in pieces.
         terminal.type_in("🎲x");
     } else {
         // Byte by byte, as over a slow line.
@@ -413,7 +413,7 @@ fn history_is_the_systems_own() {
     terminal.type_in("second\r");
     link.expect(r#"line "second""#);
     if !wine() {
-        // The Linux terminal's line editing has none: the key is shown and harms nobody.
+        // The Linux terminal's line editing has no history: the key is shown and has no effect.
         terminal.type_in("\x1b[A\x15third\r");
         link.expect(r#"line "third""#);
         return;
@@ -430,7 +430,7 @@ fn history_is_the_systems_own() {
 fn keys_in_mid_line_edit_the_line() {
     let (terminal, link) = console("line");
     if wine() {
-        // Left twice, insert, print in between, Home and insert.
+        // Two steps left, insert, print in between, Home and insert.
         terminal.type_in("helo\x1b[Dl");
         terminal.shows(&["hello"]);
         link.order("print x");
@@ -445,7 +445,7 @@ fn keys_in_mid_line_edit_the_line() {
     }
 }
 
-/// The terminal's open file is one that somebody has left non-blocking, and the terminal is slow.
+/// Another program has left the terminal's open file non-blocking, and the terminal is slow.
 #[test]
 fn hc51_output_to_a_non_blocking_terminal_is_shown_whole() {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -459,7 +459,7 @@ fn hc51_output_to_a_non_blocking_terminal_is_shown_whole() {
             link.order(&format!("print text {text}: {filler}"));
         }
     };
-    // More than a terminal holds. Wine's console shows it by another process, which needs no reader.
+    // More than a terminal holds. Wine's console shows it in another process, which needs no reader.
     if wine() {
         print()
     } else {
@@ -501,7 +501,7 @@ fn hc32_a_reactor_is_dropped_a_thousand_times_while_its_console_is_read() {
         || std::fs::read_dir(format!("/proc/{}/fd", terminal.child.id())).expect("descriptors").count();
     link.order("churn 10");
     let descriptors = open();
-    // A few at a time: a deadline is for one order.
+    // A few at a time: the deadline applies to one order.
     (0..99).for_each(|_| link.order("churn 10"));
     assert!(open() <= descriptors + 2, "{} descriptors, {descriptors} before", open());
     assert_eq!(terminal.settings(), before);
@@ -523,7 +523,7 @@ fn the_terminals_open_file_stays_as_others_know_it() {
         assert!(link.next().contains('x'));
         assert_eq!(flags(), before, "{mode}");
         if mode == "raw" {
-            // Enter may come by itself.
+            // Enter may arrive separately.
             link.send("sync");
             while link.next() != "ok sync" {}
         }

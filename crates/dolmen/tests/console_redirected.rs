@@ -1,4 +1,4 @@
-//! Standard input that is no terminal: pipes, files, nothing; on Linux and (see `console_rig`) under Wine.
+//! Standard input that is not a terminal: pipes, files, nothing; on Linux and (see `console_rig`) under Wine.
 #![cfg(target_os = "linux")]
 
 #[path = "console_rig/mod.rs"]
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rig::{Link, redirected, wine};
 
-/// A probe with a pipe for its input, which it reads.
+/// A probe with a pipe as its input, which it reads.
 fn piped(mode: &str) -> (Child, Link) {
     let (child, link) = redirected(Stdio::piped());
     link.send(&format!("console {mode}"));
@@ -24,7 +24,7 @@ fn write(child: &mut Child, text: &[u8]) {
     child.stdin.as_mut().expect("it is open").write_all(text).expect("it is read");
 }
 
-/// Everything told up to the end of input, which comes once.
+/// All reports up to the end of input, which is reported once.
 #[track_caller]
 fn to_the_end(link: &Link) -> Vec<String> {
     let mut told = Vec::new();
@@ -52,7 +52,7 @@ fn hc31_a_silent_pipe_costs_nothing() {
 fn a_piped_line_is_told_within_ten_milliseconds() {
     let (mut child, link) = piped("line");
     let mut times = Vec::new();
-    // The same way but for the pipe: what a machine that is busy with other things adds is in both.
+    // The same path without the pipe: the delay of a busy machine is in both.
     let mut without = Vec::new();
     for number in 0..100 {
         let sent = Instant::now();
@@ -67,7 +67,7 @@ fn a_piped_line_is_told_within_ten_milliseconds() {
     times.sort();
     without.sort();
     println!("piped line to event: median {:?}, worst of 100 {:?}", times[50], times[99]);
-    // A polling interval would hold up the lines and nothing else.
+    // A polling interval would delay only the lines.
     let bound = Duration::from_millis(10) + 3 * without[50];
     assert!(times[50] < bound, "a line of a socket takes {:?}, one of the pipe {times:?}", without[50]);
     link.order("return 0");
@@ -116,7 +116,7 @@ fn a_mode_switch_in_mid_line_keeps_a_pipes_bytes() {
 fn a_long_script_waits_in_its_pipe_and_arrives_whole() {
     let (mut child, link) = piped("line");
     let mut stdin = child.stdin.take().expect("it is open");
-    // Nobody looks for a while, and there is more than fits anywhere.
+    // The program does not wait for a while, and there is more than all buffers hold.
     link.send("busy 300");
     let writer = std::thread::spawn(move || {
         for number in 0..50_000 {
@@ -161,7 +161,7 @@ fn hc31_a_file_is_read_to_its_end() {
 fn hc31_nothing_has_its_end_at_once() {
     let (mut child, link) = redirected(Stdio::null());
     link.send("console line");
-    // Wine shows the Linux device as a device of some kind.
+    // Wine shows the Linux device as some kind of device.
     let told = link.next();
     assert!(told == "console nothing" || (wine() && told.starts_with("console ")), "{told}");
     assert_eq!(to_the_end(&link), [""; 0]);
@@ -195,7 +195,7 @@ fn all_output_is_delivered_before_the_program_ends() {
         link.order(&format!("print {number} {}", "x".repeat(100)));
     }
     link.order("return 7");
-    // Far more than a pipe holds, and nobody reads before this.
+    // Far more than a pipe holds, and the output is not read before this.
     let mut output = String::new();
     child.stdout.take().expect("a pipe").read_to_string(&mut output).expect("read");
     let expected: String = (0..2000).map(|number| format!("{number} {}\n", "x".repeat(100))).collect();
@@ -206,7 +206,7 @@ fn all_output_is_delivered_before_the_program_ends() {
 #[test]
 fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
     use std::io::Read as _;
-    // More than may wait to be written, which would be refused.
+    // More than the output queue takes, which would be refused.
     const LINES: usize = 6000;
     let (mut child, link) = piped("line");
     link.order("answer 1000");
@@ -216,7 +216,7 @@ fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
             writeln!(stdin, "{number}").expect("it is read");
         }
     });
-    // The loop goes on, for everybody else, and costs nothing.
+    // The loop goes on for all other sources, and costs nothing.
     let waits = || {
         link.order("sync");
         link.waits()
@@ -245,7 +245,7 @@ fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
     rig::wait(&mut child);
 }
 
-/// Standard output is a pipe that some parent has left non-blocking, and its reader is late.
+/// Standard output is a pipe that a parent has left non-blocking, and its reader is late.
 #[test]
 fn hc51_output_to_a_non_blocking_pipe_arrives_whole() {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -261,7 +261,7 @@ fn hc51_output_to_a_non_blocking_pipe_arrives_whole() {
     let mut stdin = child.stdin.take().expect("it is open");
     let script: String = (0..LINES).map(|number| format!("{number}\n")).collect();
     let writer = std::thread::spawn(move || stdin.write_all(script.as_bytes()).expect("it is read"));
-    // What is printed until here is more than the pipe holds.
+    // The text printed up to here is more than the pipe holds.
     let mut told = Vec::new();
     for _ in 0..100 {
         told.extend(link.order_among(&format!("print {}", "x".repeat(2000))));
@@ -283,7 +283,7 @@ fn hc51_output_to_a_non_blocking_pipe_arrives_whole() {
     writer.join().expect("all was written");
     let mut output = reader.join().expect("all was read");
     output.retain(|c| c != 'x');
-    // Of each of those texts, a line's end is left.
+    // Of each of those texts, the end of a line remains.
     let answers: String = output.split_inclusive('\n').filter(|line| line.len() > 1).collect();
     let expected: String = (0..LINES).map(|number| format!("{number:>600}\n")).collect();
     assert!(answers == expected, "{} bytes of {}", answers.len(), expected.len());
@@ -304,7 +304,7 @@ fn a_console_that_is_given_up_and_taken_again_loses_nothing() {
         let stdin = child.stdin.take();
         std::thread::scope(|scope| {
             if let Some(mut stdin) = stdin {
-                // In pieces that are no lines.
+                // In pieces that do not end at line ends.
                 let text = &text;
                 scope.spawn(move || {
                     for piece in text.as_bytes().chunks(777) {
@@ -365,7 +365,7 @@ fn the_standard_input_of_others_stays_as_it_is() {
     assert_eq!(flags(&reader), before, "afterwards");
 }
 
-/// A file of this test's own, removed with it.
+/// A file of this test, removed with it.
 struct Scratch {
     file: std::path::PathBuf,
 }
@@ -395,7 +395,7 @@ fn hc19_a_flooding_script_starves_nobody() {
                 stdin.write_all(lines.as_bytes()).expect("it is read");
             }
         });
-        // Answered in the middle of it, again and again.
+        // The program replies in the middle of it, repeatedly.
         for _ in 0..20 {
             let among = link.order_among("sync");
             assert!(among.iter().all(|told| told == "line \"nonsense\""));
@@ -425,7 +425,7 @@ fn hc19_a_flooding_connection_does_not_starve_the_console() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    // An order would stand behind all of the flood that is on its way, and on a busy machine that takes its time.
+    // An order would wait behind the whole flood in flight, and on a busy machine that takes time.
     child.kill().expect("it runs");
     rig::wait(&mut child);
 }

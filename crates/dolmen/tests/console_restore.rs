@@ -1,4 +1,4 @@
-//! The terminal is put back, however the program ends or stops; and what asks it to end. On Linux and (see
+//! The terminal is restored, however the program ends or stops; and requests to end it. On Linux and (see
 //! `console_rig`) under Wine.
 #![cfg(target_os = "linux")]
 
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rig::{Call, Link, Terminal, console, wine};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A probe within a program that looks at the console's mode before and after: the link to that one, and the probe's.
+/// A probe within a program that reads the console's mode before and after: the connection to that program, and the
+/// probe's.
 fn around() -> (Terminal, Link, Link) {
     let (outer, inner) = (Call::new(), Call::new());
     let mut command = rig::program("examples", "console_probe");
@@ -21,7 +22,7 @@ fn around() -> (Terminal, Link, Link) {
     (terminal, outer, inner)
 }
 
-/// Has the probe change all there is to change, and then end in a way; the terminal must be as before.
+/// Makes the probe change every setting, and then end in a given way; the terminal must be restored.
 fn restored_after(end: impl Fn(&Terminal, &Link)) {
     for (mode, echo) in [("raw", "on"), ("line", "off")] {
         let (terminal, outer, inner) = around();
@@ -33,7 +34,7 @@ fn restored_after(end: impl Fn(&Terminal, &Link)) {
         inner.send("modes");
         let changed = (inner.next(), terminal.settings());
         assert_ne!(changed.0, before.0, "there is something to put back");
-        // A Windows console's mode is Wine's business, and the pseudo-terminal knows nothing of it.
+        // Wine manages the mode of a Windows console, and the pseudo-terminal does not reflect it.
         assert!(wine() || changed.1 != before.1);
         end(&terminal, &inner);
         let after = outer.next();
@@ -42,10 +43,10 @@ fn restored_after(end: impl Fn(&Terminal, &Link)) {
     }
 }
 
-/// Waits until the console's thread has nothing left to do, before an exit with it alive.
+/// Waits until the console's thread has no work left, before an exit while it is alive.
 ///
-/// A thread of a process that ends is ended where it is. In one of Wine's own calls it keeps Wine's lock, and then the
-/// process may never end (1 of 2,500). Windows has no such locks.
+/// The end of a process ends its threads wherever they are. A thread in one of Wine's own calls keeps Wine's lock, and
+/// then the process may never end (1 of 2,500). Windows has no such locks.
 fn at_rest(probe: &Link) {
     if wine() {
         probe.send("flush");
@@ -87,7 +88,7 @@ fn hc30_the_terminal_is_as_before_after_removal() {
 #[test]
 fn hc30_the_terminal_is_as_before_after_ctrl_c_ends_a_program_that_is_stuck() {
     if wine() {
-        // Ctrl-C that the loop sees, and answers with an exit.
+        // The loop receives Ctrl-C, and reacts with an exit.
         restored_after(|_, probe| {
             assert_eq!(probe.order_telling("press ctrl-c"), ["interrupt"]);
             at_rest(probe);
@@ -102,7 +103,7 @@ fn hc30_the_terminal_is_as_before_after_ctrl_c_ends_a_program_that_is_stuck() {
     link.order("echo off");
     assert_ne!(terminal.settings(), before);
     link.send("busy 25000");
-    // The third is not collected: the loop is stuck. A signal that is pending already is not sent again.
+    // The third request is not collected: the loop is stuck. A signal that is already pending is not sent again.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let deadline = Instant::now() + rig::DEADLINE;
@@ -133,11 +134,11 @@ fn a_ctrl_c_that_is_looked_at_ends_nothing() {
     link.order("sync");
 }
 
-/// The end of a session on Windows, and what comes before it.
+/// The end of a session on Windows, and the requests before it.
 #[test]
 fn the_end_of_the_session_is_told_of_with_the_time_left() {
     if !wine() {
-        // Here the session ends with a hang-up.
+        // On Linux the session ends with a hang-up.
         let (terminal, link) = console("line");
         kill_process(Pid::from_raw(terminal.child.id() as i32).expect("a process"), Signal::HUP)
             .expect("signalled");
@@ -157,7 +158,7 @@ fn the_end_of_the_session_is_told_of_with_the_time_left() {
             all.push(link.next());
         }
         assert_eq!(all, [told]);
-        // There is time to end in good order, and the system's thread does not hold that up.
+        // The program has time to end in order, and the system's thread does not delay that.
         link.order("print good-bye");
         link.order("return 7");
         assert_eq!(rig::code(terminal.wait()), Some(7), "{why}");
@@ -173,7 +174,7 @@ mod unix {
             .expect("signalled");
     }
 
-    /// Wine turns none of these into what Windows programs know.
+    /// Wine translates none of these into control events for Windows programs.
     fn linux() -> bool {
         !wine()
     }
@@ -205,7 +206,7 @@ mod unix {
         }
     }
 
-    /// As nohup(1) has it.
+    /// As nohup(1) sets it.
     #[test]
     fn a_request_that_was_ignored_at_the_start_stays_ignored() {
         if linux() {
@@ -225,16 +226,16 @@ mod unix {
         }
     }
 
-    /// Whatever has started the tests, what they start has the signals of a terminal.
+    /// However the tests were started, the programs that they start have the signals of a terminal.
     #[test]
     fn programs_of_the_tests_inherit_no_ignored_signal() {
-        // SAFETY: this process needs no hang-ups, and its other children are started without it as well.
+        // SAFETY: this process needs no hang-ups, and its other children also start without them.
         unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
         let mut grep = std::process::Command::new("grep");
         let grep = rig::with_default_signals(grep.args(["-E", "Sig(Ign|Blk)", "/proc/self/status"]));
         let output = String::from_utf8(grep.output().expect("it runs").stdout).expect("text");
         let sets = output.split_whitespace().filter_map(|set| u64::from_str_radix(set, 16).ok());
-        // Above the first 31 are the C library's own, which nothing resets.
+        // Signals above the first 31 belong to the C library, and nothing resets them.
         assert_eq!(sets.map(|set| set & 0x7FFF_FFFF).collect::<Vec<_>>(), [0, 0], "{output}");
     }
 
@@ -287,7 +288,7 @@ mod unix {
     #[test]
     fn hc52_ctrl_z_stops_no_process_that_nobody_could_continue() {
         if linux() {
-            // It leads its session, as under `ssh -t host` and `xterm -e`.
+            // The probe leads its session, as under `ssh -t host` and `xterm -e`.
             for set_up in [&["prompt > "][..], &["prompt > ", "echo off"], &["prompt > ", "mode raw"]] {
                 let (terminal, link) = console("line");
                 set_up.iter().for_each(|order| link.order(order));
@@ -300,7 +301,8 @@ mod unix {
                     terminal.until_settings(&settings);
                 }
                 if !set_up.contains(&"mode raw") {
-                    // There the key is a key. Here the signal has been sent when what is typed behind it is read.
+                    // In raw mode the key is a character. Here the signal has been sent when the input behind it is
+                    // read.
                     terminal.type_in("\x1a");
                 }
                 terminal.type_in("x\r");
@@ -326,7 +328,7 @@ mod unix {
             link.expect("ready");
             link.send("console line");
             link.expect("console terminal");
-            // The shell's input is the shell's, and while nobody reads it, it costs a look now and then.
+            // The shell owns its input, and while it is not read, it costs a check now and then.
             let shell = terminal.child.id();
             let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
             let probe = children.expect("a list").trim().parse().expect("one child");
@@ -347,15 +349,15 @@ mod unix {
         }
     }
 
-    /// A group in the background whose members have no parent in the session: the kernel does not stop it when it reads
-    /// the terminal, but makes the read fail.
+    /// A background group whose members have no parent in the session: the kernel does not stop it when it reads the
+    /// terminal, but makes the read fail.
     #[test]
     fn a_process_of_an_orphaned_group_in_the_background_leaves_the_terminal_alone() {
         if linux() {
             let call = rig::Call::new();
             let probe = rig::program("examples", "console_probe");
             let mut shell = std::process::Command::new("bash");
-            // Its line editor would change the terminal as well.
+            // The shell's line editor would change the terminal as well.
             shell.args(["--norc", "--noprofile", "--noediting", "-i"]).env("PS1", "shell: ");
             let terminal = Terminal::start(&mut shell);
             let shows =
@@ -401,7 +403,7 @@ mod unix {
             terminal.type_in("half");
             terminal.shows(&["half"]);
             let mut child = terminal.hang_up();
-            // The kernel sends SIGCONT along, for those that were stopped.
+            // The kernel also sends SIGCONT, for stopped processes.
             let mut told = [link.next(), link.next(), link.next()];
             told.sort();
             assert_eq!(told, ["end", "signal continued", "signal shutdown hang-up None"]);

@@ -34,7 +34,7 @@ fn the_echo_example_tells_where_it_listens_and_echoes_a_hundred_clients() {
             assert!(answer == *line, "not its own echo");
         }
     }
-    // The last words come back as well, and then the end.
+    // The last bytes are echoed as well, and then the end.
     for client in &mut clients {
         client.write_all(b"quit\n").expect("write");
         finish(client);
@@ -58,7 +58,7 @@ fn the_echo_example_is_patient_with_a_client_that_reads_slowly() {
         let (mut client, bytes) = (client.try_clone().expect("a copy"), bytes.clone());
         std::thread::spawn(move || client.write_all(&bytes).expect("write"))
     };
-    // More than its queue and all the buffers on the way hold, so that the writer is held up until something is read.
+    // More than its queue and all buffers in between hold, so that the writer blocks until the client reads.
     let mut answer = vec![0; bytes.len()];
     for part in answer.chunks_mut(50_000) {
         client.read_exact(part).expect("read");

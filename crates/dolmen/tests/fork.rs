@@ -1,4 +1,5 @@
-//! A process forks: either of the two may go on with the reactor, the other one drops its copy, and neither notices.
+//! A process forks: either of the two may go on with the reactor, the other one drops its copy, without an effect on
+//! the first.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -15,7 +16,7 @@ use common::{DEADLINE, Rig, Seen, Signal, in_child, is_child, listener, watchdog
 use dolmen::{ConsoleInput, ConsoleMode, ErrorKind, Event, ShutdownReason, Token};
 use rustix::io::write;
 
-/// A forked process, which has to end well.
+/// A forked process, which has to exit successfully.
 struct Forked(libc::pid_t);
 
 impl Forked {
@@ -28,12 +29,13 @@ impl Forked {
     }
 }
 
-/// Runs `body` in a forked process, which ends with it.
+/// Runs `body` in a forked process, which then ends.
 fn fork(body: impl FnOnce()) -> Forked {
-    // SAFETY: the child runs what the library promises to work there, and ends without running anything of the parent's.
+    // SAFETY: the child runs only code that the library promises to work there, and ends without running any of the
+    // parent's.
     match unsafe { libc::fork() } {
         0 => {
-            // A test that hangs there is to end as well.
+            // A test that hangs there has to end as well.
             // SAFETY: the default action of the alarm is to end the process.
             unsafe { libc::alarm(25) };
             let failed = catch_unwind(AssertUnwindSafe(body)).is_err_and(|panic| {
@@ -61,7 +63,7 @@ fn echo(stream: &mut TcpStream, rig: &mut Rig, conn: dolmen::ConnId) {
     assert_eq!(&answer, b"pong");
 }
 
-/// Of everything there is something, in every state.
+/// One of every kind of source, in every state.
 #[test]
 fn hc47_a_child_that_drops_its_copy_takes_nothing_from_the_parent() {
     let _watchdog = watchdog();
@@ -113,7 +115,7 @@ fn hc47_a_child_that_drops_its_copy_takes_nothing_from_the_parent() {
     rig.seen_until("wake", |seen| *seen == Seen::Woken);
 }
 
-/// What becomes of the parent of a daemon.
+/// The fate of a daemon's parent.
 #[derive(Clone, Copy, PartialEq)]
 enum Parent {
     Exits,
@@ -136,7 +138,7 @@ fn daemonise(parent: Parent) {
         stream.read_exact(&mut answer).expect("the daemon answers");
         assert_eq!(&answer, b"ping");
     }
-    // It ends when nobody is left, and its last connection with it.
+    // It ends when its last connection has closed.
     drop(early);
     common::finish(&late);
     let mut rest = Vec::new();
@@ -156,7 +158,7 @@ fn serve_as_daemon(listening: TcpListener, parent: Parent) {
         Event::Received { data, .. } => data == b"e",
         other => panic!("{other:?}"),
     });
-    // SAFETY: as in `fork`. The child is nobody's to wait for: its client notices when it fails.
+    // SAFETY: as in `fork`. No process waits for the child: its client detects a failure.
     match unsafe { libc::fork() } {
         0 => {
             let (mut open, mut clients) = (1, 1);
@@ -207,9 +209,9 @@ fn hc47_what_a_child_removes_and_adds_is_its_own_affair() {
         echo(&mut added_peer, &mut rig, added);
         assert!(rig.reactor.remove(added));
         rig.silent();
-        // What was there before the fork goes on, too.
+        // Sources from before the fork go on, too.
         echo(&mut other_peer, &mut rig, other);
-        // Gone without a drop, and so without a word.
+        // It exits without a drop, and so without any clean-up.
     });
     forked.ends_well();
     echo(&mut peer, &mut rig, conn);
@@ -220,7 +222,7 @@ fn hc47_what_a_child_removes_and_adds_is_its_own_affair() {
     rig.silent();
 }
 
-/// Wakes from threads of its own, each of which has to come.
+/// Wakes from threads of its own, each of which has to arrive.
 fn wakes_itself(rig: &mut Rig, rounds: usize) {
     for _ in 0..rounds {
         let waker = rig.reactor.waker();
@@ -238,7 +240,7 @@ fn hc47_both_processes_wake_themselves_and_not_each_other() {
     let waker = rig.reactor.waker();
     let (mut gate, gate_peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
     let forked = fork(|| {
-        // Before the first verb, and by a waker of before the fork.
+        // Before the first verb, and by a waker from before the fork.
         waker.wake();
         rig.seen_until("wake", |seen| *seen == Seen::Woken);
         wakes_itself(&mut rig, 200);
@@ -247,7 +249,7 @@ fn hc47_both_processes_wake_themselves_and_not_each_other() {
         wakes_itself(&mut rig, 200);
         rig.silent();
     });
-    // None of the first two hundred is seen here.
+    // None of the first two hundred arrives here.
     let polls = rig.reactor.stats().polls;
     let mut byte = [0];
     gate.read_exact(&mut byte).expect("the child is half-way");
@@ -258,7 +260,7 @@ fn hc47_both_processes_wake_themselves_and_not_each_other() {
     rig.silent();
 }
 
-/// A thread of the parent posts and wakes while children are made and drop their copies.
+/// A thread of the parent posts and wakes while the parent forks children that drop their copies.
 #[test]
 fn hc47_no_wake_and_no_post_is_lost_to_children_that_drop_their_copies() {
     let _watchdog = watchdog();
@@ -283,7 +285,7 @@ fn hc47_no_wake_and_no_post_is_lost_to_children_that_drop_their_copies() {
         if round < ROUNDS {
             let Rig { reactor, events } = rig;
             let mut reactor = Some(reactor);
-            // Every other one uses it first.
+            // Every other child uses its copy first.
             fork(|| {
                 let mut reactor = reactor.take().expect("it is there");
                 if round % 2 == 1 {
@@ -321,7 +323,7 @@ fn hc47_no_wake_and_no_post_is_lost_to_children_that_drop_their_copies() {
     }
 }
 
-/// Another thread posts all the time, with `around` around each post. A child is given what it has posted itself.
+/// Another thread posts all the time, with `around` around each post. A child receives only its own posts.
 fn posts_at_forks(rounds: usize, around: impl Fn(&mut dyn FnMut()) + Send + 'static) {
     let mut rig = Rig::new();
     let over = Arc::new(AtomicBool::new(false));
@@ -369,7 +371,7 @@ fn hc47_a_child_gets_its_own_posts_whatever_a_thread_of_the_parent_was_posting()
     posts_at_forks(300, |post| post());
 }
 
-/// The program's lock, which its own handlers take and release around each fork: in the order in which it is asked for, so
+/// The program's lock, which its own handlers take and release around each fork: granted in the order of requests, so
 /// that the poster does not keep it.
 static TICKETS: AtomicU32 = AtomicU32::new(0);
 static SERVED: AtomicU32 = AtomicU32::new(0);
@@ -385,14 +387,14 @@ extern "C" fn unlock() {
     SERVED.fetch_add(1, Ordering::Release);
 }
 
-/// In a process of its own, because of its handlers. They are older than the library's, and so are run after those.
+/// In a process of its own, because of its handlers. They are older than the library's, and so run after those.
 #[test]
 fn hc47_a_poster_may_hold_a_lock_that_the_program_takes_at_a_fork() {
     if !is_child() {
         return in_child();
     }
     let _watchdog = watchdog();
-    // SAFETY: the handlers do nothing but atomics, and give way.
+    // SAFETY: the handlers use only atomics, and yield.
     assert_eq!(unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) }, 0);
     posts_at_forks(300, |post| {
         lock();
@@ -401,7 +403,7 @@ fn hc47_a_poster_may_hold_a_lock_that_the_program_takes_at_a_fork() {
     });
 }
 
-/// The reactor has gone before the fork.
+/// The reactor was dropped before the fork.
 #[test]
 fn hc47_a_copy_of_a_reactor_that_has_gone_refuses_posts() {
     let _watchdog = watchdog();
@@ -415,7 +417,7 @@ fn hc47_a_copy_of_a_reactor_that_has_gone_refuses_posts() {
     .ends_well();
 }
 
-/// A signal to this process arrives at the reactor, which has asked for it with token 7.
+/// A signal to this process arrives at the reactor, which has registered for it with token 7.
 fn terminated(rig: &mut Rig) {
     // SAFETY: sends a signal to this process.
     unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
@@ -428,7 +430,7 @@ fn terminated(rig: &mut Rig) {
     });
 }
 
-/// In a process of its own, because signals are the process's.
+/// In a process of its own, because signals belong to the process.
 #[test]
 fn each_process_gets_its_own_signals() {
     if !is_child() {
@@ -447,7 +449,7 @@ fn each_process_gets_its_own_signals() {
     .ends_well();
     rig.silent();
     terminated(&mut rig);
-    // Another thread may still be in the handler of that one.
+    // Another thread may still be in the handler of that signal.
     for _ in 0..50 {
         let Rig { reactor, events } = rig;
         let mut reactor = Some(reactor);
@@ -463,7 +465,7 @@ fn each_process_gets_its_own_signals() {
     }
 }
 
-/// From here on this process opens no descriptor, or may again.
+/// From here on this process opens no descriptor, or may open them again.
 fn may_open(may: bool) {
     // SAFETY: all zeroes is a valid value, and the pointers are to it.
     unsafe {
@@ -474,7 +476,7 @@ fn may_open(may: bool) {
     }
 }
 
-/// In a process of its own, because signals are the process's.
+/// In a process of its own, because signals belong to the process.
 #[test]
 fn signals_come_in_a_child_that_had_no_descriptors_for_them_at_first() {
     if !is_child() {
@@ -494,8 +496,8 @@ fn signals_come_in_a_child_that_had_no_descriptors_for_them_at_first() {
     .ends_well();
 }
 
-/// In a process of its own, because of its standard input. Its console is read and written to by threads, which a forked
-/// process has not.
+/// In a process of its own, because of its standard input. Threads read and write its console, and a forked process
+/// does not have them.
 #[test]
 fn the_console_stays_with_the_process_that_has_registered_it() {
     let _watchdog = watchdog();
@@ -550,7 +552,7 @@ fn the_console_stays_with_the_process_that_has_registered_it() {
         read(&mut rig, 400 + 400 * round);
     }
     read(&mut rig, 10_000);
-    // A forked process may have a console of its own.
+    // A forked process may have its own console.
     fork(|| {
         assert!(!rig.reactor.remove_console());
         rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");

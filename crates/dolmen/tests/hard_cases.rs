@@ -1,5 +1,5 @@
-//! Hard cases in which the operating system decides, as far as no promise's test shows them already; `docs/hard-cases.md`
-//! lists all of them.
+//! Hard cases in which the operating system decides, as far as no promise's test covers them already;
+//! `docs/hard-cases.md` lists all of them.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Random, Rig, Seen, finish, watchdog};
 use dolmen::{CloseReason, ConnId, Reactor, Token};
 
-/// With receives that have been lent a buffer, and with receives that have not.
+/// With receives that have a lent buffer, and with receives that have none.
 fn both_pools(scene: impl Fn(Rig)) {
     for pool_size in [256, 0] {
         scene(Rig::with(&Reactor::builder().pool_size(pool_size)));
@@ -28,7 +28,7 @@ fn hc01_what_was_pending_at_a_removal_does_not_reach_the_next_ones_memory() {
             rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
             assert!(rig.reactor.stats().operations_in_flight >= 1, "a receive is pending");
             assert!(rig.reactor.remove(conn));
-            // It may be through already that nobody is there.
+            // The reactor may have found already that the peer has closed.
             let _ = peer.write_all(&[b'x'; 4096]);
             let (newcomer, mut other) = rig.connect(Token(1));
             let line = random.bytes(4096);
@@ -40,7 +40,7 @@ fn hc01_what_was_pending_at_a_removal_does_not_reach_the_next_ones_memory() {
     });
 }
 
-/// `CancelIo` cancels what the calling thread has started, and says that all went well. Only `CancelIoEx` is right.
+/// `CancelIo` cancels the operations of the calling thread only, and returns success. Only `CancelIoEx` is right.
 #[test]
 fn hc03_no_source_calls_the_cancel_that_is_for_one_thread_only() {
     fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
@@ -93,7 +93,7 @@ fn hc03_a_removal_ends_what_is_pending_although_the_peer_is_silent() {
     });
 }
 
-/// A status that is asked from the socket comes too late: it is closed, and the answer is "not a socket".
+/// A status that is queried from the socket comes too late: the socket is closed, and the result is "not a socket".
 #[test]
 fn hc06_the_end_of_a_connection_with_a_receive_pending_has_its_own_reason() {
     let _watchdog = watchdog();
@@ -149,8 +149,8 @@ fn hc16_a_shutdown_leaves_the_receive_alone_and_a_removal_ends_it() {
 #[test]
 fn hc37_as_many_connections_as_no_table_of_4096_holds() {
     let _watchdog = watchdog();
-    // Wine makes a connection in a few milliseconds. What is above the system is the same there, and on the simulated
-    // kernel it has 5,000 too.
+    // Wine takes a few milliseconds for a connection. The code above the system is the same there, and on the simulated
+    // kernel the test has 5,000 too.
     let count = if cfg!(windows) { 1_500 } else { 5_000 };
     #[cfg(target_os = "linux")]
     allow_descriptors(2 * count as u64 + 200);
@@ -161,7 +161,7 @@ fn hc37_as_many_connections_as_no_table_of_4096_holds() {
     assert_eq!((stats.connections, stats.operations_in_flight), (count, count));
     let refused = rig.reactor.add(common::pair().0, Token(0));
     assert_eq!(refused.expect_err("one too many").error.kind(), dolmen::ErrorKind::TableFull);
-    // From the last to the first, so that those beyond some limit come first.
+    // From the last to the first, so that the connections beyond some limit come first.
     for (conn, peer) in peers.iter_mut().rev().step_by(61) {
         peer.write_all(b"here").expect("write");
         assert_eq!(rig.receive(*conn, 4), b"here");
@@ -191,7 +191,7 @@ fn allow_descriptors(count: u64) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).expect("setrlimit");
 }
 
-/// What the caller does with a socket by himself completes to the reactor's port, with the reactor's key.
+/// An overlapped call of the caller on a socket completes to the reactor's port, with the reactor's key.
 #[cfg(windows)]
 #[test]
 fn hc41_an_overlapped_call_of_the_callers_own_on_a_registered_socket_is_no_operation() {
@@ -201,7 +201,7 @@ fn hc41_an_overlapped_call_of_the_callers_own_on_a_registered_socket_is_no_opera
     use windows_sys::Win32::Networking::WinSock::{SOCKET, WSABUF, WSARecv, WSASend};
     use windows_sys::Win32::System::IO::OVERLAPPED;
 
-    /// Behind the OVERLAPPED there is what would be a jump to nowhere if it were taken for an operation.
+    /// Behind the OVERLAPPED lie bytes that would be a jump to an invalid address if they were taken for an operation.
     #[repr(C)]
     struct Call {
         overlapped: OVERLAPPED,
@@ -220,9 +220,9 @@ fn hc41_an_overlapped_call_of_the_callers_own_on_a_registered_socket_is_no_opera
             let (overlapped, around) = (OVERLAPPED::default(), [u64::MAX / 3 * 2; 32]);
             Box::into_raw(Box::new(Call { overlapped, around, bytes: *b"a line of my own" }))
         };
-        // One that is pending: the first bytes are the caller's. And one that is through at once.
+        // One operation that is pending: the caller gets the first bytes. And one that completes immediately.
         let (receive, send) = (call(), call());
-        // SAFETY: both stay where they are until their completions are in, which the test waits for.
+        // SAFETY: both stay in place until their completions have arrived, for which the test waits.
         unsafe {
             let buffer = WSABUF { len: 4, buf: (&raw mut (*receive).bytes).cast() };
             WSARecv(socket, &buffer, 1, null_mut(), &mut 0, (&raw mut (*receive).overlapped).cast(), None);
@@ -231,10 +231,10 @@ fn hc41_an_overlapped_call_of_the_callers_own_on_a_registered_socket_is_no_opera
         }
         rig.silent();
         peer.write_all(b"mine").expect("write");
-        // Where success at once sends no packet, the send has sent none.
+        // Where immediate success sends no packet, the send has sent none.
         let strays = 1 + u64::from(!skip);
         rig.until_stats("the caller's own completions", |stats| stats.unknown_completions == strays);
-        // SAFETY: they are over.
+        // SAFETY: both operations have completed.
         let received = unsafe {
             drop(Box::from_raw(send));
             Box::from_raw(receive).bytes
@@ -243,7 +243,7 @@ fn hc41_an_overlapped_call_of_the_callers_own_on_a_registered_socket_is_no_opera
         let mut line = [0; 16];
         peer.read_exact(&mut line).expect("read");
         assert_eq!(&line, b"a line of my own");
-        // The connection is none the worse for it.
+        // The connection is not affected.
         peer.write_all(b"yours").expect("write");
         assert_eq!(rig.receive(conn, 5), b"yours");
         rig.reactor.send(conn, b"and back").expect("send");

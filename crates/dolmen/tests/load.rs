@@ -1,4 +1,5 @@
-//! A full house: thousands of connections at once, each of which gets its own echo, and afterwards nothing is left.
+//! Full load: thousands of connections at the same time, each of which gets its own echo, and afterwards nothing is
+//! left.
 
 mod common;
 
@@ -15,22 +16,22 @@ use dolmen::{CloseReason, ConnId, Event, Poster, Reactor, Stats, Token};
 const CONNECTIONS: usize = if cfg!(windows) { 1_000 } else { 5_000 };
 const THREADS: usize = 8;
 const LINES: usize = 20;
-/// The longest line. A line that is on its way fits into the system's buffers, so that nobody waits for anybody.
+/// The longest line. A line in flight fits into the system's buffers, so that no side waits for the other.
 const LONGEST: usize = 500;
 
 /// The posts of a client thread.
 const CONNECTED: Token = Token(1);
 const GONE: Token = Token(2);
-/// This many more for the second line, and so on.
+/// The second line is longer by this, and so on.
 const ECHOED: Token = Token(3);
 
-/// One thread's clients: every one sends its lines in pieces and checks that it gets them back. Then, when all have
-/// come to this point, a random half resets and the others end in order. Answers with who did which.
+/// One thread's clients: each one sends its lines in pieces and checks its echo. When all have reached this point, a
+/// random half resets and the others end in order. Returns which client did which.
 fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier) -> Vec<(SocketAddr, bool)> {
     let mut random = Random::new(thread as u64);
     let mut streams: Vec<TcpStream> = Vec::new();
     while streams.len() < CONNECTIONS / THREADS {
-        // No more at a time than the backlog takes: who finds it full comes back after a second.
+        // No more at a time than the backlog takes: a client that finds it full tries again after a second.
         let first = streams.len();
         for _ in 0..(CONNECTIONS / THREADS - first).min(100 / THREADS) {
             let mut stream = TcpStream::connect(address).expect("connect");
@@ -52,7 +53,7 @@ fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier)
                 text
             })
             .collect();
-        // The first pieces of all, then the rest, where there is one.
+        // The first pieces of all clients, then the rest, if any.
         let mut sent = vec![0; streams.len()];
         for last in [false, true] {
             for ((stream, line), sent) in streams.iter_mut().zip(&lines).zip(&mut sent) {
@@ -82,7 +83,7 @@ fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier)
     ends
 }
 
-/// What must be as it was before.
+/// The counters that must be as before.
 fn held(stats: &Stats) -> [usize; 7] {
     let Stats {
         connections,
@@ -121,7 +122,7 @@ fn a_full_house_gets_its_own_echo_and_leaves_nothing_behind() {
     let line = |n: usize| Token(ECHOED.0 + n);
     for stage in std::iter::once(CONNECTED).chain((0..LINES).map(line)) {
         while at.get(&stage) != Some(&THREADS) {
-            // Some events at a time have theirs, for all of them together take long on a busy machine.
+            // Each batch of events has its own deadline, as all of them together take long on a busy machine.
             _watchdog = watchdog();
             let mut handled = 0;
             rig.until("end of this stage", |reactor, event| {
@@ -135,7 +136,7 @@ fn a_full_house_gets_its_own_echo_and_leaves_nothing_behind() {
     println!("all is echoed after {:?}", started.elapsed());
     assert_eq!(house.present.len(), CONNECTIONS);
 
-    // Some go by our own hand, whatever they were about to do.
+    // The test removes some connections, whatever their state.
     let mut random = Random::new(5_000);
     let all: Vec<ConnId> = house.present.keys().copied().collect();
     for conn in all.into_iter().filter(|_| random.below(10) == 0) {
@@ -154,7 +155,7 @@ fn a_full_house_gets_its_own_echo_and_leaves_nothing_behind() {
         threads.into_iter().flat_map(|thread| thread.join().expect("the clients")).collect();
     assert_eq!(house.ended.len() + house.removed.len(), CONNECTIONS);
     for (peer, end) in &house.ended {
-        // What is delivered of an end follows from how the client has ended.
+        // The way in which the client ended decides which events its end causes.
         let expected = if ends[peer] { (false, CloseReason::Reset) } else { (true, CloseReason::Finished) };
         assert_eq!(*end, expected, "the end of {peer}");
     }
@@ -166,17 +167,17 @@ fn a_full_house_gets_its_own_echo_and_leaves_nothing_behind() {
     println!("over after {:?}", started.elapsed());
 }
 
-/// Who is there, and what has become of the others.
+/// The open connections, and the outcome of the others.
 #[derive(Default)]
 struct House {
-    /// And whether their end of stream has come.
+    /// And whether their end of stream was delivered.
     present: HashMap<ConnId, (SocketAddr, bool)>,
     removed: HashSet<ConnId>,
     ended: HashMap<SocketAddr, (bool, CloseReason)>,
 }
 
 impl House {
-    /// Answers with the token of a post.
+    /// Returns the token of a post.
     fn handle(&mut self, reactor: &mut Reactor, event: Event<'_>) -> Option<Token> {
         match event {
             Event::Accepted { stream, peer, .. } => {

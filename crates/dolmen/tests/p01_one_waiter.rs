@@ -8,7 +8,7 @@ use common::{Rig, Seen, watchdog};
 use dolmen::{Events, Poster, Reactor, Token, Waker};
 
 /// Compiles only while the type does not implement the trait: otherwise both implementations of `Ambiguous` apply, and
-/// `_` stands for neither.
+/// `_` is ambiguous.
 macro_rules! assert_not_implemented {
     ($type:ty: $trait:ident) => {
         const _: fn() = || {
@@ -26,7 +26,7 @@ macro_rules! assert_not_implemented {
 assert_not_implemented!(Reactor: Send);
 assert_not_implemented!(Reactor: Sync);
 assert_not_implemented!(Reactor: Clone);
-// They give their buffers back to the reactor's pool, without a lock.
+// They return their buffers to the reactor's pool, without a lock.
 assert_not_implemented!(Events: Send);
 assert_not_implemented!(Events: Sync);
 

@@ -1,5 +1,5 @@
-//! Promise 2: no polling interval. With any mix of sources, an event comes as soon as the system has it, and until then
-//! nothing happens at all.
+//! Promise 2: no polling interval. With any mix of sources, the reactor delivers an event as soon as the system has it,
+//! and until then nothing happens at all.
 
 mod common;
 
@@ -15,12 +15,12 @@ use dolmen::{ConnId, Event, Token, Waker};
 const CONNECTIONS: usize = 1_000;
 
 /// A reactor in a thread of its own, with a thousand idle connections, eight readiness listeners, a listener, a watch
-/// and no timer. It echoes, and ends with a wake; then it tells how often it has asked the kernel in the meantime.
+/// and no timer. It echoes, and a wake ends it; then it reports how often it has asked the kernel in the meantime.
 struct Quiet {
     thread: thread::JoinHandle<u64>,
     waker: Waker,
     peers: Vec<TcpStream>,
-    /// The thread's number. Linux can tell whether it has run.
+    /// The thread's number. Linux reports whether it has run.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     task: i32,
 }
@@ -36,7 +36,7 @@ fn start() -> Quiet {
         rig.reactor.listen(listener().0, Token(8)).expect("listen");
         let _never = watch_something(&mut rig);
         let mut peers: Vec<(ConnId, TcpStream)> = (0..CONNECTIONS).map(|n| rig.connect(Token(n))).collect();
-        // One line through each, so that everything has been used before it falls idle.
+        // One line through each, so that everything has been used before it becomes idle.
         for (conn, peer) in &mut peers {
             peer.write_all(b"first\n").expect("write");
             rig.receive(*conn, 6);
@@ -68,7 +68,7 @@ fn this_task() -> i32 {
     return 0;
 }
 
-/// Watches what is never signalled; answers with what has to be kept.
+/// Watches a handle that is never signalled; returns the objects that must be kept.
 #[cfg(target_os = "linux")]
 fn watch_something(rig: &mut Rig) -> impl Drop + use<> {
     let (reader, writer) = rustix::pipe::pipe().expect("pipe");
@@ -83,7 +83,7 @@ fn watch_something(rig: &mut Rig) -> std::os::windows::io::OwnedHandle {
     event
 }
 
-/// A thread that does nothing but read a line and write it: as fast as threads are woken on this machine just now.
+/// A thread that does nothing but read a line and write it: as fast as this machine currently wakes threads.
 fn blocking_echo() -> (TcpStream, thread::JoinHandle<()>) {
     let (mut ours, peer) = common::pair();
     let echo = thread::spawn(move || {
@@ -126,9 +126,9 @@ fn p02_a_line_is_answered_at_once_beside_a_thousand_idle_connections() {
     println!(
         "answers in {median:?}, of a blocking read in {of_the_system:?}; {polls} polls for {LINES} lines"
     );
-    // How long a thread waits for a processor is the scheduler's affair. A polling interval would come on top.
+    // How long a thread waits for a processor depends on the scheduler. A polling interval would add to that.
     assert!(median <= of_the_system * 10 + Duration::from_millis(10), "{median:?} beside {of_the_system:?}");
-    // Each line is one poll or, where a send reports back, two; the wake is one.
+    // Each line is one poll, or two where a send reports its completion; the wake is one.
     assert!(polls <= 2 * LINES + 1, "{polls} polls for {LINES} lines");
 }
 
@@ -138,13 +138,13 @@ fn p02_idle_with_a_thousand_connections_nothing_wakes_up() {
     let quiet = start();
     #[cfg(target_os = "linux")]
     let before = linux::settled(quiet.task);
-    // A measurement: this long nothing must happen.
+    // A measurement: during this time nothing must happen.
     thread::sleep(Duration::from_secs(5));
     #[cfg(target_os = "linux")]
     assert_eq!(linux::context_switches(quiet.task), before, "the waiting thread has run");
     quiet.waker.wake();
     let polls = quiet.thread.join().expect("the reactor");
-    // On Windows the timer of the silence before may ring late on a busy machine, which ends a wait once.
+    // On Windows the timer of the earlier silence may fire late on a busy machine, which ends a wait once.
     let late_rings = u64::from(cfg!(windows));
     assert!((1..=1 + late_rings).contains(&polls), "{polls} polls, one of which the wake ended");
 }
@@ -161,7 +161,8 @@ mod linux {
         fs::read_to_string(format!("/proc/self/task/{task}/status")).expect("the reactor's thread is there")
     }
 
-    /// Waits until the thread sleeps, and not just for a moment on its way into the wait. How often it has run by then.
+    /// Waits until the thread sleeps, and not just for a moment before it enters the wait. Returns how often it has run
+    /// by then.
     pub fn settled(task: i32) -> u64 {
         let deadline = Instant::now() + DEADLINE;
         let mut before = u64::MAX;
@@ -180,7 +181,7 @@ mod linux {
         status(task).lines().any(|line| line.starts_with("State:") && line.contains('S'))
     }
 
-    /// How often the thread was taken off a processor, by itself or not: once for each time that it ran.
+    /// How often the thread was taken off a processor, voluntarily or not: once for each time that it ran.
     pub fn context_switches(task: i32) -> u64 {
         let status = status(task);
         let counts = status.lines().filter(|line| line.contains("ctxt_switches:"));

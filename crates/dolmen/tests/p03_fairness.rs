@@ -1,5 +1,5 @@
-//! Promise 3: all sources, fairly. Whatever floods the reactor, what is ready elsewhere comes within a bounded number of
-//! waits, also where the events take one at a time.
+//! Promise 3: all sources, fairly. Whatever floods the reactor, it delivers the events of other ready sources within a
+//! bounded number of waits, also where a wait has room for one event.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{DEADLINE, Rig, Seen, Signal, listener, watchdog};
 use dolmen::{ConnId, ListenerId, Poster, Reactor, Token, WatchId};
 
-/// Something that is ready before each wait.
+/// A source that is ready before each wait.
 enum Flood {
     Sockets(Vec<(ConnId, TcpStream)>),
     Posts(Poster),
@@ -22,7 +22,7 @@ enum Flood {
 
 const FLOOD: Token = Token(1_000);
 
-/// How many at a time make up a flood of posts, timers or watches.
+/// How many posts, timers or watches at a time make up a flood.
 const MANY: usize = 4;
 
 impl Flood {
@@ -64,7 +64,7 @@ impl Flood {
         Flood::Accepts { listener, address, clients: VecDeque::new(), accepted: 0 }
     }
 
-    /// Sees to it that the next wait finds something.
+    /// Makes sure that the next wait finds something.
     fn top_up(&mut self) {
         match self {
             Flood::Sockets(sockets) => {
@@ -73,11 +73,11 @@ impl Flood {
                 }
             }
             Flood::Posts(poster) => {
-                // To the brim: the rig's reactor takes no more than this.
+                // To the limit: the rig's reactor takes no more than this.
                 while poster.post(FLOOD, 0).is_ok() {}
             }
             Flood::Timers | Flood::Watches(..) => {}
-            // A few wait at all times, and never more than the backlog takes.
+            // A few connections wait at all times, and never more than the backlog takes.
             Flood::Accepts { address, clients, accepted, .. } => {
                 clients.drain(..*accepted);
                 *accepted = 0;
@@ -88,7 +88,7 @@ impl Flood {
         }
     }
 
-    /// Whether it is the flood's doing.
+    /// Whether the flood caused it.
     fn has_caused(&mut self, seen: &Seen) -> bool {
         match (self, seen) {
             (Flood::Sockets(sockets), Seen::Received(of, _)) => sockets.iter().any(|(conn, _)| conn == of),
@@ -115,7 +115,7 @@ fn fill(mut peer: &TcpStream) {
     }
 }
 
-/// Something that happens once, when asked to.
+/// An event that the test causes once.
 enum Probe {
     Line(ConnId, TcpStream),
     Post(Poster),
@@ -171,9 +171,10 @@ impl Probe {
     }
 }
 
-/// How many waits each probe takes beside the flood. The most of many on Linux, where what was done is there to be found
-/// when the call returns. Windows has others do it, in their own time, while the reactor runs through its waits, and on a
-/// busy machine that takes any number of them: there it is the least of many. A flood that delays does so each time.
+/// How many waits each probe takes with the flood present. On Linux it is the most of many, because the result of a
+/// call is visible when the call returns. On Windows other threads do the work, in their own time, while the reactor
+/// runs through its waits, and on a busy machine that takes any number of them: there it is the least of many. A flood
+/// that delays does so each time.
 fn delays(capacity: usize, flood: impl FnOnce(&mut Rig) -> Flood, skip: &str) -> Vec<(&'static str, usize)> {
     let mut rig = Rig::with(&Reactor::builder().post_capacity(MANY)).capacity(capacity);
     let mut probes = Probe::all(&mut rig);
@@ -216,7 +217,7 @@ fn check(flood: fn(&mut Rig) -> Flood, skip: &str) {
     for capacity in [1, 2, 128] {
         let delays = delays(capacity, flood, skip);
         println!("capacity {capacity}: {delays:?}");
-        // One at a time, each of a flood's sources has its turn first. On Windows, a listener has sixteen accepts which
+        // One at a time, each source of a flood has its turn first. On Windows, a listener has sixteen accepts, which
         // complete together.
         let bound = match (cfg!(windows), capacity) {
             (false, 1) => 2 * MANY,

@@ -19,8 +19,8 @@ const TIMES: [Duration; 7] = [
     Duration::from_millis(20),
 ];
 
-/// What some of the arithmetic on the way cannot hold: nanoseconds in 64 bits, milliseconds in 32, either of them signed,
-/// and Windows' word for "for ever".
+/// Values that some of the arithmetic may not hold: nanoseconds in 64 bits, milliseconds in 32, either of them signed,
+/// and INFINITE of Windows.
 const HUGE: [Duration; 8] = [
     Duration::MAX,
     Duration::from_secs(u64::MAX),
@@ -58,7 +58,7 @@ fn p04_hc22_timers_do_not_go_off_early() {
     }
 }
 
-/// How many calls of the kernel a short wait costs, on average. Windows waits in milliseconds of a clock that is not ours.
+/// How many calls of the kernel a short wait costs, on average. Windows waits in milliseconds of a another clock.
 const POLLS_OF_A_SHORT_WAIT: u64 = if cfg!(windows) { 4 } else { 2 };
 const SHORT_WAITS: u64 = 50;
 
@@ -92,7 +92,7 @@ fn p04_hc23_a_huge_timeout_is_neither_now_nor_never() {
     let mut rig = Rig::new();
     for time in HUGE {
         let (waker, polls) = (rig.reactor.waker(), rig.reactor.stats().polls);
-        // The wait must not be over before somebody ends it, which takes a moment.
+        // The wait must not be over before another thread ends it, which takes a moment.
         let started = Instant::now();
         let ender = thread::spawn(move || {
             thread::sleep(Duration::from_millis(10));
@@ -181,7 +181,7 @@ fn p04_a_timeout_longer_than_the_next_timer_does_not_end_the_wait_twice() {
     rig.silent();
 }
 
-/// A timer of the kernel's interrupts this thread every millisecond.
+/// A timer of the kernel interrupts this thread every millisecond.
 #[cfg(target_os = "linux")]
 #[test]
 fn p04_hc24_signals_neither_end_nor_lengthen_a_wait() {
@@ -196,8 +196,8 @@ fn p04_hc24_signals_neither_end_nor_lengthen_a_wait() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let mut timer: libc::timer_t = std::ptr::null_mut();
-    // SAFETY: all structures are plain data for which zero is a value, live for the length of the calls, and the handler
-    // does nothing but count. Without SA_RESTART, so that calls are interrupted.
+    // SAFETY: all structures are plain data for which zero is a valid value and live for the length of the calls, and
+    // the handler does nothing but count. Without SA_RESTART, so that calls are interrupted.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = count as *const () as usize;
@@ -212,7 +212,7 @@ fn p04_hc24_signals_neither_end_nor_lengthen_a_wait() {
         assert_eq!(libc::timer_settime(timer, 0, &every, std::ptr::null_mut()), 0);
     }
 
-    // On a busy machine several of its signals are one.
+    // On a busy machine several of its signals are merged into one.
     while INTERRUPTED.load(Ordering::Relaxed) < 50 {
         let time = Duration::from_millis(20);
         let started = Instant::now();
@@ -224,7 +224,7 @@ fn p04_hc24_signals_neither_end_nor_lengthen_a_wait() {
         assert_eq!(rig.reactor.wait(&mut rig.events, None).expect("wait"), 1);
         let went_off = set.elapsed();
         for taken in [waited, went_off] {
-            // With each interruption starting it anew it would take for ever, which the watchdog ends.
+            // If each interruption restarted the wait, it would never end, and the watchdog would end the test.
             assert!(taken >= time, "{taken:?} instead of {time:?}");
         }
     }

@@ -10,7 +10,7 @@ use dolmen::{ConnId, Event, Events, Token};
 
 /// One event for each connection, in one batch.
 fn full_batch(rig: &mut Rig, peers: &mut [(ConnId, TcpStream)], lines: &[Vec<u8>]) {
-    // What is received while paused comes with one wait after the resume, whenever each arrived.
+    // Bytes that are received during a pause are delivered with one wait after the resume, whenever each arrived.
     for (conn, _) in peers.iter() {
         rig.reactor.pause(*conn).expect("pause");
     }
@@ -38,7 +38,7 @@ fn p05_data_stays_while_the_other_events_of_the_batch_are_handled() {
     for (n, event) in rig.events.drain().enumerate() {
         let Event::Received { conn, token, data } = event else { panic!("{event:?}") };
         received.push((token, data));
-        // Everything that makes the reactor take, give back and reuse memory.
+        // Everything that makes the reactor take, return and reuse memory.
         match n % 5 {
             0 => assert!(rig.reactor.remove(conn)),
             1 => rig.reactor.abort(conn).expect("abort"),

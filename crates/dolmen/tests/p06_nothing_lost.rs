@@ -51,8 +51,8 @@ fn p06_hc14_a_reset_is_no_end_of_stream() {
     rig.silent();
 }
 
-/// The peer has reset, and the caller ends the connection before a wait has brought word of it: the system says "not
-/// connected" to that, and it was a reset.
+/// The peer has reset, and the caller ends the connection before a wait has reported the reset: the system returns "not
+/// connected" for that call, and the reason is a reset.
 #[test]
 fn p06_hc44_a_reset_is_a_reset_whatever_the_caller_does_before_it_is_delivered() {
     let _watchdog = watchdog();
@@ -87,7 +87,7 @@ fn p06_hc44_a_reset_is_a_reset_whatever_the_caller_does_before_it_is_delivered()
     assert_eq!(wrong, [], "with a receive posted before (true) or not");
 }
 
-/// Windows drops what was not read when a reset arrives; Linux hands it out first.
+/// Windows drops unread bytes when a reset arrives; Linux delivers them first.
 #[cfg(target_os = "linux")]
 #[test]
 fn p06_bytes_before_a_reset_are_delivered_before_it() {
@@ -106,7 +106,7 @@ fn p06_bytes_before_a_reset_are_delivered_before_it() {
     }
 }
 
-/// The bytes and the FIN are there before the reactor looks for the first time.
+/// The bytes and the FIN have arrived before the reactor's first receive.
 #[test]
 fn p06_bytes_before_an_end_of_stream_are_delivered_before_it() {
     let _watchdog = watchdog();
@@ -155,7 +155,7 @@ fn p06_one_event_at_a_time_loses_nothing() {
     rig.silent();
 }
 
-/// Without buffers to lend in advance: on Windows each receive is then one of zero bytes first.
+/// Without buffers to lend in advance: on Windows each receive then starts with one of zero bytes.
 #[test]
 fn p06_hc12_without_a_pool_nothing_is_taken_for_something_else() {
     let _watchdog = watchdog();
@@ -179,7 +179,7 @@ fn p06_hc12_without_a_pool_nothing_is_taken_for_something_else() {
     rig.silent();
 }
 
-/// With and without packets for what succeeds at once: nothing is handled twice, or never. (Linux has no such switch.)
+/// With and without packets for immediate success: nothing is handled twice, or never. (Linux has no such switch.)
 #[test]
 fn p06_hc11_success_at_once_counts_once() {
     let _watchdog = watchdog();

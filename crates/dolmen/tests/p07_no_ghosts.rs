@@ -1,5 +1,5 @@
-//! Promise 7: no ghosts. After a removal no event of that registration is seen, whatever was in flight, and whatever
-//! number the system gives to the next socket.
+//! Promise 7: no ghosts. After a removal no event of that registration is delivered, whatever was in flight, and
+//! whatever number the system gives to the next socket.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::{
 };
 use dolmen::{ConnId, ErrorKind, Event, Token};
 
-/// The system's number of a socket, which it gives out again.
+/// The system's number of a socket, which the system reuses.
 fn number(stream: &TcpStream) -> u64 {
     #[cfg(unix)]
     return std::os::fd::AsRawFd::as_raw_fd(stream) as u64;
@@ -20,7 +20,7 @@ fn number(stream: &TcpStream) -> u64 {
     return std::os::windows::io::AsRawSocket::as_raw_socket(stream);
 }
 
-/// Ten connections all of which have an event in one batch.
+/// Ten connections, each of which has an event in one batch.
 fn batch_of_ten(
     rig: &mut Rig,
     each: impl Fn(TcpStream) -> Option<TcpStream>,
@@ -64,7 +64,7 @@ fn p07_removing_in_a_handler_silences_the_rest_of_the_batch() {
     assert_eq!(rig.reactor.stats().connections, 0);
 }
 
-/// The removal takes back what waits behind events that had room.
+/// The removal also takes back events that wait behind those that had room.
 #[test]
 fn p07_removing_silences_what_did_not_fit_into_the_batch() {
     let _watchdog = watchdog();
@@ -83,7 +83,7 @@ fn p07_removing_silences_what_did_not_fit_into_the_batch() {
     let stats = rig.reactor.stats();
     assert_eq!((stats.connections, stats.operations_in_flight, stats.buffers_out), (0, 0, 0));
     assert!(stats.buffers_free >= before);
-    // Each peer learns of it.
+    // Each peer sees the close.
     for (_, peer) in &mut peers {
         let mut rest = Vec::new();
         let _ = peer.as_mut().expect("kept").read_to_end(&mut rest);
@@ -95,7 +95,7 @@ fn p07_removing_silences_what_did_not_fit_into_the_batch() {
 fn p07_removing_suppresses_closed() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    // Gone already, with its `Closed` in the batch.
+    // Closed already, with its `Closed` in the batch.
     let (first, peer_one) = rig.connect(Token(1));
     let (second, peer_two) = rig.connect(Token(2));
     rig.silent();
@@ -107,7 +107,7 @@ fn p07_removing_suppresses_closed() {
         let Event::Closed { conn, .. } = event else { panic!("{event:?}") };
         closed.push(conn);
         for other in [first, second].into_iter().filter(|other| *other != conn) {
-            // It is gone, or on its way out; its event is not to come in either case.
+            // It is closed or closing; its event must not be delivered in either case.
             reactor.remove(other);
             removed.push(other);
         }
@@ -136,7 +136,7 @@ fn p07_hc09_a_listener_removed_in_a_handler_accepts_nobody_more() {
     assert_eq!(accepted, 1);
     rig.silent();
     assert_eq!(rig.reactor.stats().listeners, 0);
-    // Those that were not handed out are hung up on, and nobody new gets in.
+    // Connections that were not delivered are reset, and no new ones are accepted.
     for client in &mut clients {
         client.set_read_timeout(Some(DEADLINE)).expect("timeout");
         match client.read(&mut [0; 1]) {
@@ -175,7 +175,7 @@ fn p07_hc09_readiness_listeners_watches_and_timers_removed_in_a_handler_are_sile
         }
         for timer in timers.into_iter().chain([interval]) {
             let was_this = matches!(first, Some(Seen::Timer(gone, _)) if gone == timer && gone != interval);
-            // One that has gone off is gone, whether or not its event has been handed out.
+            // A timer that has fired no longer exists, whether or not its event has been delivered.
             assert!(reactor.cancel_timer(timer) || timer == timers[0] || was_this);
         }
         true
@@ -196,18 +196,18 @@ fn p07_hc05_a_reused_socket_number_is_somebody_else() {
         let (ours, mut peer) = pair();
         let old_number = number(&ours);
         let old = rig.reactor.add(ours, Token(round)).expect("add");
-        // Something is in flight, or in the outbox, or nothing is.
+        // Something is in flight, or in the outbox, or neither.
         peer.write_all(b"for the old one").expect("write");
         match random.below(3) {
             0 => {}
             1 => drop(rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait")),
             _ => rig.reactor.flush(),
         }
-        // Waits in the backlog: accepting it takes one number, and the lowest free one is the old connection's.
+        // Waits in the backlog: accepting it takes one number, and the lowest free one is that of the old connection.
         let mut new_peer = TcpStream::connect(address).expect("connect");
         assert!(rig.reactor.remove(old));
         assert!(!rig.reactor.remove(old), "it is gone");
-        // Until the system has let go of it and the number is free.
+        // Until the system has released it and the number is free.
         rig.until_stats("removal", |stats| stats.connections == 0);
 
         let (ours, _) = listening.accept().expect("accept");
@@ -257,7 +257,7 @@ fn p07_hc04_removal_with_everything_in_flight_leaves_nothing() {
     let stats = rig.reactor.stats();
     assert_eq!(stats.operations_in_flight, 40, "a receive and a send each");
     assert!(stats.queued_bytes > 0);
-    // Packets of theirs arrive while they are being removed.
+    // Their packets arrive while they are being removed.
     for (n, peer) in peers.into_iter().enumerate() {
         if n % 2 == 0 { reset(peer) } else { drop(peer) }
     }
@@ -270,7 +270,7 @@ fn p07_hc04_removal_with_everything_in_flight_leaves_nothing() {
     assert_eq!(left, (0, 0, 0, 0), "connections, operations, queued bytes, buffers");
 }
 
-/// An id that was never given out here, such as another reactor's, does nothing to the one who gets it later.
+/// An id that was never issued here, such as another reactor's, does nothing to the registration that gets it later.
 #[test]
 fn p07_ids_of_another_reactor_silence_nobody() {
     let _watchdog = watchdog();

@@ -60,7 +60,7 @@ fn p08_after_our_fin_we_still_receive() {
     assert_eq!(refused.kind(), ErrorKind::SendClosed);
     rig.reactor.flush();
     let mut read = Vec::new();
-    // On Windows a FIN may follow only when the send's packet is in.
+    // On Windows the engine may send FIN only after the send's packet has arrived.
     let reader = thread::spawn(move || {
         peer.read_to_end(&mut read).expect("an orderly end");
         peer.write_all(b"answer to the end").expect("write");

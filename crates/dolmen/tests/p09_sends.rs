@@ -16,8 +16,8 @@ use dolmen::{CloseReason, ConnId, ErrorKind, Event, Reactor, Token};
 
 const HIGH: usize = 100_000;
 
-/// A connection to a peer that reads nothing, with its queue filled until a send of `piece` bytes was refused. Answers
-/// with what was taken.
+/// A connection to a peer that reads nothing, with its queue filled until a send of `piece` bytes was refused. Returns
+/// the number of accepted bytes.
 fn fill(rig: &mut Rig, piece: usize) -> (ConnId, TcpStream, Vec<u8>) {
     let (ours, peer) = narrow_pair();
     let conn = rig.reactor.add(ours, Token(0)).expect("add");
@@ -28,7 +28,7 @@ fn fill(rig: &mut Rig, piece: usize) -> (ConnId, TcpStream, Vec<u8>) {
         let bytes = random.bytes(piece);
         match rig.reactor.send(conn, &bytes) {
             Ok(()) => taken.extend(bytes),
-            // Refused although the system has had its chance to take some.
+            // Refused although the system has had the opportunity to take some.
             Err(error) if rig.reactor.wait(&mut rig.events, Some(common::SILENCE)).expect("wait") == 0 => {
                 assert_eq!(error.kind(), ErrorKind::QueueFull);
                 match rig.reactor.send(conn, &bytes) {
@@ -47,7 +47,7 @@ fn limited() -> Rig {
     Rig::with(&Reactor::builder().high_water(HIGH))
 }
 
-/// Reads `count` bytes elsewhere, while the reactor works here.
+/// Reads `count` bytes in another thread, while the reactor works here.
 fn read_elsewhere(mut peer: TcpStream, count: usize) -> thread::JoinHandle<(TcpStream, Vec<u8>)> {
     thread::spawn(move || {
         let mut bytes = vec![0; count];
@@ -121,7 +121,7 @@ fn p09_everything_arrives_whole_and_in_order_at_a_slow_reader() {
                     0 => return read,
                     count => read.extend_from_slice(&buffer[..count]),
                 }
-                // Slow: the sender's queue is full for most of the time.
+                // Slow: the sender's queue is full most of the time.
                 thread::yield_now();
             }
         })
@@ -201,7 +201,7 @@ fn p09_hc35_a_refused_send_takes_nothing_and_drained_comes_once() {
 fn p09_drained_waits_until_the_refused_bytes_fit() {
     let _watchdog = watchdog();
     let mut rig = limited();
-    // Larger than what the low-water mark leaves: it has to wait for an almost empty queue.
+    // Larger than the room above the low-water mark: it has to wait for an almost empty queue.
     let (conn, peer, taken) = fill(&mut rig, 5_000);
     let large = HIGH - 10;
     assert_eq!(rig.reactor.send(conn, &vec![1; large]).expect_err("full").kind(), ErrorKind::QueueFull);
@@ -236,7 +236,7 @@ fn p09_more_than_the_queue_can_ever_hold_is_too_large() {
     let error = rig.reactor.send(conn, &vec![0; HIGH + 1]).expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(rig.reactor.queued_bytes(conn).expect("it is there"), 0);
-    // No event is promised for it, and none comes.
+    // No event is promised for it, and none is delivered.
     rig.silent();
 }
 
@@ -264,7 +264,7 @@ fn p09_a_reader_that_stops_hurts_nobody() {
     let (stopped, _deaf, _) = fill(&mut rig, 5_000);
     let mut others: Vec<_> = (0..10).map(|n| rig.connect(Token(1 + n))).collect();
     for round in 0..20_u8 {
-        // One that keeps on trying.
+        // A caller that tries again and again.
         let _ = rig.reactor.send(stopped, &[round; 5_000]);
         let queued = rig.reactor.queued_bytes(stopped).expect("it is there");
         assert!(queued <= HIGH);
@@ -308,7 +308,7 @@ fn p09_hc18_a_partial_send_goes_on_where_it_stopped_until_the_peer_resets() {
     let stats = rig.reactor.stats();
     let sent = stats.bytes_sent as usize;
     assert!(sent < length);
-    // Windows reports on a send when it is over, and of one that failed it does not say how far it got.
+    // Windows reports on a send when it has completed, and for a failed send it does not report how much was sent.
     if !cfg!(windows) {
         assert!(sent >= read.len(), "{sent} < {}", read.len());
     }
@@ -328,7 +328,7 @@ fn p09_hc14_sending_to_a_peer_that_is_gone_ends_in_a_reset() {
     let mut history = History::default();
     while history.closed.is_none() {
         assert!(Instant::now() < deadline, "nobody notices");
-        // The first one goes through, and is answered with RST.
+        // The first send succeeds, and the peer replies with RST.
         if let Err(error) = rig.reactor.send(conn, b"anybody there?") {
             assert!(matches!(error.kind(), ErrorKind::SendClosed | ErrorKind::NotFound), "{error}");
         }
@@ -345,7 +345,7 @@ fn p09_hc15_a_long_goodbye_arrives_whole_although_bytes_were_left_unread() {
     let mut rig = Rig::new();
     let (ours, mut peer) = pair();
     let conn = rig.reactor.add(ours, Token(0)).expect("add");
-    // Closing a socket with unread bytes sends RST, which destroys output that is still on its way.
+    // Closing a socket with unread bytes sends RST, which destroys output in flight.
     rig.reactor.pause(conn).expect("pause");
     peer.write_all(&[b'?'; 20_000]).expect("write");
     rig.silent();
@@ -355,7 +355,7 @@ fn p09_hc15_a_long_goodbye_arrives_whole_although_bytes_were_left_unread() {
     let (started, go) = mpsc::channel();
     let reader = thread::spawn(move || {
         go.recv_timeout(DEADLINE).expect("the reactor works");
-        // And some more on top of it.
+        // And some more after it.
         peer.write_all(&[b'?'; 20_000]).expect("write");
         let mut read = Vec::new();
         peer.read_to_end(&mut read).expect("no reset");
@@ -387,12 +387,12 @@ fn p09_close_is_bounded_by_the_linger_time() {
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
     let history = rig.ended(conn);
-    // The peer never reads: without the bound there would be no end.
+    // The peer never reads: without the bound the connection would never end.
     let taken_time = started.elapsed();
     assert!(taken_time >= linger, "{taken_time:?}");
     let Some(CloseReason::LingerExpired { unsent }) = history.closed else { panic!("{history:?}") };
     assert!(unsent > 0 && unsent <= queued);
-    // What had gone out before is the peer's, and then comes the reset.
+    // The peer gets the bytes that were sent before, and then the reset.
     let read = read_to_reset(peer);
     assert!(read.len() < taken.len() && read == taken[..read.len()]);
     assert_eq!(rig.reactor.stats().timers, 0, "the linger timer is gone");
@@ -439,7 +439,7 @@ fn p09_close_waits_for_the_peer_to_have_seen_the_end() {
     let mut read = Vec::new();
     peer.read_to_end(&mut read).expect("bytes and FIN");
     assert_eq!(read, b"bye");
-    // FIN is out, and the peer has not answered: it is not over.
+    // FIN has been sent, and the peer has not replied: the connection is not over.
     rig.silent();
     finish(&peer);
     let history = rig.ended(conn);

@@ -1,4 +1,4 @@
-//! Promise 10: reading can be paused and resumed for each connection.
+//! Promise 10: the caller can pause and resume reading for each connection.
 
 mod common;
 
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use common::{History, Random, Rig, Seen, finish, narrow_pair, pair, watchdog};
 use dolmen::{CloseReason, Event, Reactor, Token};
 
-/// Writes until nothing more fits. How much did. In small pieces, because Windows takes any piece whole as long as its
-/// buffer has room for a single byte.
+/// Writes until nothing more fits, and returns how much did. In small pieces, because Windows takes any piece whole as
+/// long as its buffer has room for a single byte.
 fn write_what_fits(mut peer: &TcpStream, bytes: &[u8]) -> usize {
     const PIECE: usize = 2_000;
     let mut written = 0;
@@ -25,8 +25,9 @@ fn write_what_fits(mut peer: &TcpStream, bytes: &[u8]) -> usize {
     written
 }
 
-/// The caller has shut down the sending side on a duplicate of the socket, so a send fails; the peer floods. What the
-/// reactor delivers after that is bounded in bytes and in time, and nothing at all while the connection is paused.
+/// The caller has shut down the sending side on a duplicate of the socket, so a send fails; the peer floods. The bytes
+/// that the reactor delivers after that are bounded in number and in time, and there are none while the connection is
+/// paused.
 #[test]
 fn p10_hc43_a_flood_after_a_failed_send_ends_whether_paused_or_not() {
     let _watchdog = watchdog();
@@ -68,7 +69,7 @@ fn p10_hc43_a_flood_after_a_failed_send_ends_whether_paused_or_not() {
         drop(duplicate);
         drop(rig);
         flood.join().expect("the flood");
-        // What the system held when the send failed: a receive window or so.
+        // The bytes that the system held when the send failed: about a receive window.
         assert!(received <= 64 << 20, "{received} bytes after the failed send");
         assert!(taken < 10 * linger, "it took {taken:?}");
     }
@@ -83,7 +84,7 @@ fn p10_a_paused_connection_slows_its_peer_down_and_loses_nothing() {
     let bytes = Random::new(10).bytes(2_000_000);
     peer.set_nonblocking(true).expect("nonblocking");
     rig.reactor.pause(conn).expect("pause");
-    // The system's buffers take some, and then no more.
+    // The system's buffers take some bytes, and then no more.
     let mut sent = 0;
     loop {
         let more = write_what_fits(&peer, &bytes[sent..]);
@@ -160,7 +161,7 @@ fn p10_hc13_pausing_and_resuming_in_a_handler_is_as_if_neither_had_been() {
     assert!(history.bytes == bytes && history.end_of_stream);
 }
 
-/// The events have room for one, so that the others' are in the reactor's hands when the pause comes.
+/// The events have room for one, so that the reactor still holds the others' events when the pause takes effect.
 #[test]
 fn p10_what_waits_for_room_in_the_events_is_held_back_too() {
     let _watchdog = watchdog();

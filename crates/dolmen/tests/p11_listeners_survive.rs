@@ -1,4 +1,4 @@
-//! Promise 11: listeners survive whatever happens to those who connect, and to the process.
+//! Promise 11: listeners survive any failure of a connecting peer, and of the process.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn p11_a_burst_is_accepted_to_the_last() {
-    // More than one turn's worth of accepts, and no more than the backlog takes.
+    // More than one turn's accepts, and no more than the backlog takes.
     const EACH: usize = 30;
     let _watchdog = watchdog();
     // With room for few and for many events at a time.
@@ -67,7 +67,7 @@ fn p11_an_accepted_stream_blocks_and_works_without_the_reactor_and_with_it() {
     let mut read = [0; 5];
     stream.read_exact(&mut read).expect("read");
     assert_eq!(&read, b"first");
-    // None of the listener's business.
+    // This does not concern the listener.
     rig.silent();
 
     let conn = rig.reactor.add(stream, Token(1)).expect("add");
@@ -111,7 +111,7 @@ fn p11_hc10_those_who_were_gone_before_they_were_accepted_do_no_harm() {
         }
         conns.len() == expected.len() && conns.values().all(|peer| expected.contains(peer))
     });
-    // The listener is as good as ever.
+    // The listener works as before.
     let late = connect(address);
     rig.until("a late one", |_, event| match event {
         Event::Accepted { peer, .. } => peer == late.local_addr().expect("address"),
@@ -135,7 +135,7 @@ fn p11_several_listeners_and_each_its_own() {
         let seen = rig.seen_until("accepted", |_| true);
         assert_eq!(seen, [Seen::Accepted(*id, client.local_addr().expect("address"))]);
     }
-    // One goes, the others stay.
+    // One closes, the others stay.
     assert!(rig.reactor.remove_listener(listeners[2].0));
     rig.until_stats("end of the listener", |stats| stats.listeners == 4);
     assert!(TcpStream::connect(listeners[2].1).is_err(), "the port is closed");
@@ -149,7 +149,7 @@ fn p11_ipv6_peers_have_their_addresses() {
     let _watchdog = watchdog();
     let listening = match TcpListener::bind("[::1]:0") {
         Ok(listening) => listening,
-        // The system's affair. Everything else about it is above.
+        // The rest depends on the system. The checks above cover everything else.
         Err(error) => return println!("no IPv6 here: {error}"),
     };
     let mut rig = Rig::new();
@@ -173,9 +173,9 @@ mod exhausted {
 
     /// Leaves `more` descriptors to this process.
     fn leave(more: usize) {
-        // SAFETY: asks about a number, whatever it is.
+        // SAFETY: only queries a number, whatever it is.
         let is_free = |number: &i32| unsafe { libc::fcntl(*number, libc::F_GETFD) } == -1;
-        // New ones get the lowest free numbers.
+        // New descriptors get the lowest free numbers.
         let first_forbidden = (0..).filter(is_free).nth(more).map(|number| number as u64);
         let limit = Rlimit { current: first_forbidden, maximum: getrlimit(Resource::Nofile).maximum };
         setrlimit(Resource::Nofile, limit).expect("setrlimit");
@@ -216,21 +216,21 @@ mod exhausted {
         });
         assert_eq!(accepted.len(), FREE);
 
-        // Half a second without descriptors: said once, and tried with growing pauses.
+        // Half a second without descriptors: reported once, and tried again with growing pauses.
         let before = rig.reactor.stats();
         let started = Instant::now();
         while started.elapsed() < Duration::from_millis(500) {
             rig.reactor.wait(&mut rig.events, Some(Duration::from_millis(50))).expect("wait");
             rig.events.drain().for_each(|event| take(event, &mut accepted, &mut failures));
         }
-        assert_eq!((accepted.len(), failures), (FREE, 1), "the failure is told of once");
+        assert_eq!((accepted.len(), failures), (FREE, 1), "the failure is reported once");
         let stats = rig.reactor.stats();
         let polls = stats.polls - before.polls;
-        // Pauses of 10, 20, 40, 80 … ms, and our own waits of 50.
+        // Pauses of 10, 20, 40, 80 … ms, and the test's waits of 50.
         assert!(polls <= 40, "it spins: {polls} polls in half a second");
         assert!(stats.kernel_calls - before.kernel_calls <= 80);
 
-        // Everybody who is let go makes room for another, without anybody telling the listener.
+        // Every closed connection makes room for another, without a call to the listener.
         let mut handled = 0;
         while handled + accepted.len() < CLIENTS {
             handled += accepted.len();
@@ -244,8 +244,8 @@ mod exhausted {
         let addresses: HashSet<SocketAddr> =
             clients.iter().map(|client| client.local_addr().expect("address")).collect();
         assert_eq!(peers, addresses, "somebody was lost");
-        // One for each time that it went well and failed again.
-        assert!(failures <= CLIENTS / FREE, "{failures} failures were told of");
+        // One for each time that an accept succeeded and then failed again.
+        assert!(failures <= CLIENTS / FREE, "{failures} failures were reported");
         accepted.clear();
         let seen = rig.seen_for(Duration::from_millis(100));
         assert!(seen.len() <= 1 && seen.iter().all(|seen| *seen == Seen::AcceptFailed(id)), "{seen:?}");
@@ -275,7 +275,7 @@ mod exhausted {
         let error = rig.reactor.accept(watch).expect_err("there is no descriptor for it");
         assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
         assert!(error.to_string().contains(&format!("readiness listener {watch}")), "{error}");
-        // What is there works on.
+        // Open connections keep working.
         peer.write_all(b"look").expect("write");
         rig.until("line", |_, event| matches!(event, Event::Received { conn: of, .. } if of == conn));
 

@@ -1,4 +1,4 @@
-//! Promise 12: wakes are sticky and coalesced; posts arrive each, in order, and are bounded.
+//! Promise 12: wakes are sticky and coalesced; every post is delivered, in order, and posts are bounded.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn p12_a_thousand_wakes_are_one() {
     }
 }
 
-/// Each wake comes at whatever moment between two waits, or in one.
+/// Each wake happens at any moment between two waits, or in one.
 #[test]
 fn p12_no_wake_of_many_is_lost() {
     let _watchdog = watchdog();
@@ -146,14 +146,14 @@ fn p12_wakers_and_posters_outlive_the_reactor() {
     assert_eq!(poster.clone().post(Token(0), 3).expect_err("nobody is there").kind(), ErrorKind::ReactorGone);
 }
 
-/// Posts stay where they are while the waiter is busy, and a waiter that waits is woken for each lot.
+/// Posts stay queued while the waiter is busy, and a blocked waiter is woken for each batch.
 #[test]
 fn p12_a_post_ends_a_wait() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let poster = rig.reactor.poster();
     let thread = thread::spawn(move || {
-        // The wait must not end before the post, which comes a moment later.
+        // The wait must not end before the post, which follows a moment later.
         thread::sleep(Duration::from_millis(10));
         poster.post(Token(3), 4).expect("post");
     });

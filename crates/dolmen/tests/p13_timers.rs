@@ -1,5 +1,5 @@
-//! Promise 13: timers, one-shot and periodic without drift; inserting and cancelling is cheap; ties come in the order of
-//! insertion.
+//! Promise 13: timers, one-shot and periodic without drift; inserting and cancelling is cheap; equal deadlines fire in
+//! the order of insertion.
 
 mod common;
 
@@ -55,7 +55,7 @@ fn p13_many_timers_go_off_each_once_in_time_and_in_order() {
             (rig.reactor.timer(Token(n), after), set.elapsed() + after)
         })
         .collect();
-    // The reactor's clock is read between the two of ours, so what is due can be off by that much.
+    // The reactor reads its clock between the two readings of the test, so a deadline can be off by that much.
     let slack = set.elapsed();
     for timer in due.keys().copied().filter(|_| random.below(2) == 0).collect::<Vec<_>>() {
         assert!(rig.reactor.cancel_timer(timer));
@@ -86,7 +86,7 @@ fn p13_a_periodic_timer_does_not_drift() {
     let mut ticks = 0;
     let mut events = 0;
     while events < 60 {
-        // Work that takes a while. Setting the timer anew after it would put the ticks off by as much each time.
+        // Work that takes a while. Setting the timer again after it would delay the ticks by as much each time.
         thread::sleep(PERIOD / 3);
         let due_before_the_wait = after.elapsed().as_nanos() / PERIOD.as_nanos();
         rig.reactor.wait(&mut rig.events, Some(DEADLINE)).expect("wait");
@@ -94,7 +94,7 @@ fn p13_a_periodic_timer_does_not_drift() {
             let Event::Timer { missed, .. } = event else { panic!("{event:?}") };
             events += 1;
             ticks += 1 + u128::from(missed);
-            // Late is what a busy machine makes a tick. It is counted all the same, and none is counted twice.
+            // A busy machine makes ticks late. They are still counted, and none is counted twice.
             assert!(ticks >= due_before_the_wait, "{ticks} ticks of {due_before_the_wait}: it drifts");
             let due = before.elapsed().as_nanos() / PERIOD.as_nanos();
             assert!(ticks <= due, "{ticks} ticks of {due}: it is early");
@@ -111,7 +111,7 @@ fn p13_ticks_that_nobody_waited_for_are_counted() {
     let timer = rig.reactor.interval(Token(0), PERIOD);
     let mut ticks = 0;
     for _ in 0..5 {
-        // Nobody waits.
+        // No wait runs.
         thread::sleep(PERIOD * 10);
         let seen = rig.seen_until("tick", |_| true);
         let [Seen::Timer(of, missed)] = seen[..] else { panic!("{seen:?}") };
@@ -137,7 +137,7 @@ fn p13_a_cancelled_timer_is_silent() {
     assert!(!rig.reactor.cancel_timer(timer));
     assert!(!rig.reactor.cancel_timer(interval));
     rig.silent();
-    // Its place is taken by another, which the old id does not name.
+    // Another timer takes its slot, which the old id does not name.
     let other = rig.reactor.timer(Token(1), Duration::from_millis(1));
     assert_ne!(other, timer);
     assert!(!rig.reactor.cancel_timer(timer));
@@ -158,7 +158,7 @@ fn p13_inserting_and_cancelling_among_many_is_cheap() {
         assert!(rig.reactor.cancel_timer(timer));
     }
     assert_eq!(rig.reactor.stats().timers, 0);
-    // Fractions of a second. Looking through all of them for each would take 10^10 steps, and the watchdog ends that.
+    // Fractions of a second. Searching all of them for each would take 10^10 steps, and the watchdog would end that.
 }
 
 /// Where waits are coarse a timer of the system makes them exact. It has to be set for each tick, and for nothing else.
@@ -166,13 +166,13 @@ fn p13_inserting_and_cancelling_among_many_is_cheap() {
 fn p13_an_interval_adds_no_call_to_an_echoed_message_except_when_it_goes_off() {
     const MESSAGES: u64 = 500;
 
-    /// The calls of so many echoed messages, and the ticks.
+    /// The kernel calls of all messages, and the ticks.
     fn echo(rig: &mut Rig) -> (u64, u64) {
         let (conn, mut peer) = rig.connect(Token(0));
         let (mut ticks, mut calls) = (0, 0);
         for n in 0..=MESSAGES {
             if n == 1 {
-                // Whatever is made once is made with the first message.
+                // The first message makes everything that is made once.
                 (ticks, calls) = (0, rig.reactor.stats().kernel_calls);
             }
             peer.write_all(b"look").expect("write");
@@ -200,14 +200,14 @@ fn p13_an_interval_adds_no_call_to_an_echoed_message_except_when_it_goes_off() {
     rig.reactor.interval(Token(1), Duration::from_millis(10));
     let (calls, ticks) = echo(&mut rig);
     println!("{MESSAGES} messages: {plain} calls; with an interval {calls}, {ticks} ticks");
-    // A dequeue that brings the tick, one that brings the ring, the setting, and one more for luck.
+    // A dequeue that brings the tick, one that brings the timer's packet, the setting, and one to spare.
     assert!(
         calls <= plain + 4 * (ticks + 1) + MESSAGES / 20,
         "{calls} calls, {plain} without, {ticks} ticks"
     );
 }
 
-/// How late is printed, and no matter of a test: the machine may be busy.
+/// The lateness is printed and not tested: the machine may be busy.
 #[test]
 fn p13_an_interval_of_ten_milliseconds_is_never_early() {
     let _watchdog = watchdog();

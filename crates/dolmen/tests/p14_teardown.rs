@@ -19,8 +19,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where connections for the tests come from. Their buffers are small, so that it does not take much until a send to a
-/// peer that does not read stays in flight.
+/// The source of connections for the tests. Their buffers are small, so that a small send to a peer that does not read
+/// stays in flight.
 struct Source {
     listening: TcpListener,
     address: SocketAddr,
@@ -52,8 +52,8 @@ const READINESS_LISTENERS: usize = 10;
 /// Each has its accepts posted: 64 on Linux, 16 on Windows.
 const LISTENERS: usize = if cfg!(windows) { 8 } else { 2 };
 
-/// Drops a reactor with more than a thousand operations in flight, and with some of everything else. Answers with how
-/// long it took to make all that, and how long to drop it.
+/// Drops a reactor with more than a thousand operations in flight, and with some of every other kind of source. Returns
+/// how long it took to make all that, and how long to drop it.
 fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Duration; 2] {
     let _watchdog = watchdog();
     let started = Instant::now();
@@ -80,7 +80,7 @@ fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Dura
     rig.reactor.interval(Token(0), Duration::from_secs(60));
     rig.fill_until_in_flight(&conns, 1_000);
 
-    // Whatever else may be going on, up to things that nobody has looked at yet.
+    // Any other state, including events that have not been collected yet.
     let mut handled = 0;
     for (n, conn) in conns.iter().enumerate() {
         match random.below(8) {
@@ -109,7 +109,7 @@ fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Dura
     drop(rig.reactor);
     let taken = started.elapsed();
     drop(events);
-    // Everybody is hung up on.
+    // Every connection is reset.
     for mut peer in peers.into_iter().step_by(7) {
         let mut rest = Vec::new();
         if let Err(error) = peer.read_to_end(&mut rest) {
@@ -120,14 +120,14 @@ fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Dura
     [made, taken]
 }
 
-/// A drop, with all that is made for it, takes a second and more where Wine's server and its programs wake each other
-/// from one processor to another; so there are fewer there, and each has a watchdog of its own.
+/// A drop, with everything that is made for it, takes a second and more where Wine's server and its programs wake each
+/// other from one processor to another; so there are fewer drops there, and each has a watchdog of its own.
 fn ten_of_a_hundred(seed: u64) {
     const DROPS: u32 = if cfg!(windows) { 3 } else { 10 };
     let _alone = alone();
     let source = Source::new();
     let mut random = Random::new(seed);
-    // The first one lets the system set up what it keeps.
+    // The first one lets the system set up the objects that it keeps.
     drop_with_a_thousand_in_flight(&source, &mut random);
     let before = handle_count();
     let times: Vec<[Duration; 2]> =
@@ -138,7 +138,7 @@ fn ten_of_a_hundred(seed: u64) {
     // Windows' thread pool keeps some of its own for a while.
     let kept = if cfg!(windows) { 8 } else { 0 };
     assert!(after <= before + kept, "{before} handles before, {after} after");
-    // A drop that waits for something takes seconds. What else is slow here, the making is as well.
+    // A drop that waits for something takes seconds. Any other slowness here affects the set-up as well.
     assert!(dropped < made * 2 + Duration::from_millis(500), "made in {made:?}, dropped in {dropped:?}");
 }
 
@@ -212,7 +212,7 @@ fn p14_events_outlive_the_reactor() {
     }
     let mut client = TcpStream::connect(address).expect("connect");
     client.set_read_timeout(Some(DEADLINE)).expect("timeout");
-    // One wait has the bytes; another, into events of its own, the connection.
+    // One wait has the bytes; another, into separate events, the connection.
     assert_eq!(rig.reactor.wait(&mut rig.events, Some(DEADLINE)).expect("wait") / 10, 1);
     let mut streams = Events::with_capacity(10);
     let with_bytes = rig.events.len();
@@ -234,7 +234,7 @@ fn p14_events_outlive_the_reactor() {
         }
     }
     assert_eq!(received, 10);
-    // The stream was never the reactor's.
+    // The reactor never owned the stream.
     let mut stream = accepted.expect("an accepted connection");
     stream.write_all(b"hello").expect("write");
     let mut read = [0; 5];
@@ -253,7 +253,7 @@ fn p14_events_serve_another_reactor_after_the_first() {
         let (conn, mut peer) = rig.connect(Token(0));
         peer.write_all(b"look").expect("write");
         rig.until("line", |_, event| Seen::from(event) == Seen::Received(conn, b"look".to_vec()));
-        // Still full of the first one's buffers when the second one gets them.
+        // Still full of the first reactor's buffers when the second one gets them.
         std::mem::swap(&mut rig.events, &mut events);
     }
     drop(events);
@@ -292,7 +292,7 @@ fn p14_wakers_and_posters_in_use_while_the_reactor_goes() {
 
 #[test]
 fn p14_an_unused_reactor_leaves_nothing() {
-    // The threads of other tests come and go, and each has a handle.
+    // The threads of other tests start and end, and each has a handle.
     if !is_child() {
         return in_child();
     }

@@ -1,4 +1,4 @@
-//! Promise 15: what a connection at rest costs.
+//! Promise 15: the cost of an idle connection.
 
 mod common;
 
@@ -11,8 +11,8 @@ static ALLOCATOR: Counting = Counting;
 
 const BAR: f64 = 200.0;
 
-/// What the reactor itself has allocated for a connection that is idle. The receive buffers are the pool's and do not
-/// grow with the number of connections.
+/// The memory that the reactor itself has allocated for an idle connection. The receive buffers belong to the pool, and
+/// their number does not grow with the number of connections.
 #[test]
 fn p15_an_idle_connection_costs_at_most_200_bytes() {
     let _watchdog = watchdog();
@@ -31,7 +31,7 @@ fn p15_an_idle_connection_costs_at_most_200_bytes() {
     rig.silent();
     let stats = rig.reactor.stats();
     assert_eq!((stats.connections, stats.operations_in_flight), (connections, connections));
-    // What the pool has made in the meantime is not the connections'.
+    // Buffers that the pool has made in the meantime do not belong to the connections.
     let buffers = stats.buffers_free + stats.buffers_out;
     assert!(buffers <= pool_size, "{buffers} buffers for connections that have received nothing");
     let bytes = LIVE_BYTES.get() - before - (buffers * buffer_bytes) as i64;

@@ -1,4 +1,4 @@
-//! Promise 15: steady state allocates nothing per event.
+//! Promise 15: in steady state no event allocates.
 
 mod common;
 
@@ -15,7 +15,7 @@ static ALLOCATOR: Counting = Counting;
 
 const CONNECTIONS: usize = 32;
 
-/// One line to and from every peer, a post, a wake, the tick of a timer, one that goes off and one that is cancelled.
+/// One line to and from every peer, a post, a wake, the tick of a timer, a timer that fires and one that is cancelled.
 fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8]) {
     for peer in peers.iter_mut() {
         peer.write_all(line).expect("write");

@@ -1,4 +1,4 @@
-//! Promise 16: errors name their cause: what was being done, to which source, and what the system said.
+//! Promise 16: errors name their cause: the action, the source, and the system's error.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn check(error: &Error, kind: ErrorKind, parts: &[&str]) {
 /// Another stream of the same number, which must not be dropped.
 fn same_stream(stream: &TcpStream) -> TcpStream {
     #[cfg(unix)]
-    // SAFETY: the number is an open socket's, and the caller forgets the second owner.
+    // SAFETY: the number is that of an open socket, and the caller forgets the second owner.
     return unsafe { std::os::fd::FromRawFd::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(stream)) };
     #[cfg(windows)]
     // SAFETY: as above.
@@ -41,7 +41,7 @@ fn same_stream(stream: &TcpStream) -> TcpStream {
 
 fn same_listener(listener: &TcpListener) -> TcpListener {
     #[cfg(unix)]
-    // SAFETY: the number is an open socket's, and the caller forgets the second owner.
+    // SAFETY: the number is that of an open socket, and the caller forgets the second owner.
     return unsafe { std::os::fd::FromRawFd::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(listener)) };
     #[cfg(windows)]
     // SAFETY: as above.
@@ -64,7 +64,7 @@ fn p16_the_same_stream_twice_is_already_registered() {
     assert!(refused.error.os_error().is_some());
     assert_eq!(refused.to_string(), refused.error.to_string());
     forget(refused.source);
-    // The first registration is as it was.
+    // The first registration is unchanged.
     assert_eq!(rig.reactor.stats().connections, 1);
     io::Write::write_all(&mut peer, b"look").expect("write");
     assert_eq!(rig.receive(conn, 4), b"look");
@@ -86,7 +86,7 @@ fn p16_the_same_listener_twice_is_already_registered() {
     assert_eq!(seen, [common::Seen::Accepted(id, client.local_addr().expect("address"))]);
 }
 
-/// Something that is no socket, in a socket's clothes.
+/// An object that is not a socket, in the type of a socket.
 #[cfg(unix)]
 fn no_socket() -> std::os::fd::OwnedFd {
     std::fs::File::open("/proc/self/exe").expect("a file").into()
@@ -118,9 +118,9 @@ fn p16_what_is_no_socket_is_an_invalid_handle() {
 
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    // A number that no handle has. Never dropped: closing it would be somebody's bug.
+    // A number that no handle has. Never dropped: closing it could close another handle.
     let nowhere = 0x7FFF_FFF0;
-    // SAFETY: not an open socket, which is the point; it is taken back before it is dropped.
+    // SAFETY: it is deliberately not an open socket; it is taken back before it is dropped.
     let refused =
         rig.reactor.add(unsafe { TcpStream::from_raw_socket(nowhere) }, Token(0)).expect_err("no socket");
     check(&refused.error, ErrorKind::InvalidHandle, &["add a connection"]);
@@ -148,7 +148,7 @@ fn p16_what_is_no_socket_is_an_invalid_handle() {
 /// SOCK_RAW, on all systems.
 const RAW: i32 = 3;
 
-/// Whether a stream is connected is found out by receiving.
+/// A receive detects whether a stream is connected.
 #[test]
 fn p16_a_stream_that_is_not_connected_ends() {
     let _watchdog = watchdog();
@@ -177,14 +177,15 @@ fn p16_hc40_a_socket_of_another_sort_is_an_invalid_handle_and_comes_back() {
     let refused = rig.reactor.add(datagrams().into(), Token(0)).expect_err("datagrams");
     check(&refused.error, kind, &["add a connection"]);
     assert!(refused.error.os_error().is_some());
-    // Open as it was.
+    // Still open.
     assert!(refused.source.local_addr().expect("address").port() > 0);
     let refused = rig.reactor.listen(datagrams().into(), Token(0)).expect_err("datagrams");
     check(&refused.error, kind, &["add a listener"]);
     let refused = rig.reactor.listen_readiness(datagrams().into(), Token(0)).expect_err("datagrams");
     check(&refused.error, kind, &["watch a listener"]);
 
-    // One with the protocol of TCP is not yet a stream. To make it takes a privilege; who has none cannot add it either.
+    // A socket with the protocol of TCP is not yet a stream. Making one takes a privilege; a process without it cannot
+    // add one either.
     if let Ok(raw) =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::from(RAW), Some(socket2::Protocol::TCP))
     {
@@ -192,7 +193,7 @@ fn p16_hc40_a_socket_of_another_sort_is_an_invalid_handle_and_comes_back() {
         check(&refused.error, kind, &["add a connection"]);
     }
 
-    // A listener that is to be a stream, and a stream that is to be a listener. Neither is the worse for it.
+    // A listener passed as a stream, and a stream passed as a listener. Neither is changed by it.
     let refused = rig.reactor.add(socket2::Socket::from(listening).into(), Token(0)).expect_err("a listener");
     check(&refused.error, kind, &["add a connection"]);
     let listening = TcpListener::from(socket2::Socket::from(refused.source));
@@ -222,7 +223,7 @@ fn p16_a_full_table_gives_the_stream_back() {
     let (ours, mut peer) = pair();
     let refused = rig.reactor.add(ours, Token(2)).expect_err("full");
     check(&refused.error, ErrorKind::TableFull, &["add a connection", "limit of 2"]);
-    // Open as it was, and welcome once there is room.
+    // Still open, and accepted once there is room.
     assert!(rig.reactor.remove(first));
     rig.until_stats("room", |stats| stats.connections == 1);
     let conn = rig.reactor.add(refused.source, Token(2)).expect("now there is room");
@@ -253,7 +254,7 @@ fn p16_verbs_on_what_is_gone_say_so() {
     let (conn, _peer) = rig.connect(Token(0));
     let signal = Signal::new();
     let watch = signal.watch(&mut rig.reactor, Token(0));
-    // A watch that is no listener is none, either.
+    // A watch that is not a listener is not one for this call, either.
     check(
         &rig.reactor.accept(watch).expect_err("no listener"),
         ErrorKind::NotFound,
@@ -300,7 +301,7 @@ fn p16_every_message_has_an_action_an_object_and_a_cause() {
             ("shut down", reactor.shutdown_write(conn).err()),
             ("close", reactor.close(conn).err()),
         ];
-        // A connection that is closing can be looked up and aborted still.
+        // The caller can still look up and abort a closing connection.
         if is_removed {
             verbs.push(("look up", reactor.queued_bytes(conn).err()));
             verbs.push(("abort", reactor.abort(conn).err()));

@@ -1,4 +1,4 @@
-//! Promise 17: observable by `Reactor::stats`, which counts among others what a message costs.
+//! Promise 17: observable by `Reactor::stats`, which also counts the cost of a message.
 
 mod common;
 
@@ -59,7 +59,7 @@ fn p17_the_counters_count() {
     });
 }
 
-/// A wait, a receive and a send, whatever the system calls them.
+/// A wait, a receive and a send, in the system's own terms.
 #[test]
 fn p17_a_message_at_a_time_costs_three_calls_into_the_system() {
     let _watchdog = watchdog();
@@ -84,7 +84,7 @@ fn p17_a_message_at_a_time_costs_three_calls_into_the_system() {
     assert!(each <= 3.0, "{each:.3} calls into the system a message");
 }
 
-/// The reactor looks before the peer has sent anything: nothing is tried that the system would have to refuse.
+/// The reactor waits before the peer has sent anything: it tries no call that the system would have to refuse.
 #[test]
 fn p17_looking_in_vain_costs_one_call() {
     let _watchdog = watchdog();
@@ -100,7 +100,7 @@ fn p17_looking_in_vain_costs_one_call() {
     let before = rig.reactor.stats();
     (0..messages).for_each(|_| exchange(&mut rig));
     let stats = rig.reactor.stats();
-    // The look, the wait and the receive. Where the system is slow to tell, the wait may take a second look.
+    // The poll, the wait and the receive. Where the system reports late, the wait may poll a second time.
     let calls = stats.kernel_calls - before.kernel_calls;
     assert!(calls - (stats.polls - before.polls) == messages, "a receive each: {calls} calls");
     assert!(calls <= 3 * messages + messages / 20, "{calls} calls for {messages} messages");

@@ -1,5 +1,5 @@
-//! Promise 17: observable by `tracing`. One test alone in its program: whether anybody listens to an event is settled for
-//! the whole process when it happens first, in whatever thread.
+//! Promise 17: observable by `tracing`. One test alone in its program: `tracing` decides for the whole process whether
+//! an event has a subscriber when the event first happens, in any thread.
 
 mod common;
 
@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
-/// Keeps what it is told.
+/// Keeps the events that it gets.
 struct Keeping(Arc<Mutex<Vec<Kept>>>);
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! Borrowed sockets on Linux, as the C library uses them: what a wait reports is so at that time, and every socket that is
-//! ready is reported within a bounded number of waits, however few events a wait has room for.
+//! Borrowed sockets on Linux, as the C library uses them: a report of a wait is true at that time, and every ready
+//! socket is reported within a bounded number of waits, however few events a wait has room for.
 #![cfg(all(target_os = "linux", feature = "c-api"))]
 
 mod common;
@@ -18,12 +18,12 @@ use dolmen::{Event, Events, Reactor, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{OFlags, fcntl_setfl};
 
-/// What poll(2) says of a descriptor, in the words of the reactor, for an interest.
+/// The result of poll(2) for a descriptor, in the reactor's terms, for an interest.
 fn oracle(fd: RawFd, interest: Readiness) -> Readiness {
     let mut wanted = PollFlags::empty();
     wanted.set(PollFlags::IN, interest.contains(Readiness::READABLE));
     wanted.set(PollFlags::OUT, interest.contains(Readiness::WRITABLE));
-    // SAFETY: only asked about; a number that stands for nothing is reported as that.
+    // SAFETY: only a query; a number that stands for nothing is reported as such.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let mut fds = [PollFd::from_borrowed_fd(fd, wanted)];
     rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("poll");
@@ -53,7 +53,7 @@ fn ready(reactor: &mut Reactor, events: &mut Events, timeout: Duration) -> Vec<(
 }
 
 fn borrow(fd: &impl AsFd) -> BorrowedSocket {
-    // SAFETY: the tests keep what they register open, or say what they do.
+    // SAFETY: the tests keep registered sockets open, or say where they do not.
     unsafe { BorrowedSocket::from_raw(fd.as_fd().as_raw_fd()) }
 }
 
@@ -69,7 +69,7 @@ fn a_wait_for_one_event_reports_no_socket_that_was_read_meanwhile() {
     }
     for _ in 0..100 {
         assert_eq!(ready(&mut reactor, &mut events, Duration::ZERO).len(), 1);
-        // All of them are read, also those of which nothing was reported yet.
+        // All of them are read, also those that were not reported yet.
         for (ours, _) in &mut pairs {
             ours.read_exact(&mut [0]).expect("read");
         }
@@ -126,14 +126,14 @@ fn a_wait_for_one_event_reports_every_ready_socket_in_turn() {
     }
 }
 
-/// A descriptor of ours, what is at its other end, and how it is registered.
+/// A descriptor of the test, its peer, and its registration.
 struct Source {
     fd: OwnedFd,
     peer: Option<Peer>,
     kind: &'static str,
     registered: Option<(PollId, Readiness)>,
     token: usize,
-    /// In how many waits in a row it was ready and not reported.
+    /// In how many consecutive waits it was ready and not reported.
     missed: usize,
 }
 
@@ -180,14 +180,14 @@ fn some_interest(random: &mut Random) -> Readiness {
         [random.below(4)]
 }
 
-/// One random program. Everything it does to a source is done in this thread, so what poll(2) says right after a wait is
-/// what was so when the wait looked, but for TCP's own timers: those only add to it.
+/// One random program. This thread performs every action on a source, so the result of poll(2) right after a wait is
+/// the state at the time of the wait, except for TCP's own timers: those only add to it.
 struct Program {
     random: Random,
     reactor: Reactor,
     events: Events,
     sources: Vec<Source>,
-    /// Descriptors that were closed with us while something else has them open, so that epoll goes on with them.
+    /// Descriptors that were closed here while another descriptor keeps the file open, so that epoll still reports it.
     elsewhere: Vec<OwnedFd>,
     next_token: usize,
     room: usize,
@@ -214,7 +214,7 @@ impl Program {
         for _ in 0..40 {
             self.step();
         }
-        // In the end everything that is ready is reported.
+        // In the end every ready source is reported.
         for _ in 0..self.bound() + 1 {
             self.wait();
         }
@@ -274,7 +274,7 @@ impl Program {
         }
     }
 
-    /// Closed before it is removed, or after, with a duplicate elsewhere or without; and its number is another's at once.
+    /// Closed before it is removed, or after, with a duplicate or without; and its number is reused immediately.
     fn close(&mut self, at: usize) {
         let (unremoved, duplicated) = (self.random.below(2) == 0, self.random.below(2) == 0);
         self.log(
@@ -295,7 +295,8 @@ impl Program {
         drop(fd);
         let source = make_source(&mut self.random, self.next_token);
         self.next_token += 1;
-        // The caller notices late that the number is another's, as the C library's does when it adds that one.
+        // The caller finds out late that the number belongs to another file, as the C library does when it adds that
+        // one.
         if let Some((poll, _)) = registered {
             assert!(self.reactor.remove_poll(poll));
         }
@@ -360,7 +361,7 @@ impl Program {
         }
     }
 
-    /// Within how many waits everything that is ready has to be reported.
+    /// Within how many waits every ready source has to be reported.
     fn bound(&self) -> usize {
         4 * self.sources.len().div_ceil(self.room) + 4
     }
@@ -385,7 +386,7 @@ impl Program {
                 );
                 continue;
             }
-            // Ready before the wait and behind it, so in between too.
+            // Ready before the wait and after it, so in between too.
             source.missed =
                 if (before & now.unwrap_or(Readiness::NONE)).is_empty() { 0 } else { source.missed + 1 };
             assert!(source.missed <= bound, "{kind} {token}: {before:?} was not reported in {bound} waits");
@@ -396,7 +397,7 @@ impl Program {
     }
 }
 
-/// What is to be reported of a source. An end is none while there are bytes before it, if reading is of interest.
+/// The expected report of a source. An end is not reported while there are bytes before it, if reading is of interest.
 fn expected(source: &Source) -> Option<(usize, Readiness)> {
     let (_, interest) = source.registered?;
     if interest.is_empty() {

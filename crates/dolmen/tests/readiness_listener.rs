@@ -1,4 +1,4 @@
-//! `Reactor::listen_readiness` and `accept`: told when somebody waits, and the rest is the caller's.
+//! `Reactor::listen_readiness` and `accept`: the reactor reports waiting connections, and the caller accepts them.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn of_many(count: usize) {
     let listeners: Vec<_> = (0..count).map(|n| listening(&mut rig, Token(n))).collect();
     assert_eq!(rig.reactor.stats().watches, count);
     rig.silent();
-    // From the last to the first: one beyond some limit is not to be heard of as well.
+    // From the last to the first: a listener beyond some limit must be reported as well.
     for (watch, address) in listeners.iter().rev() {
         let client = connect(*address);
         assert_eq!(rig.seen_until("readiness", |_| true), [Seen::Ready(*watch)]);
@@ -56,14 +56,14 @@ fn readiness_is_told_of_until_nobody_waits() {
     assert!(rig.reactor.accept(watch).expect("accept").is_none(), "nobody waits yet");
     let clients: Vec<TcpStream> = (0..3).map(|_| connect(address)).collect();
     for left in (1..=3).rev() {
-        // Again and again, while nobody accepts.
+        // Repeatedly, while the caller does not accept.
         for _ in 0..3 {
             assert_eq!(rig.seen_until("readiness", |_| true), [Seen::Ready(watch)], "{left} are waiting");
         }
         let accepted = rig.reactor.accept(watch).expect("accept");
         drop(accepted.expect("somebody waits"));
     }
-    // One may be told of that was gone by the time of the wait, and no more than that.
+    // At most one report may concern a connection that had been reset by the time of the wait.
     let late = rig.seen_for(common::SILENCE);
     assert!(late.len() <= 1, "{late:?}");
     assert!(rig.reactor.accept(watch).expect("accept").is_none());
@@ -123,7 +123,7 @@ fn readiness_ends_with_unwatch() {
     assert_eq!(rig.reactor.accept(watch).expect_err("it is gone").kind(), ErrorKind::NotFound);
     rig.silent();
     assert_eq!(rig.reactor.stats().watches, 1);
-    // The port is closed, and who was waiting knows it.
+    // The port is closed, and the waiting clients see it.
     assert!(TcpStream::connect(address).is_err());
     assert!(!matches!(client.read(&mut [0; 1]), Ok(1..)));
     assert!(rig.reactor.accept(other).expect("the other one is there").is_none());
@@ -132,7 +132,7 @@ fn readiness_ends_with_unwatch() {
 /// Another listener of the same number, which must not be dropped.
 fn same(listener: &TcpListener) -> TcpListener {
     #[cfg(unix)]
-    // SAFETY: the number is an open socket's, and the caller forgets the second owner.
+    // SAFETY: the number is that of an open socket, and the caller forgets the second owner.
     return unsafe { std::os::fd::FromRawFd::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(listener)) };
     #[cfg(windows)]
     // SAFETY: as above.

@@ -1,5 +1,5 @@
-//! Promise 2, where a receive ends early although more is there: urgent data in a TCP stream, and what a Unix socket
-//! keeps apart. A reactor over edge-triggered readiness must not take that for an empty socket.
+//! Promise 2, where a receive ends early although more bytes have arrived: urgent data in a TCP stream, and the
+//! boundaries that a Unix socket keeps. A reactor over edge-triggered readiness must not take that for an empty socket.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -28,7 +28,7 @@ fn play(peer: &mut TcpStream, program: &str) {
     }
 }
 
-/// Receives until all ordinary bytes of the program are there, in their order. Of the urgent ones the system decides which
+/// Receives until all ordinary bytes of the program have arrived, in their order. The system decides which urgent bytes
 /// are in the stream.
 #[track_caller]
 fn expect(rig: &mut Rig, conn: ConnId, program: &str) {
@@ -69,7 +69,7 @@ fn hc39_bytes_behind_urgent_data_are_delivered_immediately() {
         SockRef::from(&ours).set_out_of_band_inline(inline).expect("inline");
         let conn = rig.reactor.add(ours, Token(0)).expect("add");
         for program in PROGRAMS.into_iter().cycle().take(TRIES) {
-            // Nobody waits meanwhile, so that all of it is there at the next wait.
+            // No wait runs in the meantime, so that all bytes have arrived at the next wait.
             play(&mut peer, program);
             expect(&mut rig, conn, program);
         }
@@ -121,7 +121,7 @@ fn hc39_the_end_behind_urgent_data_is_delivered() {
     }
 }
 
-/// Urgent bytes without any others wake the reactor, and it has nothing to do then.
+/// Urgent bytes without any others wake the reactor, and then there is nothing to do.
 #[test]
 fn urgent_bytes_alone_cost_a_wake_each_at_most() {
     let _watchdog = watchdog();
@@ -138,7 +138,7 @@ fn urgent_bytes_alone_cost_a_wake_each_at_most() {
     rig.silent();
 }
 
-/// Descriptors passed along end a receive behind them, whatever follows.
+/// Passed descriptors end a receive behind them, whatever follows.
 #[test]
 fn bytes_behind_a_passed_descriptor_are_delivered_immediately() {
     let _watchdog = watchdog();
@@ -159,7 +159,7 @@ fn bytes_behind_a_passed_descriptor_are_delivered_immediately() {
     }
 }
 
-/// A Unix socket keeps an urgent byte apart as well.
+/// A Unix socket keeps an urgent byte separate as well.
 #[test]
 fn hc39_bytes_behind_urgent_data_of_a_unix_socket_are_delivered_immediately() {
     let _watchdog = watchdog();

@@ -1,4 +1,4 @@
-//! What the system sees: `examples/echo` under strace.
+//! The system calls of `examples/echo`, under strace.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -25,7 +25,7 @@ fn an_echoed_message_costs_three_system_calls_and_no_epoll_ctl() {
     let mut echo = Example::start(&["strace", "-f", "-o", log_name, "--"], "echo", "127.0.0.1:0");
     let address = match echo.listening() {
         Ok(address) => address,
-        // A container's affair, and nothing that a user of it could install.
+        // The container forbids it, and its user could not install anything to permit it.
         Err(said) if said.to_lowercase().contains("ptrace") && said.contains("not permitted") => {
             return println!("this system lets nobody trace a program: {said}");
         }
@@ -36,8 +36,8 @@ fn an_echoed_message_costs_three_system_calls_and_no_epoll_ctl() {
     client.set_nodelay(true).expect("nodelay");
     client.set_read_timeout(Some(DEADLINE)).expect("timeout");
     for n in 0..MESSAGES {
-        // The program is to be asleep when the message comes, as a server is: strace slows it down, and a message that
-        // is there already would hide a needless look for it.
+        // The program has to be asleep when the message arrives, as a server is: strace slows it down, and a message
+        // that has arrived already would hide an unnecessary call.
         std::thread::sleep(Duration::from_millis(1));
         let message = format!("message {n:04}\n");
         client.write_all(message.as_bytes()).expect("write");
@@ -45,7 +45,7 @@ fn an_echoed_message_costs_three_system_calls_and_no_epoll_ctl() {
         client.read_exact(&mut answer).expect("read");
         assert_eq!(answer, message.as_bytes());
     }
-    // With the program, strace ends, and its log is complete.
+    // When the program ends, strace ends, and its log is complete.
     drop(traced);
     echo.wait();
 
@@ -73,7 +73,7 @@ fn an_echoed_message_costs_three_system_calls_and_no_epoll_ctl() {
     assert_eq!(registrations, 3, "the wake-up, the listener and the connection, once each");
 }
 
-/// The program that strace has started. Ending strace alone would leave it behind.
+/// The program that strace has started. Ending strace alone would leave the program running.
 struct Traced(Pid);
 
 impl Traced {
@@ -91,7 +91,7 @@ impl Drop for Traced {
     }
 }
 
-/// A folder of our own among the program's.
+/// A folder of this test beside the program's.
 fn tempdir() -> std::path::PathBuf {
     let folder = std::env::temp_dir().join(format!("dolmen-system-calls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-/// All that starts threads in the shipped crates goes through one function, which sees to the signal mask.
+/// One function starts all threads of the shipped crates, and sets the signal mask.
 #[test]
 fn no_thread_is_started_but_by_the_helper() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of the crates");
@@ -16,7 +16,7 @@ fn no_thread_is_started_but_by_the_helper() {
     let mut starts = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a source file");
-        // Unit tests stand at the end of a file.
+        // Unit tests are at the end of a file.
         let product = text.split("#[cfg(test)]\nmod tests {").next().expect("there is a first part");
         let found = product.lines().enumerate().filter(|(_, line)| starts_a_thread(line));
         let name = file.display().to_string().replace('\\', "/");
@@ -37,7 +37,7 @@ fn starts_a_thread(line: &str) -> bool {
         || (line.contains("thread::spawn(move") || line.contains("thread::spawn(||"))
 }
 
-/// The source files below a folder, without those that are for Windows only: there are no signals there.
+/// The source files below a folder, without those for Windows only: there are no signals there.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -64,12 +64,12 @@ mod unix {
     use super::common::{Rig, is_child, watchdog};
     use dolmen::{ConsoleMode, Token};
 
-    /// What a thread gets that its own fault raises: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
+    /// The signals that a thread's own fault raises: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
     const OWN_FAULTS: [u32; 6] = [4, 5, 7, 8, 11, 31];
-    /// Nobody can block SIGKILL and SIGSTOP, and 32 and 33 are the C library's.
+    /// No thread can block SIGKILL and SIGSTOP, and 32 and 33 belong to the C library.
     const NOT_BLOCKED: [u32; 4] = [9, 19, 32, 33];
 
-    /// A thread's name, and which signals it blocks.
+    /// A thread's name, and the signals that it blocks.
     fn mask_of(task: &Path) -> Option<(String, u64)> {
         let status = std::fs::read_to_string(task.join("status")).ok()?;
         let field = |name: &str| {
@@ -85,7 +85,7 @@ mod unix {
         tasks.filter_map(|task| mask_of(&task.ok()?.path())).collect()
     }
 
-    /// In a process of its own, because of its standard input: a file that is longer than what the console reads ahead.
+    /// In a process of its own, because of its standard input: a file longer than what the console reads ahead.
     #[test]
     fn hc49_the_threads_of_the_library_block_all_signals() {
         let _watchdog = watchdog();
@@ -113,7 +113,7 @@ mod unix {
         let before = mask_of(ours);
         let mut rig = Rig::new();
         rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");
-        // A thread gives itself its name, soon.
+        // A new thread sets its name after a moment.
         let names = ["console input", "console output"];
         while !names.iter().all(|&name| masks().contains_key(name)) {
             std::thread::yield_now();

@@ -18,7 +18,7 @@ fn watch_tells_with_each_wait_while_the_handle_is_signalled() {
             assert_eq!(rig.seen_until("readiness", |_| true), [Seen::Ready(watch)]);
         }
         signal.unset();
-        // One that was on its way when the signal went.
+        // A report that was in flight when the signal was reset.
         let late = rig.seen_for(common::SILENCE);
         assert!(late.len() <= 1, "{late:?}");
         rig.silent();
@@ -87,7 +87,7 @@ fn watch_the_same_handle_twice_is_two_watches() {
 fn watch_ends_with_unwatch() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    // Signalled and told of, signalled and not, and never.
+    // Signalled and reported, signalled and not reported, and never signalled.
     let signals = [Signal::new(), Signal::new(), Signal::new()];
     let watches = signals.each_ref().map(|signal| signal.watch(&mut rig.reactor, Token(0)));
     signals[0].set();
@@ -132,7 +132,7 @@ fn watch_refuses_a_regular_file() {
     assert_eq!(rig.reactor.stats().watches, 0);
 }
 
-/// Told of once for each time it is set.
+/// Reported once for each time that it is set.
 #[cfg(windows)]
 #[test]
 fn watch_an_event_that_resets_itself() {
@@ -149,7 +149,7 @@ fn watch_an_event_that_resets_itself() {
     rig.silent();
 }
 
-/// A process is signalled when it has ended, and stays so.
+/// A process is signalled when it has ended, and stays signalled.
 #[cfg(windows)]
 #[test]
 fn watch_a_process() {
@@ -158,7 +158,7 @@ fn watch_a_process() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let program = std::env::current_exe().expect("this program");
-    // Ends by itself.
+    // It ends by itself.
     let mut child =
         Command::new(program).arg("--list").stdout(Stdio::null()).spawn().expect("the child runs");
     let watch = rig.reactor.watch(&child, Token(0)).expect("watch");

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts, for each thread, how often it allocated and how much of that is still there.
+/// Counts, for each thread, how often it allocated and how much of that is still allocated.
 pub struct Counting;
 
 thread_local! {
@@ -12,12 +12,12 @@ thread_local! {
 }
 
 fn count(allocations: u64, bytes: i64) {
-    // A thread that is ending has no counters any more, and nobody who would look at them.
+    // A thread that is ending has no counters any more, and no code would read them.
     let _ = ALLOCATIONS.try_with(|cell| cell.set(cell.get() + allocations));
     let _ = LIVE_BYTES.try_with(|cell| cell.set(cell.get() + bytes));
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came; counting neither allocates nor unwinds.
+// SAFETY: every call is passed unchanged to the system's allocator; counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);

@@ -1,10 +1,10 @@
-//! How the tests start programs.
+//! The start of programs in tests.
 
 use std::process::Command;
 
-/// Has a program start with every signal at its default action and none blocked. A program inherits what its parent
-/// ignores and blocks, and dolmen leaves that alone; but what a test expects must not depend on who has started the tests:
-/// nohup(1), a job runner, a shell's background.
+/// Makes a program start with every signal at its default action and none blocked. A program inherits the signals that
+/// its parent ignores and blocks, and dolmen does not change that; but the expectation of a test must not depend on the
+/// program that started the tests: nohup(1), a job runner, a shell's background.
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
     #[cfg(unix)]
     // SAFETY: system calls only, which a process between fork and exec may make; the set is initialised by the first.
@@ -12,7 +12,7 @@ pub fn with_default_signals(command: &mut Command) -> &mut Command {
         use std::os::unix::process::CommandExt as _;
         command.pre_exec(|| {
             for signal in 1..=libc::SIGRTMAX() {
-                // Refused for those that have no other action.
+                // Refused for the signals that have no other action.
                 libc::signal(signal, libc::SIG_DFL);
             }
             let mut none: libc::sigset_t = std::mem::zeroed();

@@ -1,6 +1,6 @@
-//! What the tests of the reactor share: sockets in pairs, waits with a deadline, a watchdog, random numbers that are
-//! the same each time.
-#![allow(dead_code, unused_imports)] // Each test program uses another part of it.
+//! Shared by the tests of the reactor: sockets in pairs, waits with a deadline, a watchdog, random numbers that are the
+//! same each time.
+#![allow(dead_code, unused_imports)] // Each test program uses a different part of it.
 
 pub mod counting;
 mod default_signals;
@@ -20,16 +20,16 @@ use dolmen::{
 pub use signal::Signal;
 use socket2::SockRef;
 
-/// How long a test waits for what must come. Only a failure takes that long.
+/// How long a test waits for an expected event. Only a failure takes that long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long is listened for what must not come.
+/// How long a test waits for the absence of an event.
 pub const SILENCE: Duration = Duration::from_millis(if cfg!(windows) { 150 } else { 50 });
 
 /// The longest a test may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Ends the whole test program when a test takes longer than [`LIMIT`]; until dropped.
+/// Ends the whole test program when a test takes longer than [`LIMIT`]; dropping it stops the watchdog.
 pub struct Watchdog {
     _stop: mpsc::Sender<()>,
 }
@@ -40,7 +40,7 @@ pub fn watchdog() -> Watchdog {
     let test = thread::current().name().unwrap_or("a test").to_owned();
     thread::spawn(move || {
         if stopped.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Not eprintln: what the test harness captures would be lost with the process.
+            // Not eprintln: text captured by the test harness would be lost with the process.
             let _ = writeln!(std::io::stderr(), "\n{test} has not ended after {LIMIT:?}");
             std::process::exit(101);
         }
@@ -48,7 +48,7 @@ pub fn watchdog() -> Watchdog {
     Watchdog { _stop: stop }
 }
 
-/// An event that has outlived its `Events`.
+/// An event that outlives its `Events`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// The stream was dropped.
@@ -83,7 +83,7 @@ impl From<Event<'_>> for Seen {
 }
 
 impl Seen {
-    /// Which connection it is about, if any.
+    /// The connection of the event, if any.
     pub fn conn(&self) -> Option<ConnId> {
         match self {
             Seen::Received(conn, _)
@@ -110,19 +110,19 @@ impl Rig {
         Rig { reactor: builder.build().expect("a reactor"), events: Events::with_capacity(128) }
     }
 
-    /// The same with events that take fewer or more at a time.
+    /// The same with events that have room for fewer or more.
     pub fn capacity(mut self, capacity: usize) -> Rig {
         self.events = Events::with_capacity(capacity);
         self
     }
 
-    /// A registered connection, and its other end.
+    /// A registered connection, and its peer.
     pub fn connect(&mut self, token: Token) -> (ConnId, TcpStream) {
         let (ours, peer) = pair();
         (self.reactor.add(ours, token).expect("add"), peer)
     }
 
-    /// Waits, handling all events, until `handle` has answered true. `what` is being waited for.
+    /// Waits, handling all events, until `handle` has returned true. `what` names the expectation.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut handle: impl FnMut(&mut Reactor, Event<'_>) -> bool) {
         let deadline = Instant::now() + DEADLINE;
@@ -137,7 +137,7 @@ impl Rig {
         }
     }
 
-    /// Waits until something like `last` has happened. All that has, in order.
+    /// Waits until an event like `last` has happened. Returns all events, in order.
     #[track_caller]
     pub fn seen_until(&mut self, what: &str, mut last: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
         let mut seen = Vec::new();
@@ -148,13 +148,13 @@ impl Rig {
         seen
     }
 
-    /// Waits until the reactor's counters are as they should be. Nothing may happen meanwhile.
+    /// Waits until the reactor's counters have the expected values. No event may happen in the meantime.
     #[track_caller]
     pub fn until_stats(&mut self, what: &str, mut reached: impl FnMut(&Stats) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !reached(&self.reactor.stats()) {
             assert!(Instant::now() < deadline, "no {what} after {DEADLINE:?}: {:?}", self.reactor.stats());
-            // What the reactor does for itself ends no wait, so a long one would miss it.
+            // The reactor's internal work ends no wait, so a long wait would miss it.
             self.reactor.wait(&mut self.events, Some(Duration::from_millis(1))).expect("wait");
             assert_eq!(
                 self.events.drain().map(Seen::from).collect::<Vec<_>>(),
@@ -164,7 +164,7 @@ impl Rig {
         }
     }
 
-    /// Everything that happens within a time.
+    /// All events within a time.
     pub fn seen_for(&mut self, time: Duration) -> Vec<Seen> {
         let end = Instant::now() + time;
         let mut seen = Vec::new();
@@ -178,14 +178,14 @@ impl Rig {
         }
     }
 
-    /// Nothing more must happen, and the reactor must sleep over it.
+    /// No more events may happen, and the reactor must sleep.
     #[track_caller]
     pub fn silent(&mut self) {
         let polls = self.reactor.stats().polls;
         assert_eq!(self.seen_for(SILENCE), [], "nothing was to happen any more");
         let polls = self.reactor.stats().polls - polls;
-        // Something may have been left to do that nobody is told of, such as the end of five thousand connections, a
-        // batch a poll. Spinning would be thousands.
+        // The reactor may have internal work left that causes no event, such as the end of five thousand connections,
+        // one batch per poll. Spinning would be thousands of polls.
         assert!(polls <= 300, "{polls} polls in {SILENCE:?} of silence");
     }
 
@@ -207,9 +207,9 @@ impl Rig {
         assert!(polls <= FEW, "it spins: {polls} polls");
     }
 
-    /// Sends on all connections, whose peers do not read, until so many operations are in flight.
+    /// Sends on all connections, whose peers do not read, until `wanted` operations are in flight.
     ///
-    /// How much a system takes before a send has to wait is its own affair: Linux splits one, Windows takes any whole
+    /// How much a system takes before a send has to wait differs: Linux splits a send, Windows takes any send whole
     /// while its buffer has room for a single byte.
     #[track_caller]
     pub fn fill_until_in_flight(&mut self, conns: &[ConnId], wanted: usize) {
@@ -223,12 +223,12 @@ impl Rig {
                 }
             }
             self.reactor.wait(&mut self.events, Some(Duration::ZERO)).expect("wait");
-            // Sends that have got rid of a part are started again.
+            // Sends of which a part was taken are started again.
             self.reactor.flush();
         }
     }
 
-    /// Waits until `conn` has received `count` bytes, and answers with them. Nothing else may happen to it meanwhile.
+    /// Waits until `conn` has received `count` bytes, and returns them. Nothing else may happen to it in the meantime.
     #[track_caller]
     pub fn receive(&mut self, conn: ConnId, count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -245,7 +245,7 @@ impl Rig {
         bytes
     }
 
-    /// Waits for the end of `conn`, answering end of stream with a close. Everything that happened to it.
+    /// Waits for the end of `conn`, and closes it at the end of stream. Returns all its events.
     #[track_caller]
     pub fn ended(&mut self, conn: ConnId) -> History {
         let mut history = History::default();
@@ -262,7 +262,7 @@ impl Rig {
     }
 }
 
-/// What has happened to one connection; refuses what must not happen in that order.
+/// The events of one connection; refuses events in a wrong order.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub bytes: Vec<u8>,
@@ -272,7 +272,7 @@ pub struct History {
 }
 
 impl History {
-    /// Takes note, if it is about `conn`.
+    /// Records the event, if it belongs to `conn`.
     #[track_caller]
     pub fn add(&mut self, conn: ConnId, seen: &Seen) {
         if seen.conn() != Some(conn) {
@@ -305,7 +305,7 @@ pub fn pair() -> (TcpStream, TcpStream) {
     for stream in [&ours, &peer] {
         stream.set_nodelay(true).expect("nodelay");
     }
-    // A peer that a test waits for in vain is a failure, not a hang.
+    // A peer for which a test waits without success is a failure, not a hang.
     peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
     peer.set_write_timeout(Some(DEADLINE)).expect("timeout");
     (ours, peer)
@@ -332,7 +332,7 @@ pub fn narrow_pair() -> (TcpStream, TcpStream) {
     (ours, peer)
 }
 
-/// A listener on a free port, and where it is.
+/// A listener on a free port, and its address.
 pub fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = listener.local_addr().expect("address");
@@ -345,7 +345,7 @@ pub fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Reads what is there until the connection turns out to have been reset.
+/// Reads the available bytes until a read finds that the connection has been reset.
 #[track_caller]
 pub fn read_to_reset(mut stream: TcpStream) -> Vec<u8> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
@@ -360,7 +360,7 @@ pub fn read_to_reset(mut stream: TcpStream) -> Vec<u8> {
             }
         }
     }
-    // Wine asks the socket for its error by itself, which takes it away from the reader. After a FIN the first write
+    // Wine queries the socket's error itself, which takes it away from the reader. After a FIN the first write
     // succeeds, after a reset none does.
     let reset = cfg!(windows) && stream.write(b"?").is_err();
     assert!(reset, "an orderly end after {} bytes", bytes.len());
@@ -372,7 +372,7 @@ pub fn finish(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("shutdown");
 }
 
-/// A read with a timeout from a stream that has nothing to read: one that does not block comes back at once.
+/// A read with a timeout from a stream that has nothing to read: a stream in non-blocking mode returns immediately.
 #[track_caller]
 pub fn assert_blocking(stream: &mut TcpStream) {
     let timeout = Duration::from_millis(50);
@@ -380,7 +380,7 @@ pub fn assert_blocking(stream: &mut TcpStream) {
     let started = Instant::now();
     let error = stream.read(&mut [0; 1]).expect_err("there is nothing to read");
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-    // Systems count in ticks of their own.
+    // Systems round to their own ticks.
     assert!(started.elapsed() >= timeout / 2, "it does not block");
     stream.set_read_timeout(Some(DEADLINE)).expect("timeout");
 }
@@ -413,7 +413,7 @@ impl Random {
     }
 }
 
-/// How many descriptors or handles this process has. Not to be compared while other tests run in it.
+/// How many descriptors or handles this process has. Not comparable while other tests run in it.
 pub fn handle_count() -> usize {
     #[cfg(target_os = "linux")]
     return std::fs::read_dir("/proc/self/fd").expect("/proc").count();
@@ -424,18 +424,18 @@ pub fn handle_count() -> usize {
 /// Set in the environment of a [`child`].
 const CHILD: &str = "DOLMEN_TEST_CHILD";
 
-/// Whether this process is the child of a test that wants a process of its own.
+/// Whether this process is the child of a test that needs a process of its own.
 pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs the current test once more, alone in a process of its own, where [`is_child`] tells it so.
+/// Runs the current test once more, alone in a process of its own, in which [`is_child`] returns true.
 #[track_caller]
 pub fn in_child() {
     let test = thread::current().name().expect("a test has its name").to_owned();
     let program = std::env::current_exe().expect("this program");
     let mut child = std::process::Command::new(program);
-    // In a thread, as here, or its name would be another.
+    // In a thread, as here, because the name would differ otherwise.
     child.args([&test, "--exact", "--nocapture", "--test-threads=2"]).env(CHILD, "1");
     let output = default_signals::with_default_signals(&mut child).output().expect("the child runs");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -447,12 +447,12 @@ pub fn in_child() {
 /// The example program `name`, running with `argument`; ended when dropped.
 pub struct Example {
     process: std::process::Child,
-    /// What it says.
+    /// Its output.
     pub stderr: std::io::BufReader<std::process::ChildStderr>,
 }
 
 impl Example {
-    /// Starts it, with the command line of another program before its own.
+    /// Starts it, with the command line of another program in front.
     #[track_caller]
     pub fn start(before: &[&str], name: &str, argument: &str) -> Example {
         let example = example(name);
@@ -467,7 +467,7 @@ impl Example {
         Example { process, stderr }
     }
 
-    /// Waits for the line that says where it listens. `Err` with what it said instead before it ended.
+    /// Waits for the line with its address. `Err` with its output if it ended instead.
     pub fn listening(&mut self) -> Result<SocketAddr, String> {
         let mut said = String::new();
         while std::io::BufRead::read_line(&mut self.stderr, &mut said).expect("text") > 0 {
@@ -497,7 +497,7 @@ impl Drop for Example {
 }
 
 /// Where cargo has put an example: beside the folder of the test programs. A plain `cargo test` has built it before;
-/// with `--tests` or `--test …` it is up to us.
+/// with `--tests` or `--test …` this function builds it.
 fn example(name: &str) -> std::path::PathBuf {
     let program = std::env::current_exe().expect("this program");
     let folder = program.ancestors().nth(2).expect("target/debug/deps/program");
@@ -510,7 +510,7 @@ fn example(name: &str) -> std::path::PathBuf {
     example
 }
 
-/// Builds an example the way this program was built, where cargo can be asked: a program under Wine cannot.
+/// Builds an example the way this program was built, where cargo is available: a program under Wine cannot run it.
 fn build_example(name: &str, folder: &std::path::Path) {
     let Some(cargo) = std::env::var_os("CARGO").filter(|_| !cfg!(windows)) else { return };
     let name_of =
@@ -519,7 +519,7 @@ fn build_example(name: &str, folder: &std::path::Path) {
     let mut target_dir = folder.parent().expect("target or target/triple");
     let mut build = std::process::Command::new(cargo);
     build.args(["build", "--quiet", "--package", "dolmen", "--example", name, "--profile", &profile]);
-    // A triple and nothing else is named like this.
+    // Only a target triple has a name like this.
     if let Some(triple) = name_of(target_dir).filter(|name| name.split('-').count() >= 3) {
         build.args(["--target", &triple]);
         target_dir = target_dir.parent().expect("target");

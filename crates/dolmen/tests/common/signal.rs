@@ -1,8 +1,8 @@
-//! Something to watch: an eventfd on Linux, an event on Windows.
+//! A handle to watch: an eventfd on Linux, an event on Windows.
 
 use dolmen::{Error, Reactor, Token, WatchId};
 
-/// Is signalled from [`Signal::set`] until [`Signal::unset`].
+/// Signalled from [`Signal::set`] until [`Signal::unset`].
 pub struct Signal {
     #[cfg(target_os = "linux")]
     handle: std::os::fd::OwnedFd,
@@ -42,7 +42,7 @@ impl Signal {
 }
 
 impl Signal {
-    /// Two handles of the same.
+    /// Two handles of the same object.
     pub fn twice() -> (Signal, Signal) {
         let signal = Signal::new();
         let same = Signal { handle: signal.handle.try_clone().expect("a copy") };

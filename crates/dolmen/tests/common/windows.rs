@@ -10,7 +10,7 @@ use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
     Manual,
-    /// By the wait that sees it set.
+    /// By the wait that finds it set.
     Auto,
 }
 
@@ -19,7 +19,7 @@ pub fn event(reset: Reset) -> OwnedHandle {
     // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
     let event = unsafe { CreateEventW(null(), i32::from(reset == Reset::Manual), 0, null()) };
     assert!(!event.is_null(), "{}", std::io::Error::last_os_error());
-    // SAFETY: the handle was just made and is nobody else's.
+    // SAFETY: the handle was just made and has no other owner.
     unsafe { OwnedHandle::from_raw_handle(event) }
 }
 
@@ -35,11 +35,11 @@ pub fn unset(event: &OwnedHandle) {
 
 /// How many handles this process has.
 pub fn handle_count() -> usize {
-    // Asked of each value that a handle of so small a process may have, because Wine knows no sum. They are multiples of
-    // four, and the system gives out low ones first.
+    // Queries each value that a handle of so small a process may have, because Wine reports no total. Handles are
+    // multiples of four, and the system issues low ones first.
     let is_open = |value: &usize| {
         let mut flags = 0;
-        // SAFETY: asks about a value, whatever it is; `flags` is writable.
+        // SAFETY: queries a value, whatever it is; `flags` is writable.
         unsafe { GetHandleInformation(*value as HANDLE, &mut flags) != 0 }
     };
     (4..80_000).step_by(4).filter(is_open).count()

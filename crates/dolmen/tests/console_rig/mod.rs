@@ -1,12 +1,12 @@
-//! The tests' side of a console: a terminal with somebody typing, a screen, and a connection over which the program
-//! under test tells what it has noticed.
+//! The tests' side of a console: a terminal with a simulated operator, a screen, and a connection over which the
+//! program under test reports its events.
 //!
-//! The same tests drive the Linux program and, with `DOLMEN_TEST_CONSOLE=wine`, the Windows one under Wine: its console
-//! is on a pseudo-terminal too. That one's slave is put into raw mode first, or Linux would edit what is typed, and
-//! then Wine once more.
-#![allow(dead_code)] // Each test program uses another part of it.
+//! The same tests drive the Linux program and, with `DOLMEN_TEST_CONSOLE=wine`, the Windows program under Wine, whose
+//! console is also on a pseudo-terminal. The slave of that one is put into raw mode first; otherwise Linux would edit
+//! the input, and then Wine once more.
+#![allow(dead_code)] // Each test program uses a different part of it.
 
-#[allow(clippy::duplicate_mod)] // A test program may have it from its other rig as well.
+#[allow(clippy::duplicate_mod)] // A test program may include it from its other rig as well.
 #[path = "../common/default_signals.rs"]
 mod default_signals;
 
@@ -28,7 +28,7 @@ use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-/// When a test is given up.
+/// The deadline of a test.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub const COLUMNS: u16 = 80;
@@ -66,7 +66,7 @@ fn existing(program: PathBuf) -> PathBuf {
     program
 }
 
-/// What a terminal shows, kept by a thread that reads it.
+/// The content of a terminal, maintained by a thread that reads it.
 struct Screen {
     parser: vt100::Parser,
     raw: Vec<u8>,
@@ -82,7 +82,7 @@ pub struct Terminal {
     pub child: Child,
     /// The terminal's settings before the program was started.
     pub before: String,
-    /// Ends the thread that reads the screen, when dropped.
+    /// When dropped, ends the thread that reads the screen.
     stop: Option<OwnedFd>,
     reader: Option<JoinHandle<()>>,
 }
@@ -92,7 +92,7 @@ impl Terminal {
         Terminal::start_with(command, |_| {})
     }
 
-    /// `set_up` may replace some of the streams, which are the terminal's at first.
+    /// `set_up` may replace some of the streams, which are initially the terminal's.
     pub fn start_with(command: &mut Command, set_up: impl FnOnce(&mut Command)) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
@@ -181,7 +181,7 @@ impl Terminal {
         self.screen.0.lock().expect("nobody panics with it")
     }
 
-    /// Waits until the screen is so, and gives its rows.
+    /// Waits until the screen satisfies `expected`, and returns its rows.
     #[track_caller]
     pub fn until(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + DEADLINE;
@@ -193,7 +193,7 @@ impl Terminal {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                // The drop shows what is.
+                // The drop prints the screen.
                 drop(screen);
                 panic!("{what} is not on the screen");
             }
@@ -210,28 +210,28 @@ impl Terminal {
         });
     }
 
-    /// Where the cursor is: row and column.
+    /// The position of the cursor: row and column.
     pub fn cursor(&self) -> (u16, u16) {
         self.locked().parser.screen().cursor_position()
     }
 
-    /// Reads nothing of what the terminal shows while something is done.
+    /// Reads nothing of the terminal's output while `action` runs.
     pub fn unread<T>(&self, during: impl FnOnce() -> T) -> T {
-        // The reader wants to keep what it has read before it reads more.
+        // The reader needs this lock to store what it has read before it reads more.
         let _screen = self.locked();
         during()
     }
 
-    /// Everything that was ever shown.
+    /// All output of the terminal so far.
     pub fn raw(&self) -> String {
         String::from_utf8_lossy(&self.locked().raw).into_owned()
     }
 
-    /// The terminal goes away, as when its window is closed.
+    /// The terminal hangs up, as when its window is closed.
     pub fn hang_up(mut self) -> Child {
-        // A placeholder takes the child's place, so that the child is not ended here.
+        // A placeholder replaces the child, so that the child is not ended here.
         let placeholder = Command::new("true").spawn().expect("it starts");
-        // The reader's descriptor is one of the terminal's.
+        // The reader's descriptor is one of the terminal's descriptors.
         self.stop = None;
         self.reader.take().expect("it reads").join().expect("it has ended");
         std::mem::replace(&mut self.child, placeholder)
@@ -243,7 +243,7 @@ impl Terminal {
         wait(&mut self.child)
     }
 
-    /// For a test that fails: the screen, and what the threads are at of all programs at this terminal.
+    /// For a failing test: the screen, and the state of the threads of all programs at this terminal.
     fn describe(&mut self) {
         let end = self.child.try_wait();
         let screen = self.locked();
@@ -257,7 +257,7 @@ impl Terminal {
         eprintln!("the program's end: {end:?}; at this terminal:\n{}", String::from_utf8_lossy(&threads));
     }
 
-    /// Ends all programs at this terminal: what the program has started would outlive it, and the test.
+    /// Ends all programs at this terminal: programs that the program has started would outlive it, and the test.
     fn end_all(&self) {
         let programs = Command::new("ps").args(["-o", "pid=", "-s", &self.child.id().to_string()]).output();
         let programs = programs.map(|it| it.stdout).unwrap_or_default();
@@ -296,7 +296,7 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     child.wait().expect("it has ended")
 }
 
-/// Where a probe calls.
+/// The address to which a probe connects.
 pub struct Call {
     listener: TcpListener,
 }
@@ -310,7 +310,7 @@ impl Call {
         self.listener.local_addr().expect("an address").to_string()
     }
 
-    /// Waits for the call.
+    /// Waits for the probe's connection.
     #[track_caller]
     pub fn accept(self) -> Link {
         let (sender, connection) = mpsc::channel();
@@ -338,7 +338,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// The next thing that the probe tells, and when.
+    /// The probe's next report, and its time.
     #[track_caller]
     pub fn next_at(&self) -> (Instant, String) {
         self.lines.recv_timeout(DEADLINE).expect("the probe tells nothing more")
@@ -354,7 +354,7 @@ impl Link {
         assert_eq!(self.next(), told);
     }
 
-    /// The way to the probe, for another thread.
+    /// A second handle of the connection to the probe, for another thread.
     pub fn orders(&self) -> TcpStream {
         self.stream.try_clone().expect("a descriptor")
     }
@@ -363,14 +363,14 @@ impl Link {
         (&self.stream).write_all(format!("{command}\n").as_bytes()).expect("the probe is there");
     }
 
-    /// Has the probe do something, and waits until it is done. Nothing else may be told meanwhile.
+    /// Makes the probe run a command, and waits until it is done. The probe must report nothing else in the meantime.
     #[track_caller]
     pub fn order(&self, command: &str) {
         self.send(command);
         self.expect(&format!("ok {command}"));
     }
 
-    /// Has the probe do something, and gives all that was told before it was done.
+    /// Makes the probe run a command, and returns all reports before it was done.
     #[track_caller]
     pub fn order_among(&self, command: &str) -> Vec<String> {
         self.send(command);
@@ -384,7 +384,8 @@ impl Link {
         }
     }
 
-    /// Has the probe do something of which something is told, be it before it is done or just after, and gives that.
+    /// Makes the probe run a command that causes a report, either before it is done or just after, and returns the
+    /// reports.
     #[track_caller]
     pub fn order_telling(&self, command: &str) -> Vec<String> {
         let mut told = self.order_among(command);
@@ -394,7 +395,7 @@ impl Link {
         told
     }
 
-    /// Nothing is told for a while.
+    /// The probe reports nothing for a while.
     #[track_caller]
     pub fn silent(&self, time: Duration) {
         if let Ok((_, line)) = self.lines.recv_timeout(time) {
@@ -402,7 +403,7 @@ impl Link {
         }
     }
 
-    /// The probe has gone.
+    /// The probe has closed its connection.
     #[track_caller]
     pub fn ended(&self) {
         let end = self.lines.recv_timeout(DEADLINE);
@@ -418,7 +419,7 @@ impl Link {
         pid.unwrap_or_else(|| panic!("{told}"))
     }
 
-    /// How often the probe has waited.
+    /// How many waits the probe has made.
     #[track_caller]
     pub fn waits(&self) -> u64 {
         self.send("waits");
@@ -436,12 +437,12 @@ pub fn costs_nothing(child: &Child, link: &Link, time: Duration) {
     let used = processor_time(child.id()).saturating_sub(used_before);
     let waits = link.waits() - waits_before;
     println!("{used:?} and {waits} waits in {time:?} of silence");
-    // The wait that brought the question.
+    // The wait that returned the query.
     assert!(used < Duration::from_millis(10) && waits <= 1, "{used:?} and {waits} waits");
 }
 
-/// The time that the threads of a process have spent on a processor. Under Wine too, where the program's own clock
-/// counts in hundredths of a second.
+/// The processor time of the threads of a process. Also under Wine, where the program's own clock counts in hundredths
+/// of a second.
 pub fn processor_time(process: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
     let times = threads.map(|thread| {
@@ -454,7 +455,7 @@ pub fn processor_time(process: u32) -> Duration {
     total
 }
 
-/// A probe at a terminal, its console not opened yet.
+/// A probe at a terminal, before it opens its console.
 pub fn probe() -> (Terminal, Link) {
     let call = Call::new();
     let terminal = Terminal::start(program("examples", "console_probe").arg(call.address()));
@@ -471,8 +472,8 @@ pub fn console(mode: &str) -> (Terminal, Link) {
     (terminal, link)
 }
 
-/// A probe at a terminal that a shell could stop and continue, and its process. The one of [`probe`] leads its session,
-/// so that its process group is orphaned.
+/// A probe at a terminal that a shell could stop and continue, and its process. The probe of [`probe`] leads its
+/// session, so that its process group is orphaned.
 pub fn job() -> (Terminal, Link, Pid) {
     let call = Call::new();
     let terminal = Terminal::start(program("examples", "console_probe").args(["job", &call.address()]));
@@ -492,13 +493,13 @@ pub fn stopped(process: Pid) {
     }
 }
 
-/// The state of a process, as proc(5) has it.
+/// The state of a process, from proc(5).
 fn state(process: Pid) -> char {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
     text.rsplit(") ").next().and_then(|rest| rest.chars().next()).expect("a state")
 }
 
-/// Waits until a process has taken the signals that were sent to it, and says that it is not stopped.
+/// Waits until a process has handled the signals sent to it, and returns that it is not stopped.
 #[track_caller]
 pub fn goes_on(process: Pid) {
     let deadline = Instant::now() + DEADLINE;
@@ -516,12 +517,12 @@ pub fn goes_on(process: Pid) {
     assert_ne!(state(process), 'T', "it is stopped");
 }
 
-/// A probe whose standard input is this, and its standard output a pipe.
+/// A probe with this standard input, and a pipe as its standard output.
 pub fn redirected(stdin: impl Into<Stdio>) -> (Child, Link) {
     redirected_to(stdin, Stdio::piped())
 }
 
-/// A probe whose standard input and output are these.
+/// A probe with these as standard input and output.
 pub fn redirected_to(stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> (Child, Link) {
     let call = Call::new();
     let mut command = program("examples", "console_probe");
@@ -532,7 +533,7 @@ pub fn redirected_to(stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> (Chil
     (child, link)
 }
 
-/// How a program under Wine or a native one tells of its end.
+/// How a program under Wine or a native one reports its end.
 pub fn code(status: ExitStatus) -> Option<i32> {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal))
 }
