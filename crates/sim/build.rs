@@ -1,4 +1,4 @@
-//! Gives the tests a number that changes with the reactor's sources, to derive seeds from.
+//! Gives the tests a number that changes with the reactor's sources, from which they derive seeds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;

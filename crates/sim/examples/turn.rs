@@ -1,7 +1,7 @@
-//! A turn in which one connection is served, beside as many idle ones as wanted: `turn CONNECTIONS TURNS`.
+//! A turn that serves one connection, with any number of idle ones present: `turn CONNECTIONS TURNS`.
 //!
-//! Prints how many allocations the turns have made, and how many bytes each idle connection takes, the simulated kernel's
-//! share included. Instructions are for a tool to count: the turns are in [`turns`], and nothing else is.
+//! Prints how many allocations the turns have made, and how many bytes each idle connection takes, including the
+//! simulated kernel's share. A tool counts the instructions: [`turns`] contains the turns and nothing else.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ mod counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What is counted, under a name that tools find.
+/// The counted code, under a name that tools find.
 #[inline(never)]
 fn turns(echo: &mut Echo, count: u64) {
     echo.rounds(count);
@@ -30,13 +30,13 @@ fn main() -> ExitCode {
     let before = LIVE_BYTES.get();
     echo.idle(*idle as usize);
     let bytes = (LIVE_BYTES.get() - before) / (*idle).max(1) as i64;
-    // Whatever the new ones made once is made now.
+    // The first turns make everything that new connections make once.
     echo.rounds(20);
     let before = ALLOCATIONS.get();
     turns(&mut echo, *count);
     let allocations = ALLOCATIONS.get() - before;
     println!("allocations\t{allocations}\nbytes\t{bytes}");
-    // Taking all of them down is not what is measured, and the simulated kernel is slow at it.
+    // Removing all of them is not part of the measurement, and the simulated kernel is slow at it.
     std::mem::forget(echo);
     ExitCode::SUCCESS
 }

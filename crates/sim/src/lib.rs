@@ -1,4 +1,4 @@
-//! Runs many seeds of a [`Subject`] and says what came of it.
+//! Runs many seeds of a [`Subject`] and reports the outcome.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -10,23 +10,23 @@ mod subject;
 
 pub use subject::{CLibrary, Reactor, Subject};
 
-/// A seed that failed, and the shortest program found that fails the same way.
+/// A seed that failed, and the shortest program found that fails in the same way.
 #[derive(Debug)]
 pub struct Found<A> {
     /// The seed.
     pub seed: u64,
-    /// What was noticed.
+    /// The finding.
     pub failure: Failure,
     /// The program, shortened.
     pub actions: Vec<A>,
-    /// What replays it.
+    /// The command that replays it.
     pub command: &'static str,
 }
 
 impl<A: std::fmt::Debug> std::fmt::Display for Found<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "seed {}: {:?}: {}", self.seed, self.failure.oracle, self.failure.message)?;
-        writeln!(f, "the shortest program that fails alike has {} steps:", self.actions.len())?;
+        writeln!(f, "the shortest program that fails in the same way has {} steps:", self.actions.len())?;
         for action in &self.actions {
             writeln!(f, "    {action:?}")?;
         }
@@ -34,8 +34,8 @@ impl<A: std::fmt::Debug> std::fmt::Display for Found<A> {
     }
 }
 
-/// Runs a range of seeds, until one fails or `until` has come. Answers how many were run. `progress` is told how many
-/// so far, about once a second.
+/// Runs a range of seeds, until one fails or the time is `until`. Returns how many it ran. Calls `progress` with the
+/// number so far, about once a second.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub fn missed_marks<S: Subject>() -> Vec<S::Mark> {
     S::marks().into_iter().filter(|&(_, hits)| hits == 0).map(|(mark, _)| mark).collect()
 }
 
-/// Panics of the code under test are findings, told of with their seed; the usual report of each is noise.
+/// A panic of the code under test is a finding, reported with its seed; the usual report of each panic is noise.
 pub fn silence_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }

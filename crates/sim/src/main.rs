@@ -26,17 +26,17 @@ struct Cli {
     /// Run for so many minutes, however many seeds that is
     #[arg(long, conflicts_with = "seeds")]
     minutes: Option<u64>,
-    /// Echo so many messages on one connection beside idle ones, and print what a turn costs
+    /// Echo so many messages on one connection with idle ones present, and print the cost of a turn
     #[arg(long, conflicts_with_all = ["seeds", "from", "minutes", "seed"])]
     turns: Option<u64>,
     /// With --turns, how many idle connections
     #[arg(long, requires = "turns", default_value_t = 0)]
     idle: usize,
-    /// Check that each deliberate bug is noticed, and by which oracles
+    /// Check that each deliberate bug is detected, and by which oracles
     #[cfg(feature = "mutants")]
     #[arg(long)]
     mutants: bool,
-    /// With --mutants: only that each is noticed
+    /// With --mutants: check only that each is detected
     #[cfg(feature = "mutants")]
     #[arg(long, requires = "mutants")]
     together: bool,
@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     if cli.c { run::<CLibrary>(&cli) } else { run::<Reactor>(&cli) }
 }
 
-/// Under callgrind, the difference between two lengths is the instructions of a turn, the simulated kernel's included.
+/// Under callgrind, the difference between two lengths is the instructions of a turn, including those of the simulated
+/// kernel.
 fn echo(turns: u64, idle: usize) -> ExitCode {
     let mut echo = dolmen::sim::Echo::beside(idle, 1, true, 256);
     let start = Instant::now();

@@ -1,7 +1,7 @@
-//! Which oracle notices which deliberate bug.
+//! Which oracle detects which deliberate bug.
 //!
-//! Each question, one bug before one oracle, is put to a process of its own: some bugs corrupt memory, and then
-//! anything may happen. A process that dies of it is an answer too, of the last kind one wants.
+//! Each question, one bug before one oracle, runs in a process of its own: some bugs corrupt memory, and then anything
+//! may happen. A process that crashes counts as an answer too, but as the least wanted one.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use dolmen::sim::Oracle;
 use dolmen_sim::Subject;
 
-/// A bug that makes runs slow is not worth more than this for each oracle. Miri is slow by itself.
+/// No bug that makes runs slow gets more time than this for each oracle. Miri is slow by itself.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 10 });
 
-/// The exit status of a process whose oracle noticed.
+/// The exit status of a process whose oracle detected the bug.
 const NOTICED: u8 = 3;
 
 enum Answer {
@@ -21,7 +21,7 @@ enum Answer {
     Unnoticed,
 }
 
-/// Answers one question, in this process: whether the oracle notices the bug within so many seeds.
+/// Answers one question, in this process: whether the oracle detects the bug within so many seeds.
 pub fn ask<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> ExitCode {
     let oracles: Vec<Oracle> = S::ORACLES
         .iter()
@@ -59,17 +59,17 @@ fn put<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> Answer {
     }
 }
 
-/// Puts each bug before all oracles at once, which takes seconds. Fails if one goes unnoticed.
+/// Runs each bug before all oracles together, which takes seconds. Fails if one goes undetected.
 pub fn notice_all<S: Subject>(seeds: u64) -> ExitCode {
     let bugs: Vec<String> = S::mutants().into_iter().filter(|bug| !is_for_memory_tools::<S>(bug)).collect();
     let count = bugs.len();
     let unnoticed: Vec<String> =
         bugs.into_iter().filter(|bug| matches!(put::<S>(bug, "all", seeds), Answer::Unnoticed)).collect();
     if unnoticed.is_empty() {
-        println!("every one of {count} bugs is noticed");
+        println!("every one of {count} bugs is detected");
         return ExitCode::SUCCESS;
     }
-    println!("unnoticed: {unnoticed:?}");
+    println!("undetected: {unnoticed:?}");
     ExitCode::FAILURE
 }
 
@@ -77,11 +77,11 @@ fn is_for_memory_tools<S: Subject>(bug: &str) -> bool {
     S::FOR_MEMORY_TOOLS.contains(&bug)
 }
 
-/// Prints the table. Fails if a bug goes unnoticed, or if an oracle could be taken away without a loss.
+/// Prints the table. Fails if a bug goes undetected, or if an oracle could be removed without a loss.
 pub fn report<S: Subject>(seeds: u64) -> ExitCode {
     let mut unnoticed = Vec::new();
     let mut needed = Vec::new();
-    println!("| bug | noticed by |");
+    println!("| bug | detected by |");
     println!("|---|---|");
     for mutant in S::mutants() {
         let answers =
@@ -114,9 +114,9 @@ pub fn report<S: Subject>(seeds: u64) -> ExitCode {
     let idle: Vec<Oracle> = S::ORACLES.iter().copied().filter(|oracle| !needed.contains(oracle)).collect();
     println!();
     if unnoticed.is_empty() && idle.is_empty() {
-        println!("every bug is noticed, and without any one of the oracles one of them would not be");
+        println!("every bug is detected, and each oracle is the only one that detects some bug");
         return ExitCode::SUCCESS;
     }
-    println!("unnoticed: {unnoticed:?}; oracles without a bug that they alone notice: {idle:?}");
+    println!("undetected: {unnoticed:?}; oracles that are not the only one to detect some bug: {idle:?}");
     ExitCode::FAILURE
 }

@@ -1,19 +1,19 @@
-//! What is simulated: the reactor, or the C library on top of it.
+//! The subject of the simulation: the reactor, or the C library on top of it.
 
 use std::fmt::Debug;
 
 use dolmen::sim::{self, Failure, Oracle, Report};
 use io_reactor::sim as c_sim;
 
-/// Something that runs random programs, a seed each.
+/// Something that runs random programs, one for each seed.
 pub trait Subject {
     /// A step of its programs.
     type Action: Clone + Debug;
     /// A rare branch.
     type Mark: Copy + Debug;
-    /// What has to be typed to run it.
+    /// The command that runs it.
     const COMMAND: &'static str;
-    /// All that judges it.
+    /// Its oracles.
     const ORACLES: &'static [Oracle];
 
     /// The program of a seed.
@@ -23,7 +23,7 @@ pub trait Subject {
     ///
     /// # Errors
     ///
-    /// What the first oracle detected.
+    /// The finding of the first oracle that detects one.
     fn run(seed: u64, actions: &[Self::Action], oracles: &[Oracle]) -> Result<Report, Failure>;
 
     /// A shorter program that fails by the same oracle.
@@ -41,7 +41,7 @@ pub trait Subject {
     #[cfg(feature = "mutants")]
     fn mutants() -> Vec<String>;
 
-    /// Those that only a tool that watches memory can be relied on to see.
+    /// The bugs that only a memory checker detects reliably.
     #[cfg(feature = "mutants")]
     const FOR_MEMORY_TOOLS: &'static [&'static str];
 
@@ -120,7 +120,7 @@ subject! {
     }
 }
 
-/// Bugs of the reactor that the C library's programs have to notice as well.
+/// Bugs of the reactor that the C library's programs have to detect as well.
 #[cfg(feature = "mutants")]
 const OF_THE_REACTOR: [&str; 4] =
     ["TrustOldReadiness", "UngatedReceive", "EndlessAfterFailure", "WrittenTwice"];

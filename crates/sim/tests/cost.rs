@@ -1,8 +1,8 @@
-//! What an echoed message costs on the simulated kernel, to the call and to the allocation.
+//! The exact cost of an echoed message on the simulated kernel, in calls and allocations.
 //!
-//! The machine is one on which sends succeed at once, eight readiness listeners and a console are registered beside the
-//! connections, and nothing else happens. So the figures depend on the engine alone, and are exact: a change that adds a
-//! call to a message's way is seen here at once.
+//! On this machine sends succeed immediately, eight readiness listeners and a console are registered in addition to the
+//! connections, and nothing else happens. So the figures depend on the engine alone, and are exact: these tests detect
+//! a change that adds a call to a message.
 
 use std::time::Duration;
 
@@ -39,11 +39,11 @@ fn in_a_batch_of_64_a_message_costs_two_kernel_calls_and_its_share_of_a_dequeue(
     }
 }
 
-/// The cost of a turn is that of what happens in it, and not of how many are registered.
+/// The cost of a turn depends on its events, and not on the number of registrations.
 #[test]
 fn idle_connections_cost_a_message_neither_a_call_nor_an_allocation() {
     for completion in [true, false] {
-        // With buffers enough to lend one to each.
+        // With enough buffers to lend one to each.
         let [alone, beside] = [0, 2_000].map(|idle| {
             let mut echo = Echo::beside(idle, 1, completion, 8_000);
             let before = ALLOCATIONS.get();
@@ -55,12 +55,12 @@ fn idle_connections_cost_a_message_neither_a_call_nor_an_allocation() {
     }
 }
 
-/// What it costs to pin no memory: a receive of no bytes first, and the real one when there are some.
+/// The cost of pinning no memory: a receive of zero bytes first, and the real one when there are bytes.
 #[test]
 fn without_a_buffer_to_lend_a_message_costs_one_call_more() {
     assert_eq!(cost(1, true, 0).kernel_calls, 400);
     assert_eq!(cost(64, true, 0).kernel_calls, 6_400 * 3 + 100);
-    // Readiness has nothing to lend.
+    // A readiness kernel has no buffers to lend.
     assert_eq!(cost(1, false, 0).kernel_calls, 300);
 }
 

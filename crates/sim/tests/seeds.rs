@@ -5,26 +5,26 @@ use std::ops::Range;
 
 use dolmen_sim::{CLibrary, Reactor, Subject, missed_marks, run_seeds};
 
-/// Each of these found a bug. What it was:
+/// Each of these seeds found a bug. The bugs:
 const REGRESSIONS: &[(u64, &str)] = &[
-    (299, "a wake that came while an earlier one waited to be delivered was told of a second time"),
+    (299, "a wake that arrived while an earlier one waited for delivery was reported twice"),
     (
         401,
-        "closing a connection emptied the outbox, and the wait went round for ever without asking the kernel",
+        "closing a connection emptied the outbox, and the wait looped indefinitely without asking the kernel",
     ),
     (
         48597,
-        "a connection's `Closed` was lost when its slot was taken and the newcomer removed before it was delivered",
+        "a connection's `Closed` was lost when another connection took its slot and was removed before `Closed` was delivered",
     ),
-    (23290, "the end of a polled socket was told of after its interest had been set to nothing"),
+    (23290, "the end of a polled socket was reported after its interest had been set to nothing"),
     (
         88,
-        "the console's watch fired at once, before it was known whose it was, and the caller was told of it",
+        "the console's watch fired immediately, before it was known to be the console's, and was reported to the caller",
     ),
-    (128, "the console's watch fired at once, and was armed again although the inbox was full"),
+    (128, "the console's watch fired immediately, and was armed again although the inbox was full"),
 ];
 
-/// And these one in the C library, or in the reactor below it.
+/// And these found one in the C library, or in the reactor below it.
 const REGRESSIONS_OF_C: &[(u64, &str)] = &[
     (33038, "a number that epoll knew from before was refused, although its old registration was removed"),
     (11484, "the end of a terminal was reported as input, because its report had waited for room"),
@@ -39,7 +39,7 @@ fn clean<S: Subject>(seeds: Range<u64>) {
 fn stay_clean<S: Subject>(regressions: &[(u64, &str)]) {
     for &(seed, bug) in regressions {
         let ran = run_seeds::<S>(seed..seed + 1, S::ORACLES, None, |_| {});
-        assert!(ran.is_ok(), "it is back: {bug}\n{}", ran.unwrap_err());
+        assert!(ran.is_ok(), "the bug is back: {bug}\n{}", ran.unwrap_err());
     }
 }
 
@@ -49,7 +49,7 @@ fn seeds_that_found_bugs_stay_clean() {
     stay_clean::<CLibrary>(REGRESSIONS_OF_C);
 }
 
-/// A run that never comes by a rare branch has not tested it.
+/// A run that never passes a rare branch has not tested it.
 #[test]
 fn a_fixed_set_is_clean_and_hits_every_mark() {
     clean::<Reactor>(0..5_000);
@@ -62,7 +62,7 @@ fn a_fixed_set_of_the_c_library_is_clean_and_hits_every_mark() {
     assert_eq!(missed_marks::<CLibrary>(), [], "coverage marks that 3,000 seeds never hit");
 }
 
-/// Other seeds for other sources, so that the set as a whole grows with the project; the seed is printed where it fails.
+/// Other seeds for other sources, so that the set as a whole grows with the project; a failure prints the seed.
 #[test]
 fn seeds_of_this_commit_are_clean() {
     let from = env!("DOLMEN_SOURCE_HASH").parse::<u64>().expect("build.rs gives a number") << 20;
