@@ -1,4 +1,5 @@
-//! Builds the libuv contender, a program in C, where the system has libuv's package. Elsewhere the results say why not.
+//! Builds the libuv contender, a program in C, where the system has libuv's package. Elsewhere the results give the
+//! reason.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,6 +1,6 @@
-//! What is counted and not timed, so that a busy machine changes nothing: instructions under callgrind, which sees none of
+//! Counts instead of times, so that a busy machine changes nothing: instructions under callgrind, which counts none of
 //! the kernel's, and system calls under strace. A figure is the difference between a long run and a short one, divided
-//! by how much longer it is; what is done once drops out.
+//! by the difference of their lengths; work that is done once cancels out.
 //!
 //! Each line of the output is a name, a tab and a figure.
 
@@ -20,7 +20,7 @@ pub struct Options {
     /// The script that runs Windows programs
     #[arg(long, value_name = "SCRIPT")]
     wine_runner: Option<PathBuf>,
-    /// The program whose turns over the simulated kernel are counted as well
+    /// The program whose turns over the simulated kernel are also counted
     #[arg(long, value_name = "PROGRAM")]
     turn: Option<PathBuf>,
 }
@@ -28,7 +28,8 @@ pub struct Options {
 /// Lengths of the short run and the long one.
 const MESSAGES: (usize, usize) = (500, 2_500);
 const UNDER_WINE: (usize, usize) = (100, 600);
-/// How many connections are accepted in one go differs from run to run, so that the difference of the runs has to be long.
+/// The number of connections accepted in one batch differs from run to run, so the difference of the runs has to be
+/// long.
 const LINES: (usize, usize) = (10, 510);
 const LISTENERS: usize = 100;
 const TIMERS: (usize, usize) = (1_000, 6_000);
@@ -42,8 +43,8 @@ pub fn run(options: &Options) -> io::Result<()> {
         };
         for contender in ["dolmen", "raw-iocp", "seed-loop"] {
             let requests = slope(UNDER_WINE, |count| {
-                // The server is to be asleep when a message comes, as servers are: otherwise it depends on how much strace
-                // slows which of them down.
+                // The server has to be asleep when a message arrives, as servers are: otherwise the figure depends on
+                // how much strace slows each of the two down.
                 served(serve(contender), |address| echo(address, count, Duration::from_millis(2)))
             })?;
             println!("wineserver requests of an echoed message, {contender}\t{requests:.3}");
@@ -67,7 +68,7 @@ pub fn run(options: &Options) -> io::Result<()> {
             served(serve(strace(&[]), "echo"), |address| echo(address, count, Duration::ZERO))
         }) {
             Ok(calls) => println!("system calls of an echoed message, {contender}\t{calls:.3}"),
-            // A container may forbid it; then perf is of no use either.
+            // A container may forbid it; then perf does not work either.
             Err(error) => eprintln!("system calls of an echoed message were not counted: {error}"),
         }
     }
@@ -92,13 +93,13 @@ pub fn run(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// By how much the count grows with each further step.
+/// The growth of the count with each further step.
 fn slope((short, long): (usize, usize), count: impl Fn(usize) -> io::Result<u64>) -> io::Result<f64> {
     let (less, more) = (count(short)?, count(long)?);
     Ok((more as f64 - less as f64) / (long - short) as f64)
 }
 
-/// Runs a program under callgrind, which prints how many instructions it has collected.
+/// Runs a program under callgrind, and returns how many instructions callgrind has counted.
 pub fn callgrind() -> Command {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
@@ -111,14 +112,14 @@ fn strace(filter: &[&str]) -> Command {
     command
 }
 
-/// Starts the server under a tool, does something with it, ends it, and returns what the tool has counted.
+/// Starts the server under a tool, runs an action against it, ends it, and returns the tool's count.
 fn served(mut tool: Command, work: impl Fn(SocketAddr) -> io::Result<()>) -> io::Result<u64> {
     tool.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = tool.spawn().map_err(|error| {
         io::Error::other(format!("{}: {error}. Is it installed?", tool.get_program().display()))
     })?;
     let worked = address(&mut process).and_then(work);
-    // strace ends with what it has started, and that is not strace itself. callgrind is the process.
+    // strace ends with the program that it has started, which is another process. callgrind is the process itself.
     let child =
         std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.id())).unwrap_or_default();
     let child = child.split_whitespace().next().and_then(|id| id.parse().ok());
@@ -174,7 +175,7 @@ fn broadcast(server: SocketAddr, lines: usize) -> io::Result<()> {
     let mut streams: Vec<TcpStream> = (0..LISTENERS).map(|_| connect(server)).collect::<io::Result<_>>()?;
     let mut message = [b'm'; 64];
     for _ in 0..lines {
-        // The last one speaks: by then all are accepted.
+        // The last connection sends: by then all are accepted.
         streams[LISTENERS - 1].write_all(&message)?;
         for stream in &mut streams {
             stream.read_exact(&mut message)?;

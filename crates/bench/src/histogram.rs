@@ -1,6 +1,6 @@
 //! Latencies, in buckets of about 1 %.
 
-/// Buckets a doubling.
+/// Buckets for each doubling.
 const FINE: u64 = 64;
 
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl Histogram {
         (rest + FINE) << doubling
     }
 
-    /// The latency below which so many of a thousand lie.
+    /// The latency below which `permille` of a thousand lie.
     pub fn permille(&self, permille: u64) -> u64 {
         let wanted = self.count * permille / 1000;
         let mut seen = 0;
@@ -43,11 +43,11 @@ impl Histogram {
         self.max_ns
     }
 
-    /// The latencies that have occurred, and how often each.
+    /// The recorded latencies, and how often each occurred.
     pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let counted = self.buckets.iter().enumerate().filter(|&(_, &count)| count > 0);
         let counted = counted.map(|(bucket, &count)| (Self::lower_bound(bucket), count));
-        // The largest one exactly.
+        // The largest one is exact.
         counted.map(|(ns, count)| {
             (if Self::bucket(ns) == Self::bucket(self.max_ns) { self.max_ns } else { ns }, count)
         })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::histogram::Histogram;
 use crate::meter::Meter;
 
-/// What a run has brought.
+/// The result of a run.
 pub struct Outcome {
     /// Messages echoed, or deliveries of a broadcast, or connections.
     pub count: u64,
@@ -17,14 +17,14 @@ pub struct Outcome {
     pub latency: Histogram,
 }
 
-/// When to measure.
+/// The time of the measurement.
 #[derive(Clone, Copy)]
 pub struct Window {
     pub warm_up: Duration,
     pub duration: Duration,
 }
 
-/// What the connections of [`echo`] say.
+/// The messages of the connections of [`echo`].
 #[derive(Clone, Copy)]
 pub struct Talk {
     pub connections: usize,
@@ -43,7 +43,7 @@ struct Client {
     sent_at: VecDeque<Instant>,
     /// Bytes of the message that is arriving.
     arrived: usize,
-    /// Bytes of a message that the socket did not take.
+    /// Bytes of a message that the socket has not taken yet.
     unsent: usize,
     message_bytes: usize,
     counted: bool,
@@ -71,7 +71,7 @@ impl Epoll {
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// The keys of what is ready, after up to `timeout_ms`.
+    /// The keys of the ready sockets, after up to `timeout_ms`.
     pub fn wait(&mut self, timeout_ms: i32) -> impl Iterator<Item = usize> + '_ {
         let room = self.events.len() as i32;
         // SAFETY: there is room for that many events.
@@ -93,7 +93,7 @@ pub fn connect(server: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
             let stream = TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
-            // They end with a reset: tens of thousands that wait out their time would slow down the next ones' connects.
+            // They end with a reset: tens of thousands of sockets in TIME_WAIT would slow down the next connects.
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             Ok(stream)
         })
@@ -156,7 +156,7 @@ impl Client {
         Client { stream, sent_at: VecDeque::new(), arrived: 0, unsent: 0, message_bytes, counted }
     }
 
-    /// Reads what is there and says something again for each message that is back. Returns how many count.
+    /// Reads the available bytes and sends again for each echoed message. Returns how many messages count.
     fn read(
         &mut self,
         buffer: &mut [u8],
@@ -210,7 +210,7 @@ impl Client {
     }
 }
 
-/// Connections that are polled for input; the key of each is its place.
+/// Connections that are polled for input; the key of each is its index.
 fn connect_polled(server: SocketAddr, connections: usize) -> io::Result<(Epoll, Vec<TcpStream>)> {
     let epoll = Epoll::new()?;
     let streams = connect(server, connections)?;
@@ -220,7 +220,7 @@ fn connect_polled(server: SocketAddr, connections: usize) -> io::Result<(Epoll, 
     Ok((epoll, streams))
 }
 
-/// One says a line, and when all have heard it the next.
+/// One connection sends a line; when all have received it, the next follows.
 pub fn broadcast(
     server: SocketAddr,
     connections: usize,
@@ -230,7 +230,7 @@ pub fn broadcast(
 ) -> io::Result<Outcome> {
     let message = vec![b'm'; message_bytes];
     let (mut epoll, streams) = connect_polled(server, connections)?;
-    // The last one speaks: accepts are in order, so all are accepted by then.
+    // The last one sends: accepts are in order, so all are accepted by then.
     let mut latency = Histogram::new();
     let mut buffer = vec![0; 65_536];
     let (mut count, mut started) = (0, None);
@@ -302,7 +302,7 @@ pub fn churn(
     Ok(Outcome { count, seconds, latency })
 }
 
-/// Each connection says a line a second, spread evenly over the second.
+/// Each connection sends a line a second, spread evenly over the second.
 pub fn paced(
     server: SocketAddr,
     connections: usize,
@@ -321,7 +321,7 @@ pub fn paced(
         let key = turn as usize % connections;
         sent_at[key] = Instant::now();
         (&streams[key]).write_all(&message)?;
-        // What comes back until the next is due. The last millisecond is not slept through.
+        // Reads echoes until the next line is due. It does not sleep in the last millisecond.
         let due = begun + gap * (turn + 1);
         loop {
             let left = due.saturating_duration_since(Instant::now());

@@ -1,15 +1,15 @@
-//! Measures dolmen beside other event loops: `cargo xtask bench` runs it.
+//! Measures dolmen against other event loops: `cargo xtask bench` runs it.
 //!
 //! * `servers/`: the contenders, each an echo and a broadcast server.
-//! * `server.rs`: one of them in a process of its own.
-//! * `load.rs`: the load generator. `meter.rs`: what the server costs meanwhile.
-//! * `cost.rs`: what is counted and not timed, for the guards.
-//! * `scenarios.rs`: what is measured, in interleaved rounds.
-//! * `turn.rs`: what a turn costs over the simulated kernel.
+//! * `server.rs`: one contender in a process of its own.
+//! * `load.rs`: the load generator. `meter.rs`: the cost of the server at the same time.
+//! * `cost.rs`: the counted figures, for the guards.
+//! * `scenarios.rs`: the scenarios, in interleaved rounds.
+//! * `turn.rs`: the cost of a turn over the simulated kernel.
 //! * `report.rs`: comparisons, the table, and the results as JSON. `page.rs` and `plots.rs`: the page about them.
 //! * `system.rs`: processors, the accounting of processes, limits.
 
-// Without the libraries only what the guards need is used.
+// Without the libraries only the code for the guards is used.
 #![cfg_attr(not(feature = "libraries"), allow(dead_code))]
 
 #[cfg(target_os = "linux")]
@@ -42,7 +42,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use servers::Mode;
 
-/// Measures dolmen beside other event loops
+/// Measures dolmen against other event loops
 #[derive(Parser)]
 #[command(name = "dolmen-bench")]
 struct Cli {
@@ -55,10 +55,10 @@ enum Command {
     /// Run scenarios and write the results
     #[cfg(all(feature = "libraries", target_os = "linux"))]
     Run(scenarios::Options),
-    /// Count what is not timed: instructions and system calls of a message
+    /// Count instructions and system calls of a message
     #[cfg(target_os = "linux")]
     Cost(cost::Options),
-    /// Be one contender's server
+    /// Run as one contender's server
     Serve {
         contender: String,
         #[arg(value_parser = ["echo", "broadcast", "wake", "timers", "set-timers"])]

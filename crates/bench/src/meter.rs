@@ -1,4 +1,4 @@
-//! What a server costs in a window of time: processor time by the system's accounting, and calls into the kernel.
+//! The cost of a server in a window of time: processor time by the system's accounting, and calls into the kernel.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 
 use crate::system;
 
-/// Which calls are counted.
+/// The calls to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calls {
     /// All system calls of the server.
     System,
-    /// Requests to the wineserver, which Wine's programs write into a pipe. Wine hands data to sockets with other calls.
+    /// Requests to the wineserver, which Wine's programs write into a pipe. Wine uses other calls to pass data to
+    /// sockets.
     Wineserver,
 }
 
@@ -44,7 +45,7 @@ impl Meter {
         }
     }
 
-    /// Counts calls too, which slows the server down.
+    /// Also counts calls, which slows the server down.
     pub fn counting(mut self, calls: Calls) -> Meter {
         self.counted = Some(calls);
         self
@@ -98,7 +99,7 @@ impl Counter {
             let _ = std::fs::remove_file(fifo);
             system::make_fifo(fifo)?;
         }
-        // Both ends of both, so that no open waits for perf.
+        // Both ends of both pipes, so that no open waits for perf.
         let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
         let (control_file, answers_file) = (open(&control)?, open(&answers)?);
         let perf = Command::new("perf")
@@ -117,11 +118,11 @@ impl Counter {
         Ok(counter)
     }
 
-    /// Has perf do something, and waits until it has.
+    /// Sends perf a command, and waits until it is done.
     fn command(&mut self, what: &str) -> io::Result<()> {
         let Counter::Perf { perf, control, answers, .. } = self else { return Ok(()) };
         writeln!(control, "{what}")?;
-        // Not to wait for a perf that has ended: it may not count these events here.
+        // Without waiting for a perf that has ended: it may not support these events here.
         while !system::readable(answers.get_ref(), 20)? {
             if let Some(status) = perf.try_wait()? {
                 return Err(io::Error::other(format!("perf has ended: {status}")));
@@ -184,7 +185,7 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        // One that was stopped has ended, and was waited for.
+        // A process that was stopped has ended, and was waited for.
         match self {
             Counter::Perf { perf: process, .. } | Counter::Strace { strace: process, .. } => {
                 let _ = process.kill();

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`: what was measured, on what, and where the reactor loses.
+//! `docs/benchmarks.md`: the measurements, the machine, and where the reactor loses.
 
 use std::fmt::Write as _;
 use std::io;
@@ -45,14 +45,14 @@ fn page(
         add("**This was a short run**, with `--quick`: repeat it without that before a figure is believed.");
     }
     add(
-        "## The bars\n\nWhat the project asks of itself. *Ahead* means that the median of the paired ratios is better.",
+        "## The bars\n\nThe project's own goals. *Ahead* means that the median of the paired ratios is better.",
     );
     add(&bars(rows));
     add(&counted());
     add(UNMET);
     add(&cost_of_a_turn(rows, turns));
     add(
-        "## Where dolmen loses\n\nEach figure that is worse than another contender's by more than the rounds differ.",
+        "## Where dolmen loses\n\nEach figure that is worse than another contender's by more than the spread of the rounds.",
     );
     add(&losses(rows));
     for (name, caption) in plots {
@@ -77,9 +77,9 @@ fn page(
     text.trim_end().to_owned() + "\n"
 }
 
-/// The figures that `cargo xtask guard` holds on to.
+/// The figures that `cargo xtask guard` enforces.
 fn counted() -> String {
-    let mut text = "## Counted, not timed\n\nA busy machine changes nothing about these, and `cargo xtask guard` fails when \
+    let mut text = "## Counted, not timed\n\nA busy machine does not change these figures, and `cargo xtask guard` fails when \
                     one moves. Instructions are those outside the kernel.\n\n| | |\n|---|---|"
         .to_owned();
     let lines = include_str!("../baselines.tsv").lines().filter(|line| !line.starts_with('#'));
@@ -92,24 +92,24 @@ fn counted() -> String {
     text
 }
 
-/// Bars that no round will meet, and why.
+/// Bars that no round will meet, and the reasons.
 const UNMET: &str = "\
 ## Bars that are not met, and why
 
-* *Instructions of an echoed message ≤ 1.3 of raw-epoll's.* The raw loop's are three system calls and a branch: it has no
-  connections to look up, nothing queued, no fairness, no ids that outlive a connection. Ours are spread evenly over what
-  the promises need, with no single place that stands out; they take well under a microsecond of a message's processor
-  time, and the rest is the kernel's. What counts is in the bar on CPU; a figure of its own keeps this one from growing.
-* *Wineserver requests of an echoed message ≤ 6.* A receive that brings its bytes at once takes three, and a send three.
-  `raw-iocp` takes no more because it asks the port for nothing while one connection's next message is there already, and
-  lets the others wait for a second (echo-32 has the longest latencies). To ask each source in each wait costs a dequeue of
-  no time, which is the two above; with 32 connections they share it. Where the server sleeps between messages both take 12.
-* *CPU with 1,000 connections at a line a second ≤ 1 %.* A line that comes alone costs a wake of the process and three system
-  calls in any loop: `raw-epoll` is in the table beside it. Lines that come together share them.";
+* *Instructions of an echoed message ≤ 1.3 of raw-epoll's.* The raw loop executes three system calls and a branch: it has no
+  connections to look up, no queues, no fairness, no ids that outlive a connection. Ours are spread evenly over the code for
+  the promises, with no single hot spot; they take well under a microsecond of a message's processor time, and the kernel
+  takes the rest. The bar on CPU covers the effect; the guard on instructions keeps this figure from growing.
+* *Wineserver requests of an echoed message ≤ 6.* A receive that returns its bytes immediately takes three, and a send three.
+  `raw-iocp` takes no more because it does not ask the port while one connection's next message is available, and lets the
+  others wait for a second (echo-32 has the longest latencies). Asking each source in each wait costs a dequeue with a timeout
+  of zero, which is the two above; 32 connections share it. Where the server sleeps between messages both take 12.
+* *CPU with 1,000 connections at a line a second ≤ 1 %.* A line that arrives alone costs a wake of the process and three
+  system calls in any loop: the table also shows `raw-epoll`. Lines that arrive together share them.";
 
-/// How little a turn depends on how many connections there are.
+/// How little a turn depends on the number of connections.
 fn cost_of_a_turn(rows: &[Row], turns: &[Turn]) -> String {
-    let mut text = "## The cost of a turn\n\nOne busy connection beside idle ones, with real sockets:\n\n\
+    let mut text = "## The cost of a turn\n\nOne busy connection with idle ones present, on real sockets:\n\n\
                     | idle connections | messages in a second | CPU of a message | p95 µs |\n|---|---|---|---|"
         .to_owned();
     for scenario in SCENARIOS {
@@ -124,38 +124,38 @@ fn cost_of_a_turn(rows: &[Row], turns: &[Turn]) -> String {
         let _ = write!(text, "\n| {idle} | {rate:.0} | {:.2} µs | {p95:.1} |", cpu_s * 1e6);
     }
     if !turns.is_empty() {
-        text += "\n\nOver the simulated kernel, which takes more connections than a machine has descriptors for. What is \
-                 counted is the engine and the simulated kernel together:\n\n";
+        text += "\n\nOver the simulated kernel, which allows more connections than a machine has descriptors for. The \
+                 figures count the engine and the simulated kernel together:\n\n";
         text += &turn::table(turns);
     }
     text
 }
 
 const INTRODUCTION: &str = "\
-One server program for each contender, all with the same behaviour, and one load generator with sockets of its own. A
-round is a run of each contender, one after the other; a figure is the median of the rounds, and *spread* the furthest
-round from it. Ratios are of the same round, since a machine's speed changes more between rounds than between
-contenders; the number after ± is half the distance between the least and the greatest. Absolute figures say nothing
-about another machine. Where there are two processors, the server has one and the load generator the other. CPU is the
-scheduler's account of the server's threads. *Calls of a message* are system calls on Linux, counted in a run of their own.
+Each contender is one server program, all with the same behaviour; one load generator with raw sockets drives them. A
+round runs each contender once, one after the other. A figure is the median of the rounds, and *spread* is the distance of
+the furthest round from it. Ratios compare figures of the same round, since a machine's speed changes more between rounds
+than between contenders; the number after ± is half the distance between the smallest and the largest ratio. Absolute
+figures do not apply to another machine. With two processors, the server has one and the load generator the other. CPU is
+the scheduler's account of the server's threads. *Calls of a message* are system calls on Linux, counted in a separate run.
 
-To repeat it: `cargo xtask bench --report`, and with `--windows` for that part. The contenders' sources are in
-[crates/bench/src/servers](../crates/bench/src/servers): `raw-epoll`, `raw-uring` and `raw-iocp` are written by hand and
+To repeat the measurement, run `cargo xtask bench --report`, and add `--windows` for that part. The contenders' sources are
+in [crates/bench/src/servers](../crates/bench/src/servers). `raw-epoll`, `raw-uring` and `raw-iocp` are written by hand and
 do nothing that a real server would need beyond the scenario, which makes them the limit.";
 
 const WINE: &str = "\
-The Windows builds against the same load generator. Processor time is the program's and the wineserver's together, and
-the calls are requests to the wineserver. Wine is not Windows: these figures say how many kernel objects a design
-touches, and not how fast it is there. A loop that serves one connection as long as its next message is there at once
-has a good 99th percentile here, because the messages of those who wait are few: the longest latency shows them. `seed-loop` is the loop
-that the project began from, written anew from its description: WaitForMultipleObjects over the port and the listener's
-event, then one dequeue for each completion.";
+The Windows builds against the same load generator. Processor time is that of the program and the wineserver together, and
+the calls are requests to the wineserver. Wine is not Windows: these figures show how many kernel objects a design touches,
+and not how fast it is on Windows. A loop that serves one connection as long as its next message is available immediately
+has a good 99th percentile here, because few messages wait: the longest latency shows them. `seed-loop` is the loop from
+which the project started, rewritten from its description: WaitForMultipleObjects over the port and the listener's event,
+then one dequeue for each completion.";
 
 fn versions(wine: &str) -> String {
     let lock = include_str!("../Cargo.lock");
     let version = |name: &str| {
         let start = format!("name = \"{name}\"\nversion = \"");
-        // The last one, where another package holds on to an older version.
+        // The last one, if another package requires an older version.
         let at = lock.rfind(&start).map(|at| at + start.len());
         at.and_then(|at| lock[at..].split('"').next()).unwrap_or("?").to_owned()
     };
@@ -185,12 +185,12 @@ fn find<'a>(rows: &'a [Row], platform: &str, scenario: &str, contender: &str) ->
     })
 }
 
-/// Whether less is better.
+/// Whether a smaller figure is better.
 fn less_is_better(scenario: &str, figure: Figure) -> bool {
     figure != Figure::Rate || scenario == "idle-memory"
 }
 
-/// How a figure stands to another contender's: 1.1 is ten per cent better. With how far the rounds are apart.
+/// The ratio of a figure to another contender's: 1.1 is ten per cent better. With the spread of the rounds.
 fn advantage(row: &Row, other: &Row, figure: Figure) -> Option<(f64, f64)> {
     let (better, worse) = if less_is_better(row.scenario, figure) { (other, row) } else { (row, other) };
     ratio(better, worse, figure).map(|ratio| (ratio.median, ratio.spread))
@@ -299,7 +299,7 @@ fn bars(rows: &[Row]) -> String {
     lines.join("\n")
 }
 
-/// The furthest round from the median, as a share of it.
+/// The round furthest from the median, as a share of it.
 fn spread(row: &Row) -> f64 {
     let rate = row.median(Figure::Rate).unwrap_or(f64::NAN);
     row.figures(Figure::Rate).iter().fold(0.0, |most, other| most.max((other / rate - 1.0).abs()))
@@ -333,7 +333,7 @@ fn losses(rows: &[Row]) -> String {
             }
         }
     }
-    if list.is_empty() { "In nothing that was measured here.".to_owned() } else { list }
+    if list.is_empty() { "In none of these measurements.".to_owned() } else { list }
 }
 
 /// Draws all plots. Returns their names and captions.
@@ -424,7 +424,7 @@ fn distribution(row: &Row) -> Option<(String, Vec<(f64, f64)>)> {
     Some((row.contender.clone(), points.collect()))
 }
 
-/// The rate of each contender with so many idle connections.
+/// The rate of each contender with this many idle connections.
 fn against_idle(rows: &[Row]) -> Vec<(String, Vec<(f64, f64)>)> {
     let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for scenario in SCENARIOS {

@@ -9,7 +9,7 @@ use crate::histogram::Histogram;
 use crate::load::Outcome;
 use crate::server::limit_of;
 
-/// What one contender did in one round.
+/// The figures of one contender in one round.
 pub struct Round {
     /// Messages, deliveries or connections in a second; bytes of a connection in idle-memory.
     pub per_second: f64,
@@ -49,7 +49,7 @@ pub struct Row {
     pub error: Option<String>,
 }
 
-/// The figures that contenders are compared by.
+/// The figures by which contenders are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// Messages in a second; bytes of a connection in idle-memory.
@@ -111,7 +111,7 @@ impl Row {
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio {
     pub median: f64,
-    /// How far apart the rounds are, to either side.
+    /// The spread of the rounds, to either side.
     pub spread: f64,
 }
 
@@ -231,7 +231,7 @@ impl<'a> Json<'a> {
     fn of(row: &'a Row) -> Json<'a> {
         let latency = row.latency();
         let us = |permille| latency.as_ref().map(|latency| latency.permille(permille) as f64 / 1000.0);
-        // A connection at rest has no messages.
+        // An idle connection has no messages.
         let timed = latency.is_some();
         Json {
             scenario: row.scenario,
@@ -252,7 +252,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Writes `results.json` and returns where it is.
+/// Writes `results.json` and returns its path.
 pub fn write(folder: &Path, rows: &[Row]) -> io::Result<PathBuf> {
     let list: Vec<Json<'_>> = rows.iter().map(Json::of).collect();
     std::fs::create_dir_all(folder)?;

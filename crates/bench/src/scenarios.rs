@@ -1,4 +1,4 @@
-//! What is measured: each scenario in interleaved rounds, A B C A B C, with a fresh server each time.
+//! The scenarios, each in interleaved rounds, A B C A B C, with a fresh server each time.
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub struct Options {
     /// The program whose turns over the simulated kernel are counted for the page
     #[arg(long, value_name = "PROGRAM")]
     turn: Option<PathBuf>,
-    /// Where results.json goes
+    /// The folder for results.json
     #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
     out: PathBuf,
 }
@@ -92,14 +92,14 @@ pub const SCENARIOS: &[Scenario] = &[
     echo("echo-32-idle-4000", 32, 4000, "With 4,000."),
     echo("echo-32-idle-8000", 32, 8000, "With 8,000."),
     echo("echo-32-idle-16000", 32, 16_000, "With 16,000."),
-    echo("echo-1-idle-100", 1, 100, "One busy connection beside 100 idle ones."),
-    echo("echo-1-idle-1000", 1, 1000, "Beside 1,000."),
-    echo("echo-1-idle-10000", 1, 10_000, "Beside 10,000."),
+    echo("echo-1-idle-100", 1, 100, "One busy connection with 100 idle ones."),
+    echo("echo-1-idle-1000", 1, 1000, "With 1,000 idle ones."),
+    echo("echo-1-idle-10000", 1, 10_000, "With 10,000 idle ones."),
     echo(
         "echo-1-idle-19000",
         1,
         19_000,
-        "Beside 19,000, which is what the usual limit of 20,000 descriptors leaves room for.",
+        "With 19,000, for which the usual limit of 20,000 descriptors leaves room.",
     ),
     scenario("echo-32-16k", talk(1, 16_384, 0), "32 connections, messages of 16 KiB."),
     scenario("pipeline-32", talk(16, 64, 0), "32 connections with 16 messages in flight each."),
@@ -108,7 +108,7 @@ pub const SCENARIOS: &[Scenario] = &[
         ..scenario(
             "mixed-32",
             talk(1, 64, 2),
-            "As echo-32, beside two connections that keep four messages of 16 KiB in flight. The small ones count.",
+            "As echo-32, with two further connections that keep four messages of 16 KiB in flight. The small messages count.",
         )
     },
     Scenario {
@@ -140,7 +140,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario(
         "idle-memory",
         Kind::IdleMemory { connections: 8000 },
-        "Resident memory of a connection that has said something once: 8,000 more of them.",
+        "Resident memory of a connection that has sent one message: 8,000 more of them.",
     ),
     scenario(
         "wake",
@@ -150,13 +150,13 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario(
         "timers-100k",
         Kind::Timers { count: 100_000 },
-        "100,000 one-shot timers of up to a second, each set again when it goes off. The latency is how late they are.",
+        "100,000 one-shot timers of up to a second, each set again when it fires. The latency is their lateness.",
     ),
 ];
 
 pub fn run(options: &Options) -> io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // Before this process is kept on one of the cores.
+    // Before this process is pinned to one of the cores.
     let machine = system::machine();
     system::raise_descriptor_limit();
     let pinned = cores > 1;
@@ -182,7 +182,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         for idle in [0, 100, 10_000, 100_000, 1_000_000] {
             let elapsed = run.progress.started.elapsed().as_secs();
             eprintln!("[{elapsed:>4} s] a turn beside {idle} idle connections, simulated");
-            // What was measured before is not lost for that.
+            // A failure here does not discard the earlier measurements.
             match turn::measure(program, idle) {
                 Ok(turn) => turns.push(turn),
                 Err(error) => eprintln!("not counted: {error}"),
@@ -206,7 +206,7 @@ impl Run<'_> {
     fn platform(&self, platform: &Platform, rows: &mut Vec<Row>) {
         let options = self.options;
         let wanted = |name: &str| options.only.iter().any(|part| name.contains(part.as_str()));
-        // An exact name is that one alone: `echo-32` is not `echo-32-16k`.
+        // An exact name selects only that one: `echo-32` does not select `echo-32-16k`.
         let exact = |name: &str| options.only.iter().any(|part| name == part);
         let names_exactly = SCENARIOS.iter().any(|scenario| exact(scenario.name));
         let chosen = |name: &str| if names_exactly { exact(name) } else { wanted(name) };
@@ -240,7 +240,7 @@ impl Run<'_> {
         let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 5 }).max(1);
         let seconds = options.seconds.unwrap_or(if options.quick { 0.3 } else { 1.0 });
         for round in 1..=rounds {
-            // Back and forth: what one leaves behind in the system is not always the same one's to start with.
+            // In alternating order, so that state left in the system does not always precede the same contender.
             let order: Vec<usize> =
                 if round % 2 == 1 { (0..rows.len()).collect() } else { (0..rows.len()).rev().collect() };
             for at in order {
@@ -256,7 +256,7 @@ impl Run<'_> {
                 }
             }
         }
-        // Apart, since counting slows a server down.
+        // In a run of its own, as counting slows a server down.
         let calls = match platform {
             Platform::Linux => Calls::System,
             Platform::Windows { .. } => Calls::Wineserver,
@@ -290,7 +290,7 @@ impl Run<'_> {
         if let Some((mode, argument)) = inside {
             let duration = Duration::from_secs_f64(seconds);
             let (outcome, cpu_s) = measure_inside(contender, mode, duration, argument, self.pinned)?;
-            // Between posts the thread that posts is idle on purpose.
+            // The posting thread is idle between posts on purpose.
             let sum_s = outcome.latency.sum_ns() as f64 / 1e9;
             let seconds = if matches!(scenario.kind, Kind::Wake) { sum_s } else { outcome.seconds };
             return Ok((Round::new(Outcome { seconds, ..outcome }, cpu_s, None), None));
@@ -335,7 +335,7 @@ fn measure_at(
     Ok((Round::new(outcome, meter.cpu_s, meter.rss_bytes), meter.calls))
 }
 
-/// How much a connection costs that does nothing, after it has said something once.
+/// The cost of a connection that is idle after one message.
 fn idle_memory(server: &Server, connections: usize) -> io::Result<Round> {
     use std::io::{Read as _, Write as _};
     let process = server.id();
@@ -353,7 +353,7 @@ fn idle_memory(server: &Server, connections: usize) -> io::Result<Round> {
     Ok(Round::memory(rss_bytes.saturating_sub(before) as f64 / connections as f64, rss_bytes))
 }
 
-/// What is being done: on a terminal in one line, else a line for each scenario's round.
+/// The progress: on a terminal in one line, otherwise a line for each scenario's round.
 struct Progress {
     started: Instant,
     terminal: bool,

@@ -11,11 +11,11 @@ use crate::histogram::Histogram;
 use crate::load::Outcome;
 use crate::{servers, system};
 
-/// Where servers run, and where the load generator does.
+/// The processors of the servers and of the load generator.
 pub const SERVER_CPU: usize = 0;
 pub const LOAD_CPU: usize = 1;
 
-/// What a contender runs on.
+/// The platform of a contender.
 #[derive(Clone, Debug)]
 pub enum Platform {
     Linux,
@@ -44,7 +44,7 @@ impl Platform {
     }
 }
 
-/// The loop written by hand, which the others are compared with.
+/// The hand-written loop, with which the others are compared.
 pub fn limit_of(platform: &str) -> &'static str {
     if platform == "linux" { "raw-epoll" } else { "raw-iocp" }
 }
@@ -88,11 +88,11 @@ fn spawn(command: &mut Command, pinned: bool) -> io::Result<Child> {
     command.spawn()
 }
 
-/// A server that listens. It ends with this.
+/// A listening server. It ends when this is dropped.
 pub struct Server {
     process: Child,
     pub address: SocketAddr,
-    /// What else works for it.
+    /// Other processes that work for it.
     pub helpers: Vec<u32>,
 }
 
@@ -122,7 +122,7 @@ impl Server {
         self.process.id()
     }
 
-    /// The last line of its complaints, if it has made any: rather that than what followed from it.
+    /// The last line of its error output, if any: it is more useful than its consequences.
     pub fn explain(&mut self, error: io::Error) -> io::Error {
         use std::io::Read as _;
         let _ = self.process.kill();
@@ -144,7 +144,7 @@ impl Drop for Server {
     }
 }
 
-/// The server of a Wine program's prefix: the kernel objects live there, so its time is the program's.
+/// The server of a Wine program's prefix: the kernel objects are there, so its time counts as the program's.
 fn wineservers(program: u32) -> io::Result<Vec<u32>> {
     let prefix = environment(program, "WINEPREFIX");
     let mut found = Vec::new();
@@ -164,7 +164,7 @@ fn environment(process: u32, name: &str) -> Option<String> {
     all.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
 }
 
-/// Runs what happens within one program. Returns the outcome and the processor time.
+/// Runs a mode within one program. Returns the outcome and the processor time.
 pub fn measure_inside(
     contender: &str,
     mode: &str,
@@ -177,7 +177,7 @@ pub fn measure_inside(
     let output = spawn(&mut command, pinned)?.wait_with_output()?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        let line = text.trim().lines().last().unwrap_or("it failed without a word");
+        let line = text.trim().lines().last().unwrap_or("it failed without a message");
         return Err(io::Error::other(line.trim_start_matches("error: ").to_owned()));
     }
     let text = String::from_utf8_lossy(&output.stdout);

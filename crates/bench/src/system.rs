@@ -2,12 +2,12 @@
 
 use std::io;
 
-/// Keeps this thread, and what it starts, on one processor.
+/// Pins this thread, and the processes that it starts, to one processor.
 pub fn pin(cpu: usize) -> io::Result<()> {
     pin_process(0, cpu)
 }
 
-/// Keeps another process's first thread on one processor.
+/// Pins another process's first thread to one processor.
 pub fn pin_process(process: u32, cpu: usize) -> io::Result<()> {
     // SAFETY: all-zero bytes are an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -20,7 +20,7 @@ pub fn pin_process(process: u32, cpu: usize) -> io::Result<()> {
     }
 }
 
-/// As many descriptors as the system allows. Returns how many that is.
+/// Raises the limit of descriptors as far as the system allows. Returns the limit.
 pub fn raise_descriptor_limit() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is writable, then readable.
@@ -33,7 +33,7 @@ pub fn raise_descriptor_limit() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// Seconds of processor time that all threads of a process have had, in user and system mode.
+/// Seconds of processor time that all threads of a process have used, in user and system mode.
 pub fn cpu_seconds(process: u32) -> io::Result<f64> {
     let mut ns = 0.0;
     for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
@@ -43,7 +43,7 @@ pub fn cpu_seconds(process: u32) -> io::Result<f64> {
     Ok(ns / 1e9)
 }
 
-/// Seconds of processor time that this thread has had.
+/// Seconds of processor time that this thread has used.
 pub fn thread_cpu_seconds() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is writable.
@@ -67,7 +67,7 @@ pub fn readable(file: &impl std::os::fd::AsRawFd, timeout_ms: i32) -> io::Result
     }
 }
 
-/// Has the system end this process when the one that started it ends, however that happens.
+/// Makes the system end this process when its parent ends, in whatever way.
 pub fn end_with_parent() -> io::Result<()> {
     // SAFETY: no pointers.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
@@ -77,13 +77,13 @@ pub fn end_with_parent() -> io::Result<()> {
 }
 
 pub fn terminate(process: u32) {
-    // SAFETY: no pointers. It is a child, or a child's, that was not waited for.
+    // SAFETY: no pointers. It is a child, or a child of one, that was not waited for.
     unsafe { libc::kill(process as libc::pid_t, libc::SIGTERM) };
 }
 
-/// What Ctrl-C does to a program.
+/// Sends the signal of Ctrl-C to a program.
 pub fn interrupt(process: u32) {
-    // SAFETY: no pointers. It is a child that was not waited for, so the number is still its.
+    // SAFETY: no pointers. It is a child that was not waited for, so the number still belongs to it.
     unsafe { libc::kill(process as libc::pid_t, libc::SIGINT) };
 }
 
@@ -95,7 +95,7 @@ pub fn resident_bytes(process: u32) -> io::Result<u64> {
     kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
 }
 
-/// What the results are worth nothing without.
+/// The description of the machine, without which the results mean nothing.
 pub fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =

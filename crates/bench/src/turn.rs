@@ -1,6 +1,7 @@
-//! What a turn costs over the simulated kernel, which takes more connections than a machine has descriptors for.
+//! The cost of a turn over the simulated kernel, which allows more connections than a machine has descriptors for.
 //!
-//! One connection is served, the others are idle. `crates/sim/examples/turn.rs` is the program; callgrind counts its turns.
+//! The turn serves one connection; the others are idle. `crates/sim/examples/turn.rs` is the program; callgrind counts
+//! its turns.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +14,7 @@ pub struct Turn {
     pub idle: u64,
     pub instructions: f64,
     pub allocations: f64,
-    /// Of each idle connection, with what the simulated kernel has of it.
+    /// For each idle connection, including the simulated kernel's share.
     pub bytes: u64,
 }
 
@@ -35,7 +36,7 @@ pub fn measure(program: &Path, idle: u64) -> io::Result<Turn> {
     })
 }
 
-/// A table of them.
+/// A table of the turns.
 pub fn table(turns: &[Turn]) -> String {
     let mut text =
         "| idle connections | instructions of a turn | allocations of a turn | bytes of a connection |\n\

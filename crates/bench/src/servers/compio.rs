@@ -1,4 +1,4 @@
-//! compio: completions, a task a connection.
+//! compio: completions, one task for each connection.
 
 use std::cell::RefCell;
 use std::io;
@@ -45,7 +45,8 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// A task for each write. The load generator says nothing more before all have received it, so none overtakes another.
+/// A task for each write. The load generator sends nothing more before all have received it, so no write overtakes
+/// another.
 async fn broadcast(mut stream: TcpStream, everyone: Rc<RefCell<Vec<TcpStream>>>) {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
@@ -67,7 +68,7 @@ pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A task a timer.
+/// A task for each timer.
 #[cfg(target_os = "linux")]
 pub fn timers(timers: super::Timers) -> io::Result<()> {
     use std::time::Instant;

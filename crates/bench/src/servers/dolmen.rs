@@ -85,7 +85,7 @@ pub fn timers(mut timers: super::Timers) -> io::Result<()> {
     }
 }
 
-/// Sets so many timers beside a thousand that stand, each after the one before has gone off.
+/// Sets `count` timers, each after the one before has fired, while a thousand other timers are set.
 pub fn set_timers(count: usize) -> io::Result<()> {
     use std::time::Duration;
     let mut reactor = Reactor::new().map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
-//! What happens within one program, so that no load generator is needed: posts from another thread, and timers.
+//! Scenarios within one program, so that no load generator is needed: posts from another thread, and timers.
 //!
-//! The contender's loop reports each delivery here. After the time given, the report prints what it has measured and
-//! ends the process, wherever the loop is. The format is that of `libuv.c`.
+//! The contender's loop reports each delivery here. After the given time, the report prints its measurements and ends
+//! the process, wherever the loop is. The format is that of `libuv.c`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +36,8 @@ impl Tally {
     }
 }
 
-/// Posts from a thread of their own, each after the delivery of the one before and a pause, in which the loop has gone
-/// back to sleep.
+/// Posts from a separate thread, each after the delivery of the one before and a pause, in which the loop has gone back
+/// to sleep.
 pub struct Posts {
     shared: Arc<Shared>,
     tally: Tally,
@@ -79,7 +79,7 @@ impl Posts {
         posts
     }
 
-    /// The loop has been given the post.
+    /// The loop has received the post.
     pub fn delivered(&mut self) {
         let posted = self.shared.posted.load(Ordering::SeqCst);
         if posted == self.shared.delivered.load(Ordering::SeqCst) {
@@ -92,7 +92,7 @@ impl Posts {
     }
 }
 
-/// One-shot timers that are set again as soon as they have gone off, for up to a second.
+/// One-shot timers of up to a second that are set again as soon as they have fired.
 pub struct Timers {
     pub count: usize,
     tally: Tally,
@@ -104,7 +104,7 @@ impl Timers {
         Timers { count, tally: Tally::new(duration), state: 88_172_645_463_325_252 }
     }
 
-    /// How long the next timer runs.
+    /// The duration of the next timer.
     pub fn delay(&mut self) -> Duration {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -112,7 +112,7 @@ impl Timers {
         Duration::from_millis(1 + self.state % 1000)
     }
 
-    /// A timer that was due then has gone off.
+    /// A timer with this deadline has fired.
     pub fn fired(&mut self, due: Instant) {
         self.tally.record(due.elapsed());
     }

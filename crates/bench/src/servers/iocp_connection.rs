@@ -1,5 +1,4 @@
-//! A connection over a completion port, for the two loops that are written by hand: one receive and one send at most in
-//! flight.
+//! A connection over a completion port, for the two hand-written loops: at most one receive and one send in flight.
 
 use std::net::TcpStream;
 use std::os::windows::io::AsRawSocket as _;
@@ -36,7 +35,7 @@ impl Connection {
     pub fn new(stream: TcpStream) -> Connection {
         let _ = stream.set_nodelay(true);
         Connection {
-            // SAFETY: all-zero bytes are an OVERLAPPED at rest.
+            // SAFETY: all-zero bytes are an idle OVERLAPPED.
             receive: unsafe { std::mem::zeroed() },
             // SAFETY: as above.
             send: unsafe { std::mem::zeroed() },
@@ -52,7 +51,7 @@ impl Connection {
         self.stream.as_raw_socket() as SOCKET
     }
 
-    /// Has its completions go to `port`; with `skip`, only those that do not succeed at once.
+    /// Makes its completions go to `port`; with `skip`, only those that do not succeed immediately.
     pub fn associate(&self, port: HANDLE, key: usize, skip: bool) -> bool {
         let handle = self.socket() as HANDLE;
         let modes = (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE) as u8;
@@ -65,7 +64,7 @@ impl Connection {
 
     /// # Safety
     ///
-    /// The connection stays where it is until the operation's packet has come.
+    /// The connection stays in place until the operation's packet has arrived.
     unsafe fn start_receive(&mut self) -> Started {
         let buffer = WSABUF { len: BUFFER_BYTES as u32, buf: self.received.as_mut_ptr() };
         let (mut count, mut flags) = (0, 0);
@@ -81,7 +80,7 @@ impl Connection {
     unsafe fn start_send(&mut self) -> Started {
         let buffer = WSABUF { len: self.sending.len() as u32, buf: self.sending.as_mut_ptr() };
         let mut count = 0;
-        // SAFETY: the caller keeps the OVERLAPPED in place; `sending` is left alone while this is in flight.
+        // SAFETY: the caller keeps the OVERLAPPED in place; `sending` is not touched while this is in flight.
         let status = unsafe { WSASend(self.socket(), &buffer, 1, &mut count, 0, &mut self.send, None) };
         started(status, count)
     }
@@ -95,16 +94,16 @@ fn started(status: i32, count: u32) -> Started {
     if unsafe { WSAGetLastError() } == WSA_IO_PENDING { Started::Pending } else { Started::Failed }
 }
 
-/// What to do with the bytes, and who is there.
+/// The mode for received bytes, and the open connections.
 pub struct Room {
     pub mode: Mode,
-    /// Whether an operation that succeeds at once brings no packet.
+    /// Whether an operation that succeeds immediately brings no packet.
     pub skip: bool,
     pub everyone: Vec<*mut Connection>,
 }
 
 impl Room {
-    /// A packet has come: of a receive, of a send, or, without an operation, of a new connection.
+    /// A packet has arrived: of a receive, of a send, or, without an operation, of a new connection.
     ///
     /// # Safety
     ///
@@ -129,7 +128,7 @@ impl Room {
         unsafe { self.receive(connection) };
     }
 
-    /// Receives until that does not succeed at once.
+    /// Receives until a receive does not succeed immediately.
     unsafe fn receive(&mut self, connection: *mut Connection) {
         loop {
             // SAFETY: it is alive and boxed.
@@ -148,14 +147,15 @@ impl Room {
         }
     }
 
-    /// Returns false if that was the end.
+    /// Returns false at the end.
     fn received(&mut self, connection: *mut Connection, bytes: u32) -> bool {
         // SAFETY: it is alive, and its receive is not in flight.
         let this = unsafe { &mut *connection };
         if bytes == 0 {
             self.everyone.retain(|&other| other != connection);
             if !this.in_flight {
-                // SAFETY: it was boxed, and nothing of it is in flight. One with a send in flight is left to leak.
+                // SAFETY: it was boxed, and no operation of it is in flight. A connection with a send in flight is
+                // leaked.
                 drop(unsafe { Box::from_raw(connection) });
             }
             return false;
@@ -174,7 +174,7 @@ impl Room {
     }
 }
 
-/// Sends what is queued, unless a send is in flight.
+/// Sends the queued bytes, unless a send is in flight.
 unsafe fn flush(connection: *mut Connection, skip: bool) {
     // SAFETY: the caller says that it is alive.
     let this = unsafe { &mut *connection };

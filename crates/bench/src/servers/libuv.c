@@ -46,7 +46,7 @@ static void written(uv_write_t *request, int status) {
     free(request);
 }
 
-/* At once where the socket takes it, as libuv's guide has it; the rest is queued. */
+/* Immediately where the socket takes it, as in libuv's guide; the rest is queued. */
 static void send_bytes(uv_stream_t *stream, const char *bytes, size_t length) {
     uv_buf_t buffer = uv_buf_init((char *)bytes, (unsigned)length);
     int sent = uv_try_write(stream, &buffer, 1);
@@ -112,7 +112,7 @@ static void serve(void) {
     uv_run(loop, UV_RUN_DEFAULT);
 }
 
-/* What happens within the program is timed here: nanoseconds between an event's time and its delivery. */
+/* The measurements within the program: nanoseconds between an event's time and its delivery. */
 
 static uint64_t *latencies, measured, latency_room;
 static double cpu_before;
@@ -196,7 +196,7 @@ static void fired(uv_timer_t *timer) {
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     loop = uv_default_loop();
-    /* libuv leaves it to its users that a peer may be gone. */
+    /* libuv leaves it to its users to handle a closed peer. */
     signal(SIGPIPE, SIG_IGN);
     if (!strcmp(mode, "version")) {
         puts(uv_version_string());

@@ -77,7 +77,7 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
                                     .for_each(|other| other.send(&buffer[..count]));
                             }
                         }
-                        // A short read has emptied the socket. On Windows only a refused one arms it anew.
+                        // A short read has emptied the socket. On Windows only a refused read arms it again.
                         if cfg!(unix) && count < buffer.len() {
                             break;
                         }

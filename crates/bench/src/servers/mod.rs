@@ -1,9 +1,9 @@
 //! The contenders: the same servers over each event loop.
 //!
-//! *Echo* sends every connection's bytes back to it. *Broadcast* sends what one connection says to all. Each server prints
-//! `listening PORT` and serves until its process is ended. All run on one thread, set TCP_NODELAY on what they accept and
-//! take their listener, with a backlog of 4,096, from [`listener`]; the rest is as their documentation shows it.
-//! *Wake* and *timers* happen within the program: see `inside.rs`.
+//! *Echo* sends every connection's bytes back to it. *Broadcast* sends one connection's bytes to all. Each server
+//! prints `listening PORT` and serves until its process is ended. All run on one thread, set TCP_NODELAY on accepted
+//! sockets and take their listener, with a backlog of 4,096, from [`listener`]; the rest follows their documentation.
+//! *Wake* and *timers* run within the program: see `inside.rs`.
 
 #[cfg(all(feature = "libraries", any(target_os = "linux", windows)))]
 mod compio;
@@ -35,23 +35,23 @@ use std::net::TcpListener;
 #[cfg(target_os = "linux")]
 use inside::{Posts, Timers};
 
-/// What a server does with the bytes it receives.
+/// What a server does with the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Echo,
     Broadcast,
 }
 
-/// How much is received in one call, by all.
+/// The size of one receive, for all.
 pub const BUFFER_BYTES: usize = 4096;
 
-/// Starts the thread that posts, by calling what it is given.
+/// Starts the thread that posts; the argument is the function that it calls.
 #[cfg(target_os = "linux")]
 pub type StartPosts<'a> = &'a dyn Fn(Box<dyn FnMut() + Send>) -> Posts;
 
 #[derive(Clone, Copy)]
 pub struct Contender {
-    /// As in the results.
+    /// The name in the results.
     pub name: &'static str,
     pub serve: fn(TcpListener, Mode) -> io::Result<()>,
     #[cfg(target_os = "linux")]
@@ -60,7 +60,7 @@ pub struct Contender {
     pub timers: Option<fn(Timers) -> io::Result<()>>,
 }
 
-/// One that only serves.
+/// A contender that only serves.
 const fn server(name: &'static str, serve: fn(TcpListener, Mode) -> io::Result<()>) -> Contender {
     Contender {
         name,
@@ -72,7 +72,7 @@ const fn server(name: &'static str, serve: fn(TcpListener, Mode) -> io::Result<(
     }
 }
 
-/// Those that are built for this system.
+/// The contenders built for this system.
 #[cfg(target_os = "linux")]
 pub const ALL: &[Contender] = &[
     Contender { wake: Some(dolmen::wake), timers: Some(dolmen::timers), ..server("dolmen", dolmen::serve) },
@@ -94,7 +94,7 @@ pub const ALL: &[Contender] = &[
     Contender { wake: Some(monoio::wake), timers: Some(monoio::timers), ..server("monoio", monoio::serve) },
 ];
 
-/// Those that are built for this system.
+/// The contenders built for this system.
 #[cfg(not(target_os = "linux"))]
 pub const ALL: &[Contender] = &[
     server("dolmen", dolmen::serve),
@@ -112,7 +112,7 @@ pub const ALL: &[Contender] = &[
 
 pub use dolmen::set_timers;
 
-/// A listener on a port of the system's choice, which is printed.
+/// A listener on a port of the system's choice, which it prints.
 pub fn listener() -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;

@@ -1,4 +1,4 @@
-//! monoio: completions over io_uring, a task a connection.
+//! monoio: completions over io_uring, one task for each connection.
 
 use std::cell::RefCell;
 use std::io;
@@ -46,7 +46,7 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// A task for each write. The load generator says nothing more before all have received it, so each half is free.
+/// A task for each write. The load generator sends nothing more before all have received it, so each half is free.
 #[allow(clippy::await_holding_refcell_ref)]
 async fn broadcast(mut stream: TcpOwnedReadHalf, everyone: Everyone) {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
@@ -72,7 +72,7 @@ pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A task a timer.
+/// A task for each timer.
 pub fn timers(timers: super::Timers) -> io::Result<()> {
     use std::time::Instant;
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build()?;

@@ -1,5 +1,5 @@
-//! The limit on Linux: level-triggered epoll, and nothing around it. What a socket does not take of an answer is lost, for
-//! the load generator never lets that happen: a server for real clients has more to do.
+//! The limit on Linux: level-triggered epoll, and nothing around it. Bytes of an echo that a socket does not take are
+//! lost, as the load generator never lets that happen: a server for real clients has more to do.
 
 use std::io;
 use std::net::TcpListener;
@@ -80,7 +80,7 @@ pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
     }
 }
 
-/// A heap, and its first entry as the timeout.
+/// A heap whose first entry determines the timeout.
 pub fn timers(mut timers: super::Timers) -> io::Result<()> {
     use std::cmp::Reverse;
     use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The limit on Windows: a completion port, batches by GetQueuedCompletionStatusEx, no packets for what succeeds at once,
-//! and nothing around it. A thread of its own accepts.
+//! The limit on Windows: a completion port, batches by GetQueuedCompletionStatusEx, no packets for immediate success,
+//! and nothing around it. A separate thread accepts.
 
 use std::io;
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
         for stream in listener.incoming().flatten() {
             let connection = Box::into_raw(Box::new(Connection::new(stream)));
             let port = address as HANDLE;
-            // SAFETY: the connection is alive until the loop frees it, and the loop learns of it by this packet.
+            // SAFETY: the connection is alive until the loop frees it, and this packet makes it known to the loop.
             unsafe {
                 if (*connection).associate(port, connection as usize, true) {
                     PostQueuedCompletionStatus(port, 0, connection as usize, std::ptr::null());

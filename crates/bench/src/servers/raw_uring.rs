@@ -1,4 +1,4 @@
-//! The other limit on Linux: io_uring, one receive and one send in flight a connection, a buffer each.
+//! The other limit on Linux: io_uring, one receive and one send in flight for each connection, one buffer for each.
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,8 +36,9 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
         loop {
             let mut queue = ring.submission();
             while let Some(entry) = todo.front() {
-                // SAFETY: buffers live in their connection, which is never moved out of its box or dropped, and are left
-                // alone until the completion; `connections` may grow, which moves the boxes' and vectors' pointers only.
+                // SAFETY: buffers live in their connection, which is never moved out of its box or dropped, and are not
+                // touched until the completion; `connections` may grow, which moves only the pointers of the boxes and
+                // vectors.
                 if unsafe { queue.push(entry) }.is_err() {
                     break;
                 }
@@ -104,7 +105,7 @@ impl Connection {
         opcode::Recv::new(Fd(self.fd), start, len).build().user_data(at as u64)
     }
 
-    /// The next send, if there is something to send and none in flight.
+    /// The next send, if there are bytes to send and no send is in flight.
     fn send(&mut self, at: usize) -> Option<Entry> {
         if self.in_flight || !self.open {
             return None;

@@ -1,6 +1,6 @@
-//! The loop that this project began from, written anew from its description: one WaitForMultipleObjects over the port, the
-//! console and the listeners' events, then a look at each of them, then GetQueuedCompletionStatus without a timeout for
-//! one completion after another until there are none.
+//! The loop from which this project started, rewritten from its description: one WaitForMultipleObjects over the port,
+//! the console and the listeners' events, then a check of each of them, then GetQueuedCompletionStatus without a
+//! timeout for one completion after another until there are none.
 
 use std::io;
 use std::net::TcpListener;
@@ -40,7 +40,7 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
             // SAFETY: as above.
             unsafe { WSAResetEvent(event) };
             while let Ok((stream, _)) = listener.accept() {
-                // What it has inherited from the listener.
+                // The state inherited from the listener.
                 // SAFETY: the socket is open; no event stops the selection.
                 unsafe { WSAEventSelect(stream.as_raw_socket() as SOCKET, 0, 0) };
                 stream.set_nonblocking(false)?;

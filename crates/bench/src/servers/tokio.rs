@@ -1,4 +1,4 @@
-//! tokio, on its current-thread runtime: a task a connection.
+//! tokio, on its current-thread runtime: one task for each connection.
 
 use std::cell::RefCell;
 use std::io;
@@ -53,7 +53,7 @@ pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Posts over a `Notify`, which is of no runtime: compio's and monoio's loops use it as well.
+/// Posts over a `Notify`, which is independent of the runtime: compio's and monoio's loops use it as well.
 #[cfg(target_os = "linux")]
 pub async fn deliver(start: super::StartPosts<'_>) {
     let bell = std::sync::Arc::new(tokio::sync::Notify::new());
@@ -65,7 +65,7 @@ pub async fn deliver(start: super::StartPosts<'_>) {
     }
 }
 
-/// A task a timer.
+/// A task for each timer.
 #[cfg(target_os = "linux")]
 pub fn timers(timers: super::Timers) -> io::Result<()> {
     use std::time::Instant;
