@@ -1,5 +1,5 @@
-//! The reactor's tests under the compiler's sanitizers: memory that a kernel may still write to, or that nobody frees;
-//! data that two threads touch at once.
+//! The reactor's tests under the compiler's sanitizers, which detect memory that a kernel may still write to, leaked
+//! memory, and data that two threads access at the same time.
 
 use std::process::ExitCode;
 
@@ -16,8 +16,8 @@ const TESTS: &str = "crates/dolmen/tests";
 /// target/asan. Doctests are left out.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only the scenes on the simulated kernel and the test files with *teardown* in their names, as in CI: closing with
-    /// everything in flight is where memory errors would be
+    /// Only the scenarios on the simulated kernel and the test files with *teardown* in their names, as in CI: memory
+    /// errors would be in closing with everything in flight
     #[arg(long)]
     quick: bool,
     /// Install nothing: fail if the nightly toolchain is missing
@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The bounded part that CI runs.
+    /// The bounded part for CI.
     pub fn quick(no_install: bool) -> Self {
         Self { quick: true, no_install, libtest: Vec::new() }
     }
@@ -53,8 +53,8 @@ pub fn tests(options: &Options) -> Result<Outcome> {
     }
     Installer { allowed: !options.no_install }.toolchain("nightly")?;
     let which = if options.quick { "--lib --test *teardown*" } else { "--package dolmen-sim --lib --tests" };
-    // With an explicit target the flag does not reach build scripts and procedural macros. Its own target folder
-    // keeps the usual builds: cargo would make them anew after each change of the flags.
+    // With an explicit target the flag does not apply to build scripts and procedural macros. A separate target folder
+    // keeps the usual builds, which cargo would repeat after each change of the flags.
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let cargo = |line: &str| {
         Run::new(&format!("cargo +nightly {line} --features dolmen/sim --target {}", targets::LINUX))
@@ -71,8 +71,8 @@ pub fn tests(options: &Options) -> Result<Outcome> {
 
 /// Run the tests of posts, wakes and teardown under ThreadSanitizer
 ///
-/// Those are the places where other threads come in: everything else of a reactor stays in one. Needs the nightly
-/// toolchain with rust-src, because the standard library has to be built for it as well; rustup installs what is missing.
+/// Other threads use only these parts of a reactor; the rest of it stays in one thread. Needs the nightly toolchain
+/// with rust-src, because the standard library has to be built for it as well; rustup installs missing parts.
 #[derive(clap::Args)]
 pub struct ThreadOptions {
     /// Install nothing: fail if the nightly toolchain or rust-src is missing
@@ -99,7 +99,7 @@ fn thread_tests(options: &ThreadOptions) -> Result<Outcome> {
     let which = "--test p01_one_waiter --test p12_wakes_and_posts --test p14_teardown";
     let test =
         format!("cargo +nightly test -Zbuild-std --package dolmen {which} --target {}", targets::LINUX);
-    // In the teardown tests only what has to do with threads: the rest is AddressSanitizer's, and takes long here.
+    // Of the teardown tests only those about threads: AddressSanitizer covers the rest, which takes long here.
     let filter = ["--", "--skip", "in_flight"].map(str::to_owned);
     Run::new(&test)
         .args(["--target-dir".to_owned(), format!("{target_dir}/tsan")])

@@ -1,4 +1,4 @@
-//! The benchmark, which is a workspace of its own in `crates/bench`: built in release, then run.
+//! The benchmark, a separate workspace in `crates/bench`: built in release mode, then run.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use crate::steps::{Outcome, Steps, Stopped};
 use crate::targets;
 use crate::wine::{self, Running, Wine};
 
-/// Where its packages are listed.
+/// The manifest of its packages.
 pub const MANIFEST: &str = "crates/bench/Cargo.toml";
 
-/// Measure dolmen beside other event loops: throughput, processor time, latency, memory
+/// Measure dolmen against other event loops: throughput, processor time, latency, memory
 ///
 /// A table for each scenario on standard output, the figures in target/bench/results.json. It runs on Linux. The
-/// machine should have nothing else to do; the load at the start and at the end is part of the output.
+/// machine should be otherwise idle; the output contains the load at the start and at the end.
 #[derive(clap::Args)]
 pub struct Options {
     /// Three short rounds of echo-1, echo-32 and broadcast-1000: a minute at most after the build
@@ -105,12 +105,12 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
 
 const NOT_LINUX: &str = "it reads the servers' processor time and memory from Linux's /proc";
 
-/// A command of cargo on the benchmark's workspace, which shares our folder of what is built.
+/// A cargo command on the benchmark's workspace, with our target folder.
 pub fn cargo(command: &str) -> Run {
     cargo_in(&target_folder(), command)
 }
 
-/// The same with another folder for what is built.
+/// The same with another target folder.
 pub fn cargo_in(folder: &str, command: &str) -> Run {
     Run::new(&format!("cargo {command} --locked --manifest-path {MANIFEST}")).args(["--target-dir", folder])
 }
@@ -120,12 +120,12 @@ pub fn build_turn() -> Run {
     Run::new("cargo build --release --locked -p dolmen-sim --example turn")
 }
 
-/// Where that is then.
+/// The path of that program.
 pub fn turn() -> String {
     format!("{}/release/examples/turn", target_folder())
 }
 
-/// Cargo's folder of what is built.
+/// Cargo's target folder.
 pub fn target_folder() -> String {
     std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())
 }

@@ -1,7 +1,7 @@
 //! The C library: its header, its tests, and its installation.
 //!
-//! Cargo builds the library; what it knows nothing of is here: C compilers, the header's company, sanitizers that look
-//! at C code, a terminal for console tests, and packages for CMake and pkg-config.
+//! Cargo builds the library. This module does the rest: C compilers, the header together with other headers, sanitizers
+//! for C code, a terminal for console tests, and packages for CMake and pkg-config.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
@@ -19,12 +19,12 @@ use crate::wine::Wine;
 
 const SOURCES: &str = "crates/dolmen-c";
 
-/// What a static library of Rust's needs beside itself, as `rustc --print native-static-libs` says; but for what a C
-/// compiler adds by itself, libgcc_s among it, which there is no static library of.
+/// The libraries that a Rust static library needs, as printed by `rustc --print native-static-libs`, except those that
+/// a C compiler adds by itself, including libgcc_s, of which there is no static library.
 const UNIX_LIBS: &str = "-lutil -lrt -lpthread -lm -ldl";
 const WINDOWS_LIBS: &str = "-lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
 
-/// The programs of cases, and which of them are C++.
+/// The test programs, and whether each is C++.
 const CASES: [(&str, bool); 5] =
     [("table", false), ("seed", true), ("scale", false), ("console", false), ("fork", false)];
 const POSIX_ONLY: [&str; 1] = ["fork"];
@@ -33,7 +33,7 @@ const POSIX_ONLY: [&str; 1] = ["fork"];
 const ORDERS: [&str; 6] =
     ["PLAIN", "OWN_TYPE_FIRST", "MACRO_TYPE", "SUPPRESSED", "WINSOCK_FIRST", "WINDOWS_LAST"];
 
-/// Write crates/dolmen-c/include/io_reactor.h anew from the sources
+/// Update crates/dolmen-c/include/io_reactor.h from the sources
 #[derive(clap::Args)]
 pub struct HeaderOptions {}
 
@@ -65,7 +65,7 @@ pub fn install(options: &InstallOptions) -> ExitCode {
     let _stopped = steps.step("C library", || {
         let host = targets::host()?;
         let target = options.target.as_deref().unwrap_or(&host);
-        // From where the command was typed.
+        // From the folder in which the command was typed.
         Library::build(target, &host, true)?.install(&crate::typed_in().join(&options.prefix))
     });
     steps.finish()
@@ -123,8 +123,8 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
 
 const LINUX_32: &str = "i686-unknown-linux-gnu";
 
-/// The C tests as 32-bit programs: another width of pointers, sizes and times. What that needs beyond the other tests may
-/// not be to be had, which skips it.
+/// The C tests as 32-bit programs: another width of pointers, sizes and times. If the additional programs for that are
+/// not available, the step is skipped.
 pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome> {
     let host = targets::host()?;
     if host != targets::LINUX {
@@ -166,7 +166,7 @@ impl Library {
             std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let library = Library { target: target.to_owned(), folder };
         if !library.windows() {
-            // What is linked here starts here.
+            // A program that is linked here starts here.
             link("libio_reactor.so", &library.folder.join(soname()))?;
         }
         Ok(library)
@@ -180,7 +180,7 @@ impl Library {
         self.target.ends_with("msvc")
     }
 
-    /// The static library, the shared one, and what programs are linked against to use that.
+    /// The static library, the shared one, and the file against which programs link to use the shared one.
     fn files(&self) -> [&'static str; 3] {
         match (self.windows(), self.msvc()) {
             (false, _) => ["libio_reactor.a", "libio_reactor.so", "libio_reactor.so"],
@@ -219,7 +219,8 @@ impl Library {
             copy(&built(shared), &prefix.join("bin"))?;
             copy(&built(import), &prefix.join("lib"))?;
         } else {
-            // The file has the whole version. Programs find it by its SONAME, and linkers by the name without one.
+            // The file name has the full version. Programs find it by its SONAME, and linkers by the name without a
+            // version.
             let file = format!("{shared}.{version}");
             copy_as(&built(shared), &prefix.join("lib").join(&file))?;
             link(&file, &prefix.join("lib").join(soname()))?;
@@ -328,11 +329,11 @@ impl<'a> Tests<'a> {
             self.start(&program, &[])?;
             let program = self.compile(plus, name, &[standard(plus)], &[])?;
             if name != "scale" {
-                // Its descriptor table is too small for scale.c.
-                // Processes of fork.c end without a word about what they have.
+                // Its descriptor table is too small for scale.c. Processes of fork.c exit without freeing their memory.
                 let leaks = if name == "fork" { "no" } else { "full" };
                 self.programs.run(&format!("{name} under valgrind"), || {
-                    // One thread runs at a time. Unless they take turns, one that does not sleep keeps the others waiting.
+                    // One thread runs at a time. Unless they take turns, a thread that does not sleep keeps the others
+                    // waiting.
                     let valgrind = Run::new(&format!(
                         "valgrind --quiet --fair-sched=try --error-exitcode=9 --leak-check={leaks}"
                     ));
@@ -354,7 +355,7 @@ impl<'a> Tests<'a> {
         self.start(&program, &[])
     }
 
-    /// The examples with a plain compiler, warnings and all.
+    /// The examples with a plain compiler, with warnings.
     fn examples(&self) -> Result<()> {
         for name in ["echo", "driver_skeleton"] {
             let program = self.folder.join(format!("{name}.exe"));
@@ -364,7 +365,7 @@ impl<'a> Tests<'a> {
                 .args(self.link())
                 .run()?;
         }
-        // The end of its input shuts it down in good order, also that of a pipe of another system's.
+        // The end of its input shuts it down in order, also that of a pipe of another system.
         let [skeleton, echo] = ["driver_skeleton.exe", "echo.exe"].map(|name| self.folder.join(name));
         self.start(&skeleton, &["0"])?;
         self.programs.run("driver_skeleton", || self.ends_with_its_input(&skeleton))?;
@@ -380,7 +381,7 @@ impl<'a> Tests<'a> {
         self.programs.run("echo", || self.echoes(&echo))
     }
 
-    /// A program for a port of the system's choice, not started yet. Under Wine, too, its process is the program.
+    /// A program for a port of the system's choice, not started yet. Also under Wine, its process is the program.
     fn on_a_port(&self, program: &Path) -> Command {
         let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
         command.args(self.library.windows().then_some("xtask/wine/runner.sh")).arg(program).arg("0");
@@ -406,7 +407,7 @@ impl<'a> Tests<'a> {
         if status.success() { Ok(()) } else { Err(format!("the end of its input ends it with {status}")) }
     }
 
-    /// Arguments that make no sense end it with status 2 and a word about them.
+    /// Invalid arguments end it with status 2 and a message about them.
     fn complains(&self, program: &Path, arguments: &[&str], complaint: &str) -> Result<()> {
         println!("    $ {} {}", program.display(), arguments.join(" "));
         let mut command = Command::new(if self.library.windows() { "sh" } else { "env" });
@@ -423,7 +424,7 @@ impl<'a> Tests<'a> {
         Err(format!("{} {arguments:?} ends with {} and says {error:?}", program.display(), output.status))
     }
 
-    /// With more clients than descriptors it rests until there are some again, and then goes on.
+    /// With more clients than descriptors it pauses until there are free ones, and then goes on.
     fn rests_without_descriptors(&self, program: &Path) -> Result<()> {
         const CLIENTS: usize = 30;
         println!("    {CLIENTS} clients of {} with 16 descriptors", program.display());
@@ -439,7 +440,7 @@ impl<'a> Tests<'a> {
         let tested = output.map_or(Err(std::io::Error::other("no output")), |output| {
             rest_without_descriptors(output, server.id(), CLIENTS)
         });
-        // The end of its input is its end.
+        // The end of its input ends it.
         drop(input);
         let status = if tested.is_err() { server.kill().and_then(|()| server.wait()) } else { server.wait() };
         tested.and(status.map(drop)).map_err(failed)
@@ -454,7 +455,7 @@ impl<'a> Tests<'a> {
         let echoed = server.stdout.take().map_or(Err("no output".into()), |output| {
             echo_clients(output, CLIENTS).map_err(|error| format!("the clients of echo.c: {error}"))
         });
-        // It serves for ever.
+        // It serves indefinitely.
         let ended = server.kill().and_then(|()| server.wait());
         echoed.and(ended.map(drop).map_err(|error| format!("cannot end {}: {error}", program.display())))
     }
@@ -470,7 +471,7 @@ impl<'a> Tests<'a> {
                 asked.env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig")).output()
             };
             let headers = package("--cflags")?;
-            // The shared library; the static one in a program that is dynamic otherwise; all static.
+            // The shared library; the static one in a program that is otherwise dynamic; all static.
             for (name, flags, libraries) in [
                 ("echo-shared", "", package("--libs")?),
                 ("echo-static", "", package("--variable=static")?),
@@ -565,7 +566,8 @@ impl<'a> Tests<'a> {
         })
     }
 
-    /// Wine gives a program a console where it finds a terminal. It has to be in raw mode, and nobody may end its input.
+    /// Wine gives a program a console where it finds a terminal. The terminal has to be in raw mode, and its input must
+    /// stay open.
     fn start_in_terminal(&self, program: &Path) -> Result<()> {
         let output = self.folder.join("console.txt");
         let (program, output) = (program.display(), output.display());
@@ -586,7 +588,7 @@ impl<'a> Tests<'a> {
     }
 }
 
-/// Connects so many to the server that says on which port it listens; all have their say, and then all get it back.
+/// Connects `clients` clients to the server, which prints its port; all of them send, and then each receives its echo.
 fn echo_clients(output: impl Read, clients: usize) -> std::io::Result<()> {
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
@@ -614,7 +616,8 @@ fn echo_clients(output: impl Read, clients: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The server has too few descriptors for all the clients: it must not spin, and greets those who wait as others go.
+/// The server has too few descriptors for all the clients: it must not spin, and accepts waiting clients when others
+/// close.
 fn rest_without_descriptors(output: impl Read, server: u32, clients: usize) -> std::io::Result<()> {
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
@@ -626,18 +629,18 @@ fn rest_without_descriptors(output: impl Read, server: u32, clients: usize) -> s
     };
     let connect = |_| TcpStream::connect(("127.0.0.1", port));
     let mut waiting = (0..clients).map(connect).collect::<std::io::Result<Vec<_>>>()?;
-    // The first is greeted at once, and the last one cannot be: silence has to be waited for.
+    // The first client is accepted immediately, and the last one cannot be: the test has to wait for silence.
     greeted(&waiting[0], Duration::from_secs(20))?;
     let before = cpu_ticks(server)?;
     if greeted(&waiting[clients - 1], Duration::from_secs(2)).is_ok() {
-        return Err(std::io::Error::other("it has descriptors enough"));
+        return Err(std::io::Error::other("it has enough descriptors"));
     }
     let ticks = cpu_ticks(server)? - before;
     // A tick is a hundredth of a second; a server that spins has some two hundred of them.
     if ticks > 40 {
         return Err(std::io::Error::other(format!("it was busy for {ticks} of 200 ticks")));
     }
-    // Those who were greeted go, and there is room for the last ones.
+    // The accepted clients close, and there is room for the last ones.
     waiting.drain(..clients - 5);
     waiting.iter().try_for_each(|client| greeted(client, Duration::from_secs(20)).map(drop))
 }
@@ -645,12 +648,12 @@ fn rest_without_descriptors(output: impl Read, server: u32, clients: usize) -> s
 /// How long a process has been on a processor, in the system's ticks.
 fn cpu_ticks(process: u32) -> std::io::Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // Behind the name, which may have spaces in it: state is the first field, and user and system time the 12th and 13th.
+    // After the name, which may contain spaces: state is the first field, and user and system time the 12th and 13th.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
 }
 
-/// `table`, of a path that ends in `table.exe`.
+/// `table`, from a path that ends in `table.exe`.
 fn name(program: &Path) -> String {
     program.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -675,13 +678,13 @@ fn copy_as(file: &Path, place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The name by which programs look for the shared library; the library's build script gives it that name.
+/// The name under which programs look for the shared library; the library's build script sets it.
 fn soname() -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!("libio_reactor.so.{}", version.split('.').next().unwrap_or("0"))
 }
 
-/// Makes a symbolic link, in place of whatever link is there.
+/// Makes a symbolic link, and replaces an existing link.
 fn link(to: &str, place: &Path) -> Result<()> {
     let failed = |error| format!("a link at {} to {to}: {error}", place.display());
     match std::fs::remove_file(place) {

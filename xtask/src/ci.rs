@@ -1,4 +1,4 @@
-//! What must pass before a change is taken, in the order of cost.
+//! The checks that a change must pass, in the order of their cost.
 
 use std::process::ExitCode;
 
@@ -7,16 +7,16 @@ use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
 use crate::{asan, bench, guard, hard_cases, hygiene, loom, sim, targets, test};
 
-/// Run all that CI runs: format, lints for every target, documentation, oldest Rust, tests
+/// Run everything that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
-/// A test program that fails is run once more. What passes only then is listed as FLAKY in the last lines: it does not
-/// stop the change, and is a fault to be cured.
+/// A test program that fails is run once more. A program that passes only the second time is listed as FLAKY in the
+/// last lines: it does not stop the change, and is a fault to fix.
 ///
-/// Missing Rust targets, components and toolchains, and what the tests need, are installed first and named as that
-/// happens.
+/// Missing Rust targets, components and toolchains, and the programs for the tests, are installed first, with a
+/// message.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run no tests: for a machine that can compile for the targets but is none of them, such as a Mac
+    /// Run no tests: for a machine that can compile for the targets but is not one of them, such as a Mac
     #[arg(long)]
     check_only: bool,
     /// Install nothing: fail where something is missing
@@ -87,13 +87,13 @@ fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
     }
     for target in [targets::LINUX, targets::WINDOWS_GNU] {
         steps.step(&format!("clippy, benchmark, {target}"), || {
-            // On Windows the libraries are used in the same way, so their build is saved.
+            // The libraries are used in the same way on Windows, so this saves their build.
             let less = (target != targets::LINUX).then_some("--no-default-features");
             let clippy = bench::cargo("clippy --all-targets").args(less).args(targets::flags(target, host));
             clippy.args(["--", "-D", "warnings"]).run()
         })?;
     }
-    // On a system that the reactor is not for, what runs there is linted too: this program.
+    // On a system without a kernel for the reactor, the program that runs there is linted too: this one.
     if !targets::ALL.contains(&host) {
         steps.step(&format!("clippy, xtask for {host}"), || clippy(&["--package=xtask".to_owned()]))?;
     }
@@ -111,8 +111,8 @@ fn document(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
     Ok(())
 }
 
-/// The shipped crates compile with the oldest Rust that the manifest promises. Not being able to get that toolchain is
-/// the machine's fault and not the change's, so it skips the step, and the summary says so.
+/// The shipped crates compile with the oldest Rust that the manifest promises. If that toolchain is not available, the
+/// change is not at fault, so the step is skipped, and the summary says so.
 fn check_oldest_rust(installer: Installer, host: &str) -> Result<Outcome> {
     let manifest = std::fs::read_to_string("Cargo.toml").map_err(|error| format!("Cargo.toml: {error}"))?;
     let version = rust_version(&manifest).ok_or("Cargo.toml has no line `rust-version = \"…\"`")?;

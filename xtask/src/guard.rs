@@ -1,7 +1,8 @@
-//! What a message costs, counted and not timed, against committed figures: a change that moves one has to say so.
+//! The counted cost of a message against committed figures: a change that moves a figure has to say so.
 //!
-//! What is exact is in tests: kernel calls over the simulated kernel and allocations in `crates/sim/tests/cost.rs`, bytes
-//! of an idle connection in `crates/dolmen/tests/p15_idle_connection.rs`. Here is what compilers move a little.
+//! Tests cover the exact figures: kernel calls over the simulated kernel and allocations in `crates/sim/tests/cost.rs`,
+//! bytes of an idle connection in `crates/dolmen/tests/p15_idle_connection.rs`. This module covers the figures that
+//! compilers change a little.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -15,11 +16,11 @@ use crate::wine::{self, Running, Wine};
 
 const BASELINES: &str = "crates/bench/baselines.tsv";
 
-/// Compare what a message costs with the committed figures: instructions and system calls
+/// Compare the cost of a message with the committed figures: instructions and system calls
 ///
-/// Instructions are counted by callgrind and system calls by strace, so that a busy machine changes nothing. A figure that
-/// is above its tolerance fails, one below it as well, so that what was gained is kept: `--update` writes the new figures,
-/// and the commit says why.
+/// callgrind counts instructions and strace system calls, so that a busy machine changes nothing. A figure above its
+/// tolerance fails, and so does one below it, so that improvements are kept: `--update` writes the new figures, and the
+/// commit says why.
 #[derive(clap::Args)]
 pub struct Options {
     /// Count wineserver requests as well, of the Windows build under the system's Wine
@@ -53,12 +54,12 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
 /// The part that CI runs first.
 pub fn native(installer: Installer, update: bool) -> Result<Outcome> {
     if cfg!(not(target_os = "linux")) {
-        return Ok(Outcome::Skipped("callgrind and strace are Linux's".to_owned()));
+        return Ok(Outcome::Skipped("callgrind and strace exist on Linux only".to_owned()));
     }
     installer.counting_tools()?;
     let folder = folder();
     bench::cargo_in(&folder, "build --release --no-default-features").run()?;
-    // With what is built already: the benchmark is no member of the workspace, so no other step tests it.
+    // With the existing build: the benchmark is not a member of the workspace, so no other step tests it.
     bench::cargo_in(&folder, "test --quiet --release --no-default-features").run()?;
     bench::build_turn().run()?;
     let measured =
@@ -67,7 +68,7 @@ pub fn native(installer: Installer, update: bool) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Apart from the benchmark's own, whose program has the same name and more in it.
+/// A folder separate from the benchmark's, whose program has the same name and more features.
 fn folder() -> String {
     format!("{}/guard", bench::target_folder())
 }
@@ -94,7 +95,7 @@ pub fn under_wine(update: bool) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Compares what was measured with the baselines, or writes those anew.
+/// Compares the measurement with the baselines, or updates them.
 fn judge(measured: &str, update: bool) -> Result<()> {
     let baselines = std::fs::read_to_string(BASELINES).map_err(|error| format!("{BASELINES}: {error}"))?;
     if update {
@@ -109,12 +110,12 @@ fn judge(measured: &str, update: bool) -> Result<()> {
         return Ok(());
     }
     Err(format!(
-        "{}\nIf that is meant to be so: cargo xtask guard --update, and say why in the commit",
+        "{}\nIf this is intended: cargo xtask guard --update, and say why in the commit",
         faults.join("\n")
     ))
 }
 
-/// A line of the baselines or of the measurement: a name, a figure and, with baselines, a tolerance in per cent.
+/// A line of the baselines or of the measurement: a name, a figure and, in the baselines, a tolerance in per cent.
 fn parse(line: &str) -> Result<(&str, f64, f64)> {
     let mut fields = line.split('\t');
     let number = |field: Option<&str>| field.and_then(|field| field.parse::<f64>().ok());
@@ -123,7 +124,7 @@ fn parse(line: &str) -> Result<(&str, f64, f64)> {
     Ok((name, value, number(fields.next()).unwrap_or(DEFAULT_TOLERANCE)))
 }
 
-/// Compilers and allocators differ by less.
+/// The default tolerance: compilers and allocators differ by less.
 const DEFAULT_TOLERANCE: f64 = 5.0;
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -152,7 +153,7 @@ fn compare(baselines: &str, measured: &str) -> Result<(String, Vec<String>)> {
     Ok((table, faults))
 }
 
-/// The baselines with the new figures: comments, order and tolerances stay, new names come last.
+/// The baselines with the new figures: comments, order and tolerances stay, and new names are appended.
 fn updated(baselines: &str, measured: &str) -> Result<String> {
     let mut measured: Vec<(&str, f64, f64)> = lines(measured).map(parse).collect::<Result<_>>()?;
     let mut text = String::new();
@@ -187,7 +188,7 @@ mod tests {
         let (table, faults) = compare(COMMITTED, "this\t104.9\nthat\t3\n").unwrap();
         assert!(faults.is_empty() && table.contains("this: 104.9, +4.9 % of 100"), "{table}{faults:?}");
         assert_eq!(compare(COMMITTED, "this\t105.1\nthat\t3.001\n").unwrap().1.len(), 2);
-        // What was gained is to be kept.
+        // An improvement has to be kept.
         assert_eq!(compare(COMMITTED, "this\t94\n").unwrap().1.len(), 1);
     }
 

@@ -1,7 +1,7 @@
-//! The list of hard cases, and which test shows each: `docs/hard-cases.md`, made from the names of the tests.
+//! The list of hard cases, and the tests of each: `docs/hard-cases.md`, generated from the names of the tests.
 //!
-//! A test that shows a case, in Rust or in C, has the case's number in its name, as in
-//! `hc05_a_reused_socket_number_is_somebody_else` or `p07_hc05_…`; nothing else has to be kept up to date by hand.
+//! A test of a case, in Rust or in C, has the case's number in its name, as in
+//! `hc05_a_reused_socket_number_is_somebody_else` or `p07_hc05_…`; nothing else has to be maintained by hand.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::steps::Steps;
 
 const PAGE: &str = "docs/hard-cases.md";
 
-/// Write docs/hard-cases.md anew: which test shows which hard case
+/// Update docs/hard-cases.md: which tests cover which hard case
 #[derive(clap::Args)]
 pub struct Options {
     /// Write nothing: fail if the page is not up to date, as in CI
@@ -20,34 +20,34 @@ pub struct Options {
     check: bool,
 }
 
-/// What goes wrong where nobody has thought of it. The number is the place in the list.
+/// The failure modes. The number is the position in the list.
 const CASES: [&str; 52] = [
     "The memory of a pending operation is freed or reused before its completion",
     "A completion comes before the call that submitted the operation has returned",
     "`CancelIo` cancels the operations of the calling thread only",
     "A completion wins against its cancellation",
-    "A late completion comes to the next holder of the same socket value",
-    "The result is asked of a handle that is closed by then",
+    "A late completion reaches the next holder of the same socket value",
+    "The result is queried from a handle that has been closed",
     "A warning status is taken for success, and a close for the end of the stream",
     "An accepted socket inherits its listener's event and non-blocking mode",
     "A listener is closed by an earlier handler of the batch that its event is in",
-    "Accepting fails: the peer is gone, or there are no descriptors left",
-    "An operation succeeds or fails at once, with a packet or without",
+    "Accepting fails: the peer has closed, or there are no descriptors left",
+    "An operation succeeds or fails immediately, with a packet or without",
     "A receive of zero bytes that completes is taken for the end of the stream",
     "Reading is stopped and started again inside a handler",
     "FIN, reset and half-close are mistaken for each other",
     "Closing with unread bytes resets, and destroys the last output on its way",
     "`shutdown` is expected to end a pending receive",
     "A write of zero bytes is taken for a close",
-    "A send is partial, or fails after some of it has gone out",
+    "A send is partial, or fails after some of it was sent",
     "One source is always ready, and the others starve",
     "More sources than a wait function takes handles",
     "A timeout below a millisecond becomes none at all, and the loop spins",
     "A wait returns early, and timers go off early",
-    "A huge timeout overflows, or becomes for ever",
+    "A huge timeout overflows, or becomes infinite",
     "A signal restarts the wait with its full timeout",
     "A timeout of zero never asks the system",
-    "Console records that are no keys keep the handle signalled",
+    "Console records that are not keys keep the handle signalled",
     "A blocked console read is cancelled, and typed text is lost",
     "A surrogate pair is split across console records",
     "Ctrl-C is taken for the end of input",
@@ -56,27 +56,27 @@ const CASES: [&str; 52] = [
     "The reactor is dropped with operations in flight",
     "Two receives are posted for one socket, and bytes change places",
     "More is received than the caller has room for, and the rest is dropped",
-    "The output queue is full, and output is dropped in silence",
+    "The output queue is full, and output is dropped silently",
     "A pipe hangs up with bytes still in it",
     "Tables end at some number of descriptors",
     "Posts are merged, and completions vanish",
     "An urgent byte ends a receive early, and the rest of the stream waits",
-    "A submission fails with a warning, and a packet comes all the same",
+    "A submission fails with a warning, and a packet still follows",
     "A packet on the port belongs to a foreign operation",
     "Posting a wake fails once, and all later wakes are silent",
     "The peer floods after a send has failed",
     "A reset before a close or half-close is reported as a failed call",
     "Memory runs out for one send or receive, and the connection ends",
     "A network event was recorded and not enabled again",
-    "A forked child tears its copy of the reactor down",
+    "A forked child tears down its copy of the reactor",
     "Two events of one wait share a buffer",
     "A signal handler sets a flag during a long wait of a C program",
     "A C program reads a piped standard input itself, on Windows",
     "Standard output or the terminal is non-blocking, and output is lost",
-    "The process group is orphaned, and the stop signal stops it for good",
+    "The process group is orphaned, and the stop signal stops it permanently",
 ];
 
-/// A test, and where it runs.
+/// A test, and the kernels on which it runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Shown {
     case: usize,
@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> ExitCode {
     steps.finish()
 }
 
-/// Fails if the page is not what would be written, or if a case that should be shown is not.
+/// Fails if the page is out of date, or if a case lacks a test.
 pub fn check() -> Result<()> {
     let page = page(&scan()?)?;
     // On a Windows checkout git may have changed the ends of lines.
@@ -100,7 +100,7 @@ pub fn check() -> Result<()> {
     if there == page {
         return Ok(());
     }
-    Err(format!("{PAGE} is not up to date. To write it anew, type: cargo xtask hard-cases"))
+    Err(format!("{PAGE} is not up to date. To update it, type: cargo xtask hard-cases"))
 }
 
 fn write() -> Result<()> {
@@ -141,7 +141,7 @@ fn walk(folder: &Path, shown: &mut Vec<Shown>) -> Result<()> {
 /// All tests of a file with a case's number in their names.
 fn tests_in(file: &str, text: &str) -> Vec<Shown> {
     let mut shown = Vec::new();
-    // What the attributes so far say: of the file, of the module we are in, of the item they stand before.
+    // The attributes so far: of the file, of the current module, of the next item.
     let (mut of_file, mut of_module, mut of_item) = (None, None, None);
     for line in text.lines() {
         let code = line.trim_start();
@@ -162,7 +162,7 @@ fn tests_in(file: &str, text: &str) -> Vec<Shown> {
         {
             let of_module = of_module.filter(|_| indented);
             let system = of_item.or(of_module).or(of_file);
-            // Those that type at a terminal are Linux programs, and drive the program of either system.
+            // Tests that type at a terminal are Linux programs, and drive the program of either system.
             let either = text.contains("console_rig/mod.rs");
             shown.extend(shown_by(name, file, kernels(file, system.filter(|_| !either))));
             of_item = None;
@@ -176,7 +176,7 @@ fn tests_in(file: &str, text: &str) -> Vec<Shown> {
     shown
 }
 
-/// The same for a file of C, where the preprocessor says which system a test is for.
+/// The same for a C file, in which the preprocessor says which system a test is for.
 fn c_tests_in(file: &str, text: &str) -> Vec<Shown> {
     let mut shown = Vec::new();
     let mut conditions = Vec::new();
@@ -203,13 +203,13 @@ fn c_tests_in(file: &str, text: &str) -> Vec<Shown> {
     shown
 }
 
-/// The cases that a test shows by its name.
+/// The cases in a test's name.
 fn shown_by(name: &str, file: &str, kernels: &'static str) -> Vec<Shown> {
     let shown = |case| Shown { case, file: file.to_owned(), test: name.to_owned(), kernels };
     cases_in(name).into_iter().map(shown).collect()
 }
 
-/// Where a test runs, by the place of its file and by its attributes.
+/// The kernels of a test, from the place of its file and from its attributes.
 fn kernels(file: &str, system: Option<&'static str>) -> &'static str {
     match system {
         _ if file.contains("/src/sim/") || file.starts_with("crates/sim/") => "simulated",
@@ -229,11 +229,11 @@ fn page(shown: &[Shown]) -> Result<String> {
     let mut page = "\
 # Hard cases
 
-What asynchronous input and output gets wrong where nobody has thought of it, and the tests that show that it is right
-here. Made by `cargo xtask hard-cases` from the names of the tests; `cargo xtask ci` checks that it is up to date.
+Failure modes of asynchronous input and output, and the tests that show that the reactor does not have them. Generated by
+`cargo xtask hard-cases` from the names of the tests; `cargo xtask ci` checks that the page is up to date.
 
-*simulated* is the simulated kernel, where a test decides when what happens; those scenes run on both systems, too. The
-others run on the systems named, Windows meaning Windows or Wine.
+*simulated* is the simulated kernel, on which a test decides the order of events; those scenarios run on both systems. The
+others run on the named systems, where Windows means Windows or Wine.
 
 | # | case | tests | kernels |
 |---|---|---|---|

@@ -1,7 +1,7 @@
-//! What no compiler looks at: the repository itself.
+//! Checks of the repository itself, which no compiler checks.
 //!
-//! A path of somebody's machine in a comment, a package mirror in the lock file, a crate that forgot the workspace's
-//! lints: each is easy to commit and noticed by nobody until it is published.
+//! A path of one machine in a comment, a package mirror in the lock file, a crate without the workspace's lints: each
+//! is easy to commit and stays undetected until it is published.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::steps::Outcome;
 /// Where every dependency in Cargo.lock has to come from.
 const LOCKED_SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-const NO_GIT: &str = "this is no git checkout, or there is no git";
+const NO_GIT: &str = "this is not a git checkout, or there is no git";
 
 /// Checks that the committed Cargo.lock is complete.
 ///
-/// `--locked` would come too late: the cargo that started this chore has already completed the file. So a change of it
-/// is the sign, unless a manifest is being changed as well.
+/// `--locked` would be too late: the cargo that started this chore has already completed the file. So a change of the
+/// file is the sign, unless a manifest has changed as well.
 pub fn lock_file() -> Result<Outcome> {
     let Ok(changed) = Run::new("git diff --name-only HEAD -- Cargo.lock Cargo.toml */Cargo.toml").output()
     else {
@@ -39,7 +39,7 @@ pub fn check() -> Result<Outcome> {
     let root = std::fs::read_to_string("Cargo.toml").map_err(|error| format!("Cargo.toml: {error}"))?;
     let mut faults = Vec::new();
     for name in files.split_terminator('\0') {
-        // What is not UTF-8 is no text, and what cannot be read is a deletion that is not committed yet.
+        // A file that is not UTF-8 is not text, and one that cannot be read is an uncommitted deletion.
         let Ok(text) = std::fs::read_to_string(name) else { continue };
         faults.extend(forbidden_in(name, &text, &forbidden));
         if name.ends_with("Cargo.lock") {
@@ -60,13 +60,13 @@ pub fn check() -> Result<Outcome> {
     }
     match faults.len() {
         0 => Ok(Outcome::Passed),
-        count => Err(format!("{count} things to mend in the repository:\n{}", faults.join("\n"))),
+        count => Err(format!("{count} faults in the repository:\n{}", faults.join("\n"))),
     }
 }
 
-/// Folders of one machine, and hosts of package registries and mirrors: a build finds those by its own configuration.
+/// Folders of one machine, and hosts of package registries and mirrors: a build finds these by its own configuration.
 fn forbidden_texts() -> Vec<String> {
-    // Put together from pieces, since this file is checked as well.
+    // Assembled from pieces, since this file is checked as well.
     let mut texts = vec![
         ["/ro", "ot/"].concat(),
         ["/wo", "rk/"].concat(),
@@ -95,7 +95,7 @@ fn forbidden_in(name: &str, text: &str, forbidden: &[String]) -> Vec<String> {
     faults
 }
 
-/// Whether `line` has `piece`, and not as the rest of a longer path or name.
+/// Whether `line` contains `piece`, and not as the rest of a longer path or name.
 fn stands_alone(line: &str, piece: &str) -> bool {
     let joins = |c: char| c.is_alphanumeric() || "-_./".contains(c);
     line.match_indices(piece).any(|(at, _)| !line[..at].ends_with(joins))
@@ -107,7 +107,7 @@ fn foreign_sources(name: &str, lock: &str) -> Vec<String> {
     foreign.map(|source| format!("{name}: a package comes from {source}")).collect()
 }
 
-/// A package's lints and licence are the workspace's.
+/// A package's lints and licence have to come from the workspace.
 fn missing_inheritance(name: &str, manifest: &str) -> Vec<String> {
     let has = |wanted: &str| manifest.contains(wanted);
     let mut faults = Vec::new();

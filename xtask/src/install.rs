@@ -1,5 +1,6 @@
-//! What the other chores need on a machine, and how it gets there: Rust targets, components and toolchains by rustup,
-//! programs by apt-get. Nothing is installed unsaid, and what cannot be installed is an error with the command to type.
+//! The programs that the other chores need on a machine, and their installation: Rust targets, components and
+//! toolchains by rustup, programs by apt-get. Every installation is announced, and if a program cannot be installed,
+//! the error contains the command to type.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,13 +12,13 @@ use crate::wine::{Wine, Wines};
 
 /// Install what `cargo xtask test` needs, and set up Wine
 ///
-/// Not needed before `test` or `ci`: they do the same first. It is for preparing a machine, and for those who use
-/// `cargo test --target x86_64-pc-windows-gnu` directly. To set up Wine anew, delete target/wine-prefix and
-/// target/wine-10-prefix first. Wine 10 is kept in dolmen/wine-10 of the user's cache folder; delete that to download it
-/// anew.
+/// Not needed before `test` or `ci`: they install the same things first. It is for preparing a machine, and for those
+/// who use `cargo test --target x86_64-pc-windows-gnu` directly. To set up Wine again, delete target/wine-prefix and
+/// target/wine-10-prefix first. Wine 10 is kept in dolmen/wine-10 of the user's cache folder; delete that to download
+/// it again.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Leave out what only the Windows tests need
+    /// Leave out the programs that only the Windows tests need
     #[arg(long)]
     native: bool,
 }
@@ -36,7 +37,7 @@ pub fn run(options: &Options) -> ExitCode {
     steps.finish()
 }
 
-/// The steps that get a machine ready for the native tests.
+/// The steps that prepare a machine for the native tests.
 pub fn for_tests(steps: &mut Steps, installer: Installer) -> std::result::Result<(), Stopped> {
     if cfg!(target_os = "linux") {
         steps.step("programs that tests use", || {
@@ -47,8 +48,8 @@ pub fn for_tests(steps: &mut Steps, installer: Installer) -> std::result::Result
     Ok(())
 }
 
-/// The steps that get it ready for the Windows tests, under the Wine that is `asked` for or the best there is. The
-/// prefix of the system's Wine is made when that runs a program.
+/// The steps that prepare it for the Windows tests, under the Wine that is `asked` for or the best available. The
+/// system's Wine makes its prefix when it runs a program.
 pub fn for_windows_tests(
     steps: &mut Steps,
     installer: Installer,
@@ -77,11 +78,11 @@ pub fn for_windows_tests(
 
 /// A program that a chore or a test starts.
 struct Program {
-    /// Any of these will do.
+    /// Any one of these is sufficient.
     names: &'static [&'static str],
-    /// Where Debian and Ubuntu have it.
+    /// The Debian and Ubuntu packages.
     packages: &'static [&'static str],
-    /// What is it for?
+    /// Its purpose.
     why: &'static str,
 }
 
@@ -130,7 +131,7 @@ const COUNTING_TOOLS: [Program; 2] = [
     Program { names: &["strace"], packages: &["strace"], why: "counts system calls" },
 ];
 
-/// What the linker finds first of all that a 32-bit program in C needs.
+/// The first file that the linker looks for in a 32-bit C program.
 const C_FOR_32_BITS: [Program; 1] = [Program {
     names: &["/usr/lib32/crt1.o"],
     packages: &["gcc-multilib"],
@@ -159,14 +160,14 @@ impl Installer {
 
     /// A tool that comes with the default toolchain, such as clippy.
     pub fn component(self, program: &str, component: &str) -> Result<()> {
-        // In rustup's bin folder there is a stand-in for each component, installed or not: so ask the tool.
+        // rustup's bin folder has a proxy for each component, installed or not: so run the tool.
         if Run::new(program).args(["--version"]).output().is_ok() {
             return Ok(());
         }
         self.rustup(&format!("component add {component}"), &format!("the Rust component {component}"))
     }
 
-    /// Another toolchain beside the default one.
+    /// Another toolchain in addition to the default one.
     pub fn toolchain(self, name: &str) -> Result<()> {
         let installed = Run::new("rustup toolchain list").output().unwrap_or_default();
         let full = format!("{name}-{}", targets::host()?);
@@ -177,11 +178,11 @@ impl Installer {
         self.rustup(&line, &format!("the Rust toolchain {name}"))
     }
 
-    /// A component of the nightly toolchain, which is there.
+    /// A component of the nightly toolchain, which is installed.
     pub fn nightly_component(self, component: &str) -> Result<()> {
         let installed =
             Run::new("rustup component list --toolchain nightly --installed").output().unwrap_or_default();
-        // Some are listed with the machine they are for, some without.
+        // Some are listed with their host, some without.
         let is_it = |line: &str| {
             line.strip_prefix(component).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
@@ -208,7 +209,7 @@ impl Installer {
             .map_err(|error| format!("{what} could not be installed. {error}"))
     }
 
-    /// The programs that tests talk to. Where nothing may be installed, the tests that need them say so themselves.
+    /// The programs that tests talk to. If nothing may be installed, the tests that need them report it themselves.
     fn test_tools(self) -> Result<()> {
         if self.allowed {
             return self
@@ -221,12 +222,12 @@ impl Installer {
         Ok(())
     }
 
-    /// What counts instructions and system calls.
+    /// The programs that count instructions and system calls.
     pub fn counting_tools(self) -> Result<()> {
         self.programs(&COUNTING_TOOLS)
     }
 
-    /// What gcc needs for `-m32`.
+    /// The packages that gcc needs for `-m32`.
     pub fn c_for_32_bits(self) -> Result<()> {
         self.programs(&C_FOR_32_BITS)
     }
@@ -248,16 +249,17 @@ impl Installer {
         }
         let Some(apt_get) = apt_get() else { return Err(advice) };
         println!("    missing: {}; installing {}", list.join(", "), packages.join(" "));
-        // A machine that was never updated has no package lists; one with a broken extra source may still do.
+        // A machine that was never updated has no package lists; with a broken extra source the lists may still
+        // suffice.
         if let Err(error) = Run::new(&format!("{apt_get} update -q")).run() {
-            println!("    going on with the package lists as they are: {error}");
+            println!("    using the existing package lists: {error}");
         }
         let install = Run::new(&format!("{apt_get} install -q -y --no-install-recommends")).args(packages);
         install.run().map_err(|error| format!("{advice}\n{error}"))?;
         match missing.iter().find(|program| find_program(program.names).is_none()) {
             None => Ok(()),
             Some(program) => Err(format!(
-                "{} is installed, and still there is no {} in PATH",
+                "{} is installed, but there is no {} in PATH",
                 program.packages.join(" "),
                 program.names[0]
             )),

@@ -1,11 +1,11 @@
-//! The places where threads meet, under loom: every order in which they may, and not only the usual ones.
+//! The code in which threads meet, under loom: every possible order of events, and not only the usual ones.
 
 use std::process::ExitCode;
 
 use crate::process::{Result, Run};
 use crate::steps::Steps;
 
-/// Try out every order of events between wakers, posters, the console's reader and the reactor
+/// Try every order of events between wakers, posters, the console's reader and the reactor
 ///
 /// The mailbox and the console's inbox are built with loom's atomics and locks, in a target folder of their own
 /// (target/loom), and each model is run once for each order of events that makes a difference, with up to three
@@ -18,7 +18,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The bounded part that CI runs.
+    /// The bounded part for CI.
     pub fn quick() -> Self {
         Self { preemptions: 2 }
     }

@@ -1,7 +1,9 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
-//! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`], [`mod@bench`] and [`hard_cases`] do something of their own. [`install`] gets what a machine lacks and [`wine`] runs Windows programs on Linux.
+//! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`], [`mod@bench`]
+//! and [`hard_cases`] have their own logic. [`install`] installs what a machine lacks and [`wine`] runs Windows
+//! programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
@@ -63,7 +65,7 @@ enum Chore {
     TestC(c_library::TestOptions),
 }
 
-/// The folder in which the command was typed: chores run in the workspace's.
+/// The folder in which the command was typed: chores run in the workspace's folder.
 static TYPED_IN: OnceLock<PathBuf> = OnceLock::new();
 
 fn typed_in() -> &'static Path {
@@ -97,7 +99,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The folder above this package's: cargo says where that is now, the compiler where it was at build time.
+/// The folder above this package's: cargo reports its current place, the compiler the place at build time.
 fn workspace_root() -> PathBuf {
     let package =
         std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());

@@ -1,4 +1,4 @@
-//! One child process: printed as something to type, then run, with an error that can be acted on.
+//! One child process: its command line is printed, then it runs; an error says what to do.
 
 use std::env::consts::EXE_SUFFIX;
 use std::io::{BufRead as _, BufReader};
@@ -8,10 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An error is a sentence for the person at the terminal: what failed and what to do about it.
+/// An error is a sentence for the user: what failed and what to do about it.
 pub type Result<T> = std::result::Result<T, String>;
 
-/// How long a line that an ended child has written may take to come through its pipe.
+/// How long the last line of an ended child may take to arrive through its pipe.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// A command line.
@@ -23,14 +23,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs `line`, split at its spaces. What may hold a space goes through [`args`](Self::args).
+    /// Runs `line`, split at its spaces. Pass arguments that may contain a space to [`args`](Self::args).
     pub fn new(line: &str) -> Self {
         let mut words = line.split_whitespace().map(str::to_owned);
         let program = words.next().expect("a command line names a program");
         Self { program, args: words.collect(), envs: Vec::new() }
     }
 
-    /// Adds arguments as they are.
+    /// Adds arguments unchanged.
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
@@ -49,7 +49,7 @@ impl Run {
         if status.success() { Ok(()) } else { Err(format!("`{self}` failed: {status}")) }
     }
 
-    /// Like [`run`](Self::run), and also returns what the child wrote to its error stream, which is shown all the same.
+    /// Like [`run`](Self::run), and also returns the child's error output, which is still shown.
     pub fn run_and_read_errors(self) -> (Result<()>, String) {
         println!("    $ {self}");
         let mut child = match self.command().stderr(Stdio::piped()).spawn() {
@@ -70,7 +70,7 @@ impl Run {
             Ok(status) => Err(format!("`{self}` failed: {status}")),
             Err(error) => Err(format!("`{self}`: {error}")),
         };
-        // To the end of the pipe, unless something that the child has left behind keeps that open.
+        // To the end of the pipe, unless a process that the child has left behind keeps it open.
         let end = Instant::now() + LEFT_BEHIND;
         let mut text = String::new();
         while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -80,7 +80,7 @@ impl Run {
         (result, text)
     }
 
-    /// Runs silently and returns what the child wrote to its standard output.
+    /// Runs silently and returns the child's standard output.
     pub fn output(self) -> Result<String> {
         let output = self.command().output().map_err(|error| self.not_started(&error))?;
         if output.status.success() {
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    /// Starts it with pipes for its input and output. What it complains about is not shown.
+    /// Starts it with pipes for its input and output. Its error output is not shown.
     pub fn spawn(self) -> Result<Child> {
         println!("    $ {self}");
         let mut command = self.command();
@@ -105,7 +105,7 @@ impl Run {
             command.env("PATH", path);
         }
         command.args(&self.args).envs(self.envs.iter().map(|(name, value)| (name, value)));
-        // The same as in CI, where there is no input: nothing may depend on somebody typing.
+        // As in CI, where there is no input: nothing may depend on a person typing.
         command.stdin(Stdio::null());
         command
     }
@@ -125,7 +125,7 @@ impl std::fmt::Display for Run {
     }
 }
 
-/// `word` as a shell would have to be given it.
+/// `word` quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -135,23 +135,23 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The first of `names` that is there to be run: in the children's PATH, or at that path if it is one.
+/// The first of `names` that can be run: in the children's PATH, or at that path if it is one.
 pub fn find_program(names: &[&str]) -> Option<PathBuf> {
     let folders = child_path();
-    // Joining an absolute path replaces the folder by it.
+    // Joining an absolute path replaces the folder.
     let in_folders = |name: String| folders.iter().map(move |folder| folder.join(&name));
     names.iter().flat_map(|name| in_folders(format!("{name}{EXE_SUFFIX}"))).find(|place| place.is_file())
 }
 
-/// Whether this is root's process.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     Run::new("id -u").output().is_ok_and(|id| id.trim() == "0")
 }
 
-/// The folders in which children look for programs: those of our own PATH, but for two things.
+/// The folders in which children look for programs: those of our own PATH, with two changes.
 ///
-/// On Windows, cargo put its own toolchain's programs in front of rustup's, and those do not know `+1.85`. And Debian
-/// installs its MUD client among the games, where root does not look.
+/// On Windows, cargo puts its own toolchain's programs in front of rustup's, and those do not know `+1.85`. And Debian
+/// installs its MUD client among the games, where root's PATH does not look.
 fn child_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let toolchain = std::env::var_os("RUSTUP_TOOLCHAIN").unwrap_or_default();
@@ -201,7 +201,7 @@ mod tests {
         let leave = Run::new("sh -c").args(["sleep 60 >/dev/null & echo $! >&2"]);
         let (result, errors) = leave.run_and_read_errors();
         result.unwrap();
-        // It still runs, so its end is not what was waited for.
+        // It still runs, so its end is not the reason for the return.
         Run::new("kill").args([errors.trim()]).output().unwrap();
     }
 

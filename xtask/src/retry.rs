@@ -1,7 +1,8 @@
-//! A second try for test programs that failed, in `cargo xtask ci` alone.
+//! A second run of failed test programs, only in `cargo xtask ci`.
 //!
-//! One stray failure in thousands must not throw away a whole change. What passes only then is listed as `FLAKY` in the
-//! last lines and is a fault to be cured next. What fails twice has failed. `cargo xtask test` never tries again.
+//! One stray failure in thousands must not block a whole change. A program that passes only the second time is listed
+//! as `FLAKY` in the last lines and is the next fault to fix. A program that fails twice has failed. `cargo xtask test`
+//! never repeats a test.
 
 use std::cell::RefCell;
 
@@ -10,32 +11,32 @@ use crate::steps::Outcome;
 
 /// The test programs of one step.
 pub struct Programs {
-    /// Named behind each program: which system, which Wine.
+    /// Appended to the name of each program: which system, which Wine.
     place: String,
     again: bool,
     flaky: RefCell<Vec<String>>,
 }
 
-/// A call of `cargo test`, in the parts that a second call needs.
+/// A call of `cargo test`, in the parts for a second call.
 pub struct CargoTest {
-    /// `cargo test`, packages, target, environment. The second call has the same: it is to run the same programs.
+    /// `cargo test`, packages, target, environment. The second call has the same, as it has to run the same programs.
     pub command: Run,
-    /// Which of the packages' test programs, in cargo's words; none for all.
+    /// Which of the packages' test programs, as cargo arguments; none for all.
     pub programs: Vec<String>,
-    /// What follows `--`.
+    /// The arguments after `--`.
     pub libtest: Vec<String>,
-    /// Whether the later programs run too when one has failed. With a second try they always do: it needs the list of
-    /// all that failed, and cargo prints none without.
+    /// Whether the later programs also run when one has failed. With a second run they always do: it needs the list of
+    /// all failed programs, and cargo prints none otherwise.
     pub keep_going: bool,
 }
 
 impl Programs {
-    /// With `again`, what fails gets a second try.
+    /// With `again`, failed programs get a second run.
     pub fn new(place: &str, again: bool) -> Self {
         Self { place: place.to_owned(), again, flaky: RefCell::default() }
     }
 
-    /// How a step ends that has not failed.
+    /// The outcome of a step that has not failed.
     pub fn outcome(self) -> Outcome {
         let flaky = self.flaky.into_inner();
         if flaky.is_empty() { Outcome::Passed } else { Outcome::Flaky(flaky) }
@@ -54,7 +55,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Runs cargo's test programs, and those that failed once more.
+    /// Runs cargo's test programs, and the failed ones once more.
     pub fn cargo_test(&self, test: &CargoTest) -> Result<()> {
         if !self.again {
             return test.run(&test.programs, test.keep_going).run();
@@ -62,7 +63,7 @@ impl Programs {
         let (result, errors) = test.run(&test.programs, true).run_and_read_errors();
         let Err(error) = result else { return Ok(()) };
         let failed = failed_targets(&errors);
-        // It did not come to that: something does not compile.
+        // No test ran: something does not compile.
         if failed.is_empty() {
             return Err(error);
         }
@@ -71,14 +72,14 @@ impl Programs {
         for programs in selections(&failed) {
             let (result, errors) = test.run(&programs, true).run_and_read_errors();
             let failed = failed_targets(&errors);
-            // Cargo itself failed, which is no second try.
+            // Cargo itself failed, which does not count as a second run.
             broken = broken.or(result.err().filter(|_| failed.is_empty()));
             twice.extend(failed);
         }
         if let Some(error) = broken {
             return Err(error);
         }
-        // A program of the same name in another package may have been run too, and have failed only now.
+        // A program of the same name in another package may also have run, and have failed only now.
         let flaky = |target: &&String| failed.contains(target) != twice.contains(target);
         failed.iter().chain(&twice).filter(flaky).for_each(|target| self.note(target));
         let twice: Vec<String> = failed.into_iter().filter(|target| twice.contains(target)).collect();
@@ -112,9 +113,10 @@ fn failed_targets(errors: &str) -> Vec<String> {
     list.iter().map_while(name).collect()
 }
 
-/// What selects these programs in a second call: one for all, and one for doctests, which cargo does not mix with others.
+/// The arguments that select these programs in a second call: one call for all, and one for doctests, which cargo does
+/// not mix with others.
 ///
-/// The packages stay those of the first call, for they decide the features with which all are compiled.
+/// The packages are those of the first call, as they decide the features with which all are compiled.
 fn selections(failed: &[String]) -> Vec<Vec<String>> {
     let words = |target: &String| {
         let words = target.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -202,7 +204,7 @@ mod tests {
         programs.cargo_test(&test).unwrap();
         assert!(matches!(programs.outcome(), Outcome::Flaky(names) if names == ["-p x --test a (here)"]));
         let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
-        // Without the first word cargo would end with the first failure, and list none.
+        // Without the first argument cargo would end with the first failure, and list none.
         assert_eq!(calls, "--no-fail-fast --test a -- --nocapture\n".repeat(2));
         std::fs::remove_dir_all(folder).unwrap();
     }

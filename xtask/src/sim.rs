@@ -1,5 +1,5 @@
-//! The simulated kernel: random programs of the reactor and of the C library over it, the deliberate bugs they have to
-//! notice, and both under Miri.
+//! The simulated kernel: random programs of the reactor and of the C library over it, the deliberate bugs that they
+//! have to detect, and both under Miri.
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -11,7 +11,7 @@ use crate::targets;
 
 const PROGRAM: &str = "--package dolmen-sim --bin dolmen-sim";
 
-/// The deliberate bugs that nothing but a tool that watches memory can be relied on to notice.
+/// The deliberate bugs that only a memory checker detects reliably.
 const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
 
 /// Run random programs over the simulated kernel
@@ -26,7 +26,7 @@ pub struct SimOptions {
     /// How many seeds to run
     #[arg(long, default_value_t = 100_000)]
     seeds: u64,
-    /// The first of them
+    /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Run this seed only, and print its program
@@ -37,21 +37,21 @@ pub struct SimOptions {
     minutes: Option<u64>,
 }
 
-/// Show that the simulation notices each deliberate bug, and by which oracle
+/// Show that the simulation detects each deliberate bug, and by which oracle
 ///
 /// Prints the table of bugs and oracles of the reactor, and that of the C library, which takes some ten minutes. Each
-/// oracle of a table is the only one to notice some bug, or the chore fails. The
-/// scenes of the hard cases are shown their bugs as well. The two bugs that corrupt memory are put to Miri (nightly
-/// toolchain, installed by rustup if it is missing).
+/// oracle of a table has to be the only one to detect some bug, or the chore fails. The scenarios of the hard cases run
+/// against their bugs as well. Miri runs the two bugs that corrupt memory (nightly toolchain, installed by rustup if it
+/// is missing).
 #[derive(clap::Args)]
 pub struct MutantsOptions {
-    /// How many seeds each bug has to survive to count as unnoticed
+    /// How many seeds each bug has to survive to count as undetected
     #[arg(long, default_value_t = 1_500)]
     seeds: u64,
     /// And how many of the C library's
     #[arg(long, default_value_t = 5_000)]
     c_seeds: u64,
-    /// Only whether each is noticed, not by whom, as in CI
+    /// Only whether each is detected, not by which oracle, as in CI
     #[arg(long)]
     quick: bool,
     /// Leave out Miri
@@ -63,7 +63,7 @@ pub struct MutantsOptions {
 }
 
 impl MutantsOptions {
-    /// The bounded part that CI runs.
+    /// The bounded part for CI.
     pub fn quick(no_install: bool) -> Self {
         Self { seeds: 1_500, c_seeds: 5_000, quick: true, no_miri: true, no_install }
     }
@@ -71,21 +71,21 @@ impl MutantsOptions {
 
 /// Run random programs over the simulated kernel under Miri
 ///
-/// Every access to memory is checked: what was freed, what is borrowed, what is read before it is written, and in the
-/// end what was not freed. Needs the nightly toolchain with miri and rust-src, which rustup installs if they are missing.
-/// Programs are shorter than without Miri, so a seed is another one here: the failing one is replayed by this chore.
+/// It checks every access to memory: freed memory, borrowed memory, uninitialised reads, and at the end leaks. Needs
+/// the nightly toolchain with miri and rust-src, which rustup installs if they are missing. Programs are shorter than
+/// without Miri, so a seed means another program here: replay a failing one with this chore.
 #[derive(clap::Args)]
 pub struct MiriOptions {
     /// How many seeds to run, of the reactor and of the C library each
     #[arg(long, default_value_t = 200)]
     seeds: u64,
-    /// The first of them
+    /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// How many processes to share them out to [default: one for each core]
+    /// How many processes to distribute them to [default: one for each core]
     #[arg(long)]
     jobs: Option<u64>,
-    /// Leave out the scenes of the hard cases
+    /// Leave out the scenarios of the hard cases
     #[arg(long)]
     seeds_only: bool,
     /// Install nothing: fail where something is missing
@@ -94,7 +94,7 @@ pub struct MiriOptions {
 }
 
 impl MiriOptions {
-    /// The bounded part that CI runs.
+    /// The bounded part for CI.
     pub fn quick(no_install: bool) -> Self {
         Self { seeds: 20, from: 0, jobs: None, seeds_only: true, no_install }
     }
@@ -125,7 +125,7 @@ pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
     steps.finish()
 }
 
-/// All deliberate bugs before all oracles.
+/// All deliberate bugs against all oracles.
 pub fn mutants(options: &MutantsOptions) -> Result<()> {
     for (subject, seeds) in [(None, options.seeds), (Some("--c"), options.c_seeds)] {
         Run::new(&format!("cargo run --quiet --release {PROGRAM} --features mutants -- --mutants"))
@@ -134,11 +134,11 @@ pub fn mutants(options: &MutantsOptions) -> Result<()> {
             .args(options.quick.then_some("--together"))
             .run()?;
     }
-    // And the scenes of the hard cases notice what they are there for.
+    // And the scenarios of the hard cases detect their bugs.
     Run::new("cargo test --quiet --package dolmen --features mutants --lib each_scene_fails").run()
 }
 
-/// Miri has to find each of these; that it finds nothing is the failure.
+/// Miri has to detect each of these; a run without a finding is the failure.
 fn mutants_under_miri(no_install: bool) -> Result<()> {
     install_miri(no_install)?;
     for bug in FOR_MIRI {
@@ -149,10 +149,10 @@ fn mutants_under_miri(no_install: bool) -> Result<()> {
         match run.output() {
             Err(error) if error.contains("Undefined Behavior") => {
                 let line = error.lines().find(|line| line.contains("Undefined Behavior")).unwrap_or_default();
-                println!("    {bug}: noticed by Miri: {}", line.trim());
+                println!("    {bug}: detected by Miri: {}", line.trim());
             }
-            Err(error) => return Err(format!("{bug}: something else than Miri stopped it:\n{error}")),
-            Ok(_) => return Err(format!("{bug}: Miri has not noticed it")),
+            Err(error) => return Err(format!("{bug}: it stopped for another reason than Miri:\n{error}")),
+            Ok(_) => return Err(format!("{bug}: Miri has not detected it")),
         }
     }
     Ok(())
@@ -163,7 +163,7 @@ pub fn run_miri(options: &MiriOptions) -> ExitCode {
     let mut steps = Steps::new(false);
     let passed = steps.step("seeds under Miri", || miri(options));
     if passed.is_ok() && !options.seeds_only {
-        let _stopped = steps.step("scenes under Miri", || {
+        let _stopped = steps.step("scenarios under Miri", || {
             Run::new("cargo +nightly miri test --package dolmen --features sim --lib sim::cases")
                 .args(["--target".to_owned(), targets::LINUX.to_owned()])
                 .args(target_folder())
@@ -173,13 +173,13 @@ pub fn run_miri(options: &MiriOptions) -> ExitCode {
     steps.finish()
 }
 
-/// Seeds in which Miri, and nothing else, has found something.
+/// Seeds in which only Miri has found something.
 const MIRI_HAS_FOUND: &[(Option<&str>, u64)] = &[
     // The zero byte behind an event's bytes was read through a pointer to the bytes alone.
     (Some("--c"), 33),
 ];
 
-/// Random programs, shared out to processes: Miri itself uses one core.
+/// Random programs, distributed to processes: Miri itself uses one core.
 pub fn miri(options: &MiriOptions) -> Result<()> {
     install_miri(options.no_install)?;
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
@@ -188,7 +188,7 @@ pub fn miri(options: &MiriOptions) -> Result<()> {
         let numbers = [format!("--from={from}"), format!("--seeds={seeds}")];
         under_miri().args(["--"]).args(subject).args(numbers)
     };
-    // Built once, by a run of nothing, for the others would only wait for each other.
+    // Built once, by a run of no seeds, because parallel builds would only wait for each other.
     command(None, 0, 0).run()?;
     for subject in [None, Some("--c")] {
         let mut from = options.from;
@@ -217,16 +217,16 @@ fn install_miri(no_install: bool) -> Result<()> {
     Ok(())
 }
 
-/// What Miri runs is the Linux build, on every machine. It needs nothing of the outside, so isolation stays on.
+/// Miri runs the Linux build, on every machine. The programs need nothing from outside, so isolation stays on.
 fn under_miri() -> Run {
     let given = std::env::var("MIRIFLAGS").unwrap_or_default();
     Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} --target {}", targets::LINUX))
         .args(target_folder())
-        // A C program's context goes through the reactor as a number.
+        // The context of a C program passes through the reactor as a number.
         .env("MIRIFLAGS", format!("{given} -Zmiri-permissive-provenance"))
 }
 
-/// Builds for Miri are of no use to anybody else.
+/// No other build can use the builds for Miri.
 fn target_folder() -> Vec<String> {
     let folder = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     vec!["--target-dir".to_owned(), format!("{folder}/miri-runs")]

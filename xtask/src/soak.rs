@@ -1,4 +1,4 @@
-//! A long time on real sockets: clients of every kind of manners against the echo server, whose memory and handles are
+//! A long run on real sockets: well- and ill-behaved clients against the echo server, whose memory and handles are
 //! watched.
 
 mod client;
@@ -20,10 +20,11 @@ use crate::{targets, wine};
 use client::{Counts, Worker};
 use watch::{Sample, Series};
 
-/// Let clients of all manners loose on the echo server for a while, and watch its memory and handles
+/// Run well- and ill-behaved clients against the echo server for a while, and watch its memory and handles
 ///
 /// They talk, flood, read slowly, half-close, reset and vanish, by a seed. It fails on a wrong echo, on a server that
-/// grows or dies, and on handles that are left when all clients are gone. Linux only; the server may be the Windows one.
+/// grows or ends, and on handles that are left when all clients have closed. Linux only; the server may be the Windows
+/// one.
 #[derive(clap::Args)]
 pub struct Options {
     /// How long
@@ -32,7 +33,7 @@ pub struct Options {
     /// Run the Windows build of the server, under Wine
     #[arg(long)]
     windows: bool,
-    /// What the clients' choices follow from
+    /// The seed of the clients' choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many clients at a time
@@ -40,13 +41,13 @@ pub struct Options {
     clients: u64,
 }
 
-/// How much more memory the server may have in the end than when it had warmed up.
+/// How much more memory the server may have at the end than after its warm-up.
 const GROWTH_KIB: u64 = 4 * 1024;
 
-/// How many more handles it may have when everybody is gone than when nobody had come.
+/// How many more handles it may have after all clients have closed than before the first.
 const HANDLES_LEFT: u64 = 4;
 
-/// How long the server has to let go of its last clients.
+/// How long the server has to release its last clients.
 const SETTLE: Duration = Duration::from_secs(20);
 
 /// The chore.
@@ -66,7 +67,7 @@ fn soak(options: &Options) -> Result<Outcome> {
     let mut server = Server::start(options.windows)?;
     let address = server.address;
     println!("    the server listens on {address}; seed {}", options.seed);
-    // Whatever is made at the first connection is no growth.
+    // The first connection makes objects that are not growth.
     Worker::new(address, options.seed, &Arc::default())
         .talk()
         .map_err(|error| format!("the first client: {error}"))?;
@@ -95,7 +96,7 @@ fn soak(options: &Options) -> Result<Outcome> {
     let mut series = Series::default();
     let mut failure = None;
     while started.elapsed() < time && failure.is_none() {
-        // A second, or less if something goes wrong.
+        // A second, or less after a failure.
         failure = failures.recv_timeout(Duration::from_secs(1)).ok();
         match server.sample() {
             Ok(sample) => series.push(sample, counts.messages()),
@@ -115,7 +116,7 @@ fn soak(options: &Options) -> Result<Outcome> {
         .talk()
         .map_err(|error| format!("the last client: {error}"))?;
     let after = server.settled(before.handles + HANDLES_LEFT)?;
-    println!("    before: {before}; after, with everybody gone: {after}");
+    println!("    before: {before}; after, with all clients closed: {after}");
     if after.handles > before.handles + HANDLES_LEFT {
         return Err(format!("{} handles are left of {} before", after.handles, before.handles));
     }
@@ -155,13 +156,13 @@ impl Server {
             command.arg("127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = process.spawn().map_err(|error| format!("the echo server: {error}"))?;
         let mut stderr = BufReader::new(process.stderr.take().expect("it is piped"));
-        // Owned by the server from here on, so that it is ended whatever comes.
+        // The server owns it from here on, so that it is ended in any case.
         let mut server = Server { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), windows };
         let mut line = String::new();
         stderr.read_line(&mut line).map_err(|error| format!("the echo server: {error}"))?;
         let address = line.trim().strip_prefix("listening ").and_then(|address| address.parse().ok());
         server.address = address.ok_or_else(|| format!("the echo server said: {line}"))?;
-        // What it says later is of no interest, and must not hold it up.
+        // Its later output does not matter, and must not block it.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while stderr.read(&mut buffer).is_ok_and(|count| count > 0) {}
@@ -176,7 +177,8 @@ impl Server {
         Sample::of(self.process.id(), self.windows)
     }
 
-    /// A sample once it has let go of its clients: with so many handles at most, or when they no longer become fewer.
+    /// A sample after it has released its clients: when it has at most so many handles, or when their number no longer
+    /// falls.
     fn settled(&mut self, handles: u64) -> Result<Sample> {
         let (started, mut last, mut same) = (Instant::now(), self.sample()?, 0);
         while started.elapsed() < SETTLE && (last.handles > handles || same < 10) {

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use crate::process::Result;
 
-/// How a step ended that did not fail.
+/// The outcome of a step that did not fail.
 pub enum Outcome {
-    /// It did what its name says.
+    /// The step passed.
     Passed,
-    /// It did so in the end: these parts of it failed at first, and passed when they ran once more.
+    /// The step passed in the end: these parts of it failed at first, and passed in a second run.
     Flaky(Vec<String>),
-    /// It did not, on purpose: the reason is listed in the summary.
+    /// The step did not run, on purpose: the summary lists the reason.
     Skipped(String),
 }
 
-/// A step failed and the chore goes no further. The failure itself is already told and recorded.
+/// A step failed and the chore stops. The failure itself is already printed and recorded.
 pub struct Stopped;
 
 /// The steps of one chore so far.
@@ -43,7 +43,7 @@ impl Done {
 }
 
 impl Steps {
-    /// Starts a chore. With `keep_going`, a failed step does not keep the later ones from running.
+    /// Starts a chore. With `keep_going`, later steps also run after a failed one.
     pub fn new(keep_going: bool) -> Self {
         Self { started: Instant::now(), keep_going, done: Vec::new(), closing: Vec::new() }
     }
@@ -57,7 +57,7 @@ impl Steps {
         self.step_or_skip(name, || body().map(|()| Outcome::Passed))
     }
 
-    /// Runs one step that may also find that there is nothing for it to do here.
+    /// Runs one step that may also have nothing to do here.
     pub fn step_or_skip(
         &mut self,
         name: &str,
@@ -79,12 +79,12 @@ impl Steps {
         if stop { Err(Stopped) } else { Ok(()) }
     }
 
-    /// Adds a line to what is printed below the summary.
+    /// Adds a line below the summary.
     pub fn close_with(&mut self, line: String) {
         self.closing.push(line);
     }
 
-    /// Prints the summary and returns what the process exits with.
+    /// Prints the summary and returns the exit status of the process.
     pub fn finish(self) -> ExitCode {
         print!("\n{}", summary(&self.done));
         for part in self.done.iter().flat_map(Done::flaky) {
@@ -112,7 +112,7 @@ impl Steps {
     }
 }
 
-/// One line a step: name, result, time; for what did not pass, the reason too.
+/// One line for each step: name, result, time; and the reason if it did not pass.
 fn summary(done: &[Done]) -> String {
     let width = done.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
     let mut table = String::new();

@@ -13,18 +13,17 @@ use crate::{c_library, targets};
 /// Run all tests: natively, then as Windows programs under Wine
 ///
 /// Native tests and doctests of the whole workspace and the C library's tests first, then the same for
-/// x86_64-pc-windows-gnu. On a Windows
-/// machine the native run is all there is to do. Missing targets and programs are installed first (rustup, apt-get)
-/// and named as that happens.
+/// x86_64-pc-windows-gnu. On a Windows machine only the native run is needed. Missing targets and programs are
+/// installed first (rustup, apt-get), with a message.
 #[derive(clap::Args)]
 pub struct Options {
     /// Leave Windows out; the last line of the output will say so
     #[arg(long)]
     native: bool,
-    /// Install nothing: fail where something is missing for the Windows tests
+    /// Install nothing: fail if something for the Windows tests is missing
     #[arg(long)]
     pub no_install: bool,
-    /// Which Wine runs the Windows programs [default: 10 where it can be had, otherwise the system's]
+    /// Which Wine runs the Windows programs [default: 10 where it is available, otherwise the system's]
     #[arg(long)]
     wine: Option<Wine>,
     /// Run the later steps too when one has failed
@@ -33,13 +32,13 @@ pub struct Options {
     /// For the test binaries, as after `cargo test --`: a part of a test's name, --nocapture, --test-threads=1 …
     #[arg(last = true, value_name = "ARGS")]
     libtest: Vec<String>,
-    /// In CI: the kernel's and the consoles' tests under the system's Wine, too, and a second try for what fails.
+    /// In CI: the kernel's and the consoles' tests under the system's Wine, too, and a second run of failed programs.
     #[arg(skip)]
     ci: bool,
 }
 
 impl Options {
-    /// Everything, as CI runs it.
+    /// Everything that CI runs.
     pub fn for_ci(no_install: bool, keep_going: bool) -> Self {
         Self { native: false, no_install, wine: None, keep_going, libtest: Vec::new(), ci: true }
     }
@@ -51,13 +50,13 @@ pub fn run(options: &Options) -> ExitCode {
     let _stopped = plan(&mut steps, options);
     if options.native && cfg!(not(windows)) {
         steps.close_with(
-            "Windows was left out, as --native asks. `cargo xtask test` tests it too.".to_owned(),
+            "Windows was left out, because of --native. `cargo xtask test` tests it too.".to_owned(),
         );
     }
     steps.finish()
 }
 
-/// The steps of the chore, for those that include it.
+/// The steps of the chore, for other chores that include it.
 pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped> {
     let windows = !options.native && cfg!(not(windows));
     if windows {
@@ -78,7 +77,7 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     let Some(wines) = wines else { return Ok(()) };
     let best = wines.best();
     let tested = under_wine(steps, options, best, wines.version(best), Part::All);
-    // The other Wine differs in what the kernel does and how a console behaves, and in nothing else.
+    // The other Wine differs only in its kernel's behaviour and in its console.
     let both = options.ci && best != Wine::System;
     let tested_too = if both && (tested.is_ok() || options.keep_going) {
         under_wine(steps, options, Wine::System, wines.version(Wine::System), Part::KernelAndConsoles)
@@ -89,7 +88,7 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     tested.and(tested_too)
 }
 
-/// The last lines: which Wine has run the Windows programs, and why not Wine 10.
+/// The last lines: which Wine has run the Windows programs, or why not Wine 10.
 fn say_which(steps: &mut Steps, wines: &Wines, both: bool) {
     let system = wines.version(Wine::System);
     let too = if both {
@@ -101,7 +100,7 @@ fn say_which(steps: &mut Steps, wines: &Wines, both: bool) {
     wines.note_refusal(steps);
 }
 
-/// How much of the tests.
+/// Which part of the tests.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     All,
@@ -135,14 +134,14 @@ fn under_wine(
         Ok(())
     };
     let consoles = steps.step_or_skip(&format!("consoles, {place}"), || {
-        // A console has to be typed into from outside: the test programs are native ones, which drive the Windows
-        // programs that the step before has built.
+        // A console needs input from outside: the test programs are native ones, which drive the Windows programs that
+        // the step before has built.
         let command =
             Run::new("cargo test --package dolmen --package dolmend").env("DOLMEN_TEST_CONSOLE", "wine");
         cargo_test(with_wine(command, wine), &CONSOLE_TESTS, options, programs())
     });
     drop(running);
-    // After a failure above all: that is when a program may have been left running.
+    // Especially after a failure, when a program may still be running.
     let settled = steps.step(&format!("leftover programs, {place}"), || wine::settle(wine));
     tested.and(c_tested).and(consoles).and(settled)
 }
@@ -162,7 +161,7 @@ fn with_wine(command: Run, wine: Wine) -> Run {
     command.env(name, value).env("RUST_TEST_THREADS", wine_test_threads())
 }
 
-/// Wine here is an x86_64 Linux one: elsewhere it is better to say so than to fail in the middle.
+/// Wine here is an x86_64 Linux program: elsewhere it is better to report that than to fail in the middle.
 fn can_run_windows() -> Result<()> {
     let host = targets::host()?;
     if host.starts_with("x86_64-") && host.contains("-linux-") {
@@ -174,8 +173,8 @@ fn can_run_windows() -> Result<()> {
     ))
 }
 
-/// One process, wineserver, answers all Windows programs: more than a few threads only wait for it, and tests with
-/// deadlines wait with them.
+/// One process, wineserver, serves all Windows programs: more than a few threads only wait for it, and so do tests with
+/// deadlines.
 fn wine_test_threads() -> String {
     let asked = std::env::var("RUST_TEST_THREADS").ok();
     asked.unwrap_or_else(|| available_parallelism().map_or(2, |cores| cores.get().min(4)).to_string())

@@ -1,8 +1,8 @@
-//! Windows programs on Linux. How Wine is found, set up and called is in the scripts of `xtask/wine`: cargo runs one
-//! of them for each Windows program, and a shell is there sooner than a Rust program would be built.
+//! Windows programs on Linux. The scripts of `xtask/wine` find, set up and call Wine: cargo runs one of them for each
+//! Windows program, and a shell starts sooner than a Rust program could be built.
 //!
-//! There may be two Wines: the system's, and Wine 10 of [`next_release`], which is nearer to Windows. The scripts
-//! choose by the environment variable `DOLMEN_WINE`.
+//! There may be two Wines: the system's, and Wine 10 of [`next_release`], which is nearer to Windows. The environment
+//! variable `DOLMEN_WINE` chooses for the scripts.
 
 mod next_release;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::process::{Result, Run};
 use crate::steps::Steps;
 
-/// Makes the private prefix of the Wine that the environment chooses, unless it is there.
+/// Makes the private prefix of the Wine that the environment chooses, unless it exists.
 pub fn set_up() -> Result<()> {
     Run::new("sh xtask/wine/setup.sh").run()
 }
@@ -23,25 +23,25 @@ pub fn set_up() -> Result<()> {
 /// Which Wine runs a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Wine {
-    /// What is installed on the machine
+    /// The one installed on the machine
     System,
-    /// Wine 10 beside the system, from the next Debian release
+    /// Wine 10 from the next Debian release, in addition to the system's
     #[value(name = "10")]
     Ten,
 }
 
 impl Wine {
-    /// The variable by which the scripts choose, and its value.
+    /// The variable that chooses for the scripts, and its value.
     pub fn env(self) -> (&'static str, &'static str) {
         ("DOLMEN_WINE", if self == Wine::Ten { "10" } else { "system" })
     }
 
-    /// Makes its private prefix, unless it is there.
+    /// Makes its private prefix, unless it exists.
     pub fn set_up(self) -> Result<()> {
         self.run("sh xtask/wine/setup.sh").run()
     }
 
-    /// What it says of itself, such as `wine-8.0 (Debian 8.0~repack-4)`.
+    /// Its version text, such as `wine-8.0 (Debian 8.0~repack-4)`.
     fn version(self) -> Result<String> {
         Ok(self.run("sh xtask/wine/exec.sh wine --version").output()?.trim().to_owned())
     }
@@ -54,16 +54,16 @@ impl Wine {
 
 /// The Wines of this machine.
 pub struct Wines {
-    /// The version of the system's.
+    /// The version of the system's Wine.
     pub system: String,
-    /// The version of Wine 10 beside it, if it is here.
+    /// The version of Wine 10, if it is available.
     pub ten: Option<String>,
-    /// Why it is not.
+    /// The reason why it is not.
     pub refused: Option<String>,
 }
 
 impl Wines {
-    /// The system's Wine, which is installed.
+    /// The installed Wine of the system.
     pub fn of_the_system() -> Result<Wines> {
         Ok(Wines { system: Wine::System.version()?, ten: None, refused: None })
     }
@@ -81,12 +81,12 @@ impl Wines {
         }
     }
 
-    /// The one that is nearer to Windows.
+    /// The Wine that is nearer to Windows.
     pub fn best(&self) -> Wine {
         if self.ten.is_some() { Wine::Ten } else { Wine::System }
     }
 
-    /// The last line of a chore says so if there is no Wine 10.
+    /// If there is no Wine 10, the last line of a chore says so.
     pub fn note_refusal(&self, steps: &mut Steps) {
         if let Some(reason) = &self.refused {
             steps.close_with(format!("wine 10: NOT RUN: {reason}"));
@@ -107,13 +107,13 @@ fn major(version: &str) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Wine, kept up from one program to the next by a program that does nothing but wait for the end of its input.
+/// Keeps Wine running from one program to the next by a program that only waits for the end of its input.
 ///
-/// Debian's Wine stops its server and its services as soon as no program runs. The next one then waits seconds for
+/// Debian's Wine stops its server and its services as soon as no program runs. The next program then waits seconds for
 /// them to start again, in its own session: at a terminal that a test may close under them. Or it meets the server that
 /// is about to stop, and fails.
 pub struct Running {
-    /// Its end is the program's. If we die, that is the end of it too.
+    /// The program ends with its input. So it also ends when this process dies.
     _input: ChildStdin,
 }
 
@@ -128,14 +128,14 @@ impl Running {
                  {variable}={which} WINEDEBUG=err+all sh xtask/wine/runner.sh cmd.exe"
             )
         };
-        // In a session of its own, so that no terminal's end is its end.
+        // In a session of its own, so that the end of a terminal does not end it.
         let mut program = wine.run("setsid -w sh xtask/wine/runner.sh cmd.exe /q").spawn()?;
         let (Some(mut input), Some(output)) = (program.stdin.take(), program.stdout.take()) else {
             return Err(failed());
         };
         let (sender, ready) = mpsc::channel();
         thread::spawn(move || {
-            // The prompt is a path, in whatever encoding.
+            // The prompt is a path, in an unknown encoding.
             for line in BufReader::new(output).split(b'\n').map_while(std::result::Result::ok) {
                 if String::from_utf8_lossy(&line).contains(READY) {
                     let _ = sender.send(());
@@ -149,8 +149,8 @@ impl Running {
     }
 }
 
-/// Waits for the Windows programs to end, and names those that do not. In CI they are killed, for nobody would ever
-/// come back to them, and that is a failure: a test left them.
+/// Waits for the Windows programs to end, and names those that do not. In CI they are killed, as no one would ever end
+/// them later, and that is a failure: a test left them.
 pub fn settle(wine: Wine) -> Result<()> {
     let kill = std::env::var_os("CI").is_some().then_some("--kill");
     wine.run("sh xtask/wine/settle.sh").args(kill).run()

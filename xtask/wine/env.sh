@@ -14,9 +14,9 @@ system)
     tree="${XDG_CACHE_HOME:-$HOME/.cache}/dolmen/wine-10"
     # Its C library knows none of the locales that the system has compiled.
     export LC_ALL=C.UTF-8
-    # One of its libraries writes a complaint to the terminal where there is none.
+    # Without this folder, one of its libraries writes a complaint to the terminal.
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$WINEPREFIX}"
-    # What starts further programs, and the server.
+    # The loader, which starts further programs, and the server.
     export WINELOADER=/usr/lib/wine/wine64 WINESERVER=/usr/lib/wine/wineserver64
     ;;
 *)
@@ -25,7 +25,7 @@ system)
     ;;
 esac
 export DOLMEN_WINE
-# The last thing the set-up writes. The number is the set-up's version: count it up to have prefixes made anew.
+# The last file that the set-up writes. The number is the set-up's version: increase it to have prefixes made again.
 stamp="$WINEPREFIX/dolmen-setup-1"
 
 export WINEARCH=win64

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Waits until the Windows programs in our prefix have ended and Wine's own processes with them. After ten seconds it
-# lists what is left. It may belong to another run in this checkout, so that is all, unless it is told `--kill`: then
-# it ends everything in the prefix, and fails if that hit a program.
+# lists the remaining programs. They may belong to another run in this checkout, so it does no more, except with `--kill`:
+# then it ends everything in the prefix, and fails if that hit a program.
 set -eu
 
 here=$(dirname "$0")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Wine prefix that runner.sh uses, unless it is there already. Safe to start twice at once and to kill.
+# Makes the Wine prefix that runner.sh uses, unless it exists. It is safe to run two at the same time and to kill one.
 #
 # All output goes to stderr: stdout belongs to the program that is waiting to be run.
 set -eu
@@ -13,7 +13,7 @@ find_wine
 for tool in x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64 flock:util-linux; do
     if ! command -v "${tool%%:*}" >/dev/null 2>&1; then
         echo "error: ${tool%%:*} is needed to set up Wine, and was not found."
-        echo "       Debian, Ubuntu: apt-get install ${tool##*:}    (or, for all that is needed: cargo xtask install)"
+        echo "       Debian, Ubuntu: apt-get install ${tool##*:}    (or, for everything: cargo xtask install)"
         exit 127
     fi
 done
@@ -36,7 +36,7 @@ fail() {
     exit 1
 }
 
-# No stamp, so whatever is here is half made: by a killed set-up, or by an older version of it.
+# There is no stamp, so an existing prefix is incomplete: from a killed set-up, or from an older version of it.
 if [ -e "$WINEPREFIX" ]; then
     sh "$here/exec.sh" wineserver -k 9>&- 2>/dev/null || :
     rm -rf "$WINEPREFIX"

@@ -58,7 +58,7 @@ fn p04_hc22_timers_do_not_go_off_early() {
     }
 }
 
-/// How many calls of the kernel a short wait costs, on average. Windows waits in milliseconds of a another clock.
+/// How many calls of the kernel a short wait costs, on average. Windows waits in milliseconds of another clock.
 const POLLS_OF_A_SHORT_WAIT: u64 = if cfg!(windows) { 4 } else { 2 };
 const SHORT_WAITS: u64 = 50;
 

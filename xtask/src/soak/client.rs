@@ -1,4 +1,4 @@
-//! Clients of all manners. What they say follows from a seed, and so does what they expect to hear.
+//! Well- and ill-behaved clients. A seed decides what they send, and so what they expect to receive.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crate::process::Result;
 
-/// How long a client waits for what must come.
+/// How long a client waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The most connections that a client keeps without a word.
+/// The most idle connections that a client keeps.
 const HELD: usize = 40;
 
-/// What all clients together have done.
+/// The counters of all clients together.
 #[derive(Default)]
 pub struct Counts {
     messages: AtomicU64,
@@ -58,12 +58,12 @@ fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
-/// One client, again and again.
+/// One client, repeatedly.
 pub struct Worker {
     address: SocketAddr,
     random: Random,
     counts: Arc<Counts>,
-    /// Connections that are kept open, mostly silent.
+    /// Open connections, mostly idle.
     held: Vec<TcpStream>,
 }
 
@@ -72,7 +72,7 @@ impl Worker {
         Worker { address, random: Random(seed), counts: Arc::clone(counts), held: Vec::new() }
     }
 
-    /// Whatever comes to mind.
+    /// A random action.
     pub fn something(&mut self) -> Result<()> {
         match self.random.below(100) {
             0..40 => self.talk(),
@@ -85,7 +85,7 @@ impl Worker {
         }
     }
 
-    /// `None` where a busy machine has no port left for a while: that is not the server's fault.
+    /// `None` where a busy machine has no free port for a while: the server is not at fault.
     fn connect(&mut self) -> Result<Option<TcpStream>> {
         let stream = match TcpStream::connect(self.address) {
             Ok(stream) => stream,
@@ -101,7 +101,7 @@ impl Worker {
         Ok(Some(stream))
     }
 
-    /// Lines, each after the answer to the last one, and an orderly end.
+    /// Lines, each after the echo of the last one, and an orderly end.
     pub fn talk(&mut self) -> Result<()> {
         let Some(mut stream) = self.connect()? else { return self.talk_on_a_held_one() };
         for _ in 0..1 + self.random.below(60) {
@@ -152,7 +152,7 @@ impl Worker {
         Ok(())
     }
 
-    /// All at once, FIN, and only then the answer.
+    /// Everything in one write, FIN, and only then the echo.
     fn half_close(&mut self) -> Result<()> {
         let Some(mut stream) = self.connect()? else { return Ok(()) };
         let said = self.random.bytes(self.random.clone().below(60_000));
@@ -163,7 +163,7 @@ impl Worker {
         self.echoed(&said, &said)
     }
 
-    /// Closing with an answer unread resets.
+    /// Closing with an unread echo resets.
     fn reset(&mut self) -> Result<()> {
         let Some(mut stream) = self.connect()? else { return Ok(()) };
         let said = self.random.bytes(1 + self.random.clone().below(30_000));
@@ -173,7 +173,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Hardly there, and gone; with a word on its way or without.
+    /// Connects and closes immediately; with or without bytes in flight.
     fn vanish(&mut self) -> Result<()> {
         let Some(mut stream) = self.connect()? else { return Ok(()) };
         if self.random.below(2) == 0 {
@@ -183,7 +183,7 @@ impl Worker {
         Ok(())
     }
 
-    /// More than all queues on the way hold, read in small pieces.
+    /// More than all queues in between hold, read in small pieces.
     fn flood(&mut self) -> Result<()> {
         let Some(mut stream) = self.connect()? else { return Ok(()) };
         let said = self.random.bytes(500_000 + self.random.clone().below(1_500_000));
@@ -211,7 +211,7 @@ fn finish(stream: &TcpStream) -> Result<()> {
     stream.shutdown(Shutdown::Write).map_err(|error| format!("cannot shut down: {error}"))
 }
 
-/// The rest of the stream is this, and then comes an orderly end.
+/// The rest of the stream has these bytes, and then an orderly end.
 fn expect(stream: &mut TcpStream, bytes: &[u8], what: &str) -> Result<()> {
     let mut rest = Vec::with_capacity(bytes.len());
     stream.read_to_end(&mut rest).map_err(|error| format!("not {what}: {error}"))?;

@@ -1,11 +1,11 @@
-//! What the server holds, over time.
+//! The server's resources over time.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::process::Result;
 
-/// What the server has at one moment.
+/// The server's resources at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// Memory in use.
@@ -59,7 +59,7 @@ fn wineserver(process: u32) -> Option<u32> {
     })
 }
 
-/// A sample a second, and how many messages had been echoed by then.
+/// One sample a second, and the number of messages echoed by then.
 #[derive(Default)]
 pub struct Series {
     samples: Vec<(Sample, u64)>,
@@ -73,7 +73,7 @@ impl Series {
         self.samples.push((sample, messages));
     }
 
-    /// How much more memory there was in the last quarter than in the second, by their medians.
+    /// How much more memory there was in the last quarter than in the second one, by their medians.
     pub fn growth_kib(&self) -> Option<u64> {
         let quarter = self.samples.len() / 4;
         if quarter == 0 {
@@ -112,7 +112,7 @@ fn chart(title: &str, values: &[u64]) -> String {
     let most = values.iter().copied().max().unwrap_or(0);
     let least = values.iter().copied().min().unwrap_or(0);
     let columns = COLUMNS.min(values.len());
-    // A column is the greatest of its values, so that no peak is lost.
+    // A column shows the greatest of its values, so that no peak is lost.
     let column = |at: usize| {
         let range = at * values.len() / columns..(at + 1) * values.len() / columns;
         values[range].iter().copied().max().unwrap_or(0)

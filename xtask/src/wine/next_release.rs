@@ -1,9 +1,9 @@
-//! Wine 10 on a Debian that has an older one: the packages of the next release, beside the system and never in it.
+//! Wine 10 on a Debian that has an older one: the packages of the next release, outside the system.
 //!
 //! Installing them would replace the C library. So apt resolves and downloads them in a root of its own, with sources
 //! made from the machine's by changing the release's name; they are unpacked into one folder in the user's cache, and
-//! `xtask/wine/env.sh` mounts that over /usr for each program. Mounting needs root. A machine that has no root, no
-//! namespaces or no such packages has no Wine 10, and the reason is reported.
+//! `xtask/wine/env.sh` mounts that over /usr for each program. Mounting needs root. A machine without root, namespaces
+//! or such packages has no Wine 10, and the reason is reported.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 
 use crate::process::{Result, Run, is_root};
 
-/// Releases of Debian that have an older Wine, and for each the one that has Wine 10.
+/// Releases of Debian with an older Wine, and for each the release with Wine 10.
 const NEXT_RELEASE: [(&str, &str); 1] = [("bookworm", "trixie")];
 
-/// What is unpacked, with all it depends on. Some of Wine's own programs start a shell; a console needs a locale that
-/// has more than ASCII.
+/// The packages to unpack, with all their dependencies. Some of Wine's own programs start a shell; a console needs a
+/// locale with more than ASCII.
 const PACKAGES: [&str; 3] = ["wine64", "dash", "libc-bin"];
 
-/// What has to be there when it is unpacked. A folder that lacks one was made by an older version of this program.
+/// The files that must exist after unpacking. A folder that lacks one was made by an older version of this program.
 const WANTED: [&str; 4] =
     ["usr/lib/wine/wine64", "usr/lib/wine/wineserver64", "usr/bin/sh", "usr/lib/locale/C.utf8/LC_CTYPE"];
 
-/// Gets Wine 10, unless it is there. The error is the reason why this machine cannot have it.
+/// Gets Wine 10, unless it exists. The error is the reason why this machine cannot have it.
 pub fn get(allowed: bool) -> Result<()> {
     can_mount()?;
     let folder = folder()?;
@@ -37,14 +37,14 @@ pub fn get(allowed: bool) -> Result<()> {
     let cache = folder.parent().ok_or("the cache has no folder")?;
     let failed = |what: &Path, error| format!("{}: {error}", what.display());
     std::fs::create_dir_all(cache).map_err(|error| failed(cache, error))?;
-    // The kernel drops the lock of a killed process. Another clone may be at it.
+    // The kernel drops the lock of a killed process. Another clone may be downloading.
     let lock = cache.join("wine-10.lock");
     let held = File::create(&lock).map_err(|error| failed(&lock, error))?;
     wait_for_lock(&held).map_err(|error| failed(&lock, error))?;
     if missing(&folder).is_none() {
         return Ok(());
     }
-    // Whatever is here was interrupted. The folder gets its name when it is complete.
+    // An existing folder is from an interrupted run. The folder gets its final name when it is complete.
     let part = cache.join("wine-10.part");
     remove(&part)?;
     println!("    downloading Wine 10 from Debian {next} to {} (190 MB, unpacked 1 GB)", folder.display());
@@ -57,7 +57,7 @@ pub fn get(allowed: bool) -> Result<()> {
     made
 }
 
-/// Where it is kept: once for all clones, and out of each.
+/// Its folder: one for all clones, and outside each.
 fn folder() -> Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
@@ -69,7 +69,7 @@ fn can_mount() -> Result<()> {
     if !is_root() {
         return Err("it needs root, for a mount namespace".to_owned());
     }
-    // Where /bin and /lib are folders of their own, a new /usr would be half a system.
+    // Where /bin and /lib are separate folders, a new /usr would be half a system.
     if let Some(folder) = ["/bin", "/lib", "/lib64"].iter().find(|folder| !Path::new(folder).is_symlink()) {
         return Err(format!("{folder} is not a link into /usr"));
     }
@@ -77,7 +77,7 @@ fn can_mount() -> Result<()> {
     mount.map(drop).map_err(|error| format!("mount namespaces are refused: {}", one_line(&error)))
 }
 
-/// The system's release and the one that has Wine 10.
+/// The system's release and the release with Wine 10.
 fn releases(os_release: &str) -> Result<(&'static str, &'static str)> {
     let value = |name: &str| {
         let line = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -116,16 +116,16 @@ fn make(part: &Path, ours: &str, next: &str) -> Result<()> {
         let apt_get = Run::new("env DEBIAN_FRONTEND=noninteractive apt-get -q -y -c");
         apt_get.args([part.join("apt.conf").display().to_string()])
     };
-    // A source that has no such release, a third party's for example, does not matter if the others have the packages.
+    // A source without such a release, a third party's for example, does not matter if the others have the packages.
     if let Err(error) = apt_get().args(["update"]).run() {
-        println!("    going on with what lists there are: {error}");
+        println!("    using the available lists: {error}");
     }
     let install = apt_get().args(["install", "--download-only", "--no-install-recommends"]).args(PACKAGES);
     install.run().map_err(|error| format!("its packages cannot be downloaded: {error}"))?;
     unpack(&part.join("cache/archives"), &part.join("tree"))
 }
 
-/// An apt of its own: the machine's way to the network and its keys, and nothing else of it.
+/// A separate apt: it uses the machine's network settings and its keys, and nothing else of it.
 fn apt_configuration(part: &Path) -> String {
     let part = part.display();
     format!(
@@ -160,7 +160,7 @@ fn missing(tree: &Path) -> Option<&'static str> {
     WANTED.into_iter().find(|file| !tree.join(file).exists())
 }
 
-/// What a trigger of the package would do: zlib1.dll, marked as one of Wine's own, into Wine's folder.
+/// The effect of a trigger of the package: zlib1.dll, marked as one of Wine's own, in Wine's folder.
 fn add_zlib(tree: &Path) -> Result<()> {
     const MARK: std::ops::Range<usize> = 64..96;
     for (compiler, windows) in
@@ -177,7 +177,7 @@ fn add_zlib(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The machine's entries for its release, by file name, for the next one.
+/// The machine's entries for its release, by file name, changed for the next one.
 fn sources(ours: &str, next: &str) -> Vec<(String, String)> {
     let parts = std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = parts.map(|entry| entry.path()).collect();
@@ -195,7 +195,7 @@ fn sources(ours: &str, next: &str) -> Vec<(String, String)> {
     changed.collect()
 }
 
-/// Of a file in the format `deb [options] URI SUITE COMPONENT…`, what concerns `ours`, changed for `next`.
+/// From a file in the format `deb [options] URI SUITE COMPONENT…`: the entries for `ours`, changed for `next`.
 fn of_next_release_in_lines(text: &str, ours: &str, next: &str) -> String {
     let changed = text.lines().filter_map(|line| {
         let line = line.split('#').next()?.trim();
@@ -245,7 +245,7 @@ fn of_next_release_in_stanzas(text: &str, ours: &str, next: &str) -> String {
     stanzas.collect()
 }
 
-/// The fields of a stanza. A value keeps the lines it is continued on: a key may be one.
+/// The fields of a stanza. A value includes its continuation lines: it may be an embedded signing key.
 fn fields<'a>(stanza: &[&'a str]) -> Vec<(&'a str, String)> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     for line in stanza {
@@ -277,7 +277,8 @@ fn one_line(text: &str) -> String {
     text.lines().collect::<Vec<_>>().join(" ")
 }
 
-/// Until no other process has it; the standard library's own needs a newer Rust than the project asks for.
+/// Waits until no other process has the lock; the standard library's own call needs a newer Rust than the project
+/// requires.
 #[cfg(unix)]
 fn wait_for_lock(file: &File) -> std::io::Result<()> {
     Ok(rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive)?)
