@@ -1,21 +1,21 @@
 /*
- * io_reactor.h - one wait for everything a game driver has to notice: players' sockets, listening ports, the console,
+ * io_reactor.h - one wait for every event source of a game driver: players' sockets, listening ports, the console,
  * timers and messages from other threads.
  *
- * Two models behind one set of functions. On POSIX an event says that a socket is ready, and the caller reads, writes and
- * accepts itself. On Windows a read or write event says that the operation is done, and brings the bytes; only listening
- * sockets, sockets of datagrams and standard input are reported when they are ready. docs/c-guide.md shows a driver that
- * does both.
+ * Two models behind one set of functions. On POSIX an event says that a socket is ready, and the caller reads, writes
+ * and accepts. On Windows a read or write event says that the operation has completed, and brings the bytes; only
+ * listening sockets, datagram sockets and standard input are reported when they are ready. docs/c-guide.md shows a
+ * driver that does both.
  *
- * Threads: a reactor is used by one thread at a time; a call that finds another one inside the same reactor returns -1.
- * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: those are for any thread.
- * Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or a static
- * destructor: it waits for its threads, which cannot end there.
+ * Threads: one thread at a time uses a reactor; a call that finds another thread inside the same reactor returns -1.
+ * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: any thread may call
+ * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
+ * a static destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor, and returns what it returns on failure, which is -1 unless it says otherwise.
- * After that, io_reactor_last_error() says why.
+ * Every function takes NULL for a reactor and then fails. A function returns -1 on failure unless it says otherwise,
+ * and io_reactor_last_error() then returns the reason.
  *
- * Made from crates/dolmen-c/src by `cargo xtask header`: change it there.
+ * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */
 
 #ifndef IO_REACTOR_H
@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #ifdef _WIN32
-/* winsock2.h has to come before windows.h, or after nothing at all. */
+/* winsock2.h has to come before windows.h. */
 #include <winsock2.h>
 #else
 #include <sys/time.h>
@@ -33,9 +33,9 @@
 
 /*
  * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
- * C11 and C++ take the same typedef twice, and so does GCC for C99 if this one comes second. For other compilers with
- * pedantic C99, if this one comes first there, or if it is a macro, define IO_REACTOR_NO_SOCKET_FD_T before this header,
- * and socket_fd_t as well.
+ * C11 and C++ accept the same typedef twice, and so does GCC for C99 if this one comes second. Define
+ * IO_REACTOR_NO_SOCKET_FD_T before this header, and socket_fd_t as well, for other compilers with pedantic C99, if this
+ * one comes first there, or if the program's own is a macro.
  */
 #if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
 #if defined(__GNUC__) && !defined(__cplusplus)
@@ -64,7 +64,7 @@ typedef struct io_reactor_s io_reactor_t;
 
 
 /**
- * There is something to read, or to accept; where `buffer` is not NULL it was read already.
+ * There is something to read, or to accept; if `buffer` is not NULL the library has read it already.
  */
 #define EVENT_READ 1
 
@@ -79,7 +79,7 @@ typedef struct io_reactor_s io_reactor_t;
 #define EVENT_ERROR 4
 
 /**
- * The other end has closed the connection, or it was reset; for the console: the end of the input.
+ * The peer has closed the connection, or it was reset; for the console: the end of the input.
  */
 #define EVENT_CLOSE 8
 
@@ -89,21 +89,21 @@ typedef struct io_reactor_s io_reactor_t;
 #define EVENT_POST 16
 
 /**
- * A timer is due; bytes_transferred counts the further ticks that have gone by unnoticed.
+ * A timer is due; bytes_transferred counts the further ticks that have passed without an event.
  */
 #define EVENT_TIMER 32
 
 /**
- * For io_reactor_add_console_ex(): bytes of a pipe or a file are read by the library and come with the events.
+ * For io_reactor_add_console_ex(): the library reads the bytes of a pipe or a file, and the events carry them.
  */
 #define IO_REACTOR_CONSOLE_BUFFERED 1
 
 /**
- * What standard input turned out to be.
+ * The kind of standard input.
  */
 typedef enum {
   /**
-   * None that can be used, or io_reactor_add_console() was not called.
+   * None that is usable, or io_reactor_add_console() was not called.
    */
   CONSOLE_TYPE_NONE = 0,
   /**
@@ -115,17 +115,17 @@ typedef enum {
    */
   CONSOLE_TYPE_PIPE = 2,
   /**
-   * A file, or a device that is no terminal, such as /dev/null or NUL.
+   * A file, or a device that is not a terminal, such as /dev/null or NUL.
    */
   CONSOLE_TYPE_FILE = 3
 } console_type_t;
 
 /**
- * One thing that has happened.
+ * One event.
  */
 typedef struct {
   /**
-   * What was given at registration. The library never looks at what it points to.
+   * The context given at registration. The library never dereferences it.
    */
   void *context;
   /**
@@ -133,12 +133,12 @@ typedef struct {
    */
   int event_type;
   /**
-   * How many bytes have been received or sent; 0 where the caller reads and writes himself.
+   * How many bytes have been received or sent; 0 where the caller reads and writes.
    */
   int bytes_transferred;
   /**
-   * The received bytes, or NULL. Stays as it is until the next io_reactor_wait() on the same reactor. A zero byte
-   * follows the bytes, unless the buffer is the caller's own.
+   * The received bytes, or NULL. They stay unchanged until the next io_reactor_wait() on the same reactor. A zero
+   * byte follows the bytes, unless the caller provided the buffer.
    */
   void *buffer;
 } io_event_t;
@@ -152,11 +152,11 @@ typedef struct {
    */
   uint64_t waits;
   /**
-   * Calls into the operating system, the waits included. The caller's own recv, send and accept are not in it.
+   * Calls into the operating system, including the waits, without the caller's own recv, send and accept.
    */
   uint64_t kernel_calls;
   /**
-   * Events handed out.
+   * Events delivered.
    */
   uint64_t events;
   /**
@@ -191,8 +191,8 @@ extern "C" {
 #endif /* __cplusplus */
 
 /**
- * Creates a reactor. Several may live side by side, each used by one thread at a time. On Windows it starts Winsock, for
- * sockets that the caller makes after it.
+ * Creates a reactor. Several may exist at the same time, each used by one thread at a time. On Windows it starts
+ * Winsock, so the caller may make sockets afterwards.
  *
  * Returns NULL when the system is out of handles or memory.
  */
@@ -211,15 +211,15 @@ io_reactor_t *io_reactor_create_ex(int max_events,
 /**
  * Destroys a reactor. NULL is fine.
  *
- * Whatever is in flight is cancelled and taken back first. Registered sockets stay open: they are the caller's. No other
- * thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+ * It first cancels the operations in flight and waits for them. Registered sockets stay open, as the caller owns them.
+ * No other thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
  *
- * POSIX: after a fork() each of the two processes has a reactor of its own, with the same sockets registered, and may go
- * on with it, destroy it, or leave it; nothing of that is noticed by the other one. Both report a shared socket, so one of
+ * POSIX: after a fork() each of the two processes has its own reactor, with the same sockets registered, and may go on
+ * with it, destroy it, or leave it, without an effect on the other process. Both report a shared socket, so one of
  * them removes it. At the fork no other thread may be inside the reactor, except in io_reactor_wakeup() and
- * io_reactor_post(). A post is delivered in the process that has made it: one from before the fork comes in the parent.
- * The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change
- * nothing; a child that is made without the C library's fork() must leave the reactor alone.
+ * io_reactor_post(). A post is delivered in the process that made it: the parent delivers one from before the fork.
+ * The library's descriptors must stay open in a process that goes on. vfork() and posix_spawn() change nothing; a
+ * child that was created without the C library's fork() must not use the reactor.
  */
 void io_reactor_destroy(io_reactor_t *reactor);
 
@@ -227,18 +227,18 @@ void io_reactor_destroy(io_reactor_t *reactor);
  * Registers a socket, whose events will carry `context`. `events`: EVENT_READ and EVENT_WRITE, as io_reactor_modify()
  * takes them. Other flags are ignored.
  *
- * A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on POSIX,
- * EVENT_READ and EVENT_WRITE say that a read or write will not block, and are repeated by each wait until that is no
- * longer so; other descriptors will do too, and files are always ready. On Windows, EVENT_READ here starts a first
- * receive, and the event brings the bytes; EVENT_WRITE means nothing before io_reactor_modify() asks for it. A socket of
- * datagrams (UDP) gives EVENT_READ while there are some, on both systems; the caller receives them. It and a listening
- * socket become non-blocking on Windows.
+ * A listening socket gives EVENT_READ while connections wait; the caller accepts them. For a connected socket on
+ * POSIX, EVENT_READ and EVENT_WRITE say that a read or write will not block, and each wait repeats them until this is
+ * no longer true; other descriptors work too, and files are always ready. On Windows, EVENT_READ here starts a first
+ * receive, and the event brings the bytes; EVENT_WRITE means nothing before io_reactor_modify() asks for it. A
+ * datagram socket (UDP) gives EVENT_READ while datagrams wait, on both systems; the caller receives them. A datagram
+ * socket and a listening socket become non-blocking on Windows.
  *
- * The socket stays the caller's. Remove it before closing it. A number that was closed and not removed, and is another
- * socket's by now, may be added all the same: the old registration is dropped.
+ * The caller still owns the socket. Remove it before closing it. If a number was closed and not removed, and now
+ * belongs to another socket, it may still be added: the old registration is dropped.
  *
- * Returns 0, or -1: NULL reactor, no valid socket, registered already, or (Windows) nothing can be received from it, or its
- * last registration ended before all of its io_reactor_post_write() had gone out, see io_reactor_remove().
+ * Returns 0, or -1: NULL reactor, not a valid socket, registered already, or (Windows) nothing can be received from
+ * it, or its last registration ended before all of its io_reactor_post_write() had been sent, see io_reactor_remove().
  */
 int io_reactor_add(io_reactor_t *reactor,
                    socket_fd_t fd,
@@ -246,51 +246,48 @@ int io_reactor_add(io_reactor_t *reactor,
                    int events);
 
 /**
- * Changes what is reported of a socket. 0 is allowed and means nothing; on POSIX not even the end of a socket without an
- * interest is reported.
+ * Changes which events are reported for a socket. 0 is allowed and means none; on POSIX not even the end of a socket
+ * without an interest is reported.
  *
- * On Windows only EVENT_WRITE has a meaning, as reading is asked for by io_reactor_post_read(): one EVENT_WRITE without
- * bytes comes as soon as the socket takes more, which is how to go on after a send() that would have blocked. Ask again
- * after each. Without EVENT_WRITE such a request is withdrawn. For unknown sockets, listening ones and those of datagrams
- * nothing happens.
+ * On Windows only EVENT_WRITE has a meaning, as io_reactor_post_read() asks for input. One EVENT_WRITE without bytes
+ * follows as soon as the socket takes more, so that the caller can go on after a send() that would have blocked. Ask
+ * again after each. A call without EVENT_WRITE withdraws the request. For unknown sockets, listening sockets and
+ * datagram sockets the call has no effect.
  *
- * It goes by the number. One that was closed without io_reactor_remove(), and is another socket's by now, may be taken for
- * the old one, with the old context.
+ * The number identifies the socket. A number that was closed without io_reactor_remove(), and now belongs to another
+ * socket, may be taken for the old socket, with the old context.
  *
  * Returns 0, or -1: NULL reactor; on POSIX also for a socket that is not registered.
  */
-int io_reactor_modify(io_reactor_t *reactor,
-                      socket_fd_t fd,
-                      int events);
+int io_reactor_modify(io_reactor_t *reactor, socket_fd_t fd, int events);
 
 /**
- * Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an earlier
- * wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows bytes that
- * were received for it and not delivered are lost with it, and an io_reactor_post_write() that is in flight is cancelled:
- * an unknown part of it has been sent by then, and what was posted after it has not, so the stream has a hole. Close such
- * a socket: io_reactor_add() refuses it. To go on with a socket, wait for the EVENT_WRITE of all that was posted before
- * removing it.
+ * Forgets a socket. No later wait returns an event of this registration, whatever was in flight; events that an
+ * earlier wait has put into the caller's array stay there. The socket stays open, and may be added again. On Windows
+ * bytes that were received for it and not delivered are lost with it, and an io_reactor_post_write() in flight is
+ * cancelled: an unknown part of it has been sent by then, and no later one has been sent, so the stream has a hole.
+ * Close such a socket: io_reactor_add() refuses it. To go on with a socket, wait for the EVENT_WRITE of everything
+ * posted before removing it.
  *
  * Returns 0 (also for a socket that is not registered), or -1: NULL reactor; on Windows also for INVALID_SOCKET.
  */
-int io_reactor_remove(io_reactor_t *reactor,
-                      socket_fd_t fd);
+int io_reactor_remove(io_reactor_t *reactor, socket_fd_t fd);
 
 /**
- * Waits until something happens, for up to `timeout`, and puts up to `max_events` events into `events`. All sources are
- * asked, and what did not fit comes first the next time (on POSIX, if it is still so by then). A timeout is rounded up to
- * what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait. `tv_usec` may be a
- * million or more, or negative: the sum of both counts.
+ * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
+ * and events that did not fit come first the next time (on POSIX, if they are still true by then). A timeout is
+ * rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+ * `tv_usec` may be a million or more, or negative: the sum of both counts.
  *
- * POSIX: the wait blocks once. Whatever ends that without an event returns 0: a signal handler that runs in this thread
- * while it is blocked (with SA_RESTART or without), io_reactor_wakeup(), or a wake-up for nothing. So a driver whose
- * handlers only set a flag looks at its flags after each wait. A handler that runs just before the wait blocks does not
- * end it: with a signal that comes once, and not again and again like a heart beat's, let the handler call
- * io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait that io_reactor_wakeup() does not end
- * lasts for the whole timeout.
+ * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0: because of a signal handler
+ * that ran in this thread while it was blocked (with SA_RESTART or without), of io_reactor_wakeup(), or of a spurious
+ * wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs just
+ * before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's, let
+ * the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without events
+ * that io_reactor_wakeup() does not end lasts for the whole timeout.
  *
- * Returns how many events that is. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below 1,
- * another thread is inside the reactor, or the system's wait has failed before there was an event.
+ * Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
+ * 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
  */
 int io_reactor_wait(io_reactor_t *reactor,
                     io_event_t *events,
@@ -298,52 +295,47 @@ int io_reactor_wait(io_reactor_t *reactor,
                     struct timeval *timeout);
 
 /**
- * Windows: asks for the next receive on a connected socket; the bytes come with its EVENT_READ. With a buffer they are
- * in it, up to `len` at a time (and more of them, if there are any, with the next io_reactor_post_read()); it must stay
- * valid until then, or until the socket is removed. Without (NULL or 0 bytes) they are in a buffer of the library's.
- * There is never more than one receive in flight: asking again does no harm.
+ * Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
+ * are in it, up to `len` at a time (the next io_reactor_post_read() delivers the rest, if any); the buffer must stay
+ * valid until then, or until the socket is removed. Without a buffer (NULL or 0 bytes) the bytes are in one of the
+ * library's buffers. There is never more than one receive in flight: asking again does no harm.
  *
  * POSIX: does nothing, as the caller reads.
  *
- * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered or not a connected one, or whose end
+ * Returns 0, or -1: NULL reactor; on Windows also for a socket that is not registered or not connected, or whose end
  * was reported.
  */
-int io_reactor_post_read(io_reactor_t *reactor,
-                         socket_fd_t fd,
-                         void *buffer,
-                         size_t len);
+int io_reactor_post_read(io_reactor_t *reactor, socket_fd_t fd, void *buffer, size_t len);
 
 /**
- * Windows: sends a copy of `len` bytes, all of them, after whatever was posted before. One EVENT_WRITE with that number
+ * Windows: sends a copy of `len` bytes, all of them, after everything posted before. One EVENT_WRITE with that number
  * of bytes follows when the system has taken them.
  *
  * POSIX: does nothing, as the caller writes.
  *
- * Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered or
- * was reset or has failed, and when more than 1 GiB would be queued. Then nothing of it is sent. After the EVENT_CLOSE of an
- * orderly end the other side may still read, so this goes on working.
+ * Returns 0, or -1: NULL reactor; on Windows also for a NULL buffer, for 0 bytes, for a socket that is not registered
+ * or was reset or has failed, and when more than 1 GiB would be queued. On failure none of the bytes are sent. After
+ * the EVENT_CLOSE of an orderly end the peer may still read, so this function still works.
  */
-int io_reactor_post_write(io_reactor_t *reactor,
-                          socket_fd_t fd,
-                          void *buffer,
-                          size_t len);
+int io_reactor_post_write(io_reactor_t *reactor, socket_fd_t fd, void *buffer, size_t len);
 
 /**
  * Registers standard input, whose events will carry `context`. The caller reads it.
  *
- * A terminal or console: EVENT_READ without a buffer while there is input. One that is hung up is reported once, with
- * EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: other records (mouse, focus, size, keys going up) are
- * thrown away where they stand before one.
+ * A terminal or console: EVENT_READ without a buffer while there is input. A hung-up terminal is reported once, with
+ * EVENT_CLOSE or EVENT_ERROR. On Windows input means key presses: the library discards other records (mouse, focus,
+ * size, key-up) that stand before a key press.
  *
- * A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the input,
- * which the caller finds by reading. Nothing is consumed. Once the end has been reported there are no further events,
- * whether it was read or not. A device such as /dev/null or NUL is at its end. Where the system does not tell whether
- * there are bytes (Windows: pipes of another kind than its own; POSIX: other devices), a read may block, and each wait
- * reports EVENT_READ, also at the end: call io_reactor_remove_console() when a read returns 0 bytes.
+ * A pipe or a file: EVENT_READ without a buffer, from each wait while there are bytes, and once at the end of the
+ * input, which the caller finds by reading. The library consumes nothing. Once the end has been reported there are no
+ * further events, whether the caller has read it or not. A device such as /dev/null or NUL is at its end. Where the
+ * system does not report whether there are bytes (Windows: pipes of another kind than its own; POSIX: other devices),
+ * a read may block, and each wait reports EVENT_READ, also at the end: call io_reactor_remove_console() when a read
+ * returns 0 bytes.
  *
- * Windows: while a wait finds a pipe empty, a thread of the library waits for it in a read of zero bytes. Until that is
- * over, other calls on the same handle may block, unless it was opened with FILE_FLAG_OVERLAPPED: read when there is an
- * event, and not in between. io_reactor_remove_console() ends it.
+ * Windows: when a wait finds a pipe empty, a thread of the library waits for the pipe in a read of zero bytes. Until
+ * that read returns, other calls on the same handle may block, unless the handle was opened with FILE_FLAG_OVERLAPPED:
+ * read when there is an event, and not in between. io_reactor_remove_console() ends that read.
  *
  * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
  * with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with another reactor.
@@ -354,8 +346,8 @@ int io_reactor_add_console(io_reactor_t *reactor,
 /**
  * Registers standard input, as io_reactor_add_console() does, with `flags`: 0 or IO_REACTOR_CONSOLE_BUFFERED.
  *
- * Buffered, a pipe or a file is read by the library: EVENT_READ with the bytes, up to 4096 at a time, then EVENT_CLOSE
- * once at the end of the input. On Windows a thread reads ahead, so the caller leaves standard input alone. A terminal or
+ * Buffered, the library reads a pipe or a file: EVENT_READ with the bytes, up to 4096 at a time, then EVENT_CLOSE once
+ * at the end of the input. On Windows a thread reads ahead, so the caller must not read standard input. A terminal or
  * console is never buffered.
  *
  * Returns 0, or -1: as io_reactor_add_console(), and for unknown flags.
@@ -365,21 +357,21 @@ int io_reactor_add_console_ex(io_reactor_t *reactor,
                               int flags);
 
 /**
- * Forgets standard input: no later wait reports it, and io_reactor_add_console() may be called again. What was read of a
- * buffered pipe or file and not delivered yet is lost.
+ * Forgets standard input: no later wait reports it, and io_reactor_add_console() may be called again. Bytes of a
+ * buffered pipe or file that were read and not yet delivered are lost.
  *
  * Returns 0 (also if it is not registered), or -1: NULL reactor.
  */
 int io_reactor_remove_console(io_reactor_t *reactor);
 
 /**
- * What standard input turned out to be when io_reactor_add_console() was called.
+ * Returns the kind of standard input that io_reactor_add_console() found.
  */
 console_type_t io_reactor_get_console_type(io_reactor_t *reactor);
 
 /**
- * Ends the wait that is under way, or else the next one. Any number of calls before that count as one. There is no
- * event: a wait that had nothing else returns 0.
+ * Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
+ * without other events returns 0.
  *
  * Any thread. On POSIX also from a signal handler.
  *
@@ -389,54 +381,50 @@ int io_reactor_wakeup(io_reactor_t *reactor);
 
 /**
  * Sends a message to the reactor: an event with this context and EVENT_POST, and `data` as its buffer. Messages are
- * never merged or lost, and those of one thread arrive in order. The library does not look at what the two point to.
+ * never merged or lost, and those of one thread arrive in order. The library does not dereference the two pointers.
  *
  * Any thread; not from a signal handler.
  *
- * Returns 0, or -1: NULL reactor, 65536 messages wait to be collected, or the system is out of memory for a wake-up. Then
- * the message was not taken, and may be sent again.
+ * Returns 0, or -1: NULL reactor, 65536 messages wait for delivery, or the system is out of memory for a wake-up. On
+ * failure the message was not taken, and may be sent again.
  */
-int io_reactor_post(io_reactor_t *reactor,
-                    void *context,
-                    void *data);
+int io_reactor_post(io_reactor_t *reactor, void *context, void *data);
 
 /**
- * Sets a timer: after `delay_us` microseconds, and with a `period_us` other than 0 every so many microseconds after
- * that, an event comes with this context and EVENT_TIMER. It is never early and does not drift. Ticks for which nobody
- * waited in time are not repeated but counted, in bytes_transferred.
+ * Sets a timer: an event with this context and EVENT_TIMER follows after `delay_us` microseconds, and, if `period_us`
+ * is not 0, every `period_us` microseconds after that. It is never early and does not drift. Ticks that no wait
+ * collected in time are not repeated but counted, in bytes_transferred.
  *
  * Returns the timer's id, or 0: NULL reactor.
  */
-uint64_t io_reactor_timer_add(io_reactor_t *reactor,
-                              void *context,
-                              uint64_t delay_us,
-                              uint64_t period_us);
+uint64_t io_reactor_timer_add(io_reactor_t *reactor, void *context, uint64_t delay_us, uint64_t period_us);
 
 /**
- * Cancels a timer; no event of it comes any more. Ids are not reused, so an old one does no harm; but an id of another
- * reactor may be this one's as well.
+ * Cancels a timer; it causes no further event. Ids are not reused, so an old id does no harm; but an id of another
+ * reactor may be an id of this one as well.
  *
- * Returns 0 (also for a timer that is gone), or -1: NULL reactor, or 0, which is no timer's id.
+ * Returns 0 (also for a timer that has ended), or -1: NULL reactor, or 0, which is not the id of a timer.
  */
-int io_reactor_timer_cancel(io_reactor_t *reactor,
-                            uint64_t timer);
+int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
 
 /**
- * Puts what the reactor has done and holds into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was
- * compiled: a later library may know more, and fills in no more than that.
+ * Puts the reactor's statistics into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was compiled: a later
+ * library may have more fields, and fills in only those within `size`.
  *
  * Returns 0, or -1: NULL reactor or stats.
  */
-int io_reactor_stats(io_reactor_t *reactor, io_reactor_stats_t *stats, size_t size);
+int io_reactor_stats(io_reactor_t *reactor,
+                     io_reactor_stats_t *stats,
+                     size_t size);
 
 /**
- * Why the last call in this thread that returned -1, NULL or 0 for "no" did so. Never NULL; stays valid until the next
- * failing call in the same thread. Any thread.
+ * Returns the reason why the last failed call in this thread returned -1, NULL or 0. Never NULL; stays valid until the
+ * next failing call in the same thread. Any thread.
  */
 const char *io_reactor_last_error(void);
 
 /**
- * The library's version, such as "0.1.0". Compare with IO_REACTOR_VERSION, which is the header's.
+ * Returns the library's version, such as "0.1.0". Compare it with IO_REACTOR_VERSION, the version of the header.
  */
 const char *io_reactor_version(void);
 

@@ -73,7 +73,10 @@ impl Console {
             0 if self.flush == Flush::Asked => self.flush = Flush::Done,
             0 => {}
             lost => {
-                self.print(reactor, &format!("({lost} texts were lost: the console's output was not read)\n"));
+                self.print(
+                    reactor,
+                    &format!("({lost} texts were lost: the console's output was not read)\n"),
+                );
                 if self.flush == Flush::Asked {
                     self.flush = Flush::NotAsked;
                 }

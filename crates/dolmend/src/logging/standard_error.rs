@@ -44,7 +44,9 @@ impl State {
         std::mem::swap(piece, &mut self.waiting);
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
-            piece.extend_from_slice(format!("({lost} log lines were lost: standard error was not read)\n").as_bytes());
+            piece.extend_from_slice(
+                format!("({lost} log lines were lost: standard error was not read)\n").as_bytes(),
+            );
         }
     }
 }
