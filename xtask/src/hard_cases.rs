@@ -36,7 +36,7 @@ const CASES: [&str; 52] = [
     "A receive of zero bytes that completes is taken for the end of the stream",
     "Reading is stopped and started again inside a handler",
     "FIN, reset and half-close are mistaken for each other",
-    "Closing with unread bytes resets, and destroys the last output on its way",
+    "Closing with unread bytes resets, and destroys the last output in flight",
     "`shutdown` is expected to end a pending receive",
     "A write of zero bytes is taken for a close",
     "A send is partial, or fails after some of it was sent",

@@ -3,7 +3,7 @@
 dolmen::marks_and_mutants! {
     /// A rare branch.
     Mark {
-        /// A socket was closed before it was removed, and its number registered anew.
+        /// A socket was closed before it was removed, and its number registered again.
         ReplacedClosed,
         /// The caller added a registered socket again, and was refused.
         RegisteredTwice,

@@ -547,7 +547,7 @@ fn the_console_stays_with_the_process_that_has_registered_it() {
             drop(reactor);
         })
         .ends_well();
-        assert!(start.elapsed() < Duration::from_secs(1), "nobody is waited for");
+        assert!(start.elapsed() < Duration::from_secs(1), "no thread is waited for");
         rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
         read(&mut rig, 400 + 400 * round);
     }

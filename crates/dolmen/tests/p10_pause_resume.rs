@@ -95,7 +95,7 @@ fn p10_a_paused_connection_slows_its_peer_down_and_loses_nothing() {
         }
     }
     assert!(sent > 0 && sent < 1_000_000, "{sent} bytes went to a peer that does not read");
-    assert!(rig.reactor.stats().buffers_out <= 1, "one may have been on its way already");
+    assert!(rig.reactor.stats().buffers_out <= 1, "one may have been in flight already");
 
     rig.reactor.resume(conn).expect("resume");
     let mut received = Vec::new();
@@ -155,7 +155,7 @@ fn p10_hc13_pausing_and_resuming_in_a_handler_is_as_if_neither_had_been() {
             reactor.close(conn).expect("close");
         }
         history.add(conn, &event.into());
-        assert!(reactor.stats().operations_in_flight <= 1, "two receives at once");
+        assert!(reactor.stats().operations_in_flight <= 1, "two receives in flight");
         history.closed.is_some()
     });
     assert!(history.bytes == bytes && history.end_of_stream);

@@ -243,7 +243,7 @@ mod exhausted {
         }
         let addresses: HashSet<SocketAddr> =
             clients.iter().map(|client| client.local_addr().expect("address")).collect();
-        assert_eq!(peers, addresses, "somebody was lost");
+        assert_eq!(peers, addresses, "a peer was lost");
         // One for each time that an accept succeeded and then failed again.
         assert!(failures <= CLIENTS / FREE, "{failures} failures were reported");
         accepted.clear();
@@ -280,7 +280,8 @@ mod exhausted {
         rig.until("line", |_, event| matches!(event, Event::Received { conn: of, .. } if of == conn));
 
         leave(1);
-        let (_stream, from) = rig.reactor.accept(watch).expect("now there is one").expect("somebody waits");
+        let (_stream, from) =
+            rig.reactor.accept(watch).expect("now there is one").expect("a connection waits");
         assert_eq!(from, client.local_addr().expect("address"));
     }
 }

@@ -141,9 +141,12 @@ fn p12_wakers_and_posters_outlive_the_reactor() {
     poster.post(Token(0), 1).expect("post");
     drop(rig);
     waker.wake();
-    let error = poster.post(Token(0), 2).expect_err("nobody is there");
+    let error = poster.post(Token(0), 2).expect_err("the reactor was dropped");
     assert_eq!(error.kind(), ErrorKind::ReactorGone);
-    assert_eq!(poster.clone().post(Token(0), 3).expect_err("nobody is there").kind(), ErrorKind::ReactorGone);
+    assert_eq!(
+        poster.clone().post(Token(0), 3).expect_err("the reactor was dropped").kind(),
+        ErrorKind::ReactorGone
+    );
 }
 
 /// Posts stay queued while the waiter is busy, and a blocked waiter is woken for each batch.

@@ -40,7 +40,7 @@ impl Subscriber for Keeping {
         event.record(&mut text);
         let metadata = event.metadata();
         let kept = Kept { target: metadata.target().to_owned(), level: *metadata.level(), text: text.0 };
-        self.0.lock().expect("nobody panics with it").push(kept);
+        self.0.lock().expect("no panic while it is locked").push(kept);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -67,7 +67,7 @@ fn p17_what_happens_is_told_on_target_io_reactor() {
     assert!(rig.reactor.remove_listener(id));
     rig.until_stats("end of the listener", |stats| stats.listeners == 0);
 
-    let kept = kept.lock().expect("nobody panics with it").clone();
+    let kept = kept.lock().expect("no panic while it is locked").clone();
     assert!(kept.iter().all(|kept| kept.target == "io_reactor"), "{kept:?}");
     let find = |level: Level, parts: &[&str]| {
         let found = |kept: &&Kept| kept.level == level && parts.iter().all(|part| kept.text.contains(part));

@@ -393,7 +393,7 @@ impl Program {
         }
         let unknown =
             |(token, _): &&(usize, Readiness)| self.sources.iter().all(|source| source.token != *token);
-        assert_eq!(reported.iter().find(unknown), None, "of no socket");
+        assert_eq!(reported.iter().find(unknown), None, "of an unknown socket");
     }
 }
 

@@ -28,9 +28,9 @@ fn of_many(count: usize) {
     for (watch, address) in listeners.iter().rev() {
         let client = connect(*address);
         assert_eq!(rig.seen_until("readiness", |_| true), [Seen::Ready(*watch)]);
-        let (_stream, peer) = rig.reactor.accept(*watch).expect("accept").expect("somebody waits");
+        let (_stream, peer) = rig.reactor.accept(*watch).expect("accept").expect("a connection waits");
         assert_eq!(peer, client.local_addr().expect("address"));
-        assert!(rig.reactor.accept(*watch).expect("accept").is_none(), "nobody else waits");
+        assert!(rig.reactor.accept(*watch).expect("accept").is_none(), "no other connection waits");
     }
     rig.silent();
     assert_eq!(rig.reactor.stats().accepted, count as u64);
@@ -53,7 +53,7 @@ fn readiness_is_told_of_until_nobody_waits() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let (watch, address) = listening(&mut rig, Token(0));
-    assert!(rig.reactor.accept(watch).expect("accept").is_none(), "nobody waits yet");
+    assert!(rig.reactor.accept(watch).expect("accept").is_none(), "no connection waits yet");
     let clients: Vec<TcpStream> = (0..3).map(|_| connect(address)).collect();
     for left in (1..=3).rev() {
         // Repeatedly, while the caller does not accept.
@@ -61,7 +61,7 @@ fn readiness_is_told_of_until_nobody_waits() {
             assert_eq!(rig.seen_until("readiness", |_| true), [Seen::Ready(watch)], "{left} are waiting");
         }
         let accepted = rig.reactor.accept(watch).expect("accept");
-        drop(accepted.expect("somebody waits"));
+        drop(accepted.expect("a connection waits"));
     }
     // At most one report may concern a connection that had been reset by the time of the wait.
     let late = rig.seen_for(common::SILENCE);
@@ -87,7 +87,7 @@ fn readiness_hc08_an_accepted_stream_inherits_nothing() {
     let (watch, address) = listening(&mut rig, Token(0));
     let mut client = connect(address);
     rig.seen_until("readiness", |_| true);
-    let (mut stream, _) = rig.reactor.accept(watch).expect("accept").expect("somebody waits");
+    let (mut stream, _) = rig.reactor.accept(watch).expect("accept").expect("a connection waits");
     // Neither the non-blocking mode …
     common::assert_blocking(&mut stream);
     rig.seen_for(common::SILENCE);
@@ -178,7 +178,7 @@ fn accepted_streams_are_not_inherited_by_child_processes() {
     let watch = rig.reactor.listen_readiness(listening, Token(0)).expect("listen");
     let _client = connect(address);
     rig.seen_until("readiness", |_| true);
-    let (stream, _) = rig.reactor.accept(watch).expect("accept").expect("somebody waits");
+    let (stream, _) = rig.reactor.accept(watch).expect("accept").expect("a connection waits");
     assert!(!inherited(&stream), "accepted by the caller");
     let (listening, address) = listener();
     rig.reactor.listen(listening, Token(1)).expect("listen");

@@ -27,7 +27,7 @@ fn an_echoed_message_costs_three_system_calls_and_no_epoll_ctl() {
         Ok(address) => address,
         // The container forbids it, and its user could not install anything to permit it.
         Err(said) if said.to_lowercase().contains("ptrace") && said.contains("not permitted") => {
-            return println!("this system lets nobody trace a program: {said}");
+            return println!("this system does not allow tracing: {said}");
         }
         Err(said) => panic!("it does not listen: {said}"),
     };

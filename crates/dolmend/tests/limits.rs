@@ -61,7 +61,7 @@ fn who_does_not_read_is_disconnected_and_nobody_else_notices() {
     let mut heard = String::new();
     let mut shouts = 0;
     while !heard.contains("Deaf has left.") {
-        assert!(shouts < 20_000, "80 MB were kept for somebody who does not read");
+        assert!(shouts < 20_000, "80 MB were kept for a player who does not read");
         shouts += 1;
         ann.send(&format!("say {shout}\r\n"));
         heard = ann.expect(&format!("You say: {shout}\r\n"));

@@ -25,7 +25,7 @@ fn each_request_to_stop_is_an_orderly_end() {
         drop(ann);
         assert_eq!(server.program.wait().code(), Some(0), "{request:?}");
         let refused = std::net::TcpStream::connect(server.addresses[0]);
-        assert!(refused.is_err(), "nobody listens any more");
+        assert!(refused.is_err(), "the ports are closed");
     }
 }
 

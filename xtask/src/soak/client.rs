@@ -40,7 +40,7 @@ impl fmt::Display for Counts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         write!(
             f,
-            "    {} messages, {} MB echoed; {} connections: {} half-closed, {} reset, {} gone at once, {} floods; \
+            "    {} messages, {} MB echoed; {} connections: {} half-closed, {} reset, {} closed immediately, {} floods; \
              {} times no port was free",
             of(&self.messages),
             of(&self.bytes) / 1_000_000,

@@ -1,5 +1,4 @@
-/* The header together with the other headers of drivers. Compiled as C99, C11 and C++17, in each of the orders below.
- * */
+/* The header together with the other headers of drivers. Compiled as C99, C11 and C++17, in each of the orders below. */
 #if defined(ORDER_OWN_TYPE_FIRST)
 #ifdef _WIN32
 #include <winsock2.h>

@@ -301,7 +301,7 @@ pub fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let peer = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
     let (ours, from) = listener.accept().expect("accept");
-    assert_eq!(from, peer.local_addr().expect("address"), "somebody else connected");
+    assert_eq!(from, peer.local_addr().expect("address"), "another program connected");
     for stream in [&ours, &peer] {
         stream.set_nodelay(true).expect("nodelay");
     }

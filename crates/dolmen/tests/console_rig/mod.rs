@@ -133,7 +133,7 @@ impl Terminal {
                 rustix::event::poll(&mut fds, None).expect("poll");
                 let told_to_stop = !fds[0].revents().is_empty();
                 let count = if told_to_stop { 0 } else { reader.read(&mut buffer).unwrap_or(0) };
-                let mut screen = shared.0.lock().expect("nobody panics with it");
+                let mut screen = shared.0.lock().expect("no panic while it is locked");
                 screen.parser.process(&buffer[..count]);
                 screen.raw.extend_from_slice(&buffer[..count]);
                 screen.ended = count == 0;
@@ -178,7 +178,7 @@ impl Terminal {
     }
 
     fn locked(&self) -> MutexGuard<'_, Screen> {
-        self.screen.0.lock().expect("nobody panics with it")
+        self.screen.0.lock().expect("no panic while it is locked")
     }
 
     /// Waits until the screen satisfies `expected`, and returns its rows.
@@ -197,7 +197,7 @@ impl Terminal {
                 drop(screen);
                 panic!("{what} is not on the screen");
             }
-            screen = self.screen.1.wait_timeout(screen, left).expect("nobody panics with it").0;
+            screen = self.screen.1.wait_timeout(screen, left).expect("no panic while it is locked").0;
         }
     }
 
