@@ -238,6 +238,8 @@ marks_and_mutants! {
         IgnoreGeneration,
         /// `remove` leaves no mark for events already handed out.
         ForgetRemoval,
+        /// The same for the console's removal.
+        ForgetConsoleRemoval,
         /// The kernel sends no packet for a cancelled operation.
         DropFinalPacket,
         /// The kernel sends a packet for an operation that completed immediately.

@@ -27,7 +27,7 @@ impl Removed {
     }
 
     pub(crate) fn mark_console(&self, registration: u32) {
-        if !mutant(Mutant::ForgetRemoval) {
+        if !mutant(Mutant::ForgetConsoleRemoval) {
             self.console.set(registration);
         }
     }
