@@ -121,7 +121,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::SendClosed => "the sending side is closed",
             ErrorKind::ReadClosed => "the end of the stream has been read",
             ErrorKind::StreamCut => {
-                "an earlier registration ended with bytes unsent: an unknown part of it is lost, close the socket"
+                "an earlier registration ended with bytes unsent: an unknown part is lost, close the socket"
             }
             ErrorKind::PostsFull => "too many posts are waiting",
             ErrorKind::ReactorGone => "the reactor is gone",
