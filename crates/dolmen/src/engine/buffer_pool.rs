@@ -21,7 +21,7 @@ impl BufferPool {
         BufferPool { free: Vec::with_capacity(size), size, buffer_bytes, out: 0 }
     }
 
-    /// Takes a buffer for bytes that have arrived.
+    /// Takes a buffer for bytes that have arrived: one that has come back, if there is one [p15].
     pub(crate) fn take(&mut self) -> Buffer {
         self.out += 1;
         self.free.pop().unwrap_or_else(|| Buffer::with_capacity(self.buffer_bytes + 1))

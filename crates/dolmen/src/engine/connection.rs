@@ -211,6 +211,7 @@ impl<K: Kernel> Engine<K> {
         if connection.write != Write::Open {
             return Err(Error::new(ErrorKind::SendClosed, ACTION, conn));
         }
+        // No send is started for no bytes: its result of zero could be taken for an end [hc17].
         if bytes.is_empty() {
             return Ok(());
         }
@@ -220,7 +221,7 @@ impl<K: Kernel> Engine<K> {
             return Err(Error::new(ErrorKind::TooLarge, ACTION, conn));
         }
         if connection.queued_bytes() + bytes.len() > high {
-            // Once `Drained` has been delivered, the same bytes fit.
+            // Refused whole, and once `Drained` has been delivered, the same bytes fit [hc35, p09].
             let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes.len()) as u32);
             let earlier = connection.drained_below.unwrap_or(NonZeroU32::MAX);
             connection.drained_below = Some(below.min(earlier));
@@ -353,6 +354,7 @@ impl<K: Kernel> Engine<K> {
             else {
                 break;
             };
+            // A large send may find no memory where a smaller one does [hc45].
             let most = self.config.max_send_bytes;
             match self.submitter.send(&connection.source, key.slot, buffer, offset, most) {
                 Started::Pending(handle) => connection.send = Some(handle),
@@ -364,7 +366,7 @@ impl<K: Kernel> Engine<K> {
             connection.write = Write::Shut;
             if let Err(mut fault) = self.submitter.kernel().shutdown_write(&connection.source) {
                 // It was connected, and is not any more: the peer has reset it, and no call has collected the error
-                // since.
+                // since [hc44].
                 if fault.kind == FaultKind::NotConnected && !mutant(Mutant::ResetIsFailure) {
                     mark(Mark::ShutDownAfterReset);
                     fault.kind = FaultKind::Reset;
@@ -385,6 +387,8 @@ impl<K: Kernel> Engine<K> {
                     let reason = connection.failure().map_or(CloseReason::Reset, close_reason);
                     return self.begin_close(key, reason);
                 }
+                // Not before the peer has closed its side: closing with unread bytes resets the connection, and
+                // destroys the output in transit [hc15].
                 Write::Shut if connection.read_ended || mutant(Mutant::NoLinger) => {
                     return self.begin_close(key, CloseReason::Finished);
                 }
@@ -395,9 +399,11 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let connection = self.connections.get_mut(key).expect("the connection is there");
+        // One receive at a time, whatever was paused and resumed meanwhile, and the next one only when the bytes of the
+        // last have been delivered [hc13, hc33, p03].
         let busy = connection.receive.is_some() || connection.undelivered || connection.receive_waits();
         if let (false, None, Some(rare)) = (busy, &connection.held, &connection.rare) {
-            // After a failed send, once everything received by then has been delivered.
+            // After a failed send, once everything received by then has been delivered, whatever comes later [hc43].
             if let (Some(fault), 0) = (rare.failure, rare.owed_bytes) {
                 return self.begin_close(key, close_reason(fault));
             }
@@ -423,10 +429,13 @@ impl<K: Kernel> Engine<K> {
             return;
         }
         if !std::mem::replace(&mut connection.rare().cancelled, true) {
+            // Only a cancel ends a pending receive: a shutdown does not [hc16].
             for handle in [connection.receive, connection.send].into_iter().flatten() {
                 self.submitter.cancel(&connection.source, handle);
             }
         }
+        // The kernel still owns the memory of these operations, and the socket keeps its number until their packets are
+        // out [hc01, hc05].
         if connection.receive.is_some() || connection.send.is_some() {
             mark(Mark::CloseWaited);
             return;
@@ -449,6 +458,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(buffer) = connection.held {
             self.origin.pool.borrow_mut().give_back(buffer);
         }
+        // Once, and behind all other events of the connection: none of its operations is left [p06].
         if !silent {
             self.outbox.push_back(Record::Closed { conn: ConnId(key), token: connection.token, reason });
         }
@@ -506,6 +516,7 @@ impl<K: Kernel> Engine<K> {
             (Ok(Outcome::Bytes(bytes)), Some(buffer)) => {
                 connection.forget_retries(Direction::Receive);
                 self.stats.bytes_received += bytes as u64;
+                // Received after a close, or in spite of the cancel [hc04].
                 if unwanted {
                     mark(Mark::LingerDiscarded);
                     if !mutant(Mutant::LeakBuffer) {
@@ -513,6 +524,7 @@ impl<K: Kernel> Engine<K> {
                     }
                     self.list_connection(key.slot);
                 } else if connection.paused {
+                    // The receive was pending when the caller paused. The bytes are kept for the resume [p10].
                     mark(Mark::HeldWhilePaused);
                     if mutant(Mutant::LoseHeldBytes) {
                         return self.origin.pool.borrow_mut().give_back(buffer);
@@ -524,6 +536,7 @@ impl<K: Kernel> Engine<K> {
                 }
             }
             (Ok(_), _) => {
+                // FIN ends one direction only: the connection stays open, and can send [hc14, p08].
                 connection.read_ended = true;
                 match connection.failure() {
                     _ if unwanted => self.list_connection(key.slot),
@@ -536,6 +549,7 @@ impl<K: Kernel> Engine<K> {
                     }
                 }
             }
+            // The result of a cancel, and not the reason of the end, which is known [hc06].
             (Err(_), _) if connection.is_closing() => self.list_connection(key.slot),
             (Err(fault), _) if is_worth_a_retry(fault) => self.retry_later(key, Direction::Receive, fault),
             (Err(fault), _) => {
@@ -579,7 +593,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// The system has no memory for a send or a receive at the moment.
+    /// The system has no memory for a send or a receive at the moment: the connection pauses, and does not end [hc45].
     fn retry_later(&mut self, key: Key, direction: Direction, fault: Fault) {
         let backoff =
             self.connections.get_mut(key).expect("the connection is there").rare().backoff(direction);
@@ -613,7 +627,7 @@ impl<K: Kernel> Engine<K> {
 
     /// No more bytes can be sent. What the system had received before that is still delivered, and then the connection
     /// ends: the reactor does not wait for a peer that continues to send, and a paused connection ends with the linger
-    /// time.
+    /// time [hc43, p06].
     fn sending_failed(&mut self, key: Key, fault: Fault) {
         let linger_ns = saturating_ns(self.config.linger);
         if self.connections.get(key).is_none_or(|connection| connection.is_closing()) {
@@ -661,7 +675,8 @@ impl<K: Kernel> Engine<K> {
         let unsent = connection.queued_bytes();
         let reason = match connection.failure() {
             Some(fault) => close_reason(fault),
-            // The system has taken all bytes and FIN is sent; a peer that does not close its side has had its time.
+            // The system has taken all bytes and FIN is sent; a peer that does not close its side has had its time
+            // [hc15, p09].
             None if unsent == 0 && connection.write == Write::Shut => {
                 mark(Mark::LingerExpiredFinished);
                 CloseReason::Finished
@@ -693,7 +708,8 @@ impl<K: Kernel> Engine<K> {
             return None;
         }
         let rare_owed = connection.rare().owed_bytes > 0 && !connection.receive_waits();
-        // They are here, or will be received next: they are delivered with the next waits, and their number is bounded.
+        // They are here, or will be received next: they are delivered with the next waits, and their number is bounded
+        // [hc43].
         if connection.undelivered || connection.held.is_some() || (connection.receive.is_none() && rare_owed)
         {
             return Some(linger_ns);
@@ -704,7 +720,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// A `Received` record is about to be delivered, so the next receive may be posted. The buffer stays here if the
-    /// connection was paused in the meantime.
+    /// connection was paused in the meantime [hc13, p10].
     pub(super) fn deliver_received(&mut self, conn: ConnId, buffer: Buffer) -> Option<Buffer> {
         // Gone already: its `Closed` is further back in the outbox.
         let Some(connection) = self.connections.get_mut(conn.0) else { return Some(buffer) };
@@ -754,6 +770,7 @@ fn is_worth_a_retry(fault: Fault) -> bool {
     fault.kind == FaultKind::Exhausted && !mutant(Mutant::GiveUpTransfer)
 }
 
+/// A reset has a reason of its own, which is neither a failed call nor an orderly end [hc14].
 fn close_reason(fault: Fault) -> CloseReason {
     match fault.kind {
         FaultKind::Reset => CloseReason::Reset,

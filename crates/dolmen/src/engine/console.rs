@@ -303,7 +303,7 @@ impl<K: Kernel> Engine<K> {
                 let handle =
                     handle.map_err(|error| Error::from_io(ErrorKind::Os, "watch the console", error))?;
                 typed.held = false;
-                // Stored before it is armed: it may fire immediately.
+                // Stored before it is armed: it may fire immediately [hc02].
                 typed.watch = Some(WatchId(self.watches.next_key()));
                 let watched = self.watch(handle, Token(0));
                 if let (Err(error), Some(typed)) = (watched, &mut self.console.typed) {

@@ -145,6 +145,7 @@ impl<K: Kernel> Engine<K> {
                 self.outbox.push_back(Record::Accepted { listener: id, token, stream: Some(stream), peer });
             }
             Ok(_) => unreachable!("an accept answers with a stream"),
+            // The peer is gone: skipped, with a pause after many in a row [hc10, p11].
             Err(Fault { kind: FaultKind::Transient | FaultKind::Reset, .. }) => {
                 tracing::debug!(target: "io_reactor", listener = %key, "a connection was gone before it was accepted");
                 listener.transients += 1;
@@ -166,6 +167,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Reports the failure, unless one was reported lately, and tries again after a pause: a listener neither ends nor
+    /// spins when there are no descriptors left [hc10, p11].
     fn accept_failed(&mut self, key: Key, fault: Fault) {
         let listener = self.listeners.get_mut(key).expect("the listener is there");
         if listener.retry.is_some() {

@@ -214,6 +214,7 @@ impl<K: Kernel> Engine<K> {
         Arc::clone(&self.mailbox)
     }
 
+    /// The counters so far, and what the reactor holds at this moment [p17].
     pub(crate) fn stats(&self) -> Stats {
         let pool = self.origin.pool.borrow();
         Stats {
@@ -240,7 +241,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// As [`Engine::wait`], but blocks at most once: if that one call of the kernel ends without an event, the wait
-    /// returns with no events. For callers that must notice that a signal handler has run.
+    /// returns with no events. For callers that must notice that a signal handler has run [hc49].
     ///
     /// The kernel does not say why it returned, and a handler may run at any moment before the next poll. So the engine
     /// does not poll it again, even if one of the engine's own timers has ended the call.
@@ -283,6 +284,8 @@ impl<K: Kernel> Engine<K> {
             self.attend();
             // Closing a connection removes its records from the outbox.
             self.owed = self.owed.min(self.outbox.len());
+            // Each source is polled again as soon as less than a batch is left of what the last poll has found
+            // [hc19, p03].
             if self.owed < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
                 let block =
@@ -307,9 +310,10 @@ impl<K: Kernel> Engine<K> {
             let over = !events.is_empty()
                 || (once && blocked)
                 // All records left from earlier polls may have been removed meanwhile: then nothing has been polled
-                // yet.
+                // yet [hc25].
                 || polled
                     && match deadline_ns {
+                        // By the clock, as a wait of the kernel may return early [hc22, p04].
                         Some(deadline) => self.submitter.now_ns() >= deadline,
                         None => timeout.is_some(),
                     };
@@ -365,7 +369,8 @@ impl<K: Kernel> Engine<K> {
             || self.console.has_work()
     }
 
-    /// How long to block: until a deadline or the next timer, whichever comes first.
+    /// How long to block: until a deadline or the next timer, whichever comes first, and indefinitely without either.
+    /// Computed anew for each poll, so that one that was interrupted does not lengthen the wait [hc24, p02].
     fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
         let again = self.console.unsettled_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
         let first = [deadline_ns, self.timers.next_ns(), again].into_iter().flatten().min()?;
@@ -404,7 +409,7 @@ impl<K: Kernel> Engine<K> {
         let mailbox = Arc::clone(&self.mailbox);
         let outbox = &mut self.outbox;
         let woken = mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value }));
-        // A `Woken` record that is not delivered yet covers this wake as well.
+        // A `Woken` record that is not delivered yet covers this wake as well [p12].
         if woken && !std::mem::replace(&mut self.woken, true) {
             self.outbox.push_back(Record::Woken);
         }
@@ -459,6 +464,7 @@ impl<K: Kernel> Engine<K> {
                 if mutant(Mutant::NewestFirst) { self.outbox.pop_back() } else { self.outbox.pop_front() };
             let Some(record) = record else { break };
             self.owed = self.owed.saturating_sub(1);
+            // The registration was removed while the record waited in the outbox [p07].
             if record.is_ghost(&self.origin.removed) {
                 mark(Mark::GhostDiscarded);
                 self.discard(record);
@@ -557,7 +563,7 @@ impl<K: Kernel> Drop for Engine<K> {
             if !self.attention.is_empty() {
                 continue;
             }
-            // The rest waits for the kernel to complete operations.
+            // The rest waits for the kernel to complete operations [hc32, p14].
             let left = self.submitter.in_flight();
             let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
             if left == 0 || left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
@@ -576,6 +582,7 @@ fn next_retry_ns(last_ns: u64) -> u64 {
     (last_ns * 2).clamp(RETRY_FIRST_NS, RETRY_LONGEST_NS)
 }
 
+/// A time that the clock cannot express never comes, instead of being taken for a short one [hc23].
 fn saturating_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -44,8 +44,8 @@ impl SendQueue {
         self.front.as_ref().map_or(0, Buffer::capacity) + self.back.capacity()
     }
 
-    /// Takes the buffer to send next and the offset to start from; the kernel owns the buffer until
-    /// [`SendQueue::sent`].
+    /// Takes the buffer to send next and the offset to start from, which is where a partial send stopped [hc18, p09];
+    /// the kernel owns the buffer until [`SendQueue::sent`].
     pub(crate) fn take_front(&mut self) -> Option<(Buffer, usize)> {
         let front = self.front.as_mut().expect("one send at a time");
         if self.front_sent == self.front_len {
@@ -69,7 +69,7 @@ impl SendQueue {
     }
 }
 
-/// Idle send queues, for the next connection that has something to send.
+/// Idle send queues, for the next connection that has something to send: a message allocates nothing [p15].
 pub(crate) struct SendQueues {
     // Boxed because an idle connection should pay one pointer for its queue, and so that handing one over moves nothing
     // else.

@@ -39,6 +39,7 @@ impl<T> Table<T> {
         let slot = match self.free.last() {
             Some(&slot) => slot,
             None => {
+                // The table grows as long as there is memory, and not up to some number of descriptors [hc37].
                 let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 registrations");
                 self.slots.push(Slot { generation: NonZeroU32::MIN, worn_out: false, value: None });
                 self.free.push(slot);

@@ -60,6 +60,7 @@ struct Entry {
 }
 
 impl Entry {
+    /// Timers that are due at the same time go off in the order of their insertion [p13].
     fn is_before(&self, other: &Entry) -> bool {
         (self.deadline_ns, self.inserted) < (other.deadline_ns, other.inserted)
     }
@@ -107,8 +108,8 @@ impl Timers {
         self.heap.first().map(|entry| entry.deadline_ns)
     }
 
-    /// Takes the next timer that is due at `now_ns`. A periodic one is set to its next tick after `now_ns` on the grid
-    /// of its first.
+    /// Takes the next timer that is due at `now_ns`, and none before its time. A periodic one is set to its next tick
+    /// after `now_ns` on the grid of its first [hc22, p13].
     pub(crate) fn expire(&mut self, now_ns: u64) -> Option<Expired> {
         let first = self.heap.first_mut().filter(|entry| entry.deadline_ns <= now_ns)?;
         let (key, timer) = self.timers.at_mut(first.slot).expect("a heap entry has its timer");

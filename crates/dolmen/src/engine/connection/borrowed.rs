@@ -51,7 +51,7 @@ impl<K: Kernel> Engine<K> {
         Ok(conn)
     }
 
-    /// Starts receiving the next bytes, unless a receive is already under way.
+    /// Starts receiving the next bytes, unless a receive is already under way [hc33].
     pub(crate) fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
         const ACTION: &str = "receive from connection";
         let connection = self.open_connection(conn, ACTION)?;
@@ -90,7 +90,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Called before a connection's queue is dropped, in flight or not: if it is not empty, the socket cannot be
-    /// adopted again. See [`Kernel::note_cut`].
+    /// adopted again [hc18]. See [`Kernel::note_cut`].
     pub(super) fn note_if_cut(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key) else { return };
         if connection.borrowed && connection.queued_bytes() > 0 && !mutant(Mutant::ForgetCut) {
