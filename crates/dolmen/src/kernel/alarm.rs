@@ -23,7 +23,8 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Before a wait that is to end at `deadline_ns`: returns after what time the timer must go off, if it must be set.
+    /// Before a wait that is to end at `deadline_ns`: returns after what time the timer must go off, if it must be set
+    /// [hc21].
     pub(crate) fn before_wait(&mut self, now_ns: u64, deadline_ns: u64) -> Option<u64> {
         let left_ns = deadline_ns.saturating_sub(now_ns);
         let is_set = |set_for_ns| (now_ns..=deadline_ns).contains(&set_for_ns) || mutant(Mutant::ForgetAlarm);

@@ -71,7 +71,7 @@ pub(crate) struct Arrivals<'a, K: Kernel> {
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl<K: Kernel> Arrivals<'_, K> {
     /// The operation that this packet completes, which the kernel may now decode. `None` for a signal or an alarm, and
-    /// for a packet that is not ours, which is counted.
+    /// for a packet that is not ours, which is counted and dropped [hc41].
     pub(crate) fn recognise(&mut self, key: usize, address: usize, bytes: u32) -> Option<(OpPtr<K>, OpKind)> {
         let Some(own) = Key::from_value(key) else {
             self.foreign.push(Foreign { key, bytes });

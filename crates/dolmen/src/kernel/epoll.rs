@@ -306,7 +306,8 @@ impl Kernel for Epoll {
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => take_if(watch, op),
             Entry::Polled(polled) => {
                 let found = take_if(&mut polled.poll, op);
-                // Now, not when the packet is delivered: by then the descriptor may be closed and its number reused.
+                // Now, not when the packet is delivered: by then the descriptor may be closed and its number reused
+                // [hc05].
                 self.deregister(source.0);
                 found
             }
@@ -395,6 +396,7 @@ impl Kernel for Epoll {
         if !self.is_copy() {
             return Ok(());
         }
+        // The old ones are the other process's, and stay as they are [hc47].
         self.calls += 3;
         self.signal.renew().map_err(fault)?;
         self.start_over().map_err(fault)?;
@@ -449,7 +451,7 @@ impl Kernel for Epoll {
         let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
         self.calls += 1;
         match rustix::net::shutdown(entry.fd(), Shutdown::Write) {
-            // The system still knows the reason, if no call has collected it since.
+            // The system still knows the reason, if no call has collected it since [hc44].
             Err(Errno::NOTCONN) => {
                 self.calls += 1;
                 let reason = rustix::net::sockopt::socket_error(entry.fd());
@@ -535,7 +537,8 @@ impl Kernel for Epoll {
             let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
             Packet { op, result: Err(fault) }
         }));
-        // Those in the queue now get one turn each; a source that has more moves to the end, for the next wait.
+        // Those in the queue now get one turn each; a source that has more moves to the end, for the next wait
+        // [hc19, p03].
         for _ in 0..self.ready.len() {
             if packets.len() >= max {
                 break;
@@ -603,12 +606,13 @@ impl Epoll {
         ready
     }
 
-    /// One `epoll_wait`; records the edges.
+    /// One `epoll_wait`, which returns as soon as the system has an event [p02]; records the edges.
     fn poll(&mut self, max: usize, timeout_ns: Option<u64>) -> Result<(), Fault> {
         self.events.clear();
         self.events.reserve_exact(max);
         self.calls += 1;
         match self.epoll_wait(max, timeout_ns) {
+            // After a signal there are no events, and the engine waits for the rest of its time [hc24].
             Ok(()) | Err(Errno::INTR) => {}
             Err(errno) => return Err(fault(errno)),
         }
@@ -650,7 +654,7 @@ impl Epoll {
     }
 
     /// `epoll_pwait2` for timeouts that are not whole milliseconds, `epoll_wait` for all others and where the system
-    /// is older than that call (before Linux 5.11); then the timeout is rounded up.
+    /// is older than that call (before Linux 5.11); then the timeout is rounded up [hc21, p04].
     fn epoll_wait(&mut self, max: usize, timeout_ns: Option<u64>) -> Result<(), Errno> {
         const MILLISECOND: u64 = 1_000_000;
         let spare = &mut self.events.spare_capacity_mut()[..max];
@@ -686,7 +690,7 @@ impl Epoll {
             self.calls += 1;
         }
         let timeout = timeout_ns.map(|ns| {
-            // 2^31 milliseconds are 24 days: longer waits return early, and are continued.
+            // 2^31 milliseconds are 24 days: longer waits return early, and are continued [hc23].
             let ms = ns.div_ceil(MILLISECOND).min(i32::MAX as u64 - 1);
             rustix::event::Timespec {
                 tv_sec: (ms / 1_000) as i64,
@@ -766,7 +770,7 @@ impl Epoll {
                             let mut fault = fault(errno);
                             if matches!(fault.kind, FaultKind::Transient | FaultKind::Reset) {
                                 // Each normally means one connection less in the queue. Where it does not (a network
-                                // that is down), continuing would spin.
+                                // that is down), continuing would spin [hc10].
                                 transients += 1;
                                 if transients <= Self::ACCEPTS {
                                     continue;
@@ -832,9 +836,10 @@ fn listener_back((fault, entry): (Fault, Entry)) -> (Fault, TcpListener) {
 
 fn fault(errno: Errno) -> Fault {
     let kind = match errno {
-        // ECONNABORTED: aborted by other code (tcp_abort, as by `ss -K`), or before it was accepted.
+        // ECONNABORTED: aborted by other code (tcp_abort, as by `ss -K`), or before it was accepted [hc14].
         Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE | Errno::SHUTDOWN => FaultKind::Reset,
         Errno::CANCELED => FaultKind::Cancelled,
+        // Worth another attempt: memory or a descriptor may be free by then [hc45].
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC => FaultKind::Exhausted,
         // accept(2): errors of the new connection, passed on through accept, to be treated like EAGAIN.
         Errno::PROTO

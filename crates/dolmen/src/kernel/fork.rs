@@ -42,7 +42,7 @@ impl Process {
     }
 }
 
-/// A value behind a lock, with a separate one in each process: a forked process begins with `T::default()`.
+/// A value behind a lock, with a separate one in each process: a forked process begins with `T::default()` [hc47].
 ///
 /// The value of an earlier process is never read again, as a thread that is not in this process may have been changing
 /// it.

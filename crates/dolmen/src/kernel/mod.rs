@@ -108,7 +108,7 @@ pub(crate) trait Kernel: Sized + 'static {
     /// The clock of timers and timeouts, in nanoseconds since some moment before the kernel was made.
     fn now_ns(&self) -> u64;
 
-    /// How many calls into the operating system have been made.
+    /// How many calls into the operating system have been made [p17].
     fn calls(&self) -> u64;
 
     fn add_stream(&mut self, stream: Self::Stream) -> Result<Self::Source, (Fault, Self::Stream)>;
@@ -284,7 +284,8 @@ pub(crate) enum AtOnce {
 
 #[cfg_attr(not(windows), allow(dead_code))]
 impl AtOnce {
-    /// Whether a packet comes all the same. `skips`: operations that complete immediately send none on this socket.
+    /// Whether a packet comes all the same [hc11, hc40]. `skips`: operations that complete immediately send none on
+    /// this socket.
     pub(crate) fn sends_packet(self, skips: bool) -> bool {
         match self {
             AtOnce::Success => !skips,

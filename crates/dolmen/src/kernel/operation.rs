@@ -139,7 +139,8 @@ impl<K: Kernel> OperationTable<K> {
         op
     }
 
-    /// Allocates the cells of another block, and returns one of them. The others move to the free list.
+    /// Allocates the cells of another block, and returns one of them. The others move to the free list. There is no
+    /// limit but memory [hc37].
     fn grow(&mut self) -> u32 {
         let first = u32::try_from(self.records.len()).expect("fewer than 2^32 operations");
         self.blocks.add();
@@ -149,14 +150,14 @@ impl<K: Kernel> OperationTable<K> {
             kind: OpKind::Receive,
             owner: Cell::new(Owner::Free),
         }));
-        // Room for every cell, so that putting one back never allocates.
+        // Room for every cell, so that putting one back never allocates [p15].
         self.free.reserve(self.records.len() - self.free.len());
         self.free.extend((first + 1..self.records.len() as u32).rev());
         first
     }
 
     /// Records that the kernel owns the cell from now on. Called before the submission, which may complete at any
-    /// moment.
+    /// moment [hc02].
     pub(super) fn lend(&mut self, op: OpPtr<K>) -> OpHandle {
         // SAFETY: the cell was just taken, so the engine owns it (asserted below), and the kernel is not touching it
         // yet.
@@ -208,7 +209,7 @@ impl<K: Kernel> OperationTable<K> {
     /// The pending operation at an address that the system has returned in a packet, and its kind, if that `fits`. From
     /// here on it is no longer pending, so a second packet of the same operation is not recognised.
     ///
-    /// Nothing is read at the address.
+    /// Nothing is read at the address [hc41].
     pub(super) fn arrive(&self, address: usize, fits: impl Fn(OpKind) -> bool) -> Option<(OpPtr<K>, OpKind)> {
         if mutant(Mutant::TrustEveryPacket) {
             return NonNull::new(std::ptr::with_exposed_provenance_mut(address))
@@ -242,7 +243,7 @@ impl<K: Kernel> Drop for OperationTable<K> {
         for (index, record) in (0..).zip(&self.records) {
             if record.owner.get() != Owner::Free {
                 // The kernel may still write to it. Lost memory is a nuisance; memory written after it was freed is
-                // corrupted data elsewhere.
+                // corrupted data elsewhere [hc01, hc32, p14].
                 tracing::error!(target: "io_reactor", "the kernel kept an operation past the end; leaking it");
                 self.blocks.leak_block_of(index);
             }

@@ -124,7 +124,8 @@ impl<K: Kernel> Submitter<K> {
     }
 
     /// Asks the kernel to end a pending operation soon. Its completion comes out of a later [`Submitter::wait`] as
-    /// always. If the operation has already ended, nothing happens.
+    /// always, and its memory stays the kernel's until then [hc01]. If the operation has already ended, nothing
+    /// happens.
     pub(crate) fn cancel(&mut self, source: &K::Source, handle: OpHandle) {
         if let Some(op) = self.operations.pending(handle) {
             // SAFETY: `pending` has checked that the kernel owns this very operation.
@@ -185,6 +186,7 @@ impl<K: Kernel> Submitter<K> {
     }
 
     fn started(&mut self, handle: OpHandle, op: OpPtr<K>, submission: Submission<K>) -> Started<K> {
+        // Either it is over here, or its packet ends it: never both [hc11].
         let result = match submission {
             Submission::Pending => return Started::Pending(handle),
             Submission::Done(outcome) => Ok(outcome),

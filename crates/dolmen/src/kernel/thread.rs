@@ -31,7 +31,7 @@ mod unix {
     const OWN_FAULTS: [i32; 6] =
         [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 
-    /// This thread blocks all signals until this is dropped.
+    /// This thread blocks all signals until this is dropped, so that the program's own threads handle them [hc49].
     pub(super) struct Blocked {
         before: libc::sigset_t,
     }

@@ -44,7 +44,7 @@ pub(super) fn polled_flags(interest: Readiness) -> EventFlags {
 }
 
 /// What epoll's result means for a caller that reads by itself. If the caller wants to read at all, an end is not
-/// reported before the bytes in front of it have been read: many programs close at the first report of an end.
+/// reported before the bytes in front of it have been read: many programs close at the first report of an end [hc36].
 pub(super) fn readiness(fd: RawFd, interest: Readiness, flags: EventFlags, calls: &mut u64) -> Readiness {
     let mut ready = Readiness::NONE;
     let pairs = [

@@ -39,7 +39,8 @@ impl Epoll {
         self.signal.process.is_copy()
     }
 
-    /// Whether a closed descriptor must be removed from the epoll instance.
+    /// Whether a closed descriptor must be removed from the epoll instance. A copy must not: the instance is the other
+    /// process's [hc47].
     pub(super) fn keeps_registrations(&self) -> bool {
         !self.retiring && !self.is_copy()
     }
@@ -108,6 +109,7 @@ impl Epoll {
     pub(super) fn free_slot(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
+            // By our own numbers, which grow with the sources and do not depend on the descriptors' [hc37].
             self.sources.push(Slot { generation: 0, edges: Edges::NONE, queued: false, entry: None });
             index
         })

@@ -39,7 +39,7 @@ use super::{Epoll, fault};
 use crate::engine::buffer_pool::BufferPool;
 
 /// Refuses a socket that is not a stream socket, and one that is listening if `listening` is false or the other way
-/// round: epoll would accept it, and the failure would come later, as a different one.
+/// round: epoll would accept it, and the failure would come later, as a different one [p16].
 pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Result<(), Fault> {
     let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
     *calls += 1;
@@ -82,7 +82,8 @@ impl Edges {
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
     }
 
-    /// Whether a receive that did not fill its buffer has emptied the socket; see the [module documentation](self).
+    /// Whether a receive that did not fill its buffer has emptied the socket, and not stopped in front of urgent data
+    /// or the end [hc39]; see the [module documentation](self).
     fn short_is_empty(&self) -> bool {
         self.plain && !self.hangup && !self.urgent
     }
@@ -159,7 +160,7 @@ pub(super) unsafe fn send_now(
         *calls += 1;
         match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(sent) => {
-                // Less than all: the socket is full, and an edge will report when it is not.
+                // Less than all: the socket is full, and an edge will report when it is not [hc18].
                 edges.writable = sent == bytes.len();
                 return Some(Ok(sent));
             }
@@ -176,6 +177,7 @@ pub(super) unsafe fn send_now(
 pub(super) fn accept_one(listener: &TcpListener, calls: &mut u64) -> Result<(TcpStream, SocketAddr), Errno> {
     loop {
         *calls += 1;
+        // Without NONBLOCK it blocks: an accepted socket inherits no flags from its listener on Linux [hc08].
         match rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC) {
             Ok((fd, Some(address))) => {
                 // Only TCP listeners come here, so the family is one of two.

@@ -76,7 +76,7 @@ impl Associations {
     }
 
     /// Nothing happens if the number has been reused by now: the caller may have closed this socket without removing
-    /// it.
+    /// it [hc18].
     pub(super) fn note_cut(&self, socket: SOCKET, id: SocketId) {
         let mut associations = unpoisoned(&ASSOCIATIONS);
         if let Some(association) = associations.get_mut(&socket).filter(|known| known.id == id) {
@@ -141,7 +141,7 @@ impl Polled {
         if let What::Arrivals { bridge, .. } = &self.what {
             bridge.rest();
         }
-        // Cancelled while its packet was on its way. The socket may be closed by now, and its number reused.
+        // Cancelled while its packet was on its way. The socket may be closed by now, and its number reused [hc05].
         if self.cancelled.get() {
             return Err(super::CANCELLED);
         }

@@ -59,7 +59,8 @@ impl Bridge {
         &self.inner.handle
     }
 
-    /// Arranges that the operation's packet is sent when the handle is signalled.
+    /// Arranges that the operation's packet is sent when the handle is signalled. The system's pool waits for it, in as
+    /// many threads as the number of handles takes [hc20].
     pub(super) fn arm(&self, op: OpPtr<Iocp>) -> Result<(), Fault> {
         assert!(self.wait.get().is_null(), "a bridge is armed once at a time");
         self.inner.op.store(op.as_ptr(), Ordering::Release);
@@ -104,7 +105,8 @@ impl Bridge {
         self.take().is_some()
     }
 
-    /// Takes the operation back. Returns `None` if its packet is on its way, or nothing is armed.
+    /// Takes the operation back. Returns `None` if the signal was first, so that its packet is on its way [hc04], or if
+    /// nothing is armed.
     pub(super) fn take(&self) -> Option<OpPtr<Iocp>> {
         let taken = NonNull::new(self.inner.op.swap(null_mut(), Ordering::AcqRel));
         self.rest();

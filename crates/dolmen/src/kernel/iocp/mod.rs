@@ -249,7 +249,7 @@ impl Kernel for Iocp {
             }
             Err(fault) => return Err(fault),
         };
-        // If it was accepted from a polled listener, it has inherited that listener's event.
+        // If it was accepted from a polled listener, it has inherited that listener's event [hc08].
         self.calls += 1;
         socket::deselect(&borrowed);
         // SAFETY: the caller keeps the socket open while it is registered; it is never dropped, and so not closed.
@@ -290,6 +290,7 @@ impl Kernel for Iocp {
         let Source::Stream { stream, skips, .. } = source else { unreachable!("a receive is for a stream") };
         // SAFETY: the operation was handed to us and is not submitted yet; nothing else touches it.
         unsafe {
+            // All of this is stored before the call, because the packet may come before the call returns [hc02].
             let socket = stream.as_raw_socket() as SOCKET;
             (*op.as_ptr()).header.extra = Extra::Receive { socket, skips: *skips, cancelled: false };
             (*op.as_ptr()).buffer = pool.take_in_advance();
@@ -343,7 +344,7 @@ impl Kernel for Iocp {
             Source::Handle(bridge) => bridge,
             Source::ReadinessListener(watched) => {
                 // The network event is set when a connection arrives, and once more by an accept that leaves others
-                // waiting. If the caller has accepted none of them, only this call finds them.
+                // waiting. If the caller has accepted none of them, only this call finds them [hc46].
                 self.calls += 2;
                 if socket::has_waiting(&watched.listener) {
                     return Submission::Done(Outcome::Ready);
@@ -384,6 +385,7 @@ impl Kernel for Iocp {
                 return;
             }
         };
+        // One that is not found has completed in most cases, and its packet brings its bytes [hc04].
         // SAFETY: the operation is pending on that socket.
         if !matches!(unsafe { (self.cancel)(socket, overlapped(op)) }, Ok(true)) {
             self.unfound.push(socket, op, owner);
@@ -400,7 +402,7 @@ impl Kernel for Iocp {
         let Source::Stream { stream, .. } = source else { unreachable!("only a stream is shut down") };
         self.calls += 2;
         // Wine reports a reset only to a pending receive: without one, the shutdown succeeds, and the next receive
-        // finds the end of the stream. But the socket has no peer any more.
+        // finds the end of the stream. But the socket has no peer any more [hc44].
         if let Err(error) = stream.peer_addr() {
             let fault = status::from_io(&error);
             if fault.kind == FaultKind::NotConnected {
@@ -586,7 +588,7 @@ impl Iocp {
     }
 
     /// Any socket but a stream of bytes violates an assumption of the reactor: a datagram that is larger than the
-    /// buffer is both a failure and a success.
+    /// buffer is both a failure and a success [hc40, p16].
     fn check_stream(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
         self.calls += 2;
         match socket::sort(socket)? {
@@ -614,7 +616,7 @@ impl Iocp {
         Ok((self.skips(socket), SocketId::next()))
     }
 
-    /// Whether immediate success will send no packet on an associated socket.
+    /// Whether immediate success will send no packet on an associated socket [hc11].
     fn skips(&mut self, socket: SOCKET) -> bool {
         if !self.skip_on_success {
             return false;
@@ -667,6 +669,7 @@ impl Iocp {
         kind: OpKind,
         pool: &mut BufferPool,
     ) -> Option<Result<Outcome<Self>, Fault>> {
+        // From the operation's own memory, and not from the handle, which may be closed [hc06].
         // SAFETY: the system is done with the operation, so it is ours to read.
         let (status, bytes) = unsafe {
             let cell = op.as_ptr();
@@ -686,7 +689,7 @@ impl Iocp {
                 if let Some(bytes) = unsafe { received(op, bytes, pool) } {
                     return Some(Ok(Outcome::Bytes(bytes)));
                 }
-                // It was one of zero bytes: there is something to read, be it the end. Now for the real one.
+                // It was one of zero bytes: there is something to read, be it the end. Now for the real one [hc12].
                 // SAFETY: nothing is pending on the operation at this point.
                 match unsafe { self.post_receive(op, pool) } {
                     Submission::Done(outcome) => Some(Ok(outcome)),
@@ -704,7 +707,7 @@ impl Iocp {
                     Ok(()) => self.accepted(cell),
                     Err(mut fault) => {
                         AcceptCell::recycle(cell, &mut self.accept_cells);
-                        // An error of the new connection and not of the listener: its peer was already gone.
+                        // An error of the new connection and not of the listener: its peer was already gone [hc10].
                         if fault.code == status::NOT_CONNECTED {
                             fault.kind = FaultKind::Transient;
                         }

@@ -42,7 +42,7 @@ impl Port {
         let port = unsafe { CreateIoCompletionPort(socket as HANDLE, self.raw(), Key::Operation.value(), 0) };
         if port.is_null() {
             let mut fault = last_error();
-            // The system's error for a handle that belongs to a port already.
+            // The system's error for a handle that belongs to a port already [p16].
             if fault.code == ERROR_INVALID_PARAMETER as i32 {
                 fault.kind = FaultKind::AlreadyRegistered;
             }
@@ -57,7 +57,8 @@ impl Port {
         if posted == 0 { Err(last_error()) } else { Ok(()) }
     }
 
-    /// Waits for packets and takes out as many as there are and fit; returns 0 when the time is up.
+    /// Waits for packets and takes out as many as there are and fit; returns 0 when the time is up. The only call that
+    /// blocks, and it returns as soon as there is a packet [p02].
     pub(super) fn dequeue(
         &self,
         entries: &mut [OVERLAPPED_ENTRY],
@@ -87,7 +88,8 @@ impl Port {
     }
 }
 
-/// Rounded up; never `INFINITE` by accident. A wait that was limited to the maximum returns early, and is continued.
+/// Rounded up; never `INFINITE` by accident. A wait that was limited to the maximum returns early, and is continued
+/// [hc21, hc23, p04].
 fn milliseconds(timeout_ns: Option<u64>) -> u32 {
     const LONGEST: u32 = i32::MAX as u32;
     timeout_ns

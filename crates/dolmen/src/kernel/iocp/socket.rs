@@ -81,7 +81,7 @@ pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut O
     }
 }
 
-/// Requests the end of one operation, whichever thread began it. Returns false if the system does not find it.
+/// Requests the end of one operation, whichever thread began it [hc03]. Returns false if the system does not find it.
 ///
 /// # Safety
 ///
@@ -150,7 +150,7 @@ pub(super) fn select_event(socket: &impl AsRawSocket) -> Result<OwnedHandle, Fau
 ///
 /// The system records that it has set the event, and sets it again only after a call that re-enables it: an accept or a
 /// receive. If what had arrived disappears without one (the peer reset its connection), no such call comes. This call
-/// clears the record as well, so it comes before each wait for the event (see "WSAEventSelect", Remarks).
+/// clears the record as well, so it comes before each wait for the event (see "WSAEventSelect", Remarks) [hc46].
 pub(super) fn select(socket: &impl AsRawSocket, event: &impl AsRawHandle) -> Result<(), Fault> {
     let (socket, event) = (socket.as_raw_socket() as SOCKET, event.as_raw_handle() as WSAEVENT);
     // SAFETY: both handles are open.
@@ -258,7 +258,7 @@ pub(super) fn accept_now(listener: &TcpListener) -> Result<Option<(TcpStream, So
         match listener.accept() {
             Ok((stream, peer)) => {
                 // An accepted socket inherits the listener's event association and its non-blocking mode; the second
-                // cannot be undone before the first.
+                // cannot be undone before the first [hc08].
                 deselect(&stream);
                 do_not_inherit(&stream);
                 stream.set_nonblocking(false).map_err(|error| status::from_io(&error))?;

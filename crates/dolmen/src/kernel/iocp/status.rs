@@ -17,7 +17,7 @@ pub(super) const INVALID: i32 = WSAEINVAL;
 pub(super) const WRONG_TYPE: i32 = WSAEPROTOTYPE;
 
 /// A packet's status. Any value below zero is not a success: warnings (0x8…) are the status of a receive whose socket
-/// was closed, and count as failures.
+/// was closed, and count as failures [hc07].
 pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
     if status >= 0 {
         return Ok(());
@@ -60,7 +60,7 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
 /// The error code is not enough: WSAEMSGSIZE stands for STATUS_BUFFER_OVERFLOW, a warning, and for
 /// STATUS_INVALID_BUFFER_SIZE, an error; and a status without a Winsock code becomes WSAEINVAL, whatever its class. But
 /// the I/O manager writes a status, and queues a packet, for any status that is not an error. An error leaves the
-/// previous value: zero from us, or the STATUS_PENDING that Winsock stores there before the call.
+/// previous value: zero from us, or the STATUS_PENDING that Winsock stores there before the call [hc40].
 pub(super) fn failed_at_once(internal: usize) -> AtOnce {
     const ERROR_CLASS: u32 = 3;
     match internal as NTSTATUS {
@@ -80,8 +80,10 @@ pub(super) fn from_code(code: i32) -> Fault {
     const INVALID_HANDLE: i32 = ERROR_INVALID_HANDLE as i32;
     let kind = match code {
         OPERATION_ABORTED => FaultKind::Cancelled,
+        // The connection is broken, and not at its end [hc14].
         WSAECONNRESET | WSAECONNABORTED | WSAENETRESET | WSAESHUTDOWN | NETNAME_DELETED
         | CONNECTION_ABORTED => FaultKind::Reset,
+        // Worth another attempt: memory or a handle may be free by then [hc45].
         WSAEMFILE | WSAENOBUFS | NOT_ENOUGH_MEMORY | NO_SYSTEM_RESOURCES | TOO_MANY_OPEN_FILES => {
             FaultKind::Exhausted
         }
