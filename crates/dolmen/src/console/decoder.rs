@@ -46,7 +46,7 @@ impl Decoder {
         }
     }
 
-    /// The end of the bytes: an unfinished last line counts as a line.
+    /// The end of the bytes: an unfinished last line counts as a line [hc36].
     pub(super) fn end(&mut self, mut put: impl FnMut(Input)) {
         let rest = std::mem::take(&mut self.pending);
         if !rest.is_empty() {

@@ -52,6 +52,7 @@ impl Keys {
             return;
         }
         let repeat = record.repeat.max(1);
+        // In raw mode it comes as a key, and is the request all the same [hc29].
         if record.unit == CTRL_C {
             for _ in 0..repeat {
                 self.flush(&mut put);
@@ -59,6 +60,8 @@ impl Keys {
             }
             return;
         }
+        // The halves of a character come in two records, with key releases between them, which are skipped above
+        // [hc28].
         match record.unit {
             0xD800..0xDC00 => {
                 self.lone_high();

@@ -59,7 +59,7 @@ impl Output {
         Ok(Output { shared, inbox: Arc::clone(inbox), direct, thread })
     }
 
-    /// Queues a text, all of it or, with `WouldBlock`, nothing.
+    /// Queues a text, all of it or, with `WouldBlock`, nothing [hc35].
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
         let mut state = self.shared.state();
         if state.waiting.len() + text.len() > MOST_BYTES {

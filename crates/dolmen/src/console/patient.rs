@@ -66,6 +66,7 @@ pub fn write_all(
                 wait.tries = 0;
                 written(count);
             }
+            // A reader that is slow is not the end of the output: the rest waits for it [hc51].
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait.for_room(stream)?,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -81,7 +81,7 @@ impl Shared {
                     lock(&self.decoder).feed(&buffer[..count], |input| self.inbox.push(input));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A non-blocking source that gives no readiness either.
+                // A non-blocking source that gives no readiness either [hc51].
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK_AGAIN),
                 // Cancelled: there is no end to report.
                 Err(_) if self.inbox.is_closed() => return,

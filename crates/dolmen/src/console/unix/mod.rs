@@ -46,6 +46,7 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     }
     let file = File::from(stdin);
     let kind = file.metadata().map_err(failed)?.file_type();
+    // Anything else is always ready, and a read of it may block all the same: a thread reads it [hc31].
     let source = if kind.is_fifo() || kind.is_socket() {
         let reader = Reader::new(file.into());
         let decoder = decoder(mode, inbox);
@@ -94,6 +95,7 @@ impl Reader {
     /// `None`: nothing available now.
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
+            // A read of the shared open file would block where there is nothing to read [hc31].
             if !self.own
                 && !poll(self.fd.as_fd())?.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
             {
@@ -156,6 +158,7 @@ impl Driver<OwnedFd> for Redirected {
     fn ready(&mut self) {
         let Source::Readiness { reader, decoder, over } = &mut self.source else { return };
         let mut buffer = [0; 8192];
+        // Until a read finds the end: a pipe without writers may still hold bytes [hc36].
         while !*over && self.inbox.has_room() {
             match reader.read(&mut buffer) {
                 Ok(None) => return,
@@ -304,7 +307,7 @@ impl Terminal {
         settings
     }
 
-    /// Applies the settings of our state. This discards no typed input.
+    /// Applies the settings of our state. This discards no typed input [hc27].
     fn apply(&mut self) -> io::Result<()> {
         // From the background this would stop the process; it is done again when the process continues.
         if is_foreground(self.reader.fd.as_fd()) {
@@ -318,7 +321,7 @@ impl Terminal {
         self.screen && self.mode == ConsoleMode::Line
     }
 
-    /// Takes the text typed so far out of the kernel. The editor keeps the terminal until the line ends.
+    /// Takes the text typed so far out of the kernel. The editor keeps the terminal until the line ends [hc27].
     fn borrow_line(&mut self) -> io::Result<()> {
         if self.editor.is_none() {
             self.ready();
@@ -368,7 +371,7 @@ impl Terminal {
             match self.reader.read(&mut buffer) {
                 Ok(None) => return,
                 Ok(Some(0)) if self.hung_up() => self.end(),
-                // Ctrl-D. In raw mode it would have been a key.
+                // Ctrl-D, after which more may follow. In raw mode it would have been a key [hc29].
                 Ok(Some(0)) => {
                     self.inbox.push(Input::End);
                     self.new_line();

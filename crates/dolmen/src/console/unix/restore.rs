@@ -23,7 +23,7 @@ struct Saved {
     process: Process,
 }
 
-/// From here to its drop the terminal will be restored at any stop or end.
+/// From here to its drop the terminal will be restored at any stop or end [hc30].
 pub(super) struct Guard {
     /// Keeps the descriptor open that `saved` names.
     _terminal: OwnedFd,

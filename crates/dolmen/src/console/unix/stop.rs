@@ -16,8 +16,8 @@ use super::restore;
 /// A thread is in [`now`]: the default action is in force, or about to be.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// Stops the process if the kernel wants it stopped, and returns when it continues. For the handler of `SIGTSTP`: uses
-/// only system calls and atomics.
+/// Stops the process if the kernel wants it stopped, which it does not in an orphaned process group, and returns when
+/// it continues [hc52]. For the handler of `SIGTSTP`: uses only system calls and atomics.
 pub(super) fn now() {
     // A second handler would take the default action for ours, and restore that.
     if STOPPING.swap(true, Ordering::AcqRel) {

@@ -99,7 +99,8 @@ impl Commands {
             state.bytes += text.len();
         }
         state.queue.push_back(command);
-        // Once for each read: the thread executes all commands between two of them.
+        // Once for each read: the thread executes all commands between two of them. The key ends the read with the text
+        // typed so far, which a cancel would lose [hc27].
         if std::mem::take(&mut state.reading) {
             sys::press(&self.console, &[(KEY_END, 0, ENHANCED_KEY), (KEY_6, WAKE, LEFT_CTRL_PRESSED)])?;
         }
@@ -328,7 +329,7 @@ impl LineReader {
         self.inbox.push(Input::LineCut(text));
     }
 
-    /// A read that Ctrl-C has ended. The event comes from the control handler.
+    /// A read that Ctrl-C has ended, and not the end of the input [hc29]. The event comes from the control handler.
     fn aborted(&mut self) {
         self.aborted = true;
         self.typed.clear();

@@ -59,6 +59,7 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
         FILE_TYPE_DISK => ConsoleKind::File,
         _ => ConsoleKind::Nothing,
     };
+    // Its handle always looks signalled, and a read may block: a thread reads it [hc31].
     let source = Source { file: File::from(stdin), is_pipe: kind == ConsoleKind::Pipe };
     let worker = Some(Worker::start(source, mode, inbox).map_err(failed)?);
     Ok(Box::new(Redirected { kind, worker, inbox: Arc::clone(inbox), output }))
@@ -80,9 +81,9 @@ impl Read for Source {
         loop {
             let read = self.file.read(buffer);
             match &read {
-                // A write of zero bytes is not the end.
+                // A write of zero bytes is not the end [hc17].
                 Ok(0) if self.is_pipe && self.is_open() => {}
-                // Nor is an empty pipe in the mode PIPE_NOWAIT.
+                // Nor is an empty pipe in the mode PIPE_NOWAIT [hc51].
                 Err(error) if error.raw_os_error() == Some(ERROR_NO_DATA as i32) && self.is_open() => {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
@@ -167,7 +168,7 @@ impl Drop for Redirected {
         let Some(worker) = &mut self.worker else { return };
         self.inbox.close();
         let started = Instant::now();
-        // Cancelling reaches a read in progress, and not one that is about to begin: hence more than once.
+        // Cancelling reaches a read in progress, and not one that is about to begin: hence more than once [hc32].
         while !worker.ended_within(Duration::from_millis(1)) {
             if started.elapsed() > PATIENCE {
                 return;

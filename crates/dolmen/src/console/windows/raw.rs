@@ -49,6 +49,7 @@ pub(super) fn read(
                         inbox.push(Input::Resized { columns, rows });
                     }
                 }
+                // Focus, mouse and menu: of no use, but left there they would keep the handle signalled [hc26].
                 _ => {}
             }
         }

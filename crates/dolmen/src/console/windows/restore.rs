@@ -19,7 +19,7 @@ use windows_sys::Win32::System::Threading::{FlsAlloc, FlsSetValue};
 static CONSOLE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static MODE: AtomicU32 = AtomicU32::new(0);
 
-/// From here to its drop the console's mode will be restored at any end.
+/// From here to its drop the console's mode will be restored at any end [hc30].
 pub(super) struct Guard {
     _console: OwnedHandle,
 }
