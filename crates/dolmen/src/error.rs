@@ -97,6 +97,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The action, its source, the kind of the failure, and the system's own error [p16].
         write!(f, "cannot {}", self.action)?;
         if let Some(source) = &self.source {
             write!(f, " {source}")?;

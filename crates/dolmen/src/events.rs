@@ -322,6 +322,7 @@ impl<S> Events<S> {
         if self.records.is_empty() {
             return;
         }
+        // A buffer can be used again only from here on, when no event of this batch can be borrowed any more [p05].
         let mut pool = origin.pool.borrow_mut();
         for record in self.records.drain(..) {
             if let Record::Received { buffer, .. } = record {
@@ -373,6 +374,7 @@ impl<'a, S> Iterator for Drain<'a, S> {
         loop {
             let record = self.records.next()?;
             *self.handed_out += 1;
+            // The handler of an earlier event of this batch has removed its registration [hc09, p07].
             if self.removed.is_some_and(|removed| record.is_ghost(removed)) {
                 continue;
             }

@@ -96,6 +96,7 @@ impl Mailbox {
         }
         let number = posts.next;
         posts.next += 1;
+        // An entry for each post, so that none is merged with another [hc38, p12].
         posts.queue.push_back(Post { number, token, value });
         drop(posts);
         self.signal(PENDING).or_else(|fault| take_back(ours, number, fault))
@@ -111,7 +112,7 @@ impl Mailbox {
     }
 
     /// For callers that cannot report a failure: it tries the signal a number of times, and then leaves it to the next
-    /// wake or post, and to the reactor's own next turn.
+    /// wake or post, and to the reactor's own next turn [hc42].
     fn insist(&self, what: u64) {
         for _ in 0..WAKE_ATTEMPTS {
             match self.signal(what) {
@@ -131,6 +132,7 @@ impl Mailbox {
             return Ok(());
         }
         let signalled = self.signal.notify();
+        // It stays pending and not signalled, so that the next wake or post signals again [hc42].
         if let Err(fault) = signalled {
             mark(Mark::SignalFailed);
             self.signals_failed.fetch_add(1, Ordering::Relaxed);
@@ -160,7 +162,7 @@ impl Mailbox {
         }
         if !posts.queue.is_empty() && !mutant(Mutant::ForgetLeftPosts) {
             mark(Mark::PostsLeft);
-            // The rest is for the next turn, which needs no signal: see `waiting`.
+            // The rest is for the next turn, which needs no signal: see `waiting` [hc38].
             self.state.fetch_or(PENDING | SIGNALLED, Ordering::AcqRel);
         }
         drop(posts);
@@ -175,7 +177,7 @@ impl Mailbox {
         begun.unwrap_or_else(|state| state)
     }
 
-    /// The wakes so far have been delivered.
+    /// The wakes so far have been delivered, as one [p12].
     pub(crate) fn forget_wakes(&self) {
         self.state.fetch_and(!WOKEN, Ordering::AcqRel);
     }

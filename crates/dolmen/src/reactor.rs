@@ -110,6 +110,7 @@ impl Reactor {
     /// Only what the operating system reports about the wait itself, which is rare: it is out of kernel memory, or
     /// other code has closed the descriptor behind the reactor.
     pub fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<usize, Error> {
+        // `self` is exclusive, so one caller waits at a time [p01].
         self.engine.wait(events, timeout)
     }
 
@@ -473,6 +474,7 @@ impl Builder {
     ///
     /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) or another error that the operating system reports.
     pub fn build(&self) -> Result<Reactor, Error> {
+        // A raw pointer makes it neither `Send` nor `Sync`: it is the waiter's alone [p01].
         Ok(Reactor { engine: Engine::new(self.config)?, on_this_thread: PhantomData })
     }
 

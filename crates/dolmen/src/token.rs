@@ -12,7 +12,7 @@ pub struct Token(pub usize);
 /// Identifies a registration: a table slot, and how many registrations that slot has held.
 ///
 /// The operating system gives a new socket the number of the one closed last. A slot with a generation cannot be
-/// confused in that way.
+/// confused in that way [hc05, p07].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) slot: u32,
