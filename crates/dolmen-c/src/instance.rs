@@ -78,7 +78,8 @@ impl io_reactor_t {
         // SAFETY: the caller vouches for the pointer. Threads share only fields that may be shared; see `Entered` for
         // the rest.
         let reactor = unsafe { &*reactor };
-        // Not `then_some`: it would construct an `Entered` in any case, whose drop would clear the other thread's flag.
+        // One thread at a time is inside [p01]. Not `then_some`: it would construct an `Entered` in any case, whose
+        // drop would clear the other thread's flag.
         (!reactor.entered.swap(true, Ordering::Acquire)).then(|| Entered { reactor })
     }
 }

@@ -343,6 +343,7 @@ impl<P: Platform> Inner<P> {
                 }
             }
             self.deliver_synthetic(sink)?;
+            // Where a wait blocks once, a signal handler may have ended it, and the caller must see what it did [hc49].
             let over = deadline_ns.is_some_and(|deadline| self.reactor.now_ns() >= deadline);
             if !sink.is_empty() || woken || over || (P::Socket::BLOCKS_ONCE && !immediately) {
                 return Ok(());
@@ -401,7 +402,8 @@ impl<P: Platform> Inner<P> {
     }
 
     fn deliver_synthetic(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
-        // Alternating here as well: a file that is not read is always due, and there may be room for one event only.
+        // Alternating here as well: a file that is not read is always due, and there may be room for one event only
+        // [hc19].
         self.console_first = !self.console_first;
         if self.console_first {
             self.deliver_console(sink)?;

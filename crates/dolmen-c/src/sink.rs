@@ -2,7 +2,7 @@
 //!
 //! Only this module makes an event with a buffer, and each function that makes one says who keeps the bytes until the
 //! next wait: the engine's events, [`Lent`], or the caller. So no two events can share a buffer, and none can lose its
-//! bytes to another event of the same wait (hard case 48).
+//! bytes to another event of the same wait [hc48].
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -67,7 +67,7 @@ impl<'a> Sink<'a> {
         self.room.len() - self.count
     }
 
-    /// Whether the engine's events may be refilled.
+    /// Whether the engine's events may be refilled: not while an event of this wait points into them [hc48].
     pub(crate) fn engine_is_free(&self) -> bool {
         self.in_engine == 0
     }
@@ -114,7 +114,7 @@ impl<'a> Sink<'a> {
         self.lent.free.push(buffer);
     }
 
-    /// Bytes in a buffer of the library, which is kept until the next wait.
+    /// Bytes in a buffer of the library, which is kept for this event until the next wait [hc48, p05].
     pub(crate) fn lend(&mut self, context: *mut c_void, mut buffer: Vec<u8>) {
         let count = buffer.len();
         // C programs often treat the bytes as a string.

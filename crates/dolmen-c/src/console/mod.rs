@@ -155,6 +155,7 @@ impl<P: Platform> Console<P> {
                 }
             }
         } else {
+            // This consumes nothing: the caller reads standard input itself [hc50].
             match self.stdin.look(reported) {
                 Look::Input => {
                     self.delivered = true;

@@ -138,7 +138,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             }
             return Ok(());
         }
-        // A receive in flight remains the only one, but its bytes are copied to the caller's latest buffer.
+        // A receive in flight remains the only one, but its bytes are copied to the caller's latest buffer [hc33].
         if target.is_some() {
             connected.target = target;
         }
@@ -247,7 +247,7 @@ fn hand_out_leftover<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: u
 }
 
 impl Connected {
-    /// Copies bytes into the caller's buffer, and keeps those that do not fit.
+    /// Copies bytes into the caller's buffer, and keeps those that do not fit [hc34].
     fn fill(
         &mut self,
         (target, len): (*mut c_void, usize),

@@ -4,7 +4,7 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Console::{INPUT_RECORD, KEY_EVENT, PeekConsoleInputW, ReadConsoleInputW};
 
 /// Whether the console has a key press. Records before the first one are removed: they would keep the handle signalled,
-/// and no caller reads them (hard case 26).
+/// and no caller reads them [hc26].
 pub(super) fn has_key(stdin: HANDLE) -> bool {
     // SAFETY: all-zero bytes are a valid record.
     let mut records: [INPUT_RECORD; 64] = unsafe { std::mem::zeroed() };

@@ -66,7 +66,8 @@ impl Waiter {
                 if state.unwrap_or_else(PoisonError::into_inner).stop {
                     return;
                 }
-                // The result does not matter, even if it is an error: the reactor's thread checks the pipe itself.
+                // A read of zero bytes waits and takes nothing from the caller [hc50]. The result does not matter, even
+                // if it is an error: the reactor's thread checks the pipe itself.
                 while stdin.read(&mut [], true) == Err(ERROR_NO_DATA) && stdin.pause() {}
                 let mut state = shared.lock();
                 state.waiting = false;
@@ -240,8 +241,8 @@ impl Input {
             if read == Err(ERROR_NO_DATA) && self.pause() {
                 continue;
             }
-            // A write of zero bytes into a pipe arrives as a read of zero bytes, and is not the pipe's end. A file
-            // cannot be peeked at, nor, under Wine, a Linux pipe.
+            // A write of zero bytes into a pipe arrives as a read of zero bytes, and is not the pipe's end [hc17]. A
+            // file cannot be peeked at, nor, under Wine, a Linux pipe.
             // SAFETY: with null pointers the call only checks whether the pipe still has a writer.
             let is_open = || unsafe {
                 PeekNamedPipe(self.handle.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0
