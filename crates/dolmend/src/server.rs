@@ -557,7 +557,7 @@ impl<W: World> Server<W> {
     }
 
     /// Sends the bytes in `wire`. A user whose queue has no room for them is disconnected: output with a hole in it
-    /// would be worse, and keeping it would let one client fill the memory.
+    /// would be worse, and keeping it would let one client fill the memory [hc35].
     fn send_wire(&mut self, id: UserId) {
         let Some(user) = self.users.get(&id) else { return };
         match self.reactor.send(user.conn, &self.wire) {
