@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::{asan, bench, guard, hard_cases, hygiene, loom, sim, targets, test};
+use crate::{asan, bench, guard, hygiene, index, loom, sim, targets, test};
 
 /// Run everything that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
@@ -49,7 +49,7 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     })?;
     steps.step_or_skip("repository", hygiene::check)?;
     steps.step_or_skip("Cargo.lock", hygiene::lock_file)?;
-    steps.step("hard cases", hard_cases::check)?;
+    steps.step("hard cases and promises", index::check)?;
     steps.step("format", || {
         Run::new("cargo fmt --all --check").run()?;
         Run::new(&format!("cargo fmt --manifest-path {} --check", bench::MANIFEST)).run()

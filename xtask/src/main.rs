@@ -2,7 +2,7 @@
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
 //! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`], [`mod@bench`]
-//! and [`hard_cases`] have their own logic. [`install`] installs what a machine lacks and [`wine`] runs Windows
+//! and [`index`] have their own logic. [`install`] installs what a machine lacks and [`wine`] runs Windows
 //! programs on Linux.
 #![forbid(unsafe_code)]
 
@@ -11,8 +11,8 @@ mod bench;
 mod c_library;
 mod ci;
 mod guard;
-mod hard_cases;
 mod hygiene;
+mod index;
 mod install;
 mod loom;
 mod process;
@@ -58,7 +58,7 @@ enum Chore {
     Soak(soak::Options),
     Bench(bench::Options),
     Guard(guard::Options),
-    HardCases(hard_cases::Options),
+    Index(index::Options),
     Install(install::Options),
     Header(c_library::HeaderOptions),
     InstallC(c_library::InstallOptions),
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         Chore::Soak(options) => soak::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Guard(options) => guard::run(&options),
-        Chore::HardCases(options) => hard_cases::run(&options),
+        Chore::Index(options) => index::run(&options),
         Chore::Install(options) => install::run(&options),
         Chore::Header(options) => c_library::header(&options),
         Chore::InstallC(options) => c_library::install(&options),
