@@ -32,7 +32,8 @@ pub fn code_in(file: &str, text: &str) -> Vec<Code> {
     // The function that we are in, and the tags of a documentation comment, which wait for its item.
     let (mut around, mut waiting) = (module.to_owned(), Vec::new());
     // Unit tests are the end of a file.
-    for line in text.lines().take_while(|line| *line != "#[cfg(test)]") {
+    let product = text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(product, _)| product);
+    for line in product.lines() {
         let (code, comment) = line.split_once("//").unwrap_or((line, ""));
         let mut tags = tags_in(comment);
         if !code.trim().is_empty() {
@@ -64,7 +65,7 @@ fn tags_in(comment: &str) -> Vec<Subject> {
 
 /// The name of the item, the field or the variant that a line begins.
 fn item_in(code: &str) -> Option<String> {
-    const BEFORE: [&str; 16] = [
+    const BEFORE: [&str; 15] = [
         "pub",
         "unsafe",
         "extern",
@@ -107,6 +108,9 @@ mod tests {
         let text = "\
 //! The module [hc01].
 
+#[cfg(test)]
+mod tests;
+
 /// A type [hc02, hc03], and [`Link`].
 #[derive(Debug)]
 pub(crate) struct Name {
@@ -119,6 +123,7 @@ pub unsafe extern \"C\" fn act(x: u32) {
     let closure = |f: fn(u32)| x; // Trailing [hc05].
     // Inside [hc06].
 }
+
 #[cfg(test)]
 mod tests {
     // No product code [hc07].
