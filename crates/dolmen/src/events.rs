@@ -82,7 +82,6 @@ pub enum Event<'a, S = TcpStream> {
     /// The peer will send nothing more. It may still read: send the remaining output, then
     /// [`close`](crate::Reactor::close). Delivered once, after all bytes. The connection stays open until the caller
     /// closes it.
-    /// closes it.
     EndOfStream {
         /// The connection.
         conn: ConnId,

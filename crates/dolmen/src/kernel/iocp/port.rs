@@ -67,7 +67,6 @@ impl Port {
         let mut count = 0;
         // SAFETY: `entries` has room for the number of entries given, and `count` is writable. Not alertable, so no
         // foreign code runs inside the call.
-        // foreign code runs inside the call.
         let dequeued = unsafe {
             GetQueuedCompletionStatusEx(
                 self.raw(),
