@@ -47,7 +47,8 @@
 //!
 //! Where to look in the source: `reactor.rs` has the public methods, `engine/` has all policy, `kernel/` has the
 //! contract with the operating systems and a folder or file for each of them, and `console/` has the operator's
-//! terminal. `ARCHITECTURE.md` in the repository explains how they fit together.
+//! terminal. In the repository, `ARCHITECTURE.md` explains how they fit together, and `docs/promises.md` lists what the
+//! reactor promises, with the tests and the code of each promise.
 
 #![deny(unsafe_code)]
 // Code that only the C library uses is compiled into every build, and is unused without it. The workspace's lints run

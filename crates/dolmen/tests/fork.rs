@@ -465,6 +465,37 @@ fn each_process_gets_its_own_signals() {
     }
 }
 
+fn standard_numbers_are_free() -> bool {
+    // SAFETY: asks about numbers, whatever they stand for.
+    (0..3).all(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } == -1)
+}
+
+/// A daemon closes its standard streams, and may open others or print at any time.
+///
+/// In a process of its own, because signals belong to the process.
+#[test]
+fn no_descriptor_of_the_library_takes_the_number_of_a_closed_standard_stream() {
+    if !is_child() {
+        return in_child();
+    }
+    let _watchdog = watchdog();
+    fork(|| {
+        // SAFETY: this process does not use them from here on. A panic can print nothing, and the exit status shows it.
+        (0..3).for_each(|number| assert_eq!(unsafe { libc::close(number) }, 0));
+        let mut rig = Rig::new();
+        rig.reactor.signals(Token(7)).expect("signals");
+        rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
+        assert!(standard_numbers_are_free());
+        let copy = fork(|| {
+            // The first call of a copy makes everything anew.
+            rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
+            assert!(standard_numbers_are_free());
+        });
+        copy.ends_well();
+    })
+    .ends_well();
+}
+
 /// From here on this process opens no descriptor, or may open them again.
 fn may_open(may: bool) {
     // SAFETY: all zeroes is a valid value, and the pointers are to it.

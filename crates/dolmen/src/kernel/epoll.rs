@@ -53,6 +53,7 @@ use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
+pub(crate) use descriptor::above_standard;
 use descriptor::new_epoll;
 use event_fd::EventFd;
 use polled::{Polled, polled_flags, readiness};

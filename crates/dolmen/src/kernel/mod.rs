@@ -51,7 +51,7 @@ mod epoll;
 mod iocp;
 
 #[cfg(target_os = "linux")]
-pub(crate) use epoll::{Epoll as Native, io_fault};
+pub(crate) use epoll::{Epoll as Native, above_standard, io_fault};
 #[cfg(windows)]
 pub use iocp::set_exclusive_address_use;
 #[cfg(windows)]

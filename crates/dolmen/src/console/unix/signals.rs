@@ -20,6 +20,7 @@ use signal_hook::low_level::{emulate_default_handler, register, unregister};
 use super::{restore, stop};
 use crate::console::{Inbox, Input, ShutdownReason, SignalSource};
 use crate::error::{Error, ErrorKind};
+use crate::kernel::above_standard;
 use crate::kernel::fork::Process;
 
 /// Signals that become events.
@@ -66,13 +67,12 @@ pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedFd
         .map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))
 }
 
-/// The two ends of the socket pair for the handlers. Neither has the number of a standard stream, in case those are
-/// closed: a clone never has.
+/// The socket pair into which the handlers write.
 fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let (readable, writable) = UnixStream::pair()?;
     readable.set_nonblocking(true)?;
     writable.set_nonblocking(true)?;
-    Ok((readable.try_clone()?, writable.try_clone()?))
+    Ok((above_standard(readable.into())?.into(), above_standard(writable.into())?.into()))
 }
 
 impl Signals {
