@@ -197,7 +197,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_a_child_leaves_behind_holds_nobody_up() {
+    fn what_a_child_leaves_behind_delays_nothing() {
         let leave = Run::new("sh -c").args(["sleep 60 >/dev/null & echo $! >&2"]);
         let (result, errors) = leave.run_and_read_errors();
         result.unwrap();

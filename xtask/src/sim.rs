@@ -135,7 +135,7 @@ pub fn mutants(options: &MutantsOptions) -> Result<()> {
             .run()?;
     }
     // And the scenarios of the hard cases detect their bugs.
-    Run::new("cargo test --quiet --package dolmen --features mutants --lib each_scene_fails").run()
+    Run::new("cargo test --quiet --package dolmen --features mutants --lib each_scenario_fails").run()
 }
 
 /// Miri has to detect each of these; a run without a finding is the failure.

@@ -119,7 +119,7 @@ pub struct Running {
 
 impl Running {
     pub fn start(wine: Wine) -> Result<Running> {
-        const PATIENCE: Duration = Duration::from_secs(60);
+        const START_TIMEOUT: Duration = Duration::from_secs(60);
         const READY: &str = "Wine runs";
         let (variable, which) = wine.env();
         let failed = || {
@@ -144,7 +144,7 @@ impl Running {
             let _ = program.wait();
         });
         input.write_all(format!("echo {READY}\r\n").as_bytes()).map_err(|_| failed())?;
-        ready.recv_timeout(PATIENCE).map_err(|_| failed())?;
+        ready.recv_timeout(START_TIMEOUT).map_err(|_| failed())?;
         Ok(Running { _input: input })
     }
 }

@@ -26,7 +26,7 @@ pub struct Window {
 
 /// The messages of the connections of [`echo`].
 #[derive(Clone, Copy)]
-pub struct Talk {
+pub struct Traffic {
     pub connections: usize,
     /// Messages in flight on each connection.
     pub depth: usize,
@@ -101,13 +101,13 @@ pub fn connect(server: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
 }
 
 /// Each connection keeps some messages in flight.
-pub fn echo(server: SocketAddr, talk: Talk, window: Window, meter: &mut Meter) -> io::Result<Outcome> {
-    let message = vec![b'm'; talk.message_bytes.max(BULK_BYTES)];
+pub fn echo(server: SocketAddr, traffic: Traffic, window: Window, meter: &mut Meter) -> io::Result<Outcome> {
+    let message = vec![b'm'; traffic.message_bytes.max(BULK_BYTES)];
     let mut epoll = Epoll::new()?;
-    let mut clients: Vec<Client> = connect(server, talk.connections + talk.bulk)?
+    let mut clients: Vec<Client> = connect(server, traffic.connections + traffic.bulk)?
         .into_iter()
         .enumerate()
-        .map(|(key, stream)| Client::new(stream, key < talk.connections, talk))
+        .map(|(key, stream)| Client::new(stream, key < traffic.connections, traffic))
         .collect();
     for (key, client) in clients.iter().enumerate() {
         epoll.add(&client.stream, key, libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET)?;
@@ -117,7 +117,7 @@ pub fn echo(server: SocketAddr, talk: Talk, window: Window, meter: &mut Meter) -
     let (mut count, mut started) = (0, None);
     let begun = Instant::now();
     for client in &mut clients {
-        let depth = if client.counted { talk.depth } else { BULK_DEPTH };
+        let depth = if client.counted { traffic.depth } else { BULK_DEPTH };
         (0..depth).try_for_each(|_| client.send(&message))?;
     }
     let mut last = Instant::now();
@@ -125,7 +125,7 @@ pub fn echo(server: SocketAddr, talk: Talk, window: Window, meter: &mut Meter) -
         let ready: Vec<usize> = epoll.wait(100).collect();
         if !ready.is_empty() {
             last = Instant::now();
-        } else if last.elapsed() > PATIENCE {
+        } else if last.elapsed() > RESPONSE_TIMEOUT {
             return Err(io::Error::other("nothing came back for ten seconds"));
         }
         for key in ready {
@@ -148,11 +148,11 @@ pub fn echo(server: SocketAddr, talk: Talk, window: Window, meter: &mut Meter) -
 }
 
 /// How long a server may be silent.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
-    fn new(stream: TcpStream, counted: bool, talk: Talk) -> Client {
-        let message_bytes = if counted { talk.message_bytes } else { BULK_BYTES };
+    fn new(stream: TcpStream, counted: bool, traffic: Traffic) -> Client {
+        let message_bytes = if counted { traffic.message_bytes } else { BULK_BYTES };
         Client { stream, sent_at: VecDeque::new(), arrived: 0, unsent: 0, message_bytes, counted }
     }
 
@@ -240,7 +240,7 @@ pub fn broadcast(
         (&streams[streams.len() - 1]).write_all(&message)?;
         let mut missing = message_bytes * connections;
         while missing > 0 {
-            if said.elapsed() > PATIENCE {
+            if said.elapsed() > RESPONSE_TIMEOUT {
                 return Err(io::Error::other(format!("{missing} bytes of a broadcast are missing")));
             }
             let ready: Vec<usize> = epoll.wait(100).collect();
@@ -288,7 +288,7 @@ pub fn churn(
     while begun.elapsed() < window.duration {
         let at = Instant::now();
         let mut stream = TcpStream::connect(server)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         // With a reset, as above.
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         stream.write_all(&message)?;

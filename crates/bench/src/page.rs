@@ -113,8 +113,8 @@ fn cost_of_a_turn(rows: &[Row], turns: &[Turn]) -> String {
                     | idle connections | messages in a second | CPU of a message | p95 µs |\n|---|---|---|---|"
         .to_owned();
     for scenario in SCENARIOS {
-        let Kind::Echo { talk, idle } = scenario.kind else { continue };
-        let Some(row) = find(rows, "linux", scenario.name, OURS).filter(|_| talk.connections == 1) else {
+        let Kind::Echo { traffic, idle } = scenario.kind else { continue };
+        let Some(row) = find(rows, "linux", scenario.name, OURS).filter(|_| traffic.connections == 1) else {
             continue;
         };
         let (Some(rate), Some(cpu_s)) = (row.median(Figure::Rate), row.median(Figure::CpuPerMessage)) else {
@@ -428,8 +428,8 @@ fn distribution(row: &Row) -> Option<(String, Vec<(f64, f64)>)> {
 fn against_idle(rows: &[Row]) -> Vec<(String, Vec<(f64, f64)>)> {
     let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for scenario in SCENARIOS {
-        let Kind::Echo { talk, idle } = scenario.kind else { continue };
-        let plain = talk.connections == 32 && talk.depth == 1 && talk.bulk == 0 && talk.message_bytes == 64;
+        let Kind::Echo { traffic, idle } = scenario.kind else { continue };
+        let plain = traffic.connections == 32 && traffic.depth == 1 && traffic.bulk == 0 && traffic.message_bytes == 64;
         let of_scenario =
             rows.iter().filter(|row| row.scenario == scenario.name && row.platform == "linux" && row.ran());
         for row in of_scenario.filter(|_| plain) {

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::load::{self, Outcome, Talk, Window};
+use crate::load::{self, Outcome, Traffic, Window};
 use crate::meter::{Calls, Meter};
 use crate::report::{self, Round, Row};
 use crate::server::{LOAD_CPU, Platform, Server, measure_inside};
@@ -49,7 +49,7 @@ pub struct Options {
 
 #[derive(Clone, Copy)]
 pub enum Kind {
-    Echo { talk: Talk, idle: usize },
+    Echo { traffic: Traffic, idle: usize },
     Paced { connections: usize },
     Broadcast { connections: usize },
     Churn,
@@ -69,16 +69,16 @@ pub struct Scenario {
 }
 
 const fn echo(name: &'static str, connections: usize, idle: usize, about: &'static str) -> Scenario {
-    let talk = Talk { connections, depth: 1, message_bytes: 64, bulk: 0 };
-    scenario(name, Kind::Echo { talk, idle }, about)
+    let traffic = Traffic { connections, depth: 1, message_bytes: 64, bulk: 0 };
+    scenario(name, Kind::Echo { traffic, idle }, about)
 }
 
 const fn scenario(name: &'static str, kind: Kind, about: &'static str) -> Scenario {
     Scenario { name, kind, message_bytes: 64, quick: false, windows: false, about }
 }
 
-const fn talk(depth: usize, message_bytes: usize, bulk: usize) -> Kind {
-    Kind::Echo { talk: Talk { connections: 32, depth, message_bytes, bulk }, idle: 0 }
+const fn traffic(depth: usize, message_bytes: usize, bulk: usize) -> Kind {
+    Kind::Echo { traffic: Traffic { connections: 32, depth, message_bytes, bulk }, idle: 0 }
 }
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -101,13 +101,13 @@ pub const SCENARIOS: &[Scenario] = &[
         19_000,
         "With 19,000, for which the usual limit of 20,000 descriptors leaves room.",
     ),
-    scenario("echo-32-16k", talk(1, 16_384, 0), "32 connections, messages of 16 KiB."),
-    scenario("pipeline-32", talk(16, 64, 0), "32 connections with 16 messages in flight each."),
+    scenario("echo-32-16k", traffic(1, 16_384, 0), "32 connections, messages of 16 KiB."),
+    scenario("pipeline-32", traffic(16, 64, 0), "32 connections with 16 messages in flight each."),
     Scenario {
         windows: true,
         ..scenario(
             "mixed-32",
-            talk(1, 64, 2),
+            traffic(1, 64, 2),
             "As echo-32, with two further connections that keep four messages of 16 KiB in flight. The small messages count.",
         )
     },
@@ -319,9 +319,9 @@ fn measure_at(
         meter = meter.counting(calls);
     }
     let outcome = match scenario.kind {
-        Kind::Echo { talk, idle } => {
+        Kind::Echo { traffic, idle } => {
             let _idle = load::connect(address, idle)?;
-            load::echo(address, talk, window, &mut meter)?
+            load::echo(address, traffic, window, &mut meter)?
         }
         Kind::Paced { connections } => load::paced(address, connections, bytes, window, &mut meter)?,
         Kind::Broadcast { connections } => load::broadcast(address, connections, bytes, window, &mut meter)?,

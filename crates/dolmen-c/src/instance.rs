@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dolmen::raw::Verbs;
+use dolmen::raw::ReactorApi;
 use dolmen::{Poster, Waker};
 
 use crate::boundary::Failure;
@@ -35,7 +35,7 @@ impl io_reactor_t {
             dolmen::Reactor::builder().max_events(settings.max_events).pool_size(settings.pool_size);
         // No send of the caller is refused below this limit, which only bounds a runaway queue.
         let reactor = builder.high_water(1 << 30).build()?;
-        let (waker, poster) = (Verbs::waker(&reactor), Verbs::poster(&reactor));
+        let (waker, poster) = (ReactorApi::waker(&reactor), ReactorApi::poster(&reactor));
         let inner = Inner::new(Native, reactor, settings);
         let wakeup = inner.wakeup();
         Ok(io_reactor_t {

@@ -65,7 +65,7 @@ dolmen::marks_and_mutants! {
         /// A request for room to write is not withdrawn with the registration.
         LeaveRoom,
         /// Room to write is reported until it is no longer asked for.
-        RoomForEver,
+        RoomIndefinitely,
         /// Further readiness that a poll for room to write finds is reported.
         RoomWithEnds,
         /// A socket that was closed before it was removed counts as registered.
@@ -77,7 +77,7 @@ dolmen::marks_and_mutants! {
         /// An internal wake takes the place of an event each time.
         WakeTakesPlace,
         /// The end of standard input is reported by each wait.
-        ConsoleEndsForEver,
+        ConsoleEndsRepeatedly,
         /// The reactor does not wait for standard input that was found empty.
         ForgetToArm,
         /// An internal wake ends the caller's wait.

@@ -2,7 +2,7 @@
 //!
 //! The contracts are types, so that a simulated machine can have either; this module chooses the one of the system.
 
-use dolmen::raw::Verbs;
+use dolmen::raw::ReactorApi;
 
 use crate::boundary::Failure;
 use crate::console::Stdin;
@@ -10,7 +10,7 @@ use crate::sockets::Socket;
 use crate::types::socket_fd_t;
 
 pub(crate) trait Platform: Sized {
-    type Reactor: Verbs;
+    type Reactor: ReactorApi;
     /// The contract of sockets.
     type Socket: Socket<Self>;
     type Stdin: Stdin<Self>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dolmen::raw::Verbs;
+use dolmen::raw::ReactorApi;
 use dolmen::{Event, Events, TimerId, Token};
 
 use crate::boundary::Failure;
@@ -36,7 +36,7 @@ impl Settings {
 }
 
 /// How often a wait asks again because none of the engine's events were for the caller.
-const MOST_DISPLACED: u32 = 16;
+const MAX_DISPLACED_WAITS: u32 = 16;
 
 /// The token of the console's registrations; sockets use their slots.
 pub(crate) const CONSOLE: Token = Token(usize::MAX);
@@ -331,7 +331,7 @@ impl<P: Platform> Inner<P> {
                 woken |= self.deliver(sink)?;
                 let nothing = sink.is_empty() && !mutant(Mutant::WakeTakesPlace);
                 let again = full && (nothing || (mutant(Mutant::RefillEvents) && sink.left() > 0));
-                if again && displaced < MOST_DISPLACED {
+                if again && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
                     // do so each time.
                     mark(Mark::PlaceTaken);

@@ -65,7 +65,7 @@ fn probe(address: &str) -> Result<ExitCode> {
     let test = reactor.add(stream, TEST)?;
     let mut probe =
         Probe { test, commands: Vec::new(), answer: None, again: None, waits: 0, ticks: 0, exit: None };
-    probe.tell(&mut reactor, "ready")?;
+    probe.report(&mut reactor, "ready")?;
     while probe.exit.is_none() {
         // Only the console, the signals and the connection end this wait.
         reactor.wait(&mut events, None)?;
@@ -77,7 +77,7 @@ fn probe(address: &str) -> Result<ExitCode> {
         if let Some(mode) = probe.again.take() {
             reactor.remove_console();
             reactor.console(CONSOLE, mode)?;
-            probe.tell(&mut reactor, "ok again")?;
+            probe.report(&mut reactor, "ok again")?;
         }
     }
     drop(reactor);
@@ -97,7 +97,7 @@ struct Probe {
 }
 
 impl Probe {
-    fn tell(&self, reactor: &mut Reactor, text: &str) -> Result {
+    fn report(&self, reactor: &mut Reactor, text: &str) -> Result {
         reactor.send(self.test, format!("{text}\n").as_bytes())?;
         reactor.flush();
         Ok(())
@@ -110,7 +110,7 @@ impl Probe {
                     return Ok(reactor.console_print(&format!("{text:>bytes$}\n"))?);
                 }
                 let whose = if token == SIGNALS { "signal " } else { "" };
-                let told = match input {
+                let reported = match input {
                     ConsoleInput::Line(text) => format!("line {text:?}"),
                     ConsoleInput::LineCut(text) => format!("cut {}", text.len()),
                     ConsoleInput::Bytes(text) => format!("bytes {text:?}"),
@@ -124,13 +124,13 @@ impl Probe {
                     ConsoleInput::Drained => "drained".into(),
                     other => format!("{other:?}"),
                 };
-                self.tell(reactor, &format!("{whose}{told}"))
+                self.report(reactor, &format!("{whose}{reported}"))
             }
             Event::Received { data, .. } => {
                 self.commands.extend_from_slice(data);
                 while let Some(end) = self.commands.iter().position(|&byte| byte == b'\n') {
                     let command: Vec<u8> = self.commands.drain(..=end).collect();
-                    self.obey(reactor, std::str::from_utf8(&command)?.trim_end_matches('\n'))?;
+                    self.run_command(reactor, std::str::from_utf8(&command)?.trim_end_matches('\n'))?;
                 }
                 Ok(())
             }
@@ -146,21 +146,21 @@ impl Probe {
         }
     }
 
-    fn obey(&mut self, reactor: &mut Reactor, command: &str) -> Result {
+    fn run_command(&mut self, reactor: &mut Reactor, command: &str) -> Result {
         let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
         let mode = if rest == "raw" { ConsoleMode::Raw } else { ConsoleMode::Line };
         match word {
             "console" => {
-                let told = match reactor.console(CONSOLE, mode) {
+                let reported = match reactor.console(CONSOLE, mode) {
                     Ok(kind) => format!("console {kind}"),
                     Err(error) => format!("error {:?}", error.kind()),
                 };
-                return self.tell(reactor, &told);
+                return self.report(reactor, &reported);
             }
             "signals" => reactor.signals(SIGNALS)?,
             "remove" => {
                 let removed = reactor.remove_console();
-                return self.tell(reactor, &format!("removed {removed}"));
+                return self.report(reactor, &format!("removed {removed}"));
             }
             "mode" => reactor.set_console_mode(mode)?,
             "switch" => {
@@ -181,12 +181,12 @@ impl Probe {
             "print" => reactor.console_print(&format!("{rest}\n"))?,
             "tick" => drop(reactor.interval(TICK, Duration::from_millis(rest.parse()?))),
             "ticks" => {
-                let told = format!("ticks {}", self.ticks);
-                return self.tell(reactor, &told);
+                let reported = format!("ticks {}", self.ticks);
+                return self.report(reactor, &reported);
             }
             "waits" => {
-                let told = format!("waits {}", self.waits);
-                return self.tell(reactor, &told);
+                let reported = format!("waits {}", self.waits);
+                return self.report(reactor, &reported);
             }
             "churn" => {
                 // Drops reactors while they read their console.
@@ -201,12 +201,12 @@ impl Probe {
             "ask-to-end" => system::ask_to_end(rest)?,
             "window" => system::window(rest)?,
             "pid" => {
-                let told = format!("pid {}", std::process::id());
-                return self.tell(reactor, &told);
+                let reported = format!("pid {}", std::process::id());
+                return self.report(reactor, &reported);
             }
             "modes" => {
-                let told = format!("modes {}", system::modes());
-                return self.tell(reactor, &told);
+                let reported = format!("modes {}", system::modes());
+                return self.report(reactor, &reported);
             }
             "busy" => {
                 let until = Instant::now() + Duration::from_millis(rest.parse()?);
@@ -221,7 +221,7 @@ impl Probe {
             "nothing" => return Ok(()),
             _ => return Err(format!("no such command: {command}").into()),
         }
-        self.tell(reactor, &format!("ok {command}"))
+        self.report(reactor, &format!("ok {command}"))
     }
 }
 

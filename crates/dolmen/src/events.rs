@@ -218,7 +218,7 @@ pub(crate) enum Record<S> {
 
 impl<S> Record<S> {
     /// Whether this event is stale: its registration has been removed in the meantime.
-    pub(crate) fn is_ghost(&self, removed: &Removed) -> bool {
+    pub(crate) fn is_stale(&self, removed: &Removed) -> bool {
         match self {
             Record::Accepted { listener, .. } | Record::AcceptFailed { listener, .. } => {
                 removed.listener(*listener)
@@ -374,7 +374,7 @@ impl<'a, S> Iterator for Drain<'a, S> {
             let record = self.records.next()?;
             *self.handed_out += 1;
             // The handler of an earlier event of this batch has removed its registration [hc09, p07].
-            if self.removed.is_some_and(|removed| record.is_ghost(removed)) {
+            if self.removed.is_some_and(|removed| record.is_stale(removed)) {
                 continue;
             }
             if let Some(event) = record.hand_out() {

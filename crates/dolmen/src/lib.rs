@@ -79,7 +79,7 @@ mod token;
 mod waker;
 
 #[doc(hidden)] // For what `dolmend` writes; not a public interface.
-pub use console::patient;
+pub use console::blocking_write as patient;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
 pub use events::{CloseReason, Drain, Event, Events};

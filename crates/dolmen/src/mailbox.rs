@@ -99,21 +99,21 @@ impl Mailbox {
         // An entry for each post, so that none is merged with another [hc38, p12].
         posts.queue.push_back(Post { number, token, value });
         drop(posts);
-        self.signal(PENDING).or_else(|fault| take_back(ours, number, fault))
+        self.signal(PENDING).or_else(|fault| withdraw_post(ours, number, fault))
     }
 
     pub(crate) fn wake(&self) {
-        self.insist(PENDING | WOKEN);
+        self.signal_with_retries(PENDING | WOKEN);
     }
 
     /// Makes the reactor check its sources.
     pub(crate) fn notify(&self) {
-        self.insist(PENDING);
+        self.signal_with_retries(PENDING);
     }
 
     /// For callers that cannot report a failure: it tries the signal a number of times, and then leaves it to the next
     /// wake or post, and to the reactor's own next turn [hc42].
-    fn insist(&self, what: u64) {
+    fn signal_with_retries(&self, what: u64) {
         for _ in 0..WAKE_ATTEMPTS {
             match self.signal(what) {
                 Ok(()) => return,
@@ -137,7 +137,7 @@ impl Mailbox {
             mark(Mark::SignalFailed);
             self.signals_failed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(target: "io_reactor", error = %fault.to_io(), "cannot signal the reactor");
-            if !mutant(Mutant::MuteAfterFailedSignal) {
+            if !mutant(Mutant::TrustFailedSignal) {
                 return Err(fault);
             }
         }
@@ -201,11 +201,11 @@ impl Mailbox {
 }
 
 /// Withdraws a post for which the signal failed. One that the reactor has found nevertheless is delivered.
-fn take_back(posts: &Guarded<Posts>, number: u64, fault: Fault) -> Result<(), Refused> {
+fn withdraw_post(posts: &Guarded<Posts>, number: u64, fault: Fault) -> Result<(), Refused> {
     let mut posts = posts.lock();
     match posts.queue.binary_search_by_key(&number, |post| post.number) {
         Ok(at) => {
-            mark(Mark::PostTakenBack);
+            mark(Mark::PostWithdrawn);
             posts.queue.remove(at);
             Err(Refused::Unsignalled(fault))
         }
@@ -215,10 +215,10 @@ fn take_back(posts: &Guarded<Posts>, number: u64, fault: Fault) -> Result<(), Re
 
 /// A signal that no one waits for.
 #[cfg(test)]
-pub(crate) struct Deaf;
+pub(crate) struct NullSignal;
 
 #[cfg(test)]
-impl Signal for Deaf {
+impl Signal for NullSignal {
     fn notify(&self) -> Result<(), Fault> {
         Ok(())
     }

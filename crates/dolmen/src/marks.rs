@@ -133,7 +133,7 @@ marks_and_mutants! {
         /// Fault: the kernel could not be signalled from another thread.
         SignalFailed,
         /// A post was withdrawn because its signal failed.
-        PostTakenBack,
+        PostWithdrawn,
         /// Another thread acted while the reactor was blocked in the kernel.
         ActedDuringWait,
         /// Fault: a post was refused because too many were waiting.
@@ -149,7 +149,7 @@ marks_and_mutants! {
         /// Fault: a wait ended with the clock's tick, long after its time-out.
         CoarseWait,
         /// The timer that makes waits exact has ended one.
-        AlarmRang,
+        AlarmFired,
         /// A watched handle was signalled.
         WatchSignalled,
         /// A receive was posted without a buffer because the pool could spare none.
@@ -163,7 +163,7 @@ marks_and_mutants! {
         /// Engine: records did not fit into the events.
         OutboxOverflow,
         /// Engine: a record of a removed registration was left out.
-        GhostDiscarded,
+        StaleDiscarded,
         /// Engine: bytes were discarded while lingering.
         LingerDiscarded,
         /// Engine: the linger time ran out with bytes unsent.
@@ -177,9 +177,9 @@ marks_and_mutants! {
         /// Engine: a connection was paused when the linger time after a failed send ran out.
         PausedAfterFailure,
         /// The caller has shut down the sending side without the reactor, and sends.
-        ShutBehind,
+        ShutByCaller,
         /// Engine: a `Drained` event was queued for a sender that had been refused.
-        DrainedTold,
+        DrainedReported,
         /// Fault: there was no memory for a send or a receive.
         NoMemory,
         /// Engine: a send or a receive was retried after there had been no memory for it.
@@ -225,7 +225,7 @@ marks_and_mutants! {
         /// Engine: the console's input was left alone because its output was not being read.
         ConsoleBehind,
         /// Engine: the console was removed with something in the inbox.
-        ConsoleRemovedUnheard,
+        ConsoleRemovedWithLeftover,
     }
 
     /// A deliberate bug.
@@ -259,11 +259,11 @@ marks_and_mutants! {
         /// Posts that did not fit cause no new signal.
         ForgetLeftPosts,
         /// A failed signal counts as one that succeeded.
-        MuteAfterFailedSignal,
+        TrustFailedSignal,
         /// A wake is cleared without an event.
         LoseWake,
         /// A wait is over when a full batch from the kernel produced no event.
-        CountSilentPackets,
+        CountEventlessPackets,
         /// The newest record is delivered first.
         NewestFirst,
         /// The end of the stream is reported each time a record of the connection is delivered.
@@ -294,7 +294,7 @@ marks_and_mutants! {
         ForgetPause,
         /// After a failed send the connection receives for as long as the peer sends.
         EndlessAfterFailure,
-        /// A resumed connection is not attended to.
+        /// A resumed connection is not served.
         ForgetResume,
         /// A close does not wait for the peer's end.
         NoLinger,
@@ -307,7 +307,7 @@ marks_and_mutants! {
         /// A poll is not submitted again after its first report.
         ForgetPoll,
         /// The interest of a poll that was meant for one event continues.
-        OnceForEver,
+        OnceContinues,
         /// A socket whose last connection ended with bytes unsent may be adopted again.
         ForgetCut,
         /// A released connection's socket is released with the next turn.

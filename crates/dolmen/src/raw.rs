@@ -15,7 +15,7 @@ pub use crate::kernel::readiness::{BorrowedSocket, Readiness};
 pub use crate::token::PollId;
 
 /// A reactor as the C library uses it: over the system's kernel, or over a simulated one.
-pub trait Verbs {
+pub trait ReactorApi {
     /// An accepted connection.
     type Stream;
 
@@ -93,9 +93,9 @@ pub trait Verbs {
 }
 
 /// The methods are the engine's, over either kernel.
-macro_rules! verbs_of_the_engine {
+macro_rules! impl_reactor_api {
     ($reactor:ty, $stream:ty) => {
-        impl Verbs for $reactor {
+        impl ReactorApi for $reactor {
             type Stream = $stream;
 
             fn wait(
@@ -189,9 +189,9 @@ macro_rules! verbs_of_the_engine {
     };
 }
 
-verbs_of_the_engine!(Reactor, std::net::TcpStream);
+impl_reactor_api!(Reactor, std::net::TcpStream);
 #[cfg(feature = "sim")]
-verbs_of_the_engine!(crate::sim::SimReactor, crate::kernel::sim::world::SimStream);
+impl_reactor_api!(crate::sim::SimReactor, crate::kernel::sim::world::SimStream);
 
 impl<S> Events<S> {
     /// Changes how many events the next wait may bring.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-#[cfg(test)]
-pub(crate) use crate::mailbox::Deaf;
 pub(crate) use crate::mailbox::Mailbox;
+#[cfg(test)]
+pub(crate) use crate::mailbox::NullSignal;
 use crate::mailbox::Refused;
 use crate::token::Token;
 

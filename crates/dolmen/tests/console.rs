@@ -30,8 +30,8 @@ fn accents_and_emoji_arrive_whole() {
     terminal.type_in("é🎲");
     let mut keys = String::new();
     while keys != "é🎲" {
-        let told = link.next();
-        keys.push_str(told.strip_prefix("bytes \"").expect("keys").strip_suffix('"').expect("quoted"));
+        let reported = link.next();
+        keys.push_str(reported.strip_prefix("bytes \"").expect("keys").strip_suffix('"').expect("quoted"));
         assert!("é🎲".starts_with(&keys), "{keys}");
     }
 }
@@ -116,7 +116,7 @@ fn what_was_typed_unseen_stays_unseen() {
 }
 
 #[test]
-fn hc29_the_end_of_input_is_told_apart_and_more_may_follow() {
+fn hc29_the_end_of_input_is_distinguished_and_more_may_follow() {
     let (terminal, link) = console("line");
     terminal.type_in(if wine() { "\x1a\r" } else { "\x04" });
     link.expect("end");
@@ -129,7 +129,7 @@ fn hc29_ctrl_c_is_an_interrupt_and_no_end() {
     for mode in ["line", "raw"] {
         let (terminal, link) = console(mode);
         if wine() {
-            assert_eq!(link.order_telling("press ctrl-c"), ["interrupt"]);
+            assert_eq!(link.order_reporting("press ctrl-c"), ["interrupt"]);
         } else {
             terminal.type_in("\x03");
             link.expect("interrupt");
@@ -155,15 +155,15 @@ fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
             link.order("print x");
         }
         if wine() {
-            assert_eq!(link.order_telling("press ctrl-c"), ["interrupt"]);
+            assert_eq!(link.order_reporting("press ctrl-c"), ["interrupt"]);
             terminal.type_in("def\r");
         } else {
             // During its wait, or before its next one.
             link.send(if turn % 4 < 2 { "sync" } else { "busy 20" });
             terminal.type_in("\x03def\r");
-            let told: Vec<String> =
-                (0..3).map(|_| link.next()).filter(|told| !told.starts_with("ok ")).collect();
-            assert_eq!(told, ["interrupt", r#"line "def""#]);
+            let reported: Vec<String> =
+                (0..3).map(|_| link.next()).filter(|reported| !reported.starts_with("ok ")).collect();
+            assert_eq!(reported, ["interrupt", r#"line "def""#]);
             continue;
         }
         link.expect(r#"line "def""#);
@@ -171,14 +171,14 @@ fn hc29_ctrl_c_voids_the_line_and_nothing_that_was_typed_after_it() {
 }
 
 /// The typed text, from the reports.
-fn typed(told: &str) -> String {
-    let (what, text) = told.split_once(' ').expect("two words");
-    assert!(["line", "bytes"].contains(&what), "{told}");
+fn typed(reported: &str) -> String {
+    let (what, text) = reported.split_once(' ').expect("two words");
+    assert!(["line", "bytes"].contains(&what), "{reported}");
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).expect("quoted").to_owned()
 }
 
 #[test]
-fn hc27_a_thousand_switches_while_somebody_types_lose_nothing() {
+fn hc27_a_thousand_switches_while_the_operator_types_lose_nothing() {
     let (terminal, link) = console("line");
     let mut came = String::new();
     let mut sent = String::new();
@@ -188,7 +188,7 @@ fn hc27_a_thousand_switches_while_somebody_types_lose_nothing() {
         terminal.type_in(&keys);
         sent.push_str(&keys);
         let mode = if turn % 2 == 0 { "mode raw" } else { "mode line" };
-        link.order_among(mode).iter().for_each(|told| came.push_str(&typed(told)));
+        link.order_among(mode).iter().for_each(|reported| came.push_str(&typed(reported)));
     }
     terminal.type_in("!\r");
     while !came.ends_with('!') {
@@ -198,13 +198,13 @@ fn hc27_a_thousand_switches_while_somebody_types_lose_nothing() {
 }
 
 #[test]
-fn hc27_switches_faster_than_anybody_looks_lose_nothing() {
+fn hc27_switches_faster_than_the_program_waits_lose_nothing() {
     let (terminal, link) = console("line");
     let keys: String = (0..2000u32).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
     let mut came = String::new();
     for piece in keys.as_bytes().chunks(100) {
         terminal.type_bytes(piece);
-        link.order_among("switch 50").iter().for_each(|told| came.push_str(&typed(told)));
+        link.order_among("switch 50").iter().for_each(|reported| came.push_str(&typed(reported)));
     }
     terminal.type_in("!\r");
     while !came.ends_with('!') {
@@ -214,7 +214,7 @@ fn hc27_switches_faster_than_anybody_looks_lose_nothing() {
 }
 
 #[test]
-fn hc27_printing_while_somebody_types_loses_nothing() {
+fn hc27_printing_while_the_operator_types_loses_nothing() {
     let (terminal, link) = console("line");
     link.order("prompt > ");
     let keys: String = (0..300u32).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
@@ -251,7 +251,7 @@ fn a_paste_of_64_kib_arrives_whole() {
 }
 
 #[test]
-fn lines_typed_while_nobody_looks_wait_and_arrive_whole() {
+fn lines_typed_between_waits_arrive_whole() {
     let (terminal, link) = console("line");
     link.send("busy 500");
     std::thread::scope(|scope| {
@@ -267,24 +267,25 @@ fn lines_typed_while_nobody_looks_wait_and_arrive_whole() {
 #[test]
 fn keys_that_are_no_characters_are_sequences_in_raw_mode() {
     let (terminal, link) = console("raw");
-    for (keys, told) in [("\x1b[A", r#"bytes "\u{1b}[A""#), ("\r", r#"bytes "\r""#), ("\t", r#"bytes "\t""#)]
+    for (keys, reported) in
+        [("\x1b[A", r#"bytes "\u{1b}[A""#), ("\r", r#"bytes "\r""#), ("\t", r#"bytes "\t""#)]
     {
         terminal.type_in(keys);
-        link.expect(told);
+        link.expect(reported);
     }
     terminal.type_in("\x7f");
     link.expect(r#"bytes "\u{7f}""#);
 }
 
 #[test]
-fn a_resize_is_told_of() {
+fn a_resize_is_reported() {
     let (terminal, link) = console("raw");
     if wine() {
         // Wine makes no record of a change of the pseudo-terminal.
-        assert_eq!(link.order_telling("press resize"), ["resized 80 24"]);
+        assert_eq!(link.order_reporting("press resize"), ["resized 80 24"]);
         // With a change of mode, also if no record has reported the change.
         link.order("window 50 20");
-        assert_eq!(link.order_telling("mode line"), ["resized 50 20"]);
+        assert_eq!(link.order_reporting("mode line"), ["resized 50 20"]);
         // The system withholds the record while a line is edited: the change is still reported with the line.
         link.order("window 60 20");
         terminal.type_in("x\r");
@@ -292,14 +293,14 @@ fn a_resize_is_told_of() {
         link.expect(r#"line "x""#);
         // And with output.
         link.order("window 70 20");
-        assert_eq!(link.order_telling("print x"), ["resized 70 20"]);
+        assert_eq!(link.order_reporting("print x"), ["resized 70 20"]);
         // Also with output that follows other output, so that no read comes between.
         let orders =
             [format!("print {}", "x".repeat(50_000)), "window 72 20".to_owned(), "print y".to_owned()];
         link.send(&orders.join("\n"));
-        let mut told: Vec<String> = (0..=orders.len()).map(|_| link.next()).collect();
-        told.retain(|told| !orders.iter().any(|order| *told == format!("ok {order}")));
-        assert_eq!(told, ["resized 72 20"]);
+        let mut reported: Vec<String> = (0..=orders.len()).map(|_| link.next()).collect();
+        reported.retain(|reported| !orders.iter().any(|order| *reported == format!("ok {order}")));
+        assert_eq!(reported, ["resized 72 20"]);
     } else {
         terminal.resize(100, 30);
         link.expect("resized 100 30");
@@ -330,15 +331,15 @@ fn the_console_is_one_and_can_be_given_up_and_taken_again() {
 }
 
 #[test]
-fn the_reactor_goes_on_while_somebody_types() {
+fn the_reactor_goes_on_while_the_operator_types() {
     let (terminal, link) = console("line");
     link.order("tick 1");
     terminal.type_in("half a line");
     terminal.shows(&["half a line"]);
     let ticks = || {
         link.send("ticks");
-        let told = link.next();
-        told.strip_prefix("ticks ").and_then(|count| count.parse::<u64>().ok()).expect("a number")
+        let reported = link.next();
+        reported.strip_prefix("ticks ").and_then(|count| count.parse::<u64>().ok()).expect("a number")
     };
     let before = ticks();
     while ticks() < before + 20 {}
@@ -356,7 +357,7 @@ fn hc31_a_silent_terminal_costs_nothing() {
 }
 
 #[test]
-fn hc26_records_that_are_no_keys_cost_a_wake_at_most_and_make_no_event() {
+fn hc26_records_that_are_not_keys_cost_a_wake_at_most_and_make_no_event() {
     if !wine() {
         // A terminal has bytes and no records. Its only other event is a change of size.
         let (terminal, link) = console("raw");
@@ -385,7 +386,7 @@ fn hc28_a_surrogate_pair_with_key_ups_in_between_is_one_character() {
     let (terminal, link) = console("raw");
     if wine() {
         for (what, character) in [("dice", "🎲"), ("alt-e", "é")] {
-            assert_eq!(link.order_telling(&format!("press {what}")), [format!("bytes {character:?}")]);
+            assert_eq!(link.order_reporting(&format!("press {what}")), [format!("bytes {character:?}")]);
         }
     }
     if wine() {

@@ -27,15 +27,15 @@ fn write(child: &mut Child, text: &[u8]) {
 /// All reports up to the end of input, which is reported once.
 #[track_caller]
 fn to_the_end(link: &Link) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     loop {
         match link.next() {
             end if end == "end" => break,
-            line => told.push(line),
+            line => reported.push(line),
         }
     }
     link.silent(Duration::from_millis(100));
-    told
+    reported
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn hc31_a_silent_pipe_costs_nothing() {
 }
 
 #[test]
-fn a_piped_line_is_told_within_ten_milliseconds() {
+fn a_piped_line_is_reported_within_ten_milliseconds() {
     let (mut child, link) = piped("line");
     let mut times = Vec::new();
     // The same path without the pipe: the delay of a busy machine is in both.
@@ -60,9 +60,9 @@ fn a_piped_line_is_told_within_ten_milliseconds() {
         without.push(sent.elapsed());
         let written = Instant::now();
         write(&mut child, format!("line {number}\n").as_bytes());
-        let (told_at, told) = link.next_at();
-        assert_eq!(told, format!("line \"line {number}\""));
-        times.push(told_at - written);
+        let (reported_at, reported) = link.next_at();
+        assert_eq!(reported, format!("line \"line {number}\""));
+        times.push(reported_at - written);
     }
     times.sort();
     without.sort();
@@ -162,8 +162,8 @@ fn hc31_nothing_has_its_end_at_once() {
     let (mut child, link) = redirected(Stdio::null());
     link.send("console line");
     // Wine shows the Linux device as some kind of device.
-    let told = link.next();
-    assert!(told == "console nothing" || (wine() && told.starts_with("console ")), "{told}");
+    let reported = link.next();
+    assert!(reported == "console nothing" || (wine() && reported.starts_with("console ")), "{reported}");
     assert_eq!(to_the_end(&link), [""; 0]);
     rig::costs_nothing(&child, &link, Duration::from_secs(1));
     link.order("return 0");
@@ -204,7 +204,7 @@ fn all_output_is_delivered_before_the_program_ends() {
 }
 
 #[test]
-fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
+fn a_script_whose_replies_are_unread_waits_and_loses_none() {
     use std::io::Read as _;
     // More than the output queue takes, which would be refused.
     const LINES: usize = 6000;
@@ -237,9 +237,9 @@ fn a_script_whose_answers_nobody_reads_waits_and_loses_none() {
     child.stdout.as_mut().expect("a pipe").read_exact(&mut output).expect("read");
     let expected: String = (0..LINES).map(|number| format!("{number:>1000}\n")).collect();
     assert!(output == expected.as_bytes(), "something was lost");
-    let mut told = vec![link.next(), link.next()];
-    told.sort();
-    assert_eq!(told, ["drained", "end"]);
+    let mut reported = vec![link.next(), link.next()];
+    reported.sort();
+    assert_eq!(reported, ["drained", "end"]);
     writer.join().expect("all was written");
     link.order("return 0");
     rig::wait(&mut child);
@@ -262,22 +262,22 @@ fn hc51_output_to_a_non_blocking_pipe_arrives_whole() {
     let script: String = (0..LINES).map(|number| format!("{number}\n")).collect();
     let writer = std::thread::spawn(move || stdin.write_all(script.as_bytes()).expect("it is read"));
     // The text printed up to here is more than the pipe holds.
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..100 {
-        told.extend(link.order_among(&format!("print {}", "x".repeat(2000))));
+        reported.extend(link.order_among(&format!("print {}", "x".repeat(2000))));
     }
     let reader = std::thread::spawn(move || {
         let mut output = String::new();
         reader.read_to_string(&mut output).expect("text");
         output
     });
-    if told.is_empty() {
+    if reported.is_empty() {
         link.expect("end");
     }
     link.send("flush");
-    let mut told = [link.next(), link.next()];
-    told.sort();
-    assert_eq!(told, ["drained", "ok flush"]);
+    let mut reported = [link.next(), link.next()];
+    reported.sort();
+    assert_eq!(reported, ["drained", "ok flush"]);
     link.order("return 0");
     assert!(rig::wait(&mut child).success());
     writer.join().expect("all was written");
@@ -314,15 +314,17 @@ fn a_console_that_is_given_up_and_taken_again_loses_nothing() {
             }
             link.send("console line");
             link.expect(if file { "console file" } else { "console pipe" });
-            let mut told = Vec::new();
-            while told.last().is_none_or(|last| last != "end") {
+            let mut reported = Vec::new();
+            while reported.last().is_none_or(|last| last != "end") {
                 link.send("again line");
-                told.extend(std::iter::from_fn(|| Some(link.next()).filter(|told| told != "ok again")));
+                reported.extend(std::iter::from_fn(|| {
+                    Some(link.next()).filter(|reported| reported != "ok again")
+                }));
             }
-            told.pop();
-            assert_eq!(told.len(), LINES, "{:?}", told.iter().rev().take(3).collect::<Vec<_>>());
-            for (number, told) in told.iter().enumerate() {
-                assert_eq!(*told, format!("line \"line number {number}\""));
+            reported.pop();
+            assert_eq!(reported.len(), LINES, "{:?}", reported.iter().rev().take(3).collect::<Vec<_>>());
+            for (number, reported) in reported.iter().enumerate() {
+                assert_eq!(*reported, format!("line \"line number {number}\""));
             }
         });
         link.order_among("return 0");
@@ -398,7 +400,7 @@ fn hc19_a_flooding_script_starves_nobody() {
         // The program replies in the middle of it, repeatedly.
         for _ in 0..20 {
             let among = link.order_among("sync");
-            assert!(among.iter().all(|told| told == "line \"nonsense\""));
+            assert!(among.iter().all(|reported| reported == "line \"nonsense\""));
         }
         stop.store(true, Ordering::Relaxed);
         while !link.order_among("sync").is_empty() {}

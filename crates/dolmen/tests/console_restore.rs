@@ -50,9 +50,9 @@ fn restored_after(end: impl Fn(&Terminal, &Link)) {
 fn at_rest(probe: &Link) {
     if wine() {
         probe.send("flush");
-        let mut told = [probe.next(), probe.next()];
-        told.sort();
-        assert_eq!(told, ["drained", "ok flush"]);
+        let mut reported = [probe.next(), probe.next()];
+        reported.sort();
+        assert_eq!(reported, ["drained", "ok flush"]);
     }
 }
 
@@ -90,7 +90,7 @@ fn hc30_the_terminal_is_as_before_after_ctrl_c_ends_a_program_that_is_stuck() {
     if wine() {
         // The loop receives Ctrl-C, and reacts with an exit.
         restored_after(|_, probe| {
-            assert_eq!(probe.order_telling("press ctrl-c"), ["interrupt"]);
+            assert_eq!(probe.order_reporting("press ctrl-c"), ["interrupt"]);
             at_rest(probe);
             probe.send("exit 130");
         });
@@ -125,7 +125,7 @@ fn a_ctrl_c_that_is_looked_at_ends_nothing() {
     let (terminal, link) = console("line");
     for _ in 0..5 {
         if wine() {
-            assert_eq!(link.order_telling("press ctrl-c"), ["interrupt"]);
+            assert_eq!(link.order_reporting("press ctrl-c"), ["interrupt"]);
         } else {
             terminal.type_in("\x03");
             link.expect("interrupt");
@@ -136,7 +136,7 @@ fn a_ctrl_c_that_is_looked_at_ends_nothing() {
 
 /// The end of a session on Windows, and the requests before it.
 #[test]
-fn the_end_of_the_session_is_told_of_with_the_time_left() {
+fn the_end_of_the_session_is_reported_with_the_time_left() {
     if !wine() {
         // On Linux the session ends with a hang-up.
         let (terminal, link) = console("line");
@@ -146,7 +146,7 @@ fn the_end_of_the_session_is_told_of_with_the_time_left() {
         link.order("return 0");
         return;
     }
-    for (why, told) in [
+    for (why, reported) in [
         ("break", "shutdown break None"),
         ("close", "shutdown console closed Some(5s)"),
         ("log-off", "shutdown log-off Some(5s)"),
@@ -157,7 +157,7 @@ fn the_end_of_the_session_is_told_of_with_the_time_left() {
         if all.is_empty() {
             all.push(link.next());
         }
-        assert_eq!(all, [told]);
+        assert_eq!(all, [reported]);
         // The program has time to end in order, and the system's thread does not delay that.
         link.order("print good-bye");
         link.order("return 7");
@@ -184,13 +184,13 @@ mod unix {
         let (terminal, link) = if linux() { console("line") } else { rig::probe() };
         link.order("signals");
         if linux() {
-            for (request, told) in [
+            for (request, reported) in [
                 (Signal::TERM, "signal shutdown terminate None"),
                 (Signal::HUP, "signal shutdown hang-up None"),
                 (Signal::INT, "signal interrupt"),
             ] {
                 signal(&terminal, request);
-                link.expect(told);
+                link.expect(reported);
             }
         }
         link.order("sync");
@@ -286,7 +286,7 @@ mod unix {
     }
 
     #[test]
-    fn hc52_ctrl_z_stops_no_process_that_nobody_could_continue() {
+    fn hc52_ctrl_z_stops_no_process_that_cannot_be_continued() {
         if linux() {
             // The probe leads its session, as under `ssh -t host` and `xterm -e`.
             for set_up in [&["prompt > "][..], &["prompt > ", "echo off"], &["prompt > ", "mode raw"]] {
@@ -306,14 +306,14 @@ mod unix {
                     terminal.type_in("\x1a");
                 }
                 terminal.type_in("x\r");
-                let told = link.next();
-                assert!(told.contains('x'), "{told}");
+                let reported = link.next();
+                assert!(reported.contains('x'), "{reported}");
             }
         }
     }
 
     #[test]
-    fn a_process_of_the_background_is_heard_when_it_comes_to_the_foreground() {
+    fn a_background_process_receives_input_when_it_comes_to_the_foreground() {
         if linux() {
             let call = rig::Call::new();
             let probe = rig::program("examples", "console_probe");
@@ -396,7 +396,7 @@ mod unix {
     }
 
     #[test]
-    fn a_terminal_that_goes_away_is_told_of_once_and_costs_nothing() {
+    fn a_terminal_that_hangs_up_is_reported_once_and_costs_nothing() {
         if linux() {
             let (terminal, link) = console("line");
             link.order("signals");
@@ -404,9 +404,9 @@ mod unix {
             terminal.shows(&["half"]);
             let mut child = terminal.hang_up();
             // The kernel also sends SIGCONT, for stopped processes.
-            let mut told = [link.next(), link.next(), link.next()];
-            told.sort();
-            assert_eq!(told, ["end", "signal continued", "signal shutdown hang-up None"]);
+            let mut reported = [link.next(), link.next(), link.next()];
+            reported.sort();
+            assert_eq!(reported, ["end", "signal continued", "signal shutdown hang-up None"]);
             rig::costs_nothing(&child, &link, Duration::from_millis(500));
             link.order("return 0");
             rig::wait(&mut child);

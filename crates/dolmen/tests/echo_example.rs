@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use common::{DEADLINE, Example, Random, finish, watchdog};
 
 #[test]
-fn the_echo_example_tells_where_it_listens_and_echoes_a_hundred_clients() {
+fn the_echo_example_reports_its_address_and_echoes_a_hundred_clients() {
     let _watchdog = watchdog();
     let mut echo = Example::start(&[], "echo", "127.0.0.1:0");
     let address = echo.listening().expect("it listens");

@@ -12,9 +12,9 @@ use common::{Random, Rig, Seen, finish, watchdog};
 use dolmen::{CloseReason, ConnId, Reactor, Token};
 
 /// With receives that have a lent buffer, and with receives that have none.
-fn both_pools(scene: impl Fn(Rig)) {
+fn both_pools(scenario: impl Fn(Rig)) {
     for pool_size in [256, 0] {
-        scene(Rig::with(&Reactor::builder().pool_size(pool_size)));
+        scenario(Rig::with(&Reactor::builder().pool_size(pool_size)));
     }
 }
 

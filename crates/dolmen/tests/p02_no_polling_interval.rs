@@ -26,7 +26,7 @@ struct Quiet {
 }
 
 fn start() -> Quiet {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let thread = thread::Builder::new().name("reactor".to_owned());
     let thread = thread.spawn(move || {
         let mut rig = Rig::new();
@@ -44,7 +44,7 @@ fn start() -> Quiet {
         rig.silent();
         let polls = rig.reactor.stats().polls;
         let peers = peers.into_iter().map(|(_, peer)| peer).collect();
-        tell.send((rig.reactor.waker(), peers, this_task())).expect("told");
+        sender.send((rig.reactor.waker(), peers, this_task())).expect("the test waits");
         loop {
             rig.reactor.wait(&mut rig.events, None).expect("wait");
             for event in rig.events.drain() {
@@ -57,7 +57,7 @@ fn start() -> Quiet {
         }
     });
     let thread = thread.expect("a thread");
-    let (waker, peers, task) = told.recv_timeout(DEADLINE).expect("the reactor is ready");
+    let (waker, peers, task) = receiver.recv_timeout(DEADLINE).expect("the reactor is ready");
     Quiet { thread, waker, peers, task }
 }
 

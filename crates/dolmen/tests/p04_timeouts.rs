@@ -107,7 +107,7 @@ fn p04_hc23_a_huge_timeout_is_neither_now_nor_never() {
 }
 
 #[test]
-fn p04_hc23_a_timer_in_the_far_future_neither_goes_off_nor_wakes_anybody() {
+fn p04_hc23_a_timer_in_the_far_future_neither_goes_off_nor_wakes() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let timers = HUGE.map(|time| rig.reactor.timer(Token(0), time));

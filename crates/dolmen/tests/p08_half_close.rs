@@ -75,7 +75,7 @@ fn p08_after_our_fin_we_still_receive() {
 }
 
 #[test]
-fn p08_an_end_of_stream_is_told_of_once_and_costs_nothing_while_the_connection_stays() {
+fn p08_an_end_of_stream_is_reported_once_and_costs_nothing_while_the_connection_stays() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let (conn, mut peer) = rig.connect(Token(0));

@@ -54,7 +54,7 @@ impl Subscriber for Keeping {
 }
 
 #[test]
-fn p17_what_happens_is_told_on_target_io_reactor() {
+fn p17_what_happens_is_logged_on_target_io_reactor() {
     let _watchdog = watchdog();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let _until_the_end = tracing::subscriber::set_default(Keeping(Arc::clone(&kept)));

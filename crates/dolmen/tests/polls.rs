@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use common::{Random, watchdog};
-use dolmen::raw::{BorrowedSocket, PollId, Readiness, Verbs as _};
+use dolmen::raw::{BorrowedSocket, PollId, ReactorApi as _, Readiness};
 use dolmen::{Event, Events, Reactor, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{OFlags, fcntl_setfl};

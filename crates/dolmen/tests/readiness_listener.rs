@@ -49,7 +49,7 @@ fn readiness_hc20_of_more_listeners_than_a_wait_function_takes() {
 }
 
 #[test]
-fn readiness_is_told_of_until_nobody_waits() {
+fn readiness_is_reported_until_no_connection_waits() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let (watch, address) = listening(&mut rig, Token(0));
@@ -71,7 +71,7 @@ fn readiness_is_told_of_until_nobody_waits() {
 }
 
 #[test]
-fn readiness_comes_for_who_was_there_before_the_listener_was_registered() {
+fn readiness_is_reported_for_connections_made_before_the_listener_was_registered() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let (waiting, address) = listener();

@@ -6,7 +6,7 @@ use common::{Rig, Seen, Signal, watchdog};
 use dolmen::Token;
 
 #[test]
-fn watch_tells_with_each_wait_while_the_handle_is_signalled() {
+fn watch_reports_with_each_wait_while_the_handle_is_signalled() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let signal = Signal::new();

@@ -66,28 +66,28 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
 
     let mut server =
         Server::new(config, opened, Lobby::new(config)).map_err(|error| format!("cannot start: {error}"))?;
-    server.obey_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
+    server.stop_on_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
     if let Some(seconds) = cli.stats {
         server.log_stats_every(Duration::from_secs(seconds.get().into()));
     }
 
     // Written before the console has the terminal, and so not by the logger's thread.
     for (address, kind) in server.listening() {
-        complain(&format!("listening {address} {kind}\n"));
+        write_to_stderr(&format!("listening {address} {kind}\n"));
     }
     let at_terminal = std::io::stdin().is_terminal();
     if at_terminal || cli.console {
-        complain("console   type 'help'; Ctrl-C stops the server\n");
+        write_to_stderr("console   type 'help'; Ctrl-C stops the server\n");
         server.open_console().map_err(|error| format!("cannot start: {error}"))?;
     }
     server.run().map_err(|error| format!("cannot go on: {error}"))?;
     if server.was_forced() {
         // Without destructors, which would wait for a reader that does not read.
-        logging::tell("dolmend: stopped immediately after a second request\n");
-        flush.hurry();
+        logging::write("dolmend: stopped immediately after a second request\n");
+        flush.flush_briefly();
         std::process::exit(RUNTIME_FAILURE.into());
     }
-    if server.gave_up() {
+    if server.left_output_unread() {
         // As above.
         tracing::warn!("the console's last output was not read");
         drop(flush);
@@ -101,7 +101,7 @@ pub fn command_line() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         let text = error.render().to_string();
         if error.use_stderr() {
-            complain(&text);
+            write_to_stderr(&text);
             return ExitCode::from(BAD_CONFIG);
         }
         show(&text)
@@ -122,12 +122,12 @@ fn show(text: &str) -> ExitCode {
 /// gets no other `prefix`.
 fn fail(status: u8, prefix: &str, message: &str) -> ExitCode {
     for line in message.lines() {
-        complain(&format!("{prefix}{line}\n"));
+        write_to_stderr(&format!("{prefix}{line}\n"));
     }
     ExitCode::from(status)
 }
 
 /// Writes to standard error immediately, not by the logger's thread. A closed standard error is not a reason to fail.
-fn complain(text: &str) {
+fn write_to_stderr(text: &str) {
     let _ = patient::write_all(&mut std::io::stderr(), text.as_bytes(), None, |_| {});
 }

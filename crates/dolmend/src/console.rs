@@ -19,7 +19,7 @@ pub(crate) struct Console {
     /// Pieces of output that found no room, because the reader does not read.
     lost: u64,
     /// The rest of the script is ignored.
-    deaf: bool,
+    ignoring: bool,
     flush: Flush,
 }
 
@@ -41,7 +41,7 @@ impl Console {
         if has_log {
             logging::keep(true);
         }
-        Ok(Console { kind, has_log, lost: 0, deaf: false, flush: Flush::NotAsked })
+        Ok(Console { kind, has_log, lost: 0, ignoring: false, flush: Flush::NotAsked })
     }
 
     /// Whether the console is a terminal with an operator.
@@ -50,12 +50,12 @@ impl Console {
     }
 
     /// From here on its input is ignored.
-    pub(crate) fn turn_deaf(&mut self) {
-        self.deaf = true;
+    pub(crate) fn ignore_rest_of_script(&mut self) {
+        self.ignoring = true;
     }
 
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf
+    pub(crate) fn ignores_input(&self) -> bool {
+        self.ignoring
     }
 
     /// Whether the server may end: all output has been written. If not, the reactor will report it.

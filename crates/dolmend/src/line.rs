@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_never_enters_a_line() {
+    fn invisible_characters_never_enter_a_line() {
         assert_eq!(lines("say \u{202E}cba\u{2066}\u{2028}> \u{200B}x\u{E0041}\n".as_bytes()), ["say cba> x"]);
         // Families and Persian are held together by joiners.
         assert_eq!(lines("👩\u{200D}👧 می\u{200C}خواهم\n".as_bytes()), ["👩\u{200D}👧 می\u{200C}خواهم"]);

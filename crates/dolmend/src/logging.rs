@@ -24,8 +24,8 @@ pub struct Flush(Option<standard_error::Writer>);
 
 impl Flush {
     /// Writes the lines that are read within a second, for an end that must not wait for a slow reader.
-    pub fn hurry(mut self) {
-        self.0.iter_mut().for_each(standard_error::Writer::hurry);
+    pub fn flush_briefly(mut self) {
+        self.0.iter_mut().for_each(standard_error::Writer::flush_briefly);
     }
 }
 
@@ -45,14 +45,14 @@ pub fn start(trace_reactor: u8) -> Flush {
 }
 
 /// Writes a text to standard error unchanged, in order with the log lines.
-pub fn tell(text: &str) {
+pub fn write(text: &str) {
     standard_error::write(text.as_bytes());
 }
 
 /// Has a panic's message written whole, also where standard error is non-blocking.
 pub fn report_panics() {
     /// How long the message of a panic waits for a reader.
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let backtrace = std::backtrace::Backtrace::capture();
@@ -62,7 +62,7 @@ pub fn report_panics() {
             _ => text
                 .push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"),
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + MESSAGE_TIMEOUT;
         let _ = patient::write_all(&mut io::stderr(), text.as_bytes(), Some(deadline), |_| {});
     }));
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_real_port_number_is_told() {
+    fn the_real_port_number_is_reported() {
         let (opened, _) = open(&[spec("127.0.0.1:0:ascii")], false).expect("it opens");
         assert_ne!(opened[0].address.port(), 0);
         assert_eq!(opened[0].kind, PortKind::Ascii);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_closes_the_others_and_all_failures_are_told() {
+    fn one_that_fails_closes_the_others_and_all_failures_are_reported() {
         let (taken, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
         let free = {
             let (opened, _) = open(&[spec("127.0.0.1:0")], false).expect("it opens");
@@ -158,18 +158,18 @@ mod tests {
         };
         let ports = [spec(&free.to_string()), spec(&taken[0].address.to_string()), spec("192.0.2.1:0")];
         let failed = open(&ports, false).expect_err("two cannot be opened");
-        let told: Vec<String> = failed.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 2, "{told:?}");
+        let reported: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        assert_eq!(reported.len(), 2, "{reported:?}");
         assert_eq!(
-            told[0],
+            reported[0],
             format!(
                 "cannot listen on {}: address already in use; is another dolmend running?",
                 taken[0].address
             )
         );
         assert!(
-            told[1].contains("192.0.2.1:0") && told[1].contains("not an address of this machine"),
-            "{told:?}"
+            reported[1].contains("192.0.2.1:0") && reported[1].contains("not an address of this machine"),
+            "{reported:?}"
         );
         open(&[spec(&free.to_string())], false).expect("the first was closed again");
     }

@@ -36,20 +36,20 @@ const STATS: Token = Token(3);
 /// The token of every port; the listener's id identifies the port.
 const PORT: Token = Token(4);
 /// The timer that ends the wait for output that is not read.
-const GIVE_UP: Token = Token(5);
+const OUTPUT_TIMEOUT: Token = Token(5);
 
 /// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
 /// others. As a shutdown says good-bye to every user, it is bounded by this too.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// How long an end waits until the console's last output is read, unless a script asked for the end.
-const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
+const OUTPUT_DRAIN: Duration = Duration::from_secs(2);
 
 /// Connections that may be closing at a time while others arrive: those that get the message that the place is full,
 /// and those of users who left. When even more connect, the server resets a new connection without a message if it
 /// finds no place; a new connection that finds a place takes it from the one that has been closing for the longest
 /// time.
-const DOORSTEP: usize = 256;
+const MAX_CLOSING_CONNECTIONS: usize = 256;
 
 /// The message to the source of a request to stop.
 const STOPPING: &str = "stopping; a second request stops immediately\n";
@@ -79,11 +79,11 @@ pub struct Server<W> {
     ports: Vec<(ListenerId, SocketAddr, PortKind)>,
     console: Option<Console>,
     /// A signal asked for the end: it must not wait for the reader of a script's replies.
-    hurried: bool,
-    /// The timer of [`GIVE_UP`] is set.
+    shutdown_is_urgent: bool,
+    /// The timer of [`OUTPUT_TIMEOUT`] is set.
     waits_for_output: bool,
     /// The console's last output was not read in time.
-    gave_up: bool,
+    left_output_unread: bool,
     /// Whether the server ended without waiting for an orderly end.
     forced: bool,
     users: HashMap<UserId, User>,
@@ -142,9 +142,9 @@ impl<W: World> Server<W> {
             world,
             ports: listening,
             console: None,
-            hurried: false,
+            shutdown_is_urgent: false,
             waits_for_output: false,
-            gave_up: false,
+            left_output_unread: false,
             forced: false,
             users: HashMap::new(),
             roster: Vec::new(),
@@ -164,7 +164,7 @@ impl<W: World> Server<W> {
 
     /// How many connections a server with this configuration may hold at a time.
     pub fn most_connections(config: &Config) -> usize {
-        config.max_users + DOORSTEP
+        config.max_users + MAX_CLOSING_CONNECTIONS
     }
 
     /// The addresses on which the server listens, and their protocols.
@@ -198,7 +198,7 @@ impl<W: World> Server<W> {
     /// # Errors
     ///
     /// The reactor's errors.
-    pub fn obey_signals(&mut self) -> Result<(), Error> {
+    pub fn stop_on_signals(&mut self) -> Result<(), Error> {
         self.reactor.signals(CONSOLE)
     }
 
@@ -208,8 +208,8 @@ impl<W: World> Server<W> {
     }
 
     /// Whether the server has ended with unread output, for which dropping it would wait.
-    pub fn gave_up(&self) -> bool {
-        self.gave_up
+    pub fn left_output_unread(&self) -> bool {
+        self.left_output_unread
     }
 
     /// Writes a line of statistics to the log at this interval.
@@ -267,7 +267,7 @@ impl<W: World> Server<W> {
         waited?;
 
         self.give_turns();
-        if self.phase == Phase::Draining && self.leaving.is_empty() && self.answers_are_out() {
+        if self.phase == Phase::Draining && self.leaving.is_empty() && self.output_is_flushed() {
             self.phase = Phase::Stopped;
         }
         if let Some(console) = self.console.as_mut().filter(|_| self.phase == Phase::Stopped) {
@@ -292,7 +292,7 @@ impl<W: World> Server<W> {
                 self.carry_out();
             }
             Event::Timer { token: STATS, .. } => self.log_stats(),
-            Event::Timer { token: GIVE_UP, .. } => self.gave_up = true,
+            Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.left_output_unread = true,
             Event::Console { input, .. } => self.console_input(input),
             Event::Posted { token: SHUTDOWN, .. } => {
                 tracing::info!("asked to stop");
@@ -314,7 +314,7 @@ impl<W: World> Server<W> {
         let user = UserId(number as u64);
         self.next_user += 1;
         let full = self.users.len() >= self.max_users;
-        if full && self.leaving.len() >= DOORSTEP {
+        if full && self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
             self.status.refused += 1;
             tracing::debug!(%user, %peer, "turned away without a word");
             return;
@@ -333,8 +333,8 @@ impl<W: World> Server<W> {
             self.turn_away(user, conn, peer, kind, "The place is full. Please try again later.\n");
             return;
         }
-        if self.leaving.len() >= DOORSTEP {
-            self.hurry_one_out();
+        if self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
+            self.reset_oldest_closing();
         }
         let info = ConnectInfo { user, peer, kind };
         if let Admission::Refuse(text) = self.world.connect(&info) {
@@ -365,9 +365,9 @@ impl<W: World> Server<W> {
     }
 
     /// Resets the connection that has been closing for the longest time.
-    fn hurry_one_out(&mut self) {
+    fn reset_oldest_closing(&mut self) {
         let Some((id, Leaving { conn, peer })) = self.leaving.pop_first() else { return };
-        tracing::debug!(user = %id, %conn, %peer, "hurried out");
+        tracing::debug!(user = %id, %conn, %peer, "reset to make room");
         let _ = self.reactor.abort(conn);
     }
 
@@ -442,23 +442,23 @@ impl<W: World> Server<W> {
 
     /// Whether no output is left for which an end would have to wait. A script that has asked for the end gets all of
     /// its replies, however long that takes; in all other cases the wait is bounded.
-    fn answers_are_out(&mut self) -> bool {
+    fn output_is_flushed(&mut self) -> bool {
         let Some(console) = &mut self.console else { return true };
-        if self.gave_up || console.is_flushed(&mut self.reactor) {
+        if self.left_output_unread || console.is_flushed(&mut self.reactor) {
             return true;
         }
-        let bounded = self.hurried || console.is_terminal();
+        let bounded = self.shutdown_is_urgent || console.is_terminal();
         if bounded && !std::mem::replace(&mut self.waits_for_output, true) {
-            self.reactor.timer(GIVE_UP, OUTPUT_PATIENCE);
+            self.reactor.timer(OUTPUT_TIMEOUT, OUTPUT_DRAIN);
         }
         false
     }
 
     /// Input from the operator, or a request to end the program.
     fn console_input(&mut self, input: ConsoleInput<'_>) {
-        let deaf = self.console.as_ref().is_some_and(Console::is_deaf);
+        let ignored = self.console.as_ref().is_some_and(Console::ignores_input);
         match input {
-            ConsoleInput::Line(_) | ConsoleInput::LineCut(_) | ConsoleInput::EndOfInput if deaf => {}
+            ConsoleInput::Line(_) | ConsoleInput::LineCut(_) | ConsoleInput::EndOfInput if ignored => {}
             ConsoleInput::Line(line) => {
                 let (world, mut turn) = self.turn();
                 world.console_line(&mut turn, line);
@@ -491,14 +491,14 @@ impl<W: World> Server<W> {
     /// The first request begins an orderly end, or bounds one that waits for a script's reader; the second ends the
     /// server immediately.
     fn asked_to_stop(&mut self, who: &str) {
-        if !self.hurried && self.phase != Phase::Stopped {
+        if !self.shutdown_is_urgent && self.phase != Phase::Stopped {
             tracing::info!("asked to stop: {who}");
             // The message is for the source of the request.
             match &mut self.console {
                 Some(console) if console.is_terminal() => console.print(&mut self.reactor, STOPPING),
-                _ => logging::tell(STOPPING),
+                _ => logging::write(STOPPING),
             }
-            self.hurried = true;
+            self.shutdown_is_urgent = true;
             self.shut_down();
         } else {
             self.forced = true;
@@ -539,7 +539,7 @@ impl<W: World> Server<W> {
                         self.console_input(ConsoleInput::EndOfInput);
                         if let Some(console) = self.console.as_mut().filter(|console| !console.is_terminal())
                         {
-                            console.turn_deaf();
+                            console.ignore_rest_of_script();
                         }
                     }
                     Action::Shutdown => self.shut_down(),

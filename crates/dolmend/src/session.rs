@@ -34,12 +34,12 @@ impl Session {
         Session { telnet, assembler: LineAssembler::new(line_length_bytes), encoder, lines: VecDeque::new() }
     }
 
-    /// Takes bytes from the client. Appends the protocol's immediate replies to `answer`.
-    pub fn receive(&mut self, bytes: &[u8], answer: &mut Vec<u8>) {
+    /// Takes bytes from the client. Appends the protocol's immediate replies to `reply`.
+    pub fn receive(&mut self, bytes: &[u8], reply: &mut Vec<u8>) {
         let Session { telnet, assembler, lines, .. } = self;
         match telnet {
             None => assembler.receive(bytes, |line| lines.push_back(line)),
-            Some(telnet) => telnet.receive(bytes, answer, |input| match input {
+            Some(telnet) => telnet.receive(bytes, reply, |input| match input {
                 Input::Text(text) => assembler.receive(text, |line| lines.push_back(line)),
                 Input::EraseCharacter => {
                     assembler.erase_character();
@@ -90,11 +90,11 @@ mod tests {
 
     #[test]
     fn telnet_commands_do_not_come_between_a_line_end_and_its_second_byte() {
-        let (mut session, mut answer) = (Session::new(PortKind::Telnet, 80), Vec::new());
-        session.receive(b"who\r\xff\xf1", &mut answer);
-        session.receive(b"\nhe\xff\xfd\x01lp\n", &mut answer);
+        let (mut session, mut reply) = (Session::new(PortKind::Telnet, 80), Vec::new());
+        session.receive(b"who\r\xff\xf1", &mut reply);
+        session.receive(b"\nhe\xff\xfd\x01lp\n", &mut reply);
         assert_eq!(lines(&mut session), ["who", "help"]);
-        assert_eq!(answer, b"\xff\xfc\x01");
+        assert_eq!(reply, b"\xff\xfc\x01");
     }
 
     #[test]
@@ -113,10 +113,10 @@ mod tests {
 
     #[test]
     fn on_an_ascii_port_255_is_a_byte() {
-        let (mut session, mut answer) = (Session::new(PortKind::Ascii, 80), Vec::new());
-        session.receive(b"a\xff\xfd\x20b\n", &mut answer);
+        let (mut session, mut reply) = (Session::new(PortKind::Ascii, 80), Vec::new());
+        session.receive(b"a\xff\xfd\x20b\n", &mut reply);
         assert_eq!(lines(&mut session), ["a\u{fffd}\u{fffd} b"]);
-        assert_eq!(answer, b"");
+        assert_eq!(reply, b"");
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_noticed_and_so_is_its_end() {
+    fn a_flood_is_detected_and_so_is_its_end() {
         let mut session = Session::new(PortKind::Telnet, 80);
         session.receive(&b"\n".repeat(MOST_WAITING_LINES - 1), &mut Vec::new());
         assert!(!session.is_behind());

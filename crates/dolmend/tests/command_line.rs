@@ -112,7 +112,7 @@ fn a_port_in_use_is_exit_1_and_nothing_listens() {
 }
 
 #[test]
-fn every_port_is_told_with_its_kind() {
+fn every_port_is_reported_with_its_kind() {
     let server = Server::with(&["-p", "127.0.0.1:0", "-p", "127.0.0.1:0:ascii", "-p", "0"], 3);
     let log = server.program.stderr.wait_for(" ascii\n");
     let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("listening ")).collect();

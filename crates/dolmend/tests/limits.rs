@@ -22,7 +22,7 @@ fn one_user_too_many_is_told_so_and_a_place_that_gets_free_is_given_away() {
 }
 
 #[test]
-fn many_who_are_turned_away_hurt_nobody() {
+fn many_refused_connections_do_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::configured(&folder, "max users : 1\n");
     let mut ann = server.player("Ann");
@@ -31,12 +31,12 @@ fn many_who_are_turned_away_hurt_nobody() {
     ann.send("say alone\r\n");
     ann.expect("You say: alone\r\n");
     // A connection that still waits to be accepted would take Ann's place.
-    let told = crowd.iter_mut().filter_map(|client| {
+    let informed = crowd.iter_mut().filter_map(|client| {
         client.expect_gone();
         (client.unread == b"The place is full. Please try again later.\r\n").then_some(())
     });
-    let told = told.count();
-    assert!((200..300).contains(&told), "{told} of 300 were told why");
+    let informed = informed.count();
+    assert!((200..300).contains(&informed), "{informed} of 300 were told why");
     // They stay connected, and a place that becomes free can still be taken.
     ann.send("quit\r\n");
     ann.expect_end();
@@ -44,7 +44,7 @@ fn many_who_are_turned_away_hurt_nobody() {
 }
 
 #[test]
-fn who_does_not_read_is_disconnected_and_nobody_else_notices() {
+fn a_user_who_does_not_read_is_disconnected_without_effect_on_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::configured(&folder, "output limit : 16384\n");
     let mut ann = server.player("Ann");
@@ -53,8 +53,8 @@ fn who_does_not_read_is_disconnected_and_nobody_else_notices() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("it can be set");
     socket.connect(&server.addresses[0].into()).expect("the server accepts");
-    let mut deaf = Client::over(socket.into());
-    deaf.send("Deaf\r\n");
+    let mut unresponsive = Client::over(socket.into());
+    unresponsive.send("Deaf\r\n");
     ann.expect("Deaf has arrived.\r\n");
 
     let shout = "x".repeat(4000);
@@ -67,7 +67,7 @@ fn who_does_not_read_is_disconnected_and_nobody_else_notices() {
         heard = ann.expect(&format!("You say: {shout}\r\n"));
     }
     server.program.stderr.wait_for("output limit reached");
-    deaf.expect_gone();
+    unresponsive.expect_gone();
     ann.send("who\r\n");
     ann.expect("One is here:\r\n  Ann (you)\r\n");
 }

@@ -90,9 +90,9 @@ fn is_served(address: SocketAddr) {
 }
 
 #[test]
-fn hc51_a_script_gets_all_of_its_answers() {
+fn hc51_a_script_gets_all_of_its_replies() {
     const LINES: usize = 1500;
-    let (answers, stdout) = output();
+    let (replies, stdout) = output();
     let mut server = Running::start(&["-c", "-p", "127.0.0.1:0"], Stdio::piped(), stdout, Stdio::piped());
     let log = Output::of(server.0.stderr.take().expect("a pipe"));
     let mut script = server.0.stdin.take().expect("a pipe");
@@ -104,8 +104,8 @@ fn hc51_a_script_gets_all_of_its_answers() {
     let address = listening(&log.wait_for("console   type 'help'"));
     // The output is not read for a while, and the game goes on.
     (0..20).for_each(|_| is_served(address));
-    let answers = Output::of(answers).wait_for_end();
-    assert_eq!(answers.matches("this list\n").count(), LINES);
+    let replies = Output::of(replies).wait_for_end();
+    assert_eq!(replies.matches("this list\n").count(), LINES);
     drop(writer.join().expect("all was written"));
     assert_eq!(server.0.wait().expect("it ends").code(), Some(0));
     let log = log.wait_for_end();
@@ -182,15 +182,15 @@ fn hc51_a_script_from_a_non_blocking_pipe_is_read_to_its_end() {
     pipe::set_non_blocking(&stdin);
     let mut server =
         Running::start(&["-c", "-p", "127.0.0.1:0"], stdin.into(), Stdio::piped(), Stdio::piped());
-    let answers = Output::of(server.0.stdout.take().expect("a pipe"));
+    let replies = Output::of(server.0.stdout.take().expect("a pipe"));
     let log = Output::of(server.0.stderr.take().expect("a pipe"));
     is_served(listening(&log.wait_for("console   type 'help'")));
     script.write_all(b"users\n").expect("it is read");
-    answers.wait_for("Nobody is connected.\n");
+    replies.wait_for("Nobody is connected.\n");
     script.write_all(b"who").expect("it is read");
     drop(script);
     log.wait_for("the console input has ended");
-    assert_eq!(answers.wait_for_end().matches("Nobody is connected.\n").count(), 2);
+    assert_eq!(replies.wait_for_end().matches("Nobody is connected.\n").count(), 2);
     assert_eq!(server.0.wait().expect("it ends").code(), Some(0));
 }
 
@@ -199,7 +199,7 @@ fn hc51_a_script_from_a_non_blocking_pipe_is_read_to_its_end() {
 #[test]
 fn hc51_a_reader_that_never_reads_delays_the_end_and_does_not_prevent_it() {
     use rustix::process::{Pid, Signal, kill_process};
-    let ((answers, stdout), (log, stderr)) = (output(), output());
+    let ((replies, stdout), (log, stderr)) = (output(), output());
     let mut server = Running::start(&["-c", "-p", "127.0.0.1:0"], Stdio::piped(), stdout, stderr);
     let log = Late::of(log, 2);
     let address = listening(&log.begins);
@@ -210,5 +210,5 @@ fn hc51_a_reader_that_never_reads_delays_the_end_and_does_not_prevent_it() {
     std::thread::spawn(move || ended.send(server.0.wait()));
     let end = end.recv_timeout(common::DEADLINE).expect("it ends").expect("it is a child");
     assert_eq!(end.code(), Some(0));
-    drop((answers, log.rest));
+    drop((replies, log.rest));
 }

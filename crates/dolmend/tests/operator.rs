@@ -194,7 +194,7 @@ fn ctrl_c_stops_the_server_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn hc52_ctrl_z_does_not_stop_a_server_that_nobody_could_continue() {
+fn hc52_ctrl_z_does_not_stop_a_server_that_cannot_be_continued() {
     let (terminal, address) = server(false);
     terminal.shows(&["> "]);
     if !wine() {

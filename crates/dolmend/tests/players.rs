@@ -138,7 +138,7 @@ fn a_long_script_is_run_to_its_end() {
 }
 
 #[test]
-fn a_broken_connection_is_noticed_by_the_others() {
+fn the_others_see_a_broken_connection() {
     let server = Server::start();
     let mut ann = server.player("Ann");
     let bob = server.player("Bob");

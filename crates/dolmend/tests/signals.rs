@@ -32,17 +32,17 @@ fn each_request_to_stop_is_an_orderly_end() {
 #[test]
 fn a_client_that_does_not_react_delays_the_end_but_does_not_prevent_it() {
     let mut server = Server::start();
-    let deaf = server.player("Deaf");
+    let unresponsive = server.player("Deaf");
     signal(&server, Signal::TERM);
     // The client neither reads nor closes. The deadline of the test is well above that of the server.
     assert_eq!(server.program.wait().code(), Some(0));
-    drop(deaf);
+    drop(unresponsive);
 }
 
 #[test]
-fn a_second_request_is_obeyed_at_once() {
+fn a_second_request_stops_immediately() {
     let mut server = Server::start();
-    let _deaf: Client = server.player("Deaf");
+    let _unresponsive: Client = server.player("Deaf");
     signal(&server, Signal::TERM);
     server.program.stderr.wait_for("a second request stops immediately");
     signal(&server, Signal::TERM);

@@ -49,7 +49,7 @@ fn also_when_it_comes_byte_by_byte_in_the_middle_of_a_word() {
 }
 
 #[test]
-fn insisting_is_not_answered_again() {
+fn insisting_gets_no_reply() {
     let server = Server::start();
     let mut client = server.connect();
     client.expect("shall we call you? ");
@@ -57,13 +57,13 @@ fn insisting_is_not_answered_again() {
         client.send_bytes(&[IAC, DO, 1, IAC, WILL, 31, IAC, WONT, 24, IAC, DONT, 3]);
     }
     client.send("Ann\r\n");
-    let answered = client.expect_bytes(b"Hello, Ann.");
+    let replied = client.expect_bytes(b"Hello, Ann.");
     // A WONT after a refused WILL would withdraw the request; here it is about another option.
-    assert_eq!(answered, [IAC, WONT, 1, IAC, DONT, 31]);
+    assert_eq!(replied, [IAC, WONT, 1, IAC, DONT, 31]);
 }
 
 #[test]
-fn are_you_there_is_answered_at_once_and_eats_nothing() {
+fn are_you_there_gets_a_reply_immediately_and_eats_nothing() {
     let server = Server::start();
     let mut ann = server.player("Ann");
     ann.send_bytes(&[b's', b'a', IAC, AYT, b'y']);

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The server is stopped while both type, so that it finds a book and a line waiting at the same moment, whatever the
 /// scheduler does.
 #[test]
-fn somebody_who_pastes_a_book_does_not_keep_others_waiting() {
+fn a_player_who_pastes_a_book_does_not_keep_others_waiting() {
     let server = Server::start();
     let mut ann = server.player("Ann");
     let mut bob = server.player("Bob");

@@ -12,7 +12,7 @@ use common::{Client, Output, dolmend, with_default_signals};
 struct Scripted {
     child: Child,
     script: Option<ChildStdin>,
-    answers: ChildStdout,
+    replies: ChildStdout,
     log: Output,
     address: SocketAddr,
 }
@@ -21,11 +21,11 @@ impl Scripted {
     fn start() -> Scripted {
         let mut child = piped(&mut dolmend(&["-c", "-p", "127.0.0.1:0"]));
         let log = Output::of(child.stderr.take().expect("a pipe"));
-        let told = log.wait_for("console   type 'help'");
-        let address = told.lines().find_map(listening).expect("it listens");
+        let reported = log.wait_for("console   type 'help'");
+        let address = reported.lines().find_map(listening).expect("it listens");
         let script = child.stdin.take();
-        let answers = child.stdout.take().expect("a pipe");
-        Scripted { child, script, answers, log, address }
+        let replies = child.stdout.take().expect("a pipe");
+        Scripted { child, script, replies, log, address }
     }
 
     fn runs(&mut self, script: &str) {
@@ -59,7 +59,7 @@ fn is_served(address: SocketAddr, name: &str) -> Client {
 }
 
 #[test]
-fn a_script_whose_answers_nobody_reads_holds_nobody_up_and_gets_them_all() {
+fn a_script_whose_replies_are_unread_delays_nothing_and_gets_them_all() {
     const LINES: usize = 12_000;
     let mut server = Scripted::start();
     let mut script = server.script.take().expect("a pipe");
@@ -70,32 +70,32 @@ fn a_script_whose_answers_nobody_reads_holds_nobody_up_and_gets_them_all() {
     });
     let mut ann = is_served(server.address, "Ann");
     is_served(server.address, "Bob");
-    let mut answers = String::new();
-    server.answers.read_to_string(&mut answers).expect("text");
+    let mut replies = String::new();
+    server.replies.read_to_string(&mut replies).expect("text");
     writer.join().expect("all was written");
-    assert_eq!(answers.matches("this list\n").count(), LINES);
-    assert!(answers.ends_with("Told one user.\n"), "{}", &answers[answers.len() - 80..]);
+    assert_eq!(replies.matches("this list\n").count(), LINES);
+    assert!(replies.ends_with("Told one user.\n"), "{}", &replies[replies.len() - 80..]);
     ann.expect("The operator says: to the end\r\n");
     drop(ann);
     assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
-fn an_end_that_the_script_asks_for_waits_until_its_answers_are_read() {
+fn an_end_that_the_script_asks_for_waits_until_its_replies_are_read() {
     let mut server = Scripted::start();
     // More than a pipe holds, and less than the amount that keeps the script waiting.
     server.runs(&["help\n"; 300].concat());
     server.runs("shutdown\n");
     server.log.wait_for("shutting down");
     assert_eq!(server.child.try_wait().expect("a child"), None);
-    let mut answers = String::new();
-    server.answers.read_to_string(&mut answers).expect("text");
-    assert_eq!(answers.matches("this list\n").count(), 300);
+    let mut replies = String::new();
+    server.replies.read_to_string(&mut replies).expect("text");
+    assert_eq!(replies.matches("this list\n").count(), 300);
     assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
+fn a_log_that_is_not_read_delays_nothing() {
     let mut child = piped(&mut dolmend(&["-p", "127.0.0.1:0"]));
     let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut first = String::new();
@@ -115,7 +115,7 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
 /// An end that waits for the reader of the replies stops waiting when a signal asks for it; that is the first request.
 #[cfg(unix)]
 #[test]
-fn a_signal_hurries_an_end_that_waits_for_a_reader() {
+fn a_signal_bounds_an_end_that_waits_for_a_reader() {
     use rustix::process::{Pid, Signal, kill_process};
     let mut server = Scripted::start();
     server.runs(&["help\n"; 300].concat());
@@ -130,7 +130,7 @@ fn a_signal_hurries_an_end_that_waits_for_a_reader() {
 /// A second request ends the server immediately, whatever is unread.
 #[cfg(unix)]
 #[test]
-fn a_second_request_is_obeyed_at_once_although_nobody_reads() {
+fn a_second_request_stops_immediately_with_output_unread() {
     use rustix::process::{Pid, Signal, kill_process};
     let mut server = Scripted::start();
     let ann = is_served(server.address, "Ann");

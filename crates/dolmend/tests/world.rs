@@ -16,25 +16,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The world's calls, in words.
 #[derive(Default)]
 struct Record {
-    told: Vec<String>,
+    recorded: Vec<String>,
     refuse: bool,
     beats: Option<Duration>,
 }
 
 impl World for Record {
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
-        self.told.push(format!("connect {}", info.user));
+        self.recorded.push(format!("connect {}", info.user));
         if self.refuse { Admission::Refuse("Go away.\n".into()) } else { Admission::Accept }
     }
 
     fn logon(&mut self, turn: &mut Turn<'_>, user: UserId) {
         assert!(turn.users().contains(&user));
-        self.told.push(format!("logon {user}"));
+        self.recorded.push(format!("logon {user}"));
         turn.send(user, "hello\n");
     }
 
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
-        self.told.push(format!("{user}: {line}"));
+        self.recorded.push(format!("{user}: {line}"));
         match line {
             "leave" => {
                 turn.disconnect(user);
@@ -54,7 +54,7 @@ impl World for Record {
 
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
         assert!(!turn.users().contains(&user));
-        self.told.push(format!("net_dead {user} {why:?}"));
+        self.recorded.push(format!("net_dead {user} {why:?}"));
         turn.broadcast(format!("{user} is gone\n"));
     }
 
@@ -63,7 +63,7 @@ impl World for Record {
     }
 
     fn heart_beat(&mut self, _turn: &mut Turn<'_>) {
-        self.told.push("beat".into());
+        self.recorded.push("beat".into());
     }
 }
 
@@ -81,15 +81,15 @@ impl Rig {
         Rig { server: Server::new(&config, opened, world).expect("it starts"), address }
     }
 
-    fn told(&self) -> &[String] {
-        &self.server.world().told
+    fn recorded(&self) -> &[String] {
+        &self.server.world().recorded
     }
 
     /// Goes on until the world got this call.
     fn until(&mut self, text: &str) {
         let deadline = Instant::now() + DEADLINE;
-        while !self.told().iter().any(|line| line == text) {
-            assert!(Instant::now() < deadline, "never told {text:?}: {:?}", self.told());
+        while !self.recorded().iter().any(|line| line == text) {
+            assert!(Instant::now() < deadline, "never called {text:?}: {:?}", self.recorded());
             self.server.step(Some(Duration::from_secs(1))).expect("the wait works");
         }
     }
@@ -105,7 +105,7 @@ impl Rig {
     fn departures(mut self) -> Vec<String> {
         self.server.poster().post(SHUTDOWN, 0).expect("the server is there");
         self.server.run().expect("the wait works");
-        self.told().iter().filter(|line| line.starts_with("net_dead")).cloned().collect()
+        self.recorded().iter().filter(|line| line.starts_with("net_dead")).cloned().collect()
     }
 }
 
@@ -117,13 +117,13 @@ fn rest(client: &mut TcpStream) -> String {
 }
 
 #[test]
-fn a_user_is_told_of_in_order() {
+fn a_users_calls_are_in_order() {
     let mut rig = Rig::new(Record::default());
     let mut client = rig.connect(1);
     client.write_all(b"one\r\ntwo\r\nleave\r\nthree\r\n").expect("it is read");
     rig.until("net_dead #1 Disconnected");
     assert_eq!(
-        rig.told(),
+        rig.recorded(),
         ["connect #1", "logon #1", "#1: one", "#1: two", "#1: leave", "net_dead #1 Disconnected"]
     );
     client.shutdown(Shutdown::Write).expect("it stands");
@@ -134,7 +134,7 @@ fn a_user_is_told_of_in_order() {
 }
 
 #[test]
-fn every_departure_is_told_exactly_once() {
+fn every_departure_is_reported_exactly_once() {
     let mut rig = Rig::new(Record::default());
     // The client closes its side.
     let client = rig.connect(1);
@@ -192,11 +192,11 @@ fn lines_that_came_whole_before_a_reset_are_processed() {
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it can be set");
     drop(client);
     rig.until("net_dead #1 Lost");
-    assert_eq!(rig.told()[2..], ["#1: one", "#1: two", "#1: three", "net_dead #1 Lost"]);
+    assert_eq!(rig.recorded()[2..], ["#1: one", "#1: two", "#1: three", "net_dead #1 Lost"]);
 }
 
 #[test]
-fn a_refused_connection_is_told_why_and_never_heard_of_again() {
+fn a_refused_connection_gets_the_reason_and_no_further_call() {
     let mut rig = Rig::new(Record { refuse: true, ..Record::default() });
     let mut client = TcpStream::connect(rig.address).expect("the server accepts");
     client.set_read_timeout(Some(DEADLINE)).expect("it can be set");
@@ -220,12 +220,12 @@ fn a_book_and_a_line_that_wait_at_the_same_time_take_turns() {
     one.write_all(book.as_bytes()).expect("it is read");
     two.write_all(b"short\nshort\nlast\n").expect("it is read");
     rig.until("#2: last");
-    let before = rig.told().iter().filter(|line| line.starts_with("#1: ")).count();
+    let before = rig.recorded().iter().filter(|line| line.starts_with("#1: ")).count();
     // With both lines in one wait it is three; a completion that arrives a little later costs a few turns more, and
     // taking the book in one turn would make it hundreds.
     assert!(before < 100, "{before} lines of the book came first");
     rig.until("#1: 199");
-    let lines: Vec<&String> = rig.told().iter().filter(|line| line.starts_with("#1: ")).collect();
+    let lines: Vec<&String> = rig.recorded().iter().filter(|line| line.starts_with("#1: ")).collect();
     let expected: Vec<String> = (0..200).map(|number| format!("#1: {number}")).collect();
     assert!(lines.into_iter().eq(&expected));
 }
@@ -289,7 +289,7 @@ fn nobody_is_let_in_while_the_server_says_good_bye() {
         let goes_on = rig.server.step(Some(Duration::from_millis(10))).expect("the wait works");
         assert!(goes_on, "connections were accepted to the end");
     }
-    assert_eq!(rig.told(), ["connect #1", "logon #1", "net_dead #1 Shutdown"]);
+    assert_eq!(rig.recorded(), ["connect #1", "logon #1", "net_dead #1 Shutdown"]);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_heart_beats_only_where_one_is_wanted() {
     rig.until("beat");
     let mut still = Rig::new(Record::default());
     still.server.step(Some(Duration::from_millis(50))).expect("the wait works");
-    assert_eq!(still.told(), [""; 0]);
+    assert_eq!(still.recorded(), [""; 0]);
 }
 
 #[test]

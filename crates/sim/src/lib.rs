@@ -47,7 +47,7 @@ pub fn run_seeds<S: Subject>(
     mut progress: impl FnMut(u64),
 ) -> Result<u64, Box<Found<S::Action>>> {
     let mut count = 0;
-    let mut told = Instant::now();
+    let mut reported_at = Instant::now();
     for seed in seeds {
         if until.is_some_and(|until| Instant::now() >= until) {
             break;
@@ -58,8 +58,8 @@ pub fn run_seeds<S: Subject>(
             return Err(Box::new(Found { seed, failure, actions, command: S::COMMAND }));
         }
         count += 1;
-        if told.elapsed() >= Duration::from_secs(1) {
-            told = Instant::now();
+        if reported_at.elapsed() >= Duration::from_secs(1) {
+            reported_at = Instant::now();
             progress(count);
         }
     }

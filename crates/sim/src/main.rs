@@ -77,7 +77,7 @@ fn run<S: Subject>(cli: &Cli) -> ExitCode {
     #[cfg(feature = "mutants")]
     if cli.mutants {
         return if cli.together {
-            mutants::notice_all::<S>(cli.seeds)
+            mutants::detect_all::<S>(cli.seeds)
         } else {
             mutants::report::<S>(cli.seeds)
         };

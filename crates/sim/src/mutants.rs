@@ -1,7 +1,7 @@
 //! Which oracle detects which deliberate bug.
 //!
 //! Each question, one bug before one oracle, runs in a process of its own: some bugs corrupt memory, and then anything
-//! may happen. A process that crashes counts as an answer too, but as the least wanted one.
+//! may happen. A process that crashes counts as an outcome too, but as the least wanted one.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ use dolmen::sim::Oracle;
 use dolmen_sim::Subject;
 
 /// No bug that makes runs slow gets more time than this for each oracle. Miri is slow by itself.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 10 });
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 10 });
 
 /// The exit status of a process whose oracle detected the bug.
-const NOTICED: u8 = 3;
+const DETECTED: u8 = 3;
 
-enum Answer {
-    Noticed,
+enum Outcome {
+    Detected,
     Crashed,
-    Unnoticed,
+    Undetected,
 }
 
 /// Answers one question, in this process: whether the oracle detects the bug within so many seeds.
@@ -29,20 +29,20 @@ pub fn ask<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> ExitCode {
         .filter(|known| oracle == "all" || format!("{known:?}") == oracle)
         .collect();
     S::activate(mutant);
-    let until = Instant::now() + PATIENCE;
-    let noticed = (0..seeds)
+    let until = Instant::now() + SEARCH_TIMEOUT;
+    let detected = (0..seeds)
         .take_while(|_| Instant::now() < until)
         .find_map(|seed| Some((seed, S::run(seed, &S::program(seed), &oracles).err()?)));
-    match noticed {
+    match detected {
         Some((seed, failure)) => {
             println!("seed {seed}: {:?}: {}", failure.oracle, failure.message);
-            ExitCode::from(NOTICED)
+            ExitCode::from(DETECTED)
         }
         None => ExitCode::SUCCESS,
     }
 }
 
-fn put<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> Answer {
+fn run_in_new_process<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> Outcome {
     let program = std::env::current_exe().expect("a process knows its program");
     let status = Command::new(program)
         .args(["--mutant", mutant, "--oracle", oracle])
@@ -53,23 +53,25 @@ fn put<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> Answer {
         .status()
         .expect("a program can run itself");
     match status.code() {
-        Some(0) => Answer::Unnoticed,
-        Some(code) if code == i32::from(NOTICED) => Answer::Noticed,
-        _ => Answer::Crashed,
+        Some(0) => Outcome::Undetected,
+        Some(code) if code == i32::from(DETECTED) => Outcome::Detected,
+        _ => Outcome::Crashed,
     }
 }
 
 /// Runs each bug before all oracles together, which takes seconds. Fails if one goes undetected.
-pub fn notice_all<S: Subject>(seeds: u64) -> ExitCode {
+pub fn detect_all<S: Subject>(seeds: u64) -> ExitCode {
     let bugs: Vec<String> = S::mutants().into_iter().filter(|bug| !is_for_memory_tools::<S>(bug)).collect();
     let count = bugs.len();
-    let unnoticed: Vec<String> =
-        bugs.into_iter().filter(|bug| matches!(put::<S>(bug, "all", seeds), Answer::Unnoticed)).collect();
-    if unnoticed.is_empty() {
+    let undetected: Vec<String> = bugs
+        .into_iter()
+        .filter(|bug| matches!(run_in_new_process::<S>(bug, "all", seeds), Outcome::Undetected))
+        .collect();
+    if undetected.is_empty() {
         println!("every one of {count} bugs is detected");
         return ExitCode::SUCCESS;
     }
-    println!("undetected: {unnoticed:?}");
+    println!("undetected: {undetected:?}");
     ExitCode::FAILURE
 }
 
@@ -79,19 +81,20 @@ fn is_for_memory_tools<S: Subject>(bug: &str) -> bool {
 
 /// Prints the table. Fails if a bug goes undetected, or if an oracle could be removed without a loss.
 pub fn report<S: Subject>(seeds: u64) -> ExitCode {
-    let mut unnoticed = Vec::new();
+    let mut undetected = Vec::new();
     let mut needed = Vec::new();
     println!("| bug | detected by |");
     println!("|---|---|");
     for mutant in S::mutants() {
-        let answers =
-            S::ORACLES.iter().map(|&oracle| (oracle, put::<S>(&mutant, &format!("{oracle:?}"), seeds)));
+        let outcomes = S::ORACLES
+            .iter()
+            .map(|&oracle| (oracle, run_in_new_process::<S>(&mutant, &format!("{oracle:?}"), seeds)));
         let (mut by, mut crashed) = (Vec::new(), false);
-        for (oracle, answer) in answers {
-            match answer {
-                Answer::Noticed => by.push(oracle),
-                Answer::Crashed => crashed = true,
-                Answer::Unnoticed => {}
+        for (oracle, outcome) in outcomes {
+            match outcome {
+                Outcome::Detected => by.push(oracle),
+                Outcome::Crashed => crashed = true,
+                Outcome::Undetected => {}
             }
         }
         let mut names: Vec<String> = by.iter().map(|oracle| format!("{oracle:?}")).collect();
@@ -100,7 +103,7 @@ pub fn report<S: Subject>(seeds: u64) -> ExitCode {
                 needed.push(only);
                 names[0] += " alone";
             }
-            [] if !is_for_memory_tools::<S>(&mutant) => unnoticed.push(mutant.clone()),
+            [] if !is_for_memory_tools::<S>(&mutant) => undetected.push(mutant.clone()),
             _ => {}
         }
         if crashed {
@@ -113,10 +116,10 @@ pub fn report<S: Subject>(seeds: u64) -> ExitCode {
     }
     let idle: Vec<Oracle> = S::ORACLES.iter().copied().filter(|oracle| !needed.contains(oracle)).collect();
     println!();
-    if unnoticed.is_empty() && idle.is_empty() {
+    if undetected.is_empty() && idle.is_empty() {
         println!("every bug is detected, and each oracle is the only one that detects some bug");
         return ExitCode::SUCCESS;
     }
-    println!("undetected: {unnoticed:?}; oracles that are not the only one to detect some bug: {idle:?}");
+    println!("undetected: {undetected:?}; oracles that are not the only one to detect some bug: {idle:?}");
     ExitCode::FAILURE
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::process::Result;
 
 /// How long a client waits for an expected event.
-const PATIENCE: Duration = Duration::from_secs(20);
+const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most idle connections that a client keeps.
 const HELD: usize = 40;
@@ -96,8 +96,8 @@ impl Worker {
             Err(error) => return Err(format!("cannot connect: {error}")),
         };
         count(&self.counts.connections, 1);
-        let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
-        set.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).map_err(|error| error.to_string())?;
+        let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(IO_TIMEOUT)));
+        set.and_then(|()| stream.set_write_timeout(Some(IO_TIMEOUT))).map_err(|error| error.to_string())?;
         Ok(Some(stream))
     }
 

@@ -99,7 +99,7 @@ pub struct Room {
     pub mode: Mode,
     /// Whether an operation that succeeds immediately brings no packet.
     pub skip: bool,
-    pub everyone: Vec<*mut Connection>,
+    pub connections: Vec<*mut Connection>,
 }
 
 impl Room {
@@ -119,7 +119,7 @@ impl Room {
         }
         if operation.is_null() {
             if self.mode == Mode::Broadcast {
-                self.everyone.push(connection);
+                self.connections.push(connection);
             }
         } else if !self.received(connection, bytes) {
             return;
@@ -152,7 +152,7 @@ impl Room {
         // SAFETY: it is alive, and its receive is not in flight.
         let this = unsafe { &mut *connection };
         if bytes == 0 {
-            self.everyone.retain(|&other| other != connection);
+            self.connections.retain(|&other| other != connection);
             if !this.in_flight {
                 // SAFETY: it was boxed, and no operation of it is in flight. A connection with a send in flight is
                 // leaked.
@@ -162,7 +162,7 @@ impl Room {
         }
         let bytes = this.received[..bytes as usize].to_vec();
         let one = [connection];
-        let to: &[*mut Connection] = if self.mode == Mode::Echo { &one } else { &self.everyone };
+        let to: &[*mut Connection] = if self.mode == Mode::Echo { &one } else { &self.connections };
         for &other in to {
             // SAFETY: all of them are alive.
             unsafe {

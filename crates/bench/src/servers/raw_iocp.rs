@@ -29,7 +29,7 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
             }
         }
     });
-    let mut room = Room { mode, skip: true, everyone: Vec::new() };
+    let mut room = Room { mode, skip: true, connections: Vec::new() };
     // SAFETY: all-zero bytes are entries.
     let mut entries: Vec<OVERLAPPED_ENTRY> = vec![unsafe { std::mem::zeroed() }; 64];
     loop {

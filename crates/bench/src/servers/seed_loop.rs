@@ -27,7 +27,7 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
     if unsafe { WSAEventSelect(listener.as_raw_socket() as SOCKET, event, FD_ACCEPT as i32) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut room = Room { mode, skip: false, everyone: Vec::new() };
+    let mut room = Room { mode, skip: false, connections: Vec::new() };
     let handles = [port, event as HANDLE];
     loop {
         // SAFETY: that many handles are readable, and open.

@@ -30,7 +30,7 @@ use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
 
 /// What a read by the caller would find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum State {
     /// Nothing: the read would wait.
     Nothing,
     /// Bytes or keys; or the system does not report whether there are any, and a read does not wait.
@@ -57,7 +57,7 @@ pub(crate) trait Stdin<P: Platform> {
     fn is_due(&self) -> bool;
 
     /// `reported`: the readiness that the reactor has reported, if that is the reason for the check.
-    fn look(&mut self, reported: Option<Readiness>) -> Look;
+    fn check(&mut self, reported: Option<Readiness>) -> State;
 
     /// Appends the available bytes to an empty buffer: at most [`CHUNK_BYTES`](crate::sink::CHUNK_BYTES). Only if
     /// standard input was opened with `buffered`.
@@ -67,7 +67,7 @@ pub(crate) trait Stdin<P: Platform> {
     fn arm(&mut self, reactor: &mut P::Reactor) -> Result<(), Failure>;
 
     /// The end was found: there is nothing more to report.
-    fn rest(&mut self, reactor: &mut P::Reactor);
+    fn stop(&mut self, reactor: &mut P::Reactor);
 
     fn close(self, reactor: &mut P::Reactor);
 }
@@ -156,23 +156,23 @@ impl<P: Platform> Console<P> {
             }
         } else {
             // This consumes nothing: the caller reads standard input itself [hc50].
-            match self.stdin.look(reported) {
-                Look::Input => {
+            match self.stdin.check(reported) {
+                State::Input => {
                     self.delivered = true;
                     sink.event(context, EVENT_READ);
                     return Ok(());
                 }
-                Look::Nothing => return self.arm(reactor),
+                State::Nothing => return self.arm(reactor),
                 // The caller reads and finds the end.
-                Look::End => EVENT_READ,
-                Look::HungUp(events) => events,
+                State::End => EVENT_READ,
+                State::HungUp(events) => events,
             }
         };
         sink.event(context, end);
         self.delivered = true;
-        if !mutant(Mutant::ConsoleEndsForEver) {
+        if !mutant(Mutant::ConsoleEndsRepeatedly) {
             self.ended = true;
-            self.stdin.rest(reactor);
+            self.stdin.stop(reactor);
         }
         Ok(())
     }

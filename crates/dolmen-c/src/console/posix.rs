@@ -8,9 +8,9 @@ use std::ffi::c_int;
 use std::os::fd::RawFd;
 
 use dolmen::Reactor;
-use dolmen::raw::{BorrowedSocket, PollId, Readiness, Verbs};
+use dolmen::raw::{BorrowedSocket, PollId, ReactorApi, Readiness};
 
-use super::{Look, Read};
+use super::{Read, State};
 use crate::boundary::Failure;
 use crate::platform::Native;
 use crate::reactor::CONSOLE;
@@ -68,27 +68,27 @@ impl super::Stdin<Native> for Stdin {
         self.poll.is_none()
     }
 
-    fn look(&mut self, reported: Option<Readiness>) -> Look {
+    fn check(&mut self, reported: Option<Readiness>) -> State {
         match self.what {
             What::Terminal => {
                 // A hung-up terminal stays hung up, and each wait would report it. The poll reports the hang-up when
                 // all input typed before has been read.
                 let ends = Readiness::HANGUP | Readiness::ERROR;
                 match reported {
-                    Some(ready) if !(ready & ends).is_empty() => Look::HungUp(events(ready)),
-                    _ => Look::Input,
+                    Some(ready) if !(ready & ends).is_empty() => State::HungUp(events(ready)),
+                    _ => State::Input,
                 }
             }
             What::Pipe => match (waiting_bytes(), reported) {
-                (Some(0), Some(ready)) if ready.contains(Readiness::HANGUP) => Look::End,
+                (Some(0), Some(ready)) if ready.contains(Readiness::HANGUP) => State::End,
                 // Another process that reads the same pipe has taken the bytes.
-                (Some(0), _) => Look::Nothing,
-                _ => Look::Input,
+                (Some(0), _) => State::Nothing,
+                _ => State::Input,
             },
             What::Socket => peek(),
-            What::File if is_at_end() => Look::End,
-            What::File | What::Device => Look::Input,
-            What::Null => Look::End,
+            What::File if is_at_end() => State::End,
+            What::File | What::Device => State::Input,
+            What::Null => State::End,
         }
     }
 
@@ -116,12 +116,12 @@ impl super::Stdin<Native> for Stdin {
         Ok(())
     }
 
-    fn rest(&mut self, reactor: &mut Reactor) {
+    fn stop(&mut self, reactor: &mut Reactor) {
         self.poll.take().map(|poll| reactor.remove_poll(poll));
     }
 
     fn close(mut self, reactor: &mut Reactor) {
-        super::Stdin::rest(&mut self, reactor);
+        super::Stdin::stop(&mut self, reactor);
     }
 }
 
@@ -174,17 +174,17 @@ fn is_readable() -> bool {
     unsafe { libc::poll(&mut poll, 1, 0) != 0 }
 }
 
-fn peek() -> Look {
+fn peek() -> State {
     let mut byte = 0_u8;
     // SAFETY: there is room for one byte.
     let found = unsafe { libc::recv(STDIN, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
     match found {
-        1.. => Look::Input,
-        0 => Look::End,
-        _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock => Look::Nothing,
-        _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => Look::Nothing,
+        1.. => State::Input,
+        0 => State::End,
+        _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock => State::Nothing,
+        _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => State::Nothing,
         // The caller's own read returns the error.
-        _ => Look::End,
+        _ => State::End,
     }
 }
 

@@ -28,7 +28,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::Console::{GetConsoleMode, GetStdHandle, STD_INPUT_HANDLE};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
-use super::{Look, Read};
+use super::{Read, State};
 use crate::boundary::Failure;
 use crate::platform::Native;
 use crate::reactor::CONSOLE;
@@ -114,17 +114,17 @@ impl super::Stdin<Native> for Stdin {
         }
     }
 
-    fn look(&mut self, _reported: Option<Readiness>) -> Look {
+    fn check(&mut self, _reported: Option<Readiness>) -> State {
         match &self.source {
-            Source::Console { .. } if has_key(self.handle) => Look::Input,
-            Source::Console { .. } => Look::Nothing,
+            Source::Console { .. } if has_key(self.handle) => State::Input,
+            Source::Console { .. } => State::Nothing,
             Source::Buffered(_) => unreachable!("the library reads it"),
             // At registration the pipe could be peeked at: if it no longer can, it is closed.
-            Source::Pipe(_) => peek(self.handle).unwrap_or(Look::End),
-            Source::Opaque => Look::Input,
-            Source::File if is_at_end(self.handle) => Look::End,
-            Source::File => Look::Input,
-            Source::Device => Look::End,
+            Source::Pipe(_) => peek(self.handle).unwrap_or(State::End),
+            Source::Opaque => State::Input,
+            Source::File if is_at_end(self.handle) => State::End,
+            Source::File => State::Input,
+            Source::Device => State::End,
         }
     }
 
@@ -154,28 +154,28 @@ impl super::Stdin<Native> for Stdin {
         Ok(())
     }
 
-    fn rest(&mut self, reactor: &mut Reactor) {
+    fn stop(&mut self, reactor: &mut Reactor) {
         if let Source::Console { watch } = self.source {
             reactor.unwatch(watch);
         }
     }
 
     fn close(mut self, reactor: &mut Reactor) {
-        super::Stdin::rest(&mut self, reactor);
+        super::Stdin::stop(&mut self, reactor);
     }
 }
 
 /// The state of a pipe. `None`: it cannot be peeked at.
-fn peek(handle: HANDLE) -> Option<Look> {
+fn peek(handle: HANDLE) -> Option<State> {
     let mut available = 0;
     // SAFETY: the call returns only the number of bytes, and `available` is writable.
     let peeked = unsafe { PeekNamedPipe(handle, null_mut(), 0, null_mut(), &mut available, null_mut()) };
     if peeked != 0 {
-        return Some(if available > 0 { Look::Input } else { Look::Nothing });
+        return Some(if available > 0 { State::Input } else { State::Nothing });
     }
     // SAFETY: reads a variable of this thread.
     match unsafe { GetLastError() } {
-        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED => Some(Look::End),
+        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED => Some(State::End),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ mod stdin;
 use dolmen::sim::{Failure, Oracle, Report, catch, shrink_program};
 
 pub use crate::marks::{Mark, Mutant};
-pub use program::{Action, Deed};
+pub use program::{Action, ExternalAction};
 
 use platform::{Posix, Windows};
 
@@ -23,7 +23,7 @@ pub const ORACLES: &[Oracle] = &[
     Oracle::Stream,
     Oracle::Buffers,
     Oracle::Order,
-    Oracle::Ghost,
+    Oracle::Stale,
     Oracle::Bounds,
     Oracle::Time,
     Oracle::Fairness,

@@ -28,9 +28,9 @@ pub enum Action {
     Send(u32, u16),
     ShutDown(u32),
     Accept(u32),
-    Deed(Deed),
+    External(ExternalAction),
     /// The same, so many microseconds later and by another thread.
-    Later(u32, Deed),
+    Later(u32, ExternalAction),
     /// Buffered or not.
     AddConsole(bool),
     RemoveConsole,
@@ -49,7 +49,7 @@ pub enum Action {
 /// Actions of the peers, the operator and other threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Deed {
+pub enum ExternalAction {
     ConnectTo(u32),
     PeerWrite(u32, u16),
     PeerRead(u32, u16),
@@ -96,26 +96,26 @@ pub(super) fn verb(rng: &mut Rng) -> Action {
         35 => Action::CancelTimer(who),
         36 => Action::Timer(rng.below(3_000) as u32),
         37 => Action::Accept(who),
-        38 => Action::Deed(Deed::Post),
-        _ => Action::Deed(Deed::Wakeup),
+        38 => Action::External(ExternalAction::Post),
+        _ => Action::External(ExternalAction::Wakeup),
     }
 }
 
-fn deed(rng: &mut Rng, calm: bool) -> Deed {
+fn external_action(rng: &mut Rng, calm: bool) -> ExternalAction {
     let who = rng.below(1 << 20) as u32;
     let much = 1 + rng.below(if cfg!(miri) { 40 } else { 200 }) as u16;
     match rng.below(40) {
-        0..3 => Deed::ConnectTo(who),
-        3..17 => Deed::PeerWrite(who, much),
-        17..22 => Deed::PeerRead(who, much),
-        22..24 => Deed::PeerFinish(who, rng.percent(40)),
-        24 if !calm => Deed::PeerReset(who, rng.percent(50)),
-        25..33 => Deed::Type(much),
-        33 if !calm => Deed::EndInput,
-        34 => Deed::OtherRecord,
-        35 => Deed::Interrupt,
-        36..38 => Deed::Wakeup,
-        _ => Deed::Post,
+        0..3 => ExternalAction::ConnectTo(who),
+        3..17 => ExternalAction::PeerWrite(who, much),
+        17..22 => ExternalAction::PeerRead(who, much),
+        22..24 => ExternalAction::PeerFinish(who, rng.percent(40)),
+        24 if !calm => ExternalAction::PeerReset(who, rng.percent(50)),
+        25..33 => ExternalAction::Type(much),
+        33 if !calm => ExternalAction::EndInput,
+        34 => ExternalAction::OtherRecord,
+        35 => ExternalAction::Interrupt,
+        36..38 => ExternalAction::Wakeup,
+        _ => ExternalAction::Post,
     }
 }
 
@@ -131,8 +131,8 @@ fn step(rng: &mut Rng, calm: bool) -> Action {
         33 => Action::Interval(1 + rng.below(5_000) as u32),
         34..36 => Action::Timer(rng.below(20_000) as u32),
         36 if !calm => Action::ShutDown(who),
-        37..57 => Action::Deed(deed(rng, calm)),
-        57..65 => Action::Later(rng.below(4_000) as u32, deed(rng, calm)),
+        37..57 => Action::External(external_action(rng, calm)),
+        57..65 => Action::Later(rng.below(4_000) as u32, external_action(rng, calm)),
         65..67 => Action::Fork,
         67 if !cfg!(miri) => Action::Flood(1 + rng.below(12) as u8),
         68..70 => Action::Wait(room(rng), u32::MAX),

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use dolmen::raw::{BorrowedSocket, PollId, Readiness, Verbs};
+use dolmen::raw::{BorrowedSocket, PollId, ReactorApi, Readiness};
 use dolmen::sim::{Found, Machine, Object, Rng, SimReactor, stream_bytes};
 use dolmen::{Waker, WatchId};
 
 use super::platform::{Posix, Windows};
 use crate::boundary::Failure;
-use crate::console::{Look, Read, Stdin};
+use crate::console::{Read, State, Stdin};
 use crate::reactor::CONSOLE;
 use crate::sockets::events;
 use crate::types::console_type_t;
@@ -288,27 +288,27 @@ impl Stdin<Posix> for PolledStdin {
         self.poll.is_none()
     }
 
-    fn look(&mut self, reported: Option<Readiness>) -> Look {
+    fn check(&mut self, reported: Option<Readiness>) -> State {
         let ends = Readiness::HANGUP | Readiness::ERROR;
         let input = self.input.borrow();
         let waiting = input.waiting(&self.machine);
         match (input.kind, input.descriptor) {
             (Kind::Terminal, _) => match reported {
-                Some(ready) if !(ready & ends).is_empty() => Look::HungUp(events(ready)),
-                _ => Look::Input,
+                Some(ready) if !(ready & ends).is_empty() => State::HungUp(events(ready)),
+                _ => State::Input,
             },
             (Kind::Pipe, _) => match (waiting, reported) {
-                (0, Some(ready)) if ready.contains(Readiness::HANGUP) => Look::End,
-                (0, _) => Look::Nothing,
-                _ => Look::Input,
+                (0, Some(ready)) if ready.contains(Readiness::HANGUP) => State::End,
+                (0, _) => State::Nothing,
+                _ => State::Input,
             },
             (_, Some((_, link))) => match self.machine.peek(link) {
-                Found::Nothing => Look::Nothing,
-                Found::Bytes(_) => Look::Input,
-                Found::End | Found::Reset => Look::End,
+                Found::Nothing => State::Nothing,
+                Found::Bytes(_) => State::Input,
+                Found::End | Found::Reset => State::End,
             },
-            _ if waiting > 0 => Look::Input,
-            _ => Look::End,
+            _ if waiting > 0 => State::Input,
+            _ => State::End,
         }
     }
 
@@ -333,12 +333,12 @@ impl Stdin<Posix> for PolledStdin {
         Ok(())
     }
 
-    fn rest(&mut self, reactor: &mut SimReactor) {
+    fn stop(&mut self, reactor: &mut SimReactor) {
         self.poll.take().map(|poll| reactor.remove_poll(poll));
     }
 
     fn close(mut self, reactor: &mut SimReactor) {
-        Stdin::<Posix>::rest(&mut self, reactor);
+        Stdin::<Posix>::stop(&mut self, reactor);
     }
 }
 
@@ -394,19 +394,19 @@ impl Stdin<Windows> for WatchedStdin {
         }
     }
 
-    fn look(&mut self, _reported: Option<Readiness>) -> Look {
+    fn check(&mut self, _reported: Option<Readiness>) -> State {
         let mut input = self.input.borrow_mut();
         match input.kind {
             // Other records in front of the keys are discarded.
             Kind::Terminal => {
                 input.other_records = false;
                 input.act(&self.machine);
-                if input.bytes.is_empty() { Look::Nothing } else { Look::Input }
+                if input.bytes.is_empty() { State::Nothing } else { State::Input }
             }
-            Kind::Other => Look::Input,
-            _ if !input.bytes.is_empty() => Look::Input,
-            _ if input.ended => Look::End,
-            _ => Look::Nothing,
+            Kind::Other => State::Input,
+            _ if !input.bytes.is_empty() => State::Input,
+            _ if input.ended => State::End,
+            _ => State::Nothing,
         }
     }
 
@@ -428,12 +428,12 @@ impl Stdin<Windows> for WatchedStdin {
         Ok(())
     }
 
-    fn rest(&mut self, reactor: &mut SimReactor) {
+    fn stop(&mut self, reactor: &mut SimReactor) {
         self.watch.take().map(|watch| reactor.unwatch(watch));
     }
 
     fn close(mut self, reactor: &mut SimReactor) {
-        Stdin::<Windows>::rest(&mut self, reactor);
+        Stdin::<Windows>::stop(&mut self, reactor);
         self.input.borrow_mut().release();
     }
 }

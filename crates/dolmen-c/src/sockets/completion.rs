@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use dolmen::raw::{PollId, Readiness, Verbs};
+use dolmen::raw::{PollId, ReactorApi, Readiness};
 use dolmen::{CloseReason, ConnId, Event, Token};
 
 use super::{StreamOf, borrow, events, interest};
@@ -193,14 +193,15 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
 impl Connected {
     fn ask_for_room(
         &mut self,
-        reactor: &mut impl Verbs,
+        reactor: &mut impl ReactorApi,
         fd: socket_fd_t,
         token: Token,
     ) -> Result<(), Failure> {
         match self.room {
             Some(room) => reactor.set_interest(room, ROOM)?,
             None => {
-                self.room = Some(reactor.add_poll(borrow(fd), ROOM, !mutant(Mutant::RoomForEver), token)?)
+                self.room =
+                    Some(reactor.add_poll(borrow(fd), ROOM, !mutant(Mutant::RoomIndefinitely), token)?)
             }
         }
         Ok(())

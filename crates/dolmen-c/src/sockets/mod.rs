@@ -5,7 +5,7 @@ pub(crate) mod readiness;
 
 use std::ffi::{c_int, c_void};
 
-use dolmen::raw::{BorrowedSocket, Readiness, Verbs};
+use dolmen::raw::{BorrowedSocket, ReactorApi, Readiness};
 use dolmen::{Event, Token};
 
 use crate::boundary::Failure;
@@ -14,7 +14,7 @@ use crate::reactor::{Inner, Synthetic};
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_ERROR, EVENT_READ, EVENT_WRITE, socket_fd_t};
 
-pub(crate) type StreamOf<P> = <<P as Platform>::Reactor as Verbs>::Stream;
+pub(crate) type StreamOf<P> = <<P as Platform>::Reactor as ReactorApi>::Stream;
 
 /// The contract of sockets on one kind of system.
 pub(crate) trait Socket<P: Platform>: Sized {

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use dolmen::raw::{PollId, Verbs};
+use dolmen::raw::{PollId, ReactorApi};
 use dolmen::{Event, Token};
 
 use super::{StreamOf, borrow, events, interest};

@@ -282,7 +282,7 @@ static void a_removed_console_is_silent(void)
 
 #ifndef _WIN32
 /* The bytes typed first, and then the end once: a hung-up terminal stays hung up, and each wait would report it. */
-static void a_terminal_that_is_hung_up_says_so_once(void)
+static void a_hung_up_terminal_is_reported_once(void)
 {
     io_reactor_t *reactor = io_reactor_create();
     io_event_t event;
@@ -422,7 +422,7 @@ static void hc50_a_pipe_is_reported_and_left_to_the_caller(void)
 }
 
 /* Given up and registered again with bytes in it, and at its end. */
-static void an_unread_pipe_is_reported_anew(void)
+static void an_unread_pipe_is_reported_again(void)
 {
     io_reactor_t *reactor = io_reactor_create();
     char bytes[10];
@@ -835,7 +835,7 @@ static void hc50_a_child_reads_its_piped_input_itself(void)
     close_end(child.output);
 }
 
-static void a_pipe_is_left_alone_when_the_reactor_goes(void)
+static void a_pipe_is_left_alone_when_the_reactor_is_destroyed(void)
 {
     io_reactor_t *reactor;
     end_t writer;
@@ -873,7 +873,7 @@ static void a_file_brings_its_bytes_then_its_end(void)
 }
 
 /* A file that is not read is always ready, and leaves room in a small array to the others by alternating. */
-static void an_unread_file_starves_nobody(void)
+static void an_unread_file_starves_no_source(void)
 {
     io_reactor_t *reactor = io_reactor_create();
     socket_fd_t pair[2];
@@ -968,7 +968,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--child") == 0)
         return child_main();
     RUN(hc50_a_pipe_is_reported_and_left_to_the_caller);
-    RUN(an_unread_pipe_is_reported_anew);
+    RUN(an_unread_pipe_is_reported_again);
     RUN(hc48_large_inputs_arrive_whole);
     RUN(hc50_a_child_reads_its_piped_input_itself);
 #ifdef _WIN32
@@ -977,10 +977,10 @@ int main(int argc, char **argv)
     RUN(messages_arrive_whole);
     RUN(standard_input_is_one_reactors);
 #endif
-    RUN(an_unread_file_starves_nobody);
+    RUN(an_unread_file_starves_no_source);
     RUN(the_end_of_nothing_and_of_a_file_is_reported_once);
     RUN(a_pipe_brings_its_bytes_then_its_end);
-    RUN(a_pipe_is_left_alone_when_the_reactor_goes);
+    RUN(a_pipe_is_left_alone_when_the_reactor_is_destroyed);
     RUN(a_file_brings_its_bytes_then_its_end);
     RUN(the_null_device_is_at_its_end);
     RUN(without_standard_input_there_is_no_console);
@@ -988,7 +988,7 @@ int main(int argc, char **argv)
     RUN(ConsoleNotReadable);
     RUN(a_removed_console_is_silent);
 #ifndef _WIN32
-    RUN(a_terminal_that_is_hung_up_says_so_once);
+    RUN(a_hung_up_terminal_is_reported_once);
 #endif
     RUN(ConsoleWithOtherEvents);
     return check_end();

@@ -41,7 +41,7 @@ static void ends_well(pid_t child)
 }
 
 /* Of all registered sockets only `fd` is reported, with context `a`. */
-static void hears_only(io_reactor_t *reactor, socket_fd_t fd, socket_fd_t peer)
+static void reports_only(io_reactor_t *reactor, socket_fd_t fd, socket_fd_t peer)
 {
     io_event_t event;
     char byte;
@@ -179,7 +179,7 @@ static void what_a_child_removes_goes_on_in_the_parent(void)
         ends_well(child);
         /* The byte was on a shared socket, and has been consumed. */
         wait_silence(reactor);
-        hears_only(reactor, pair[0], pair[1]);
+        reports_only(reactor, pair[0], pair[1]);
     }
     io_reactor_destroy(reactor);
     close(pair[0]);
@@ -248,7 +248,7 @@ static void no_wake_is_lost_to_a_child_that_destroys_its_copy(void)
     }
     __atomic_store_n(&waker_stops, 1, __ATOMIC_RELEASE);
     join_thread(waker);
-    hears_only(to_wake, pair[0], pair[1]);
+    reports_only(to_wake, pair[0], pair[1]);
     io_reactor_destroy(to_wake);
     close(pair[0]);
     close(pair[1]);
@@ -360,7 +360,7 @@ static void both_processes_go_on_and_wake_themselves(void)
         make_pair(own);
         CHECK(io_reactor_remove(reactor, pair[0]) == 0);
         CHECK(io_reactor_add(reactor, own[0], &a, EVENT_READ) == 0);
-        hears_only(reactor, own[0], own[1]);
+        reports_only(reactor, own[0], own[1]);
         wakes_itself(reactor, rounds);
         io_reactor_destroy(reactor);
         _exit(0);
@@ -369,7 +369,7 @@ static void both_processes_go_on_and_wake_themselves(void)
     wakes_itself(reactor, rounds);
     ends_well(child);
     wait_silence(reactor);
-    hears_only(reactor, pair[0], pair[1]);
+    reports_only(reactor, pair[0], pair[1]);
     wakes_itself(reactor, 10);
     io_reactor_destroy(reactor);
     close(pair[0]);
@@ -409,7 +409,7 @@ static void a_closed_sockets_number_may_be_a_files_in_a_child(void)
             event = wait_one(reactor);
             CHECK(event.context == &b && event.event_type == EVENT_ERROR);
             wait_silence(reactor);
-            hears_only(reactor, other[0], other[1]);
+            reports_only(reactor, other[0], other[1]);
             CHECK(io_reactor_remove(reactor, stale[0]) == 0);
             io_reactor_destroy(reactor);
             _exit(0);
@@ -478,7 +478,7 @@ static void a_process_without_descriptors_does_not_spin(void)
                 break;
             after = before;
         }
-        hears_only(reactor, other[0], other[1]);
+        reports_only(reactor, other[0], other[1]);
         close(copy);
         io_reactor_destroy(reactor);
         _exit(0);
@@ -518,7 +518,7 @@ static void starting_a_program_changes_nothing(void)
         wait_silence(reactor);
         CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
         CHECK(after.kernel_calls - before.kernel_calls <= 2);
-        hears_only(reactor, pair[0], pair[1]);
+        reports_only(reactor, pair[0], pair[1]);
         wakes_itself(reactor, 10);
     }
     io_reactor_destroy(reactor);

@@ -86,7 +86,7 @@ static void add_refuses_what_it_cannot_do(void)
 
 #ifndef _WIN32
 /* Whether only the tested socket is reported: `fd` is the only one, with context `a`, and one byte is sent to it. */
-static void hears_only(io_reactor_t *reactor, socket_fd_t fd, socket_fd_t peer)
+static void reports_only(io_reactor_t *reactor, socket_fd_t fd, socket_fd_t peer)
 {
     io_event_t event;
     char byte;
@@ -114,7 +114,7 @@ static void add_takes_a_socket_whose_predecessor_was_closed_unremoved(void)
         CHECK(dup2(new[0], old[0]) == old[0] && close(new[0]) == 0);
         CHECK(io_reactor_add(reactor, old[0], &a, EVENT_READ) == 0);
         CHECK(io_reactor_add(reactor, old[0], &c, EVENT_READ) == -1);
-        hears_only(reactor, old[0], new[1]);
+        reports_only(reactor, old[0], new[1]);
         CHECK(io_reactor_modify(reactor, old[0], 0) == 0);
         CHECK(io_reactor_add(reactor, old[0], &c, EVENT_READ) == -1);
         io_reactor_destroy(reactor);
@@ -144,7 +144,7 @@ static void a_number_may_get_back_the_socket_that_it_had(void)
             wait_silence(reactor);
         CHECK(dup2(copy, pair[0]) == pair[0]);
         CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
-        hears_only(reactor, pair[0], pair[1]);
+        reports_only(reactor, pair[0], pair[1]);
         io_reactor_destroy(reactor);
         close(copy);
         close(pair[0]);
@@ -185,7 +185,7 @@ static void a_socket_that_lives_on_elsewhere_is_silent_and_costs_nothing(void)
         wait_silence(reactor);
         CHECK(io_reactor_stats(reactor, &after, sizeof after) == 0);
         CHECK(after.kernel_calls - before.kernel_calls < 20);
-        hears_only(reactor, other[0], other[1]);
+        reports_only(reactor, other[0], other[1]);
         CHECK(io_reactor_wakeup(reactor) == 0);
         CHECK(io_reactor_wait(reactor, &(io_event_t){0}, 1, NULL) == 0);
         io_reactor_destroy(reactor);
@@ -214,7 +214,7 @@ static void after_a_fork_one_goes_on_and_the_other_may_destroy(void)
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
-    hears_only(reactor, pair[0], pair[1]);
+    reports_only(reactor, pair[0], pair[1]);
     io_reactor_destroy(reactor);
     close(pair[0]);
     close(pair[1]);
@@ -284,7 +284,7 @@ static void add_takes_a_socket_whose_predecessor_was_closed_unremoved(void)
 #endif
 
 /* Datagrams are reported, and the caller receives them, as it needs the sender's address; on both systems. */
-static void datagrams_are_told_of(void)
+static void datagrams_are_reported(void)
 {
     struct sockaddr_in address, from;
     socklen_t length = sizeof address;
@@ -1268,7 +1268,7 @@ static void timers_are_on_time_and_can_be_cancelled(void)
 }
 
 /* Ids are numbers that a caller may get wrong: an id that was not issued here belongs to no timer, now and later. */
-static void ids_that_were_never_given_out_harm_nobody(void)
+static void ids_that_were_never_issued_do_no_harm(void)
 {
     io_reactor_t *reactor = io_reactor_create(), *other = io_reactor_create();
     uint64_t strange = io_reactor_timer_add(other, &b, 1000000, 0);
@@ -1420,7 +1420,7 @@ int main(int argc, char **argv)
     RUN(destroy_leaves_the_sockets_open);
     RUN(add_refuses_what_it_cannot_do);
     RUN(add_takes_a_socket_whose_predecessor_was_closed_unremoved);
-    RUN(datagrams_are_told_of);
+    RUN(datagrams_are_reported);
 #ifndef _WIN32
     RUN(removed_sockets_take_no_room);
     RUN(standard_input_for_writing_only_is_refused);
@@ -1460,7 +1460,7 @@ int main(int argc, char **argv)
     RUN(buffers_stay_until_the_next_wait);
     RUN(posts_are_neither_lost_nor_merged);
     RUN(timers_are_on_time_and_can_be_cancelled);
-    RUN(ids_that_were_never_given_out_harm_nobody);
+    RUN(ids_that_were_never_issued_do_no_harm);
     RUN(input_does_not_wait_for_timers);
     RUN(a_second_thread_is_refused);
     RUN(every_function_takes_null);

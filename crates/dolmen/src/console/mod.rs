@@ -24,8 +24,10 @@
 //! # The screen
 //!
 //! One thread writes all output, because a terminal that is held (Ctrl-S, a selection) blocks its writers. The thread
-//! waits for room where standard output is non-blocking: see [`patient`].
+//! waits for room where standard output is non-blocking: see [`blocking_write`].
 
+#[doc(hidden)]
+pub mod blocking_write;
 mod decoder;
 #[cfg(unix)]
 mod editor;
@@ -33,8 +35,6 @@ mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
 mod output;
-#[doc(hidden)]
-pub mod patient;
 mod worker;
 
 #[cfg(unix)]
@@ -239,7 +239,7 @@ pub(crate) trait SignalSource<H> {
 
     /// Puts the requests that have already come into the inbox, without waiting for the handle to be reported as
     /// readable: a Ctrl-C precedes the input that was typed after it.
-    fn look(&mut self) {}
+    fn collect_now(&mut self) {}
 
     /// The engine has taken a request out of the inbox: the loop is alive.
     fn collected(&mut self) {}
@@ -257,9 +257,9 @@ pub(crate) struct Claim(());
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
 /// Standard input that was read ahead and not delivered when its reader gave it up: the next reader gets it first.
-static UNHEARD: Mutex<Unheard> = Mutex::new(Unheard { inputs: Vec::new(), decoder: None });
+static LEFTOVER_INPUT: Mutex<LeftoverInput> = Mutex::new(LeftoverInput { inputs: Vec::new(), decoder: None });
 
-struct Unheard {
+struct LeftoverInput {
     inputs: Vec<Input>,
     /// With an unfinished line.
     decoder: Option<Decoder>,
@@ -275,18 +275,18 @@ impl Claim {
 
     /// Keeps input that was not delivered. `kind`: its source. The end of a script will be found again, but not the key
     /// for it.
-    pub(crate) fn keep(&self, inputs: impl Iterator<Item = Input>, kind: ConsoleKind) {
+    pub(crate) fn leave_leftover(&self, inputs: impl Iterator<Item = Input>, kind: ConsoleKind) {
         let is_kept = |input: &Input| match input {
             Input::Line(_) | Input::LineCut(_) | Input::Bytes(_) | Input::Interrupt => true,
             Input::End => kind == ConsoleKind::Terminal,
             _ => false,
         };
-        unheard().inputs.extend(inputs.filter(is_kept));
+        leftover().inputs.extend(inputs.filter(is_kept));
     }
 
     /// Puts the kept input into an inbox.
-    pub(crate) fn hand_on(&self, inbox: &Inbox) {
-        std::mem::take(&mut unheard().inputs).into_iter().for_each(|input| inbox.push(input));
+    pub(crate) fn take_leftover(&self, inbox: &Inbox) {
+        std::mem::take(&mut leftover().inputs).into_iter().for_each(|input| inbox.push(input));
     }
 }
 
@@ -298,7 +298,7 @@ impl Drop for Claim {
 
 /// A decoder for a pipe or a file: one that has the beginning of a line, if there is one.
 fn decoder(mode: ConsoleMode, inbox: &Inbox) -> Decoder {
-    match unheard().decoder.take() {
+    match leftover().decoder.take() {
         Some(mut decoder) => {
             decoder.set_mode(mode, |input| inbox.push(input));
             decoder
@@ -308,12 +308,12 @@ fn decoder(mode: ConsoleMode, inbox: &Inbox) -> Decoder {
 }
 
 /// Keeps a decoder for the next reader of the same pipe or file.
-fn keep_decoder(decoder: Decoder) {
-    unheard().decoder = Some(decoder);
+fn leave_decoder(decoder: Decoder) {
+    leftover().decoder = Some(decoder);
 }
 
-fn unheard() -> MutexGuard<'static, Unheard> {
-    UNHEARD.lock().unwrap_or_else(PoisonError::into_inner)
+fn leftover() -> MutexGuard<'static, LeftoverInput> {
+    LEFTOVER_INPUT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many cells a terminal needs for a text. Accurate enough to find where a line began.

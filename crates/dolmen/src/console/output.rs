@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::patient::{self, Stream};
+use super::blocking_write::{self, Stream};
 use super::{Inbox, Input};
 use crate::kernel::thread;
 
@@ -54,8 +54,8 @@ impl Output {
         direct: Option<File>,
     ) -> io::Result<Output> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let (writer, told) = (Arc::clone(&shared), Arc::clone(inbox));
-        let thread = Some(thread::spawn("console output", move || writer.run(sink, &told))?);
+        let (writer, notified) = (Arc::clone(&shared), Arc::clone(inbox));
+        let thread = Some(thread::spawn("console output", move || writer.run(sink, &notified))?);
         Ok(Output { shared, inbox: Arc::clone(inbox), direct, thread })
     }
 
@@ -150,7 +150,7 @@ impl Shared {
             state.writing = piece.len();
             drop(state);
             let mut left = piece.len();
-            let written = patient::write_all(&mut sink, &piece, None, |bytes| {
+            let written = blocking_write::write_all(&mut sink, &piece, None, |bytes| {
                 left -= bytes;
                 self.written(bytes, inbox);
             });
@@ -215,12 +215,12 @@ impl Lost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waker::{Deaf, Mailbox};
+    use crate::waker::{Mailbox, NullSignal};
     use std::io::Write;
     use std::sync::mpsc;
 
     fn inbox() -> Arc<Inbox> {
-        Inbox::new(Mailbox::new(Box::new(Deaf), 1))
+        Inbox::new(Mailbox::new(Box::new(NullSignal), 1))
     }
 
     struct Sink(mpsc::Sender<Vec<u8>>);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_is_told_once_when_everything_is_written() {
+    fn a_flush_is_reported_once_when_everything_is_written() {
         let (take, taken) = mpsc::channel();
         let inbox = inbox();
         let output = Output::start(&inbox, Held(taken), None).expect("a thread");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_nobody_takes_is_behind_until_most_of_it_is_taken() {
+    fn output_that_is_not_read_is_behind_until_most_of_it_is_read() {
         let (take, taken) = mpsc::channel();
         let inbox = inbox();
         let output = Output::start(&inbox, Held(taken), None).expect("a thread");

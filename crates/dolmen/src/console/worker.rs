@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::decoder::Decoder;
-use super::{ConsoleMode, Inbox, decoder, keep_decoder};
+use super::{ConsoleMode, Inbox, decoder, leave_decoder};
 use crate::kernel::thread;
 
 /// How long the thread pauses when a source has nothing, and does not block.
@@ -48,11 +48,11 @@ impl Worker {
     }
 
     /// Keeps an unfinished line for the next reader. The thread has announced its end.
-    pub(super) fn keep_rest(&mut self) {
+    pub(super) fn leave_leftover(&mut self) {
         let _ = self.thread.take().map(JoinHandle::join);
         let mut decoder = lock(&self.shared.decoder);
         let mode = decoder.mode();
-        keep_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
+        leave_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
     }
 
     /// Waits for the thread for this time. Returns true when it has ended.

@@ -5,8 +5,8 @@
 //!   └──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: no event
 //! ```
 //!
-//! Every public method and every completion only changes the state and puts the connection on the attention list.
-//! [`Engine::attend_connection`] then does what the state requires. It may be called at any time and any number of
+//! Every public method and every completion only changes the state and puts the connection in the run queue.
+//! [`Engine::serve_connection`] then does what the state requires. It may be called at any time and any number of
 //! times.
 
 use std::num::NonZeroU32;
@@ -22,7 +22,7 @@ use crate::token::{ConnId, Key, Token};
 
 use super::send_queue::SendQueue;
 use super::timers::Purpose;
-use super::{Engine, Subject, next_retry_ns, not_found, refused, saturating_ns};
+use super::{Engine, SourceRef, next_retry_ns, not_found, refused, saturating_ns};
 
 mod borrowed;
 
@@ -67,7 +67,7 @@ struct Rare {
     /// Why sending failed; becomes the reason of the close once all received bytes are delivered.
     failure: Option<Fault>,
     /// Upper bound of the bytes to receive after a failed send: what the system held then.
-    owed_bytes: usize,
+    receive_limit_bytes: usize,
     /// The caller was not waiting when the linger time ran out, and has been given the same time again.
     has_grace: bool,
     /// No receive has completed since the linger time ran out.
@@ -75,7 +75,8 @@ struct Rare {
     /// The reason while closing; `None` means finished.
     reason: Option<CloseReason>,
     cancelled: bool,
-    silent: bool,
+    /// The caller has removed the connection: no `Closed` event.
+    suppress_closed_event: bool,
     send_backoff: Backoff,
     receive_backoff: Backoff,
 }
@@ -300,7 +301,7 @@ impl<K: Kernel> Engine<K> {
             self.origin.removed.mark_conn(conn);
         }
         let Some(connection) = self.connections.get(conn.0) else { return false };
-        if connection.rare.as_ref().is_some_and(|rare| rare.silent) {
+        if connection.rare.as_ref().is_some_and(|rare| rare.suppress_closed_event) {
             return false;
         }
         let known = !connection.is_closing();
@@ -310,7 +311,7 @@ impl<K: Kernel> Engine<K> {
         } else {
             mark(Mark::RemovedWhileClosing);
         }
-        self.connections.get_mut(conn.0).expect("it is still closing").rare().silent = true;
+        self.connections.get_mut(conn.0).expect("it is still closing").rare().suppress_closed_event = true;
         true
     }
 
@@ -322,28 +323,28 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
-/// Attention.
+/// The run queue.
 impl<K: Kernel> Engine<K> {
     fn list_connection(&mut self, slot: u32) {
         if let Some((_, connection)) = self.connections.at_mut(slot) {
             if !std::mem::replace(&mut connection.listed, true) {
-                self.attention.push_back(Subject::Connection(slot));
+                self.run_queue.push_back(SourceRef::Connection(slot));
             }
         }
     }
 
     /// Does what the connection's state requires.
-    pub(super) fn attend_connection(&mut self, slot: u32) {
+    pub(super) fn serve_connection(&mut self, slot: u32) {
         let Some((key, connection)) = self.connections.at_mut(slot) else { return };
         connection.listed = false;
         if !connection.is_closing() {
-            self.attend_sending(key);
-            self.attend_receiving(key);
+            self.serve_sending(key);
+            self.serve_receiving(key);
         }
-        self.attend_closing(key);
+        self.serve_closing(key);
     }
 
-    fn attend_sending(&mut self, key: Key) {
+    fn serve_sending(&mut self, key: Key) {
         loop {
             let connection = self.connections.get_mut(key).expect("the connection is there");
             let busy = connection.send.is_some() || connection.send_waits();
@@ -358,7 +359,7 @@ impl<K: Kernel> Engine<K> {
             let most = self.config.max_send_bytes;
             match self.submitter.send(&connection.source, key.slot, buffer, offset, most) {
                 Started::Pending(handle) => connection.send = Some(handle),
-                Started::Over(completion) => self.sent(key, completion),
+                Started::Completed(completion) => self.sent(key, completion),
             }
         }
         let connection = self.connections.get_mut(key).expect("the connection is there");
@@ -376,7 +377,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn attend_receiving(&mut self, key: Key) {
+    fn serve_receiving(&mut self, key: Key) {
         let connection = self.connections.get_mut(key).expect("the connection is there");
         if connection.is_closing() {
             return;
@@ -404,7 +405,7 @@ impl<K: Kernel> Engine<K> {
         let busy = connection.receive.is_some() || connection.undelivered || connection.receive_waits();
         if let (false, None, Some(rare)) = (busy, &connection.held, &connection.rare) {
             // After a failed send, once everything received by then has been delivered, whatever comes later [hc43].
-            if let (Some(fault), 0) = (rare.failure, rare.owed_bytes) {
+            if let (Some(fault), 0) = (rare.failure, rare.receive_limit_bytes) {
                 return self.begin_close(key, close_reason(fault));
             }
         }
@@ -419,11 +420,11 @@ impl<K: Kernel> Engine<K> {
         }
         match self.submitter.receive(&connection.source, key.slot) {
             Started::Pending(handle) => connection.receive = Some(handle),
-            Started::Over(completion) => self.received(key, completion),
+            Started::Completed(completion) => self.received(key, completion),
         }
     }
 
-    fn attend_closing(&mut self, key: Key) {
+    fn serve_closing(&mut self, key: Key) {
         let connection = self.connections.get_mut(key).expect("the connection is there");
         if !connection.is_closing() {
             return;
@@ -440,10 +441,11 @@ impl<K: Kernel> Engine<K> {
             mark(Mark::CloseWaited);
             return;
         }
-        let Rare { reason, silent, .. } = *connection.rare();
+        let Rare { reason, suppress_closed_event, .. } = *connection.rare();
         let reason = reason.unwrap_or(CloseReason::Finished);
         // After `Closed` was delivered, the slot may be reused; without that event, immediately.
-        let connection = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
+        let connection =
+            if suppress_closed_event { self.connections.remove(key) } else { self.connections.vacate(key) };
         let connection = connection.expect("the connection is there");
         let how = match reason {
             _ if connection.borrowed => Close::Release,
@@ -459,10 +461,10 @@ impl<K: Kernel> Engine<K> {
             self.origin.pool.borrow_mut().give_back(buffer);
         }
         // Once, and behind all other events of the connection: none of its operations is left [p06].
-        if !silent {
+        if !suppress_closed_event {
             self.outbox.push_back(Record::Closed { conn: ConnId(key), token: connection.token, reason });
         }
-        tracing::debug!(target: "io_reactor", conn = %key, %reason, silent, "connection closed");
+        tracing::debug!(target: "io_reactor", conn = %key, %reason, suppress_closed_event, "connection closed");
     }
 
     /// Begins the two-phase close. Queued and held bytes are lost, so the caller ensures that none of them must still
@@ -507,7 +509,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(rare) = &mut connection.rare {
             rare.stalled = false;
             if let (Ok(Outcome::Bytes(bytes)), false) = (&result, mutant(Mutant::EndlessAfterFailure)) {
-                rare.owed_bytes = rare.owed_bytes.saturating_sub(*bytes);
+                rare.receive_limit_bytes = rare.receive_limit_bytes.saturating_sub(*bytes);
             }
         }
         let (conn, token) = (ConnId(key), connection.token);
@@ -572,13 +574,13 @@ impl<K: Kernel> Engine<K> {
         let left = queue.queued_bytes();
         self.stats.bytes_sent += bytes as u64;
         self.stats.queued_bytes -= bytes;
-        self.tell_of_sends(key, bytes);
+        self.report_sends(key, bytes);
         let connection = self.connections.get_mut(key).expect("a connection outlives its send");
         if left == 0 {
             self.send_queues.give_back(connection.queue.take().expect("it was just used"));
         }
         if connection.drained_below.is_some_and(|below| left < below.get() as usize) {
-            mark(Mark::DrainedTold);
+            mark(Mark::DrainedReported);
             connection.drained_below = None;
             let (conn, token) = (ConnId(key), connection.token);
             if !mutant(Mutant::ForgetDrained) {
@@ -650,7 +652,7 @@ impl<K: Kernel> Engine<K> {
         // longer counts.
         let taken = if connection.receive.is_some() { self.config.buffer_bytes } else { 0 };
         let unread = self.submitter.kernel().unread(&connection.source);
-        connection.rare().owed_bytes = unread.saturating_add(taken);
+        connection.rare().receive_limit_bytes = unread.saturating_add(taken);
         self.start_linger(key, linger_ns);
         self.list_connection(key.slot);
     }
@@ -668,7 +670,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn linger_expired(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.rare().linger = None;
-        if let Some(again_ns) = self.time_for_what_is_owed(key) {
+        if let Some(again_ns) = self.extra_linger_ns(key) {
             return self.start_linger(key, again_ns);
         }
         let connection = self.connections.get_mut(key).expect("it was just there");
@@ -690,7 +692,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// How much longer than the linger time a connection lasts after a failed send, for bytes received before that.
-    fn time_for_what_is_owed(&mut self, key: Key) -> Option<u64> {
+    fn extra_linger_ns(&mut self, key: Key) -> Option<u64> {
         let linger_ns = saturating_ns(self.config.linger);
         let wait_began_ns = self.wait_began_ns;
         let connection = self.connections.get_mut(key).expect("the connection is there");
@@ -707,10 +709,12 @@ impl<K: Kernel> Engine<K> {
             mark(Mark::PausedAfterFailure);
             return None;
         }
-        let rare_owed = connection.rare().owed_bytes > 0 && !connection.receive_waits();
         // They are here, or will be received next: they are delivered with the next waits, and their number is bounded
         // [hc43].
-        if connection.undelivered || connection.held.is_some() || (connection.receive.is_none() && rare_owed)
+        let may_receive_more = connection.rare().receive_limit_bytes > 0 && !connection.receive_waits();
+        if connection.undelivered
+            || connection.held.is_some()
+            || (connection.receive.is_none() && may_receive_more)
         {
             return Some(linger_ns);
         }

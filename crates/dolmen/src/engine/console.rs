@@ -68,7 +68,7 @@ impl<H> Console<H> {
     }
 
     /// For how long a wait may block while the signals still belong to another process.
-    pub(super) fn unsettled_ns(&self) -> Option<u64> {
+    pub(super) fn signal_retry_ns(&self) -> Option<u64> {
         self.process.is_copy().then_some(AWAY_NS)
     }
 
@@ -97,15 +97,15 @@ impl<K: Kernel> Engine<K> {
         }
         let inbox = Inbox::new(self.mailbox());
         if let Some(claim) = &claim {
-            claim.hand_on(&inbox);
+            claim.take_leftover(&inbox);
         }
         let driver = match open(&inbox) {
             Ok(driver) => driver,
             Err(error) => {
                 if let Some(claim) = claim {
-                    claim.keep(std::iter::from_fn(|| inbox.pop()), ConsoleKind::Terminal);
+                    claim.leave_leftover(std::iter::from_fn(|| inbox.pop()), ConsoleKind::Terminal);
                 }
-                self.drop_own_signals();
+                self.drop_console_signals();
                 return Err(error);
             }
         };
@@ -166,7 +166,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Signals that were registered together with the console are removed with it.
-    fn drop_own_signals(&mut self) {
+    fn drop_console_signals(&mut self) {
         if let Some(Signals { token: None, watch, .. }) = &self.console.signals {
             let watch = *watch;
             self.console.signals = None;
@@ -211,7 +211,7 @@ impl<K: Kernel> Engine<K> {
         }
         let Typed { inbox, driver, .. } = typed;
         std::mem::forget((inbox, driver));
-        self.drop_own_signals();
+        self.drop_console_signals();
     }
 
     pub(crate) fn remove_console(&mut self) -> bool {
@@ -219,7 +219,7 @@ impl<K: Kernel> Engine<K> {
         let Some(typed) = self.console.typed.take() else { return false };
         self.origin.removed.mark_console(typed.registration);
         if !typed.inbox.is_empty() {
-            mark(Mark::ConsoleRemovedUnheard);
+            mark(Mark::ConsoleRemovedWithLeftover);
         }
         typed.inbox.close();
         if let Some(watch) = typed.watch {
@@ -234,9 +234,9 @@ impl<K: Kernel> Engine<K> {
                 Record::Console { registration: of, input, .. } if *of == registration => Some(input.clone()),
                 _ => None,
             });
-            claim.keep(collected.chain(std::iter::from_fn(|| inbox.pop())), kind);
+            claim.leave_leftover(collected.chain(std::iter::from_fn(|| inbox.pop())), kind);
         }
-        self.drop_own_signals();
+        self.drop_console_signals();
         true
     }
 
@@ -283,7 +283,7 @@ impl<K: Kernel> Engine<K> {
         act: impl FnOnce(&mut dyn Driver<K::Handle>) -> std::io::Result<()>,
     ) -> Result<(), Error> {
         self.console_after_fork();
-        self.attend_signals();
+        self.serve_signals();
         let Some(typed) = &mut self.console.typed else {
             return Err(Error::plain(ErrorKind::NotFound, action));
         };
@@ -332,7 +332,7 @@ impl<K: Kernel> Engine<K> {
             return false;
         }
         // A Ctrl-C before this has discarded the line being typed.
-        self.attend_signals();
+        self.serve_signals();
         let typed = self.console.typed.as_mut().expect("it was just there");
         typed.driver.ready();
         typed.held = !typed.inbox.has_room() && !mutant(Mutant::ReadWhenFull);
@@ -390,9 +390,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Takes signals before input that they precede.
-    fn attend_signals(&mut self) {
+    fn serve_signals(&mut self) {
         if let Some(signals) = &mut self.console.signals {
-            signals.source.look();
+            signals.source.collect_now();
         }
         self.collect_signals(self.config.max_events);
     }

@@ -15,7 +15,7 @@ use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, ListenerId, Token};
 
 use super::timers::Purpose;
-use super::{Engine, RETRY_FIRST_NS, Subject, next_retry_ns, refused};
+use super::{Engine, RETRY_FIRST_NS, SourceRef, next_retry_ns, refused};
 
 /// A failure is not reported again within this time, even if a connection was accepted in between.
 const REPORT_AGAIN_NS: u64 = 1_000_000_000;
@@ -93,12 +93,12 @@ impl<K: Kernel> Engine<K> {
     fn list_listener(&mut self, slot: u32) {
         if let Some((_, listener)) = self.listeners.at_mut(slot) {
             if !std::mem::replace(&mut listener.listed, true) {
-                self.attention.push_back(Subject::Listener(slot));
+                self.run_queue.push_back(SourceRef::Listener(slot));
             }
         }
     }
 
-    pub(super) fn attend_listener(&mut self, slot: u32) {
+    pub(super) fn serve_listener(&mut self, slot: u32) {
         let Some((key, listener)) = self.listeners.at_mut(slot) else { return };
         listener.listed = false;
         if listener.closing {
@@ -119,7 +119,7 @@ impl<K: Kernel> Engine<K> {
             }
             match self.submitter.accept(&listener.source, slot) {
                 Started::Pending(handle) => listener.accepts.push(handle),
-                Started::Over(completion) => self.accepted(key, completion),
+                Started::Completed(completion) => self.accepted(key, completion),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! All policy, and no system call: the engine keeps the reactor's promises in one place, over any kernel.
 //!
-//! The engine works in turns. A turn ([`Engine::wait`]) first attends to every registration that has changed (sends
+//! The engine works in turns. A turn ([`Engine::wait`]) first serves every registration that has changed (sends
 //! queued, a receive to be posted again, a close begun), then polls the kernel for completions, and converts those, the
 //! posts and the expired timers into records in one queue, the `outbox`. From there they move into the caller's events,
 //! first in, first out.
@@ -10,7 +10,7 @@
 //! Each of the kernel, the mailbox and the timers puts at most one batch of records, as many as the caller's events
 //! have room for, into the outbox. The engine polls them again only when less than a batch is left of the records that
 //! were in the outbox at the last poll. So every source that is ready at the time of a poll is delivered within a
-//! handful of waits, however busy the others are. Records that attention adds in between do not count: otherwise a
+//! handful of waits, however busy the others are. Records that serving adds in between do not count: otherwise a
 //! kernel that completes receives immediately could keep the outbox full indefinitely and starve all others. Those
 //! records are bounded, too: a connection's next receive is posted when its last record has been delivered, so no
 //! connection has two in the outbox, and a listener has no more than the accepts it may post.
@@ -107,7 +107,7 @@ const RETRY_FIRST_NS: u64 = 10_000_000;
 const RETRY_LONGEST_NS: u64 = 1_000_000_000;
 
 /// The least number of further polls when a full batch from the kernel produced no event.
-pub(crate) const SILENT_POLLS: usize = 4;
+pub(crate) const MIN_EVENTLESS_POLLS: usize = 4;
 
 pub(crate) struct Engine<K: Kernel> {
     // Sources (in the tables) are closed by hand in `Drop`, before the submitter is dropped.
@@ -124,11 +124,11 @@ pub(crate) struct Engine<K: Kernel> {
     send_queues: SendQueues,
     mailbox: Arc<Mailbox>,
     origin: Origin,
-    /// Registrations to attend to before the kernel is polled again.
-    attention: VecDeque<Subject>,
+    /// Registrations to serve before the kernel is polled again.
+    run_queue: VecDeque<SourceRef>,
     outbox: VecDeque<Record<K::Stream>>,
     /// How many of the outbox's records, counted from the front, were there at the last poll of the kernel.
-    owed: usize,
+    undelivered_from_last_poll: usize,
     /// Their slots are released with the next wait.
     retired: Vec<Retired>,
     /// When the caller's wait began. Set only while there are timers.
@@ -143,10 +143,10 @@ pub(crate) struct Engine<K: Kernel> {
     process: Process,
 }
 
-/// A registration that needs attention, by its slot. If the slot has been reused meanwhile, the new registration is
-/// attended to once without need.
+/// A registration in the run queue, by its slot. If the slot has been reused meanwhile, the new registration is
+/// served once without need.
 #[derive(Clone, Copy, Debug)]
-enum Subject {
+enum SourceRef {
     Connection(u32),
     Listener(u32),
     Watch(u32),
@@ -184,9 +184,9 @@ impl<K: Kernel> Engine<K> {
             send_queues: SendQueues::new(),
             mailbox,
             origin: Origin { pool, removed: Rc::new(Removed::default()) },
-            attention: VecDeque::new(),
+            run_queue: VecDeque::new(),
             outbox: VecDeque::new(),
-            owed: 0,
+            undelivered_from_last_poll: 0,
             retired: Vec::new(),
             wait_began_ns: 0,
             woken: false,
@@ -281,12 +281,12 @@ impl<K: Kernel> Engine<K> {
         let (mut polled, mut blocked, mut full) = (false, false, false);
         let mut polls_left = None;
         loop {
-            self.attend();
+            self.serve_pending();
             // Closing a connection removes its records from the outbox.
-            self.owed = self.owed.min(self.outbox.len());
+            self.undelivered_from_last_poll = self.undelivered_from_last_poll.min(self.outbox.len());
             // Each source is polled again as soon as less than a batch is left of what the last poll has found
             // [hc19, p03].
-            if self.owed < batch {
+            if self.undelivered_from_last_poll < batch {
                 let poll_only = timeout.is_some() && deadline_ns.is_none();
                 let block =
                     if poll_only || full || self.has_work() { Some(0) } else { self.until(deadline_ns) };
@@ -298,10 +298,10 @@ impl<K: Kernel> Engine<K> {
             self.deliver(events);
             // Completions that bring no event, as all do of removed registrations, may have taken the room of those
             // that do. So the engine polls the kernel again, until everything that it had by now can have arrived.
-            if events.is_empty() && full && !mutant(Mutant::CountSilentPackets) {
+            if events.is_empty() && full && !mutant(Mutant::CountEventlessPackets) {
                 // In that time each operation in flight has its turn, after a signal and the like.
-                let left =
-                    polls_left.get_or_insert_with(|| self.submitter.in_flight() / batch + SILENT_POLLS);
+                let left = polls_left
+                    .get_or_insert_with(|| self.submitter.in_flight() / batch + MIN_EVENTLESS_POLLS);
                 if *left > 0 {
                     *left -= 1;
                     continue;
@@ -327,7 +327,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Starts sending whatever is queued, without waiting for anything.
     pub(crate) fn flush(&mut self) {
-        self.attend();
+        self.serve_pending();
     }
 
     pub(crate) fn timer(&mut self, token: Token, after: Duration) -> TimerId {
@@ -347,7 +347,7 @@ impl<K: Kernel> Engine<K> {
             self.origin.removed.mark_timer(timer);
         }
         // The engine's own timers are in the same table, and the caller must not cancel them.
-        self.timers.is_users(timer.0) && self.timers.cancel(timer.0)
+        self.timers.is_callers(timer.0) && self.timers.cancel(timer.0)
     }
 
     fn set_timer(&mut self, after: Duration, period_ns: u64, token: Token) -> TimerId {
@@ -363,7 +363,7 @@ impl<K: Kernel> Engine<K> {
     /// Whether something is left to do or to deliver, so that blocking would be wrong.
     fn has_work(&self) -> bool {
         !self.outbox.is_empty()
-            || !self.attention.is_empty()
+            || !self.run_queue.is_empty()
             || self.submitter.has_packets()
             || self.mailbox.waiting()
             || self.console.has_work()
@@ -372,21 +372,21 @@ impl<K: Kernel> Engine<K> {
     /// How long to block: until a deadline or the next timer, whichever comes first, and indefinitely without either.
     /// Computed anew for each poll, so that one that was interrupted does not lengthen the wait [hc24, p02].
     fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
-        let again = self.console.unsettled_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
+        let again = self.console.signal_retry_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
         let first = [deadline_ns, self.timers.next_ns(), again].into_iter().flatten().min()?;
         self.submitter.kernel().expect_end(first);
         let left_ns = first.saturating_sub(self.submitter.now_ns());
         Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
     }
 
-    /// Attends to every registration on the list. Those that are added while this runs have their turn next time.
-    fn attend(&mut self) {
-        for _ in 0..self.attention.len() {
-            match self.attention.pop_front().expect("it was not empty") {
-                Subject::Connection(slot) => self.attend_connection(slot),
-                Subject::Listener(slot) => self.attend_listener(slot),
-                Subject::Watch(slot) => self.attend_watch(slot),
-                Subject::Poll(slot) => self.attend_poll(slot),
+    /// Serves every registration in the run queue. Those that are added while this runs have their turn next time.
+    fn serve_pending(&mut self) {
+        for _ in 0..self.run_queue.len() {
+            match self.run_queue.pop_front().expect("it was not empty") {
+                SourceRef::Connection(slot) => self.serve_connection(slot),
+                SourceRef::Listener(slot) => self.serve_listener(slot),
+                SourceRef::Watch(slot) => self.serve_watch(slot),
+                SourceRef::Poll(slot) => self.serve_poll(slot),
             }
         }
     }
@@ -417,7 +417,7 @@ impl<K: Kernel> Engine<K> {
         if self.timers.len() > 0 {
             self.expire_timers(batch);
         }
-        self.owed = self.outbox.len();
+        self.undelivered_from_last_poll = self.outbox.len();
         Ok(full)
     }
 
@@ -463,10 +463,10 @@ impl<K: Kernel> Engine<K> {
             let record =
                 if mutant(Mutant::NewestFirst) { self.outbox.pop_back() } else { self.outbox.pop_front() };
             let Some(record) = record else { break };
-            self.owed = self.owed.saturating_sub(1);
+            self.undelivered_from_last_poll = self.undelivered_from_last_poll.saturating_sub(1);
             // The registration was removed while the record waited in the outbox [p07].
-            if record.is_ghost(&self.origin.removed) {
-                mark(Mark::GhostDiscarded);
+            if record.is_stale(&self.origin.removed) {
+                mark(Mark::StaleDiscarded);
                 self.discard(record);
                 continue;
             }
@@ -554,13 +554,13 @@ impl<K: Kernel> Drop for Engine<K> {
         self.remove_all_watches();
         self.remove_all_polls();
         loop {
-            self.attend();
+            self.serve_pending();
             let sources =
                 self.connections.len() + self.listeners.len() + self.watches.len() + self.polls.len();
             if sources == 0 {
                 break;
             }
-            if !self.attention.is_empty() {
+            if !self.run_queue.is_empty() {
                 continue;
             }
             // The rest waits for the kernel to complete operations [hc32, p14].

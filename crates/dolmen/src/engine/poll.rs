@@ -13,7 +13,7 @@ use crate::kernel::{Close, Kernel, Outcome};
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, PollId, Token};
 
-use super::{Engine, Subject, not_found};
+use super::{Engine, SourceRef, not_found};
 
 pub(super) struct Poll<K: Kernel> {
     source: K::Source,
@@ -85,7 +85,7 @@ impl<K: Kernel> Engine<K> {
                 mark(Mark::PollRemovedInFlight);
                 self.submitter.cancel(&poll.source, handle);
             }
-            None => self.attend_poll(id.0.slot),
+            None => self.serve_poll(id.0.slot),
         }
         true
     }
@@ -93,12 +93,12 @@ impl<K: Kernel> Engine<K> {
     fn list_poll(&mut self, slot: u32) {
         if let Some((_, poll)) = self.polls.at_mut(slot) {
             if !std::mem::replace(&mut poll.listed, true) {
-                self.attention.push_back(Subject::Poll(slot));
+                self.run_queue.push_back(SourceRef::Poll(slot));
             }
         }
     }
 
-    pub(super) fn attend_poll(&mut self, slot: u32) {
+    pub(super) fn serve_poll(&mut self, slot: u32) {
         let Some((key, poll)) = self.polls.at_mut(slot) else { return };
         poll.listed = false;
         if poll.pending.is_some() {
@@ -114,7 +114,7 @@ impl<K: Kernel> Engine<K> {
         }
         match self.submitter.poll(&poll.source, slot, poll.interest) {
             Started::Pending(handle) => poll.pending = Some(handle),
-            Started::Over(completion) => self.polled(key, completion),
+            Started::Completed(completion) => self.polled(key, completion),
         }
     }
 
@@ -154,7 +154,7 @@ impl<K: Kernel> Engine<K> {
             match poll.interest {
                 Readiness::NONE => Readiness::NONE,
                 interest => {
-                    let now = self.submitter.kernel().look_again(&poll.source, interest);
+                    let now = self.submitter.kernel().recheck(&poll.source, interest);
                     if now.is_empty() {
                         mark(Mark::PollNoLongerReady);
                     }
@@ -170,7 +170,7 @@ impl<K: Kernel> Engine<K> {
         let wanted = if mutant(Mutant::IgnoreInterest) { found } else { wanted };
         if wanted.is_empty() {
             mark(Mark::PollUnwanted);
-        } else if poll.once && !mutant(Mutant::OnceForEver) {
+        } else if poll.once && !mutant(Mutant::OnceContinues) {
             mark(Mark::PolledOnce);
             poll.interest = Readiness::NONE;
         }

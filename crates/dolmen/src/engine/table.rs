@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_outlives_its_value_and_finds_nobody_else() {
+    fn a_key_that_outlives_its_value_finds_no_other() {
         let mut table = Table::new();
         let old = table.insert("old");
         assert_eq!(table.remove(old), Some("old"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_given_out_is_told_apart() {
+    fn a_key_that_was_not_issued_is_detected() {
         let mut table = Table::new();
         let first = table.insert(());
         let key = |slot, generation| Key { slot, generation: NonZeroU32::new(generation).unwrap() };

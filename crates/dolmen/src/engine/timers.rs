@@ -91,7 +91,7 @@ impl Timers {
     }
 
     /// Whether the timer is set, and was set by the caller.
-    pub(crate) fn is_users(&self, key: Key) -> bool {
+    pub(crate) fn is_callers(&self, key: Key) -> bool {
         self.timers.get(key).is_some_and(|timer| matches!(timer.purpose, Purpose::User(_)))
     }
 

@@ -14,7 +14,7 @@ use crate::token::{Key, Token, WatchId};
 
 use super::failures::Failures;
 use super::timers::Purpose;
-use super::{Engine, Subject, next_retry_ns, not_found, refused};
+use super::{Engine, SourceRef, next_retry_ns, not_found, refused};
 
 pub(super) struct Watch<K: Kernel> {
     source: K::Source,
@@ -41,11 +41,11 @@ impl<K: Kernel> Engine<K> {
         let watch = self.watches.get_mut(id.0).expect("it was just inserted");
         match self.submitter.watch(&watch.source, id.0.slot) {
             Started::Pending(handle) => watch.armed = Some(handle),
-            Started::Over(Completion { result: Err(fault), .. }) => {
+            Started::Completed(Completion { result: Err(fault), .. }) => {
                 self.unwatch(id);
                 return Err(Error::from_fault(fault, ACTION, None));
             }
-            Started::Over(completion) => self.watched(id.0, completion),
+            Started::Completed(completion) => self.watched(id.0, completion),
         }
         Ok(id)
     }
@@ -112,12 +112,12 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn list_watch(&mut self, slot: u32) {
         if let Some((_, watch)) = self.watches.at_mut(slot) {
             if !std::mem::replace(&mut watch.listed, true) {
-                self.attention.push_back(Subject::Watch(slot));
+                self.run_queue.push_back(SourceRef::Watch(slot));
             }
         }
     }
 
-    pub(super) fn attend_watch(&mut self, slot: u32) {
+    pub(super) fn serve_watch(&mut self, slot: u32) {
         let Some((key, watch)) = self.watches.at_mut(slot) else { return };
         watch.listed = false;
         if watch.armed.is_some() {
@@ -133,7 +133,7 @@ impl<K: Kernel> Engine<K> {
         }
         match self.submitter.watch(&watch.source, slot) {
             Started::Pending(handle) => watch.armed = Some(handle),
-            Started::Over(completion) => self.watched(key, completion),
+            Started::Completed(completion) => self.watched(key, completion),
         }
     }
 

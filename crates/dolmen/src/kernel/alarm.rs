@@ -36,7 +36,7 @@ impl Alarm {
     }
 
     /// The timer has gone off. One that has since been set for a later moment continues.
-    pub(crate) fn rang(&mut self, now_ns: u64) {
+    pub(crate) fn fired(&mut self, now_ns: u64) {
         if self.set_for_ns.is_some_and(|set_for_ns| set_for_ns <= now_ns.saturating_add(EARLY_NS)) {
             self.set_for_ns = self.set_for_ns.filter(|_| mutant(Mutant::ForgetAlarm));
         }
@@ -62,24 +62,24 @@ mod tests {
         assert_eq!(alarm.before_wait(0, 10 * MS), Some(10 * MS));
         for now_ms in 1..10 {
             assert_eq!(alarm.before_wait(now_ms * MS, 10 * MS), None, "it is set");
-            assert_eq!(alarm.before_wait(now_ms * MS, 12 * MS), None, "it rings before that");
+            assert_eq!(alarm.before_wait(now_ms * MS, 12 * MS), None, "it fires before that");
         }
-        alarm.rang(10 * MS);
+        alarm.fired(10 * MS);
         assert_eq!(alarm.before_wait(10 * MS, 20 * MS), Some(10 * MS));
         assert_eq!(alarm.before_wait(10 * MS, 13 * MS), Some(3 * MS), "an earlier one");
         // Gone off a little early by our clock: set again for the rest.
-        alarm.rang(13 * MS - 5);
+        alarm.fired(13 * MS - 5);
         assert_eq!(alarm.before_wait(13 * MS - 5, 13 * MS), Some(5));
     }
 
     #[test]
-    fn a_ring_that_is_lost_or_late_stops_nothing() {
+    fn a_firing_that_is_lost_or_late_stops_nothing() {
         let mut alarm = Alarm::default();
         assert_eq!(alarm.before_wait(0, 10 * MS), Some(10 * MS));
         // No packet has come from it, and the next deadline is set all the same.
         assert_eq!(alarm.before_wait(11 * MS, 20 * MS), Some(9 * MS));
         // Now its packet comes.
-        alarm.rang(12 * MS);
+        alarm.fired(12 * MS);
         assert_eq!(alarm.before_wait(12 * MS, 20 * MS), None, "set for later, and still so");
         alarm.failed();
         assert_eq!(alarm.before_wait(12 * MS, 20 * MS), Some(8 * MS));

@@ -84,7 +84,7 @@ pub(crate) struct Epoll {
     events: Vec<epoll::Event>,
     /// How many borrowed sockets there are.
     borrowed: usize,
-    /// Used by `recheck`, kept for its memory.
+    /// Used by `recheck_leftovers`, kept for its memory.
     leftovers: Vec<libc::pollfd>,
     /// Whether the system supports `epoll_pwait2`; determined by the first timeout that needs it.
     nanoseconds: bool,
@@ -94,7 +94,7 @@ pub(crate) struct Epoll {
     started: Instant,
     calls: u64,
     /// Stale registrations stay because no descriptor was left for a new instance; when to try again.
-    ghosts_stay_until: Option<Instant>,
+    stale_retry_at: Option<Instant>,
 }
 
 /// The slot of a registered file descriptor.
@@ -173,7 +173,7 @@ impl Kernel for Epoll {
             retiring: false,
             started: Instant::now(),
             calls: 3,
-            ghosts_stay_until: None,
+            stale_retry_at: None,
         })
     }
 
@@ -322,10 +322,10 @@ impl Kernel for Epoll {
     fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
         // First, so that EPERM below is epoll's result for this descriptor.
         self.after_fork()?;
-        let (fd, poll, seen, always) = (socket.raw, None, Readiness::NONE, false);
+        let (fd, poll, found, always) = (socket.raw, None, Readiness::NONE, false);
         // Without an interest it is still registered, once, to learn whether epoll accepts it.
         let registered = if interest.is_empty() { Readiness::ENDS } else { interest };
-        let entry = Entry::Polled(Polled { fd, poll, interest, registered, seen, always });
+        let entry = Entry::Polled(Polled { fd, poll, interest, registered, found, always });
         match self.register(entry, polled_flags(interest)) {
             Ok(source) => {
                 if interest.is_empty() {
@@ -351,7 +351,7 @@ impl Kernel for Epoll {
         let polled = self.polled(source.0);
         assert!(polled.poll.replace(op).is_none(), "two polls on one socket");
         if polled.always {
-            polled.seen = interest;
+            polled.found = interest;
             self.queue_if_ready(source.0);
         }
         Submission::Pending
@@ -363,7 +363,7 @@ impl Kernel for Epoll {
         polled.interest = interest;
         if polled.always {
             if polled.poll.is_some() {
-                polled.seen = interest;
+                polled.found = interest;
                 self.queue_if_ready(source.0);
             }
             return Ok(());
@@ -400,7 +400,7 @@ impl Kernel for Epoll {
         // The old ones are the other process's, and stay as they are [hc47].
         self.calls += 3;
         self.signal.renew().map_err(fault)?;
-        self.start_over().map_err(fault)?;
+        self.rebuild_epoll().map_err(fault)?;
         self.signal.process.settle();
         // A thread that has not seen this, and so has not written to the eventfd, has stored its wake where the engine
         // looks before it blocks.
@@ -409,7 +409,7 @@ impl Kernel for Epoll {
         Ok(())
     }
 
-    fn look_again(&mut self, source: &Source, interest: Readiness) -> Readiness {
+    fn recheck(&mut self, source: &Source, interest: Readiness) -> Readiness {
         let polled = self.polled(source.0);
         if polled.always {
             return interest;
@@ -446,7 +446,7 @@ impl Kernel for Epoll {
     }
 
     fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
-        if self.is_only_dropped() {
+        if self.is_dropped_copy() {
             return Ok(());
         }
         let entry = self.sources[source.0 as usize].entry.as_ref().expect("the source is open");
@@ -480,7 +480,7 @@ impl Kernel for Epoll {
             Entry::Polled(polled) => polled.poll.is_none(),
         };
         assert!(idle, "a source was closed with operations pending");
-        if how == Close::Reset && !self.is_only_dropped() {
+        if how == Close::Reset && !self.is_dropped_copy() {
             self.calls += 1;
             let linger = rustix::net::sockopt::set_socket_linger(entry.fd(), Some(std::time::Duration::ZERO));
             // Then it is closed with FIN instead, which ends it as well.
@@ -520,7 +520,7 @@ impl Kernel for Epoll {
         let polled = if self.retiring {
             Ok(false)
         } else {
-            let leftovers = self.recheck();
+            let leftovers = self.recheck_leftovers();
             let immediately = self.has_packets() || self.is_copy();
             self.after_fork()?;
             // All edges are taken, so that their sources stand in one queue. A level-triggered source moves to the end
@@ -565,7 +565,7 @@ impl Epoll {
     /// Checks again the borrowed sockets that an earlier wait has found ready and that did not fit: the caller, who may
     /// read from them at any time, may have done so since. Makes one call, and only if there are any. Returns how many
     /// are ready.
-    fn recheck(&mut self) -> usize {
+    fn recheck_leftovers(&mut self) -> usize {
         self.leftovers.clear();
         for &index in &self.ready {
             if let Some(Entry::Polled(polled)) = &self.sources[index as usize].entry {
@@ -594,9 +594,9 @@ impl Epoll {
                 at += 1;
                 if leftover.fd >= 0 {
                     let flags = EventFlags::from_bits_truncate(u32::from(leftover.revents as u16));
-                    polled.seen = readiness(polled.fd, polled.interest, flags, &mut self.calls);
+                    polled.found = readiness(polled.fd, polled.interest, flags, &mut self.calls);
                 }
-                if polled.poll.is_none() || polled.to_tell().is_empty() {
+                if polled.poll.is_none() || polled.unreported().is_empty() {
                     slot.queued = false;
                     continue;
                 }
@@ -617,7 +617,7 @@ impl Epoll {
             Ok(()) | Err(Errno::INTR) => {}
             Err(errno) => return Err(fault(errno)),
         }
-        let mut ghosts = 0;
+        let mut stale = 0;
         for at in 0..self.events.len() {
             let event = self.events[at];
             let data = event.data.u64();
@@ -632,7 +632,7 @@ impl Epoll {
                 Some(_) => true,
             };
             if slot.generation != generation || !known {
-                ghosts += 1;
+                stale += 1;
                 continue;
             }
             // Copied out of the packed struct before use.
@@ -640,7 +640,7 @@ impl Epoll {
             if let Some(Entry::Polled(polled)) = &mut slot.entry {
                 // With no poll pending it is not recorded: it is level-triggered, and reported again.
                 if polled.poll.is_some() {
-                    polled.seen |= readiness(polled.fd, polled.interest, flags, &mut self.calls);
+                    polled.found |= readiness(polled.fd, polled.interest, flags, &mut self.calls);
                     self.queue_if_ready(index);
                 }
                 continue;
@@ -648,8 +648,8 @@ impl Epoll {
             slot.edges.add(flags);
             self.queue_if_ready(index);
         }
-        if ghosts > 0 {
-            self.leave_ghosts_behind(ghosts == self.events.len(), timeout_ns);
+        if stale > 0 {
+            self.drop_stale_registrations(stale == self.events.len(), timeout_ns);
         }
         Ok(())
     }
@@ -714,7 +714,7 @@ impl Epoll {
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
                 slot.edges.readable && watch.is_some()
             }
-            Some(Entry::Polled(polled)) => polled.poll.is_some() && !polled.to_tell().is_empty(),
+            Some(Entry::Polled(polled)) => polled.poll.is_some() && !polled.unreported().is_empty(),
             None => false,
         };
         if ready && !slot.queued {
@@ -793,11 +793,11 @@ impl Epoll {
                 }
             }
             Some(Entry::Polled(polled)) => {
-                let ready = polled.to_tell();
-                polled.seen = Readiness::NONE;
+                let ready = polled.unreported();
+                polled.found = Readiness::NONE;
                 if !ready.is_empty() {
-                    // A source that `start_over` could not register again fails, so it is reported once and not polled
-                    // again.
+                    // A source that `rebuild_epoll` could not register again fails, so it is reported once and not
+                    // polled again.
                     let lost = polled.registered.is_empty() && !polled.always;
                     let result = if lost { Err(fault(Errno::BADF)) } else { Ok(Outcome::Polled(ready)) };
                     let op = polled.poll.take();

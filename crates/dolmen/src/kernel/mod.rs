@@ -19,7 +19,7 @@
 //! * nothing is read through an address that the system returns before [`arrivals`] has recognised it as a pending
 //!   operation's: other code, too, can have packets sent to a port;
 //! * "failed, no packet" is meant literally. Where a system reports a failure and sends a packet all the same
-//!   ([`AtOnce`]), the submission is Pending;
+//!   ([`Immediate`]), the submission is Pending;
 //! * a packet's result comes from the operation's own memory, never from a call on the handle, which may be closed;
 //! * cancelling is a request. The packet still comes, and if the operation had finished first, the packet brings its
 //!   bytes;
@@ -194,7 +194,7 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// What a poll for `interest` finds at this moment. For a result of an earlier poll that could not be delivered in
     /// the wait that found it: the caller has acted since.
-    fn look_again(&mut self, _source: &Self::Source, _interest: Readiness) -> Readiness {
+    fn recheck(&mut self, _source: &Self::Source, _interest: Readiness) -> Readiness {
         unreachable!("nothing borrowed was added")
     }
 
@@ -274,7 +274,7 @@ pub(crate) trait Kernel: Sized + 'static {
 /// How an overlapped call ended that completed immediately. A completion port's rules, for the kernels that have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(windows), allow(dead_code))]
-pub(crate) enum AtOnce {
+pub(crate) enum Immediate {
     Success,
     /// The call reports a failure. But a status of this class (0x8…, and 0x4… where the call reports it as a failure)
     /// is not an error to the system's I/O manager, which treats the operation as one that succeeded.
@@ -283,14 +283,14 @@ pub(crate) enum AtOnce {
 }
 
 #[cfg_attr(not(windows), allow(dead_code))]
-impl AtOnce {
+impl Immediate {
     /// Whether a packet comes all the same [hc11, hc40]. `skips`: operations that complete immediately send none on
     /// this socket.
     pub(crate) fn sends_packet(self, skips: bool) -> bool {
         match self {
-            AtOnce::Success => !skips,
-            AtOnce::Warning => !skips && !mutant(Mutant::WarningIsFailure),
-            AtOnce::Error => false,
+            Immediate::Success => !skips,
+            Immediate::Warning => !skips && !mutant(Mutant::WarningIsFailure),
+            Immediate::Error => false,
         }
     }
 }

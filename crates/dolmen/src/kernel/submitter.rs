@@ -24,7 +24,7 @@ pub(crate) struct Completion<K: Kernel> {
 
 /// The result of starting an operation.
 pub(crate) enum Started<K: Kernel> {
-    Over(Completion<K>),
+    Completed(Completion<K>),
     Pending(OpHandle),
 }
 
@@ -194,7 +194,7 @@ impl<K: Kernel> Submitter<K> {
         };
         // SAFETY: anything but Pending means that no packet will come and the kernel kept nothing.
         let returned = unsafe { self.operations.take_back(op) };
-        Started::Over(complete(&self.pool, returned, result))
+        Started::Completed(complete(&self.pool, returned, result))
     }
 }
 

@@ -50,9 +50,9 @@ impl FakeKernel {
     }
 }
 
-struct Bell(Arc<FakeKernel>);
+struct FakeSignal(Arc<FakeKernel>);
 
-impl Signal for Bell {
+impl Signal for FakeSignal {
     fn notify(&self) -> Result<(), Fault> {
         let mut state = self.0.state.lock().unwrap();
         let fails = state.fail_in == 1;
@@ -86,7 +86,7 @@ fn reactor(kernel: &FakeKernel, mailbox: &Mailbox, batch: usize) -> Delivered {
 
 fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
     let kernel = FakeKernel::new(fail_in);
-    let mailbox = Mailbox::new(Box::new(Bell(Arc::clone(&kernel))), 8);
+    let mailbox = Mailbox::new(Box::new(FakeSignal(Arc::clone(&kernel))), 8);
     (kernel, mailbox)
 }
 
@@ -137,7 +137,7 @@ fn hc42_a_post_whose_signal_fails_is_refused_and_silences_no_other() {
 }
 
 #[test]
-fn hc42_a_wake_that_relied_on_a_posts_signal_is_heard_although_that_fails() {
+fn hc42_a_wake_that_relied_on_a_posts_signal_is_delivered_although_that_fails() {
     for fail_in in 1..=2 {
         loom::model(move || {
             let (kernel, mailbox) = mailbox(fail_in);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::stage::{Seen, Stage, Style, bytes_of};
+use super::fixture::{Fixture, Seen, Style, bytes_of};
 use crate::engine::Config;
 use crate::error::ErrorKind;
 use crate::events::CloseReason;
@@ -38,68 +38,68 @@ fn closed(seen: &[Seen], conn: ConnId) -> Option<CloseReason> {
 #[test]
 fn hc01_a_pending_receive_keeps_its_memory_through_the_removal() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
-        let lent = stage.stats().buffers_out;
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        let lent = fixture.stats().buffers_out;
         assert_eq!(lent, usize::from(style == Style::Completion));
         // The kernel continues to write into the memory that it was lent, and takes its time.
-        stage.faults(|faults| (faults.early_write, faults.delay, faults.late_success) = (100, 100, 100));
-        assert!(stage.engine.remove(conn));
-        stage.peer_sends(link, b"for the one who has left");
-        stage.engine.flush();
-        assert_eq!(stage.stats().operations_in_flight, 1, "the kernel still has it");
-        assert_eq!(stage.stats().buffers_out, lent, "and its buffer");
+        fixture.faults(|faults| (faults.early_write, faults.delay, faults.late_success) = (100, 100, 100));
+        assert!(fixture.engine.remove(conn));
+        fixture.peer_sends(link, b"for the one who has left");
+        fixture.engine.flush();
+        assert_eq!(fixture.stats().operations_in_flight, 1, "the kernel still has it");
+        assert_eq!(fixture.stats().buffers_out, lent, "and its buffer");
         // New connections get other memory meanwhile.
-        let (newcomer, other) = stage.connect();
-        stage.peer_sends(other, b"for the newcomer");
-        let seen = stage.settle();
+        let (newcomer, other) = fixture.connect();
+        fixture.peer_sends(other, b"for the newcomer");
+        let seen = fixture.settle();
         assert_eq!(bytes_of(&seen, newcomer), b"for the newcomer");
         assert!(seen.iter().all(|seen| matches!(seen, Seen::Received(of, _) if *of == newcomer)), "{seen:?}");
-        stage.engine.remove(newcomer);
-        stage.settle();
-        stage.assert_empty();
+        fixture.engine.remove(newcomer);
+        fixture.settle();
+        fixture.assert_empty();
     }
 }
 
 #[test]
 fn hc01_a_pending_send_keeps_its_bytes_through_the_abort() {
-    let mut stage = Stage::new(Style::Completion);
-    let (conn, link) = stage.connect_with(10);
-    stage.engine.send(conn, &pattern(100)).expect("send");
-    assert!(stage.poll().is_empty());
-    stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
-    stage.engine.abort(conn).expect("abort");
-    stage.engine.flush();
+    let mut fixture = Fixture::new(Style::Completion);
+    let (conn, link) = fixture.connect_with(10);
+    fixture.engine.send(conn, &pattern(100)).expect("send");
+    assert!(fixture.poll().is_empty());
+    fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+    fixture.engine.abort(conn).expect("abort");
+    fixture.engine.flush();
     // Other queues are filled while the kernel reads from this one.
-    let (other, other_link) = stage.connect();
-    stage.engine.send(other, &[0; 100]).expect("send");
-    let read = stage.peer_reads(link, 10);
-    let seen = stage.settle();
+    let (other, other_link) = fixture.connect();
+    fixture.engine.send(other, &[0; 100]).expect("send");
+    let read = fixture.peer_reads(link, 10);
+    let seen = fixture.settle();
     assert_eq!(closed(&seen, conn), Some(CloseReason::Aborted));
     assert_eq!(read, pattern(10));
-    assert_eq!(stage.peer_reads(other_link, 200), [0; 100]);
+    assert_eq!(fixture.peer_reads(other_link, 200), [0; 100]);
 }
 
 /// Every kind of submission, once, on a machine whose faults the caller chooses.
 fn one_of_each(style: Style, sync: u8, in_submit: u8) {
-    let mut stage = Stage::new(style);
-    stage.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
-    let (listener, number) = stage.listen();
-    let (watch, handle) = stage.watch();
-    let (conn, link) = stage.connect();
-    stage.knock(number);
-    stage.signal(handle, true);
-    stage.peer_sends(link, &pattern(200));
-    stage.peer_finishes(link);
-    stage.engine.send(conn, &pattern(300)).expect("send");
+    let mut fixture = Fixture::new(style);
+    fixture.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
+    let (listener, number) = fixture.listen();
+    let (watch, handle) = fixture.watch();
+    let (conn, link) = fixture.connect();
+    fixture.connect_peer(number);
+    fixture.signal(handle, true);
+    fixture.peer_sends(link, &pattern(200));
+    fixture.peer_finishes(link);
+    fixture.engine.send(conn, &pattern(300)).expect("send");
     let (mut seen, mut ready) = (Vec::new(), 0);
     // At the same time and in several turns: a buffer holds 64 bytes.
     for _ in 0..12 {
-        for event in stage.poll() {
+        for event in fixture.poll() {
             if matches!(event, Seen::Ready(of) if of == watch) {
                 ready += 1;
-                stage.signal(handle, false);
+                fixture.signal(handle, false);
             } else {
                 seen.push(event);
             }
@@ -107,7 +107,7 @@ fn one_of_each(style: Style, sync: u8, in_submit: u8) {
     }
     // One that was submitted while the handle was signalled may still have seen it.
     assert!((1..=2).contains(&ready), "{ready} times ready");
-    assert_eq!(stage.peer_reads(link, 1_000), pattern(300));
+    assert_eq!(fixture.peer_reads(link, 1_000), pattern(300));
     assert_eq!(bytes_of(&seen, conn), pattern(200));
     let ends = seen.iter().filter(|seen| matches!(seen, Seen::EndOfStream(of) if *of == conn)).count();
     assert_eq!(ends, 1, "{seen:?}");
@@ -127,21 +127,21 @@ fn hc02_an_operation_may_complete_before_the_submitting_call_returns() {
 #[test]
 fn hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, _) = stage.connect();
-        let (stuck, _) = stage.connect_with(1);
-        let (listener, _) = stage.listen();
-        let (watch, _) = stage.watch();
-        stage.engine.send(stuck, &pattern(100)).expect("send");
-        assert!(stage.poll().is_empty());
-        assert!(stage.stats().operations_in_flight >= 5);
-        assert!(stage.engine.remove(conn));
-        assert!(stage.engine.remove(stuck));
-        assert!(stage.engine.remove_listener(listener));
-        assert!(stage.engine.unwatch(watch));
-        assert!(stage.poll().is_empty());
-        assert!(stage.poll().is_empty());
-        stage.assert_empty();
+        let mut fixture = Fixture::new(style);
+        let (conn, _) = fixture.connect();
+        let (stuck, _) = fixture.connect_with(1);
+        let (listener, _) = fixture.listen();
+        let (watch, _) = fixture.watch();
+        fixture.engine.send(stuck, &pattern(100)).expect("send");
+        assert!(fixture.poll().is_empty());
+        assert!(fixture.stats().operations_in_flight >= 5);
+        assert!(fixture.engine.remove(conn));
+        assert!(fixture.engine.remove(stuck));
+        assert!(fixture.engine.remove_listener(listener));
+        assert!(fixture.engine.unwatch(watch));
+        assert!(fixture.poll().is_empty());
+        assert!(fixture.poll().is_empty());
+        fixture.assert_empty();
     }
 }
 
@@ -149,24 +149,24 @@ fn hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs() {
 fn hc04_a_completion_that_wins_against_the_cancel_does_no_harm() {
     for style in Style::BOTH {
         for (late_success, in_submit) in [(0, 0), (100, 0), (0, 100), (100, 100)] {
-            let mut stage = Stage::new(style);
-            stage.faults(|faults| (faults.late_success, faults.in_submit) = (late_success, in_submit));
-            let (removed, first) = stage.connect();
-            let (aborted, second) = stage.connect();
-            let (closed_in_order, third) = stage.connect();
-            assert!(stage.poll().is_empty());
+            let mut fixture = Fixture::new(style);
+            fixture.faults(|faults| (faults.late_success, faults.in_submit) = (late_success, in_submit));
+            let (removed, first) = fixture.connect();
+            let (aborted, second) = fixture.connect();
+            let (closed_in_order, third) = fixture.connect();
+            assert!(fixture.poll().is_empty());
             for link in [first, second, third] {
-                stage.peer_sends(link, b"too late");
+                fixture.peer_sends(link, b"too late");
             }
-            assert!(stage.engine.remove(removed));
-            stage.engine.abort(aborted).expect("abort");
-            stage.engine.close(closed_in_order).expect("close");
-            stage.peer_finishes(third);
-            let seen = stage.settle();
+            assert!(fixture.engine.remove(removed));
+            fixture.engine.abort(aborted).expect("abort");
+            fixture.engine.close(closed_in_order).expect("close");
+            fixture.peer_finishes(third);
+            let seen = fixture.settle();
             assert_eq!(seen.len(), 2, "{seen:?}");
             assert_eq!(closed(&seen, aborted), Some(CloseReason::Aborted));
             assert_eq!(closed(&seen, closed_in_order), Some(CloseReason::Finished));
-            stage.assert_empty();
+            fixture.assert_empty();
         }
     }
 }
@@ -174,139 +174,139 @@ fn hc04_a_completion_that_wins_against_the_cancel_does_no_harm() {
 #[test]
 fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let link = world::connect(&stage.world, 1_000);
-        let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
+        let mut fixture = Fixture::new(style);
+        let link = world::connect(&fixture.world, 1_000);
+        let stream = crate::kernel::sim::world::SimStream::open(&fixture.world, link);
         let descriptor = stream.fd;
-        let first = stage.add(stream);
-        assert!(stage.poll().is_empty());
-        stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
-        stage.peer_sends(link, b"late");
-        assert!(stage.engine.remove(first));
-        stage.engine.flush();
+        let first = fixture.add(stream);
+        assert!(fixture.poll().is_empty());
+        fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+        fixture.peer_sends(link, b"late");
+        assert!(fixture.engine.remove(first));
+        fixture.engine.flush();
         // Not closed yet, because an operation is pending: its value is not reused.
-        let other = crate::kernel::sim::world::connect(&stage.world, 1_000);
-        let stream = crate::kernel::sim::world::SimStream::open(&stage.world, other);
+        let other = crate::kernel::sim::world::connect(&fixture.world, 1_000);
+        let stream = crate::kernel::sim::world::SimStream::open(&fixture.world, other);
         assert_ne!(stream.fd, descriptor, "the descriptor was closed under a pending operation");
         drop(stream);
-        assert!(stage.settle().is_empty());
+        assert!(fixture.settle().is_empty());
         // Now it is closed, and the next one gets it immediately.
-        let link = world::connect(&stage.world, 1_000);
-        let stream = crate::kernel::sim::world::SimStream::open(&stage.world, link);
+        let link = world::connect(&fixture.world, 1_000);
+        let stream = crate::kernel::sim::world::SimStream::open(&fixture.world, link);
         assert!(stream.fd <= descriptor + 1);
-        let second = stage.add(stream);
+        let second = fixture.add(stream);
         assert_ne!(first, second);
-        stage.peer_sends(link, b"mine");
-        let seen = stage.settle();
+        fixture.peer_sends(link, b"mine");
+        let seen = fixture.settle();
         assert_eq!(bytes_of(&seen, second), b"mine");
         assert_eq!(seen.len(), 1, "{seen:?}");
-        assert_eq!(stage.engine.send(first, b"?").expect_err("it is gone").kind(), ErrorKind::NotFound);
-        assert!(!stage.engine.remove(first), "an old id names nobody");
-        assert_eq!(stage.stats().connections, 1);
+        assert_eq!(fixture.engine.send(first, b"?").expect_err("it is gone").kind(), ErrorKind::NotFound);
+        assert!(!fixture.engine.remove(first), "an old id names nobody");
+        assert_eq!(fixture.stats().connections, 1);
     }
 }
 
 #[test]
 fn hc05_the_number_of_a_removed_poll_is_the_next_ones_at_once() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
-        let (socket, link) = stage.own_socket();
-        let old = stage.poll_socket(&socket, Readiness::READABLE);
-        assert!(stage.poll().is_empty());
-        stage.peer_sends(link, b"too late");
-        assert!(stage.engine.remove_poll(old));
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+        let (socket, link) = fixture.caller_socket();
+        let old = fixture.poll_socket(&socket, Readiness::READABLE);
+        assert!(fixture.poll().is_empty());
+        fixture.peer_sends(link, b"too late");
+        assert!(fixture.engine.remove_poll(old));
         let number = socket.fd;
         drop(socket);
         // The operation of the old one is still in flight.
-        assert_eq!(stage.stats().operations_in_flight, 1);
-        let (socket, link) = stage.own_socket();
+        assert_eq!(fixture.stats().operations_in_flight, 1);
+        let (socket, link) = fixture.caller_socket();
         assert_eq!(socket.fd, number);
-        let new = stage.poll_socket(&socket, Readiness::READABLE);
-        assert!(stage.settle().is_empty(), "the old one's readiness is not the new one's");
-        stage.peer_sends(link, b"mine");
-        let seen = stage.wait(MS * 10);
+        let new = fixture.poll_socket(&socket, Readiness::READABLE);
+        assert!(fixture.settle().is_empty(), "the old one's readiness is not the new one's");
+        fixture.peer_sends(link, b"mine");
+        let seen = fixture.wait(MS * 10);
         assert!(matches!(seen[..], [Seen::Polled(of, Readiness::READABLE)] if of == new), "{seen:?}");
-        assert!(stage.engine.remove_poll(new));
-        assert!(stage.settle().is_empty());
+        assert!(fixture.engine.remove_poll(new));
+        assert!(fixture.settle().is_empty());
         drop(socket);
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
 #[test]
 fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
-        let (socket, link) = stage.own_socket();
-        let old = stage.adopt(&socket, true);
-        stage.peer_sends(link, b"for the one who has left");
-        assert!(stage.engine.release(old));
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
+        let (socket, link) = fixture.caller_socket();
+        let old = fixture.adopt(&socket, true);
+        fixture.peer_sends(link, b"for the one who has left");
+        assert!(fixture.engine.release(old));
         let number = socket.fd;
         drop(socket);
-        assert_eq!(stage.stats().operations_in_flight, 1);
-        let (socket, link) = stage.own_socket();
+        assert_eq!(fixture.stats().operations_in_flight, 1);
+        let (socket, link) = fixture.caller_socket();
         assert_eq!(socket.fd, number);
-        let new = stage.adopt(&socket, true);
-        stage.peer_sends(link, b"mine");
-        let seen = stage.settle();
+        let new = fixture.adopt(&socket, true);
+        fixture.peer_sends(link, b"mine");
+        let seen = fixture.settle();
         assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == new && data == b"mine"), "{seen:?}");
-        assert!(stage.engine.release(new));
-        assert!(stage.settle().is_empty());
-        assert_eq!(stage.link(link, |link| link.ended), None, "only the caller closes it");
+        assert!(fixture.engine.release(new));
+        assert!(fixture.settle().is_empty());
+        assert_eq!(fixture.link(link, |link| link.ended), None, "only the caller closes it");
         drop(socket);
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
 #[test]
 fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (first, first_number) = stage.listen_readiness();
-        let (second, second_number) = stage.listen_readiness();
-        assert!(stage.poll().is_empty());
-        stage.knock(first_number);
-        stage.knock(second_number);
-        let count = stage.engine.wait(&mut stage.events, Some(Duration::ZERO)).expect("wait");
+        let mut fixture = Fixture::new(style);
+        let (first, first_number) = fixture.listen_readiness();
+        let (second, second_number) = fixture.listen_readiness();
+        assert!(fixture.poll().is_empty());
+        fixture.connect_peer(first_number);
+        fixture.connect_peer(second_number);
+        let count = fixture.engine.wait(&mut fixture.events, Some(Duration::ZERO)).expect("wait");
         assert_eq!(count, 2, "both in one batch");
-        let mut told = Vec::new();
-        let engine = &mut stage.engine;
-        for event in stage.events.drain() {
-            told.push(Seen::from(event));
+        let mut reported = Vec::new();
+        let engine = &mut fixture.engine;
+        for event in fixture.events.drain() {
+            reported.push(Seen::from(event));
             // The one that comes first removes the other one.
-            if let [Seen::Ready(watch)] = told[..] {
+            if let [Seen::Ready(watch)] = reported[..] {
                 let other = if watch == first { second } else { first };
                 assert!(engine.unwatch(other));
                 assert_eq!(engine.accept(other).expect_err("removed").kind(), ErrorKind::NotFound);
             }
         }
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(reported.len(), 1, "{reported:?}");
     }
 }
 
 #[test]
 fn hc09_a_poll_that_an_earlier_handler_removes_is_silent() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let sockets = [stage.own_socket(), stage.own_socket()];
-        let polls = [0, 1].map(|at: usize| stage.poll_socket(&sockets[at].0, Readiness::READABLE));
+        let mut fixture = Fixture::new(style);
+        let sockets = [fixture.caller_socket(), fixture.caller_socket()];
+        let polls = [0, 1].map(|at: usize| fixture.poll_socket(&sockets[at].0, Readiness::READABLE));
         for (_, link) in &sockets {
-            stage.peer_sends(*link, b"both at once");
+            fixture.peer_sends(*link, b"both at once");
         }
-        let count = stage.engine.wait(&mut stage.events, Some(Duration::ZERO)).expect("wait");
+        let count = fixture.engine.wait(&mut fixture.events, Some(Duration::ZERO)).expect("wait");
         assert_eq!(count, 2, "both in one batch");
-        let mut told = Vec::new();
-        let engine = &mut stage.engine;
-        for event in stage.events.drain() {
-            told.push(Seen::from(event));
-            if let [Seen::Polled(poll, _)] = told[..] {
+        let mut reported = Vec::new();
+        let engine = &mut fixture.engine;
+        for event in fixture.events.drain() {
+            reported.push(Seen::from(event));
+            if let [Seen::Polled(poll, _)] = reported[..] {
                 assert!(engine.remove_poll(if poll == polls[0] { polls[1] } else { polls[0] }));
             }
         }
-        assert_eq!(told.len(), 1, "{told:?}");
-        let again = stage.poll();
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        let again = fixture.poll();
         assert_eq!(again.len(), 1, "the other one is still ready, and reported again: {again:?}");
     }
 }
@@ -314,24 +314,24 @@ fn hc09_a_poll_that_an_earlier_handler_removes_is_silent() {
 #[test]
 fn hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (listener, number) = stage.listen();
-        stage.world.borrow_mut().exhausted = true;
-        let knocked: Vec<usize> = (0..5).map(|_| stage.knock(number)).collect();
-        let (mut failures, before) = (0, stage.stats().polls);
+        let mut fixture = Fixture::new(style);
+        let (listener, number) = fixture.listen();
+        fixture.world.borrow_mut().exhausted = true;
+        let connected: Vec<usize> = (0..5).map(|_| fixture.connect_peer(number)).collect();
+        let (mut failures, before) = (0, fixture.stats().polls);
         for waits in 1..=100 {
-            let seen = stage.wait(10 * MS);
+            let seen = fixture.wait(10 * MS);
             failures += seen.len();
             assert!(
                 seen.iter().all(|seen| matches!(seen, Seen::AcceptFailed(of) if *of == listener)),
                 "{seen:?}"
             );
-            let polls = stage.stats().polls - before;
+            let polls = fixture.stats().polls - before;
             assert!(polls <= 10 + 2 * waits, "{polls} polls in {waits} waits: it spins");
         }
         assert_eq!(failures, 1, "reported once");
-        stage.world.borrow_mut().exhausted = false;
-        let accepted = stage.settle();
+        fixture.world.borrow_mut().exhausted = false;
+        let accepted = fixture.settle();
         let found: Vec<usize> = accepted
             .iter()
             .map(|seen| match seen {
@@ -339,23 +339,23 @@ fn hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on() {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(found, knocked);
+        assert_eq!(found, connected);
     }
 }
 
 #[test]
 fn hc10_peers_that_are_gone_before_they_are_accepted_are_passed_over() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (_, number) = stage.listen();
-        stage.faults(|faults| faults.accept_transient = 100);
+        let mut fixture = Fixture::new(style);
+        let (_, number) = fixture.listen();
+        fixture.faults(|faults| faults.accept_transient = 100);
         for _ in 0..20 {
-            stage.knock(number);
+            fixture.connect_peer(number);
         }
-        assert!(stage.settle().is_empty(), "no peer was there, and that is not a failure");
-        stage.heal();
-        stage.knock(number);
-        assert_eq!(stage.settle().len(), 1);
+        assert!(fixture.settle().is_empty(), "no peer was there, and that is not a failure");
+        fixture.heal();
+        fixture.connect_peer(number);
+        assert_eq!(fixture.settle().len(), 1);
     }
 }
 
@@ -363,16 +363,16 @@ fn hc10_peers_that_are_gone_before_they_are_accepted_are_passed_over() {
 #[test]
 fn hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (_, number) = stage.listen();
-        let start_ns = stage.now_ns();
-        let (mut accepted, mut failures, mut knocked) = (0, 0, 0);
-        while stage.now_ns() - start_ns < 10_000_000_000 {
+        let mut fixture = Fixture::new(style);
+        let (_, number) = fixture.listen();
+        let start_ns = fixture.now_ns();
+        let (mut accepted, mut failures, mut connected) = (0, 0, 0);
+        while fixture.now_ns() - start_ns < 10_000_000_000 {
             for exhausted in [true, false] {
-                stage.world.borrow_mut().exhausted = exhausted;
-                stage.knock(number);
-                knocked += 1;
-                for seen in stage.wait(50 * MS) {
+                fixture.world.borrow_mut().exhausted = exhausted;
+                fixture.connect_peer(number);
+                connected += 1;
+                for seen in fixture.wait(50 * MS) {
                     match seen {
                         Seen::Accepted(..) => accepted += 1,
                         Seen::AcceptFailed(_) => failures += 1,
@@ -381,14 +381,14 @@ fn hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second() {
                 }
             }
         }
-        stage.world.borrow_mut().exhausted = false;
-        accepted += stage.settle().len();
-        assert_eq!(accepted, knocked, "and none was forgotten");
+        fixture.world.borrow_mut().exhausted = false;
+        accepted += fixture.settle().len();
+        assert_eq!(accepted, connected, "and none was forgotten");
         assert!((5..=11).contains(&failures), "{failures} reports in ten seconds");
         // A failure that lasts is reported, if a little later.
-        stage.world.borrow_mut().exhausted = true;
-        stage.knock(number);
-        let seen = stage.settle();
+        fixture.world.borrow_mut().exhausted = true;
+        fixture.connect_peer(number);
+        let seen = fixture.settle();
         assert!(matches!(seen[..], [Seen::AcceptFailed(_)]), "{seen:?}");
     }
 }
@@ -396,21 +396,21 @@ fn hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second() {
 #[test]
 fn hc10_a_thousand_peers_that_are_gone_do_not_keep_the_reactor_busy() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (_, number) = stage.listen();
-        stage.faults(|faults| faults.accept_transient = 100);
+        let mut fixture = Fixture::new(style);
+        let (_, number) = fixture.listen();
+        fixture.faults(|faults| faults.accept_transient = 100);
         for _ in 0..1_000 {
-            stage.knock(number);
+            fixture.connect_peer(number);
         }
-        let start_ns = stage.now_ns();
-        while !stage.world.borrow().listeners[number].backlog.is_empty() {
-            assert!(stage.wait(MS).is_empty(), "no peer was there, and that is not a failure");
+        let start_ns = fixture.now_ns();
+        while !fixture.world.borrow().listeners[number].backlog.is_empty() {
+            assert!(fixture.wait(MS).is_empty(), "no peer was there, and that is not a failure");
         }
-        let pauses = (stage.now_ns() - start_ns + 5_000_000) / 10_000_000;
+        let pauses = (fixture.now_ns() - start_ns + 5_000_000) / 10_000_000;
         assert!((14..=16).contains(&pauses), "{pauses} pauses");
-        stage.heal();
-        stage.knock(number);
-        assert_eq!(stage.settle().len(), 1);
+        fixture.heal();
+        fixture.connect_peer(number);
+        assert_eq!(fixture.settle().len(), 1);
     }
 }
 
@@ -427,14 +427,14 @@ fn hc11_success_at_once_counts_once_with_a_packet_and_without() {
 fn hc11_failure_at_once_ends_the_connection_once() {
     for style in Style::BOTH {
         for sync in [0, 100] {
-            let mut stage = Stage::new(style);
-            stage.faults(|faults| faults.sync = sync);
-            let (conn, link) = stage.connect();
-            stage.link(link, |link| link.peer_reset(false));
-            stage.engine.send(conn, b"?").expect("it is queued");
-            let seen = stage.settle();
+            let mut fixture = Fixture::new(style);
+            fixture.faults(|faults| faults.sync = sync);
+            let (conn, link) = fixture.connect();
+            fixture.link(link, |link| link.peer_reset(false));
+            fixture.engine.send(conn, b"?").expect("it is queued");
+            let seen = fixture.settle();
             assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == conn), "{seen:?}");
-            stage.assert_empty();
+            fixture.assert_empty();
         }
     }
 }
@@ -442,44 +442,44 @@ fn hc11_failure_at_once_ends_the_connection_once() {
 #[test]
 fn hc12_a_receive_of_zero_bytes_that_completes_is_no_end() {
     // Without a pool no buffer can be lent, and every receive is posted without one.
-    let mut stage = Stage::with(Style::Completion, Config { pool_size: 0, ..Stage::CONFIG });
+    let mut fixture = Fixture::with(Style::Completion, Config { pool_size: 0, ..Fixture::CONFIG });
     let before = hits(Mark::ZeroByteReceive);
-    let (conn, link) = stage.connect();
-    let (other, other_link) = stage.connect();
-    assert!(stage.poll().is_empty());
-    assert_eq!(stage.stats().buffers_out, 0);
-    stage.peer_sends(link, b"data");
-    let seen = stage.settle();
+    let (conn, link) = fixture.connect();
+    let (other, other_link) = fixture.connect();
+    assert!(fixture.poll().is_empty());
+    assert_eq!(fixture.stats().buffers_out, 0);
+    fixture.peer_sends(link, b"data");
+    let seen = fixture.settle();
     assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == conn && data == b"data"), "{seen:?}");
     assert!(hits(Mark::ZeroByteReceive) > before);
-    stage.peer_finishes(link);
-    let seen = stage.settle();
+    fixture.peer_finishes(link);
+    let seen = fixture.settle();
     assert!(matches!(seen[..], [Seen::EndOfStream(of)] if of == conn), "{seen:?}");
-    stage.link(other_link, |link| link.peer_reset(false));
-    let seen = stage.settle();
+    fixture.link(other_link, |link| link.peer_reset(false));
+    let seen = fixture.settle();
     assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == other), "{seen:?}");
 }
 
 #[test]
 fn hc13_pausing_and_resuming_while_handling_data_posts_one_receive() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
         let sent = pattern(1_000);
-        stage.peer_sends(link, &sent);
+        fixture.peer_sends(link, &sent);
         let mut received = Vec::new();
         while received.len() < sent.len() {
-            for seen in stage.poll() {
+            for seen in fixture.poll() {
                 let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
                 received.extend(data);
-                stage.engine.pause(conn).expect("pause");
-                stage.engine.resume(conn).expect("resume");
-                stage.engine.flush();
-                stage.engine.pause(conn).expect("pause");
-                stage.engine.resume(conn).expect("resume");
-                stage.engine.flush();
+                fixture.engine.pause(conn).expect("pause");
+                fixture.engine.resume(conn).expect("resume");
+                fixture.engine.flush();
+                fixture.engine.pause(conn).expect("pause");
+                fixture.engine.resume(conn).expect("resume");
+                fixture.engine.flush();
             }
-            assert!(stage.stats().operations_in_flight <= 1, "one receive at a time");
+            assert!(fixture.stats().operations_in_flight <= 1, "one receive at a time");
         }
         assert_eq!(received, sent);
     }
@@ -488,17 +488,17 @@ fn hc13_pausing_and_resuming_while_handling_data_posts_one_receive() {
 #[test]
 fn hc13_what_arrives_between_a_pause_and_a_resume_is_kept() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
         let sent = pattern(300);
         let mut received = Vec::new();
         for part in sent.chunks(50) {
-            stage.engine.pause(conn).expect("pause");
-            stage.peer_sends(link, part);
-            assert!(stage.settle().is_empty(), "it is paused");
-            stage.engine.resume(conn).expect("resume");
-            received.extend(bytes_of(&stage.settle(), conn));
+            fixture.engine.pause(conn).expect("pause");
+            fixture.peer_sends(link, part);
+            assert!(fixture.settle().is_empty(), "it is paused");
+            fixture.engine.resume(conn).expect("resume");
+            received.extend(bytes_of(&fixture.settle(), conn));
         }
         assert_eq!(received, sent);
     }
@@ -507,14 +507,14 @@ fn hc13_what_arrives_between_a_pause_and_a_resume_is_kept() {
 #[test]
 fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
+        let mut fixture = Fixture::new(style);
         let [(fin, fin_link), (reset, reset_link), (gone, gone_link)] =
-            std::array::from_fn(|_| stage.connect());
-        assert!(stage.poll().is_empty());
-        stage.peer_finishes(fin_link);
-        stage.link(reset_link, |link| link.peer_reset(true));
-        stage.link(gone_link, |link| (link.inbound.fin, link.gone) = (true, true));
-        let seen = stage.settle();
+            std::array::from_fn(|_| fixture.connect());
+        assert!(fixture.poll().is_empty());
+        fixture.peer_finishes(fin_link);
+        fixture.link(reset_link, |link| link.peer_reset(true));
+        fixture.link(gone_link, |link| (link.inbound.fin, link.gone) = (true, true));
+        let seen = fixture.settle();
         assert_eq!(closed(&seen, reset), Some(CloseReason::Reset));
         let ended: Vec<ConnId> = seen
             .iter()
@@ -522,14 +522,14 @@ fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
             .collect();
         assert_eq!((ended.len(), ended.contains(&fin), ended.contains(&gone)), (2, true, true), "{seen:?}");
         // After FIN a reply is still sent.
-        stage.engine.send(fin, &pattern(500)).expect("half-closed");
-        assert!(stage.settle().is_empty());
-        assert_eq!(stage.peer_reads(fin_link, 1_000), pattern(500));
+        fixture.engine.send(fin, &pattern(500)).expect("half-closed");
+        assert!(fixture.settle().is_empty());
+        assert_eq!(fixture.peer_reads(fin_link, 1_000), pattern(500));
         // To a peer that is gone the first send succeeds. The second finds the reset.
-        stage.engine.send(gone, b"first").expect("send");
-        assert!(stage.poll().is_empty());
-        stage.engine.send(gone, b"second").expect("send");
-        let seen = stage.settle();
+        fixture.engine.send(gone, b"first").expect("send");
+        assert!(fixture.poll().is_empty());
+        fixture.engine.send(gone, b"second").expect("send");
+        let seen = fixture.settle();
         assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == gone), "{seen:?}");
     }
 }
@@ -538,64 +538,64 @@ fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
 #[test]
 fn hc14_what_came_before_a_reset_reaches_a_caller_who_was_away() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
         let data = pattern(600);
-        stage.peer_sends(link, &data);
-        stage.link(link, |link| link.peer_reset(true));
-        stage.engine.send(conn, b"into the void").expect("send");
-        let mut seen = stage.poll();
-        stage.world.borrow_mut().now_ns += 2 * Stage::CONFIG.linger.as_nanos() as u64;
-        seen.extend(stage.settle());
+        fixture.peer_sends(link, &data);
+        fixture.link(link, |link| link.peer_reset(true));
+        fixture.engine.send(conn, b"into the void").expect("send");
+        let mut seen = fixture.poll();
+        fixture.world.borrow_mut().now_ns += 2 * Fixture::CONFIG.linger.as_nanos() as u64;
+        seen.extend(fixture.settle());
         assert_eq!(bytes_of(&seen, conn), data);
         assert!(matches!(seen.last(), Some(Seen::Closed(of, CloseReason::Reset)) if *of == conn), "{seen:?}");
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
 #[test]
 fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect_with(100);
-        assert!(stage.poll().is_empty());
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect_with(100);
+        assert!(fixture.poll().is_empty());
         let goodbye = pattern(2_000);
-        stage.engine.send(conn, &goodbye).expect("send");
-        stage.peer_sends(link, b"unread");
-        stage.engine.close(conn).expect("close");
+        fixture.engine.send(conn, &goodbye).expect("send");
+        fixture.peer_sends(link, b"unread");
+        fixture.engine.close(conn).expect("close");
         let mut read = Vec::new();
         for _ in 0..200 {
             // The peer also continues to send.
-            stage.peer_sends(link, b"and more");
-            assert!(stage.poll().is_empty(), "the peer has not finished");
-            read.extend(stage.peer_reads(link, 30));
+            fixture.peer_sends(link, b"and more");
+            assert!(fixture.poll().is_empty(), "the peer has not finished");
+            read.extend(fixture.peer_reads(link, 30));
         }
         assert_eq!(read, goodbye);
         assert!(
-            stage.link(link, |link| link.outbound.fin && link.ended.is_none()),
+            fixture.link(link, |link| link.outbound.fin && link.ended.is_none()),
             "FIN, and not closed yet"
         );
-        stage.peer_finishes(link);
-        let seen = stage.settle();
+        fixture.peer_finishes(link);
+        let seen = fixture.settle();
         assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Finished)] if of == conn), "{seen:?}");
-        assert_eq!(stage.link(link, |link| link.ended), Some(Ended::Orderly));
-        assert!(stage.now_ns() < 5_000_000_000, "the linger time was not needed");
+        assert_eq!(fixture.link(link, |link| link.ended), Some(Ended::Orderly));
+        assert!(fixture.now_ns() < 5_000_000_000, "the linger time was not needed");
     }
 }
 
 #[test]
 fn hc15_a_goodbye_to_a_peer_that_never_finishes_is_bounded() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, _) = stage.connect_with(10);
-        stage.engine.send(conn, &pattern(100)).expect("send");
-        stage.engine.close(conn).expect("close");
-        let seen = stage.wait(Duration::from_secs(60));
+        let mut fixture = Fixture::new(style);
+        let (conn, _) = fixture.connect_with(10);
+        fixture.engine.send(conn, &pattern(100)).expect("send");
+        fixture.engine.close(conn).expect("close");
+        let seen = fixture.wait(Duration::from_secs(60));
         let expired =
             matches!(seen[..], [Seen::Closed(_, CloseReason::LingerExpired { unsent })] if unsent > 0);
         assert!(expired, "{seen:?}");
-        let seconds = stage.now_ns() / 1_000_000_000;
+        let seconds = fixture.now_ns() / 1_000_000_000;
         assert_eq!(seconds, 5, "the linger time");
     }
 }
@@ -603,48 +603,48 @@ fn hc15_a_goodbye_to_a_peer_that_never_finishes_is_bounded() {
 #[test]
 fn hc16_a_shutdown_does_not_end_a_receive_and_a_removal_does() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
-        stage.engine.shutdown_write(conn).expect("shutdown");
-        assert!(stage.settle().is_empty());
-        assert!(stage.link(link, |link| link.outbound.fin));
-        assert_eq!(stage.stats().operations_in_flight, 1, "the receive continues");
-        stage.peer_sends(link, b"still talking");
-        assert_eq!(bytes_of(&stage.settle(), conn), b"still talking");
-        assert!(stage.engine.remove(conn));
-        assert!(stage.settle().is_empty());
-        stage.assert_empty();
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        fixture.engine.shutdown_write(conn).expect("shutdown");
+        assert!(fixture.settle().is_empty());
+        assert!(fixture.link(link, |link| link.outbound.fin));
+        assert_eq!(fixture.stats().operations_in_flight, 1, "the receive continues");
+        fixture.peer_sends(link, b"still talking");
+        assert_eq!(bytes_of(&fixture.settle(), conn), b"still talking");
+        assert!(fixture.engine.remove(conn));
+        assert!(fixture.settle().is_empty());
+        fixture.assert_empty();
     }
 }
 
 #[test]
 fn hc17_sending_nothing_starts_nothing() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
-        let before = stage.stats();
-        stage.engine.send(conn, b"").expect("an empty slice is not a special case");
-        stage.engine.flush();
-        assert_eq!(stage.stats().kernel_calls, before.kernel_calls);
-        stage.engine.send(conn, b"something").expect("send");
-        assert!(stage.settle().is_empty());
-        assert_eq!(stage.peer_reads(link, 100), b"something");
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        let before = fixture.stats();
+        fixture.engine.send(conn, b"").expect("an empty slice is not a special case");
+        fixture.engine.flush();
+        assert_eq!(fixture.stats().kernel_calls, before.kernel_calls);
+        fixture.engine.send(conn, b"something").expect("send");
+        assert!(fixture.settle().is_empty());
+        assert_eq!(fixture.peer_reads(link, 100), b"something");
     }
 }
 
 #[test]
 fn hc18_partial_sends_lose_nothing_and_send_nothing_twice() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| (faults.partial, faults.sync) = (100, 30));
-        let (conn, link) = stage.connect_with(50);
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| (faults.partial, faults.sync) = (100, 30));
+        let (conn, link) = fixture.connect_with(50);
         let (mut read, mut offered) = (Vec::new(), 0);
         let all = pattern(20_000);
         while read.len() < 5_000 {
             for part in all[offered..].chunks(700) {
-                match stage.engine.send(conn, part) {
+                match fixture.engine.send(conn, part) {
                     Ok(()) => offered += part.len(),
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::QueueFull);
@@ -652,49 +652,49 @@ fn hc18_partial_sends_lose_nothing_and_send_nothing_twice() {
                     }
                 }
             }
-            stage.poll();
-            read.extend(stage.peer_reads(link, 37));
+            fixture.poll();
+            read.extend(fixture.peer_reads(link, 37));
         }
         assert_eq!(read, all[..read.len()]);
         // A send fails after a part of it has been sent.
         let before = hits(Mark::ErrorWithBytes);
-        stage.link(link, |link| link.peer_reset(true));
-        let seen = stage.settle();
+        fixture.link(link, |link| link.peer_reset(true));
+        let seen = fixture.settle();
         assert_eq!(closed(&seen, conn), Some(CloseReason::Reset), "{seen:?}");
         assert!(style == Style::Readiness || hits(Mark::ErrorWithBytes) > before);
-        let rest = stage.peer_reads(link, 1_000);
+        let rest = fixture.peer_reads(link, 1_000);
         assert_eq!(rest, all[read.len()..read.len() + rest.len()]);
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
 #[test]
-fn hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through() {
+fn hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_through() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| faults.partial = 100);
-        let link = world::connect(&stage.world, 10);
-        let socket = crate::kernel::sim::world::SimStream::open(&stage.world, link);
-        let conn = stage.adopt(&socket, false);
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| faults.partial = 100);
+        let link = world::connect(&fixture.world, 10);
+        let socket = crate::kernel::sim::world::SimStream::open(&fixture.world, link);
+        let conn = fixture.adopt(&socket, false);
         let lengths = [25, 1, 40];
         for (length, from) in lengths.into_iter().zip([0, 25, 26]) {
-            stage.engine.post_send(conn, &pattern(100)[from..from + length]).expect("send");
+            fixture.engine.post_send(conn, &pattern(100)[from..from + length]).expect("send");
         }
-        let (mut read, mut told) = (Vec::new(), Vec::new());
+        let (mut read, mut reported) = (Vec::new(), Vec::new());
         while read.len() < 66 {
-            for seen in stage.settle() {
+            for seen in fixture.settle() {
                 let Seen::Written(of, bytes) = seen else { panic!("{seen:?}") };
                 assert_eq!(of, conn);
-                told.push(bytes);
-                let sent = stage.link(link, |link| link.outbound.total);
-                assert!(told.iter().sum::<usize>() as u64 <= sent, "{told:?} after {sent} bytes");
+                reported.push(bytes);
+                let sent = fixture.link(link, |link| link.outbound.total);
+                assert!(reported.iter().sum::<usize>() as u64 <= sent, "{reported:?} after {sent} bytes");
             }
-            read.extend(stage.peer_reads(link, 7));
+            read.extend(fixture.peer_reads(link, 7));
         }
         assert_eq!(read, pattern(66));
-        assert_eq!(told, lengths);
-        assert!(stage.engine.release(conn));
-        assert!(stage.settle().is_empty());
+        assert_eq!(reported, lengths);
+        assert!(fixture.engine.release(conn));
+        assert!(fixture.settle().is_empty());
     }
 }
 
@@ -702,8 +702,8 @@ fn hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through() {
 /// one if bytes only waited in the queue, or if the connection has ended by itself.
 #[test]
 fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() {
-    let assert_refused = |stage: &mut Stage, socket: &SimStream| {
-        let refused = stage.adopt_again(socket).expect_err("a hole");
+    let assert_refused = |fixture: &mut Fixture, socket: &SimStream| {
+        let refused = fixture.adopt_again(socket).expect_err("a hole");
         assert_eq!(refused.kind(), ErrorKind::StreamCut);
         assert!(
             refused.os_error().is_none() && refused.to_string().contains("close the socket"),
@@ -711,48 +711,48 @@ fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() 
         );
     };
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let link = world::connect(&stage.world, 10);
-        let socket = SimStream::open(&stage.world, link);
+        let mut fixture = Fixture::new(style);
+        let link = world::connect(&fixture.world, 10);
+        let socket = SimStream::open(&fixture.world, link);
         // When all of it has been sent, or nothing was to be sent, it may be adopted.
         for text in [&b"whole"[..], b""] {
-            let conn = stage.adopt_again(&socket).expect("it is whole");
+            let conn = fixture.adopt_again(&socket).expect("it is whole");
             if !text.is_empty() {
-                stage.engine.post_send(conn, text).expect("send");
-                assert!(matches!(stage.settle()[..], [Seen::Written(_, 5)]));
+                fixture.engine.post_send(conn, text).expect("send");
+                assert!(matches!(fixture.settle()[..], [Seen::Written(_, 5)]));
             }
-            assert!(stage.engine.release(conn));
-            assert!(stage.settle().is_empty());
+            assert!(fixture.engine.release(conn));
+            assert!(fixture.settle().is_empty());
         }
-        let conn = stage.adopt_again(&socket).expect("it is whole");
-        stage.engine.post_send(conn, &pattern(100)).expect("send");
-        assert!(stage.engine.release(conn));
-        assert_refused(&mut stage, &socket);
-        assert!(stage.settle().is_empty());
-        assert_refused(&mut stage, &socket);
+        let conn = fixture.adopt_again(&socket).expect("it is whole");
+        fixture.engine.post_send(conn, &pattern(100)).expect("send");
+        assert!(fixture.engine.release(conn));
+        assert_refused(&mut fixture, &socket);
+        assert!(fixture.settle().is_empty());
+        assert_refused(&mut fixture, &socket);
         // The number refers to another socket now. There is no memory for its send, so nothing is in flight.
         let number = socket.fd;
         drop(socket);
-        let (socket, _) = stage.own_socket();
+        let (socket, _) = fixture.caller_socket();
         assert_eq!(socket.fd, number);
-        let conn = stage.adopt(&socket, false);
-        stage.faults(|faults| faults.no_memory = 100);
-        stage.engine.post_send(conn, b"queued").expect("send");
-        assert!(stage.poll().is_empty());
-        assert!(stage.engine.release(conn));
-        assert_refused(&mut stage, &socket);
-        stage.heal();
+        let conn = fixture.adopt(&socket, false);
+        fixture.faults(|faults| faults.no_memory = 100);
+        fixture.engine.post_send(conn, b"queued").expect("send");
+        assert!(fixture.poll().is_empty());
+        assert!(fixture.engine.release(conn));
+        assert_refused(&mut fixture, &socket);
+        fixture.heal();
         // And one that ends by itself.
-        let link = world::connect(&stage.world, 10);
-        let socket = SimStream::open(&stage.world, link);
-        let conn = stage.adopt(&socket, false);
-        stage.engine.post_send(conn, &pattern(100)).expect("send");
-        assert!(stage.poll().is_empty());
-        stage.link(link, |link| link.peer_reset(false));
-        let seen = stage.settle();
+        let link = world::connect(&fixture.world, 10);
+        let socket = SimStream::open(&fixture.world, link);
+        let conn = fixture.adopt(&socket, false);
+        fixture.engine.post_send(conn, &pattern(100)).expect("send");
+        assert!(fixture.poll().is_empty());
+        fixture.link(link, |link| link.peer_reset(false));
+        let seen = fixture.settle();
         assert_eq!(closed(&seen, conn), Some(CloseReason::Reset), "{seen:?}");
-        assert_refused(&mut stage, &socket);
-        assert!(stage.settle().is_empty());
+        assert_refused(&mut fixture, &socket);
+        assert!(fixture.settle().is_empty());
     }
 }
 
@@ -760,27 +760,27 @@ fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() 
 fn hc19_a_source_that_is_always_ready_starves_nobody() {
     for style in Style::BOTH {
         for (sync, capacity) in [(0, 1), (100, 1), (100, 3)] {
-            let mut stage = Stage::with(style, Config { max_events: capacity, ..Stage::CONFIG });
-            stage.faults(|faults| faults.sync = sync);
-            let (flood, flooding) = stage.connect();
-            let (conn, link) = stage.connect();
-            let (_, number) = stage.listen();
-            let (_, handle) = stage.watch();
-            let poster = Poster::new(stage.engine.mailbox());
-            stage.peer_sends(flooding, &pattern(1_000));
+            let mut fixture = Fixture::with(style, Config { max_events: capacity, ..Fixture::CONFIG });
+            fixture.faults(|faults| faults.sync = sync);
+            let (flood, flooding) = fixture.connect();
+            let (conn, link) = fixture.connect();
+            let (_, number) = fixture.listen();
+            let (_, handle) = fixture.watch();
+            let poster = Poster::new(fixture.engine.mailbox());
+            fixture.peer_sends(flooding, &pattern(1_000));
             for _ in 0..5 {
-                stage.poll();
+                fixture.poll();
             }
-            stage.peer_sends(link, b"look");
-            stage.knock(number);
-            stage.signal(handle, true);
-            stage.engine.timer(Token(0), Duration::ZERO);
+            fixture.peer_sends(link, b"look");
+            fixture.connect_peer(number);
+            fixture.signal(handle, true);
+            fixture.engine.timer(Token(0), Duration::ZERO);
             poster.post(Token(0), 1).expect("post");
-            Waker::new(stage.engine.mailbox()).wake();
+            Waker::new(fixture.engine.mailbox()).wake();
             let (mut line, mut accept, mut ready, mut timer, mut post, mut wake) = Default::default();
             for turn in 1..=16 {
-                stage.peer_sends(flooding, &pattern(200));
-                for seen in stage.poll() {
+                fixture.peer_sends(flooding, &pattern(200));
+                for seen in fixture.poll() {
                     let first = match seen {
                         Seen::Received(of, _) if of == flood => continue,
                         Seen::Received(of, _) if of == conn => &mut line,
@@ -801,84 +801,84 @@ fn hc19_a_source_that_is_always_ready_starves_nobody() {
 }
 
 #[test]
-fn hc20_two_hundred_readiness_listeners_are_all_heard() {
+fn hc20_two_hundred_readiness_listeners_are_all_reported() {
     let count = if cfg!(miri) { 70 } else { 200 };
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let listeners: Vec<_> = (0..count).map(|_| stage.listen_readiness()).collect();
-        assert!(stage.poll().is_empty());
+        let mut fixture = Fixture::new(style);
+        let listeners: Vec<_> = (0..count).map(|_| fixture.listen_readiness()).collect();
+        assert!(fixture.poll().is_empty());
         for &(watch, number) in listeners.iter().rev() {
-            let link = stage.knock(number);
-            let seen = stage.poll();
+            let link = fixture.connect_peer(number);
+            let seen = fixture.poll();
             assert!(matches!(seen[..], [Seen::Ready(of)] if of == watch), "{seen:?}");
-            let (stream, _) = stage.engine.accept(watch).expect("accept").expect("a peer waits");
+            let (stream, _) = fixture.engine.accept(watch).expect("accept").expect("a peer waits");
             assert_eq!(stream.link(), link);
         }
-        assert!(stage.poll().is_empty());
+        assert!(fixture.poll().is_empty());
     }
 }
 
 #[test]
 fn hc21_a_timer_of_300_microseconds_costs_at_most_two_polls() {
-    let mut stage = Stage::new(Style::Readiness);
-    let before = stage.stats().polls;
-    let start_ns = stage.now_ns();
-    let timer = stage.engine.timer(Token(0), Duration::from_micros(300));
-    let seen = stage.wait(Duration::from_secs(1));
+    let mut fixture = Fixture::new(Style::Readiness);
+    let before = fixture.stats().polls;
+    let start_ns = fixture.now_ns();
+    let timer = fixture.engine.timer(Token(0), Duration::from_micros(300));
+    let seen = fixture.wait(Duration::from_secs(1));
     assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
-    let polls = stage.stats().polls - before;
+    let polls = fixture.stats().polls - before;
     assert!(polls <= 2, "{polls} polls");
-    assert!((300_000..310_000).contains(&(stage.now_ns() - start_ns)));
+    assert!((300_000..310_000).contains(&(fixture.now_ns() - start_ns)));
 }
 
 /// The port's time-out follows a tick of 15.6 ms.
 #[test]
 fn hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly() {
-    let mut stage = Stage::new(Style::Completion);
-    stage.world.borrow_mut().coarse = true;
-    let (conn, link) = stage.connect();
+    let mut fixture = Fixture::new(Style::Completion);
+    fixture.world.borrow_mut().coarse = true;
+    let (conn, link) = fixture.connect();
     for us in [300, 1_000, 3_000, 10_000, 14_000, 999_000] {
         let after = Duration::from_micros(us);
-        let exactly = |stage: &Stage, start_ns: u64| {
-            let taken_ns = stage.now_ns() - start_ns;
+        let exactly = |fixture: &Fixture, start_ns: u64| {
+            let taken_ns = fixture.now_ns() - start_ns;
             assert!((us * 1_000..us * 1_000 + 10_000).contains(&taken_ns), "{taken_ns} ns for {us} us");
         };
-        let start_ns = stage.now_ns();
-        let timer = stage.engine.timer(Token(0), after);
-        let seen = stage.wait(Duration::from_secs(3_600));
+        let start_ns = fixture.now_ns();
+        let timer = fixture.engine.timer(Token(0), after);
+        let seen = fixture.wait(Duration::from_secs(3_600));
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
-        exactly(&stage, start_ns);
-        let start_ns = stage.now_ns();
-        assert!(stage.wait(after).is_empty());
-        exactly(&stage, start_ns);
+        exactly(&fixture, start_ns);
+        let start_ns = fixture.now_ns();
+        assert!(fixture.wait(after).is_empty());
+        exactly(&fixture, start_ns);
     }
     // For longer ones the timer is not worth its cost; and an event meanwhile ends a wait as always.
-    let start_ns = stage.now_ns();
-    assert!(stage.wait(Duration::from_millis(1_100)).is_empty());
-    assert!(stage.now_ns() - start_ns < 1_116_000_000);
-    stage.peer_sends(link, b"here");
-    let seen = stage.wait(10 * MS);
+    let start_ns = fixture.now_ns();
+    assert!(fixture.wait(Duration::from_millis(1_100)).is_empty());
+    assert!(fixture.now_ns() - start_ns < 1_116_000_000);
+    fixture.peer_sends(link, b"here");
+    let seen = fixture.wait(10 * MS);
     assert_eq!(bytes_of(&seen, conn), b"here");
 }
 
 #[test]
 fn hc22_waits_that_return_early_make_no_timer_early() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| (faults.early_return, faults.spurious) = (90, 50));
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| (faults.early_return, faults.spurious) = (90, 50));
         for ms in 1..50_u32 {
-            let start_ns = stage.now_ns();
-            let timer = stage.engine.timer(Token(0), ms * MS);
-            let seen = stage.wait(Duration::from_secs(3_600));
+            let start_ns = fixture.now_ns();
+            let timer = fixture.engine.timer(Token(0), ms * MS);
+            let seen = fixture.wait(Duration::from_secs(3_600));
             assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
-            let taken_ns = stage.now_ns() - start_ns;
+            let taken_ns = fixture.now_ns() - start_ns;
             let due_ns = u64::from(ms) * 1_000_000;
             assert!(taken_ns >= due_ns, "{taken_ns} ns instead of {ms} ms");
             assert!(taken_ns < due_ns + 1_000_000, "{taken_ns} ns instead of {ms} ms");
             // The same for a wait without events.
-            let start_ns = stage.now_ns();
-            assert!(stage.wait(ms * MS).is_empty());
-            assert!(stage.now_ns() - start_ns >= due_ns);
+            let start_ns = fixture.now_ns();
+            assert!(fixture.wait(ms * MS).is_empty());
+            assert!(fixture.now_ns() - start_ns >= due_ns);
         }
     }
 }
@@ -887,43 +887,43 @@ fn hc22_waits_that_return_early_make_no_timer_early() {
 fn hc23_a_timer_in_fifty_days_goes_off_in_fifty_days() {
     let fifty_days = Duration::from_secs(50 * 24 * 3600);
     for after in [fifty_days, Duration::from_millis(5_000_000_000)] {
-        let mut stage = Stage::new(Style::Readiness);
-        let timer = stage.engine.timer(Token(0), after);
-        assert!(stage.wait(after - MS).is_empty(), "too early");
-        let seen = stage.wait(Duration::MAX);
+        let mut fixture = Fixture::new(Style::Readiness);
+        let timer = fixture.engine.timer(Token(0), after);
+        assert!(fixture.wait(after - MS).is_empty(), "too early");
+        let seen = fixture.wait(Duration::MAX);
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
-        let late_ns = u128::from(stage.now_ns()) - after.as_nanos();
+        let late_ns = u128::from(fixture.now_ns()) - after.as_nanos();
         assert!(late_ns < 1_000_000, "{late_ns} ns late");
     }
 }
 
 #[test]
 fn hc23_a_timer_that_never_comes_is_no_timer_of_now() {
-    let mut stage = Stage::new(Style::Readiness);
-    stage.engine.timer(Token(0), Duration::MAX);
-    stage.engine.timer(Token(0), Duration::from_millis(u64::MAX));
-    assert!(stage.wait(Duration::from_secs(1_000_000)).is_empty());
-    Waker::new(stage.engine.mailbox()).wake();
-    let seen = stage.wait(Duration::MAX);
+    let mut fixture = Fixture::new(Style::Readiness);
+    fixture.engine.timer(Token(0), Duration::MAX);
+    fixture.engine.timer(Token(0), Duration::from_millis(u64::MAX));
+    assert!(fixture.wait(Duration::from_secs(1_000_000)).is_empty());
+    Waker::new(fixture.engine.mailbox()).wake();
+    let seen = fixture.wait(Duration::MAX);
     assert!(matches!(seen[..], [Seen::Woken]), "{seen:?}");
 }
 
 #[test]
 fn hc25_waits_of_no_time_ask_the_kernel_each_time() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| faults.delay = 100);
-        let (conn, link) = stage.connect();
-        stage.peer_sends(link, b"echo");
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| faults.delay = 100);
+        let (conn, link) = fixture.connect();
+        fixture.peer_sends(link, b"echo");
         let mut echoed = Vec::new();
         for _ in 0..20_000 {
-            let before = stage.stats().polls;
-            for seen in stage.poll() {
+            let before = fixture.stats().polls;
+            for seen in fixture.poll() {
                 let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
-                stage.engine.send(conn, &data).expect("send");
+                fixture.engine.send(conn, &data).expect("send");
             }
-            assert_eq!(stage.stats().polls, before + 1);
-            echoed.extend(stage.peer_reads(link, 100));
+            assert_eq!(fixture.stats().polls, before + 1);
+            echoed.extend(fixture.peer_reads(link, 100));
             if echoed == b"echo" {
                 break;
             }
@@ -937,35 +937,35 @@ fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
     let times = if cfg!(miri) { 20 } else { 1_000 };
     for n in 0..times {
         let style = Style::BOTH[n % 2];
-        let mut stage = Stage::new(style);
-        stage.faults(|faults| {
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| {
             let rate = |shift: usize| if n >> shift & 1 == 1 { 40 } else { 0 };
             faults.early_write = 100;
             (faults.delay, faults.late_success, faults.in_submit) = (rate(1), rate(2), rate(3));
             (faults.reorder, faults.partial, faults.spurious) = (rate(4), rate(5), rate(6));
         });
-        let (_, number) = stage.listen();
-        let (_, waiting) = stage.listen_readiness();
-        let (_, handle) = stage.watch();
+        let (_, number) = fixture.listen();
+        let (_, waiting) = fixture.listen_readiness();
+        let (_, handle) = fixture.watch();
         for at in 0..4 {
-            let (conn, link) = stage.connect_with(16);
-            stage.engine.send(conn, &pattern(100)).expect("send");
+            let (conn, link) = fixture.connect_with(16);
+            fixture.engine.send(conn, &pattern(100)).expect("send");
             if at % 2 == 0 {
-                stage.peer_sends(link, b"in between");
+                fixture.peer_sends(link, b"in between");
             }
         }
-        stage.engine.timer(Token(0), Duration::from_secs(1));
+        fixture.engine.timer(Token(0), Duration::from_secs(1));
         for _ in 0..n % 3 {
-            drop(stage.poll());
+            drop(fixture.poll());
         }
-        stage.engine.flush();
-        assert!(stage.stats().operations_in_flight >= 4);
+        fixture.engine.flush();
+        assert!(fixture.stats().operations_in_flight >= 4);
         if n % 5 == 0 {
-            stage.knock(number);
-            stage.knock(waiting);
-            stage.signal(handle, true);
+            fixture.connect_peer(number);
+            fixture.connect_peer(waiting);
+            fixture.signal(handle, true);
         }
-        let Stage { engine, mut events, world } = stage;
+        let Fixture { engine, mut events, world } = fixture;
         drop(engine);
         events.clear();
         drop(events);
@@ -977,53 +977,53 @@ fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
 fn hc33_a_second_receive_is_not_posted_and_the_order_is_kept() {
     for style in Style::BOTH {
         for sync in [0, 100] {
-            let mut stage = Stage::new(style);
-            stage.faults(|faults| (faults.sync, faults.reorder) = (sync, 100));
-            let (socket, link) = stage.own_socket();
-            let conn = stage.adopt(&socket, true);
+            let mut fixture = Fixture::new(style);
+            fixture.faults(|faults| (faults.sync, faults.reorder) = (sync, 100));
+            let (socket, link) = fixture.caller_socket();
+            let conn = fixture.adopt(&socket, true);
             let sent = pattern(500);
             let mut received: Vec<u8> = Vec::new();
             while received.len() < sent.len() {
                 for _ in 0..3 {
-                    stage.engine.post_receive(conn).expect("it may be requested any number of times");
-                    assert!(stage.stats().operations_in_flight <= 1, "one receive at a time");
+                    fixture.engine.post_receive(conn).expect("it may be requested any number of times");
+                    assert!(fixture.stats().operations_in_flight <= 1, "one receive at a time");
                 }
                 if received.is_empty() {
-                    stage.peer_sends(link, &sent);
+                    fixture.peer_sends(link, &sent);
                 }
-                let seen = stage.settle();
+                let seen = fixture.settle();
                 let [Seen::Received(_, data)] = &seen[..] else { panic!("one for all requests: {seen:?}") };
                 received.extend(data);
             }
             assert_eq!(received, sent);
-            assert!(stage.engine.release(conn));
-            assert!(stage.settle().is_empty());
+            assert!(fixture.engine.release(conn));
+            assert!(fixture.settle().is_empty());
         }
     }
 }
 
 #[test]
-fn hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once() {
+fn hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect_with(10);
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect_with(10);
         let all = pattern(4096);
-        stage.engine.send(conn, &all).expect("just as much as fits");
-        assert!(stage.poll().is_empty());
-        let queued = stage.engine.queued_bytes(conn).expect("queued");
+        fixture.engine.send(conn, &all).expect("just as much as fits");
+        assert!(fixture.poll().is_empty());
+        let queued = fixture.engine.queued_bytes(conn).expect("queued");
         let more = vec![7; 4096 - queued + 1];
         for _ in 0..3 {
-            let error = stage.engine.send(conn, &more).expect_err("full");
+            let error = fixture.engine.send(conn, &more).expect_err("full");
             assert_eq!(error.kind(), ErrorKind::QueueFull);
         }
-        assert_eq!(stage.engine.queued_bytes(conn).expect("queued"), queued);
-        assert_eq!(stage.stats().sends_refused, 3);
+        assert_eq!(fixture.engine.queued_bytes(conn).expect("queued"), queued);
+        assert_eq!(fixture.stats().sends_refused, 3);
         let mut read = Vec::new();
         let mut drained = 0;
         while read.len() < all.len() {
-            read.extend(stage.peer_reads(link, 10));
+            read.extend(fixture.peer_reads(link, 10));
             drained +=
-                stage.poll().iter().filter(|seen| matches!(seen, Seen::Drained(of) if *of == conn)).count();
+                fixture.poll().iter().filter(|seen| matches!(seen, Seen::Drained(of) if *of == conn)).count();
         }
         assert_eq!(read, all);
         assert_eq!(drained, 1);
@@ -1031,16 +1031,16 @@ fn hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once() {
 }
 
 #[test]
-fn hc37_five_thousand_connections_are_all_heard() {
+fn hc37_five_thousand_connections_are_all_served() {
     let count = if cfg!(miri) { 100 } else { 5_000 };
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let conns: Vec<_> = (0..count).map(|_| stage.connect()).collect();
-        assert!(stage.poll().is_empty());
-        assert_eq!(stage.stats().connections, count);
+        let mut fixture = Fixture::new(style);
+        let conns: Vec<_> = (0..count).map(|_| fixture.connect()).collect();
+        assert!(fixture.poll().is_empty());
+        assert_eq!(fixture.stats().connections, count);
         for &(conn, link) in conns.iter().rev().step_by(97) {
-            stage.peer_sends(link, b"here");
-            let seen = stage.poll();
+            fixture.peer_sends(link, b"here");
+            let seen = fixture.poll();
             assert!(
                 matches!(&seen[..], [Seen::Received(of, data)] if *of == conn && data == b"here"),
                 "{seen:?}"
@@ -1051,14 +1051,14 @@ fn hc37_five_thousand_connections_are_all_heard() {
 
 #[test]
 fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
-    let mut stage = Stage::with(Style::Readiness, Config { max_events: 3, ..Stage::CONFIG });
-    let poster = Poster::new(stage.engine.mailbox());
+    let mut fixture = Fixture::with(Style::Readiness, Config { max_events: 3, ..Fixture::CONFIG });
+    let poster = Poster::new(fixture.engine.mailbox());
     let mut next = 0;
     for round in 0..100 {
         for value in 0..40 {
             poster.post(Token(0), round * 40 + value).expect("post");
         }
-        for seen in stage.settle() {
+        for seen in fixture.settle() {
             assert!(matches!(seen, Seen::Posted(value) if value == next), "{seen:?} instead of {next}");
             next += 1;
         }
@@ -1069,117 +1069,122 @@ fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
 /// Another thread's signal fails once, during a wait. What it sent is refused, or delivered all the same, and what is
 /// sent later ends the wait as always.
 #[test]
-fn hc42_a_signal_that_fails_makes_no_later_one_mute() {
+fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let poster = Poster::new(stage.engine.mailbox());
-        let waker = Waker::new(stage.engine.mailbox());
+        let mut fixture = Fixture::new(style);
+        let poster = Poster::new(fixture.engine.mailbox());
+        let waker = Waker::new(fixture.engine.mailbox());
         // A wake has no caller to report to, and signals again.
-        stage.world.borrow().signal.fail_in(1);
-        stage.world.borrow_mut().schedule(1_000_000, move |_| waker.wake());
-        assert!(matches!(stage.wait(Duration::from_secs(3_600))[..], [Seen::Woken]));
-        assert!(stage.now_ns() < 2_000_000, "the wake was seen at {} ns", stage.now_ns());
+        fixture.world.borrow().signal.fail_in(1);
+        fixture.world.borrow_mut().schedule(1_000_000, move |_| waker.wake());
+        assert!(matches!(fixture.wait(Duration::from_secs(3_600))[..], [Seen::Woken]));
+        assert!(fixture.now_ns() < 2_000_000, "the wake was seen at {} ns", fixture.now_ns());
         // A post reports the failure, and was not taken.
-        stage.world.borrow().signal.fail_in(1);
+        fixture.world.borrow().signal.fail_in(1);
         let error = poster.post(Token(0), 1).expect_err("there is no signal for it");
         assert_eq!(error.kind(), ErrorKind::Exhausted);
-        assert_eq!(stage.stats().signals_failed, 2);
-        assert!(stage.poll().is_empty(), "it was not taken");
+        assert_eq!(fixture.stats().signals_failed, 2);
+        assert!(fixture.poll().is_empty(), "it was not taken");
         // During a wait as well, and the next one succeeds.
-        stage.world.borrow().signal.fail_in(1);
-        let start_ns = stage.now_ns();
-        stage.world.borrow_mut().schedule(start_ns + 1_000_000, move |_| {
+        fixture.world.borrow().signal.fail_in(1);
+        let start_ns = fixture.now_ns();
+        fixture.world.borrow_mut().schedule(start_ns + 1_000_000, move |_| {
             poster.post(Token(0), 2).expect_err("there is no signal for it");
             poster.post(Token(0), 3).expect("the next one succeeds");
         });
-        let seen = stage.wait(Duration::from_secs(3_600));
+        let seen = fixture.wait(Duration::from_secs(3_600));
         assert!(matches!(seen[..], [Seen::Posted(3)]), "{seen:?}");
-        assert!(stage.now_ns() < start_ns + 2_000_000, "the post was seen at {} ns", stage.now_ns());
+        assert!(fixture.now_ns() < start_ns + 2_000_000, "the post was seen at {} ns", fixture.now_ns());
     }
 }
 
 /// A connection whose send has failed although the peer has not reset: the caller has shut down the sending side
 /// without the reactor. The peer sends whenever there is room.
 fn flood_after_a_failed_send(
-    stage: &mut Stage,
+    fixture: &mut Fixture,
     conn: ConnId,
     link: usize,
-    mut handle: impl FnMut(&mut Stage),
+    mut handle: impl FnMut(&mut Fixture),
 ) {
     let there = pattern(300);
-    stage.peer_sends(link, &there);
-    stage.link(link, |link| link.shut_behind = true);
-    stage.engine.send(conn, b"into the void").expect("it is queued");
-    let start_ns = stage.now_ns();
+    fixture.peer_sends(link, &there);
+    fixture.link(link, |link| link.shut_by_caller = true);
+    fixture.engine.send(conn, b"into the void").expect("it is queued");
+    let start_ns = fixture.now_ns();
     let (mut received, mut end) = (0, None);
     for _ in 0..100_000 {
-        for seen in stage.wait(10 * MS) {
+        for seen in fixture.wait(10 * MS) {
             match seen {
                 Seen::Received(of, data) if of == conn => received += data.len(),
                 Seen::Closed(of, reason) if of == conn => end = Some(reason),
                 other => panic!("{other:?}"),
             }
-            handle(stage);
+            handle(fixture);
         }
         if end.is_some() {
             break;
         }
-        let room = stage.link(link, |link| link.inbound.room().min(1_000));
-        stage.peer_sends(link, &pattern(room));
+        let room = fixture.link(link, |link| link.inbound.room().min(1_000));
+        fixture.peer_sends(link, &pattern(room));
     }
-    assert_eq!(end, Some(CloseReason::Reset), "after {received} bytes and {} ns", stage.now_ns() - start_ns);
-    let buffer = Stage::CONFIG.buffer_bytes;
+    assert_eq!(
+        end,
+        Some(CloseReason::Reset),
+        "after {received} bytes and {} ns",
+        fixture.now_ns() - start_ns
+    );
+    let buffer = Fixture::CONFIG.buffer_bytes;
     assert!(received <= there.len() + 2 * buffer, "{received} bytes, {} were there", there.len());
-    let linger_ns = Stage::CONFIG.linger.as_nanos() as u64;
-    let taken_ns = stage.now_ns() - start_ns;
+    let linger_ns = Fixture::CONFIG.linger.as_nanos() as u64;
+    let taken_ns = fixture.now_ns() - start_ns;
     assert!(taken_ns <= linger_ns + 1_000_000_000, "{taken_ns} ns, and {linger_ns} is the linger time");
 }
 
 #[test]
 fn hc43_a_flood_after_a_failed_send_is_not_received() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
-        flood_after_a_failed_send(&mut stage, conn, link, |_| {});
-        stage.assert_empty();
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        flood_after_a_failed_send(&mut fixture, conn, link, |_| {});
+        fixture.assert_empty();
     }
 }
 
 #[test]
 fn hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all_the_same() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
         let mut events = 0;
-        flood_after_a_failed_send(&mut stage, conn, link, |stage| {
+        flood_after_a_failed_send(&mut fixture, conn, link, |fixture| {
             // The event after the pause is `Closed`, and then there is no connection to be paused.
-            let paused = stage.engine.pause(conn).is_ok();
+            let paused = fixture.engine.pause(conn).is_ok();
             events += 1;
             assert!(events <= 2 && paused == (events == 1), "an event of a paused connection");
         });
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
 #[test]
-fn hc43_who_resumes_in_time_receives_all_that_was_there_before_the_failed_send() {
+fn hc43_a_caller_that_resumes_in_time_receives_all_that_was_there_before_the_failed_send() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
-        stage.engine.pause(conn).expect("pause");
-        stage.peer_sends(link, &pattern(600));
-        stage.link(link, |link| link.peer_reset(true));
-        stage.engine.send(conn, b"into the void").expect("it is queued");
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        fixture.engine.pause(conn).expect("pause");
+        fixture.peer_sends(link, &pattern(600));
+        fixture.link(link, |link| link.peer_reset(true));
+        fixture.engine.send(conn, b"into the void").expect("it is queued");
         // For nearly the linger time.
-        assert!(stage.wait(Duration::from_millis(4_900)).is_empty());
-        stage.engine.resume(conn).expect("resume");
-        let seen = stage.settle();
+        assert!(fixture.wait(Duration::from_millis(4_900)).is_empty());
+        fixture.engine.resume(conn).expect("resume");
+        let seen = fixture.settle();
         assert_eq!(bytes_of(&seen, conn), pattern(600));
         assert!(matches!(seen.last(), Some(Seen::Closed(of, CloseReason::Reset)) if *of == conn), "{seen:?}");
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
@@ -1187,48 +1192,48 @@ fn hc43_who_resumes_in_time_receives_all_that_was_there_before_the_failed_send()
 #[test]
 fn hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (socket, link) = stage.own_socket();
-        let conn = stage.adopt(&socket, true);
+        let mut fixture = Fixture::new(style);
+        let (socket, link) = fixture.caller_socket();
+        let conn = fixture.adopt(&socket, true);
         let mut events = 0;
-        flood_after_a_failed_send(&mut stage, conn, link, |stage| {
+        flood_after_a_failed_send(&mut fixture, conn, link, |fixture| {
             events += 1;
             assert!(events <= 2, "one receive was requested");
-            assert!(stage.stats().buffers_out <= 2, "{:?}", stage.stats());
+            assert!(fixture.stats().buffers_out <= 2, "{:?}", fixture.stats());
         });
         assert_eq!(events, 2, "the bytes, and the end");
         drop(socket);
-        stage.assert_empty();
+        fixture.assert_empty();
     }
 }
 
 /// Room for one event and three sockets that are ready: the caller reads them all, and the other two are no longer
 /// ready when their turn comes.
 #[test]
-fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
+fn events_that_did_not_fit_are_rechecked_before_they_are_delivered() {
     for style in Style::BOTH {
         // Found immediately, before the kernel's packets, and in the kernel.
         for (sync, in_submit) in [(0, 0), (100, 0), (0, 100)] {
-            let mut stage = Stage::with(style, Config { max_events: 1, ..Stage::CONFIG });
-            stage.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
-            let sockets: Vec<_> = (0..3).map(|_| stage.own_socket()).collect();
+            let mut fixture = Fixture::with(style, Config { max_events: 1, ..Fixture::CONFIG });
+            fixture.faults(|faults| (faults.sync, faults.in_submit) = (sync, in_submit));
+            let sockets: Vec<_> = (0..3).map(|_| fixture.caller_socket()).collect();
             let mut ids = Vec::new();
             for (socket, link) in &sockets {
-                ids.push(stage.poll_socket(socket, Readiness::READABLE));
-                stage.peer_sends(*link, b"line");
+                ids.push(fixture.poll_socket(socket, Readiness::READABLE));
+                fixture.peer_sends(*link, b"line");
             }
-            assert_eq!(stage.poll().len(), 1);
+            assert_eq!(fixture.poll().len(), 1);
             for (_, link) in &sockets {
-                stage.link(*link, |link| link.inbound.bytes.clear());
+                fixture.link(*link, |link| link.inbound.bytes.clear());
             }
-            let seen = stage.settle();
+            let seen = fixture.settle();
             assert!(seen.is_empty(), "{style:?}, {sync}, {in_submit}: {seen:?}");
             // They are still waited for, and each has its turn.
             for (_, link) in &sockets {
-                stage.peer_sends(*link, b"more");
+                fixture.peer_sends(*link, b"more");
             }
             let mut polls: Vec<_> = (0..9)
-                .flat_map(|_| stage.poll())
+                .flat_map(|_| fixture.poll())
                 .map(|seen| match seen {
                     Seen::Polled(poll, Readiness::READABLE) => poll.0.slot,
                     other => panic!("{other:?}"),
@@ -1237,7 +1242,7 @@ fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
             polls.sort_unstable();
             polls.dedup();
             assert_eq!(polls, [0, 1, 2], "{style:?}, {sync}, {in_submit}");
-            assert!(ids.into_iter().all(|poll| stage.engine.remove_poll(poll)));
+            assert!(ids.into_iter().all(|poll| fixture.engine.remove_poll(poll)));
         }
     }
 }
@@ -1247,44 +1252,44 @@ fn what_did_not_fit_is_looked_at_again_before_it_is_delivered() {
 fn what_was_removed_takes_no_room_from_what_is_ready() {
     for style in Style::BOTH {
         for gone in [1, 3, 20] {
-            let mut stage = Stage::with(style, Config { max_events: 1, ..Stage::CONFIG });
+            let mut fixture = Fixture::with(style, Config { max_events: 1, ..Fixture::CONFIG });
             for _ in 0..5 {
-                let sockets: Vec<_> = (0..gone).map(|_| stage.own_socket().0).collect();
+                let sockets: Vec<_> = (0..gone).map(|_| fixture.caller_socket().0).collect();
                 let polls: Vec<_> =
-                    sockets.iter().map(|socket| stage.poll_socket(socket, Readiness::READABLE)).collect();
-                let conns: Vec<_> = (0..gone).map(|_| stage.connect().0).collect();
-                let (conn, link) = stage.connect();
-                assert!(stage.poll().is_empty());
-                stage.peer_sends(link, b"ready");
-                assert!(conns.into_iter().all(|conn| stage.engine.remove(conn)));
-                assert!(polls.into_iter().all(|poll| stage.engine.remove_poll(poll)));
-                let seen = stage.poll();
+                    sockets.iter().map(|socket| fixture.poll_socket(socket, Readiness::READABLE)).collect();
+                let conns: Vec<_> = (0..gone).map(|_| fixture.connect().0).collect();
+                let (conn, link) = fixture.connect();
+                assert!(fixture.poll().is_empty());
+                fixture.peer_sends(link, b"ready");
+                assert!(conns.into_iter().all(|conn| fixture.engine.remove(conn)));
+                assert!(polls.into_iter().all(|poll| fixture.engine.remove_poll(poll)));
+                let seen = fixture.poll();
                 assert_eq!(bytes_of(&seen, conn), b"ready", "{style:?}, {gone}");
-                stage.engine.remove(conn);
+                fixture.engine.remove(conn);
             }
-            stage.settle();
-            stage.assert_empty();
+            fixture.settle();
+            fixture.assert_empty();
         }
     }
 }
 
 /// The peer resets, and the caller closes or half-closes before the reactor has seen it: it is a reset all the same.
 #[test]
-fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
+fn hc44_a_close_after_an_unreported_reset_is_a_reset() {
     for style in Style::BOTH {
         for half in [false, true] {
-            let mut stage = Stage::new(style);
-            let (conn, link) = stage.connect();
-            assert!(stage.poll().is_empty());
-            stage.link(link, |link| link.peer_reset(false));
+            let mut fixture = Fixture::new(style);
+            let (conn, link) = fixture.connect();
+            assert!(fixture.poll().is_empty());
+            fixture.link(link, |link| link.peer_reset(false));
             if half {
-                stage.engine.shutdown_write(conn).expect("shut down");
+                fixture.engine.shutdown_write(conn).expect("shut down");
             } else {
-                stage.engine.close(conn).expect("close");
+                fixture.engine.close(conn).expect("close");
             }
-            let seen = stage.settle();
+            let seen = fixture.settle();
             assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == conn), "{seen:?}");
-            stage.assert_empty();
+            fixture.assert_empty();
         }
     }
 }
@@ -1294,36 +1299,36 @@ fn hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset() {
 fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end() {
     for style in Style::BOTH {
         for sync in [0, 100] {
-            let mut stage = Stage::new(style);
-            let (conn, link) = stage.connect();
-            stage.faults(|faults| (faults.no_memory, faults.sync) = (100, sync));
-            stage.peer_sends(link, &pattern(100));
-            stage.engine.send(conn, &pattern(300)).expect("send");
-            let before = stage.stats().polls;
-            assert!(stage.wait(Duration::from_secs(10)).is_empty(), "nothing moves, and nothing ends");
+            let mut fixture = Fixture::new(style);
+            let (conn, link) = fixture.connect();
+            fixture.faults(|faults| (faults.no_memory, faults.sync) = (100, sync));
+            fixture.peer_sends(link, &pattern(100));
+            fixture.engine.send(conn, &pattern(300)).expect("send");
+            let before = fixture.stats().polls;
+            assert!(fixture.wait(Duration::from_secs(10)).is_empty(), "nothing moves, and nothing ends");
             // 10, 20, 40 … 640 ms and then one a second.
-            let polls = stage.stats().polls - before;
+            let polls = fixture.stats().polls - before;
             assert!((10..=60).contains(&polls), "{polls} polls in ten seconds");
-            stage.heal();
-            let seen = stage.settle();
+            fixture.heal();
+            let seen = fixture.settle();
             assert_eq!(bytes_of(&seen, conn), pattern(100));
-            assert_eq!(stage.peer_reads(link, 1_000), pattern(300));
+            assert_eq!(fixture.peer_reads(link, 1_000), pattern(300));
             // After a success the first pause is a short one again.
-            stage.faults(|faults| faults.no_memory = 100);
-            stage.engine.send(conn, b"more").expect("send");
-            assert!(stage.wait(MS * 5).is_empty());
-            stage.heal();
-            assert!(stage.wait(MS * 10).is_empty());
-            assert_eq!(stage.peer_reads(link, 10), b"more");
+            fixture.faults(|faults| faults.no_memory = 100);
+            fixture.engine.send(conn, b"more").expect("send");
+            assert!(fixture.wait(MS * 5).is_empty());
+            fixture.heal();
+            assert!(fixture.wait(MS * 10).is_empty());
+            assert_eq!(fixture.peer_reads(link, 10), b"more");
             // And a connection that is closed during a pause is closed.
-            stage.faults(|faults| faults.no_memory = 100);
-            stage.engine.send(conn, b"lost").expect("send");
-            assert!(stage.poll().is_empty());
-            stage.engine.abort(conn).expect("abort");
-            let seen = stage.settle();
+            fixture.faults(|faults| faults.no_memory = 100);
+            fixture.engine.send(conn, b"lost").expect("send");
+            assert!(fixture.poll().is_empty());
+            fixture.engine.abort(conn).expect("abort");
+            let seen = fixture.settle();
             assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Aborted)] if of == conn), "{seen:?}");
-            stage.assert_empty();
-            assert_eq!(stage.stats().timers, 0, "the pause ends with it");
+            fixture.assert_empty();
+            assert_eq!(fixture.stats().timers, 0, "the pause ends with it");
         }
     }
 }
@@ -1352,31 +1357,31 @@ impl tracing::Subscriber for Warnings {
 
 /// Each direction has its own pauses: successes in one do not shorten those of the other. And the log is short.
 #[test]
-fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes_on() {
+fn hc45_an_operation_without_memory_is_retried_with_growing_pauses_while_the_other_direction_continues() {
     for style in Style::BOTH {
         for kind in [OpKind::Send, OpKind::Receive] {
-            let mut stage = Stage::new(style);
+            let mut fixture = Fixture::new(style);
             let warnings = Arc::new(AtomicU64::new(0));
             let _until_the_end = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
-            let (conn, link) = stage.connect();
-            assert!(stage.settle().is_empty());
-            stage.faults(|faults| (faults.no_memory, faults.no_memory_for) = (100, Some(kind)));
+            let (conn, link) = fixture.connect();
+            assert!(fixture.settle().is_empty());
+            fixture.faults(|faults| (faults.no_memory, faults.no_memory_for) = (100, Some(kind)));
             let before = hits(Mark::TransferRetried);
             if kind == OpKind::Send {
-                stage.engine.send(conn, b"sent late").expect("send");
+                fixture.engine.send(conn, b"sent late").expect("send");
             } else {
-                stage.peer_sends(link, b"received late");
+                fixture.peer_sends(link, b"received late");
             }
             for _ in 0..100 {
                 if kind == OpKind::Send {
-                    stage.peer_sends(link, b"!");
-                    assert_eq!(bytes_of(&stage.wait(MS * 1), conn), b"!");
+                    fixture.peer_sends(link, b"!");
+                    assert_eq!(bytes_of(&fixture.wait(MS * 1), conn), b"!");
                 } else {
-                    stage.engine.send(conn, b"!").expect("send");
+                    fixture.engine.send(conn, b"!").expect("send");
                 }
-                assert!(stage.wait(MS * 100).is_empty());
+                assert!(fixture.wait(MS * 100).is_empty());
                 if kind == OpKind::Receive {
-                    assert_eq!(stage.peer_reads(link, 10), b"!");
+                    assert_eq!(fixture.peer_reads(link, 10), b"!");
                 }
             }
             // 10, 20, 40 … 640 ms and then one a second.
@@ -1384,10 +1389,10 @@ fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes
             assert!((8..=20).contains(&retries), "{retries} attempts of {kind:?} in ten seconds");
             let warnings = warnings.load(Ordering::Relaxed);
             assert!((4..=5).contains(&warnings), "{warnings} warnings");
-            stage.heal();
-            let seen = stage.settle();
+            fixture.heal();
+            let seen = fixture.settle();
             match kind {
-                OpKind::Send => assert_eq!(stage.peer_reads(link, 100), b"sent late"),
+                OpKind::Send => assert_eq!(fixture.peer_reads(link, 100), b"sent late"),
                 _ => assert_eq!(bytes_of(&seen, conn), b"received late"),
             }
         }
@@ -1398,12 +1403,12 @@ fn hc45_what_has_no_memory_is_tried_less_and_less_while_the_other_direction_goes
 #[test]
 fn hc45_one_send_hands_the_kernel_no_more_than_its_share() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let (conn, link) = stage.connect();
-        stage.engine.send(conn, &pattern(4_096)).expect("send");
-        assert!(stage.settle().is_empty());
-        assert_eq!(stage.peer_reads(link, 10_000), pattern(4_096));
-        assert_eq!(stage.world.borrow().largest_send, Stage::CONFIG.max_send_bytes);
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        fixture.engine.send(conn, &pattern(4_096)).expect("send");
+        assert!(fixture.settle().is_empty());
+        assert_eq!(fixture.peer_reads(link, 10_000), pattern(4_096));
+        assert_eq!(fixture.world.borrow().largest_send, Fixture::CONFIG.max_send_bytes);
     }
 }
 
@@ -1411,40 +1416,40 @@ fn hc45_one_send_hands_the_kernel_no_more_than_its_share() {
 #[test]
 fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
     for style in Style::BOTH {
-        let mut stage = Stage::new(style);
-        let once = |stage: &mut Stage, timeout| {
-            stage.world.borrow_mut().polls = 0;
-            stage.engine.wait_once(&mut stage.events, timeout).expect("wait");
-            let seen: Vec<Seen> = stage.events.drain().map(Seen::from).collect();
-            (seen, stage.world.borrow().polls)
+        let mut fixture = Fixture::new(style);
+        let once = |fixture: &mut Fixture, timeout| {
+            fixture.world.borrow_mut().polls = 0;
+            fixture.engine.wait_once(&mut fixture.events, timeout).expect("wait");
+            let seen: Vec<Seen> = fixture.events.drain().map(Seen::from).collect();
+            (seen, fixture.world.borrow().polls)
         };
-        let (conn, link) = stage.connect();
-        assert!(stage.poll().is_empty());
+        let (conn, link) = fixture.connect();
+        assert!(fixture.poll().is_empty());
         // Undisturbed it waits for the whole timeout.
-        let (seen, polls) = once(&mut stage, Some(10 * MS));
-        assert!(seen.is_empty() && stage.now_ns() >= 10_000_000, "{seen:?} at {}", stage.now_ns());
+        let (seen, polls) = once(&mut fixture, Some(10 * MS));
+        assert!(seen.is_empty() && fixture.now_ns() >= 10_000_000, "{seen:?} at {}", fixture.now_ns());
         assert_eq!(polls, 1);
         // The kernel returns without a reason.
-        stage.faults(|faults| faults.spurious = 100);
-        let start_ns = stage.now_ns();
+        fixture.faults(|faults| faults.spurious = 100);
+        let start_ns = fixture.now_ns();
         for timeout in [None, Some(Duration::from_secs(3_600))] {
-            let (seen, polls) = once(&mut stage, timeout);
+            let (seen, polls) = once(&mut fixture, timeout);
             assert_eq!((seen.len(), polls), (0, 1), "{seen:?}");
         }
-        assert!(stage.now_ns() < start_ns + 1_000_000, "it waited for the rest");
+        assert!(fixture.now_ns() < start_ns + 1_000_000, "it waited for the rest");
         // And the plain wait does wait for it.
-        assert!(stage.wait(10 * MS).is_empty());
-        assert!(stage.now_ns() >= start_ns + 10_000_000);
+        assert!(fixture.wait(10 * MS).is_empty());
+        assert!(fixture.now_ns() >= start_ns + 10_000_000);
         // What is ready is returned, and a wait of no time polls once.
-        stage.peer_sends(link, b"here");
-        let (seen, _) = once(&mut stage, Some(Duration::ZERO));
+        fixture.peer_sends(link, b"here");
+        let (seen, _) = once(&mut fixture, Some(Duration::ZERO));
         assert_eq!(bytes_of(&seen, conn), b"here");
-        let (seen, polls) = once(&mut stage, Some(Duration::ZERO));
+        let (seen, polls) = once(&mut fixture, Some(Duration::ZERO));
         assert_eq!((seen.len(), polls), (0, 1), "{seen:?}");
-        stage.heal();
+        fixture.heal();
         // A timer that the caller set is an event like others.
-        let timer = stage.engine.timer(Token(0), MS);
-        let (seen, _) = once(&mut stage, None);
+        let timer = fixture.engine.timer(Token(0), MS);
+        let (seen, _) = once(&mut fixture, None);
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
     }
 }
@@ -1452,73 +1457,73 @@ fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
 /// The packet of the failed submission comes when the memory may belong to another operation.
 #[test]
 fn hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet() {
-    let mut stage = Stage::new(Style::Completion);
+    let mut fixture = Fixture::new(Style::Completion);
     let before = hits(Mark::WarningWithPacket);
-    let (broken, link) = stage.connect();
-    stage.link(link, |link| link.peer_reset(false));
-    stage.faults(|faults| (faults.sync, faults.warning) = (100, 100));
-    stage.engine.flush();
+    let (broken, link) = fixture.connect();
+    fixture.link(link, |link| link.peer_reset(false));
+    fixture.faults(|faults| (faults.sync, faults.warning) = (100, 100));
+    fixture.engine.flush();
     assert_eq!(hits(Mark::WarningWithPacket), before + 1);
-    stage.faults(|faults| (faults.sync, faults.warning) = (0, 0));
-    let (conn, other) = stage.connect();
-    stage.engine.flush();
-    let mut seen = stage.settle();
-    stage.peer_sends(other, b"still here");
-    seen.extend(stage.settle());
+    fixture.faults(|faults| (faults.sync, faults.warning) = (0, 0));
+    let (conn, other) = fixture.connect();
+    fixture.engine.flush();
+    let mut seen = fixture.settle();
+    fixture.peer_sends(other, b"still here");
+    seen.extend(fixture.settle());
     assert_eq!(closed(&seen, broken), Some(CloseReason::Reset), "{seen:?}");
     assert_eq!(closed(&seen, conn), None, "the packet was another's: {seen:?}");
     assert_eq!(bytes_of(&seen, conn), b"still here");
-    stage.engine.remove(conn);
-    stage.settle();
-    stage.assert_empty();
+    fixture.engine.remove(conn);
+    fixture.settle();
+    fixture.assert_empty();
 }
 
 #[test]
 fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
-    let mut stage = Stage::new(Style::Completion);
+    let mut fixture = Fixture::new(Style::Completion);
     let marks = [Mark::ForeignCompletion, Mark::UnknownPacket, Mark::StalePacket];
     let before = marks.map(hits);
-    let (conn, link) = stage.connect();
+    let (conn, link) = fixture.connect();
     // More than will be needed at a time, so that some have ended and are free.
-    let gone: Vec<_> = (0..4).map(|_| stage.connect().0).collect();
-    assert!(stage.poll().is_empty());
-    assert!(gone.into_iter().all(|conn| stage.engine.remove(conn)));
-    assert!(stage.settle().is_empty());
-    stage.faults(|faults| faults.foreign = 100);
+    let gone: Vec<_> = (0..4).map(|_| fixture.connect().0).collect();
+    assert!(fixture.poll().is_empty());
+    assert!(gone.into_iter().all(|conn| fixture.engine.remove(conn)));
+    assert!(fixture.settle().is_empty());
+    fixture.faults(|faults| faults.foreign = 100);
     let sent = pattern(2_000);
     let mut received = Vec::new();
     for part in sent.chunks(20) {
-        stage.peer_sends(link, part);
-        for seen in stage.poll() {
+        fixture.peer_sends(link, part);
+        for seen in fixture.poll() {
             let Seen::Received(of, data) = seen else { panic!("{seen:?}") };
             assert_eq!(of, conn);
-            stage.engine.send(conn, &data).expect("send");
+            fixture.engine.send(conn, &data).expect("send");
             received.extend(data);
         }
     }
-    stage.heal();
-    received.extend(bytes_of(&stage.settle(), conn));
+    fixture.heal();
+    received.extend(bytes_of(&fixture.settle(), conn));
     assert_eq!(received, sent);
     for (mark, before) in marks.into_iter().zip(before) {
         assert!(hits(mark) > before, "{mark:?}");
     }
-    let stats = stage.stats();
+    let stats = fixture.stats();
     let strays = stats.foreign_completions + stats.unknown_completions;
     assert!(stats.foreign_completions >= 10 && stats.unknown_completions >= 10, "{stats:?}");
     assert!(strays <= stats.polls, "each is counted once: {stats:?}");
-    stage.engine.remove(conn);
-    stage.settle();
-    stage.assert_empty();
+    fixture.engine.remove(conn);
+    fixture.settle();
+    fixture.assert_empty();
 }
 
 /// A scenario that cannot fail shows nothing: with the bug that it must detect, it does fail.
 #[cfg(feature = "mutants")]
 #[test]
-fn each_scene_fails_with_its_bug() {
+fn each_scenario_fails_with_its_mutant() {
     use crate::marks::Mutant;
     use std::panic::catch_unwind;
 
-    let scenes: &[(fn(), Mutant)] = &[
+    let scenarios: &[(fn(), Mutant)] = &[
         (hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs, Mutant::CancelNothing),
         (hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs, Mutant::DropFinalPacket),
         (hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor, Mutant::IgnoreGeneration),
@@ -1532,8 +1537,8 @@ fn each_scene_fails_with_its_bug() {
         (hc14_fin_reset_and_a_peer_that_is_gone_are_three_things, Mutant::EndTwice),
         (hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread, Mutant::NoLinger),
         (hc18_partial_sends_lose_nothing_and_send_nothing_twice, Mutant::ResendPartial),
-        (hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through, Mutant::WrittenEarly),
-        (hc18_a_posted_send_is_told_of_once_and_not_before_all_of_it_is_through, Mutant::WrittenTwice),
+        (hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_through, Mutant::WrittenEarly),
+        (hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_through, Mutant::WrittenTwice),
         (hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again, Mutant::ForgetCut),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::NewestFirst),
         (hc19_a_source_that_is_always_ready_starves_nobody, Mutant::ServeNewestFirst),
@@ -1545,8 +1550,8 @@ fn each_scene_fails_with_its_bug() {
         (hc09_a_poll_that_an_earlier_handler_removes_is_silent, Mutant::ForgetRemoval),
         (hc09_a_poll_that_an_earlier_handler_removes_is_silent, Mutant::ForgetPoll),
         (hc33_a_second_receive_is_not_posted_and_the_order_is_kept, Mutant::UngatedReceive),
-        (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::UnboundedQueue),
-        (hc35_a_full_queue_refuses_takes_nothing_and_tells_of_room_once, Mutant::ForgetDrained),
+        (hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once, Mutant::UnboundedQueue),
+        (hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once, Mutant::ForgetDrained),
         (hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
         (hc43_a_flood_after_a_failed_send_is_not_received, Mutant::EndlessAfterFailure),
         (hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all_the_same, Mutant::ForgetPause),
@@ -1554,28 +1559,28 @@ fn each_scene_fails_with_its_bug() {
             hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send,
             Mutant::UngatedReceive,
         ),
-        (what_did_not_fit_is_looked_at_again_before_it_is_delivered, Mutant::TrustOldReadiness),
-        (hc44_a_close_after_a_reset_nobody_has_heard_of_is_a_reset, Mutant::ResetIsFailure),
+        (events_that_did_not_fit_are_rechecked_before_they_are_delivered, Mutant::TrustOldReadiness),
+        (hc44_a_close_after_an_unreported_reset_is_a_reset, Mutant::ResetIsFailure),
         (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::GiveUpTransfer),
         (hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::ForgetTransfer),
         (hc45_one_send_hands_the_kernel_no_more_than_its_share, Mutant::UncappedSend),
-        (hc42_a_signal_that_fails_makes_no_later_one_mute, Mutant::MuteAfterFailedSignal),
+        (hc42_a_signal_that_fails_does_not_suppress_a_later_one, Mutant::TrustFailedSignal),
         (
             hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet,
             Mutant::WarningIsFailure,
         ),
         (hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];
-    let mut unnoticed = Vec::new();
-    for &(scene, mutant) in scenes {
+    let mut undetected = Vec::new();
+    for &(scenario, mutant) in scenarios {
         counts::activate(Some(mutant));
-        if catch_unwind(scene).is_ok() {
-            unnoticed.push(mutant);
+        if catch_unwind(scenario).is_ok() {
+            undetected.push(mutant);
         }
         counts::activate(None);
-        scene();
+        scenario();
     }
-    assert_eq!(unnoticed, [], "bugs that their scenarios do not detect");
+    assert_eq!(undetected, [], "bugs that their scenarios do not detect");
 }
 
 /// The two bugs that release memory that is lent. Miri must stop each of these tests; if it does not, they pass.
@@ -1586,13 +1591,13 @@ mod for_miri {
 
     fn write_after_cancel(mutant: Mutant) {
         counts::activate(Some(mutant));
-        let mut stage = Stage::new(Style::Completion);
-        let (conn, _) = stage.connect();
-        assert!(stage.poll().is_empty());
-        stage.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
-        assert!(stage.engine.remove(conn));
+        let mut fixture = Fixture::new(Style::Completion);
+        let (conn, _) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        fixture.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
+        assert!(fixture.engine.remove(conn));
         // Cancels first. Then the kernel writes to the memory that it was lent.
-        stage.poll();
+        fixture.poll();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Stage, Style};
+use super::fixture::{Fixture, Style};
 use crate::events::Event;
 use crate::kernel::sim::world::{SimHandle, SimListener};
 use crate::token::Token;
@@ -11,7 +11,7 @@ use crate::token::Token;
 /// run has no faults: sends succeed immediately, and receives are posted before there is something to read.
 #[allow(missing_debug_implementations)]
 pub struct Echo {
-    stage: Stage,
+    fixture: Fixture,
     links: Vec<usize>,
     read: Vec<u8>,
     ticks: u64,
@@ -44,19 +44,20 @@ impl Echo {
     #[must_use]
     pub fn beside(idle: usize, connections: usize, completion: bool, pool_size: usize) -> Echo {
         let style = if completion { Style::Completion } else { Style::Readiness };
-        let config = crate::engine::Config { pool_size, max_connections: usize::MAX, ..Stage::CONFIG };
-        let mut stage = Stage::with(style, config);
-        stage.faults(|faults| faults.sync = 100);
+        let config = crate::engine::Config { pool_size, max_connections: usize::MAX, ..Fixture::CONFIG };
+        let mut fixture = Fixture::with(style, config);
+        fixture.faults(|faults| faults.sync = 100);
         for _ in 0..8 {
-            let (listener, _) = SimListener::open(&stage.world);
-            stage.engine.listen_readiness(listener, Token(0)).expect("it must succeed");
+            let (listener, _) = SimListener::open(&fixture.world);
+            fixture.engine.listen_readiness(listener, Token(0)).expect("it must succeed");
         }
-        let (console, _) = SimHandle::open(&stage.world);
-        stage.engine.watch(console, Token(0)).expect("it must succeed");
-        let links = (0..connections).map(|_| stage.connect().1).collect();
-        let mut echo = Echo { stage, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
+        let (console, _) = SimHandle::open(&fixture.world);
+        fixture.engine.watch(console, Token(0)).expect("it must succeed");
+        let links = (0..connections).map(|_| fixture.connect().1).collect();
+        let mut echo =
+            Echo { fixture, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
         echo.idle(idle);
-        assert!(echo.stage.poll().is_empty());
+        assert!(echo.fixture.poll().is_empty());
         // One-time work is done now.
         echo.rounds(20);
         echo
@@ -65,8 +66,8 @@ impl Echo {
     /// Adds this many connections that never send anything.
     pub fn idle(&mut self, count: usize) {
         for _ in 0..count {
-            let stream = self.stage.silent_stream();
-            self.stage.add(stream);
+            let stream = self.fixture.silent_stream();
+            self.fixture.add(stream);
         }
     }
 
@@ -74,16 +75,16 @@ impl Echo {
     #[must_use]
     pub fn with_interval(connections: usize, period: Duration) -> Echo {
         let mut echo = Echo::new(connections, true, 256);
-        echo.stage.world.borrow_mut().coarse = true;
+        echo.fixture.world.borrow_mut().coarse = true;
         echo.late = true;
-        echo.stage.engine.interval(Token(0), period);
+        echo.fixture.engine.interval(Token(0), period);
         echo.rounds(1);
         echo
     }
 
     /// Lets time pass while the caller does not wait.
     pub fn pass(&mut self, time: Duration) {
-        self.stage.world.borrow_mut().now_ns += time.as_nanos() as u64;
+        self.fixture.world.borrow_mut().now_ns += time.as_nanos() as u64;
     }
 
     /// How often the interval has gone off.
@@ -94,11 +95,11 @@ impl Echo {
 
     /// In each round every peer sends a message and receives it back.
     pub fn rounds(&mut self, count: u64) -> Cost {
-        let before = self.stage.stats();
+        let before = self.fixture.stats();
         for _ in 0..count {
             self.round();
         }
-        let stats = self.stage.stats();
+        let stats = self.fixture.stats();
         Cost {
             messages: count * self.links.len() as u64,
             kernel_calls: stats.kernel_calls - before.kernel_calls,
@@ -109,16 +110,16 @@ impl Echo {
     fn round(&mut self) {
         for &link in &self.links {
             if self.late {
-                let world = std::rc::Rc::clone(&self.stage.world);
+                let world = std::rc::Rc::clone(&self.fixture.world);
                 let speak = move |_| world.borrow_mut().links[link].inbound.write(MESSAGE);
-                let at_ns = self.stage.now_ns() + 5_000;
-                self.stage.world.borrow_mut().schedule(at_ns, speak);
+                let at_ns = self.fixture.now_ns() + 5_000;
+                self.fixture.world.borrow_mut().schedule(at_ns, speak);
             } else {
-                self.stage.peer_sends(link, MESSAGE);
+                self.fixture.peer_sends(link, MESSAGE);
             }
         }
         // The replies of the last round are sent with this wait, as in a server's loop.
-        let Stage { engine, events, world } = &mut self.stage;
+        let Fixture { engine, events, world } = &mut self.fixture;
         world.borrow_mut().polls = 0;
         let mut messages = 0;
         while messages == 0 {

@@ -20,7 +20,7 @@ pub struct Machine {
     world: SharedWorld,
 }
 
-/// A reactor on such a machine; its methods are those of [`Verbs`](crate::raw::Verbs).
+/// A reactor on such a machine; its methods are those of [`ReactorApi`](crate::raw::ReactorApi).
 #[allow(missing_debug_implementations)]
 pub struct SimReactor {
     pub(crate) engine: Engine<Sim>,
@@ -121,10 +121,10 @@ impl Machine {
 
     /// Runs all scheduled actions now.
     pub fn run_scheduled(&self) {
-        let last_ns = self.world.borrow().last_other_ns();
+        let last_ns = self.world.borrow().last_scheduled_ns();
         let now_ns = self.now_ns();
         self.world.borrow_mut().now_ns = now_ns.max(last_ns.unwrap_or(0));
-        world::run_others(&self.world);
+        world::run_scheduled(&self.world);
     }
 
     /// Whether the kernel may return from a wait early, or without any result.
@@ -212,7 +212,7 @@ impl Machine {
     /// Shuts down the sending side of our end.
     pub fn shut_down(&self, link: usize) {
         let link = &mut self.world.borrow_mut().links[link];
-        (link.shut_behind, link.outbound.fin) = (true, true);
+        (link.shut_by_caller, link.outbound.fin) = (true, true);
     }
 
     /// A connected socket, whose wire holds this many bytes each way.
@@ -327,7 +327,7 @@ impl Machine {
             sent: link.outbound.total,
             unread: link.outbound.bytes.len(),
             gone: link.gone,
-            shut: link.shut_behind,
+            shut: link.shut_by_caller,
             closed: link.ended.is_some(),
         }
     }

@@ -6,14 +6,14 @@
 
 #[cfg(test)]
 mod cases;
-mod desk;
 mod echo;
+mod fake_console;
+#[cfg_attr(not(test), allow(dead_code))] // The scenarios use all of it, `echo` little.
+mod fixture;
 mod machine;
 mod model;
 mod program;
 pub(crate) mod rng;
-#[cfg_attr(not(test), allow(dead_code))] // The scenarios use all of it, `echo` little.
-mod stage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -36,7 +36,7 @@ pub enum Oracle {
     /// End of stream once, `Closed` once and last, failures reported once.
     Order,
     /// No events for removed registrations; no effect of an id that has expired.
-    Ghost,
+    Stale,
     /// Queues and batches keep their bounds.
     Bounds,
     /// Timers and timeouts: never early, never forgotten.
@@ -59,7 +59,7 @@ impl Oracle {
         Oracle::Ownership,
         Oracle::Stream,
         Oracle::Order,
-        Oracle::Ghost,
+        Oracle::Stale,
         Oracle::Bounds,
         Oracle::Time,
         Oracle::Fairness,

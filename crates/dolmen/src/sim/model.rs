@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::program::{self, Action};
 use super::rng::Rng;
 use super::{Failure, Oracle, Report};
-use crate::engine::{Config, Engine, SILENT_POLLS};
+use crate::engine::{Config, Engine, MIN_EVENTLESS_POLLS};
 use crate::error::ErrorKind;
 use crate::events::{CloseReason, Event, Events};
 use crate::kernel::operation::OpKind;
@@ -329,7 +329,7 @@ impl Run<'_> {
                     let listener = &mut self.listeners[who as usize % count];
                     let known = self.engine.remove_listener(listener.id);
                     let open = std::mem::replace(&mut listener.open, false);
-                    self.check(Oracle::Ghost, known == open, || "a listener was removed twice".into())?;
+                    self.check(Oracle::Stale, known == open, || "a listener was removed twice".into())?;
                 }
             }
             Action::PeerSend(who, much) => self.peer_send(who, much as usize),
@@ -374,7 +374,7 @@ impl Run<'_> {
                     let id = stale[who as usize % stale.len()];
                     let sent = self.engine.send(id, b"?");
                     let refused = sent.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-                    self.check(Oracle::Ghost, refused, || format!("{id:?} has ended and accepted a send"))?;
+                    self.check(Oracle::Stale, refused, || format!("{id:?} has ended and accepted a send"))?;
                 }
             }
             Action::Pause(who) => {
@@ -435,7 +435,7 @@ impl Run<'_> {
                 self.away_ns += u64::from(time_us) * 1_000;
                 self.world.borrow_mut().now_ns += u64::from(time_us) * 1_000;
             }
-            Action::ShutBehind(who) => self.shut_behind(who)?,
+            Action::ShutByCaller(who) => self.shut_by_caller(who)?,
             Action::FailSignal(nth) => self.world.borrow().signal.fail_in(nth.into()),
             Action::Watch if self.watches.iter().filter(|watch| watch.open).count() < 3 => {
                 let (source, handle) = SimHandle::open(&self.world);
@@ -486,10 +486,10 @@ impl Run<'_> {
                 let _ = self.engine.console_flush();
             }
             Action::Type(kind) => self.operator.type_in(kind),
-            Action::Pile => self.operator.pile(),
+            Action::Overfill => self.operator.overfill(),
             Action::Behind(behind) => self.operator.set_behind(behind),
             Action::CatchSignals => self.catch_signals(),
-            Action::Ring => self.operator.ring(),
+            Action::Raise => self.operator.raise(),
             Action::Exhaust(exhausted) => self.world.borrow_mut().exhausted = exhausted,
             Action::Flush => self.engine.flush(),
             Action::Wait(timeout_us) => {
@@ -510,7 +510,7 @@ impl Run<'_> {
     }
 
     /// The only way in which a send fails and the peer can continue to send.
-    fn shut_behind(&mut self, who: u32) -> Check {
+    fn shut_by_caller(&mut self, who: u32) -> Check {
         let open = |conn: &Conn| conn.state == State::Open && !conn.shut;
         let open: Vec<usize> = (0..self.conns.len()).filter(|&at| open(&self.conns[at])).collect();
         if open.is_empty() {
@@ -518,8 +518,8 @@ impl Run<'_> {
         }
         let at = open[who as usize % open.len()];
         let link = self.conns[at].link;
-        mark(Mark::ShutBehind);
-        self.world.borrow_mut().links[link].shut_behind = true;
+        mark(Mark::ShutByCaller);
+        self.world.borrow_mut().links[link].shut_by_caller = true;
         self.peers[link].floods = true;
         self.send(at, 1 + who as usize % 20)
     }
@@ -530,13 +530,15 @@ impl Run<'_> {
         // A kernel that returns without a reason may not have looked; a further poll makes it look. Other packets may
         // take the room any number of times, so some polls are enough.
         let (conns, world) = (&self.conns, &self.world);
-        if (faults.return_early() && !timeout.is_zero()) || world.borrow().polls as usize > SILENT_POLLS {
+        if (faults.return_early() && !timeout.is_zero())
+            || world.borrow().polls as usize > MIN_EVENTLESS_POLLS
+        {
             return Ok(());
         }
         // A completion for a connection that is closing is not an event.
         let is_heard = |link: usize| {
-            let heard = |conn: &Conn| conn.link == link && conn.state == State::Open && !conn.paused;
-            conns.iter().any(heard) && world.borrow().links[link].send_failed.is_none()
+            let is_read = |conn: &Conn| conn.link == link && conn.state == State::Open && !conn.paused;
+            conns.iter().any(is_read) && world.borrow().links[link].send_failed.is_none()
         };
         let left = self.engine.kernel().left_behind().find(|left| match left {
             (OpKind::Receive, Descriptor::Link(link)) => is_heard(*link),
@@ -710,7 +712,7 @@ impl Run<'_> {
         let known = self.engine.remove(conn.id);
         let over = matches!(conn.state, State::Gone | State::Removed);
         conn.state = State::Removed;
-        self.check(Oracle::Ghost, !(known && over), || "a connection was removed twice".into())
+        self.check(Oracle::Stale, !(known && over), || "a connection was removed twice".into())
     }
 
     fn timer(&mut self, after_us: u32, period_ns: u64) {
@@ -737,7 +739,7 @@ impl Run<'_> {
             conn.paused_before = conn.paused;
         }
         self.before_wait();
-        self.operator.turn(self.calm);
+        self.operator.run_threads(self.calm);
         let waited = self.engine.wait(events, Some(timeout));
         self.after_wait();
         let (polls, idle) = {
@@ -795,11 +797,11 @@ impl Run<'_> {
 
     fn conn_of(&self, id: ConnId, token: Token, what: &str) -> Result<Option<usize>, Failure> {
         let Some(&at) = self.by_id.get(&id) else {
-            self.fail(Oracle::Ghost, || format!("{what} of {id:?}, which never was"))?;
+            self.fail(Oracle::Stale, || format!("{what} of {id:?}, which never was"))?;
             return Ok(None);
         };
         let conn = &self.conns[at];
-        self.check(Oracle::Ghost, conn.state != State::Removed, || {
+        self.check(Oracle::Stale, conn.state != State::Removed, || {
             format!("{what} of {id:?} after its removal")
         })?;
         self.check(Oracle::Order, conn.state != State::Gone, || format!("{what} of {id:?} after `Closed`"))?;
@@ -817,7 +819,7 @@ impl Run<'_> {
                 let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
                 match known {
                     Some(known) => known.failed = false,
-                    None => self.fail(Oracle::Ghost, || "accepted by a listener that is gone".into())?,
+                    None => self.fail(Oracle::Stale, || "accepted by a listener that is gone".into())?,
                 }
                 // Some are closed.
                 if !self.rng.percent(15) {
@@ -840,7 +842,7 @@ impl Run<'_> {
                             "failing accepts were reported too often".into()
                         })?;
                     }
-                    None => self.fail(Oracle::Ghost, || "a listener that is gone cannot fail".into())?,
+                    None => self.fail(Oracle::Stale, || "a listener that is gone cannot fail".into())?,
                 }
             }
             Event::Received { conn, token, data } => {
@@ -910,13 +912,13 @@ impl Run<'_> {
                         }
                         self.check(Oracle::Order, right, || "ready without a signal".into())?;
                     }
-                    None => self.fail(Oracle::Ghost, || "a watch that is gone is ready".into())?,
+                    None => self.fail(Oracle::Stale, || "a watch that is gone is ready".into())?,
                 }
             }
             Event::Timer { timer, missed, .. } => {
                 let now_ns = self.now_ns();
                 let Some(known) = self.timers.iter_mut().find(|known| known.id == timer && known.live) else {
-                    return self.fail(Oracle::Ghost, || "a timer that is gone went off".into());
+                    return self.fail(Oracle::Stale, || "a timer that is gone went off".into());
                 };
                 let deadline_ns = known.deadline_ns;
                 known.live = known.period_ns != 0;
@@ -1064,7 +1066,7 @@ impl Run<'_> {
             .collect();
         let last_post = self.inbox.borrow().posts.back().copied();
         let standing = self.standing_polls();
-        let (spoken, heard) = self.operator.waiting();
+        let (spoken, delivered) = self.operator.waiting();
         for _ in 0..turns {
             self.post_receives()?;
             for kind in 0..if spoken { 2 * self.capacity as u32 } else { 0 } {
@@ -1085,9 +1087,9 @@ impl Run<'_> {
         }
         let posted = last_post.is_none_or(|last| !self.inbox.borrow().posts.contains(&last));
         self.check(Oracle::Fairness, posted, || format!("a post was not delivered within {turns} waits"))?;
-        self.check_told_again(&standing)?;
-        let (_, heard_since) = self.operator.waiting();
-        self.check(Oracle::Fairness, !spoken || heard_since > heard, || {
+        self.check_reported_again(&standing)?;
+        let (_, delivered_since) = self.operator.waiting();
+        self.check(Oracle::Fairness, !spoken || delivered_since > delivered, || {
             format!("the console's input was not delivered within {turns} waits")
         })?;
         self.flooding = false;
@@ -1103,7 +1105,7 @@ impl Run<'_> {
         if !drop_at_once {
             self.world.borrow_mut().heal();
             self.settle(&mut events)?;
-            self.check_nothing_owed()?;
+            self.check_all_delivered()?;
             self.close_everything(&mut events)?;
         }
         let engine = ManuallyDrop::into_inner(self.engine);
@@ -1155,7 +1157,7 @@ impl Run<'_> {
         self.fail(Oracle::Liveness, || "it never becomes calm".into())
     }
 
-    fn check_nothing_owed(&self) -> Check {
+    fn check_all_delivered(&self) -> Check {
         let world = self.world.borrow();
         for conn in &self.conns {
             let link = &world.links[conn.link];
@@ -1179,8 +1181,8 @@ impl Run<'_> {
                     self.check(Oracle::Liveness, !reset || conn.ended, || {
                         format!("{id:?} did not report a reset")
                     })?;
-                    let told = conn.asked.writes.is_empty();
-                    self.check(Oracle::Liveness, reset || told, || {
+                    let reported = conn.asked.writes.is_empty();
+                    self.check(Oracle::Liveness, reset || reported, || {
                         format!("{id:?} did not report all its sends")
                     })?;
                     self.check(Oracle::Liveness, reset || !conn.refused, || {
@@ -1197,8 +1199,8 @@ impl Run<'_> {
             let waiting = world.listeners[listener.number].backlog.len();
             self.check(Oracle::Liveness, waiting == 0, || format!("{waiting} wait to be accepted"))?;
         }
-        self.check_polls_told()?;
-        self.check_all_heard()?;
+        self.check_polls_reported()?;
+        self.check_input_delivered()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not reported".into())?;
         let inbox = self.inbox.borrow();

@@ -35,7 +35,7 @@ pub enum Action {
     /// Which of the next signals to the kernel fails.
     FailSignal(u8),
     /// The caller shuts down the sending side on a duplicate of the socket, and sends; the peer sends without end.
-    ShutBehind(u32),
+    ShutByCaller(u32),
     /// The caller does not wait for this many microseconds.
     Away(u32),
     Watch,
@@ -60,11 +60,11 @@ pub enum Action {
     ConsoleFlush,
     Type(u32),
     /// More than the inbox holds.
-    Pile,
+    Overfill,
     /// The console's output is not read, or is read again.
     Behind(bool),
     CatchSignals,
-    Ring,
+    Raise,
     Exhaust(bool),
     Flush,
     /// With a timeout in microseconds.
@@ -88,7 +88,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
         let behind = match fourth.below(100) {
-            0..2 => Some(Action::ShutBehind(fourth.below(1 << 20) as u32)),
+            0..2 => Some(Action::ShutByCaller(fourth.below(1 << 20) as u32)),
             2 => Some(Action::Away(fourth.below(200_000) as u32)),
             _ => None,
         };
@@ -190,8 +190,8 @@ fn at_the_console(rng: &mut Rng) -> Action {
         7 => Action::ConsoleFlush,
         8..10 => Action::Behind(rng.percent(40)),
         10 => Action::CatchSignals,
-        11..14 => Action::Ring,
-        14..16 if !cfg!(miri) => Action::Pile,
+        11..14 => Action::Raise,
+        14..16 if !cfg!(miri) => Action::Overfill,
         _ => Action::Type(rng.below(60) as u32),
     }
 }

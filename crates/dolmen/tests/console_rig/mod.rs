@@ -350,8 +350,8 @@ impl Link {
     }
 
     #[track_caller]
-    pub fn expect(&self, told: &str) {
-        assert_eq!(self.next(), told);
+    pub fn expect(&self, reported: &str) {
+        assert_eq!(self.next(), reported);
     }
 
     /// A second handle of the connection to the probe, for another thread.
@@ -375,11 +375,11 @@ impl Link {
     pub fn order_among(&self, command: &str) -> Vec<String> {
         self.send(command);
         let done = format!("ok {command}");
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         loop {
             match self.next() {
-                line if line == done => return told,
-                line => told.push(line),
+                line if line == done => return reported,
+                line => reported.push(line),
             }
         }
     }
@@ -387,19 +387,19 @@ impl Link {
     /// Makes the probe run a command that causes a report, either before it is done or just after, and returns the
     /// reports.
     #[track_caller]
-    pub fn order_telling(&self, command: &str) -> Vec<String> {
-        let mut told = self.order_among(command);
-        if told.is_empty() {
-            told.push(self.next());
+    pub fn order_reporting(&self, command: &str) -> Vec<String> {
+        let mut reported = self.order_among(command);
+        if reported.is_empty() {
+            reported.push(self.next());
         }
-        told
+        reported
     }
 
     /// The probe reports nothing for a while.
     #[track_caller]
     pub fn silent(&self, time: Duration) {
         if let Ok((_, line)) = self.lines.recv_timeout(time) {
-            panic!("nothing was to be told, and was: {line}");
+            panic!("nothing was to be reported, and was: {line}");
         }
     }
 
@@ -414,17 +414,20 @@ impl Link {
     #[track_caller]
     pub fn pid(&self) -> Pid {
         self.send("pid");
-        let told = self.next();
-        let pid = told.strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-        pid.unwrap_or_else(|| panic!("{told}"))
+        let reported = self.next();
+        let pid = reported.strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        pid.unwrap_or_else(|| panic!("{reported}"))
     }
 
     /// How many waits the probe has made.
     #[track_caller]
     pub fn waits(&self) -> u64 {
         self.send("waits");
-        let told = self.next();
-        told.strip_prefix("waits ").and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{told}"))
+        let reported = self.next();
+        reported
+            .strip_prefix("waits ")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_else(|| panic!("{reported}"))
     }
 }
 

@@ -12,16 +12,16 @@ pub struct Problem {
     /// The line, counted from 1; `None` where the whole file is meant.
     pub line: Option<usize>,
     /// The problem.
-    pub wrong: String,
+    pub problem: String,
     /// The correction.
-    pub right: String,
+    pub correction: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
-            Some(line) => write!(f, "{}:{line}: {}; {}", self.file, self.wrong, self.right),
-            None => write!(f, "{}: {}; {}", self.file, self.wrong, self.right),
+            Some(line) => write!(f, "{}:{line}: {}; {}", self.file, self.problem, self.correction),
+            None => write!(f, "{}: {}; {}", self.file, self.problem, self.correction),
         }
     }
 }
@@ -54,21 +54,21 @@ impl std::error::Error for ConfigError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadValue {
     /// The problem.
-    pub wrong: String,
+    pub problem: String,
     /// The correction.
-    pub right: String,
+    pub correction: String,
 }
 
 impl BadValue {
     /// A refusal with both.
-    pub fn new(wrong: impl Into<String>, right: impl Into<String>) -> BadValue {
-        BadValue { wrong: wrong.into(), right: right.into() }
+    pub fn new(problem: impl Into<String>, correction: impl Into<String>) -> BadValue {
+        BadValue { problem: problem.into(), correction: correction.into() }
     }
 }
 
 impl fmt::Display for BadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.wrong, self.right)
+        write!(f, "{}; {}", self.problem, self.correction)
     }
 }
 

@@ -119,13 +119,13 @@ pub(super) fn advice(unknown: &str) -> String {
 }
 
 fn number(value: &str, least: usize, most: usize) -> Result<usize, BadValue> {
-    let right = || format!("it is a whole number from {least} to {most}");
+    let correction = || format!("it is a whole number from {least} to {most}");
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BadValue::new(format!("'{value}' is not a number"), right()));
+        return Err(BadValue::new(format!("'{value}' is not a number"), correction()));
     }
     match value.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(BadValue::new(format!("{value} is out of range"), right())),
+        _ => Err(BadValue::new(format!("{value} is out of range"), correction())),
     }
 }
 

@@ -101,8 +101,8 @@ impl Config {
             problems: vec![Problem {
                 file: name.clone(),
                 line: None,
-                wrong: format!("cannot be read: {error}"),
-                right: "name a configuration file, or leave out -f to use the built-in one".into(),
+                problem: format!("cannot be read: {error}"),
+                correction: "name a configuration file, or leave out -f to use the built-in one".into(),
             }],
         })?;
         Config::from_text(&name, &text, path.parent().unwrap_or(Path::new("")))

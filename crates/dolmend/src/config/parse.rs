@@ -15,8 +15,9 @@ pub(super) fn apply(config: &mut Config, file: &str, text: &[u8], base: &Path) -
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let line_number = index + 1;
-        if let Err(BadValue { wrong, right }) = apply_line(config, line, line_number, &mut seen, base) {
-            problems.push(Problem { file: file.to_string(), line: Some(line_number), wrong, right });
+        if let Err(BadValue { problem, correction }) = apply_line(config, line, line_number, &mut seen, base)
+        {
+            problems.push(Problem { file: file.to_string(), line: Some(line_number), problem, correction });
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
@@ -61,8 +62,10 @@ fn apply_line(
             }
         }
     }
-    (key.set)(config, value, base)
-        .map_err(|BadValue { wrong, right }| BadValue { wrong: format!("{name}: {wrong}"), right })
+    (key.set)(config, value, base).map_err(|BadValue { problem, correction }| BadValue {
+        problem: format!("{name}: {problem}"),
+        correction,
+    })
 }
 
 /// Removes a comment: `#` at the start, or surrounded by spaces inside the line. A `#` that touches a word belongs to

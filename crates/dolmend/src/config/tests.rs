@@ -91,7 +91,7 @@ fn the_command_line_replaces_the_ports() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_with_their_lines() {
+fn all_problems_are_reported_together_with_their_lines() {
     let problems = refused(
         "mud name : X\nmax user : 5\nport : 4000:telnt\n\nline length : 5\nno colon here\nmud name : Y\nzzz : 1\n",
     );

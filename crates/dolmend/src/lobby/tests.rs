@@ -121,7 +121,7 @@ fn a_bad_or_taken_name_is_asked_for_again() {
 }
 
 #[test]
-fn who_has_no_name_yet_can_leave_and_hears_nothing() {
+fn a_user_without_a_name_can_leave_and_hears_nothing() {
     let mut play = Play::with(&["Ann"]);
     play.connect(2);
     play.actions.clear();

@@ -17,7 +17,7 @@ const MOST_BYTES: usize = 1 << 20;
 const STALLED: Duration = Duration::from_secs(2);
 
 /// How long an immediate end waits for the log.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BRIEF_TIMEOUT: Duration = Duration::from_secs(1);
 
 static STATE: Mutex<State> = Mutex::new(State::new());
 static CHANGED: Condvar = Condvar::new();
@@ -56,7 +56,7 @@ impl State {
 pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     /// The end must not wait for a slow reader.
-    hurried: bool,
+    brief: bool,
 }
 
 impl Writer {
@@ -69,12 +69,12 @@ impl Writer {
         // Without a thread everything still works, except that a caller may block.
         let thread = dolmen::spawn_thread("log", run).ok()?;
         *state = State { threaded: true, ..State::new() };
-        Some(Writer { thread: Some(thread), hurried: false })
+        Some(Writer { thread: Some(thread), brief: false })
     }
 
     /// The end waits for a second at most.
-    pub(super) fn hurry(&mut self) {
-        self.hurried = true;
+    pub(super) fn flush_briefly(&mut self) {
+        self.brief = true;
     }
 }
 
@@ -83,13 +83,13 @@ impl Drop for Writer {
         let mut state = state();
         state.ending = true;
         CHANGED.notify_all();
-        let patience = if self.hurried { PATIENCE } else { STALLED };
-        let mut until = Instant::now() + patience;
+        let limit = if self.brief { BRIEF_TIMEOUT } else { STALLED };
+        let mut until = Instant::now() + limit;
         let mut written = state.written;
         while !state.ended {
-            if !self.hurried && state.written != written {
+            if !self.brief && state.written != written {
                 written = state.written;
-                until = Instant::now() + patience;
+                until = Instant::now() + limit;
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_told_after_what_was_kept() {
+    fn losses_are_reported_after_kept_lines() {
         let mut state = State { waiting: b"first\n".to_vec(), lost: 2, ..State::new() };
         let mut piece = b"written before".to_vec();
         state.take(&mut piece);

@@ -65,17 +65,17 @@ const ARE_YOU_THERE: &[u8] = b"\r\n[Yes]\r\n";
 /// ```
 /// use dolmend::telnet::{Input, Telnet};
 ///
-/// let (mut telnet, mut answer, mut text) = (Telnet::new(), Vec::new(), Vec::new());
+/// let (mut telnet, mut reply, mut text) = (Telnet::new(), Vec::new(), Vec::new());
 /// // DO 24 in the middle of a word, cut in two.
 /// for piece in [&b"lo\xff"[..], b"\xfd\x18ok\r\n"] {
-///     telnet.receive(piece, &mut answer, |input| {
+///     telnet.receive(piece, &mut reply, |input| {
 ///         if let Input::Text(bytes) = input {
 ///             text.extend_from_slice(bytes);
 ///         }
 ///     });
 /// }
 /// assert_eq!(text, b"look\r\n");
-/// assert_eq!(answer, b"\xff\xfc\x18"); // WONT 24
+/// assert_eq!(reply, b"\xff\xfc\x18"); // WONT 24
 /// ```
 #[derive(Debug, Default)]
 pub struct Telnet {
@@ -89,17 +89,17 @@ impl Telnet {
         Telnet::default()
     }
 
-    /// Takes bytes from the client. Appends immediate replies, in wire form, to `answer`.
-    pub fn receive(&mut self, bytes: &[u8], answer: &mut Vec<u8>, mut deliver: impl FnMut(Input<'_>)) {
+    /// Takes bytes from the client. Appends immediate replies, in wire form, to `reply`.
+    pub fn receive(&mut self, bytes: &[u8], reply: &mut Vec<u8>, mut deliver: impl FnMut(Input<'_>)) {
         let refusals = &mut self.refusals;
         self.parser.receive(bytes, |event| match event {
             Event::Text(text) => deliver(Input::Text(text)),
             Event::Negotiation { verb, option } => {
-                if let Some(verb) = refusals.answer(verb, option) {
-                    answer.extend_from_slice(&[byte::IAC, verb, option]);
+                if let Some(verb) = refusals.reply(verb, option) {
+                    reply.extend_from_slice(&[byte::IAC, verb, option]);
                 }
             }
-            Event::Command(byte::AYT) => answer.extend_from_slice(ARE_YOU_THERE),
+            Event::Command(byte::AYT) => reply.extend_from_slice(ARE_YOU_THERE),
             Event::Command(byte::EC) => deliver(Input::EraseCharacter),
             Event::Command(byte::EL) => deliver(Input::EraseLine),
             // Break, interrupt, abort output, data mark, go ahead, no operation: a line server has nothing to

@@ -35,7 +35,7 @@ pub struct Refusals {
 
 impl Refusals {
     /// The verb of the reply, if a reply is due.
-    pub fn answer(&mut self, verb: u8, option: u8) -> Option<u8> {
+    pub fn reply(&mut self, verb: u8, option: u8) -> Option<u8> {
         match verb {
             WILL => self.theirs.insert(option).then_some(DONT),
             DO => self.ours.insert(option).then_some(WONT),

@@ -6,21 +6,21 @@ use proptest::prelude::*;
 
 /// Feeds the pieces; returns the text and the reply.
 fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>) {
-    let (mut telnet, mut answer, mut text) = (Telnet::new(), Vec::new(), Vec::new());
+    let (mut telnet, mut reply, mut text) = (Telnet::new(), Vec::new(), Vec::new());
     for piece in pieces {
-        telnet.receive(piece, &mut answer, |input| {
+        telnet.receive(piece, &mut reply, |input| {
             if let Input::Text(bytes) = input {
                 assert!(!bytes.is_empty());
                 text.extend_from_slice(bytes);
             }
         });
     }
-    (text, answer)
+    (text, reply)
 }
 
 /// Checks one stream: whole, cut in two at every place, and byte by byte.
-fn check(stream: &[u8], text: &[u8], answer: &[u8]) {
-    let expected = (text.to_vec(), answer.to_vec());
+fn check(stream: &[u8], text: &[u8], reply: &[u8]) {
+    let expected = (text.to_vec(), reply.to_vec());
     assert_eq!(run([stream]), expected, "{stream:02x?} whole");
     for cut in 0..=stream.len() {
         let (left, right) = stream.split_at(cut);
@@ -54,7 +54,7 @@ fn every_option_is_refused_once_and_no_text_is_lost() {
 }
 
 #[test]
-fn insisting_is_not_answered_and_a_change_of_mind_is() {
+fn insisting_gets_no_reply_and_a_change_of_mind_gets_one() {
     check(&[IAC, DO, 1, IAC, DO, 1, IAC, DO, 1], b"", &[IAC, WONT, 1]);
     check(&[IAC, WILL, 31, IAC, WILL, 31], b"", &[IAC, DONT, 31]);
     check(&[IAC, DO, 1, IAC, DONT, 1, IAC, DO, 1], b"", &[IAC, WONT, 1, IAC, WONT, 1]);
@@ -107,7 +107,7 @@ fn a_subnegotiation_given_up_for_a_command_ends_there() {
 }
 
 #[test]
-fn are_you_there_is_answered_and_the_next_byte_kept() {
+fn are_you_there_gets_a_reply_and_the_next_byte_is_kept() {
     check(&[IAC, AYT, b'x'], b"x", b"\r\n[Yes]\r\n");
     check(&[b'a', IAC, AYT, IAC, AYT, b'b'], b"ab", b"\r\n[Yes]\r\n\r\n[Yes]\r\n");
 }

@@ -180,11 +180,11 @@ impl Worker {
         name: &str,
         stdin: HANDLE,
         claim: &Arc<Claim>,
-        run: impl FnOnce(&Input, &Shared) + Send + 'static,
+        run: impl FnOnce(&StdinHandle, &Shared) + Send + 'static,
     ) -> io::Result<Worker> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let stop = Arc::new(event()?);
-        let input = Input { handle: SendHandle(stdin), done: event()?, stop: Arc::clone(&stop) };
+        let input = StdinHandle { handle: SendHandle(stdin), done: event()?, stop: Arc::clone(&stop) };
         let (theirs, claim) = (Arc::clone(&shared), Arc::clone(claim));
         let (end, ended) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -218,7 +218,7 @@ impl Drop for Worker {
 }
 
 /// Standard input, as the thread uses it.
-struct Input {
+struct StdinHandle {
     handle: SendHandle,
     /// Set when an overlapped read is done.
     done: OwnedHandle,
@@ -231,7 +231,7 @@ struct SendHandle(HANDLE);
 // SAFETY: a handle is a number, and the system takes it from any thread.
 unsafe impl Send for SendHandle {}
 
-impl Input {
+impl StdinHandle {
     /// The next bytes; none at the end.
     fn read_chunk(&self, chunk: &mut Vec<u8>, pipe: bool) {
         loop {

@@ -83,7 +83,7 @@ impl<P: System> Run<'_, P> {
     pub(super) fn console_event(&mut self, number: usize, event: &io_event_t) -> Check {
         self.console.reported += 1;
         let Some(registered) = self.console.registered.filter(|_| number == self.console.number) else {
-            return self.fail(Oracle::Ghost, || "an event of standard input that was removed".into());
+            return self.fail(Oracle::Stale, || "an event of standard input that was removed".into());
         };
         self.check(Oracle::Order, !registered.ended, || "an event behind the end of standard input".into())?;
         let (written, waiting, over) = {
@@ -91,7 +91,7 @@ impl<P: System> Run<'_, P> {
             (input.written(&self.machine), input.waiting(&self.machine), input.has_ended())
         };
         let mut now = registered;
-        let judged = match (event.event_type, event.buffer.is_null()) {
+        let checked = match (event.event_type, event.buffer.is_null()) {
             (EVENT_READ, false) => {
                 let bytes = super::super::buffers::bytes_of(event);
                 let from = registered.delivered;
@@ -112,7 +112,7 @@ impl<P: System> Run<'_, P> {
                 self.check(Oracle::Order, !registered.buffered && event.bytes_transferred == 0, || {
                     "a buffered event without bytes".into()
                 })?;
-                self.check(Oracle::Ghost, !now.ended || over, || {
+                self.check(Oracle::Stale, !now.ended || over, || {
                     "standard input was reported with nothing to read".into()
                 })?;
                 self.check(Oracle::Order, !now.ended || self.console.kind != Kind::Terminal, || {
@@ -142,7 +142,7 @@ impl<P: System> Run<'_, P> {
             mark(Mark::ConsoleEnded);
         }
         self.console.registered = Some(now);
-        judged
+        checked
     }
 
     /// Whether there is something to report.

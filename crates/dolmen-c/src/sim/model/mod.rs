@@ -1,7 +1,7 @@
 //! A model of what the header promises, run beside the library.
 
+mod check;
 mod console;
-mod judge;
 mod sockets;
 mod wait;
 
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dolmen::raw::Verbs;
+use dolmen::raw::ReactorApi;
 use dolmen::sim::{Failure, Machine, Object, Oracle, Report, Rng, stream_bytes};
 use dolmen::{Poster, Token, Waker};
 
 use super::buffers::{Held, Posted};
 use super::platform::System;
-use super::program::{self, Action, Deed};
+use super::program::{self, Action, ExternalAction};
 use super::stdin::{Input, Kind, STDIN_STREAM, SharedInput};
 use crate::marks::{Mark, mark};
 use crate::reactor::{Inner, Settings};
@@ -194,40 +194,40 @@ impl Others {
         (recent > 0).then(|| links - 1 - who as usize % recent)
     }
 
-    /// The target of a deed, chosen when it is planned.
-    fn aim(&self, deed: Deed) -> Option<Deed> {
+    /// The target of an action, chosen when it is planned.
+    fn aim(&self, action: ExternalAction) -> Option<ExternalAction> {
         // Standard input may be a link, and has a writer of its own.
         let link = |who| self.link(who).filter(|&link| !self.input.borrow().is_link(link));
-        let aimed = match deed {
-            Deed::ConnectTo(who) => {
+        let aimed = match action {
+            ExternalAction::ConnectTo(who) => {
                 let listeners = self.machine.listeners();
                 if listeners == 0 {
                     return None;
                 }
-                Deed::ConnectTo(who % listeners as u32)
+                ExternalAction::ConnectTo(who % listeners as u32)
             }
-            Deed::PeerWrite(who, much) => Deed::PeerWrite(link(who)? as u32, much),
-            Deed::PeerRead(who, much) => Deed::PeerRead(link(who)? as u32, much),
-            Deed::PeerFinish(who, gone) => Deed::PeerFinish(link(who)? as u32, gone),
-            Deed::PeerReset(who, keep) => Deed::PeerReset(link(who)? as u32, keep),
-            deed => deed,
+            ExternalAction::PeerWrite(who, much) => ExternalAction::PeerWrite(link(who)? as u32, much),
+            ExternalAction::PeerRead(who, much) => ExternalAction::PeerRead(link(who)? as u32, much),
+            ExternalAction::PeerFinish(who, gone) => ExternalAction::PeerFinish(link(who)? as u32, gone),
+            ExternalAction::PeerReset(who, keep) => ExternalAction::PeerReset(link(who)? as u32, keep),
+            other => other,
         };
         Some(aimed)
     }
 
-    fn perform(&self, aimed: Deed) {
+    fn perform(&self, aimed: ExternalAction) {
         match aimed {
-            Deed::ConnectTo(listener) => self.machine.connect_to(listener as usize, 200),
-            Deed::PeerWrite(link, much) => {
+            ExternalAction::ConnectTo(listener) => self.machine.connect_to(listener as usize, 200),
+            ExternalAction::PeerWrite(link, much) => {
                 let link = link as usize;
                 let count = usize::from(much).min(self.machine.peer_room(link));
                 let from = self.machine.link(link).written;
                 self.machine.peer_write(link, &stream_bytes(link, false, from, count));
             }
-            Deed::PeerRead(link, much) => self.peer_read(link as usize, much.into()),
-            Deed::PeerFinish(link, gone) => self.machine.peer_finish(link as usize, gone),
-            Deed::PeerReset(link, keep) => self.machine.peer_reset(link as usize, keep),
-            Deed::Type(much) => {
+            ExternalAction::PeerRead(link, much) => self.peer_read(link as usize, much.into()),
+            ExternalAction::PeerFinish(link, gone) => self.machine.peer_finish(link as usize, gone),
+            ExternalAction::PeerReset(link, keep) => self.machine.peer_reset(link as usize, keep),
+            ExternalAction::Type(much) => {
                 let mut input = self.input.borrow_mut();
                 let count = usize::from(much).min(input.room(&self.machine));
                 let from = input.written(&self.machine);
@@ -236,9 +236,9 @@ impl Others {
                     input.write(&self.machine, &bytes);
                 }
             }
-            Deed::EndInput => self.input.borrow_mut().end(&self.machine),
-            Deed::OtherRecord => self.input.borrow_mut().other_record(&self.machine),
-            Deed::Post => {
+            ExternalAction::EndInput => self.input.borrow_mut().end(&self.machine),
+            ExternalAction::OtherRecord => self.input.borrow_mut().other_record(&self.machine),
+            ExternalAction::Post => {
                 let number = self.posted.get();
                 let (context, data) = (Context::Post(number).pointer(), number as u64);
                 let token = Token(context.expose_provenance());
@@ -248,12 +248,12 @@ impl Others {
                     self.signalled.set(true);
                 }
             }
-            Deed::Wakeup => {
+            ExternalAction::Wakeup => {
                 self.woken.set(true);
                 self.wakeup.store(true, Ordering::Release);
                 self.waker.wake();
             }
-            Deed::Interrupt => {
+            ExternalAction::Interrupt => {
                 self.interrupted.set(true);
                 self.machine.interrupt();
             }
@@ -357,15 +357,15 @@ impl<P: System> Run<'_, P> {
                     self.accept(listener);
                 }
             }
-            Action::Deed(deed) => {
-                if let Some(deed) = self.others.aim(deed) {
-                    self.others.perform(deed);
+            Action::External(action) => {
+                if let Some(action) = self.others.aim(action) {
+                    self.others.perform(action);
                 }
             }
-            Action::Later(after_us, deed) => {
-                if let Some(deed) = self.others.aim(deed) {
+            Action::Later(after_us, action) => {
+                if let Some(action) = self.others.aim(action) {
                     let others = self.others.clone();
-                    self.machine.schedule(u64::from(after_us) * 1_000, move || others.perform(deed));
+                    self.machine.schedule(u64::from(after_us) * 1_000, move || others.perform(action));
                 }
             }
             Action::AddConsole(buffered) => self.add_console(buffered)?,

@@ -52,7 +52,7 @@ impl<P: System> Run<'_, P> {
             array[..count].iter().map(|event| unsafe { event.assume_init_read() }).collect();
         self.check_time(count, self.machine.now_ns() - start_ns, timeout)?;
         for event in &events {
-            self.judge(event)?;
+            self.check_event(event)?;
         }
         let consoles =
             events.iter().filter(|event| matches!(Context::of(event.context), Some(Context::Console(_))));
@@ -214,7 +214,7 @@ impl<P: System> Run<'_, P> {
         let room = room.min(self.max_events);
         let sources = self.by_fd.len() + self.timers.iter().filter(|timer| timer.live).count() + 4;
         let turns = 8 + 8 * sources / room;
-        self.others.perform(Deed::Post);
+        self.others.perform(ExternalAction::Post);
         let last_post = self.others.posts.borrow().back().copied();
         self.post_reads()?;
         let standing: Vec<(usize, u64)> = (0..self.registrations.len())
@@ -229,10 +229,10 @@ impl<P: System> Run<'_, P> {
         for _ in 0..turns {
             for link in 0..self.machine.links() {
                 if !self.input.borrow().is_link(link) {
-                    self.others.perform(Deed::PeerWrite(link as u32, 20));
+                    self.others.perform(ExternalAction::PeerWrite(link as u32, 20));
                 }
             }
-            self.others.perform(Deed::Type(20));
+            self.others.perform(ExternalAction::Type(20));
             self.wait(room, Some(Duration::ZERO))?;
         }
         for (at, reported) in standing {

@@ -12,9 +12,9 @@ struct FakeKernel {
     changed: Changed,
 }
 
-struct Bell(Arc<FakeKernel>);
+struct FakeSignal(Arc<FakeKernel>);
 
-impl Signal for Bell {
+impl Signal for FakeSignal {
     fn notify(&self) -> Result<(), Fault> {
         let mut state = self.0.state.lock().unwrap();
         if std::mem::take(&mut state.1) {
@@ -39,7 +39,7 @@ impl FakeKernel {
 fn inbox(first_signal_fails: bool) -> (Arc<FakeKernel>, Arc<Mailbox>, Arc<Inbox>) {
     let kernel = FakeKernel { state: Locked::new((false, first_signal_fails)), changed: Changed::new() };
     let kernel = Arc::new(kernel);
-    let mailbox = Mailbox::new(Box::new(Bell(Arc::clone(&kernel))), 1);
+    let mailbox = Mailbox::new(Box::new(FakeSignal(Arc::clone(&kernel))), 1);
     let inbox = Inbox::new(Arc::clone(&mailbox));
     (kernel, mailbox, inbox)
 }

@@ -30,7 +30,7 @@ use super::decoder::Decoder;
 use super::editor::{EditKeys, Editor};
 use super::output::Output;
 use super::worker::Worker;
-use super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, decoder, keep_decoder, width};
+use super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, decoder, leave_decoder, width};
 use crate::error::{Error, ErrorKind};
 use restore::Guard;
 pub(crate) use signals::signals;
@@ -81,14 +81,14 @@ fn reopen(how: &mut OpenOptions, fd: RawFd) -> Option<File> {
 struct Reader {
     fd: OwnedFd,
     /// The open file is ours alone, and does not block.
-    own: bool,
+    is_private: bool,
 }
 
 impl Reader {
     fn new(fd: OwnedFd) -> Reader {
         match reopen(OpenOptions::new().read(true), fd.as_raw_fd()) {
-            Some(own) => Reader { fd: own.into(), own: true },
-            None => Reader { fd, own: false },
+            Some(file) => Reader { fd: file.into(), is_private: true },
+            None => Reader { fd, is_private: false },
         }
     }
 
@@ -96,7 +96,7 @@ impl Reader {
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             // A read of the shared open file would block where there is nothing to read [hc31].
-            if !self.own
+            if !self.is_private
                 && !poll(self.fd.as_fd())?.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
             {
                 return Ok(None);
@@ -215,16 +215,16 @@ impl Driver<OwnedFd> for Redirected {
 impl Drop for Redirected {
     fn drop(&mut self) {
         /// A read of a file ends; a read of a device may not, and its thread is left behind.
-        const PATIENCE: Duration = Duration::from_secs(1);
+        const END_TIMEOUT: Duration = Duration::from_secs(1);
         match &mut self.source {
             Source::Readiness { decoder, .. } => {
                 let mode = decoder.mode();
-                keep_decoder(std::mem::replace(decoder, Decoder::new(mode, false)));
+                leave_decoder(std::mem::replace(decoder, Decoder::new(mode, false)));
             }
             Source::Thread(worker) => {
                 self.inbox.close();
-                if worker.ended_within(PATIENCE) {
-                    worker.keep_rest();
+                if worker.ended_within(END_TIMEOUT) {
+                    worker.leave_leftover();
                 }
             }
         }

@@ -24,14 +24,14 @@ use crate::kernel::above_standard;
 use crate::kernel::fork::Process;
 
 /// Signals that become events.
-const TOLD: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT];
+const REPORTED: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT];
 /// Signals that keep their default action, after the terminal was restored.
-const NOT_TOLD: [i32; 2] = [SIGTSTP, SIGQUIT];
+const DEFAULT_ACTION: [i32; 2] = [SIGTSTP, SIGQUIT];
 /// A request to end that finds this many of its kind still not collected ends the process: the loop is stuck.
-const PATIENCE: u32 = 2;
+const MAX_UNCOLLECTED: u32 = 2;
 
 /// How many reactors want signals.
-static WANTED: AtomicUsize = AtomicUsize::new(0);
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 
 struct Signals {
     inbox: Arc<Inbox>,
@@ -54,7 +54,7 @@ static SPARE: Mutex<Vec<(Arc<Shared>, Handlers)>> = Mutex::new(Vec::new());
 struct Shared {
     /// A reactor wants these signals.
     used: AtomicBool,
-    counts: [AtomicU32; TOLD.len()],
+    counts: [AtomicU32; REPORTED.len()],
     writable: UnixStream,
     /// The process that owns the two ends. A forked process's handlers count, and do not write to the other one.
     process: Process,
@@ -77,10 +77,10 @@ fn pair() -> io::Result<(UnixStream, UnixStream)> {
 
 impl Signals {
     fn new(inbox: &Arc<Inbox>) -> io::Result<Signals> {
-        stand_in()?;
+        register_fallback()?;
         let (readable, writable) = pair()?;
         if let Some((shared, handlers)) = spare().pop() {
-            WANTED.fetch_add(1, Ordering::AcqRel);
+            LISTENERS.fetch_add(1, Ordering::AcqRel);
             let mut signals = Signals { inbox: Arc::clone(inbox), shared, readable, handlers };
             signals.shared.counts.iter().for_each(|count| count.store(0, Ordering::Release));
             signals.shared.used.store(true, Ordering::Release);
@@ -92,8 +92,8 @@ impl Signals {
         let handlers = Handlers { ids: Vec::new(), process: Process::current() };
         // Made first, so that the handlers registered so far are unregistered if a step fails.
         let mut signals = Signals { inbox: Arc::clone(inbox), shared, readable, handlers };
-        WANTED.fetch_add(1, Ordering::AcqRel);
-        for (at, signal) in TOLD.into_iter().enumerate() {
+        LISTENERS.fetch_add(1, Ordering::AcqRel);
+        for (at, signal) in REPORTED.into_iter().enumerate() {
             if is_ignored(signal)? {
                 continue;
             }
@@ -103,7 +103,7 @@ impl Signals {
                     return;
                 }
                 let waiting = shared.counts[at].fetch_add(1, Ordering::AcqRel);
-                if waiting >= PATIENCE && [SIGINT, SIGTERM, SIGHUP].contains(&signal) {
+                if waiting >= MAX_UNCOLLECTED && [SIGINT, SIGTERM, SIGHUP].contains(&signal) {
                     restore::now();
                     let _ = emulate_default_handler(signal);
                 }
@@ -127,14 +127,14 @@ impl SignalSource<OwnedFd> for Signals {
     fn ready(&mut self) {
         let mut bytes = [0; 64];
         while rustix::io::read(&self.readable, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
-        self.look();
+        self.collect_now();
     }
 
-    fn look(&mut self) {
-        for (at, signal) in TOLD.into_iter().enumerate() {
+    fn collect_now(&mut self) {
+        for (at, signal) in REPORTED.into_iter().enumerate() {
             let count = self.shared.counts[at].swap(0, Ordering::AcqRel);
-            let told = if signal == SIGINT { count } else { count.min(1) };
-            for _ in 0..told {
+            let reported = if signal == SIGINT { count } else { count.min(1) };
+            for _ in 0..reported {
                 let shutdown = |reason| Input::Shutdown { reason, time_left: None };
                 self.inbox.push(match signal {
                     SIGINT => Input::Interrupt,
@@ -159,15 +159,15 @@ impl SignalSource<OwnedFd> for Signals {
         }
         self.readable = readable;
         self.shared.process.settle();
-        self.look();
+        self.collect_now();
         Ok(())
     }
 }
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // The stand-in first: a signal in between is handled, if twice.
-        WANTED.fetch_sub(1, Ordering::AcqRel);
+        // The fallback first: a signal in between is handled, if twice.
+        LISTENERS.fetch_sub(1, Ordering::AcqRel);
         self.shared.used.store(false, Ordering::Release);
         let ids = std::mem::take(&mut self.handlers.ids);
         if self.handlers.process.is_copy() {
@@ -186,21 +186,21 @@ fn spare() -> MutexGuard<'static, Vec<(Arc<Shared>, Handlers)>> {
 }
 
 /// Registers, once in a process, the action while no reactor wants signals, and the action that always applies.
-fn stand_in() -> io::Result<()> {
+fn register_fallback() -> io::Result<()> {
     static DONE: Mutex<bool> = Mutex::new(false);
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
     if std::mem::replace(&mut *done, true) {
         return Ok(());
     }
-    for signal in TOLD.into_iter().chain(NOT_TOLD) {
+    for signal in REPORTED.into_iter().chain(DEFAULT_ACTION) {
         if is_ignored(signal)? {
             continue;
         }
-        let always = NOT_TOLD.contains(&signal);
+        let always = DEFAULT_ACTION.contains(&signal);
         let action = move || {
             if signal == SIGTSTP {
                 stop::now();
-            } else if always || WANTED.load(Ordering::Acquire) == 0 {
+            } else if always || LISTENERS.load(Ordering::Acquire) == 0 {
                 restore::now();
                 let _ = emulate_default_handler(signal);
             }

@@ -8,11 +8,11 @@ use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::*;
-use crate::console::patient::Stream;
-use crate::waker::{Deaf, Mailbox};
+use crate::console::blocking_write::Stream;
+use crate::waker::{Mailbox, NullSignal};
 
 /// When a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Not for a standard stream.
 impl Stream for File {
@@ -22,30 +22,30 @@ impl Stream for File {
 }
 
 /// A user at a terminal.
-struct Typist {
+struct FakeUser {
     master: File,
     slave: OwnedFd,
     screen: vt100::Parser,
 }
 
-impl Typist {
+impl FakeUser {
     /// A user's terminal, with a prompt on it, and the line in the kernel.
-    fn new() -> (Typist, Terminal) {
+    fn new() -> (FakeUser, Terminal) {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let slave = ioctl_tiocgptpeer(&master, flags).expect("its other end");
         let another = || slave.try_clone().expect("a descriptor");
-        let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
+        let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
         let output = Output::start(&inbox, File::from(another()), Some(another().into())).expect("an output");
         let mut terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output).expect("a terminal");
         terminal.screen = true;
         terminal.set_prompt("> ").expect("a prompt");
         assert!(terminal.editor.is_none());
-        let mut typist = Typist { master: master.into(), slave, screen: vt100::Parser::new(24, 80, 0) };
-        typist.sees("> ");
-        (typist, terminal)
+        let mut user = FakeUser { master: master.into(), slave, screen: vt100::Parser::new(24, 80, 0) };
+        user.sees("> ");
+        (user, terminal)
     }
 
     fn types(&mut self, keys: &[u8]) {
@@ -58,7 +58,7 @@ impl Typist {
         let started = Instant::now();
         // Typed input takes a moment, and a poll reports the first byte only.
         while ioctl_fionread(&self.slave).expect("a number") != bytes {
-            assert!(started.elapsed() < PATIENCE, "not so many");
+            assert!(started.elapsed() < TEST_TIMEOUT, "not so many");
             std::thread::yield_now();
         }
     }
@@ -82,25 +82,25 @@ impl Typist {
 
 /// Waits for something to read. Returns false when nothing comes.
 fn awaits(fd: BorrowedFd<'_>) -> bool {
-    let patience = Timespec::try_from(PATIENCE).expect("a few seconds");
+    let timeout = Timespec::try_from(TEST_TIMEOUT).expect("a few seconds");
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    rustix::event::poll(&mut fds, Some(&patience)).expect("poll") > 0
+    rustix::event::poll(&mut fds, Some(&timeout)).expect("poll") > 0
 }
 
 #[test]
 fn a_line_typed_while_the_kernel_gets_the_terminal_back_is_shown() {
     for echo in [true, false] {
-        let (mut typist, mut terminal) = Typist::new();
+        let (mut user, mut terminal) = FakeUser::new();
         terminal.set_echo(echo).expect("an echo");
         terminal.borrow_line().expect("the line");
         // The point where `return_line` has found nothing, and has not told the kernel yet.
-        typist.types(b"quit\r");
-        typist.has_typed(5);
+        user.types(b"quit\r");
+        user.has_typed(5);
         terminal.editor = None;
         terminal.apply().expect("settings");
         terminal.ready();
         assert_eq!(terminal.inbox.pop(), Some(Input::Line("quit".into())));
-        typist.sees(if echo { "> quit\n> " } else { "> \n> " });
+        user.sees(if echo { "> quit\n> " } else { "> \n> " });
         assert!(terminal.editor.is_none());
     }
 }
@@ -108,29 +108,29 @@ fn a_line_typed_while_the_kernel_gets_the_terminal_back_is_shown() {
 #[test]
 fn a_line_ended_while_the_editor_gets_the_terminal_is_shown() {
     for echo in [true, false] {
-        let (mut typist, mut terminal) = Typist::new();
+        let (mut user, mut terminal) = FakeUser::new();
         terminal.set_echo(echo).expect("an echo");
         // Shown by the kernel, and followed by a whole line.
-        typist.types(b"one\rtw");
-        typist.sees(if echo { "> one\ntw" } else { "> \n" });
+        user.types(b"one\rtw");
+        user.sees(if echo { "> one\ntw" } else { "> \n" });
         // The point where `borrow_line` has told the kernel, and has not read yet.
         terminal.editor = Some(Editor::new(terminal.edit_keys()));
         terminal.apply().expect("settings");
-        typist.types(b"o\rth");
-        typist.has_typed(10);
+        user.types(b"o\rth");
+        user.has_typed(10);
         terminal.read(false);
         let lines = std::iter::from_fn(|| terminal.inbox.pop());
         assert_eq!(lines.collect::<Vec<_>>(), ["one", "two"].map(|line| Input::Line(line.into())));
         terminal.print("news").expect("room");
-        typist.sees(if echo { "> one\n> two\nnews\n> th" } else { "> \n> \nnews\n> " });
+        user.sees(if echo { "> one\n> two\nnews\n> th" } else { "> \n> \nnews\n> " });
     }
 }
 
 #[test]
 fn the_end_of_one_terminal_leaves_another_as_it_is() {
-    let (_first, first) = Typist::new();
-    let (second_typist, mut second) = Typist::new();
-    let settings = || format!("{:?}", tcgetattr(&second_typist.slave).expect("settings"));
+    let (_first, first) = FakeUser::new();
+    let (second_user, mut second) = FakeUser::new();
+    let settings = || format!("{:?}", tcgetattr(&second_user.slave).expect("settings"));
     let found = settings();
     second.set_mode(ConsoleMode::Raw).expect("raw");
     let raw = settings();

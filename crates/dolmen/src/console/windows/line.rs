@@ -56,14 +56,14 @@ pub(super) struct Commands {
     state: Mutex<State>,
     changed: Condvar,
     console: OwnedHandle,
-    told: ToldSize,
+    reported: ReportedSize,
 }
 
 /// The window's size as last reported, by the reader of the console at that time.
 #[derive(Default)]
-struct ToldSize(AtomicU32);
+struct ReportedSize(AtomicU32);
 
-impl ToldSize {
+impl ReportedSize {
     /// Records a size. Returns true when it differs from the previous one.
     fn change(&self, (columns, rows): (u16, u16)) -> bool {
         let size = u32::from(columns) << 16 | u32::from(rows);
@@ -86,7 +86,7 @@ impl Commands {
             state: Mutex::default(),
             changed: Condvar::new(),
             console,
-            told: ToldSize::default(),
+            reported: ReportedSize::default(),
         })
     }
 
@@ -109,12 +109,12 @@ impl Commands {
     }
 
     /// Records that this size of the window is reported, or known without a report.
-    pub(super) fn size_told(&self, size: (u16, u16)) {
-        self.told.change(size);
+    pub(super) fn size_reported(&self, size: (u16, u16)) {
+        self.reported.change(size);
     }
 
     /// Makes a thread that waits for room in the inbox check whether there is some.
-    pub(super) fn look_again(&self) {
+    pub(super) fn recheck_room(&self) {
         let _state = self.state();
         self.changed.notify_all();
     }
@@ -170,13 +170,13 @@ const UNITS: usize = 8192;
 impl LineReader {
     pub(super) fn run(mut self) {
         let mut buffer = vec![0u16; UNITS];
-        while self.obey() {
-            self.look_at_the_size();
+        while self.run_commands() {
+            self.check_window_size();
             self.show();
             buffer[..self.typed.len()].copy_from_slice(&self.typed);
             let read = sys::read_line(&self.console, &mut buffer, self.typed.len(), 1 << WAKE);
             self.commands.state().reading = false;
-            self.look_at_the_size();
+            self.check_window_size();
             match read {
                 Ok(0) => self.aborted(),
                 Ok(count) => self.take(&buffer[..count]),
@@ -193,7 +193,7 @@ impl LineReader {
     }
 
     /// Executes the queued commands. Returns true when it is time to read, false at the end.
-    fn obey(&mut self) -> bool {
+    fn run_commands(&mut self) -> bool {
         loop {
             let mut state = self.commands.state();
             let command = loop {
@@ -256,7 +256,7 @@ impl LineReader {
         self.mode = mode;
         self.apply();
         // Between the two modes no thread reads the records that report it.
-        self.look_at_the_size();
+        self.check_window_size();
         if mode == ConsoleMode::Raw {
             self.shown = false;
             let mut typed = std::mem::take(&mut self.before);
@@ -271,9 +271,9 @@ impl LineReader {
     /// While it edits a line, the system discards the record of a change of size. So the size is compared when the mode
     /// changes, when a read returns (the line is reported after its size), and before the next one, since output may
     /// also have come between the two.
-    fn look_at_the_size(&self) {
+    fn check_window_size(&self) {
         let size = self.screen.as_ref().and_then(sys::window_size);
-        if let Some((columns, rows)) = size.filter(|&size| self.commands.told.change(size)) {
+        if let Some((columns, rows)) = size.filter(|&size| self.commands.reported.change(size)) {
             self.inbox.push(Input::Resized { columns, rows });
         }
     }

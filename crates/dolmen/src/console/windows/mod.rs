@@ -164,13 +164,13 @@ impl Driver<OwnedHandle> for Redirected {
 impl Drop for Redirected {
     fn drop(&mut self) {
         /// A thread that cannot be cancelled is left behind; it ends with the process.
-        const PATIENCE: Duration = Duration::from_secs(1);
+        const END_TIMEOUT: Duration = Duration::from_secs(1);
         let Some(worker) = &mut self.worker else { return };
         self.inbox.close();
         let started = Instant::now();
         // Cancelling reaches a read in progress, and not one that is about to begin: hence more than once [hc32].
         while !worker.ended_within(Duration::from_millis(1)) {
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > END_TIMEOUT {
                 return;
             }
             if let Some(thread) = worker.thread() {
@@ -178,6 +178,6 @@ impl Drop for Redirected {
                 unsafe { CancelSynchronousIo(thread.as_raw_handle()) };
             }
         }
-        worker.keep_rest();
+        worker.leave_leftover();
     }
 }

@@ -22,14 +22,14 @@ use crate::console::{Inbox, Input, ShutdownReason, SignalSource};
 use crate::error::{Error, ErrorKind};
 
 /// How long the system waits for a handler of those events that end the process.
-const SYSTEM_PATIENCE: Duration = Duration::from_secs(5);
+const SYSTEM_TIMEOUT: Duration = Duration::from_secs(5);
 /// When the handler stops waiting for the program to end, so that the console is restored in time.
-const OUR_PATIENCE: Duration = Duration::from_millis(4500);
+const HANDLER_TIMEOUT: Duration = Duration::from_millis(4500);
 /// A request to end that finds this many still not collected ends the process: the loop is stuck.
-const PATIENCE: u32 = 2;
+const MAX_UNCOLLECTED: u32 = 2;
 
 /// The inboxes that want these requests.
-static WANTED: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
+static LISTENERS: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
 /// Requests that no reactor has collected yet.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
@@ -40,7 +40,7 @@ struct Signals {
 /// Starts to report control events.
 pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedHandle>>, Error> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
-    let mut wanted = wanted();
+    let mut listeners = listeners();
     if !INSTALLED.load(Ordering::Acquire) {
         // SAFETY: the handler is a function of this program, for good.
         if unsafe { SetConsoleCtrlHandler(Some(handler), 1) } == 0 {
@@ -50,7 +50,7 @@ pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedHa
         INSTALLED.store(true, Ordering::Release);
     }
     WAITING.store(0, Ordering::Release);
-    wanted.push(Arc::clone(inbox));
+    listeners.push(Arc::clone(inbox));
     Ok(Box::new(Signals { inbox: Arc::clone(inbox) }))
 }
 
@@ -68,12 +68,12 @@ impl SignalSource<OwnedHandle> for Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        wanted().retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
+        listeners().retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
     }
 }
 
-fn wanted() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
-    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+fn listeners() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether the event was handled; if not, the system ends the process.
@@ -86,61 +86,61 @@ unsafe extern "system" fn handler(event: u32) -> i32 {
         CTRL_SHUTDOWN_EVENT => (ending(ShutdownReason::SystemShutdown), true),
         _ => return 0,
     };
-    let wanted = wanted();
-    if wanted.is_empty() || WAITING.fetch_add(1, Ordering::AcqRel) >= PATIENCE {
+    let listeners = listeners();
+    if listeners.is_empty() || WAITING.fetch_add(1, Ordering::AcqRel) >= MAX_UNCOLLECTED {
         restore::now();
         return 0;
     }
-    wanted.iter().for_each(|inbox| inbox.push(input.clone()));
-    drop(wanted);
+    listeners.iter().for_each(|inbox| inbox.push(input.clone()));
+    drop(listeners);
     if ends {
         // The end of the process ends this thread, wherever it is.
-        std::thread::sleep(OUR_PATIENCE);
+        std::thread::sleep(HANDLER_TIMEOUT);
         restore::now();
     }
     1
 }
 
 fn ending(reason: ShutdownReason) -> Input {
-    Input::Shutdown { reason, time_left: Some(SYSTEM_PATIENCE) }
+    Input::Shutdown { reason, time_left: Some(SYSTEM_TIMEOUT) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waker::{Deaf, Mailbox};
+    use crate::waker::{Mailbox, NullSignal};
 
     /// A process has one handler, and each test needs it.
     static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
-    fn the_end_of_the_session_is_told_of_with_the_time_left() {
+    fn the_end_of_the_session_is_reported_with_the_time_left() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         for (event, reason) in [
             (CTRL_CLOSE_EVENT, ShutdownReason::Close),
             (CTRL_LOGOFF_EVENT, ShutdownReason::LogOff),
             (CTRL_SHUTDOWN_EVENT, ShutdownReason::SystemShutdown),
         ] {
-            let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
+            let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
             let _source = signals(&inbox).expect("a handler");
             // The system's thread, which must not return before the program has ended.
             // SAFETY: the handler may run in any thread.
             let system = std::thread::spawn(move || unsafe { handler(event) });
-            let told = loop {
+            let reported = loop {
                 match inbox.pop() {
-                    Some(told) => break told,
+                    Some(input) => break input,
                     None => std::thread::yield_now(),
                 }
             };
-            assert_eq!(told, Input::Shutdown { reason, time_left: Some(Duration::from_secs(5)) });
+            assert_eq!(reported, Input::Shutdown { reason, time_left: Some(Duration::from_secs(5)) });
             assert!(!system.is_finished());
         }
     }
 
     #[test]
-    fn requests_are_told_of_and_the_third_that_nobody_looks_at_is_left_to_the_system() {
+    fn requests_are_reported_and_the_third_uncollected_one_is_left_to_the_system() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let inbox = Inbox::new(Mailbox::new(Box::new(Deaf), 1));
+        let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
         let mut source = signals(&inbox).expect("a handler");
         // SAFETY: the handler may run in any thread, and waits for nothing with these.
         let asked = |event| unsafe { handler(event) };

@@ -51,7 +51,7 @@ impl Terminal {
         sys::set_mode(&console, console_mode(original, mode, true))?;
         let commands = Commands::new(console.try_clone()?);
         if let Some(size) = screen.as_ref().and_then(sys::window_size) {
-            commands.size_told(size);
+            commands.size_reported(size);
         }
         let reader = LineReader {
             commands: Arc::clone(&commands),
@@ -105,7 +105,7 @@ impl Driver<OwnedHandle> for Terminal {
         }
         let mut keys = std::mem::take(&mut self.keys);
         let read = raw::read(&self.console, &mut keys, &self.inbox, || {
-            self.size().inspect(|&size| self.commands.size_told(size))
+            self.size().inspect(|&size| self.commands.size_reported(size))
         });
         self.keys = keys;
         if let Err(error) = read {
@@ -153,7 +153,7 @@ impl Driver<OwnedHandle> for Terminal {
     }
 
     fn room(&mut self) {
-        self.commands.look_again();
+        self.commands.recheck_room();
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -43,7 +43,7 @@ impl<K: Kernel> Engine<K> {
             self.borrowed.resize_with(slot + 1, Borrowed::default);
         }
         self.borrowed[slot] = Borrowed::default();
-        self.attend_connection(conn.0.slot);
+        self.serve_connection(conn.0.slot);
         if self.connections.get(conn.0).is_none() {
             self.origin.removed.mark_conn(conn);
             return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "nothing can be received from it"));
@@ -62,7 +62,7 @@ impl<K: Kernel> Engine<K> {
             mark(Mark::ReceiveAskedTwice);
         }
         connection.paused = false;
-        self.attend_connection(conn.0.slot);
+        self.serve_connection(conn.0.slot);
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl<K: Kernel> Engine<K> {
             borrowed.queued_total += bytes.len() as u64;
             borrowed.marks.push_back((borrowed.queued_total, bytes.len()));
         }
-        self.attend_connection(conn.0.slot);
+        self.serve_connection(conn.0.slot);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn release(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
         if !mutant(Mutant::ReleaseLater) {
-            self.attend_connection(conn.0.slot);
+            self.serve_connection(conn.0.slot);
         }
         known
     }
@@ -100,31 +100,31 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Reports the sends that `bytes` more bytes have completed.
-    pub(super) fn tell_of_sends(&mut self, key: Key, bytes: usize) {
+    pub(super) fn report_sends(&mut self, key: Key, bytes: usize) {
         let connection = self.connections.get(key).expect("the connection is there");
         if !connection.borrowed {
             return;
         }
-        let unheard = connection.is_closing();
+        let closing = connection.is_closing();
         let (conn, token) = (ConnId(key), connection.token);
         let borrowed = &mut self.borrowed[key.slot as usize];
         borrowed.sent_total += bytes as u64;
-        let mut told = 0;
+        let mut reported = 0;
         let through = |end: u64, sent_total: u64| end <= sent_total || mutant(Mutant::WrittenEarly);
         while let Some(&(end, bytes)) =
             borrowed.marks.front().filter(|mark| through(mark.0, borrowed.sent_total))
         {
             debug_assert!(end <= borrowed.queued_total);
             borrowed.marks.pop_front();
-            told += 1;
-            if !unheard {
+            reported += 1;
+            if !closing {
                 self.outbox.push_back(Record::Written { conn, token, bytes });
                 if mutant(Mutant::WrittenTwice) {
                     self.outbox.push_back(Record::Written { conn, token, bytes });
                 }
             }
         }
-        if told > 1 {
+        if reported > 1 {
             mark(Mark::WrittenTogether);
         }
     }

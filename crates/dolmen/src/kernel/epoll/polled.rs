@@ -17,7 +17,7 @@ pub(super) struct Polled {
     /// again and again.
     pub(super) registered: Readiness,
     /// Found by epoll and not reported yet.
-    pub(super) seen: Readiness,
+    pub(super) found: Readiness,
     /// Epoll does not accept it, because a read or write of it never waits: a file.
     pub(super) always: bool,
 }
@@ -31,8 +31,8 @@ impl Polled {
         libc::pollfd { fd, events, revents: 0 }
     }
 
-    pub(super) fn to_tell(&self) -> Readiness {
-        self.seen & (self.interest | Readiness::ENDS)
+    pub(super) fn unreported(&self) -> Readiness {
+        self.found & (self.interest | Readiness::ENDS)
     }
 }
 

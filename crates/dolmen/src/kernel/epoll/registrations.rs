@@ -24,8 +24,8 @@ use super::{
 
 /// After how long the move to a new instance is retried, and how long a wait that has found nothing else pauses
 /// meanwhile.
-const GHOST_PAUSE: Duration = Duration::from_millis(100);
-const GHOST_NAP: Duration = Duration::from_millis(10);
+const STALE_RETRY: Duration = Duration::from_millis(100);
+const STALE_SLEEP: Duration = Duration::from_millis(10);
 
 impl Epoll {
     pub(super) fn deregister_polled(&mut self, source: &Source) {
@@ -46,7 +46,7 @@ impl Epoll {
     }
 
     /// A copy whose sockets continue to belong to the other process.
-    pub(super) fn is_only_dropped(&self) -> bool {
+    pub(super) fn is_dropped_copy(&self) -> bool {
         self.retiring && self.is_copy()
     }
 
@@ -54,7 +54,7 @@ impl Epoll {
     pub(super) fn deregister(&mut self, index: u32) {
         let keeps_registrations = self.keeps_registrations();
         let polled = self.polled(index);
-        polled.seen = Readiness::NONE;
+        polled.found = Readiness::NONE;
         if std::mem::take(&mut polled.registered).is_empty() || !keeps_registrations {
             return;
         }
@@ -129,7 +129,7 @@ impl Epoll {
     /// Moves everything that is registered to a new epoll instance, and leaves stale registrations behind.
     ///
     /// The edges that this causes only repeat the known state, and so cost a call each at most.
-    pub(super) fn start_over(&mut self) -> Result<(), Errno> {
+    pub(super) fn rebuild_epoll(&mut self) -> Result<(), Errno> {
         let epoll = new_epoll()?;
         epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
         self.calls += 2;
@@ -164,7 +164,7 @@ impl Epoll {
         self.epoll = epoll;
         for index in lost {
             let polled = self.polled(index);
-            (polled.registered, polled.seen) = (Readiness::NONE, Readiness::ERROR);
+            (polled.registered, polled.found) = (Readiness::NONE, Readiness::ERROR);
             self.queue_if_ready(index);
         }
         Ok(())
@@ -173,16 +173,18 @@ impl Epoll {
     /// Epoll has reported a file that is closed here and open elsewhere. It takes a descriptor to end that. Without
     /// one, every wait reports it, so a wait that has found nothing else sleeps for a moment instead of returning
     /// immediately.
-    pub(super) fn leave_ghosts_behind(&mut self, nothing_else: bool, timeout_ns: Option<u64>) {
+    pub(super) fn drop_stale_registrations(&mut self, nothing_else: bool, timeout_ns: Option<u64>) {
         let now = Instant::now();
-        if self.ghosts_stay_until.is_none_or(|until| now >= until) {
-            let result = self.start_over();
+        if self.stale_retry_at.is_none_or(|until| now >= until) {
+            let result = self.rebuild_epoll();
             tracing::debug!(target: "io_reactor", ?result, "left behind a closed descriptor that is open elsewhere");
-            self.ghosts_stay_until = result.is_err().then(|| now + GHOST_PAUSE);
+            self.stale_retry_at = result.is_err().then(|| now + STALE_RETRY);
         }
-        if self.ghosts_stay_until.is_some() && nothing_else {
+        if self.stale_retry_at.is_some() && nothing_else {
             // A wake is seen after it.
-            std::thread::sleep(timeout_ns.map_or(GHOST_NAP, |ns| GHOST_NAP.min(Duration::from_nanos(ns))));
+            std::thread::sleep(
+                timeout_ns.map_or(STALE_SLEEP, |ns| STALE_SLEEP.min(Duration::from_nanos(ns))),
+            );
         }
     }
 }

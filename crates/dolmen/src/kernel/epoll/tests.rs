@@ -46,7 +46,7 @@ fn wait(submitter: &mut Submitter<Epoll>, timeout_ns: Option<u64>) -> Vec<Comple
 }
 
 /// Runs `body` in a thread that receives signals again and again until it has ended.
-fn in_a_shower_of_signals(body: impl FnOnce() + Send + 'static) {
+fn with_repeated_signals(body: impl FnOnce() + Send + 'static) {
     handle_signals();
     let over = std::sync::Arc::new(AtomicBool::new(false));
     let ended = std::sync::Arc::clone(&over);
@@ -69,7 +69,7 @@ fn in_a_shower_of_signals(body: impl FnOnce() + Send + 'static) {
 
 #[test]
 fn hc49_a_signal_handler_ends_a_wait_with_no_packets() {
-    in_a_shower_of_signals(|| {
+    with_repeated_signals(|| {
         let mut submitter = submitter();
         for timeout_ns in [None, Some(LONG_NS), Some(LONG_NS + 1)] {
             let before = HANDLED.load(Ordering::SeqCst);
@@ -83,7 +83,7 @@ fn hc49_a_signal_handler_ends_a_wait_with_no_packets() {
 /// return polls that are no longer ready, and these do not prevent a wait from waiting either.
 #[test]
 fn hc49_nothing_left_over_hides_a_signal_handler() {
-    in_a_shower_of_signals(|| {
+    with_repeated_signals(|| {
         let mut submitter = submitter();
         let mut pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().expect("a pair")).collect();
         let mut polls = Vec::new();

@@ -127,7 +127,7 @@ pub(super) enum Begun {
 
 impl Polled {
     pub(super) fn new(socket: BorrowedSocket, port: &Arc<Port>) -> Result<Polled, Fault> {
-        let what = if socket::sort(&socket)? == socket::Sort::Stream {
+        let what = if socket::kind_of(&socket)? == socket::SocketKind::Stream {
             What::Stream
         } else {
             let event = socket::select_event(&socket)?;
@@ -408,7 +408,7 @@ mod tests {
     use crate::{ConnId, Events, Reactor, Token};
 
     /// A socket for datagrams that is polled, its peer, and an operation for it.
-    struct Scene {
+    struct PollFixture {
         ours: UdpSocket,
         peer: UdpSocket,
         port: Arc<Port>,
@@ -417,8 +417,8 @@ mod tests {
         op: OpPtr<Iocp>,
     }
 
-    impl Scene {
-        fn new() -> Scene {
+    impl PollFixture {
+        fn new() -> PollFixture {
             let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
             let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
             peer.connect(ours.local_addr().unwrap()).unwrap();
@@ -427,7 +427,7 @@ mod tests {
             let mut operations = OperationTable::new();
             let op = operations.take(OpKind::Poll, 0, None, 0..0);
             operations.lend(op);
-            Scene { ours, peer, port, polled, operations, op }
+            PollFixture { ours, peer, port, polled, operations, op }
         }
 
         fn bridge(&self) -> &Bridge {
@@ -443,7 +443,7 @@ mod tests {
         }
     }
 
-    impl Drop for Scene {
+    impl Drop for PollFixture {
         fn drop(&mut self) {
             // SAFETY: the packets are out, and the port has no others.
             unsafe { self.operations.take_back(self.op) };
@@ -454,36 +454,36 @@ mod tests {
     /// nothing leads to no such call.
     #[test]
     fn hc46_an_event_that_was_recorded_is_enabled_again_before_it_is_waited_for() {
-        let scene = Scene::new();
-        scene.peer.send(b"x").unwrap();
-        scene.bridge().arm(scene.op).unwrap();
-        assert!(scene.packet(10_000), "a datagram has arrived");
-        scene.bridge().rest();
+        let fixture = PollFixture::new();
+        fixture.peer.send(b"x").unwrap();
+        fixture.bridge().arm(fixture.op).unwrap();
+        assert!(fixture.packet(10_000), "a datagram has arrived");
+        fixture.bridge().rest();
         // It was not received, so the event is not set again, whatever arrives.
-        scene.bridge().arm(scene.op).unwrap();
-        assert!(!scene.packet(100), "then there is nothing to be shown here");
-        assert!(scene.bridge().take().is_some());
-        scene.polled.await_arrival(scene.bridge(), scene.op).unwrap();
-        assert!(scene.packet(10_000), "it was not reported again");
+        fixture.bridge().arm(fixture.op).unwrap();
+        assert!(!fixture.packet(100), "then there is nothing to be shown here");
+        assert!(fixture.bridge().take().is_some());
+        fixture.polled.await_arrival(fixture.bridge(), fixture.op).unwrap();
+        assert!(fixture.packet(10_000), "it was not reported again");
     }
 
     #[test]
     fn hc05_a_poll_that_is_cancelled_while_its_packet_is_on_its_way_is_over_with_the_packet() {
-        let scene = Scene::new();
-        let mut writers = Writers::new(&scene.port);
-        let begun = scene.polled.begin(scene.op, Readiness::READABLE, &mut writers).unwrap();
+        let fixture = PollFixture::new();
+        let mut writers = Writers::new(&fixture.port);
+        let begun = fixture.polled.begin(fixture.op, Readiness::READABLE, &mut writers).unwrap();
         assert!(matches!(begun, Begun::Pending));
-        scene.peer.send(b"x").unwrap();
-        assert!(scene.packet(10_000), "a datagram has arrived");
-        assert_eq!(scene.polled.cancel(&mut writers), None, "too late");
-        assert_eq!(scene.ours.recv(&mut [0; 8]).unwrap(), 1);
+        fixture.peer.send(b"x").unwrap();
+        assert!(fixture.packet(10_000), "a datagram has arrived");
+        assert_eq!(fixture.polled.cancel(&mut writers), None, "too late");
+        assert_eq!(fixture.ours.recv(&mut [0; 8]).unwrap(), 1);
         // From here on the socket belongs to the caller: no call is made on it, and no event attached again.
-        let found = scene.polled.found(scene.op, &mut writers);
+        let found = fixture.polled.found(fixture.op, &mut writers);
         assert_eq!(found.unwrap_err().kind, FaultKind::Cancelled);
     }
 
     /// A reactor, and a connected socket that the caller owns.
-    struct Lent {
+    struct AdoptedFixture {
         reactor: Reactor,
         events: Events,
         listener: TcpListener,
@@ -491,13 +491,13 @@ mod tests {
         peer: TcpStream,
     }
 
-    impl Lent {
-        fn new() -> Lent {
+    impl AdoptedFixture {
+        fn new() -> AdoptedFixture {
             let reactor = Reactor::builder().high_water(1 << 30).build().unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (peer, _) = listener.accept().unwrap();
-            Lent { reactor, events: Events::with_capacity(16), listener, ours, peer }
+            AdoptedFixture { reactor, events: Events::with_capacity(16), listener, ours, peer }
         }
 
         fn adopt(&mut self, again: bool) -> Result<ConnId, Error> {
@@ -534,44 +534,44 @@ mod tests {
 
     #[test]
     fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_added_again() {
-        let mut lent = Lent::new();
+        let mut fixture = AdoptedFixture::new();
         // When all of it has been sent the socket may be removed and added.
         for _ in 0..2 {
-            let conn = lent.adopt(true).unwrap();
-            lent.reactor.engine.post_send(conn, b"whole").unwrap();
-            while lent.reactor.queued_bytes(conn).unwrap() > 0 {
-                lent.wait(1_000);
+            let conn = fixture.adopt(true).unwrap();
+            fixture.reactor.engine.post_send(conn, b"whole").unwrap();
+            while fixture.reactor.queued_bytes(conn).unwrap() > 0 {
+                fixture.wait(1_000);
             }
-            assert!(lent.reactor.engine.release(conn));
-            lent.wait(0);
+            assert!(fixture.reactor.engine.release(conn));
+            fixture.wait(0);
         }
-        let conn = lent.adopt(true).unwrap();
-        lent.fill(conn);
-        assert!(lent.reactor.engine.release(conn));
-        assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
+        let conn = fixture.adopt(true).unwrap();
+        fixture.fill(conn);
+        assert!(fixture.reactor.engine.release(conn));
+        assert_eq!(fixture.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
         // Also when the send has completed.
-        while lent.reactor.stats().operations_in_flight > 0 {
-            lent.wait(50);
+        while fixture.reactor.stats().operations_in_flight > 0 {
+            fixture.wait(50);
         }
-        assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
+        assert_eq!(fixture.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
     }
 
     /// A new socket may have the number of one that was refused.
     #[test]
     fn hc18_a_socket_with_the_number_of_one_that_was_refused_is_added() {
         let replaced = || {
-            let mut lent = Lent::new();
-            let conn = lent.adopt(true).unwrap();
-            lent.fill(conn);
-            assert!(lent.reactor.engine.release(conn));
-            assert_eq!(lent.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
-            if !lent.replace() {
+            let mut fixture = AdoptedFixture::new();
+            let conn = fixture.adopt(true).unwrap();
+            fixture.fill(conn);
+            assert!(fixture.reactor.engine.release(conn));
+            assert_eq!(fixture.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
+            if !fixture.replace() {
                 return false;
             }
-            let conn = lent.adopt(true).unwrap();
-            assert!(lent.reactor.engine.release(conn));
-            let conn = lent.adopt(true).unwrap();
-            lent.reactor.engine.release(conn)
+            let conn = fixture.adopt(true).unwrap();
+            assert!(fixture.reactor.engine.release(conn));
+            let conn = fixture.adopt(true).unwrap();
+            fixture.reactor.engine.release(conn)
         };
         assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }
@@ -581,18 +581,18 @@ mod tests {
     #[test]
     fn hc18_a_socket_that_was_closed_with_a_send_in_flight_leaves_its_number_unmarked() {
         let replaced = || {
-            let mut lent = Lent::new();
-            let old = lent.adopt(true).unwrap();
-            lent.fill(old);
-            if !lent.replace() {
+            let mut fixture = AdoptedFixture::new();
+            let old = fixture.adopt(true).unwrap();
+            fixture.fill(old);
+            if !fixture.replace() {
                 return false;
             }
-            let new = lent.adopt(false).unwrap();
-            assert!(lent.reactor.queued_bytes(old).unwrap() > 0);
-            assert!(lent.reactor.engine.release(old));
-            assert!(lent.reactor.engine.release(new));
-            let new = lent.adopt(true).unwrap();
-            lent.reactor.engine.release(new)
+            let new = fixture.adopt(false).unwrap();
+            assert!(fixture.reactor.queued_bytes(old).unwrap() > 0);
+            assert!(fixture.reactor.engine.release(old));
+            assert!(fixture.reactor.engine.release(new));
+            let new = fixture.adopt(true).unwrap();
+            fixture.reactor.engine.release(new)
         };
         assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }

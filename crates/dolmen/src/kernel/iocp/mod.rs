@@ -229,7 +229,7 @@ impl Kernel for Iocp {
     }
 
     fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
-        socket::sort(&socket).map(|sort| sort == socket::Sort::Stream)
+        socket::kind_of(&socket).map(|kind| kind == socket::SocketKind::Stream)
     }
 
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
@@ -275,7 +275,7 @@ impl Kernel for Iocp {
         polled.change(interest, &self.port, &mut self.writers)
     }
 
-    fn look_again(&mut self, source: &Source, interest: Readiness) -> Readiness {
+    fn recheck(&mut self, source: &Source, interest: Readiness) -> Readiness {
         let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
         self.calls += 1;
         polled.now() & interest
@@ -306,9 +306,9 @@ impl Kernel for Iocp {
         let started =
             unsafe { socket::send(stream.as_raw_socket() as SOCKET, bytes_to_send(op), overlapped(op)) };
         match started {
-            Started::AtOnce(how, _) if how.sends_packet(*skips) => Submission::Pending,
-            Started::AtOnce(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
-            Started::AtOnce(_, Err(fault)) => Submission::Failed(fault),
+            Started::Immediate(how, _) if how.sends_packet(*skips) => Submission::Pending,
+            Started::Immediate(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
+            Started::Immediate(_, Err(fault)) => Submission::Failed(fault),
             Started::Pending => Submission::Pending,
         }
     }
@@ -326,12 +326,12 @@ impl Kernel for Iocp {
             acceptor.accept(cell, overlapped(op))
         };
         match started {
-            Started::AtOnce(how, _) if how.sends_packet(acceptor.skips()) => Submission::Pending,
-            Started::AtOnce(_, Ok(_)) => match self.accepted(cell) {
+            Started::Immediate(how, _) if how.sends_packet(acceptor.skips()) => Submission::Pending,
+            Started::Immediate(_, Ok(_)) => match self.accepted(cell) {
                 Ok(outcome) => Submission::Done(outcome),
                 Err(fault) => Submission::Failed(fault),
             },
-            Started::AtOnce(_, Err(fault)) => {
+            Started::Immediate(_, Err(fault)) => {
                 AcceptCell::recycle(cell, &mut self.accept_cells);
                 Submission::Failed(fault)
             }
@@ -503,7 +503,7 @@ impl Kernel for Iocp {
             let arrived = arrivals.recognise(key, address, entry.dwNumberOfBytesTransferred);
             let Some((op, kind)) = arrived else {
                 if key == Key::Alarm.value() {
-                    self.alarm.rang(self.now_ns());
+                    self.alarm.fired(self.now_ns());
                 }
                 continue;
             };
@@ -591,19 +591,19 @@ impl Iocp {
     /// buffer is both a failure and a success [hc40, p16].
     fn check_stream(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
         self.calls += 2;
-        match socket::sort(socket)? {
-            socket::Sort::Stream => Ok(()),
-            socket::Sort::Listener => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
-            socket::Sort::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
+        match socket::kind_of(socket)? {
+            socket::SocketKind::Stream => Ok(()),
+            socket::SocketKind::Listener => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
+            socket::SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
         }
     }
 
     fn check_listener(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
         self.calls += 2;
-        match socket::sort(socket)? {
-            socket::Sort::Listener => Ok(()),
-            socket::Sort::Stream => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
-            socket::Sort::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
+        match socket::kind_of(socket)? {
+            socket::SocketKind::Listener => Ok(()),
+            socket::SocketKind::Stream => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
+            socket::SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
         }
     }
 
@@ -645,14 +645,14 @@ impl Iocp {
                 (socket::receive(socket, target, overlapped(op)), skips)
             };
             match started {
-                Started::AtOnce(how, _) if how.sends_packet(skips) => return Submission::Pending,
-                Started::AtOnce(_, Ok(bytes)) => {
+                Started::Immediate(how, _) if how.sends_packet(skips) => return Submission::Pending,
+                Started::Immediate(_, Ok(bytes)) => {
                     // SAFETY: it has completed without a packet.
                     if let Some(bytes) = unsafe { received(op, bytes, pool) } {
                         return Submission::Done(Outcome::Bytes(bytes));
                     }
                 }
-                Started::AtOnce(_, Err(fault)) => return Submission::Failed(fault),
+                Started::Immediate(_, Err(fault)) => return Submission::Failed(fault),
                 Started::Pending => return Submission::Pending,
             }
         }

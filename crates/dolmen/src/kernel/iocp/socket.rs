@@ -16,13 +16,13 @@ use windows_sys::Win32::System::WindowsProgramming::{
 };
 use windows_sys::core::GUID;
 
-use super::super::{AtOnce, Fault, FaultKind};
+use super::super::{Fault, FaultKind, Immediate};
 use super::port::last_error;
 use super::status;
 
 /// The result of an overlapped call. One that completes immediately may be followed by a packet all the same.
 pub(super) enum Started {
-    AtOnce(AtOnce, Result<usize, Fault>),
+    Immediate(Immediate, Result<usize, Fault>),
     Pending,
 }
 
@@ -40,12 +40,14 @@ fn last_socket_error() -> Fault {
 unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
     if result == 0 {
         // SAFETY: it has completed; a packet that may follow does not change the OVERLAPPED any more.
-        return Started::AtOnce(AtOnce::Success, Ok(unsafe { (*overlapped).InternalHigh }));
+        return Started::Immediate(Immediate::Success, Ok(unsafe { (*overlapped).InternalHigh }));
     }
     match last_socket_error() {
         fault if fault.code == WSA_IO_PENDING => Started::Pending,
         // SAFETY: as above.
-        fault => Started::AtOnce(status::failed_at_once(unsafe { (*overlapped).Internal }), Err(fault)),
+        fault => {
+            Started::Immediate(status::failed_immediately(unsafe { (*overlapped).Internal }), Err(fault))
+        }
     }
 }
 
@@ -211,7 +213,7 @@ pub fn set_exclusive_address_use(socket: &impl AsSocket) -> std::io::Result<()> 
 
 /// The kind of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(super) enum SocketKind {
     /// A stream of bytes, connected or not.
     Stream,
     /// A listening socket for such streams.
@@ -221,11 +223,11 @@ pub(super) enum Sort {
 }
 
 /// Returns the kind of a socket. Fails for a handle that is not a socket.
-pub(super) fn sort(socket: &impl AsRawSocket) -> Result<Sort, Fault> {
+pub(super) fn kind_of(socket: &impl AsRawSocket) -> Result<SocketKind, Fault> {
     if option(socket, SO_TYPE)? != SOCK_STREAM {
-        return Ok(Sort::Other);
+        return Ok(SocketKind::Other);
     }
-    Ok(if option(socket, SO_ACCEPTCONN)? == 0 { Sort::Stream } else { Sort::Listener })
+    Ok(if option(socket, SO_ACCEPTCONN)? == 0 { SocketKind::Stream } else { SocketKind::Listener })
 }
 
 fn option(socket: &impl AsRawSocket, option: i32) -> Result<i32, Fault> {

@@ -8,7 +8,7 @@ use std::io;
 use windows_sys::Win32::Foundation::*;
 use windows_sys::Win32::Networking::WinSock::*;
 
-use super::super::{AtOnce, Fault, FaultKind};
+use super::super::{Fault, FaultKind, Immediate};
 
 pub(super) const OPERATION_ABORTED: i32 = ERROR_OPERATION_ABORTED as i32;
 pub(super) const NOT_CONNECTED: i32 = WSAENOTCONN;
@@ -61,12 +61,12 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
 /// STATUS_INVALID_BUFFER_SIZE, an error; and a status without a Winsock code becomes WSAEINVAL, whatever its class. But
 /// the I/O manager writes a status, and queues a packet, for any status that is not an error. An error leaves the
 /// previous value: zero from us, or the STATUS_PENDING that Winsock stores there before the call [hc40].
-pub(super) fn failed_at_once(internal: usize) -> AtOnce {
+pub(super) fn failed_immediately(internal: usize) -> Immediate {
     const ERROR_CLASS: u32 = 3;
     match internal as NTSTATUS {
-        STATUS_SUCCESS | STATUS_PENDING => AtOnce::Error,
-        status if status as u32 >> 30 == ERROR_CLASS => AtOnce::Error,
-        _ => AtOnce::Warning,
+        STATUS_SUCCESS | STATUS_PENDING => Immediate::Error,
+        status if status as u32 >> 30 == ERROR_CLASS => Immediate::Error,
+        _ => Immediate::Warning,
     }
 }
 
@@ -136,30 +136,30 @@ mod tests {
     fn hc40_only_a_status_that_is_no_error_is_followed_by_a_packet() {
         let table = [
             // Untouched.
-            (0, AtOnce::Error),
-            (STATUS_PENDING, AtOnce::Error),
+            (0, Immediate::Error),
+            (STATUS_PENDING, Immediate::Error),
             // WSAEMSGSIZE.
-            (STATUS_BUFFER_OVERFLOW, AtOnce::Warning),
-            (STATUS_INVALID_BUFFER_SIZE, AtOnce::Error),
+            (STATUS_BUFFER_OVERFLOW, Immediate::Warning),
+            (STATUS_INVALID_BUFFER_SIZE, Immediate::Error),
             // WSAEFAULT.
-            (STATUS_DATATYPE_MISALIGNMENT, AtOnce::Warning),
-            (STATUS_ACCESS_VIOLATION, AtOnce::Error),
+            (STATUS_DATATYPE_MISALIGNMENT, Immediate::Warning),
+            (STATUS_ACCESS_VIOLATION, Immediate::Error),
             // WSAETIMEDOUT.
-            (STATUS_TIMEOUT, AtOnce::Warning),
-            (STATUS_IO_TIMEOUT, AtOnce::Error),
+            (STATUS_TIMEOUT, Immediate::Warning),
+            (STATUS_IO_TIMEOUT, Immediate::Error),
             // WSAEINVAL, because Winsock has no better code.
-            (STATUS_HANDLES_CLOSED, AtOnce::Warning),
-            (STATUS_DEVICE_BUSY, AtOnce::Warning),
-            (STATUS_NO_MORE_ENTRIES, AtOnce::Warning),
-            (STATUS_INVALID_PARAMETER, AtOnce::Error),
-            (STATUS_RECEIVE_PARTIAL, AtOnce::Warning),
-            (STATUS_CONNECTION_RESET, AtOnce::Error),
+            (STATUS_HANDLES_CLOSED, Immediate::Warning),
+            (STATUS_DEVICE_BUSY, Immediate::Warning),
+            (STATUS_NO_MORE_ENTRIES, Immediate::Warning),
+            (STATUS_INVALID_PARAMETER, Immediate::Error),
+            (STATUS_RECEIVE_PARTIAL, Immediate::Warning),
+            (STATUS_CONNECTION_RESET, Immediate::Error),
         ];
         for (status, expected) in table {
-            assert_eq!(failed_at_once(status as u32 as usize), expected, "status {status:#x}");
+            assert_eq!(failed_immediately(status as u32 as usize), expected, "status {status:#x}");
         }
-        assert!(AtOnce::Warning.sends_packet(false), "as success does");
-        assert!(!AtOnce::Warning.sends_packet(true), "as success does");
-        assert!(!AtOnce::Error.sends_packet(false) && !AtOnce::Error.sends_packet(true));
+        assert!(Immediate::Warning.sends_packet(false), "as success does");
+        assert!(!Immediate::Warning.sends_packet(true), "as success does");
+        assert!(!Immediate::Error.sends_packet(false) && !Immediate::Error.sends_packet(true));
     }
 }

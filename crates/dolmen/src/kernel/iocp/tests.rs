@@ -38,7 +38,7 @@ fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
             assert_eq!(stream.peek(&mut [0; 200]).unwrap(), 100);
             match submitter.receive(&source, 0) {
                 submitter::Started::Pending(_) => assert!(!skips, "nothing was to come"),
-                submitter::Started::Over(completion) => {
+                submitter::Started::Completed(completion) => {
                     assert!(skips, "a packet is still to come");
                     assert!(completion.result.is_err());
                 }
@@ -143,7 +143,7 @@ fn closes_a_stream_early() -> bool {
                 submitter.wait(8, Some(50_000_000), drop).unwrap();
                 (submitter.in_flight() == 2).then_some(send)
             }
-            submitter::Started::Over(_) => None,
+            submitter::Started::Completed(_) => None,
         }
     });
     submitter.cancel(&source, receive);
@@ -174,7 +174,7 @@ fn a_listener_whose_accepts_cannot_be_cancelled_is_closed() {
     let Ok(source) = submitter.kernel().add_listener(listener) else { panic!("it was refused") };
     let accepts = [(); 3].map(|()| match submitter.accept(&source, 0) {
         submitter::Started::Pending(accept) => accept,
-        submitter::Started::Over(_) => panic!("no peer has connected"),
+        submitter::Started::Completed(_) => panic!("no peer has connected"),
     });
     for accept in accepts {
         submitter.cancel(&source, accept);

@@ -48,7 +48,7 @@ impl Timer {
             RegisterWaitForSingleObject(
                 &mut wait,
                 timer.as_raw_handle(),
-                Some(rang),
+                Some(fired),
                 Arc::as_ptr(&port).cast::<c_void>(),
                 INFINITE,
                 WT_EXECUTEINWAITTHREAD,
@@ -83,7 +83,7 @@ impl Drop for Timer {
 }
 
 /// Runs in a thread of the system's pool.
-unsafe extern "system" fn rang(port: *mut c_void, _timed_out: bool) {
+unsafe extern "system" fn fired(port: *mut c_void, _timed_out: bool) {
     // SAFETY: the port outlives the registration; see `Timer::new`. It may be used from any thread.
     let port = unsafe { &*port.cast::<Port>() };
     // If the kernel is out of memory, the wait ends by its own time-out, late.

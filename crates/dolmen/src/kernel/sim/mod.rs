@@ -26,7 +26,7 @@ use super::alarm::Alarm;
 use super::arrivals::{Arrivals, Key};
 use super::operation::{OpKind, OpPtr, Operation, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
-use super::{AtOnce, Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use super::{Close, Fault, FaultKind, Immediate, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::engine::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use world::{
@@ -56,7 +56,7 @@ pub(crate) struct Sim {
     sources: u64,
     alarm: Alarm,
     /// When the timer that makes waits exact goes off.
-    rings_at_ns: Option<u64>,
+    fires_at_ns: Option<u64>,
     signal: Arc<SimSignal>,
     /// Some addresses at which operations have been.
     over: [usize; 8],
@@ -76,11 +76,11 @@ pub(crate) struct Source {
     number: u64,
     fd: u32,
     object: Descriptor,
-    hold: Hold,
+    owned: OwnedObject,
 }
 
-/// The objects that are closed with a source.
-enum Hold {
+/// The object that is closed with a source.
+enum OwnedObject {
     Stream(SimStream),
     Listener(SimListener),
     Handle(SimHandle),
@@ -129,7 +129,7 @@ impl Sim {
             cut: Vec::new(),
             sources: 0,
             alarm: Alarm::default(),
-            rings_at_ns: None,
+            fires_at_ns: None,
             signal: Arc::clone(&world.borrow().signal),
             over: [0; 8],
             others: Box::new([0; 32]),
@@ -177,7 +177,7 @@ impl Sim {
                     // The packet comes, whatever the engine does about the failure.
                     self.pending.push(pending);
                     // The simulated system is set up without skip-on-success here.
-                    if AtOnce::Warning.sends_packet(false) {
+                    if Immediate::Warning.sends_packet(false) {
                         return Submission::Pending;
                     }
                     return Submission::Failed(fault);
@@ -222,14 +222,14 @@ impl Sim {
         }
     }
 
-    fn add(&mut self, fd: u32, hold: Hold) -> Source {
+    fn add(&mut self, fd: u32, owned: OwnedObject) -> Source {
         self.calls += 1;
         self.sources += 1;
         let object = self.world.borrow().object(fd);
         if self.pending.iter().any(|pending| pending.fd == fd && pending.object != object) {
             mark(Mark::NumberReusedInFlight);
         }
-        Source { number: self.sources, fd, object, hold }
+        Source { number: self.sources, fd, object, owned }
     }
 
     /// Before a system call on a source: whether its descriptor still refers to it.
@@ -668,19 +668,19 @@ impl Kernel for Sim {
     }
 
     fn add_stream(&mut self, stream: SimStream) -> Result<Source, (Fault, SimStream)> {
-        Ok(self.add(stream.fd, Hold::Stream(stream)))
+        Ok(self.add(stream.fd, OwnedObject::Stream(stream)))
     }
 
     fn add_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
-        Ok(self.add(listener.fd, Hold::Listener(listener)))
+        Ok(self.add(listener.fd, OwnedObject::Listener(listener)))
     }
 
     fn add_readiness_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
-        Ok(self.add(listener.fd, Hold::Listener(listener)))
+        Ok(self.add(listener.fd, OwnedObject::Listener(listener)))
     }
 
     fn add_handle(&mut self, handle: SimHandle) -> Result<Source, Fault> {
-        Ok(self.add(handle.fd, Hold::Handle(handle)))
+        Ok(self.add(handle.fd, OwnedObject::Handle(handle)))
     }
 
     unsafe fn receive(
@@ -741,7 +741,7 @@ impl Kernel for Sim {
         let known = self.polled.borrow().iter().find(known).map(|polled| (polled.source, polled.stale));
         if self.forked {
             let (number, _) = known.ok_or(NOT_OPEN)?;
-            return Ok(Source { number, fd, object, hold: Hold::Borrowed });
+            return Ok(Source { number, fd, object, owned: OwnedObject::Borrowed });
         }
         match known {
             Some((_, false)) => return Err(Fault { kind: FaultKind::AlreadyRegistered, code: 17 }),
@@ -750,7 +750,7 @@ impl Kernel for Sim {
             }
             None => {}
         }
-        let source = self.add(fd, Hold::Borrowed);
+        let source = self.add(fd, OwnedObject::Borrowed);
         let polled = Polled { source: source.number, fd, object, interest, stale: false };
         self.polled.borrow_mut().push(polled);
         Ok(source)
@@ -765,7 +765,7 @@ impl Kernel for Sim {
     }
 
     fn add_borrowed_stream(&mut self, socket: BorrowedSocket, again: bool) -> Result<Source, Fault> {
-        let source = self.add(socket.raw as u32, Hold::Borrowed);
+        let source = self.add(socket.raw as u32, OwnedObject::Borrowed);
         if self.associated.contains(&source.object) {
             return match again {
                 true if self.cut.contains(&source.object) => Err(Fault { kind: FaultKind::Cut, code: 0 }),
@@ -794,7 +794,7 @@ impl Kernel for Sim {
         submission
     }
 
-    fn look_again(&mut self, source: &Source, interest: Readiness) -> Readiness {
+    fn recheck(&mut self, source: &Source, interest: Readiness) -> Readiness {
         self.calls += 1;
         if !self.is_open(source) {
             return Readiness::NONE;
@@ -823,7 +823,7 @@ impl Kernel for Sim {
         }
         let Some(at) = self.pending.iter().position(|pending| pending.op == op) else { return };
         self.pending[at].cancelled = true;
-        if matches!(source.hold, Hold::Borrowed) {
+        if matches!(source.owned, OwnedObject::Borrowed) {
             // The socket may be closed when this returns, so the result of the operation is determined now.
             let mut pending = self.pending.remove(at);
             if pending.kind == OpKind::Poll {
@@ -875,7 +875,7 @@ impl Kernel for Sim {
         let now_ns = self.now_ns();
         if let Some(after_ns) = self.alarm.before_wait(now_ns, deadline_ns) {
             self.calls += 1;
-            self.rings_at_ns = Some(now_ns + after_ns);
+            self.fires_at_ns = Some(now_ns + after_ns);
         }
     }
 
@@ -897,13 +897,13 @@ impl Kernel for Sim {
                 |polled: &Polled| polled.stale && !world.completion_style && world.is_open(polled.object);
             self.polled.borrow_mut().retain(|polled| polled.source != number || keeps(polled));
         }
-        let borrowed = matches!(source.hold, Hold::Borrowed);
+        let borrowed = matches!(source.owned, OwnedObject::Borrowed);
         assert_eq!(how == Close::Release, borrowed, "borrowed sources are released, and no others");
-        match source.hold {
-            Hold::Stream(stream) => stream.close(how),
-            Hold::Listener(listener) => drop(listener),
-            Hold::Handle(handle) => drop(handle),
-            Hold::Borrowed => {}
+        match source.owned {
+            OwnedObject::Stream(stream) => stream.close(how),
+            OwnedObject::Listener(listener) => drop(listener),
+            OwnedObject::Handle(handle) => drop(handle),
+            OwnedObject::Borrowed => {}
         }
     }
 
@@ -966,7 +966,7 @@ impl Sim {
             let at = self.world.borrow_mut().rng.below(self.pending.len() as u64 - 1) as usize;
             self.pending.swap(at, at + 1);
         }
-        world::run_others(&self.world);
+        world::run_scheduled(&self.world);
         let others = self.world.borrow().completion_style && self.chance(|faults| faults.foreign);
         if others {
             self.others_arrive(arrivals);
@@ -995,9 +995,9 @@ impl Sim {
             if !packets.is_empty() || deadline_ns.is_some_and(|deadline| self.now_ns() >= deadline) {
                 return Ok(packets.len() >= max);
             }
-            let other_ns = self.world.borrow().next_other_ns();
+            let scheduled_ns = self.world.borrow().next_scheduled_ns();
             let Some(until_ns) =
-                [next_ns, deadline_ns, other_ns, self.rings_at_ns].into_iter().flatten().min()
+                [next_ns, deadline_ns, scheduled_ns, self.fires_at_ns].into_iter().flatten().min()
             else {
                 self.world.borrow_mut().stuck = true;
                 return Err(Fault { kind: FaultKind::Other, code: 35 });
@@ -1013,9 +1013,9 @@ impl Sim {
             world.now_ns = world.now_ns.max(until_ns);
             let now_ns = world.now_ns;
             drop(world);
-            if self.rings_at_ns.take_if(|rings_at_ns| *rings_at_ns <= now_ns).is_some() {
-                mark(Mark::AlarmRang);
-                self.alarm.rang(now_ns);
+            if self.fires_at_ns.take_if(|fires_at_ns| *fires_at_ns <= now_ns).is_some() {
+                mark(Mark::AlarmFired);
+                self.alarm.fired(now_ns);
                 let room = max - self.taken_by(true);
                 self.collect(packets, room, pool, arrivals);
                 return Ok(packets.len() >= room);
@@ -1023,9 +1023,9 @@ impl Sim {
             if coarse && deadline_ns == Some(until_ns) {
                 mark(Mark::CoarseWait);
             }
-            if other_ns == Some(until_ns) {
+            if scheduled_ns == Some(until_ns) {
                 mark(Mark::ActedDuringWait);
-                world::run_others(&self.world);
+                world::run_scheduled(&self.world);
                 let interrupted = std::mem::take(&mut self.world.borrow_mut().interrupted);
                 let signalled = self.takes_signal();
                 if signalled || interrupted {

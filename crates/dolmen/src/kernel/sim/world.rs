@@ -76,7 +76,7 @@ impl Faults {
 }
 
 /// An action of another thread, given the time.
-type Deed = Box<dyn FnOnce(u64)>;
+type Scheduled = Box<dyn FnOnce(u64)>;
 
 pub(crate) struct World {
     pub(crate) rng: Rng,
@@ -104,7 +104,7 @@ pub(crate) struct World {
     /// The signal that wakes the reactor from other threads.
     pub(crate) signal: Arc<SimSignal>,
     /// The actions of other threads, and their times: in this order, and once the time has come even during a wait.
-    others: VecDeque<(u64, Deed)>,
+    scheduled: VecDeque<(u64, Scheduled)>,
     /// A wait without a timeout had nothing that could end it.
     pub(crate) stuck: bool,
     /// Kernel waits since the caller's wait began, and the length of the last run of those without a timeout that
@@ -141,7 +141,7 @@ pub(crate) struct Link {
     /// The peer is gone without a reset: it will respond to the next bytes with one.
     pub(crate) gone: bool,
     /// The caller has shut down the sending side itself, on a duplicate of the socket.
-    pub(crate) shut_behind: bool,
+    pub(crate) shut_by_caller: bool,
     /// When a send failed because of that, and how many bytes the peer had sent by then.
     pub(crate) send_failed: Option<(u64, u64)>,
     /// The same for a send that found the connection reset.
@@ -216,7 +216,7 @@ impl Link {
 
     /// Whether a send would make progress or fail.
     pub(crate) fn writable(&self) -> bool {
-        self.reset.is_some() || self.gone || self.shut_behind || self.outbound.room() > 0
+        self.reset.is_some() || self.gone || self.shut_by_caller || self.outbound.room() > 0
     }
 
     /// Everything that can be reported to a poll.
@@ -255,7 +255,7 @@ impl Link {
         if self.reset.is_some() {
             return Err(RESET);
         }
-        if self.shut_behind {
+        if self.shut_by_caller {
             return Err(SHUT);
         }
         if self.gone {
@@ -318,7 +318,7 @@ impl World {
             signalled: Vec::new(),
             largest_send: 0,
             signal: Arc::default(),
-            others: VecDeque::new(),
+            scheduled: VecDeque::new(),
             stuck: false,
             polls: 0,
             idle_polls: 0,
@@ -350,17 +350,17 @@ impl World {
 
     /// Schedules an action of another thread, given the time: not before that time and not before earlier actions.
     pub(crate) fn schedule(&mut self, at_ns: u64, act: impl FnOnce(u64) + 'static) {
-        let at_ns = self.others.back().map_or(at_ns, |&(last_ns, _)| at_ns.max(last_ns));
-        self.others.push_back((at_ns, Box::new(act)));
+        let at_ns = self.scheduled.back().map_or(at_ns, |&(last_ns, _)| at_ns.max(last_ns));
+        self.scheduled.push_back((at_ns, Box::new(act)));
     }
 
-    pub(crate) fn next_other_ns(&self) -> Option<u64> {
-        self.others.front().map(|&(at_ns, _)| at_ns)
+    pub(crate) fn next_scheduled_ns(&self) -> Option<u64> {
+        self.scheduled.front().map(|&(at_ns, _)| at_ns)
     }
 
     /// When the last scheduled action of another thread is due.
-    pub(crate) fn last_other_ns(&self) -> Option<u64> {
-        self.others.back().map(|&(at_ns, _)| at_ns)
+    pub(crate) fn last_scheduled_ns(&self) -> Option<u64> {
+        self.scheduled.back().map(|&(at_ns, _)| at_ns)
     }
 
     /// How many descriptors are open.
@@ -460,15 +460,15 @@ impl World {
 }
 
 /// Other threads perform the actions that are due by now.
-pub(crate) fn run_others(shared: &SharedWorld) {
+pub(crate) fn run_scheduled(shared: &SharedWorld) {
     loop {
         let (now_ns, act) = {
             let mut world = shared.borrow_mut();
             let now_ns = world.now_ns;
-            if world.next_other_ns().is_none_or(|at_ns| at_ns > now_ns) {
+            if world.next_scheduled_ns().is_none_or(|at_ns| at_ns > now_ns) {
                 return;
             }
-            (now_ns, world.others.pop_front().expect("there is one").1)
+            (now_ns, world.scheduled.pop_front().expect("there is one").1)
         };
         act(now_ns);
     }

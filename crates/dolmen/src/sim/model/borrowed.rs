@@ -36,7 +36,7 @@ pub(super) struct Poll {
     fresh: Readiness,
     /// What it is ready for when the wait begins, and when it ends.
     now: Readiness,
-    told: u64,
+    reported: u64,
 }
 
 /// The requests of an adopted connection's caller.
@@ -101,7 +101,7 @@ impl Run<'_> {
             Ok(id) => {
                 let none = Readiness::NONE;
                 let (wanted, seen, fresh, now) = (none, none, none, none);
-                let (changed, told, lent, open) = (false, 0, at, true);
+                let (changed, reported, lent, open) = (false, 0, at, true);
                 self.polls.push(Poll {
                     id,
                     lent,
@@ -113,7 +113,7 @@ impl Run<'_> {
                     seen,
                     fresh,
                     now,
-                    told,
+                    reported,
                 });
                 self.lent[at].poll = Some(number);
                 // Not twice at the same time.
@@ -141,7 +141,7 @@ impl Run<'_> {
         let poll = &mut self.polls[at];
         (poll.interest, poll.changed) = (interest, true);
         let changed = self.engine.set_interest(poll.id, interest);
-        self.check(Oracle::Ghost, changed.is_ok(), || "an open poll is unknown".into())
+        self.check(Oracle::Stale, changed.is_ok(), || "an open poll is unknown".into())
     }
 
     pub(super) fn remove_poll(&mut self, who: u32, close: bool) -> Check {
@@ -158,7 +158,7 @@ impl Run<'_> {
         let (id, known) = (poll.id, self.engine.remove_poll(poll.id));
         let stale =
             known && !self.engine.remove_poll(id) && self.engine.set_interest(id, Readiness::NONE).is_err();
-        self.check(Oracle::Ghost, stale, || "a poll was unknown, or is known after its removal".into())
+        self.check(Oracle::Stale, stale, || "a poll was unknown, or is known after its removal".into())
     }
 
     pub(super) fn adopt(&mut self, who: u32, receive: bool) -> Check {
@@ -230,7 +230,7 @@ impl Run<'_> {
         let unreported = !conn.asked.writes.is_empty();
         let (unsent, sound) = {
             let wire = &self.world.borrow().links[conn.link];
-            (wire.outbound.total < conn.accepted, wire.reset.is_none() && !wire.gone && !wire.shut_behind)
+            (wire.outbound.total < conn.accepted, wire.reset.is_none() && !wire.gone && !wire.shut_by_caller)
         };
         let known = self.engine.release(conn.id);
         conn.state = State::Removed;
@@ -243,7 +243,7 @@ impl Run<'_> {
                 self.close_lent(lent)?;
             }
         }
-        self.check(Oracle::Ghost, !(known && over), || "a connection was released twice".into())
+        self.check(Oracle::Stale, !(known && over), || "a connection was released twice".into())
     }
 
     /// The reactor releases a socket, and the caller closes it immediately.
@@ -317,17 +317,17 @@ impl Run<'_> {
 
     pub(super) fn polled(&mut self, id: PollId, token: Token, ready: Readiness) -> Check {
         let Some(at) = self.polls.iter().position(|poll| poll.id == id && poll.open) else {
-            return self.fail(Oracle::Ghost, || "a poll that is gone was reported".into());
+            return self.fail(Oracle::Stale, || "a poll that is gone was reported".into());
         };
         let poll = &mut self.polls[at];
         let (wanted, seen, now) = (poll.wanted, std::mem::take(&mut poll.seen), poll.now);
-        poll.told += 1;
+        poll.reported += 1;
         if poll.once && !poll.changed {
             poll.interest = Readiness::NONE;
         }
         self.check(Oracle::Stream, token == Token(6000 + at), || "a poll with another's token".into())?;
         let asked = !wanted.is_empty() && (wanted | Readiness::ENDS).contains(ready);
-        self.check(Oracle::Ghost, asked, || format!("reported {ready:?}, asked for {wanted:?}"))?;
+        self.check(Oracle::Stale, asked, || format!("reported {ready:?}, asked for {wanted:?}"))?;
         self.check(Oracle::Order, seen.contains(ready), || {
             format!("reported {ready:?}, and it has only been {seen:?}")
         })?;
@@ -337,11 +337,11 @@ impl Run<'_> {
         if self.flooding {
             return Ok(());
         }
-        self.deal_with(at, ready)
+        self.handle_poll(at, ready)
     }
 
     /// Handles what a poll has reported, or leaves it for later: then it is reported again.
-    fn deal_with(&mut self, at: usize, ready: Readiness) -> Check {
+    fn handle_poll(&mut self, at: usize, ready: Readiness) -> Check {
         let (lent, interest) = (self.polls[at].lent, self.polls[at].interest);
         let link = self.lent[lent].link;
         let own = self.lent[lent].conn.is_none();
@@ -406,13 +406,13 @@ impl Run<'_> {
             poll.open && !poll.once && !wire.polled(poll.interest).is_empty()
         };
         let polls = self.polls.iter().enumerate();
-        polls.filter(|(_, poll)| standing(poll)).map(|(at, poll)| (at, poll.told)).collect()
+        polls.filter(|(_, poll)| standing(poll)).map(|(at, poll)| (at, poll.reported)).collect()
     }
 
-    pub(super) fn check_told_again(&self, before: &[(usize, u64)]) -> Check {
+    pub(super) fn check_reported_again(&self, before: &[(usize, u64)]) -> Check {
         let standing = self.standing_polls();
-        for &(at, told) in before.iter().filter(|(at, _)| standing.iter().any(|(still, _)| still == at)) {
-            let times = self.polls[at].told - told;
+        for &(at, reported) in before.iter().filter(|(at, _)| standing.iter().any(|(still, _)| still == at)) {
+            let times = self.polls[at].reported - reported;
             self.check(Oracle::Fairness, times >= 2, || {
                 format!("{:?} was ready all the time and reported {times} times", self.polls[at].id)
             })?;
@@ -420,12 +420,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub(super) fn check_polls_told(&self) -> Check {
+    pub(super) fn check_polls_reported(&self) -> Check {
         let world = self.world.borrow();
         for poll in self.polls.iter().filter(|poll| poll.open) {
-            let untold = world.links[self.lent[poll.lent].link].polled(poll.interest);
-            self.check(Oracle::Liveness, untold.is_empty(), || {
-                format!("{:?} is {untold:?} and was not reported", poll.id)
+            let unreported = world.links[self.lent[poll.lent].link].polled(poll.interest);
+            self.check(Oracle::Liveness, unreported.is_empty(), || {
+                format!("{:?} is {unreported:?} and was not reported", poll.id)
             })?;
         }
         Ok(())

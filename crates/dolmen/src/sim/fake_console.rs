@@ -12,10 +12,10 @@ use std::sync::Arc;
 use crate::console::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, SignalSource};
 use crate::kernel::sim::world::{SharedWorld, SimHandle};
 
-pub(super) type SharedDesk = Rc<RefCell<Desk>>;
+pub(super) type SharedConsole = Rc<RefCell<FakeConsole>>;
 
 /// The typed input, and how far it has come.
-pub(super) struct Desk {
+pub(super) struct FakeConsole {
     world: SharedWorld,
     /// Not read yet.
     pub(super) typed: VecDeque<Input>,
@@ -33,9 +33,9 @@ pub(super) struct Desk {
     signals: Option<Arc<Inbox>>,
 }
 
-impl Desk {
-    pub(super) fn new(world: &SharedWorld) -> SharedDesk {
-        Rc::new(RefCell::new(Desk {
+impl FakeConsole {
+    pub(super) fn new(world: &SharedWorld) -> SharedConsole {
+        Rc::new(RefCell::new(FakeConsole {
             world: Rc::clone(world),
             typed: VecDeque::new(),
             read: VecDeque::new(),
@@ -69,7 +69,7 @@ impl Desk {
     }
 
     /// A request to the process. Returns false if it is not caught.
-    pub(super) fn ring(&self, input: Input) -> bool {
+    pub(super) fn raise(&self, input: Input) -> bool {
         self.signals.as_ref().is_some_and(|inbox| {
             inbox.push(input);
             true
@@ -92,15 +92,15 @@ impl Desk {
     }
 }
 
-pub(super) struct Scripted(SharedDesk);
+pub(super) struct Scripted(SharedConsole);
 
 impl Scripted {
-    pub(super) fn open(desk: &SharedDesk, inbox: &Arc<Inbox>, watching: bool) -> Scripted {
+    pub(super) fn open(console: &SharedConsole, inbox: &Arc<Inbox>, watching: bool) -> Scripted {
         {
-            let mut desk = desk.borrow_mut();
-            (desk.inbox, desk.watching) = (Some(Arc::clone(inbox)), watching);
+            let mut console = console.borrow_mut();
+            (console.inbox, console.watching) = (Some(Arc::clone(inbox)), watching);
         }
-        Scripted(Rc::clone(desk))
+        Scripted(Rc::clone(console))
     }
 }
 
@@ -114,19 +114,19 @@ impl Driver<SimHandle> for Scripted {
     }
 
     fn handle(&self) -> io::Result<SimHandle> {
-        let mut desk = self.0.borrow_mut();
-        let (handle, number) = SimHandle::open(&desk.world);
-        (desk.handle, desk.fresh) = (Some(number), true);
-        desk.set_ready();
+        let mut console = self.0.borrow_mut();
+        let (handle, number) = SimHandle::open(&console.world);
+        (console.handle, console.fresh) = (Some(number), true);
+        console.set_ready();
         Ok(handle)
     }
 
     fn ready(&mut self) {
-        let mut desk = self.0.borrow_mut();
-        let full = desk.inbox.as_ref().is_some_and(|inbox| !inbox.has_room());
-        desk.needless += u32::from(full && !std::mem::take(&mut desk.fresh));
-        desk.read();
-        desk.set_ready();
+        let mut console = self.0.borrow_mut();
+        let full = console.inbox.as_ref().is_some_and(|inbox| !inbox.has_room());
+        console.needless += u32::from(full && !std::mem::take(&mut console.fresh));
+        console.read();
+        console.set_ready();
     }
 
     fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
@@ -147,10 +147,10 @@ impl Driver<SimHandle> for Scripted {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut desk = self.0.borrow_mut();
-        desk.read.push_back(Input::Drained);
-        desk.fresh = true;
-        desk.inbox.as_ref().expect("it is open").push(Input::Drained);
+        let mut console = self.0.borrow_mut();
+        console.read.push_back(Input::Drained);
+        console.fresh = true;
+        console.inbox.as_ref().expect("it is open").push(Input::Drained);
         Ok(())
     }
 
@@ -171,21 +171,21 @@ impl Driver<SimHandle> for Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        let mut desk = self.0.borrow_mut();
-        (desk.inbox, desk.handle) = (None, None);
+        let mut console = self.0.borrow_mut();
+        (console.inbox, console.handle) = (None, None);
     }
 }
 
-pub(super) struct Bell(SharedDesk);
+pub(super) struct FakeSignals(SharedConsole);
 
-impl Bell {
-    pub(super) fn open(desk: &SharedDesk, inbox: &Arc<Inbox>) -> Bell {
-        desk.borrow_mut().signals = Some(Arc::clone(inbox));
-        Bell(Rc::clone(desk))
+impl FakeSignals {
+    pub(super) fn open(console: &SharedConsole, inbox: &Arc<Inbox>) -> FakeSignals {
+        console.borrow_mut().signals = Some(Arc::clone(inbox));
+        FakeSignals(Rc::clone(console))
     }
 }
 
-impl SignalSource<SimHandle> for Bell {
+impl SignalSource<SimHandle> for FakeSignals {
     fn handle(&self) -> io::Result<Option<SimHandle>> {
         Ok(None)
     }
@@ -193,7 +193,7 @@ impl SignalSource<SimHandle> for Bell {
     fn ready(&mut self) {}
 }
 
-impl Drop for Bell {
+impl Drop for FakeSignals {
     fn drop(&mut self) {
         self.0.borrow_mut().signals = None;
     }

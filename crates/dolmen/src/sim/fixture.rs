@@ -67,9 +67,9 @@ impl From<Event<'_, SimStream>> for Seen {
 }
 
 /// An engine that a failed scenario does not drop: it may be in no state for that.
-pub(crate) struct Cast(Option<Engine<Sim>>);
+pub(crate) struct EngineGuard(Option<Engine<Sim>>);
 
-impl Deref for Cast {
+impl Deref for EngineGuard {
     type Target = Engine<Sim>;
 
     fn deref(&self) -> &Engine<Sim> {
@@ -77,13 +77,13 @@ impl Deref for Cast {
     }
 }
 
-impl DerefMut for Cast {
+impl DerefMut for EngineGuard {
     fn deref_mut(&mut self) -> &mut Engine<Sim> {
         self.0.as_mut().expect("it is there until it is dropped")
     }
 }
 
-impl Drop for Cast {
+impl Drop for EngineGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             std::mem::forget(self.0.take());
@@ -91,13 +91,13 @@ impl Drop for Cast {
     }
 }
 
-pub(crate) struct Stage {
-    pub(crate) engine: Cast,
+pub(crate) struct Fixture {
+    pub(crate) engine: EngineGuard,
     pub(crate) events: Events<SimStream>,
     pub(crate) world: SharedWorld,
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) const CONFIG: Config = Config {
         max_events: 64,
         pool_size: 64,
@@ -111,18 +111,18 @@ impl Stage {
         skip_on_success: true,
     };
 
-    pub(crate) fn new(style: Style) -> Stage {
-        Stage::with(style, Stage::CONFIG)
+    pub(crate) fn new(style: Style) -> Fixture {
+        Fixture::with(style, Fixture::CONFIG)
     }
 
-    pub(crate) fn with(style: Style, config: Config) -> Stage {
+    pub(crate) fn with(style: Style, config: Config) -> Fixture {
         let mut world = World::new(0);
         world.faults = Faults::default();
         world.completion_style = style == Style::Completion;
         world.coarse = false;
         let world = Rc::new(RefCell::new(world));
         let events = Events::with_capacity(config.max_events);
-        Stage { engine: Cast(Some(Engine::over(Sim::over(&world), config))), events, world }
+        Fixture { engine: EngineGuard(Some(Engine::over(Sim::over(&world), config))), events, world }
     }
 
     pub(crate) fn faults(&self, change: impl FnOnce(&mut Faults)) {
@@ -164,7 +164,7 @@ impl Stage {
     }
 
     /// A socket that the caller owns, and the number of its link.
-    pub(crate) fn own_socket(&self) -> (SimStream, usize) {
+    pub(crate) fn caller_socket(&self) -> (SimStream, usize) {
         let link = world::connect(&self.world, 100_000);
         (SimStream::open(&self.world, link), link)
     }
@@ -201,7 +201,7 @@ impl Stage {
     }
 
     /// A peer connects to a listener. Returns the number of the link.
-    pub(crate) fn knock(&self, listener: usize) -> usize {
+    pub(crate) fn connect_peer(&self, listener: usize) -> usize {
         let link = world::connect(&self.world, 100_000);
         self.world.borrow_mut().listeners[listener].backlog.push_back(link);
         link

@@ -164,10 +164,10 @@ mod tests {
             flushes: [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::WriteZero].into(),
             ..Fake::default()
         };
-        let mut told = Vec::new();
-        write_all(&mut fake, b"all of it", None, |count| told.push(count)).expect("it is written");
+        let mut written = Vec::new();
+        write_all(&mut fake, b"all of it", None, |count| written.push(count)).expect("it is written");
         assert_eq!(fake.taken, b"all of it");
-        assert_eq!(told, [3, 1, 5]);
+        assert_eq!(written, [3, 1, 5]);
         assert_eq!(fake.waits.get(), 5);
     }
 

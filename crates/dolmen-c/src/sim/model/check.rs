@@ -17,11 +17,11 @@ fn interest_of(events: c_int) -> Readiness {
 }
 
 impl<P: System> Run<'_, P> {
-    pub(super) fn judge(&mut self, event: &io_event_t) -> Check {
+    pub(super) fn check_event(&mut self, event: &io_event_t) -> Check {
         match Context::of(event.context) {
             Some(Context::Socket(number)) => {
                 let live = self.registrations.get(number).is_some_and(|registration| registration.live);
-                self.check(Oracle::Ghost, live, || format!("{event:?} of a removed registration"))?;
+                self.check(Oracle::Stale, live, || format!("{event:?} of a removed registration"))?;
                 if !live {
                     return Ok(());
                 }
@@ -38,7 +38,7 @@ impl<P: System> Run<'_, P> {
                 self.check(Oracle::Posts, right, || format!("{event:?} came, post {expected:?} was next"))?;
                 return Ok(());
             }
-            None => self.fail(Oracle::Ghost, || format!("{event:?} has a context that was never given"))?,
+            None => self.fail(Oracle::Stale, || format!("{event:?} has a context that was never given"))?,
         }
         if event.buffer.is_null() {
             return Ok(());
@@ -77,7 +77,7 @@ impl<P: System> Run<'_, P> {
         }
         let asked = interest != 0 && kind & !(interest | EVENT_ERROR | EVENT_CLOSE) == 0;
         self.check(Oracle::Order, asked, || format!("{fd} asks for {interest:#x}, {kind:#x} was reported"))?;
-        self.check(Oracle::Ghost, kind != 0 && kind & !ready == 0, || {
+        self.check(Oracle::Stale, kind != 0 && kind & !ready == 0, || {
             format!("{fd} was reported to be {kind:#x} and is {ready:#x}")
         })?;
         let nothing = event.buffer.is_null() && event.bytes_transferred == 0;
@@ -183,7 +183,7 @@ impl<P: System> Run<'_, P> {
         timer.deadline_ns += timer.period_ns * (missed + 1);
         let last_ns = timer.deadline_ns - timer.period_ns;
         let right = event.event_type == EVENT_TIMER && event.buffer.is_null();
-        self.check(Oracle::Ghost, live && right, || format!("{event:?} of timer {number}, live: {live}"))?;
+        self.check(Oracle::Stale, live && right, || format!("{event:?} of timer {number}, live: {live}"))?;
         self.check(Oracle::Time, now_ns >= deadline_ns && now_ns >= last_ns, || {
             format!("a timer for {deadline_ns} went off at {now_ns}, {missed} missed")
         })
