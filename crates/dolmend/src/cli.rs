@@ -23,14 +23,15 @@ Examples:
 
 Each open port is reported on standard error as 'listening ADDRESS:PORT KIND'.
 
-Exit status: 0 after an orderly end, 1 when something failed while running,
-2 when the command line or the configuration is wrong.";
+Exit status: 0 after an orderly end, 1 when the server could not start, failed
+or was stopped by a second request, 2 when the command line or the
+configuration is wrong.";
 
 /// A MUD server: players connect with telnet and meet in a lobby.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "dolmend", version, after_help = AFTER_HELP, max_term_width = 80)]
 pub struct Cli {
-    /// Read the configuration from FILE instead of the built-in one
+    /// Read the configuration from FILE; keys that it leaves out keep their built-in values
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
 
