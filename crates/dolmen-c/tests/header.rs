@@ -17,8 +17,8 @@ const INTRODUCTION: &str = r#"/*
  * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
  * a static destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor and then fails. A function returns -1 on failure unless it says otherwise,
- * and io_reactor_last_error() then returns the reason.
+ * Every function accepts NULL for a reactor: io_reactor_destroy() then does nothing, and the others fail. A function
+ * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
