@@ -160,11 +160,11 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
 /// `tv_usec` may be a million or more, or negative: the sum of both counts.
 ///
 /// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
-/// handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a spurious
-/// wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs just
-/// before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's, let
-/// the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without events
-/// that io_reactor_wakeup() does not end lasts for the whole timeout.
+/// handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a
+/// spurious wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs
+/// just before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's,
+/// let the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without
+/// events that io_reactor_wakeup() does not end lasts for the whole timeout.
 ///
 /// Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
 /// 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
@@ -195,9 +195,10 @@ pub unsafe extern "C" fn io_reactor_wait(
 }
 
 /// Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
-/// are in it, up to `len` at a time (the rest, if any, comes with the EVENT_READ of the next io_reactor_post_read()); the
-/// buffer must stay valid until that event, or until the socket is removed. Without a buffer (NULL or 0 bytes) the bytes are in one of the
-/// library's buffers. There is never more than one receive in flight: asking again does no harm.
+/// are in it, up to `len` at a time (the rest, if any, comes with the EVENT_READ of the next io_reactor_post_read());
+/// the buffer must stay valid until that event, or until the socket is removed. Without a buffer (NULL or 0 bytes) the
+/// bytes are in one of the library's buffers. There is never more than one receive in flight: asking again does no
+/// harm.
 ///
 /// POSIX: does nothing, as the caller reads.
 ///

@@ -1,9 +1,9 @@
 //! The two threads that can use standard input: one waits for a pipe, the other reads ahead.
 //!
 //! Either may be in a call that by itself ends only with more input. CancelSynchronousIo ends the call, or, if the
-//! handle is overlapped, an event for which the thread waits together with its read. While the call lasts, other calls on the
-//! same handle may block: so standard input has one [`Claim`] in a process, and a thread that could not be ended keeps
-//! it.
+//! handle is overlapped, an event for which the thread waits together with its read. While the call lasts, other calls
+//! on the same handle may block: so standard input has one [`Claim`] in a process, and a thread that could not be ended
+//! keeps it.
 
 use std::collections::VecDeque;
 use std::io;
