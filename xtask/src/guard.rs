@@ -76,7 +76,7 @@ fn folder() -> String {
 /// The part that CI runs when the tests have installed Wine.
 pub fn under_wine(update: bool) -> Result<Outcome> {
     if cfg!(not(target_os = "linux")) {
-        return Ok(Outcome::Skipped("strace and Wine are Linux's".to_owned()));
+        return Ok(Outcome::Skipped("strace and Wine exist on Linux only".to_owned()));
     }
     let target = targets::WINDOWS_GNU;
     let folder = folder();

@@ -88,7 +88,7 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     tested.and(tested_too)
 }
 
-/// The last lines: which Wine has run the Windows programs, or why not Wine 10.
+/// The last lines: which Wine has run the Windows programs and, without Wine 10, the reason.
 fn say_which(steps: &mut Steps, wines: &Wines, both: bool) {
     let system = wines.version(Wine::System);
     let too = if both {

@@ -99,7 +99,7 @@ fn slope((short, long): (usize, usize), count: impl Fn(usize) -> io::Result<u64>
     Ok((more as f64 - less as f64) / (long - short) as f64)
 }
 
-/// Runs a program under callgrind, and returns how many instructions callgrind has counted.
+/// The command that runs a program under callgrind, which prints how many instructions it has counted.
 pub fn callgrind() -> Command {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);

@@ -103,7 +103,7 @@ const UNMET: &str = "\
 * *Wineserver requests of an echoed message ≤ 6.* A receive that returns its bytes immediately takes three, and a send three.
   `raw-iocp` takes no more because it does not ask the port while one connection's next message is available, and lets the
   others wait for a second (echo-32 has the longest latencies). Asking each source in each wait costs a dequeue with a timeout
-  of zero, which is the two above; 32 connections share it. Where the server sleeps between messages both take 12.
+  of zero: the two requests beyond six. 32 connections share it. Where the server sleeps between messages both take 12.
 * *CPU with 1,000 connections at a line a second ≤ 1 %.* A line that arrives alone costs a wake of the process and three
   system calls in any loop: the table also shows `raw-epoll`. Lines that arrive together share them.";
 
@@ -132,7 +132,7 @@ fn cost_of_a_turn(rows: &[Row], turns: &[Turn]) -> String {
 }
 
 const INTRODUCTION: &str = "\
-Each contender is one server program, all with the same behaviour; one load generator with raw sockets drives them. A
+Each contender is one server program, all with the same behaviour; one load generator, which uses none of the libraries, drives them. A
 round runs each contender once, one after the other. A figure is the median of the rounds, and *spread* is the distance of
 the furthest round from it. Ratios compare figures of the same round, since a machine's speed changes more between rounds
 than between contenders; the number after ± is half the distance between the smallest and the largest ratio. Absolute

@@ -12,8 +12,8 @@
  * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
  * a static destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor and then fails. A function returns -1 on failure unless it says otherwise,
- * and io_reactor_last_error() then returns the reason.
+ * Every function accepts NULL for a reactor: io_reactor_destroy() then does nothing, and the others fail. A function
+ * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */
@@ -34,8 +34,8 @@
 /*
  * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
  * C11 and C++ accept the same typedef twice, and so does GCC for C99 if this one comes second. Define
- * IO_REACTOR_NO_SOCKET_FD_T before this header, and socket_fd_t as well, for other compilers with pedantic C99, if this
- * one comes first there, or if the program's own is a macro.
+ * IO_REACTOR_NO_SOCKET_FD_T before this header, and socket_fd_t as well, if the program's own is a macro, if GCC
+ * compiles C99 and this one comes first, or for another compiler with pedantic C99.
  */
 #if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
 #if defined(__GNUC__) && !defined(__cplusplus)
@@ -180,8 +180,8 @@ typedef struct {
    */
   uint64_t operations_in_flight;
   /**
-   * Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count until
-   * its cancelled send has ended, which takes a wait or more.
+   * Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count
+   * until its cancelled send has ended, which takes a wait or more.
    */
   uint64_t queued_bytes;
 } io_reactor_stats_t;
@@ -275,30 +275,28 @@ int io_reactor_remove(io_reactor_t *reactor, socket_fd_t fd);
 
 /**
  * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
- * and events that did not fit come first the next time (on POSIX, if they are still true by then). A timeout is
+ * and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
  * rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
  * `tv_usec` may be a million or more, or negative: the sum of both counts.
  *
- * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0: because of a signal handler
- * that ran in this thread while it was blocked (with SA_RESTART or without), of io_reactor_wakeup(), or of a spurious
- * wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs just
- * before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's, let
- * the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without events
- * that io_reactor_wakeup() does not end lasts for the whole timeout.
+ * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
+ * handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a
+ * spurious wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs
+ * just before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's,
+ * let the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without
+ * events that io_reactor_wakeup() does not end lasts for the whole timeout.
  *
  * Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
  * 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
  */
-int io_reactor_wait(io_reactor_t *reactor,
-                    io_event_t *events,
-                    int max_events,
-                    struct timeval *timeout);
+int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
 
 /**
  * Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
- * are in it, up to `len` at a time (the next io_reactor_post_read() delivers the rest, if any); the buffer must stay
- * valid until then, or until the socket is removed. Without a buffer (NULL or 0 bytes) the bytes are in one of the
- * library's buffers. There is never more than one receive in flight: asking again does no harm.
+ * are in it, up to `len` at a time (the rest, if any, comes with the EVENT_READ of the next io_reactor_post_read());
+ * the buffer must stay valid until that event, or until the socket is removed. Without a buffer (NULL or 0 bytes) the
+ * bytes are in one of the library's buffers. There is never more than one receive in flight: asking again does no
+ * harm.
  *
  * POSIX: does nothing, as the caller reads.
  *
@@ -337,8 +335,9 @@ int io_reactor_post_write(io_reactor_t *reactor, socket_fd_t fd, void *buffer, s
  * that read returns, other calls on the same handle may block, unless the handle was opened with FILE_FLAG_OVERLAPPED:
  * read when there is an event, and not in between. io_reactor_remove_console() ends that read.
  *
- * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
- * with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with another reactor.
+ * A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is
+ * registered with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with
+ * another reactor.
  */
 int io_reactor_add_console(io_reactor_t *reactor,
                            void *context);

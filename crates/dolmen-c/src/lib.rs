@@ -155,16 +155,16 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
 }
 
 /// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
-/// and events that did not fit come first the next time (on POSIX, if they are still true by then). A timeout is
+/// and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
 /// rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
 /// `tv_usec` may be a million or more, or negative: the sum of both counts.
 ///
-/// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0: because of a signal handler
-/// that ran in this thread while it was blocked (with SA_RESTART or without), of io_reactor_wakeup(), or of a spurious
-/// wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs just
-/// before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's, let
-/// the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without events
-/// that io_reactor_wakeup() does not end lasts for the whole timeout.
+/// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
+/// handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a
+/// spurious wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs
+/// just before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's,
+/// let the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without
+/// events that io_reactor_wakeup() does not end lasts for the whole timeout.
 ///
 /// Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
 /// 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
@@ -195,9 +195,10 @@ pub unsafe extern "C" fn io_reactor_wait(
 }
 
 /// Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
-/// are in it, up to `len` at a time (the next io_reactor_post_read() delivers the rest, if any); the buffer must stay
-/// valid until then, or until the socket is removed. Without a buffer (NULL or 0 bytes) the bytes are in one of the
-/// library's buffers. There is never more than one receive in flight: asking again does no harm.
+/// are in it, up to `len` at a time (the rest, if any, comes with the EVENT_READ of the next io_reactor_post_read());
+/// the buffer must stay valid until that event, or until the socket is removed. Without a buffer (NULL or 0 bytes) the
+/// bytes are in one of the library's buffers. There is never more than one receive in flight: asking again does no
+/// harm.
 ///
 /// POSIX: does nothing, as the caller reads.
 ///
@@ -263,8 +264,9 @@ pub unsafe extern "C" fn io_reactor_post_write(
 /// that read returns, other calls on the same handle may block, unless the handle was opened with FILE_FLAG_OVERLAPPED:
 /// read when there is an event, and not in between. io_reactor_remove_console() ends that read.
 ///
-/// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is registered
-/// with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with another reactor.
+/// A second call changes the context. Returns 0, or -1: NULL reactor, there is no usable standard input, it is
+/// registered with other flags (which mean nothing for a terminal or console), or (Windows, a pipe or a file) with
+/// another reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_add_console(reactor: *mut io_reactor_t, context: *mut c_void) -> c_int {
     // SAFETY: as above.

@@ -89,7 +89,7 @@ pub struct io_reactor_stats_t {
     pub timers: u64,
     /// Operations that the system holds now.
     pub operations_in_flight: u64,
-    /// Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count until
-    /// its cancelled send has ended, which takes a wait or more.
+    /// Windows: bytes of io_reactor_post_write() that the system has not taken yet. Those of a removed socket count
+    /// until its cancelled send has ended, which takes a wait or more.
     pub queued_bytes: u64,
 }

@@ -17,8 +17,8 @@ const INTRODUCTION: &str = r#"/*
  * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
  * a static destructor: it waits for its threads, which cannot end there.
  *
- * Every function takes NULL for a reactor and then fails. A function returns -1 on failure unless it says otherwise,
- * and io_reactor_last_error() then returns the reason.
+ * Every function accepts NULL for a reactor: io_reactor_destroy() then does nothing, and the others fail. A function
+ * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
@@ -34,8 +34,8 @@ const SOCKETS: &str = r#"
 /*
  * A program that has its own socket_fd_t (SOCKET on Windows, int elsewhere) may define it before or after this header:
  * C11 and C++ accept the same typedef twice, and so does GCC for C99 if this one comes second. Define
- * IO_REACTOR_NO_SOCKET_FD_T before this header, and socket_fd_t as well, for other compilers with pedantic C99, if this
- * one comes first there, or if the program's own is a macro.
+ * IO_REACTOR_NO_SOCKET_FD_T before this header, and socket_fd_t as well, if the program's own is a macro, if GCC
+ * compiles C99 and this one comes first, or for another compiler with pedantic C99.
  */
 #if !defined(IO_REACTOR_NO_SOCKET_FD_T) && !defined(socket_fd_t)
 #if defined(__GNUC__) && !defined(__cplusplus)

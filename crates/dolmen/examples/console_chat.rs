@@ -1,5 +1,5 @@
-//! `console_chat ADDR`: a chat room whose host sits at the console. Everyone sees what each guest types, the host above
-//! the line being typed.
+//! `console_chat ADDR`: a chat room whose host sits at the console. A guest's line is shown to all others, and the
+//! host's lines to all guests; the host sees the guests' lines above the line being typed.
 //!
 //! ```console
 //! $ cargo run -p dolmen --example console_chat 127.0.0.1:0

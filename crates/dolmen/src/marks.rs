@@ -256,7 +256,7 @@ marks_and_mutants! {
         EarlyTimer,
         /// A periodic timer is not set again when it has missed a tick.
         ForgetPeriod,
-        /// Posts that did not fit cause no new signal.
+        /// Posts that did not fit leave the mailbox not pending.
         ForgetLeftPosts,
         /// A failed signal counts as one that succeeded.
         TrustFailedSignal,

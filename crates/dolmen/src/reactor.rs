@@ -61,14 +61,14 @@ use crate::waker::{Poster, Waker};
 /// other noticing. In the child the next call registers everything anew, with a few system calls for each source. The
 /// sockets are shared: whatever one process does to a socket it does to the other's as well. If both keep a connection,
 /// the first to read gets the bytes, and `shutdown_write` in one ends it for both. Bytes that were queued and not yet
-/// sent are queued in both, and each process that continues sends them: [`flush`](Reactor::flush) before the fork.
-/// Signals become events in each process. The console stays with the process that registered it, and the other one may
+/// sent are queued in both, and each process that continues sends them: before the fork, [`flush`](Reactor::flush) and
+/// wait until [`queued_bytes`](Reactor::queued_bytes) is 0. Signals become events in each process. The console stays with the process that registered it, and the other one may
 /// register it anew. A post is delivered only in the process that made it: one made before the fork and not yet
 /// delivered is delivered in the parent. A copy that is only dropped closes its descriptors and does nothing else. If
 /// the program closes descriptors of the library in between, they are missing: do not close "all".
 ///
 /// No other thread may be inside the reactor at the fork, except in a [`Waker`] or [`Poster`]. vfork(2) and
-/// posix_spawn(3) have no effect. The reactor does not notice a fork that is made by a direct system call instead of
+/// posix_spawn(3) have no effect. The reactor does not notice a fork that is made by a direct system call, and not through
 /// the C library.
 pub struct Reactor {
     pub(crate) engine: Engine<Native>,
@@ -174,12 +174,12 @@ impl Reactor {
         self.engine.accept(listener)
     }
 
-    /// Watches any other handle: on Linux any pollable descriptor until it is readable, on Windows any handle that the
-    /// wait functions take (an event, a process, a thread, a console) until it is signalled.
+    /// Watches any other handle, and reports it while it is readable (on Linux, any pollable descriptor) or signalled (on
+    /// Windows, any handle that the wait functions take: an event, a process, a thread, a console).
     ///
     /// The reactor duplicates the handle, so the caller may do anything with its own. Each wait delivers
     /// [`Ready`](crate::Event::Ready) while the handle is signalled. On Windows, the wait that reports the handle also
-    /// satisfies it: an auto-reset event is reported once for each time that it is set.
+    /// satisfies it: it resets an auto-reset event, which is reported again only when it is set again.
     ///
     /// # Errors
     ///
@@ -191,12 +191,12 @@ impl Reactor {
         self.engine.watch(handle, token)
     }
 
-    /// Watches any other handle: on Linux any pollable descriptor until it is readable, on Windows any handle that the
-    /// wait functions take (an event, a process, a thread, a console) until it is signalled.
+    /// Watches any other handle, and reports it while it is readable (on Linux, any pollable descriptor) or signalled (on
+    /// Windows, any handle that the wait functions take: an event, a process, a thread, a console).
     ///
     /// The reactor duplicates the handle, so the caller may do anything with its own. Each wait delivers
     /// [`Ready`](crate::Event::Ready) while the handle is signalled. On Windows, the wait that reports the handle also
-    /// satisfies it: an auto-reset event is reported once for each time that it is set.
+    /// satisfies it: it resets an auto-reset event, which is reported again only when it is set again.
     ///
     /// # Errors
     ///
@@ -327,9 +327,9 @@ impl Reactor {
         self.engine.timer(token, after)
     }
 
-    /// Sets a timer that goes off every `period`, without drift: the nth tick is due n periods from now. A tick that
-    /// becomes due while the caller is not waiting is not repeated but counted, as `missed`, in the one that is
-    /// delivered. A period of zero counts as one nanosecond.
+    /// Sets a timer that goes off every `period`, without drift: the nth tick is due n periods from now. If several ticks
+    /// are due before a wait collects them, one event is delivered, and its `missed` counts the others. A period of zero
+    /// counts as one nanosecond.
     pub fn interval(&mut self, token: Token, period: Duration) -> TimerId {
         self.engine.interval(token, period)
     }
@@ -520,8 +520,8 @@ impl Builder {
     }
 
     /// How long [`Reactor::close`] may take, and how long a connection lasts after a failed send, so that the bytes
-    /// that the system had received before are delivered. 5 seconds. A caller that did not wait during all that time is
-    /// given as much again.
+    /// that the system had received before are delivered. 5 seconds. If that time after a failed send runs out while the
+    /// caller is not waiting, it is given as much again, once.
     pub fn linger(mut self, time: Duration) -> Builder {
         self.config.linger = time;
         self

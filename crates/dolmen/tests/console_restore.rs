@@ -43,7 +43,7 @@ fn restored_after(end: impl Fn(&Terminal, &Link)) {
     }
 }
 
-/// Waits until the console's thread has no work left, before an exit while it is alive.
+/// For an exit while the console's thread is alive: waits until that thread has no work left.
 ///
 /// The end of a process ends its threads wherever they are. A thread in one of Wine's own calls keeps Wine's lock, and
 /// then the process may never end (1 of 2,500). Windows has no such locks.

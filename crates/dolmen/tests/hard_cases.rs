@@ -28,7 +28,7 @@ fn hc01_what_was_pending_at_a_removal_does_not_reach_the_next_ones_memory() {
             rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
             assert!(rig.reactor.stats().operations_in_flight >= 1, "a receive is pending");
             assert!(rig.reactor.remove(conn));
-            // The reactor may have found already that the peer has closed.
+            // The peer may have received the close already; then its write fails.
             let _ = peer.write_all(&[b'x'; 4096]);
             let (newcomer, mut other) = rig.connect(Token(1));
             let line = random.bytes(4096);

@@ -22,7 +22,7 @@ const LONGEST: usize = 500;
 /// The posts of a client thread.
 const CONNECTED: Token = Token(1);
 const GONE: Token = Token(2);
-/// The second line is longer by this, and so on.
+/// All clients of the thread have their first line back. The token of each later line is one higher.
 const ECHOED: Token = Token(3);
 
 /// One thread's clients: each one sends its lines in pieces and checks its echo. When all have reached this point, a

@@ -1,4 +1,4 @@
-//! Promise 7: no ghosts. After a removal no event of that registration is delivered, whatever was in flight, and
+//! Promise 7: no stale events. After a removal no event of that registration is delivered, whatever was in flight, and
 //! whatever number the system gives to the next socket.
 
 mod common;
@@ -136,7 +136,7 @@ fn p07_hc09_a_listener_removed_in_a_handler_accepts_nobody_more() {
     assert_eq!(accepted, 1);
     rig.silent();
     assert_eq!(rig.reactor.stats().listeners, 0);
-    // Connections that were not delivered are reset, and no new ones are accepted.
+    // Connections that were not delivered are closed, and no new ones are accepted.
     for client in &mut clients {
         client.set_read_timeout(Some(DEADLINE)).expect("timeout");
         match client.read(&mut [0; 1]) {

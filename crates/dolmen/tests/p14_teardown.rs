@@ -109,7 +109,7 @@ fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Dura
     drop(rig.reactor);
     let taken = started.elapsed();
     drop(events);
-    // Every connection is reset.
+    // Every connection is closed.
     for mut peer in peers.into_iter().step_by(7) {
         let mut rest = Vec::new();
         if let Err(error) = peer.read_to_end(&mut rest) {

@@ -118,7 +118,7 @@ fn p16_what_is_no_socket_is_an_invalid_handle() {
 
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    // A number that no handle has. Never dropped: closing it could close another handle.
+    // A number that no handle has. Never dropped: closing a number that is not an open handle is a bug.
     let nowhere = 0x7FFF_FFF0;
     // SAFETY: it is deliberately not an open socket; it is taken back before it is dropped.
     let refused =
@@ -254,7 +254,7 @@ fn p16_verbs_on_what_is_gone_say_so() {
     let (conn, _peer) = rig.connect(Token(0));
     let signal = Signal::new();
     let watch = signal.watch(&mut rig.reactor, Token(0));
-    // A watch that is not a listener is not one for this call, either.
+    // `accept` finds no listener under the id of a watch that is not one.
     check(
         &rig.reactor.accept(watch).expect_err("no listener"),
         ErrorKind::NotFound,

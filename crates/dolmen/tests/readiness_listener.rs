@@ -63,7 +63,7 @@ fn readiness_is_reported_until_no_connection_waits() {
         let accepted = rig.reactor.accept(watch).expect("accept");
         drop(accepted.expect("a connection waits"));
     }
-    // At most one report may concern a connection that had been reset by the time of the wait.
+    // At most one report may concern a connection that had been accepted by the time of the wait.
     let late = rig.seen_for(common::SILENCE);
     assert!(late.len() <= 1, "{late:?}");
     assert!(rig.reactor.accept(watch).expect("accept").is_none());

@@ -91,7 +91,7 @@ impl Drop for Traced {
     }
 }
 
-/// A folder of this test beside the program's.
+/// A folder of this test among the temporary files.
 fn tempdir() -> std::path::PathBuf {
     let folder = std::env::temp_dir().join(format!("dolmen-system-calls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");

@@ -23,21 +23,23 @@ Examples:
 
 Each open port is reported on standard error as 'listening ADDRESS:PORT KIND'.
 
-Exit status: 0 after an orderly end, 1 when something failed while running,
-2 when the command line or the configuration is wrong.";
+Exit status: 0 after an orderly end, 1 when the server could not start, failed
+or was stopped by a second request, 2 when the command line or the
+configuration is wrong.";
 
 /// A MUD server: players connect with telnet and meet in a lobby.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "dolmend", version, after_help = AFTER_HELP, max_term_width = 80)]
 pub struct Cli {
-    /// Read the configuration from FILE instead of the built-in one
+    /// Read the configuration from FILE; keys not in it keep their defaults
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
 
     /// Take operator commands from standard input, also from a pipe or file
     ///
-    /// On a terminal the console is on without this. At the end of a pipe or file the
-    /// server shuts down in order.
+    /// On a terminal the console is on without this.
+    ///
+    /// At the end of a pipe or file the server shuts down in order.
     #[arg(short, long)]
     pub console: bool,
 
@@ -135,9 +137,10 @@ mod tests {
 
     #[test]
     fn the_help_fits_a_terminal() {
-        let help = Cli::command().render_help().to_string();
-        for line in help.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+        for help in [Cli::command().render_help(), Cli::command().render_long_help()] {
+            for line in help.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The operator's console, as far as the server needs one: the source of its input and the destination of its output.
 //!
-//! The reactor reads and writes. At a terminal it shows output above the line being typed, and so are log lines, which
-//! would tear that line apart otherwise. A script waits while its replies are not read, and an end that it has asked
-//! for waits until they have been written.
+//! The reactor reads and writes. At a terminal it shows output above the line being typed. Log lines are shown there as
+//! well, as they would tear that line apart otherwise. A script waits while its replies are not read, and an end that it
+//! has asked for waits until they have been written.
 
 use std::io::IsTerminal as _;
 

@@ -11,7 +11,7 @@
 //! | [`limits`] | the system's limit of open files |
 //! | [`logging`] | where log lines go |
 //! | [`session`] | one user's protocols, without the connection |
-//! | [`session`] | the protocols of one user, without the connection |
+//! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
 //! | [`world`] | the game's interface: the trait to implement |
 //! | [`lobby`] | the game in the package |

@@ -46,9 +46,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 const OUTPUT_DRAIN: Duration = Duration::from_secs(2);
 
 /// Connections that may be closing at a time while others arrive: those that get the message that the place is full,
-/// and those of users who left. When even more connect, the server resets a new connection without a message if it
-/// finds no place; a new connection that finds a place takes it from the one that has been closing for the longest
-/// time.
+/// and those of users who left. When even more connect, the server closes a new connection without a message if
+/// `max_users` users are present. Otherwise it lets the new user in, and resets the connection that has been closing
+/// for the longest time.
 const MAX_CLOSING_CONNECTIONS: usize = 256;
 
 /// The message to the source of a request to stop.

@@ -25,7 +25,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on a port of this kind, with lines of at most `limit_bytes` bytes.
+    /// A session on a port of this kind, with lines of at most `line_length_bytes` bytes.
     pub fn new(kind: PortKind, line_length_bytes: usize) -> Session {
         let (telnet, encoder) = match kind {
             PortKind::Telnet => (Some(Telnet::new()), Encoder::telnet()),

@@ -26,7 +26,7 @@ fn many_refused_connections_do_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::configured(&folder, "max users : 1\n");
     let mut ann = server.player("Ann");
-    // More than get the message at a time: the server may reset those above without a message.
+    // More than get the message at a time: the server may close those above without a message.
     let mut crowd: Vec<Client> = (0..300).map(|_| server.connect()).collect();
     ann.send("say alone\r\n");
     ann.expect("You say: alone\r\n");

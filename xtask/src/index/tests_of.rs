@@ -19,7 +19,7 @@ pub fn tests_in(file: &str, text: &str) -> Vec<Test> {
     for line in text.lines() {
         let code = line.trim_start();
         let indented = code.len() < line.len();
-        let system = if code.contains("target_os = \"linux\"") {
+        let system = if code.contains("target_os = \"linux\"") || code.contains("cfg(unix)") {
             Some("Linux")
         } else if code.contains("cfg(windows)") {
             Some("Windows")
@@ -87,6 +87,7 @@ fn kernels(file: &str, system: Option<&'static str>) -> &'static str {
     match system {
         _ if file.contains("/src/sim/") || file.starts_with("crates/sim/") => "simulated",
         _ if file.contains("/kernel/iocp/") => "Windows",
+        _ if file.contains("/kernel/epoll/") => "Linux",
         Some(system) => system,
         None => "Linux, Windows",
     }

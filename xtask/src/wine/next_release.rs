@@ -44,7 +44,7 @@ pub fn get(allowed: bool) -> Result<()> {
     if missing(&folder).is_none() {
         return Ok(());
     }
-    // An existing folder is from an interrupted run. The folder gets its final name when it is complete.
+    // An existing `wine-10.part` is from an interrupted run. The folder gets its final name when it is complete.
     let part = cache.join("wine-10.part");
     remove(&part)?;
     println!("    downloading Wine 10 from Debian {next} to {} (190 MB, unpacked 1 GB)", folder.display());

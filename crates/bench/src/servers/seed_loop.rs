@@ -1,6 +1,6 @@
 //! The loop from which this project started, rewritten from its description: one WaitForMultipleObjects over the port,
-//! the console and the listeners' events, then a check of each of them, then GetQueuedCompletionStatus without a
-//! timeout for one completion after another until there are none.
+//! the console and the listeners' events, then a check of each of them, then GetQueuedCompletionStatus with a
+//! timeout of zero for one completion after another until there are none.
 
 use std::io;
 use std::net::TcpListener;

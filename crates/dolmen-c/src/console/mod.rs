@@ -33,7 +33,7 @@ use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
 pub(crate) enum State {
     /// Nothing: the read would wait.
     Nothing,
-    /// Bytes or keys; or the system does not report whether there are any, and a read does not wait.
+    /// Bytes or keys; or the system does not report whether there are any, and a read may wait.
     Input,
     /// The end of the input.
     End,

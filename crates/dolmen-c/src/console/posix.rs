@@ -33,7 +33,7 @@ enum What {
     Socket,
     /// A regular file.
     File,
-    /// A device of an unknown kind, such as /dev/zero: a read of it does not wait.
+    /// A device of an unknown kind, such as /dev/zero: the system does not report whether a read of it waits.
     Device,
     /// The null device.
     Null,
@@ -45,7 +45,8 @@ impl Stdin {
         let what = What::find()?;
         let poll = match what {
             What::Terminal | What::Pipe | What::Socket => {
-                // SAFETY: only the program closes standard input, and then the poll of its number does no harm.
+                // SAFETY: only the program closes standard input. If it does so while this is registered, no memory is
+                // affected: the poll then waits for the file that gets the number.
                 let stdin = unsafe { BorrowedSocket::from_raw(STDIN) };
                 Some(reactor.add_poll(stdin, Readiness::READABLE, false, CONSOLE)?)
             }

@@ -38,7 +38,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         Ok(Socket { poll, file })
     }
 
-    /// If it is not the same, this socket was closed without being removed. Epoll cannot answer this: to remove the old
+    /// If it is not the same, this socket was closed without being removed. Epoll cannot be asked: removing the old
     /// socket from it would remove the new socket of the same number.
     fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool> {
         platform.file(fd).ok().map(|file| file == self.file)

@@ -112,8 +112,8 @@ static DWORD WINAPI check_watchdog(LPVOID unused)
 #endif
 
 /*
- * Ends a test program whose case does not end by itself: in half a minute, on Windows in up to twice that. A case that needs
- * the alarm itself uses it afterwards.
+ * Ends a test program whose case does not end by itself: in half a minute, on Windows in up to twice that. A case that
+ * uses the alarm itself, or runs for long, calls this again afterwards.
  */
 static inline void check_alarm(void)
 {

@@ -538,8 +538,8 @@ static int standard_numbers_are_free(void)
     return free;
 }
 
-/* The file that it opens or prints to next would collide with the library's descriptors. The child cannot print, so its
- * exit status is the only result. */
+/* None of the library's descriptors may be 0, 1 or 2: the daemon prints to these numbers, or opens other files under
+ * them. The child cannot print, so its exit status is the only result. */
 static void a_daemon_without_standard_streams_has_none_of_ours_in_their_place(void)
 {
     pid_t child = fork_checked(), grandchild;

@@ -555,7 +555,7 @@ static void wait_checks_its_arguments(void)
     io_reactor_destroy(reactor);
 }
 
-/* A negative time means no timeout, and neither does a time that no clock holds. */
+/* A negative time means no timeout, and so does a time that no clock holds. */
 static void a_timeout_that_never_comes_is_none(void)
 {
     static const struct { long seconds, micros; } times[] = {

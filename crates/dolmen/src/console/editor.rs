@@ -1,6 +1,6 @@
 //! The line editing of a Unix terminal, for one line at a time.
 //!
-//! While the operator types a line, its text is in the kernel, which no process can read. To print above the line and
+//! While the operator types a line, its text is in the kernel, where no process can look at it. To print above the line and
 //! show it again, the text must be taken out, and there is no way to put it back (`TIOCSTI` is switched off on current
 //! systems). So from there to its end the line is edited here, in the same way: erase, kill word, kill line, end of
 //! file.

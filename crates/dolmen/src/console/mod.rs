@@ -23,8 +23,9 @@
 //!
 //! # The screen
 //!
-//! One thread writes all output, because a terminal that is held (Ctrl-S, a selection) blocks its writers. The thread
-//! waits for room where standard output is non-blocking: see [`blocking_write`].
+//! The reactor never waits for output, because a terminal that is held (Ctrl-S, a selection) blocks its writers: a thread
+//! writes everything that cannot be written immediately. It waits for room where standard output is non-blocking: see
+//! [`blocking_write`].
 
 #[doc(hidden)]
 pub mod blocking_write;
@@ -194,8 +195,8 @@ pub(crate) trait Driver<H> {
     fn flush(&mut self) -> io::Result<()>;
 
     /// Whether the output is not being read, so that the input which causes it should wait. The driver wakes the
-    /// inbox's reactor when that is over. Not for a terminal: an operator who holds it (Ctrl-S) still expects a
-    /// response.
+    /// inbox's reactor when that is over. Not for a terminal: the input of an operator who holds it (Ctrl-S) must still
+    /// be delivered.
     fn is_behind(&self) -> bool {
         false
     }

@@ -108,7 +108,7 @@ pub(crate) enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Closed by the caller, with output still to be sent. Received bytes are discarded.
+    /// Closed by the caller: sends the queue and FIN, and waits for the peer's end. Received bytes are discarded.
     Lingering,
     /// Waiting for its operations to complete before it is freed.
     Closing,
@@ -435,8 +435,8 @@ impl<K: Kernel> Engine<K> {
                 self.submitter.cancel(&connection.source, handle);
             }
         }
-        // The kernel still owns the memory of these operations, and the socket keeps its number until their packets are
-        // out [hc01, hc05].
+        // The kernel still owns the memory of these operations, and the socket keeps its number until their packets have
+        // come [hc01, hc05].
         if connection.receive.is_some() || connection.send.is_some() {
             mark(Mark::CloseWaited);
             return;

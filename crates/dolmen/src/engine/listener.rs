@@ -136,7 +136,7 @@ impl<K: Kernel> Engine<K> {
         let listener = self.listeners.get_mut(key).expect("a listener outlives its accepts");
         let (id, token) = (ListenerId(key), listener.token);
         match completion.result {
-            // Dropped, which closes it: no one would handle it.
+            // Dropped, which closes it: a listener that is closing delivers nothing.
             _ if listener.closing => {}
             Ok(Outcome::Accepted(stream, peer)) => {
                 (listener.retry_ns, listener.reported, listener.transients) = (0, false, 0);
@@ -144,7 +144,7 @@ impl<K: Kernel> Engine<K> {
                 self.stats.accepted += 1;
                 self.outbox.push_back(Record::Accepted { listener: id, token, stream: Some(stream), peer });
             }
-            Ok(_) => unreachable!("an accept answers with a stream"),
+            Ok(_) => unreachable!("an accept returns a stream"),
             // The peer is gone: skipped, with a pause after many in a row [hc10, p11].
             Err(Fault { kind: FaultKind::Transient | FaultKind::Reset, .. }) => {
                 tracing::debug!(target: "io_reactor", listener = %key, "a connection was gone before it was accepted");

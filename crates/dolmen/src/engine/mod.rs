@@ -369,8 +369,9 @@ impl<K: Kernel> Engine<K> {
             || self.console.has_work()
     }
 
-    /// How long to block: until a deadline or the next timer, whichever comes first, and indefinitely without either.
-    /// Computed anew for each poll, so that one that was interrupted does not lengthen the wait [hc24, p02].
+    /// How long to block: until a deadline, the next timer, or the next attempt to watch the signals after a fork, whichever
+    /// comes first, and indefinitely without any of them. Computed anew for each poll, so that an interrupted poll does not
+    /// lengthen the wait [hc24, p02].
     fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
         let again = self.console.signal_retry_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
         let first = [deadline_ns, self.timers.next_ns(), again].into_iter().flatten().min()?;

@@ -122,7 +122,7 @@ mod tests {
         let old = table.insert("old");
         assert_eq!(table.remove(old), Some("old"));
         let new = table.insert("new");
-        assert_eq!(new.slot, old.slot, "the slot is reused at once");
+        assert_eq!(new.slot, old.slot, "the slot is reused immediately");
         assert_eq!((table.get(old), table.get(new)), (None, Some(&"new")));
         assert_eq!(table.remove(old), None);
         assert_eq!(table.len(), 1);

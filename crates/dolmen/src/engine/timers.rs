@@ -1,8 +1,8 @@
 //! Timers: a heap whose entries know their positions, so that cancelling is as cheap as inserting.
 //!
 //! With many timers most of the cost of a move is memory that is not in the cache. So each node has four children, which
-//! halves the number of levels; an entry that moves through several levels is written once; and the positions are an array
-//! of their own, which is dense.
+//! halves the number of levels; an entry that moves through several levels is written once; and the positions are an
+//! array of their own, which is dense.
 
 use super::connection::Direction;
 use super::table::Table;
@@ -34,7 +34,7 @@ pub(crate) struct Expired {
     pub(crate) last: bool,
 }
 
-/// Of a node of the heap.
+/// How many children a node of the heap has.
 const CHILDREN: usize = 4;
 
 pub(crate) struct Timers {
@@ -178,7 +178,7 @@ impl Timers {
 
     fn put(&mut self, at: usize, entry: Entry) {
         self.heap[at] = entry;
-        // Slots are numbered with 32 bits, and so are the entries, of which each slot has one.
+        // Slots are numbered with 32 bits, and each slot has at most one entry, so the position fits.
         self.positions[entry.slot as usize] = at as u32;
     }
 }

@@ -157,7 +157,7 @@ impl<K: Kernel> Engine<K> {
                 watch.undelivered = true;
                 self.outbox.push_back(Record::Ready { watch: WatchId(key), token });
             }
-            Ok(_) => unreachable!("a watch returns that it is ready"),
+            Ok(_) => unreachable!("a watch returns readiness"),
             Err(fault) => {
                 watch.retry_ns = next_retry_ns(watch.retry_ns);
                 let retry_ns = watch.retry_ns;

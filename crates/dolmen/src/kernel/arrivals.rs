@@ -71,7 +71,8 @@ pub(crate) struct Arrivals<'a, K: Kernel> {
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl<K: Kernel> Arrivals<'_, K> {
     /// The operation that this packet completes, which the kernel may now decode. `None` for a signal or an alarm, and
-    /// for a packet that is not ours, which is counted and dropped [hc41].
+    /// for a packet that is not ours: a foreign one is reported to the engine, an unknown one is counted and dropped
+    /// [hc41].
     pub(crate) fn recognise(&mut self, key: usize, address: usize, bytes: u32) -> Option<(OpPtr<K>, OpKind)> {
         let Some(own) = Key::from_value(key) else {
             self.foreign.push(Foreign { key, bytes });
@@ -90,15 +91,15 @@ impl<K: Kernel> Arrivals<'_, K> {
                     address,
                     bytes,
                     dropped = *self.unknown,
-                    "a completion on the reactor's port is of no operation of the reactor's: something else in this \
-                     process makes overlapped calls on a registered socket"
+                    "a completion on the reactor's port belongs to none of its operations: other code in this process \
+                     makes overlapped calls on a registered socket"
                 );
             }
         }
         found
     }
 
-    /// A recognised operation is not complete: another packet of it will come.
+    /// Makes a recognised operation pending again: it is not complete, and another packet of it will come.
     pub(crate) fn resume(&self, op: OpPtr<K>) {
         self.operations.resume(op);
     }

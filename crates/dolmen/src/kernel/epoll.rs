@@ -397,7 +397,7 @@ impl Kernel for Epoll {
         if !self.is_copy() {
             return Ok(());
         }
-        // The old ones are the other process's, and stay as they are [hc47].
+        // The old eventfd and epoll instance are the other process's, and stay as they are [hc47].
         self.calls += 3;
         self.signal.renew().map_err(fault)?;
         self.rebuild_epoll().map_err(fault)?;
@@ -613,7 +613,7 @@ impl Epoll {
         self.events.reserve_exact(max);
         self.calls += 1;
         match self.epoll_wait(max, timeout_ns) {
-            // After a signal there are no events, and the engine waits for the rest of its time [hc24].
+            // After a signal there are no events: the engine returns, or waits for the rest of its time [hc24].
             Ok(()) | Err(Errno::INTR) => {}
             Err(errno) => return Err(fault(errno)),
         }
@@ -837,7 +837,7 @@ fn listener_back((fault, entry): (Fault, Entry)) -> (Fault, TcpListener) {
 
 fn fault(errno: Errno) -> Fault {
     let kind = match errno {
-        // ECONNABORTED: aborted by other code (tcp_abort, as by `ss -K`), or before it was accepted [hc14].
+        // ECONNABORTED: aborted by the system (tcp_abort, as by `ss -K`), or before it was accepted [hc14].
         Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE | Errno::SHUTDOWN => FaultKind::Reset,
         Errno::CANCELED => FaultKind::Cancelled,
         // Worth another attempt: memory or a descriptor may be free by then [hc45].

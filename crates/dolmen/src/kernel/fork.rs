@@ -5,8 +5,8 @@
 //! one that is ([`Process`]), and compares before it acts: one relaxed load, and no system call.
 //!
 //! The C library runs our handlers at each fork(2). vfork(2) and posix_spawn(3) do not run them and do not need to:
-//! their child shares the parent's memory, and only starts another program. A fork that is made by a direct system call
-//! instead of the C library is not noticed.
+//! their child shares the parent's memory, and only starts another program. A fork that is made by a direct system call,
+//! and not through the C library, is not noticed.
 //!
 //! A lock that another thread holds at a fork stays held in the child indefinitely. So the data that other threads of
 //! the program lock, a reactor's posts, is in a [`Lock`]: it has a separate lock in each process, and no thread waits

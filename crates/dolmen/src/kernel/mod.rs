@@ -297,8 +297,8 @@ impl Immediate {
 
 /// Wakes a wait; held by wakers and posters in any thread, and outlives the kernel.
 pub(crate) trait Signal: Send + Sync {
-    /// Ends the wait that is under way, or else the next one. After a failure it may not have, and a later call may
-    /// succeed.
+    /// Ends the wait that is in progress, or else the next one. After a failure it may not have ended it, and a later call
+    /// may succeed.
     fn notify(&self) -> Result<(), Fault>;
 }
 
@@ -339,7 +339,7 @@ pub(crate) enum Close {
 /// The kind of a failure, as far as the engine distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
-    /// The peer reset the connection, or other code aborted it.
+    /// The peer reset the connection, or the system aborted it.
     Reset,
     /// Cancelled on request.
     Cancelled,

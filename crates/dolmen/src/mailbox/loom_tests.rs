@@ -73,7 +73,7 @@ struct Delivered {
     woken: bool,
 }
 
-/// Turns the reactor until nothing would ever end the next wait.
+/// Runs turns of the reactor until nothing would ever end the next wait.
 fn reactor(kernel: &FakeKernel, mailbox: &Mailbox, batch: usize) -> Delivered {
     let mut delivered = Delivered::default();
     loop {
@@ -196,7 +196,7 @@ fn a_reactor_that_goes_refuses_posts_and_takes_no_notice_of_wakes() {
         drop(mailbox);
         let (first, second_refused) = other.join().unwrap();
         assert!(refused, "it has gone");
-        assert!(first || second_refused, "it comes back for nobody");
+        assert!(first || second_refused, "a post was taken after the reactor was gone");
         assert!(posts.is_empty() || first, "{posts:?} was refused");
     });
 }

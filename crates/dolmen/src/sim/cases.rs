@@ -94,7 +94,7 @@ fn one_of_each(style: Style, sync: u8, in_submit: u8) {
     fixture.peer_finishes(link);
     fixture.engine.send(conn, &pattern(300)).expect("send");
     let (mut seen, mut ready) = (Vec::new(), 0);
-    // At the same time and in several turns: a buffer holds 64 bytes.
+    // Immediately or in several turns: a buffer holds 64 bytes.
     for _ in 0..12 {
         for event in fixture.poll() {
             if matches!(event, Seen::Ready(of) if of == watch) {
@@ -201,7 +201,7 @@ fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor() {
         assert_eq!(bytes_of(&seen, second), b"mine");
         assert_eq!(seen.len(), 1, "{seen:?}");
         assert_eq!(fixture.engine.send(first, b"?").expect_err("it is gone").kind(), ErrorKind::NotFound);
-        assert!(!fixture.engine.remove(first), "an old id names nobody");
+        assert!(!fixture.engine.remove(first), "an old id names no connection");
         assert_eq!(fixture.stats().connections, 1);
     }
 }

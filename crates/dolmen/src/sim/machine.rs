@@ -63,7 +63,7 @@ pub struct LinkState {
     pub sent: u64,
     /// How many of those the peer has not read.
     pub unread: usize,
-    /// The peer's socket is gone, and the next bytes will be answered with a reset.
+    /// The peer's socket is gone, and it will respond to the next bytes with a reset.
     pub gone: bool,
     /// The caller has shut down the sending side of our end.
     pub shut: bool,

@@ -189,10 +189,10 @@ impl Rig {
         assert!(polls <= 300, "{polls} polls in {SILENCE:?} of silence");
     }
 
-    /// Nothing happens, and the kernel is asked a few times at most: there is nothing left to do either.
+    /// No event arrives, and the reactor polls the kernel a few times at most: it has no internal work left either.
     ///
-    /// On Windows the timers of earlier waits, and one that rings early, each end a call without an event; a busy machine
-    /// lets several of them meet. A reactor that spins makes thousands of calls.
+    /// On Windows the timers of earlier waits, and one that fires early, each end a call without an event. On a busy machine
+    /// several of them may coincide. A reactor that spins makes thousands of calls.
     #[track_caller]
     pub fn rests(&mut self) {
         let polls = self.reactor.stats().polls;

@@ -341,7 +341,7 @@ impl Link {
     /// The probe's next report, and its time.
     #[track_caller]
     pub fn next_at(&self) -> (Instant, String) {
-        self.lines.recv_timeout(DEADLINE).expect("the probe tells nothing more")
+        self.lines.recv_timeout(DEADLINE).expect("the probe reports nothing more")
     }
 
     #[track_caller]
@@ -502,7 +502,7 @@ fn state(process: Pid) -> char {
     text.rsplit(") ").next().and_then(|rest| rest.chars().next()).expect("a state")
 }
 
-/// Waits until a process has handled the signals sent to it, and returns that it is not stopped.
+/// Waits until a process has handled the signals sent to it, and checks that it is not stopped.
 #[track_caller]
 pub fn goes_on(process: Pid) {
     let deadline = Instant::now() + DEADLINE;

@@ -1,9 +1,9 @@
 //! The two threads that can use standard input: one waits for a pipe, the other reads ahead.
 //!
-//! Either may be in a call that only more input ends. CancelSynchronousIo ends the call, or, if the handle is
-//! overlapped, an event for which the thread waits together with its read. While the call lasts, other calls on the
-//! same handle may block: so standard input has one [`Claim`] in a process, and a thread that could not be ended keeps
-//! it.
+//! Either may be in a call that by itself ends only with more input. CancelSynchronousIo ends the call, or, if the
+//! handle is overlapped, an event for which the thread waits together with its read. While the call lasts, other calls
+//! on the same handle may block: so standard input has one [`Claim`] in a process, and a thread that could not be ended
+//! keeps it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -272,8 +272,8 @@ impl StdinHandle {
         // The lowest bit keeps the completion away from a port that the handle's owner may have associated it with.
         let done = self.done.as_raw_handle().map_addr(|handle| handle | 1);
         let mut operation = OVERLAPPED { hEvent: done, ..OVERLAPPED::default() };
-        // SAFETY: there is room for `len` bytes. The buffer and `operation` stay where they are, as this function does not
-        // return before the operation is over.
+        // SAFETY: there is room for `len` bytes. The buffer and `operation` stay where they are, as this function does
+        // not return before the operation has completed.
         let read = unsafe { ReadFile(self.handle.0, buffer.as_mut_ptr(), len, null_mut(), &mut operation) };
         // SAFETY: reads a variable of this thread.
         let error = if read == 0 { unsafe { GetLastError() } } else { 0 };

@@ -1,4 +1,4 @@
-//! A model of what the header promises, run beside the library.
+//! A model of what the header promises, run in parallel with the library.
 
 mod check;
 mod console;

@@ -46,7 +46,7 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     }
     let file = File::from(stdin);
     let kind = file.metadata().map_err(failed)?.file_type();
-    // Anything else is always ready, and a read of it may block all the same: a thread reads it [hc31].
+    // Anything but a pipe or a socket is always ready, and a read of it may block all the same: a thread reads it [hc31].
     let source = if kind.is_fifo() || kind.is_socket() {
         let reader = Reader::new(file.into());
         let decoder = decoder(mode, inbox);
@@ -65,8 +65,8 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     Ok(Box::new(redirected))
 }
 
-/// Standard output opened once more, without blocking, if it is a terminal. A pipe would also do, but it shows no line
-/// being typed that requires an order of the output.
+/// Standard output opened once more, without blocking, if it is a terminal. A pipe would also do, but no line is
+/// typed on it for which the order of the output matters.
 fn direct_output() -> Option<File> {
     io::stdout().is_terminal().then(|| reopen(OpenOptions::new().write(true), 1)).flatten()
 }

@@ -77,7 +77,7 @@ impl Drop for Guard {
 }
 
 impl Saved {
-    /// The terminal, if it is in the foreground and this is not a forked process. From the background a change would
+    /// The terminal, if this process is in its foreground and is not a forked copy. From the background a change would
     /// stop the process, and in a forked process the terminal belongs to the other one.
     fn terminal(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the descriptor is open while a guard has it, and `SAVED` points here no longer than that. A handler

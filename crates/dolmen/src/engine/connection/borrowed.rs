@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use super::*;
 use crate::kernel::readiness::BorrowedSocket;
 
-/// The reports due to the caller of a connection whose socket it owns. Stored outside the connections, so that others
-/// pay nothing for it.
+/// The reports due to a caller that owns the connection's socket. Stored outside the connections, so that the others pay
+/// nothing for them.
 #[derive(Default)]
 pub(in crate::engine) struct Borrowed {
     /// All bytes that were ever queued.
@@ -46,7 +46,7 @@ impl<K: Kernel> Engine<K> {
         self.serve_connection(conn.0.slot);
         if self.connections.get(conn.0).is_none() {
             self.origin.removed.mark_conn(conn);
-            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "nothing can be received from it"));
+            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
         }
         Ok(conn)
     }

@@ -18,7 +18,7 @@ pub(super) fn new_eventfd() -> Result<OwnedFd, Errno> {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).and_then(above_standard)
 }
 
-/// The same open file under a number of its own.
+/// The same open file, moved to a number above 2 if it has one of the standard numbers.
 pub(crate) fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     const LAST_OF_STANDARD: i32 = 2;
     if fd.as_raw_fd() > LAST_OF_STANDARD { Ok(fd) } else { fcntl_dupfd_cloexec(&fd, LAST_OF_STANDARD + 1) }

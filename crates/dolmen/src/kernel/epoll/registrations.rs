@@ -109,7 +109,7 @@ impl Epoll {
     pub(super) fn free_slot(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
-            // By our own numbers, which grow with the sources and do not depend on the descriptors' [hc37].
+            // Sources have our own numbers, which grow with them and do not depend on the descriptors' numbers [hc37].
             self.sources.push(Slot { generation: 0, edges: Edges::NONE, queued: false, entry: None });
             index
         })

@@ -1,4 +1,4 @@
-//! Bridges into the port handles that cannot complete to one.
+//! Bridges handles that cannot complete to a port into one.
 //!
 //! A bridge waits for a handle by `RegisterWaitForSingleObject`: a thread of the system's pool waits for up to 63 such
 //! handles at a time (the system adds threads as it needs them), and runs a callback that only posts the watch

@@ -63,7 +63,7 @@ pub(crate) struct Iocp {
     entries: Vec<OVERLAPPED_ENTRY>,
     /// Watches that were cancelled before they fired; their packets come out of the next wait.
     cancelled: Vec<OpPtr<Iocp>>,
-    /// Operations that the system did not find when they were cancelled.
+    /// Operations that the system did not find when asked to cancel them.
     unfound: Unfound,
     /// Operations that could not be cancelled.
     uncancelled: u64,

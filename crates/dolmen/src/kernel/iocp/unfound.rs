@@ -1,4 +1,4 @@
-//! Operations that the system did not find when they were cancelled.
+//! Operations that the system did not find when asked to cancel them.
 //!
 //! Nearly all of them have completed, and their packets come out of the next wait. But Wine does not find a send while
 //! it transfers some of its bytes, and a layered provider may be unable to cancel at all. An operation that is still

@@ -19,7 +19,8 @@ pub(super) struct Operator {
     own: bool,
     /// Signals that are to be reported.
     raised: VecDeque<u64>,
-    /// Interrupts not yet delivered with that token when the console was removed: they may have been.
+    /// Interrupts that were read and not delivered when the console was removed: they may still come, with the token of the
+    /// signals.
     late: usize,
     /// The totals of inputs typed, signals raised, and both delivered.
     typed: u64,
