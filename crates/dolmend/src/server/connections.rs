@@ -1,0 +1,198 @@
+//! The users' connections: arrivals, input, turns, output and departures.
+//!
+//! A user departs in one place, `depart`, whatever the cause: there the world gets `net_dead`, once, because the user
+//! is taken out of the table first. The rest is a connection being closed, which the reactor finishes on its own.
+
+use std::net::{SocketAddr, TcpStream};
+
+use dolmen::{CloseReason, ConnId, ErrorKind, ListenerId, Token};
+
+use super::{MAX_CLOSING_CONNECTIONS, Server};
+use crate::config::PortKind;
+use crate::session::Session;
+use crate::user::User;
+use crate::world::{Action, Admission, ConnectInfo, Departure, UserId, World};
+
+/// Tokens of connections begin here; those below are the server's own.
+const FIRST_USER_TOKEN: usize = 16;
+
+/// The user whose connection has this token.
+pub(super) fn user_of(token: Token) -> Option<UserId> {
+    token.0.checked_sub(FIRST_USER_TOKEN).map(|number| UserId(number as u64))
+}
+
+/// A connection without a user: its last output is being sent.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    conn: ConnId,
+    peer: SocketAddr,
+}
+
+impl<W: World> Server<W> {
+    pub(super) fn accept(&mut self, listener: ListenerId, stream: TcpStream, peer: SocketAddr) {
+        let Some(kind) = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, _, kind)| *kind) else {
+            return;
+        };
+        let number = self.next_user;
+        let user = UserId(number as u64);
+        self.next_user += 1;
+        let full = self.users.len() >= self.max_users;
+        if full && self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
+            self.status.refused += 1;
+            tracing::debug!(%user, %peer, "turned away without a word");
+            return;
+        }
+        // Lines are short and must not be delayed. If the call fails the connection is already broken.
+        let _ = stream.set_nodelay(true);
+        let conn = match self.reactor.add(stream, Token(FIRST_USER_TOKEN + number)) {
+            Ok(conn) => conn,
+            Err(error) => {
+                self.status.refused += 1;
+                tracing::warn!(%user, %peer, %error, "turned away without a word");
+                return;
+            }
+        };
+        if full {
+            self.turn_away(user, conn, peer, kind, "The place is full. Please try again later.\n");
+            return;
+        }
+        if self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
+            self.reset_oldest_closing();
+        }
+        let info = ConnectInfo { user, peer, kind };
+        if let Admission::Refuse(text) = self.world.connect(&info) {
+            self.turn_away(user, conn, peer, kind, &text);
+            return;
+        }
+        tracing::info!(%user, %conn, %peer, %kind, "connected");
+        self.status.accepted += 1;
+        let session = Session::new(kind, self.line_length_bytes);
+        let state = User { conn, info, session, in_queue: false, paused: false, ends: None };
+        self.users.insert(user, state);
+        let (world, mut turn) = self.turn();
+        world.logon(&mut turn, user);
+        self.carry_out();
+    }
+
+    fn turn_away(&mut self, user: UserId, conn: ConnId, peer: SocketAddr, kind: PortKind, text: &str) {
+        self.status.refused += 1;
+        tracing::info!(%user, %conn, %peer, "turned away");
+        self.wire.clear();
+        Session::new(kind, self.line_length_bytes).encode(text, &mut self.wire);
+        // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
+        // is of no use.
+        let _ = self.reactor.send(conn, &self.wire);
+        let _ = self.reactor.close(conn);
+        self.leaving.insert(user, Leaving { conn, peer });
+    }
+
+    /// Resets the connection that has been closing for the longest time.
+    fn reset_oldest_closing(&mut self) {
+        let Some((id, Leaving { conn, peer })) = self.leaving.pop_first() else { return };
+        tracing::debug!(user = %id, %conn, %peer, "reset to make room");
+        let _ = self.reactor.abort(conn);
+    }
+
+    pub(super) fn receive(&mut self, id: Option<UserId>, data: &[u8]) {
+        let Some((id, user)) = id.and_then(|id| Some((id, self.users.get_mut(id)?))) else { return };
+        self.status.received_bytes += data.len() as u64;
+        self.wire.clear();
+        user.session.receive(data, &mut self.wire);
+        if user.session.is_behind() && !user.paused {
+            user.paused = true;
+            let _ = self.reactor.pause(user.conn);
+        }
+        self.users.enqueue(id);
+        if !self.wire.is_empty() {
+            self.send_wire(id);
+            self.carry_out();
+        }
+    }
+
+    pub(super) fn end_of_input(&mut self, id: Option<UserId>) {
+        let Some((id, user)) = id.and_then(|id| Some((id, self.users.get_mut(id)?))) else { return };
+        user.session.finish();
+        user.ends = Some(Departure::PeerClosed);
+        self.users.enqueue(id);
+    }
+
+    pub(super) fn closed(&mut self, id: Option<UserId>, reason: CloseReason) {
+        let Some(id) = id else { return };
+        if let Some(Leaving { conn, peer }) = self.leaving.remove(&id) {
+            tracing::debug!(user = %id, %conn, %peer, %reason, "connection closed");
+            return;
+        }
+        // The lines that arrived whole before the connection broke are still processed. An incomplete line is not: half
+        // a command may be another command.
+        if let Some(user) = self.users.get_mut(id) {
+            tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %reason, "connection lost");
+            user.ends = Some(Departure::Lost);
+            self.users.enqueue(id);
+        }
+    }
+
+    /// One line for each user who is in the queue now.
+    pub(super) fn give_turns(&mut self) {
+        for _ in 0..self.users.waiting() {
+            let Some((id, user)) = self.users.next_turn() else { continue };
+            if let Some(line) = user.session.next_line() {
+                if user.paused && user.session.has_caught_up() {
+                    user.paused = false;
+                    let _ = self.reactor.resume(user.conn);
+                }
+                self.users.enqueue(id);
+                self.status.lines += 1;
+                if line.dropped_chars > 0 {
+                    let text =
+                        format!("Your line was too long: {} characters were cut off.\n", line.dropped_chars);
+                    self.actions.push(Action::Send { user: id, text: text.into() });
+                }
+                let (world, mut turn) = self.turn();
+                world.process_input(&mut turn, id, &line.text);
+            } else if let Some(why) = user.ends {
+                self.depart(id, why);
+            }
+            self.carry_out();
+        }
+    }
+
+    pub(super) fn send(&mut self, id: UserId, text: &str) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        self.wire.clear();
+        user.session.encode(text, &mut self.wire);
+        self.send_wire(id);
+    }
+
+    /// Sends the bytes in `wire`. A user whose queue has no room for them is disconnected: output with a hole in it
+    /// would be worse, and keeping it would let one client fill the memory [hc35].
+    fn send_wire(&mut self, id: UserId) {
+        let Some(user) = self.users.get(id) else { return };
+        match self.reactor.send(user.conn, &self.wire) {
+            Ok(()) => self.status.sent_bytes += self.wire.len() as u64,
+            Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::TooLarge) => {
+                self.status.too_slow += 1;
+                tracing::warn!(user = %id, conn = %user.conn, peer = %user.info.peer, "output limit reached");
+                self.depart(id, Departure::TooSlow);
+            }
+            // The connection has ended, and its `Closed` event follows.
+            Err(_) => {}
+        }
+    }
+
+    /// Removes a user, informs the world, and closes the connection. The caller carries out the resulting actions of
+    /// the world later.
+    pub(super) fn depart(&mut self, id: UserId, why: Departure) {
+        let Some(user) = self.users.remove(id) else { return };
+        tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed");
+        let let_go = match why {
+            Departure::TooSlow => self.reactor.abort(user.conn),
+            _ => self.reactor.close(user.conn),
+        };
+        // An error means that the connection has been closed already, and that this was reported.
+        if let_go.is_ok() {
+            self.leaving.insert(id, Leaving { conn: user.conn, peer: user.info.peer });
+        }
+        let (world, mut turn) = self.turn();
+        world.net_dead(&mut turn, id, why);
+    }
+}

@@ -1,0 +1,345 @@
+//! The loop: connections, the console and signals on one side, a world on the other.
+//!
+//! The reactor has every source, so the loop blocks in one place only. A round takes the events of one
+//! wait, and then gives each user with a waiting line one turn. A user with more lines goes to the end of the queue and
+//! the next wait does not block. So a thousand pasted lines take a thousand rounds, and the lines of all other users
+//! are processed in the next round.
+//!
+//! | file | has |
+//! |---|---|
+//! | `mod.rs` | the round, and the world's actions |
+//! | `connections.rs` | arrivals, input, turns, output, departures |
+//! | `users.rs` | the users who are present, and the queue for turns |
+//! | `operator.rs` | the console and signals |
+//! | `shutdown.rs` | the phases of an end, a state machine that only decides |
+
+mod connections;
+mod operator;
+mod shutdown;
+mod users;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use dolmen::{ConsoleInput, Error, Event, Events, ListenerId, Poster, Reactor, Token};
+
+use crate::config::{Config, PortKind};
+use crate::console::Console;
+use crate::ports::OpenPort;
+use crate::world::{Action, Departure, Status, Turn, UserId, World};
+use connections::{Leaving, user_of};
+use operator::output_of;
+use shutdown::{OUTPUT_DRAIN, Shutdown};
+use users::Users;
+
+/// The token of the console, and of requests to end the process.
+const CONSOLE: Token = Token(0);
+/// The token of posts that ask for an orderly end.
+pub const SHUTDOWN: Token = Token(1);
+/// The timer of the world's heart beat.
+const HEART_BEAT: Token = Token(2);
+/// The timer of the statistics in the log.
+const STATS: Token = Token(3);
+/// The token of every port; the listener's id identifies the port.
+const PORT: Token = Token(4);
+/// The timer that ends the wait for output that is not read.
+const OUTPUT_TIMEOUT: Token = Token(5);
+
+/// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
+/// others. As a shutdown says good-bye to every user, it is bounded by this too.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Connections that may be closing at a time while others arrive: those that get the message that the place is full,
+/// and those of users who left. When even more connect, the server closes a new connection without a message if
+/// `max_users` users are present. Otherwise it lets the new user in, and resets the connection that has been closing
+/// for the longest time.
+const MAX_CLOSING_CONNECTIONS: usize = 256;
+
+/// A server with a world.
+pub struct Server<W> {
+    reactor: Reactor,
+    /// `None` only while a round iterates over them.
+    events: Option<Events>,
+    world: W,
+    ports: Vec<(ListenerId, SocketAddr, PortKind)>,
+    console: Option<Console>,
+    shutdown: Shutdown,
+    users: Users,
+    /// In the order of their arrival, which is roughly the order of their departure.
+    leaving: BTreeMap<UserId, Leaving>,
+    /// The world's actions that are still to be carried out.
+    actions: Vec<Action>,
+    /// The actions being carried out, and a buffer for wire bytes: both are kept so that a line costs no allocation
+    /// here.
+    doing: Vec<Action>,
+    wire: Vec<u8>,
+    next_user: usize,
+    started: Instant,
+    status: Status,
+    max_users: usize,
+    line_length_bytes: usize,
+}
+
+impl<W> fmt::Debug for Server<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("shutdown", &self.shutdown)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: World> Server<W> {
+    /// A server for these ports. It serves no one before [`run`](Server::run).
+    ///
+    /// # Errors
+    ///
+    /// The reactor's errors: in most cases the system is out of a resource.
+    pub fn new(config: &Config, ports: Vec<OpenPort>, world: W) -> Result<Server<W>, Error> {
+        let mut reactor = Reactor::builder()
+            .max_events(config.reactor_max_events)
+            .pool_size(config.reactor_pool_size)
+            .high_water(config.output_limit_bytes)
+            .linger(DRAIN)
+            .build()?;
+        let mut listening = Vec::new();
+        for OpenPort { listener, address, kind } in ports {
+            listening.push((reactor.listen(listener, PORT)?, address, kind));
+        }
+        if let Some(period) = world.heart_beat_interval() {
+            reactor.interval(HEART_BEAT, period);
+        }
+        Ok(Server {
+            reactor,
+            events: Some(Events::with_capacity(config.reactor_max_events)),
+            world,
+            ports: listening,
+            console: None,
+            shutdown: Shutdown::default(),
+            users: Users::default(),
+            leaving: BTreeMap::new(),
+            actions: Vec::new(),
+            doing: Vec::new(),
+            wire: Vec::new(),
+            next_user: 1,
+            started: Instant::now(),
+            status: Status::default(),
+            max_users: config.max_users,
+            line_length_bytes: config.line_length_bytes,
+        })
+    }
+
+    /// How many connections a server with this configuration may hold at a time.
+    pub fn most_connections(config: &Config) -> usize {
+        config.max_users + MAX_CLOSING_CONNECTIONS
+    }
+
+    /// The addresses on which the server listens, and their protocols.
+    pub fn listening(&self) -> impl Iterator<Item = (SocketAddr, PortKind)> {
+        self.ports.iter().map(|&(_, address, kind)| (address, kind))
+    }
+
+    /// The interface for other threads: a post with [`SHUTDOWN`] ends the server in order.
+    pub fn poster(&self) -> Poster {
+        self.reactor.poster()
+    }
+
+    /// Takes commands from standard input. At its end, unless it is a terminal, the server shuts down.
+    ///
+    /// # Errors
+    ///
+    /// The reactor's errors.
+    pub fn open_console(&mut self) -> Result<(), Error> {
+        let console = Console::open(&mut self.reactor, CONSOLE)?;
+        let at_terminal = console.is_terminal();
+        self.console = Some(console);
+        let (world, mut turn) = self.turn();
+        world.console_opened(&mut turn, at_terminal);
+        self.carry_out();
+        Ok(())
+    }
+
+    /// Makes requests to end the process (Ctrl-C, SIGTERM and the like) end the server in order, and a second one
+    /// immediately.
+    ///
+    /// # Errors
+    ///
+    /// The reactor's errors.
+    pub fn stop_on_signals(&mut self) -> Result<(), Error> {
+        self.reactor.signals(CONSOLE)
+    }
+
+    /// Whether the server has ended without an orderly end, because of a second request.
+    pub fn was_forced(&self) -> bool {
+        self.shutdown.was_forced()
+    }
+
+    /// Whether the server has ended with unread output, for which dropping it would wait.
+    pub fn left_output_unread(&self) -> bool {
+        self.shutdown.left_output_unread()
+    }
+
+    /// Writes a line of statistics to the log at this interval.
+    pub fn log_stats_every(&mut self, period: Duration) {
+        self.reactor.interval(STATS, period);
+    }
+
+    /// The world.
+    pub fn world(&self) -> &W {
+        &self.world
+    }
+
+    /// The counters so far.
+    pub fn status(&self) -> Status {
+        Status {
+            uptime: self.started.elapsed(),
+            users: self.users.len(),
+            leaving: self.leaving.len(),
+            ..self.status
+        }
+    }
+
+    /// Serves until an orderly end.
+    ///
+    /// # Errors
+    ///
+    /// Only the errors of the reactor's wait, which are rare.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while self.step(None)? {}
+        Ok(())
+    }
+
+    /// One round: one wait of at most `timeout` (`None`: until an event arrives), and one turn for each user with a
+    /// waiting line. False when the server has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Server::run).
+    pub fn step(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        if self.shutdown.has_stopped() {
+            return Ok(false);
+        }
+        let more = self.users.waiting() > 0;
+        let timeout = if more { Some(Duration::ZERO) } else { timeout };
+        if let Some(console) = &mut self.console {
+            console.print_log(&mut self.reactor);
+        }
+        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(1));
+        let waited = self.reactor.wait(&mut events, timeout);
+        self.status.waits += 1;
+        for event in events.drain() {
+            self.handle(event);
+        }
+        self.events = Some(events);
+        waited?;
+
+        self.give_turns();
+        self.advance_shutdown();
+        if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
+            console.print_log(&mut self.reactor);
+        }
+        Ok(!self.shutdown.has_stopped())
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        match event {
+            Event::Accepted { listener, stream, peer, .. } => self.accept(listener, stream, peer),
+            Event::AcceptFailed { listener, error, .. } => {
+                let port = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, address, _)| *address);
+                tracing::warn!(port = ?port, %error, "cannot accept for now");
+            }
+            Event::Received { token, data, .. } => self.receive(user_of(token), data),
+            Event::EndOfStream { token, .. } => self.end_of_input(user_of(token)),
+            Event::Closed { token, reason, .. } => self.closed(user_of(token), reason),
+            Event::Timer { token: HEART_BEAT, .. } => {
+                let (world, mut turn) = self.turn();
+                world.heart_beat(&mut turn);
+                self.carry_out();
+            }
+            Event::Timer { token: STATS, .. } => self.log_stats(),
+            Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.shutdown.output_timed_out(),
+            Event::Console { input, .. } => self.console_input(input),
+            Event::Posted { token: SHUTDOWN, .. } => {
+                tracing::info!("asked to stop");
+                self.shut_down();
+            }
+            // A refused send ends the connection, so no connection waits for room; and there are no other
+            // registrations.
+            _ => {}
+        }
+    }
+
+    /// The world, and a turn for it.
+    fn turn(&mut self) -> (&mut W, Turn<'_>) {
+        let status = self.status();
+        (&mut self.world, Turn::new(self.users.roster(), status, &mut self.actions))
+    }
+
+    /// Carries out the world's actions, and the actions that result from them.
+    fn carry_out(&mut self) {
+        while !self.actions.is_empty() {
+            let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
+            for action in doing.drain(..) {
+                match action {
+                    Action::Send { user, text } => self.send(user, &text),
+                    Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
+                    Action::Console { text } => self.print(&text),
+                    Action::Ask { prompt, echo } => {
+                        if let Some(console) = &mut self.console {
+                            console.ask(&mut self.reactor, &prompt, echo);
+                        }
+                    }
+                    Action::EndConsole => {
+                        self.console_input(ConsoleInput::EndOfInput);
+                        if let Some(console) = self.console.as_mut().filter(|console| !console.is_terminal())
+                        {
+                            console.ignore_rest_of_script();
+                        }
+                    }
+                    Action::Shutdown => self.shut_down(),
+                }
+            }
+            self.doing = doing;
+        }
+    }
+
+    /// Begins an orderly end: no more arrivals, and every user gets a message and is disconnected.
+    fn shut_down(&mut self) {
+        if !self.shutdown.begin() {
+            return;
+        }
+        for (listener, ..) in self.ports.drain(..) {
+            self.reactor.remove_listener(listener);
+        }
+        tracing::info!(users = self.users.len(), "shutting down");
+        let (world, mut turn) = self.turn();
+        world.shutdown(&mut turn);
+        // All earlier output is sent before the users are disconnected.
+        self.carry_out();
+        for id in self.users.roster().to_vec() {
+            self.depart(id, Departure::Shutdown);
+        }
+        self.carry_out();
+    }
+
+    /// Moves an end on, as far as connections and output allow.
+    fn advance_shutdown(&mut self) {
+        let output = || output_of(self.console.as_mut(), &mut self.reactor);
+        if self.shutdown.advance(self.leaving.is_empty(), output) {
+            self.reactor.timer(OUTPUT_TIMEOUT, OUTPUT_DRAIN);
+        }
+    }
+
+    fn log_stats(&mut self) {
+        let stats = self.reactor.stats();
+        tracing::info!(
+            "stats {} kernel_calls={} events={} queued_bytes={}",
+            self.status(),
+            stats.kernel_calls,
+            stats.events,
+            stats.queued_bytes
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! The console's part of the loop: the operator's lines, the end of a script, and signals.
+
+use dolmen::{ConsoleInput, Reactor};
+
+use super::Server;
+use super::shutdown::{Output, Signalled};
+use crate::console::{self, Console};
+use crate::logging;
+use crate::world::World;
+
+/// The message to the source of a request to stop.
+const STOPPING: &str = "stopping; a second request stops immediately\n";
+
+impl<W: World> Server<W> {
+    /// Input from the operator, or a request to end the program.
+    pub(super) fn console_input(&mut self, input: ConsoleInput<'_>) {
+        let ignored = self.console.as_ref().is_some_and(Console::ignores_input);
+        match input {
+            ConsoleInput::Line(_) | ConsoleInput::LineCut(_) | ConsoleInput::EndOfInput if ignored => {}
+            ConsoleInput::Line(line) => {
+                let (world, mut turn) = self.turn();
+                world.console_line(&mut turn, line);
+                self.carry_out();
+            }
+            ConsoleInput::LineCut(line) => {
+                // Half a command may be another command.
+                let text = format!("A line of more than {} bytes is not a command.\n", line.len());
+                self.print(&text);
+            }
+            ConsoleInput::EndOfInput if self.console.as_ref().is_some_and(Console::is_terminal) => {
+                tracing::info!("the console input has ended; 'shutdown' ends the server");
+            }
+            ConsoleInput::EndOfInput => {
+                tracing::info!("the console input has ended");
+                self.shut_down();
+            }
+            ConsoleInput::Drained => {
+                if let Some(console) = &mut self.console {
+                    console.drained(&mut self.reactor);
+                }
+            }
+            ConsoleInput::Interrupt => self.asked_to_stop("Ctrl-C"),
+            ConsoleInput::Shutdown { reason, .. } => self.asked_to_stop(&reason.to_string()),
+            // The reactor has shown the line being typed again.
+            _ => {}
+        }
+    }
+
+    /// A signal asks for the end.
+    fn asked_to_stop(&mut self, who: &str) {
+        if self.shutdown.signalled() == Signalled::Begin {
+            tracing::info!("asked to stop: {who}");
+            // The message is for the source of the request.
+            match &mut self.console {
+                Some(console) if console.is_terminal() => console.print(&mut self.reactor, STOPPING),
+                _ => logging::write(STOPPING),
+            }
+            self.shut_down();
+        }
+    }
+
+    pub(super) fn print(&mut self, text: &str) {
+        match &mut self.console {
+            Some(console) => console.print(&mut self.reactor, text),
+            None => console::print(text),
+        }
+    }
+}
+
+/// The state of the console's output, for which an end waits.
+pub(super) fn output_of(console: Option<&mut Console>, reactor: &mut Reactor) -> Output {
+    match console {
+        None => Output::Written,
+        Some(console) => match console.is_flushed(reactor) {
+            true => Output::Written,
+            false => Output::Unread { by_script: !console.is_terminal() },
+        },
+    }
+}
