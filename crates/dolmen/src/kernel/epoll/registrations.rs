@@ -15,12 +15,10 @@ use rustix::io::Errno;
 use super::super::readiness::Readiness;
 use super::super::{Fault, FaultKind, Kernel};
 use super::descriptor::new_epoll;
+use super::fault::fault;
 use super::polled::polled_flags;
-use super::socket::Edges;
-use super::{
-    Entry, Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, Slot, Source, event_data, fault,
-    watch_flags,
-};
+use super::table::{Entry, Source};
+use super::{Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, watch_flags};
 
 /// After how long the move to a new instance is retried, and how long a wait that has found nothing else pauses
 /// meanwhile.
@@ -29,7 +27,7 @@ const STALE_SLEEP: Duration = Duration::from_millis(10);
 
 impl Epoll {
     pub(super) fn deregister_polled(&mut self, source: &Source) {
-        if let Some(Entry::Polled(_)) = &self.sources[source.0 as usize].entry {
+        if self.table.entry(source).is_borrowed() {
             self.deregister(source.0);
         }
     }
@@ -53,7 +51,7 @@ impl Epoll {
     /// Removes a borrowed socket from epoll, if it is registered.
     pub(super) fn deregister(&mut self, index: u32) {
         let keeps_registrations = self.keeps_registrations();
-        let polled = self.polled(index);
+        let polled = self.table.polled(index);
         polled.found = Readiness::NONE;
         if std::mem::take(&mut polled.registered).is_empty() || !keeps_registrations {
             return;
@@ -70,13 +68,13 @@ impl Epoll {
         if let Err(fault) = self.after_fork() {
             return Err((fault, entry));
         }
-        let index = self.free_slot();
-        let data = EventData::new_u64(event_data(index, self.sources[index as usize].generation));
+        let index = self.table.reserve();
+        let data = self.table.event_data(index);
         if let Err(errno) = self.add(entry.fd(), data, flags) {
-            self.free.push(index);
+            self.table.give_back(index);
             return Err((fault(errno), entry));
         }
-        Ok(self.fill(index, entry))
+        Ok(self.table.fill(index, entry))
     }
 
     /// Epoll may know the descriptor although none of our sources has it: it was closed before it was deregistered, its
@@ -98,32 +96,7 @@ impl Epoll {
     }
 
     pub(super) fn has_registered(&self, fd: RawFd) -> bool {
-        let mut entries = self.sources.iter().filter_map(|slot| slot.entry.as_ref());
-        let by_source = entries.any(|entry| match entry {
-            Entry::Polled(polled) => polled.fd == fd && !polled.registered.is_empty(),
-            entry => entry.fd().as_raw_fd() == fd,
-        });
-        by_source || self.signal.fd.as_raw_fd() == fd
-    }
-
-    pub(super) fn free_slot(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.sources.len()).expect("fewer than 2^32 file descriptors");
-            // Sources have our own numbers, which grow with them and do not depend on the descriptors' numbers [hc37].
-            self.sources.push(Slot { generation: 0, edges: Edges::NONE, queued: false, entry: None });
-            index
-        })
-    }
-
-    pub(super) fn fill(&mut self, index: u32, entry: Entry) -> Source {
-        let slot = &mut self.sources[index as usize];
-        self.borrowed += usize::from(matches!(entry, Entry::Polled(_)));
-        slot.edges = Edges::NONE;
-        // It can be written to, and its first edge will report that once more. A listener is simply tried.
-        slot.edges.writable = true;
-        slot.edges.readable = matches!(entry, Entry::Listener { .. });
-        slot.entry = Some(entry);
-        Source(index)
+        self.table.has_registered(fd) || self.signal.fd.as_raw_fd() == fd
     }
 
     /// Moves everything that is registered to a new epoll instance, and leaves stale registrations behind.
@@ -136,10 +109,8 @@ impl Epoll {
         let mut lost = Vec::new();
         // Our own first: it has its number for certain, while a borrowed one may be closed and its number ours by now.
         for borrowed in [false, true] {
-            for (index, slot) in (0..).zip(&self.sources) {
-                let Some(entry) = slot.entry.as_ref().filter(|entry| entry.is_borrowed() == borrowed) else {
-                    continue;
-                };
+            let of_this_kind = |(_, entry): &(u32, &Entry)| entry.is_borrowed() == borrowed;
+            for (index, entry) in self.table.iter().filter(of_this_kind) {
                 let flags = match entry {
                     Entry::Stream { .. } => STREAM_FLAGS,
                     Entry::Listener { .. } => LISTENER_FLAGS,
@@ -149,7 +120,7 @@ impl Epoll {
                     Entry::Polled(polled) if polled.registered.is_empty() => continue,
                     Entry::Polled(polled) => polled_flags(polled.registered),
                 };
-                let data = EventData::new_u64(event_data(index, slot.generation));
+                let data = self.table.event_data(index);
                 self.calls += 1;
                 match epoll::add(&epoll, entry.fd(), data, flags) {
                     Ok(()) => {}
@@ -163,9 +134,9 @@ impl Epoll {
         }
         self.epoll = epoll;
         for index in lost {
-            let polled = self.polled(index);
+            let polled = self.table.polled(index);
             (polled.registered, polled.found) = (Readiness::NONE, Readiness::ERROR);
-            self.queue_if_ready(index);
+            self.ready.push_if_ready(&mut self.table, index);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The wait alone, without an engine that polls again.
 
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::Once;

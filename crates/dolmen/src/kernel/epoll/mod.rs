@@ -1,0 +1,418 @@
+//! Linux: completions made from epoll's readiness.
+//!
+//! Every socket is registered once, edge-triggered, for both directions; after that it needs no `epoll_ctl`. Each
+//! source records what the edges have reported (`readable`, `writable`), so that an operation is only tried when it can
+//! make progress, and a message costs one `recv` and one `send` in addition to the wait.
+//!
+//! A receive that filled less than its buffer has emptied the socket, and whatever arrives next makes an edge: no
+//! second `recv` is spent on EAGAIN. That holds for TCP with two exceptions, both reported by the wait: a hang-up, and
+//! urgent data. `socket.rs` has the proof.
+//!
+//! Sources with an operation that can make progress wait in one queue (`ready.rs`), and are served in its order
+//! (`serve.rs`). A source gets one receive a turn, so the source of a flooding peer moves to the end of the queue each
+//! time.
+//!
+//! Sockets stay in the blocking mode that they had: `MSG_DONTWAIT` makes each call non-blocking and saves the `fcntl`.
+//!
+//! Borrowed sockets are the exception to all of the above: they are level-triggered, registered for the caller's
+//! interest, and reported instead of read. They, too, are registered once, and a poll with the same interest as the
+//! last one makes no call. Epoll refuses files, because they are always ready; they are reported as ready.
+//!
+//! Epoll registers an open file, and it stays registered while any process has it open. So epoll continues to report a
+//! socket that is closed here and still open in a child process, and no descriptor is left by which to remove it. At
+//! the first such report the kernel moves everything to a new epoll instance, in which only our sources are registered.
+//!
+//! A forked process has the same epoll instance and the same eventfd, not copies. Any change to them would affect the
+//! other process: it would remove that process's registrations, or consume the edge of its wake. So a copy touches
+//! neither. The first method that needs them creates new ones and registers everything with those; the new eventfd
+//! takes the number of the old one, which wakers hold. A copy that is only dropped makes no call except close(2).
+//!
+//! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
+
+mod descriptor;
+mod event_fd;
+mod fault;
+mod polled;
+mod ready;
+mod registrations;
+mod serve;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{self, Ordering};
+use std::time::Instant;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+
+use super::arrivals::Arrivals;
+use super::operation::OpPtr;
+use super::readiness::{BorrowedSocket, Readiness};
+use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use crate::engine::buffer_pool::BufferPool;
+pub(crate) use descriptor::above_standard;
+use descriptor::new_epoll;
+use event_fd::EventFd;
+use fault::fault;
+pub(crate) use fault::io_fault;
+use ready::ReadyQueue;
+use socket::{accept_one, check, is_tcp, send_now};
+use table::{Entry, Source, Table};
+
+/// The event data of the eventfd; sources use their slot and generation.
+const SIGNAL: u64 = u64::MAX;
+
+/// Edge-triggered, so that each write wakes once and the counter never needs to be read back.
+const SIGNAL_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+const LISTENER_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+/// Urgent data is not reported to the caller, but it changes what a short receive means.
+const STREAM_FLAGS: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::PRI)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::ET);
+
+pub(crate) struct Epoll {
+    epoll: OwnedFd,
+    signal: Arc<EventFd>,
+    table: Table,
+    ready: ReadyQueue,
+    /// Packets of cancelled operations, for the next wait.
+    cancelled: Vec<OpPtr<Epoll>>,
+    events: Vec<epoll::Event>,
+    /// Whether the system supports `epoll_pwait2`; determined by the first timeout that needs it.
+    nanoseconds: bool,
+    /// Everything is being closed, and the epoll instance with it: nothing needs to be removed from it, and nothing
+    /// needs to be waited for, as operations are cancelled immediately.
+    retiring: bool,
+    started: Instant,
+    calls: u64,
+    /// Stale registrations stay because no descriptor was left for a new instance; when to try again.
+    stale_retry_at: Option<Instant>,
+}
+
+impl Kernel for Epoll {
+    type Header = ();
+    type Source = Source;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Handle = OwnedFd;
+
+    // A posted accept is only a cell of memory here; the number limits the accepts of one turn.
+    const ACCEPTS: usize = 64;
+
+    fn new(options: Options) -> Result<Self, Fault> {
+        let epoll = new_epoll().map_err(fault)?;
+        let signal = Arc::new(EventFd::new().map_err(fault)?);
+        epoll::add(&epoll, &signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS).map_err(fault)?;
+        Ok(Epoll {
+            epoll,
+            signal,
+            table: Table::default(),
+            ready: ReadyQueue::default(),
+            cancelled: Vec::new(),
+            events: Vec::with_capacity(options.max_packets + 1),
+            nanoseconds: true,
+            retiring: false,
+            started: Instant::now(),
+            calls: 3,
+            stale_retry_at: None,
+        })
+    }
+
+    fn signal(&self) -> Box<dyn Signal> {
+        Box::new(Arc::clone(&self.signal))
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
+        if let Err(fault) = check(stream.as_fd(), false, &mut self.calls) {
+            return Err((fault, stream));
+        }
+        let tcp = is_tcp(stream.as_fd(), &mut self.calls);
+        let entry = Entry::Stream { fd: stream, receive: None, send: None };
+        let source = self.register(entry, STREAM_FLAGS).map_err(|(fault, entry)| match entry {
+            Entry::Stream { fd, .. } => (fault, fd),
+            _ => unreachable!("the entry is returned unchanged"),
+        })?;
+        self.table.slot(source.0).edges.plain = tcp;
+        Ok(source)
+    }
+
+    fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        if let Err(fault) = check(listener.as_fd(), true, &mut self.calls) {
+            return Err((fault, listener));
+        }
+        self.calls += 1;
+        if let Err(error) = listener.set_nonblocking(true) {
+            return Err((io_fault(&error), listener));
+        }
+        let entry =
+            Entry::Listener { fd: listener, accepts: Box::new(VecDeque::with_capacity(Self::ACCEPTS)) };
+        self.register(entry, LISTENER_FLAGS).map_err(listener_back)
+    }
+
+    fn add_readiness_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
+        if let Err(fault) = check(listener.as_fd(), true, &mut self.calls) {
+            return Err((fault, listener));
+        }
+        self.calls += 1;
+        if let Err(error) = listener.set_nonblocking(true) {
+            return Err((io_fault(&error), listener));
+        }
+        let entry = Entry::ReadinessListener { fd: listener, watch: None };
+        self.register(entry, watch_flags(false)).map_err(listener_back)
+    }
+
+    fn add_handle(&mut self, handle: OwnedFd) -> Result<Source, Fault> {
+        let entry = Entry::Handle { fd: handle, watch: None };
+        self.register(entry, watch_flags(false)).map_err(|(fault, _)| fault)
+    }
+
+    unsafe fn receive(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        _pool: &mut BufferPool,
+    ) -> Submission<Self> {
+        let slot = self.table.slot(source.0);
+        let Some(Entry::Stream { receive, .. }) = &mut slot.entry else {
+            unreachable!("a receive is for a stream")
+        };
+        assert!(receive.replace(op).is_none(), "two receives on one stream");
+        self.ready.push_if_ready(&mut self.table, source.0);
+        Submission::Pending
+    }
+
+    unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let slot = self.table.slot(source.0);
+        let Some(Entry::Stream { fd, send, .. }) = &mut slot.entry else {
+            unreachable!("a send is for a stream")
+        };
+        assert!(send.is_none(), "two sends on one stream");
+        if slot.edges.writable {
+            // SAFETY: the operation was just handed to us with its buffer; nothing else touches it.
+            match unsafe { send_now(fd, op, &mut slot.edges, &mut self.calls) } {
+                Some(Ok(bytes)) => return Submission::Done(Outcome::Bytes(bytes)),
+                Some(Err(fault)) => return Submission::Failed(fault),
+                None => {}
+            }
+        }
+        *send = Some(op);
+        Submission::Pending
+    }
+
+    unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        let slot = self.table.slot(source.0);
+        let Some(Entry::Listener { accepts, .. }) = &mut slot.entry else {
+            unreachable!("an accept needs a listener")
+        };
+        accepts.push_back(op);
+        self.ready.push_if_ready(&mut self.table, source.0);
+        Submission::Pending
+    }
+
+    unsafe fn watch(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
+        if let Err(fault) = self.after_fork() {
+            return Submission::Failed(fault);
+        }
+        let data = self.table.event_data(source.0);
+        let slot = self.table.slot(source.0);
+        // Anything seen before this watch is out of date.
+        slot.edges.readable = false;
+        let entry = slot.entry.as_mut().expect("the source is open");
+        self.calls += 1;
+        if let Err(errno) = epoll::modify(&self.epoll, entry.fd(), data, watch_flags(true)) {
+            return Submission::Failed(fault(errno));
+        }
+        let (Entry::Handle { watch, .. } | Entry::ReadinessListener { watch, .. }) = entry else {
+            unreachable!("a watch is for a handle or a readiness listener")
+        };
+        assert!(watch.replace(op).is_none(), "two watches on one handle");
+        Submission::Pending
+    }
+
+    unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
+        let slot = self.table.slot(source.0);
+        let found = slot.entry.as_mut().expect("the source is open").take_back(op);
+        // Now, not when the packet is delivered: by then the descriptor may be closed and its number reused [hc05].
+        self.deregister_polled(source);
+        // Not found: it was cancelled before, and its packet is pending.
+        if found {
+            self.cancelled.push(op);
+        }
+    }
+
+    fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
+        self.add_polled(socket, interest)
+    }
+
+    unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
+        if let Err(fault) = self.set_interest(source, interest) {
+            return Submission::Failed(fault);
+        }
+        let polled = self.table.polled(source.0);
+        assert!(polled.poll.replace(op).is_none(), "two polls on one socket");
+        if polled.always {
+            polled.found = interest;
+            self.ready.push_if_ready(&mut self.table, source.0);
+        }
+        Submission::Pending
+    }
+
+    fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
+        self.change_interest(source.0, interest)
+    }
+
+    fn after_fork(&mut self) -> Result<(), Fault> {
+        if !self.is_copy() {
+            return Ok(());
+        }
+        // The old eventfd and epoll instance are the other process's, and stay as they are [hc47].
+        self.calls += 3;
+        self.signal.renew().map_err(fault)?;
+        self.rebuild_epoll().map_err(fault)?;
+        self.signal.process.settle();
+        // A thread that has not seen this, and so has not written to the eventfd, has stored its wake where the engine
+        // looks before it blocks.
+        atomic::fence(Ordering::SeqCst);
+        tracing::debug!(target: "io_reactor", "continues in a forked process");
+        Ok(())
+    }
+
+    fn recheck(&mut self, source: &Source, interest: Readiness) -> Readiness {
+        self.ready_now(source.0, interest)
+    }
+
+    fn retire(&mut self) {
+        self.retiring = true;
+    }
+
+    fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
+        let Entry::ReadinessListener { fd, .. } = self.table.entry(source) else {
+            unreachable!("not a readiness listener")
+        };
+        match accept_one(fd, &mut self.calls) {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(fault(errno)),
+        }
+    }
+
+    fn shutdown_write(&mut self, source: &Source) -> Result<(), Fault> {
+        if self.is_dropped_copy() {
+            return Ok(());
+        }
+        let entry = self.table.entry(source);
+        self.calls += 1;
+        match rustix::net::shutdown(entry.fd(), Shutdown::Write) {
+            // The system still knows the reason, if no call has collected it since [hc44].
+            Err(Errno::NOTCONN) => {
+                self.calls += 1;
+                let reason = rustix::net::sockopt::socket_error(entry.fd());
+                Err(fault(reason.ok().and_then(|known| known.err()).unwrap_or(Errno::NOTCONN)))
+            }
+            done => done.map_err(fault),
+        }
+    }
+
+    fn unread(&mut self, source: &Source) -> usize {
+        let entry = self.table.entry(source);
+        self.calls += 1;
+        let bytes = rustix::io::ioctl_fionread(entry.fd());
+        bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    fn close(&mut self, source: Source, how: Close) {
+        self.deregister_polled(&source);
+        self.ready.remove(&mut self.table, source.0);
+        let entry = self.table.remove(&source);
+        if how == Close::Reset && !self.is_dropped_copy() {
+            self.calls += 1;
+            let linger = rustix::net::sockopt::set_socket_linger(entry.fd(), Some(std::time::Duration::ZERO));
+            // Then it is closed with FIN instead, which ends it as well.
+            linger.unwrap_or_else(|errno| tracing::debug!(target: "io_reactor", %errno, "no reset on close"));
+        }
+        // Closing would do it, unless other code holds a duplicate of the descriptor: then it would stay registered,
+        // and could no longer be removed.
+        if !entry.is_borrowed() && self.keeps_registrations() {
+            self.calls += 2;
+            epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
+                |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
+            );
+        }
+    }
+
+    fn has_packets(&self) -> bool {
+        !self.ready.is_empty() || !self.cancelled.is_empty()
+    }
+
+    unsafe fn wait(
+        &mut self,
+        packets: &mut Vec<Packet<Self>>,
+        max: usize,
+        timeout_ns: Option<u64>,
+        pool: &mut BufferPool,
+        _arrivals: &mut Arrivals<'_, Self>,
+    ) -> Result<bool, Fault> {
+        let taken_all = if self.retiring {
+            Ok(false)
+        } else {
+            let leftovers = self.ready.recheck_leftovers(&mut self.table, &mut self.calls);
+            let immediately = self.has_packets() || self.is_copy();
+            self.after_fork()?;
+            // All edges are taken, so that their sources stand in one queue. A level-triggered source moves to the end
+            // of epoll's list when it is reported, and one that does not fit must be checked again: so the call asks
+            // for no more than fits.
+            let room = match self.table.has_borrowed() {
+                false => self.events.capacity().max(max),
+                true => max.saturating_sub(leftovers).max(1),
+            };
+            let taken = self.take_events(room, if immediately { Some(0) } else { timeout_ns });
+            taken.map(|()| self.events.len() >= room)
+        };
+        let cancelled = self.cancelled.len().min(max);
+        packets.extend(self.cancelled.drain(..cancelled).map(|op| {
+            let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
+            Packet { op, result: Err(fault) }
+        }));
+        // Those in the queue now get one turn each; a source that has more moves to the end, for the next wait
+        // [hc19, p03].
+        for _ in 0..self.ready.len() {
+            if packets.len() >= max {
+                break;
+            }
+            let index = self.ready.pop(&mut self.table).expect("the queue was not empty");
+            // SAFETY: the operations a source holds are pending, so they and their buffers are ours.
+            unsafe { self.serve(index, packets, max, pool) };
+            self.ready.push_if_ready(&mut self.table, index);
+        }
+        taken_all.map(|full| full || self.has_packets())
+    }
+}
+
+fn watch_flags(armed: bool) -> EventFlags {
+    if armed { EventFlags::IN | EventFlags::ONESHOT } else { EventFlags::ONESHOT }
+}
+
+fn listener_back((fault, entry): (Fault, Entry)) -> (Fault, TcpListener) {
+    match entry {
+        Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => (fault, fd),
+        _ => unreachable!("the entry is returned unchanged"),
+    }
+}
