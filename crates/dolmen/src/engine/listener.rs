@@ -6,7 +6,6 @@
 //! connection that failed before it was accepted is skipped; after many in a row there is a short pause, because a
 //! network that is down may make every attempt fail in this way.
 
-use crate::error::AddError;
 use crate::events::Record;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
@@ -14,8 +13,10 @@ use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, ListenerId, Token};
 
+use super::config::{RETRY_FIRST_NS, next_retry_ns};
+use super::context::Context;
+use super::registration::{Registration, Served, SourceRef};
 use super::timers::Purpose;
-use super::{Engine, RETRY_FIRST_NS, SourceRef, next_retry_ns, refused};
 
 /// A failure is not reported again within this time, even if a connection was accepted in between.
 const REPORT_AGAIN_NS: u64 = 1_000_000_000;
@@ -27,8 +28,6 @@ pub(super) struct Listener<K: Kernel> {
     source: K::Source,
     token: Token,
     accepts: Vec<OpHandle>,
-    /// How many `Accepted` records are in the outbox.
-    undelivered: usize,
     /// The pause after the last failure; 0 after a success.
     retry_ns: u64,
     /// A failure was reported, and nothing has been accepted since.
@@ -39,178 +38,142 @@ pub(super) struct Listener<K: Kernel> {
     transients: u32,
     /// Runs during such a pause, in which no accept is posted.
     retry: Option<Key>,
-    closing: bool,
-    listed: bool,
+    registration: Registration,
 }
 
-impl<K: Kernel> Engine<K> {
-    pub(crate) fn listen(
-        &mut self,
-        listener: K::Listener,
-        token: Token,
-    ) -> Result<ListenerId, AddError<K::Listener>> {
-        let source = self
-            .submitter
-            .kernel()
-            .add_listener(listener)
-            .map_err(|(fault, listener)| refused(fault, "add a listener", listener))?;
-        let key = self.listeners.insert(Listener {
+impl<K: Kernel> Listener<K> {
+    pub(super) fn new(source: K::Source, token: Token) -> Listener<K> {
+        Listener {
             source,
             token,
             accepts: Vec::with_capacity(K::ACCEPTS),
-            undelivered: 0,
             retry_ns: 0,
             reported: false,
             reported_at_ns: None,
             transients: 0,
             retry: None,
-            closing: false,
-            listed: false,
-        });
-        self.list_listener(key.slot);
-        tracing::debug!(target: "io_reactor", listener = %key, token = token.0, "listener added");
-        Ok(ListenerId(key))
+            registration: Registration::default(),
+        }
     }
 
-    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
-        if self.listeners.has_issued(id.0) {
-            self.origin.removed.mark_listener(id);
-        }
-        let Some(listener) = self.listeners.get_mut(id.0).filter(|listener| !listener.closing) else {
+    pub(super) fn list(&mut self, cx: &mut Context<K>, key: Key) {
+        cx.list(&mut self.registration, SourceRef::Listener(key.slot));
+    }
+
+    /// Returns false if it was removed before.
+    pub(super) fn remove(&mut self, cx: &mut Context<K>, key: Key) -> bool {
+        if !self.registration.close() {
             return false;
-        };
-        listener.closing = true;
-        if let Some(timer) = listener.retry.take() {
-            self.timers.cancel(timer);
         }
-        for &accept in &listener.accepts {
-            self.submitter.cancel(&listener.source, accept);
+        if let Some(timer) = self.retry.take() {
+            cx.timers.cancel(timer);
         }
-        self.list_listener(id.0.slot);
+        for &accept in &self.accepts {
+            cx.submitter.cancel(&self.source, accept);
+        }
+        self.list(cx, key);
         true
     }
 
-    fn list_listener(&mut self, slot: u32) {
-        if let Some((_, listener)) = self.listeners.at_mut(slot) {
-            if !std::mem::replace(&mut listener.listed, true) {
-                self.run_queue.push_back(SourceRef::Listener(slot));
+    pub(super) fn serve(&mut self, cx: &mut Context<K>, key: Key) -> Served {
+        self.registration.unlist();
+        if self.registration.is_closing() {
+            if self.accepts.is_empty() {
+                return Served::Ended { silent: true };
             }
-        }
-    }
-
-    pub(super) fn serve_listener(&mut self, slot: u32) {
-        let Some((key, listener)) = self.listeners.at_mut(slot) else { return };
-        listener.listed = false;
-        if listener.closing {
-            if !listener.accepts.is_empty() {
-                mark(Mark::ListenerCloseWaited);
-            } else {
-                let listener = self.listeners.remove(key).expect("the listener is there");
-                self.submitter.close(listener.source, Close::Orderly);
-                tracing::debug!(target: "io_reactor", listener = %key, "listener removed");
-            }
-            return;
+            mark(Mark::ListenerCloseWaited);
+            return Served::Alive;
         }
         // A kernel may complete each accept immediately; the rest of a burst waits until these have been delivered.
         for _ in 0..K::ACCEPTS {
-            let (_, listener) = self.listeners.at_mut(slot).expect("the listener is there");
-            if listener.accepts.len() + listener.undelivered >= K::ACCEPTS || listener.retry.is_some() {
-                return;
+            let busy = self.accepts.len() + self.registration.undelivered();
+            if busy >= K::ACCEPTS || self.retry.is_some() {
+                break;
             }
-            match self.submitter.accept(&listener.source, slot) {
-                Started::Pending(handle) => listener.accepts.push(handle),
-                Started::Completed(completion) => self.accepted(key, completion),
+            match cx.submitter.accept(&self.source, key.slot) {
+                Started::Pending(handle) => self.accepts.push(handle),
+                Started::Completed(completion) => self.accepted(cx, key, completion),
             }
         }
+        Served::Alive
     }
 
-    pub(super) fn accept_completed(&mut self, completion: Completion<K>) {
-        let (key, listener) =
-            self.listeners.at_mut(completion.owner).expect("a listener outlives its accepts");
-        let at = listener.accepts.iter().position(|&accept| accept == completion.handle);
-        listener.accepts.swap_remove(at.expect("the accept was posted"));
-        self.accepted(key, completion);
+    /// The listener has left the table.
+    pub(super) fn finish(self, cx: &mut Context<K>, key: Key) {
+        cx.submitter.close(self.source, Close::Orderly);
+        tracing::debug!(target: "io_reactor", listener = %key, "listener removed");
     }
 
-    fn accepted(&mut self, key: Key, completion: Completion<K>) {
-        let listener = self.listeners.get_mut(key).expect("a listener outlives its accepts");
-        let (id, token) = (ListenerId(key), listener.token);
+    pub(super) fn accept_completed(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
+        let at = self.accepts.iter().position(|&accept| accept == completion.handle);
+        self.accepts.swap_remove(at.expect("the accept was posted"));
+        self.accepted(cx, key, completion);
+    }
+
+    fn accepted(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
         match completion.result {
             // Dropped, which closes it: a listener that is closing delivers nothing.
-            _ if listener.closing => {}
+            _ if self.registration.is_closing() => {}
             Ok(Outcome::Accepted(stream, peer)) => {
-                (listener.retry_ns, listener.reported, listener.transients) = (0, false, 0);
-                listener.undelivered += 1;
-                self.stats.accepted += 1;
-                self.outbox.push_back(Record::Accepted { listener: id, token, stream: Some(stream), peer });
+                (self.retry_ns, self.reported, self.transients) = (0, false, 0);
+                self.registration.record_added();
+                cx.stats.accepted += 1;
+                let (listener, token) = (ListenerId(key), self.token);
+                cx.outbox.push_back(Record::Accepted { listener, token, stream: Some(stream), peer });
             }
             Ok(_) => unreachable!("an accept returns a stream"),
             // The peer is gone: skipped, with a pause after many in a row [hc10, p11].
             Err(Fault { kind: FaultKind::Transient | FaultKind::Reset, .. }) => {
                 tracing::debug!(target: "io_reactor", listener = %key, "a connection was gone before it was accepted");
-                listener.transients += 1;
-                if listener.transients >= MOST_TRANSIENTS && listener.retry.is_none() {
-                    listener.transients = 0;
-                    self.pause_accepts(key, RETRY_FIRST_NS);
+                self.transients += 1;
+                if self.transients >= MOST_TRANSIENTS && self.retry.is_none() {
+                    self.transients = 0;
+                    self.pause_accepts(cx, key, RETRY_FIRST_NS);
                 }
             }
-            Err(fault) => self.accept_failed(key, fault),
+            Err(fault) => self.accept_failed(cx, key, fault),
         }
-        self.list_listener(key.slot);
+        self.list(cx, key);
     }
 
     /// An `Accepted` record is about to be delivered: another accept may be posted.
-    pub(super) fn accepted_delivered(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listeners.get_mut(id.0) {
-            listener.undelivered -= 1;
-            self.list_listener(id.0.slot);
-        }
+    pub(super) fn delivered(&mut self, cx: &mut Context<K>, key: Key) {
+        self.registration.record_delivered();
+        self.list(cx, key);
     }
 
     /// Reports the failure, unless one was reported lately, and tries again after a pause: a listener neither ends nor
     /// spins when there are no descriptors left [hc10, p11].
-    fn accept_failed(&mut self, key: Key, fault: Fault) {
-        let listener = self.listeners.get_mut(key).expect("the listener is there");
-        if listener.retry.is_some() {
+    fn accept_failed(&mut self, cx: &mut Context<K>, key: Key, fault: Fault) {
+        if self.retry.is_some() {
             return; // Another accept of the same batch.
         }
-        listener.retry_ns = if mutant(Mutant::NoAcceptPause) { 1 } else { next_retry_ns(listener.retry_ns) };
-        let (retry_ns, token) = (listener.retry_ns, listener.token);
-        let now_ns = self.submitter.now_ns();
-        let lately = listener.reported_at_ns.is_some_and(|at_ns| now_ns < at_ns + REPORT_AGAIN_NS);
+        self.retry_ns = if mutant(Mutant::NoAcceptPause) { 1 } else { next_retry_ns(self.retry_ns) };
+        let (retry_ns, token) = (self.retry_ns, self.token);
+        let now_ns = cx.now_ns();
+        let lately = self.reported_at_ns.is_some_and(|at_ns| now_ns < at_ns + REPORT_AGAIN_NS);
         if lately {
             mark(Mark::FailureUnreported);
         }
-        let report = !listener.reported && (!lately || mutant(Mutant::ReportEachFailure));
+        let report = !self.reported && (!lately || mutant(Mutant::ReportEachFailure));
         if report {
-            (listener.reported, listener.reported_at_ns) = (true, Some(now_ns));
+            (self.reported, self.reported_at_ns) = (true, Some(now_ns));
             let (listener, code) = (ListenerId(key), fault.code);
-            self.outbox.push_back(Record::AcceptFailed { listener, token, code });
+            cx.outbox.push_back(Record::AcceptFailed { listener, token, code });
             tracing::warn!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
         } else {
             tracing::debug!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
         }
-        self.pause_accepts(key, retry_ns);
+        self.pause_accepts(cx, key, retry_ns);
     }
 
-    fn pause_accepts(&mut self, key: Key, pause_ns: u64) {
-        let timer = self.set_internal_timer(pause_ns, Purpose::AcceptAgain(key));
-        self.listeners.get_mut(key).expect("the listener is there").retry = Some(timer);
+    fn pause_accepts(&mut self, cx: &mut Context<K>, key: Key, pause_ns: u64) {
+        self.retry = Some(cx.set_internal_timer(pause_ns, Purpose::AcceptAgain(key)));
     }
 
-    pub(super) fn accept_again(&mut self, key: Key) {
-        if let Some(listener) = self.listeners.get_mut(key) {
-            mark(Mark::AcceptRetried);
-            listener.retry = None;
-            self.list_listener(key.slot);
-        }
-    }
-
-    pub(super) fn remove_all_listeners(&mut self) {
-        for slot in self.listeners.slots().collect::<Vec<_>>() {
-            if let Some((key, _)) = self.listeners.at_mut(slot) {
-                self.remove_listener(ListenerId(key));
-            }
-        }
+    pub(super) fn accept_again(&mut self, cx: &mut Context<K>, key: Key) {
+        mark(Mark::AcceptRetried);
+        self.retry = None;
+        self.list(cx, key);
     }
 }

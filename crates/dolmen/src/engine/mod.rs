@@ -1,9 +1,13 @@
 //! All policy, and no system call: the engine keeps the reactor's promises in one place, over any kernel.
 //!
-//! The engine works in turns. A turn ([`Engine::wait`]) first serves every registration that has changed (sends
-//! queued, a receive to be posted again, a close begun), then polls the kernel for completions, and converts those, the
-//! posts and the expired timers into records in one queue, the `outbox`. From there they move into the caller's events,
-//! first in, first out.
+//! [`Engine`] owns the sources, in tables, and a [`Context`] with the services that all of them share. A source's state
+//! machine is an `impl` of its own over the context: it never frees its slot and never touches a table, but returns what
+//! the engine is to do. The engine looks each source up once, where a call, a completion or a timer enters.
+//!
+//! The engine works in turns (`turn.rs`). A turn ([`Engine::wait`]) first serves every registration that has changed
+//! (sends queued, a receive to be posted again, a close begun), then polls the kernel for completions, and converts
+//! those, the posts and the expired timers into records in one queue, the `outbox`. From there they move into the
+//! caller's events, first in, first out.
 //!
 //! # Fairness
 //!
@@ -23,140 +27,63 @@
 pub(crate) mod buffer_pool;
 pub(crate) mod removed;
 
+mod config;
 mod connection;
 mod console;
+mod context;
 mod failures;
 mod listener;
 mod poll;
+mod registration;
 mod send_queue;
+mod send_reports;
 mod table;
 mod timers;
+mod turn;
+mod verbs;
 mod watch;
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::events::{Events, Origin, Record};
 use crate::kernel::fork::Process;
 use crate::kernel::operation::OpKind;
-use crate::kernel::readiness::BorrowedSocket;
-use crate::kernel::submitter::{Completion, Submitter};
-use crate::kernel::{Fault, Kernel, Options};
+use crate::kernel::submitter::Completion;
+use crate::kernel::{Fault, Kernel};
 use crate::mailbox::Mailbox;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::stats::Stats;
-use crate::token::{Key, TimerId, Token};
-use buffer_pool::BufferPool;
-use connection::{Borrowed, Connection};
+use crate::token::{ConnId, Key, ListenerId, PollId, WatchId};
+use connection::Connection;
 use console::Console;
-use failures::Failures;
+use context::Context;
 use listener::Listener;
 use poll::Poll;
-use removed::Removed;
-use send_queue::SendQueues;
+use registration::{Served, SourceRef};
 use table::Table;
-use timers::{Purpose, Timers};
+use timers::Purpose;
+use turn::Turn;
 use watch::Watch;
 
-/// The settings of [`Builder`](crate::Builder), checked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Config {
-    pub(crate) max_events: usize,
-    pub(crate) pool_size: usize,
-    pub(crate) buffer_bytes: usize,
-    pub(crate) max_connections: usize,
-    pub(crate) high_water_bytes: usize,
-    pub(crate) low_water_bytes: usize,
-    /// The most bytes that one send passes to the kernel. Windows locks in memory what it is given.
-    pub(crate) max_send_bytes: usize,
-    pub(crate) linger: Duration,
-    pub(crate) post_capacity: usize,
-    pub(crate) skip_on_success: bool,
-}
-
-impl Config {
-    pub(crate) const DEFAULT: Config = Config {
-        max_events: 128,
-        pool_size: 256,
-        buffer_bytes: 4096,
-        max_connections: usize::MAX,
-        high_water_bytes: 256 * 1024,
-        low_water_bytes: 64 * 1024,
-        max_send_bytes: 64 * 1024,
-        linger: Duration::from_secs(5),
-        post_capacity: 65_536,
-        skip_on_success: true,
-    };
-
-    fn options(&self) -> Options {
-        Options { max_packets: self.max_events, skip_on_success: self.skip_on_success }
-    }
-}
+pub(crate) use config::Config;
+pub(crate) use turn::MIN_EVENTLESS_POLLS;
 
 /// How long a drop waits for the kernel to complete everything. It takes milliseconds; this is a limit for what should
 /// be impossible.
 const TEARDOWN_NS: u64 = 5_000_000_000;
 
-/// The first and the longest pause after a failing accept or watch, and when there was no memory for a send or a
-/// receive.
-const RETRY_FIRST_NS: u64 = 10_000_000;
-const RETRY_LONGEST_NS: u64 = 1_000_000_000;
-
-/// The least number of further polls when a full batch from the kernel produced no event.
-pub(crate) const MIN_EVENTLESS_POLLS: usize = 4;
-
 pub(crate) struct Engine<K: Kernel> {
-    // Sources (in the tables) are closed by hand in `Drop`, before the submitter is dropped.
-    submitter: Submitter<K>,
-    config: Config,
+    // Sources (in the tables) are closed by hand in `Drop`, before the submitter in the context is dropped.
+    cx: Context<K>,
     connections: Table<Connection<K>>,
-    /// Indexed by the slot of the connection, up to the last borrowed one.
-    borrowed: Vec<Borrowed>,
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
     polls: Table<Poll<K>>,
     console: Console<K::Handle>,
-    timers: Timers,
-    send_queues: SendQueues,
     mailbox: Arc<Mailbox>,
-    origin: Origin,
-    /// Registrations to serve before the kernel is polled again.
-    run_queue: VecDeque<SourceRef>,
-    outbox: VecDeque<Record<K::Stream>>,
-    /// How many of the outbox's records, counted from the front, were there at the last poll of the kernel.
-    undelivered_from_last_poll: usize,
-    /// Their slots are released with the next wait.
-    retired: Vec<Retired>,
-    /// When the caller's wait began. Set only while there are timers.
-    wait_began_ns: u64,
-    /// A `Woken` record is in the outbox.
-    woken: bool,
-    /// The completions of the current poll; empty between polls.
-    completions: Vec<Completion<K>>,
-    /// Sends and receives for which the system had no memory.
-    transfer_failures: Failures,
-    stats: Stats,
+    turn: Turn<K>,
     process: Process,
-}
-
-/// A registration in the run queue, by its slot. If the slot has been reused meanwhile, the new registration is
-/// served once without need.
-#[derive(Clone, Copy, Debug)]
-enum SourceRef {
-    Connection(u32),
-    Listener(u32),
-    Watch(u32),
-    Poll(u32),
-}
-
-/// A registration that has ended, with its last record delivered.
-enum Retired {
-    Connection(u32),
-    Timer(Key),
 }
 
 impl<K: Kernel> Engine<K> {
@@ -168,46 +95,27 @@ impl<K: Kernel> Engine<K> {
 
     /// Makes an engine over an existing kernel.
     pub(crate) fn over(kernel: K, config: Config) -> Self {
-        let pool = Rc::new(RefCell::new(BufferPool::new(config.pool_size, config.buffer_bytes)));
         let mailbox = Mailbox::new(kernel.signal(), config.post_capacity);
-        let submitter = Submitter::new(kernel, config.options(), Rc::clone(&pool));
         Engine {
-            submitter,
-            config,
+            cx: Context::over(kernel, config),
             connections: Table::new(),
-            borrowed: Vec::new(),
             listeners: Table::new(),
             watches: Table::new(),
             polls: Table::new(),
             console: Console::new(),
-            timers: Timers::new(),
-            send_queues: SendQueues::new(),
             mailbox,
-            origin: Origin { pool, removed: Rc::new(Removed::default()) },
-            run_queue: VecDeque::new(),
-            outbox: VecDeque::new(),
-            undelivered_from_last_poll: 0,
-            retired: Vec::new(),
-            wait_began_ns: 0,
-            woken: false,
-            completions: Vec::new(),
-            transfer_failures: Failures::default(),
-            stats: Stats::default(),
+            turn: Turn::default(),
             process: Process::current(),
         }
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
-        self.submitter.now_ns()
-    }
-
-    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool> {
-        self.submitter.is_stream(socket).map_err(Fault::to_io)
+        self.cx.now_ns()
     }
 
     #[cfg(feature = "sim")]
     pub(crate) fn kernel(&mut self) -> &mut K {
-        self.submitter.kernel()
+        self.cx.submitter.kernel()
     }
 
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
@@ -216,324 +124,131 @@ impl<K: Kernel> Engine<K> {
 
     /// The counters so far, and what the reactor holds at this moment [p17].
     pub(crate) fn stats(&self) -> Stats {
-        let pool = self.origin.pool.borrow();
+        let pool = self.cx.origin.pool.borrow();
         Stats {
-            kernel_calls: self.submitter.calls(),
+            kernel_calls: self.cx.submitter.calls(),
             connections: self.connections.len(),
             listeners: self.listeners.len(),
             watches: self.watches.len() + self.polls.len(),
-            timers: self.timers.len(),
-            operations_in_flight: self.submitter.in_flight(),
+            timers: self.cx.timers.len(),
+            operations_in_flight: self.cx.submitter.in_flight(),
             buffers_out: pool.out(),
             buffers_free: pool.free(),
             signals_failed: self.mailbox.signals_failed(),
-            unknown_completions: self.submitter.unknown(),
-            ..self.stats
+            unknown_completions: self.cx.submitter.unknown(),
+            ..self.cx.stats
+        }
+    }
+}
+
+/// Where serving, completions and the engine's own timers reach their sources.
+impl<K: Kernel> Engine<K> {
+    fn serve(&mut self, source: SourceRef) {
+        match source {
+            SourceRef::Connection(slot) => self.serve_connection(slot),
+            SourceRef::Listener(slot) => self.serve_listener(slot),
+            SourceRef::Watch(slot) => self.serve_watch(slot),
+            SourceRef::Poll(slot) => self.serve_poll(slot),
         }
     }
 
-    pub(crate) fn wait(
-        &mut self,
-        events: &mut Events<K::Stream>,
-        timeout: Option<Duration>,
-    ) -> Result<usize, Error> {
-        self.wait_in_turns(events, timeout, false)
+    fn serve_connection(&mut self, slot: u32) {
+        let Some((key, connection)) = self.connections.at_mut(slot) else { return };
+        let Served::Ended { silent } = connection.serve(&mut self.cx, key) else { return };
+        // After `Closed` was delivered, the slot may be reused; without that event, immediately.
+        let ended = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
+        ended.expect("it has just been served").finish(&mut self.cx, key);
     }
 
-    /// As [`Engine::wait`], but blocks at most once: if that one call of the kernel ends without an event, the wait
-    /// returns with no events. For callers that must notice that a signal handler has run [hc49].
-    ///
-    /// The kernel does not say why it returned, and a handler may run at any moment before the next poll. So the engine
-    /// does not poll it again, even if one of the engine's own timers has ended the call.
-    pub(crate) fn wait_once(
-        &mut self,
-        events: &mut Events<K::Stream>,
-        timeout: Option<Duration>,
-    ) -> Result<usize, Error> {
-        self.wait_in_turns(events, timeout, true)
+    fn serve_listener(&mut self, slot: u32) {
+        let Some((key, listener)) = self.listeners.at_mut(slot) else { return };
+        if let Served::Ended { .. } = listener.serve(&mut self.cx, key) {
+            let ended = self.listeners.remove(key);
+            ended.expect("it has just been served").finish(&mut self.cx, key);
+        }
     }
 
-    fn wait_in_turns(
-        &mut self,
-        events: &mut Events<K::Stream>,
-        timeout: Option<Duration>,
-        once: bool,
-    ) -> Result<usize, Error> {
-        events.reset(&self.origin);
-        self.console_after_fork();
-        if self.process.is_copy() {
-            // Collected or not, posts belong to the process in which they were made.
-            self.process.settle();
-            self.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
-        }
-        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
-        let settled = self.submitter.kernel().after_fork();
-        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
-        self.release_retired();
-        self.stats.waits += 1;
-        if self.timers.len() > 0 {
-            self.wait_began_ns = self.submitter.now_ns();
-        }
-        let batch = events.capacity().min(self.config.max_events);
-        let deadline_ns = timeout
-            .filter(|timeout| !timeout.is_zero())
-            .map(|timeout| self.submitter.now_ns().saturating_add(saturating_ns(timeout)));
-        let (mut polled, mut blocked, mut full) = (false, false, false);
-        let mut polls_left = None;
-        loop {
-            self.serve_pending();
-            // Closing a connection removes its records from the outbox.
-            self.undelivered_from_last_poll = self.undelivered_from_last_poll.min(self.outbox.len());
-            // Each source is polled again as soon as less than a batch is left of what the last poll has found
-            // [hc19, p03].
-            if self.undelivered_from_last_poll < batch {
-                let poll_only = timeout.is_some() && deadline_ns.is_none();
-                let block =
-                    if poll_only || full || self.has_work() { Some(0) } else { self.until(deadline_ns) };
-                blocked |= block != Some(0);
-                full = self.poll(batch, block)?;
-                polled = true;
-                self.console_after_fork();
-            }
-            self.deliver(events);
-            // Completions that bring no event, as all do of removed registrations, may have taken the room of those
-            // that do. So the engine polls the kernel again, until everything that it had by now can have arrived.
-            if events.is_empty() && full && !mutant(Mutant::CountEventlessPackets) {
-                // In that time each operation in flight has its turn, after a signal and the like.
-                let left = polls_left
-                    .get_or_insert_with(|| self.submitter.in_flight() / batch + MIN_EVENTLESS_POLLS);
-                if *left > 0 {
-                    *left -= 1;
-                    continue;
-                }
-            }
-            let over = !events.is_empty()
-                || (once && blocked)
-                // All records left from earlier polls may have been removed meanwhile: then nothing has been polled
-                // yet [hc25].
-                || polled
-                    && match deadline_ns {
-                        // By the clock, as a wait of the kernel may return early [hc22, p04].
-                        Some(deadline) => self.submitter.now_ns() >= deadline,
-                        None => timeout.is_some(),
-                    };
-            if over {
-                self.stats.events += events.len() as u64;
-                tracing::trace!(target: "io_reactor", events = events.len(), "wait");
-                return Ok(events.len());
+    fn serve_watch(&mut self, slot: u32) {
+        let Some((key, watch)) = self.watches.at_mut(slot) else { return };
+        match watch.serve(&mut self.cx, key, self.console.holds(key)) {
+            Served::Alive => {}
+            Served::Fired => self.watch_fired(key),
+            Served::Ended { .. } => {
+                self.watches.remove(key).expect("it has just been served").finish(&mut self.cx);
             }
         }
     }
 
-    /// Starts sending whatever is queued, without waiting for anything.
-    pub(crate) fn flush(&mut self) {
-        self.serve_pending();
-    }
-
-    pub(crate) fn timer(&mut self, token: Token, after: Duration) -> TimerId {
-        self.set_timer(after, 0, token)
-    }
-
-    pub(crate) fn interval(&mut self, token: Token, period: Duration) -> TimerId {
-        self.set_timer(period, saturating_ns(period).max(1), token)
-    }
-
-    pub(crate) fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
-        self.set_timer(delay, saturating_ns(period).max(1), token)
-    }
-
-    pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        if self.timers.has_issued(timer.0) {
-            self.origin.removed.mark_timer(timer);
-        }
-        // The engine's own timers are in the same table, and the caller must not cancel them.
-        self.timers.is_callers(timer.0) && self.timers.cancel(timer.0)
-    }
-
-    fn set_timer(&mut self, after: Duration, period_ns: u64, token: Token) -> TimerId {
-        let deadline_ns = self.submitter.now_ns().saturating_add(saturating_ns(after));
-        TimerId(self.timers.insert(deadline_ns, period_ns, Purpose::User(token)))
-    }
-
-    /// Sets a timer of the engine itself.
-    fn set_internal_timer(&mut self, after_ns: u64, purpose: Purpose) -> Key {
-        self.timers.insert(self.submitter.now_ns().saturating_add(after_ns), 0, purpose)
-    }
-
-    /// Whether something is left to do or to deliver, so that blocking would be wrong.
-    fn has_work(&self) -> bool {
-        !self.outbox.is_empty()
-            || !self.run_queue.is_empty()
-            || self.submitter.has_packets()
-            || self.mailbox.waiting()
-            || self.console.has_work()
-    }
-
-    /// How long to block: until a deadline, the next timer, or the next attempt to watch the signals after a fork, whichever
-    /// comes first, and indefinitely without any of them. Computed anew for each poll, so that an interrupted poll does not
-    /// lengthen the wait [hc24, p02].
-    fn until(&mut self, deadline_ns: Option<u64>) -> Option<u64> {
-        let again = self.console.signal_retry_ns().map(|ns| self.submitter.now_ns().saturating_add(ns));
-        let first = [deadline_ns, self.timers.next_ns(), again].into_iter().flatten().min()?;
-        self.submitter.kernel().expect_end(first);
-        let left_ns = first.saturating_sub(self.submitter.now_ns());
-        Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
-    }
-
-    /// Serves every registration in the run queue. Those that are added while this runs have their turn next time.
-    fn serve_pending(&mut self) {
-        for _ in 0..self.run_queue.len() {
-            match self.run_queue.pop_front().expect("it was not empty") {
-                SourceRef::Connection(slot) => self.serve_connection(slot),
-                SourceRef::Listener(slot) => self.serve_listener(slot),
-                SourceRef::Watch(slot) => self.serve_watch(slot),
-                SourceRef::Poll(slot) => self.serve_poll(slot),
-            }
+    fn serve_poll(&mut self, slot: u32) {
+        let Some((key, poll)) = self.polls.at_mut(slot) else { return };
+        if let Served::Ended { .. } = poll.serve(&mut self.cx, key) {
+            self.polls.remove(key).expect("it has just been served").finish(&mut self.cx);
         }
     }
 
-    /// Polls every source once, for up to a batch each. Returns whether the kernel may have more.
-    fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<bool, Error> {
-        self.stats.polls += 1;
-        let mut completions = std::mem::take(&mut self.completions);
-        let waited = self.submitter.wait(batch, block_ns, |completion| completions.push(completion));
-        for completion in completions.drain(..) {
-            self.complete(completion);
+    /// The console's watches and the signals' bring input instead of a record.
+    fn watch_fired(&mut self, key: Key) {
+        if !self.console_watch_fired(key) {
+            self.watches.get_mut(key).expect("it has just fired").report(&mut self.cx, key);
         }
-        self.completions = completions;
-        for foreign in self.submitter.take_foreign() {
-            self.stats.foreign_completions += 1;
-            tracing::debug!(target: "io_reactor", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
-        }
-        let full = waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
+    }
 
-        let mailbox = Arc::clone(&self.mailbox);
-        let outbox = &mut self.outbox;
-        let woken = mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value }));
-        // A `Woken` record that is not delivered yet covers this wake as well [p12].
-        if woken && !std::mem::replace(&mut self.woken, true) {
-            self.outbox.push_back(Record::Woken);
+    fn list_watch(&mut self, key: Key) {
+        if let Some(watch) = self.watches.get_mut(key) {
+            watch.list(&mut self.cx, key);
         }
-        self.collect_console(batch);
-        if self.timers.len() > 0 {
-            self.expire_timers(batch);
-        }
-        self.undelivered_from_last_poll = self.outbox.len();
-        Ok(full)
     }
 
     fn complete(&mut self, completion: Completion<K>) {
+        const OUTLIVES: &str = "a source outlives its operations";
+        let slot = completion.owner;
         match completion.kind {
-            OpKind::Receive => self.receive_completed(completion),
-            OpKind::Send => self.send_completed(completion),
-            OpKind::Accept => self.accept_completed(completion),
-            OpKind::Watch => self.watch_completed(completion),
-            OpKind::Poll => self.poll_completed(completion),
-        }
-    }
-
-    fn expire_timers(&mut self, batch: usize) {
-        let now_ns = self.submitter.now_ns() + if mutant(Mutant::EarlyTimer) { 1_000_000 } else { 0 };
-        // The engine's own timers produce no record, and do not count towards the batch.
-        let mut records = 0;
-        for _ in 0..self.timers.len() {
-            if records == batch {
-                break;
+            OpKind::Receive => {
+                let (key, connection) = self.connections.at_mut(slot).expect(OUTLIVES);
+                connection.receive_completed(&mut self.cx, key, completion);
             }
-            let Some(expired) = self.timers.expire(now_ns) else { break };
-            match expired.purpose {
-                Purpose::User(token) => {
-                    let timer = TimerId(expired.key);
-                    let (missed, last) = (expired.missed, expired.last);
-                    self.outbox.push_back(Record::Timer { timer, token, missed, last });
-                    records += 1;
-                    continue;
-                }
-                Purpose::Linger(key) => self.linger_expired(key),
-                Purpose::AcceptAgain(key) => self.accept_again(key),
-                Purpose::TransferAgain(key, direction) => self.transfer_again(key, direction),
-                Purpose::WatchAgain(key) => self.watch_again(key),
+            OpKind::Send => {
+                let (key, connection) = self.connections.at_mut(slot).expect(OUTLIVES);
+                connection.send_completed(&mut self.cx, key, completion);
             }
-            self.timers.release(expired.key);
-        }
-    }
-
-    /// Fills the caller's events from the outbox.
-    fn deliver(&mut self, events: &mut Events<K::Stream>) {
-        while events.len() < events.capacity() {
-            let record =
-                if mutant(Mutant::NewestFirst) { self.outbox.pop_back() } else { self.outbox.pop_front() };
-            let Some(record) = record else { break };
-            self.undelivered_from_last_poll = self.undelivered_from_last_poll.saturating_sub(1);
-            // The registration was removed while the record waited in the outbox [p07].
-            if record.is_stale(&self.origin.removed) {
-                mark(Mark::StaleDiscarded);
-                self.discard(record);
-                continue;
+            OpKind::Accept => {
+                let (key, listener) = self.listeners.at_mut(slot).expect(OUTLIVES);
+                listener.accept_completed(&mut self.cx, key, completion);
             }
-            self.retire(&record);
-            match record {
-                Record::Received { conn, token, buffer } => {
-                    if let Some(mut buffer) = self.deliver_received(conn, buffer) {
-                        buffer.terminate();
-                        events.push(Record::Received { conn, token, buffer });
-                    }
+            OpKind::Watch => {
+                let (key, watch) = self.watches.at_mut(slot).expect(OUTLIVES);
+                if watch.watch_completed(&mut self.cx, key, completion) == Served::Fired {
+                    self.watch_fired(key);
                 }
-                Record::Ready { watch, .. } => {
-                    self.ready_delivered(watch);
-                    events.push(record);
-                }
-                Record::Polled { poll, token, ready } => {
-                    let ready = self.polled_delivered(poll, ready);
-                    if !ready.is_empty() {
-                        events.push(Record::Polled { poll, token, ready });
-                    }
-                }
-                Record::Accepted { listener, .. } => {
-                    self.accepted_delivered(listener);
-                    events.push(record);
-                }
-                Record::Woken => {
-                    // It covers every wake up to this moment.
-                    self.mailbox.forget_wakes();
-                    self.woken = false;
-                    events.push(record);
-                }
-                record => events.push(record),
             }
-        }
-        if !self.outbox.is_empty() {
-            mark(Mark::OutboxOverflow);
-        }
-    }
-
-    /// A registration's last record leaves the outbox.
-    ///
-    /// A removal is recorded by slot (see [`removed`]), up to a generation. If the slot were reused while this record
-    /// is still in the caller's events, removing the new registration would hide it. So the slot is released with the
-    /// next wait.
-    fn retire(&mut self, record: &Record<K::Stream>) {
-        match record {
-            Record::Closed { conn, .. } => self.retired.push(Retired::Connection(conn.0.slot)),
-            Record::Timer { timer, last: true, .. } => self.retired.push(Retired::Timer(timer.0)),
-            _ => {}
-        }
-    }
-
-    fn release_retired(&mut self) {
-        for retired in self.retired.drain(..) {
-            match retired {
-                Retired::Connection(slot) => self.connections.release(slot),
-                Retired::Timer(key) => self.timers.release(key),
+            OpKind::Poll => {
+                let (key, poll) = self.polls.at_mut(slot).expect(OUTLIVES);
+                poll.poll_completed(&mut self.cx, key, completion);
             }
         }
     }
 
-    /// Disposes of a record that is not to be delivered.
-    fn discard(&mut self, record: Record<K::Stream>) {
-        self.retire(&record);
-        if let Record::Received { buffer, .. } = record {
-            self.origin.pool.borrow_mut().give_back(buffer);
+    /// One of the engine's own timers has gone off; its source may have ended since.
+    fn timer_expired(&mut self, purpose: Purpose) {
+        let cx = &mut self.cx;
+        match purpose {
+            Purpose::User(_) => unreachable!("the caller's timers become records"),
+            Purpose::Linger(key) => {
+                let connection = self.connections.get_mut(key);
+                connection.into_iter().for_each(|connection| connection.linger_expired(cx, key));
+            }
+            Purpose::TransferAgain(key, direction) => {
+                let connection = self.connections.get_mut(key);
+                connection.into_iter().for_each(|connection| connection.transfer_again(cx, key, direction));
+            }
+            Purpose::AcceptAgain(key) => {
+                let listener = self.listeners.get_mut(key);
+                listener.into_iter().for_each(|listener| listener.accept_again(cx, key));
+            }
+            Purpose::WatchAgain(key) => {
+                let watch = self.watches.get_mut(key);
+                watch.into_iter().for_each(|watch| watch.watch_again(cx, key));
+            }
         }
     }
 }
@@ -543,17 +258,25 @@ impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.mailbox.close();
         // What was delivered stays delivered: these removals do not affect events that the caller already has.
-        self.origin.removed = Rc::default();
+        self.cx.origin.removed = Rc::default();
         self.remove_console_and_signals();
-        self.submitter.kernel().retire();
-        let deadline_ns = self.submitter.now_ns().saturating_add(TEARDOWN_NS);
-        if self.submitter.in_flight() > 0 {
+        self.cx.submitter.kernel().retire();
+        let deadline_ns = self.cx.now_ns().saturating_add(TEARDOWN_NS);
+        if self.cx.submitter.in_flight() > 0 {
             mark(Mark::DroppedInFlight);
         }
-        self.remove_all_connections();
-        self.remove_all_listeners();
-        self.remove_all_watches();
-        self.remove_all_polls();
+        for key in self.connections.keys() {
+            self.remove(ConnId(key));
+        }
+        for key in self.listeners.keys() {
+            self.remove_listener(ListenerId(key));
+        }
+        for key in self.watches.keys() {
+            self.unwatch(WatchId(key));
+        }
+        for key in self.polls.keys() {
+            self.remove_poll(PollId(key));
+        }
         loop {
             self.serve_pending();
             let sources =
@@ -561,31 +284,21 @@ impl<K: Kernel> Drop for Engine<K> {
             if sources == 0 {
                 break;
             }
-            if !self.run_queue.is_empty() {
+            if !self.cx.run_queue.is_empty() {
                 continue;
             }
             // The rest waits for the kernel to complete operations [hc32, p14].
-            let left = self.submitter.in_flight();
-            let left_ns = deadline_ns.saturating_sub(self.submitter.now_ns());
-            if left == 0 || left_ns == 0 || self.poll(self.config.max_events, Some(left_ns)).is_err() {
+            let left = self.cx.submitter.in_flight();
+            let left_ns = deadline_ns.saturating_sub(self.cx.now_ns());
+            if left == 0 || left_ns == 0 || self.poll(self.cx.config.max_events, Some(left_ns)).is_err() {
                 tracing::error!(target: "io_reactor", left, "the kernel did not complete all operations");
                 break;
             }
         }
-        while let Some(record) = self.outbox.pop_front() {
+        while let Some(record) = self.cx.outbox.pop_front() {
             self.discard(record);
         }
     }
-}
-
-/// The pause before the next attempt, doubling from `RETRY_FIRST_NS` on.
-fn next_retry_ns(last_ns: u64) -> u64 {
-    (last_ns * 2).clamp(RETRY_FIRST_NS, RETRY_LONGEST_NS)
-}
-
-/// A time that the clock cannot express never comes, instead of being taken for a short one [hc23].
-fn saturating_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The error for an id that names no live registration.

@@ -106,9 +106,12 @@ impl<T> Table<T> {
         }
     }
 
-    /// The slots in use.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
-        self.slots.iter().zip(0..).filter(|(slot, _)| slot.value.is_some()).map(|(_, index)| index)
+    /// The keys of all values.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let key = |(slot, index): (&Slot<T>, u32)| {
+            slot.value.is_some().then_some(Key { slot: index, generation: slot.generation })
+        };
+        self.slots.iter().zip(0..).filter_map(key).collect()
     }
 }
 

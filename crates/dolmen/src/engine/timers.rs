@@ -4,7 +4,6 @@
 //! halves the number of levels; an entry that moves through several levels is written once; and the positions are an
 //! array of their own, which is dense.
 
-use super::connection::Direction;
 use super::table::Table;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use crate::token::{Key, Token};
@@ -22,6 +21,12 @@ pub(crate) enum Purpose {
     TransferAgain(Key, Direction),
     /// A watch may be armed again.
     WatchAgain(Key),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Send,
+    Receive,
 }
 
 /// A timer that is due.

@@ -1,0 +1,154 @@
+//! The sending side: the queue, one send in flight, FIN behind the last byte.
+
+use super::*;
+
+impl<K: Kernel> Connection<K> {
+    pub(in crate::engine) fn send(
+        &mut self,
+        cx: &mut Context<K>,
+        key: Key,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let refused = |kind| Err(Error::new(kind, "send to connection", ConnId(key)));
+        if self.write != Write::Open {
+            return refused(ErrorKind::SendClosed);
+        }
+        // No send is started for no bytes: its result of zero could be taken for an end [hc17].
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (high, low) = (cx.config.high_water_bytes, cx.config.low_water_bytes);
+        let high = if mutant(Mutant::UnboundedQueue) { usize::MAX } else { high };
+        if bytes.len() > high {
+            cx.stats.sends_refused += 1;
+            return refused(ErrorKind::TooLarge);
+        }
+        if self.queued_bytes() + bytes.len() > high {
+            // Refused whole, and once `Drained` has been delivered, the same bytes fit [hc35, p09].
+            let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes.len()) as u32);
+            let earlier = self.drained_below.unwrap_or(NonZeroU32::MAX);
+            self.drained_below = Some(below.min(earlier));
+            cx.stats.sends_refused += 1;
+            return refused(ErrorKind::QueueFull);
+        }
+        self.queue.get_or_insert_with(|| cx.send_queues.take()).push(bytes);
+        cx.stats.queued_bytes += bytes.len();
+        self.list(cx, key);
+        Ok(())
+    }
+
+    pub(in crate::engine) fn shutdown_write(&mut self, cx: &mut Context<K>, key: Key) {
+        if self.write == Write::Open {
+            self.write = Write::Finishing;
+            self.list(cx, key);
+        }
+    }
+
+    pub(super) fn serve_sending(&mut self, cx: &mut Context<K>, key: Key) {
+        loop {
+            let busy = self.send.is_some() || self.send_waits();
+            if busy || matches!(self.write, Write::Shut | Write::Failed) {
+                return;
+            }
+            let Some((buffer, offset)) = self.queue.as_mut().and_then(|queue| queue.take_front()) else {
+                break;
+            };
+            // A large send may find no memory where a smaller one does [hc45].
+            let most = cx.config.max_send_bytes;
+            match cx.submitter.send(&self.source, key.slot, buffer, offset, most) {
+                Started::Pending(handle) => self.send = Some(handle),
+                Started::Completed(completion) => self.sent(cx, key, completion),
+            }
+        }
+        if self.write == Write::Finishing {
+            self.write = Write::Shut;
+            if let Err(mut fault) = cx.submitter.kernel().shutdown_write(&self.source) {
+                // It was connected, and is not any more: the peer has reset it, and no call has collected the error
+                // since [hc44].
+                if fault.kind == FaultKind::NotConnected && !mutant(Mutant::ResetIsFailure) {
+                    mark(Mark::ShutDownAfterReset);
+                    fault.kind = FaultKind::Reset;
+                }
+                self.sending_failed(cx, key, fault);
+            }
+        }
+    }
+
+    pub(in crate::engine) fn send_completed(
+        &mut self,
+        cx: &mut Context<K>,
+        key: Key,
+        completion: Completion<K>,
+    ) {
+        assert_eq!(self.send.take(), Some(completion.handle), "one send at a time");
+        self.sent(cx, key, completion);
+        self.list(cx, key);
+    }
+
+    fn sent(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
+        let queue = self.queue.as_mut().expect("the queue waits for its buffer");
+        let buffer = completion.buffer.expect("a send brings its buffer back");
+        let (bytes, failure) = match completion.result {
+            Ok(Outcome::Bytes(bytes)) => (bytes, None),
+            Ok(_) => unreachable!("a send returns a number of bytes"),
+            Err(fault) => (0, Some(fault)),
+        };
+        queue.sent(buffer, bytes);
+        let left = queue.queued_bytes();
+        cx.stats.bytes_sent += bytes as u64;
+        cx.stats.queued_bytes -= bytes;
+        self.report_sends(cx, key, bytes);
+        if left == 0 {
+            cx.send_queues.give_back(self.queue.take().expect("it was just used"));
+        }
+        if self.drained_below.is_some_and(|below| left < below.get() as usize) {
+            mark(Mark::DrainedReported);
+            self.drained_below = None;
+            if !mutant(Mutant::ForgetDrained) {
+                cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
+            }
+        }
+        match failure {
+            None => self.forget_retries(Direction::Send),
+            Some(_) if self.is_closing() => {}
+            Some(fault) if is_worth_a_retry(fault) => self.retry_later(cx, key, Direction::Send, fault),
+            Some(fault) => self.sending_failed(cx, key, fault),
+        }
+    }
+
+    /// No more bytes can be sent. What the system had received before that is still delivered, and then the connection
+    /// ends: the reactor does not wait for a peer that continues to send, and a paused connection ends with the linger
+    /// time [hc43, p06].
+    fn sending_failed(&mut self, cx: &mut Context<K>, key: Key, fault: Fault) {
+        if self.is_closing() {
+            return;
+        }
+        self.note_if_cut(cx);
+        mark(Mark::SendFailedFirst);
+        self.write = Write::Failed;
+        self.rare().failure = Some(fault);
+        self.drained_below = None;
+        if let Some(queue) = self.queue.take() {
+            cx.stats.queued_bytes -= queue.queued_bytes();
+            cx.send_queues.give_back(queue);
+        }
+        if self.read_ended {
+            return self.begin_close(cx, key, close_reason(fault));
+        }
+        // A receive that is pending in the kernel may have taken one buffer of bytes already, which the system no
+        // longer counts.
+        let taken = if self.receive.is_some() { cx.config.buffer_bytes } else { 0 };
+        let unread = cx.submitter.kernel().unread(&self.source);
+        self.rare().receive_limit_bytes = unread.saturating_add(taken);
+        self.start_linger(cx, key, cx.config.linger_ns());
+        self.list(cx, key);
+    }
+}
+
+/// A reset has a reason of its own, which is neither a failed call nor an orderly end [hc14].
+pub(super) fn close_reason(fault: Fault) -> CloseReason {
+    match fault.kind {
+        FaultKind::Reset => CloseReason::Reset,
+        _ => CloseReason::Failed { code: fault.code },
+    }
+}

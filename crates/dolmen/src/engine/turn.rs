@@ -1,0 +1,333 @@
+//! A wait, in turns: serve the registrations that have changed, poll every source, deliver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::events::{Events, Record};
+use crate::kernel::Kernel;
+use crate::kernel::submitter::Completion;
+use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::token::{Key, TimerId};
+
+use super::Engine;
+use super::config::saturating_ns;
+use super::timers::Purpose;
+
+/// The least number of further polls when a full batch from the kernel produced no event.
+pub(crate) const MIN_EVENTLESS_POLLS: usize = 4;
+
+/// What turns leave for each other.
+pub(super) struct Turn<K: Kernel> {
+    /// How many of the outbox's records, counted from the front, were there at the last poll of the kernel.
+    undelivered_from_last_poll: usize,
+    /// Their slots are released with the next wait.
+    retired: Vec<Retired>,
+    /// A `Woken` record is in the outbox.
+    woken: bool,
+    /// The completions of the current poll; empty between polls.
+    completions: Vec<Completion<K>>,
+}
+
+/// A registration that has ended, with its last record delivered.
+enum Retired {
+    Connection(u32),
+    Timer(Key),
+}
+
+impl<K: Kernel> Default for Turn<K> {
+    fn default() -> Turn<K> {
+        Turn { undelivered_from_last_poll: 0, retired: Vec::new(), woken: false, completions: Vec::new() }
+    }
+}
+
+/// When a wait ends without an event.
+#[derive(Clone, Copy)]
+enum End {
+    /// After one poll that does not block.
+    Immediately,
+    At(u64),
+    Never,
+}
+
+impl End {
+    fn after(timeout: Option<Duration>, now_ns: impl FnOnce() -> u64) -> End {
+        match timeout {
+            None => End::Never,
+            Some(Duration::ZERO) => End::Immediately,
+            Some(timeout) => End::At(now_ns().saturating_add(saturating_ns(timeout))),
+        }
+    }
+}
+
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn wait(
+        &mut self,
+        events: &mut Events<K::Stream>,
+        timeout: Option<Duration>,
+    ) -> Result<usize, Error> {
+        self.wait_in_turns(events, timeout, false)
+    }
+
+    /// As [`Engine::wait`], but blocks at most once: if that one call of the kernel ends without an event, the wait
+    /// returns with no events. For callers that must notice that a signal handler has run [hc49].
+    ///
+    /// The kernel does not say why it returned, and a handler may run at any moment before the next poll. So the engine
+    /// does not poll it again, even if one of the engine's own timers has ended the call.
+    pub(crate) fn wait_once(
+        &mut self,
+        events: &mut Events<K::Stream>,
+        timeout: Option<Duration>,
+    ) -> Result<usize, Error> {
+        self.wait_in_turns(events, timeout, true)
+    }
+
+    fn wait_in_turns(
+        &mut self,
+        events: &mut Events<K::Stream>,
+        timeout: Option<Duration>,
+        once: bool,
+    ) -> Result<usize, Error> {
+        self.begin_wait(events)?;
+        let batch = events.capacity().min(self.cx.config.max_events);
+        let end = End::after(timeout, || self.cx.now_ns());
+        let (mut polled, mut blocked, mut full) = (false, false, false);
+        let mut polls_left = None;
+        loop {
+            self.serve_pending();
+            // Closing a connection removes its records from the outbox.
+            let undelivered = self.turn.undelivered_from_last_poll.min(self.cx.outbox.len());
+            self.turn.undelivered_from_last_poll = undelivered;
+            // Each source is polled again as soon as less than a batch is left of what the last poll has found
+            // [hc19, p03].
+            if undelivered < batch {
+                let block_ns = if full || self.has_work() { Some(0) } else { self.until(end) };
+                blocked |= block_ns != Some(0);
+                full = self.poll(batch, block_ns)?;
+                polled = true;
+                self.console_after_fork();
+            }
+            self.deliver(events);
+            // Completions that bring no event, as all do of removed registrations, may have taken the room of those
+            // that do. So the engine polls the kernel again, until everything that it had by now can have arrived.
+            if events.is_empty() && full && !mutant(Mutant::CountEventlessPackets) {
+                // In that time each operation in flight has its turn, after a signal and the like.
+                let left = polls_left
+                    .get_or_insert_with(|| self.cx.submitter.in_flight() / batch + MIN_EVENTLESS_POLLS);
+                if *left > 0 {
+                    *left -= 1;
+                    continue;
+                }
+            }
+            // All records left from earlier polls may have been removed meanwhile: then nothing has been polled yet
+            // [hc25].
+            let over = !events.is_empty() || (once && blocked) || (polled && self.is_over(end));
+            if over {
+                self.cx.stats.events += events.len() as u64;
+                tracing::trace!(target: "io_reactor", events = events.len(), "wait");
+                return Ok(events.len());
+            }
+        }
+    }
+
+    /// Takes back the events of the last wait, and finds out whether this is a forked process.
+    fn begin_wait(&mut self, events: &mut Events<K::Stream>) -> Result<(), Error> {
+        events.reset(&self.cx.origin);
+        self.console_after_fork();
+        if self.process.is_copy() {
+            // Collected or not, posts belong to the process in which they were made.
+            self.process.settle();
+            self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
+        }
+        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
+        let settled = self.cx.submitter.kernel().after_fork();
+        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
+        self.release_retired();
+        self.cx.stats.waits += 1;
+        if self.cx.timers.len() > 0 {
+            self.cx.wait_began_ns = self.cx.now_ns();
+        }
+        Ok(())
+    }
+
+    /// By the clock, as a wait of the kernel may return early [hc22, p04].
+    fn is_over(&self, end: End) -> bool {
+        match end {
+            End::Immediately => true,
+            End::At(deadline_ns) => self.cx.now_ns() >= deadline_ns,
+            End::Never => false,
+        }
+    }
+
+    /// Whether something is left to do or to deliver, so that blocking would be wrong.
+    fn has_work(&self) -> bool {
+        !self.cx.outbox.is_empty()
+            || !self.cx.run_queue.is_empty()
+            || self.cx.submitter.has_packets()
+            || self.mailbox.waiting()
+            || self.console.has_work()
+    }
+
+    /// How long to block: until the end, the next timer, or the next attempt to watch the signals after a fork,
+    /// whichever comes first, and indefinitely without any of them. Computed anew for each poll, so that an interrupted
+    /// poll does not lengthen the wait [hc24, p02].
+    fn until(&mut self, end: End) -> Option<u64> {
+        let deadline_ns = match end {
+            End::Immediately => return Some(0),
+            End::At(deadline_ns) => Some(deadline_ns),
+            End::Never => None,
+        };
+        let again = self.console.signal_retry_ns().map(|ns| self.cx.now_ns().saturating_add(ns));
+        let first = [deadline_ns, self.cx.timers.next_ns(), again].into_iter().flatten().min()?;
+        self.cx.submitter.kernel().expect_end(first);
+        let left_ns = first.saturating_sub(self.cx.now_ns());
+        Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
+    }
+
+    /// Serves every registration in the run queue. Those that are added while this runs have their turn next time.
+    pub(super) fn serve_pending(&mut self) {
+        for _ in 0..self.cx.run_queue.len() {
+            let source = self.cx.run_queue.pop_front().expect("it was not empty");
+            self.serve(source);
+        }
+    }
+
+    /// Polls every source once, for up to a batch each. Returns whether the kernel may have more.
+    pub(super) fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<bool, Error> {
+        self.cx.stats.polls += 1;
+        let mut completions = std::mem::take(&mut self.turn.completions);
+        let waited = self.cx.submitter.wait(batch, block_ns, |completion| completions.push(completion));
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.turn.completions = completions;
+        for foreign in self.cx.submitter.take_foreign() {
+            self.cx.stats.foreign_completions += 1;
+            tracing::debug!(target: "io_reactor", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
+        }
+        let full = waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
+
+        let mailbox = Arc::clone(&self.mailbox);
+        let outbox = &mut self.cx.outbox;
+        let woken = mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value }));
+        // A `Woken` record that is not delivered yet covers this wake as well [p12].
+        if woken && !std::mem::replace(&mut self.turn.woken, true) {
+            self.cx.outbox.push_back(Record::Woken);
+        }
+        self.collect_console(batch);
+        if self.cx.timers.len() > 0 {
+            self.expire_timers(batch);
+        }
+        self.turn.undelivered_from_last_poll = self.cx.outbox.len();
+        Ok(full)
+    }
+
+    fn expire_timers(&mut self, batch: usize) {
+        let now_ns = self.cx.now_ns() + if mutant(Mutant::EarlyTimer) { 1_000_000 } else { 0 };
+        // The engine's own timers produce no record, and do not count towards the batch.
+        let mut records = 0;
+        for _ in 0..self.cx.timers.len() {
+            if records == batch {
+                break;
+            }
+            let Some(expired) = self.cx.timers.expire(now_ns) else { break };
+            if let Purpose::User(token) = expired.purpose {
+                let timer = TimerId(expired.key);
+                let (missed, last) = (expired.missed, expired.last);
+                self.cx.outbox.push_back(Record::Timer { timer, token, missed, last });
+                records += 1;
+            } else {
+                self.timer_expired(expired.purpose);
+                self.cx.timers.release(expired.key);
+            }
+        }
+    }
+
+    /// Fills the caller's events from the outbox.
+    fn deliver(&mut self, events: &mut Events<K::Stream>) {
+        while events.len() < events.capacity() {
+            let outbox = &mut self.cx.outbox;
+            let record = if mutant(Mutant::NewestFirst) { outbox.pop_back() } else { outbox.pop_front() };
+            let Some(record) = record else { break };
+            self.turn.undelivered_from_last_poll = self.turn.undelivered_from_last_poll.saturating_sub(1);
+            // The registration was removed while the record waited in the outbox [p07].
+            if record.is_stale(&self.cx.origin.removed) {
+                mark(Mark::StaleDiscarded);
+                self.discard(record);
+                continue;
+            }
+            self.retire(&record);
+            if let Some(record) = self.delivered(record) {
+                events.push(record);
+            }
+        }
+        if !self.cx.outbox.is_empty() {
+            mark(Mark::OutboxOverflow);
+        }
+    }
+
+    /// Lets the record's source continue. Returns what the caller gets of the record.
+    fn delivered(&mut self, record: Record<K::Stream>) -> Option<Record<K::Stream>> {
+        let cx = &mut self.cx;
+        match record {
+            Record::Received { conn, token, buffer } => {
+                let mut buffer = match self.connections.get_mut(conn.0) {
+                    Some(connection) => connection.deliver(cx, conn.0, buffer)?,
+                    // Gone already: its `Closed` is further back in the outbox.
+                    None => buffer,
+                };
+                buffer.terminate();
+                return Some(Record::Received { conn, token, buffer });
+            }
+            Record::Ready { watch, .. } => {
+                if let Some(source) = self.watches.get_mut(watch.0) {
+                    source.delivered(cx, watch.0);
+                }
+            }
+            Record::Polled { poll, token, ready } => {
+                let ready = self.polls.get_mut(poll.0)?.deliver(cx, poll.0, ready);
+                return (!ready.is_empty()).then_some(Record::Polled { poll, token, ready });
+            }
+            Record::Accepted { listener, .. } => {
+                if let Some(source) = self.listeners.get_mut(listener.0) {
+                    source.delivered(cx, listener.0);
+                }
+            }
+            Record::Woken => {
+                // It covers every wake up to this moment.
+                self.mailbox.forget_wakes();
+                self.turn.woken = false;
+            }
+            _ => {}
+        }
+        Some(record)
+    }
+
+    /// A registration's last record leaves the outbox.
+    ///
+    /// A removal is recorded by slot (see [`removed`](super::removed)), up to a generation. If the slot were reused
+    /// while this record is still in the caller's events, removing the new registration would hide it. So the slot is
+    /// released with the next wait.
+    fn retire(&mut self, record: &Record<K::Stream>) {
+        match record {
+            Record::Closed { conn, .. } => self.turn.retired.push(Retired::Connection(conn.0.slot)),
+            Record::Timer { timer, last: true, .. } => self.turn.retired.push(Retired::Timer(timer.0)),
+            _ => {}
+        }
+    }
+
+    fn release_retired(&mut self) {
+        for retired in self.turn.retired.drain(..) {
+            match retired {
+                Retired::Connection(slot) => self.connections.release(slot),
+                Retired::Timer(key) => self.cx.timers.release(key),
+            }
+        }
+    }
+
+    /// Disposes of a record that is not to be delivered.
+    pub(super) fn discard(&mut self, record: Record<K::Stream>) {
+        self.retire(&record);
+        self.cx.dispose(record);
+    }
+}

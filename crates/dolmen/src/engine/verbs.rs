@@ -1,0 +1,294 @@
+//! The engine's methods for its callers: each checks the id and hands on to the source.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::{AddError, Error, ErrorKind};
+use crate::kernel::readiness::{BorrowedSocket, Readiness};
+use crate::kernel::{Fault, Kernel};
+use crate::marks::{Mutant, mutant};
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
+
+use super::config::saturating_ns;
+use super::connection::Connection;
+use super::listener::Listener;
+use super::poll::Poll;
+use super::registration::Served;
+use super::timers::Purpose;
+use super::watch::Watch;
+use super::{Engine, not_found, refused};
+
+/// Connections.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn add(&mut self, stream: K::Stream, token: Token) -> Result<ConnId, AddError<K::Stream>> {
+        const ACTION: &str = "add a connection";
+        if self.connections.len() >= self.cx.config.max_connections {
+            let limit = self.cx.config.max_connections;
+            let error = Error::new(ErrorKind::TableFull, ACTION, format_args!("beyond the limit of {limit}"));
+            return Err(AddError { error, source: stream });
+        }
+        let source = self.cx.submitter.kernel().add_stream(stream);
+        let source = source.map_err(|(fault, stream)| refused(fault, ACTION, stream))?;
+        let conn = self.insert_connection(Connection::new(source, token));
+        tracing::debug!(target: "io_reactor", conn = %conn, token = token.0, "connection added");
+        Ok(conn)
+    }
+
+    fn insert_connection(&mut self, connection: Connection<K>) -> ConnId {
+        let key = self.connections.insert(connection);
+        self.connections.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
+        ConnId(key)
+    }
+
+    /// Calls a method of a connection that is open.
+    fn with_open<T>(
+        &mut self,
+        conn: ConnId,
+        action: &'static str,
+        act: impl FnOnce(&mut Connection<K>, &mut super::Context<K>) -> T,
+    ) -> Result<T, Error> {
+        match self.connections.get_mut(conn.0).filter(|connection| connection.is_open()) {
+            Some(connection) => Ok(act(connection, &mut self.cx)),
+            None => Err(Error::new(ErrorKind::NotFound, action, conn)),
+        }
+    }
+
+    pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+        self.with_open(conn, "send to connection", |connection, cx| connection.send(cx, conn.0, bytes))?
+    }
+
+    pub(crate) fn queued_bytes(&self, conn: ConnId) -> Result<usize, Error> {
+        let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
+        let connection = connection.ok_or_else(|| not_found("look up", "connection", conn))?;
+        Ok(connection.queued_bytes())
+    }
+
+    pub(crate) fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.with_open(conn, "pause connection", |connection, _| connection.pause())
+    }
+
+    pub(crate) fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.with_open(conn, "resume connection", |connection, cx| connection.resume(cx, conn.0))
+    }
+
+    pub(crate) fn shutdown_write(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.with_open(conn, "shut down connection", |connection, cx| connection.shutdown_write(cx, conn.0))
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.with_open(conn, "close connection", |connection, cx| connection.close(cx, conn.0))
+    }
+
+    pub(crate) fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
+        // Also while lingering: a caller cuts a slow close short in this way.
+        let connection = self.connections.get_mut(conn.0).filter(|connection| !connection.is_closing());
+        let connection = connection.ok_or_else(|| not_found("abort", "connection", conn))?;
+        connection.abort(&mut self.cx, conn.0);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, conn: ConnId) -> bool {
+        if self.connections.has_issued(conn.0) {
+            self.cx.origin.removed.mark_conn(conn);
+        }
+        let connection = self.connections.get_mut(conn.0);
+        connection.is_some_and(|connection| connection.remove(&mut self.cx, conn.0))
+    }
+}
+
+/// Connections over a caller's socket.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool> {
+        self.cx.submitter.is_stream(socket).map_err(Fault::to_io)
+    }
+
+    /// Registers a connected socket. `again`: it was registered here before, and has been open ever since. With
+    /// `receive`, receiving starts immediately, and if that fails immediately, so does this call.
+    pub(crate) fn adopt(
+        &mut self,
+        socket: BorrowedSocket,
+        again: bool,
+        receive: bool,
+        token: Token,
+    ) -> Result<ConnId, Error> {
+        const ACTION: &str = "add a socket";
+        let source = self.cx.submitter.kernel().add_borrowed_stream(socket, again);
+        let source = source.map_err(|fault| Error::from_fault(fault, ACTION, None))?;
+        let conn = self.insert_connection(Connection::adopted(source, receive, token));
+        self.cx.send_reports.begin(conn.0.slot);
+        self.serve_connection(conn.0.slot);
+        if self.connections.get(conn.0).is_none() {
+            self.cx.origin.removed.mark_conn(conn);
+            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
+        }
+        Ok(conn)
+    }
+
+    /// Requests the next bytes; see [`Connection::post_receive`].
+    pub(crate) fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.with_open(conn, "receive from connection", |connection, _| connection.post_receive(conn.0))??;
+        self.serve_connection(conn.0.slot);
+        Ok(())
+    }
+
+    /// Sends; see [`Connection::post_send`].
+    pub(crate) fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+        let send = |connection: &mut Connection<K>, cx: &mut _| connection.post_send(cx, conn.0, bytes);
+        self.with_open(conn, "send to connection", send)??;
+        self.serve_connection(conn.0.slot);
+        Ok(())
+    }
+
+    /// As [`Engine::remove`], and the kernel releases the socket before this returns. Incomplete sends are abandoned;
+    /// the socket then cannot be adopted again.
+    pub(crate) fn release(&mut self, conn: ConnId) -> bool {
+        let known = self.remove(conn);
+        if !mutant(Mutant::ReleaseLater) {
+            self.serve_connection(conn.0.slot);
+        }
+        known
+    }
+}
+
+/// Listeners.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn listen(
+        &mut self,
+        listener: K::Listener,
+        token: Token,
+    ) -> Result<ListenerId, AddError<K::Listener>> {
+        let source = self.cx.submitter.kernel().add_listener(listener);
+        let source = source.map_err(|(fault, listener)| refused(fault, "add a listener", listener))?;
+        let key = self.listeners.insert(Listener::new(source, token));
+        self.listeners.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
+        tracing::debug!(target: "io_reactor", listener = %key, token = token.0, "listener added");
+        Ok(ListenerId(key))
+    }
+
+    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
+        if self.listeners.has_issued(id.0) {
+            self.cx.origin.removed.mark_listener(id);
+        }
+        self.listeners.get_mut(id.0).is_some_and(|listener| listener.remove(&mut self.cx, id.0))
+    }
+}
+
+/// Watches.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn watch(&mut self, handle: K::Handle, token: Token) -> Result<WatchId, Error> {
+        const ACTION: &str = "watch a handle";
+        let source = self.cx.submitter.kernel().add_handle(handle);
+        let source = source.map_err(|fault| Error::from_fault(fault, ACTION, None))?;
+        let key = self.watches.insert(Watch::new(source, token, false));
+        let watch = self.watches.get_mut(key).expect("it was just inserted");
+        match watch.start(&mut self.cx, key) {
+            Ok(Served::Fired) => self.watch_fired(key),
+            Ok(_) => {}
+            Err(fault) => {
+                self.unwatch(WatchId(key));
+                return Err(Error::from_fault(fault, ACTION, None));
+            }
+        }
+        Ok(WatchId(key))
+    }
+
+    pub(crate) fn listen_readiness(
+        &mut self,
+        listener: K::Listener,
+        token: Token,
+    ) -> Result<WatchId, AddError<K::Listener>> {
+        let source = self.cx.submitter.kernel().add_readiness_listener(listener);
+        let source = source.map_err(|(fault, listener)| refused(fault, "watch a listener", listener))?;
+        let key = self.watches.insert(Watch::new(source, token, true));
+        self.list_watch(key);
+        Ok(WatchId(key))
+    }
+
+    /// Accepts from a readiness listener.
+    pub(crate) fn accept(&mut self, id: WatchId) -> Result<Option<(K::Stream, SocketAddr)>, Error> {
+        const ACTION: &str = "accept from";
+        let watch = self.watches.get_mut(id.0).filter(|watch| watch.is_listener());
+        let watch = watch.ok_or_else(|| not_found(ACTION, "readiness listener", id))?;
+        watch
+            .accept(&mut self.cx)
+            .map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("readiness listener {id}"))))
+    }
+
+    pub(crate) fn unwatch(&mut self, id: WatchId) -> bool {
+        if self.watches.has_issued(id.0) {
+            self.cx.origin.removed.mark_watch(id);
+        }
+        self.watches.get_mut(id.0).is_some_and(|watch| watch.remove(&mut self.cx, id.0))
+    }
+}
+
+/// Polls.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn add_poll(
+        &mut self,
+        socket: BorrowedSocket,
+        interest: Readiness,
+        once: bool,
+        token: Token,
+    ) -> Result<PollId, Error> {
+        let source = self.cx.submitter.kernel().add_borrowed(socket, interest);
+        let source = source.map_err(|fault| Error::from_fault(fault, "add a socket", None))?;
+        let key = self.polls.insert(Poll::new(source, interest, once, token));
+        self.polls.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
+        Ok(PollId(key))
+    }
+
+    /// From now on only what `interest` asks for is reported, even of what was found before.
+    pub(crate) fn set_interest(&mut self, id: PollId, interest: Readiness) -> Result<(), Error> {
+        const ACTION: &str = "change the interest of";
+        let poll = self.polls.get_mut(id.0).filter(|poll| !poll.is_closing());
+        let poll = poll.ok_or_else(|| not_found(ACTION, "poll", id))?;
+        let changed = poll.set_interest(&mut self.cx, interest);
+        changed.map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("poll {id}"))))
+    }
+
+    pub(crate) fn remove_poll(&mut self, id: PollId) -> bool {
+        if self.polls.has_issued(id.0) {
+            self.cx.origin.removed.mark_poll(id);
+        }
+        let removed = self.polls.get_mut(id.0).is_some_and(|poll| poll.remove(&mut self.cx));
+        if removed {
+            // The kernel releases the socket now, and not with the next wait.
+            self.serve_poll(id.0.slot);
+        }
+        removed
+    }
+}
+
+/// Timers, and the queues.
+impl<K: Kernel> Engine<K> {
+    /// Starts sending whatever is queued, without waiting for anything.
+    pub(crate) fn flush(&mut self) {
+        self.serve_pending();
+    }
+
+    pub(crate) fn timer(&mut self, token: Token, after: Duration) -> TimerId {
+        self.insert_timer(after, 0, token)
+    }
+
+    pub(crate) fn interval(&mut self, token: Token, period: Duration) -> TimerId {
+        self.interval_after(token, period, period)
+    }
+
+    pub(crate) fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
+        self.insert_timer(delay, saturating_ns(period).max(1), token)
+    }
+
+    fn insert_timer(&mut self, after: Duration, period_ns: u64, token: Token) -> TimerId {
+        let deadline_ns = self.cx.now_ns().saturating_add(saturating_ns(after));
+        TimerId(self.cx.timers.insert(deadline_ns, period_ns, Purpose::User(token)))
+    }
+
+    pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        if self.cx.timers.has_issued(timer.0) {
+            self.cx.origin.removed.mark_timer(timer);
+        }
+        // The engine's own timers are in the same table, and the caller must not cancel them.
+        self.cx.timers.is_callers(timer.0) && self.cx.timers.cancel(timer.0)
+    }
+}
