@@ -7,10 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use crate::console::{ConsoleInput, Input};
-use crate::engine::buffer_pool::BufferPool;
-use crate::engine::removed::Removed;
 use crate::kernel::buffer::Buffer;
+use crate::kernel::buffer_pool::BufferPool;
 use crate::kernel::readiness::Readiness;
+use crate::removed::Removed;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 /// The events of one [`wait`](crate::Reactor::wait), with their bytes.

@@ -64,12 +64,12 @@ mod error;
 mod events;
 #[allow(unsafe_code)] // Memory is lent to operating systems there, and only there.
 mod kernel;
-mod mailbox;
 mod marks;
 #[cfg(feature = "c-api")]
 #[doc(hidden)]
 pub mod raw;
 mod reactor;
+mod removed;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;

@@ -4,10 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-pub(crate) use crate::mailbox::Mailbox;
-#[cfg(test)]
-pub(crate) use crate::mailbox::NullSignal;
-use crate::mailbox::Refused;
+use crate::kernel::mailbox::{Mailbox, Refused};
 use crate::token::Token;
 
 /// Makes a [`wait`](crate::Reactor::wait) return, from any thread.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{ConsoleInput, LONGEST_LINE_BYTES, Notice, ShutdownReason};
-use crate::mailbox::Mailbox;
+use crate::kernel::mailbox::Mailbox;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 #[cfg(all(test, loom))]

@@ -215,7 +215,7 @@ impl Lost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waker::{Mailbox, NullSignal};
+    use crate::kernel::mailbox::{Mailbox, NullSignal};
     use std::io::Write;
     use std::sync::mpsc;
 

@@ -12,14 +12,14 @@ use crate::kernel::submitter::Submitter;
 use crate::stats::Stats;
 use crate::token::Key;
 
-use super::buffer_pool::BufferPool;
 use super::config::Config;
 use super::failures::Failures;
 use super::registration::{Registration, SourceRef};
-use super::removed::Removed;
 use super::send_queue::SendQueues;
 use super::send_reports::SendReports;
 use super::timers::{Purpose, Timers};
+use crate::kernel::buffer_pool::BufferPool;
+use crate::removed::Removed;
 
 pub(super) struct Context<K: Kernel> {
     pub(super) submitter: Submitter<K>,

@@ -24,9 +24,6 @@
 //! A registration ends in two steps: the engine cancels its pending operations, and when they have completed, closes
 //! its source and frees its slot. Until then it is `Closing`, and everything that arrives for it is discarded.
 
-pub(crate) mod buffer_pool;
-pub(crate) mod removed;
-
 mod config;
 mod connection;
 mod console;
@@ -48,10 +45,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::kernel::fork::Process;
+use crate::kernel::mailbox::Mailbox;
 use crate::kernel::operation::OpKind;
 use crate::kernel::submitter::Completion;
 use crate::kernel::{Fault, Kernel};
-use crate::mailbox::Mailbox;
 use crate::marks::{Mark, mark};
 use crate::stats::Stats;
 use crate::token::{ConnId, Key, ListenerId, PollId, WatchId};

@@ -305,7 +305,7 @@ impl<K: Kernel> Engine<K> {
 
     /// A registration's last record leaves the outbox.
     ///
-    /// A removal is recorded by slot (see [`removed`](super::removed)), up to a generation. If the slot were reused
+    /// A removal is recorded by slot (see [`removed`](crate::removed)), up to a generation. If the slot were reused
     /// while this record is still in the caller's events, removing the new registration would hide it. So the slot is
     /// released with the next wait.
     fn retire(&mut self, record: &Record<K::Stream>) {

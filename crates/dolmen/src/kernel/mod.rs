@@ -36,7 +36,9 @@
 pub(crate) mod alarm;
 pub(crate) mod arrivals;
 pub(crate) mod buffer;
+pub(crate) mod buffer_pool;
 pub(crate) mod fork;
+pub(crate) mod mailbox;
 pub(crate) mod operation;
 pub(crate) mod readiness;
 pub(crate) mod submitter;
@@ -65,7 +67,7 @@ compile_error!(
 use std::io;
 use std::net::SocketAddr;
 
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 use crate::marks::{Mutant, mutant};
 use arrivals::Arrivals;
 use operation::OpPtr;

@@ -8,7 +8,7 @@ use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 use crate::marks::{Mutant, mutant};
 
 /// The end of an operation, with everything that was lent for it.

@@ -9,7 +9,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::*;
 use crate::console::blocking_write::Stream;
-use crate::waker::{Mailbox, NullSignal};
+use crate::kernel::mailbox::{Mailbox, NullSignal};
 
 /// When a test gives up.
 const TEST_TIMEOUT: Duration = Duration::from_secs(30);

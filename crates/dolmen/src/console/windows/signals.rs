@@ -108,7 +108,7 @@ fn ending(reason: ShutdownReason) -> Input {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waker::{Mailbox, NullSignal};
+    use crate::kernel::mailbox::{Mailbox, NullSignal};
 
     /// A process has one handler, and each test needs it.
     static ALONE: Mutex<()> = Mutex::new(());

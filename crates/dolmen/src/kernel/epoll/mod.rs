@@ -57,7 +57,7 @@ use super::arrivals::Arrivals;
 use super::operation::OpPtr;
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 pub(crate) use descriptor::above_standard;
 use descriptor::new_epoll;
 use event_fd::EventFd;

@@ -13,7 +13,7 @@ use super::fault::fault;
 use super::polled::Polled;
 use super::socket::{Edges, accept_one, receive_now, send_now};
 use super::table::Entry;
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 
 impl Epoll {
     /// Gives a ready source its turn.

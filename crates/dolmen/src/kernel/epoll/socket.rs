@@ -36,7 +36,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 use super::super::operation::{OpPtr, bytes_to_send};
 use super::super::{Fault, FaultKind};
 use super::{Epoll, fault};
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 
 /// Refuses a socket that is not a stream socket, and one that is listening if `listening` is false or the other way
 /// round: epoll would accept it, and the failure would come later, as a different one [p16].

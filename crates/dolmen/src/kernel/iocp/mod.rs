@@ -44,7 +44,7 @@ use super::arrivals::{Arrivals, Key};
 use super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 use borrowed::{Associations, Begun, Polled, SocketId, Writers};
 use bridge::Bridge;
 use operation::{Extra, Header};

@@ -27,7 +27,7 @@ use super::arrivals::{Arrivals, Key};
 use super::operation::{OpKind, OpPtr, Operation, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Immediate, Kernel, Options, Outcome, Packet, Signal, Submission};
-use crate::engine::buffer_pool::BufferPool;
+use crate::kernel::buffer_pool::BufferPool;
 use crate::marks::{Mark, Mutant, mark, mutant};
 use world::{
     ABORTED, CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, NOT_OPEN, RESET, Readable, SHUT, SharedWorld,
