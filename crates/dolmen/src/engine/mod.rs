@@ -35,6 +35,8 @@ mod registration;
 mod send_queue;
 mod send_reports;
 mod table;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 mod timers;
 mod turn;
 mod verbs;
