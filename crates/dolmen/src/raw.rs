@@ -55,7 +55,7 @@ pub trait ReactorApi {
     /// Ends a poll. When this returns, the caller may close the socket.
     fn remove_poll(&mut self, poll: PollId) -> bool;
 
-    /// Registers a connected socket that the reactor never closes; see `engine/connection/borrowed.rs`.
+    /// Registers a connected socket that the reactor never closes; see `engine/connection/adopted.rs`.
     fn adopt(
         &mut self,
         socket: BorrowedSocket,

@@ -66,6 +66,7 @@ use turn::Turn;
 use watch::Watch;
 
 pub(crate) use config::Config;
+#[cfg(feature = "sim")]
 pub(crate) use turn::MIN_EVENTLESS_POLLS;
 
 /// How long a drop waits for the kernel to complete everything. It takes milliseconds; this is a limit for what should
