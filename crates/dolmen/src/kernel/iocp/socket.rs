@@ -44,9 +44,10 @@ unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
     }
     match last_socket_error() {
         fault if fault.code == WSA_IO_PENDING => Started::Pending,
-        // SAFETY: as above.
         fault => {
-            Started::Immediate(status::failed_immediately(unsafe { (*overlapped).Internal }), Err(fault))
+            // SAFETY: as above.
+            let status = unsafe { (*overlapped).Internal };
+            Started::Immediate(status::failed_immediately(status), Err(fault))
         }
     }
 }
