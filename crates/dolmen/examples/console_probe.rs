@@ -52,13 +52,13 @@ fn around(outer: &str, inner: &str) -> Result<ExitCode> {
 fn ignore_interrupts() {
     // The reactor's handler takes them, and they are not collected.
     let mut reactor = Reactor::new().expect("a reactor");
-    reactor.signals(SIGNALS).expect("signals");
+    reactor.add_signals(SIGNALS).expect("signals");
     std::mem::forget(reactor);
 }
 
 fn probe(address: &str) -> Result<ExitCode> {
     // The test may be slow to listen, and the console fast.
-    let mut reactor = Reactor::builder().high_water(1 << 26).build()?;
+    let mut reactor = Reactor::builder().high_water_mark(1 << 26).build()?;
     let mut events = Events::with_capacity(64);
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -76,7 +76,7 @@ fn probe(address: &str) -> Result<ExitCode> {
         // Not while there are events in hand, which would be lost.
         if let Some(mode) = probe.again.take() {
             reactor.remove_console();
-            reactor.console(CONSOLE, mode)?;
+            reactor.add_console(mode, CONSOLE)?;
             probe.report(&mut reactor, "ok again")?;
         }
     }
@@ -107,7 +107,7 @@ impl Probe {
         match event {
             Event::Console { token, input } => {
                 if let (ConsoleInput::Line(text), Some(bytes)) = (input, self.answer) {
-                    return Ok(reactor.console_print(&format!("{text:>bytes$}\n"))?);
+                    return Ok(reactor.console()?.print(&format!("{text:>bytes$}\n"))?);
                 }
                 let whose = if token == SIGNALS { "signal " } else { "" };
                 let reported = match input {
@@ -151,35 +151,35 @@ impl Probe {
         let mode = if rest == "raw" { ConsoleMode::Raw } else { ConsoleMode::Line };
         match word {
             "console" => {
-                let reported = match reactor.console(CONSOLE, mode) {
-                    Ok(kind) => format!("console {kind}"),
+                let reported = match reactor.add_console(mode, CONSOLE) {
+                    Ok(console) => format!("console {}", console.kind()),
                     Err(error) => format!("error {:?}", error.kind()),
                 };
                 return self.report(reactor, &reported);
             }
-            "signals" => reactor.signals(SIGNALS)?,
+            "signals" => reactor.add_signals(SIGNALS)?,
             "remove" => {
                 let removed = reactor.remove_console();
                 return self.report(reactor, &format!("removed {removed}"));
             }
-            "mode" => reactor.set_console_mode(mode)?,
+            "mode" => reactor.console()?.set_mode(mode)?,
             "switch" => {
                 // Many times, without reading anything in between.
                 for _ in 0..rest.parse()? {
-                    reactor.set_console_mode(ConsoleMode::Raw)?;
-                    reactor.set_console_mode(ConsoleMode::Line)?;
+                    reactor.console()?.set_mode(ConsoleMode::Raw)?;
+                    reactor.console()?.set_mode(ConsoleMode::Line)?;
                 }
             }
-            "echo" => reactor.console_echo(rest == "on")?,
-            "prompt" => reactor.console_prompt(rest)?,
+            "echo" => reactor.console()?.set_echo(rest == "on")?,
+            "prompt" => reactor.console()?.set_prompt(rest)?,
             "again" => {
                 self.again = Some(mode);
                 return Ok(());
             }
             "answer" => self.answer = Some(rest.parse()?),
-            "flush" => reactor.console_flush()?,
-            "print" => reactor.console_print(&format!("{rest}\n"))?,
-            "tick" => drop(reactor.interval(TICK, Duration::from_millis(rest.parse()?))),
+            "flush" => reactor.console()?.flush()?,
+            "print" => reactor.console()?.print(&format!("{rest}\n"))?,
+            "tick" => drop(reactor.add_interval(Duration::from_millis(rest.parse()?), TICK)),
             "ticks" => {
                 let reported = format!("ticks {}", self.ticks);
                 return self.report(reactor, &reported);
@@ -192,8 +192,10 @@ impl Probe {
                 // Drops reactors while they read their console.
                 for turn in 0..rest.parse()? {
                     let mut other = Reactor::new()?;
-                    other
-                        .console(CONSOLE, if turn % 2 == 0 { ConsoleMode::Line } else { ConsoleMode::Raw })?;
+                    other.add_console(
+                        if turn % 2 == 0 { ConsoleMode::Line } else { ConsoleMode::Raw },
+                        CONSOLE,
+                    )?;
                     other.wait(&mut Events::with_capacity(1), Some(Duration::ZERO))?;
                 }
             }

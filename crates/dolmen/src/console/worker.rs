@@ -86,7 +86,7 @@ impl Shared {
                 // Cancelled: there is no end to report.
                 Err(_) if self.inbox.is_closed() => return,
                 Err(error) => {
-                    tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
+                    tracing::debug!(target: "dolmen", %error, "the console input ends with an error");
                     break;
                 }
             }

@@ -15,6 +15,7 @@ use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::world::{self, Ended, SimStream};
 use crate::marks::{Mark, counts};
+use crate::record::Batch;
 use crate::token::{ConnId, Token};
 use crate::waker::{Poster, Waker};
 
@@ -138,7 +139,7 @@ fn hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs() {
         assert!(fixture.engine.remove(conn));
         assert!(fixture.engine.remove(stuck));
         assert!(fixture.engine.remove_listener(listener));
-        assert!(fixture.engine.unwatch(watch));
+        assert!(fixture.engine.remove_watch(watch));
         assert!(fixture.poll().is_empty());
         assert!(fixture.poll().is_empty());
         fixture.assert_empty();
@@ -242,7 +243,7 @@ fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once() {
         let (socket, link) = fixture.caller_socket();
         let old = fixture.adopt(&socket, true);
         fixture.peer_sends(link, b"for the one who has left");
-        assert!(fixture.engine.release(old));
+        assert!(fixture.engine.remove_adopted(old));
         let number = socket.fd;
         drop(socket);
         assert_eq!(fixture.stats().operations_in_flight, 1);
@@ -252,7 +253,7 @@ fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once() {
         fixture.peer_sends(link, b"mine");
         let seen = fixture.settle();
         assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == new && data == b"mine"), "{seen:?}");
-        assert!(fixture.engine.release(new));
+        assert!(fixture.engine.remove_adopted(new));
         assert!(fixture.settle().is_empty());
         assert_eq!(fixture.link(link, |link| link.ended), None, "only the caller closes it");
         drop(socket);
@@ -278,7 +279,7 @@ fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see() {
             // The one that comes first removes the other one.
             if let [Seen::Ready(watch)] = reported[..] {
                 let other = if watch == first { second } else { first };
-                assert!(engine.unwatch(other));
+                assert!(engine.remove_watch(other));
                 assert_eq!(engine.accept(other).expect_err("removed").kind(), ErrorKind::NotFound);
             }
         }
@@ -693,7 +694,7 @@ fn hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_through() {
         }
         assert_eq!(read, pattern(66));
         assert_eq!(reported, lengths);
-        assert!(fixture.engine.release(conn));
+        assert!(fixture.engine.remove_adopted(conn));
         assert!(fixture.settle().is_empty());
     }
 }
@@ -721,12 +722,12 @@ fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() 
                 fixture.engine.post_send(conn, text).expect("send");
                 assert!(matches!(fixture.settle()[..], [Seen::Written(_, 5)]));
             }
-            assert!(fixture.engine.release(conn));
+            assert!(fixture.engine.remove_adopted(conn));
             assert!(fixture.settle().is_empty());
         }
         let conn = fixture.adopt_again(&socket).expect("it is whole");
         fixture.engine.post_send(conn, &pattern(100)).expect("send");
-        assert!(fixture.engine.release(conn));
+        assert!(fixture.engine.remove_adopted(conn));
         assert_refused(&mut fixture, &socket);
         assert!(fixture.settle().is_empty());
         assert_refused(&mut fixture, &socket);
@@ -739,7 +740,7 @@ fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again() 
         fixture.faults(|faults| faults.no_memory = 100);
         fixture.engine.post_send(conn, b"queued").expect("send");
         assert!(fixture.poll().is_empty());
-        assert!(fixture.engine.release(conn));
+        assert!(fixture.engine.remove_adopted(conn));
         assert_refused(&mut fixture, &socket);
         fixture.heal();
         // And one that ends by itself.
@@ -774,8 +775,8 @@ fn hc19_a_source_that_is_always_ready_starves_nobody() {
             fixture.peer_sends(link, b"look");
             fixture.connect_peer(number);
             fixture.signal(handle, true);
-            fixture.engine.timer(Token(0), Duration::ZERO);
-            poster.post(Token(0), 1).expect("post");
+            fixture.engine.add_timer(Duration::ZERO, Token(0));
+            poster.post(1, Token(0)).expect("post");
             Waker::new(fixture.engine.mailbox()).wake();
             let (mut line, mut accept, mut ready, mut timer, mut post, mut wake) = Default::default();
             for turn in 1..=16 {
@@ -823,7 +824,7 @@ fn hc21_a_timer_of_300_microseconds_costs_at_most_two_polls() {
     let mut fixture = Fixture::new(Style::Readiness);
     let before = fixture.stats().polls;
     let start_ns = fixture.now_ns();
-    let timer = fixture.engine.timer(Token(0), Duration::from_micros(300));
+    let timer = fixture.engine.add_timer(Duration::from_micros(300), Token(0));
     let seen = fixture.wait(Duration::from_secs(1));
     assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
     let polls = fixture.stats().polls - before;
@@ -844,7 +845,7 @@ fn hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly()
             assert!((us * 1_000..us * 1_000 + 10_000).contains(&taken_ns), "{taken_ns} ns for {us} us");
         };
         let start_ns = fixture.now_ns();
-        let timer = fixture.engine.timer(Token(0), after);
+        let timer = fixture.engine.add_timer(after, Token(0));
         let seen = fixture.wait(Duration::from_secs(3_600));
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
         exactly(&fixture, start_ns);
@@ -868,7 +869,7 @@ fn hc22_waits_that_return_early_make_no_timer_early() {
         fixture.faults(|faults| (faults.early_return, faults.spurious) = (90, 50));
         for ms in 1..50_u32 {
             let start_ns = fixture.now_ns();
-            let timer = fixture.engine.timer(Token(0), ms * MS);
+            let timer = fixture.engine.add_timer(ms * MS, Token(0));
             let seen = fixture.wait(Duration::from_secs(3_600));
             assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
             let taken_ns = fixture.now_ns() - start_ns;
@@ -888,7 +889,7 @@ fn hc23_a_timer_in_fifty_days_goes_off_in_fifty_days() {
     let fifty_days = Duration::from_secs(50 * 24 * 3600);
     for after in [fifty_days, Duration::from_millis(5_000_000_000)] {
         let mut fixture = Fixture::new(Style::Readiness);
-        let timer = fixture.engine.timer(Token(0), after);
+        let timer = fixture.engine.add_timer(after, Token(0));
         assert!(fixture.wait(after - MS).is_empty(), "too early");
         let seen = fixture.wait(Duration::MAX);
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
@@ -900,12 +901,63 @@ fn hc23_a_timer_in_fifty_days_goes_off_in_fifty_days() {
 #[test]
 fn hc23_a_timer_that_never_comes_is_no_timer_of_now() {
     let mut fixture = Fixture::new(Style::Readiness);
-    fixture.engine.timer(Token(0), Duration::MAX);
-    fixture.engine.timer(Token(0), Duration::from_millis(u64::MAX));
+    fixture.engine.add_timer(Duration::MAX, Token(0));
+    fixture.engine.add_timer(Duration::from_millis(u64::MAX), Token(0));
     assert!(fixture.wait(Duration::from_secs(1_000_000)).is_empty());
     Waker::new(fixture.engine.mailbox()).wake();
     let seen = fixture.wait(Duration::MAX);
     assert!(matches!(seen[..], [Seen::Woken]), "{seen:?}");
+}
+
+#[test]
+fn p13_a_timer_that_is_set_anew_goes_off_at_the_new_time_only() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let timer = fixture.engine.add_timer(10 * MS, Token(0));
+        for after in [100 * MS, 30 * MS] {
+            assert!(fixture.wait(9 * MS).is_empty());
+            assert!(fixture.engine.set_timer(timer, after));
+        }
+        let start_ns = fixture.now_ns();
+        let seen = fixture.wait(Duration::from_secs(1));
+        assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
+        assert!((30_000_000..31_000_000).contains(&(fixture.now_ns() - start_ns)));
+        assert!(!fixture.engine.set_timer(timer, MS), "it has gone off");
+        assert!(fixture.wait(Duration::from_secs(1)).is_empty());
+    }
+}
+
+#[test]
+fn p13_an_interval_that_is_set_anew_keeps_its_period() {
+    let mut fixture = Fixture::new(Style::Readiness);
+    let interval = fixture.engine.add_interval(10 * MS, Token(0));
+    assert_eq!(fixture.wait(Duration::from_secs(1)).len(), 1);
+    assert!(fixture.engine.set_timer(interval, 3 * MS));
+    for ms in [3, 10, 10] {
+        let start_ns = fixture.now_ns();
+        assert_eq!(fixture.wait(Duration::from_secs(1)).len(), 1);
+        let taken_ns = fixture.now_ns() - start_ns;
+        assert!((ms * 1_000_000 - 100_000..ms * 1_000_000 + 100_000).contains(&taken_ns), "{taken_ns} ns");
+    }
+}
+
+/// Its event is still in the outbox: a post has taken the only place in the caller's events.
+#[test]
+fn p13_a_timer_that_has_gone_off_cannot_be_set_and_can_still_be_taken_back() {
+    for take_back in [false, true] {
+        let mut fixture = Fixture::new(Style::Readiness);
+        fixture.events = Batch::with_capacity(1);
+        let timer = fixture.engine.add_timer(Duration::ZERO, Token(0));
+        Poster::new(fixture.engine.mailbox()).post(1, Token(0)).expect("post");
+        let seen = fixture.poll();
+        assert!(matches!(seen[..], [Seen::Posted(1)]), "{seen:?}");
+        assert!(!fixture.engine.set_timer(timer, Duration::from_secs(60)));
+        if take_back {
+            fixture.engine.remove_timer(timer);
+        }
+        let seen = fixture.settle();
+        assert_eq!(seen.len(), usize::from(!take_back), "{seen:?}");
+    }
 }
 
 #[test]
@@ -954,7 +1006,7 @@ fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
                 fixture.peer_sends(link, b"in between");
             }
         }
-        fixture.engine.timer(Token(0), Duration::from_secs(1));
+        fixture.engine.add_timer(Duration::from_secs(1), Token(0));
         for _ in 0..n % 3 {
             drop(fixture.poll());
         }
@@ -996,7 +1048,7 @@ fn hc33_a_second_receive_is_not_posted_and_the_order_is_kept() {
                 received.extend(data);
             }
             assert_eq!(received, sent);
-            assert!(fixture.engine.release(conn));
+            assert!(fixture.engine.remove_adopted(conn));
             assert!(fixture.settle().is_empty());
         }
     }
@@ -1056,7 +1108,7 @@ fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
     let mut next = 0;
     for round in 0..100 {
         for value in 0..40 {
-            poster.post(Token(0), round * 40 + value).expect("post");
+            poster.post(round * 40 + value, Token(0)).expect("post");
         }
         for seen in fixture.settle() {
             assert!(matches!(seen, Seen::Posted(value) if value == next), "{seen:?} instead of {next}");
@@ -1081,7 +1133,7 @@ fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
         assert!(fixture.now_ns() < 2_000_000, "the wake was seen at {} ns", fixture.now_ns());
         // A post reports the failure, and was not taken.
         fixture.world.borrow().signal.fail_in(1);
-        let error = poster.post(Token(0), 1).expect_err("there is no signal for it");
+        let error = poster.post(1, Token(0)).expect_err("there is no signal for it");
         assert_eq!(error.kind(), ErrorKind::Exhausted);
         assert_eq!(fixture.stats().signals_failed, 2);
         assert!(fixture.poll().is_empty(), "it was not taken");
@@ -1089,8 +1141,8 @@ fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
         fixture.world.borrow().signal.fail_in(1);
         let start_ns = fixture.now_ns();
         fixture.world.borrow_mut().schedule(start_ns + 1_000_000, move |_| {
-            poster.post(Token(0), 2).expect_err("there is no signal for it");
-            poster.post(Token(0), 3).expect("the next one succeeds");
+            poster.post(2, Token(0)).expect_err("there is no signal for it");
+            poster.post(3, Token(0)).expect("the next one succeeds");
         });
         let seen = fixture.wait(Duration::from_secs(3_600));
         assert!(matches!(seen[..], [Seen::Posted(3)]), "{seen:?}");
@@ -1448,7 +1500,7 @@ fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
         assert_eq!((seen.len(), polls), (0, 1), "{seen:?}");
         fixture.heal();
         // A timer that the caller set is an event like others.
-        let timer = fixture.engine.timer(Token(0), MS);
+        let timer = fixture.engine.add_timer(MS, Token(0));
         let (seen, _) = once(&mut fixture, None);
         assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
     }

@@ -15,7 +15,7 @@ use super::rng::Rng;
 use super::{Failure, Oracle, Report};
 use crate::engine::{Config, Engine, MIN_EVENTLESS_POLLS};
 use crate::error::ErrorKind;
-use crate::events::{CloseReason, Event, Events};
+use crate::events::CloseReason;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
@@ -23,6 +23,7 @@ use crate::kernel::sim::world::{
     self, Descriptor, Ended, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, World,
 };
 use crate::marks::{Mark, mark};
+use crate::record::{Batch, Record};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
@@ -191,7 +192,7 @@ pub fn bytes(link: usize, outbound: bool, from: u64, count: usize) -> Vec<u8> {
 /// taken.
 fn post(poster: &Poster, inbox: &mut Inbox, capacity: usize, signal: &SimSignal) -> bool {
     let failed = signal.failed();
-    match poster.post(Token(3000), inbox.posted) {
+    match poster.post(inbox.posted, Token(3000)) {
         Ok(()) => {
             inbox.posts.push_back(inbox.posted);
             inbox.posted += 1;
@@ -256,7 +257,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         calm: false,
         report: Report::default(),
     };
-    let mut events = Events::with_capacity(capacity);
+    let mut events = Batch::with_capacity(capacity);
     for &action in actions {
         run.report.actions += 1;
         run.act(action, Some(&mut events))?;
@@ -295,7 +296,7 @@ impl Run<'_> {
     }
 
     /// Runs one action. Within a handler there are no events to wait with.
-    fn act(&mut self, action: Action, events: Option<&mut Events<SimStream>>) -> Check {
+    fn act(&mut self, action: Action, events: Option<&mut Batch<SimStream>>) -> Check {
         match action {
             Action::Connect if self.peers.len() < MOST_LINKS => {
                 let link = self.connect();
@@ -414,13 +415,14 @@ impl Run<'_> {
                 let count = self.timers.len();
                 if count > 0 {
                     let timer = &mut self.timers[who as usize % count];
-                    let known = self.engine.cancel_timer(timer.id);
+                    let known = self.engine.remove_timer(timer.id);
                     let live = std::mem::replace(&mut timer.live, false);
                     // A one-shot timer may have gone off without having been delivered yet.
                     let plausible = known == live || (live && timer.period_ns == 0);
                     self.check(Oracle::Time, plausible, || "a timer was forgotten".into())?;
                 }
             }
+            Action::SetTimer(who, after_us) => self.set_timer(who, after_us)?,
             Action::Post => {
                 let signal = Arc::clone(&self.world.borrow().signal);
                 post(&self.poster, &mut self.inbox.borrow_mut(), self.config.post_capacity, &signal);
@@ -456,7 +458,7 @@ impl Run<'_> {
                 if count > 0 {
                     let watch = &mut self.watches[who as usize % count];
                     watch.open = false;
-                    self.engine.unwatch(watch.id);
+                    self.engine.remove_watch(watch.id);
                 }
             }
             Action::AddPoll(who, bits) => self.add_poll(who, bits)?,
@@ -483,7 +485,7 @@ impl Run<'_> {
             Action::RemoveConsole => self.remove_console()?,
             Action::ConsoleMode(watching) => self.console_mode(watching)?,
             Action::ConsoleFlush => {
-                let _ = self.engine.console_flush();
+                let _ = self.engine.flush_console();
             }
             Action::Type(kind) => self.operator.type_in(kind),
             Action::Overfill => self.operator.overfill(),
@@ -719,12 +721,34 @@ impl Run<'_> {
         let after = Duration::from_micros(after_us.into());
         let deadline_ns = self.now_ns() + u64::from(after_us) * 1_000;
         let token = Token(2000 + self.timers.len());
-        let id =
-            if period_ns == 0 { self.engine.timer(token, after) } else { self.engine.interval(token, after) };
+        let id = if period_ns == 0 {
+            self.engine.add_timer(after, token)
+        } else {
+            self.engine.add_interval(after, token)
+        };
         self.timers.push(Timer { id, deadline_ns, period_ns, live: true });
     }
 
-    fn wait(&mut self, events: &mut Events<SimStream>, timeout: Duration) -> Result<usize, Failure> {
+    fn set_timer(&mut self, who: u32, after_us: u32) -> Check {
+        let now_ns = self.now_ns();
+        let count = self.timers.len();
+        let Some(timer) = self.timers.get_mut(who as usize % count.max(1)) else { return Ok(()) };
+        // Whether a tick of an interval that is due has gone off, and so will be delivered, only the engine knows.
+        let due = timer.live && timer.deadline_ns <= now_ns;
+        if due && timer.period_ns != 0 {
+            return Ok(());
+        }
+        let known = self.engine.set_timer(timer.id, Duration::from_micros(after_us.into()));
+        let live = timer.live;
+        if known {
+            timer.deadline_ns = now_ns + u64::from(after_us) * 1_000;
+        }
+        self.check(Oracle::Time, known == live || due, || {
+            "a timer was forgotten, or set after its end".into()
+        })
+    }
+
+    fn wait(&mut self, events: &mut Batch<SimStream>, timeout: Duration) -> Result<usize, Failure> {
         let start_ns = self.now_ns();
         {
             let mut world = self.world.borrow_mut();
@@ -786,8 +810,8 @@ impl Run<'_> {
             self.check(Oracle::Time, !late, || "a timer was due and not reported".into())?;
         }
         let mut handled: Check = Ok(());
-        for event in events.drain() {
-            handled = self.handle(event);
+        for record in events.drain() {
+            handled = self.handle(record);
             if handled.is_err() {
                 break;
             }
@@ -811,11 +835,11 @@ impl Run<'_> {
         Ok((!matches!(conn.state, State::Removed | State::Gone)).then_some(at))
     }
 
-    fn handle(&mut self, event: Event<'_, SimStream>) -> Check {
-        match event {
-            Event::Polled { poll, token, ready } => self.polled(poll, token, ready)?,
-            Event::Written { conn, token, bytes } => self.written(conn, token, bytes)?,
-            Event::Accepted { listener, stream, .. } => {
+    fn handle(&mut self, record: &mut Record<SimStream>) -> Check {
+        match *record {
+            Record::Polled { poll, token, ready } => self.polled(poll, token, ready)?,
+            Record::Written { conn, token, bytes } => self.written(conn, token, bytes)?,
+            Record::Accepted { listener, ref mut stream, .. } => {
                 let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
                 match known {
                     Some(known) => known.failed = false,
@@ -823,10 +847,10 @@ impl Run<'_> {
                 }
                 // Some are closed.
                 if !self.rng.percent(15) {
-                    self.add(stream)?;
+                    self.add(stream.take().expect("each record is handled once"))?;
                 }
             }
-            Event::AcceptFailed { listener, .. } => {
+            Record::AcceptFailed { listener, .. } => {
                 let now_ns = self.now_ns();
                 let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
                 match known {
@@ -845,7 +869,8 @@ impl Run<'_> {
                     None => self.fail(Oracle::Stale, || "a listener that is gone cannot fail".into())?,
                 }
             }
-            Event::Received { conn, token, data } => {
+            Record::Received { conn, token, ref buffer } => {
+                let data = buffer.as_slice();
                 if let Some(at) = self.conn_of(conn, token, "bytes")? {
                     self.gated(at, true)?;
                     let known = &mut self.conns[at];
@@ -869,7 +894,7 @@ impl Run<'_> {
                     }
                 }
             }
-            Event::EndOfStream { conn, token } => {
+            Record::EndOfStream { conn, token } => {
                 if let Some(at) = self.conn_of(conn, token, "the end")? {
                     self.gated(at, false)?;
                     let twice = std::mem::replace(&mut self.conns[at].ended, true);
@@ -884,7 +909,7 @@ impl Run<'_> {
                     }
                 }
             }
-            Event::Drained { conn, token } => {
+            Record::Drained { conn, token } => {
                 if let Some(at) = self.conn_of(conn, token, "room")? {
                     let known = &mut self.conns[at];
                     known.refused = false;
@@ -893,13 +918,13 @@ impl Run<'_> {
                     self.check(Oracle::Order, drained <= refusals, || "`Drained` without a refusal".into())?;
                 }
             }
-            Event::Closed { conn, token, reason } => {
+            Record::Closed { conn, token, reason } => {
                 if let Some(at) = self.conn_of(conn, token, "`Closed`")? {
                     self.closed(at, reason)?;
                     self.give_back(at);
                 }
             }
-            Event::Ready { watch, .. } => {
+            Record::Ready { watch, .. } => {
                 let known = self.watches.iter_mut().find(|known| known.id == watch && known.open);
                 match known {
                     Some(known) => {
@@ -915,7 +940,7 @@ impl Run<'_> {
                     None => self.fail(Oracle::Stale, || "a watch that is gone is ready".into())?,
                 }
             }
-            Event::Timer { timer, missed, .. } => {
+            Record::Timer { timer, missed, .. } => {
                 let now_ns = self.now_ns();
                 let Some(known) = self.timers.iter_mut().find(|known| known.id == timer && known.live) else {
                     return self.fail(Oracle::Stale, || "a timer that is gone went off".into());
@@ -928,14 +953,16 @@ impl Run<'_> {
                     format!("a timer for {deadline_ns} went off at {now_ns}, {missed} missed")
                 })?;
             }
-            Event::Console { token, input } => self.spoken(token, input)?,
-            Event::Posted { value, .. } => {
+            Record::Console { token, ref input, .. } => {
+                self.spoken(token, input.as_event().expect("it is for the caller"))?;
+            }
+            Record::Posted { value, .. } => {
                 let expected = self.inbox.borrow_mut().posts.pop_front();
                 self.check(Oracle::Posts, expected == Some(value), || {
                     format!("post {value} came, {expected:?} was next")
                 })?;
             }
-            Event::Woken => {
+            Record::Woken => {
                 let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
                 self.check(Oracle::Posts, woken, || "woken without a wake".into())?;
             }
@@ -1041,7 +1068,7 @@ impl Run<'_> {
     }
 
     /// Every peer sends; each source that was ready at the start gets a turn soon.
-    fn flood(&mut self, events: &mut Events<SimStream>) -> Check {
+    fn flood(&mut self, events: &mut Batch<SimStream>) -> Check {
         let faults = self.world.borrow().faults;
         {
             let mut world = self.world.borrow_mut();
@@ -1099,7 +1126,7 @@ impl Run<'_> {
     }
 
     /// Heals the machine, checks that everything due is delivered, and drops it all.
-    fn end(mut self, mut events: Events<SimStream>) -> Result<Report, Failure> {
+    fn end(mut self, mut events: Batch<SimStream>) -> Result<Report, Failure> {
         self.calm = true;
         let drop_at_once = self.rng.percent(25);
         if !drop_at_once {
@@ -1130,7 +1157,7 @@ impl Run<'_> {
         Ok(report)
     }
 
-    fn settle(&mut self, events: &mut Events<SimStream>) -> Check {
+    fn settle(&mut self, events: &mut Batch<SimStream>) -> Check {
         for at in 0..self.timers.len() {
             if self.timers[at].live && self.timers[at].period_ns > 0 {
                 self.act(Action::CancelTimer(at as u32), None)?;
@@ -1212,7 +1239,7 @@ impl Run<'_> {
         self.check(Oracle::Time, !timers, || "a timer never went off".into())
     }
 
-    fn close_everything(&mut self, events: &mut Events<SimStream>) -> Check {
+    fn close_everything(&mut self, events: &mut Batch<SimStream>) -> Check {
         for at in 0..self.conns.len() {
             if self.conns[at].state == State::Open && self.conns[at].lent.is_none() {
                 self.close(at);

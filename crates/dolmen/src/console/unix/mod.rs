@@ -167,7 +167,7 @@ impl Driver<OwnedFd> for Redirected {
                 }
                 end => {
                     if let Err(error) = end {
-                        tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
+                        tracing::debug!(target: "dolmen", %error, "the console input ends with an error");
                     }
                     *over = true;
                     decoder.end(|input| self.inbox.push(input));
@@ -384,7 +384,7 @@ impl Terminal {
                 }
                 // The error of a read from a terminal that is gone.
                 Err(error) => {
-                    tracing::debug!(target: "io_reactor", %error, "the terminal has gone");
+                    tracing::debug!(target: "dolmen", %error, "the terminal has gone");
                     self.end();
                 }
             }

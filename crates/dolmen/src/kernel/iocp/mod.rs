@@ -460,7 +460,7 @@ impl Kernel for Iocp {
                 Ok(timer) => LazyTimer::Made(timer),
                 Err(fault) => {
                     let error = fault.to_io();
-                    tracing::debug!(target: "io_reactor", %error, "no exact timers: waits end with the clock's tick");
+                    tracing::debug!(target: "dolmen", %error, "no exact timers: waits end with the clock's tick");
                     LazyTimer::Missing
                 }
             };
@@ -557,7 +557,7 @@ impl Iocp {
                 } else {
                     "the socket is closed to end it"
                 };
-                tracing::warn!(target: "io_reactor", %error, total, "cannot cancel an operation: {what}");
+                tracing::warn!(target: "dolmen", %error, total, "cannot cancel an operation: {what}");
             }
         }
     }

@@ -44,9 +44,10 @@ unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
     }
     match last_socket_error() {
         fault if fault.code == WSA_IO_PENDING => Started::Pending,
-        // SAFETY: as above.
         fault => {
-            Started::Immediate(status::failed_immediately(unsafe { (*overlapped).Internal }), Err(fault))
+            // SAFETY: as above.
+            let status = unsafe { (*overlapped).Internal };
+            Started::Immediate(status::failed_immediately(status), Err(fault))
         }
     }
 }
@@ -130,7 +131,7 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
     };
     if result != 0 {
         // It is then closed with FIN instead, which also ends it.
-        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no reset on close");
+        tracing::debug!(target: "dolmen", error = %last_socket_error().to_io(), "no reset on close");
     }
 }
 
@@ -165,7 +166,7 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
     // SAFETY: the socket is open; no event is passed.
     let result = unsafe { WSAEventSelect(socket.as_raw_socket() as SOCKET, 0, 0) };
     if result != 0 {
-        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "cannot end an event association");
+        tracing::debug!(target: "dolmen", error = %last_socket_error().to_io(), "cannot end an event association");
     }
 }
 
@@ -284,7 +285,7 @@ fn do_not_inherit(socket: &impl AsRawSocket) {
     // SAFETY: the handle is open.
     let set = unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) };
     if set == 0 {
-        tracing::debug!(target: "io_reactor", error = %last_error().to_io(), "child processes may inherit a socket");
+        tracing::debug!(target: "dolmen", error = %last_error().to_io(), "child processes may inherit a socket");
     }
 }
 

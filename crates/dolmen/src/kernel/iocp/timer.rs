@@ -75,7 +75,7 @@ impl Drop for Timer {
         // SAFETY: `wait` is a registration of ours, and this is its only end. INVALID_HANDLE_VALUE makes the call wait
         // for a callback that is still running; callbacks never wait for us.
         if unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) } == 0 {
-            tracing::error!(target: "io_reactor", error = %last_error().to_io(), "cannot end a registered wait");
+            tracing::error!(target: "dolmen", error = %last_error().to_io(), "cannot end a registered wait");
             // The callback may still run.
             std::mem::forget(self.port.take());
         }
