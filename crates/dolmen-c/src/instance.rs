@@ -34,7 +34,7 @@ impl io_reactor_t {
         let builder =
             dolmen::Reactor::builder().max_events(settings.max_events).pool_size(settings.pool_size);
         // No send of the caller is refused below this limit, which only bounds a runaway queue.
-        let reactor = builder.high_water(1 << 30).build()?;
+        let reactor = builder.high_water_mark(1 << 30).build()?;
         let (waker, poster) = (ReactorApi::waker(&reactor), ReactorApi::poster(&reactor));
         let inner = Inner::new(Native, reactor, settings);
         let wakeup = inner.wakeup();

@@ -344,7 +344,7 @@ pub unsafe extern "C" fn io_reactor_post(
         // SAFETY: as above.
         let poster = unsafe { io_reactor_t::poster(reactor) }.ok_or_else(no_reactor)?;
         let token = dolmen::Token(context.expose_provenance());
-        poster.post(token, data.expose_provenance() as u64)?;
+        poster.post(data.expose_provenance() as u64, token)?;
         Ok(0)
     })
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dolmen::raw::ReactorApi;
-use dolmen::{Event, Events, TimerId, Token};
+use dolmen::raw::{Batch, ReactorApi, Record};
+use dolmen::{TimerId, Token};
 
 use crate::boundary::Failure;
 use crate::console::Console;
@@ -45,7 +45,7 @@ pub(crate) const CONSOLE: Token = Token(usize::MAX);
 pub(crate) struct Inner<P: Platform> {
     // Dropped before the reactor, to which it returns its buffers.
     /// `None` during an iteration over them.
-    events: Option<Events<StreamOf<P>>>,
+    events: Option<Batch<StreamOf<P>>>,
     max_events: usize,
     console: Option<Console<P>>,
     slots: HashMap<socket_fd_t, usize>,
@@ -83,7 +83,7 @@ pub(crate) enum Synthetic {
 impl<P: Platform> Inner<P> {
     pub(crate) fn new(platform: P, reactor: P::Reactor, settings: Settings) -> Inner<P> {
         Inner {
-            events: Some(Events::with_capacity(settings.max_events)),
+            events: Some(Batch::with_capacity(settings.max_events)),
             max_events: settings.max_events,
             console: None,
             slots: HashMap::new(),
@@ -230,9 +230,9 @@ impl<P: Platform> Inner<P> {
     pub(crate) fn add_timer(&mut self, context: *mut c_void, delay: Duration, period: Duration) -> u64 {
         let token = Token(context.expose_provenance());
         let timer = if period.is_zero() {
-            self.reactor.timer(token, delay)
+            self.reactor.add_timer(delay, token)
         } else {
-            self.reactor.interval_after(token, delay, period)
+            self.reactor.add_interval_after(delay, period, token)
         };
         timer.to_bits()
     }
@@ -242,7 +242,7 @@ impl<P: Platform> Inner<P> {
             return Err(Failure::new("0 is not the id of a timer"));
         }
         // An id that never existed is treated like that of an ended timer.
-        TimerId::from_bits(timer).map(|timer| self.reactor.cancel_timer(timer));
+        TimerId::from_bits(timer).map(|timer| self.reactor.remove_timer(timer));
         Ok(())
     }
 
@@ -320,8 +320,8 @@ impl<P: Platform> Inner<P> {
                     }
                 };
                 assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
-                let events = self.events.get_or_insert_with(|| Events::with_capacity(limit));
-                events.limit(limit);
+                let events = self.events.get_or_insert_with(|| Batch::with_capacity(limit));
+                events.set_capacity(limit);
                 let waited = if P::Socket::BLOCKS_ONCE {
                     self.reactor.wait_once(events, block)
                 } else {
@@ -358,28 +358,28 @@ impl<P: Platform> Inner<P> {
         let mut failed = Ok(());
         // Taken out during the iteration, as the handling of an event needs the rest of `self`.
         let Some(mut events) = self.events.take() else { return Ok(false) };
-        for event in events.drain() {
-            match event {
+        for record in events.drain() {
+            match *record {
                 // The console's threads wake as well.
-                Event::Woken => {
+                Record::Woken => {
                     woken |= self.wakeup.swap(false, Ordering::AcqRel) && !mutant(Mutant::ForgetWakeup);
                     woken |= mutant(Mutant::AnyWake);
                 }
-                Event::Timer { token, missed, .. } => {
+                Record::Timer { token, missed, .. } => {
                     sink.counted(std::ptr::with_exposed_provenance_mut(token.0), EVENT_TIMER, missed);
                 }
-                Event::Posted { token, value } => {
+                Record::Posted { token, value } => {
                     let context = std::ptr::with_exposed_provenance_mut(token.0);
                     let data = std::ptr::with_exposed_provenance_mut(value as usize);
                     sink.message(context, EVENT_POST, data);
                 }
-                Event::Ready { token: CONSOLE, .. } => {
+                Record::Ready { token: CONSOLE, .. } => {
                     failed = failed.and(self.console_reported(None, sink));
                 }
-                Event::Polled { token: CONSOLE, ready, .. } => {
+                Record::Polled { token: CONSOLE, ready, .. } => {
                     failed = failed.and(self.console_reported(Some(ready), sink));
                 }
-                event => P::Socket::deliver(self, event, sink),
+                _ => P::Socket::deliver(self, record, sink),
             }
         }
         self.events = Some(events);

@@ -25,9 +25,9 @@ fn main() -> Result {
     let listener = TcpListener::bind(address)?;
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(128);
-    reactor.console(CONSOLE, ConsoleMode::Line)?;
-    reactor.console_print(&format!("listening {}\n", listener.local_addr()?))?;
-    reactor.console_prompt("say> ")?;
+    let mut console = reactor.add_console(ConsoleMode::Line, CONSOLE)?;
+    console.print(&format!("listening {}\n", listener.local_addr()?))?;
+    console.set_prompt("say> ")?;
     reactor.listen(listener, GUEST)?;
 
     let mut guests = Guests::new();
@@ -82,7 +82,7 @@ fn lines(guests: &mut Guests, conn: ConnId, data: &[u8]) -> Vec<String> {
 
 /// Shows the host a text. A host who holds the terminal (Ctrl-S) for long misses what does not fit into the queue.
 fn show(reactor: &mut Reactor, text: &str) -> std::result::Result<(), Error> {
-    reactor.console_print(text).or_else(|error| match error.kind() {
+    reactor.console()?.print(text).or_else(|error| match error.kind() {
         ErrorKind::QueueFull => Ok(()),
         _ => Err(error),
     })

@@ -11,8 +11,9 @@ use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
 fn main() -> Result<(), dolmen::Error> {
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(64);
-    let kind = reactor.console(Token(0), ConsoleMode::Raw)?;
-    reactor.console_print(&format!("standard input is a {kind}; press keys, q ends\n"))?;
+    let mut console = reactor.add_console(ConsoleMode::Raw, Token(0))?;
+    let kind = console.kind();
+    console.print(&format!("standard input is a {kind}; press keys, q ends\n"))?;
     loop {
         reactor.wait(&mut events, None)?;
         for event in events.drain() {
@@ -24,10 +25,12 @@ fn main() -> Result<(), dolmen::Error> {
                 | ConsoleInput::Shutdown { .. } => return Ok(()),
                 ConsoleInput::Bytes(text) => {
                     let visible: String = text.chars().filter(|c| !c.is_control()).collect();
-                    reactor.console_print(&format!("{visible:12} {text:?}\n"))?;
+                    reactor.console()?.print(&format!("{visible:12} {text:?}\n"))?;
                 }
                 ConsoleInput::Resized { columns, rows } => {
-                    reactor.console_print(&format!("the window has {columns} columns and {rows} rows\n"))?;
+                    reactor
+                        .console()?
+                        .print(&format!("the window has {columns} columns and {rows} rows\n"))?;
                 }
                 _ => {}
             }

@@ -31,7 +31,7 @@ pub enum ErrorKind {
     /// [`Drained`](crate::Event::Drained) event comes when there is room again.
     QueueFull,
     /// More bytes in one piece than the send queue can ever hold
-    /// ([`Builder::high_water`](crate::Builder::high_water)). None of them was taken; send smaller pieces.
+    /// ([`Builder::high_water_mark`](crate::Builder::high_water_mark)). None of them was taken; send smaller pieces.
     TooLarge,
     /// The sending side has been shut down, by this program or by a failure that the pending `Closed` event reports.
     SendClosed,

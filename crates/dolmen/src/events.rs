@@ -1,17 +1,13 @@
 //! The result of a wait: [`Events`], and each [`Event`] in it.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::iter::FusedIterator;
 use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
 
-use crate::console::{ConsoleInput, Input};
-use crate::kernel::buffer::Buffer;
-use crate::kernel::buffer_pool::BufferPool;
-use crate::kernel::readiness::Readiness;
-use crate::removed::Removed;
-use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
+use crate::console::ConsoleInput;
+use crate::record::{Batch, Record, Records};
+use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
 
 /// The events of one [`wait`](crate::Reactor::wait), with their bytes.
 ///
@@ -27,25 +23,14 @@ use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 /// println!("{event:?}");
 /// # Ok::<(), dolmen::Error>(())
 /// ```
-pub struct Events<S = TcpStream> {
-    records: Vec<Record<S>>,
-    /// How many records have been handed out.
-    handed_out: usize,
-    capacity: usize,
-    origin: Option<Origin>,
+pub struct Events {
+    batch: Batch<TcpStream>,
 }
 
-/// The reactor that these events come from: where its buffers are returned to, and what it has removed since.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    pub(crate) pool: Rc<RefCell<BufferPool>>,
-    pub(crate) removed: Rc<Removed>,
-}
-
-/// One thing that has happened. `S` is the type of accepted streams.
+/// One thing that has happened.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event<'a, S = TcpStream> {
+pub enum Event<'a> {
     /// A peer has connected to a listener. The stream is not registered yet: pass it to
     /// [`Reactor::add`](crate::Reactor::add), or drop it to hang up. A stream that is not taken out of the events is
     /// closed.
@@ -55,7 +40,7 @@ pub enum Event<'a, S = TcpStream> {
         /// The listener's token.
         token: Token,
         /// The connection.
-        stream: S,
+        stream: TcpStream,
         /// The peer's address.
         peer: SocketAddr,
     },
@@ -132,14 +117,8 @@ pub enum Event<'a, S = TcpStream> {
     },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
-    /// A borrowed socket is ready.
-    #[doc(hidden)]
-    Polled { poll: PollId, token: Token, ready: Readiness },
-    /// The system has taken all bytes of one posted send.
-    #[doc(hidden)]
-    Written { conn: ConnId, token: Token, bytes: usize },
     /// The operator has typed something, or a user or the system asks the program to end. See
-    /// [`Reactor::console`](crate::Reactor::console) and [`Reactor::signals`](crate::Reactor::signals).
+    /// [`Reactor::add_console`](crate::Reactor::add_console) and [`Reactor::add_signals`](crate::Reactor::add_signals).
     Console {
         /// The token of the registration.
         token: Token,
@@ -199,197 +178,246 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// A stored event, which owns its contents. `registration` is the console's; 0 for signals.
-pub(crate) enum Record<S> {
-    Accepted { listener: ListenerId, token: Token, stream: Option<S>, peer: SocketAddr },
-    AcceptFailed { listener: ListenerId, token: Token, code: i32 },
-    Received { conn: ConnId, token: Token, buffer: Buffer },
-    EndOfStream { conn: ConnId, token: Token },
-    Drained { conn: ConnId, token: Token },
-    Closed { conn: ConnId, token: Token, reason: CloseReason },
-    Ready { watch: WatchId, token: Token },
-    Timer { timer: TimerId, token: Token, missed: u64, last: bool },
-    Posted { token: Token, value: u64 },
-    Woken,
-    Polled { poll: PollId, token: Token, ready: Readiness },
-    Written { conn: ConnId, token: Token, bytes: usize },
-    Console { token: Token, registration: u32, input: Input },
-}
-
-impl<S> Record<S> {
-    /// Whether this event is stale: its registration has been removed in the meantime.
-    pub(crate) fn is_stale(&self, removed: &Removed) -> bool {
+impl<'a> Event<'a> {
+    /// The token of the registration that the event belongs to, or of the post; `None` for a wake.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
         match self {
-            Record::Accepted { listener, .. } | Record::AcceptFailed { listener, .. } => {
-                removed.listener(*listener)
-            }
-            Record::Received { conn, .. }
-            | Record::EndOfStream { conn, .. }
-            | Record::Drained { conn, .. }
-            | Record::Closed { conn, .. }
-            | Record::Written { conn, .. } => removed.conn(*conn),
-            Record::Polled { poll, .. } => removed.poll(*poll),
-            Record::Ready { watch, .. } => removed.watch(*watch),
-            Record::Timer { timer, .. } => removed.timer(*timer),
-            Record::Console { registration, .. } => removed.console(*registration),
-            Record::Posted { .. } | Record::Woken => false,
+            Event::Accepted { token, .. }
+            | Event::AcceptFailed { token, .. }
+            | Event::Received { token, .. }
+            | Event::EndOfStream { token, .. }
+            | Event::Drained { token, .. }
+            | Event::Closed { token, .. }
+            | Event::Ready { token, .. }
+            | Event::Timer { token, .. }
+            | Event::Posted { token, .. }
+            | Event::Console { token, .. } => Some(*token),
+            Event::Woken => None,
         }
     }
 
-    fn hand_out(&mut self) -> Option<Event<'_, S>> {
-        Some(match self {
-            Record::Accepted { listener, token, stream, peer } => {
-                Event::Accepted { listener: *listener, token: *token, stream: stream.take()?, peer: *peer }
+    /// The caller's view of a record. `None` for a stream that was taken, and for records that only the C library gets.
+    fn of(record: &'a mut Record<TcpStream>) -> Option<Event<'a>> {
+        Some(match *record {
+            Record::Accepted { listener, token, ref mut stream, peer } => {
+                Event::Accepted { listener, token, stream: stream.take()?, peer }
             }
             Record::AcceptFailed { listener, token, code } => {
-                let error = io::Error::from_raw_os_error(*code);
-                Event::AcceptFailed { listener: *listener, token: *token, error }
+                Event::AcceptFailed { listener, token, error: io::Error::from_raw_os_error(code) }
             }
-            Record::Received { conn, token, buffer } => {
-                Event::Received { conn: *conn, token: *token, data: buffer.as_slice() }
+            Record::Received { conn, token, ref buffer } => {
+                Event::Received { conn, token, data: buffer.as_slice() }
             }
-            Record::EndOfStream { conn, token } => Event::EndOfStream { conn: *conn, token: *token },
-            Record::Drained { conn, token } => Event::Drained { conn: *conn, token: *token },
-            Record::Closed { conn, token, reason } => {
-                Event::Closed { conn: *conn, token: *token, reason: *reason }
-            }
-            Record::Ready { watch, token } => Event::Ready { watch: *watch, token: *token },
-            Record::Timer { timer, token, missed, .. } => {
-                Event::Timer { timer: *timer, token: *token, missed: *missed }
-            }
-            Record::Posted { token, value } => Event::Posted { token: *token, value: *value },
+            Record::EndOfStream { conn, token } => Event::EndOfStream { conn, token },
+            Record::Drained { conn, token } => Event::Drained { conn, token },
+            Record::Closed { conn, token, reason } => Event::Closed { conn, token, reason },
+            Record::Ready { watch, token } => Event::Ready { watch, token },
+            Record::Timer { timer, token, missed, .. } => Event::Timer { timer, token, missed },
+            Record::Posted { token, value } => Event::Posted { token, value },
             Record::Woken => Event::Woken,
-            Record::Polled { poll, token, ready } => {
-                Event::Polled { poll: *poll, token: *token, ready: *ready }
-            }
-            Record::Written { conn, token, bytes } => {
-                Event::Written { conn: *conn, token: *token, bytes: *bytes }
-            }
-            Record::Console { token, input, .. } => {
-                Event::Console { token: *token, input: input.as_event()? }
-            }
+            Record::Console { token, ref input, .. } => Event::Console { token, input: input.as_event()? },
+            Record::Polled { .. } | Record::Written { .. } => return None,
         })
     }
 }
 
-impl<S> Events<S> {
+impl Events {
     /// Room for up to `capacity` events for each wait (at least one, at most 65 536).
     ///
     /// A wait never returns more; what did not fit comes first in the next one.
-    pub fn with_capacity(capacity: usize) -> Events<S> {
-        let capacity = capacity.clamp(1, 65_536);
-        Events { records: Vec::with_capacity(capacity), handed_out: 0, capacity, origin: None }
-    }
-
-    /// Changes how many events the next waits may return.
-    pub(crate) fn set_capacity(&mut self, capacity: usize) {
-        self.capacity = capacity.max(1);
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Events {
+        Events { batch: Batch::with_capacity(capacity) }
     }
 
     /// How many events one wait may return.
+    #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.batch.capacity()
     }
 
     /// How many events the last wait has returned.
+    #[must_use]
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.batch.len()
     }
 
     /// Whether the last wait has returned none.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.batch.is_empty()
     }
 
-    /// Hands out each event, once and in order.
+    /// Hands out each event, once and in order. `for event in &mut events` does the same.
     ///
     /// Events of a registration that was removed after the wait are left out. Stopping half-way is fine: a later
     /// `drain` continues where this one ended. The bytes stay valid until the events are cleared, dropped or passed to
     /// the next wait.
-    pub fn drain(&mut self) -> Drain<'_, S> {
-        Drain {
-            records: self.records[self.handed_out..].iter_mut(),
-            handed_out: &mut self.handed_out,
-            removed: self.origin.as_ref().map(|origin| &*origin.removed),
-        }
+    pub fn drain(&mut self) -> Drain<'_> {
+        Drain { records: self.batch.drain() }
     }
 
     /// Discards the events and returns their buffers to the reactor. Closes the streams that were not taken.
     pub fn clear(&mut self) {
-        self.handed_out = 0;
-        let Some(origin) = &self.origin else { return };
-        if self.records.is_empty() {
-            return;
-        }
-        // A buffer can be used again only from here on, when no event of this batch can be borrowed any more [p05].
-        let mut pool = origin.pool.borrow_mut();
-        for record in self.records.drain(..) {
-            if let Record::Received { buffer, .. } = record {
-                pool.give_back(buffer);
-            }
-        }
+        self.batch.clear();
     }
 
-    /// Empties the events and makes them belong to `origin` from now on.
-    pub(crate) fn reset(&mut self, origin: &Origin) {
-        self.clear();
-        if !self.origin.as_ref().is_some_and(|own| Rc::ptr_eq(&own.pool, &origin.pool)) {
-            self.origin = Some(origin.clone());
-        }
-    }
-
-    pub(crate) fn push(&mut self, record: Record<S>) {
-        debug_assert!(self.records.len() < self.capacity);
-        self.records.push(record);
+    /// What the engine fills.
+    pub(crate) fn batch(&mut self) -> &mut Batch<TcpStream> {
+        &mut self.batch
     }
 }
 
-impl<S> Drop for Events<S> {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-impl<S> fmt::Debug for Events<S> {
+impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events")
             .field("len", &self.len())
-            .field("capacity", &self.capacity)
+            .field("capacity", &self.capacity())
             .finish_non_exhaustive()
     }
 }
 
-/// Hands out events; see [`Events::drain`].
-pub struct Drain<'a, S = TcpStream> {
-    records: std::slice::IterMut<'a, Record<S>>,
-    handed_out: &'a mut usize,
-    removed: Option<&'a Removed>,
+impl<'a> IntoIterator for &'a mut Events {
+    type Item = Event<'a>;
+    type IntoIter = Drain<'a>;
+
+    fn into_iter(self) -> Drain<'a> {
+        self.drain()
+    }
 }
 
-impl<'a, S> Iterator for Drain<'a, S> {
-    type Item = Event<'a, S>;
+/// Hands out events; see [`Events::drain`].
+#[derive(Debug)]
+#[must_use = "an event is handed out when the iterator reaches it"]
+pub struct Drain<'a> {
+    records: Records<'a, TcpStream>,
+}
 
-    fn next(&mut self) -> Option<Event<'a, S>> {
-        loop {
-            let record = self.records.next()?;
-            *self.handed_out += 1;
-            // The handler of an earlier event of this batch has removed its registration [hc09, p07].
-            if self.removed.is_some_and(|removed| record.is_stale(removed)) {
-                continue;
+impl<'a> Iterator for Drain<'a> {
+    type Item = Event<'a>;
+
+    fn next(&mut self) -> Option<Event<'a>> {
+        self.records.find_map(Event::of)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.records.size_hint()
+    }
+}
+
+impl FusedIterator for Drain<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::console::Input;
+    use crate::kernel::buffer_pool::BufferPool;
+    use crate::kernel::readiness::Readiness;
+    use crate::removed::Removed;
+    use crate::token::{Key, PollId};
+
+    const TOKEN: Token = Token(7);
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4242);
+
+    /// Each record, what the caller sees of it, and how its registration is removed. A post, a wake and a signal belong
+    /// to no registration.
+    #[test]
+    fn each_record_becomes_its_event_until_its_registration_is_removed() {
+        let key = Key { slot: 3, generation: NonZeroU32::MIN };
+        let (conn, listener, watch) = (ConnId(key), ListenerId(key), WatchId(key));
+        let (timer, poll, token) = (TimerId(key), PollId(key), TOKEN);
+        let mut buffer = BufferPool::new(1, 64).take();
+        buffer.extend(b"hello");
+        let code = 5;
+        let error = io::Error::from_raw_os_error(code);
+        let reason = CloseReason::Reset;
+        let line = || Input::Line("look".into());
+        type Remove<'a> = Option<&'a dyn Fn(&Removed)>;
+        let of_conn: Remove<'_> = Some(&|removed| removed.mark_conn(conn));
+        let of_listener: Remove<'_> = Some(&|removed| removed.mark_listener(listener));
+        let table: [(Record<TcpStream>, String, Remove<'_>); 14] = [
+            (
+                Record::AcceptFailed { listener, token, code },
+                format!("{:?}", Event::AcceptFailed { listener, token, error }),
+                of_listener,
+            ),
+            (
+                Record::Received { conn, token, buffer },
+                format!("{:?}", Event::Received { conn, token, data: b"hello" }),
+                of_conn,
+            ),
+            (
+                Record::EndOfStream { conn, token },
+                format!("{:?}", Event::EndOfStream { conn, token }),
+                of_conn,
+            ),
+            (Record::Drained { conn, token }, format!("{:?}", Event::Drained { conn, token }), of_conn),
+            (
+                Record::Closed { conn, token, reason },
+                format!("{:?}", Event::Closed { conn, token, reason }),
+                of_conn,
+            ),
+            (
+                Record::Ready { watch, token },
+                format!("{:?}", Event::Ready { watch, token }),
+                Some(&|removed| removed.mark_watch(watch)),
+            ),
+            (
+                Record::Timer { timer, token, missed: 2, last: true },
+                format!("{:?}", Event::Timer { timer, token, missed: 2 }),
+                Some(&|removed| removed.mark_timer(timer)),
+            ),
+            (Record::Posted { token, value: 9 }, format!("{:?}", Event::Posted { token, value: 9 }), None),
+            (Record::Woken, format!("{:?}", Event::Woken), None),
+            (
+                Record::Console { token, registration: 1, input: line() },
+                format!("{:?}", Event::Console { token, input: ConsoleInput::Line("look") }),
+                Some(&|removed| removed.mark_console(1)),
+            ),
+            (
+                Record::Console { token, registration: 0, input: Input::Interrupt },
+                format!("{:?}", Event::Console { token, input: ConsoleInput::Interrupt }),
+                None,
+            ),
+            // These have no event.
+            (Record::Console { token, registration: 1, input: Input::WindowChanged }, String::new(), None),
+            (Record::Polled { poll, token, ready: Readiness::READABLE }, String::new(), None),
+            (Record::Written { conn, token, bytes: 5 }, String::new(), None),
+        ];
+        for (mut record, expected, remove) in table {
+            let removed = Removed::default();
+            assert!(!record.is_stale(&removed), "{expected}");
+            if let Some(remove) = remove {
+                remove(&removed);
+                assert!(record.is_stale(&removed), "{expected}");
+            } else if !expected.is_empty() {
+                removed.mark_console(u32::MAX);
+                assert!(!record.is_stale(&removed), "{expected}");
             }
-            if let Some(event) = record.hand_out() {
-                return Some(event);
+            let wakes = matches!(record, Record::Woken);
+            let event = Event::of(&mut record);
+            assert_eq!(event.as_ref().map(|event| format!("{event:?}")).unwrap_or_default(), expected);
+            if let Some(event) = event {
+                assert_eq!(event.token(), (!wakes).then_some(TOKEN), "{expected}");
             }
         }
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.records.len()))
-    }
-}
-
-impl<S> fmt::Debug for Drain<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("left", &self.records.len()).finish_non_exhaustive()
+    #[test]
+    fn an_accepted_stream_is_handed_out_once() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let stream = TcpStream::connect(server.local_addr().expect("an address")).expect("connect");
+        let listener = ListenerId(Key { slot: 0, generation: NonZeroU32::MIN });
+        let mut record = Record::Accepted { listener, token: TOKEN, stream: Some(stream), peer: PEER };
+        let event = Event::of(&mut record).expect("the first time");
+        assert_eq!(event.token(), Some(TOKEN));
+        assert!(matches!(event, Event::Accepted { listener: of, peer: PEER, .. } if of == listener));
+        assert!(Event::of(&mut record).is_none());
+        let removed = Removed::default();
+        removed.mark_listener(listener);
+        assert!(record.is_stale(&removed));
     }
 }

@@ -50,7 +50,7 @@
 //! terminal. In the repository, `ARCHITECTURE.md` explains how they fit together, and `docs/promises.md` lists what the
 //! reactor promises, with the tests and the code of each promise.
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code, missing_debug_implementations)]
 // Code that only the C library uses is compiled into every build, and is unused without it. The workspace's lints run
 // with it in use.
 #![cfg_attr(not(feature = "c-api"), allow(dead_code))]
@@ -69,6 +69,7 @@ mod marks;
 #[doc(hidden)]
 pub mod raw;
 mod reactor;
+mod record;
 mod removed;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
@@ -78,16 +79,19 @@ mod sync;
 mod token;
 mod waker;
 
-#[doc(hidden)] // For what `dolmend` writes; not a public interface.
-pub use console::blocking_write as patient;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
 pub use events::{CloseReason, Drain, Event, Events};
 #[cfg(windows)]
 pub use kernel::set_exclusive_address_use;
-#[doc(hidden)] // For the threads of `dolmend`; not a public interface.
-pub use kernel::thread::spawn as spawn_thread;
-pub use reactor::{Builder, Reactor};
+pub use reactor::{Builder, Console, Reactor};
 pub use stats::Stats;
 pub use token::{ConnId, ListenerId, TimerId, Token, WatchId};
 pub use waker::{Poster, Waker};
+
+/// What `dolmend` shares with the library. Not a public interface, and not covered by semantic versioning.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::console::blocking_write;
+    pub use crate::kernel::thread::spawn as spawn_thread;
+}

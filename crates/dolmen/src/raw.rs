@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::events::Events;
 use crate::reactor::Reactor;
 use crate::stats::Stats;
 use crate::token::{ConnId, Key, TimerId, Token};
@@ -13,6 +12,7 @@ use crate::waker::{Poster, Waker};
 
 pub use crate::console::byte_reader::{ByteSink, ReaderThread, read_to_sink};
 pub use crate::kernel::readiness::{BorrowedSocket, Readiness};
+pub use crate::record::{Batch, Record, Records};
 pub use crate::token::PollId;
 
 /// A reactor as the C library uses it: over the system's kernel, or over a simulated one.
@@ -21,13 +21,13 @@ pub trait ReactorApi {
     type Stream;
 
     /// As [`Reactor::wait`].
-    fn wait(&mut self, events: &mut Events<Self::Stream>, timeout: Option<Duration>) -> Result<usize, Error>;
+    fn wait(&mut self, events: &mut Batch<Self::Stream>, timeout: Option<Duration>) -> Result<usize, Error>;
 
     /// As [`Reactor::wait`], but blocks once: if that one system call ends without an event (because of a signal
     /// handler, a wake by the engine itself, or without a reason), the wait returns with no events.
     fn wait_once(
         &mut self,
-        events: &mut Events<Self::Stream>,
+        events: &mut Batch<Self::Stream>,
         timeout: Option<Duration>,
     ) -> Result<usize, Error>;
 
@@ -71,17 +71,17 @@ pub trait ReactorApi {
     /// Sends on an adopted connection; a `Written` event follows.
     fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error>;
 
-    /// Releases an adopted connection. When this returns, the caller may close the socket.
-    fn release(&mut self, conn: ConnId) -> bool;
+    /// Ends an adoption. When this returns, the caller may close the socket.
+    fn remove_adopted(&mut self, conn: ConnId) -> bool;
 
-    /// As [`Reactor::timer`].
-    fn timer(&mut self, token: Token, after: Duration) -> TimerId;
+    /// As [`Reactor::add_timer`].
+    fn add_timer(&mut self, after: Duration, token: Token) -> TimerId;
 
-    /// Sets a periodic timer with a separate first delay.
-    fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId;
+    /// As [`Reactor::add_interval`], with a separate first delay.
+    fn add_interval_after(&mut self, delay: Duration, period: Duration, token: Token) -> TimerId;
 
-    /// As [`Reactor::cancel_timer`].
-    fn cancel_timer(&mut self, timer: TimerId) -> bool;
+    /// As [`Reactor::remove_timer`].
+    fn remove_timer(&mut self, timer: TimerId) -> bool;
 
     /// As [`Reactor::waker`].
     fn waker(&self) -> Waker;
@@ -101,7 +101,7 @@ macro_rules! impl_reactor_api {
 
             fn wait(
                 &mut self,
-                events: &mut Events<$stream>,
+                events: &mut Batch<$stream>,
                 timeout: Option<Duration>,
             ) -> Result<usize, Error> {
                 self.engine.wait(events, timeout)
@@ -109,7 +109,7 @@ macro_rules! impl_reactor_api {
 
             fn wait_once(
                 &mut self,
-                events: &mut Events<$stream>,
+                events: &mut Batch<$stream>,
                 timeout: Option<Duration>,
             ) -> Result<usize, Error> {
                 self.engine.wait_once(events, timeout)
@@ -159,20 +159,20 @@ macro_rules! impl_reactor_api {
                 self.engine.post_send(conn, bytes)
             }
 
-            fn release(&mut self, conn: ConnId) -> bool {
-                self.engine.release(conn)
+            fn remove_adopted(&mut self, conn: ConnId) -> bool {
+                self.engine.remove_adopted(conn)
             }
 
-            fn timer(&mut self, token: Token, after: Duration) -> TimerId {
-                self.engine.timer(token, after)
+            fn add_timer(&mut self, after: Duration, token: Token) -> TimerId {
+                self.engine.add_timer(after, token)
             }
 
-            fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
-                self.engine.interval_after(token, delay, period)
+            fn add_interval_after(&mut self, delay: Duration, period: Duration, token: Token) -> TimerId {
+                self.engine.add_interval_after(delay, period, token)
             }
 
-            fn cancel_timer(&mut self, timer: TimerId) -> bool {
-                self.engine.cancel_timer(timer)
+            fn remove_timer(&mut self, timer: TimerId) -> bool {
+                self.engine.remove_timer(timer)
             }
 
             fn waker(&self) -> Waker {
@@ -193,13 +193,6 @@ macro_rules! impl_reactor_api {
 impl_reactor_api!(Reactor, std::net::TcpStream);
 #[cfg(feature = "sim")]
 impl_reactor_api!(crate::sim::SimReactor, crate::kernel::sim::world::SimStream);
-
-impl<S> Events<S> {
-    /// Changes how many events the next wait may bring.
-    pub fn limit(&mut self, capacity: usize) {
-        self.set_capacity(capacity);
-    }
-}
 
 impl TimerId {
     /// The id as a number, which is never 0.

@@ -1,18 +1,24 @@
-//! [`Reactor`] and its [`Builder`]: the public methods.
+//! [`Reactor`]: the public methods.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::console::{self, ConsoleKind, ConsoleMode};
-use crate::engine::{Config, Engine};
+use crate::console::{self, ConsoleMode};
+use crate::engine::Engine;
 use crate::error::{AddError, Error};
 use crate::events::Events;
 use crate::kernel::Native;
 use crate::stats::Stats;
 use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
+
+mod builder;
+mod console_handle;
+
+pub use builder::Builder;
+pub use console_handle::Console;
 
 /// Everything a single-threaded server waits for, in one wait.
 ///
@@ -76,12 +82,6 @@ pub struct Reactor {
     on_this_thread: PhantomData<*const ()>,
 }
 
-/// Settings for a [`Reactor`]; see [`Reactor::builder`]. Each method states its default.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    config: Config,
-}
-
 impl Reactor {
     /// Makes a reactor with the default settings.
     ///
@@ -94,7 +94,7 @@ impl Reactor {
 
     /// Returns the default settings, to be changed and built.
     pub fn builder() -> Builder {
-        Builder { config: Config::DEFAULT }
+        Builder::new()
     }
 
     /// Waits until something happens, for up to `timeout` (`None`: indefinitely), and puts what has happened into
@@ -111,7 +111,7 @@ impl Reactor {
     /// other code has closed the descriptor behind the reactor.
     pub fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<usize, Error> {
         // `self` is exclusive, so one caller waits at a time [p01].
-        self.engine.wait(events, timeout)
+        self.engine.wait(events.batch(), timeout)
     }
 
     /// Starts sending the queued bytes now, instead of with the next wait.
@@ -214,8 +214,8 @@ impl Reactor {
 
     /// Stops watching a handle or a readiness listener (whose port is closed with it). No further event of it is
     /// delivered. Returns false if the id is not (or no longer) a watch's.
-    pub fn unwatch(&mut self, watch: WatchId) -> bool {
-        self.engine.unwatch(watch)
+    pub fn remove_watch(&mut self, watch: WatchId) -> bool {
+        self.engine.remove_watch(watch)
     }
 
     /// Registers a connected stream, which the reactor owns from now on. Its events carry `token`.
@@ -241,7 +241,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when the queue would grow beyond [`Builder::high_water`];
+    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when the queue would grow beyond [`Builder::high_water_mark`];
     /// then nothing is taken, and a [`Drained`](crate::Event::Drained) event reports when the same bytes would fit.
     /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) when they never would.
     /// [`ErrorKind::SendClosed`](crate::ErrorKind::SendClosed) after [`shutdown_write`](Reactor::shutdown_write) or a
@@ -322,34 +322,44 @@ impl Reactor {
         self.engine.remove(conn)
     }
 
-    /// Sets a timer that goes off once, not before `after` has passed.
-    pub fn timer(&mut self, token: Token, after: Duration) -> TimerId {
-        self.engine.timer(token, after)
+    /// Adds a timer that goes off once, not before `after` has passed.
+    pub fn add_timer(&mut self, after: Duration, token: Token) -> TimerId {
+        self.engine.add_timer(after, token)
     }
 
-    /// Sets a timer that goes off every `period`, without drift: the nth tick is due n periods from now. If several ticks
+    /// Adds a timer that goes off every `period`, without drift: the nth tick is due n periods from now. If several ticks
     /// are due before a wait collects them, one event is delivered, and its `missed` counts the others. A period of zero
     /// counts as one nanosecond.
-    pub fn interval(&mut self, token: Token, period: Duration) -> TimerId {
-        self.engine.interval(token, period)
+    pub fn add_interval(&mut self, period: Duration, token: Token) -> TimerId {
+        self.engine.add_interval(period, token)
     }
 
-    /// Cancels a timer. No further event of it is delivered, not even one that is already in [`Events`]. Returns false
+    /// Sets a timer anew: it goes off when `after` has passed from now, instead of at the time that was set before. An
+    /// interval keeps its period, and its later ticks are due one period after another from there.
+    ///
+    /// Returns false, and changes nothing, if there is no such timer (any more). A timer that goes off once is gone as
+    /// soon as it has gone off, also while the caller has not handled its event: [`remove_timer`](Reactor::remove_timer)
+    /// takes that event back. A tick of an interval that has gone off by now is still delivered.
+    pub fn set_timer(&mut self, timer: TimerId, after: Duration) -> bool {
+        self.engine.set_timer(timer, after)
+    }
+
+    /// Removes a timer. No further event of it is delivered, not even one that is already in [`Events`]. Returns false
     /// if the timer no longer existed.
-    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        self.engine.cancel_timer(timer)
+    pub fn remove_timer(&mut self, timer: TimerId) -> bool {
+        self.engine.remove_timer(timer)
     }
 
     /// Reads standard input, whatever kind it is, and delivers the input as [`Console`](crate::Event::Console) events
-    /// with `token`. Returns the kind.
+    /// with `token`. Returns the console, to print on it and to change its settings: see [`console`](Reactor::console).
     ///
-    /// The input is divided into lines or keys according to `mode`, which can be [changed](Reactor::set_console_mode)
-    /// at any time. The reactor restores a terminal to its original state when the reactor is dropped, on
+    /// The input is divided into lines or keys according to `mode`, which can be [changed](Console::set_mode) at any
+    /// time. The reactor restores a terminal to its original state when the reactor is dropped, on
     /// [`std::process::exit`], and when a signal stops or ends the process.
     ///
     /// From here on requests to end the process (Ctrl-C, `SIGTERM` and so on) are events too, as with
-    /// [`signals`](Reactor::signals), **and no longer end it by themselves**. Only when the third of a kind arrives
-    /// before the first was collected, so that the loop must be stuck, does the system's default action apply.
+    /// [`add_signals`](Reactor::add_signals), **and no longer end it by themselves**. Only when the third of a kind
+    /// arrives before the first was collected, so that the loop must be stuck, does the system's default action apply.
     ///
     /// `docs/console.md` in the repository is a guide.
     ///
@@ -357,9 +367,21 @@ impl Reactor {
     ///
     /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) while a reactor in this process reads it,
     /// [`Os`](crate::ErrorKind::Os) for an error that the system reports.
-    pub fn console(&mut self, token: Token, mode: ConsoleMode) -> Result<ConsoleKind, Error> {
+    pub fn add_console(&mut self, mode: ConsoleMode, token: Token) -> Result<Console<'_>, Error> {
         let claim = Some(console::Claim::new()?);
-        self.engine.console(token, claim, |inbox| console::open(inbox, mode), console::signals)
+        let open = |inbox: &_| console::open(inbox, mode);
+        let kind = self.engine.add_console(claim, open, console::signals, token)?;
+        Ok(Console::new(&mut self.engine, kind))
+    }
+
+    /// Returns the console that was added.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) without a console.
+    pub fn console(&mut self) -> Result<Console<'_>, Error> {
+        let kind = self.engine.console_kind()?;
+        Ok(Console::new(&mut self.engine, kind))
     }
 
     /// Stops reading standard input and restores the terminal. No further console event is delivered, not even one that
@@ -370,92 +392,32 @@ impl Reactor {
         self.engine.remove_console()
     }
 
-    /// Returns what kind of input standard input is; `None` if the reactor does not read it.
-    pub fn console_kind(&self) -> Option<ConsoleKind> {
-        self.engine.console_kind()
-    }
-
-    /// Returns the columns and rows of the console's window, if it has one.
-    pub fn console_size(&self) -> Option<(u16, u16)> {
-        self.engine.console_size()
-    }
-
-    /// Switches between lines and keys from here on. No typed input is lost: an unfinished line comes as
-    /// [`Bytes`](crate::ConsoleInput::Bytes) first.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) without a console, [`Os`](crate::ErrorKind::Os).
-    pub fn set_console_mode(&mut self, mode: ConsoleMode) -> Result<(), Error> {
-        self.engine.set_console_mode(mode)
-    }
-
-    /// Sets whether the terminal shows typed input; off for passwords. What was typed of a line before echo is switched
-    /// on again is not shown later either. In raw mode nothing is echoed, and the setting waits for line mode.
-    ///
-    /// # Errors
-    ///
-    /// As for [`set_console_mode`](Reactor::set_console_mode).
-    pub fn console_echo(&mut self, echo: bool) -> Result<(), Error> {
-        self.engine.console_echo(echo)
-    }
-
-    /// Sets the text in front of the line being typed, in line mode at a terminal; empty at first.
-    ///
-    /// # Errors
-    ///
-    /// As for [`console_print`](Reactor::console_print).
-    pub fn console_prompt(&mut self, prompt: &str) -> Result<(), Error> {
-        self.engine.console_prompt(prompt)
-    }
-
-    /// Writes to standard output. At a terminal in line mode the text appears above the line being typed, which is
-    /// shown again below it, and gets a line feed if it does not end with one. Never blocks: the text is queued. A drop
-    /// of the reactor writes what is still queued, as long as the other side reads it. While the output is not read,
-    /// the input of a pipe or a file is not delivered, so that a script whose replies are not read waits instead of
-    /// being refused.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) while the output is not read; nothing was taken.
-    /// [`NotFound`](crate::ErrorKind::NotFound) without a console, [`Os`](crate::ErrorKind::Os).
-    pub fn console_print(&mut self, text: &str) -> Result<(), Error> {
-        self.engine.console_print(text)
-    }
-
-    /// Requests one [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) event when everything printed so far has
-    /// been written: before an orderly end, for example. If no output is queued, the next wait delivers it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`set_console_mode`](Reactor::set_console_mode).
-    pub fn console_flush(&mut self) -> Result<(), Error> {
-        self.engine.console_flush()
-    }
-
     /// Reports requests to end the process, with or without a console: Ctrl-C, `SIGTERM` and `SIGHUP`, on Windows
     /// Ctrl-Break and the closing of the console, log-off and shutdown. They come as [`Console`](crate::Event::Console)
-    /// events with `token`, **and no longer end the process by themselves**; see [`console`](Reactor::console). Signals
+    /// events with `token`, **and no longer end the process by themselves**; see [`add_console`](Reactor::add_console). Signals
     /// that were ignored when the program was started (nohup) stay ignored.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered), [`Os`](crate::ErrorKind::Os).
-    pub fn signals(&mut self, token: Token) -> Result<(), Error> {
-        self.engine.signals(token, console::signals)
+    pub fn add_signals(&mut self, token: Token) -> Result<(), Error> {
+        self.engine.add_signals(console::signals, token)
     }
 
     /// Returns a handle that ends a wait from any thread.
+    #[must_use]
     pub fn waker(&self) -> Waker {
         Waker::new(self.engine.mailbox())
     }
 
     /// Returns a handle that sends small messages from any thread.
+    #[must_use]
     pub fn poster(&self) -> Poster {
         Poster::new(self.engine.mailbox())
     }
 
     /// Returns counters of what the reactor has done, and gauges of what it holds.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
@@ -464,80 +426,5 @@ impl Reactor {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-impl Builder {
-    /// Makes the reactor.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) or another error that the operating system reports.
-    pub fn build(&self) -> Result<Reactor, Error> {
-        // A raw pointer makes it neither `Send` nor `Sync`: it is the waiter's alone [p01].
-        Ok(Reactor { engine: Engine::new(self.config)?, on_this_thread: PhantomData })
-    }
-
-    /// How many completions the reactor takes from the system in one call. 128; at least 1.
-    pub fn max_events(mut self, count: usize) -> Builder {
-        // The bound keeps the kernel's array of packets below what Windows and epoll take in one call.
-        self.config.max_events = count.clamp(1, 65_536);
-        self
-    }
-
-    /// How many receive buffers the reactor keeps. 256. It allocates more when a wait needs them, and frees them when
-    /// they come back.
-    pub fn pool_size(mut self, buffers: usize) -> Builder {
-        self.config.pool_size = buffers.min(1 << 20);
-        self
-    }
-
-    /// The size of a receive buffer, and so the most bytes that one event carries. 4096; at least 64.
-    pub fn buffer_size(mut self, bytes: usize) -> Builder {
-        self.config.buffer_bytes = bytes.clamp(64, 1 << 24);
-        self
-    }
-
-    /// How many connections may be registered. No limit.
-    pub fn max_connections(mut self, count: usize) -> Builder {
-        self.config.max_connections = count;
-        self
-    }
-
-    /// How many bytes a connection's send queue may hold before [`Reactor::send`] refuses. 262 144; at least 1. The
-    /// low-water mark becomes a quarter of it.
-    pub fn high_water(mut self, bytes: usize) -> Builder {
-        self.config.high_water_bytes = bytes.clamp(1, 1 << 30);
-        self.config.low_water_bytes = self.config.high_water_bytes / 4;
-        self
-    }
-
-    /// The queued bytes to which a queue that has refused a send must fall before it is reported as
-    /// [`Drained`](crate::Event::Drained). A quarter of the high-water mark, and not above it.
-    pub fn low_water(mut self, bytes: usize) -> Builder {
-        self.config.low_water_bytes = bytes.min(self.config.high_water_bytes);
-        self
-    }
-
-    /// How long [`Reactor::close`] may take, and how long a connection lasts after a failed send, so that the bytes
-    /// that the system had received before are delivered. 5 seconds. If that time after a failed send runs out while the
-    /// caller is not waiting, it is given as much again, once.
-    pub fn linger(mut self, time: Duration) -> Builder {
-        self.config.linger = time;
-        self
-    }
-
-    /// How many posts may wait to be collected before [`Poster::post`] refuses. 65 536; at least 1.
-    pub fn post_capacity(mut self, posts: usize) -> Builder {
-        self.config.post_capacity = posts.max(1);
-        self
-    }
-
-    /// Windows: whether an operation that succeeds immediately omits its packet. On; off only for tests of the other
-    /// path, which systems with layered socket providers take. Nothing else depends on it.
-    #[doc(hidden)]
-    pub fn skip_on_success(mut self, skip: bool) -> Builder {
-        self.config.skip_on_success = skip;
-        self
     }
 }

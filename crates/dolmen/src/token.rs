@@ -9,6 +9,18 @@ use std::num::NonZeroU32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub usize);
 
+impl From<usize> for Token {
+    fn from(number: usize) -> Token {
+        Token(number)
+    }
+}
+
+impl From<Token> for usize {
+    fn from(token: Token) -> usize {
+        token.0
+    }
+}
+
 /// Identifies a registration: a table slot, and how many registrations that slot has held.
 ///
 /// The operating system gives a new socket the number of the one closed last. A slot with a generation cannot be

@@ -46,7 +46,7 @@ impl Poster {
         Poster { mailbox }
     }
 
-    /// Sends `token` and `value`.
+    /// Sends `value` and `token`.
     ///
     /// # Errors
     ///
@@ -55,9 +55,9 @@ impl Poster {
     /// * [`ErrorKind::Exhausted`], or [`ErrorKind::Os`] with another reason, when the system cannot wake the reactor.
     ///
     /// Never otherwise. In each case the post was not taken, and the caller may send it again.
-    pub fn post(&self, token: Token, value: u64) -> Result<(), Error> {
+    pub fn post(&self, value: u64, token: Token) -> Result<(), Error> {
         const ACTION: &str = "post to the reactor";
-        self.mailbox.post(token, value).map_err(|refused| match refused {
+        self.mailbox.post(value, token).map_err(|refused| match refused {
             Refused::Gone => Error::plain(ErrorKind::ReactorGone, ACTION),
             Refused::Full => Error::plain(ErrorKind::PostsFull, ACTION),
             Refused::Unsignalled(fault) => Error::from_fault(fault, ACTION, None),

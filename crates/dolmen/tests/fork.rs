@@ -204,7 +204,7 @@ fn hc47_what_a_child_removes_and_adds_is_its_own_affair() {
     echo(&mut peer, &mut rig, conn);
     let forked = fork(|| {
         assert!(rig.reactor.remove(conn));
-        assert!(rig.reactor.unwatch(handle));
+        assert!(rig.reactor.remove_watch(handle));
         let (added, mut added_peer) = rig.connect(Token(3));
         echo(&mut added_peer, &mut rig, added);
         assert!(rig.reactor.remove(added));
@@ -272,7 +272,7 @@ fn hc47_no_wake_and_no_post_is_lost_to_children_that_drop_their_copies() {
     let thread = thread::spawn(move || {
         let mut posted = 0;
         while !stop.load(Ordering::Relaxed) {
-            match poster.post(Token(0), posted) {
+            match poster.post(posted, Token(0)) {
                 Ok(()) => posted += 1,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::PostsFull),
             }
@@ -331,7 +331,7 @@ fn posts_at_forks(rounds: usize, around: impl Fn(&mut dyn FnMut()) + Send + 'sta
     let stop = Arc::clone(&over);
     let thread = thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
-            around(&mut || drop(poster.post(Token(0), 1)));
+            around(&mut || drop(poster.post(1, Token(0))));
         }
     });
     for round in 0..rounds {
@@ -347,14 +347,14 @@ fn posts_at_forks(rounds: usize, around: impl Fn(&mut dyn FnMut()) + Send + 'sta
                 assert!(rig.events.is_empty(), "that was for the parent");
             }
             if round % 3 == 2 {
-                own_poster.post(Token(1), 2).expect("post");
+                own_poster.post(2, Token(1)).expect("post");
                 rig.until("post", |_, event| {
                     assert!(matches!(event, Event::Posted { token: Token(1), value: 2, .. }), "{event:?}");
                     true
                 });
             }
             drop(rig);
-            let error = own_poster.post(Token(1), 3).expect_err("it has gone");
+            let error = own_poster.post(3, Token(1)).expect_err("it has gone");
             assert_eq!(error.kind(), ErrorKind::ReactorGone);
         })
         .ends_well();
@@ -411,7 +411,7 @@ fn hc47_a_copy_of_a_reactor_that_has_gone_refuses_posts() {
     let poster = rig.reactor.poster();
     drop(rig);
     fork(|| {
-        let error = poster.post(Token(0), 1).expect_err("it has gone");
+        let error = poster.post(1, Token(0)).expect_err("it has gone");
         assert_eq!(error.kind(), ErrorKind::ReactorGone);
     })
     .ends_well();
@@ -438,7 +438,7 @@ fn each_process_gets_its_own_signals() {
     }
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    rig.reactor.signals(Token(7)).expect("signals");
+    rig.reactor.add_signals(Token(7)).expect("signals");
     rig.silent();
     fork(|| {
         // Before the first verb, and after it.
@@ -456,7 +456,7 @@ fn each_process_gets_its_own_signals() {
         fork(|| {
             drop(reactor.take());
             let mut rig = Rig::new();
-            rig.reactor.signals(Token(7)).expect("signals");
+            rig.reactor.add_signals(Token(7)).expect("signals");
             terminated(&mut rig);
         })
         .ends_well();
@@ -483,7 +483,7 @@ fn no_descriptor_of_the_library_takes_the_number_of_a_closed_standard_stream() {
         // SAFETY: this process does not use them from here on. A panic can print nothing, and the exit status shows it.
         (0..3).for_each(|number| assert_eq!(unsafe { libc::close(number) }, 0));
         let mut rig = Rig::new();
-        rig.reactor.signals(Token(7)).expect("signals");
+        rig.reactor.add_signals(Token(7)).expect("signals");
         rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
         assert!(standard_numbers_are_free());
         let copy = fork(|| {
@@ -515,7 +515,7 @@ fn signals_come_in_a_child_that_had_no_descriptors_for_them_at_first() {
     }
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    rig.reactor.signals(Token(7)).expect("signals");
+    rig.reactor.add_signals(Token(7)).expect("signals");
     rig.silent();
     fork(|| {
         may_open(false);
@@ -549,7 +549,7 @@ fn the_console_stays_with_the_process_that_has_registered_it() {
         return;
     }
     let mut rig = Rig::new();
-    rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");
+    rig.reactor.add_console(ConsoleMode::Line, Token(0)).expect("a console");
     let mut lines = 0;
     let mut read = |rig: &mut Rig, until: usize| {
         if lines >= until {
@@ -568,12 +568,11 @@ fn the_console_stays_with_the_process_that_has_registered_it() {
         fork(|| {
             let mut reactor = reactor.take().expect("it is there");
             if round % 2 == 1 {
-                let error = reactor.console_print("text").expect_err("it is not ours");
+                let error = reactor.console().expect_err("it is not ours");
                 assert_eq!(error.kind(), ErrorKind::NotFound);
                 let mut events = dolmen::Events::with_capacity(8);
                 assert_eq!(reactor.wait(&mut events, Some(Duration::ZERO)).expect("wait"), 0);
                 assert!(!reactor.remove_console());
-                assert_eq!(reactor.console_kind(), None);
             }
             drop(reactor);
         })
@@ -586,7 +585,7 @@ fn the_console_stays_with_the_process_that_has_registered_it() {
     // A forked process may have its own console.
     fork(|| {
         assert!(!rig.reactor.remove_console());
-        rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");
+        rig.reactor.add_console(ConsoleMode::Line, Token(0)).expect("a console");
         rig.until("end", |_, event| matches!(event, Event::Console { input: ConsoleInput::EndOfInput, .. }));
     })
     .ends_well();

@@ -42,7 +42,7 @@ fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier)
         }
         streams[first..].iter_mut().for_each(|stream| stream.read_exact(&mut [0]).expect("read"));
     }
-    poster.post(CONNECTED, thread as u64).expect("post");
+    poster.post(thread as u64, CONNECTED).expect("post");
     for number in 0..LINES {
         let lines: Vec<Vec<u8>> = (0..streams.len())
             .map(|client| {
@@ -70,7 +70,7 @@ fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier)
             stream.read_exact(&mut echo).expect("read");
             assert!(echo == *line, "{:?} came back as {:?}", line.escape_ascii(), echo.escape_ascii());
         }
-        poster.post(Token(ECHOED.0 + number), thread as u64).expect("post");
+        poster.post(thread as u64, Token(ECHOED.0 + number)).expect("post");
     }
     leave.wait();
     let mut ends = Vec::new();
@@ -79,7 +79,7 @@ fn clients(thread: usize, address: SocketAddr, poster: &Poster, leave: &Barrier)
         ends.push((stream.local_addr().expect("address"), resets));
         if resets { reset(stream) } else { drop(stream) }
     }
-    poster.post(GONE, thread as u64).expect("post");
+    poster.post(thread as u64, GONE).expect("post");
     ends
 }
 

@@ -43,7 +43,7 @@ fn p01_wakers_and_posters_reach_the_waiter_from_other_threads() {
         .map(|n| {
             let (waker, poster) = (waker.clone(), poster.clone());
             thread::spawn(move || {
-                poster.post(Token(n), n as u64).expect("post");
+                poster.post(n as u64, Token(n)).expect("post");
                 waker.wake();
             })
         })

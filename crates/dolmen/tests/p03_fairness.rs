@@ -46,7 +46,7 @@ impl Flood {
 
     fn timers(rig: &mut Rig) -> Flood {
         for _ in 0..MANY {
-            rig.reactor.interval(FLOOD, Duration::from_nanos(1));
+            rig.reactor.add_interval(Duration::from_nanos(1), FLOOD);
         }
         Flood::Timers
     }
@@ -74,7 +74,7 @@ impl Flood {
             }
             Flood::Posts(poster) => {
                 // To the limit: the rig's reactor takes no more than this.
-                while poster.post(FLOOD, 0).is_ok() {}
+                while poster.post(0, FLOOD).is_ok() {}
             }
             Flood::Timers | Flood::Watches(..) => {}
             // A few connections wait at all times, and never more than the backlog takes.
@@ -145,8 +145,8 @@ impl Probe {
     fn happen(&mut self, reactor: &mut Reactor) {
         match self {
             Probe::Line(_, peer) => peer.write_all(b"look\n").expect("write"),
-            Probe::Post(poster) => poster.post(Token(0), 0).expect("post"),
-            Probe::Timer => drop(reactor.timer(Token(0), Duration::ZERO)),
+            Probe::Post(poster) => poster.post(0, Token(0)).expect("post"),
+            Probe::Timer => drop(reactor.add_timer(Duration::ZERO, Token(0))),
             Probe::Watch(_, signal) => signal.set(),
             Probe::Accept(_, address) => drop(TcpStream::connect(*address).expect("connect")),
             Probe::Wake => reactor.waker().wake(),

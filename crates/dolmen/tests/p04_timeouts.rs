@@ -51,7 +51,7 @@ fn p04_hc22_timers_do_not_go_off_early() {
     let mut rig = Rig::new();
     for time in TIMES.repeat(10) {
         let set = Instant::now();
-        let timer = rig.reactor.timer(Token(0), time);
+        let timer = rig.reactor.add_timer(time, Token(0));
         rig.until("timer", |_, event| Seen::from(event) == Seen::Timer(timer, 0));
         let taken = set.elapsed();
         assert!(taken >= time, "a timer of {time:?} went off after {taken:?}");
@@ -67,7 +67,7 @@ fn p04_hc21_a_timer_of_300_microseconds_costs_at_most_two_waits() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     for _ in 0..SHORT_WAITS {
-        rig.reactor.timer(Token(0), Duration::from_micros(300));
+        rig.reactor.add_timer(Duration::from_micros(300), Token(0));
         assert_eq!(rig.reactor.wait(&mut rig.events, None).expect("wait"), 1);
         assert!(matches!(rig.events.drain().next(), Some(Event::Timer { .. })));
     }
@@ -110,11 +110,11 @@ fn p04_hc23_a_huge_timeout_is_neither_now_nor_never() {
 fn p04_hc23_a_timer_in_the_far_future_neither_goes_off_nor_wakes() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    let timers = HUGE.map(|time| rig.reactor.timer(Token(0), time));
-    let intervals = HUGE.map(|time| rig.reactor.interval(Token(1), time));
+    let timers = HUGE.map(|time| rig.reactor.add_timer(time, Token(0)));
+    let intervals = HUGE.map(|time| rig.reactor.add_interval(time, Token(1)));
     rig.rests();
     for timer in timers.into_iter().chain(intervals) {
-        assert!(rig.reactor.cancel_timer(timer), "it was still set");
+        assert!(rig.reactor.remove_timer(timer), "it was still set");
     }
     assert_eq!(rig.reactor.stats().timers, 0);
 }
@@ -145,8 +145,8 @@ fn p04_a_zero_timeout_asks_every_source() {
     let (conn, mut peer) = rig.connect(Token(0));
     let (listening, address) = listener();
     let listener = rig.reactor.listen(listening, Token(0)).expect("listen");
-    let timer = rig.reactor.timer(Token(0), Duration::ZERO);
-    rig.reactor.poster().post(Token(0), 7).expect("post");
+    let timer = rig.reactor.add_timer(Duration::ZERO, Token(0));
+    rig.reactor.poster().post(7, Token(0)).expect("post");
     rig.reactor.waker().wake();
     peer.write_all(b"look\n").expect("write");
     let client = std::net::TcpStream::connect(address).expect("connect");
@@ -173,7 +173,7 @@ fn p04_a_zero_timeout_asks_every_source() {
 fn p04_a_timeout_longer_than_the_next_timer_does_not_end_the_wait_twice() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    let timer = rig.reactor.timer(Token(0), SILENCE / 2);
+    let timer = rig.reactor.add_timer(SILENCE / 2, Token(0));
     let started = Instant::now();
     assert_eq!(rig.reactor.wait(&mut rig.events, Some(DEADLINE)).expect("wait"), 1);
     assert_eq!(rig.events.drain().map(Seen::from).collect::<Vec<_>>(), [Seen::Timer(timer, 0)]);
@@ -220,7 +220,7 @@ fn p04_hc24_signals_neither_end_nor_lengthen_a_wait() {
         let waited = started.elapsed();
 
         let set = Instant::now();
-        rig.reactor.timer(Token(0), time);
+        rig.reactor.add_timer(time, Token(0));
         assert_eq!(rig.reactor.wait(&mut rig.events, None).expect("wait"), 1);
         let went_off = set.elapsed();
         for taken in [waited, went_off] {

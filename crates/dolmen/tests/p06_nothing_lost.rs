@@ -190,7 +190,7 @@ fn p06_hc11_success_at_once_counts_once() {
         peer.set_nonblocking(true).expect("nonblocking");
         let (mut sent, mut received, mut echo) = (0, Vec::new(), Vec::new());
         let mut buffer = [0; 3_000];
-        rig.reactor.poster().post(Token(0), 0).expect("post");
+        rig.reactor.poster().post(0, Token(0)).expect("post");
         rig.until("echo", |reactor, event| {
             match event {
                 Event::Received { data, .. } => {
@@ -198,7 +198,7 @@ fn p06_hc11_success_at_once_counts_once() {
                     reactor.send(conn, data).expect("send");
                 }
                 // Keeps the loop turning, so that the peer has its turn, too.
-                Event::Posted { .. } => reactor.poster().post(Token(0), 0).expect("post"),
+                Event::Posted { .. } => reactor.poster().post(0, Token(0)).expect("post"),
                 other => panic!("{other:?}"),
             }
             if sent < bytes.len() {

@@ -163,20 +163,20 @@ fn p07_hc09_readiness_listeners_watches_and_timers_removed_in_a_handler_are_sile
     signal_one.set();
     signal_two.set();
     let _client = TcpStream::connect(address).expect("connect");
-    let timers = [Duration::ZERO, SILENCE / 2].map(|time| rig.reactor.timer(Token(4), time));
-    let interval = rig.reactor.interval(Token(5), Duration::from_nanos(1));
+    let timers = [Duration::ZERO, SILENCE / 2].map(|time| rig.reactor.add_timer(time, Token(4)));
+    let interval = rig.reactor.add_interval(Duration::from_nanos(1), Token(5));
     let mut first = None;
     rig.until("anything", |reactor, event| {
         assert!(first.is_none(), "{event:?} after {first:?}");
         first = Some(Seen::from(event));
         for watch in watches.into_iter().chain([readiness]) {
-            assert!(reactor.unwatch(watch));
-            assert!(!reactor.unwatch(watch), "it is gone");
+            assert!(reactor.remove_watch(watch));
+            assert!(!reactor.remove_watch(watch), "it is gone");
         }
         for timer in timers.into_iter().chain([interval]) {
             let was_this = matches!(first, Some(Seen::Timer(gone, _)) if gone == timer && gone != interval);
             // A timer that has fired no longer exists, whether or not its event has been delivered.
-            assert!(reactor.cancel_timer(timer) || timer == timers[0] || was_this);
+            assert!(reactor.remove_timer(timer) || timer == timers[0] || was_this);
         }
         true
     });
@@ -279,11 +279,11 @@ fn p07_ids_of_another_reactor_silence_nobody() {
     let watched = Signal::new();
     let watch = watched.watch(&mut other.reactor, Token(0));
     let listening = other.reactor.listen(listener().0, Token(0)).expect("listen");
-    let timer = other.reactor.timer(Token(0), DEADLINE);
-    assert!(!rig.reactor.remove(stranger) && !rig.reactor.unwatch(watch));
-    assert!(!rig.reactor.remove_listener(listening) && !rig.reactor.cancel_timer(timer));
+    let timer = other.reactor.add_timer(DEADLINE, Token(0));
+    assert!(!rig.reactor.remove(stranger) && !rig.reactor.remove_watch(watch));
+    assert!(!rig.reactor.remove_listener(listening) && !rig.reactor.remove_timer(timer));
 
-    assert_eq!(rig.reactor.timer(Token(1), Duration::ZERO), timer, "the ids are the same");
+    assert_eq!(rig.reactor.add_timer(Duration::ZERO, Token(1)), timer, "the ids are the same");
     rig.until("the timer", |_, event| matches!(event, Event::Timer { token: Token(1), .. }));
     let (listener, address) = listener();
     assert_eq!(rig.reactor.listen(listener, Token(2)).expect("listen"), listening);

@@ -44,7 +44,7 @@ fn fill(rig: &mut Rig, piece: usize) -> (ConnId, TcpStream, Vec<u8>) {
 }
 
 fn limited() -> Rig {
-    Rig::with(&Reactor::builder().high_water(HIGH))
+    Rig::with(&Reactor::builder().high_water_mark(HIGH))
 }
 
 /// Reads `count` bytes in another thread, while the reactor works here.
@@ -128,7 +128,7 @@ fn p09_everything_arrives_whole_and_in_order_at_a_slow_reader() {
     };
     let mut random = Random::new(999);
     let (mut rest, mut refused, mut drained) = (&bytes[..], 0, 0);
-    rig.reactor.poster().post(Token(0), 0).expect("post");
+    rig.reactor.poster().post(0, Token(0)).expect("post");
     rig.until("end of sending", |reactor, event| {
         match event {
             Event::Drained { .. } => drained += 1,
@@ -285,7 +285,7 @@ fn p09_a_reader_that_stops_hurts_nobody() {
 fn p09_hc18_a_partial_send_goes_on_where_it_stopped_until_the_peer_resets() {
     let _watchdog = watchdog();
     let length = 8_000_000;
-    let mut rig = Rig::with(&Reactor::builder().high_water(length));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(length));
     let (ours, mut peer) = narrow_pair();
     let conn = rig.reactor.add(ours, Token(0)).expect("add");
     let bytes = Random::new(18).bytes(length);
@@ -374,7 +374,7 @@ fn p09_hc15_a_long_goodbye_arrives_whole_although_bytes_were_left_unread() {
 fn p09_close_is_bounded_by_the_linger_time() {
     let _watchdog = watchdog();
     let linger = Duration::from_millis(300);
-    let mut rig = Rig::with(&Reactor::builder().high_water(HIGH).linger(linger));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(HIGH).linger(linger));
     let (conn, peer, taken) = fill(&mut rig, 5_000);
     let queued = rig.reactor.queued_bytes(conn).expect("it is there");
     let started = Instant::now();
@@ -417,7 +417,7 @@ fn p09_an_abort_resets_and_what_was_queued_is_lost() {
 #[test]
 fn p09_an_abort_cuts_a_close_short() {
     let _watchdog = watchdog();
-    let mut rig = Rig::with(&Reactor::builder().high_water(HIGH).linger(DEADLINE * 10));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(HIGH).linger(DEADLINE * 10));
     let (conn, _peer, _) = fill(&mut rig, 5_000);
     rig.reactor.close(conn).expect("close");
     rig.silent();

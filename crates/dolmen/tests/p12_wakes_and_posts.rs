@@ -76,7 +76,7 @@ fn p12_hc38_ten_thousand_posts_from_four_threads_arrive_once_and_in_order() {
         let threads: Vec<_> = (0..4)
             .map(|n| {
                 let poster = rig.reactor.poster();
-                thread::spawn(move || (0..EACH).for_each(|value| poster.post(Token(n), value).expect("post")))
+                thread::spawn(move || (0..EACH).for_each(|value| poster.post(value, Token(n)).expect("post")))
             })
             .collect();
         let mut next = [0; 4];
@@ -98,10 +98,10 @@ fn p12_posts_are_bounded_and_a_refused_one_is_not_taken() {
     let poster = rig.reactor.poster();
     for round in 0..3 {
         for value in 0..10 {
-            poster.post(Token(round), value).expect("post");
+            poster.post(value, Token(round)).expect("post");
         }
         for _ in 0..5 {
-            let error = poster.clone().post(Token(round), 99).expect_err("it is full");
+            let error = poster.clone().post(99, Token(round)).expect_err("it is full");
             assert_eq!(error.kind(), ErrorKind::PostsFull);
         }
         let seen = rig.seen_until("posts", |seen| *seen == Seen::Posted(Token(round), 9));
@@ -116,13 +116,13 @@ fn p12_posts_and_wakes_of_a_handler_come_with_the_next_wait() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let (waker, poster) = (rig.reactor.waker(), rig.reactor.poster());
-    poster.post(Token(0), 0).expect("post");
+    poster.post(0, Token(0)).expect("post");
     let (mut last, mut woken) = (0, 0);
     rig.until("a hundred posts", |_, event| {
         match event {
             Event::Posted { value, .. } => {
                 last = value;
-                poster.post(Token(0), value + 1).expect("post");
+                poster.post(value + 1, Token(0)).expect("post");
                 waker.wake();
             }
             Event::Woken => woken += 1,
@@ -138,13 +138,13 @@ fn p12_wakers_and_posters_outlive_the_reactor() {
     let _watchdog = watchdog();
     let rig = Rig::new();
     let (waker, poster) = (rig.reactor.waker(), rig.reactor.poster());
-    poster.post(Token(0), 1).expect("post");
+    poster.post(1, Token(0)).expect("post");
     drop(rig);
     waker.wake();
-    let error = poster.post(Token(0), 2).expect_err("the reactor was dropped");
+    let error = poster.post(2, Token(0)).expect_err("the reactor was dropped");
     assert_eq!(error.kind(), ErrorKind::ReactorGone);
     assert_eq!(
-        poster.clone().post(Token(0), 3).expect_err("the reactor was dropped").kind(),
+        poster.clone().post(3, Token(0)).expect_err("the reactor was dropped").kind(),
         ErrorKind::ReactorGone
     );
 }
@@ -158,7 +158,7 @@ fn p12_a_post_ends_a_wait() {
     let thread = thread::spawn(move || {
         // The wait must not end before the post, which follows a moment later.
         thread::sleep(Duration::from_millis(10));
-        poster.post(Token(3), 4).expect("post");
+        poster.post(4, Token(3)).expect("post");
     });
     let started = Instant::now();
     assert_eq!(rig.reactor.wait(&mut rig.events, None).expect("wait"), 1);

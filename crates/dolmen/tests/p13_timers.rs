@@ -15,12 +15,12 @@ use dolmen::{Event, TimerId, Token};
 fn p13_a_timer_goes_off_once_with_its_token() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    let timer = rig.reactor.timer(Token(13), Duration::from_millis(1));
+    let timer = rig.reactor.add_timer(Duration::from_millis(1), Token(13));
     assert_eq!(rig.reactor.stats().timers, 1);
     rig.until("timer", |reactor, event| {
         let Event::Timer { timer: of, token, missed } = event else { panic!("{event:?}") };
         assert_eq!((of, token, missed), (timer, Token(13), 0));
-        assert!(!reactor.cancel_timer(timer), "it is gone");
+        assert!(!reactor.remove_timer(timer), "it is gone");
         true
     });
     rig.silent();
@@ -32,7 +32,7 @@ fn p13_timers_set_for_the_same_time_go_off_in_order() {
     let _watchdog = watchdog();
     for after in [Duration::ZERO, Duration::from_millis(5)] {
         let mut rig = Rig::new().capacity(10);
-        let timers: Vec<TimerId> = (0..1_000).map(|_| rig.reactor.timer(Token(0), after)).collect();
+        let timers: Vec<TimerId> = (0..1_000).map(|_| rig.reactor.add_timer(after, Token(0))).collect();
         let mut seen = Vec::new();
         rig.until("timers", |_, event| {
             let Event::Timer { timer, .. } = event else { panic!("{event:?}") };
@@ -52,14 +52,14 @@ fn p13_many_timers_go_off_each_once_in_time_and_in_order() {
     let mut due: HashMap<TimerId, Duration> = (0..10_000)
         .map(|n| {
             let after = Duration::from_micros(random.below(200_000) as u64);
-            (rig.reactor.timer(Token(n), after), set.elapsed() + after)
+            (rig.reactor.add_timer(after, Token(n)), set.elapsed() + after)
         })
         .collect();
     // The reactor reads its clock between the two readings of the test, so a deadline can be off by that much.
     let slack = set.elapsed();
     for timer in due.keys().copied().filter(|_| random.below(2) == 0).collect::<Vec<_>>() {
-        assert!(rig.reactor.cancel_timer(timer));
-        assert!(!rig.reactor.cancel_timer(timer), "a second time");
+        assert!(rig.reactor.remove_timer(timer));
+        assert!(!rig.reactor.remove_timer(timer), "a second time");
         due.remove(&timer);
     }
     assert_eq!(rig.reactor.stats().timers, due.len());
@@ -81,7 +81,7 @@ fn p13_a_periodic_timer_does_not_drift() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let before = Instant::now();
-    rig.reactor.interval(Token(0), PERIOD);
+    rig.reactor.add_interval(PERIOD, Token(0));
     let after = Instant::now();
     let mut ticks = 0;
     let mut events = 0;
@@ -108,7 +108,7 @@ fn p13_ticks_that_nobody_waited_for_are_counted() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let before = Instant::now();
-    let timer = rig.reactor.interval(Token(0), PERIOD);
+    let timer = rig.reactor.add_interval(PERIOD, Token(0));
     let mut ticks = 0;
     for _ in 0..5 {
         // No wait runs.
@@ -122,7 +122,7 @@ fn p13_ticks_that_nobody_waited_for_are_counted() {
         assert!(ticks <= passed, "{ticks} ticks in the time of {passed}");
     }
     assert!(ticks >= 49, "{ticks} ticks");
-    assert!(rig.reactor.cancel_timer(timer));
+    assert!(rig.reactor.remove_timer(timer));
     rig.silent();
 }
 
@@ -130,17 +130,17 @@ fn p13_ticks_that_nobody_waited_for_are_counted() {
 fn p13_a_cancelled_timer_is_silent() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    let timer = rig.reactor.timer(Token(0), Duration::ZERO);
-    let interval = rig.reactor.interval(Token(0), Duration::from_millis(1));
-    assert!(rig.reactor.cancel_timer(timer));
-    assert!(rig.reactor.cancel_timer(interval));
-    assert!(!rig.reactor.cancel_timer(timer));
-    assert!(!rig.reactor.cancel_timer(interval));
+    let timer = rig.reactor.add_timer(Duration::ZERO, Token(0));
+    let interval = rig.reactor.add_interval(Duration::from_millis(1), Token(0));
+    assert!(rig.reactor.remove_timer(timer));
+    assert!(rig.reactor.remove_timer(interval));
+    assert!(!rig.reactor.remove_timer(timer));
+    assert!(!rig.reactor.remove_timer(interval));
     rig.silent();
     // Another timer takes its slot, which the old id does not name.
-    let other = rig.reactor.timer(Token(1), Duration::from_millis(1));
+    let other = rig.reactor.add_timer(Duration::from_millis(1), Token(1));
     assert_ne!(other, timer);
-    assert!(!rig.reactor.cancel_timer(timer));
+    assert!(!rig.reactor.remove_timer(timer));
     assert_eq!(rig.seen_until("the other", |_| true), [Seen::Timer(other, 0)]);
 }
 
@@ -151,11 +151,11 @@ fn p13_inserting_and_cancelling_among_many_is_cheap() {
     let mut rig = Rig::new();
     let mut random = Random::new(131);
     let mut timers: Vec<TimerId> = (0..MANY)
-        .map(|n| rig.reactor.timer(Token(n), Duration::from_secs(60 + random.next() % 100_000)))
+        .map(|n| rig.reactor.add_timer(Duration::from_secs(60 + random.next() % 100_000), Token(n)))
         .collect();
     while !timers.is_empty() {
         let timer = timers.swap_remove(random.below(timers.len()));
-        assert!(rig.reactor.cancel_timer(timer));
+        assert!(rig.reactor.remove_timer(timer));
     }
     assert_eq!(rig.reactor.stats().timers, 0);
     // Fractions of a second. Searching all of them for each would take 10^10 steps, and the watchdog would end that.
@@ -197,7 +197,7 @@ fn p13_an_interval_adds_no_call_to_an_echoed_message_except_when_it_goes_off() {
     let _watchdog = watchdog();
     let (plain, _) = echo(&mut Rig::new());
     let mut rig = Rig::new();
-    rig.reactor.interval(Token(1), Duration::from_millis(10));
+    rig.reactor.add_interval(Duration::from_millis(10), Token(1));
     let (calls, ticks) = echo(&mut rig);
     println!("{MESSAGES} messages: {plain} calls; with an interval {calls}, {ticks} ticks");
     // A dequeue that brings the tick, one that brings the timer's packet, the setting, and one to spare.
@@ -214,7 +214,7 @@ fn p13_an_interval_of_ten_milliseconds_is_never_early() {
     let mut rig = Rig::new();
     let period = Duration::from_millis(10);
     let before = Instant::now();
-    rig.reactor.interval(Token(0), period);
+    rig.reactor.add_interval(period, Token(0));
     let slack = before.elapsed();
     let (mut count, mut lateness) = (0, Vec::new());
     rig.until("50 ticks", |_, event| {

@@ -76,8 +76,8 @@ fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Dura
     for signal in &signals {
         signal.watch(&mut rig.reactor, Token(0));
     }
-    rig.reactor.timer(Token(0), Duration::from_secs(60));
-    rig.reactor.interval(Token(0), Duration::from_secs(60));
+    rig.reactor.add_timer(Duration::from_secs(60), Token(0));
+    rig.reactor.add_interval(Duration::from_secs(60), Token(0));
     rig.fill_until_in_flight(&conns, 1_000);
 
     // Any other state, including events that have not been collected yet.
@@ -95,7 +95,7 @@ fn drop_with_a_thousand_in_flight(source: &Source, random: &mut Random) -> [Dura
     }
     assert!(handled > 0);
     signals[0].set();
-    rig.reactor.poster().post(Token(0), 0).expect("post");
+    rig.reactor.poster().post(0, Token(0)).expect("post");
     match random.below(3) {
         0 => {}
         1 => rig.reactor.flush(),
@@ -274,7 +274,7 @@ fn p14_wakers_and_posters_in_use_while_the_reactor_goes() {
                     let mut gone = false;
                     while !stop.load(Ordering::Acquire) || !gone {
                         waker.wake();
-                        match poster.post(Token(n), 0).map_err(|error| error.kind()) {
+                        match poster.post(0, Token(n)).map_err(|error| error.kind()) {
                             Ok(()) | Err(ErrorKind::PostsFull) => assert!(!gone, "it has come back"),
                             Err(ErrorKind::ReactorGone) => gone = true,
                             Err(other) => panic!("{other:?}"),

@@ -20,11 +20,11 @@ fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8])
     for peer in peers.iter_mut() {
         peer.write_all(line).expect("write");
     }
-    let cancelled = rig.reactor.timer(Token(4), Duration::from_secs(60));
-    rig.reactor.timer(Token(5), Duration::ZERO);
-    assert!(rig.reactor.cancel_timer(cancelled));
+    let cancelled = rig.reactor.add_timer(Duration::from_secs(60), Token(4));
+    rig.reactor.add_timer(Duration::ZERO, Token(5));
+    assert!(rig.reactor.remove_timer(cancelled));
     rig.reactor.waker().wake();
-    rig.reactor.poster().post(Token(1), 2).expect("post");
+    rig.reactor.poster().post(2, Token(1)).expect("post");
     let (mut echoed, mut posted, mut woken, mut ticked, mut over) = (0, false, false, false, false);
     rig.until("round", |reactor, event| {
         match event {
@@ -51,7 +51,7 @@ fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8])
 fn p15_echo_posts_wakes_and_timers_allocate_nothing() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
-    rig.reactor.interval(Token(3), Duration::from_millis(1));
+    rig.reactor.add_interval(Duration::from_millis(1), Token(3));
     let mut peers: Vec<TcpStream> = (0..CONNECTIONS).map(|n| rig.connect(Token(n)).1).collect();
     let (line, mut answer) = ([b'x'; 80], [0; 80]);
     for _ in 0..20 {

@@ -234,7 +234,7 @@ fn p16_a_full_table_gives_the_stream_back() {
 #[test]
 fn p16_a_send_says_why_it_was_refused_and_for_whom() {
     let _watchdog = watchdog();
-    let mut rig = Rig::with(&Reactor::builder().high_water(1_000));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(1_000));
     let (conn, _peer) = rig.connect(Token(0));
     let name = conn.to_string();
     let name = ["send to connection", name.as_str()];
@@ -278,7 +278,7 @@ fn p16_verbs_on_what_is_gone_say_so() {
 #[test]
 fn p16_every_message_has_an_action_an_object_and_a_cause() {
     let _watchdog = watchdog();
-    let mut rig = Rig::with(&Reactor::builder().high_water(100).max_connections(3).post_capacity(1));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(100).max_connections(3).post_capacity(1));
     let poster = rig.reactor.poster();
     let (removed, _removed_peer) = rig.connect(Token(0));
     let signal = Signal::new();
@@ -330,25 +330,17 @@ fn p16_every_message_has_an_action_an_object_and_a_cause() {
     let object = format!("accept from readiness listener {watch}");
     let error = rig.reactor.accept(watch).expect_err("not a listener");
     table.push(("accept", object, ErrorKind::NotFound, error));
-    assert!(rig.reactor.unwatch(unwatched));
+    assert!(rig.reactor.remove_watch(unwatched));
     let object = format!("accept from readiness listener {unwatched}");
     let error = rig.reactor.accept(unwatched).expect_err("removed");
     table.push(("accept", object, ErrorKind::NotFound, error));
-    let reactor = &mut rig.reactor;
-    for (object, error) in [
-        ("set the console's mode", reactor.set_console_mode(dolmen::ConsoleMode::Raw).err()),
-        ("set the console's echo", reactor.console_echo(false).err()),
-        ("set the console's prompt", reactor.console_prompt("> ").err()),
-        ("print on the console", reactor.console_print("text").err()),
-        ("flush the console", reactor.console_flush().err()),
-    ] {
-        table.push((object, object.into(), ErrorKind::NotFound, error.expect(object)));
-    }
-    poster.post(Token(0), 0).expect("post");
+    let error = rig.reactor.console().expect_err("no console");
+    table.push(("use", "use the console".into(), ErrorKind::NotFound, error));
+    poster.post(0, Token(0)).expect("post");
     let posting = || "post to the reactor".to_owned();
-    table.push(("post", posting(), ErrorKind::PostsFull, poster.post(Token(0), 0).expect_err("full")));
+    table.push(("post", posting(), ErrorKind::PostsFull, poster.post(0, Token(0)).expect_err("full")));
     drop(rig);
-    table.push(("post", posting(), ErrorKind::ReactorGone, poster.post(Token(0), 0).expect_err("gone")));
+    table.push(("post", posting(), ErrorKind::ReactorGone, poster.post(0, Token(0)).expect_err("gone")));
     for (action, object, kind, error) in table {
         check(&error, kind, &[action]);
         let text = error.to_string();
@@ -365,33 +357,33 @@ fn p16_posts_say_why_they_were_refused() {
     let _watchdog = watchdog();
     let reactor = Reactor::builder().post_capacity(1).build().expect("a reactor");
     let poster = reactor.poster();
-    poster.post(Token(0), 0).expect("post");
-    check(&poster.post(Token(0), 0).expect_err("full"), ErrorKind::PostsFull, &["post to the reactor"]);
+    poster.post(0, Token(0)).expect("post");
+    check(&poster.post(0, Token(0)).expect_err("full"), ErrorKind::PostsFull, &["post to the reactor"]);
     drop(reactor);
-    check(&poster.post(Token(0), 0).expect_err("gone"), ErrorKind::ReactorGone, &["post to the reactor"]);
+    check(&poster.post(0, Token(0)).expect_err("gone"), ErrorKind::ReactorGone, &["post to the reactor"]);
 }
 
 #[test]
 fn p16_an_error_becomes_an_io_error_of_its_kind() {
     let _watchdog = watchdog();
-    let mut rig = Rig::with(&Reactor::builder().high_water(10).max_connections(1).post_capacity(1));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(10).max_connections(1).post_capacity(1));
     let poster = rig.reactor.poster();
     let (conn, _peer) = rig.connect(Token(0));
     let full = rig.reactor.add(pair().0, Token(0)).expect_err("full");
     rig.reactor.send(conn, &[0; 10]).expect("send");
-    poster.post(Token(0), 0).expect("post");
+    poster.post(0, Token(0)).expect("post");
     let mut errors = vec![
         (Error::from(full), io::ErrorKind::OutOfMemory),
         (rig.reactor.send(conn, &[0; 11]).expect_err("large"), io::ErrorKind::InvalidInput),
         (rig.reactor.send(conn, &[0; 1]).expect_err("full"), io::ErrorKind::WouldBlock),
-        (poster.post(Token(0), 0).expect_err("full"), io::ErrorKind::WouldBlock),
+        (poster.post(0, Token(0)).expect_err("full"), io::ErrorKind::WouldBlock),
     ];
     rig.reactor.shutdown_write(conn).expect("shut down");
     errors.push((rig.reactor.send(conn, &[0; 1]).expect_err("shut"), io::ErrorKind::BrokenPipe));
     assert!(rig.reactor.remove(conn));
     errors.push((rig.reactor.send(conn, &[0; 1]).expect_err("gone"), io::ErrorKind::NotFound));
     drop(rig);
-    errors.push((poster.post(Token(0), 0).expect_err("gone"), io::ErrorKind::BrokenPipe));
+    errors.push((poster.post(0, Token(0)).expect_err("gone"), io::ErrorKind::BrokenPipe));
     for (error, kind) in errors {
         let text = error.to_string();
         let error = io::Error::from(error);

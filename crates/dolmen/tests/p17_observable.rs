@@ -12,7 +12,7 @@ use dolmen::{Event, Reactor, Token};
 #[test]
 fn p17_the_counters_count() {
     let _watchdog = watchdog();
-    let mut rig = Rig::with(&Reactor::builder().high_water(1_000).pool_size(64));
+    let mut rig = Rig::with(&Reactor::builder().high_water_mark(1_000).pool_size(64));
     assert_eq!(rig.reactor.stats().waits, 0);
     let (listening, address) = listener();
     let id = rig.reactor.listen(listening, Token(0)).expect("listen");
@@ -33,7 +33,7 @@ fn p17_the_counters_count() {
     rig.reactor.flush();
     client.read_exact(&mut [0; 700]).expect("read");
     rig.until("Drained", |_, event| matches!(event, Event::Drained { .. }));
-    let timer = rig.reactor.timer(Token(0), common::DEADLINE);
+    let timer = rig.reactor.add_timer(common::DEADLINE, Token(0));
     let signal = common::Signal::new();
     let watch = signal.watch(&mut rig.reactor, Token(0));
     rig.events.clear();
@@ -51,7 +51,9 @@ fn p17_the_counters_count() {
     assert!(stats.buffers_free + stats.buffers_out <= 64, "{stats:?}");
     assert!(format!("{:?}", rig.reactor).contains("bytes_received: 300"));
 
-    assert!(rig.reactor.cancel_timer(timer) && rig.reactor.unwatch(watch) && rig.reactor.remove_listener(id));
+    assert!(
+        rig.reactor.remove_timer(timer) && rig.reactor.remove_watch(watch) && rig.reactor.remove_listener(id)
+    );
     assert!(rig.reactor.remove(conn));
     rig.until_stats("end of all", |stats| {
         let held = stats.connections + stats.listeners + stats.watches + stats.timers;

@@ -54,7 +54,7 @@ impl Subscriber for Keeping {
 }
 
 #[test]
-fn p17_what_happens_is_logged_on_target_io_reactor() {
+fn p17_what_happens_is_logged_on_target_dolmen() {
     let _watchdog = watchdog();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let _until_the_end = tracing::subscriber::set_default(Keeping(Arc::clone(&kept)));
@@ -68,7 +68,7 @@ fn p17_what_happens_is_logged_on_target_io_reactor() {
     rig.until_stats("end of the listener", |stats| stats.listeners == 0);
 
     let kept = kept.lock().expect("no panic while it is locked").clone();
-    assert!(kept.iter().all(|kept| kept.target == "io_reactor"), "{kept:?}");
+    assert!(kept.iter().all(|kept| kept.target == "dolmen"), "{kept:?}");
     let find = |level: Level, parts: &[&str]| {
         let found = |kept: &&Kept| kept.level == level && parts.iter().all(|part| kept.text.contains(part));
         assert!(kept.iter().any(|kept| found(&kept)), "no {level} {parts:?} in {kept:?}");

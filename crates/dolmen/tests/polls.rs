@@ -13,8 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use common::{Random, watchdog};
-use dolmen::raw::{BorrowedSocket, PollId, ReactorApi as _, Readiness};
-use dolmen::{Event, Events, Reactor, Token};
+use dolmen::raw::{Batch, BorrowedSocket, PollId, ReactorApi, Readiness, Record};
+use dolmen::{Reactor, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{OFlags, fcntl_setfl};
 
@@ -41,13 +41,13 @@ fn oracle(fd: RawFd, interest: Readiness) -> Readiness {
     ready
 }
 
-fn ready(reactor: &mut Reactor, events: &mut Events, timeout: Duration) -> Vec<(usize, Readiness)> {
-    reactor.wait(events, Some(timeout)).expect("wait");
+fn ready(reactor: &mut Reactor, events: &mut Batch<TcpStream>, timeout: Duration) -> Vec<(usize, Readiness)> {
+    ReactorApi::wait(reactor, events, Some(timeout)).expect("wait");
     events
         .drain()
-        .map(|event| match event {
-            Event::Polled { token, ready, .. } => (token.0, ready),
-            other => panic!("{other:?}"),
+        .map(|record| match *record {
+            Record::Polled { token, ready, .. } => (token.0, ready),
+            _ => panic!("{record:?}"),
         })
         .collect()
 }
@@ -61,7 +61,7 @@ fn borrow(fd: &impl AsFd) -> BorrowedSocket {
 fn a_wait_for_one_event_reports_no_socket_that_was_read_meanwhile() {
     let _watchdog = watchdog();
     let mut reactor = Reactor::new().expect("a reactor");
-    let mut events = Events::with_capacity(1);
+    let mut events = Batch::with_capacity(1);
     let mut pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().expect("a pair")).collect();
     for (n, (ours, peer)) in pairs.iter_mut().enumerate() {
         reactor.add_poll(borrow(ours), Readiness::READABLE, false, Token(n)).expect("add");
@@ -91,7 +91,7 @@ fn a_wait_for_one_event_reports_every_ready_socket_in_turn() {
     const SOCKETS: usize = 5;
     for room in 1..=3 {
         let mut reactor = Reactor::new().expect("a reactor");
-        let mut events = Events::with_capacity(room);
+        let mut events = Batch::with_capacity(room);
         let pairs: Vec<_> = (0..SOCKETS).map(|_| UnixStream::pair().expect("a pair")).collect();
         let files: Vec<_> = (0..2).map(|_| File::open("/dev/null").expect("open")).collect();
         for (n, (ours, _)) in pairs.iter().enumerate() {
@@ -108,12 +108,12 @@ fn a_wait_for_one_event_reports_every_ready_socket_in_turn() {
             if wait % 3 == 0 {
                 reactor.waker().wake();
             }
-            reactor.wait(&mut events, Some(Duration::ZERO)).expect("wait");
-            for event in events.drain() {
-                match event {
-                    Event::Polled { token, .. } => last[token.0] = wait,
-                    Event::Woken => {}
-                    other => panic!("{other:?}"),
+            ReactorApi::wait(&mut reactor, &mut events, Some(Duration::ZERO)).expect("wait");
+            for record in events.drain() {
+                match *record {
+                    Record::Polled { token, .. } => last[token.0] = wait,
+                    Record::Woken => {}
+                    _ => panic!("{record:?}"),
                 }
             }
             for (n, &last) in last.iter().enumerate() {
@@ -185,7 +185,7 @@ fn some_interest(random: &mut Random) -> Readiness {
 struct Program {
     random: Random,
     reactor: Reactor,
-    events: Events,
+    events: Batch<TcpStream>,
     sources: Vec<Source>,
     /// Descriptors that were closed here while another descriptor keeps the file open, so that epoll still reports it.
     elsewhere: Vec<OwnedFd>,
@@ -201,7 +201,7 @@ impl Program {
         Program {
             random,
             reactor: Reactor::new().expect("a reactor"),
-            events: Events::with_capacity(room),
+            events: Batch::with_capacity(room),
             sources: Vec::new(),
             elsewhere: Vec::new(),
             next_token: 0,

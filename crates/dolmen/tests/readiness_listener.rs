@@ -111,15 +111,15 @@ fn readiness_hc08_an_accepted_stream_inherits_nothing() {
 }
 
 #[test]
-fn readiness_ends_with_unwatch() {
+fn readiness_ends_with_the_removal_of_the_watch() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     let (watch, address) = listening(&mut rig, Token(0));
     let (other, _) = listening(&mut rig, Token(1));
     let mut client = connect(address);
     rig.seen_until("readiness", |_| true);
-    assert!(rig.reactor.unwatch(watch));
-    assert!(!rig.reactor.unwatch(watch));
+    assert!(rig.reactor.remove_watch(watch));
+    assert!(!rig.reactor.remove_watch(watch));
     assert_eq!(rig.reactor.accept(watch).expect_err("it is gone").kind(), ErrorKind::NotFound);
     rig.silent();
     assert_eq!(rig.reactor.stats().watches, 1);

@@ -112,7 +112,7 @@ mod unix {
         let ours = Path::new("/proc/thread-self");
         let before = mask_of(ours);
         let mut rig = Rig::new();
-        rig.reactor.console(Token(0), ConsoleMode::Line).expect("a console");
+        rig.reactor.add_console(ConsoleMode::Line, Token(0)).expect("a console");
         // A new thread sets its name after a moment.
         let names = ["console input", "console output"];
         while !names.iter().all(|&name| masks().contains_key(name)) {

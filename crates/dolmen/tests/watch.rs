@@ -52,7 +52,7 @@ fn watch_hc20_more_handles_than_a_wait_function_takes() {
         signal.unset();
         let late = rig.seen_for(std::time::Duration::ZERO);
         assert!(late.iter().all(|seen| seen == &Seen::Ready(*watch)), "{late:?}");
-        rig.reactor.unwatch(*watch);
+        rig.reactor.remove_watch(*watch);
     }
     rig.silent();
     assert_eq!(rig.reactor.stats().watches, 0);
@@ -84,7 +84,7 @@ fn watch_the_same_handle_twice_is_two_watches() {
 }
 
 #[test]
-fn watch_ends_with_unwatch() {
+fn a_watch_ends_with_its_removal() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     // Signalled and reported, signalled and not reported, and never signalled.
@@ -94,8 +94,8 @@ fn watch_ends_with_unwatch() {
     rig.seen_until("readiness", |_| true);
     signals[1].set();
     for watch in watches {
-        assert!(rig.reactor.unwatch(watch));
-        assert!(!rig.reactor.unwatch(watch));
+        assert!(rig.reactor.remove_watch(watch));
+        assert!(!rig.reactor.remove_watch(watch));
     }
     rig.silent();
     let stats = rig.reactor.stats();

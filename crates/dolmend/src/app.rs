@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use dolmen::patient;
+use dolmen::internal::blocking_write;
 
 use crate::cli::Cli;
 use crate::config::{BUILT_IN_NAME, Config, ConfigError};
@@ -110,7 +110,7 @@ pub fn command_line() -> Result<Cli, ExitCode> {
 
 /// Shows the requested text. A reader that closes early is not a failure of this program.
 fn show(text: &str) -> ExitCode {
-    match patient::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {}) {
+    match blocking_write::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {}) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             fail(RUNTIME_FAILURE, "dolmend: ", &format!("cannot write to the standard output: {error}"))
         }
@@ -129,5 +129,5 @@ fn fail(status: u8, prefix: &str, message: &str) -> ExitCode {
 
 /// Writes to standard error immediately, not by the logger's thread. A closed standard error is not a reason to fail.
 fn write_to_stderr(text: &str) {
-    let _ = patient::write_all(&mut std::io::stderr(), text.as_bytes(), None, |_| {});
+    let _ = blocking_write::write_all(&mut std::io::stderr(), text.as_bytes(), None, |_| {});
 }

@@ -34,7 +34,7 @@ enum Flush {
 impl Console {
     /// Starts to read standard input.
     pub(crate) fn open(reactor: &mut Reactor, token: Token) -> Result<Console, Error> {
-        let kind = reactor.console(token, ConsoleMode::Line)?;
+        let kind = reactor.add_console(ConsoleMode::Line, token)?.kind();
         let has_log = kind == ConsoleKind::Terminal
             && std::io::stdout().is_terminal()
             && std::io::stderr().is_terminal();
@@ -62,7 +62,8 @@ impl Console {
     pub(crate) fn is_flushed(&mut self, reactor: &mut Reactor) -> bool {
         if self.flush == Flush::NotAsked {
             self.print_log(reactor);
-            self.flush = if reactor.console_flush().is_ok() { Flush::Asked } else { Flush::Done };
+            let asked = reactor.console().and_then(|mut console| console.flush());
+            self.flush = if asked.is_ok() { Flush::Asked } else { Flush::Done };
         }
         self.flush == Flush::Done
     }
@@ -86,13 +87,13 @@ impl Console {
 
     /// Shows a text.
     pub(crate) fn print(&mut self, reactor: &mut Reactor, text: &str) {
-        match reactor.console_print(text) {
+        match reactor.console().and_then(|mut console| console.print(text)) {
             Ok(()) => {}
             // The terminal is held, and more text waits than anyone would read.
             Err(error) if error.kind() == ErrorKind::QueueFull => {
                 if self.lost == 0 {
                     // To report the loss when there is room again for all waiting text.
-                    let _ = reactor.console_flush();
+                    let _ = reactor.console().and_then(|mut console| console.flush());
                 }
                 self.lost += 1;
             }
@@ -102,7 +103,10 @@ impl Console {
 
     /// Asks for a line.
     pub(crate) fn ask(&mut self, reactor: &mut Reactor, prompt: &str, echo: bool) {
-        let asked = reactor.console_echo(echo).and_then(|()| reactor.console_prompt(prompt));
+        let asked = reactor.console().and_then(|mut console| {
+            console.set_echo(echo)?;
+            console.set_prompt(prompt)
+        });
         if let Err(error) = asked {
             tracing::warn!(%error, "the console cannot show a prompt");
         }
@@ -126,5 +130,6 @@ impl Drop for Console {
 
 /// Writes to standard output. If it is closed, the text is dropped.
 pub(crate) fn print(text: &str) {
-    let _ = dolmen::patient::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {});
+    let _ =
+        dolmen::internal::blocking_write::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {});
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dolmen::patient;
+use dolmen::internal::blocking_write;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -15,7 +15,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 mod standard_error;
 
 /// The target of the reactor's log lines.
-const REACTOR_TARGET: &str = "io_reactor";
+const REACTOR_TARGET: &str = "dolmen";
+/// The targets of the driver's own log lines begin with this. They have to be named: a filter takes a target for the
+/// beginning of others.
+const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
 
 /// When dropped, has the waiting lines written, as long as the reader takes some of them every two seconds.
 #[must_use]
@@ -36,7 +39,8 @@ impl Flush {
 pub fn start(trace_reactor: u8) -> Flush {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
-        .with_target(REACTOR_TARGET, reactor_level(trace_reactor));
+        .with_target(REACTOR_TARGET, reactor_level(trace_reactor))
+        .with_target(OWN_TARGET, LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false);
     let flush = standard_error::Writer::start();
     // It fails only if the program that contains this library has set a logger before.
@@ -63,7 +67,7 @@ pub fn report_panics() {
                 .push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"),
         }
         let deadline = Instant::now() + MESSAGE_TIMEOUT;
-        let _ = patient::write_all(&mut io::stderr(), text.as_bytes(), Some(deadline), |_| {});
+        let _ = blocking_write::write_all(&mut io::stderr(), text.as_bytes(), Some(deadline), |_| {});
     }));
 }
 

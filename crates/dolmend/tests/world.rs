@@ -103,7 +103,7 @@ impl Rig {
 
     /// Ends the server, and returns the recorded departures.
     fn departures(mut self) -> Vec<String> {
-        self.server.poster().post(SHUTDOWN, 0).expect("the server is there");
+        self.server.poster().post(0, SHUTDOWN).expect("the server is there");
         self.server.run().expect("the wait works");
         self.recorded().iter().filter(|line| line.starts_with("net_dead")).cloned().collect()
     }
@@ -283,7 +283,7 @@ fn nobody_is_let_in_while_the_server_says_good_bye() {
     let mut rig = Rig::new(Record::default());
     // It does not close its side, so the server has to wait.
     let _client = rig.connect(1);
-    rig.server.poster().post(SHUTDOWN, 0).expect("the server is there");
+    rig.server.poster().post(0, SHUTDOWN).expect("the server is there");
     rig.until("net_dead #1 Shutdown");
     while TcpStream::connect(rig.address).is_ok() {
         let goes_on = rig.server.step(Some(Duration::from_millis(10))).expect("the wait works");
@@ -304,7 +304,7 @@ fn a_heart_beats_only_where_one_is_wanted() {
 #[test]
 fn a_server_that_has_ended_stays_ended() {
     let mut rig = Rig::new(Record::default());
-    rig.server.poster().post(SHUTDOWN, 0).expect("the server is there");
+    rig.server.poster().post(0, SHUTDOWN).expect("the server is there");
     rig.server.run().expect("the wait works");
     assert!(!rig.server.step(None).expect("no wait is needed"));
     drop(rig.server);

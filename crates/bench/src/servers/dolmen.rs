@@ -50,7 +50,7 @@ pub fn wake(start: super::StartPosts<'_>) -> io::Result<()> {
     let mut reactor = Reactor::new().map_err(io::Error::other)?;
     let mut events = Events::with_capacity(128);
     let poster = reactor.poster();
-    let mut posts = start(Box::new(move || poster.post(Token(0), 0).expect("there is room for one")));
+    let mut posts = start(Box::new(move || poster.post(0, Token(0)).expect("there is room for one")));
     loop {
         reactor.wait(&mut events, None).map_err(io::Error::other)?;
         for event in events.drain() {
@@ -70,7 +70,7 @@ pub fn timers(mut timers: super::Timers) -> io::Result<()> {
     for at in 0..timers.count {
         let delay = timers.delay();
         due.push(Instant::now() + delay);
-        reactor.timer(Token(at), delay);
+        reactor.add_timer(delay, Token(at));
     }
     loop {
         reactor.wait(&mut events, None).map_err(io::Error::other)?;
@@ -79,7 +79,7 @@ pub fn timers(mut timers: super::Timers) -> io::Result<()> {
                 timers.fired(due[token.0]);
                 let delay = timers.delay();
                 due[token.0] = Instant::now() + delay;
-                reactor.timer(token, delay);
+                reactor.add_timer(delay, token);
             }
         }
     }
@@ -91,10 +91,10 @@ pub fn set_timers(count: usize) -> io::Result<()> {
     let mut reactor = Reactor::new().map_err(io::Error::other)?;
     let mut events = Events::with_capacity(128);
     for _ in 0..1000 {
-        reactor.timer(Token(0), Duration::from_secs(3600));
+        reactor.add_timer(Duration::from_secs(3600), Token(0));
     }
     for _ in 0..count {
-        reactor.timer(Token(1), Duration::ZERO);
+        reactor.add_timer(Duration::ZERO, Token(1));
         while reactor.wait(&mut events, None).map_err(io::Error::other)? == 0 {}
     }
     Ok(())

@@ -156,7 +156,7 @@ impl super::Stdin<Native> for Stdin {
 
     fn stop(&mut self, reactor: &mut Reactor) {
         if let Input::Console { watch } = self.input {
-            reactor.unwatch(watch);
+            reactor.remove_watch(watch);
         }
     }
 

@@ -429,7 +429,7 @@ impl Stdin<Windows> for WatchedStdin {
     }
 
     fn stop(&mut self, reactor: &mut SimReactor) {
-        self.watch.take().map(|watch| reactor.unwatch(watch));
+        self.watch.take().map(|watch| reactor.remove_watch(watch));
     }
 
     fn close(mut self, reactor: &mut SimReactor) {

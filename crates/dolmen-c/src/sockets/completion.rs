@@ -3,8 +3,9 @@
 
 use std::ffi::{c_int, c_void};
 
+use dolmen::raw::Record;
 use dolmen::raw::{PollId, ReactorApi, Readiness};
-use dolmen::{CloseReason, ConnId, Event, Token};
+use dolmen::{CloseReason, ConnId, Token};
 
 use super::{StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
@@ -107,7 +108,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
                 reactor.remove_poll(poll);
             }
             Socket::Connected(connected) => {
-                reactor.release(connected.conn);
+                reactor.remove_adopted(connected.conn);
                 if !mutant(Mutant::LeaveRoom) {
                     connected.room.map(|room| reactor.remove_poll(room));
                 }
@@ -156,9 +157,9 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         Ok(())
     }
 
-    fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>) {
-        match event {
-            Event::Polled { token, ready, .. } => {
+    fn deliver(inner: &mut Inner<P>, record: &Record<StreamOf<P>>, sink: &mut Sink<'_>) {
+        match *record {
+            Record::Polled { token, ready, .. } => {
                 let Some(registration) = inner.socket_at(token.0) else { return };
                 let event = match registration.socket {
                     // A poll for room finds the end as well, but the receive reports that. With or without room, a send
@@ -168,12 +169,12 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
                 };
                 sink.event(inner.context(token.0), event);
             }
-            Event::Received { token, data, .. } => received(inner, token.0, data, sink),
-            Event::Written { token, bytes, .. } if inner.socket_at(token.0).is_some() => {
+            Record::Received { token, ref buffer, .. } => received(inner, token.0, buffer.as_slice(), sink),
+            Record::Written { token, bytes, .. } if inner.socket_at(token.0).is_some() => {
                 sink.counted(inner.context(token.0), EVENT_WRITE, bytes as u64);
             }
-            Event::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
-            Event::Closed { token, reason, .. } => end(inner, token.0, close_event(reason), sink),
+            Record::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
+            Record::Closed { token, reason, .. } => end(inner, token.0, close_event(reason), sink),
             _ => {}
         }
     }

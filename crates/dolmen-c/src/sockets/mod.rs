@@ -5,8 +5,9 @@ pub(crate) mod readiness;
 
 use std::ffi::{c_int, c_void};
 
+use dolmen::Token;
+use dolmen::raw::Record;
 use dolmen::raw::{BorrowedSocket, ReactorApi, Readiness};
-use dolmen::{Event, Token};
 
 use crate::boundary::Failure;
 use crate::platform::Platform;
@@ -59,7 +60,7 @@ pub(crate) trait Socket<P: Platform>: Sized {
     fn post_write(inner: &mut Inner<P>, slot: Option<usize>, bytes: &[u8]) -> Result<(), Failure>;
 
     /// Translates an event of the engine, for which there is room in the sink.
-    fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>);
+    fn deliver(inner: &mut Inner<P>, record: &Record<StreamOf<P>>, sink: &mut Sink<'_>);
 
     /// Delivers a synthetic event. There is room in the sink.
     fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>);

@@ -2,8 +2,9 @@
 
 use std::ffi::{c_int, c_void};
 
+use dolmen::Token;
+use dolmen::raw::Record;
 use dolmen::raw::{PollId, ReactorApi};
-use dolmen::{Event, Token};
 
 use super::{StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
@@ -78,8 +79,8 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         Ok(())
     }
 
-    fn deliver(inner: &mut Inner<P>, event: Event<'_, StreamOf<P>>, sink: &mut Sink<'_>) {
-        if let Event::Polled { token, ready, .. } = event {
+    fn deliver(inner: &mut Inner<P>, record: &Record<StreamOf<P>>, sink: &mut Sink<'_>) {
+        if let Record::Polled { token, ready, .. } = *record {
             if inner.socket_at(token.0).is_some() {
                 sink.event(inner.context(token.0), events(ready));
             }

@@ -100,7 +100,7 @@ pub fn read_to_sink(mut source: impl Read, buffer: &mut [u8], sink: &impl ByteSi
             // Cancelled: there is no end to report.
             Err(_) if sink.is_closed() => return,
             Err(error) => {
-                tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
+                tracing::debug!(target: "dolmen", %error, "the console input ends with an error");
                 return sink.end();
             }
         }

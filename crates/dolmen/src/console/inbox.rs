@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 4 * LONGEST_LINE_BYTES;
 
 /// A piece of console input that owns its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub enum Input {
     Line(String),
     LineCut(String),
     Bytes(String),

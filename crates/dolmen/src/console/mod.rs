@@ -119,7 +119,7 @@ pub enum ConsoleInput<'a> {
     },
     /// The process was stopped (Ctrl-Z on Linux) and continues. The screen may show anything.
     Continued,
-    /// Everything that was printed before [`Reactor::console_flush`](crate::Reactor::console_flush) has been written.
+    /// Everything that was printed before [`Console::flush`](crate::Console::flush) has been written.
     Drained,
 }
 
@@ -222,7 +222,7 @@ pub(crate) trait Driver<H> {
 
 /// What the engine reports to a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
+pub enum Notice {
     /// Ctrl-C: the line being typed is discarded.
     Interrupted,
     /// The process was stopped and continues: the terminal's mode may have changed.

@@ -117,7 +117,7 @@ impl Drop for Output {
                 self.shared.changed.wait_timeout(state, STALLED).unwrap_or_else(PoisonError::into_inner);
             state = now;
             if waited.timed_out() && state.left() == left {
-                tracing::warn!(target: "io_reactor", left, "the console's output is not being read");
+                tracing::warn!(target: "dolmen", left, "the console's output is not being read");
                 return;
             }
         }
@@ -196,15 +196,15 @@ impl Lost {
         match written {
             Ok(()) if self.0 > 0 => {
                 let bytes = std::mem::take(&mut self.0);
-                tracing::warn!(target: "io_reactor", bytes, "console output was lost");
+                tracing::warn!(target: "dolmen", bytes, "console output was lost");
             }
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                tracing::debug!(target: "io_reactor", bytes = left, %error, "console output has no reader");
+                tracing::debug!(target: "dolmen", bytes = left, %error, "console output has no reader");
             }
             Err(error) => {
                 if self.0 == 0 {
-                    tracing::warn!(target: "io_reactor", %error, "console output cannot be written, and is lost");
+                    tracing::warn!(target: "dolmen", %error, "console output cannot be written, and is lost");
                 }
                 self.0 += left;
             }

@@ -14,12 +14,13 @@
 use std::num::NonZeroU32;
 
 use crate::error::{Error, ErrorKind};
-use crate::events::{CloseReason, Record};
+use crate::events::CloseReason;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
 use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::record::Record;
 use crate::token::{ConnId, Key, Token};
 
 use super::config::next_retry_ns;

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::console::{Claim, ConsoleKind, Driver, Inbox, Input, Notice, SignalSource};
-use crate::events::Record;
 use crate::kernel::fork::Process;
 use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 
 use super::failures::Failures;

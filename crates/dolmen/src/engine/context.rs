@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::events::{Origin, Record};
 use crate::kernel::Kernel;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::submitter::Submitter;
+use crate::record::{Origin, Record};
 use crate::stats::Stats;
 use crate::token::Key;
 

@@ -6,11 +6,11 @@
 //! connection that failed before it was accepted is skipped; after many in a row there is a short pause, because a
 //! network that is down may make every attempt fail in this way.
 
-use crate::events::Record;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
 use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::record::Record;
 use crate::token::{Key, ListenerId, Token};
 
 use super::config::{RETRY_FIRST_NS, next_retry_ns};
@@ -101,7 +101,7 @@ impl<K: Kernel> Listener<K> {
     /// The listener has left the table.
     pub(super) fn finish(self, cx: &mut Context<K>, key: Key) {
         cx.submitter.close(self.source, Close::Orderly);
-        tracing::debug!(target: "io_reactor", listener = %key, "listener removed");
+        tracing::debug!(target: "dolmen", listener = %key, "listener removed");
     }
 
     pub(super) fn accept_completed(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
@@ -124,7 +124,7 @@ impl<K: Kernel> Listener<K> {
             Ok(_) => unreachable!("an accept returns a stream"),
             // The peer is gone: skipped, with a pause after many in a row [hc10, p11].
             Err(Fault { kind: FaultKind::Transient | FaultKind::Reset, .. }) => {
-                tracing::debug!(target: "io_reactor", listener = %key, "a connection was gone before it was accepted");
+                tracing::debug!(target: "dolmen", listener = %key, "a connection was gone before it was accepted");
                 self.transients += 1;
                 if self.transients >= MOST_TRANSIENTS && self.retry.is_none() {
                     self.transients = 0;
@@ -160,9 +160,9 @@ impl<K: Kernel> Listener<K> {
             (self.reported, self.reported_at_ns) = (true, Some(now_ns));
             let (listener, code) = (ListenerId(key), fault.code);
             cx.outbox.push_back(Record::AcceptFailed { listener, token, code });
-            tracing::warn!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
+            tracing::warn!(target: "dolmen", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
         } else {
-            tracing::debug!(target: "io_reactor", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
+            tracing::debug!(target: "dolmen", listener = %key, error = %fault.to_io(), retry_ns, "accept failed");
         }
         self.pause_accepts(cx, key, retry_ns);
     }

@@ -272,7 +272,7 @@ impl<K: Kernel> Drop for Engine<K> {
             self.remove_listener(ListenerId(key));
         }
         for key in self.watches.keys() {
-            self.unwatch(WatchId(key));
+            self.remove_watch(WatchId(key));
         }
         for key in self.polls.keys() {
             self.remove_poll(PollId(key));
@@ -291,7 +291,7 @@ impl<K: Kernel> Drop for Engine<K> {
             let left = self.cx.submitter.in_flight();
             let left_ns = deadline_ns.saturating_sub(self.cx.now_ns());
             if left == 0 || left_ns == 0 || self.poll(self.cx.config.max_events, Some(left_ns)).is_err() {
-                tracing::error!(target: "io_reactor", left, "the kernel did not complete all operations");
+                tracing::error!(target: "dolmen", left, "the kernel did not complete all operations");
                 break;
             }
         }

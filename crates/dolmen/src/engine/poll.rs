@@ -4,12 +4,12 @@
 //! delivered; so each wait reports a socket that stays ready, once. Unlike a watch it has an interest that may change
 //! at any time, and it is released immediately when it is removed: the caller may close the socket next.
 
-use crate::events::Record;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, Kernel, Outcome};
 use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::record::Record;
 use crate::token::{Key, PollId, Token};
 
 use super::context::Context;
@@ -100,7 +100,7 @@ impl<K: Kernel> Poll<K> {
             Err(fault) => {
                 // A socket that cannot be waited for, most likely because it is closed: reported once, and then left
                 // alone.
-                tracing::warn!(target: "io_reactor", poll = %key, error = %fault.to_io(), "cannot poll");
+                tracing::warn!(target: "dolmen", poll = %key, error = %fault.to_io(), "cannot poll");
                 (self.interest, self.failed) = (Readiness::NONE, true);
                 Readiness::ERROR
             }

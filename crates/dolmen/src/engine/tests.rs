@@ -11,13 +11,13 @@ use super::listener::Listener;
 use super::poll::Poll;
 use super::registration::Served;
 use super::watch::Watch;
-use crate::events::Record;
 use crate::kernel::Kernel;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{self, Faults, SharedWorld, SimHandle, SimListener, SimStream, World};
 use crate::kernel::submitter::Completion;
+use crate::record::Record;
 use crate::token::{Key, Token};
 
 const KEY: Key = Key { slot: 7, generation: NonZeroU32::MIN };

@@ -100,6 +100,19 @@ impl Timers {
         self.timers.get(key).is_some_and(|timer| matches!(timer.purpose, Purpose::User(_)))
     }
 
+    /// Moves a timer that is set. It takes its place behind those that are due at the same time; a periodic one has its
+    /// grid from there.
+    pub(crate) fn set(&mut self, key: Key, deadline_ns: u64) -> bool {
+        if self.timers.get(key).is_none() {
+            return false;
+        }
+        let at = self.positions[key.slot as usize] as usize;
+        self.heap[at] = Entry { deadline_ns, inserted: self.inserted, slot: key.slot };
+        self.inserted += 1;
+        self.settle(at);
+        true
+    }
+
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
         if self.timers.remove(key).is_none() {
             return false;
@@ -147,9 +160,15 @@ impl Timers {
     fn take_out(&mut self, at: usize) {
         self.heap.swap_remove(at);
         if at < self.heap.len() {
-            self.sift_down(at);
-            self.sift_up(at);
+            self.settle(at);
         }
+    }
+
+    /// Moves an entry that was put at this position to where it belongs.
+    fn settle(&mut self, at: usize) {
+        let slot = self.heap[at].slot;
+        self.sift_down(at);
+        self.sift_up(self.positions[slot as usize] as usize);
     }
 
     fn sift_up(&mut self, mut at: usize) {
@@ -225,7 +244,22 @@ mod tests {
         assert_eq!(timers.next_ns(), Some(60));
     }
 
-    /// Compares with a sorted list, in a random mix of inserting, cancelling and expiring.
+    #[test]
+    fn a_timer_that_is_set_again_moves_and_a_periodic_one_keeps_its_period() {
+        let mut timers = Timers::new();
+        let once = timers.insert(10, 0, user(0));
+        let periodic = timers.insert(10, 10, user(1));
+        assert!(timers.set(once, 25) && timers.set(periodic, 13));
+        assert_eq!(expired(&mut timers, 12), Vec::<usize>::new());
+        assert_eq!((expired(&mut timers, 13), timers.next_ns()), (vec![1], Some(23)));
+        assert!(timers.set(once, 5), "to an earlier time, too");
+        assert_eq!(expired(&mut timers, 13), [0]);
+        assert!(!timers.set(once, 50), "it has gone off");
+        assert!(timers.cancel(periodic) && !timers.set(periodic, 50));
+        assert_eq!(timers.next_ns(), None);
+    }
+
+    /// Compares with a sorted list, in a random mix of inserting, moving, cancelling and expiring.
     #[test]
     fn behaves_like_a_sorted_list() {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -239,7 +273,15 @@ mod tests {
         let mut model: Vec<(u64, usize, Key)> = Vec::new();
         let mut now = 0;
         for n in 0..20_000 {
-            match random(4) {
+            match random(5) {
+                4 if !model.is_empty() => {
+                    let at = random(model.len() as u64) as usize;
+                    let deadline = now + random(500);
+                    (model[at].0, model[at].1) = (deadline, n);
+                    assert!(timers.set(model[at].2, deadline));
+                    // It is known by its place in the order from here on.
+                    timers.timers.get_mut(model[at].2).expect("it is set").purpose = user(n);
+                }
                 0 | 1 => {
                     let deadline = now + random(500);
                     model.push((deadline, n, timers.insert(deadline, 0, user(n))));

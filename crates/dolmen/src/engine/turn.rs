@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::events::{Events, Record};
 use crate::kernel::Kernel;
 use crate::kernel::submitter::Completion;
 use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::record::{Batch, Record};
 use crate::token::{Key, TimerId};
 
 use super::Engine;
@@ -63,7 +63,7 @@ impl End {
 impl<K: Kernel> Engine<K> {
     pub(crate) fn wait(
         &mut self,
-        events: &mut Events<K::Stream>,
+        events: &mut Batch<K::Stream>,
         timeout: Option<Duration>,
     ) -> Result<usize, Error> {
         self.wait_in_turns(events, timeout, false)
@@ -76,7 +76,7 @@ impl<K: Kernel> Engine<K> {
     /// does not poll it again, even if one of the engine's own timers has ended the call.
     pub(crate) fn wait_once(
         &mut self,
-        events: &mut Events<K::Stream>,
+        events: &mut Batch<K::Stream>,
         timeout: Option<Duration>,
     ) -> Result<usize, Error> {
         self.wait_in_turns(events, timeout, true)
@@ -84,7 +84,7 @@ impl<K: Kernel> Engine<K> {
 
     fn wait_in_turns(
         &mut self,
-        events: &mut Events<K::Stream>,
+        events: &mut Batch<K::Stream>,
         timeout: Option<Duration>,
         once: bool,
     ) -> Result<usize, Error> {
@@ -124,14 +124,14 @@ impl<K: Kernel> Engine<K> {
             let over = !events.is_empty() || (once && blocked) || (polled && self.is_over(end));
             if over {
                 self.cx.stats.events += events.len() as u64;
-                tracing::trace!(target: "io_reactor", events = events.len(), "wait");
+                tracing::trace!(target: "dolmen", events = events.len(), "wait");
                 return Ok(events.len());
             }
         }
     }
 
     /// Takes back the events of the last wait, and finds out whether this is a forked process.
-    fn begin_wait(&mut self, events: &mut Events<K::Stream>) -> Result<(), Error> {
+    fn begin_wait(&mut self, events: &mut Batch<K::Stream>) -> Result<(), Error> {
         events.reset(&self.cx.origin);
         self.console_after_fork();
         if self.process.is_copy() {
@@ -203,7 +203,7 @@ impl<K: Kernel> Engine<K> {
         self.turn.completions = completions;
         for foreign in self.cx.submitter.take_foreign() {
             self.cx.stats.foreign_completions += 1;
-            tracing::debug!(target: "io_reactor", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
+            tracing::debug!(target: "dolmen", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
         }
         let full = waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
 
@@ -244,7 +244,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Fills the caller's events from the outbox.
-    fn deliver(&mut self, events: &mut Events<K::Stream>) {
+    fn deliver(&mut self, events: &mut Batch<K::Stream>) {
         while events.len() < events.capacity() {
             let outbox = &mut self.cx.outbox;
             let record = if mutant(Mutant::NewestFirst) { outbox.pop_back() } else { outbox.pop_front() };

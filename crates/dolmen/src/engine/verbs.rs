@@ -30,7 +30,7 @@ impl<K: Kernel> Engine<K> {
         let source = self.cx.submitter.kernel().add_stream(stream);
         let source = source.map_err(|(fault, stream)| refused(fault, ACTION, stream))?;
         let conn = self.insert_connection(Connection::new(source, token));
-        tracing::debug!(target: "io_reactor", conn = %conn, token = token.0, "connection added");
+        tracing::debug!(target: "dolmen", conn = %conn, token = token.0, "connection added");
         Ok(conn)
     }
 
@@ -141,7 +141,7 @@ impl<K: Kernel> Engine<K> {
 
     /// As [`Engine::remove`], and the kernel releases the socket before this returns. Incomplete sends are abandoned;
     /// the socket then cannot be adopted again.
-    pub(crate) fn release(&mut self, conn: ConnId) -> bool {
+    pub(crate) fn remove_adopted(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
         if !mutant(Mutant::ReleaseLater) {
             self.serve_connection(conn.0.slot);
@@ -161,7 +161,7 @@ impl<K: Kernel> Engine<K> {
         let source = source.map_err(|(fault, listener)| refused(fault, "add a listener", listener))?;
         let key = self.listeners.insert(Listener::new(source, token));
         self.listeners.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
-        tracing::debug!(target: "io_reactor", listener = %key, token = token.0, "listener added");
+        tracing::debug!(target: "dolmen", listener = %key, token = token.0, "listener added");
         Ok(ListenerId(key))
     }
 
@@ -185,7 +185,7 @@ impl<K: Kernel> Engine<K> {
             Ok(Served::Fired) => self.watch_fired(key),
             Ok(_) => {}
             Err(fault) => {
-                self.unwatch(WatchId(key));
+                self.remove_watch(WatchId(key));
                 return Err(Error::from_fault(fault, ACTION, None));
             }
         }
@@ -214,7 +214,7 @@ impl<K: Kernel> Engine<K> {
             .map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("readiness listener {id}"))))
     }
 
-    pub(crate) fn unwatch(&mut self, id: WatchId) -> bool {
+    pub(crate) fn remove_watch(&mut self, id: WatchId) -> bool {
         if self.watches.has_issued(id.0) {
             self.cx.origin.removed.mark_watch(id);
         }
@@ -267,15 +267,15 @@ impl<K: Kernel> Engine<K> {
         self.serve_pending();
     }
 
-    pub(crate) fn timer(&mut self, token: Token, after: Duration) -> TimerId {
+    pub(crate) fn add_timer(&mut self, after: Duration, token: Token) -> TimerId {
         self.insert_timer(after, 0, token)
     }
 
-    pub(crate) fn interval(&mut self, token: Token, period: Duration) -> TimerId {
-        self.interval_after(token, period, period)
+    pub(crate) fn add_interval(&mut self, period: Duration, token: Token) -> TimerId {
+        self.add_interval_after(period, period, token)
     }
 
-    pub(crate) fn interval_after(&mut self, token: Token, delay: Duration, period: Duration) -> TimerId {
+    pub(crate) fn add_interval_after(&mut self, delay: Duration, period: Duration, token: Token) -> TimerId {
         self.insert_timer(delay, saturating_ns(period).max(1), token)
     }
 
@@ -284,11 +284,16 @@ impl<K: Kernel> Engine<K> {
         TimerId(self.cx.timers.insert(deadline_ns, period_ns, Purpose::User(token)))
     }
 
-    pub(crate) fn cancel_timer(&mut self, timer: TimerId) -> bool {
+    pub(crate) fn set_timer(&mut self, timer: TimerId, after: Duration) -> bool {
+        let deadline_ns = self.cx.now_ns().saturating_add(saturating_ns(after));
+        // The engine's own timers are in the same table, and the caller must not touch them.
+        self.cx.timers.is_callers(timer.0) && self.cx.timers.set(timer.0, deadline_ns)
+    }
+
+    pub(crate) fn remove_timer(&mut self, timer: TimerId) -> bool {
         if self.cx.timers.has_issued(timer.0) {
             self.cx.origin.removed.mark_timer(timer);
         }
-        // The engine's own timers are in the same table, and the caller must not cancel them.
         self.cx.timers.is_callers(timer.0) && self.cx.timers.cancel(timer.0)
     }
 }

@@ -5,10 +5,10 @@
 
 use std::net::SocketAddr;
 
-use crate::events::Record;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, Kernel, Outcome};
+use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 
 use super::config::next_retry_ns;
@@ -136,9 +136,9 @@ impl<K: Kernel> Watch<K> {
                 self.pause(cx, key, retry_ns);
                 let error = fault.to_io();
                 if let Some(failures) = due {
-                    tracing::warn!(target: "io_reactor", watch = %key, %error, retry_ns, failures, "cannot watch");
+                    tracing::warn!(target: "dolmen", watch = %key, %error, retry_ns, failures, "cannot watch");
                 } else {
-                    tracing::debug!(target: "io_reactor", watch = %key, %error, retry_ns, "cannot watch");
+                    tracing::debug!(target: "dolmen", watch = %key, %error, retry_ns, "cannot watch");
                 }
             }
         }

@@ -87,7 +87,7 @@ impl<K: Kernel> Arrivals<'_, K> {
             // The cause of this may repeat it for every message: the first is logged, and each that doubles the number.
             if self.unknown.is_power_of_two() {
                 tracing::warn!(
-                    target: "io_reactor",
+                    target: "dolmen",
                     address,
                     bytes,
                     dropped = *self.unknown,

@@ -7,7 +7,8 @@
 ///
 /// One word, because every connection and every operation has room for one and most have none: ten thousand idle
 /// players have two of these each.
-pub(crate) struct Buffer {
+#[derive(Debug)]
+pub struct Buffer {
     #[expect(clippy::box_collection, reason = "see above")]
     bytes: Box<Vec<u8>>,
 }
@@ -25,7 +26,9 @@ impl Buffer {
         self.bytes.len()
     }
 
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    /// The contents.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
         &self.bytes
     }
 

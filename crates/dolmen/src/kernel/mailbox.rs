@@ -84,7 +84,7 @@ impl Mailbox {
     }
 
     /// Takes a post, or refuses it; a refused post is not delivered.
-    pub(crate) fn post(&self, token: Token, value: u64) -> Result<(), Refused> {
+    pub(crate) fn post(&self, value: u64, token: Token) -> Result<(), Refused> {
         let ours = self.posts.ours();
         let mut posts = ours.lock();
         if self.gone.load(Ordering::Relaxed) {
@@ -120,7 +120,7 @@ impl Mailbox {
                 Err(_) => yield_now(),
             }
         }
-        tracing::error!(target: "io_reactor", attempts = WAKE_ATTEMPTS, "the reactor could not be woken");
+        tracing::error!(target: "dolmen", attempts = WAKE_ATTEMPTS, "the reactor could not be woken");
     }
 
     /// Ensures that the reactor looks inside.
@@ -136,7 +136,7 @@ impl Mailbox {
         if let Err(fault) = signalled {
             mark(Mark::SignalFailed);
             self.signals_failed.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(target: "io_reactor", error = %fault.to_io(), "cannot signal the reactor");
+            tracing::warn!(target: "dolmen", error = %fault.to_io(), "cannot signal the reactor");
             if !mutant(Mutant::TrustFailedSignal) {
                 return Err(fault);
             }

@@ -244,7 +244,7 @@ impl<K: Kernel> Drop for OperationTable<K> {
             if record.owner.get() != Owner::Free {
                 // The kernel may still write to it. Lost memory is a nuisance; memory written after it was freed is
                 // corrupted data elsewhere [hc01, hc32, p14].
-                tracing::error!(target: "io_reactor", "the kernel kept an operation past the end; leaking it");
+                tracing::error!(target: "dolmen", "the kernel kept an operation past the end; leaking it");
                 self.blocks.leak_block_of(index);
             }
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, Style};
-use crate::events::Event;
+use super::fixture::{Fixture, Seen, Style};
 use crate::kernel::sim::world::{SimHandle, SimListener};
+use crate::record::Record;
 use crate::token::Token;
 
 /// A server of a number of connections, and also eight readiness listeners and a console's watch, with its peers. The
@@ -77,7 +77,7 @@ impl Echo {
         let mut echo = Echo::new(connections, true, 256);
         echo.fixture.world.borrow_mut().coarse = true;
         echo.late = true;
-        echo.fixture.engine.interval(Token(0), period);
+        echo.fixture.engine.add_interval(period, Token(0));
         echo.rounds(1);
         echo
     }
@@ -124,15 +124,17 @@ impl Echo {
         let mut messages = 0;
         while messages == 0 {
             engine.wait(events, Some(Duration::from_secs(1))).expect("wait");
-            for event in events.drain() {
-                match event {
-                    Event::Received { conn, data, .. } => engine.send(conn, data).expect("send"),
+            for record in events.drain() {
+                match *record {
+                    Record::Received { conn, ref buffer, .. } => {
+                        engine.send(conn, buffer.as_slice()).expect("send");
+                    }
                     // In a separate wait, in which no peer has sent yet.
-                    Event::Timer { .. } => {
+                    Record::Timer { .. } => {
                         self.ticks += 1;
                         continue;
                     }
-                    event => panic!("{event:?}"),
+                    _ => panic!("{:?}", Seen::from(record)),
                 }
                 messages += 1;
             }

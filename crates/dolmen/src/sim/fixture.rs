@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::engine::{Config, Engine};
-use crate::events::{CloseReason, Event, Events};
+use crate::events::CloseReason;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{self, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, World};
+use crate::record::{Batch, Record};
 use crate::stats::Stats;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
@@ -29,7 +30,7 @@ impl Style {
     pub(crate) const BOTH: [Style; 2] = [Style::Completion, Style::Readiness];
 }
 
-/// A copy of an event that outlives its `Events`.
+/// A copy of an event that outlives its batch.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Accepted(ListenerId, SimStream),
@@ -46,22 +47,24 @@ pub(crate) enum Seen {
     Written(ConnId, usize),
 }
 
-impl From<Event<'_, SimStream>> for Seen {
-    fn from(event: Event<'_, SimStream>) -> Seen {
-        match event {
-            Event::Accepted { listener, stream, .. } => Seen::Accepted(listener, stream),
-            Event::AcceptFailed { listener, .. } => Seen::AcceptFailed(listener),
-            Event::Received { conn, data, .. } => Seen::Received(conn, data.to_vec()),
-            Event::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
-            Event::Drained { conn, .. } => Seen::Drained(conn),
-            Event::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
-            Event::Ready { watch, .. } => Seen::Ready(watch),
-            Event::Timer { timer, .. } => Seen::Timer(timer),
-            Event::Posted { value, .. } => Seen::Posted(value),
-            Event::Woken => Seen::Woken,
-            Event::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
-            Event::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
-            Event::Console { .. } => unreachable!("no scenario has a console"),
+impl From<&mut Record<SimStream>> for Seen {
+    fn from(record: &mut Record<SimStream>) -> Seen {
+        match *record {
+            Record::Accepted { listener, ref mut stream, .. } => {
+                Seen::Accepted(listener, stream.take().expect("each record is seen once"))
+            }
+            Record::AcceptFailed { listener, .. } => Seen::AcceptFailed(listener),
+            Record::Received { conn, ref buffer, .. } => Seen::Received(conn, buffer.as_slice().to_vec()),
+            Record::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
+            Record::Drained { conn, .. } => Seen::Drained(conn),
+            Record::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
+            Record::Ready { watch, .. } => Seen::Ready(watch),
+            Record::Timer { timer, .. } => Seen::Timer(timer),
+            Record::Posted { value, .. } => Seen::Posted(value),
+            Record::Woken => Seen::Woken,
+            Record::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
+            Record::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
+            Record::Console { .. } => unreachable!("no scenario has a console"),
         }
     }
 }
@@ -93,7 +96,7 @@ impl Drop for EngineGuard {
 
 pub(crate) struct Fixture {
     pub(crate) engine: EngineGuard,
-    pub(crate) events: Events<SimStream>,
+    pub(crate) events: Batch<SimStream>,
     pub(crate) world: SharedWorld,
 }
 
@@ -121,7 +124,7 @@ impl Fixture {
         world.completion_style = style == Style::Completion;
         world.coarse = false;
         let world = Rc::new(RefCell::new(world));
-        let events = Events::with_capacity(config.max_events);
+        let events = Batch::with_capacity(config.max_events);
         Fixture { engine: EngineGuard(Some(Engine::over(Sim::over(&world), config))), events, world }
     }
 

@@ -398,9 +398,9 @@ impl SimReactor {
         Ok((self.engine.watch(handle, token)?, number))
     }
 
-    /// As [`Reactor::unwatch`](crate::Reactor::unwatch).
-    pub fn unwatch(&mut self, watch: WatchId) -> bool {
-        self.engine.unwatch(watch)
+    /// As [`Reactor::remove_watch`](crate::Reactor::remove_watch).
+    pub fn remove_watch(&mut self, watch: WatchId) -> bool {
+        self.engine.remove_watch(watch)
     }
 }
 

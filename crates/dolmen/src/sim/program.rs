@@ -27,6 +27,8 @@ pub enum Action {
     Timer(u32),
     Interval(u32),
     CancelTimer(u32),
+    /// Which timer, and after how many microseconds it goes off.
+    SetTimer(u32, u32),
     Post,
     Wake,
     /// Another thread does it this many microseconds later, during a wait if there is one.
@@ -84,6 +86,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut other = Rng::new(seed ^ 0x0B0A_A0ED_50CC_E751);
     let mut third = Rng::new(seed ^ 0x7414_EAD5_0F01_0E45);
     let mut fourth = Rng::new(seed ^ 0x5477_BE41_1D00_F10D);
+    let mut fifth = Rng::new(seed ^ 0x0D0E_71C2_3A55_E77E);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -92,7 +95,9 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
             2 => Some(Action::Away(fourth.below(200_000) as u32)),
             _ => None,
         };
-        [Some(step), aside, elsewhere, behind]
+        let set = (sets_timers(seed) && fifth.percent(8))
+            .then(|| Action::SetTimer(fifth.below(1 << 20) as u32, fifth.below(20_000) as u32));
+        [Some(step), aside, elsewhere, behind, set]
     });
     with_asides.flatten().collect()
 }
@@ -111,6 +116,11 @@ pub(crate) fn has_console(seed: u64) -> bool {
 /// Whether other threads act while the reactor waits, and their signals fail now and then.
 pub(crate) fn has_threads(seed: u64) -> bool {
     seed % 3 == 0
+}
+
+/// Whether timers are set to other times while they run.
+fn sets_timers(seed: u64) -> bool {
+    seed % 7 == 0
 }
 
 fn in_another_thread(rng: &mut Rng) -> Action {

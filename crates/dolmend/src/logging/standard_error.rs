@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dolmen::patient;
+use dolmen::internal::blocking_write;
 
 /// How much may wait for a reader.
 const MOST_BYTES: usize = 1 << 20;
@@ -67,7 +67,7 @@ impl Writer {
             return None;
         }
         // Without a thread everything still works, except that a caller may block.
-        let thread = dolmen::spawn_thread("log", run).ok()?;
+        let thread = dolmen::internal::spawn_thread("log", run).ok()?;
         *state = State { threaded: true, ..State::new() };
         Some(Writer { thread: Some(thread), brief: false })
     }
@@ -109,7 +109,7 @@ pub(super) fn write(text: &[u8]) {
     if !state.threaded {
         drop(state);
         // A closed standard error is not a reason to fail.
-        return drop(patient::write_all(&mut io::stderr(), text, None, |_| {}));
+        return drop(blocking_write::write_all(&mut io::stderr(), text, None, |_| {}));
     }
     if state.waiting.len() + text.len() > MOST_BYTES {
         state.lost += 1;
@@ -149,7 +149,12 @@ struct Unwritable {
 }
 
 impl Unwritable {
-    fn write(&mut self, stream: &mut impl patient::Stream, piece: &[u8], mut written: impl FnMut(usize)) {
+    fn write(
+        &mut self,
+        stream: &mut impl blocking_write::Stream,
+        piece: &[u8],
+        mut written: impl FnMut(usize),
+    ) {
         let notice = match self.lines {
             0 => String::new(),
             lines => {
@@ -159,7 +164,7 @@ impl Unwritable {
         };
         let whole = [notice.as_bytes(), piece].concat();
         let mut done = 0;
-        let result = patient::write_all(stream, &whole, None, |bytes| {
+        let result = blocking_write::write_all(stream, &whole, None, |bytes| {
             done += bytes;
             written(bytes);
         });
@@ -205,7 +210,7 @@ mod tests {
         }
     }
 
-    impl patient::Stream for Disk {
+    impl blocking_write::Stream for Disk {
         fn wait_for_room(&self, _: Duration) -> bool {
             false
         }

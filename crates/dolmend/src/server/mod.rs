@@ -101,7 +101,7 @@ impl<W: World> Server<W> {
         let mut reactor = Reactor::builder()
             .max_events(config.reactor_max_events)
             .pool_size(config.reactor_pool_size)
-            .high_water(config.output_limit_bytes)
+            .high_water_mark(config.output_limit_bytes)
             .linger(DRAIN)
             .build()?;
         let mut listening = Vec::new();
@@ -109,7 +109,7 @@ impl<W: World> Server<W> {
             listening.push((reactor.listen(listener, PORT)?, address, kind));
         }
         if let Some(period) = world.heart_beat_interval() {
-            reactor.interval(HEART_BEAT, period);
+            reactor.add_interval(period, HEART_BEAT);
         }
         Ok(Server {
             reactor,
@@ -168,7 +168,7 @@ impl<W: World> Server<W> {
     ///
     /// The reactor's errors.
     pub fn stop_on_signals(&mut self) -> Result<(), Error> {
-        self.reactor.signals(CONSOLE)
+        self.reactor.add_signals(CONSOLE)
     }
 
     /// Whether the server has ended without an orderly end, because of a second request.
@@ -183,7 +183,7 @@ impl<W: World> Server<W> {
 
     /// Writes a line of statistics to the log at this interval.
     pub fn log_stats_every(&mut self, period: Duration) {
-        self.reactor.interval(STATS, period);
+        self.reactor.add_interval(period, STATS);
     }
 
     /// The world.
@@ -328,7 +328,7 @@ impl<W: World> Server<W> {
     fn advance_shutdown(&mut self) {
         let output = || output_of(self.console.as_mut(), &mut self.reactor);
         if self.shutdown.advance(self.leaving.is_empty(), output) {
-            self.reactor.timer(OUTPUT_TIMEOUT, OUTPUT_DRAIN);
+            self.reactor.add_timer(OUTPUT_DRAIN, OUTPUT_TIMEOUT);
         }
     }
 

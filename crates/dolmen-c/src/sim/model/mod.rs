@@ -242,7 +242,7 @@ impl Others {
                 let number = self.posted.get();
                 let (context, data) = (Context::Post(number).pointer(), number as u64);
                 let token = Token(context.expose_provenance());
-                if self.poster.post(token, data).is_ok() {
+                if self.poster.post(data, token).is_ok() {
                     self.posts.borrow_mut().push_back(number);
                     self.posted.set(number + 1);
                     self.signalled.set(true);

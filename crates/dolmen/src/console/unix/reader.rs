@@ -98,7 +98,7 @@ impl RedirectedInput<OwnedFd> for Readable {
                 }
                 end => {
                     if let Err(error) = end {
-                        tracing::debug!(target: "io_reactor", %error, "the console input ends with an error");
+                        tracing::debug!(target: "dolmen", %error, "the console input ends with an error");
                     }
                     self.over = true;
                     self.decoder.end(|input| inbox.push(input));

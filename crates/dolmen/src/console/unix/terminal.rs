@@ -180,7 +180,7 @@ impl Terminal {
                 }
                 // The error of a read from a terminal that is gone.
                 Err(error) => {
-                    tracing::debug!(target: "io_reactor", %error, "the terminal has gone");
+                    tracing::debug!(target: "dolmen", %error, "the terminal has gone");
                     self.end();
                 }
             }

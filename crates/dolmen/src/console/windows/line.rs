@@ -181,7 +181,7 @@ impl LineReader {
                 Ok(0) => self.aborted(),
                 Ok(count) => self.take(&buffer[..count]),
                 Err(error) => {
-                    tracing::warn!(target: "io_reactor", %error, "the console cannot be read any more");
+                    tracing::warn!(target: "dolmen", %error, "the console cannot be read any more");
                     self.inbox.push(Input::End);
                     self.mode = ConsoleMode::Raw;
                 }
@@ -282,7 +282,7 @@ impl LineReader {
     fn apply(&self) {
         let mode = console_mode(self.original, self.mode, self.echo);
         if let Err(error) = sys::set_mode(&self.console, mode) {
-            tracing::warn!(target: "io_reactor", %error, "cannot set the console's mode");
+            tracing::warn!(target: "dolmen", %error, "cannot set the console's mode");
         }
     }
 
@@ -363,7 +363,7 @@ impl LineReader {
         cells += width(&self.typed_shown());
         if let Some(screen) = &self.screen {
             if let Err(error) = sys::erase_back(screen, cells) {
-                tracing::debug!(target: "io_reactor", %error, "cannot take the line off the screen");
+                tracing::debug!(target: "dolmen", %error, "cannot take the line off the screen");
             }
         }
     }
@@ -371,7 +371,7 @@ impl LineReader {
     fn write(&self, text: &str) {
         if let Some(screen) = &self.screen {
             if let Err(error) = sys::write(screen, text) {
-                tracing::debug!(target: "io_reactor", %error, "cannot write to the console");
+                tracing::debug!(target: "dolmen", %error, "cannot write to the console");
             }
         }
     }

@@ -109,7 +109,7 @@ impl Driver<OwnedHandle> for Terminal {
         });
         self.keys = keys;
         if let Err(error) = read {
-            tracing::warn!(target: "io_reactor", %error, "the console cannot be read any more");
+            tracing::warn!(target: "dolmen", %error, "the console cannot be read any more");
             self.over = true;
             self.inbox.push(Input::End);
         }
@@ -174,7 +174,7 @@ impl Driver<OwnedHandle> for Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if self.commands.push(Command::Quit).is_err() || !self.commands.wait_for_end(STALLED) {
-            tracing::warn!(target: "io_reactor", "the console's thread is left behind in a call that does not end");
+            tracing::warn!(target: "dolmen", "the console's thread is left behind in a call that does not end");
             return;
         }
         // The thread's last message comes before its end.

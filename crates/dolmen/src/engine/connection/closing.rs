@@ -92,7 +92,7 @@ impl<K: Kernel> Connection<K> {
         if !suppress_closed_event {
             cx.outbox.push_back(Record::Closed { conn: ConnId(key), token: self.token, reason });
         }
-        tracing::debug!(target: "io_reactor", conn = %key, %reason, suppress_closed_event, "connection closed");
+        tracing::debug!(target: "dolmen", conn = %key, %reason, suppress_closed_event, "connection closed");
     }
 
     pub(super) fn start_linger(&mut self, cx: &mut Context<K>, key: Key, linger_ns: u64) {

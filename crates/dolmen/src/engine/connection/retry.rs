@@ -51,11 +51,11 @@ impl<K: Kernel> Connection<K> {
         let error = fault.to_io();
         if let Some(failures) = cx.transfer_failures.note(cx.submitter.now_ns()) {
             tracing::warn!(
-                target: "io_reactor", conn = %key, ?direction, %error, retry_ns, failures,
+                target: "dolmen", conn = %key, ?direction, %error, retry_ns, failures,
                 "no memory for a send or a receive; others are logged at debug until their number has doubled"
             );
         } else {
-            tracing::debug!(target: "io_reactor", conn = %key, ?direction, %error, retry_ns, "no memory");
+            tracing::debug!(target: "dolmen", conn = %key, ?direction, %error, retry_ns, "no memory");
         }
     }
 

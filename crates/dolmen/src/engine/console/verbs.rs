@@ -6,26 +6,26 @@ use super::{AWAY_NS, Collected, Signals, Typed};
 use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSource};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::events::Record;
 use crate::kernel::Kernel;
 use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 
 impl<K: Kernel> Engine<K> {
     /// Registers the console. `open` starts the driver. The reader of standard input holds the claim to it.
-    pub(crate) fn console(
+    pub(crate) fn add_console(
         &mut self,
-        token: Token,
         claim: Option<Claim>,
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn Driver<K::Handle>>, Error>,
         open_signals: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
+        token: Token,
     ) -> Result<ConsoleKind, Error> {
         self.console_after_fork();
         if self.console.typed.is_some() {
             return Err(Error::plain(ErrorKind::AlreadyRegistered, "read the console"));
         }
         if self.console.signals.is_none() {
-            self.add_signals(None, open_signals)?;
+            self.insert_signals(open_signals, None)?;
         }
         let inbox = Inbox::new(self.mailbox());
         if let Some(claim) = &claim {
@@ -54,10 +54,10 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Reports signals under a separate token.
-    pub(crate) fn signals(
+    pub(crate) fn add_signals(
         &mut self,
-        token: Token,
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
+        token: Token,
     ) -> Result<(), Error> {
         self.console_after_fork();
         match &mut self.console.signals {
@@ -68,14 +68,14 @@ impl<K: Kernel> Engine<K> {
                 signals.token = Some(token);
                 Ok(())
             }
-            None => self.add_signals(Some(token), open),
+            None => self.insert_signals(open, Some(token)),
         }
     }
 
-    fn add_signals(
+    fn insert_signals(
         &mut self,
-        token: Option<Token>,
         open: impl FnOnce(&Arc<Inbox>) -> Result<Box<dyn SignalSource<K::Handle>>, Error>,
+        token: Option<Token>,
     ) -> Result<(), Error> {
         let inbox = Inbox::new(self.mailbox());
         let source = open(&inbox)?;
@@ -102,7 +102,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(Signals { token: None, watch, .. }) = &self.console.signals {
             let watch = *watch;
             self.console.signals = None;
-            watch.map(|watch| self.unwatch(watch));
+            watch.map(|watch| self.remove_watch(watch));
         }
     }
 
@@ -115,7 +115,7 @@ impl<K: Kernel> Engine<K> {
         self.abandon_console();
         let Some(signals) = &mut self.console.signals else { return self.console.process.settle() };
         let (renewed, watch) = (signals.source.renew(), signals.watch.take());
-        watch.map(|watch| self.unwatch(watch));
+        watch.map(|watch| self.remove_watch(watch));
         let watched = renewed
             .map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))
             .and_then(|()| self.watch_signals());
@@ -125,7 +125,7 @@ impl<K: Kernel> Engine<K> {
             Err(error) => {
                 if let Some(failures) = self.console.unsettled.note(self.cx.submitter.now_ns()) {
                     tracing::error!(
-                        target: "io_reactor",
+                        target: "dolmen",
                         failures,
                         %error,
                         "signals cannot be watched in a forked process"
@@ -139,7 +139,7 @@ impl<K: Kernel> Engine<K> {
         let Some(typed) = self.console.typed.take() else { return };
         self.cx.origin.removed.mark_console(typed.registration);
         if let Some(watch) = typed.watch {
-            self.unwatch(watch);
+            self.remove_watch(watch);
         }
         let Typed { inbox, driver, .. } = typed;
         std::mem::forget((inbox, driver));
@@ -155,7 +155,7 @@ impl<K: Kernel> Engine<K> {
         }
         typed.inbox.close();
         if let Some(watch) = typed.watch {
-            self.unwatch(watch);
+            self.remove_watch(watch);
         }
         let Typed { registration, inbox, driver, claim, .. } = typed;
         let kind = driver.kind();
@@ -181,8 +181,9 @@ impl<K: Kernel> Engine<K> {
         self.console.signals = None;
     }
 
-    pub(crate) fn console_kind(&self) -> Option<ConsoleKind> {
-        self.console.kind()
+    pub(crate) fn console_kind(&mut self) -> Result<ConsoleKind, Error> {
+        self.console_after_fork();
+        self.console.kind().ok_or_else(|| Error::plain(ErrorKind::NotFound, "use the console"))
     }
 
     pub(crate) fn console_size(&self) -> Option<(u16, u16)> {
@@ -193,19 +194,19 @@ impl<K: Kernel> Engine<K> {
         self.with_driver("set the console's mode", |driver| driver.set_mode(mode))
     }
 
-    pub(crate) fn console_echo(&mut self, echo: bool) -> Result<(), Error> {
+    pub(crate) fn set_console_echo(&mut self, echo: bool) -> Result<(), Error> {
         self.with_driver("set the console's echo", |driver| driver.set_echo(echo))
     }
 
-    pub(crate) fn console_prompt(&mut self, prompt: &str) -> Result<(), Error> {
+    pub(crate) fn set_console_prompt(&mut self, prompt: &str) -> Result<(), Error> {
         self.with_driver("set the console's prompt", |driver| driver.set_prompt(prompt))
     }
 
-    pub(crate) fn console_print(&mut self, text: &str) -> Result<(), Error> {
+    pub(crate) fn print_on_console(&mut self, text: &str) -> Result<(), Error> {
         self.with_driver("print on the console", |driver| driver.print(text))
     }
 
-    pub(crate) fn console_flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn flush_console(&mut self) -> Result<(), Error> {
         self.with_driver("flush the console", |driver| driver.flush())
     }
 
@@ -245,7 +246,7 @@ impl<K: Kernel> Engine<K> {
             }
             (false, Some(watch)) => {
                 typed.watch = None;
-                self.unwatch(watch);
+                self.remove_watch(watch);
             }
             _ => {}
         }
@@ -282,7 +283,7 @@ impl<K: Kernel> Engine<K> {
 
     fn watch_console_or_log(&mut self) {
         if let Err(error) = self.watch_console() {
-            tracing::error!(target: "io_reactor", %error, "the console cannot be watched");
+            tracing::error!(target: "dolmen", %error, "the console cannot be watched");
         }
     }
 

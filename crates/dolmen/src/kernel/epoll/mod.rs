@@ -291,7 +291,7 @@ impl Kernel for Epoll {
         // A thread that has not seen this, and so has not written to the eventfd, has stored its wake where the engine
         // looks before it blocks.
         atomic::fence(Ordering::SeqCst);
-        tracing::debug!(target: "io_reactor", "continues in a forked process");
+        tracing::debug!(target: "dolmen", "continues in a forked process");
         Ok(())
     }
 
@@ -346,14 +346,14 @@ impl Kernel for Epoll {
             self.calls += 1;
             let linger = rustix::net::sockopt::set_socket_linger(entry.fd(), Some(std::time::Duration::ZERO));
             // Then it is closed with FIN instead, which ends it as well.
-            linger.unwrap_or_else(|errno| tracing::debug!(target: "io_reactor", %errno, "no reset on close"));
+            linger.unwrap_or_else(|errno| tracing::debug!(target: "dolmen", %errno, "no reset on close"));
         }
         // Closing would do it, unless other code holds a duplicate of the descriptor: then it would stay registered,
         // and could no longer be removed.
         if !entry.is_borrowed() && self.keeps_registrations() {
             self.calls += 2;
             epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
-                |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering before close"),
+                |errno| tracing::debug!(target: "dolmen", %errno, "deregistering before close"),
             );
         }
     }

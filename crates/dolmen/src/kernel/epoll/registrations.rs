@@ -60,7 +60,7 @@ impl Epoll {
         let fd = unsafe { BorrowedFd::borrow_raw(polled.fd) };
         self.calls += 1;
         epoll::delete(&self.epoll, fd).unwrap_or_else(
-            |errno| tracing::debug!(target: "io_reactor", %errno, "deregistering a borrowed socket"),
+            |errno| tracing::debug!(target: "dolmen", %errno, "deregistering a borrowed socket"),
         );
     }
 
@@ -148,7 +148,7 @@ impl Epoll {
         let now = Instant::now();
         if self.stale_retry_at.is_none_or(|until| now >= until) {
             let result = self.rebuild_epoll();
-            tracing::debug!(target: "io_reactor", ?result, "left behind a closed descriptor that is open elsewhere");
+            tracing::debug!(target: "dolmen", ?result, "left behind a closed descriptor that is open elsewhere");
             self.stale_retry_at = result.is_err().then(|| now + STALE_RETRY);
         }
         if self.stale_retry_at.is_some() && nothing_else {

@@ -111,7 +111,7 @@ mod tests {
 
     impl AdoptedFixture {
         fn new() -> AdoptedFixture {
-            let reactor = Reactor::builder().high_water(1 << 30).build().unwrap();
+            let reactor = Reactor::builder().high_water_mark(1 << 30).build().unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (peer, _) = listener.accept().unwrap();
@@ -160,12 +160,12 @@ mod tests {
             while fixture.reactor.queued_bytes(conn).unwrap() > 0 {
                 fixture.wait(1_000);
             }
-            assert!(fixture.reactor.engine.release(conn));
+            assert!(fixture.reactor.engine.remove_adopted(conn));
             fixture.wait(0);
         }
         let conn = fixture.adopt(true).unwrap();
         fixture.fill(conn);
-        assert!(fixture.reactor.engine.release(conn));
+        assert!(fixture.reactor.engine.remove_adopted(conn));
         assert_eq!(fixture.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
         // Also when the send has completed.
         while fixture.reactor.stats().operations_in_flight > 0 {
@@ -181,15 +181,15 @@ mod tests {
             let mut fixture = AdoptedFixture::new();
             let conn = fixture.adopt(true).unwrap();
             fixture.fill(conn);
-            assert!(fixture.reactor.engine.release(conn));
+            assert!(fixture.reactor.engine.remove_adopted(conn));
             assert_eq!(fixture.adopt(true).unwrap_err().kind(), ErrorKind::StreamCut);
             if !fixture.replace() {
                 return false;
             }
             let conn = fixture.adopt(true).unwrap();
-            assert!(fixture.reactor.engine.release(conn));
+            assert!(fixture.reactor.engine.remove_adopted(conn));
             let conn = fixture.adopt(true).unwrap();
-            fixture.reactor.engine.release(conn)
+            fixture.reactor.engine.remove_adopted(conn)
         };
         assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }
@@ -207,10 +207,10 @@ mod tests {
             }
             let new = fixture.adopt(false).unwrap();
             assert!(fixture.reactor.queued_bytes(old).unwrap() > 0);
-            assert!(fixture.reactor.engine.release(old));
-            assert!(fixture.reactor.engine.release(new));
+            assert!(fixture.reactor.engine.remove_adopted(old));
+            assert!(fixture.reactor.engine.remove_adopted(new));
             let new = fixture.adopt(true).unwrap();
-            fixture.reactor.engine.release(new)
+            fixture.reactor.engine.remove_adopted(new)
         };
         assert!((0..50).any(|_| replaced()), "the number is never given out again");
     }

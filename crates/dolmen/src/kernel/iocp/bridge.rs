@@ -95,7 +95,7 @@ impl Bridge {
         // SAFETY: `wait` is a registration of ours, and this is its only end. INVALID_HANDLE_VALUE makes the call wait
         // for a callback that is still running; callbacks never wait for us.
         if unsafe { UnregisterWaitEx(wait, INVALID_HANDLE_VALUE) } == 0 {
-            tracing::error!(target: "io_reactor", error = %last_error().to_io(), "cannot end a registered wait");
+            tracing::error!(target: "dolmen", error = %last_error().to_io(), "cannot end a registered wait");
             self.stuck.set(true);
         }
     }
@@ -138,7 +138,7 @@ unsafe extern "system" fn signalled(bridge: *mut c_void, _timed_out: bool) {
     if let Err(fault) = port.post(Key::Ready, op.cast()) {
         // The kernel is out of memory. The packet must be sent, so this tries until it succeeds: this thread has
         // nothing else to do, and the watch would be dead without it.
-        tracing::error!(target: "io_reactor", error = %fault.to_io(), "cannot post a watch");
+        tracing::error!(target: "dolmen", error = %fault.to_io(), "cannot post a watch");
         while port.post(Key::Ready, op.cast()).is_err() {
             std::thread::yield_now();
         }

@@ -32,7 +32,7 @@ impl Iocp {
                 } else {
                     "the socket is closed to end it"
                 };
-                tracing::warn!(target: "io_reactor", %error, total, "cannot cancel an operation: {what}");
+                tracing::warn!(target: "dolmen", %error, total, "cannot cancel an operation: {what}");
             }
         }
     }

@@ -128,7 +128,7 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
     };
     if result != 0 {
         // It is then closed with FIN instead, which also ends it.
-        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "no reset on close");
+        tracing::debug!(target: "dolmen", error = %last_socket_error().to_io(), "no reset on close");
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn deselect(socket: &impl AsRawSocket) {
     // SAFETY: the socket is open; no event is passed.
     let result = unsafe { WSAEventSelect(socket.as_raw_socket() as SOCKET, 0, 0) };
     if result != 0 {
-        tracing::debug!(target: "io_reactor", error = %last_socket_error().to_io(), "cannot end an event association");
+        tracing::debug!(target: "dolmen", error = %last_socket_error().to_io(), "cannot end an event association");
     }
 }
 
@@ -282,7 +282,7 @@ fn do_not_inherit(socket: &impl AsRawSocket) {
     // SAFETY: the handle is open.
     let set = unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) };
     if set == 0 {
-        tracing::debug!(target: "io_reactor", error = %last_error().to_io(), "child processes may inherit a socket");
+        tracing::debug!(target: "dolmen", error = %last_error().to_io(), "child processes may inherit a socket");
     }
 }
 

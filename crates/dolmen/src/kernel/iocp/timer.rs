@@ -45,7 +45,7 @@ impl LazyTimer {
                 Ok(timer) => LazyTimer::Made(timer),
                 Err(fault) => {
                     let error = fault.to_io();
-                    tracing::debug!(target: "io_reactor", %error, "no exact timers: waits end with the clock's tick");
+                    tracing::debug!(target: "dolmen", %error, "no exact timers: waits end with the clock's tick");
                     LazyTimer::Missing
                 }
             };
@@ -109,7 +109,7 @@ impl Drop for Timer {
         // SAFETY: `wait` is a registration of ours, and this is its only end. INVALID_HANDLE_VALUE makes the call wait
         // for a callback that is still running; callbacks never wait for us.
         if unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) } == 0 {
-            tracing::error!(target: "io_reactor", error = %last_error().to_io(), "cannot end a registered wait");
+            tracing::error!(target: "dolmen", error = %last_error().to_io(), "cannot end a registered wait");
             // The callback may still run.
             std::mem::forget(self.port.take());
         }

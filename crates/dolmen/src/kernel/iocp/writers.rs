@@ -96,7 +96,7 @@ impl Drop for WriterThread {
         self.wake();
         if let Some(thread) = self.thread.take() {
             if thread.join().is_err() {
-                tracing::error!(target: "io_reactor", "the thread that waits for room to write has panicked");
+                tracing::error!(target: "dolmen", "the thread that waits for room to write has panicked");
             }
         }
     }

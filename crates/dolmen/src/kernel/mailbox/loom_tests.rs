@@ -94,7 +94,7 @@ fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
 fn poster(mailbox: &Arc<Mailbox>, values: &'static [u64]) -> thread::JoinHandle<Vec<u64>> {
     let mailbox = Arc::clone(mailbox);
     thread::spawn(move || {
-        values.iter().copied().filter(|&value| mailbox.post(Token(0), value).is_ok()).collect()
+        values.iter().copied().filter(|&value| mailbox.post(value, Token(0)).is_ok()).collect()
     })
 }
 
@@ -184,15 +184,15 @@ fn a_reactor_that_goes_refuses_posts_and_takes_no_notice_of_wakes() {
         let (_kernel, mailbox) = mailbox(0);
         let theirs = Arc::clone(&mailbox);
         let other = thread::spawn(move || {
-            let first = theirs.post(Token(0), 1);
+            let first = theirs.post(1, Token(0));
             theirs.wake();
             // The last handle is dropped by this thread, or by the reactor.
-            (first.is_ok(), matches!(theirs.post(Token(0), 2), Err(Refused::Gone)))
+            (first.is_ok(), matches!(theirs.post(2, Token(0)), Err(Refused::Gone)))
         });
         let mut posts = Vec::new();
         mailbox.collect(8, |_, value| posts.push(value));
         mailbox.close();
-        let refused = matches!(mailbox.post(Token(0), 3), Err(Refused::Gone));
+        let refused = matches!(mailbox.post(3, Token(0)), Err(Refused::Gone));
         drop(mailbox);
         let (first, second_refused) = other.join().unwrap();
         assert!(refused, "it has gone");

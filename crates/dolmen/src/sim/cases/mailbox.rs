@@ -9,7 +9,7 @@ pub(super) fn hc38_posts_that_are_waiting_are_neither_merged_nor_lost() {
     let mut next = 0;
     for round in 0..100 {
         for value in 0..40 {
-            poster.post(Token(0), round * 40 + value).expect("post");
+            poster.post(round * 40 + value, Token(0)).expect("post");
         }
         for seen in fixture.settle() {
             assert!(matches!(seen, Seen::Posted(value) if value == next), "{seen:?} instead of {next}");
@@ -34,7 +34,7 @@ pub(super) fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
         assert!(fixture.now_ns() < 2_000_000, "the wake was seen at {} ns", fixture.now_ns());
         // A post reports the failure, and was not taken.
         fixture.world.borrow().signal.fail_in(1);
-        let error = poster.post(Token(0), 1).expect_err("there is no signal for it");
+        let error = poster.post(1, Token(0)).expect_err("there is no signal for it");
         assert_eq!(error.kind(), ErrorKind::Exhausted);
         assert_eq!(fixture.stats().signals_failed, 2);
         assert!(fixture.poll().is_empty(), "it was not taken");
@@ -42,8 +42,8 @@ pub(super) fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
         fixture.world.borrow().signal.fail_in(1);
         let start_ns = fixture.now_ns();
         fixture.world.borrow_mut().schedule(start_ns + 1_000_000, move |_| {
-            poster.post(Token(0), 2).expect_err("there is no signal for it");
-            poster.post(Token(0), 3).expect("the next one succeeds");
+            poster.post(2, Token(0)).expect_err("there is no signal for it");
+            poster.post(3, Token(0)).expect("the next one succeeds");
         });
         let seen = fixture.wait(Duration::from_secs(3_600));
         assert!(matches!(seen[..], [Seen::Posted(3)]), "{seen:?}");

@@ -20,8 +20,8 @@ pub(super) fn hc19_a_source_that_is_always_ready_starves_nobody() {
             fixture.peer_sends(link, b"look");
             fixture.connect_peer(number);
             fixture.signal(handle, true);
-            fixture.engine.timer(Token(0), Duration::ZERO);
-            poster.post(Token(0), 1).expect("post");
+            fixture.engine.add_timer(Duration::ZERO, Token(0));
+            poster.post(1, Token(0)).expect("post");
             Waker::new(fixture.engine.mailbox()).wake();
             let (mut line, mut accept, mut ready, mut timer, mut post, mut wake) = Default::default();
             for turn in 1..=16 {

@@ -28,6 +28,7 @@ use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::world::{self, Ended, SimStream};
 use crate::marks::{Mark, counts};
+use crate::record::Batch;
 use crate::token::{ConnId, Token};
 use crate::waker::{Poster, Waker};
 

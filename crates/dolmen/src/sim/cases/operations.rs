@@ -105,7 +105,7 @@ pub(super) fn hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs() {
         assert!(fixture.engine.remove(conn));
         assert!(fixture.engine.remove(stuck));
         assert!(fixture.engine.remove_listener(listener));
-        assert!(fixture.engine.unwatch(watch));
+        assert!(fixture.engine.remove_watch(watch));
         assert!(fixture.poll().is_empty());
         assert!(fixture.poll().is_empty());
         fixture.assert_empty();
@@ -220,7 +220,7 @@ pub(super) fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
                 fixture.peer_sends(link, b"in between");
             }
         }
-        fixture.engine.timer(Token(0), Duration::from_secs(1));
+        fixture.engine.add_timer(Duration::from_secs(1), Token(0));
         for _ in 0..n % 3 {
             drop(fixture.poll());
         }

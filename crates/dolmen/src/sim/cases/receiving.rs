@@ -158,7 +158,7 @@ pub(super) fn hc33_a_second_receive_is_not_posted_and_the_order_is_kept() {
                 received.extend(data);
             }
             assert_eq!(received, sent);
-            assert!(fixture.engine.release(conn));
+            assert!(fixture.engine.remove_adopted(conn));
             assert!(fixture.settle().is_empty());
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once(
         let (socket, link) = fixture.caller_socket();
         let old = fixture.adopt(&socket, true);
         fixture.peer_sends(link, b"for the one who has left");
-        assert!(fixture.engine.release(old));
+        assert!(fixture.engine.remove_adopted(old));
         let number = socket.fd;
         drop(socket);
         assert_eq!(fixture.stats().operations_in_flight, 1);
@@ -48,7 +48,7 @@ pub(super) fn hc05_the_number_of_a_released_connection_is_the_next_ones_at_once(
         fixture.peer_sends(link, b"mine");
         let seen = fixture.settle();
         assert!(matches!(&seen[..], [Seen::Received(of, data)] if *of == new && data == b"mine"), "{seen:?}");
-        assert!(fixture.engine.release(new));
+        assert!(fixture.engine.remove_adopted(new));
         assert!(fixture.settle().is_empty());
         assert_eq!(fixture.link(link, |link| link.ended), None, "only the caller closes it");
         drop(socket);
@@ -74,7 +74,7 @@ pub(super) fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not
             // The one that comes first removes the other one.
             if let [Seen::Ready(watch)] = reported[..] {
                 let other = if watch == first { second } else { first };
-                assert!(engine.unwatch(other));
+                assert!(engine.remove_watch(other));
                 assert_eq!(engine.accept(other).expect_err("removed").kind(), ErrorKind::NotFound);
             }
         }

@@ -77,7 +77,7 @@ pub(super) fn hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_th
         }
         assert_eq!(read, pattern(66));
         assert_eq!(reported, lengths);
-        assert!(fixture.engine.release(conn));
+        assert!(fixture.engine.remove_adopted(conn));
         assert!(fixture.settle().is_empty());
     }
 }
@@ -105,12 +105,12 @@ pub(super) fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopt
                 fixture.engine.post_send(conn, text).expect("send");
                 assert!(matches!(fixture.settle()[..], [Seen::Written(_, 5)]));
             }
-            assert!(fixture.engine.release(conn));
+            assert!(fixture.engine.remove_adopted(conn));
             assert!(fixture.settle().is_empty());
         }
         let conn = fixture.adopt_again(&socket).expect("it is whole");
         fixture.engine.post_send(conn, &pattern(100)).expect("send");
-        assert!(fixture.engine.release(conn));
+        assert!(fixture.engine.remove_adopted(conn));
         assert_refused(&mut fixture, &socket);
         assert!(fixture.settle().is_empty());
         assert_refused(&mut fixture, &socket);
@@ -123,7 +123,7 @@ pub(super) fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopt
         fixture.faults(|faults| faults.no_memory = 100);
         fixture.engine.post_send(conn, b"queued").expect("send");
         assert!(fixture.poll().is_empty());
-        assert!(fixture.engine.release(conn));
+        assert!(fixture.engine.remove_adopted(conn));
         assert_refused(&mut fixture, &socket);
         fixture.heal();
         // And one that ends by itself.

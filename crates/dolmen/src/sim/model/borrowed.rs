@@ -244,7 +244,7 @@ impl Run<'_> {
             let wire = &self.world.borrow().links[conn.link];
             (wire.outbound.total < conn.accepted, wire.reset.is_none() && !wire.gone && !wire.shut_by_caller)
         };
-        let known = self.engine.release(conn.id);
+        let known = self.engine.remove_adopted(conn.id);
         conn.state = State::Removed;
         if !over {
             let lent = conn.lent.expect("it was adopted");

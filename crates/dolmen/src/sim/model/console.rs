@@ -103,11 +103,11 @@ impl Run<'_> {
     pub(super) fn open_console(&mut self, watching: bool) -> Check {
         let token = Token(5000 + self.operator.registrations + 1);
         let console = &self.operator.console;
-        let opened = self.engine.console(
-            token,
+        let opened = self.engine.add_console(
             None,
             |inbox| Ok(Box::new(Scripted::open(console, inbox, watching))),
             |inbox| Ok(Box::new(FakeSignals::open(console, inbox))),
+            token,
         );
         let operator = &mut self.operator;
         if std::mem::replace(&mut operator.registered, true) {
@@ -136,7 +136,7 @@ impl Run<'_> {
         if self.operator.registrations == 0 && !std::mem::replace(&mut self.operator.own, true) {
             let console = &self.operator.console;
             let caught =
-                self.engine.signals(SIGNALS, |inbox| Ok(Box::new(FakeSignals::open(console, inbox))));
+                self.engine.add_signals(|inbox| Ok(Box::new(FakeSignals::open(console, inbox))), SIGNALS);
             caught.expect("it must succeed");
         }
     }

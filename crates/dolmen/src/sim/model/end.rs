@@ -4,7 +4,7 @@ use super::*;
 
 impl Run<'_> {
     /// Heals the machine, checks that everything due is delivered, and drops it all.
-    pub(super) fn end(mut self, mut events: Events<SimStream>) -> Result<Report, Failure> {
+    pub(super) fn end(mut self, mut events: Batch<SimStream>) -> Result<Report, Failure> {
         self.calm = true;
         let drop_at_once = self.rng.percent(25);
         if !drop_at_once {
@@ -35,7 +35,7 @@ impl Run<'_> {
         Ok(report)
     }
 
-    fn settle(&mut self, events: &mut Events<SimStream>) -> Check {
+    fn settle(&mut self, events: &mut Batch<SimStream>) -> Check {
         for at in 0..self.timers.len() {
             if self.timers[at].live && self.timers[at].period_ns > 0 {
                 self.act(Action::CancelTimer(at as u32), None)?;
@@ -116,7 +116,7 @@ impl Run<'_> {
         })
     }
 
-    fn close_everything(&mut self, events: &mut Events<SimStream>) -> Check {
+    fn close_everything(&mut self, events: &mut Batch<SimStream>) -> Check {
         for at in 0..self.conns.len() {
             if self.conns[at].state == State::Open && self.conns[at].lent.is_none() {
                 self.close(at);

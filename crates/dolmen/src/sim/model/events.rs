@@ -3,31 +3,33 @@
 use super::*;
 
 impl Run<'_> {
-    pub(super) fn handle(&mut self, event: Event<'_, SimStream>) -> Check {
-        match event {
-            Event::Polled { poll, token, ready } => self.polled(poll, token, ready)?,
-            Event::Written { conn, token, bytes } => self.written(conn, token, bytes)?,
-            Event::Accepted { listener, stream, .. } => self.accepted(listener, stream)?,
-            Event::AcceptFailed { listener, .. } => self.accept_failed(listener)?,
-            Event::Received { conn, token, data } => self.received(conn, token, data)?,
-            Event::EndOfStream { conn, token } => self.ended(conn, token)?,
-            Event::Drained { conn, token } => self.drained(conn, token)?,
-            Event::Closed { conn, token, reason } => {
+    pub(super) fn handle(&mut self, record: &mut Record<SimStream>) -> Check {
+        match *record {
+            Record::Polled { poll, token, ready } => self.polled(poll, token, ready)?,
+            Record::Written { conn, token, bytes } => self.written(conn, token, bytes)?,
+            Record::Accepted { listener, ref mut stream, .. } => self.accepted(listener, stream)?,
+            Record::AcceptFailed { listener, .. } => self.accept_failed(listener)?,
+            Record::Received { conn, token, ref buffer } => self.received(conn, token, buffer.as_slice())?,
+            Record::EndOfStream { conn, token } => self.ended(conn, token)?,
+            Record::Drained { conn, token } => self.drained(conn, token)?,
+            Record::Closed { conn, token, reason } => {
                 if let Some(at) = self.conn_of(conn, token, "`Closed`")? {
                     self.closed(at, reason)?;
                     self.give_back(at);
                 }
             }
-            Event::Ready { watch, .. } => self.signalled(watch)?,
-            Event::Timer { timer, missed, .. } => self.timer_fired(timer, missed)?,
-            Event::Console { token, input } => self.spoken(token, input)?,
-            Event::Posted { value, .. } => {
+            Record::Ready { watch, .. } => self.signalled(watch)?,
+            Record::Timer { timer, missed, .. } => self.timer_fired(timer, missed)?,
+            Record::Console { token, ref input, .. } => {
+                self.spoken(token, input.as_event().expect("it is for the caller"))?;
+            }
+            Record::Posted { value, .. } => {
                 let expected = self.inbox.borrow_mut().posts.pop_front();
                 self.check(Oracle::Posts, expected == Some(value), || {
                     format!("post {value} came, {expected:?} was next")
                 })?;
             }
-            Event::Woken => {
+            Record::Woken => {
                 let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
                 self.check(Oracle::Posts, woken, || "woken without a wake".into())?;
             }
@@ -61,7 +63,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn accepted(&mut self, listener: ListenerId, stream: SimStream) -> Check {
+    fn accepted(&mut self, listener: ListenerId, stream: &mut Option<SimStream>) -> Check {
         let known = self.listeners.iter_mut().find(|known| known.id == listener && known.open);
         match known {
             Some(known) => known.failed = false,
@@ -69,7 +71,7 @@ impl Run<'_> {
         }
         // Some are closed.
         if !self.rng.percent(15) {
-            self.add(stream)?;
+            self.add(stream.take().expect("each record is handled once"))?;
         }
         Ok(())
     }

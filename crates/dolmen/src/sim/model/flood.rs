@@ -3,7 +3,7 @@
 use super::*;
 
 impl Run<'_> {
-    pub(super) fn flood_if_possible(&mut self, events: Option<&mut Events<SimStream>>) -> Check {
+    pub(super) fn flood_if_possible(&mut self, events: Option<&mut Batch<SimStream>>) -> Check {
         match events {
             // Miri does not test fairness, and a flood takes it minutes.
             Some(events) if !cfg!(miri) => self.flood(events),
@@ -12,7 +12,7 @@ impl Run<'_> {
     }
 
     /// Every peer sends; each source that was ready at the start gets a turn soon.
-    fn flood(&mut self, events: &mut Events<SimStream>) -> Check {
+    fn flood(&mut self, events: &mut Batch<SimStream>) -> Check {
         let faults = self.world.borrow().faults;
         {
             let mut world = self.world.borrow_mut();

@@ -20,7 +20,7 @@ pub(super) struct Inbox {
 /// taken.
 fn post(poster: &Poster, inbox: &mut Inbox, capacity: usize, signal: &SimSignal) -> bool {
     let failed = signal.failed();
-    match poster.post(Token(3000), inbox.posted) {
+    match poster.post(inbox.posted, Token(3000)) {
         Ok(()) => {
             inbox.posts.push_back(inbox.posted);
             inbox.posted += 1;

@@ -22,7 +22,7 @@ use super::program::{self, Action};
 use super::{Failure, Oracle, Report};
 use crate::engine::{Config, Engine, MIN_EVENTLESS_POLLS};
 use crate::error::ErrorKind;
-use crate::events::{CloseReason, Event, Events};
+use crate::events::CloseReason;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
@@ -30,6 +30,7 @@ use crate::kernel::sim::world::{
     self, Descriptor, Ended, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, World,
 };
 use crate::marks::{Mark, mark};
+use crate::record::{Batch, Record};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
@@ -229,7 +230,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         calm: false,
         report: Report::default(),
     };
-    let mut events = Events::with_capacity(capacity);
+    let mut events = Batch::with_capacity(capacity);
     for &action in actions {
         run.report.actions += 1;
         run.act(action, Some(&mut events))?;
@@ -268,7 +269,7 @@ impl Run<'_> {
     }
 
     /// Runs one action. Within a handler there are no events to wait with.
-    fn act(&mut self, action: Action, events: Option<&mut Events<SimStream>>) -> Check {
+    fn act(&mut self, action: Action, events: Option<&mut Batch<SimStream>>) -> Check {
         match action {
             Action::Connect => self.connect_one()?,
             Action::Listen => self.listen(),
@@ -290,6 +291,7 @@ impl Run<'_> {
             Action::Timer(after_us) => self.timer(after_us, 0),
             Action::Interval(period_us) => self.timer(period_us, u64::from(period_us) * 1_000),
             Action::CancelTimer(who) => self.cancel_timer(who)?,
+            Action::SetTimer(who, after_us) => self.set_timer(who, after_us)?,
             Action::Post => self.post(),
             Action::Wake => self.wake(),
             Action::PostLater(after_us) => self.post_later(after_us),
@@ -311,7 +313,7 @@ impl Run<'_> {
             Action::Console(watching) => self.open_console(watching)?,
             Action::RemoveConsole => self.remove_console()?,
             Action::ConsoleMode(watching) => self.console_mode(watching)?,
-            Action::ConsoleFlush => drop(self.engine.console_flush()),
+            Action::ConsoleFlush => drop(self.engine.flush_console()),
             Action::Type(kind) => self.operator.type_in(kind),
             Action::Overfill => self.operator.overfill(),
             Action::Behind(behind) => self.operator.set_behind(behind),

@@ -39,8 +39,11 @@ impl Run<'_> {
         let after = Duration::from_micros(after_us.into());
         let deadline_ns = self.now_ns() + u64::from(after_us) * 1_000;
         let token = Token(2000 + self.timers.len());
-        let id =
-            if period_ns == 0 { self.engine.timer(token, after) } else { self.engine.interval(token, after) };
+        let id = if period_ns == 0 {
+            self.engine.add_timer(after, token)
+        } else {
+            self.engine.add_interval(after, token)
+        };
         self.timers.push(Timer { id, deadline_ns, period_ns, live: true });
     }
 
@@ -50,11 +53,30 @@ impl Run<'_> {
             return Ok(());
         }
         let timer = &mut self.timers[who as usize % count];
-        let known = self.engine.cancel_timer(timer.id);
+        let known = self.engine.remove_timer(timer.id);
         let live = std::mem::replace(&mut timer.live, false);
         // A one-shot timer may have gone off without having been delivered yet.
         let plausible = known == live || (live && timer.period_ns == 0);
         self.check(Oracle::Time, plausible, || "a timer was forgotten".into())
+    }
+
+    pub(super) fn set_timer(&mut self, who: u32, after_us: u32) -> Check {
+        let now_ns = self.now_ns();
+        let count = self.timers.len();
+        let Some(timer) = self.timers.get_mut(who as usize % count.max(1)) else { return Ok(()) };
+        // Whether a tick of an interval that is due has gone off, and so will be delivered, only the engine knows.
+        let due = timer.live && timer.deadline_ns <= now_ns;
+        if due && timer.period_ns != 0 {
+            return Ok(());
+        }
+        let known = self.engine.set_timer(timer.id, Duration::from_micros(after_us.into()));
+        let live = timer.live;
+        if known {
+            timer.deadline_ns = now_ns + u64::from(after_us) * 1_000;
+        }
+        self.check(Oracle::Time, known == live || due, || {
+            "a timer was forgotten, or set after its end".into()
+        })
     }
 
     pub(super) fn watch(&mut self) {
@@ -80,7 +102,7 @@ impl Run<'_> {
         if count > 0 {
             let watch = &mut self.watches[who as usize % count];
             watch.open = false;
-            self.engine.unwatch(watch.id);
+            self.engine.remove_watch(watch.id);
         }
     }
 }

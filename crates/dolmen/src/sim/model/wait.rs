@@ -5,7 +5,7 @@ use super::*;
 impl Run<'_> {
     pub(super) fn wait_if_possible(
         &mut self,
-        events: Option<&mut Events<SimStream>>,
+        events: Option<&mut Batch<SimStream>>,
         timeout_us: u32,
     ) -> Check {
         let Some(events) = events else { return Ok(()) };
@@ -20,7 +20,7 @@ impl Run<'_> {
 
     pub(super) fn wait(
         &mut self,
-        events: &mut Events<SimStream>,
+        events: &mut Batch<SimStream>,
         timeout: Duration,
     ) -> Result<usize, Failure> {
         let start_ns = self.now_ns();
@@ -48,8 +48,8 @@ impl Run<'_> {
             self.check_eventless(start_ns, timeout)?;
         }
         let mut handled: Check = Ok(());
-        for event in events.drain() {
-            handled = self.handle(event);
+        for record in events.drain() {
+            handled = self.handle(record);
             if handled.is_err() {
                 break;
             }

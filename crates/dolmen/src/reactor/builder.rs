@@ -1,0 +1,103 @@
+//! [`Builder`]: the settings of a reactor.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::Reactor;
+use crate::engine::{Config, Engine};
+use crate::error::Error;
+
+/// Settings for a [`Reactor`]; see [`Reactor::builder`]. Each method states its default.
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes no reactor until `build` is called"]
+pub struct Builder {
+    config: Config,
+    /// `None`: a quarter of the high-water mark.
+    low_water_bytes: Option<usize>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder { config: Config::DEFAULT, low_water_bytes: None }
+    }
+
+    /// Makes the reactor.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) or another error that the operating system reports.
+    pub fn build(&self) -> Result<Reactor, Error> {
+        // A raw pointer makes it neither `Send` nor `Sync`: it is the waiter's alone [p01].
+        let mut config = self.config;
+        let low_water_bytes = self.low_water_bytes.unwrap_or(config.high_water_bytes / 4);
+        config.low_water_bytes = low_water_bytes.min(config.high_water_bytes);
+        Ok(Reactor { engine: Engine::new(config)?, on_this_thread: PhantomData })
+    }
+
+    /// How many completions the reactor takes from the system in one call. 128; at least 1.
+    pub fn max_events(mut self, count: usize) -> Builder {
+        // The bound keeps the kernel's array of packets below what Windows and epoll take in one call.
+        self.config.max_events = count.clamp(1, 65_536);
+        self
+    }
+
+    /// How many receive buffers the reactor keeps. 256. It allocates more when a wait needs them, and frees them when
+    /// they come back.
+    pub fn pool_size(mut self, buffers: usize) -> Builder {
+        self.config.pool_size = buffers.min(1 << 20);
+        self
+    }
+
+    /// The size of a receive buffer, and so the most bytes that one event carries. 4096; at least 64.
+    pub fn buffer_size(mut self, bytes: usize) -> Builder {
+        self.config.buffer_bytes = bytes.clamp(64, 1 << 24);
+        self
+    }
+
+    /// How many connections may be registered. No limit.
+    pub fn max_connections(mut self, count: usize) -> Builder {
+        self.config.max_connections = count;
+        self
+    }
+
+    /// How many bytes a connection's send queue may hold before [`Reactor::send`] refuses. 262 144; at least 1.
+    pub fn high_water_mark(mut self, bytes: usize) -> Builder {
+        self.config.high_water_bytes = bytes.clamp(1, 1 << 30);
+        self
+    }
+
+    /// The queued bytes to which a queue that has refused a send must fall before it is reported as
+    /// [`Drained`](crate::Event::Drained). A quarter of the high-water mark, and not above it.
+    pub fn low_water_mark(mut self, bytes: usize) -> Builder {
+        self.low_water_bytes = Some(bytes);
+        self
+    }
+
+    /// How long [`Reactor::close`] may take, and how long a connection lasts after a failed send, so that the bytes
+    /// that the system had received before are delivered. 5 seconds. If that time after a failed send runs out while the
+    /// caller is not waiting, it is given as much again, once.
+    pub fn linger(mut self, time: Duration) -> Builder {
+        self.config.linger = time;
+        self
+    }
+
+    /// How many posts may wait to be collected before [`Poster::post`] refuses. 65 536; at least 1.
+    pub fn post_capacity(mut self, posts: usize) -> Builder {
+        self.config.post_capacity = posts.max(1);
+        self
+    }
+
+    /// Windows: whether an operation that succeeds immediately omits its packet. On; off only for tests of the other
+    /// path, which systems with layered socket providers take. Nothing else depends on it.
+    #[doc(hidden)]
+    pub fn skip_on_success(mut self, skip: bool) -> Builder {
+        self.config.skip_on_success = skip;
+        self
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}

@@ -1,0 +1,95 @@
+//! [`Console`]: the methods of the console that a reactor reads.
+
+use std::fmt;
+
+use crate::console::{ConsoleKind, ConsoleMode};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::kernel::Native;
+
+/// The console of a reactor: standard input, and standard output with it. See
+/// [`Reactor::add_console`](crate::Reactor::add_console) and [`Reactor::console`](crate::Reactor::console).
+///
+/// It borrows the reactor, so it is fetched where it is used, and not kept.
+pub struct Console<'a> {
+    engine: &'a mut Engine<Native>,
+    kind: ConsoleKind,
+}
+
+impl<'a> Console<'a> {
+    pub(crate) fn new(engine: &'a mut Engine<Native>, kind: ConsoleKind) -> Console<'a> {
+        Console { engine, kind }
+    }
+
+    /// What kind of input standard input is.
+    #[must_use]
+    pub fn kind(&self) -> ConsoleKind {
+        self.kind
+    }
+
+    /// The columns and rows of the window, if there is one.
+    #[must_use]
+    pub fn size(&self) -> Option<(u16, u16)> {
+        self.engine.console_size()
+    }
+
+    /// Switches between lines and keys from here on. No typed input is lost: an unfinished line comes as
+    /// [`Bytes`](crate::ConsoleInput::Bytes) first.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) for an error that the system reports,
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the process has been forked meanwhile.
+    pub fn set_mode(&mut self, mode: ConsoleMode) -> Result<(), Error> {
+        self.engine.set_console_mode(mode)
+    }
+
+    /// Sets whether the terminal shows typed input; off for passwords. What was typed of a line before echo is switched
+    /// on again is not shown later either. In raw mode nothing is echoed, and the setting waits for line mode.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_mode`](Console::set_mode).
+    pub fn set_echo(&mut self, echo: bool) -> Result<(), Error> {
+        self.engine.set_console_echo(echo)
+    }
+
+    /// Sets the text in front of the line being typed, in line mode at a terminal; empty at first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`print`](Console::print).
+    pub fn set_prompt(&mut self, prompt: &str) -> Result<(), Error> {
+        self.engine.set_console_prompt(prompt)
+    }
+
+    /// Writes to standard output. At a terminal in line mode the text appears above the line being typed, which is
+    /// shown again below it, and gets a line feed if it does not end with one. Never blocks: the text is queued. A drop
+    /// of the reactor writes what is still queued, as long as the other side reads it. While the output is not read,
+    /// the input of a pipe or a file is not delivered, so that a script whose replies are not read waits instead of
+    /// being refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) while the output is not read; nothing was taken.
+    /// Otherwise as for [`set_mode`](Console::set_mode).
+    pub fn print(&mut self, text: &str) -> Result<(), Error> {
+        self.engine.print_on_console(text)
+    }
+
+    /// Requests one [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) event when everything printed so far has
+    /// been written: before an orderly end, for example. If no output is queued, the next wait delivers it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_mode`](Console::set_mode).
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.engine.flush_console()
+    }
+}
+
+impl fmt::Debug for Console<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

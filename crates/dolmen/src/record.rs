@@ -1,0 +1,243 @@
+//! What a wait has found, as the engine stores it: [`Record`]s, each of which owns its contents, in a [`Batch`].
+//!
+//! The engine, the simulation and the C library read records, over any kind of stream. The public
+//! [`Events`](crate::Events) is a batch over the system's streams, and `events.rs` makes an [`Event`](crate::Event) of
+//! each record.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::console::Input;
+use crate::events::CloseReason;
+use crate::kernel::buffer::Buffer;
+use crate::kernel::buffer_pool::BufferPool;
+use crate::kernel::readiness::Readiness;
+use crate::removed::Removed;
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
+
+/// One thing that has happened, with its contents. `S` is the type of accepted streams. See [`Event`](crate::Event) for
+/// the meaning of each.
+#[allow(missing_docs)]
+#[derive(Debug)]
+pub enum Record<S> {
+    /// `stream` is `None` once it has been taken.
+    Accepted {
+        listener: ListenerId,
+        token: Token,
+        stream: Option<S>,
+        peer: SocketAddr,
+    },
+    AcceptFailed {
+        listener: ListenerId,
+        token: Token,
+        code: i32,
+    },
+    Received {
+        conn: ConnId,
+        token: Token,
+        buffer: Buffer,
+    },
+    EndOfStream {
+        conn: ConnId,
+        token: Token,
+    },
+    Drained {
+        conn: ConnId,
+        token: Token,
+    },
+    Closed {
+        conn: ConnId,
+        token: Token,
+        reason: CloseReason,
+    },
+    Ready {
+        watch: WatchId,
+        token: Token,
+    },
+    /// `last`: it will not go off again.
+    Timer {
+        timer: TimerId,
+        token: Token,
+        missed: u64,
+        last: bool,
+    },
+    Posted {
+        token: Token,
+        value: u64,
+    },
+    Woken,
+    /// A borrowed socket is ready.
+    Polled {
+        poll: PollId,
+        token: Token,
+        ready: Readiness,
+    },
+    /// The system has taken all bytes of one posted send.
+    Written {
+        conn: ConnId,
+        token: Token,
+        bytes: usize,
+    },
+    /// `registration` is the console's; 0 for signals.
+    Console {
+        token: Token,
+        registration: u32,
+        input: Input,
+    },
+}
+
+impl<S> Record<S> {
+    /// Whether the record is stale: its registration has been removed in the meantime.
+    pub(crate) fn is_stale(&self, removed: &Removed) -> bool {
+        match self {
+            Record::Accepted { listener, .. } | Record::AcceptFailed { listener, .. } => {
+                removed.listener(*listener)
+            }
+            Record::Received { conn, .. }
+            | Record::EndOfStream { conn, .. }
+            | Record::Drained { conn, .. }
+            | Record::Closed { conn, .. }
+            | Record::Written { conn, .. } => removed.conn(*conn),
+            Record::Polled { poll, .. } => removed.poll(*poll),
+            Record::Ready { watch, .. } => removed.watch(*watch),
+            Record::Timer { timer, .. } => removed.timer(*timer),
+            Record::Console { registration, .. } => removed.console(*registration),
+            Record::Posted { .. } | Record::Woken => false,
+        }
+    }
+}
+
+/// The reactor that a batch comes from: where its buffers are returned to, and what it has removed since.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) pool: Rc<RefCell<BufferPool>>,
+    pub(crate) removed: Rc<Removed>,
+}
+
+/// The records of one wait.
+pub struct Batch<S> {
+    records: Vec<Record<S>>,
+    /// How many records have been handed out.
+    handed_out: usize,
+    capacity: usize,
+    origin: Option<Origin>,
+}
+
+impl<S> Batch<S> {
+    /// Room for this many records (at least one, at most 65 536).
+    pub fn with_capacity(capacity: usize) -> Batch<S> {
+        let capacity = capacity.clamp(1, 65_536);
+        Batch { records: Vec::with_capacity(capacity), handed_out: 0, capacity, origin: None }
+    }
+
+    /// Changes how many records the next waits may return.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+    }
+
+    /// How many records one wait may return.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many records the last wait has returned.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether the last wait has returned none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Hands out each record, once and in order, and leaves out those that have become stale. A later `drain` continues
+    /// where this one ended. The bytes stay valid until the batch is cleared, dropped or passed to the next wait.
+    pub fn drain(&mut self) -> Records<'_, S> {
+        Records {
+            records: self.records[self.handed_out..].iter_mut(),
+            handed_out: &mut self.handed_out,
+            removed: self.origin.as_ref().map(|origin| &*origin.removed),
+        }
+    }
+
+    /// Discards the records and returns their buffers to the reactor. Closes the streams that were not taken.
+    pub fn clear(&mut self) {
+        self.handed_out = 0;
+        let Some(origin) = &self.origin else { return };
+        if self.records.is_empty() {
+            return;
+        }
+        // A buffer can be used again only from here on, when no record of this batch can be borrowed any more [p05].
+        let mut pool = origin.pool.borrow_mut();
+        for record in self.records.drain(..) {
+            if let Record::Received { buffer, .. } = record {
+                pool.give_back(buffer);
+            }
+        }
+    }
+
+    /// Empties the batch and makes it belong to `origin` from now on.
+    pub(crate) fn reset(&mut self, origin: &Origin) {
+        self.clear();
+        if !self.origin.as_ref().is_some_and(|own| Rc::ptr_eq(&own.pool, &origin.pool)) {
+            self.origin = Some(origin.clone());
+        }
+    }
+
+    pub(crate) fn push(&mut self, record: Record<S>) {
+        debug_assert!(self.records.len() < self.capacity);
+        self.records.push(record);
+    }
+}
+
+impl<S> Drop for Batch<S> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl<S> fmt::Debug for Batch<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands out records; see [`Batch::drain`].
+pub struct Records<'a, S> {
+    records: std::slice::IterMut<'a, Record<S>>,
+    handed_out: &'a mut usize,
+    removed: Option<&'a Removed>,
+}
+
+impl<'a, S> Iterator for Records<'a, S> {
+    type Item = &'a mut Record<S>;
+
+    fn next(&mut self) -> Option<&'a mut Record<S>> {
+        for record in self.records.by_ref() {
+            *self.handed_out += 1;
+            // The handler of an earlier event of this batch may have removed its registration [hc09, p07].
+            if self.removed.is_none_or(|removed| !record.is_stale(removed)) {
+                return Some(record);
+            }
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.records.len()))
+    }
+}
+
+impl<S> FusedIterator for Records<'_, S> {}
+
+impl<S> fmt::Debug for Records<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("left", &self.records.len()).finish_non_exhaustive()
+    }
+}
