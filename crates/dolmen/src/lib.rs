@@ -71,7 +71,7 @@ pub mod raw;
 mod reactor;
 mod record;
 mod removed;
-#[cfg(feature = "sim")]
+#[cfg(dolmen_sim)]
 #[doc(hidden)]
 pub mod sim;
 mod stats;

@@ -1,6 +1,6 @@
 //! The hard cases that depend on timing, each as a scenario; see `docs/hard-cases.md` for the list of all.
 //!
-//! Built with the feature `mutants`, the last test here also shows that scenarios fail when the code that they test is
+//! Built with `--cfg dolmen_mutants`, the last test here also shows that scenarios fail when the code that they test is
 //! broken.
 
 use std::sync::Arc;
@@ -1569,7 +1569,7 @@ fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
 }
 
 /// A scenario that cannot fail shows nothing: with the bug that it must detect, it does fail.
-#[cfg(feature = "mutants")]
+#[cfg(dolmen_mutants)]
 #[test]
 fn each_scenario_fails_with_its_mutant() {
     use crate::marks::Mutant;
@@ -1636,7 +1636,7 @@ fn each_scenario_fails_with_its_mutant() {
 }
 
 /// The two bugs that release memory that is lent. Miri must stop each of these tests; if it does not, they pass.
-#[cfg(all(feature = "mutants", miri))]
+#[cfg(all(dolmen_mutants, miri))]
 mod for_miri {
     use super::*;
     use crate::marks::Mutant;
