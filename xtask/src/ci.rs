@@ -91,7 +91,7 @@ fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
     }
     for target in [targets::LINUX, targets::WINDOWS_GNU] {
         steps.step(&format!("clippy, simulation, {target}"), || {
-            let packages = "clippy --package dolmen --package dolmen-c --package dolmen-sim --all-targets";
+            let packages = "clippy --package dolmen --package dolmen-sim --all-targets";
             sim::cargo(packages).args(targets::flags(target, host)).args(["--", "-D", "warnings"]).run()
         })?;
         steps.step(&format!("clippy, benchmark, {target}"), || {
@@ -116,7 +116,10 @@ fn document(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
             doc.env("RUSTDOCFLAGS", "-D warnings").run()
         })?;
     }
-    Ok(())
+    steps.step("documentation, simulation", || {
+        let doc = sim::cargo("doc --no-deps --package dolmen --package dolmen-c --package dolmen-sim");
+        doc.env("RUSTDOCFLAGS", format!("-D warnings {}", sim::CFG)).run()
+    })
 }
 
 /// The library as its users compile it, without what the C library asks for: in the whole workspace, cargo compiles with

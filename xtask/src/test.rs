@@ -154,7 +154,7 @@ fn under_wine(
     tested.and(simulated).and(c_tested).and(consoles).and(settled)
 }
 
-const WITH_SIMULATION: &str = "test --package dolmen --package dolmen-c --package dolmen-sim";
+const WITH_SIMULATION: &str = "test --package dolmen --package dolmen-sim";
 
 /// The programs of these packages with tests over the simulated kernel.
 const SIMULATIONS: [&str; 5] = ["--lib", "--test", "cost", "--test", "seeds"];
