@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps};
-use crate::targets;
+use crate::{sim, targets};
 
 const TESTS: &str = "crates/dolmen/tests";
 
@@ -57,9 +57,9 @@ pub fn tests(options: &Options) -> Result<Outcome> {
     // keeps the usual builds, which cargo would repeat after each change of the flags.
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let cargo = |line: &str| {
-        Run::new(&format!("cargo +nightly {line} --features dolmen/sim --target {}", targets::LINUX))
+        Run::new(&format!("cargo +nightly {line} --target {}", targets::LINUX))
             .args(["--target-dir".to_owned(), format!("{target_dir}/asan")])
-            .env("RUSTFLAGS", "-Zsanitizer=address --cfg dolmen_asan")
+            .env("RUSTFLAGS", format!("-Zsanitizer=address --cfg dolmen_asan {}", sim::CFG))
     };
     // Some tests run the examples, which `--tests` does not build.
     if !options.quick {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use crate::install::{self, Installer};
 use crate::process::Run;
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::targets;
 use crate::wine::{self, Running, Wine};
+use crate::{sim, targets};
 
 /// The manifest of its packages.
 pub const MANIFEST: &str = "crates/bench/Cargo.toml";
@@ -117,12 +117,12 @@ pub fn cargo_in(folder: &str, command: &str) -> Run {
 
 /// Builds the program whose turns over the simulated kernel are counted.
 pub fn build_turn() -> Run {
-    Run::new("cargo build --release --locked -p dolmen-sim --example turn")
+    sim::cargo("build --release --locked -p dolmen-sim --example turn")
 }
 
 /// The path of that program.
 pub fn turn() -> String {
-    format!("{}/release/examples/turn", target_folder())
+    format!("{}/release/examples/turn", sim::folder())
 }
 
 /// Cargo's target folder.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::{asan, bench, guard, hygiene, index, loom, sim, targets, test};
+use crate::{asan, bench, guard, hygiene, index, loom, packages, sim, targets, test};
 
 /// Run everything that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
@@ -57,9 +57,13 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     lint(steps, &host)?;
     document(steps, &host)?;
     steps.step_or_skip("oldest Rust", || check_oldest_rust(installer, &host))?;
+    steps.step_or_skip("licences, duplicates and sources", packages::dependencies)?;
+    steps.step_or_skip("compatible with the last release", packages::compatibility)?;
     if options.check_only {
         return Ok(());
     }
+    steps.step("each package's own features", own_features)?;
+    steps.step("packages", packages::check)?;
     steps.step_or_skip("cost of a message", || guard::native(installer, false))?;
     let asan = asan::Options::quick(options.no_install);
     steps.step_or_skip("AddressSanitizer, the quick part", || asan::tests(&asan))?;
@@ -86,6 +90,10 @@ fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
         })?;
     }
     for target in [targets::LINUX, targets::WINDOWS_GNU] {
+        steps.step(&format!("clippy, simulation, {target}"), || {
+            let packages = "clippy --package dolmen --package dolmen-sim --all-targets";
+            sim::cargo(packages).args(targets::flags(target, host)).args(["--", "-D", "warnings"]).run()
+        })?;
         steps.step(&format!("clippy, benchmark, {target}"), || {
             // The libraries are used in the same way on Windows, so this saves their build.
             let less = (target != targets::LINUX).then_some("--no-default-features");
@@ -108,7 +116,18 @@ fn document(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
             doc.env("RUSTDOCFLAGS", "-D warnings").run()
         })?;
     }
-    Ok(())
+    steps.step("documentation, simulation", || {
+        let doc = sim::cargo("doc --no-deps --package dolmen --package dolmen-c --package dolmen-sim");
+        doc.env("RUSTDOCFLAGS", format!("-D warnings {}", sim::CFG)).run()
+    })
+}
+
+/// The library as its users compile it, without what the C library asks for: in the whole workspace, cargo compiles with
+/// the features of all packages together.
+fn own_features() -> Result<()> {
+    Run::new("cargo clippy --package dolmen --all-targets -- -D warnings").run()?;
+    Run::new("cargo test --package dolmen --lib").run()?;
+    Run::new("cargo test --package dolmen --doc").run()
 }
 
 /// The shipped crates compile with the oldest Rust that the manifest promises. If that toolchain is not available, the

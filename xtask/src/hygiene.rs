@@ -3,13 +3,15 @@
 //! A path of one machine in a comment, a package mirror in the lock file, a crate without the workspace's lints: each
 //! is easy to commit and stays undetected until it is published.
 
-use std::path::Path;
-
+use crate::packages::SHIPPED;
 use crate::process::{Result, Run};
 use crate::steps::Outcome;
 
 /// Where every dependency in Cargo.lock has to come from.
 const LOCKED_SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// The texts that the manifests' `license` stands for.
+pub const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 const NO_GIT: &str = "this is not a git checkout, or there is no git";
 
@@ -53,11 +55,10 @@ pub fn check() -> Result<Outcome> {
             });
         }
     }
-    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
-        if !Path::new(licence).is_file() {
-            faults.push(format!("{licence} is missing, and the manifests promise it"));
-        }
+    for licence in LICENCES {
+        faults.extend(missing_licences(licence)?);
     }
+    faults.extend(invented_figures()?);
     match faults.len() {
         0 => Ok(Outcome::Passed),
         count => Err(format!("{count} faults in the repository:\n{}", faults.join("\n"))),
@@ -105,6 +106,37 @@ fn foreign_sources(name: &str, lock: &str) -> Vec<String> {
     let sources = lock.lines().filter_map(|line| line.strip_prefix("source = "));
     let foreign = sources.filter(|source| source.trim_matches('"') != LOCKED_SOURCE);
     foreign.map(|source| format!("{name}: a package comes from {source}")).collect()
+}
+
+/// The root and each shipped crate have the same licence. These are copies: git on Windows may check a symbolic link out as a
+/// file with a path in it, and cargo would then put that into the package.
+fn missing_licences(name: &str) -> Result<Vec<String>> {
+    let text = std::fs::read(name).map_err(|error| format!("{name}: {error}"))?;
+    let copies = SHIPPED.iter().map(|package| format!("crates/{package}/{name}"));
+    let differs = |copy: &String| std::fs::read(copy).ok().as_ref() != Some(&text);
+    Ok(copies.filter(differs).map(|copy| format!("{copy} is not the same as {name}")).collect())
+}
+
+/// The figures of the front page are those of a run, and `docs/benchmarks.md` has them.
+fn invented_figures() -> Result<Vec<String>> {
+    let read = |name: &str| std::fs::read_to_string(name).map_err(|error| format!("{name}: {error}"));
+    Ok(figures_missing_in(&read("docs/benchmarks.md")?, &read("README.md")?))
+}
+
+/// The numbers in the last column of the table below `## Figures` have to occur in the other page.
+fn figures_missing_in(measured: &str, page: &str) -> Vec<String> {
+    let section = page.split("\n## ").find(|section| section.starts_with("Figures")).unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let cells = rows.filter_map(|row| row.trim_end_matches(['|', ' ']).rsplit_once('|'));
+    let numbers = cells.flat_map(|(_, cell)| numbers(cell));
+    let missing = numbers.filter(|number| !self::numbers(measured).any(|other| other == *number));
+    missing.map(|number| format!("README.md: the figure {number} is not in docs/benchmarks.md")).collect()
+}
+
+/// The numbers in a text. A comma separates thousands.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_digit() || ".,".contains(c)));
+    words.map(|word| word.trim_matches(['.', ','])).filter(|word| !word.is_empty())
 }
 
 /// A package's lints and licence have to come from the workspace.
@@ -177,6 +209,13 @@ mod tests {
             [""; 0]
         );
         assert_eq!(missing_inheritance("p", "[package]\n").len(), 2);
+    }
+
+    #[test]
+    fn a_figure_of_the_front_page_is_on_the_page_of_the_run() {
+        let page = "# X\n\n## Figures\n\n| what | figure |\n|---|---|\n| 99 things | 1.5 µs, 3 calls |\n\n## Y\n| 7 |\n";
+        assert_eq!(figures_missing_in("it took 1.5 µs and 3", page), [""; 0]);
+        assert_eq!(figures_missing_in("it took 11.5 µs and 3", page).len(), 1);
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct Options {
     /// Leave out the programs that only the Windows tests need
     #[arg(long)]
     native: bool,
+    /// Also cargo-deny and cargo-semver-checks, for two steps of `ci`; cargo compiles them for some minutes
+    #[arg(long)]
+    audit: bool,
 }
 
 /// The chore.
@@ -33,6 +36,14 @@ pub fn run(options: &Options) -> ExitCode {
             wines.note_refusal(&mut steps);
             steps.step("the system's Wine", || Wine::System.set_up())
         });
+    }
+    if options.audit {
+        for program in ["cargo-deny", "cargo-semver-checks"] {
+            let _stopped = steps.step(program, || match find_program(&[program]) {
+                Some(_) => Ok(()),
+                None => Run::new("cargo install --locked").args([program]).run(),
+            });
+        }
     }
     steps.finish()
 }

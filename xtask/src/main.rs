@@ -1,9 +1,9 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
-//! [`loom`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`], [`mod@bench`]
-//! and [`index`] have their own logic. [`install`] installs what a machine lacks and [`wine`] runs Windows
-//! programs on Linux.
+//! [`loom`], [`packages`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`],
+//! [`mod@bench`] and [`index`] have their own logic, and [`screenshot`] runs one test. [`install`] installs what a
+//! machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
@@ -15,8 +15,10 @@ mod hygiene;
 mod index;
 mod install;
 mod loom;
+mod packages;
 mod process;
 mod retry;
+mod screenshot;
 mod sim;
 mod soak;
 mod steps;
@@ -59,6 +61,8 @@ enum Chore {
     Bench(bench::Options),
     Guard(guard::Options),
     Index(index::Options),
+    Packages(packages::Options),
+    Screenshot(screenshot::Options),
     Install(install::Options),
     Header(c_library::HeaderOptions),
     InstallC(c_library::InstallOptions),
@@ -92,6 +96,8 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Guard(options) => guard::run(&options),
         Chore::Index(options) => index::run(&options),
+        Chore::Packages(options) => packages::run(&options),
+        Chore::Screenshot(options) => screenshot::run(&options),
         Chore::Install(options) => install::run(&options),
         Chore::Header(options) => c_library::header(&options),
         Chore::InstallC(options) => c_library::install(&options),

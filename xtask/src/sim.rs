@@ -7,9 +7,28 @@ use std::thread::available_parallelism;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::Steps;
-use crate::targets;
+use crate::{bench, targets};
 
 const PROGRAM: &str = "--package dolmen-sim --bin dolmen-sim";
+
+/// Compiles the simulated kernel in: it is in no build without this file.
+const CONFIG: &str = "--config crates/sim/.cargo/config.toml";
+
+/// Compiles the deliberate bugs in as well.
+const WITH_MUTANTS: [&str; 2] = ["--config", "build.rustflags=['--cfg=dolmen_mutants']"];
+
+/// The compiler flag of [`CONFIG`], for chores that set RUSTFLAGS: these replace the flags of cargo's configuration.
+pub const CFG: &str = "--cfg dolmen_sim";
+
+/// A cargo command on the workspace with the simulated kernel.
+pub fn cargo(command: &str) -> Run {
+    Run::new(&format!("cargo {command} {CONFIG}")).args(["--target-dir", &folder()])
+}
+
+/// The target folder of these builds.
+pub fn folder() -> String {
+    format!("{}/sim", bench::target_folder())
+}
 
 /// The deliberate bugs that only a memory checker detects reliably.
 const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
@@ -109,7 +128,7 @@ pub fn run(options: &SimOptions) -> ExitCode {
             (_, Some(minutes)) => vec![format!("--minutes={minutes}"), format!("--from={}", options.from)],
             _ => vec![format!("--seeds={}", options.seeds), format!("--from={}", options.from)],
         };
-        let run = Run::new(&format!("cargo run --quiet --release {PROGRAM} --"));
+        let run = cargo(&format!("run --quiet --release {PROGRAM}")).args(["--"]);
         run.args(options.c.then_some("--c")).args(numbers).run()
     });
     steps.finish()
@@ -128,23 +147,23 @@ pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
 /// All deliberate bugs against all oracles.
 pub fn mutants(options: &MutantsOptions) -> Result<()> {
     for (subject, seeds) in [(None, options.seeds), (Some("--c"), options.c_seeds)] {
-        Run::new(&format!("cargo run --quiet --release {PROGRAM} --features mutants -- --mutants"))
+        cargo(&format!("run --quiet --release {PROGRAM}"))
+            .args(WITH_MUTANTS)
+            .args(["--", "--mutants"])
             .args(subject)
             .args([format!("--seeds={seeds}")])
             .args(options.quick.then_some("--together"))
             .run()?;
     }
     // And the scenarios of the hard cases detect their bugs.
-    Run::new("cargo test --quiet --package dolmen --features mutants --lib each_scenario_fails").run()
+    cargo("test --quiet --package dolmen --lib each_scenario_fails").args(WITH_MUTANTS).run()
 }
 
 /// Miri has to detect each of these; a run without a finding is the failure.
 fn mutants_under_miri(no_install: bool) -> Result<()> {
     install_miri(no_install)?;
     for bug in FOR_MIRI {
-        let test =
-            format!("cargo +nightly miri test --package dolmen --features mutants --lib for_miri::{bug}");
-        let run = Run::new(&test).args(["--target", targets::LINUX]).args(target_folder());
+        let run = miri_cargo(&format!("test --package dolmen --lib for_miri::{bug}")).args(WITH_MUTANTS);
         println!("    $ {run}");
         match run.output() {
             Err(error) if error.contains("Undefined Behavior") => {
@@ -163,12 +182,8 @@ pub fn run_miri(options: &MiriOptions) -> ExitCode {
     let mut steps = Steps::new(false);
     let passed = steps.step("seeds under Miri", || miri(options));
     if passed.is_ok() && !options.seeds_only {
-        let _stopped = steps.step("scenarios under Miri", || {
-            Run::new("cargo +nightly miri test --package dolmen --features sim --lib sim::cases")
-                .args(["--target".to_owned(), targets::LINUX.to_owned()])
-                .args(target_folder())
-                .run()
-        });
+        let _stopped =
+            steps.step("scenarios under Miri", || miri_cargo("test --package dolmen --lib sim::cases").run());
     }
     steps.finish()
 }
@@ -220,14 +235,13 @@ fn install_miri(no_install: bool) -> Result<()> {
 /// Miri runs the Linux build, on every machine. The programs need nothing from outside, so isolation stays on.
 fn under_miri() -> Run {
     let given = std::env::var("MIRIFLAGS").unwrap_or_default();
-    Run::new(&format!("cargo +nightly miri run --quiet {PROGRAM} --target {}", targets::LINUX))
-        .args(target_folder())
+    miri_cargo(&format!("run --quiet {PROGRAM}"))
         // The context of a C program passes through the reactor as a number.
         .env("MIRIFLAGS", format!("{given} -Zmiri-permissive-provenance"))
 }
 
-/// No other build can use the builds for Miri.
-fn target_folder() -> Vec<String> {
-    let folder = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    vec!["--target-dir".to_owned(), format!("{folder}/miri-runs")]
+/// A cargo command under Miri. No other build can use the builds for it.
+fn miri_cargo(command: &str) -> Run {
+    Run::new(&format!("cargo +nightly miri {command} {CONFIG} --target {}", targets::LINUX))
+        .args(["--target-dir", &format!("{}/miri-runs", bench::target_folder())])
 }

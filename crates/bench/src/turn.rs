@@ -1,6 +1,6 @@
 //! The cost of a turn over the simulated kernel, which allows more connections than a machine has descriptors for.
 //!
-//! The turn serves one connection; the others are idle. `crates/sim/examples/turn.rs` is the program; callgrind counts
+//! The turn serves one connection; the others are idle. `crates/sim/examples/turn` is the program; callgrind counts
 //! its turns.
 
 use std::io;
@@ -20,7 +20,7 @@ pub struct Turn {
 
 pub fn measure(program: &Path, idle: u64) -> io::Result<Turn> {
     let mut command = cost::callgrind();
-    command.args(["--collect-atstart=no", "--toggle-collect=turn::turns"]).arg(program);
+    command.args(["--collect-atstart=no", "--toggle-collect=turn::measurement::turns"]).arg(program);
     let output = command.args([idle, TURNS].map(|number| number.to_string())).output();
     let output = output.map_err(|error| io::Error::other(format!("valgrind: {error}. Is it installed?")))?;
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -14,7 +14,7 @@
 #![allow(clippy::missing_safety_doc)]
 // The contract of each function is its text in the header.
 // Each system uses its own contract of sockets and the code for it; the simulation, which the lints see, uses all.
-#![cfg_attr(not(feature = "sim"), allow(dead_code))]
+#![cfg_attr(not(dolmen_sim), allow(dead_code))]
 
 mod boundary;
 mod console;
@@ -22,7 +22,7 @@ mod instance;
 mod marks;
 mod platform;
 mod reactor;
-#[cfg(feature = "sim")]
+#[cfg(dolmen_sim)]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod sim;

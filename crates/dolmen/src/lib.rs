@@ -54,8 +54,7 @@
 // Code that only the C library uses is compiled into every build, and is unused without it. The workspace's lints run
 // with it in use.
 #![cfg_attr(not(feature = "c-api"), allow(dead_code))]
-#![cfg_attr(doctest, doc = include_str!("../../../README.md"))]
-#![cfg_attr(doctest, doc = include_str!("../../../docs/console.md"))]
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
@@ -71,7 +70,7 @@ pub mod raw;
 mod reactor;
 mod record;
 mod removed;
-#[cfg(feature = "sim")]
+#[cfg(dolmen_sim)]
 #[doc(hidden)]
 pub mod sim;
 mod stats;

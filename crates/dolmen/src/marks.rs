@@ -2,7 +2,8 @@
 //!
 //! A *mark* sits on a branch that only a rare schedule reaches; a run over many seeds that never hits one has not
 //! tested what it claims to. A *mutant* is a deliberate bug; a simulator that does not detect it has a blind spot.
-//! Without the features `sim` and `mutants` both compile to nothing. The C library defines its own with the same macro.
+//! Without `--cfg dolmen_sim` and `--cfg dolmen_mutants` both compile to nothing. The C library defines its own with the
+//! same macro.
 
 /// Defines `Mark` and `Mutant`, the functions `mark` and `mutant` that use them, and their counters.
 #[doc(hidden)]
@@ -14,21 +15,21 @@ macro_rules! marks_and_mutants {
     ) => {
         $(#[$mark_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[cfg_attr(not(feature = "sim"), allow(dead_code))]
+        #[cfg_attr(not(dolmen_sim), allow(dead_code))]
         pub enum Mark { $($(#[$mark_variant_doc])* $mark,)* }
 
         $(#[$mutant_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[cfg_attr(not(feature = "sim"), allow(dead_code))]
+        #[cfg_attr(not(dolmen_sim), allow(dead_code))]
         pub enum Mutant { $($(#[$mutant_variant_doc])* $mutant,)* }
 
-        #[cfg(feature = "sim")]
+        #[cfg(dolmen_sim)]
         impl Mark {
             /// All of them, in order.
             pub const ALL: &[Mark] = &[$(Mark::$mark,)*];
         }
 
-        #[cfg(feature = "sim")]
+        #[cfg(dolmen_sim)]
         impl Mutant {
             /// All of them, in order.
             pub const ALL: &[Mutant] = &[$(Mutant::$mutant,)*];
@@ -37,25 +38,25 @@ macro_rules! marks_and_mutants {
         /// Records that a mark was hit.
         #[inline(always)]
         pub(crate) fn mark(mark: Mark) {
-            #[cfg(feature = "sim")]
+            #[cfg(dolmen_sim)]
             counts::hit(mark);
-            #[cfg(not(feature = "sim"))]
+            #[cfg(not(dolmen_sim))]
             let _ = mark;
         }
 
         /// Whether a mutant is switched on.
         #[inline(always)]
         pub(crate) fn mutant(mutant: Mutant) -> bool {
-            #[cfg(feature = "mutants")]
+            #[cfg(dolmen_mutants)]
             return counts::active() == Some(mutant);
-            #[cfg(not(feature = "mutants"))]
+            #[cfg(not(dolmen_mutants))]
             {
                 let _ = mutant;
                 false
             }
         }
 
-        #[cfg(feature = "sim")]
+        #[cfg(dolmen_sim)]
         pub(crate) mod counts {
             use super::{Mark, Mutant};
             use std::cell::Cell;
@@ -77,13 +78,13 @@ macro_rules! marks_and_mutants {
                 HITS.with(|hits| Mark::ALL.iter().map(|&mark| (mark, hits[mark as usize].get())).collect())
             }
 
-            #[cfg(feature = "mutants")]
+            #[cfg(dolmen_mutants)]
             pub(crate) fn active() -> Option<Mutant> {
                 ACTIVE.try_with(Cell::get).ok().flatten()
             }
 
             /// Switches a mutant on in this thread, or all mutants off.
-            #[cfg_attr(not(feature = "mutants"), allow(dead_code))]
+            #[cfg_attr(not(dolmen_mutants), allow(dead_code))]
             pub(crate) fn activate(mutant: Option<Mutant>) {
                 ACTIVE.with(|active| active.set(mutant));
             }

@@ -191,7 +191,7 @@ macro_rules! impl_reactor_api {
 }
 
 impl_reactor_api!(Reactor, std::net::TcpStream);
-#[cfg(feature = "sim")]
+#[cfg(dolmen_sim)]
 impl_reactor_api!(crate::sim::SimReactor, crate::kernel::sim::world::SimStream);
 
 impl TimerId {

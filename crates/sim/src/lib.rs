@@ -1,5 +1,8 @@
 //! Runs many seeds of a [`Subject`] and reports the outcome.
+//!
+//! This package is empty without `--cfg dolmen_sim`, as cargo builds it outside this folder.
 #![forbid(unsafe_code)]
+#![cfg(dolmen_sim)]
 
 use std::ops::Range;
 use std::time::{Duration, Instant};

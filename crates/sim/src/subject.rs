@@ -38,11 +38,11 @@ pub trait Subject {
     fn marks() -> Vec<(Self::Mark, u64)>;
 
     /// The names of its deliberate bugs.
-    #[cfg(feature = "mutants")]
+    #[cfg(dolmen_mutants)]
     fn mutants() -> Vec<String>;
 
     /// The bugs that only a memory checker detects reliably.
-    #[cfg(feature = "mutants")]
+    #[cfg(dolmen_mutants)]
     const FOR_MEMORY_TOOLS: &'static [&'static str];
 
     /// Switches one on in this thread.
@@ -50,7 +50,7 @@ pub trait Subject {
     /// # Panics
     ///
     /// If there is none of that name.
-    #[cfg(feature = "mutants")]
+    #[cfg(dolmen_mutants)]
     fn activate(name: &str);
 }
 
@@ -87,15 +87,15 @@ macro_rules! subject {
                 $sim::marks()
             }
 
-            #[cfg(feature = "mutants")]
+            #[cfg(dolmen_mutants)]
             fn mutants() -> Vec<String> {
                 $mutants
             }
 
-            #[cfg(feature = "mutants")]
+            #[cfg(dolmen_mutants)]
             const FOR_MEMORY_TOOLS: &'static [&'static str] = $for_memory_tools;
 
-            #[cfg(feature = "mutants")]
+            #[cfg(dolmen_mutants)]
             fn activate(name: &str) {
                 $activate(name)
             }
@@ -121,16 +121,16 @@ subject! {
 }
 
 /// Bugs of the reactor that the C library's programs have to detect as well.
-#[cfg(feature = "mutants")]
+#[cfg(dolmen_mutants)]
 const OF_THE_REACTOR: [&str; 4] =
     ["TrustOldReadiness", "UngatedReceive", "EndlessAfterFailure", "WrittenTwice"];
 
-#[cfg(feature = "mutants")]
+#[cfg(dolmen_mutants)]
 fn names<M: Debug>(mutants: &[M]) -> Vec<String> {
     mutants.iter().map(|mutant| format!("{mutant:?}")).collect()
 }
 
-#[cfg(feature = "mutants")]
+#[cfg(dolmen_mutants)]
 fn find<M: Copy + Debug>(mutants: &[M], name: &str) -> Option<M> {
     mutants.iter().copied().find(|known| format!("{known:?}") == name)
 }

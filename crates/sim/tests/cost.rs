@@ -3,6 +3,7 @@
 //! On this machine sends succeed immediately, eight readiness listeners and a console are registered in addition to the
 //! connections, and nothing else happens. So the figures depend on the engine alone, and are exact: these tests detect
 //! a change that adds a call to a message.
+#![cfg(dolmen_sim)]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The simulation as part of every test run: seeds that once failed, a fixed set, and a few that change.
 #![forbid(unsafe_code)]
+#![cfg(dolmen_sim)]
 
 use std::ops::Range;
 

@@ -35,7 +35,7 @@ mod registration;
 mod send_queue;
 mod send_reports;
 mod table;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(all(test, dolmen_sim))]
 mod tests;
 mod timers;
 mod turn;
@@ -66,7 +66,7 @@ use turn::Turn;
 use watch::Watch;
 
 pub(crate) use config::Config;
-#[cfg(feature = "sim")]
+#[cfg(dolmen_sim)]
 pub(crate) use turn::MIN_EVENTLESS_POLLS;
 
 /// How long a drop waits for the kernel to complete everything. It takes milliseconds; this is a limit for what should
@@ -113,7 +113,7 @@ impl<K: Kernel> Engine<K> {
         self.cx.now_ns()
     }
 
-    #[cfg(feature = "sim")]
+    #[cfg(dolmen_sim)]
     pub(crate) fn kernel(&mut self) -> &mut K {
         self.cx.submitter.kernel()
     }

@@ -48,7 +48,7 @@ impl BufferPool {
     }
 
     /// Frees a buffer that is out; only a mutant does this.
-    #[cfg(feature = "mutants")]
+    #[cfg(dolmen_mutants)]
     pub(crate) fn lose(&mut self, buffer: Buffer) {
         self.out -= 1;
         drop(buffer);

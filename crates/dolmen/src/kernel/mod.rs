@@ -44,7 +44,7 @@ pub(crate) mod readiness;
 pub(crate) mod submitter;
 pub(crate) mod thread;
 
-#[cfg(feature = "sim")]
+#[cfg(dolmen_sim)]
 pub(crate) mod sim;
 
 #[cfg(target_os = "linux")]

@@ -197,7 +197,7 @@ impl<K: Kernel> OperationTable<K> {
         pending.then(|| self.blocks.cell(handle.index))
     }
 
-    #[cfg(feature = "mutants")]
+    #[cfg(dolmen_mutants)]
     pub(super) fn kind(&self, handle: OpHandle) -> OpKind {
         self.records[handle.index as usize].kind
     }

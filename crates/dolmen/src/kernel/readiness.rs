@@ -82,7 +82,7 @@ pub struct BorrowedSocket {
 
 impl BorrowedSocket {
     /// A descriptor of the simulated machine: any number will do for one.
-    #[cfg(feature = "sim")]
+    #[cfg(dolmen_sim)]
     pub(crate) fn simulated(fd: u32) -> BorrowedSocket {
         BorrowedSocket { raw: fd as _ }
     }

@@ -134,7 +134,7 @@ impl<K: Kernel> Submitter<K> {
                 // SAFETY: none; this is the bug.
                 unsafe { self.operations.take_back(op) };
             }
-            #[cfg(feature = "mutants")]
+            #[cfg(dolmen_mutants)]
             if mutant(Mutant::FreeBufferAtCancel) && self.operations.kind(handle) == OpKind::Receive {
                 // SAFETY: none; this is the bug.
                 let buffer = unsafe { (*op.as_ptr()).buffer.take() };

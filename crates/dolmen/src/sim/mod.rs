@@ -136,7 +136,7 @@ pub fn marks() -> Vec<(Mark, u64)> {
 }
 
 /// Switches a deliberate bug on in this thread, or all off.
-#[cfg(feature = "mutants")]
+#[cfg(dolmen_mutants)]
 pub fn activate(mutant: Option<Mutant>) {
     crate::marks::counts::activate(mutant);
 }

@@ -94,12 +94,22 @@ impl Terminal {
 
     /// `set_up` may replace some of the streams, which are initially the terminal's.
     pub fn start_with(command: &mut Command, set_up: impl FnOnce(&mut Command)) -> Terminal {
+        Terminal::start_sized(command, COLUMNS, ROWS, set_up)
+    }
+
+    /// With a window of another size than the usual one.
+    pub fn start_sized(
+        command: &mut Command,
+        columns: u16,
+        rows: u16,
+        set_up: impl FnOnce(&mut Command),
+    ) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let slave = ioctl_tiocgptpeer(&master, flags).expect("its other end");
-        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&slave, size).expect("a size");
         if wine() {
             let mut settings = tcgetattr(&slave).expect("settings");
@@ -121,7 +131,7 @@ impl Terminal {
         set_up(command);
         let before = format!("{:?}", tcgetattr(&slave).expect("settings"));
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let parser = vt100::Parser::new(ROWS, COLUMNS, 1000);
+        let parser = vt100::Parser::new(rows, columns, 1000);
         let screen = Arc::new((Mutex::new(Screen { parser, raw: Vec::new(), ended: false }), Condvar::new()));
         let shared = Arc::clone(&screen);
         let mut reader = File::from(master.try_clone().expect("a descriptor"));
@@ -187,7 +197,8 @@ impl Terminal {
         let deadline = Instant::now() + DEADLINE;
         let mut screen = self.locked();
         loop {
-            let rows: Vec<String> = screen.parser.screen().rows(0, COLUMNS).collect();
+            let columns = screen.parser.screen().size().1;
+            let rows: Vec<String> = screen.parser.screen().rows(0, columns).collect();
             if is_so(&rows) {
                 return rows;
             }
@@ -213,6 +224,11 @@ impl Terminal {
     /// The position of the cursor: row and column.
     pub fn cursor(&self) -> (u16, u16) {
         self.locked().parser.screen().cursor_position()
+    }
+
+    /// The content of the terminal.
+    pub fn screen(&self) -> vt100::Screen {
+        self.locked().parser.screen().clone()
     }
 
     /// Reads nothing of the terminal's output while `action` runs.

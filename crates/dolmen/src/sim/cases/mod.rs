@@ -1,6 +1,6 @@
 //! The hard cases that depend on timing, each as a scenario; see `docs/hard-cases.md` for the list of all.
 //!
-//! Built with the feature `mutants`, `mutants.rs` also shows that scenarios fail when the code that they test is broken.
+//! Built with `--cfg dolmen_mutants`, `mutants.rs` also shows that scenarios fail when the code that they test is broken.
 
 mod closing;
 mod failed_sends;
@@ -8,7 +8,7 @@ mod listeners;
 mod mailbox;
 mod many;
 mod memory;
-#[cfg(feature = "mutants")]
+#[cfg(dolmen_mutants)]
 mod mutants;
 mod operations;
 mod receiving;

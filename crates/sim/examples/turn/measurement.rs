@@ -1,14 +1,11 @@
-//! A turn that serves one connection, with any number of idle ones present: `turn CONNECTIONS TURNS`.
-//!
-//! Prints how many allocations the turns have made, and how many bytes each idle connection takes, including the
-//! simulated kernel's share. A tool counts the instructions: [`turns`] contains the turns and nothing else.
+//! The turns and what is measured of them.
 
 use std::process::ExitCode;
 
 use counting::{ALLOCATIONS, Counting, LIVE_BYTES};
 use dolmen::sim::Echo;
 
-#[path = "../../dolmen/tests/common/counting.rs"]
+#[path = "../../../dolmen/tests/common/counting.rs"]
 mod counting;
 
 #[global_allocator]
@@ -20,7 +17,8 @@ fn turns(echo: &mut Echo, count: u64) {
     echo.rounds(count);
 }
 
-fn main() -> ExitCode {
+/// Runs the program.
+pub fn run_command_line() -> ExitCode {
     let numbers: Option<Vec<u64>> = std::env::args().skip(1).map(|argument| argument.parse().ok()).collect();
     let Some([idle, count]) = numbers.as_deref() else {
         eprintln!("usage: turn CONNECTIONS TURNS");
