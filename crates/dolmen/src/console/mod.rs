@@ -29,7 +29,6 @@
 
 #[doc(hidden)]
 pub mod blocking_write;
-pub(crate) mod byte_reader;
 mod decoder;
 #[cfg(unix)]
 mod editor;
@@ -37,7 +36,6 @@ mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
 mod output;
-mod redirected;
 mod worker;
 
 #[cfg(unix)]

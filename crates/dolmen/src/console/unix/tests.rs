@@ -1,10 +1,9 @@
 //! Moments that no one can hit by typing, at a pseudo-terminal.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::{PollFd, Timespec};
+use rustix::event::Timespec;
 use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
@@ -18,7 +17,7 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Not for a standard stream.
 impl Stream for File {
     fn wait_for_room(&self, most: Duration) -> bool {
-        crate::console::wait_for_room(self, most)
+        wait_for_room(self, most)
     }
 }
 
