@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::arrivals::{Arrivals, Foreign};
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
-use super::readiness::Readiness;
+use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::kernel::buffer_pool::BufferPool;
 use crate::marks::{Mutant, mutant};
@@ -60,8 +60,7 @@ impl<K: Kernel> Submitter<K> {
         self.kernel.calls()
     }
 
-    #[cfg(any(feature = "c-api", dolmen_sim))]
-    pub(crate) fn is_stream(&self, socket: super::readiness::BorrowedSocket) -> Result<bool, Fault> {
+    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
         self.kernel.is_stream(socket)
     }
 
@@ -145,7 +144,7 @@ impl<K: Kernel> Submitter<K> {
     }
 
     /// The address of a pending operation.
-    #[cfg(all(test, windows, any(feature = "c-api", dolmen_sim)))]
+    #[cfg(all(test, windows))]
     pub(crate) fn pending(&self, handle: OpHandle) -> Option<OpPtr<K>> {
         self.operations.pending(handle)
     }
