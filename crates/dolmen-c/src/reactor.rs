@@ -309,7 +309,6 @@ impl<P: Platform> Inner<P> {
                     timeout.map(|timeout| self.reactor.now_ns().saturating_add(nanoseconds(timeout)));
             }
             if sink.left() > 0 {
-                let limit = sink.left();
                 asked += 1;
                 let in_vain = mutant(Mutant::AskBeforeBlocking) && asked < 100 && !P::Socket::BLOCKS_ONCE;
                 let block = match deadline_ns {
@@ -319,15 +318,7 @@ impl<P: Platform> Inner<P> {
                         Some(Duration::from_nanos(deadline.saturating_sub(self.reactor.now_ns())))
                     }
                 };
-                assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
-                let events = self.events.get_or_insert_with(|| Batch::with_capacity(limit));
-                events.set_capacity(limit);
-                let waited = if P::Socket::BLOCKS_ONCE {
-                    self.reactor.wait_once(events, block)
-                } else {
-                    self.reactor.wait(events, block)
-                };
-                let full = waited? == limit;
+                let full = self.wait_in_engine(sink, block)?;
                 woken |= self.deliver(sink)?;
                 let nothing = sink.is_empty() && !mutant(Mutant::WakeTakesPlace);
                 let again = full && (nothing || (mutant(Mutant::RefillEvents) && sink.left() > 0));
@@ -350,6 +341,20 @@ impl<P: Platform> Inner<P> {
             }
             // No event was for the caller, such as a mouse record of a console: wait for the rest of the time.
         }
+    }
+
+    /// Lets the engine wait, for as many events as there is room for. True if it has that many.
+    fn wait_in_engine(&mut self, sink: &Sink<'_>, timeout: Option<Duration>) -> Result<bool, Failure> {
+        assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
+        let limit = sink.left();
+        let events = self.events.get_or_insert_with(|| Batch::with_capacity(limit));
+        events.set_capacity(limit);
+        let count = if P::Socket::BLOCKS_ONCE {
+            self.reactor.wait_once(events, timeout)?
+        } else {
+            self.reactor.wait(events, timeout)?
+        };
+        Ok(count == limit)
     }
 
     /// Translates the engine's events. True if io_reactor_wakeup() was called.
