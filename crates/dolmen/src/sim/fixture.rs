@@ -237,7 +237,8 @@ impl Fixture {
         self.events.drain().map(Seen::from).collect()
     }
 
-    pub(crate) fn poll(&mut self) -> Vec<Seen> {
+    /// One turn: a wait of no time.
+    pub(crate) fn turn(&mut self) -> Vec<Seen> {
         self.wait(Duration::ZERO)
     }
 

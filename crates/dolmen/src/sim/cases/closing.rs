@@ -7,7 +7,7 @@ pub(super) fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect_with(100);
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let goodbye = pattern(2_000);
         fixture.engine.send(conn, &goodbye).expect("send");
         fixture.peer_sends(link, b"unread");
@@ -16,7 +16,7 @@ pub(super) fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
         for _ in 0..200 {
             // The peer also continues to send.
             fixture.peer_sends(link, b"and more");
-            assert!(fixture.poll().is_empty(), "the peer has not finished");
+            assert!(fixture.turn().is_empty(), "the peer has not finished");
             read.extend(fixture.peer_reads(link, 30));
         }
         assert_eq!(read, goodbye);
@@ -55,7 +55,7 @@ pub(super) fn hc44_a_close_after_an_unreported_reset_is_a_reset() {
         for half in [false, true] {
             let mut fixture = Fixture::new(style);
             let (conn, link) = fixture.connect();
-            assert!(fixture.poll().is_empty());
+            assert!(fixture.turn().is_empty());
             fixture.link(link, |link| link.peer_reset(false));
             if half {
                 fixture.engine.shutdown_write(conn).expect("shut down");

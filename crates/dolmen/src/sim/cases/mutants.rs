@@ -78,11 +78,11 @@ mod for_miri {
         counts::activate(Some(mutant));
         let mut fixture = Fixture::new(Style::Completion);
         let (conn, _) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
         assert!(fixture.engine.remove(conn));
         // Cancels first. Then the kernel writes to the memory that it was lent.
-        fixture.poll();
+        fixture.turn();
     }
 
     #[test]
