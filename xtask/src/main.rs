@@ -14,6 +14,7 @@ mod guard;
 mod hygiene;
 mod index;
 mod install;
+mod layers;
 mod loom;
 mod packages;
 mod process;
