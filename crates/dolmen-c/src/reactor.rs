@@ -13,8 +13,9 @@ use dolmen::{TimerId, Token};
 
 use crate::boundary::Failure;
 use crate::console::Console;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::platform::Platform;
+use crate::sim::mutants::{Mutant, mutant};
 use crate::sink::{Lent, Sink};
 use crate::sockets::{Socket, StreamOf};
 use crate::types::*;

@@ -8,7 +8,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-use crate::marks::{Mutant, mutant};
+use crate::sim::mutants::{Mutant, mutant};
 use crate::types::{EVENT_READ, io_event_t};
 
 /// How much of a pipe or a file comes with one event.

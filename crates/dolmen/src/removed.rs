@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::marks::{Mutant, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, WatchId};
 
 /// One list for each kind of id.

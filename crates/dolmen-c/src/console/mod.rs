@@ -23,8 +23,9 @@ use std::ffi::{c_int, c_void};
 use dolmen::raw::Readiness;
 
 use crate::boundary::Failure;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::platform::Platform;
+use crate::sim::mutants::{Mutant, mutant};
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
 

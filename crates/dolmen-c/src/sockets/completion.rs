@@ -9,9 +9,10 @@ use dolmen::{CloseReason, ConnId, Token};
 
 use super::{StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::platform::Platform;
 use crate::reactor::{Inner, Synthetic};
+use crate::sim::mutants::{Mutant, mutant};
 use crate::sink::Sink;
 use crate::types::*;
 

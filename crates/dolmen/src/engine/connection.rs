@@ -17,9 +17,10 @@ use crate::error::{Error, ErrorKind};
 use crate::events::CloseReason;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{ConnId, Key, Token};
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::console::{Claim, ConsoleKind, Driver, Inbox, Input, Notice, SignalSource};
 use crate::kernel::fork::Process;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 

@@ -7,9 +7,10 @@
 //! network that is down may make every attempt fail in this way.
 
 use crate::kernel::operation::OpHandle;
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, ListenerId, Token};
 

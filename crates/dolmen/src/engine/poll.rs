@@ -6,9 +6,10 @@
 
 use crate::kernel::operation::OpHandle;
 use crate::kernel::readiness::Readiness;
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, Kernel, Outcome};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, PollId, Token};
 

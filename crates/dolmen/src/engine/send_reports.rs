@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
+use crate::marks::{Mark, mark};
 
 #[derive(Default)]
 pub(super) struct SendReports {

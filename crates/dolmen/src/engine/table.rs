@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::marks::{Mutant, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::token::Key;
 
 /// A table in which a key never refers to anything but the value for which it was issued.

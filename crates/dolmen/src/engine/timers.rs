@@ -5,7 +5,8 @@
 //! array of their own, which is dense.
 
 use super::table::Table;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
+use crate::marks::{Mark, mark};
 use crate::token::{Key, Token};
 
 /// The purpose of a timer.

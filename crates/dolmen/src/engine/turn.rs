@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::submitter::Completion;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::{Batch, Record};
 use crate::token::{Key, TimerId};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::error::{AddError, Error, ErrorKind};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::{Fault, Kernel};
-use crate::marks::{Mutant, mutant};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 use super::config::saturating_ns;

@@ -8,7 +8,7 @@
 //! A timer that goes off wakes the wait and does nothing else. If its moment is no longer needed, it ends one wait
 //! without need.
 
-use crate::marks::{Mutant, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 
 /// A wait for longer than this is not made exact. An interval of that length is late by less than two percent.
 const NEAR_NS: u64 = 1_000_000_000;

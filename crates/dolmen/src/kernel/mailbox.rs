@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::kernel::fork::{Guarded, Lock};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::{Fault, Signal};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::sync::{AtomicU64, Ordering, yield_now};
 use crate::token::Token;
 

@@ -68,7 +68,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mutant, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 use arrivals::Arrivals;
 use operation::OpPtr;
 use readiness::{BorrowedSocket, Readiness};

@@ -22,7 +22,7 @@ use std::ptr::NonNull;
 
 use super::Kernel;
 use super::buffer::Buffer;
-use crate::marks::{Mutant, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 
 pub(crate) type OpPtr<K> = NonNull<Operation<K>>;
 

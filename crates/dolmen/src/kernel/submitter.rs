@@ -9,7 +9,7 @@ use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mutant, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
 
 /// The end of an operation, with everything that was lent for it.
 pub(crate) struct Completion<K: Kernel> {

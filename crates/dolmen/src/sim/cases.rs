@@ -1572,7 +1572,7 @@ fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
 #[cfg(dolmen_mutants)]
 #[test]
 fn each_scenario_fails_with_its_mutant() {
-    use crate::marks::Mutant;
+    use crate::kernel::sim::mutants::{Mutant, activate};
     use std::panic::catch_unwind;
 
     let scenarios: &[(fn(), Mutant)] = &[
@@ -1625,11 +1625,11 @@ fn each_scenario_fails_with_its_mutant() {
     ];
     let mut undetected = Vec::new();
     for &(scenario, mutant) in scenarios {
-        counts::activate(Some(mutant));
+        activate(Some(mutant));
         if catch_unwind(scenario).is_ok() {
             undetected.push(mutant);
         }
-        counts::activate(None);
+        activate(None);
         scenario();
     }
     assert_eq!(undetected, [], "bugs that their scenarios do not detect");
@@ -1639,10 +1639,10 @@ fn each_scenario_fails_with_its_mutant() {
 #[cfg(all(dolmen_mutants, miri))]
 mod for_miri {
     use super::*;
-    use crate::marks::Mutant;
+    use crate::kernel::sim::mutants::{Mutant, activate};
 
     fn write_after_cancel(mutant: Mutant) {
-        counts::activate(Some(mutant));
+        activate(Some(mutant));
         let mut fixture = Fixture::new(Style::Completion);
         let (conn, _) = fixture.connect();
         assert!(fixture.poll().is_empty());

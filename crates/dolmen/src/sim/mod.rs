@@ -17,7 +17,9 @@ pub(crate) mod rng;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use crate::marks::{Mark, Mutant};
+#[cfg(dolmen_mutants)]
+pub use crate::kernel::sim::mutants::Mutant;
+pub use crate::marks::Mark;
 pub use echo::{Cost, Echo};
 pub use machine::{Found, LinkState, Machine, Object, Polls, SimReactor, SuspendedFaults};
 pub use model::bytes as stream_bytes;
@@ -139,5 +141,5 @@ pub fn marks() -> Vec<(Mark, u64)> {
 /// Switches a deliberate bug on in this thread, or all off.
 #[cfg(dolmen_mutants)]
 pub fn activate(mutant: Option<Mutant>) {
-    crate::marks::counts::activate(mutant);
+    crate::kernel::sim::mutants::activate(mutant);
 }

@@ -7,7 +7,8 @@ use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSourc
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::kernel::sim::mutants::{Mutant, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 

@@ -15,6 +15,7 @@
 //! An operation is bound to the object to which its descriptor referred when it was submitted. Of a borrowed socket the
 //! engine keeps only the number, so any use of one after its release, when it may be closed, is detected.
 
+pub(crate) mod mutants;
 pub(crate) mod world;
 
 use std::cell::RefCell;
@@ -28,7 +29,8 @@ use super::operation::{OpKind, OpPtr, Operation, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Immediate, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
+use mutants::{Mutant, mutant};
 use world::{
     ABORTED, CANCELLED, Descriptor, NO_MEMORY, NOT_CONNECTED, NOT_OPEN, RESET, Readable, SHUT, SharedWorld,
     SimHandle, SimListener, SimSignal, SimStream,
