@@ -16,6 +16,7 @@ mod index;
 mod install;
 mod layers;
 mod loom;
+mod mutants;
 mod packages;
 mod process;
 mod retry;

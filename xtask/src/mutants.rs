@@ -14,6 +14,9 @@ use crate::process::{Result, Run};
 /// Where the patches are: the path of a source file, and `.patch`.
 const PATCHES: &str = "crates/sim/mutants";
 
+/// What may have deliberate bugs.
+const PRODUCT: [&str; 2] = ["crates/dolmen/src/", "crates/dolmen-c/src/"];
+
 /// Lines of context in a patch. More would tie it to code that the bug does not concern.
 const CONTEXT: &str = "--unified=2";
 
@@ -61,7 +64,8 @@ pub fn save() -> Result<()> {
     let (plain, tree) = (folder("a"), folder("b"));
     copy(&workspace_files()?, Path::new("."), &plain)?;
     let _ = fs::remove_dir_all(PATCHES);
-    for name in workspace_files()?.iter().filter(|name| name.ends_with(".rs")) {
+    let is_product = |name: &&String| PRODUCT.iter().any(|folder| name.starts_with(folder));
+    for name in workspace_files()?.iter().filter(is_product) {
         let same = fs::read(plain.join(name)).ok() == fs::read(tree.join(name)).ok();
         if same {
             continue;

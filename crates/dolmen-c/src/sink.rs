@@ -8,7 +8,6 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-use crate::sim::mutants::{Mutant, mutant};
 use crate::types::{EVENT_READ, io_event_t};
 
 /// How much of a pipe or a file comes with one event.
@@ -103,9 +102,6 @@ impl<'a> Sink<'a> {
 
     /// An empty buffer of the library, to be handed over with [`Sink::lend`] or given back.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
-        if mutant(Mutant::ShareConsoleBuffer) {
-            self.lent.free.iter_mut().for_each(Vec::clear);
-        }
         // One more byte, for the zero behind the bytes.
         self.lent.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES + 1))
     }
@@ -120,7 +116,7 @@ impl<'a> Sink<'a> {
         // C programs often treat the bytes as a string.
         buffer.push(0);
         let start = buffer.as_mut_ptr().cast();
-        let kept = if mutant(Mutant::ShareConsoleBuffer) { &mut self.lent.free } else { &mut self.lent.out };
+        let kept = &mut self.lent.out;
         kept.push(buffer);
         self.bytes(context, start, count);
     }

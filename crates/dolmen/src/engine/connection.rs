@@ -17,7 +17,6 @@ use crate::error::{Error, ErrorKind};
 use crate::events::CloseReason;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
-use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
 use crate::marks::{Mark, mark};

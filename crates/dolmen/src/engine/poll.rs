@@ -6,7 +6,6 @@
 
 use crate::kernel::operation::OpHandle;
 use crate::kernel::readiness::Readiness;
-use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, Kernel, Outcome};
 use crate::marks::{Mark, mark};
@@ -43,7 +42,7 @@ impl<K: Kernel> Poll<K> {
     /// From now on only what `interest` asks for is reported, even of what was found before.
     pub(super) fn set_interest(&mut self, cx: &mut Context<K>, interest: Readiness) -> Result<(), Fault> {
         (self.interest, self.failed) = (interest, false);
-        if self.pending.is_some() && !mutant(Mutant::KeepInterest) {
+        if self.pending.is_some() {
             mark(Mark::InterestChanged);
             cx.submitter.kernel().set_interest(&self.source, interest)?;
         }
@@ -115,7 +114,7 @@ impl<K: Kernel> Poll<K> {
     pub(super) fn deliver(&mut self, cx: &mut Context<K>, key: Key, found: Readiness) -> Readiness {
         self.registration.record_delivered();
         // It did not fit into the events of that wait. The caller has acted since, and may have handled it.
-        let is_old = self.found_in != cx.stats.waits && !self.failed && !mutant(Mutant::TrustOldReadiness);
+        let is_old = self.found_in != cx.stats.waits && !self.failed;
         let ready = if is_old {
             match self.interest {
                 Readiness::NONE => Readiness::NONE,
@@ -133,16 +132,13 @@ impl<K: Kernel> Poll<K> {
         // An end is found whatever the interest is; but a caller without any interest gets no report.
         let is_reported = !self.interest.is_empty() || std::mem::take(&mut self.failed);
         let wanted = if is_reported { ready & (self.interest | Readiness::ENDS) } else { Readiness::NONE };
-        let wanted = if mutant(Mutant::IgnoreInterest) { found } else { wanted };
         if wanted.is_empty() {
             mark(Mark::PollUnwanted);
-        } else if self.once && !mutant(Mutant::OnceContinues) {
+        } else if self.once {
             mark(Mark::PolledOnce);
             self.interest = Readiness::NONE;
         }
-        if !mutant(Mutant::ForgetPoll) {
-            self.list(cx, key);
-        }
+        self.list(cx, key);
         wanted
     }
 }

@@ -5,7 +5,6 @@
 //! array of their own, which is dense.
 
 use super::table::Table;
-use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::marks::{Mark, mark};
 use crate::token::{Key, Token};
 
@@ -141,11 +140,6 @@ impl Timers {
         let missed = (now_ns - first.deadline_ns) / timer.period_ns;
         if missed > 0 {
             mark(Mark::TicksMissed);
-            if mutant(Mutant::ForgetPeriod) {
-                self.timers.vacate(key);
-                self.take_out(0);
-                return Some(Expired { key, purpose, missed, last: true });
-            }
         }
         first.deadline_ns =
             first.deadline_ns.saturating_add(timer.period_ns.saturating_mul(missed.saturating_add(1)));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::error::{AddError, Error, ErrorKind};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
-use crate::kernel::sim::mutants::{Mutant, mutant};
 use crate::kernel::{Fault, Kernel};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
@@ -143,9 +142,7 @@ impl<K: Kernel> Engine<K> {
     /// the socket then cannot be adopted again.
     pub(crate) fn remove_adopted(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
-        if !mutant(Mutant::ReleaseLater) {
-            self.serve_connection(conn.0.slot);
-        }
+        self.serve_connection(conn.0.slot);
         known
     }
 }
