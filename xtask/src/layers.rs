@@ -15,7 +15,7 @@ const SOURCES: &str = "crates/dolmen/src";
 /// Each module of the crate, lowest layer first.
 const LAYERS: &[&[&str]] = &[
     // Words that all layers share.
-    &["marks", "stats", "sync", "token"],
+    &["close_reason", "marks", "stats", "sync", "token"],
     &["kernel"],
     &["error"],
     &["console"],
@@ -24,8 +24,8 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["events", "waker"],
     &["reactor"],
-    &["raw"],
     &["sim"],
+    &["raw"],
     &["lib"],
 ];
 

@@ -56,6 +56,7 @@
 #![cfg_attr(not(feature = "c-api"), allow(dead_code))]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+mod close_reason;
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
 mod engine;
@@ -78,9 +79,10 @@ mod sync;
 mod token;
 mod waker;
 
+pub use close_reason::CloseReason;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
-pub use events::{CloseReason, Drain, Event, Events};
+pub use events::{Drain, Event, Events};
 #[cfg(windows)]
 pub use kernel::set_exclusive_address_use;
 pub use reactor::{Builder, Console, Reactor};

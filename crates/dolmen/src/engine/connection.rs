@@ -13,8 +13,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::close_reason::CloseReason;
 use crate::error::{Error, ErrorKind};
-use crate::events::CloseReason;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
