@@ -59,15 +59,19 @@ pub fn tree() -> Result<PathBuf> {
     ))
 }
 
-/// Writes the patches anew, from the differences of the copy.
+/// Writes the patches anew, from the differences of the copy. The two folders are of the same moment, whatever has
+/// changed in the workspace since.
 pub fn save() -> Result<()> {
     let (plain, tree) = (folder("a"), folder("b"));
-    copy(&workspace_files()?, Path::new("."), &plain)?;
+    let names = files_below(&plain)?;
+    let names: Vec<&String> =
+        names.iter().filter(|name| PRODUCT.iter().any(|folder| name.starts_with(folder))).collect();
+    if names.is_empty() {
+        return Err("there is no copy to save: make it with `cargo xtask mutants --copy`".to_owned());
+    }
     let _ = fs::remove_dir_all(PATCHES);
-    let is_product = |name: &&String| PRODUCT.iter().any(|folder| name.starts_with(folder));
-    for name in workspace_files()?.iter().filter(is_product) {
-        let same = fs::read(plain.join(name)).ok() == fs::read(tree.join(name)).ok();
-        if same {
+    for name in names {
+        if fs::read(plain.join(name)).ok() == fs::read(tree.join(name)).ok() {
             continue;
         }
         let diff = Run::new("git -C")

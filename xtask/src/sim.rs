@@ -76,7 +76,10 @@ pub struct MutantsOptions {
     /// Leave out Miri
     #[arg(long)]
     no_miri: bool,
-    /// Run nothing: write the patches of crates/sim/mutants anew, from the copy of the workspace that you have edited
+    /// Run nothing: only make the copy of the workspace that has the bugs, to edit it
+    #[arg(long, conflicts_with = "save")]
+    copy: bool,
+    /// Run nothing: write the patches of crates/sim/mutants anew, from the copy that you have edited
     #[arg(long)]
     save: bool,
     /// Install nothing: fail where something is missing
@@ -87,7 +90,15 @@ pub struct MutantsOptions {
 impl MutantsOptions {
     /// The bounded part for CI.
     pub fn quick(no_install: bool) -> Self {
-        Self { seeds: 1_500, c_seeds: 5_000, quick: true, no_miri: true, save: false, no_install }
+        Self {
+            seeds: 1_500,
+            c_seeds: 5_000,
+            quick: true,
+            no_miri: true,
+            copy: false,
+            save: false,
+            no_install,
+        }
     }
 }
 
@@ -140,6 +151,12 @@ pub fn run(options: &SimOptions) -> ExitCode {
 /// The chore `mutants`.
 pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
     let mut steps = Steps::new(false);
+    if options.copy {
+        let _stopped = steps.step("copy with the deliberate bugs", || {
+            patched::tree().map(|tree| println!("    {}", tree.display()))
+        });
+        return steps.finish();
+    }
     if options.save {
         let _stopped = steps.step("patches of the deliberate bugs", patched::save);
         return steps.finish();

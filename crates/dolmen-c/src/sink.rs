@@ -33,11 +33,6 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    /// A deliberate bug.
-    pub(crate) fn take_back(&mut self) {
-        self.out.iter_mut().for_each(|buffer| buffer.fill(0));
-    }
-
     /// The next wait has begun: the events of the last one are no longer valid.
     pub(crate) fn reclaim(&mut self) {
         for mut buffer in self.out.drain(..) {

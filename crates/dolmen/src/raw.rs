@@ -10,6 +10,7 @@ use crate::stats::Stats;
 use crate::token::{ConnId, Key, TimerId, Token};
 use crate::waker::{Poster, Waker};
 
+pub use crate::console::byte_reader::{ByteSink, ReaderThread, read_to_sink};
 pub use crate::kernel::readiness::{BorrowedSocket, Readiness};
 pub use crate::record::{Batch, Record, Records};
 pub use crate::token::PollId;

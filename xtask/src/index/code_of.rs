@@ -143,7 +143,7 @@ mod tests {
     fn product_code_is_what_is_shipped() {
         assert!(is_product("crates/dolmen/src/kernel/epoll/mod.rs"));
         for file in [
-            "crates/dolmen/src/sim/model.rs",
+            "crates/dolmen/src/sim/model/mod.rs",
             "crates/dolmen/src/kernel/epoll/tests.rs",
             "crates/sim/src/lib.rs",
         ] {

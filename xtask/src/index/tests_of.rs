@@ -19,6 +19,8 @@ pub fn tests_in(file: &str, text: &str) -> Vec<Test> {
     for line in text.lines() {
         let code = line.trim_start();
         let indented = code.len() < line.len();
+        // A scenario is also called by the test that runs it against its mutant.
+        let code = code.strip_prefix("pub(super) ").unwrap_or(code);
         let system = if code.contains("target_os = \"linux\"") || code.contains("cfg(unix)") {
             Some("Linux")
         } else if code.contains("cfg(windows)") {

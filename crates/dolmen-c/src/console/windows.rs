@@ -40,12 +40,12 @@ pub(crate) struct Stdin {
     handle: HANDLE,
     kind: console_type_t,
     waker: Waker,
-    source: Source,
-    /// `None` for a console, which may be queried at any time. Dropped after the source.
+    input: Input,
+    /// `None` for a console, which may be queried at any time. Dropped after the input.
     claim: Option<Arc<Claim>>,
 }
 
-enum Source {
+enum Input {
     Console {
         watch: WatchId,
     },
@@ -74,29 +74,29 @@ impl Stdin {
             // SAFETY: the process's own standard input, used here only to be duplicated.
             let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(handle) }, CONSOLE)?;
             let kind = console_type_t::CONSOLE_TYPE_REAL;
-            return Ok(Stdin { handle, kind, waker, source: Source::Console { watch }, claim: None });
+            return Ok(Stdin { handle, kind, waker, input: Input::Console { watch }, claim: None });
         }
         // From here on a query may have to wait for another thread's read.
         let claim = Claim::take().ok_or_else(|| {
             Failure::new("standard input is registered with another reactor: call io_reactor_remove_console() there first")
         })?;
         // SAFETY: only asks.
-        let (kind, source) = match unsafe { GetFileType(handle) } {
+        let (kind, input) = match unsafe { GetFileType(handle) } {
             FILE_TYPE_UNKNOWN => return Err(Failure::new("standard input can not be read")),
             FILE_TYPE_PIPE if peek(handle).is_some() => {
-                (console_type_t::CONSOLE_TYPE_PIPE, Source::Pipe(None))
+                (console_type_t::CONSOLE_TYPE_PIPE, Input::Pipe(None))
             }
-            FILE_TYPE_PIPE => (console_type_t::CONSOLE_TYPE_PIPE, Source::Opaque),
-            FILE_TYPE_CHAR => (console_type_t::CONSOLE_TYPE_FILE, Source::Device),
-            _ => (console_type_t::CONSOLE_TYPE_FILE, Source::File),
+            FILE_TYPE_PIPE => (console_type_t::CONSOLE_TYPE_PIPE, Input::Opaque),
+            FILE_TYPE_CHAR => (console_type_t::CONSOLE_TYPE_FILE, Input::Device),
+            _ => (console_type_t::CONSOLE_TYPE_FILE, Input::File),
         };
-        let source = if buffered {
-            let pipe = matches!(source, Source::Pipe(_));
-            Source::Buffered(Reader::start(handle, pipe, &claim, reactor.waker())?)
+        let input = if buffered {
+            let pipe = matches!(input, Input::Pipe(_));
+            Input::Buffered(Reader::start(handle, pipe, &claim, reactor.waker())?)
         } else {
-            source
+            input
         };
-        Ok(Stdin { handle, kind, waker, source, claim: Some(claim) })
+        Ok(Stdin { handle, kind, waker, input, claim: Some(claim) })
     }
 }
 
@@ -106,30 +106,30 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn is_due(&self) -> bool {
-        match &self.source {
-            Source::Console { .. } => false,
-            Source::Buffered(reader) => reader.has_chunk(),
-            Source::Pipe(waiter) => waiter.as_ref().is_none_or(|waiter| !waiter.is_waiting()),
-            Source::Opaque | Source::File | Source::Device => true,
+        match &self.input {
+            Input::Console { .. } => false,
+            Input::Buffered(reader) => reader.has_chunk(),
+            Input::Pipe(waiter) => waiter.as_ref().is_none_or(|waiter| !waiter.is_waiting()),
+            Input::Opaque | Input::File | Input::Device => true,
         }
     }
 
     fn check(&mut self, _reported: Option<Readiness>) -> State {
-        match &self.source {
-            Source::Console { .. } if has_key(self.handle) => State::Input,
-            Source::Console { .. } => State::Nothing,
-            Source::Buffered(_) => unreachable!("the library reads it"),
+        match &self.input {
+            Input::Console { .. } if has_key(self.handle) => State::Input,
+            Input::Console { .. } => State::Nothing,
+            Input::Buffered(_) => unreachable!("the library reads it"),
             // At registration the pipe could be peeked at: if it no longer can, it is closed.
-            Source::Pipe(_) => peek(self.handle).unwrap_or(State::End),
-            Source::Opaque => State::Input,
-            Source::File if is_at_end(self.handle) => State::End,
-            Source::File => State::Input,
-            Source::Device => State::End,
+            Input::Pipe(_) => peek(self.handle).unwrap_or(State::End),
+            Input::Opaque => State::Input,
+            Input::File if is_at_end(self.handle) => State::End,
+            Input::File => State::Input,
+            Input::Device => State::End,
         }
     }
 
     fn read(&mut self, buffer: &mut Vec<u8>) -> Read {
-        let Source::Buffered(reader) = &mut self.source else { unreachable!("the caller reads it") };
+        let Input::Buffered(reader) = &mut self.input else { unreachable!("the caller reads it") };
         match reader.take() {
             None => Read::Nothing,
             Some(chunk) if chunk.is_empty() => Read::End,
@@ -142,9 +142,9 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn arm(&mut self, _reactor: &mut Reactor) -> Result<(), Failure> {
-        match &mut self.source {
-            Source::Pipe(Some(waiter)) => waiter.wait_again(),
-            Source::Pipe(none) => {
+        match &mut self.input {
+            Input::Pipe(Some(waiter)) => waiter.wait_again(),
+            Input::Pipe(none) => {
                 let claim = self.claim.as_ref().expect("a pipe is claimed");
                 *none = Some(Waiter::start(self.handle, claim, self.waker.clone())?);
             }
@@ -155,7 +155,7 @@ impl super::Stdin<Native> for Stdin {
     }
 
     fn stop(&mut self, reactor: &mut Reactor) {
-        if let Source::Console { watch } = self.source {
+        if let Input::Console { watch } = self.input {
             reactor.remove_watch(watch);
         }
     }

@@ -29,6 +29,7 @@
 
 #[doc(hidden)]
 pub mod blocking_write;
+pub(crate) mod byte_reader;
 mod decoder;
 #[cfg(unix)]
 mod editor;
@@ -36,6 +37,7 @@ mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
 mod output;
+mod redirected;
 mod worker;
 
 #[cfg(unix)]

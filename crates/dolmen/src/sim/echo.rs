@@ -120,7 +120,7 @@ impl Echo {
         }
         // The replies of the last round are sent with this wait, as in a server's loop.
         let Fixture { engine, events, world } = &mut self.fixture;
-        world.borrow_mut().polls = 0;
+        world.borrow_mut().waits = 0;
         let mut messages = 0;
         while messages == 0 {
             engine.wait(events, Some(Duration::from_secs(1))).expect("wait");

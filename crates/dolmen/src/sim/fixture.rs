@@ -232,7 +232,7 @@ impl Fixture {
 
     /// Waits once, and returns all events.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Vec<Seen> {
-        self.world.borrow_mut().polls = 0;
+        self.world.borrow_mut().waits = 0;
         self.engine.wait(&mut self.events, Some(timeout)).expect("wait");
         self.events.drain().map(Seen::from).collect()
     }

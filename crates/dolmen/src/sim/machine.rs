@@ -73,7 +73,7 @@ pub struct LinkState {
 
 /// The kernel's waits since [`Machine::begin_wait`].
 #[derive(Clone, Copy, Debug)]
-pub struct Polls {
+pub struct KernelWaits {
     /// Their number.
     pub count: u32,
     /// The longest run of waits that did not block and found nothing.
@@ -167,15 +167,15 @@ impl Machine {
     /// Starts counting.
     pub fn begin_wait(&self) {
         let mut world = self.world.borrow_mut();
-        (world.polls, world.idle_polls, world.most_idle_polls, world.stuck) = (0, 0, 0, false);
+        (world.waits, world.idle_waits, world.most_idle_waits, world.stuck) = (0, 0, 0, false);
         world.interrupted = false;
     }
 
     /// Returns what was counted.
     #[must_use]
-    pub fn polls(&self) -> Polls {
+    pub fn kernel_waits(&self) -> KernelWaits {
         let world = self.world.borrow();
-        Polls { count: world.polls, most_idle: world.most_idle_polls, stuck: world.stuck }
+        KernelWaits { count: world.waits, most_idle: world.most_idle_waits, stuck: world.stuck }
     }
 
     /// How many descriptors are open.

@@ -13,18 +13,17 @@ mod fixture;
 mod machine;
 mod model;
 mod program;
-pub(crate) mod rng;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[cfg(dolmen_mutants)]
 pub use crate::kernel::sim::mutants::Mutant;
+pub use crate::kernel::sim::rng::Rng;
 pub use crate::marks::Mark;
 pub use echo::{Cost, Echo};
-pub use machine::{Found, LinkState, Machine, Object, Polls, SimReactor, SuspendedFaults};
+pub use machine::{Found, KernelWaits, LinkState, Machine, Object, SimReactor, SuspendedFaults};
 pub use model::bytes as stream_bytes;
 pub use program::{Action, shrink as shrink_program};
-pub use rng::Rng;
 
 /// The check that detects a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

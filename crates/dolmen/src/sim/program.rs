@@ -1,6 +1,6 @@
 //! The actions of a random program, and how a program is made shorter.
 
-use super::rng::Rng;
+use super::Rng;
 
 /// One step. The numbers select the object and the amount, modulo the objects that exist at the time, so that a program
 /// still makes sense when steps are left out.

@@ -1,25 +1,26 @@
 //! The two threads that can use standard input: one waits for a pipe, the other reads ahead.
 //!
-//! Either may be in a call that by itself ends only with more input. CancelSynchronousIo ends the call, or, if the
-//! handle is overlapped, an event for which the thread waits together with its read. While the call lasts, other calls
+//! Either may be in a call that by itself ends only with more input. [`ReaderThread`] cancels the call, or, if the handle
+//! is overlapped, an event ends it, for which the thread waits together with its read. While the call lasts, other calls
 //! on the same handle may block: so standard input has one [`Claim`] in a process, and a thread that could not be ended
 //! keeps it.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dolmen::Waker;
+use dolmen::raw::{ByteSink, ReaderThread, read_to_sink};
 use windows_sys::Win32::Foundation::{
-    ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA, GetLastError, HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT,
+    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA, GetLastError,
+    HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Storage::FileSystem::ReadFile;
-use windows_sys::Win32::System::IO::{CancelIoEx, CancelSynchronousIo, GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{
     CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects, WaitForSingleObject,
@@ -51,26 +52,28 @@ impl Drop for Claim {
 /// How often the thread checks a pipe that does not let a read wait (PIPE_NOWAIT).
 const NO_WAIT_PAUSE_MS: u32 = 10;
 
+/// How long an end waits for a thread.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Waits for a pipe, and wakes the reactor when it has bytes or is at its end.
 pub(super) struct Waiter {
-    worker: Worker,
+    shared: Arc<Shared<bool>>,
+    thread: ThreadAtStdin,
 }
 
 impl Waiter {
     /// The thread waits already when this returns.
     pub(super) fn start(stdin: HANDLE, claim: &Arc<Claim>, waker: Waker) -> io::Result<Waiter> {
-        let worker = Worker::start("io_reactor stdin", stdin, claim, move |stdin, shared| {
-            loop {
-                let idle = |state: &mut State| !state.waiting && !state.stop;
-                let state = shared.changed.wait_while(shared.lock(), idle);
-                if state.unwrap_or_else(PoisonError::into_inner).stop {
-                    return;
-                }
+        // Whether the thread has been asked to wait and has not finished.
+        let shared = Arc::new(Shared::new(true));
+        let theirs = Arc::clone(&shared);
+        let thread = ThreadAtStdin::start(stdin, claim, move |stdin| {
+            while theirs.wait_until(|waiting| *waiting) {
                 // A read of zero bytes waits and takes nothing from the caller [hc50]. The result does not matter, even
                 // if it is an error: the reactor's thread checks the pipe itself.
-                while stdin.read(&mut [], true) == Err(ERROR_NO_DATA) && stdin.pause() {}
-                let mut state = shared.lock();
-                state.waiting = false;
+                while stdin.read_once(&mut [], true) == Err(ERROR_NO_DATA) && stdin.pause() {}
+                let mut state = theirs.lock();
+                state.data = false;
                 if state.stop {
                     return;
                 }
@@ -78,142 +81,170 @@ impl Waiter {
                 waker.wake();
             }
         })?;
-        let waiter = Waiter { worker };
-        waiter.wait_again();
-        Ok(waiter)
+        Ok(Waiter { shared, thread })
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.worker.shared.lock().waiting
+        self.shared.lock().data
     }
 
     pub(super) fn wait_again(&self) {
-        self.worker.shared.lock().waiting = true;
-        self.worker.shared.changed.notify_one();
+        self.shared.lock().data = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.shared.stop();
+        self.thread.end();
     }
 }
 
 /// Reads ahead, and wakes the reactor for each chunk.
 pub(super) struct Reader {
-    worker: Worker,
+    chunks: Arc<Chunks>,
+    thread: ThreadAtStdin,
+}
+
+struct Chunks {
+    shared: Shared<Queue>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// The chunks read; an empty chunk is the end.
+    read: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
 }
 
 impl Reader {
     /// `pipe`: it is one of the system's own pipes.
     pub(super) fn start(stdin: HANDLE, pipe: bool, claim: &Arc<Claim>, waker: Waker) -> io::Result<Reader> {
-        let worker = Worker::start("io_reactor stdin", stdin, claim, move |stdin, shared| {
-            loop {
-                let full = |state: &mut State| state.chunks.len() >= AHEAD && !state.stop;
-                let state = shared.changed.wait_while(shared.lock(), full);
-                let mut state = state.unwrap_or_else(PoisonError::into_inner);
-                if state.stop {
-                    return;
-                }
-                let mut chunk = state.spare.pop().unwrap_or_default();
-                drop(state);
-                stdin.read_chunk(&mut chunk, pipe);
-                let end = chunk.is_empty();
-                let mut state = shared.lock();
-                if state.stop {
-                    return;
-                }
-                state.chunks.push_back(chunk);
-                drop(state);
-                waker.wake();
-                if end {
-                    return;
-                }
-            }
+        let chunks = Arc::new(Chunks { shared: Shared::new(Queue::default()), waker });
+        let theirs = Arc::clone(&chunks);
+        let thread = ThreadAtStdin::start(stdin, claim, move |stdin| {
+            read_to_sink(ChunkSource { stdin, pipe }, &mut [0; CHUNK_BYTES], &*theirs);
         })?;
-        Ok(Reader { worker })
+        Ok(Reader { chunks, thread })
     }
 
     pub(super) fn has_chunk(&self) -> bool {
-        !self.worker.shared.lock().chunks.is_empty()
+        !self.chunks.shared.lock().data.read.is_empty()
     }
 
     /// The next bytes; an empty chunk is the end.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        let chunk = self.worker.shared.lock().chunks.pop_front();
-        self.worker.shared.changed.notify_one();
+        let chunk = self.chunks.shared.lock().data.read.pop_front();
+        self.chunks.shared.changed.notify_one();
         chunk
     }
 
-    pub(super) fn reuse(&mut self, chunk: Vec<u8>) {
-        self.worker.shared.lock().spare.push(chunk);
+    pub(super) fn reuse(&mut self, mut chunk: Vec<u8>) {
+        chunk.clear();
+        self.chunks.shared.lock().data.spare.push(chunk);
     }
 }
 
-/// A thread that uses standard input, ended when this is dropped.
-struct Worker {
-    shared: Arc<Shared>,
-    stop: Arc<OwnedHandle>,
-    thread: Option<JoinHandle<()>>,
-    /// Disconnected when the thread ends.
-    ended: mpsc::Receiver<()>,
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.chunks.shared.stop();
+        self.thread.end();
+    }
 }
 
-struct Shared {
-    state: Mutex<State>,
+impl ByteSink for Chunks {
+    fn wait_for_room(&self) -> bool {
+        self.shared.wait_until(|queue| queue.read.len() < AHEAD)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.lock().stop
+    }
+
+    fn put(&self, bytes: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.stop {
+            return;
+        }
+        let mut chunk = state.data.spare.pop().unwrap_or_default();
+        chunk.extend_from_slice(bytes);
+        state.data.read.push_back(chunk);
+        drop(state);
+        self.waker.wake();
+    }
+
+    fn end(&self) {
+        self.put(&[]);
+    }
+}
+
+/// What the reactor's thread and the one at standard input share.
+struct Shared<T> {
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
+struct State<T> {
     stop: bool,
-    /// The waiter has been asked to wait and has not finished.
-    waiting: bool,
-    /// The chunks read; an empty chunk is the end.
-    chunks: VecDeque<Vec<u8>>,
-    spare: Vec<Vec<u8>>,
+    data: T,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<T> Shared<T> {
+    fn new(data: T) -> Shared<T> {
+        Shared { state: Mutex::new(State { stop: false, data }), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         // No code under the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Worker {
-    fn start(
-        name: &str,
-        stdin: HANDLE,
-        claim: &Arc<Claim>,
-        run: impl FnOnce(&StdinHandle, &Shared) + Send + 'static,
-    ) -> io::Result<Worker> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let stop = Arc::new(event()?);
-        let input = StdinHandle { handle: SendHandle(stdin), done: event()?, stop: Arc::clone(&stop) };
-        let (theirs, claim) = (Arc::clone(&shared), Arc::clone(claim));
-        let (end, ended) = mpsc::channel::<()>();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let (_end, _claim) = (end, claim);
-            run(&input, &theirs);
-        })?;
-        Ok(Worker { shared, stop, thread: Some(thread), ended })
+    /// Waits for the data to be so. False: it is time to stop.
+    fn wait_until(&self, condition: impl Fn(&T) -> bool) -> bool {
+        let other = |state: &mut State<T>| !condition(&state.data) && !state.stop;
+        let state = self.changed.wait_while(self.lock(), other);
+        !state.unwrap_or_else(PoisonError::into_inner).stop
+    }
+
+    fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_one();
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.shared.lock().stop = true;
-        self.shared.changed.notify_one();
+/// A thread that uses standard input.
+struct ThreadAtStdin {
+    thread: ReaderThread,
+    /// Ends a read of an overlapped handle.
+    stop: Arc<OwnedHandle>,
+}
+
+impl ThreadAtStdin {
+    fn start(
+        stdin: HANDLE,
+        claim: &Arc<Claim>,
+        run: impl FnOnce(&StdinHandle) + Send + 'static,
+    ) -> io::Result<ThreadAtStdin> {
+        let stop = Arc::new(event()?);
+        let stdin = StdinHandle { handle: SendHandle(stdin), done: event()?, stop: Arc::clone(&stop) };
+        let claim = Arc::clone(claim);
+        let thread = ReaderThread::start("io_reactor stdin", move || {
+            let _claim = claim;
+            run(&stdin);
+        })?;
+        Ok(ThreadAtStdin { thread, stop })
+    }
+
+    /// Ends it, after it was told to stop.
+    fn end(&mut self) {
         // SAFETY: the event is open while we hold it.
         unsafe { SetEvent(self.stop.as_raw_handle()) };
-        let Some(thread) = self.thread.take() else { return };
-        // The thread may be about to start a read, so cancel again until it has ended.
-        for _ in 0..100 {
-            // SAFETY: the thread's handle is open while we hold it.
-            unsafe { CancelSynchronousIo(thread.as_raw_handle()) };
-            let ended = self.ended.recv_timeout(Duration::from_millis(10));
-            if ended == Err(mpsc::RecvTimeoutError::Disconnected) {
-                let _ = thread.join();
-                return;
-            }
+        if !self.thread.end(END_TIMEOUT) {
+            // The thread is left in a read that the system does not let us end. It touches only what it shares with us.
+            tracing::warn!(target: "io_reactor", "the thread at standard input can not be stopped");
         }
-        // The thread is left in a read that the system does not let us end. It touches only what it shares with us.
-        tracing::warn!(target: "io_reactor", "the thread at standard input can not be stopped");
     }
 }
 
@@ -232,25 +263,10 @@ struct SendHandle(HANDLE);
 unsafe impl Send for SendHandle {}
 
 impl StdinHandle {
-    /// The next bytes; none at the end.
-    fn read_chunk(&self, chunk: &mut Vec<u8>, pipe: bool) {
-        loop {
-            chunk.resize(CHUNK_BYTES, 0);
-            let read = self.read(chunk, pipe);
-            chunk.truncate(read.unwrap_or(0));
-            if read == Err(ERROR_NO_DATA) && self.pause() {
-                continue;
-            }
-            // A write of zero bytes into a pipe arrives as a read of zero bytes, and is not the pipe's end [hc17]. A
-            // file cannot be peeked at, nor, under Wine, a Linux pipe.
-            // SAFETY: with null pointers the call only checks whether the pipe still has a writer.
-            let is_open = || unsafe {
-                PeekNamedPipe(self.handle.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0
-            };
-            if read.is_err() || !chunk.is_empty() || !is_open() {
-                return;
-            }
-        }
+    /// Whether it is a pipe that still has a writer. A file cannot be peeked at, nor, under Wine, a Linux pipe.
+    fn has_writer(&self) -> bool {
+        // SAFETY: with null pointers the call only checks the pipe.
+        unsafe { PeekNamedPipe(self.handle.0, null_mut(), 0, null_mut(), null_mut(), null_mut()) != 0 }
     }
 
     /// Pauses, for a pipe that does not let a read wait. False when it is time to stop.
@@ -261,7 +277,7 @@ impl StdinHandle {
 
     /// Reads once. With `overlapped` the handle may be an overlapped one, and must not be that of a file, which would
     /// be read from its start each time.
-    fn read(&self, buffer: &mut [u8], overlapped: bool) -> Result<usize, u32> {
+    fn read_once(&self, buffer: &mut [u8], overlapped: bool) -> Result<usize, u32> {
         let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let mut count = 0;
         if !overlapped {
@@ -291,6 +307,28 @@ impl StdinHandle {
         // SAFETY: `operation` was started on this handle. The call waits until it is over.
         let succeeded = unsafe { GetOverlappedResult(self.handle.0, &operation, &mut count, 1) };
         outcome(succeeded, count)
+    }
+}
+
+/// Standard input as a stream of bytes.
+struct ChunkSource<'a> {
+    stdin: &'a StdinHandle,
+    /// It is one of the system's own pipes.
+    pipe: bool,
+}
+
+impl Read for ChunkSource<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stdin.read_once(buffer, self.pipe) {
+                // A write of zero bytes into a pipe arrives as a read of zero bytes, and is not the pipe's end [hc17].
+                Ok(0) if self.stdin.has_writer() => {}
+                Ok(count) => return Ok(count),
+                Err(ERROR_NO_DATA) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(ERROR_BROKEN_PIPE | ERROR_HANDLE_EOF) => return Ok(0),
+                Err(error) => return Err(io::Error::from_raw_os_error(error as i32)),
+            }
+        }
     }
 }
 

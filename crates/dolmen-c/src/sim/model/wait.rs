@@ -23,16 +23,16 @@ impl<P: System> Run<'_, P> {
         let start_ns = self.machine.now_ns();
         let mut array = [const { MaybeUninit::<io_event_t>::zeroed() }; 24];
         let waited = self.inner.wait(&mut array[..room], timeout);
-        let polls = self.machine.polls();
-        self.check(Oracle::Spin, polls.most_idle < 64, || {
-            format!("{} kernel waits without a timeout brought nothing", polls.most_idle)
+        let waits = self.machine.kernel_waits();
+        self.check(Oracle::Spin, waits.most_idle < 64, || {
+            format!("{} kernel waits without a timeout brought nothing", waits.most_idle)
         })?;
-        self.check(Oracle::Spin, polls.count < 5_000, || {
-            format!("{} kernel waits in one wait", polls.count)
+        self.check(Oracle::Spin, waits.count < 5_000, || {
+            format!("{} kernel waits in one wait", waits.count)
         })?;
         let count = match waited {
             Ok(count) => count,
-            Err(_) if polls.stuck && timeout.is_none() => {
+            Err(_) if waits.stuck && timeout.is_none() => {
                 self.check_nothing_due(false)?;
                 return Ok(true);
             }
@@ -41,7 +41,7 @@ impl<P: System> Run<'_, P> {
                 0
             }
         };
-        self.check(Oracle::Liveness, count == 0 || !polls.stuck, || {
+        self.check(Oracle::Liveness, count == 0 || !waits.stuck, || {
             format!("a wait that had {count} events waited for more")
         })?;
         self.report.events += count as u64;

@@ -84,7 +84,7 @@ impl Saved {
         // that runs in the moment of the guard's end at worst sets another descriptor's terminal to its previous
         // settings.
         let terminal = unsafe { BorrowedFd::borrow_raw(self.terminal) };
-        (!self.process.is_copy() && super::is_foreground(terminal)).then_some(terminal)
+        (!self.process.is_copy() && super::terminal::is_foreground(terminal)).then_some(terminal)
     }
 
     /// Restores the terminal. Makes only system calls, so signal handlers may call it.

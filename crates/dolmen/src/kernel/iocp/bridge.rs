@@ -2,7 +2,7 @@
 //!
 //! A bridge waits for a handle by `RegisterWaitForSingleObject`: a thread of the system's pool waits for up to 63 such
 //! handles at a time (the system adds threads as it needs them), and runs a callback that only posts the watch
-//! operation to the port. Their number has no limit, and nothing polls.
+//! operation to the port. Their number has no limit, and nothing checks them at intervals.
 //!
 //! It is armed for one signal. An exchange on `op` decides whether that signal or a cancel comes first: the side that
 //! takes the operation out of it sends its packet. So there is exactly one.

@@ -18,16 +18,23 @@
 //! Microsoft Learn: "I/O Completion Ports", "GetQueuedCompletionStatusEx", "SetFileCompletionNotificationModes",
 //! "AcceptEx", "CancelIoEx".
 
-mod borrowed;
+mod accept;
+mod associations;
 mod bridge;
+mod completion;
+mod give_up;
 mod operation;
+mod polled;
 mod port;
 mod socket;
+mod source;
 mod status;
 #[cfg(test)]
 mod tests;
 mod timer;
 mod unfound;
+mod winsock;
+mod writers;
 
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -36,24 +43,29 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
-use windows_sys::Win32::Networking::WinSock::{SOCKET, WSACleanup, WSADATA, WSAStartup};
+use windows_sys::Win32::Networking::WinSock::SOCKET;
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use super::alarm::Alarm;
 use super::arrivals::{Arrivals, Key};
-use super::operation::{OpKind, OpPtr, bytes_to_send};
+use super::operation::{OpPtr, bytes_to_send};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::kernel::buffer_pool::BufferPool;
-use borrowed::{Associations, Begun, Polled, SocketId, Writers};
+use accept::{AcceptCell, Acceptor};
+use associations::{Associations, SocketId};
 use bridge::Bridge;
 use operation::{Extra, Header};
+use polled::{Begun, Polled};
 use port::Port;
 pub use socket::set_exclusive_address_use;
-use socket::{AcceptCell, Acceptor, Started};
+use socket::{CallResult, SocketKind};
+use source::{ReadinessListener, Source};
 pub(crate) use status::from_io as io_fault;
-use timer::Timer;
-use unfound::{GivenUp, Owner, Unfound};
+use timer::LazyTimer;
+use unfound::{Owner, Unfound};
+use winsock::Winsock;
+use writers::Writers;
 
 /// The result of an operation that was cancelled before the system began it, or between two parts of it.
 const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: status::OPERATION_ABORTED };
@@ -83,60 +95,6 @@ pub(crate) struct Iocp {
     _winsock: Winsock,
 }
 
-/// Most reactors need it, but not all.
-enum LazyTimer {
-    Unmade,
-    Made(Timer),
-    /// The system has no such timers.
-    Missing,
-}
-
-/// A registered socket or handle.
-pub(crate) enum Source {
-    Stream {
-        /// Dropped, and so closed, by hand; a borrowed one is not.
-        stream: ManuallyDrop<TcpStream>,
-        /// Immediate success sends no packet.
-        skips: bool,
-        borrowed: bool,
-        id: SocketId,
-    },
-    // These are boxed so that the many streams do not pay for the few other sources.
-    Listener(Box<Acceptor>),
-    /// A listener whose connections the caller accepts: its bridge waits for its network event.
-    ReadinessListener(Box<ReadinessListener>),
-    Handle(Box<Bridge>),
-    /// Boxed because its operations know its address.
-    Polled(Box<Polled>),
-}
-
-pub(crate) struct ReadinessListener {
-    // Before the listener: the event is detached from a socket that is still open.
-    bridge: Bridge,
-    listener: TcpListener,
-}
-
-/// `WSAStartup`, undone when dropped. The standard library has its own; a reactor may be the first to use Winsock.
-struct Winsock;
-
-impl Winsock {
-    fn start() -> Result<Winsock, Fault> {
-        let mut data = WSADATA::default();
-        // SAFETY: `data` is writable for the length of the call.
-        match unsafe { WSAStartup(0x0202, &mut data) } {
-            0 => Ok(Winsock),
-            code => Err(status::from_code(code)),
-        }
-    }
-}
-
-impl Drop for Winsock {
-    fn drop(&mut self) {
-        // SAFETY: pairs with the successful `WSAStartup`.
-        unsafe { WSACleanup() };
-    }
-}
-
 impl Kernel for Iocp {
     type Header = Header;
     type Source = Source;
@@ -163,7 +121,7 @@ impl Kernel for Iocp {
             accept_cells: Vec::new(),
             skip_on_success: options.skip_on_success,
             alarm: Alarm::default(),
-            timer: LazyTimer::Unmade,
+            timer: LazyTimer::default(),
             started: Instant::now(),
             calls: 1,
             _winsock: winsock,
@@ -183,7 +141,10 @@ impl Kernel for Iocp {
     }
 
     fn add_stream(&mut self, stream: TcpStream) -> Result<Source, (Fault, TcpStream)> {
-        match self.check_stream(&stream).and_then(|()| self.associate(stream.as_raw_socket() as SOCKET)) {
+        match self
+            .check(&stream, SocketKind::Stream)
+            .and_then(|()| self.associate(stream.as_raw_socket() as SOCKET))
+        {
             Ok((skips, id)) => {
                 Ok(Source::Stream { stream: ManuallyDrop::new(stream), skips, borrowed: false, id })
             }
@@ -192,7 +153,9 @@ impl Kernel for Iocp {
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
-        match self.check_listener(&listener).and_then(|()| self.associate(listener.as_raw_socket() as SOCKET))
+        match self
+            .check(&listener, SocketKind::Listener)
+            .and_then(|()| self.associate(listener.as_raw_socket() as SOCKET))
         {
             Ok((skips, _)) => {
                 self.calls += 3;
@@ -206,7 +169,7 @@ impl Kernel for Iocp {
         self.calls += 3;
         // No operation completes there. But this refuses a second registration of the same socket, of any kind, which
         // would otherwise take the event away from the first.
-        let checked = self.check_listener(&listener);
+        let checked = self.check(&listener, SocketKind::Listener);
         let associated = checked.and_then(|()| self.port.associate(listener.as_raw_socket() as SOCKET));
         if let Err(fault) = associated {
             return Err((fault, listener));
@@ -229,18 +192,18 @@ impl Kernel for Iocp {
     }
 
     fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
-        socket::kind_of(&socket).map(|kind| kind == socket::SocketKind::Stream)
+        socket::kind_of(&socket).map(|kind| kind == SocketKind::Stream)
     }
 
     fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
-        self.check_stream(&borrowed)?;
+        self.check(&borrowed, SocketKind::Stream)?;
         let (skips, id) = match self.associate(raw as SOCKET) {
             Ok((skips, id)) => {
                 self.associations.note(raw as SOCKET, id);
                 (skips, id)
             }
-            Err(fault) if again && borrowed::already_registered(fault) => {
+            Err(fault) if again && associations::already_registered(fault) => {
                 match self.associations.find(raw as SOCKET) {
                     None => return Err(fault),
                     Some(known) if known.cut => return Err(Fault { kind: FaultKind::Cut, code: 0 }),
@@ -306,10 +269,10 @@ impl Kernel for Iocp {
         let started =
             unsafe { socket::send(stream.as_raw_socket() as SOCKET, bytes_to_send(op), overlapped(op)) };
         match started {
-            Started::Immediate(how, _) if how.sends_packet(*skips) => Submission::Pending,
-            Started::Immediate(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
-            Started::Immediate(_, Err(fault)) => Submission::Failed(fault),
-            Started::Pending => Submission::Pending,
+            CallResult::Immediate(how, _) if how.sends_packet(*skips) => Submission::Pending,
+            CallResult::Immediate(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
+            CallResult::Immediate(_, Err(fault)) => Submission::Failed(fault),
+            CallResult::Pending => Submission::Pending,
         }
     }
 
@@ -326,16 +289,16 @@ impl Kernel for Iocp {
             acceptor.accept(cell, overlapped(op))
         };
         match started {
-            Started::Immediate(how, _) if how.sends_packet(acceptor.skips()) => Submission::Pending,
-            Started::Immediate(_, Ok(_)) => match self.accepted(cell) {
+            CallResult::Immediate(how, _) if how.sends_packet(acceptor.skips()) => Submission::Pending,
+            CallResult::Immediate(_, Ok(_)) => match self.accepted(cell) {
                 Ok(outcome) => Submission::Done(outcome),
                 Err(fault) => Submission::Failed(fault),
             },
-            Started::Immediate(_, Err(fault)) => {
+            CallResult::Immediate(_, Err(fault)) => {
                 AcceptCell::recycle(cell, &mut self.accept_cells);
                 Submission::Failed(fault)
             }
-            Started::Pending => Submission::Pending,
+            CallResult::Pending => Submission::Pending,
         }
     }
 
@@ -450,26 +413,12 @@ impl Kernel for Iocp {
     }
 
     fn expect_end(&mut self, deadline_ns: u64) {
-        if let LazyTimer::Missing = self.timer {
+        if self.timer.is_missing() {
             return;
         }
         let Some(after_ns) = self.alarm.before_wait(self.now_ns(), deadline_ns) else { return };
-        if let LazyTimer::Unmade = self.timer {
-            self.calls += 2;
-            self.timer = match Timer::new(&self.port) {
-                Ok(timer) => LazyTimer::Made(timer),
-                Err(fault) => {
-                    let error = fault.to_io();
-                    tracing::debug!(target: "dolmen", %error, "no exact timers: waits end with the clock's tick");
-                    LazyTimer::Missing
-                }
-            };
-        }
-        if let LazyTimer::Made(timer) = &self.timer {
-            self.calls += 1;
-            if timer.set(after_ns).is_err() {
-                self.alarm.failed();
-            }
+        if !self.timer.set(after_ns, &self.port, &mut self.calls) {
+            self.alarm.failed();
         }
     }
 
@@ -497,28 +446,7 @@ impl Kernel for Iocp {
         };
         self.calls += 1;
         let count = self.port.dequeue(&mut self.entries[..max], timeout_ns)?;
-        for at in 0..count {
-            let entry = self.entries[at];
-            let (key, address) = (entry.lpCompletionKey, entry.lpOverlapped.addr());
-            let arrived = arrivals.recognise(key, address, entry.dwNumberOfBytesTransferred);
-            let Some((op, kind)) = arrived else {
-                if key == Key::Alarm.value() {
-                    self.alarm.fired(self.now_ns());
-                }
-                continue;
-            };
-            // SAFETY: it was recognised as pending, and this is its packet.
-            let result = unsafe {
-                match kind {
-                    OpKind::Watch | OpKind::Poll => self.watched(op),
-                    OpKind::Receive | OpKind::Send | OpKind::Accept => self.completed(op, kind, pool),
-                }
-            };
-            match result {
-                Some(result) => packets.push(Packet { op, result }),
-                None => arrivals.resume(op),
-            }
-        }
+        self.take_packets(count, packets, pool, arrivals);
         if !self.unfound.is_empty() {
             self.unfound.retain(|op| arrivals.is_pending(op));
             if count < max && self.now_ns() >= self.unfound.next_ns() {
@@ -536,74 +464,14 @@ impl Iocp {
         }
     }
 
-    /// Another attempt, now that all packets that were there have been taken out.
-    fn cancel_again(&mut self) {
-        let (cancel, now_ns) = (self.cancel, self.now_ns());
-        let calls = &mut self.calls;
-        let given_up = self.unfound.cancel_again(now_ns, |socket, op| {
-            *calls += 1;
-            // SAFETY: its packet has not come, so the operation is pending. A caller may have closed a borrowed socket,
-            // and its number may be reused: then no operation of that socket has this address, and none is found.
-            unsafe { cancel(socket, overlapped(op)) }
-        });
-        for GivenUp { socket, owner, fault } in given_up {
-            self.uncancelled += 1;
-            let (error, total, borrowed) = (fault.to_io(), self.uncancelled, matches!(owner, Owner::Caller));
-            self.close_early(socket, owner);
-            // The first is logged, and each that doubles the number.
-            if total.is_power_of_two() {
-                let what = if borrowed {
-                    "it ends when the caller closes the socket"
-                } else {
-                    "the socket is closed to end it"
-                };
-                tracing::warn!(target: "dolmen", %error, total, "cannot cancel an operation: {what}");
-            }
-        }
-    }
-
-    /// Closes one of the reactor's sockets before its operations have completed, which ends them.
-    fn close_early(&mut self, socket: SOCKET, owner: Owner) {
-        match owner {
-            Owner::Caller => {}
-            Owner::Listener(listener) => drop(listener.take()),
-            Owner::Stream(id) => {
-                if !self.closed_early.contains(&(socket, id)) {
-                    self.closed_early.push((socket, id));
-                    self.calls += 1;
-                    // SAFETY: the socket is open: only this code closes it before its source is closed, and the close
-                    // of the source then leaves it alone. Its source is closing, so no other call is made on it.
-                    drop(unsafe { TcpStream::from_raw_socket(socket as _) });
-                }
-            }
-        }
-    }
-
-    /// Whether the source is a stream whose socket is closed already. By now the number may be reused.
-    fn was_closed_early(&mut self, source: &Source) -> bool {
-        let Source::Stream { stream, id, .. } = source else { return false };
-        let closed = (stream.as_raw_socket() as SOCKET, *id);
-        let at = self.closed_early.iter().position(|early| *early == closed);
-        at.map(|at| self.closed_early.swap_remove(at)).is_some()
-    }
-
     /// Any socket but a stream of bytes violates an assumption of the reactor: a datagram that is larger than the
     /// buffer is both a failure and a success [hc40, p16].
-    fn check_stream(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
+    fn check(&mut self, socket: &impl AsRawSocket, wanted: SocketKind) -> Result<(), Fault> {
         self.calls += 2;
         match socket::kind_of(socket)? {
-            socket::SocketKind::Stream => Ok(()),
-            socket::SocketKind::Listener => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
-            socket::SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
-        }
-    }
-
-    fn check_listener(&mut self, socket: &impl AsRawSocket) -> Result<(), Fault> {
-        self.calls += 2;
-        match socket::kind_of(socket)? {
-            socket::SocketKind::Listener => Ok(()),
-            socket::SocketKind::Stream => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
-            socket::SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
+            kind if kind == wanted => Ok(()),
+            SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
+            _ => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
         }
     }
 
@@ -623,130 +491,6 @@ impl Iocp {
         }
         self.calls += 2;
         socket::is_installable_file_system(socket) && socket::skip_on_success(socket)
-    }
-
-    /// Posts a receive into the operation's buffer, or one of zero bytes if it has none.
-    ///
-    /// # Safety
-    ///
-    /// The kernel layer owns the operation and it is not pending in the system.
-    unsafe fn post_receive(&mut self, op: OpPtr<Self>, pool: &mut BufferPool) -> Submission<Self> {
-        loop {
-            self.calls += 1;
-            // SAFETY: nothing is pending on the operation, so it is ours; the pointers taken from it stay valid while
-            // it is pending, as it is neither moved nor touched until its packet.
-            let (started, skips) = unsafe {
-                let cell = op.as_ptr();
-                let Extra::Receive { socket, skips, .. } = (*cell).header.extra else {
-                    unreachable!("a receive")
-                };
-                (*cell).header.overlapped = OVERLAPPED::default();
-                let target = (*cell).buffer.as_mut().map_or((std::ptr::null_mut(), 0), |b| b.as_target());
-                (socket::receive(socket, target, overlapped(op)), skips)
-            };
-            match started {
-                Started::Immediate(how, _) if how.sends_packet(skips) => return Submission::Pending,
-                Started::Immediate(_, Ok(bytes)) => {
-                    // SAFETY: it has completed without a packet.
-                    if let Some(bytes) = unsafe { received(op, bytes, pool) } {
-                        return Submission::Done(Outcome::Bytes(bytes));
-                    }
-                }
-                Started::Immediate(_, Err(fault)) => return Submission::Failed(fault),
-                Started::Pending => return Submission::Pending,
-            }
-        }
-    }
-
-    /// Decodes the packet of a receive, send or accept. `None` if the operation continues.
-    ///
-    /// # Safety
-    ///
-    /// `op` is an operation whose packet has just come.
-    unsafe fn completed(
-        &mut self,
-        op: OpPtr<Self>,
-        kind: OpKind,
-        pool: &mut BufferPool,
-    ) -> Option<Result<Outcome<Self>, Fault>> {
-        // From the operation's own memory, and not from the handle, which may be closed [hc06].
-        // SAFETY: the system is done with the operation, so it is ours to read.
-        let (status, bytes) = unsafe {
-            let cell = op.as_ptr();
-            ((*cell).header.overlapped.Internal, (*cell).header.overlapped.InternalHigh)
-        };
-        let status = status::from_ntstatus(status as i32);
-        match kind {
-            OpKind::Receive => {
-                if let Err(fault) = status {
-                    return Some(Err(fault));
-                }
-                // SAFETY: the receive has completed.
-                if unsafe { may_not_go_on(op) } {
-                    return Some(Err(CANCELLED));
-                }
-                // SAFETY: as above.
-                if let Some(bytes) = unsafe { received(op, bytes, pool) } {
-                    return Some(Ok(Outcome::Bytes(bytes)));
-                }
-                // It was one of zero bytes: there is something to read, be it the end. Now for the real one [hc12].
-                // SAFETY: nothing is pending on the operation at this point.
-                match unsafe { self.post_receive(op, pool) } {
-                    Submission::Done(outcome) => Some(Ok(outcome)),
-                    Submission::Failed(fault) => Some(Err(fault)),
-                    Submission::Pending => None,
-                }
-            }
-            OpKind::Send => Some(status.map(|()| Outcome::Bytes(bytes))),
-            OpKind::Accept => {
-                // SAFETY: as above.
-                let Extra::Accept(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {
-                    unreachable!("an accept has its cell")
-                };
-                Some(match status {
-                    Ok(()) => self.accepted(cell),
-                    Err(mut fault) => {
-                        AcceptCell::recycle(cell, &mut self.accept_cells);
-                        // An error of the new connection and not of the listener: its peer was already gone [hc10].
-                        if fault.code == status::NOT_CONNECTED {
-                            fault.kind = FaultKind::Transient;
-                        }
-                        Err(fault)
-                    }
-                })
-            }
-            OpKind::Watch | OpKind::Poll => unreachable!("watches and polls have a key of their own"),
-        }
-    }
-
-    fn accepted(&mut self, cell: NonNull<AcceptCell>) -> Result<Outcome<Self>, Fault> {
-        self.calls += 1;
-        let accepted = AcceptCell::finish(cell);
-        AcceptCell::recycle(cell, &mut self.accept_cells);
-        let (stream, peer) = accepted?;
-        Ok(Outcome::Accepted(stream, peer))
-    }
-
-    /// # Safety
-    ///
-    /// `op` is a watch or a poll whose packet has just come.
-    unsafe fn watched(&mut self, op: OpPtr<Self>) -> Option<Result<Outcome<Self>, Fault>> {
-        // SAFETY: the system is done with the operation, and its bridge or source outlives it.
-        unsafe {
-            self.calls += 1;
-            match (*op.as_ptr()).header.extra {
-                Extra::Watch(bridge) => {
-                    bridge.as_ref().rest();
-                    Some(Ok(Outcome::Ready))
-                }
-                Extra::Poll(polled) => {
-                    self.calls += 1;
-                    let found = polled.as_ref().found(op, &mut self.writers).transpose()?;
-                    Some(found.map(Outcome::Polled))
-                }
-                _ => unreachable!("neither a watch nor a poll"),
-            }
-        }
     }
 }
 
@@ -769,36 +513,4 @@ impl Signal for PortSignal {
 fn overlapped(op: OpPtr<Iocp>) -> *mut OVERLAPPED {
     // The header is first in the operation, and the overlapped first in the header: asserted in `operation`.
     op.as_ptr().cast()
-}
-
-/// Whether a receive was one of zero bytes, and was cancelled. The bytes to read stay in the socket.
-///
-/// # Safety
-///
-/// The receive has completed.
-unsafe fn may_not_go_on(op: OpPtr<Iocp>) -> bool {
-    // SAFETY: it has completed, so the operation is ours.
-    let (extra, has_buffer) = unsafe { ((*op.as_ptr()).header.extra, (*op.as_ptr()).buffer.is_some()) };
-    !has_buffer && matches!(extra, Extra::Receive { cancelled: true, .. })
-}
-
-/// Takes the bytes of a receive. `None`: it had no buffer, and has one now.
-///
-/// # Safety
-///
-/// The receive has succeeded with `bytes`, and has completed.
-unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &mut BufferPool) -> Option<usize> {
-    // SAFETY: it has completed, so the operation is ours; the system has written `bytes` bytes at the buffer's start.
-    unsafe {
-        match &mut (*op.as_ptr()).buffer {
-            Some(buffer) => {
-                buffer.set_filled(bytes);
-                Some(bytes)
-            }
-            none => {
-                *none = Some(pool.take());
-                None
-            }
-        }
-    }
 }

@@ -6,9 +6,9 @@ use std::ptr::NonNull;
 use windows_sys::Win32::Networking::WinSock::SOCKET;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use super::borrowed::Polled;
+use super::accept::AcceptCell;
 use super::bridge::Bridge;
-use super::socket::AcceptCell;
+use super::polled::Polled;
 use super::{super::operation::Operation, Iocp};
 
 #[derive(Default)]

@@ -131,7 +131,7 @@ mod tests {
         // SAFETY: both live until the packet is out, and are not touched before.
         let started =
             unsafe { socket::receive(stream.as_raw_socket() as SOCKET, (buffer.cast(), 16), overlapped) };
-        assert!(matches!(started, socket::Started::Pending));
+        assert!(matches!(started, socket::CallResult::Pending));
         drop(stream);
         let mut entries = [OVERLAPPED_ENTRY::default(); 4];
         assert_eq!(port.dequeue(&mut entries, Some(10_000_000_000)).unwrap(), 1);

@@ -1,10 +1,8 @@
 //! The socket calls: each function makes one and returns its result.
 
-use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawHandle, AsRawSocket, AsSocket, FromRawHandle, FromRawSocket, OwnedHandle};
-use std::ptr::{NonNull, null, null_mut};
-use std::rc::Rc;
+use std::os::windows::io::{AsRawHandle, AsRawSocket, AsSocket, FromRawHandle, OwnedHandle};
+use std::ptr::{null, null_mut};
 
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::*;
@@ -14,19 +12,18 @@ use windows_sys::Win32::System::Threading::CreateEventW;
 use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
-use windows_sys::core::GUID;
 
 use super::super::{Fault, FaultKind, Immediate};
 use super::port::last_error;
 use super::status;
 
 /// The result of an overlapped call. One that completes immediately may be followed by a packet all the same.
-pub(super) enum Started {
+pub(super) enum CallResult {
     Immediate(Immediate, Result<usize, Fault>),
     Pending,
 }
 
-fn last_socket_error() -> Fault {
+pub(super) fn last_socket_error() -> Fault {
     // SAFETY: reads a variable of this thread.
     status::from_code(unsafe { WSAGetLastError() })
 }
@@ -37,17 +34,17 @@ fn last_socket_error() -> Fault {
 /// # Safety
 ///
 /// `overlapped` was passed to a call of this thread that has just returned `result`, 0 for success.
-unsafe fn started(result: i32, overlapped: *mut OVERLAPPED) -> Started {
+pub(super) unsafe fn call_result(result: i32, overlapped: *mut OVERLAPPED) -> CallResult {
     if result == 0 {
         // SAFETY: it has completed; a packet that may follow does not change the OVERLAPPED any more.
-        return Started::Immediate(Immediate::Success, Ok(unsafe { (*overlapped).InternalHigh }));
+        return CallResult::Immediate(Immediate::Success, Ok(unsafe { (*overlapped).InternalHigh }));
     }
     match last_socket_error() {
-        fault if fault.code == WSA_IO_PENDING => Started::Pending,
+        fault if fault.code == WSA_IO_PENDING => CallResult::Pending,
         fault => {
             // SAFETY: as above.
             let status = unsafe { (*overlapped).Internal };
-            Started::Immediate(status::failed_immediately(status), Err(fault))
+            CallResult::Immediate(status::failed_immediately(status), Err(fault))
         }
     }
 }
@@ -59,28 +56,28 @@ pub(super) unsafe fn receive(
     socket: SOCKET,
     target: (*mut u8, usize),
     overlapped: *mut OVERLAPPED,
-) -> Started {
+) -> CallResult {
     let buffer = WSABUF { buf: target.0, len: u32::try_from(target.1).unwrap_or(u32::MAX) };
     let mut flags = 0;
     // SAFETY: the caller guarantees that what must outlive the call does; the WSABUF itself is captured by the call,
     // and `flags` is used only when it succeeds immediately.
     unsafe {
         let result = WSARecv(socket, &buffer, 1, null_mut(), &mut flags, overlapped, None);
-        started(result, overlapped)
+        call_result(result, overlapped)
     }
 }
 
 /// # Safety
 ///
 /// `bytes` and `overlapped` stay valid and untouched until the operation has completed.
-pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut OVERLAPPED) -> Started {
+pub(super) unsafe fn send(socket: SOCKET, bytes: *const [u8], overlapped: *mut OVERLAPPED) -> CallResult {
     // The system only reads through the pointer, whatever its type says.
     let buffer =
         WSABUF { buf: bytes.cast::<u8>().cast_mut(), len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) };
     // SAFETY: as in `receive`.
     unsafe {
         let result = WSASend(socket, &buffer, 1, null_mut(), 0, overlapped, None);
-        started(result, overlapped)
+        call_result(result, overlapped)
     }
 }
 
@@ -250,9 +247,9 @@ pub(super) fn unread(socket: &impl AsRawSocket) -> usize {
 
 /// Whether connections wait at a listener, or datagrams, or a failure: an accept or a receive would not block.
 pub(super) fn has_waiting(socket: &impl AsRawSocket) -> bool {
-    let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
+    let mut entry = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
     // SAFETY: one structure, writable, and no waiting.
-    unsafe { WSAPoll(&mut poll, 1, 0) != 0 }
+    unsafe { WSAPoll(&mut entry, 1, 0) != 0 }
 }
 
 /// Accepts from a non-blocking listener.
@@ -287,232 +284,6 @@ fn do_not_inherit(socket: &impl AsRawSocket) {
     if set == 0 {
         tracing::debug!(target: "dolmen", error = %last_error().to_io(), "child processes may inherit a socket");
     }
-}
-
-/// AcceptEx's room for one address: 16 bytes more than any address takes.
-const ADDRESS_BYTES: usize = size_of::<SOCKADDR_STORAGE>() + 16;
-
-/// AcceptEx and its companion, of the listener's own provider: those in mswsock.dll would be looked up at each call,
-/// and Wine's GetAcceptExSockaddrs there does nothing at all.
-#[derive(Clone, Copy)]
-struct Functions {
-    accept_ex: LPFN_ACCEPTEX,
-    sockaddrs: LPFN_GETACCEPTEXSOCKADDRS,
-}
-
-/// A listening socket that accepts by AcceptEx.
-pub(crate) struct Acceptor {
-    /// Shared with accepts that cannot be cancelled: see `unfound`.
-    listener: Rc<Cell<Option<TcpListener>>>,
-    socket: SOCKET,
-    functions: Functions,
-    family: i32,
-    skips: bool,
-}
-
-/// What an accept needs in addition to its operation: the socket for the connection, and room for the addresses.
-/// Handled through raw pointers, because the system writes the addresses while the accept is pending.
-pub(crate) struct AcceptCell {
-    addresses: [u8; 2 * ADDRESS_BYTES],
-    socket: SOCKET,
-    listener: SOCKET,
-    functions: Functions,
-}
-
-impl Acceptor {
-    pub(super) fn new(listener: TcpListener, skips: bool) -> Result<Acceptor, (Fault, TcpListener)> {
-        let family = match listener.local_addr() {
-            Ok(address) => i32::from(if address.is_ipv6() { AF_INET6 } else { AF_INET }),
-            Err(error) => return Err((status::from_io(&error), listener)),
-        };
-        match Functions::of(listener.as_raw_socket() as SOCKET) {
-            Ok(functions) => {
-                let socket = listener.as_raw_socket() as SOCKET;
-                let listener = Rc::new(Cell::new(Some(listener)));
-                Ok(Acceptor { listener, socket, functions, family, skips })
-            }
-            Err(fault) => Err((fault, listener)),
-        }
-    }
-
-    pub(super) fn socket(&self) -> SOCKET {
-        self.socket
-    }
-
-    pub(super) fn listener(&self) -> Rc<Cell<Option<TcpListener>>> {
-        Rc::clone(&self.listener)
-    }
-
-    pub(super) fn skips(&self) -> bool {
-        self.skips
-    }
-
-    /// Prepares a cell with a fresh socket.
-    pub(super) fn prepare(&self, cells: &mut Vec<NonNull<AcceptCell>>) -> Result<NonNull<AcceptCell>, Fault> {
-        let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
-        // SAFETY: no pointers but a null one, which means "any provider".
-        let socket = unsafe { WSASocketW(self.family, SOCK_STREAM, IPPROTO_TCP, null(), 0, flags) };
-        if socket == INVALID_SOCKET {
-            return Err(last_socket_error());
-        }
-        let (listener, functions) = (self.socket(), self.functions);
-        let fresh = AcceptCell { addresses: [0; 2 * ADDRESS_BYTES], socket, listener, functions };
-        Ok(match cells.pop() {
-            Some(cell) => {
-                // SAFETY: a cell in the list has no other user, and was made from a Box below.
-                unsafe { cell.write(fresh) };
-                cell
-            }
-            None => NonNull::from(Box::leak(Box::new(fresh))),
-        })
-    }
-
-    /// # Safety
-    ///
-    /// The cell comes from `prepare`; it and `overlapped` stay valid and untouched until the operation has completed.
-    pub(super) unsafe fn accept(&self, cell: NonNull<AcceptCell>, overlapped: *mut OVERLAPPED) -> Started {
-        let mut bytes = 0;
-        // SAFETY: the caller guarantees the cell and the overlapped; the lengths are those of `addresses`.
-        let accepted = unsafe {
-            self.functions.accept_ex.expect("looked up")(
-                self.socket(),
-                (*cell.as_ptr()).socket,
-                (&raw mut (*cell.as_ptr()).addresses).cast(),
-                0,
-                ADDRESS_BYTES as u32,
-                ADDRESS_BYTES as u32,
-                &mut bytes,
-                overlapped,
-            )
-        };
-        // SAFETY: as above.
-        unsafe { started(if accepted != 0 { 0 } else { SOCKET_ERROR }, overlapped) }
-    }
-}
-
-impl AcceptCell {
-    /// Makes a stream of an accept that has succeeded.
-    pub(super) fn finish(cell: NonNull<AcceptCell>) -> Result<(TcpStream, SocketAddr), Fault> {
-        // SAFETY: the accept has completed, so the cell is ours alone.
-        let cell = unsafe { &mut *cell.as_ptr() };
-        // SAFETY: the socket is the cell's, and is the stream's from here on: the cell forgets it.
-        let stream = unsafe { TcpStream::from_raw_socket(cell.socket as _) };
-        cell.socket = INVALID_SOCKET;
-        // Until this call the socket has no peer name and cannot be shut down.
-        // SAFETY: the option's value is the listener's handle, readable for the length given.
-        let result = unsafe {
-            setsockopt(
-                stream.as_raw_socket() as SOCKET,
-                SOL_SOCKET,
-                SO_UPDATE_ACCEPT_CONTEXT,
-                (&raw const cell.listener).cast(),
-                size_of::<SOCKET>() as i32,
-            )
-        };
-        let gone = |code| Fault { kind: FaultKind::Transient, code };
-        if result != 0 {
-            return Err(gone(last_socket_error().code));
-        }
-        let (mut local, mut remote) = (null_mut(), null_mut());
-        let (mut local_len, mut remote_len) = (0, 0);
-        // SAFETY: `addresses` was filled in by AcceptEx with these very lengths; the pointers that come back point
-        // into it.
-        unsafe {
-            cell.functions.sockaddrs.expect("looked up")(
-                (&raw const cell.addresses).cast(),
-                0,
-                ADDRESS_BYTES as u32,
-                ADDRESS_BYTES as u32,
-                &mut local,
-                &mut local_len,
-                &mut remote,
-                &mut remote_len,
-            );
-        }
-        // SAFETY: as above; `remote_len` bytes of an address are there.
-        let peer = unsafe { socket_address(remote, remote_len) }.ok_or(gone(WSAEAFNOSUPPORT))?;
-        Ok((stream, peer))
-    }
-
-    /// Keeps the memory for another accept. The socket of a failed accept is closed.
-    pub(super) fn recycle(cell: NonNull<AcceptCell>, cells: &mut Vec<NonNull<AcceptCell>>) {
-        // SAFETY: the accept has completed (or was never made), so the cell is ours alone.
-        let socket = unsafe { std::mem::replace(&mut (*cell.as_ptr()).socket, INVALID_SOCKET) };
-        if socket != INVALID_SOCKET {
-            // SAFETY: the socket is the cell's own.
-            unsafe { closesocket(socket) };
-        }
-        cells.push(cell);
-    }
-
-    pub(super) fn free_all(cells: &mut Vec<NonNull<AcceptCell>>) {
-        for cell in cells.drain(..) {
-            // SAFETY: a cell in the list has no other user, and came from a Box in `prepare`.
-            drop(unsafe { Box::from_raw(cell.as_ptr()) });
-        }
-    }
-}
-
-impl Functions {
-    fn of(listener: SOCKET) -> Result<Functions, Fault> {
-        let mut functions = Functions { accept_ex: None, sockaddrs: None };
-        // SAFETY: each function pointer is of the type that its id stands for.
-        unsafe {
-            look_up(listener, WSAID_ACCEPTEX, &mut functions.accept_ex)?;
-            look_up(listener, WSAID_GETACCEPTEXSOCKADDRS, &mut functions.sockaddrs)?;
-        }
-        Ok(functions)
-    }
-}
-
-/// # Safety
-///
-/// `F` is an optional function pointer, and of the type that `id` stands for.
-unsafe fn look_up<F>(listener: SOCKET, id: GUID, function: &mut Option<F>) -> Result<(), Fault> {
-    const { assert!(size_of::<Option<F>>() == size_of::<usize>()) };
-    let mut bytes = 0;
-    // SAFETY: input and output are readable and writable for the lengths given; a null function pointer is `None`.
-    let result = unsafe {
-        WSAIoctl(
-            listener,
-            SIO_GET_EXTENSION_FUNCTION_POINTER,
-            (&raw const id).cast(),
-            size_of::<GUID>() as u32,
-            std::ptr::from_mut(function).cast(),
-            size_of::<usize>() as u32,
-            &mut bytes,
-            null_mut(),
-            None,
-        )
-    };
-    if result == 0 && function.is_some() { Ok(()) } else { Err(last_socket_error()) }
-}
-
-/// # Safety
-///
-/// `address` is null or points to `len` bytes of a socket address.
-unsafe fn socket_address(address: *const SOCKADDR, len: i32) -> Option<SocketAddr> {
-    if address.is_null() {
-        return None;
-    }
-    // SAFETY: the family comes first in every address.
-    let family = unsafe { (&raw const (*address).sa_family).read_unaligned() };
-    if family == AF_INET && len as usize >= size_of::<SOCKADDR_IN>() {
-        // SAFETY: the family and the length say that it is one of these.
-        let v4 = unsafe { address.cast::<SOCKADDR_IN>().read_unaligned() };
-        // SAFETY: every view of the union is plain bytes.
-        let ip = u32::from_be(unsafe { v4.sin_addr.S_un.S_addr });
-        return Some(SocketAddr::from((std::net::Ipv4Addr::from(ip), u16::from_be(v4.sin_port))));
-    }
-    if family == AF_INET6 && len as usize >= size_of::<SOCKADDR_IN6>() {
-        // SAFETY: as above.
-        let v6 = unsafe { address.cast::<SOCKADDR_IN6>().read_unaligned() };
-        // SAFETY: every view of the unions is plain bytes.
-        let (ip, scope) = unsafe { (v6.sin6_addr.u.Byte, v6.Anonymous.sin6_scope_id) };
-        let port = u16::from_be(v6.sin6_port);
-        return Some(std::net::SocketAddrV6::new(ip.into(), port, v6.sin6_flowinfo, scope).into());
-    }
-    None
 }
 
 #[cfg(test)]

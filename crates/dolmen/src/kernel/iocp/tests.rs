@@ -12,6 +12,7 @@ use windows_sys::Win32::Foundation::STATUS_PENDING;
 
 use super::*;
 use crate::kernel::buffer::Buffer;
+use crate::kernel::operation::OpKind;
 use crate::kernel::submitter::{self, Submitter};
 
 /// A case that the engine refuses, so that only the kernel can be shown it: a datagram socket used as a stream. A

@@ -22,6 +22,40 @@ use super::super::Fault;
 use super::super::arrivals::Key;
 use super::port::{Port, last_error};
 
+/// Most reactors need a timer, but not all.
+#[derive(Default)]
+pub(super) enum LazyTimer {
+    #[default]
+    Unmade,
+    Made(Timer),
+    /// The system has no such timers.
+    Missing,
+}
+
+impl LazyTimer {
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, LazyTimer::Missing)
+    }
+
+    /// Sets the timer to go off once, after this time, and makes it if it is the first. False if that fails.
+    pub(super) fn set(&mut self, after_ns: u64, port: &Arc<Port>, calls: &mut u64) -> bool {
+        if let LazyTimer::Unmade = self {
+            *calls += 2;
+            *self = match Timer::new(port) {
+                Ok(timer) => LazyTimer::Made(timer),
+                Err(fault) => {
+                    let error = fault.to_io();
+                    tracing::debug!(target: "dolmen", %error, "no exact timers: waits end with the clock's tick");
+                    LazyTimer::Missing
+                }
+            };
+        }
+        let LazyTimer::Made(timer) = self else { return false };
+        *calls += 1;
+        timer.set(after_ns).is_ok()
+    }
+}
+
 pub(super) struct Timer {
     timer: OwnedHandle,
     wait: HANDLE,
@@ -30,7 +64,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    pub(super) fn new(port: &Arc<Port>) -> Result<Timer, Fault> {
+    fn new(port: &Arc<Port>) -> Result<Timer, Fault> {
         // SAFETY: no pointers but null ones, which mean "no attributes" and "no name".
         let timer = unsafe {
             CreateWaitableTimerExW(null(), null(), CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_ALL_ACCESS)
@@ -61,7 +95,7 @@ impl Timer {
     }
 
     /// Sets it to go off once, after this time.
-    pub(super) fn set(&self, after_ns: u64) -> Result<(), Fault> {
+    fn set(&self, after_ns: u64) -> Result<(), Fault> {
         // In units of 100 ns; negative: from now. Rounded up: if it goes off early it is set again.
         let due = -(i64::try_from(after_ns.div_ceil(100)).unwrap_or(i64::MAX));
         // SAFETY: the handle is open, `due` readable, and there is no completion routine.

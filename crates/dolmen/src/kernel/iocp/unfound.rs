@@ -20,7 +20,7 @@ use windows_sys::Win32::Networking::WinSock::SOCKET;
 
 use super::super::Fault;
 use super::super::operation::OpPtr;
-use super::borrowed::SocketId;
+use super::associations::SocketId;
 use super::{Iocp, status};
 
 /// The pause after the first attempt. It doubles after each.

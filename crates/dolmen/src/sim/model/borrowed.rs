@@ -193,13 +193,25 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn adopted(&self, who: u32) -> Option<usize> {
+    fn adopted(&self, who: u32) -> Option<usize> {
         let open = |conn: &Conn| conn.state == State::Open && conn.lent.is_some();
         let open: Vec<usize> = (0..self.conns.len()).filter(|&at| open(&self.conns[at])).collect();
         (!open.is_empty()).then(|| open[who as usize % open.len()])
     }
 
-    pub(super) fn post_receive(&mut self, at: usize) -> Check {
+    pub(super) fn post_receive_on_one(&mut self, who: u32) -> Check {
+        self.adopted(who).map_or(Ok(()), |at| self.post_receive(at))
+    }
+
+    pub(super) fn post_send_on_one(&mut self, who: u32, much: usize) -> Check {
+        self.adopted(who).map_or(Ok(()), |at| self.send(at, much))
+    }
+
+    pub(super) fn release_one(&mut self, who: u32, close: bool) -> Check {
+        self.adopted(who).map_or(Ok(()), |at| self.release(at, close))
+    }
+
+    fn post_receive(&mut self, at: usize) -> Check {
         let conn = &mut self.conns[at];
         match self.engine.post_receive(conn.id) {
             Ok(()) => {

@@ -1,9 +1,10 @@
 //! Moments that no one can hit by typing, at a pseudo-terminal.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
+use rustix::event::{PollFd, Timespec};
 use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
@@ -17,7 +18,7 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Not for a standard stream.
 impl Stream for File {
     fn wait_for_room(&self, most: Duration) -> bool {
-        wait_for_room(self, most)
+        crate::console::wait_for_room(self, most)
     }
 }
 

@@ -1,0 +1,99 @@
+//! With a deliberate bug, the scenario that must detect it fails.
+
+use std::panic::catch_unwind;
+
+use super::*;
+use crate::kernel::sim::mutants::{Mutant, activate};
+
+/// A scenario that cannot fail shows nothing: with the bug that it must detect, it does fail.
+#[test]
+fn each_scenario_fails_with_its_mutant() {
+    let scenarios: &[(fn(), Mutant)] = &[
+        (operations::hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs, Mutant::CancelNothing),
+        (operations::hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs, Mutant::DropFinalPacket),
+        (operations::hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descriptor, Mutant::IgnoreGeneration),
+        (removals::hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not_see, Mutant::ForgetRemoval),
+        (listeners::hc10_a_listener_out_of_descriptors_says_so_once_pauses_and_goes_on, Mutant::NoAcceptPause),
+        (listeners::hc10_at_the_limit_of_descriptors_failures_are_reported_once_a_second, Mutant::ReportEachFailure),
+        (operations::hc11_success_at_once_counts_once_with_a_packet_and_without, Mutant::DoubleSyncSuccess),
+        (receiving::hc12_a_receive_of_zero_bytes_that_completes_is_no_end, Mutant::ZeroBytesIsEnd),
+        (receiving::hc13_what_arrives_between_a_pause_and_a_resume_is_kept, Mutant::LoseHeldBytes),
+        (receiving::hc13_what_arrives_between_a_pause_and_a_resume_is_kept, Mutant::ForgetResume),
+        (receiving::hc14_fin_reset_and_a_peer_that_is_gone_are_three_things, Mutant::EndTwice),
+        (closing::hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread, Mutant::NoLinger),
+        (sending::hc18_partial_sends_lose_nothing_and_send_nothing_twice, Mutant::ResendPartial),
+        (sending::hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_through, Mutant::WrittenEarly),
+        (sending::hc18_a_posted_send_is_reported_once_and_not_before_all_of_it_is_through, Mutant::WrittenTwice),
+        (sending::hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopted_again, Mutant::ForgetCut),
+        (mailbox::hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::NewestFirst),
+        (many::hc19_a_source_that_is_always_ready_starves_nobody, Mutant::ServeNewestFirst),
+        (time::hc21_a_timer_of_300_microseconds_costs_at_most_two_polls, Mutant::TruncateTimeout),
+        (time::hc21_short_timers_and_waits_are_exact_on_a_machine_whose_clock_ticks_slowly, Mutant::ForgetAlarm),
+        (time::hc22_waits_that_return_early_make_no_timer_early, Mutant::EarlyTimer),
+        (time::hc23_a_timer_that_never_comes_is_no_timer_of_now, Mutant::LoseWake),
+        (removals::hc05_the_number_of_a_released_connection_is_the_next_ones_at_once, Mutant::ReleaseLater),
+        (removals::hc09_a_poll_that_an_earlier_handler_removes_is_silent, Mutant::ForgetRemoval),
+        (removals::hc09_a_poll_that_an_earlier_handler_removes_is_silent, Mutant::ForgetPoll),
+        (receiving::hc33_a_second_receive_is_not_posted_and_the_order_is_kept, Mutant::UngatedReceive),
+        (sending::hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once, Mutant::UnboundedQueue),
+        (sending::hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once, Mutant::ForgetDrained),
+        (mailbox::hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
+        (failed_sends::hc43_a_flood_after_a_failed_send_is_not_received, Mutant::EndlessAfterFailure),
+        (failed_sends::hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all_the_same, Mutant::ForgetPause),
+        (
+            failed_sends::hc43_an_adopted_connection_is_received_from_only_when_asked_to_also_after_a_failed_send,
+            Mutant::UngatedReceive,
+        ),
+        (removals::events_that_did_not_fit_are_rechecked_before_they_are_delivered, Mutant::TrustOldReadiness),
+        (closing::hc44_a_close_after_an_unreported_reset_is_a_reset, Mutant::ResetIsFailure),
+        (memory::hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::GiveUpTransfer),
+        (memory::hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::ForgetTransfer),
+        (sending::hc45_one_send_hands_the_kernel_no_more_than_its_share, Mutant::UncappedSend),
+        (mailbox::hc42_a_signal_that_fails_does_not_suppress_a_later_one, Mutant::TrustFailedSignal),
+        (
+            operations::hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet,
+            Mutant::WarningIsFailure,
+        ),
+        (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
+    ];
+    let mut undetected = Vec::new();
+    for &(scenario, mutant) in scenarios {
+        activate(Some(mutant));
+        if catch_unwind(scenario).is_ok() {
+            undetected.push(mutant);
+        }
+        activate(None);
+        scenario();
+    }
+    assert_eq!(undetected, [], "bugs that their scenarios do not detect");
+}
+
+/// The two bugs that release memory that is lent. Miri must stop each of these tests; if it does not, they pass.
+#[cfg(miri)]
+mod for_miri {
+    use super::*;
+    use crate::kernel::sim::mutants::{Mutant, activate};
+
+    fn write_after_cancel(mutant: Mutant) {
+        activate(Some(mutant));
+        let mut fixture = Fixture::new(Style::Completion);
+        let (conn, _) = fixture.connect();
+        assert!(fixture.poll().is_empty());
+        fixture.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
+        assert!(fixture.engine.remove(conn));
+        // Cancels first. Then the kernel writes to the memory that it was lent.
+        fixture.poll();
+    }
+
+    #[test]
+    #[allow(non_snake_case)]
+    fn FreeBufferAtCancel() {
+        write_after_cancel(Mutant::FreeBufferAtCancel);
+    }
+
+    #[test]
+    #[allow(non_snake_case)]
+    fn RecycleAtCancel() {
+        write_after_cancel(Mutant::RecycleAtCancel);
+    }
+}
