@@ -295,7 +295,6 @@ impl<P: Platform> Inner<P> {
         loop {
             let immediately = !sink.is_empty() || self.has_synthetic();
             if sink.left() > 0 {
-                let limit = sink.left();
                 let block = match deadline_ns {
                     _ if immediately => Some(Duration::ZERO),
                     None => None,
@@ -303,15 +302,7 @@ impl<P: Platform> Inner<P> {
                         Some(Duration::from_nanos(deadline.saturating_sub(self.reactor.now_ns())))
                     }
                 };
-                assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
-                let events = self.events.get_or_insert_with(|| Batch::with_capacity(limit));
-                events.set_capacity(limit);
-                let waited = if P::Socket::BLOCKS_ONCE {
-                    self.reactor.wait_once(events, block)
-                } else {
-                    self.reactor.wait(events, block)
-                };
-                let full = waited? == limit;
+                let full = self.wait_in_engine(sink, block)?;
                 woken |= self.deliver(sink)?;
                 if full && sink.is_empty() && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
@@ -332,6 +323,20 @@ impl<P: Platform> Inner<P> {
             }
             // No event was for the caller, such as a mouse record of a console: wait for the rest of the time.
         }
+    }
+
+    /// Lets the engine wait, for as many events as there is room for. True if it has that many.
+    fn wait_in_engine(&mut self, sink: &Sink<'_>, timeout: Option<Duration>) -> Result<bool, Failure> {
+        assert!(sink.engine_is_free(), "an event of this wait points into the engine's events");
+        let limit = sink.left();
+        let events = self.events.get_or_insert_with(|| Batch::with_capacity(limit));
+        events.set_capacity(limit);
+        let count = if P::Socket::BLOCKS_ONCE {
+            self.reactor.wait_once(events, timeout)?
+        } else {
+            self.reactor.wait(events, timeout)?
+        };
+        Ok(count == limit)
     }
 
     /// Translates the engine's events. True if io_reactor_wakeup() was called.

@@ -51,9 +51,6 @@
 //! reactor promises, with the tests and the code of each promise.
 
 #![deny(unsafe_code, missing_debug_implementations)]
-// Code that only the C library uses is compiled into every build, and is unused without it. The workspace's lints run
-// with it in use.
-#![cfg_attr(not(feature = "c-api"), allow(dead_code))]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 mod close_reason;
@@ -65,7 +62,7 @@ mod events;
 #[allow(unsafe_code)] // Memory is lent to operating systems there, and only there.
 mod kernel;
 mod marks;
-#[cfg(feature = "c-api")]
+#[cfg(any(feature = "c-api", dolmen_sim))] // The simulation lends sockets as the C library does.
 #[doc(hidden)]
 pub mod raw;
 mod reactor;

@@ -76,6 +76,10 @@ pub enum Record<S> {
         ready: Readiness,
     },
     /// The system has taken all bytes of one posted send.
+    #[cfg_attr(
+        not(any(feature = "c-api", dolmen_sim)),
+        expect(dead_code, reason = "only the C library lends sockets")
+    )]
     Written {
         conn: ConnId,
         token: Token,
@@ -134,6 +138,7 @@ impl<S> Batch<S> {
     }
 
     /// Changes how many records the next waits may return.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
     }

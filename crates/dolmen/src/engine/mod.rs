@@ -24,6 +24,8 @@
 //! A registration ends in two steps: the engine cancels its pending operations, and when they have completed, closes
 //! its source and frees its slot. Until then it is `Closing`, and everything that arrives for it is discarded.
 
+#[cfg(any(feature = "c-api", dolmen_sim))]
+mod borrowed_verbs;
 mod config;
 mod connection;
 mod console;
@@ -109,6 +111,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(crate) fn now_ns(&self) -> u64 {
         self.cx.now_ns()
     }

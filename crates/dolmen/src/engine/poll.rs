@@ -7,7 +7,7 @@
 use crate::kernel::operation::OpHandle;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::submitter::{Completion, Started};
-use crate::kernel::{Close, Fault, Kernel, Outcome};
+use crate::kernel::{Close, Kernel, Outcome};
 use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, PollId, Token};
@@ -30,17 +30,24 @@ pub(super) struct Poll<K: Kernel> {
 }
 
 impl<K: Kernel> Poll<K> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(super) fn new(source: K::Source, interest: Readiness, once: bool, token: Token) -> Poll<K> {
         let registration = Registration::default();
         Poll { source, token, interest, once, pending: None, failed: false, found_in: 0, registration }
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(super) fn is_closing(&self) -> bool {
         self.registration.is_closing()
     }
 
     /// From now on only what `interest` asks for is reported, even of what was found before.
-    pub(super) fn set_interest(&mut self, cx: &mut Context<K>, interest: Readiness) -> Result<(), Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(super) fn set_interest(
+        &mut self,
+        cx: &mut Context<K>,
+        interest: Readiness,
+    ) -> Result<(), crate::kernel::Fault> {
         (self.interest, self.failed) = (interest, false);
         if self.pending.is_some() {
             mark(Mark::InterestChanged);

@@ -24,6 +24,7 @@ struct Sends {
 
 impl SendReports {
     /// A new connection has this slot.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(super) fn begin(&mut self, slot: u32) {
         let slot = slot as usize;
         if self.by_slot.len() <= slot {
@@ -33,6 +34,7 @@ impl SendReports {
     }
 
     /// A send of `bytes` bytes has been queued.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(super) fn queued(&mut self, slot: u32, bytes: usize) {
         let sends = &mut self.by_slot[slot as usize];
         sends.queued_total += bytes as u64;
@@ -56,7 +58,7 @@ impl SendReports {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "c-api", dolmen_sim)))]
 mod tests {
     use super::*;
 

@@ -74,6 +74,7 @@ impl<K: Kernel> Engine<K> {
     ///
     /// The kernel does not say why it returned, and a handler may run at any moment before the next poll. So the engine
     /// does not poll it again, even if one of the engine's own timers has ended the call.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(crate) fn wait_once(
         &mut self,
         events: &mut Batch<K::Stream>,

@@ -4,14 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::error::{AddError, Error, ErrorKind};
-use crate::kernel::readiness::{BorrowedSocket, Readiness};
-use crate::kernel::{Fault, Kernel};
+use crate::kernel::Kernel;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 use super::config::saturating_ns;
 use super::connection::Connection;
 use super::listener::Listener;
-use super::poll::Poll;
 use super::registration::Served;
 use super::timers::Purpose;
 use super::watch::Watch;
@@ -33,14 +31,14 @@ impl<K: Kernel> Engine<K> {
         Ok(conn)
     }
 
-    fn insert_connection(&mut self, connection: Connection<K>) -> ConnId {
+    pub(super) fn insert_connection(&mut self, connection: Connection<K>) -> ConnId {
         let key = self.connections.insert(connection);
         self.connections.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
         ConnId(key)
     }
 
     /// Calls a method of a connection that is open.
-    fn with_open<T>(
+    pub(super) fn with_open<T>(
         &mut self,
         conn: ConnId,
         action: &'static str,
@@ -92,58 +90,6 @@ impl<K: Kernel> Engine<K> {
         }
         let connection = self.connections.get_mut(conn.0);
         connection.is_some_and(|connection| connection.remove(&mut self.cx, conn.0))
-    }
-}
-
-/// Connections over a caller's socket.
-impl<K: Kernel> Engine<K> {
-    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> std::io::Result<bool> {
-        self.cx.submitter.is_stream(socket).map_err(Fault::to_io)
-    }
-
-    /// Registers a connected socket. `again`: it was registered here before, and has been open ever since. With
-    /// `receive`, receiving starts immediately, and if that fails immediately, so does this call.
-    pub(crate) fn adopt(
-        &mut self,
-        socket: BorrowedSocket,
-        again: bool,
-        receive: bool,
-        token: Token,
-    ) -> Result<ConnId, Error> {
-        const ACTION: &str = "add a socket";
-        let source = self.cx.submitter.kernel().add_borrowed_stream(socket, again);
-        let source = source.map_err(|fault| Error::from_fault(fault, ACTION, None))?;
-        let conn = self.insert_connection(Connection::adopted(source, receive, token));
-        self.cx.send_reports.begin(conn.0.slot);
-        self.serve_connection(conn.0.slot);
-        if self.connections.get(conn.0).is_none() {
-            self.cx.origin.removed.mark_conn(conn);
-            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
-        }
-        Ok(conn)
-    }
-
-    /// Requests the next bytes; see [`Connection::post_receive`].
-    pub(crate) fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.with_open(conn, "receive from connection", |connection, _| connection.post_receive(conn.0))??;
-        self.serve_connection(conn.0.slot);
-        Ok(())
-    }
-
-    /// Sends; see [`Connection::post_send`].
-    pub(crate) fn post_send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
-        let send = |connection: &mut Connection<K>, cx: &mut _| connection.post_send(cx, conn.0, bytes);
-        self.with_open(conn, "send to connection", send)??;
-        self.serve_connection(conn.0.slot);
-        Ok(())
-    }
-
-    /// As [`Engine::remove`], and the kernel releases the socket before this returns. Incomplete sends are abandoned;
-    /// the socket then cannot be adopted again.
-    pub(crate) fn remove_adopted(&mut self, conn: ConnId) -> bool {
-        let known = self.remove(conn);
-        self.serve_connection(conn.0.slot);
-        known
     }
 }
 
@@ -221,29 +167,6 @@ impl<K: Kernel> Engine<K> {
 
 /// Polls.
 impl<K: Kernel> Engine<K> {
-    pub(crate) fn add_poll(
-        &mut self,
-        socket: BorrowedSocket,
-        interest: Readiness,
-        once: bool,
-        token: Token,
-    ) -> Result<PollId, Error> {
-        let source = self.cx.submitter.kernel().add_borrowed(socket, interest);
-        let source = source.map_err(|fault| Error::from_fault(fault, "add a socket", None))?;
-        let key = self.polls.insert(Poll::new(source, interest, once, token));
-        self.polls.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
-        Ok(PollId(key))
-    }
-
-    /// From now on only what `interest` asks for is reported, even of what was found before.
-    pub(crate) fn set_interest(&mut self, id: PollId, interest: Readiness) -> Result<(), Error> {
-        const ACTION: &str = "change the interest of";
-        let poll = self.polls.get_mut(id.0).filter(|poll| !poll.is_closing());
-        let poll = poll.ok_or_else(|| not_found(ACTION, "poll", id))?;
-        let changed = poll.set_interest(&mut self.cx, interest);
-        changed.map_err(|fault| Error::from_fault(fault, ACTION, Some(format!("poll {id}"))))
-    }
-
     pub(crate) fn remove_poll(&mut self, id: PollId) -> bool {
         if self.polls.has_issued(id.0) {
             self.cx.origin.removed.mark_poll(id);

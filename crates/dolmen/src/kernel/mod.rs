@@ -40,6 +40,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod fork;
 pub(crate) mod mailbox;
 pub(crate) mod operation;
+#[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 pub(crate) mod readiness;
 pub(crate) mod submitter;
 pub(crate) mod thread;
@@ -70,7 +71,7 @@ use std::net::SocketAddr;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
 use operation::OpPtr;
-use readiness::{BorrowedSocket, Readiness};
+use readiness::Readiness;
 
 /// The options for making a kernel.
 #[derive(Clone, Copy, Debug)]
@@ -161,19 +162,30 @@ pub(crate) trait Kernel: Sized + 'static {
     /// it. [`Close::Release`] is the only way to close this source, as for all borrowed ones.
     ///
     /// A kernel that does not support borrowed sockets keeps these default methods.
-    fn add_borrowed(&mut self, _socket: BorrowedSocket, _interest: Readiness) -> Result<Self::Source, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed(
+        &mut self,
+        _socket: readiness::BorrowedSocket,
+        _interest: Readiness,
+    ) -> Result<Self::Source, Fault> {
         Err(Fault { kind: FaultKind::Invalid, code: 0 })
     }
 
     /// Whether a socket is a connected stream of bytes, and neither a listening socket nor a datagram socket. Called
     /// only where streams are adopted.
-    fn is_stream(&self, _socket: BorrowedSocket) -> Result<bool, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn is_stream(&self, _socket: readiness::BorrowedSocket) -> Result<bool, Fault> {
         Err(Fault { kind: FaultKind::Invalid, code: 0 })
     }
 
     /// Adds a connected socket that the caller owns, to receive from and send on. `again`: it was here before, was
     /// released, and has been open ever since.
-    fn add_borrowed_stream(&mut self, _socket: BorrowedSocket, _again: bool) -> Result<Self::Source, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed_stream(
+        &mut self,
+        _socket: readiness::BorrowedSocket,
+        _again: bool,
+    ) -> Result<Self::Source, Fault> {
         Err(Fault { kind: FaultKind::Invalid, code: 0 })
     }
 
@@ -201,6 +213,7 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// Changes the interest of a pending poll. A poll without any interest stays pending until this is called again, or
     /// it is cancelled.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     fn set_interest(&mut self, _source: &Self::Source, _interest: Readiness) -> Result<(), Fault> {
         unreachable!("nothing borrowed was added")
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::arrivals::{Arrivals, Foreign};
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
-use super::readiness::{BorrowedSocket, Readiness};
+use super::readiness::Readiness;
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::kernel::buffer_pool::BufferPool;
 
@@ -59,7 +59,8 @@ impl<K: Kernel> Submitter<K> {
         self.kernel.calls()
     }
 
-    pub(crate) fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(crate) fn is_stream(&self, socket: super::readiness::BorrowedSocket) -> Result<bool, Fault> {
         self.kernel.is_stream(socket)
     }
 
@@ -133,7 +134,7 @@ impl<K: Kernel> Submitter<K> {
     }
 
     /// The address of a pending operation.
-    #[cfg(all(test, windows))]
+    #[cfg(all(test, windows, any(feature = "c-api", dolmen_sim)))]
     pub(crate) fn pending(&self, handle: OpHandle) -> Option<OpPtr<K>> {
         self.operations.pending(handle)
     }

@@ -86,56 +86,11 @@ impl<P: System> Run<'_, P> {
             return self.fail(Oracle::Stale, || "an event of standard input that was removed".into());
         };
         self.check(Oracle::Order, !registered.ended, || "an event behind the end of standard input".into())?;
-        let (written, waiting, over) = {
-            let input = self.input.borrow();
-            (input.written(&self.machine), input.waiting(&self.machine), input.has_ended())
-        };
         let mut now = registered;
         let checked = match (event.event_type, event.buffer.is_null()) {
-            (EVENT_READ, false) => {
-                let bytes = super::super::buffers::bytes_of(event);
-                let from = registered.delivered;
-                now.delivered += bytes.len() as u64;
-                mark(Mark::ConsoleChunk);
-                self.check(Oracle::Order, registered.buffered && !bytes.is_empty(), || {
-                    "bytes of standard input that were not asked for".into()
-                })?;
-                self.check(
-                    Oracle::Stream,
-                    bytes == stream_bytes(STDIN_STREAM, false, from, bytes.len()),
-                    || format!("standard input is something else at {from}"),
-                )
-            }
-            (EVENT_READ, true) => {
-                // Bytes, or the end; or nothing reports which.
-                now.ended = waiting == 0 && !self.console.is_always_due(P::COMPLETION);
-                self.check(Oracle::Order, !registered.buffered && event.bytes_transferred == 0, || {
-                    "a buffered event without bytes".into()
-                })?;
-                self.check(Oracle::Stale, !now.ended || over, || {
-                    "standard input was reported with nothing to read".into()
-                })?;
-                self.check(Oracle::Order, !now.ended || self.console.kind != Kind::Terminal, || {
-                    "the end of a terminal was reported as input".into()
-                })
-            }
-            (kind, _) => {
-                now.ended = true;
-                let close = registered.buffered && kind == EVENT_CLOSE;
-                let hung_up = self.console.kind == Kind::Terminal
-                    && kind & (EVENT_CLOSE | EVENT_ERROR) != 0
-                    && waiting == 0;
-                if hung_up {
-                    mark(Mark::ConsoleHungUp);
-                }
-                let nothing = event.buffer.is_null() && event.bytes_transferred == 0;
-                self.check(Oracle::Order, over && (close || hung_up) && nothing, || {
-                    format!("standard input ended by {kind:#x}")
-                })?;
-                self.check(Oracle::Stream, !registered.buffered || registered.delivered == written, || {
-                    format!("standard input ended after {} of {written} bytes", registered.delivered)
-                })
-            }
+            (EVENT_READ, false) => self.console_bytes(&mut now, event),
+            (EVENT_READ, true) => self.console_readable(&mut now, event),
+            (kind, _) => self.console_ended(&mut now, kind, event),
         };
         if now.ended {
             self.note_removed();
@@ -143,6 +98,60 @@ impl<P: System> Run<'_, P> {
         }
         self.console.registered = Some(now);
         checked
+    }
+
+    /// Bytes of standard input that is delivered in events.
+    fn console_bytes(&self, now: &mut Registered, event: &io_event_t) -> Check {
+        let bytes = super::super::buffers::bytes_of(event);
+        let from = now.delivered;
+        now.delivered += bytes.len() as u64;
+        mark(Mark::ConsoleChunk);
+        self.check(Oracle::Order, now.buffered && !bytes.is_empty(), || {
+            "bytes of standard input that were not asked for".into()
+        })?;
+        self.check(Oracle::Stream, bytes == stream_bytes(STDIN_STREAM, false, from, bytes.len()), || {
+            format!("standard input is something else at {from}")
+        })
+    }
+
+    /// Standard input that the caller reads has bytes, or is at its end; or nothing reports which.
+    fn console_readable(&self, now: &mut Registered, event: &io_event_t) -> Check {
+        let (waiting, over) = {
+            let input = self.input.borrow();
+            (input.waiting(&self.machine), input.has_ended())
+        };
+        now.ended = waiting == 0 && !self.console.is_always_due(P::COMPLETION);
+        self.check(Oracle::Order, !now.buffered && event.bytes_transferred == 0, || {
+            "a buffered event without bytes".into()
+        })?;
+        self.check(Oracle::Stale, !now.ended || over, || {
+            "standard input was reported with nothing to read".into()
+        })?;
+        self.check(Oracle::Order, !now.ended || self.console.kind != Kind::Terminal, || {
+            "the end of a terminal was reported as input".into()
+        })
+    }
+
+    /// The end of standard input, by an event of this kind.
+    fn console_ended(&self, now: &mut Registered, kind: c_int, event: &io_event_t) -> Check {
+        let (written, waiting, over) = {
+            let input = self.input.borrow();
+            (input.written(&self.machine), input.waiting(&self.machine), input.has_ended())
+        };
+        now.ended = true;
+        let close = now.buffered && kind == EVENT_CLOSE;
+        let hung_up =
+            self.console.kind == Kind::Terminal && kind & (EVENT_CLOSE | EVENT_ERROR) != 0 && waiting == 0;
+        if hung_up {
+            mark(Mark::ConsoleHungUp);
+        }
+        let nothing = event.buffer.is_null() && event.bytes_transferred == 0;
+        self.check(Oracle::Order, over && (close || hung_up) && nothing, || {
+            format!("standard input ended by {kind:#x}")
+        })?;
+        self.check(Oracle::Stream, !now.buffered || now.delivered == written, || {
+            format!("standard input ended after {} of {written} bytes", now.delivered)
+        })
     }
 
     /// Whether there is something to report.

@@ -1,13 +1,16 @@
 //! A model of what the header promises, run in parallel with the library.
 
+mod actions;
 mod check;
 mod console;
+mod context;
+mod others;
 mod sockets;
 mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,44 +30,14 @@ use crate::reactor::{Inner, Settings};
 use crate::sim::mutants::{Mutant, mutant};
 use crate::types::*;
 use console::Console;
+use context::Context;
+use others::Others;
 use sockets::Registration;
 
 type Check = Result<(), Failure>;
 
 const MOST_OPEN: usize = 8;
 const MOST_LISTENERS: usize = 2;
-
-/// The owner of a context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
-    Socket(usize),
-    Console(usize),
-    Timer(usize),
-    Post(usize),
-}
-
-impl Context {
-    fn pointer(self) -> *mut c_void {
-        let (kind, number) = match self {
-            Context::Socket(number) => (1, number),
-            Context::Console(number) => (2, number),
-            Context::Timer(number) => (3, number),
-            Context::Post(number) => (4, number),
-        };
-        std::ptr::without_provenance_mut(kind << 24 | number)
-    }
-
-    fn of(pointer: *mut c_void) -> Option<Context> {
-        let number = pointer.addr() & 0x00FF_FFFF;
-        match pointer.addr() >> 24 {
-            1 => Some(Context::Socket(number)),
-            2 => Some(Context::Console(number)),
-            3 => Some(Context::Timer(number)),
-            4 => Some(Context::Post(number)),
-            _ => None,
-        }
-    }
-}
 
 struct Run<'a, P: System> {
     oracles: &'a [Oracle],
@@ -103,26 +76,6 @@ struct Run<'a, P: System> {
     report: Report,
 }
 
-/// The state that other threads use.
-#[derive(Clone)]
-struct Others {
-    machine: Machine,
-    input: SharedInput,
-    waker: Waker,
-    wakeup: Arc<AtomicBool>,
-    poster: Rc<Poster>,
-    /// How much each peer has read.
-    read: Rc<RefCell<Vec<u64>>>,
-    posts: Rc<RefCell<VecDeque<usize>>>,
-    posted: Rc<Cell<usize>>,
-    woken: Rc<Cell<bool>>,
-    /// A post has signalled the kernel. The post may be collected before the signal arrives.
-    signalled: Rc<Cell<bool>>,
-    interrupted: Rc<Cell<bool>>,
-    /// A peer has read bytes that were never sent.
-    misread: Rc<Cell<Option<usize>>>,
-}
-
 struct Timer {
     id: u64,
     deadline_ns: u64,
@@ -142,20 +95,7 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
     let (waker, poster) = (reactor.waker(), Rc::new(reactor.poster()));
     let platform = P::new(machine.clone(), Rc::clone(&input));
     let inner = Inner::new(platform, reactor, Settings::new(max_events, 0));
-    let others = Others {
-        machine: machine.clone(),
-        input: Rc::clone(&input),
-        waker,
-        wakeup: inner.wakeup(),
-        poster,
-        read: Rc::default(),
-        posts: Rc::default(),
-        posted: Rc::default(),
-        woken: Rc::default(),
-        signalled: Rc::default(),
-        interrupted: Rc::default(),
-        misread: Rc::default(),
-    };
+    let others = Others::new(&machine, &input, waker, inner.wakeup(), poster);
     let mut run = Run {
         oracles,
         rng,
@@ -187,94 +127,6 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
     run.end()
 }
 
-impl Others {
-    /// One of the latest links.
-    fn link(&self, who: u32) -> Option<usize> {
-        let links = self.machine.links();
-        let recent = links.min(MOST_OPEN);
-        (recent > 0).then(|| links - 1 - who as usize % recent)
-    }
-
-    /// The target of an action, chosen when it is planned.
-    fn aim(&self, action: ExternalAction) -> Option<ExternalAction> {
-        // Standard input may be a link, and has a writer of its own.
-        let link = |who| self.link(who).filter(|&link| !self.input.borrow().is_link(link));
-        let aimed = match action {
-            ExternalAction::ConnectTo(who) => {
-                let listeners = self.machine.listeners();
-                if listeners == 0 {
-                    return None;
-                }
-                ExternalAction::ConnectTo(who % listeners as u32)
-            }
-            ExternalAction::PeerWrite(who, much) => ExternalAction::PeerWrite(link(who)? as u32, much),
-            ExternalAction::PeerRead(who, much) => ExternalAction::PeerRead(link(who)? as u32, much),
-            ExternalAction::PeerFinish(who, gone) => ExternalAction::PeerFinish(link(who)? as u32, gone),
-            ExternalAction::PeerReset(who, keep) => ExternalAction::PeerReset(link(who)? as u32, keep),
-            other => other,
-        };
-        Some(aimed)
-    }
-
-    fn perform(&self, aimed: ExternalAction) {
-        match aimed {
-            ExternalAction::ConnectTo(listener) => self.machine.connect_to(listener as usize, 200),
-            ExternalAction::PeerWrite(link, much) => {
-                let link = link as usize;
-                let count = usize::from(much).min(self.machine.peer_room(link));
-                let from = self.machine.link(link).written;
-                self.machine.peer_write(link, &stream_bytes(link, false, from, count));
-            }
-            ExternalAction::PeerRead(link, much) => self.peer_read(link as usize, much.into()),
-            ExternalAction::PeerFinish(link, gone) => self.machine.peer_finish(link as usize, gone),
-            ExternalAction::PeerReset(link, keep) => self.machine.peer_reset(link as usize, keep),
-            ExternalAction::Type(much) => {
-                let mut input = self.input.borrow_mut();
-                let count = usize::from(much).min(input.room(&self.machine));
-                let from = input.written(&self.machine);
-                let bytes = stream_bytes(STDIN_STREAM, false, from, count);
-                if count > 0 {
-                    input.write(&self.machine, &bytes);
-                }
-            }
-            ExternalAction::EndInput => self.input.borrow_mut().end(&self.machine),
-            ExternalAction::OtherRecord => self.input.borrow_mut().other_record(&self.machine),
-            ExternalAction::Post => {
-                let number = self.posted.get();
-                let (context, data) = (Context::Post(number).pointer(), number as u64);
-                let token = Token(context.expose_provenance());
-                if self.poster.post(data, token).is_ok() {
-                    self.posts.borrow_mut().push_back(number);
-                    self.posted.set(number + 1);
-                    self.signalled.set(true);
-                }
-            }
-            ExternalAction::Wakeup => {
-                self.woken.set(true);
-                self.wakeup.store(true, Ordering::Release);
-                self.waker.wake();
-            }
-            ExternalAction::Interrupt => {
-                self.interrupted.set(true);
-                self.machine.interrupt();
-            }
-        }
-    }
-
-    fn peer_read(&self, link: usize, most: usize) {
-        let bytes = self.machine.peer_read(link, most);
-        let mut read = self.read.borrow_mut();
-        if read.len() <= link {
-            read.resize(link + 1, 0);
-        }
-        let from = read[link];
-        read[link] += bytes.len() as u64;
-        if bytes != stream_bytes(link, true, from, bytes.len()) {
-            self.misread.set(Some(link));
-        }
-    }
-}
-
 impl<P: System> Run<'_, P> {
     fn fail(&self, oracle: Oracle, message: impl FnOnce() -> String) -> Check {
         match self.oracles.contains(&oracle) {
@@ -289,86 +141,23 @@ impl<P: System> Run<'_, P> {
 
     fn act(&mut self, action: Action) -> Check {
         match action {
-            Action::Connect if self.open.len() < MOST_OPEN => {
-                let fd = self.machine.connect(32 + self.rng.below(200) as usize);
-                self.open.push(fd);
-            }
-            Action::Listen if self.machine.listeners() < MOST_LISTENERS && self.open.len() < MOST_OPEN => {
-                let fd = self.machine.listen();
-                self.open.push(fd);
-            }
-            Action::Connect | Action::Listen => {}
-            // The numbers of sockets have no meaning on Windows.
-            Action::Duplicate(who) if !P::COMPLETION && self.open.len() < MOST_OPEN => {
-                if let Some(fd) = self.socket(who) {
-                    let fd = self.machine.duplicate(fd);
-                    self.open.push(fd);
-                }
-            }
-            Action::Duplicate(_) => {}
-            Action::Add(who, events) => {
-                if let Some(fd) = self.socket(who) {
-                    self.add(fd, events.into())?;
-                }
-            }
+            Action::Connect => self.connect(),
+            Action::Listen => self.listen(),
+            Action::Duplicate(who) => self.duplicate(who),
+            Action::Add(who, events) => self.add_some(who, events.into())?,
             Action::AddWrongly(who) => self.add_wrongly(who)?,
             Action::Modify(who, events) => self.modify(who, events.into())?,
             Action::Remove(who) => self.remove_some(who)?,
-            Action::Close(who) => {
-                if let Some(fd) = self.socket(who) {
-                    self.close(fd)?;
-                }
-            }
-            Action::CloseRegistered(who) => {
-                if let Some(fd) = self.socket(who) {
-                    self.close_number(fd);
-                }
-            }
-            Action::PostRead(who, len) => {
-                if let Some(fd) = self.socket(who) {
-                    self.post_read(fd, len.into())?;
-                }
-            }
-            Action::PostWrite(who, len) => {
-                if let Some(fd) = self.socket(who) {
-                    self.post_write(fd, len.into())?;
-                }
-            }
-            Action::Receive(who, most) => {
-                if let Some((_, link)) = self.connected(who) {
-                    if !P::COMPLETION {
-                        self.receive(link, most.into())?;
-                    }
-                }
-            }
-            Action::Send(who, much) => {
-                if let Some((_, link)) = self.connected(who) {
-                    self.send(link, much.into());
-                }
-            }
-            Action::ShutDown(who) => {
-                if let Some((_, link)) = self.connected(who) {
-                    self.machine.shut_down(link);
-                }
-            }
-            Action::Accept(who) => {
-                if let Some(Object::Listener(listener)) =
-                    self.socket(who).and_then(|fd| self.machine.object(fd))
-                {
-                    self.accept(listener);
-                }
-            }
-            Action::External(action) => {
-                if let Some(action) = self.others.aim(action) {
-                    self.others.perform(action);
-                }
-            }
-            Action::Later(after_us, action) => {
-                if let Some(action) = self.others.aim(action) {
-                    let others = self.others.clone();
-                    self.machine.schedule(u64::from(after_us) * 1_000, move || others.perform(action));
-                }
-            }
+            Action::Close(who) => self.close_some(who)?,
+            Action::CloseRegistered(who) => self.close_registered(who),
+            Action::PostRead(who, len) => self.post_read_some(who, len.into())?,
+            Action::PostWrite(who, len) => self.post_write_some(who, len.into())?,
+            Action::Receive(who, most) => self.receive_some(who, most.into())?,
+            Action::Send(who, much) => self.send_some(who, much.into()),
+            Action::ShutDown(who) => self.shut_down(who),
+            Action::Accept(who) => self.accept_some(who),
+            Action::External(action) => self.external(action),
+            Action::Later(after_us, action) => self.later(u64::from(after_us) * 1_000, action),
             Action::AddConsole(buffered) => self.add_console(buffered)?,
             Action::RemoveConsole => self.remove_console()?,
             Action::ReadConsole(most) => self.read_console(most.into())?,

@@ -9,11 +9,13 @@ use super::*;
 
 impl<K: Kernel> Connection<K> {
     /// With `receive`, receiving starts immediately.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(in crate::engine) fn adopted(source: K::Source, receive: bool, token: Token) -> Connection<K> {
         Connection { adopted: true, paused: !receive, ..Connection::new(source, token) }
     }
 
     /// Starts receiving the next bytes, unless a receive is already under way [hc33].
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(in crate::engine) fn post_receive(&mut self, key: Key) -> Result<(), Error> {
         if self.read_ended {
             return Err(Error::new(ErrorKind::ReadClosed, "receive from connection", ConnId(key)));
@@ -26,6 +28,7 @@ impl<K: Kernel> Connection<K> {
     }
 
     /// Sends, as [`Connection::send`] does, and lets a `Written` record follow when the system has taken all of it.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(in crate::engine) fn post_send(
         &mut self,
         cx: &mut Context<K>,

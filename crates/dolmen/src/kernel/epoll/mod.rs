@@ -32,6 +32,7 @@
 mod descriptor;
 mod event_fd;
 mod fault;
+#[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod polled;
 mod ready;
 mod registrations;
@@ -55,7 +56,7 @@ use rustix::net::Shutdown;
 
 use super::arrivals::Arrivals;
 use super::operation::OpPtr;
-use super::readiness::{BorrowedSocket, Readiness};
+use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::kernel::buffer_pool::BufferPool;
 pub(crate) use descriptor::above_standard;
@@ -258,12 +259,17 @@ impl Kernel for Epoll {
         }
     }
 
-    fn add_borrowed(&mut self, socket: BorrowedSocket, interest: Readiness) -> Result<Source, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed(
+        &mut self,
+        socket: super::readiness::BorrowedSocket,
+        interest: Readiness,
+    ) -> Result<Source, Fault> {
         self.add_polled(socket, interest)
     }
 
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
-        if let Err(fault) = self.set_interest(source, interest) {
+        if let Err(fault) = self.change_interest(source.0, interest) {
             return Submission::Failed(fault);
         }
         let polled = self.table.polled(source.0);
@@ -275,6 +281,7 @@ impl Kernel for Epoll {
         Submission::Pending
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
         self.change_interest(source.0, interest)
     }

@@ -1,14 +1,12 @@
 //! The wait alone, without an engine that polls again.
 
-use std::os::fd::AsRawFd as _;
-use std::os::unix::net::UnixStream;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::submitter::{Completion, Started, Submitter};
+use super::super::submitter::{Completion, Submitter};
 use super::*;
 
 const LONG_NS: u64 = 20_000_000_000;
@@ -82,8 +80,12 @@ fn hc49_a_signal_handler_ends_a_wait_with_no_packets() {
 
 /// A wait returns the rest of an earlier wait without waiting, and a signal can still end the next wait. It does not
 /// return polls that are no longer ready, and these do not prevent a wait from waiting either.
+#[cfg(any(feature = "c-api", dolmen_sim))]
 #[test]
 fn hc49_nothing_left_over_hides_a_signal_handler() {
+    use crate::kernel::submitter::Started;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::net::UnixStream;
     with_repeated_signals(|| {
         let mut submitter = submitter();
         let mut pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().expect("a pair")).collect();
@@ -91,7 +93,7 @@ fn hc49_nothing_left_over_hides_a_signal_handler() {
         for (owner, (ours, peer)) in (0..).zip(&mut pairs) {
             std::io::Write::write_all(peer, b"x").expect("write");
             // SAFETY: it stays open for longer than it is registered.
-            let socket = unsafe { BorrowedSocket::from_raw(ours.as_raw_fd()) };
+            let socket = unsafe { crate::kernel::readiness::BorrowedSocket::from_raw(ours.as_raw_fd()) };
             let source = submitter.kernel().add_borrowed(socket, Readiness::READABLE).expect("add");
             let Started::Pending(poll) = submitter.poll(&source, owner, Readiness::READABLE) else {
                 panic!("a poll is pending first")

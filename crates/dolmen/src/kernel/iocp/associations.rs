@@ -89,7 +89,7 @@ fn associations() -> MutexGuard<'static, BTreeMap<SOCKET, Association>> {
     ASSOCIATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "c-api", dolmen_sim)))]
 mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::windows::io::AsRawSocket as _;

@@ -19,11 +19,13 @@
 //! "AcceptEx", "CancelIoEx".
 
 mod accept;
+#[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod associations;
 mod bridge;
 mod completion;
 mod give_up;
 mod operation;
+#[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod polled;
 mod port;
 mod socket;
@@ -34,11 +36,12 @@ mod tests;
 mod timer;
 mod unfound;
 mod winsock;
+#[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod writers;
 
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedHandle};
+use std::os::windows::io::{AsRawSocket, OwnedHandle};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,14 +52,14 @@ use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 use super::alarm::Alarm;
 use super::arrivals::{Arrivals, Key};
 use super::operation::{OpPtr, bytes_to_send};
-use super::readiness::{BorrowedSocket, Readiness};
+use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::kernel::buffer_pool::BufferPool;
 use accept::{AcceptCell, Acceptor};
 use associations::{Associations, SocketId};
 use bridge::Bridge;
 use operation::{Extra, Header};
-use polled::{Begun, Polled};
+use polled::Begun;
 use port::Port;
 pub use socket::set_exclusive_address_use;
 use socket::{CallResult, SocketKind};
@@ -186,16 +189,27 @@ impl Kernel for Iocp {
         Ok(Source::Handle(Box::new(Bridge::new(handle, &self.port))))
     }
 
-    fn add_borrowed(&mut self, socket: BorrowedSocket, _interest: Readiness) -> Result<Source, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed(
+        &mut self,
+        socket: super::readiness::BorrowedSocket,
+        _interest: Readiness,
+    ) -> Result<Source, Fault> {
         self.calls += 3;
-        Ok(Source::Polled(Box::new(Polled::new(socket, &self.port)?)))
+        Ok(Source::Polled(Box::new(polled::Polled::new(socket, &self.port)?)))
     }
 
-    fn is_stream(&self, socket: BorrowedSocket) -> Result<bool, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn is_stream(&self, socket: super::readiness::BorrowedSocket) -> Result<bool, Fault> {
         socket::kind_of(&socket).map(|kind| kind == SocketKind::Stream)
     }
 
-    fn add_borrowed_stream(&mut self, borrowed: BorrowedSocket, again: bool) -> Result<Source, Fault> {
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed_stream(
+        &mut self,
+        borrowed: super::readiness::BorrowedSocket,
+        again: bool,
+    ) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
         self.check(&borrowed, SocketKind::Stream)?;
         let (skips, id) = match self.associate(raw as SOCKET) {
@@ -215,6 +229,7 @@ impl Kernel for Iocp {
         // If it was accepted from a polled listener, it has inherited that listener's event [hc08].
         self.calls += 1;
         socket::deselect(&borrowed);
+        use std::os::windows::io::FromRawSocket as _;
         // SAFETY: the caller keeps the socket open while it is registered; it is never dropped, and so not closed.
         let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(raw) });
         Ok(Source::Stream { stream, skips, borrowed: true, id })
@@ -232,6 +247,7 @@ impl Kernel for Iocp {
         }
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
         let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
         self.calls += 2;

@@ -179,7 +179,7 @@ impl Polled {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "c-api", dolmen_sim)))]
 mod tests {
     use std::net::UdpSocket;
 

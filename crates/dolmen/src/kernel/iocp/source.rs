@@ -24,6 +24,10 @@ pub(crate) enum Source {
     ReadinessListener(Box<ReadinessListener>),
     Handle(Box<Bridge>),
     /// Boxed because its operations know its address.
+    #[cfg_attr(
+        not(any(feature = "c-api", dolmen_sim)),
+        expect(dead_code, reason = "only the C library lends sockets")
+    )]
     Polled(Box<Polled>),
 }
 
