@@ -62,7 +62,7 @@ fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Stopped
     if options.check_only {
         return Ok(());
     }
-    steps.step("each package's own features", own_features)?;
+    steps.step("the library's own features", || own_features(&host))?;
     steps.step("packages", packages::check)?;
     steps.step_or_skip("cost of a message", || guard::native(installer, false))?;
     let asan = asan::Options::quick(options.no_install);
@@ -124,8 +124,12 @@ fn document(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
 
 /// The library as its users compile it, without what the C library asks for: in the whole workspace, cargo compiles with
 /// the features of all packages together.
-fn own_features() -> Result<()> {
-    Run::new("cargo clippy --package dolmen --all-targets -- -D warnings").run()?;
+fn own_features(host: &str) -> Result<()> {
+    for target in [targets::LINUX, targets::WINDOWS_GNU] {
+        let clippy =
+            Run::new("cargo clippy --package dolmen --all-targets").args(targets::flags(target, host));
+        clippy.args(["--", "-D", "warnings"]).run()?;
+    }
     Run::new("cargo test --package dolmen --lib").run()?;
     Run::new("cargo test --package dolmen --doc").run()
 }

@@ -3,6 +3,7 @@
 //! A path of one machine in a comment, a package mirror in the lock file, a crate without the workspace's lints: each
 //! is easy to commit and stays undetected until it is published.
 
+use crate::layers;
 use crate::packages::SHIPPED;
 use crate::process::{Result, Run};
 use crate::steps::Outcome;
@@ -59,6 +60,7 @@ pub fn check() -> Result<Outcome> {
         faults.extend(missing_licences(licence)?);
     }
     faults.extend(invented_figures()?);
+    faults.extend(layers::check()?);
     match faults.len() {
         0 => Ok(Outcome::Passed),
         count => Err(format!("{count} faults in the repository:\n{}", faults.join("\n"))),

@@ -82,8 +82,17 @@ impl Run {
 
     /// Runs silently and returns the child's standard output.
     pub fn output(self) -> Result<String> {
+        self.output_up_to(0)
+    }
+
+    /// The same for a program that compares: it exits with 1 where it has found differences.
+    pub fn output_of_comparison(self) -> Result<String> {
+        self.output_up_to(1)
+    }
+
+    fn output_up_to(self, highest_status: i32) -> Result<String> {
         let output = self.command().output().map_err(|error| self.not_started(&error))?;
-        if output.status.success() {
+        if output.status.code().is_some_and(|status| (0..=highest_status).contains(&status)) {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
             let complaint = String::from_utf8_lossy(&output.stderr);

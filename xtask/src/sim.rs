@@ -7,14 +7,14 @@ use std::thread::available_parallelism;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::Steps;
-use crate::{bench, targets};
+use crate::{bench, mutants as patched, targets};
 
 const PROGRAM: &str = "--package dolmen-sim --bin dolmen-sim";
 
 /// Compiles the simulated kernel in: it is in no build without this file.
 const CONFIG: &str = "--config crates/sim/.cargo/config.toml";
 
-/// Compiles the deliberate bugs in as well.
+/// Compiles the switches of the deliberate bugs in as well.
 const WITH_MUTANTS: [&str; 2] = ["--config", "build.rustflags=['--cfg=dolmen_mutants']"];
 
 /// The compiler flag of [`CONFIG`], for chores that set RUSTFLAGS: these replace the flags of cargo's configuration.
@@ -76,6 +76,12 @@ pub struct MutantsOptions {
     /// Leave out Miri
     #[arg(long)]
     no_miri: bool,
+    /// Run nothing: only make the copy of the workspace that has the bugs, to edit it
+    #[arg(long, conflicts_with = "save")]
+    copy: bool,
+    /// Run nothing: write the patches of crates/sim/mutants anew, from the copy that you have edited
+    #[arg(long)]
+    save: bool,
     /// Install nothing: fail where something is missing
     #[arg(long)]
     no_install: bool,
@@ -84,7 +90,15 @@ pub struct MutantsOptions {
 impl MutantsOptions {
     /// The bounded part for CI.
     pub fn quick(no_install: bool) -> Self {
-        Self { seeds: 1_500, c_seeds: 5_000, quick: true, no_miri: true, no_install }
+        Self {
+            seeds: 1_500,
+            c_seeds: 5_000,
+            quick: true,
+            no_miri: true,
+            copy: false,
+            save: false,
+            no_install,
+        }
     }
 }
 
@@ -137,6 +151,16 @@ pub fn run(options: &SimOptions) -> ExitCode {
 /// The chore `mutants`.
 pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
     let mut steps = Steps::new(false);
+    if options.copy {
+        let _stopped = steps.step("copy with the deliberate bugs", || {
+            patched::tree().map(|tree| println!("    {}", tree.display()))
+        });
+        return steps.finish();
+    }
+    if options.save {
+        let _stopped = steps.step("patches of the deliberate bugs", patched::save);
+        return steps.finish();
+    }
     let passed = steps.step("deliberate bugs", || mutants(options));
     if passed.is_ok() && !options.no_miri {
         let _stopped = steps.step("deliberate bugs under Miri", || mutants_under_miri(options.no_install));
@@ -146,9 +170,11 @@ pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
 
 /// All deliberate bugs against all oracles.
 pub fn mutants(options: &MutantsOptions) -> Result<()> {
+    let manifest = patched_manifest()?;
     for (subject, seeds) in [(None, options.seeds), (Some("--c"), options.c_seeds)] {
         cargo(&format!("run --quiet --release {PROGRAM}"))
             .args(WITH_MUTANTS)
+            .args(["--manifest-path", &manifest])
             .args(["--", "--mutants"])
             .args(subject)
             .args([format!("--seeds={seeds}")])
@@ -156,14 +182,23 @@ pub fn mutants(options: &MutantsOptions) -> Result<()> {
             .run()?;
     }
     // And the scenarios of the hard cases detect their bugs.
-    cargo("test --quiet --package dolmen --lib each_scenario_fails").args(WITH_MUTANTS).run()
+    let scenarios = cargo("test --quiet --package dolmen --lib each_scenario_fails").args(WITH_MUTANTS);
+    scenarios.args(["--manifest-path", &manifest]).run()
+}
+
+/// The manifest of the copy that has the deliberate bugs.
+fn patched_manifest() -> Result<String> {
+    Ok(patched::tree()?.join("Cargo.toml").display().to_string())
 }
 
 /// Miri has to detect each of these; a run without a finding is the failure.
 fn mutants_under_miri(no_install: bool) -> Result<()> {
     install_miri(no_install)?;
+    let manifest = patched_manifest()?;
     for bug in FOR_MIRI {
-        let run = miri_cargo(&format!("test --package dolmen --lib for_miri::{bug}")).args(WITH_MUTANTS);
+        let run = miri_cargo(&format!("test --package dolmen --lib for_miri::{bug}"))
+            .args(WITH_MUTANTS)
+            .args(["--manifest-path", &manifest]);
         println!("    $ {run}");
         match run.output() {
             Err(error) if error.contains("Undefined Behavior") => {

@@ -429,7 +429,10 @@ fn against_idle(rows: &[Row]) -> Vec<(String, Vec<(f64, f64)>)> {
     let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for scenario in SCENARIOS {
         let Kind::Echo { traffic, idle } = scenario.kind else { continue };
-        let plain = traffic.connections == 32 && traffic.depth == 1 && traffic.bulk == 0 && traffic.message_bytes == 64;
+        let plain = traffic.connections == 32
+            && traffic.depth == 1
+            && traffic.bulk == 0
+            && traffic.message_bytes == 64;
         let of_scenario =
             rows.iter().filter(|row| row.scenario == scenario.name && row.platform == "linux" && row.ran());
         for row in of_scenario.filter(|_| plain) {

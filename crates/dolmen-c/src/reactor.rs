@@ -13,7 +13,7 @@ use dolmen::{TimerId, Token};
 
 use crate::boundary::Failure;
 use crate::console::Console;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::platform::Platform;
 use crate::sink::{Lent, Sink};
 use crate::sockets::{Socket, StreamOf};
@@ -119,7 +119,7 @@ impl<P: Platform> Inner<P> {
         let known = match same {
             None => false,
             // The earlier socket of that number was closed without being removed.
-            Some(Some(same)) if (!same && !mutant(Mutant::TrustNumber)) || mutant(Mutant::RegisterTwice) => {
+            Some(Some(false)) => {
                 self.remove(fd)?;
                 false
             }
@@ -162,11 +162,8 @@ impl<P: Platform> Inner<P> {
         let registration = self.sockets[slot].take().expect("the slot is the socket's");
         registration.socket.deregister(&mut self.reactor);
         let before = self.synthetic.len();
-        if !mutant(Mutant::KeepSynthetic) {
-            self.synthetic.retain(
-                |event| !matches!(event, Synthetic::Leftover(of) | Synthetic::End(of, _) if *of == slot),
-            );
-        }
+        self.synthetic
+            .retain(|event| !matches!(event, Synthetic::Leftover(of) | Synthetic::End(of, _) if *of == slot));
         if self.synthetic.len() < before {
             mark(Mark::RemovedWithSynthetic);
         }
@@ -198,7 +195,6 @@ impl<P: Platform> Inner<P> {
     }
 
     pub(crate) fn context(&self, slot: usize) -> *mut c_void {
-        let slot = if mutant(Mutant::OtherContext) { slot ^ 1 } else { slot };
         self.socket_at(slot).map_or(null_mut(), |registration| registration.context)
     }
 
@@ -214,9 +210,6 @@ impl<P: Platform> Inner<P> {
     }
 
     pub(crate) fn remove_console(&mut self) -> Result<(), Failure> {
-        if mutant(Mutant::TakeBuffersBack) {
-            self.lent.take_back();
-        }
         if let Some(console) = self.console.take() {
             console.close(&mut self.reactor);
         }
@@ -254,8 +247,7 @@ impl<P: Platform> Inner<P> {
             events: stats.events,
             bytes_received: stats.bytes_received,
             bytes_sent: stats.bytes_sent,
-            sockets: if mutant(Mutant::CountForgotten) { self.sockets.len() } else { self.slots.len() }
-                as u64,
+            sockets: self.slots.len() as u64,
             timers: stats.timers as u64,
             operations_in_flight: stats.operations_in_flight as u64,
             queued_bytes: stats.queued_bytes as u64,
@@ -295,24 +287,16 @@ impl<P: Platform> Inner<P> {
         if let Some(console) = &mut self.console {
             console.begin_wait();
         }
-        self.synthetic_first = !self.synthetic_first || mutant(Mutant::SyntheticFirst);
+        self.synthetic_first = !self.synthetic_first;
         if self.synthetic_first {
             self.deliver_synthetic(sink)?;
         }
-        let (mut woken, mut displaced, mut asked) = (false, 0, 0);
+        let (mut woken, mut displaced) = (false, 0);
         loop {
-            let immediately = (!sink.is_empty() && !mutant(Mutant::WaitForMore))
-                || self.has_synthetic()
-                || mutant(Mutant::NeverBlock);
-            if mutant(Mutant::RestartTimeout) && deadline_ns != Some(0) {
-                deadline_ns =
-                    timeout.map(|timeout| self.reactor.now_ns().saturating_add(nanoseconds(timeout)));
-            }
+            let immediately = !sink.is_empty() || self.has_synthetic();
             if sink.left() > 0 {
-                asked += 1;
-                let in_vain = mutant(Mutant::AskBeforeBlocking) && asked < 100 && !P::Socket::BLOCKS_ONCE;
                 let block = match deadline_ns {
-                    _ if immediately || in_vain => Some(Duration::ZERO),
+                    _ if immediately => Some(Duration::ZERO),
                     None => None,
                     Some(deadline) => {
                         Some(Duration::from_nanos(deadline.saturating_sub(self.reactor.now_ns())))
@@ -320,9 +304,7 @@ impl<P: Platform> Inner<P> {
                 };
                 let full = self.wait_in_engine(sink, block)?;
                 woken |= self.deliver(sink)?;
-                let nothing = sink.is_empty() && !mutant(Mutant::WakeTakesPlace);
-                let again = full && (nothing || (mutant(Mutant::RefillEvents) && sink.left() > 0));
-                if again && displaced < MAX_DISPLACED_WAITS {
+                if full && sink.is_empty() && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
                     // do so each time.
                     mark(Mark::PlaceTaken);
@@ -367,8 +349,7 @@ impl<P: Platform> Inner<P> {
             match *record {
                 // The console's threads wake as well.
                 Record::Woken => {
-                    woken |= self.wakeup.swap(false, Ordering::AcqRel) && !mutant(Mutant::ForgetWakeup);
-                    woken |= mutant(Mutant::AnyWake);
+                    woken |= self.wakeup.swap(false, Ordering::AcqRel);
                 }
                 Record::Timer { token, missed, .. } => {
                     sink.counted(std::ptr::with_exposed_provenance_mut(token.0), EVENT_TIMER, missed);

@@ -8,7 +8,6 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-use crate::marks::{Mutant, mutant};
 use crate::types::{EVENT_READ, io_event_t};
 
 /// How much of a pipe or a file comes with one event.
@@ -34,11 +33,6 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    /// A deliberate bug.
-    pub(crate) fn take_back(&mut self) {
-        self.out.iter_mut().for_each(|buffer| buffer.fill(0));
-    }
-
     /// The next wait has begun: the events of the last one are no longer valid.
     pub(crate) fn reclaim(&mut self) {
         for mut buffer in self.out.drain(..) {
@@ -103,9 +97,6 @@ impl<'a> Sink<'a> {
 
     /// An empty buffer of the library, to be handed over with [`Sink::lend`] or given back.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
-        if mutant(Mutant::ShareConsoleBuffer) {
-            self.lent.free.iter_mut().for_each(Vec::clear);
-        }
         // One more byte, for the zero behind the bytes.
         self.lent.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES + 1))
     }
@@ -120,7 +111,7 @@ impl<'a> Sink<'a> {
         // C programs often treat the bytes as a string.
         buffer.push(0);
         let start = buffer.as_mut_ptr().cast();
-        let kept = if mutant(Mutant::ShareConsoleBuffer) { &mut self.lent.free } else { &mut self.lent.out };
+        let kept = &mut self.lent.out;
         kept.push(buffer);
         self.bytes(context, start, count);
     }

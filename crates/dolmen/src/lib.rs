@@ -49,6 +49,7 @@
 #![deny(unsafe_code, missing_debug_implementations)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+mod close_reason;
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
 mod engine;
@@ -71,9 +72,10 @@ mod sync;
 mod token;
 mod waker;
 
+pub use close_reason::CloseReason;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};
-pub use events::{CloseReason, Drain, Event, Events};
+pub use events::{Drain, Event, Events};
 #[cfg(windows)]
 pub use kernel::set_exclusive_address_use;
 pub use reactor::{Builder, Console, Reactor};

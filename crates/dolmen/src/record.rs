@@ -10,8 +10,8 @@ use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::close_reason::CloseReason;
 use crate::console::Input;
-use crate::events::CloseReason;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use crate::kernel::readiness::Readiness;

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::marks::{Mutant, mutant};
 use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, WatchId};
 
 /// One list for each kind of id.
@@ -27,9 +26,7 @@ impl Removed {
     }
 
     pub(crate) fn mark_console(&self, registration: u32) {
-        if !mutant(Mutant::ForgetConsoleRemoval) {
-            self.console.set(registration);
-        }
+        self.console.set(registration);
     }
 }
 
@@ -39,9 +36,6 @@ struct Marks(RefCell<Vec<u32>>);
 
 impl Marks {
     fn mark(&self, key: Key) {
-        if mutant(Mutant::ForgetRemoval) {
-            return;
-        }
         let mut marks = self.0.borrow_mut();
         let slot = key.slot as usize;
         if marks.len() <= slot {

@@ -23,7 +23,7 @@ use std::ffi::{c_int, c_void};
 use dolmen::raw::Readiness;
 
 use crate::boundary::Failure;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::platform::Platform;
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
@@ -141,7 +141,7 @@ impl<P: Platform> Console<P> {
             let mut buffer = sink.take_buffer();
             match self.stdin.read(&mut buffer) {
                 Read::Bytes => {
-                    self.delivered = !mutant(Mutant::ShareConsoleBuffer);
+                    self.delivered = true;
                     sink.lend(context, buffer);
                     return Ok(());
                 }
@@ -170,16 +170,14 @@ impl<P: Platform> Console<P> {
         };
         sink.event(context, end);
         self.delivered = true;
-        if !mutant(Mutant::ConsoleEndsRepeatedly) {
-            self.ended = true;
-            self.stdin.stop(reactor);
-        }
+        self.ended = true;
+        self.stdin.stop(reactor);
         Ok(())
     }
 
     fn arm(&mut self, reactor: &mut P::Reactor) -> Result<(), Failure> {
         mark(Mark::ConsoleEmpty);
-        if mutant(Mutant::ForgetToArm) { Ok(()) } else { self.stdin.arm(reactor) }
+        self.stdin.arm(reactor)
     }
 
     pub(crate) fn close(self, reactor: &mut P::Reactor) {

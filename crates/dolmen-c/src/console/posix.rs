@@ -170,9 +170,9 @@ fn waiting_bytes() -> Option<c_int> {
 }
 
 fn is_readable() -> bool {
-    let mut poll = libc::pollfd { fd: STDIN, events: libc::POLLIN, revents: 0 };
+    let mut entry = libc::pollfd { fd: STDIN, events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, writable, and no waiting.
-    unsafe { libc::poll(&mut poll, 1, 0) != 0 }
+    unsafe { libc::poll(&mut entry, 1, 0) != 0 }
 }
 
 fn peek() -> State {

@@ -6,13 +6,16 @@
 
 mod buffers;
 mod model;
+pub(crate) mod mutants;
 mod platform;
 mod program;
 mod stdin;
 
 use dolmen::sim::{Failure, Oracle, Report, catch, shrink_program};
 
-pub use crate::marks::{Mark, Mutant};
+pub use crate::marks::Mark;
+#[cfg(dolmen_mutants)]
+pub use mutants::Mutant;
 pub use program::{Action, ExternalAction};
 
 use platform::{Posix, Windows};
@@ -70,5 +73,5 @@ pub fn marks() -> Vec<(Mark, u64)> {
 /// Switches a deliberate bug on in this thread, or all off.
 #[cfg(dolmen_mutants)]
 pub fn activate(mutant: Option<Mutant>) {
-    crate::marks::counts::activate(mutant);
+    mutants::activate(mutant);
 }

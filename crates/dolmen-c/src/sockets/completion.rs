@@ -9,7 +9,7 @@ use dolmen::{CloseReason, ConnId, Token};
 
 use super::{StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::platform::Platform;
 use crate::reactor::{Inner, Synthetic};
 use crate::sink::Sink;
@@ -109,9 +109,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             }
             Socket::Connected(connected) => {
                 reactor.remove_adopted(connected.conn);
-                if !mutant(Mutant::LeaveRoom) {
-                    connected.room.map(|room| reactor.remove_poll(room));
-                }
+                connected.room.map(|room| reactor.remove_poll(room));
             }
         }
     }
@@ -133,9 +131,6 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             let leftover = Synthetic::Leftover(slot);
             if !inner.synthetic.contains(&leftover) {
                 inner.synthetic.push_back(leftover);
-            }
-            if mutant(Mutant::HoldWithoutBound) {
-                inner.reactor.post_receive(conn)?;
             }
             return Ok(());
         }
@@ -164,7 +159,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
                 let event = match registration.socket {
                     // A poll for room finds the end as well, but the receive reports that. With or without room, a send
                     // does not block.
-                    Socket::Connected(_) if !mutant(Mutant::RoomWithEnds) => EVENT_WRITE,
+                    Socket::Connected(_) => EVENT_WRITE,
                     _ => events(ready),
                 };
                 sink.event(inner.context(token.0), event);
@@ -200,10 +195,7 @@ impl Connected {
     ) -> Result<(), Failure> {
         match self.room {
             Some(room) => reactor.set_interest(room, ROOM)?,
-            None => {
-                self.room =
-                    Some(reactor.add_poll(borrow(fd), ROOM, !mutant(Mutant::RoomIndefinitely), token)?)
-            }
+            None => self.room = Some(reactor.add_poll(borrow(fd), ROOM, true, token)?),
         }
         Ok(())
     }
@@ -224,10 +216,6 @@ fn received<P: Platform<Socket = Socket>>(
 ) {
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
-    if mutant(Mutant::HoldWithoutBound) && !connected.leftover.is_empty() {
-        connected.leftover.extend_from_slice(data);
-        return;
-    }
     // The engine receives only on request, and there is no request while bytes are left over.
     assert!(connected.leftover.is_empty(), "received behind bytes that are left over");
     match connected.target.take() {
@@ -264,13 +252,6 @@ impl Connected {
         self.leftover = bytes[count..].to_vec();
         if !self.leftover.is_empty() {
             mark(Mark::LeftoverKept);
-            if mutant(Mutant::DropLeftover) {
-                self.leftover.clear();
-            } else if mutant(Mutant::ShuffleLeftover) {
-                self.leftover.reverse();
-            } else if mutant(Mutant::RepeatLeftover) {
-                self.leftover = bytes.to_vec();
-            }
         }
         sink.in_callers(context, target, count);
     }
@@ -280,19 +261,17 @@ impl Connected {
 fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c_int, sink: &mut Sink<'_>) {
     let context = inner.context(slot);
     let Some(connected) = connected(inner, slot) else { return };
-    if std::mem::replace(&mut connected.ended, true) && !mutant(Mutant::EndTwice) {
+    if std::mem::replace(&mut connected.ended, true) {
         return;
     }
-    if connected.leftover.is_empty() || mutant(Mutant::EndBeforeLeftover) {
+    if connected.leftover.is_empty() {
         return sink.event(context, event);
     }
     mark(Mark::EndBehindLeftover);
     connected.target = None;
     inner.synthetic.retain(|synthetic| *synthetic != Synthetic::Leftover(slot));
     inner.synthetic.push_back(Synthetic::Leftover(slot));
-    if !mutant(Mutant::ForgetEnd) {
-        inner.synthetic.push_back(Synthetic::End(slot, event));
-    }
+    inner.synthetic.push_back(Synthetic::End(slot, event));
 }
 
 fn close_event(reason: CloseReason) -> c_int {

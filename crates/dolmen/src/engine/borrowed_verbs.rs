@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::{Fault, Kernel};
-use crate::marks::{Mutant, mutant};
 use crate::token::{ConnId, PollId, Token};
 
 use super::connection::Connection;
@@ -57,9 +56,7 @@ impl<K: Kernel> Engine<K> {
     /// the socket then cannot be adopted again.
     pub(crate) fn remove_adopted(&mut self, conn: ConnId) -> bool {
         let known = self.remove(conn);
-        if !mutant(Mutant::ReleaseLater) {
-            self.serve_connection(conn.0.slot);
-        }
+        self.serve_connection(conn.0.slot);
         known
     }
 }

@@ -14,13 +14,13 @@
 
 use std::num::NonZeroU32;
 
+use crate::close_reason::CloseReason;
 use crate::error::{Error, ErrorKind};
-use crate::events::CloseReason;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{ConnId, Key, Token};
 

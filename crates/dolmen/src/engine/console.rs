@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::console::{Claim, ConsoleKind, Driver, Inbox, Input, Notice, SignalSource};
 use crate::kernel::fork::Process;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 
@@ -91,7 +91,6 @@ impl<H> Console<H> {
     /// Takes a batch of console input into the outbox.
     fn collect_input<S>(&mut self, outbox: &mut VecDeque<Record<S>>, batch: usize) -> Collected {
         let mut collected = Collected::default();
-        let batch = if mutant(Mutant::HogConsole) { usize::MAX } else { batch };
         let Some(typed) = &mut self.typed else { return collected };
         for _ in 0..batch {
             if typed.driver.is_behind() {
@@ -116,7 +115,7 @@ impl<H> Console<H> {
             outbox.push_back(Record::Console { token, registration, input });
         }
         typed.driver.room();
-        if typed.held && typed.inbox.has_room() && !mutant(Mutant::ForgetRoom) {
+        if typed.held && typed.inbox.has_room() {
             typed.held = false;
             collected.rearm = typed.watch;
         }

@@ -9,7 +9,7 @@
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, ListenerId, Token};
 
@@ -148,14 +148,14 @@ impl<K: Kernel> Listener<K> {
         if self.retry.is_some() {
             return; // Another accept of the same batch.
         }
-        self.retry_ns = if mutant(Mutant::NoAcceptPause) { 1 } else { next_retry_ns(self.retry_ns) };
+        self.retry_ns = next_retry_ns(self.retry_ns);
         let (retry_ns, token) = (self.retry_ns, self.token);
         let now_ns = cx.now_ns();
         let lately = self.reported_at_ns.is_some_and(|at_ns| now_ns < at_ns + REPORT_AGAIN_NS);
         if lately {
             mark(Mark::FailureUnreported);
         }
-        let report = !self.reported && (!lately || mutant(Mutant::ReportEachFailure));
+        let report = !self.reported && !lately;
         if report {
             (self.reported, self.reported_at_ns) = (true, Some(now_ns));
             let (listener, code) = (ListenerId(key), fault.code);

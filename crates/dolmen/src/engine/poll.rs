@@ -8,7 +8,7 @@ use crate::kernel::operation::OpHandle;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Kernel, Outcome};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, PollId, Token};
 
@@ -49,7 +49,7 @@ impl<K: Kernel> Poll<K> {
         interest: Readiness,
     ) -> Result<(), crate::kernel::Fault> {
         (self.interest, self.failed) = (interest, false);
-        if self.pending.is_some() && !mutant(Mutant::KeepInterest) {
+        if self.pending.is_some() {
             mark(Mark::InterestChanged);
             cx.submitter.kernel().set_interest(&self.source, interest)?;
         }
@@ -121,7 +121,7 @@ impl<K: Kernel> Poll<K> {
     pub(super) fn deliver(&mut self, cx: &mut Context<K>, key: Key, found: Readiness) -> Readiness {
         self.registration.record_delivered();
         // It did not fit into the events of that wait. The caller has acted since, and may have handled it.
-        let is_old = self.found_in != cx.stats.waits && !self.failed && !mutant(Mutant::TrustOldReadiness);
+        let is_old = self.found_in != cx.stats.waits && !self.failed;
         let ready = if is_old {
             match self.interest {
                 Readiness::NONE => Readiness::NONE,
@@ -139,16 +139,13 @@ impl<K: Kernel> Poll<K> {
         // An end is found whatever the interest is; but a caller without any interest gets no report.
         let is_reported = !self.interest.is_empty() || std::mem::take(&mut self.failed);
         let wanted = if is_reported { ready & (self.interest | Readiness::ENDS) } else { Readiness::NONE };
-        let wanted = if mutant(Mutant::IgnoreInterest) { found } else { wanted };
         if wanted.is_empty() {
             mark(Mark::PollUnwanted);
-        } else if self.once && !mutant(Mutant::OnceContinues) {
+        } else if self.once {
             mark(Mark::PolledOnce);
             self.interest = Readiness::NONE;
         }
-        if !mutant(Mutant::ForgetPoll) {
-            self.list(cx, key);
-        }
+        self.list(cx, key);
         wanted
     }
 }

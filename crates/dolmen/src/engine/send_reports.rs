@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 
 #[derive(Default)]
 pub(super) struct SendReports {
@@ -46,17 +46,11 @@ impl SendReports {
         let sends = &mut self.by_slot[slot as usize];
         sends.sent_total += bytes as u64;
         let mut reported = 0;
-        let through = |end: u64, sent_total: u64| end <= sent_total || mutant(Mutant::WrittenEarly);
-        while let Some(&(end, bytes)) =
-            sends.incomplete.front().filter(|send| through(send.0, sends.sent_total))
-        {
+        while let Some(&(end, bytes)) = sends.incomplete.front().filter(|send| send.0 <= sends.sent_total) {
             debug_assert!(end <= sends.queued_total);
             sends.incomplete.pop_front();
             reported += 1;
             report(bytes);
-            if mutant(Mutant::WrittenTwice) {
-                report(bytes);
-            }
         }
         if reported > 1 {
             mark(Mark::WrittenTogether);

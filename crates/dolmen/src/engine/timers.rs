@@ -5,7 +5,7 @@
 //! array of their own, which is dense.
 
 use super::table::Table;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::token::{Key, Token};
 
 /// The purpose of a timer.
@@ -140,11 +140,6 @@ impl Timers {
         let missed = (now_ns - first.deadline_ns) / timer.period_ns;
         if missed > 0 {
             mark(Mark::TicksMissed);
-            if mutant(Mutant::ForgetPeriod) {
-                self.timers.vacate(key);
-                self.take_out(0);
-                return Some(Expired { key, purpose, missed, last: true });
-            }
         }
         first.deadline_ns =
             first.deadline_ns.saturating_add(timer.period_ns.saturating_mul(missed.saturating_add(1)));

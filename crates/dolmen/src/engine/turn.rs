@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::kernel::submitter::Completion;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::{Batch, Record};
 use crate::token::{Key, TimerId};
 
@@ -111,7 +111,7 @@ impl<K: Kernel> Engine<K> {
             self.deliver(events);
             // Completions that bring no event, as all do of removed registrations, may have taken the room of those
             // that do. So the engine polls the kernel again, until everything that it had by now can have arrived.
-            if events.is_empty() && full && !mutant(Mutant::CountEventlessPackets) {
+            if events.is_empty() && full {
                 // In that time each operation in flight has its turn, after a signal and the like.
                 let left = polls_left
                     .get_or_insert_with(|| self.cx.submitter.in_flight() / batch + MIN_EVENTLESS_POLLS);
@@ -182,7 +182,7 @@ impl<K: Kernel> Engine<K> {
         let first = [deadline_ns, self.cx.timers.next_ns(), again].into_iter().flatten().min()?;
         self.cx.submitter.kernel().expect_end(first);
         let left_ns = first.saturating_sub(self.cx.now_ns());
-        Some(if mutant(Mutant::TruncateTimeout) { left_ns / 1_000_000 * 1_000_000 } else { left_ns })
+        Some(left_ns)
     }
 
     /// Serves every registration in the run queue. Those that are added while this runs have their turn next time.
@@ -224,7 +224,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn expire_timers(&mut self, batch: usize) {
-        let now_ns = self.cx.now_ns() + if mutant(Mutant::EarlyTimer) { 1_000_000 } else { 0 };
+        let now_ns = self.cx.now_ns();
         // The engine's own timers produce no record, and do not count towards the batch.
         let mut records = 0;
         for _ in 0..self.cx.timers.len() {
@@ -248,7 +248,7 @@ impl<K: Kernel> Engine<K> {
     fn deliver(&mut self, events: &mut Batch<K::Stream>) {
         while events.len() < events.capacity() {
             let outbox = &mut self.cx.outbox;
-            let record = if mutant(Mutant::NewestFirst) { outbox.pop_back() } else { outbox.pop_front() };
+            let record = outbox.pop_front();
             let Some(record) = record else { break };
             self.turn.undelivered_from_last_poll = self.turn.undelivered_from_last_poll.saturating_sub(1);
             // The registration was removed while the record waited in the outbox [p07].

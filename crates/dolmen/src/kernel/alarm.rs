@@ -8,8 +8,6 @@
 //! A timer that goes off wakes the wait and does nothing else. If its moment is no longer needed, it ends one wait
 //! without need.
 
-use crate::marks::{Mutant, mutant};
-
 /// A wait for longer than this is not made exact. An interval of that length is late by less than two percent.
 const NEAR_NS: u64 = 1_000_000_000;
 
@@ -27,7 +25,7 @@ impl Alarm {
     /// [hc21].
     pub(crate) fn before_wait(&mut self, now_ns: u64, deadline_ns: u64) -> Option<u64> {
         let left_ns = deadline_ns.saturating_sub(now_ns);
-        let is_set = |set_for_ns| (now_ns..=deadline_ns).contains(&set_for_ns) || mutant(Mutant::ForgetAlarm);
+        let is_set = |set_for_ns| (now_ns..=deadline_ns).contains(&set_for_ns);
         if left_ns == 0 || left_ns > NEAR_NS || self.set_for_ns.is_some_and(is_set) {
             return None;
         }
@@ -38,7 +36,7 @@ impl Alarm {
     /// The timer has gone off. One that has since been set for a later moment continues.
     pub(crate) fn fired(&mut self, now_ns: u64) {
         if self.set_for_ns.is_some_and(|set_for_ns| set_for_ns <= now_ns.saturating_add(EARLY_NS)) {
-            self.set_for_ns = self.set_for_ns.filter(|_| mutant(Mutant::ForgetAlarm));
+            self.set_for_ns = None;
         }
     }
 

@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::kernel::fork::{Guarded, Lock};
 use crate::kernel::{Fault, Signal};
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::sync::{AtomicU64, Ordering, yield_now};
 use crate::token::Token;
 
@@ -137,9 +137,7 @@ impl Mailbox {
             mark(Mark::SignalFailed);
             self.signals_failed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(target: "dolmen", error = %fault.to_io(), "cannot signal the reactor");
-            if !mutant(Mutant::TrustFailedSignal) {
-                return Err(fault);
-            }
+            return Err(fault);
         }
         // Unless the reactor has looked in the meantime.
         let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| {
@@ -160,13 +158,13 @@ impl Mailbox {
         for Post { token, value, .. } in posts.queue.drain(..count) {
             take(token, value);
         }
-        if !posts.queue.is_empty() && !mutant(Mutant::ForgetLeftPosts) {
+        if !posts.queue.is_empty() {
             mark(Mark::PostsLeft);
             // The rest is for the next turn, which needs no signal: see `waiting` [hc38].
             self.state.fetch_or(PENDING | SIGNALLED, Ordering::AcqRel);
         }
         drop(posts);
-        before & WOKEN != 0 && !mutant(Mutant::LoseWake)
+        before & WOKEN != 0
     }
 
     /// From here on a new entry needs its own signal. Returns the state up to here.

@@ -22,7 +22,6 @@ use std::ptr::NonNull;
 
 use super::Kernel;
 use super::buffer::Buffer;
-use crate::marks::{Mutant, mutant};
 
 pub(crate) type OpPtr<K> = NonNull<Operation<K>>;
 
@@ -196,11 +195,6 @@ impl<K: Kernel> OperationTable<K> {
         let pending = record.generation == handle.generation && record.owner.get() == Owner::Kernel;
         pending.then(|| self.blocks.cell(handle.index))
     }
-
-    #[cfg(dolmen_mutants)]
-    pub(super) fn kind(&self, handle: OpHandle) -> OpKind {
-        self.records[handle.index as usize].kind
-    }
 }
 
 /// Recognition of packets.
@@ -211,10 +205,6 @@ impl<K: Kernel> OperationTable<K> {
     ///
     /// Nothing is read at the address [hc41].
     pub(super) fn arrive(&self, address: usize, fits: impl Fn(OpKind) -> bool) -> Option<(OpPtr<K>, OpKind)> {
-        if mutant(Mutant::TrustEveryPacket) {
-            return NonNull::new(std::ptr::with_exposed_provenance_mut(address))
-                .map(|op| (op, OpKind::Receive));
-        }
         let index = self.blocks.index_of(address)?;
         let record = &self.records[index as usize];
         if record.owner.get() != Owner::Kernel || !fits(record.kind) {

@@ -9,7 +9,6 @@ use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::Readiness;
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mutant, mutant};
 
 /// The end of an operation, with everything that was lent for it.
 pub(crate) struct Completion<K: Kernel> {
@@ -90,9 +89,9 @@ impl<K: Kernel> Submitter<K> {
         offset: usize,
         most: usize,
     ) -> Started<K> {
-        let end = if mutant(Mutant::UncappedSend) { usize::MAX } else { offset.saturating_add(most) };
+        let end = offset.saturating_add(most);
         let end = u32::try_from(buffer.len().min(end)).expect("a send queue is far below 4 GiB");
-        let start = if mutant(Mutant::ResendPartial) { 0 } else { offset as u32 };
+        let start = offset as u32;
         let op = self.operations.take(OpKind::Send, owner, Some(buffer), start..end);
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`; the bytes to send are inside the cell and stay there.
@@ -139,16 +138,6 @@ impl<K: Kernel> Submitter<K> {
         if let Some(op) = self.operations.pending(handle) {
             // SAFETY: `pending` has checked that the kernel owns this very operation.
             unsafe { self.kernel.cancel(source, op) };
-            if mutant(Mutant::RecycleAtCancel) {
-                // SAFETY: none; this is the bug.
-                unsafe { self.operations.take_back(op) };
-            }
-            #[cfg(dolmen_mutants)]
-            if mutant(Mutant::FreeBufferAtCancel) && self.operations.kind(handle) == OpKind::Receive {
-                // SAFETY: none; this is the bug.
-                let buffer = unsafe { (*op.as_ptr()).buffer.take() };
-                buffer.into_iter().for_each(|buffer| self.pool.borrow_mut().lose(buffer));
-            }
         }
     }
 

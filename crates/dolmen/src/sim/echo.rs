@@ -57,7 +57,7 @@ impl Echo {
         let mut echo =
             Echo { fixture, links, read: Vec::with_capacity(MESSAGE.len()), ticks: 0, late: false };
         echo.idle(idle);
-        assert!(echo.fixture.poll().is_empty());
+        assert!(echo.fixture.turn().is_empty());
         // One-time work is done now.
         echo.rounds(20);
         echo

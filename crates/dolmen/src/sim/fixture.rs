@@ -8,8 +8,8 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::engine::{Config, Engine};
-use crate::events::CloseReason;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{self, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, World};
@@ -241,7 +241,8 @@ impl Fixture {
         self.events.drain().map(Seen::from).collect()
     }
 
-    pub(crate) fn poll(&mut self) -> Vec<Seen> {
+    /// One turn: a wait of no time.
+    pub(crate) fn turn(&mut self) -> Vec<Seen> {
         self.wait(Duration::ZERO)
     }
 

@@ -16,8 +16,10 @@ mod program;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(dolmen_mutants)]
+pub use crate::kernel::sim::mutants::Mutant;
 pub use crate::kernel::sim::rng::Rng;
-pub use crate::marks::{Mark, Mutant};
+pub use crate::marks::Mark;
 pub use echo::{Cost, Echo};
 pub use machine::{Found, KernelWaits, LinkState, Machine, Object, SimReactor, SuspendedFaults};
 pub use model::bytes as stream_bytes;
@@ -138,5 +140,5 @@ pub fn marks() -> Vec<(Mark, u64)> {
 /// Switches a deliberate bug on in this thread, or all off.
 #[cfg(dolmen_mutants)]
 pub fn activate(mutant: Option<Mutant>) {
-    crate::marks::counts::activate(mutant);
+    crate::kernel::sim::mutants::activate(mutant);
 }

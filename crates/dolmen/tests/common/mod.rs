@@ -10,7 +10,8 @@ pub mod windows;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,16 +21,28 @@ use dolmen::{
 pub use signal::Signal;
 use socket2::SockRef;
 
-/// How long a test waits for an expected event. Only a failure takes that long.
+/// How long a test waits for an expected event, from the last event on. Only a failure takes that long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a test waits for the absence of an event.
 pub const SILENCE: Duration = Duration::from_millis(if cfg!(windows) { 150 } else { 50 });
 
-/// The longest a test may take.
+/// The longest a test may take without progress: a machine under load may make a long test slow, and no test stop.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Ends the whole test program when a test takes longer than [`LIMIT`]; dropping it stops the watchdog.
+/// A test that makes progress for so many times [`LIMIT`] does not end.
+const MOST_LIMITS: usize = 10;
+
+thread_local! {
+    /// How many connections the test of this thread has made, and events it has seen.
+    static PROGRESS: Arc<AtomicU64> = Arc::default();
+}
+
+fn note_progress(steps: usize) {
+    PROGRESS.with(|progress| progress.fetch_add(steps as u64, Ordering::Relaxed));
+}
+
+/// Ends the whole test program when a test makes no progress for [`LIMIT`]; dropping it stops the watchdog.
 pub struct Watchdog {
     _stop: mpsc::Sender<()>,
 }
@@ -38,12 +51,21 @@ pub struct Watchdog {
 pub fn watchdog() -> Watchdog {
     let (stop, stopped) = mpsc::channel::<()>();
     let test = thread::current().name().unwrap_or("a test").to_owned();
+    let progress = PROGRESS.with(Arc::clone);
     thread::spawn(move || {
-        if stopped.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Not eprintln: text captured by the test harness would be lost with the process.
-            let _ = writeln!(std::io::stderr(), "\n{test} has not ended after {LIMIT:?}");
-            std::process::exit(101);
+        let mut before = progress.load(Ordering::Relaxed);
+        for _ in 0..MOST_LIMITS {
+            if stopped.recv_timeout(LIMIT) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+            let now = progress.load(Ordering::Relaxed);
+            if std::mem::replace(&mut before, now) == now {
+                break;
+            }
         }
+        // Not eprintln: text captured by the test harness would be lost with the process.
+        let _ = writeln!(std::io::stderr(), "\n{test} has not ended after {LIMIT:?} without progress");
+        std::process::exit(101);
     });
     Watchdog { _stop: stop }
 }
@@ -125,12 +147,15 @@ impl Rig {
     /// Waits, handling all events, until `handle` has returned true. `what` names the expectation.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut handle: impl FnMut(&mut Reactor, Event<'_>) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
+        let mut deadline = Instant::now() + DEADLINE;
         let mut over = false;
         while !over {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no {what} after {DEADLINE:?}: {:?}", self.reactor.stats());
-            self.reactor.wait(&mut self.events, Some(left)).expect("wait");
+            if self.reactor.wait(&mut self.events, Some(left)).expect("wait") > 0 {
+                note_progress(self.events.len());
+                deadline = Instant::now() + DEADLINE;
+            }
             for event in self.events.drain() {
                 over |= handle(&mut self.reactor, event);
             }
@@ -298,6 +323,7 @@ impl History {
 
 /// Two ends of a connection over the loopback interface. Neither delays small segments.
 pub fn pair() -> (TcpStream, TcpStream) {
+    note_progress(1);
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let peer = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
     let (ours, from) = listener.accept().expect("accept");

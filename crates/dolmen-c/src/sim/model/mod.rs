@@ -27,6 +27,7 @@ use super::program::{self, Action, ExternalAction};
 use super::stdin::{Input, Kind, STDIN_STREAM, SharedInput};
 use crate::marks::{Mark, mark};
 use crate::reactor::{Inner, Settings};
+use crate::sim::mutants::{Mutant, mutant};
 use crate::types::*;
 use console::Console;
 use context::Context;
@@ -214,7 +215,7 @@ impl<P: System> Run<'_, P> {
     fn fork(&mut self) {
         if !P::COMPLETION {
             mark(Mark::ForkedCopyDestroyed);
-            let tears = crate::marks::mutant(crate::marks::Mutant::TearSharedInstance);
+            let tears = mutant(Mutant::TearSharedInstance);
             let registered = self.by_fd.iter().map(|(&fd, _)| fd);
             self.machine.destroy_forked_copy(&mut self.inner.reactor, registered, tears);
         }

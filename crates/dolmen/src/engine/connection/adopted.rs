@@ -45,7 +45,7 @@ impl<K: Kernel> Connection<K> {
     /// Called before a connection's queue is dropped, in flight or not: if it is not empty, the socket cannot be
     /// adopted again [hc18]. See [`Kernel::note_cut`].
     pub(super) fn note_if_cut(&mut self, cx: &mut Context<K>) {
-        if self.adopted && self.queued_bytes() > 0 && !mutant(Mutant::ForgetCut) {
+        if self.adopted && self.queued_bytes() > 0 {
             mark(Mark::EndedUnsent);
             cx.submitter.kernel().note_cut(&self.source);
         }

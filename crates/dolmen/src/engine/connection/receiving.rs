@@ -5,14 +5,12 @@ use super::*;
 
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn pause(&mut self) {
-        self.paused = self.failure().is_none() || !mutant(Mutant::ForgetPause);
+        self.paused = true;
     }
 
     pub(in crate::engine) fn resume(&mut self, cx: &mut Context<K>, key: Key) {
         self.paused = false;
-        if !mutant(Mutant::ForgetResume) {
-            self.list(cx, key);
-        }
+        self.list(cx, key);
     }
 
     pub(super) fn serve_receiving(&mut self, cx: &mut Context<K>, key: Key) {
@@ -24,7 +22,7 @@ impl<K: Kernel> Connection<K> {
                 }
                 // Not before the peer has closed its side: closing with unread bytes resets the connection, and
                 // destroys the output in transit [hc15].
-                Write::Shut if self.read_ended || mutant(Mutant::NoLinger) => {
+                Write::Shut if self.read_ended => {
                     return self.begin_close(cx, key, CloseReason::Finished);
                 }
                 _ => {}
@@ -73,7 +71,7 @@ impl<K: Kernel> Connection<K> {
         }
         if let Some(rare) = &mut self.rare {
             rare.stalled = false;
-            if let (Ok(Outcome::Bytes(bytes)), false) = (&result, mutant(Mutant::EndlessAfterFailure)) {
+            if let Ok(Outcome::Bytes(bytes)) = &result {
                 rare.receive_limit_bytes = rare.receive_limit_bytes.saturating_sub(*bytes);
             }
         }
@@ -101,16 +99,11 @@ impl<K: Kernel> Connection<K> {
         if !self.is_open() {
             // Received after a close, or in spite of the cancel [hc04].
             mark(Mark::LingerDiscarded);
-            if !mutant(Mutant::LeakBuffer) {
-                cx.give_back(buffer);
-            }
+            cx.give_back(buffer);
             self.list(cx, key);
         } else if self.paused {
             // The receive was pending when the caller paused. The bytes are kept for the resume [p10].
             mark(Mark::HeldWhilePaused);
-            if mutant(Mutant::LoseHeldBytes) {
-                return cx.give_back(buffer);
-            }
             self.held = Some(buffer);
         } else {
             self.add_received(cx, key, buffer);
@@ -131,9 +124,6 @@ impl<K: Kernel> Connection<K> {
             None => {
                 let (conn, token) = (ConnId(key), self.token);
                 cx.outbox.push_back(Record::EndOfStream { conn, token });
-                if mutant(Mutant::EndTwice) {
-                    cx.outbox.push_back(Record::EndOfStream { conn, token });
-                }
             }
         }
     }
@@ -152,7 +142,7 @@ impl<K: Kernel> Connection<K> {
             self.held = Some(buffer);
             return None;
         }
-        self.paused |= self.adopted && !mutant(Mutant::UngatedReceive);
+        self.paused |= self.adopted;
         self.list(cx, key);
         Some(buffer)
     }

@@ -21,7 +21,7 @@ impl Rare {
 }
 
 pub(super) fn is_worth_a_retry(fault: Fault) -> bool {
-    fault.kind == FaultKind::Exhausted && !mutant(Mutant::GiveUpTransfer)
+    fault.kind == FaultKind::Exhausted
 }
 
 impl<K: Kernel> Connection<K> {
@@ -60,9 +60,6 @@ impl<K: Kernel> Connection<K> {
     }
 
     pub(in crate::engine) fn transfer_again(&mut self, cx: &mut Context<K>, key: Key, direction: Direction) {
-        if mutant(Mutant::ForgetTransfer) {
-            return;
-        }
         mark(Mark::TransferRetried);
         self.rare().backoff(direction).timer = None;
         self.list(cx, key);

@@ -18,7 +18,6 @@ impl<K: Kernel> Connection<K> {
             return Ok(());
         }
         let (high, low) = (cx.config.high_water_bytes, cx.config.low_water_bytes);
-        let high = if mutant(Mutant::UnboundedQueue) { usize::MAX } else { high };
         if bytes.len() > high {
             cx.stats.sends_refused += 1;
             return refused(ErrorKind::TooLarge);
@@ -65,7 +64,7 @@ impl<K: Kernel> Connection<K> {
             if let Err(mut fault) = cx.submitter.kernel().shutdown_write(&self.source) {
                 // It was connected, and is not any more: the peer has reset it, and no call has collected the error
                 // since [hc44].
-                if fault.kind == FaultKind::NotConnected && !mutant(Mutant::ResetIsFailure) {
+                if fault.kind == FaultKind::NotConnected {
                     mark(Mark::ShutDownAfterReset);
                     fault.kind = FaultKind::Reset;
                 }
@@ -104,9 +103,7 @@ impl<K: Kernel> Connection<K> {
         if self.drained_below.is_some_and(|below| left < below.get() as usize) {
             mark(Mark::DrainedReported);
             self.drained_below = None;
-            if !mutant(Mutant::ForgetDrained) {
-                cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
-            }
+            cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
         }
         match failure {
             None => self.forget_retries(Direction::Send),

@@ -7,7 +7,7 @@ use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSourc
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
 
@@ -268,7 +268,7 @@ impl<K: Kernel> Engine<K> {
         self.serve_signals();
         let typed = self.console.typed.as_mut().expect("it was just there");
         typed.driver.ready();
-        typed.held = !typed.inbox.has_room() && !mutant(Mutant::ReadWhenFull);
+        typed.held = !typed.inbox.has_room();
         if typed.held {
             mark(Mark::ConsoleHeld);
         }

@@ -19,6 +19,7 @@
 //! "AcceptEx", "CancelIoEx".
 
 mod accept;
+mod admission;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod associations;
 mod bridge;
@@ -50,7 +51,7 @@ use windows_sys::Win32::Networking::WinSock::SOCKET;
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use super::alarm::Alarm;
-use super::arrivals::{Arrivals, Key};
+use super::arrivals::Arrivals;
 use super::operation::{OpPtr, bytes_to_send};
 use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
@@ -60,7 +61,7 @@ use associations::{Associations, SocketId};
 use bridge::Bridge;
 use operation::{Extra, Header};
 use polled::Begun;
-use port::Port;
+use port::{Port, PortSignal};
 pub use socket::set_exclusive_address_use;
 pub(crate) use socket::set_keepalive;
 use socket::{CallResult, SocketKind};
@@ -213,20 +214,7 @@ impl Kernel for Iocp {
     ) -> Result<Source, Fault> {
         let raw = borrowed.as_raw_socket();
         self.check(&borrowed, SocketKind::Stream)?;
-        let (skips, id) = match self.associate(raw as SOCKET) {
-            Ok((skips, id)) => {
-                self.associations.note(raw as SOCKET, id);
-                (skips, id)
-            }
-            Err(fault) if again && associations::already_registered(fault) => {
-                match self.associations.find(raw as SOCKET) {
-                    None => return Err(fault),
-                    Some(known) if known.cut => return Err(Fault { kind: FaultKind::Cut, code: 0 }),
-                    Some(known) => (self.skips(raw as SOCKET), known.id),
-                }
-            }
-            Err(fault) => return Err(fault),
-        };
+        let (skips, id) = self.associate_borrowed(raw as SOCKET, again)?;
         // If it was accepted from a polled listener, it has inherited that listener's event [hc08].
         self.calls += 1;
         socket::deselect(&borrowed);
@@ -507,49 +495,11 @@ impl Iocp {
             self.cancelled.push(op);
         }
     }
-
-    /// Any socket but a stream of bytes violates an assumption of the reactor: a datagram that is larger than the
-    /// buffer is both a failure and a success [hc40, p16].
-    fn check(&mut self, socket: &impl AsRawSocket, wanted: SocketKind) -> Result<(), Fault> {
-        self.calls += 2;
-        match socket::kind_of(socket)? {
-            kind if kind == wanted => Ok(()),
-            SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
-            _ => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
-        }
-    }
-
-    /// Associates a socket with the port. Returns whether immediate success will send no packet, and an id for the
-    /// socket.
-    fn associate(&mut self, socket: SOCKET) -> Result<(bool, SocketId), Fault> {
-        self.calls += 1;
-        self.port.associate(socket)?;
-        Associations::forget(socket);
-        Ok((self.skips(socket), SocketId::next()))
-    }
-
-    /// Whether immediate success will send no packet on an associated socket [hc11].
-    fn skips(&mut self, socket: SOCKET) -> bool {
-        if !self.skip_on_success {
-            return false;
-        }
-        self.calls += 2;
-        socket::is_installable_file_system(socket) && socket::skip_on_success(socket)
-    }
 }
 
 impl Drop for Iocp {
     fn drop(&mut self) {
         AcceptCell::free_all(&mut self.accept_cells);
-    }
-}
-
-struct PortSignal(Arc<Port>);
-
-impl Signal for PortSignal {
-    /// Fails if the kernel is out of memory.
-    fn notify(&self) -> Result<(), Fault> {
-        self.0.post(Key::Signal, std::ptr::null_mut())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The completion port itself.
 
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{
     ERROR_INVALID_PARAMETER, GetLastError, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
@@ -13,7 +14,7 @@ use windows_sys::Win32::System::IO::{
 use windows_sys::Win32::System::Threading::INFINITE;
 
 use super::super::arrivals::Key;
-use super::super::{Fault, FaultKind};
+use super::super::{Fault, FaultKind, Signal};
 use super::status;
 
 pub(super) struct Port {
@@ -98,6 +99,16 @@ fn milliseconds(timeout_ns: Option<u64>) -> u32 {
 pub(super) fn last_error() -> Fault {
     // SAFETY: reads a variable of this thread.
     status::from_code(unsafe { GetLastError() } as i32)
+}
+
+/// Wakes a wait on the port.
+pub(super) struct PortSignal(pub(super) Arc<Port>);
+
+impl Signal for PortSignal {
+    /// Fails if the kernel is out of memory.
+    fn notify(&self) -> Result<(), Fault> {
+        self.0.post(Key::Signal, std::ptr::null_mut())
+    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use super::super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::super::{Fault, Outcome};
 use super::Sim;
+use super::mutants::{Mutant, mutant};
 use super::pending::Pending;
 use super::world::{self, ABORTED, CANCELLED, NO_MEMORY, RESET, Readable};
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 
 impl Sim {
     /// Performs the operation, writing through its pointers. `None`: it continues.

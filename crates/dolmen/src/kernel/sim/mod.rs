@@ -16,6 +16,7 @@
 //! engine keeps only the number, so any use of one after its release, when it may be closed, is detected.
 
 mod complete;
+pub(crate) mod mutants;
 mod pending;
 mod polled;
 mod port;
@@ -35,7 +36,8 @@ use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
+use mutants::{Mutant, mutant};
 use pending::{Header, Pending};
 use polled::Polled;
 use world::{Descriptor, NOT_CONNECTED, NOT_OPEN, SharedWorld, SimHandle, SimListener, SimSignal, SimStream};

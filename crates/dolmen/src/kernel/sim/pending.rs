@@ -3,9 +3,9 @@
 use super::super::operation::{OpKind, OpPtr};
 use super::super::readiness::Readiness;
 use super::super::{Fault, Kernel as _, Outcome};
+use super::mutants::{Mutant, mutant};
 use super::world::{Descriptor, Readable};
 use super::{Sim, Source};
-use crate::marks::{Mutant, mutant};
 
 /// The system's part of an operation.
 #[derive(Default)]

@@ -3,10 +3,11 @@
 use super::super::operation::OpKind;
 use super::super::{Fault, Immediate, Outcome, Submission};
 use super::Sim;
+use super::mutants::{Mutant, mutant};
 use super::pending::Pending;
 use super::world::{RESET, SHUT};
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 
 impl Sim {
     /// Submits an operation, and decides whether it completes immediately.

@@ -3,9 +3,10 @@
 use super::super::arrivals::Arrivals;
 use super::super::{Fault, FaultKind, Kernel as _, Outcome, Packet};
 use super::Sim;
+use super::mutants::{Mutant, mutant};
 use super::world;
 use crate::kernel::buffer_pool::BufferPool;
-use crate::marks::{Mark, Mutant, mark, mutant};
+use crate::marks::{Mark, mark};
 
 /// Why a sleep has ended.
 enum Woken {

@@ -7,7 +7,7 @@ pub(super) fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect_with(100);
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let goodbye = pattern(2_000);
         fixture.engine.send(conn, &goodbye).expect("send");
         fixture.peer_sends(link, b"unread");
@@ -16,7 +16,7 @@ pub(super) fn hc15_a_goodbye_arrives_whole_although_bytes_were_left_unread() {
         for _ in 0..200 {
             // The peer also continues to send.
             fixture.peer_sends(link, b"and more");
-            assert!(fixture.poll().is_empty(), "the peer has not finished");
+            assert!(fixture.turn().is_empty(), "the peer has not finished");
             read.extend(fixture.peer_reads(link, 30));
         }
         assert_eq!(read, goodbye);
@@ -55,7 +55,7 @@ pub(super) fn hc44_a_close_after_an_unreported_reset_is_a_reset() {
         for half in [false, true] {
             let mut fixture = Fixture::new(style);
             let (conn, link) = fixture.connect();
-            assert!(fixture.poll().is_empty());
+            assert!(fixture.turn().is_empty());
             fixture.link(link, |link| link.peer_reset(false));
             if half {
                 fixture.engine.shutdown_write(conn).expect("shut down");
@@ -74,18 +74,18 @@ pub(super) fn p06_a_release_sends_and_delivers_first_and_leaves_the_rest_in_the_
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect_with(100);
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let last_words = pattern(500);
         fixture.engine.send(conn, &last_words).expect("send");
         fixture.engine.pause(conn).expect("pause");
         fixture.peer_sends(link, b"received");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.engine.release(conn).expect("release");
         let refused = fixture.engine.send(conn, b"more").expect_err("it is leaving");
         assert_eq!((refused.kind(), fixture.engine.capacity(conn).ok()), (ErrorKind::SendClosed, Some(0)));
         let mut read = Vec::new();
         for _ in 0..20 {
-            assert!(fixture.poll().is_empty(), "paused, or not all is sent");
+            assert!(fixture.turn().is_empty(), "paused, or not all is sent");
             read.extend(fixture.peer_reads(link, 50));
         }
         assert_eq!(read, last_words);
@@ -111,7 +111,7 @@ pub(super) fn p06_a_close_after_a_release_is_a_close() {
         let mut fixture = Fixture::new(style);
         fixture.faults(|faults| faults.delay = 100);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.engine.release(conn).expect("release");
         fixture.engine.flush();
         fixture.engine.close(conn).expect("close");
@@ -129,7 +129,7 @@ pub(super) fn p06_a_reset_before_the_release_closes_the_connection() {
         let (conn, link) = fixture.connect_with(10);
         fixture.engine.send(conn, &pattern(100)).expect("send");
         fixture.engine.release(conn).expect("release");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.link(link, |link| link.reset = Some(false));
         let seen = fixture.settle();
         assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == conn), "{seen:?}");

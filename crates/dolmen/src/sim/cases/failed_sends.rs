@@ -49,7 +49,7 @@ pub(super) fn hc43_a_flood_after_a_failed_send_is_not_received() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         flood_after_a_failed_send(&mut fixture, conn, link, |_| {});
         fixture.assert_empty();
     }
@@ -60,7 +60,7 @@ pub(super) fn hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let mut events = 0;
         flood_after_a_failed_send(&mut fixture, conn, link, |fixture| {
             // The event after the pause is `Closed`, and then there is no connection to be paused.
@@ -77,7 +77,7 @@ pub(super) fn hc43_a_caller_that_resumes_in_time_receives_all_that_was_there_bef
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.engine.pause(conn).expect("pause");
         fixture.peer_sends(link, &pattern(600));
         fixture.link(link, |link| link.peer_reset(true));

@@ -111,14 +111,14 @@ pub(super) fn hc20_two_hundred_readiness_listeners_are_all_reported() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let listeners: Vec<_> = (0..count).map(|_| fixture.listen_readiness()).collect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         for &(watch, number) in listeners.iter().rev() {
             let link = fixture.connect_peer(number);
-            let seen = fixture.poll();
+            let seen = fixture.turn();
             assert!(matches!(seen[..], [Seen::Ready(of)] if of == watch), "{seen:?}");
             let (stream, _) = fixture.engine.accept(watch).expect("accept").expect("a peer waits");
             assert_eq!(stream.link(), link);
         }
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
     }
 }

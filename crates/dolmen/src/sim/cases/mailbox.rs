@@ -37,7 +37,7 @@ pub(super) fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
         let error = poster.post(1, Token(0)).expect_err("there is no signal for it");
         assert_eq!(error.kind(), ErrorKind::Exhausted);
         assert_eq!(fixture.stats().signals_failed, 2);
-        assert!(fixture.poll().is_empty(), "it was not taken");
+        assert!(fixture.turn().is_empty(), "it was not taken");
         // During a wait as well, and the next one succeeds.
         fixture.world.borrow().signal.fail_in(1);
         let start_ns = fixture.now_ns();

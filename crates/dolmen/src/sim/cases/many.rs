@@ -15,7 +15,7 @@ pub(super) fn hc19_a_source_that_is_always_ready_starves_nobody() {
             let poster = Poster::new(fixture.engine.mailbox());
             fixture.peer_sends(flooding, &pattern(1_000));
             for _ in 0..5 {
-                fixture.poll();
+                fixture.turn();
             }
             fixture.peer_sends(link, b"look");
             fixture.connect_peer(number);
@@ -26,7 +26,7 @@ pub(super) fn hc19_a_source_that_is_always_ready_starves_nobody() {
             let (mut line, mut accept, mut ready, mut timer, mut post, mut wake) = Default::default();
             for turn in 1..=16 {
                 fixture.peer_sends(flooding, &pattern(200));
-                for seen in fixture.poll() {
+                for seen in fixture.turn() {
                     let first = match seen {
                         Seen::Received(of, _) if of == flood => continue,
                         Seen::Received(of, _) if of == conn => &mut line,
@@ -52,11 +52,11 @@ pub(super) fn hc37_five_thousand_connections_are_all_served() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let conns: Vec<_> = (0..count).map(|_| fixture.connect()).collect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         assert_eq!(fixture.stats().connections, count);
         for &(conn, link) in conns.iter().rev().step_by(97) {
             fixture.peer_sends(link, b"here");
-            let seen = fixture.poll();
+            let seen = fixture.turn();
             assert!(
                 matches!(&seen[..], [Seen::Received(of, data)] if *of == conn && data == b"here"),
                 "{seen:?}"

@@ -31,7 +31,7 @@ pub(super) fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end(
             // And a connection that is closed during a pause is closed.
             fixture.faults(|faults| faults.no_memory = 100);
             fixture.engine.send(conn, b"lost").expect("send");
-            assert!(fixture.poll().is_empty());
+            assert!(fixture.turn().is_empty());
             fixture.engine.abort(conn).expect("abort");
             let seen = fixture.settle();
             assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Aborted)] if of == conn), "{seen:?}");

@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::fixture::{Fixture, Seen, Style, bytes_of};
+use crate::close_reason::CloseReason;
 use crate::engine::Config;
 use crate::error::ErrorKind;
-use crate::events::CloseReason;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::world::{self, Ended, SimStream};

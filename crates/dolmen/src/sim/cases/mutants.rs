@@ -3,7 +3,7 @@
 use std::panic::catch_unwind;
 
 use super::*;
-use crate::marks::Mutant;
+use crate::kernel::sim::mutants::{Mutant, activate};
 
 /// A scenario that cannot fail shows nothing: with the bug that it must detect, it does fail.
 #[test]
@@ -58,11 +58,11 @@ fn each_scenario_fails_with_its_mutant() {
     ];
     let mut undetected = Vec::new();
     for &(scenario, mutant) in scenarios {
-        counts::activate(Some(mutant));
+        activate(Some(mutant));
         if catch_unwind(scenario).is_ok() {
             undetected.push(mutant);
         }
-        counts::activate(None);
+        activate(None);
         scenario();
     }
     assert_eq!(undetected, [], "bugs that their scenarios do not detect");
@@ -72,17 +72,17 @@ fn each_scenario_fails_with_its_mutant() {
 #[cfg(miri)]
 mod for_miri {
     use super::*;
-    use crate::marks::Mutant;
+    use crate::kernel::sim::mutants::{Mutant, activate};
 
     fn write_after_cancel(mutant: Mutant) {
-        counts::activate(Some(mutant));
+        activate(Some(mutant));
         let mut fixture = Fixture::new(Style::Completion);
         let (conn, _) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.faults(|faults| (faults.early_write, faults.delay) = (100, 100));
         assert!(fixture.engine.remove(conn));
         // Cancels first. Then the kernel writes to the memory that it was lent.
-        fixture.poll();
+        fixture.turn();
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(super) fn hc01_a_pending_receive_keeps_its_memory_through_the_removal() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let lent = fixture.stats().buffers_out;
         assert_eq!(lent, usize::from(style == Style::Completion));
         // The kernel continues to write into the memory that it was lent, and takes its time.
@@ -34,7 +34,7 @@ pub(super) fn hc01_a_pending_send_keeps_its_bytes_through_the_abort() {
     let mut fixture = Fixture::new(Style::Completion);
     let (conn, link) = fixture.connect_with(10);
     fixture.engine.send(conn, &pattern(100)).expect("send");
-    assert!(fixture.poll().is_empty());
+    assert!(fixture.turn().is_empty());
     fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
     fixture.engine.abort(conn).expect("abort");
     fixture.engine.flush();
@@ -63,7 +63,7 @@ fn one_of_each(style: Style, sync: u8, in_submit: u8) {
     let (mut seen, mut ready) = (Vec::new(), 0);
     // Immediately or in several turns: a buffer holds 64 bytes.
     for _ in 0..12 {
-        for event in fixture.poll() {
+        for event in fixture.turn() {
             if matches!(event, Seen::Ready(of) if of == watch) {
                 ready += 1;
                 fixture.signal(handle, false);
@@ -100,14 +100,14 @@ pub(super) fn hc03_a_removal_ends_what_is_pending_although_nobody_else_stirs() {
         let (listener, _) = fixture.listen();
         let (watch, _) = fixture.watch();
         fixture.engine.send(stuck, &pattern(100)).expect("send");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         assert!(fixture.stats().operations_in_flight >= 5);
         assert!(fixture.engine.remove(conn));
         assert!(fixture.engine.remove(stuck));
         assert!(fixture.engine.remove_listener(listener));
         assert!(fixture.engine.remove_watch(watch));
-        assert!(fixture.poll().is_empty());
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.assert_empty();
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn hc04_a_completion_that_wins_against_the_cancel_does_no_harm() {
             let (removed, first) = fixture.connect();
             let (aborted, second) = fixture.connect();
             let (closed_in_order, third) = fixture.connect();
-            assert!(fixture.poll().is_empty());
+            assert!(fixture.turn().is_empty());
             for link in [first, second, third] {
                 fixture.peer_sends(link, b"too late");
             }
@@ -146,7 +146,7 @@ pub(super) fn hc05_a_late_packet_does_not_reach_the_next_holder_of_the_descripto
         let stream = crate::kernel::sim::world::SimStream::open(&fixture.world, link);
         let descriptor = stream.fd;
         let first = fixture.add(stream);
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
         fixture.peer_sends(link, b"late");
         assert!(fixture.engine.remove(first));
@@ -222,7 +222,7 @@ pub(super) fn hc32_dropped_with_everything_in_flight_everything_comes_back() {
         }
         fixture.engine.add_timer(Duration::from_secs(1), Token(0));
         for _ in 0..n % 3 {
-            drop(fixture.poll());
+            drop(fixture.turn());
         }
         fixture.engine.flush();
         assert!(fixture.stats().operations_in_flight >= 4);
@@ -271,7 +271,7 @@ pub(super) fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
     let (conn, link) = fixture.connect();
     // More than will be needed at a time, so that some have ended and are free.
     let gone: Vec<_> = (0..4).map(|_| fixture.connect().0).collect();
-    assert!(fixture.poll().is_empty());
+    assert!(fixture.turn().is_empty());
     assert!(gone.into_iter().all(|conn| fixture.engine.remove(conn)));
     assert!(fixture.settle().is_empty());
     fixture.faults(|faults| faults.foreign = 100);
@@ -279,7 +279,7 @@ pub(super) fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
     let mut received = Vec::new();
     for part in sent.chunks(20) {
         fixture.peer_sends(link, part);
-        for seen in fixture.poll() {
+        for seen in fixture.turn() {
             let Seen::Received(of, data) = seen else { panic!("{seen:?}") };
             assert_eq!(of, conn);
             fixture.engine.send(conn, &data).expect("send");

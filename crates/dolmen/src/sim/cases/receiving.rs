@@ -9,7 +9,7 @@ pub(super) fn hc12_a_receive_of_zero_bytes_that_completes_is_no_end() {
     let before = hits(Mark::ZeroByteReceive);
     let (conn, link) = fixture.connect();
     let (other, other_link) = fixture.connect();
-    assert!(fixture.poll().is_empty());
+    assert!(fixture.turn().is_empty());
     assert_eq!(fixture.stats().buffers_out, 0);
     fixture.peer_sends(link, b"data");
     let seen = fixture.settle();
@@ -32,7 +32,7 @@ pub(super) fn hc13_pausing_and_resuming_while_handling_data_posts_one_receive() 
         fixture.peer_sends(link, &sent);
         let mut received = Vec::new();
         while received.len() < sent.len() {
-            for seen in fixture.poll() {
+            for seen in fixture.turn() {
                 let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
                 received.extend(data);
                 fixture.engine.pause(conn).expect("pause");
@@ -53,7 +53,7 @@ pub(super) fn hc13_what_arrives_between_a_pause_and_a_resume_is_kept() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let sent = pattern(300);
         let mut received = Vec::new();
         for part in sent.chunks(50) {
@@ -73,7 +73,7 @@ pub(super) fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
         let mut fixture = Fixture::new(style);
         let [(fin, fin_link), (reset, reset_link), (gone, gone_link)] =
             std::array::from_fn(|_| fixture.connect());
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.peer_finishes(fin_link);
         fixture.link(reset_link, |link| link.peer_reset(true));
         fixture.link(gone_link, |link| (link.inbound.fin, link.gone) = (true, true));
@@ -90,7 +90,7 @@ pub(super) fn hc14_fin_reset_and_a_peer_that_is_gone_are_three_things() {
         assert_eq!(fixture.peer_reads(fin_link, 1_000), pattern(500));
         // To a peer that is gone the first send succeeds. The second finds the reset.
         fixture.engine.send(gone, b"first").expect("send");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.engine.send(gone, b"second").expect("send");
         let seen = fixture.settle();
         assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Reset)] if of == gone), "{seen:?}");
@@ -103,12 +103,12 @@ pub(super) fn hc14_what_came_before_a_reset_reaches_a_caller_who_was_away() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let data = pattern(600);
         fixture.peer_sends(link, &data);
         fixture.link(link, |link| link.peer_reset(true));
         fixture.engine.send(conn, b"into the void").expect("send");
-        let mut seen = fixture.poll();
+        let mut seen = fixture.turn();
         fixture.world.borrow_mut().now_ns += 2 * Fixture::CONFIG.linger.as_nanos() as u64;
         seen.extend(fixture.settle());
         assert_eq!(bytes_of(&seen, conn), data);
@@ -122,7 +122,7 @@ pub(super) fn hc16_a_shutdown_does_not_end_a_receive_and_a_removal_does() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.engine.shutdown_write(conn).expect("shutdown");
         assert!(fixture.settle().is_empty());
         assert!(fixture.link(link, |link| link.outbound.fin));

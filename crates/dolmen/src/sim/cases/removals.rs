@@ -9,7 +9,7 @@ pub(super) fn hc05_the_number_of_a_removed_poll_is_the_next_ones_at_once() {
         fixture.faults(|faults| (faults.delay, faults.late_success) = (100, 100));
         let (socket, link) = fixture.caller_socket();
         let old = fixture.poll_socket(&socket, Readiness::READABLE);
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.peer_sends(link, b"too late");
         assert!(fixture.engine.remove_poll(old));
         let number = socket.fd;
@@ -62,7 +62,7 @@ pub(super) fn hc09_what_the_first_handler_of_a_batch_removes_the_second_does_not
         let mut fixture = Fixture::new(style);
         let (first, first_number) = fixture.listen_readiness();
         let (second, second_number) = fixture.listen_readiness();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.connect_peer(first_number);
         fixture.connect_peer(second_number);
         let count = fixture.engine.wait(&mut fixture.events, Some(Duration::ZERO)).expect("wait");
@@ -102,7 +102,7 @@ pub(super) fn hc09_a_poll_that_an_earlier_handler_removes_is_silent() {
             }
         }
         assert_eq!(reported.len(), 1, "{reported:?}");
-        let again = fixture.poll();
+        let again = fixture.turn();
         assert_eq!(again.len(), 1, "the other one is still ready, and reported again: {again:?}");
     }
 }
@@ -122,7 +122,7 @@ pub(super) fn events_that_did_not_fit_are_rechecked_before_they_are_delivered() 
                 ids.push(fixture.poll_socket(socket, Readiness::READABLE));
                 fixture.peer_sends(*link, b"line");
             }
-            assert_eq!(fixture.poll().len(), 1);
+            assert_eq!(fixture.turn().len(), 1);
             for (_, link) in &sockets {
                 fixture.link(*link, |link| link.inbound.bytes.clear());
             }
@@ -133,7 +133,7 @@ pub(super) fn events_that_did_not_fit_are_rechecked_before_they_are_delivered() 
                 fixture.peer_sends(*link, b"more");
             }
             let mut polls: Vec<_> = (0..9)
-                .flat_map(|_| fixture.poll())
+                .flat_map(|_| fixture.turn())
                 .map(|seen| match seen {
                     Seen::Polled(poll, Readiness::READABLE) => poll.0.slot,
                     other => panic!("{other:?}"),
@@ -159,11 +159,11 @@ pub(super) fn what_was_removed_takes_no_room_from_what_is_ready() {
                     sockets.iter().map(|socket| fixture.poll_socket(socket, Readiness::READABLE)).collect();
                 let conns: Vec<_> = (0..gone).map(|_| fixture.connect().0).collect();
                 let (conn, link) = fixture.connect();
-                assert!(fixture.poll().is_empty());
+                assert!(fixture.turn().is_empty());
                 fixture.peer_sends(link, b"ready");
                 assert!(conns.into_iter().all(|conn| fixture.engine.remove(conn)));
                 assert!(polls.into_iter().all(|poll| fixture.engine.remove_poll(poll)));
-                let seen = fixture.poll();
+                let seen = fixture.turn();
                 assert_eq!(bytes_of(&seen, conn), b"ready", "{style:?}, {gone}");
                 fixture.engine.remove(conn);
             }

@@ -7,7 +7,7 @@ pub(super) fn hc17_sending_nothing_starts_nothing() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let before = fixture.stats();
         fixture.engine.send(conn, b"").expect("an empty slice is not a special case");
         fixture.engine.flush();
@@ -36,7 +36,7 @@ pub(super) fn hc18_partial_sends_lose_nothing_and_send_nothing_twice() {
                     }
                 }
             }
-            fixture.poll();
+            fixture.turn();
             read.extend(fixture.peer_reads(link, 37));
         }
         assert_eq!(read, all[..read.len()]);
@@ -122,7 +122,7 @@ pub(super) fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopt
         let conn = fixture.adopt(&socket, false);
         fixture.faults(|faults| faults.no_memory = 100);
         fixture.engine.post_send(conn, b"queued").expect("send");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         assert!(fixture.engine.remove_adopted(conn));
         assert_refused(&mut fixture, &socket);
         fixture.heal();
@@ -131,7 +131,7 @@ pub(super) fn hc18_a_socket_that_was_released_with_a_send_in_flight_is_not_adopt
         let socket = SimStream::open(&fixture.world, link);
         let conn = fixture.adopt(&socket, false);
         fixture.engine.post_send(conn, &pattern(100)).expect("send");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         fixture.link(link, |link| link.peer_reset(false));
         let seen = fixture.settle();
         assert_eq!(closed(&seen, conn), Some(CloseReason::Reset), "{seen:?}");
@@ -147,7 +147,7 @@ pub(super) fn hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once() {
         let (conn, link) = fixture.connect_with(10);
         let all = pattern(4096);
         fixture.engine.send(conn, &all).expect("just as much as fits");
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         let queued = fixture.engine.queued_bytes(conn).expect("queued");
         let more = vec![7; 4096 - queued + 1];
         for _ in 0..3 {
@@ -161,7 +161,7 @@ pub(super) fn hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once() {
         while read.len() < all.len() {
             read.extend(fixture.peer_reads(link, 10));
             drained +=
-                fixture.poll().iter().filter(|seen| matches!(seen, Seen::Drained(of) if *of == conn)).count();
+                fixture.turn().iter().filter(|seen| matches!(seen, Seen::Drained(of) if *of == conn)).count();
         }
         assert_eq!(read, all);
         assert_eq!(drained, 1);

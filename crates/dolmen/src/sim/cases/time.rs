@@ -132,7 +132,7 @@ fn p13_a_timer_that_has_gone_off_cannot_be_set_and_can_still_be_taken_back() {
         fixture.events = Batch::with_capacity(1);
         let timer = fixture.engine.add_timer(Duration::ZERO, Token(0));
         Poster::new(fixture.engine.mailbox()).post(1, Token(0)).expect("post");
-        let seen = fixture.poll();
+        let seen = fixture.turn();
         assert!(matches!(seen[..], [Seen::Posted(1)]), "{seen:?}");
         assert!(!fixture.engine.set_timer(timer, Duration::from_secs(60)));
         if take_back {
@@ -153,7 +153,7 @@ pub(super) fn hc25_waits_of_no_time_ask_the_kernel_each_time() {
         let mut echoed = Vec::new();
         for _ in 0..20_000 {
             let before = fixture.stats().polls;
-            for seen in fixture.poll() {
+            for seen in fixture.turn() {
                 let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
                 fixture.engine.send(conn, &data).expect("send");
             }
@@ -179,7 +179,7 @@ pub(super) fn hc49_a_wait_that_blocks_once_returns_when_the_kernel_does() {
             (seen, fixture.world.borrow().waits)
         };
         let (conn, link) = fixture.connect();
-        assert!(fixture.poll().is_empty());
+        assert!(fixture.turn().is_empty());
         // Undisturbed it waits for the whole timeout.
         let (seen, polls) = once(&mut fixture, Some(10 * MS));
         assert!(seen.is_empty() && fixture.now_ns() >= 10_000_000, "{seen:?} at {}", fixture.now_ns());

@@ -111,8 +111,8 @@ impl Run<'_> {
     /// A wait that has returned no event has left nothing in the kernel that would have been an event.
     fn check_left_behind(&mut self, timeout: Duration) -> Check {
         let faults = self.world.borrow().faults;
-        // A kernel that returns without a reason may not have looked; a further poll makes it look. Other packets may
-        // take the room any number of times, so some polls are enough.
+        // A kernel that returns without a reason may not have looked; a further wait makes it look. Other packets may
+        // take the room any number of times, so some waits are enough.
         let (conns, world) = (&self.conns, &self.world);
         if (faults.return_early() && !timeout.is_zero())
             || world.borrow().waits as usize > MIN_EVENTLESS_POLLS
