@@ -122,11 +122,13 @@ impl Error {
     }
 
     /// What kind of failure this is.
+    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
     /// The operating system's own error, if there is one.
+    #[must_use]
     pub fn os_error(&self) -> Option<&io::Error> {
         self.os.as_ref()
     }
@@ -210,6 +212,7 @@ impl From<Error> for io::Error {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AddError<S> {
     /// The reason.
     pub error: Error,
