@@ -268,6 +268,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Lets the record's source continue. Returns what the caller gets of the record.
+    #[inline(always)] // Records are large, and move through here one by one.
     fn delivered(&mut self, record: Record<K::Stream>) -> Option<Record<K::Stream>> {
         let cx = &mut self.cx;
         match record {
