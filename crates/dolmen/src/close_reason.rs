@@ -4,6 +4,12 @@ use std::fmt;
 use std::io;
 
 /// How a connection ended.
+///
+/// ```
+/// use dolmen::CloseReason;
+/// assert_eq!(CloseReason::Finished.to_string(), "closed");
+/// assert_eq!(CloseReason::Reset.to_io().unwrap().kind(), std::io::ErrorKind::ConnectionReset);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -29,6 +35,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// The reason as an [`io::Error`]; `None` for an orderly end.
+    #[must_use]
     pub fn to_io(&self) -> Option<io::Error> {
         Some(match self {
             CloseReason::Finished => return None,

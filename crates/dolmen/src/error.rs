@@ -6,6 +6,22 @@ use std::io;
 use crate::kernel::{Fault, FaultKind, io_fault};
 
 /// A failed call on a reactor: the action, the source, and the operating system's error if there is one.
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+/// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+/// reactor.remove(conn);
+/// let error = reactor.send(conn, b"?").unwrap_err();
+/// assert_eq!(error.kind(), dolmen::ErrorKind::NotFound);
+/// assert!(error.to_string().starts_with("cannot send to connection"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -15,6 +31,27 @@ pub struct Error {
 }
 
 /// The kind of a failure, for programs to tell apart.
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+/// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+/// use dolmen::ErrorKind;
+/// match reactor.send(conn, b"A bell rings.\n") {
+///     Ok(()) => {}
+///     // A slow reader: this line is left out, or kept until `Drained`.
+///     Err(error) if error.kind() == ErrorKind::QueueFull => {}
+///     // A `Closed` event reports the end.
+///     Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SendClosed) => {}
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -156,6 +193,22 @@ impl From<Error> for io::Error {
 }
 
 /// A stream or listener that could not be registered, returned open with the reason.
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// let mut reactor = Reactor::builder().max_connections(0).build()?;
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let peer = TcpStream::connect(listener.local_addr()?)?;
+/// let (stream, _) = listener.accept()?;
+/// let mut refused = reactor.add(stream, Token(0)).unwrap_err();
+/// assert_eq!(refused.error.kind(), dolmen::ErrorKind::TableFull);
+/// refused.source.write_all(b"We are full.\n")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct AddError<S> {
     /// The reason.

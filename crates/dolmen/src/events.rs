@@ -29,6 +29,29 @@ pub struct Events {
 }
 
 /// One thing that has happened.
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// # reactor.waker().wake();
+/// reactor.wait(&mut events, None)?;
+/// for event in &mut events {
+///     match event {
+///         Event::Accepted { stream, peer, .. } => {
+///             println!("{peer} has connected");
+///             reactor.add(stream, Token(1))?;
+///         }
+///         Event::Received { conn, data, .. } => reactor.send(conn, data)?,
+///         Event::EndOfStream { conn, .. } => reactor.close(conn)?,
+///         Event::Closed { conn, reason, .. } => println!("{conn} is gone: {reason}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -92,6 +115,17 @@ pub enum Event<'a> {
         /// How it ended.
         reason: CloseReason,
     },
+    /// The connection has left the reactor, and its stream is the caller's again. Delivered as the last event, instead
+    /// of [`Closed`](Event::Closed), after [`release`](crate::Reactor::release). A stream that is not taken out of the
+    /// events is closed.
+    Released {
+        /// The connection.
+        conn: ConnId,
+        /// The connection's token.
+        token: Token,
+        /// The stream, as it was added.
+        stream: TcpStream,
+    },
     /// A watched handle is signalled, or a readiness listener has connections waiting. Each wait reports it again until
     /// that is no longer so.
     Ready {
@@ -130,6 +164,12 @@ pub enum Event<'a> {
 
 impl<'a> Event<'a> {
     /// The token of the registration that the event belongs to, or of the post; `None` for a wake.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Token};
+    /// assert_eq!(Event::Posted { token: Token(8), value: 1 }.token(), Some(Token(8)));
+    /// assert_eq!(Event::Woken.token(), None);
+    /// ```
     #[must_use]
     pub fn token(&self) -> Option<Token> {
         match self {
@@ -139,6 +179,7 @@ impl<'a> Event<'a> {
             | Event::EndOfStream { token, .. }
             | Event::Drained { token, .. }
             | Event::Closed { token, .. }
+            | Event::Released { token, .. }
             | Event::Ready { token, .. }
             | Event::Timer { token, .. }
             | Event::Posted { token, .. }
@@ -162,6 +203,9 @@ impl<'a> Event<'a> {
             Record::EndOfStream { conn, token } => Event::EndOfStream { conn, token },
             Record::Drained { conn, token } => Event::Drained { conn, token },
             Record::Closed { conn, token, reason } => Event::Closed { conn, token, reason },
+            Record::Released { conn, token, ref mut stream } => {
+                Event::Released { conn, token, stream: stream.take()? }
+            }
             Record::Ready { watch, token } => Event::Ready { watch, token },
             Record::Timer { timer, token, missed, .. } => Event::Timer { timer, token, missed },
             Record::Posted { token, value } => Event::Posted { token, value },
@@ -176,6 +220,12 @@ impl Events {
     /// Room for up to `capacity` events for each wait (at least one, at most 65 536).
     ///
     /// A wait never returns more; what did not fit comes first in the next one.
+    ///
+    /// ```
+    /// # use dolmen::Events;
+    /// let events = Events::with_capacity(128);
+    /// assert_eq!((events.capacity(), events.len()), (128, 0));
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Events {
         Events { batch: Batch::with_capacity(capacity) }
@@ -204,11 +254,37 @@ impl Events {
     /// Events of a registration that was removed after the wait are left out. Stopping half-way is fine: a later
     /// `drain` continues where this one ended. The bytes stay valid until the events are cleared, dropped or passed to
     /// the next wait.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// reactor.waker().wake();
+    /// reactor.wait(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::Woken)));
+    /// assert!(events.drain().next().is_none(), "each event is handed out once");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain(&mut self) -> Drain<'_> {
         Drain { records: self.batch.drain() }
     }
 
     /// Discards the events and returns their buffers to the reactor. Closes the streams that were not taken.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// reactor.waker().wake();
+    /// reactor.wait(&mut events, None)?;
+    /// events.clear();
+    /// assert!(events.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear(&mut self) {
         self.batch.clear();
     }
@@ -238,6 +314,18 @@ impl<'a> IntoIterator for &'a mut Events {
 }
 
 /// Hands out events; see [`Events::drain`].
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// reactor.wait(&mut events, Some(std::time::Duration::ZERO))?;
+/// let received = events.drain().filter(|event| matches!(event, Event::Received { .. })).count();
+/// assert_eq!(received, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "an event is handed out when the iterator reaches it"]
 pub struct Drain<'a> {
@@ -357,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_stream_is_handed_out_once() {
+    fn a_stream_is_handed_out_once() {
         let server = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let stream = TcpStream::connect(server.local_addr().expect("an address")).expect("connect");
         let listener = ListenerId(Key { slot: 0, generation: NonZeroU32::MIN });
@@ -368,6 +456,16 @@ mod tests {
         assert!(Event::of(&mut record).is_none());
         let removed = Removed::default();
         removed.mark_listener(listener);
+        assert!(record.is_stale(&removed));
+
+        let stream = TcpStream::connect(server.local_addr().expect("an address")).expect("connect");
+        let conn = ConnId(listener.0);
+        let mut record = Record::Released { conn, token: TOKEN, stream: Some(stream) };
+        let event = Event::of(&mut record).expect("the first time");
+        assert_eq!(event.token(), Some(TOKEN));
+        assert!(matches!(event, Event::Released { conn: of, .. } if of == conn));
+        assert!(Event::of(&mut record).is_none());
+        removed.mark_conn(conn);
         assert!(record.is_stale(&removed));
     }
 }

@@ -1,54 +1,50 @@
-//! One wait for everything that a line-based server or game server reacts to: a thousand players' sockets, listening
-//! ports, worker threads' results, timers and the operator at the console, on Windows (I/O completion ports) and Linux
-//! (epoll) alike.
+//! One wait for everything that a line-based or game server reacts to: a thousand players' sockets, listening ports,
+//! results of worker threads, timers and the operator's console, over I/O completion ports on Windows and epoll on Linux.
 //!
-//! * [`Reactor`] holds the registrations, and waits.
-//! * [`Events`] receives what has happened; each [`Event`] carries its bytes.
-//! * [`Waker`] and [`Poster`] reach a waiting reactor from other threads.
+//! A [`Reactor`] has the registrations and waits; each [`Event`] in [`Events`] brings its bytes; other threads reach the
+//! reactor through a [`Waker`] or a [`Poster`].
+//!
+//! Not for servers in `async` style, or those that spread connections over several threads (tokio), nor below a protocol
+//! library that wants readiness (mio). There are no outgoing connections, no UDP and no files yet.
 //!
 //! ```
-//! use dolmen::{CloseReason, Event, Events, Reactor, Token};
-//! use std::io::{Read, Write};
-//! use std::net::{TcpListener, TcpStream};
-//!
-//! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! let address = listener.local_addr()?;
-//! let client = std::thread::spawn(move || {
-//!     let mut stream = TcpStream::connect(address)?;
-//!     stream.write_all(b"hello")?;
-//!     std::io::read_to_string(stream)
-//! });
-//!
+//! use dolmen::{Event, Events, Reactor, Token};
+//! # use std::io::{Read, Write};
+//! # use std::net::{TcpListener, TcpStream};
+//! # let listener = TcpListener::bind("127.0.0.1:0")?;
+//! # let address = listener.local_addr()?;
+//! # let client = std::thread::spawn(move || {
+//! #     let mut stream = TcpStream::connect(address)?;
+//! #     stream.write_all(b"hello")?;
+//! #     stream.shutdown(std::net::Shutdown::Write)?;
+//! #     std::io::read_to_string(stream)
+//! # });
 //! let mut reactor = Reactor::new()?;
 //! let mut events = Events::with_capacity(128);
 //! reactor.listen(listener, Token(0))?;
-//! 'waiting: loop {
-//!     reactor.wait(&mut events, None)?;
-//!     for event in events.drain() {
+//! # let mut open = true;
+//! # while open {
+//! # /*
+//! loop {
+//! # */
+//!     reactor.wait(&mut events, None)?;           // the only call that blocks
+//!     for event in &mut events {                  // borrows nothing from the reactor
 //!         match event {
-//!             Event::Accepted { stream, .. } => {
-//!                 reactor.add(stream, Token(1))?;
-//!             }
-//!             Event::Received { conn, data, .. } => {
-//!                 reactor.send(conn, data)?;
-//!                 reactor.close(conn)?;
-//!             }
-//!             Event::Closed { reason, .. } => {
-//!                 assert_eq!(reason, CloseReason::Finished);
-//!                 break 'waiting;
-//!             }
+//!             Event::Accepted { stream, .. } => drop(reactor.add(stream, Token(1))?),
+//!             Event::Received { conn, data, .. } => reactor.send(conn, data)?,
+//!             Event::EndOfStream { conn, .. } => reactor.close(conn)?,
+//! #           Event::Closed { .. } => open = false,
 //!             _ => {}
 //!         }
 //!     }
 //! }
-//! assert_eq!(client.join().unwrap()?, "hello");
+//! # assert_eq!(client.join().unwrap()?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where to look in the source: `reactor.rs` has the public methods, `engine/` has all policy, `kernel/` has the
-//! contract with the operating systems and a folder or file for each of them, and `console/` has the operator's
-//! terminal. In the repository, `ARCHITECTURE.md` explains how they fit together, and `docs/promises.md` lists what the
-//! reactor promises, with the tests and the code of each promise.
+//! The examples `echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `console_chat` and `keys`
+//! are complete programs. In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the
+//! code of each promise, and `ARCHITECTURE.md` explains how it works.
 
 #![deny(unsafe_code, missing_debug_implementations)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]

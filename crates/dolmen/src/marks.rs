@@ -163,6 +163,8 @@ marks! {
         TicksMissed,
         /// Engine: reactor dropped with operations in flight.
         DroppedInFlight,
+        /// Engine: a receive was withdrawn, so that the stream can leave.
+        ReceiveWithdrawn,
         /// Engine: a removal came after the close had begun.
         RemovedWhileClosing,
         /// The number of a borrowed socket was reused while an operation on the old one was still in flight.

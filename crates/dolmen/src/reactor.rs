@@ -11,11 +11,13 @@ use crate::error::{AddError, Error};
 use crate::events::Events;
 use crate::kernel::Native;
 use crate::stats::Stats;
-use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+use crate::token::{ListenerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
 
 mod builder;
+mod connections;
 mod console_handle;
+mod timers;
 
 pub use builder::Builder;
 pub use console_handle::Console;
@@ -85,6 +87,13 @@ pub struct Reactor {
 impl Reactor {
     /// Makes a reactor with the default settings.
     ///
+    /// ```
+    /// # use dolmen::Reactor;
+    /// let reactor = Reactor::new()?;
+    /// assert_eq!(reactor.stats().connections, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`Builder::build`].
@@ -93,6 +102,12 @@ impl Reactor {
     }
 
     /// Returns the default settings, to be changed and built.
+    ///
+    /// ```
+    /// # use dolmen::Reactor;
+    /// let reactor = Reactor::builder().max_connections(1_000).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -105,6 +120,19 @@ impl Reactor {
     /// short, and the wait never spins. `Some(Duration::ZERO)` checks every source once without blocking. Interruptions
     /// by signals are not visible to the caller.
     ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # use std::time::Duration;
+    /// reactor.add_timer(Duration::from_millis(1), Token(7));
+    /// assert_eq!(reactor.wait(&mut events, Some(Duration::ZERO))?, 0);    // checks, and does not block
+    /// assert_eq!(reactor.wait(&mut events, None)?, 1);                    // blocks until the timer goes off
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only what the operating system reports about the wait itself, which is rare: it is out of kernel memory, or
@@ -115,6 +143,21 @@ impl Reactor {
     }
 
     /// Starts sending the queued bytes now, instead of with the next wait.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    /// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+    /// reactor.send(conn, b"before the long computation\n")?;
+    /// reactor.flush();
+    /// assert_eq!(peer.read(&mut [0; 64])?, 28);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&mut self) {
         self.engine.flush();
     }
@@ -129,6 +172,24 @@ impl Reactor {
     ///
     /// On Windows another program can bind to the listener's address unless the socket has `SO_EXCLUSIVEADDRUSE`, which
     /// must be set before the bind: see `dolmen::set_exclusive_address_use`, which exists on Windows.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let id = reactor.listen(listener, Token(1))?;
+    /// let client = TcpStream::connect(address)?;
+    /// reactor.wait(&mut events, None)?;
+    /// for event in &mut events {
+    ///     let Event::Accepted { listener, peer, .. } = event else { panic!("{event:?}") };
+    ///     assert_eq!((listener, peer), (id, client.local_addr()?));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -146,12 +207,46 @@ impl Reactor {
     /// Stops listening and closes the port. No further event of this listener is delivered, and the reactor closes a
     /// connection that it has accepted and not yet handed out. Returns false if the id is not (or no longer) a
     /// listener's.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// let id = reactor.listen(listener, Token(1))?;
+    /// assert!(reactor.remove_listener(id));
+    /// assert!(!reactor.remove_listener(id));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove_listener(&mut self, listener: ListenerId) -> bool {
         self.engine.remove_listener(listener)
     }
 
     /// Reports by [`Ready`](crate::Event::Ready) events that connections wait at `listener`, and leaves it to the
     /// caller to [`accept`](Reactor::accept) them, one or all, now or later.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let id = reactor.listen_readiness(listener, Token(1))?;
+    /// let client = TcpStream::connect(address)?;
+    /// reactor.wait(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::Ready { watch, .. }) if watch == id));
+    /// // Now, or when there is a place for another player:
+    /// while let Some((stream, peer)) = reactor.accept(id)? {
+    ///     assert_eq!(peer, client.local_addr()?);
+    ///     reactor.add(stream, Token(2))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -165,6 +260,18 @@ impl Reactor {
     }
 
     /// Accepts one connection from a readiness listener; returns `None` when no connection waits. Never blocks.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let id = reactor.listen_readiness(listener, Token(1))?;
+    /// assert!(reactor.accept(id)?.is_none(), "no one has connected");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -180,6 +287,20 @@ impl Reactor {
     /// The reactor duplicates the handle, so the caller may do anything with its own. Each wait delivers
     /// [`Ready`](crate::Event::Ready) while the handle is signalled. On Windows, the wait that reports the handle also
     /// satisfies it: it resets an auto-reset event, which is reported again only when it is set again.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let (ours, mut other) = std::os::unix::net::UnixStream::pair()?;
+    /// let id = reactor.watch(&ours, Token(3))?;
+    /// other.write_all(b"!")?;
+    /// reactor.wait(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::Ready { watch, .. }) if watch == id));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -198,6 +319,20 @@ impl Reactor {
     /// [`Ready`](crate::Event::Ready) while the handle is signalled. On Windows, the wait that reports the handle also
     /// satisfies it: it resets an auto-reset event, which is reported again only when it is set again.
     ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let mut child = std::process::Command::new("cmd").args(["/c", "exit"]).spawn()?;
+    /// let id = reactor.watch(&child, Token(3))?;
+    /// reactor.wait(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::Ready { watch, .. }) if watch == id));
+    /// assert!(child.try_wait()?.is_some(), "it has ended");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidHandle`](crate::ErrorKind::InvalidHandle) for a handle that cannot be waited for, such as a
@@ -214,140 +349,20 @@ impl Reactor {
 
     /// Stops watching a handle or a readiness listener (whose port is closed with it). No further event of it is
     /// delivered. Returns false if the id is not (or no longer) a watch's.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let watch = reactor.listen_readiness(listener, Token(1))?;
+    /// assert!(reactor.remove_watch(watch));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove_watch(&mut self, watch: WatchId) -> bool {
         self.engine.remove_watch(watch)
-    }
-
-    /// Registers a connected stream, which the reactor owns from now on. Its events carry `token`.
-    ///
-    /// A stream whose own linger time is set (`SO_LINGER` with more than zero seconds) blocks the thread that closes
-    /// it, and with it the reactor, for up to that time. Leave that option alone: [`close`](Reactor::close) does what
-    /// it is for.
-    ///
-    /// The reactor does not check that the stream is connected: one that is not ends with
-    /// [`Closed`](crate::Event::Closed).
-    ///
-    /// # Errors
-    ///
-    /// The stream is returned with [`ErrorKind::TableFull`](crate::ErrorKind::TableFull),
-    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered), [`InvalidHandle`](crate::ErrorKind::InvalidHandle)
-    /// (also for a socket that is not a stream socket, or is a listening one) or
-    /// [`Exhausted`](crate::ErrorKind::Exhausted).
-    pub fn add(&mut self, stream: TcpStream, token: Token) -> Result<ConnId, AddError<TcpStream>> {
-        self.engine.add(stream, token)
-    }
-
-    /// Queues a copy of `bytes` to be sent, all of them or none. An empty slice is not a special case.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when the queue would grow beyond [`Builder::high_water_mark`];
-    /// then nothing is taken, and a [`Drained`](crate::Event::Drained) event reports when the same bytes would fit.
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) when they never would.
-    /// [`ErrorKind::SendClosed`](crate::ErrorKind::SendClosed) after [`shutdown_write`](Reactor::shutdown_write) or a
-    /// failure, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after `close`, `abort`, `remove` or the end.
-    pub fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
-        self.engine.send(conn, bytes)
-    }
-
-    /// Returns the number of queued bytes that the system has not taken yet.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
-    pub fn queued_bytes(&self, conn: ConnId) -> Result<usize, Error> {
-        self.engine.queued_bytes(conn)
-    }
-
-    /// Stops reading from the connection and delivering received bytes: TCP slows the peer down. Nothing is lost. The
-    /// reactor finds the end of the stream and a reset by reading, so both come after [`resume`](Reactor::resume). On
-    /// Windows they may also come before, when a receive that was in progress has found them.
-    ///
-    /// A send that fails ends the connection even while it is paused, after the [`linger`](Builder::linger) time. Bytes
-    /// that were received before that and not delivered are then lost, unless [`resume`](Reactor::resume) comes in
-    /// time.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
-    pub fn pause(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.engine.pause(conn)
-    }
-
-    /// Continues after [`pause`](Reactor::pause).
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
-    pub fn resume(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.engine.resume(conn)
-    }
-
-    /// Half-closes the connection: sends what is queued, then FIN, and continues to receive.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
-    pub fn shutdown_write(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.engine.shutdown_write(conn)
-    }
-
-    /// Ends a connection in good order: sends what is queued, then FIN, discards the bytes that still arrive (closing a
-    /// socket with unread bytes would destroy the last output in transit), and closes the socket when the peer has
-    /// closed its side, or after [`Builder::linger`]. Then [`Closed`](crate::Event::Closed) is delivered, and no other
-    /// event of the connection before it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
-    pub fn close(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.engine.close(conn)
-    }
-
-    /// Resets a connection (RST): bytes that are queued or in transit are lost. [`Closed`](crate::Event::Closed)
-    /// follows. Also cuts a `close` short.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
-    pub fn abort(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.engine.abort(conn)
-    }
-
-    /// Forgets a connection: from here on none of its events is delivered, not even one that is already in [`Events`].
-    /// Queued bytes are lost, and the reactor closes the socket as soon as the system has completed its operations.
-    /// Returns false if the id is not (or no longer) a connection's; its remaining events, if any, are left out all the
-    /// same.
-    pub fn remove(&mut self, conn: ConnId) -> bool {
-        self.engine.remove(conn)
-    }
-
-    /// Adds a timer that goes off once, not before `after` has passed.
-    pub fn add_timer(&mut self, after: Duration, token: Token) -> TimerId {
-        self.engine.add_timer(after, token)
-    }
-
-    /// Adds a timer that goes off every `period`, without drift: the nth tick is due n periods from now. If several ticks
-    /// are due before a wait collects them, one event is delivered, and its `missed` counts the others. A period of zero
-    /// counts as one nanosecond.
-    pub fn add_interval(&mut self, period: Duration, token: Token) -> TimerId {
-        self.engine.add_interval(period, token)
-    }
-
-    /// Sets a timer anew: it goes off when `after` has passed from now, instead of at the time that was set before. An
-    /// interval keeps its period, and its later ticks are due one period after another from there.
-    ///
-    /// Returns false, and changes nothing, if there is no such timer (any more). A timer that goes off once is gone as
-    /// soon as it has gone off, also while the caller has not handled its event: [`remove_timer`](Reactor::remove_timer)
-    /// takes that event back. A tick of an interval that has gone off by now is still delivered.
-    pub fn set_timer(&mut self, timer: TimerId, after: Duration) -> bool {
-        self.engine.set_timer(timer, after)
-    }
-
-    /// Removes a timer. No further event of it is delivered, not even one that is already in [`Events`]. Returns false
-    /// if the timer no longer existed.
-    pub fn remove_timer(&mut self, timer: TimerId) -> bool {
-        self.engine.remove_timer(timer)
     }
 
     /// Reads standard input, whatever kind it is, and delivers the input as [`Console`](crate::Event::Console) events
@@ -363,6 +378,21 @@ impl Reactor {
     ///
     /// `docs/console.md` in the repository is a guide.
     ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let mut console = reactor.add_console(ConsoleMode::Line, Token(9))?;
+    /// console.set_prompt("> ")?;
+    /// reactor.wait(&mut events, None)?;
+    /// for event in &mut events {
+    ///     if let Event::Console { input: ConsoleInput::Line(line), .. } = event {
+    ///         reactor.console()?.print(&format!("you said: {line}\n"))?;
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) while a reactor in this process reads it,
@@ -376,6 +406,18 @@ impl Reactor {
 
     /// Returns the console that was added.
     ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # use dolmen::ErrorKind;
+    /// let refused = reactor.console().err().map(|error| error.kind());
+    /// assert_eq!(refused, Some(ErrorKind::NotFound), "there is none yet");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) without a console.
@@ -388,6 +430,16 @@ impl Reactor {
     /// is already in [`Events`]. Input that was read ahead and is not yet in any `Events` comes first when the console
     /// is registered again, with this or another reactor. An unfinished line at a terminal is lost. Returns false if
     /// there was no console.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// assert!(!reactor.remove_console(), "there is none");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove_console(&mut self) -> bool {
         self.engine.remove_console()
     }
@@ -397,6 +449,25 @@ impl Reactor {
     /// events with `token`, **and no longer end the process by themselves**; see [`add_console`](Reactor::add_console). Signals
     /// that were ignored when the program was started (nohup) stay ignored.
     ///
+    /// ```no_run
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # use dolmen::ConsoleInput;
+    /// reactor.add_signals(Token(9))?;
+    /// reactor.wait(&mut events, None)?;
+    /// for event in &mut events {
+    ///     match event {
+    ///         Event::Console { input: ConsoleInput::Interrupt, .. } => println!("Ctrl-C: saving, and then the end"),
+    ///         Event::Console { input: ConsoleInput::Shutdown { reason, .. }, .. } => println!("{reason}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered), [`Os`](crate::ErrorKind::Os).
@@ -405,18 +476,57 @@ impl Reactor {
     }
 
     /// Returns a handle that ends a wait from any thread.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let waker = reactor.waker();
+    /// std::thread::spawn(move || waker.wake());
+    /// reactor.wait(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::Woken)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn waker(&self) -> Waker {
         Waker::new(self.engine.mailbox())
     }
 
     /// Returns a handle that sends small messages from any thread.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let poster = reactor.poster();
+    /// std::thread::spawn(move || poster.post(42, Token(6)));
+    /// reactor.wait(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::Posted { token: Token(6), value: 42 })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn poster(&self) -> Poster {
         Poster::new(self.engine.mailbox())
     }
 
     /// Returns counters of what the reactor has done, and gauges of what it holds.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    /// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+    /// assert_eq!(reactor.stats().connections, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()

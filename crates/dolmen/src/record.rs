@@ -53,6 +53,12 @@ pub enum Record<S> {
         token: Token,
         reason: CloseReason,
     },
+    /// `stream` is `None` once it has been taken.
+    Released {
+        conn: ConnId,
+        token: Token,
+        stream: Option<S>,
+    },
     Ready {
         watch: WatchId,
         token: Token,
@@ -104,6 +110,7 @@ impl<S> Record<S> {
             | Record::EndOfStream { conn, .. }
             | Record::Drained { conn, .. }
             | Record::Closed { conn, .. }
+            | Record::Released { conn, .. }
             | Record::Written { conn, .. } => removed.conn(*conn),
             Record::Polled { poll, .. } => removed.poll(*poll),
             Record::Ready { watch, .. } => removed.watch(*watch),

@@ -1,6 +1,18 @@
 //! What a reactor has done, and what it holds.
 
 /// Counters since the reactor was made, and gauges of this moment. See [`Reactor::stats`](crate::Reactor::stats).
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// let before = reactor.stats();
+/// reactor.wait(&mut events, Some(std::time::Duration::ZERO))?;
+/// assert_eq!(reactor.stats().waits, before.waits + 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -6,6 +6,13 @@ use std::num::NonZeroU32;
 /// A number that the caller chooses, that belongs to a registration, and that each of its events carries.
 ///
 /// The reactor never looks at it, and any number of registrations may share one.
+///
+/// ```
+/// # use dolmen::Token;
+/// const PLAYERS: Token = Token(1);
+/// let third = Token::from(3);
+/// assert_eq!((PLAYERS.0, usize::from(third)), (1, 3));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub usize);
 
@@ -63,12 +70,31 @@ macro_rules! ids {
 
 ids! {
     /// Names a connection.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// let mut players: HashMap<dolmen::ConnId, String> = HashMap::new();
+    /// ```
     ConnId;
     /// Names a listener that delivers accepted streams.
+    ///
+    /// ```
+    /// let mut ports: Vec<(dolmen::ListenerId, &str)> = Vec::new();
+    /// ```
     ListenerId;
     /// Names a watched handle or a readiness listener.
+    ///
+    /// ```
+    /// let mut child: Option<dolmen::WatchId> = None;
+    /// ```
     WatchId;
     /// Names a timer.
+    ///
+    /// ```
+    /// struct Player {
+    ///     silence: dolmen::TimerId,
+    /// }
+    /// ```
     TimerId;
     /// Names a borrowed socket that is polled.
     PollId;

@@ -12,6 +12,19 @@ use crate::token::Token;
 /// A wake is sticky: one that comes while no wait is in progress ends the next wait. Wakes are coalesced: any number of
 /// them before the next wait returns is one [`Woken`](crate::Event::Woken) event. Waking a reactor that is gone does
 /// nothing.
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// let waker = reactor.waker();
+/// waker.wake();
+/// waker.wake();
+/// assert_eq!(reactor.wait(&mut events, None)?, 1, "both are one event");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Waker {
     mailbox: Arc<Mailbox>,
@@ -21,6 +34,24 @@ pub struct Waker {
 ///
 /// Each post arrives as one [`Posted`](crate::Event::Posted) event; none is merged or lost, and those of one poster
 /// (and of one thread) arrive in order.
+///
+/// ```
+/// # use dolmen::{Event, Events, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// const RESULT: Token = Token(1);
+/// let poster = reactor.poster();
+/// let worker = std::thread::spawn(move || {
+///     let sum = (1..=100).sum();
+///     poster.post(sum, RESULT)
+/// });
+/// reactor.wait(&mut events, None)?;
+/// assert!(matches!(events.drain().next(), Some(Event::Posted { token: RESULT, value: 5050 })));
+/// worker.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Poster {
     mailbox: Arc<Mailbox>,
@@ -36,6 +67,19 @@ impl Waker {
     /// A system that is out of memory may be unable to end the wait that is in progress. The waker tries a hundred
     /// times, and [`Stats::signals_failed`](crate::Stats::signals_failed) counts the failures; after that the wake is
     /// delivered when the wait ends for another reason, such as the next wake or post.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let waker = reactor.waker();
+    /// let thread = std::thread::spawn(move || waker.wake());
+    /// reactor.wait(&mut events, None)?;
+    /// # thread.join().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wake(&self) {
         self.mailbox.wake();
     }
@@ -47,6 +91,20 @@ impl Poster {
     }
 
     /// Sends `value` and `token`.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # use dolmen::ErrorKind;
+    /// let poster = reactor.poster();
+    /// drop(reactor);
+    /// let refused = poster.post(1, Token(0)).unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::ReactorGone);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -63,6 +63,15 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 
 /// How standard input is read. Matters to terminals above all; other kinds of input are split in the same way.
+///
+/// ```no_run
+/// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// let mut console = reactor.add_console(ConsoleMode::Raw, Token(9))?;
+/// console.set_mode(ConsoleMode::Line)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsoleMode {
     /// Whole lines, edited with the means of the system: on Windows those of its consoles (arrow keys, history), on
@@ -73,6 +82,11 @@ pub enum ConsoleMode {
 }
 
 /// The kind of standard input.
+///
+/// ```
+/// # use dolmen::ConsoleKind;
+/// assert_eq!(ConsoleKind::Terminal.to_string(), "terminal");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConsoleKind {
@@ -87,6 +101,15 @@ pub enum ConsoleKind {
 }
 
 /// Input from the console: see [`Event::Console`](crate::Event::Console).
+///
+/// ```
+/// # use dolmen::ConsoleInput;
+/// match ConsoleInput::Line("shutdown now") {
+///     ConsoleInput::Line(line) => assert!(line.starts_with("shutdown")),
+///     ConsoleInput::Interrupt | ConsoleInput::EndOfInput | ConsoleInput::Shutdown { .. } => println!("the end"),
+///     _ => {}
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsoleInput<'a> {
@@ -124,6 +147,11 @@ pub enum ConsoleInput<'a> {
 }
 
 /// Why the program is asked to end.
+///
+/// ```
+/// # use dolmen::ShutdownReason;
+/// assert_eq!(ShutdownReason::Terminate.to_string(), "terminate");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShutdownReason {

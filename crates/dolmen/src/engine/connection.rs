@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! Open ──close──► Lingering ──all sent, FIN sent, peer's end seen (or time is up)──► Closing ──► gone: `Closed`
-//!   └──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: no event
+//!   ├──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: no event
+//!   └──release──all sent, receive withdrawn, its bytes delivered──► gone: `Released`
 //! ```
 //!
 //! Every public method and every completion only changes the state and puts the connection in the run queue.
 //! [`Connection::serve`] then does what the state requires. It may be called at any time and any number of times.
 //!
-//! `sending`, `receiving` and `closing` each have the steps of one part, `retry` the pauses while the system has no
+//! `sending`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
 //! memory, and `adopted` what differs when the caller owns the socket.
 
 use std::num::NonZeroU32;
@@ -23,7 +24,7 @@ use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{ConnId, Key, Token};
 
-use super::config::next_retry_ns;
+use super::config::{Config, next_retry_ns};
 use super::context::Context;
 use super::registration::{Registration, Served, SourceRef};
 use super::send_queue::SendQueue;
@@ -32,6 +33,7 @@ use super::timers::{Direction, Purpose};
 mod adopted;
 mod closing;
 mod receiving;
+mod releasing;
 mod retry;
 mod sending;
 
@@ -80,6 +82,12 @@ struct Rare {
     /// The reason while closing; `None` means finished.
     reason: Option<CloseReason>,
     cancelled: bool,
+    /// The caller has asked for the stream.
+    releasing: bool,
+    /// The pending receive has been withdrawn for that.
+    withdrawn: bool,
+    /// The stream leaves with the `Released` event instead of being closed.
+    released: bool,
     /// The caller has removed the connection: no `Closed` event.
     suppress_closed_event: bool,
     send_backoff: Backoff,
@@ -127,6 +135,20 @@ impl<K: Kernel> Connection<K> {
         self.registration.is_closing()
     }
 
+    /// How many bytes a send would take now.
+    pub(super) fn capacity(&self, config: &Config) -> usize {
+        if self.write == Write::Open && !self.is_releasing() {
+            config.high_water_bytes.saturating_sub(self.queued_bytes())
+        } else {
+            0
+        }
+    }
+
+    /// The socket of a connection that is not adopted.
+    pub(super) fn stream<'a>(&'a self, cx: &'a mut Context<K>) -> &'a K::Stream {
+        cx.submitter.kernel().stream(&self.source)
+    }
+
     pub(super) fn queued_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.queued_bytes())
     }
@@ -148,6 +170,10 @@ impl<K: Kernel> Connection<K> {
         self.registration.unlist();
         if !self.is_closing() {
             self.serve_sending(cx, key);
+        }
+        if self.is_releasing() && self.is_sent() {
+            let leaves = self.serve_releasing(cx, key);
+            return if leaves { Served::Ended { silent: false } } else { Served::Alive };
         }
         if !self.is_closing() {
             self.serve_receiving(cx, key);

@@ -331,7 +331,9 @@ impl<K: Kernel> Engine<K> {
     /// released with the next wait.
     fn retire(&mut self, record: &Record<K::Stream>) {
         match record {
-            Record::Closed { conn, .. } => self.turn.retired.push(Retired::Connection(conn.0.slot)),
+            Record::Closed { conn, .. } | Record::Released { conn, .. } => {
+                self.turn.retired.push(Retired::Connection(conn.0.slot))
+            }
             Record::Timer { timer, last: true, .. } => self.turn.retired.push(Retired::Timer(timer.0)),
             _ => {}
         }

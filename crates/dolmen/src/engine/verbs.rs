@@ -1,10 +1,12 @@
 //! The engine's methods for its callers: each checks the id and hands on to the source.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::error::{AddError, Error, ErrorKind};
-use crate::kernel::Kernel;
+use crate::kernel::options::StreamOptions;
+use crate::kernel::{Kernel, io_fault};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 use super::config::saturating_ns;
@@ -58,6 +60,46 @@ impl<K: Kernel> Engine<K> {
         let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
         let connection = connection.ok_or_else(|| not_found("look up", "connection", conn))?;
         Ok(connection.queued_bytes())
+    }
+
+    /// How many bytes a send would take now.
+    pub(crate) fn capacity(&self, conn: ConnId) -> Result<usize, Error> {
+        let connection = self.connections.get(conn.0).filter(|connection| connection.is_open());
+        let connection = connection.ok_or_else(|| not_found("look up", "connection", conn))?;
+        Ok(connection.capacity(&self.cx.config))
+    }
+
+    pub(crate) fn peer_addr(&mut self, conn: ConnId) -> Result<SocketAddr, Error> {
+        self.with_stream(conn, "look up the peer of connection", StreamOptions::peer_addr)
+    }
+
+    pub(crate) fn local_addr(&mut self, conn: ConnId) -> Result<SocketAddr, Error> {
+        self.with_stream(conn, "look up the local address of connection", StreamOptions::local_addr)
+    }
+
+    pub(crate) fn set_nodelay(&mut self, conn: ConnId, nodelay: bool) -> Result<(), Error> {
+        self.with_stream(conn, "set TCP_NODELAY of connection", |stream| stream.set_nodelay(nodelay))
+    }
+
+    pub(crate) fn set_keepalive(&mut self, conn: ConnId, after: Option<Duration>) -> Result<(), Error> {
+        self.with_stream(conn, "set the keep-alive time of connection", |stream| stream.set_keepalive(after))
+    }
+
+    /// Makes a call on the socket of a connection whose socket is not about to be closed.
+    fn with_stream<T>(
+        &mut self,
+        conn: ConnId,
+        action: &'static str,
+        call: impl FnOnce(&K::Stream) -> io::Result<T>,
+    ) -> Result<T, Error> {
+        let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
+        let connection = connection.ok_or_else(|| Error::new(ErrorKind::NotFound, action, conn))?;
+        call(connection.stream(&mut self.cx))
+            .map_err(|error| Error::from_fault(io_fault(&error), action, Some(conn.to_string())))
+    }
+
+    pub(crate) fn release(&mut self, conn: ConnId) -> Result<(), Error> {
+        self.with_open(conn, "release connection", |connection, cx| connection.release(cx, conn.0))
     }
 
     pub(crate) fn pause(&mut self, conn: ConnId) -> Result<(), Error> {

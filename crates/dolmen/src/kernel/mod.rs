@@ -40,6 +40,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod fork;
 pub(crate) mod mailbox;
 pub(crate) mod operation;
+pub(crate) mod options;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 pub(crate) mod readiness;
 pub(crate) mod submitter;
@@ -54,11 +55,11 @@ mod epoll;
 mod iocp;
 
 #[cfg(target_os = "linux")]
-pub(crate) use epoll::{Epoll as Native, above_standard, io_fault};
+pub(crate) use epoll::{Epoll as Native, above_standard, io_fault, set_keepalive};
 #[cfg(windows)]
 pub use iocp::set_exclusive_address_use;
 #[cfg(windows)]
-pub(crate) use iocp::{Iocp as Native, io_fault};
+pub(crate) use iocp::{Iocp as Native, io_fault, set_keepalive};
 
 #[cfg(not(any(target_os = "linux", windows)))]
 compile_error!(
@@ -90,7 +91,7 @@ pub(crate) trait Kernel: Sized + 'static {
     /// A kernel's state of one registered stream, listener or watch.
     type Source;
     /// A connected stream socket, owned.
-    type Stream;
+    type Stream: options::StreamOptions;
     /// A listening socket, owned.
     type Listener;
     /// Any other handle that can be waited for, owned.
@@ -225,6 +226,22 @@ pub(crate) trait Kernel: Sized + 'static {
     ///
     /// `op` is pending on `source`.
     unsafe fn cancel(&mut self, source: &Self::Source, op: OpPtr<Self>);
+
+    /// As [`Kernel::cancel`], on a stream that stays open: a system that cannot cancel the operation leaves it pending.
+    ///
+    /// # Safety
+    ///
+    /// `op` is pending on `source`.
+    unsafe fn withdraw(&mut self, source: &Self::Source, op: OpPtr<Self>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.cancel(source, op) }
+    }
+
+    /// The socket of a stream that was added, for its options.
+    fn stream<'a>(&'a mut self, source: &'a Self::Source) -> &'a Self::Stream;
+
+    /// Takes out a stream that was added, none of whose operations is pending. The caller owns the socket again.
+    fn release(&mut self, source: Self::Source) -> Self::Stream;
 
     /// Accepts from a readiness listener, without blocking; returns `None` when no connection waits.
     fn accept_now(&mut self, source: &Self::Source) -> Result<Option<(Self::Stream, SocketAddr)>, Fault>;

@@ -123,6 +123,14 @@ impl<K: Kernel> Submitter<K> {
         self.started(handle, op, submission)
     }
 
+    /// As [`Submitter::cancel`], on a stream that stays open.
+    pub(crate) fn withdraw(&mut self, source: &K::Source, handle: OpHandle) {
+        if let Some(op) = self.operations.pending(handle) {
+            // SAFETY: `pending` has checked that the kernel owns this very operation.
+            unsafe { self.kernel.withdraw(source, op) };
+        }
+    }
+
     /// Asks the kernel to end a pending operation soon. Its completion comes out of a later [`Submitter::wait`] as
     /// always, and its memory stays the kernel's until then [hc01]. If the operation has already ended, nothing
     /// happens.

@@ -8,6 +8,17 @@ use crate::engine::{Config, Engine};
 use crate::error::Error;
 
 /// Settings for a [`Reactor`]; see [`Reactor::builder`]. Each method states its default.
+///
+/// ```
+/// # use dolmen::Reactor;
+/// # use std::time::Duration;
+/// let mut reactor = Reactor::builder()
+///     .max_connections(2_000)
+///     .high_water_mark(64 * 1024)
+///     .linger(Duration::from_secs(2))
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes no reactor until `build` is called"]
 pub struct Builder {
@@ -22,6 +33,13 @@ impl Builder {
     }
 
     /// Makes the reactor.
+    ///
+    /// ```
+    /// # use dolmen::Reactor;
+    /// let builder = Reactor::builder().buffer_size(1024);
+    /// let (one, another) = (builder.build()?, builder.build()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

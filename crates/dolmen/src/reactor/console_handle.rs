@@ -11,6 +11,20 @@ use crate::kernel::Native;
 /// [`Reactor::add_console`](crate::Reactor::add_console) and [`Reactor::console`](crate::Reactor::console).
 ///
 /// It borrows the reactor, so it is fetched where it is used, and not kept.
+///
+/// ```no_run
+/// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+/// # let mut reactor = Reactor::new()?;
+/// # let mut events = Events::with_capacity(16);
+/// let mut console = reactor.add_console(ConsoleMode::Line, Token(9))?;
+/// console.print(&format!("standard input is a {}\n", console.kind()))?;
+/// if let Some((columns, rows)) = console.size() {
+///     console.print(&format!("{columns} columns, {rows} rows\n"))?;
+/// }
+/// console.set_echo(false)?;
+/// console.set_prompt("password: ")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Console<'a> {
     engine: &'a mut Engine<Native>,
     kind: ConsoleKind,
@@ -35,6 +49,17 @@ impl<'a> Console<'a> {
 
     /// Switches between lines and keys from here on. No typed input is lost: an unfinished line comes as
     /// [`Bytes`](crate::ConsoleInput::Bytes) first.
+    ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// // One key answers the question, without Enter.
+    /// let mut console = reactor.console()?;
+    /// console.print("Really shut down? (y/n)\n")?;
+    /// console.set_mode(ConsoleMode::Raw)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -79,6 +104,24 @@ impl<'a> Console<'a> {
 
     /// Requests one [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) event when everything printed so far has
     /// been written: before an orderly end, for example. If no output is queued, the next wait delivers it.
+    ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let mut console = reactor.console()?;
+    /// console.print("Good-bye.\n")?;
+    /// console.flush()?;
+    /// 'written: loop {
+    ///     reactor.wait(&mut events, None)?;
+    ///     for event in &mut events {
+    ///         if matches!(event, Event::Console { input: ConsoleInput::Drained, .. }) {
+    ///             break 'written;
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

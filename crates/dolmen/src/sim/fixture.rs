@@ -39,6 +39,7 @@ pub(crate) enum Seen {
     EndOfStream(ConnId),
     Drained(ConnId),
     Closed(ConnId, CloseReason),
+    Released(ConnId, SimStream),
     Ready(WatchId),
     Timer(TimerId),
     Posted(u64),
@@ -57,6 +58,9 @@ impl From<&mut Record<SimStream>> for Seen {
             Record::Received { conn, ref buffer, .. } => Seen::Received(conn, buffer.as_slice().to_vec()),
             Record::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
             Record::Drained { conn, .. } => Seen::Drained(conn),
+            Record::Released { conn, ref mut stream, .. } => {
+                Seen::Released(conn, stream.take().expect("each record is seen once"))
+            }
             Record::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
             Record::Ready { watch, .. } => Seen::Ready(watch),
             Record::Timer { timer, .. } => Seen::Timer(timer),

@@ -29,6 +29,8 @@ pub enum Action {
     CancelTimer(u32),
     /// Which timer, and after how many microseconds it goes off.
     SetTimer(u32, u32),
+    /// The caller asks for the stream of a connection.
+    TakeBack(u32),
     Post,
     Wake,
     /// Another thread does it this many microseconds later, during a wait if there is one.
@@ -95,9 +97,12 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
             2 => Some(Action::Away(fourth.below(200_000) as u32)),
             _ => None,
         };
-        let set = (sets_timers(seed) && fifth.percent(8))
-            .then(|| Action::SetTimer(fifth.below(1 << 20) as u32, fifth.below(20_000) as u32));
-        [Some(step), aside, elsewhere, behind, set]
+        let set = sets_and_releases(seed).then(|| match fifth.below(100) {
+            0..8 => Some(Action::SetTimer(fifth.below(1 << 20) as u32, fifth.below(20_000) as u32)),
+            8..11 => Some(Action::TakeBack(fifth.below(1 << 20) as u32)),
+            _ => None,
+        });
+        [Some(step), aside, elsewhere, behind, set.flatten()]
     });
     with_asides.flatten().collect()
 }
@@ -118,8 +123,8 @@ pub(crate) fn has_threads(seed: u64) -> bool {
     seed % 3 == 0
 }
 
-/// Whether timers are set to other times while they run.
-fn sets_timers(seed: u64) -> bool {
+/// Whether timers are set to other times while they run, and streams are taken back from the reactor.
+fn sets_and_releases(seed: u64) -> bool {
     seed % 7 == 0
 }
 

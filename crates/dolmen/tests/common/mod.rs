@@ -478,11 +478,13 @@ pub struct Example {
 }
 
 impl Example {
-    /// Starts it, with the command line of another program in front.
+    /// Starts it, with the command line of another program in front. Spaces separate arguments.
     #[track_caller]
     pub fn start(before: &[&str], name: &str, argument: &str) -> Example {
         let example = example(name);
-        let mut line = before.iter().map(std::ffi::OsString::from).chain([example.into(), argument.into()]);
+        let arguments = argument.split(' ').map(std::ffi::OsString::from);
+        let line = before.iter().map(std::ffi::OsString::from).chain([example.into()]);
+        let mut line = line.chain(arguments);
         let program = line.next().expect("at least the example");
         let mut command = std::process::Command::new(&program);
         command.args(line).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());

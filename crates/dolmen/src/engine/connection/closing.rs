@@ -46,13 +46,17 @@ impl<K: Kernel> Connection<K> {
         }
         self.note_if_cut(cx);
         self.registration.close();
+        self.rare().reason = Some(reason);
+        self.stop_timers(cx);
+        self.list(cx, key);
+    }
+
+    pub(super) fn stop_timers(&mut self, cx: &mut Context<K>) {
         let rare = self.rare();
-        rare.reason = Some(reason);
         let timers = [&mut rare.linger, &mut rare.send_backoff.timer, &mut rare.receive_backoff.timer];
         for timer in timers.into_iter().filter_map(Option::take) {
             cx.timers.cancel(timer);
         }
-        self.list(cx, key);
     }
 
     pub(super) fn serve_closing(&mut self, cx: &mut Context<K>) -> Served {
@@ -73,7 +77,14 @@ impl<K: Kernel> Connection<K> {
 
     /// The connection has left the table: closes its socket and returns what it holds.
     pub(in crate::engine) fn finish(mut self, cx: &mut Context<K>, key: Key) {
-        let Rare { reason, suppress_closed_event, .. } = *self.rare();
+        let (conn, token) = (ConnId(key), self.token);
+        let Rare { reason, suppress_closed_event, released, .. } = *self.rare();
+        if released {
+            let stream = Some(cx.submitter.kernel().release(self.source));
+            cx.outbox.push_back(Record::Released { conn, token, stream });
+            tracing::debug!(target: "dolmen", %conn, "connection released");
+            return;
+        }
         let reason = reason.unwrap_or(CloseReason::Finished);
         let how = match reason {
             _ if self.adopted => Close::Release,
@@ -90,7 +101,7 @@ impl<K: Kernel> Connection<K> {
         }
         // Once, and behind all other events of the connection: none of its operations is left [p06].
         if !suppress_closed_event {
-            cx.outbox.push_back(Record::Closed { conn: ConnId(key), token: self.token, reason });
+            cx.outbox.push_back(Record::Closed { conn, token, reason });
         }
         tracing::debug!(target: "dolmen", conn = %key, %reason, suppress_closed_event, "connection closed");
     }

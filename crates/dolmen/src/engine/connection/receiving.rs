@@ -64,6 +64,11 @@ impl<K: Kernel> Connection<K> {
 
     fn received(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
         let Completion { result, buffer, .. } = completion;
+        let withdrawn = self.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.withdrawn));
+        if withdrawn {
+            // It goes on from here: the stream leaves, or is received from again if it was closed in the meantime.
+            self.list(cx, key);
+        }
         if let Some(rare) = &mut self.rare {
             rare.stalled = false;
             if let Ok(Outcome::Bytes(bytes)) = &result {
@@ -79,6 +84,7 @@ impl<K: Kernel> Connection<K> {
             (Ok(_), _) => self.end_received(cx, key),
             // The result of a cancel, and not the reason of the end, which is known [hc06].
             (Err(_), _) if self.is_closing() => self.list(cx, key),
+            (Err(fault), _) if withdrawn && fault.kind == FaultKind::Cancelled => {}
             (Err(fault), _) if is_worth_a_retry(fault) => {
                 self.retry_later(cx, key, Direction::Receive, fault);
             }
@@ -104,7 +110,7 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    fn add_received(&mut self, cx: &mut Context<K>, key: Key, buffer: Buffer) {
+    pub(super) fn add_received(&mut self, cx: &mut Context<K>, key: Key, buffer: Buffer) {
         self.registration.record_added();
         cx.outbox.push_back(Record::Received { conn: ConnId(key), token: self.token, buffer });
     }

@@ -10,7 +10,7 @@ impl<K: Kernel> Connection<K> {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let refused = |kind| Err(Error::new(kind, "send to connection", ConnId(key)));
-        if self.write != Write::Open {
+        if self.write != Write::Open || self.is_releasing() {
             return refused(ErrorKind::SendClosed);
         }
         // No send is started for no bytes: its result of zero could be taken for an end [hc17].

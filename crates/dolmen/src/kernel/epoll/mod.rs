@@ -65,6 +65,7 @@ use event_fd::EventFd;
 use fault::fault;
 pub(crate) use fault::io_fault;
 use ready::ReadyQueue;
+pub(crate) use socket::set_keepalive;
 use socket::{accept_one, check, is_tcp, send_now};
 use table::{Entry, Source, Table};
 
@@ -336,6 +337,27 @@ impl Kernel for Epoll {
             }
             done => done.map_err(fault),
         }
+    }
+
+    fn stream<'a>(&'a mut self, source: &'a Source) -> &'a TcpStream {
+        self.calls += 1;
+        let Entry::Stream { fd, .. } = self.table.entry(source) else {
+            unreachable!("it was added as a stream")
+        };
+        fd
+    }
+
+    fn release(&mut self, source: Source) -> TcpStream {
+        self.ready.remove(&mut self.table, source.0);
+        let Entry::Stream { fd, .. } = self.table.remove(&source) else {
+            unreachable!("only streams are released")
+        };
+        if self.keeps_registrations() {
+            self.calls += 1;
+            epoll::delete(&self.epoll, &fd)
+                .unwrap_or_else(|errno| tracing::debug!(target: "dolmen", %errno, "deregistering a stream"));
+        }
+        fd
     }
 
     fn unread(&mut self, source: &Source) -> usize {

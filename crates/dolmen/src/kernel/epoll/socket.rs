@@ -26,8 +26,10 @@
 //!
 //! Manual pages: recv(2), send(2), accept4(2), tcp(7), unix(7), sockatmark(3).
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -50,6 +52,15 @@ pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Res
     *calls += 1;
     let listens = rustix::net::sockopt::socket_acceptconn(fd).map_err(fault)?;
     if listens == listening { Ok(()) } else { Err(invalid(Errno::INVAL)) }
+}
+
+/// The time is rounded up to seconds, up to the longest that the system takes: tcp(7), `TCP_KEEPIDLE`.
+pub(crate) fn set_keepalive(stream: &TcpStream, after: Option<Duration>) -> io::Result<()> {
+    if let Some(after) = after {
+        let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+        rustix::net::sockopt::set_tcp_keepidle(stream, Duration::from_secs(seconds.clamp(1, 32_767)))?;
+    }
+    Ok(rustix::net::sockopt::set_socket_keepalive(stream, after.is_some())?)
 }
 
 /// Whether a stream uses TCP.

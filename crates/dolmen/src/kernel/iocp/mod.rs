@@ -63,6 +63,7 @@ use operation::{Extra, Header};
 use polled::Begun;
 use port::{Port, PortSignal};
 pub use socket::set_exclusive_address_use;
+pub(crate) use socket::set_keepalive;
 use socket::{CallResult, SocketKind};
 use source::{ReadinessListener, Source};
 pub(crate) use status::from_io as io_fault;
@@ -332,31 +333,26 @@ impl Kernel for Iocp {
         }
     }
 
-    unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
+    /// The caller decides when the socket is closed, as it does for a borrowed one.
+    unsafe fn withdraw(&mut self, source: &Source, op: OpPtr<Self>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.cancel_operation(source, op, true) }
+    }
+
+    fn stream<'a>(&'a mut self, source: &'a Source) -> &'a TcpStream {
         self.calls += 1;
-        let (socket, owner) = match source {
-            Source::Stream { stream, borrowed, id, .. } => {
-                // SAFETY: while an operation is pending, the system owns the OVERLAPPED and the buffer, and this is
-                // neither.
-                if let Extra::Receive { cancelled, .. } = unsafe { &mut (*op.as_ptr()).header.extra } {
-                    *cancelled = true;
-                }
-                let owner = if *borrowed { Owner::Caller } else { Owner::Stream(*id) };
-                (stream.as_raw_socket() as SOCKET, owner)
-            }
-            Source::Listener(acceptor) => (acceptor.socket(), Owner::Listener(acceptor.listener())),
-            Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
-            Source::Handle(bridge) => return self.disarm(bridge, op),
-            Source::Polled(polled) => {
-                self.cancelled.extend(polled.cancel(&mut self.writers));
-                return;
-            }
-        };
-        // One that is not found has completed in most cases, and its packet brings its bytes [hc04].
-        // SAFETY: the operation is pending on that socket.
-        if !matches!(unsafe { (self.cancel)(socket, overlapped(op)) }, Ok(true)) {
-            self.unfound.push(socket, op, owner);
-        }
+        let Source::Stream { stream, .. } = source else { unreachable!("it was added as a stream") };
+        stream
+    }
+
+    fn release(&mut self, source: Source) -> TcpStream {
+        let Source::Stream { stream, .. } = source else { unreachable!("only streams are released") };
+        ManuallyDrop::into_inner(stream)
+    }
+
+    unsafe fn cancel(&mut self, source: &Source, op: OpPtr<Self>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.cancel_operation(source, op, false) }
     }
 
     fn accept_now(&mut self, source: &Source) -> Result<Option<(TcpStream, SocketAddr)>, Fault> {
@@ -462,6 +458,38 @@ impl Kernel for Iocp {
 }
 
 impl Iocp {
+    /// Requests the end of an operation. `stays_open`: its socket is not closed to end it.
+    ///
+    /// # Safety
+    ///
+    /// `op` is pending on `source`.
+    unsafe fn cancel_operation(&mut self, source: &Source, op: OpPtr<Self>, stays_open: bool) {
+        self.calls += 1;
+        let (socket, owner) = match source {
+            Source::Stream { stream, borrowed, id, .. } => {
+                // SAFETY: while an operation is pending, the system owns the OVERLAPPED and the buffer, and this is
+                // neither.
+                if let Extra::Receive { cancelled, .. } = unsafe { &mut (*op.as_ptr()).header.extra } {
+                    *cancelled = true;
+                }
+                let owner = if *borrowed || stays_open { Owner::Caller } else { Owner::Stream(*id) };
+                (stream.as_raw_socket() as SOCKET, owner)
+            }
+            Source::Listener(acceptor) => (acceptor.socket(), Owner::Listener(acceptor.listener())),
+            Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
+            Source::Handle(bridge) => return self.disarm(bridge, op),
+            Source::Polled(polled) => {
+                self.cancelled.extend(polled.cancel(&mut self.writers));
+                return;
+            }
+        };
+        // One that is not found has completed in most cases, and its packet brings its bytes [hc04].
+        // SAFETY: the operation is pending on that socket.
+        if !matches!(unsafe { (self.cancel)(socket, overlapped(op)) }, Ok(true)) {
+            self.unfound.push(socket, op, owner);
+        }
+    }
+
     fn disarm(&mut self, bridge: &Bridge, op: OpPtr<Self>) {
         if bridge.disarm() {
             self.cancelled.push(op);

@@ -1,8 +1,11 @@
 //! The socket calls: each function makes one and returns its result.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, AsSocket, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
+
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::*;
@@ -112,6 +115,32 @@ pub(super) fn skip_on_success(socket: SOCKET) -> bool {
     let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
     // SAFETY: an invalid handle would be refused by the call.
     unsafe { SetFileCompletionNotificationModes(socket as HANDLE, modes as u8) != 0 }
+}
+
+/// The probes follow each other in seconds, which is the system's default as well: Microsoft Learn, "SIO_KEEPALIVE_VALS".
+pub(crate) fn set_keepalive(stream: &TcpStream, after: Option<Duration>) -> io::Result<()> {
+    let milliseconds = after.map_or(0, |after| u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1));
+    let values = tcp_keepalive {
+        onoff: u32::from(after.is_some()),
+        keepalivetime: milliseconds,
+        keepaliveinterval: 1_000,
+    };
+    let mut returned = 0;
+    // SAFETY: the socket is open, `values` is readable for the length given, and the call is not overlapped.
+    let result = unsafe {
+        WSAIoctl(
+            stream.as_raw_socket() as SOCKET,
+            SIO_KEEPALIVE_VALS,
+            (&raw const values).cast(),
+            size_of::<tcp_keepalive>() as u32,
+            null_mut(),
+            0,
+            &mut returned,
+            null_mut(),
+            None,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_socket_error().to_io()) }
 }
 
 pub(super) fn reset_on_close(stream: &TcpStream) {

@@ -344,6 +344,21 @@ impl Kernel for Sim {
         Ok(())
     }
 
+    fn stream<'a>(&'a mut self, source: &'a Source) -> &'a SimStream {
+        self.calls += 1;
+        let OwnedObject::Stream(stream) = &source.owned else { unreachable!("it was added as a stream") };
+        stream
+    }
+
+    fn release(&mut self, source: Source) -> SimStream {
+        self.calls += 1;
+        let number = source.number;
+        let pending = self.pending.iter().chain(&self.silent).any(|pending| pending.source == number);
+        assert!(!pending, "a stream was released with operations pending");
+        let OwnedObject::Stream(stream) = source.owned else { unreachable!("only streams are released") };
+        stream
+    }
+
     fn unread(&mut self, source: &Source) -> usize {
         if !self.is_open(source) {
             return 0;

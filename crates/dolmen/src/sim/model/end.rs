@@ -94,6 +94,7 @@ impl Run<'_> {
         let world = self.world.borrow();
         let link = &world.links[conn.link];
         let id = conn.id;
+        self.check(Oracle::Liveness, !conn.releasing, || format!("{id:?} was never released"))?;
         self.check(Oracle::Liveness, link.send_failed.is_none(), || {
             format!("{id:?} has not ended after a failed send")
         })?;

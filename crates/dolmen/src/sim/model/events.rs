@@ -18,6 +18,11 @@ impl Run<'_> {
                     self.give_back(at);
                 }
             }
+            Record::Released { conn, token, ref mut stream } => {
+                if let Some(at) = self.conn_of(conn, token, "`Released`")? {
+                    self.released(at, stream)?;
+                }
+            }
             Record::Ready { watch, .. } => self.signalled(watch)?,
             Record::Timer { timer, missed, .. } => self.timer_fired(timer, missed)?,
             Record::Console { token, ref input, .. } => {
@@ -207,6 +212,29 @@ impl Run<'_> {
                 conn.id, conn.received
             )
         })
+    }
+
+    /// Everything was sent, and what was received has been delivered. The caller closes the stream.
+    fn released(&mut self, at: usize, stream: &mut Option<SimStream>) -> Check {
+        let conn = &mut self.conns[at];
+        let state = std::mem::replace(&mut conn.state, State::Gone);
+        let conn = &self.conns[at];
+        let requested = conn.releasing && state == State::Open;
+        self.check(Oracle::Order, requested, || "released without a request, or after a close".into())?;
+        {
+            let world = self.world.borrow();
+            let link = &world.links[conn.link];
+            let all = link.outbound.total == conn.accepted && (link.outbound.fin || !conn.shut);
+            self.check(Oracle::Stream, all, || {
+                format!("released after {} of {} bytes", link.outbound.total, conn.accepted)
+            })?;
+            let taken = link.inbound.total - link.inbound.bytes.len() as u64;
+            self.check(Oracle::Stream, link.reset.is_some() || taken == conn.received, || {
+                format!("released with {} of {taken} bytes delivered", conn.received)
+            })?;
+        }
+        let link = stream.take().map(|stream| stream.link());
+        self.check(Oracle::Stream, link == Some(conn.link), || "another connection's stream".into())
     }
 
     fn closed(&mut self, at: usize, reason: CloseReason) -> Check {

@@ -30,7 +30,10 @@ impl Run<'_> {
         let waiting: Vec<(usize, u64)> = (0..self.conns.len())
             // Connections without memory just now may have to wait for the end of a pause.
             .filter(|&at| {
-                self.conns[at].state == State::Open && !self.conns[at].paused && faults.no_memory == 0
+                self.conns[at].state == State::Open
+                    && !self.conns[at].paused
+                    && !self.conns[at].releasing
+                    && faults.no_memory == 0
             })
             .filter(|&at| !self.world.borrow().links[self.conns[at].link].inbound.bytes.is_empty())
             .map(|at| (at, self.conns[at].received))

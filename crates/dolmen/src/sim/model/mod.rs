@@ -105,6 +105,8 @@ struct Conn {
     /// Paused at any time.
     was_paused: bool,
     shut: bool,
+    /// The caller has asked for the stream.
+    releasing: bool,
     /// A send was refused, and room was not reported since.
     refused: bool,
     refusals: u64,
@@ -129,6 +131,7 @@ impl Conn {
             paused_before: false,
             was_paused: false,
             shut: false,
+            releasing: false,
             refused: false,
             refusals: 0,
             drained: 0,
@@ -288,6 +291,7 @@ impl Run<'_> {
             Action::Close(who) => self.close_one(who),
             Action::Abort(who) => self.abort(who),
             Action::Remove(who) => self.remove(who)?,
+            Action::TakeBack(who) => self.take_back(who),
             Action::Timer(after_us) => self.timer(after_us, 0),
             Action::Interval(period_us) => self.timer(period_us, u64::from(period_us) * 1_000),
             Action::CancelTimer(who) => self.cancel_timer(who)?,

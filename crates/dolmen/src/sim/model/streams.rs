@@ -81,6 +81,8 @@ impl Run<'_> {
                 if conn.lent.is_some() {
                     conn.asked.writes.push_back((conn.accepted, much));
                 }
+                let late = self.conns[at].releasing;
+                self.check(Oracle::Stream, !late, || "sent after the release".into())?;
                 self.check(Oracle::Stream, !self.conns[at].shut, || "sent after shutdown_write".into())?;
                 self.check(Oracle::Bounds, queued + much <= high, || {
                     format!("{} bytes are queued, the bound is {high}", queued + much)
@@ -96,6 +98,15 @@ impl Run<'_> {
             }
             // Shut by us, or closing.
             Err(_) => Ok(()),
+        }
+    }
+
+    /// From here on sends are refused. An adopted connection's socket is the caller's already.
+    pub(super) fn take_back(&mut self, who: u32) {
+        let Some(at) = self.open_conn(who) else { return };
+        let conn = &mut self.conns[at];
+        if conn.lent.is_none() && self.engine.release(conn.id).is_ok() {
+            conn.releasing = true;
         }
     }
 

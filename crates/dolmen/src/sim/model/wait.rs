@@ -121,7 +121,9 @@ impl Run<'_> {
         }
         // A completion for a connection that is closing is not an event.
         let is_heard = |link: usize| {
-            let is_read = |conn: &Conn| conn.link == link && conn.state == State::Open && !conn.paused;
+            let is_read = |conn: &Conn| {
+                conn.link == link && conn.state == State::Open && !conn.paused && !conn.releasing
+            };
             conns.iter().any(is_read) && world.borrow().links[link].send_failed.is_none()
         };
         let left = self.engine.kernel().left_behind().find(|left| match left {

@@ -1,6 +1,7 @@
 //! A link: a connection with the wire in both directions, and both ends' view of it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::faults::{RESET, SHUT};
 use crate::kernel::Fault;
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) ended: Option<Ended>,
     /// Nothing will ever happen on it, so the kernel can skip the operations that wait for it.
     pub(crate) silent: bool,
+    pub(crate) nodelay: bool,
+    pub(crate) keepalive: Option<Duration>,
 }
 
 /// How the reactor's end was closed.

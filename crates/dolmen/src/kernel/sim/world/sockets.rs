@@ -1,11 +1,15 @@
 //! The reactor's sockets and handles: descriptors that are closed when they are dropped.
 
 use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::link::Ended;
 use super::{Descriptor, Listening, SharedWorld};
 use crate::kernel::Close;
+use crate::kernel::options::StreamOptions;
 use crate::kernel::readiness::BorrowedSocket;
 
 macro_rules! descriptors {
@@ -60,6 +64,28 @@ impl SimStream {
             link.outbound.bytes.clear();
             link.ended = Some(Ended::Reset);
         }
+    }
+}
+
+impl StreamOptions for SimStream {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(([127, 0, 0, 1], self.link() as u16)))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(([127, 0, 0, 2], self.link() as u16)))
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        let link = self.link();
+        self.world.borrow_mut().links[link].nodelay = nodelay;
+        Ok(())
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        let link = self.link();
+        self.world.borrow_mut().links[link].keepalive = after;
+        Ok(())
     }
 }
 

@@ -1,0 +1,105 @@
+//! Work for other threads: each line is a number, and the reply is how many primes there are up to it.
+//!
+//! ```text
+//! $ cargo run --example worker -- 127.0.0.1:7777
+//! listening 127.0.0.1:7777
+//! ```
+//!
+//! The reactor's thread hands each number to one of the workers over a channel. The worker puts its result into a second
+//! channel and posts that there is one. So players with small numbers do not wait for one with a large number.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use dolmen::{ConnId, Event, Events, Poster, Reactor, Token};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const LISTENER: Token = Token(0);
+const CLIENT: Token = Token(1);
+const DONE: Token = Token(2);
+
+const WORKERS: usize = 4;
+
+struct Job {
+    conn: ConnId,
+    limit: u32,
+}
+
+struct Reply {
+    conn: ConnId,
+    text: String,
+}
+
+fn main() -> Result {
+    let address = std::env::args().nth(1).ok_or("usage: worker ADDR, for example: 127.0.0.1:7777")?;
+    let listener = TcpListener::bind(address)?;
+    eprintln!("listening {}", listener.local_addr()?);
+    let mut reactor = Reactor::new()?;
+    let mut events = Events::with_capacity(128);
+    reactor.listen(listener, LISTENER)?;
+    let (jobs, replies) = start_workers(&reactor.poster());
+
+    let mut lines: HashMap<ConnId, Vec<u8>> = HashMap::new();
+    loop {
+        reactor.wait(&mut events, None)?;
+        for event in &mut events {
+            match event {
+                Event::Accepted { stream, .. } => {
+                    lines.insert(reactor.add(stream, CLIENT)?, Vec::new());
+                }
+                Event::Received { conn, data, .. } => {
+                    let pending = lines.entry(conn).or_default();
+                    pending.extend_from_slice(data);
+                    while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+                        let line: Vec<u8> = pending.drain(..=end).collect();
+                        match String::from_utf8_lossy(&line).trim().parse() {
+                            Ok(limit) => jobs.send(Job { conn, limit })?,
+                            // A client that does not read its replies loses some.
+                            Err(_) => drop(reactor.send(conn, b"a number, please\n")),
+                        }
+                    }
+                    // Longer than any number.
+                    pending.truncate(100);
+                }
+                // One post for each reply, so none is left behind. The client may be gone by now.
+                Event::Posted { token: DONE, .. } => {
+                    let Reply { conn, text } = replies.recv()?;
+                    let _ = reactor.send(conn, text.as_bytes());
+                }
+                Event::EndOfStream { conn, .. } => drop(reactor.close(conn)),
+                Event::Closed { conn, .. } => drop(lines.remove(&conn)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn start_workers(poster: &Poster) -> (Sender<Job>, Receiver<Reply>) {
+    let (jobs, queue) = channel::<Job>();
+    let (done, replies) = channel();
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..WORKERS {
+        let (queue, done, poster) = (Arc::clone(&queue), done.clone(), poster.clone());
+        thread::spawn(move || {
+            loop {
+                let job = queue.lock().expect("no worker panics").recv();
+                // The main thread has ended.
+                let Ok(Job { conn, limit }) = job else { return };
+                let text = format!("{} primes up to {limit}\n", primes(limit));
+                if done.send(Reply { conn, text }).is_err() || poster.post(0, DONE).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    (jobs, replies)
+}
+
+/// How many primes there are up to a limit; slow on purpose.
+fn primes(limit: u32) -> usize {
+    (2..=limit).filter(|&n| (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)).count()
+}

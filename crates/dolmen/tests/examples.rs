@@ -1,0 +1,96 @@
+//! `examples/chat` and `examples/worker`, as programs.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use common::{DEADLINE, Example, watchdog};
+
+/// A client that sends and reads lines.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).expect("timeout");
+        Client(BufReader::new(stream))
+    }
+
+    fn says(&mut self, line: &str) {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).expect("write");
+    }
+
+    #[track_caller]
+    fn reads(&mut self, part: &str) {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("read");
+        assert!(line.contains(part), "{line:?} instead of {part:?}");
+    }
+
+    fn reads_the_end(&mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).expect("an orderly end");
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
+
+#[test]
+fn the_chat_example_has_names_and_rooms() {
+    let _watchdog = watchdog();
+    let mut chat = Example::start(&[], "chat", "127.0.0.1:0");
+    let address = chat.listening().expect("it listens");
+    let mut ann = Client::connect(address);
+    ann.reads("You are in the hall.");
+    let mut bob = Client::connect(address);
+    bob.reads("You are in the hall.");
+    ann.reads("is here");
+    ann.says("/name Ann");
+    bob.reads("Ann was guest");
+    // A line may come in pieces.
+    ann.0.get_mut().write_all(b"hel").expect("write");
+    ann.says("lo");
+    bob.reads("Ann says: hello");
+    bob.says("/join garden");
+    bob.reads("You are in the garden.");
+    ann.reads("goes elsewhere");
+    ann.says("is anyone here?");
+    ann.says("/dance");
+    ann.reads("/name NAME");
+    bob.says("/join hall");
+    // Nothing of what was said in the hall meanwhile.
+    bob.reads("You are in the hall.");
+    ann.reads("is here");
+    bob.says("/quit");
+    ann.reads("has left");
+    bob.reads_the_end();
+}
+
+#[test]
+fn the_chat_example_ends_a_silent_connection() {
+    let _watchdog = watchdog();
+    let mut chat = Example::start(&[], "chat", "127.0.0.1:0 1");
+    let address = chat.listening().expect("it listens");
+    let mut silent = Client::connect(address);
+    silent.reads("Welcome");
+    silent.reads("silent for too long");
+    silent.reads_the_end();
+}
+
+#[test]
+fn the_worker_example_replies_to_each_line_and_in_any_order() {
+    let _watchdog = watchdog();
+    let mut worker = Example::start(&[], "worker", "127.0.0.1:0");
+    let address = worker.listening().expect("it listens");
+    let mut clients = [(); 3].map(|()| Client::connect(address));
+    for client in &mut clients {
+        client.says("100");
+        client.reads("25 primes up to 100");
+        client.says("one hundred");
+        client.reads("a number, please");
+    }
+    clients[0].says("50000");
+    clients[1].says("10");
+    clients[1].reads("4 primes up to 10");
+    clients[0].reads("5133 primes up to 50000");
+}
