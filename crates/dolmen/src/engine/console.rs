@@ -74,6 +74,11 @@ impl<H> Console<H> {
         self.process.is_copy().then_some(AWAY_NS)
     }
 
+    /// Whether there is a console, or signals are events.
+    fn is_registered(&self) -> bool {
+        self.typed.is_some() || self.signals.is_some()
+    }
+
     /// Whether something is ready to be collected.
     pub(super) fn has_work(&self) -> bool {
         self.typed.as_ref().is_some_and(|typed| !typed.inbox.is_empty() && !typed.driver.is_behind())

@@ -161,9 +161,11 @@ impl Timers {
 
     /// Moves an entry that was put at this position to where it belongs.
     fn settle(&mut self, at: usize) {
-        let slot = self.heap[at].slot;
-        self.sift_down(at);
-        self.sift_up(self.positions[slot as usize] as usize);
+        if at > 0 && self.heap[at].is_before(&self.heap[(at - 1) / CHILDREN]) {
+            self.sift_up(at);
+        } else {
+            self.sift_down(at);
+        }
     }
 
     fn sift_up(&mut self, mut at: usize) {

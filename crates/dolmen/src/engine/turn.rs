@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::kernel::buffer::Buffer;
+use crate::kernel::readiness::Readiness;
 use crate::kernel::submitter::Completion;
 use crate::marks::{Mark, mark};
 use crate::record::{Batch, Record};
-use crate::token::{Key, TimerId};
+use crate::token::{ConnId, Key, PollId, TimerId};
 
 use super::Engine;
 use super::config::saturating_ns;
@@ -258,8 +260,24 @@ impl<K: Kernel> Engine<K> {
                 continue;
             }
             self.retire(&record);
-            if let Some(record) = self.delivered(record) {
-                events.push(record);
+            // By kind, since each move of a record copies all of it.
+            match record {
+                Record::Received { conn, token, buffer } => {
+                    if let Some(mut buffer) = self.deliver_received(conn, buffer) {
+                        buffer.terminate();
+                        events.push(Record::Received { conn, token, buffer });
+                    }
+                }
+                Record::Polled { poll, token, ready } => {
+                    let ready = self.deliver_polled(poll, ready);
+                    if !ready.is_empty() {
+                        events.push(Record::Polled { poll, token, ready });
+                    }
+                }
+                record => {
+                    self.note_delivery(&record);
+                    events.push(record);
+                }
             }
         }
         if !self.cx.outbox.is_empty() {
@@ -267,31 +285,34 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Lets the record's source continue. Returns what the caller gets of the record.
-    fn delivered(&mut self, record: Record<K::Stream>) -> Option<Record<K::Stream>> {
-        let cx = &mut self.cx;
+    /// Lets the connection continue. Returns the bytes, unless they stay there.
+    fn deliver_received(&mut self, conn: ConnId, buffer: Buffer) -> Option<Buffer> {
+        match self.connections.get_mut(conn.0) {
+            Some(connection) => connection.deliver(&mut self.cx, conn.0, buffer),
+            // Gone already: its `Closed` is further back in the outbox.
+            None => Some(buffer),
+        }
+    }
+
+    /// Lets the poll continue. Returns the part of what it has found that is still wanted.
+    fn deliver_polled(&mut self, poll: PollId, found: Readiness) -> Readiness {
+        match self.polls.get_mut(poll.0) {
+            Some(source) => source.deliver(&mut self.cx, poll.0, found),
+            None => Readiness::NONE,
+        }
+    }
+
+    /// Lets the record's source continue.
+    fn note_delivery(&mut self, record: &Record<K::Stream>) {
         match record {
-            Record::Received { conn, token, buffer } => {
-                let mut buffer = match self.connections.get_mut(conn.0) {
-                    Some(connection) => connection.deliver(cx, conn.0, buffer)?,
-                    // Gone already: its `Closed` is further back in the outbox.
-                    None => buffer,
-                };
-                buffer.terminate();
-                return Some(Record::Received { conn, token, buffer });
-            }
             Record::Ready { watch, .. } => {
                 if let Some(source) = self.watches.get_mut(watch.0) {
-                    source.delivered(cx, watch.0);
+                    source.delivered(&mut self.cx, watch.0);
                 }
-            }
-            Record::Polled { poll, token, ready } => {
-                let ready = self.polls.get_mut(poll.0)?.deliver(cx, poll.0, ready);
-                return (!ready.is_empty()).then_some(Record::Polled { poll, token, ready });
             }
             Record::Accepted { listener, .. } => {
                 if let Some(source) = self.listeners.get_mut(listener.0) {
-                    source.delivered(cx, listener.0);
+                    source.delivered(&mut self.cx, listener.0);
                 }
             }
             Record::Woken => {
@@ -301,7 +322,6 @@ impl<K: Kernel> Engine<K> {
             }
             _ => {}
         }
-        Some(record)
     }
 
     /// A registration's last record leaves the outbox.

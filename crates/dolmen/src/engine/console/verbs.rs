@@ -289,6 +289,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Takes a batch of console input, and one of signals, into the outbox.
     pub(in crate::engine) fn collect_console(&mut self, batch: usize) {
+        if !self.console.is_registered() {
+            return;
+        }
         let signals = self.console.collect_signals(&mut self.cx.outbox, batch);
         self.collected(signals);
         let input = self.console.collect_input(&mut self.cx.outbox, batch);
