@@ -92,9 +92,8 @@ impl Chat {
             // Missing once the guest has left.
             let Some(guest) = self.guests.get_mut(&conn) else { return };
             if byte != b'\n' {
-                if guest.line.len() < LONGEST_LINE_BYTES {
-                    guest.line.push(byte);
-                }
+                guest.line.push(byte);
+                guest.line.truncate(LONGEST_LINE_BYTES);
                 continue;
             }
             let line = String::from_utf8_lossy(&std::mem::take(&mut guest.line)).trim().to_owned();
