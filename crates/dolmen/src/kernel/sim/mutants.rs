@@ -100,6 +100,12 @@ mutants! {
         UncappedSend,
         /// A reset that shows as a socket that is no longer connected counts as another failure.
         ResetIsFailure,
+        /// A connection is released with bytes in its send queue.
+        ReleaseUnsent,
+        /// Received bytes that wait for a paused caller are dropped at a release.
+        ReleaseHeld,
+        /// A timer that is set again stays where it was.
+        ForgetSetTimer,
         /// A failing accept is retried without a pause.
         NoAcceptPause,
         /// Each failure of accept after a success is reported.
