@@ -1,4 +1,4 @@
-//! Runs many seeds of a [`Subject`] and reports the outcome.
+//! Runs many seeds of a subject and reports the outcome.
 //!
 //! This package is empty without `--cfg dolmen_sim`, as cargo builds it outside this folder.
 #![forbid(unsafe_code)]

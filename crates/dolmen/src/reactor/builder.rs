@@ -99,7 +99,7 @@ impl Builder {
         self
     }
 
-    /// How many posts may wait to be collected before [`Poster::post`] refuses. 65 536; at least 1.
+    /// How many posts may wait to be collected before [`Poster::post`](crate::Poster::post) refuses. 65 536; at least 1.
     pub fn post_capacity(mut self, posts: usize) -> Builder {
         self.config.post_capacity = posts.max(1);
         self
