@@ -55,7 +55,8 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The id names no live registration: it was removed, or its `Closed` event is pending or delivered.
+    /// The id names no live registration: it was removed, or its `Closed` or `Released` event is pending or
+    /// delivered.
     NotFound,
     /// The same socket or handle is registered already.
     AlreadyRegistered,
@@ -70,7 +71,8 @@ pub enum ErrorKind {
     /// More bytes in one piece than the send queue can ever hold
     /// ([`Builder::high_water_mark`](crate::Builder::high_water_mark)). None of them was taken; send smaller pieces.
     TooLarge,
-    /// The sending side has been shut down, by this program or by a failure that the pending `Closed` event reports.
+    /// The sending side is closed: by [`shutdown_write`](crate::Reactor::shutdown_write) or
+    /// [`release`](crate::Reactor::release), or by a failure that the pending `Closed` event reports.
     SendClosed,
     /// The end of the stream has been read: nothing more will come.
     #[doc(hidden)]

@@ -98,7 +98,9 @@ pub enum Event<'a> {
         token: Token,
     },
     /// The send queue has room again after it refused a `send` with [`QueueFull`](crate::ErrorKind::QueueFull).
-    /// Delivered once for each refusal or run of refusals.
+    /// Delivered once for each refusal or run of refusals. If the sending side has been closed since, by
+    /// [`shutdown_write`](crate::Reactor::shutdown_write) or [`release`](crate::Reactor::release), sends are still
+    /// refused.
     Drained {
         /// The connection.
         conn: ConnId,
@@ -106,7 +108,7 @@ pub enum Event<'a> {
         token: Token,
     },
     /// The connection is gone, and its id with it. Delivered exactly once, as the last event, for each connection that
-    /// was not [`remove`](crate::Reactor::remove)d.
+    /// was not [`remove`](crate::Reactor::remove)d and did not end with [`Released`](crate::Event::Released).
     Closed {
         /// The connection.
         conn: ConnId,

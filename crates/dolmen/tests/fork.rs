@@ -371,6 +371,30 @@ fn hc47_a_child_gets_its_own_posts_whatever_a_thread_of_the_parent_was_posting()
     posts_at_forks(300, |post| post());
 }
 
+/// A post that the parent has collected and not delivered, because its events were full, is the parent's as well.
+#[test]
+fn hc47_a_post_that_was_collected_before_the_fork_stays_with_the_parent() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new().capacity(1);
+    let (conn, mut peer) = rig.connect(Token(0));
+    rig.silent();
+    peer.write_all(b"first").expect("write");
+    rig.reactor.poster().post(1, Token(1)).expect("post");
+    // Of one turn, received bytes come before posts.
+    assert_eq!(rig.receive(conn, 5), b"first");
+    let Rig { reactor, events } = rig;
+    let mut reactor = Some(reactor);
+    fork(|| {
+        let mut reactor = reactor.take().expect("it is there");
+        let mut events = dolmen::Events::with_capacity(8);
+        reactor.wait(&mut events, Some(Duration::ZERO)).expect("wait");
+        assert!(events.is_empty(), "that was for the parent");
+    })
+    .ends_well();
+    let mut rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+    assert_eq!(rig.seen_until("post", |_| true), [Seen::Posted(Token(1), 1)]);
+}
+
 /// The program's lock, which its own handlers take and release around each fork: granted in the order of requests, so
 /// that the poster does not keep it.
 static TICKETS: AtomicU32 = AtomicU32::new(0);

@@ -82,15 +82,18 @@ fn item_in(code: &str) -> Option<String> {
         "macro_rules",
         "mut",
     ];
+    // The path of `pub(in …)` is not the item.
+    let code =
+        code.split_once("pub(in ").and_then(|(_, rest)| rest.split_once(')')).map_or(code, |(_, rest)| rest);
     let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
-    let visibility = ["crate", "super", "in", "C", "system"];
+    let visibility = ["crate", "super", "C", "system"];
     let mut words = words.filter(|word| !BEFORE.contains(word) && !visibility.contains(word));
     words.next().map(str::to_owned)
 }
 
 fn is_function(code: &str) -> bool {
     code.split_once("fn ").is_some_and(|(before, _)| {
-        let plain = |c: char| c.is_alphanumeric() || c.is_whitespace() || "()\"_".contains(c);
+        let plain = |c: char| c.is_alphanumeric() || c.is_whitespace() || "()\"_:".contains(c);
         before.chars().all(plain)
     })
 }
@@ -124,12 +127,26 @@ pub unsafe extern \"C\" fn act(x: u32) {
     // Inside [hc06].
 }
 
+/// Visible in a part of the crate [hc08].
+pub(in crate::engine) fn limited() {
+    // Inside [hc09].
+}
+
 #[cfg(test)]
 mod tests {
     // No product code [hc07].
 }
 ";
-        let expected = [(1, "b.rs"), (2, "Name"), (3, "Name"), (4, "field"), (5, "act"), (6, "act")];
+        let expected = [
+            (1, "b.rs"),
+            (2, "Name"),
+            (3, "Name"),
+            (4, "field"),
+            (5, "act"),
+            (6, "act"),
+            (8, "limited"),
+            (9, "limited"),
+        ];
         assert_eq!(found(text), expected.map(|(number, item)| (number, item.to_owned())));
     }
 

@@ -98,8 +98,8 @@ const PROMISES: [&str; 17] = [
     "**Timeouts** end no wait early and never spin. Short ones round up, huge ones are clamped, a signal does not \
      lengthen them, and a timeout of zero asks each source once.",
     "**Bytes stay put.** The data of an event is valid until the `Events` are reused, and the borrow checker enforces it.",
-    "**Nothing received is lost**, and the order is kept: data, then the end of the stream, then `Closed`, once and last. \
-     A reset is distinguishable from an orderly end.",
+    "**Nothing received is lost**, and the order is kept: data, then the end of the stream, then `Closed` (or `Released`), \
+     once and last. A reset is distinguishable from an orderly end.",
     "**No stale events.** After a removal no event of that registration is delivered, whatever was in flight.",
     "**Half-close works.** After the peer's FIN the connection can still send.",
     "**Sends** are copied, queued, coalesced, in order, whole, and bounded. `close` sends the queue first, within the \

@@ -138,7 +138,7 @@ impl<K: Kernel> Engine<K> {
         events.reset(&self.cx.origin);
         self.console_after_fork();
         if self.process.is_copy() {
-            // Collected or not, posts belong to the process in which they were made.
+            // Collected or not, posts belong to the process in which they were made [hc47].
             self.process.settle();
             self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
         }

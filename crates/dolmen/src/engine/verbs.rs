@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{AddError, Error, ErrorKind};
 use crate::kernel::options::StreamOptions;
-use crate::kernel::{Kernel, io_fault};
+use crate::kernel::{Fault, FaultKind, Kernel, io_fault};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 use super::config::saturating_ns;
@@ -94,8 +94,11 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<T, Error> {
         let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
         let connection = connection.ok_or_else(|| Error::new(ErrorKind::NotFound, action, conn))?;
-        call(connection.stream(&mut self.cx))
-            .map_err(|error| Error::from_fault(io_fault(&error), action, Some(conn.to_string())))
+        call(connection.stream(&mut self.cx)).map_err(|error| {
+            // A socket that is not connected any more is the peer's doing here, and not a wrong handle.
+            let fault = Fault { kind: FaultKind::Other, ..io_fault(&error) };
+            Error::from_fault(fault, action, Some(conn.to_string()))
+        })
     }
 
     pub(crate) fn release(&mut self, conn: ConnId) -> Result<(), Error> {

@@ -76,8 +76,8 @@ impl Reactor {
     /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when the queue would grow beyond [`Builder::high_water_mark`](crate::Builder::high_water_mark);
     /// then nothing is taken, and a [`Drained`](crate::Event::Drained) event reports when the same bytes would fit.
     /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) when they never would.
-    /// [`ErrorKind::SendClosed`](crate::ErrorKind::SendClosed) after [`shutdown_write`](Reactor::shutdown_write) or a
-    /// failure, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after `close`, `abort`, `remove` or the end.
+    /// [`ErrorKind::SendClosed`](crate::ErrorKind::SendClosed) after [`shutdown_write`](Reactor::shutdown_write),
+    /// [`release`](Reactor::release) or a failure, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after `close`, `abort`, `remove` or the end.
     pub fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
         self.engine.send(conn, bytes)
     }
@@ -149,8 +149,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and what the system reports: after a reset, for example,
-    /// there is no peer.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and [`Os`](crate::ErrorKind::Os) with what the system
+    /// reports. After a reset there is no peer, and a reset may come at any moment: where the address is needed, take it
+    /// from [`Accepted`](crate::Event::Accepted), or treat the error as the end of that connection.
     pub fn peer_addr(&mut self, conn: ConnId) -> Result<SocketAddr, Error> {
         self.engine.peer_addr(conn)
     }
@@ -346,12 +347,18 @@ impl Reactor {
     ///
     /// This is a request. The queued bytes are sent first, and everything that the reactor has received is delivered.
     /// Then a [`Released`](crate::Event::Released) event with the stream ends the connection, instead of
-    /// [`Closed`](crate::Event::Closed). Nothing is lost: bytes that the reactor has not received are in the stream.
+    /// [`Closed`](crate::Event::Closed). Bytes that the reactor has not received are in the stream. If the connection
+    /// fails before that, such as by a reset while bytes are queued, it ends with `Closed` as always.
+    ///
+    /// [`Received`](crate::Event::Received) events may come after this call, until `Released`: pass their bytes on before
+    /// those of the stream. [`flush`](Reactor::flush) may end the release as well as a wait; from then on the id is not
+    /// found.
     /// Until then sends are refused; a connection that is [paused](Reactor::pause) with received bytes waits for
     /// `resume`, and one whose peer does not read waits for the peer, unless [`close`](Reactor::close),
     /// [`abort`](Reactor::abort) or [`remove`](Reactor::remove) comes first.
     ///
-    /// The stream is in the state in which it was added, except for options that were set. On Windows a socket belongs
+    /// The stream is in the state in which it was added, except for options that were set, and its sending side is closed
+    /// after [`shutdown_write`](Reactor::shutdown_write). On Windows a socket belongs
     /// to one completion port for life: it can be used with the blocking calls of the standard library, and cannot be
     /// added to another reactor, nor to this one again.
     ///

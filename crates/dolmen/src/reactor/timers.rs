@@ -58,7 +58,8 @@ impl Reactor {
     ///
     /// Returns false, and changes nothing, if there is no such timer (any more). A timer that goes off once is gone as
     /// soon as it has gone off, also while the caller has not handled its event: [`remove_timer`](Reactor::remove_timer)
-    /// takes that event back. A tick of an interval that has gone off by now is still delivered.
+    /// takes that event back. A timer has gone off when a wait has found it due. Until then it can be set anew, even if
+    /// its time has come; an interval's ticks that are due by now and that no wait has found are given up.
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};

@@ -14,7 +14,8 @@ use super::{CANCELLED, Iocp, overlapped, status};
 use crate::kernel::buffer_pool::BufferPool;
 
 impl Iocp {
-    /// Makes packets of the first `count` entries that the port has returned.
+    /// Makes packets of the first `count` entries that the port has returned. Until one is recognised, its address is a
+    /// number and nothing is read there [hc41].
     pub(super) fn take_packets(
         &mut self,
         count: usize,
