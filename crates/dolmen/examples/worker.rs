@@ -13,8 +13,9 @@ use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use dolmen::{ConnId, Event, Events, Poster, Reactor, Token};
+use dolmen::{ConnId, ErrorKind, Event, Events, Poster, Reactor, Token};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -34,6 +35,24 @@ struct Reply {
     text: String,
 }
 
+#[derive(Default)]
+struct Client {
+    /// The line so far.
+    line: Vec<u8>,
+    /// How many of its numbers the workers have.
+    jobs: usize,
+    /// It will send nothing more, and still reads.
+    has_ended: bool,
+}
+
+impl Client {
+    fn close_if_done(&self, conn: ConnId, reactor: &mut Reactor) {
+        if self.has_ended && self.jobs == 0 {
+            let _ = reactor.close(conn);
+        }
+    }
+}
+
 fn main() -> Result {
     let address = std::env::args().nth(1).ok_or("usage: worker ADDR, for example: 127.0.0.1:7777")?;
     let listener = TcpListener::bind(address)?;
@@ -43,35 +62,46 @@ fn main() -> Result {
     reactor.listen(listener, LISTENER)?;
     let (jobs, replies) = start_workers(&reactor.poster());
 
-    let mut lines: HashMap<ConnId, Vec<u8>> = HashMap::new();
+    let mut clients: HashMap<ConnId, Client> = HashMap::new();
     loop {
         reactor.wait(&mut events, None)?;
         for event in &mut events {
             match event {
                 Event::Accepted { stream, .. } => {
-                    lines.insert(reactor.add(stream, CLIENT)?, Vec::new());
+                    clients.insert(reactor.add(stream, CLIENT)?, Client::default());
                 }
                 Event::Received { conn, data, .. } => {
-                    let pending = lines.entry(conn).or_default();
-                    pending.extend_from_slice(data);
-                    while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
-                        let line: Vec<u8> = pending.drain(..=end).collect();
+                    let client = clients.entry(conn).or_default();
+                    client.line.extend_from_slice(data);
+                    while let Some(end) = client.line.iter().position(|&byte| byte == b'\n') {
+                        let line: Vec<u8> = client.line.drain(..=end).collect();
                         match String::from_utf8_lossy(&line).trim().parse() {
-                            Ok(limit) => jobs.send(Job { conn, limit })?,
+                            Ok(limit) => {
+                                jobs.send(Job { conn, limit })?;
+                                client.jobs += 1;
+                            }
                             // A client that does not read its replies loses some.
                             Err(_) => drop(reactor.send(conn, b"a number, please\n")),
                         }
                     }
                     // Longer than any number.
-                    pending.truncate(100);
+                    client.line.truncate(100);
                 }
-                // One post for each reply, so none is left behind. The client may be gone by now.
+                // A post for each reply. The client may be gone by now.
                 Event::Posted { token: DONE, .. } => {
                     let Reply { conn, text } = replies.recv()?;
                     let _ = reactor.send(conn, text.as_bytes());
+                    if let Some(client) = clients.get_mut(&conn) {
+                        client.jobs -= 1;
+                        client.close_if_done(conn, &mut reactor);
+                    }
                 }
-                Event::EndOfStream { conn, .. } => drop(reactor.close(conn)),
-                Event::Closed { conn, .. } => drop(lines.remove(&conn)),
+                Event::EndOfStream { conn, .. } => {
+                    let client = clients.entry(conn).or_default();
+                    client.has_ended = true;
+                    client.close_if_done(conn, &mut reactor);
+                }
+                Event::Closed { conn, .. } => drop(clients.remove(&conn)),
                 _ => {}
             }
         }
@@ -90,8 +120,15 @@ fn start_workers(poster: &Poster) -> (Sender<Job>, Receiver<Reply>) {
                 // The main thread has ended.
                 let Ok(Job { conn, limit }) = job else { return };
                 let text = format!("{} primes up to {limit}\n", primes(limit));
-                if done.send(Reply { conn, text }).is_err() || poster.post(0, DONE).is_err() {
+                if done.send(Reply { conn, text }).is_err() {
                     return;
+                }
+                // Each reply has its post, so the thread tries again while the reactor has no room for more.
+                while let Err(error) = poster.post(0, DONE) {
+                    if error.kind() == ErrorKind::ReactorGone {
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(10));
                 }
             }
         });

@@ -98,9 +98,8 @@ pub enum Event<'a> {
         token: Token,
     },
     /// The send queue has room again after it refused a `send` with [`QueueFull`](crate::ErrorKind::QueueFull).
-    /// Delivered once for each refusal or run of refusals. If the sending side has been closed since, by
-    /// [`shutdown_write`](crate::Reactor::shutdown_write) or [`release`](crate::Reactor::release), sends are still
-    /// refused.
+    /// Delivered once for each refusal or run of refusals, and not after the caller has closed the sending side
+    /// ([`shutdown_write`](crate::Reactor::shutdown_write), [`release`](crate::Reactor::release)).
     Drained {
         /// The connection.
         conn: ConnId,

@@ -93,4 +93,9 @@ fn the_worker_example_replies_to_each_line_and_in_any_order() {
     clients[1].says("10");
     clients[1].reads("4 primes up to 10");
     clients[0].reads("5133 primes up to 50000");
+    // A client that sends its end behind its number gets its reply first.
+    clients[2].says("20000");
+    clients[2].0.get_ref().shutdown(std::net::Shutdown::Write).expect("shut down");
+    clients[2].reads("2262 primes up to 20000");
+    clients[2].reads_the_end();
 }

@@ -60,7 +60,7 @@ impl<K: Kernel> Poll<K> {
         cx.list(&mut self.registration, SourceRef::Poll(key.slot));
     }
 
-    /// Returns false if it was removed before. The engine serves it immediately.
+    /// Returns false if it was removed before.
     pub(super) fn remove(&mut self, cx: &mut Context<K>) -> bool {
         if !self.registration.close() {
             return false;
@@ -70,6 +70,11 @@ impl<K: Kernel> Poll<K> {
             cx.submitter.cancel(&self.source, handle);
         }
         true
+    }
+
+    /// Whether the kernel has an operation of it.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     pub(super) fn serve(&mut self, cx: &mut Context<K>, key: Key) -> Served {

@@ -216,8 +216,9 @@ impl<K: Kernel> Engine<K> {
         if self.polls.has_issued(id.0) {
             self.cx.origin.removed.mark_poll(id);
         }
-        let removed = self.polls.get_mut(id.0).is_some_and(|poll| poll.remove(&mut self.cx));
-        if removed {
+        let Some(poll) = self.polls.get_mut(id.0) else { return false };
+        let removed = poll.remove(&mut self.cx);
+        if removed && !poll.is_pending() {
             // The kernel releases the socket now, and not with the next wait.
             self.serve_poll(id.0.slot);
         }

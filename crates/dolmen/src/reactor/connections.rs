@@ -202,7 +202,7 @@ impl Reactor {
     }
 
     /// Has the system probe the peer whenever nothing has arrived for `after`, so that the connection of a peer that is
-    /// gone without a word ends; `None`, as it is at first: never. On Linux the time is rounded up to seconds, up to
+    /// gone without a word ends; `None`: never, which is how sockets begin. On Linux the time is rounded up to seconds, up to
     /// 32,767. How often it probes before it gives up is the system's setting.
     ///
     /// ```
@@ -354,7 +354,8 @@ impl Reactor {
     /// those of the stream. [`flush`](Reactor::flush) may end the release as well as a wait; from then on the id is not
     /// found.
     /// Until then sends are refused; a connection that is [paused](Reactor::pause) with received bytes waits for
-    /// `resume`, and one whose peer does not read waits for the peer, unless [`close`](Reactor::close),
+    /// `resume`, and one whose peer does not read waits for the peer (on Windows also where a provider cannot cancel a
+    /// receive, until the peer sends or closes), unless [`close`](Reactor::close),
     /// [`abort`](Reactor::abort) or [`remove`](Reactor::remove) comes first.
     ///
     /// The stream is in the state in which it was added, except for options that were set, and its sending side is closed

@@ -10,6 +10,8 @@ use super::*;
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn release(&mut self, cx: &mut Context<K>, key: Key) {
         self.rare().releasing = true;
+        // No send will succeed any more.
+        self.drained_below = None;
         self.list(cx, key);
     }
 

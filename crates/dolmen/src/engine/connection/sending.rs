@@ -39,6 +39,8 @@ impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn shutdown_write(&mut self, cx: &mut Context<K>, key: Key) {
         if self.write == Write::Open {
             self.write = Write::Finishing;
+            // No send will succeed any more.
+            self.drained_below = None;
             self.list(cx, key);
         }
     }

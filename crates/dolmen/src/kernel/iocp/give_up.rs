@@ -28,7 +28,7 @@ impl Iocp {
             // The first is logged, and each that doubles the number.
             if total.is_power_of_two() {
                 let what = if borrowed {
-                    "it ends when the caller closes the socket"
+                    "it ends when the peer sends or closes, or the socket is closed"
                 } else {
                     "the socket is closed to end it"
                 };

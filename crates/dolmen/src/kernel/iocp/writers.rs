@@ -80,7 +80,7 @@ impl WriterThread {
         wake.set_nonblocking(true)?;
         let shared = Arc::new(Mutex::new(Waiting::default()));
         let (theirs, woken, port) = (Arc::clone(&shared), wake.try_clone()?, Arc::clone(port));
-        let thread = thread::spawn("io_reactor writers", move || run(&theirs, &woken, &port))?;
+        let thread = thread::spawn("dolmen writers", move || run(&theirs, &woken, &port))?;
         Ok(WriterThread { shared, wake, thread: Some(thread) })
     }
 

@@ -168,6 +168,32 @@ pub(super) fn hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once() {
     }
 }
 
+/// A caller that sends again what was refused gets no `Drained` event once every send is refused.
+#[test]
+fn hc35_no_room_is_reported_once_the_sending_side_is_closed() {
+    for style in Style::BOTH {
+        for release in [true, false] {
+            let mut fixture = Fixture::new(style);
+            let (conn, link) = fixture.connect_with(10);
+            fixture.engine.send(conn, &pattern(4096)).expect("just as much as fits");
+            let error = fixture.engine.send(conn, &[7; 4096]).expect_err("full");
+            assert_eq!(error.kind(), ErrorKind::QueueFull);
+            if release {
+                fixture.engine.release(conn).expect("release");
+            } else {
+                fixture.engine.shutdown_write(conn).expect("shut down");
+            }
+            let (mut read, mut seen) = (Vec::new(), Vec::new());
+            while read.len() < 4096 {
+                read.extend(fixture.peer_reads(link, 10));
+                seen.extend(fixture.turn());
+            }
+            seen.extend(fixture.settle());
+            assert!(!seen.iter().any(|seen| matches!(seen, Seen::Drained(_))), "{seen:?}");
+        }
+    }
+}
+
 /// The bytes collected in a queue are sent in parts, so that the kernel need not lock all of them in memory.
 #[test]
 pub(super) fn hc45_one_send_hands_the_kernel_no_more_than_its_share() {
