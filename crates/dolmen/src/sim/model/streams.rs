@@ -107,6 +107,7 @@ impl Run<'_> {
         let conn = &mut self.conns[at];
         if conn.lent.is_none() && self.engine.release(conn.id).is_ok() {
             conn.releasing = true;
+            conn.refused = false;
         }
     }
 
@@ -189,8 +190,13 @@ impl Run<'_> {
 
     pub(super) fn shutdown_write(&mut self, who: u32) {
         let Some(at) = self.open_conn(who) else { return };
-        self.conns[at].shut = true;
-        let _ = self.engine.shutdown_write(self.conns[at].id);
+        let conn = &mut self.conns[at];
+        // It may be gone, with the event that says so pending.
+        if self.engine.shutdown_write(conn.id).is_ok() {
+            conn.shut = true;
+            // Room is of no use any more.
+            conn.refused = false;
+        }
     }
 
     pub(super) fn close_one(&mut self, who: u32) {
