@@ -18,9 +18,9 @@
 pub struct Stats {
     /// Calls of `wait`.
     pub waits: u64,
-    /// Times the kernel was polled for completions; more than `waits` where a poll returned early or served internal
-    /// work.
-    pub polls: u64,
+    /// Times the engine waited in the kernel for completions, blocking or not; more than `waits` where such a call
+    /// returned early or served internal work.
+    pub kernel_waits: u64,
     /// Calls into the operating system made by the kernel layer, the waits included.
     pub kernel_calls: u64,
     /// Events handed out.

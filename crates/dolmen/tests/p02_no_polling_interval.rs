@@ -42,7 +42,7 @@ fn start() -> Quiet {
             rig.receive(*conn, 6);
         }
         rig.silent();
-        let polls = rig.reactor.stats().polls;
+        let polls = rig.reactor.stats().kernel_waits;
         let peers = peers.into_iter().map(|(_, peer)| peer).collect();
         sender.send((rig.reactor.waker(), peers, this_task())).expect("the test waits");
         loop {
@@ -50,7 +50,7 @@ fn start() -> Quiet {
             for event in rig.events.drain() {
                 match event {
                     Event::Received { conn, data, .. } => rig.reactor.send(conn, data).expect("send"),
-                    Event::Woken => return rig.reactor.stats().polls - polls,
+                    Event::Woken => return rig.reactor.stats().kernel_waits - polls,
                     other => panic!("{other:?}"),
                 }
             }

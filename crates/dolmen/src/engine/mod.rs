@@ -5,15 +5,15 @@
 //! the engine is to do. The engine looks each source up once, where a call, a completion or a timer enters.
 //!
 //! The engine works in turns (`turn.rs`). A turn ([`Engine::wait`]) first serves every registration that has changed
-//! (sends queued, a receive to be posted again, a close begun), then polls the kernel for completions, and converts
+//! (sends queued, a receive to be posted again, a close begun), then collects completions from the kernel, and converts
 //! those, the posts and the expired timers into records in one queue, the `outbox`. From there they move into the
 //! caller's events, first in, first out.
 //!
 //! # Fairness
 //!
 //! Each of the kernel, the mailbox and the timers puts at most one batch of records, as many as the caller's events
-//! have room for, into the outbox. The engine polls them again only when less than a batch is left of the records that
-//! were in the outbox at the last poll. So every source that is ready at the time of a poll is delivered within a
+//! have room for, into the outbox. The engine collects again only when less than a batch is left of the records that
+//! were in the outbox after the last collection. So every source that is ready at the time of one is delivered within a
 //! handful of waits, however busy the others are. Records that serving adds in between do not count: otherwise a
 //! kernel that completes receives immediately could keep the outbox full indefinitely and starve all others. Those
 //! records are bounded, too: a connection's next receive is posted when its last record has been delivered, so no
@@ -69,7 +69,7 @@ use watch::Watch;
 
 pub(crate) use config::Config;
 #[cfg(dolmen_sim)]
-pub(crate) use turn::MIN_EVENTLESS_POLLS;
+pub(crate) use turn::MIN_EVENTLESS_WAITS;
 
 /// How long a drop waits for the kernel to complete everything. It takes milliseconds; this is a limit for what should
 /// be impossible.
@@ -293,7 +293,7 @@ impl<K: Kernel> Drop for Engine<K> {
             // The rest waits for the kernel to complete operations [hc32, p14].
             let left = self.cx.submitter.in_flight();
             let left_ns = deadline_ns.saturating_sub(self.cx.now_ns());
-            if left == 0 || left_ns == 0 || self.poll(self.cx.config.max_events, Some(left_ns)).is_err() {
+            if left == 0 || left_ns == 0 || self.collect(self.cx.config.max_events, Some(left_ns)).is_err() {
                 tracing::error!(target: "dolmen", left, "the kernel did not complete all operations");
                 break;
             }

@@ -1,4 +1,4 @@
-//! A wait, in turns: serve the registrations that have changed, poll every source, deliver.
+//! A wait, in turns: serve the registrations that have changed, collect from every source, deliver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use super::Engine;
 use super::config::saturating_ns;
 use super::timers::Purpose;
 
-/// The least number of further polls when a full batch from the kernel produced no event.
-pub(crate) const MIN_EVENTLESS_POLLS: usize = 4;
+/// The least number of further collections when a full batch from the kernel produced no event.
+pub(crate) const MIN_EVENTLESS_WAITS: usize = 4;
 
 /// What turns leave for each other.
 pub(super) struct Turn<K: Kernel> {
-    /// How many of the outbox's records, counted from the front, were there at the last poll of the kernel.
-    undelivered_from_last_poll: usize,
+    /// How many of the outbox's records, counted from the front, were there after the last collection.
+    undelivered_from_last_collection: usize,
     /// Their slots are released with the next wait.
     retired: Vec<Retired>,
     /// A `Woken` record is in the outbox.
     woken: bool,
-    /// The completions of the current poll; empty between polls.
+    /// The completions of the current collection; empty between two.
     completions: Vec<Completion<K>>,
 }
 
@@ -39,14 +39,19 @@ enum Retired {
 
 impl<K: Kernel> Default for Turn<K> {
     fn default() -> Turn<K> {
-        Turn { undelivered_from_last_poll: 0, retired: Vec::new(), woken: false, completions: Vec::new() }
+        Turn {
+            undelivered_from_last_collection: 0,
+            retired: Vec::new(),
+            woken: false,
+            completions: Vec::new(),
+        }
     }
 }
 
 /// When a wait ends without an event.
 #[derive(Clone, Copy)]
 enum End {
-    /// After one poll that does not block.
+    /// After one collection that does not block.
     Immediately,
     At(u64),
     Never,
@@ -74,8 +79,8 @@ impl<K: Kernel> Engine<K> {
     /// As [`Engine::wait`], but blocks at most once: if that one call of the kernel ends without an event, the wait
     /// returns with no events. For callers that must notice that a signal handler has run [hc49].
     ///
-    /// The kernel does not say why it returned, and a handler may run at any moment before the next poll. So the engine
-    /// does not poll it again, even if one of the engine's own timers has ended the call.
+    /// The kernel does not say why it returned, and a handler may run at any moment before the next call. So the engine
+    /// does not wait in it again, even if one of the engine's own timers has ended the call.
     #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(crate) fn wait_once(
         &mut self,
@@ -94,37 +99,37 @@ impl<K: Kernel> Engine<K> {
         self.begin_wait(events)?;
         let batch = events.capacity().min(self.cx.config.max_events);
         let end = End::after(timeout, || self.cx.now_ns());
-        let (mut polled, mut blocked, mut full) = (false, false, false);
-        let mut polls_left = None;
+        let (mut collected, mut blocked, mut full) = (false, false, false);
+        let mut tries_left = None;
         loop {
             self.serve_pending();
             // Closing a connection removes its records from the outbox.
-            let undelivered = self.turn.undelivered_from_last_poll.min(self.cx.outbox.len());
-            self.turn.undelivered_from_last_poll = undelivered;
-            // Each source is polled again as soon as less than a batch is left of what the last poll has found
+            let undelivered = self.turn.undelivered_from_last_collection.min(self.cx.outbox.len());
+            self.turn.undelivered_from_last_collection = undelivered;
+            // The engine collects again as soon as less than a batch is left of what the last collection has found
             // [hc19, p03].
             if undelivered < batch {
                 let block_ns = if full || self.has_work() { Some(0) } else { self.until(end) };
                 blocked |= block_ns != Some(0);
-                full = self.poll(batch, block_ns)?;
-                polled = true;
+                full = self.collect(batch, block_ns)?;
+                collected = true;
                 self.console_after_fork();
             }
             self.deliver(events);
             // Completions that bring no event, as all do of removed registrations, may have taken the room of those
-            // that do. So the engine polls the kernel again, until everything that it had by now can have arrived.
+            // that do. So the engine asks the kernel again, until everything that it had by now can have arrived.
             if events.is_empty() && full {
                 // In that time each operation in flight has its turn, after a signal and the like.
-                let left = polls_left
-                    .get_or_insert_with(|| self.cx.submitter.in_flight() / batch + MIN_EVENTLESS_POLLS);
+                let left = tries_left
+                    .get_or_insert_with(|| self.cx.submitter.in_flight() / batch + MIN_EVENTLESS_WAITS);
                 if *left > 0 {
                     *left -= 1;
                     continue;
                 }
             }
-            // All records left from earlier polls may have been removed meanwhile: then nothing has been polled yet
+            // All records left from earlier collections may have been removed meanwhile: then nothing was collected yet
             // [hc25].
-            let over = !events.is_empty() || (once && blocked) || (polled && self.is_over(end));
+            let over = !events.is_empty() || (once && blocked) || (collected && self.is_over(end));
             if over {
                 self.cx.stats.events += events.len() as u64;
                 tracing::trace!(target: "dolmen", events = events.len(), "wait");
@@ -172,8 +177,8 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// How long to block: until the end, the next timer, or the next attempt to watch the signals after a fork,
-    /// whichever comes first, and indefinitely without any of them. Computed anew for each poll, so that an interrupted
-    /// poll does not lengthen the wait [hc24, p02].
+    /// whichever comes first, and indefinitely without any of them. Computed anew for each call, so that an interrupted
+    /// one does not lengthen the wait [hc24, p02].
     fn until(&mut self, end: End) -> Option<u64> {
         let deadline_ns = match end {
             End::Immediately => return Some(0),
@@ -195,9 +200,9 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Polls every source once, for up to a batch each. Returns whether the kernel may have more.
-    pub(super) fn poll(&mut self, batch: usize, block_ns: Option<u64>) -> Result<bool, Error> {
-        self.cx.stats.polls += 1;
+    /// Collects from every source once, up to a batch each. Returns whether the kernel may have more.
+    pub(super) fn collect(&mut self, batch: usize, block_ns: Option<u64>) -> Result<bool, Error> {
+        self.cx.stats.kernel_waits += 1;
         let mut completions = std::mem::take(&mut self.turn.completions);
         let waited = self.cx.submitter.wait(batch, block_ns, |completion| completions.push(completion));
         for completion in completions.drain(..) {
@@ -221,7 +226,7 @@ impl<K: Kernel> Engine<K> {
         if self.cx.timers.len() > 0 {
             self.expire_timers(batch);
         }
-        self.turn.undelivered_from_last_poll = self.cx.outbox.len();
+        self.turn.undelivered_from_last_collection = self.cx.outbox.len();
         Ok(full)
     }
 
@@ -252,7 +257,8 @@ impl<K: Kernel> Engine<K> {
             let outbox = &mut self.cx.outbox;
             let record = outbox.pop_front();
             let Some(record) = record else { break };
-            self.turn.undelivered_from_last_poll = self.turn.undelivered_from_last_poll.saturating_sub(1);
+            self.turn.undelivered_from_last_collection =
+                self.turn.undelivered_from_last_collection.saturating_sub(1);
             // The registration was removed while the record waited in the outbox [p07].
             if record.is_stale(&self.cx.origin.removed) {
                 mark(Mark::StaleDiscarded);

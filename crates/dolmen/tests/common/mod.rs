@@ -206,9 +206,9 @@ impl Rig {
     /// No more events may happen, and the reactor must sleep.
     #[track_caller]
     pub fn silent(&mut self) {
-        let polls = self.reactor.stats().polls;
+        let polls = self.reactor.stats().kernel_waits;
         assert_eq!(self.seen_for(SILENCE), [], "nothing was to happen any more");
-        let polls = self.reactor.stats().polls - polls;
+        let polls = self.reactor.stats().kernel_waits - polls;
         // The reactor may have internal work left that causes no event, such as the end of five thousand connections,
         // one batch per poll. Spinning would be thousands of polls.
         assert!(polls <= 300, "{polls} polls in {SILENCE:?} of silence");
@@ -220,7 +220,7 @@ impl Rig {
     /// several of them may coincide. A reactor that spins makes thousands of calls.
     #[track_caller]
     pub fn rests(&mut self) {
-        let polls = self.reactor.stats().polls;
+        let polls = self.reactor.stats().kernel_waits;
         self.silent();
         self.did_not_spin_since(polls);
     }
@@ -228,7 +228,7 @@ impl Rig {
     #[track_caller]
     pub fn did_not_spin_since(&self, polls: u64) {
         const FEW: u64 = 10;
-        let polls = self.reactor.stats().polls - polls;
+        let polls = self.reactor.stats().kernel_waits - polls;
         assert!(polls <= FEW, "it spins: {polls} polls");
     }
 

@@ -12,10 +12,10 @@ pub(super) fn hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end(
             fixture.faults(|faults| (faults.no_memory, faults.sync) = (100, sync));
             fixture.peer_sends(link, &pattern(100));
             fixture.engine.send(conn, &pattern(300)).expect("send");
-            let before = fixture.stats().polls;
+            let before = fixture.stats().kernel_waits;
             assert!(fixture.wait(Duration::from_secs(10)).is_empty(), "nothing moves, and nothing ends");
             // 10, 20, 40 … 640 ms and then one a second.
-            let polls = fixture.stats().polls - before;
+            let polls = fixture.stats().kernel_waits - before;
             assert!((10..=60).contains(&polls), "{polls} polls in ten seconds");
             fixture.heal();
             let seen = fixture.settle();

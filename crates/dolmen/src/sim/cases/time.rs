@@ -5,12 +5,12 @@ use super::*;
 #[test]
 pub(super) fn hc21_a_timer_of_300_microseconds_costs_at_most_two_polls() {
     let mut fixture = Fixture::new(Style::Readiness);
-    let before = fixture.stats().polls;
+    let before = fixture.stats().kernel_waits;
     let start_ns = fixture.now_ns();
     let timer = fixture.engine.add_timer(Duration::from_micros(300), Token(0));
     let seen = fixture.wait(Duration::from_secs(1));
     assert!(matches!(seen[..], [Seen::Timer(of)] if of == timer), "{seen:?}");
-    let polls = fixture.stats().polls - before;
+    let polls = fixture.stats().kernel_waits - before;
     assert!(polls <= 2, "{polls} polls");
     assert!((300_000..310_000).contains(&(fixture.now_ns() - start_ns)));
 }
@@ -152,12 +152,12 @@ pub(super) fn hc25_waits_of_no_time_ask_the_kernel_each_time() {
         fixture.peer_sends(link, b"echo");
         let mut echoed = Vec::new();
         for _ in 0..20_000 {
-            let before = fixture.stats().polls;
+            let before = fixture.stats().kernel_waits;
             for seen in fixture.turn() {
                 let Seen::Received(_, data) = seen else { panic!("{seen:?}") };
                 fixture.engine.send(conn, &data).expect("send");
             }
-            assert_eq!(fixture.stats().polls, before + 1);
+            assert_eq!(fixture.stats().kernel_waits, before + 1);
             echoed.extend(fixture.peer_reads(link, 100));
             if echoed == b"echo" {
                 break;

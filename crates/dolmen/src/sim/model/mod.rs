@@ -21,7 +21,7 @@ use super::Rng;
 use super::program::{self, Action};
 use super::{Failure, Oracle, Report};
 use crate::close_reason::CloseReason;
-use crate::engine::{Config, Engine, MIN_EVENTLESS_POLLS};
+use crate::engine::{Config, Engine, MIN_EVENTLESS_WAITS};
 use crate::error::ErrorKind;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};

@@ -115,7 +115,7 @@ impl Run<'_> {
         // take the room any number of times, so some waits are enough.
         let (conns, world) = (&self.conns, &self.world);
         if (faults.return_early() && !timeout.is_zero())
-            || world.borrow().waits as usize > MIN_EVENTLESS_POLLS
+            || world.borrow().waits as usize > MIN_EVENTLESS_WAITS
         {
             return Ok(());
         }
