@@ -86,7 +86,11 @@ fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
     };
     for target in targets::ALL {
         steps.step(&format!("clippy, {target}"), || {
-            clippy(&[&["--workspace".to_owned()], &*targets::flags(target, host)].concat())
+            // The chores bring most of the libraries, and have no code for one of these targets alone.
+            let chores = [targets::LINUX, targets::WINDOWS_GNU].contains(&target);
+            let packages = if chores { "--workspace" } else { "--workspace --exclude=xtask" };
+            let packages: Vec<String> = packages.split(' ').map(str::to_owned).collect();
+            clippy(&[&packages, &*targets::flags(target, host)].concat())
         })?;
     }
     for target in [targets::LINUX, targets::WINDOWS_GNU] {
@@ -130,8 +134,8 @@ fn own_features(host: &str) -> Result<()> {
             Run::new("cargo clippy --package dolmen --all-targets").args(targets::flags(target, host));
         clippy.args(["--", "-D", "warnings"]).run()?;
     }
-    Run::new("cargo test --package dolmen --lib").run()?;
-    Run::new("cargo test --package dolmen --doc").run()
+    // Its doctests run with its package.
+    Run::new("cargo test --package dolmen --lib").run()
 }
 
 /// The shipped crates compile with the oldest Rust that the manifest promises. If that toolchain is not available, the

@@ -17,6 +17,9 @@ const CONFIG: &str = "--config crates/sim/.cargo/config.toml";
 /// Compiles the switches of the deliberate bugs in as well.
 const WITH_MUTANTS: [&str; 2] = ["--config", "build.rustflags=['--cfg=dolmen_mutants']"];
 
+/// The build takes longer than the runs.
+const QUICK_BUILD: [&str; 2] = ["--config", "profile.release.lto=false"];
+
 /// The compiler flag of [`CONFIG`], for chores that set RUSTFLAGS: these replace the flags of cargo's configuration.
 pub const CFG: &str = "--cfg dolmen_sim";
 
@@ -174,6 +177,7 @@ pub fn mutants(options: &MutantsOptions) -> Result<()> {
     for (subject, seeds) in [(None, options.seeds), (Some("--c"), options.c_seeds)] {
         cargo(&format!("run --quiet --release {PROGRAM}"))
             .args(WITH_MUTANTS)
+            .args(QUICK_BUILD)
             .args(["--manifest-path", &manifest])
             .args(["--", "--mutants"])
             .args(subject)

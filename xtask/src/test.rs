@@ -13,7 +13,7 @@ use crate::{c_library, sim, targets};
 /// Run all tests: natively, then as Windows programs under Wine
 ///
 /// Native tests and doctests of the whole workspace, those over the simulated kernel and the C library's first, then the
-/// same for x86_64-pc-windows-gnu. On a Windows machine only the native run is needed. Missing targets and programs are
+/// same for x86_64-pc-windows-gnu without the simulation. On a Windows machine only the native run is needed. Missing targets and programs are
 /// installed first (rustup, apt-get), with a message.
 #[derive(clap::Args)]
 pub struct Options {
@@ -70,7 +70,8 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
         let command = Run::new("cargo test --workspace");
         cargo_test(command, &[], options, Programs::new("native", options.ci))
     })?;
-    steps.step_or_skip("simulation, native", || {
+    // Of the machine that it simulates, and not of this one: once is enough.
+    steps.step_or_skip("simulation", || {
         cargo_test(sim::cargo(WITH_SIMULATION), &SIMULATIONS, options, Programs::new("native", options.ci))
     })?;
     steps.step_or_skip("C library, native", || c_library::test(None, Programs::new("native", options.ci)))?;
@@ -131,15 +132,11 @@ fn under_wine(
         let command = Run::new(&format!("cargo test {packages} --target")).args([targets::WINDOWS_GNU]);
         cargo_test(with_wine(command, wine), &[], options, programs())
     });
-    let (simulated, c_tested) = if part == Part::All {
-        let simulated = steps.step_or_skip(&format!("simulation, {place}"), || {
-            let command = sim::cargo(&format!("{WITH_SIMULATION} --target {}", targets::WINDOWS_GNU));
-            cargo_test(with_wine(command, wine), &SIMULATIONS, options, programs())
-        });
+    let c_tested = if part == Part::All {
         let c_library = || c_library::test(Some(wine), programs());
-        (simulated, steps.step_or_skip(&format!("C library, {place}"), c_library))
+        steps.step_or_skip(&format!("C library, {place}"), c_library)
     } else {
-        (Ok(()), Ok(()))
+        Ok(())
     };
     let consoles = steps.step_or_skip(&format!("consoles, {place}"), || {
         // A console needs input from outside: the test programs are native ones, which drive the Windows programs that
@@ -151,7 +148,7 @@ fn under_wine(
     drop(running);
     // Especially after a failure, when a program may still be running.
     let settled = steps.step(&format!("leftover programs, {place}"), || wine::settle(wine));
-    tested.and(simulated).and(c_tested).and(consoles).and(settled)
+    tested.and(c_tested).and(consoles).and(settled)
 }
 
 const WITH_SIMULATION: &str = "test --package dolmen --package dolmen-sim";

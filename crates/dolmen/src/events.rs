@@ -58,6 +58,7 @@ pub enum Event<'a> {
     /// A peer has connected to a listener. The stream is not registered yet: pass it to
     /// [`Reactor::add`](crate::Reactor::add), or drop it to hang up. A stream that is not taken out of the events is
     /// closed.
+    #[non_exhaustive]
     Accepted {
         /// The listener.
         listener: ListenerId,
@@ -70,6 +71,7 @@ pub enum Event<'a> {
     },
     /// A listener cannot accept for now, usually because the process is out of file descriptors. Reported once, not for
     /// each attempt: the reactor tries again, with growing pauses, and accepts the waiting peers when it succeeds.
+    #[non_exhaustive]
     AcceptFailed {
         /// The listener.
         listener: ListenerId,
@@ -80,6 +82,7 @@ pub enum Event<'a> {
     },
     /// Bytes have arrived: at least one, at most [`Builder::buffer_size`](crate::Builder::buffer_size). One wait
     /// delivers at most one such event for each connection.
+    #[non_exhaustive]
     Received {
         /// The connection.
         conn: ConnId,
@@ -91,6 +94,7 @@ pub enum Event<'a> {
     /// The peer will send nothing more. It may still read: send the remaining output, then
     /// [`close`](crate::Reactor::close). Delivered once, after all bytes. The connection stays open until the caller
     /// closes it.
+    #[non_exhaustive]
     EndOfStream {
         /// The connection.
         conn: ConnId,
@@ -100,6 +104,7 @@ pub enum Event<'a> {
     /// The send queue has room again after it refused a `send` with [`QueueFull`](crate::ErrorKind::QueueFull).
     /// Delivered once for each refusal or run of refusals, and not after the caller has closed the sending side
     /// ([`shutdown_write`](crate::Reactor::shutdown_write), [`release`](crate::Reactor::release)).
+    #[non_exhaustive]
     Drained {
         /// The connection.
         conn: ConnId,
@@ -108,6 +113,7 @@ pub enum Event<'a> {
     },
     /// The connection is gone, and its id with it. Delivered exactly once, as the last event, for each connection that
     /// was not [`remove`](crate::Reactor::remove)d and did not end with [`Released`](crate::Event::Released).
+    #[non_exhaustive]
     Closed {
         /// The connection.
         conn: ConnId,
@@ -119,6 +125,7 @@ pub enum Event<'a> {
     /// The connection has left the reactor, and its stream is the caller's again. Delivered as the last event, instead
     /// of [`Closed`](Event::Closed), after [`release`](crate::Reactor::release). A stream that is not taken out of the
     /// events is closed.
+    #[non_exhaustive]
     Released {
         /// The connection.
         conn: ConnId,
@@ -129,6 +136,7 @@ pub enum Event<'a> {
     },
     /// A watched handle is signalled, or a readiness listener has connections waiting. Each wait reports it again until
     /// that is no longer so.
+    #[non_exhaustive]
     Ready {
         /// The watch.
         watch: WatchId,
@@ -136,6 +144,7 @@ pub enum Event<'a> {
         token: Token,
     },
     /// A timer is due; a one-shot timer ends with this.
+    #[non_exhaustive]
     Timer {
         /// The timer.
         timer: TimerId,
@@ -145,6 +154,7 @@ pub enum Event<'a> {
         missed: u64,
     },
     /// A post by a [`Poster`](crate::Poster).
+    #[non_exhaustive]
     Posted {
         /// As posted.
         token: Token,
@@ -155,6 +165,7 @@ pub enum Event<'a> {
     Woken,
     /// The operator has typed something, or a user or the system asks the program to end. See
     /// [`Reactor::add_console`](crate::Reactor::add_console) and [`Reactor::add_signals`](crate::Reactor::add_signals).
+    #[non_exhaustive]
     Console {
         /// The token of the registration.
         token: Token,

@@ -446,7 +446,7 @@ fn terminated(rig: &mut Rig) {
     // SAFETY: sends a signal to this process.
     unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
     rig.until("SIGTERM", |_, event| match event {
-        Event::Console { token: Token(7), input: ConsoleInput::Shutdown { reason, .. } } => {
+        Event::Console { token: Token(7), input: ConsoleInput::Shutdown { reason, .. }, .. } => {
             assert_eq!(reason, ShutdownReason::Terminate);
             true
         }

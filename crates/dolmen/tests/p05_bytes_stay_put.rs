@@ -36,7 +36,7 @@ fn p05_data_stays_while_the_other_events_of_the_batch_are_handled() {
 
     let mut received = Vec::new();
     for (n, event) in rig.events.drain().enumerate() {
-        let Event::Received { conn, token, data } = event else { panic!("{event:?}") };
+        let Event::Received { conn, token, data, .. } = event else { panic!("{event:?}") };
         received.push((token, data));
         // Everything that makes the reactor take, return and reuse memory.
         match n % 5 {

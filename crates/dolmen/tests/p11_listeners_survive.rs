@@ -32,7 +32,7 @@ fn p11_a_burst_is_accepted_to_the_last() {
         let mut accepted = HashSet::new();
         let mut streams = Vec::new();
         rig.until("all of the burst", |_, event| {
-            let Event::Accepted { listener, token, stream, peer } = event else { panic!("{event:?}") };
+            let Event::Accepted { listener, token, stream, peer, .. } = event else { panic!("{event:?}") };
             assert_eq!((listener, token), (id, Token(11)));
             assert_eq!(stream.peer_addr().expect("it is connected"), peer);
             assert_eq!(stream.local_addr().expect("it is connected"), address);
@@ -203,7 +203,7 @@ mod exhausted {
                 assert!(peers.insert(peer), "{peer} twice");
                 accepted.push(stream);
             }
-            Event::AcceptFailed { listener, token, error } => {
+            Event::AcceptFailed { listener, token, error, .. } => {
                 assert_eq!((listener, token), (id, Token(0)));
                 assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
                 *failures += 1;

@@ -81,7 +81,7 @@ fn p12_hc38_ten_thousand_posts_from_four_threads_arrive_once_and_in_order() {
             .collect();
         let mut next = [0; 4];
         rig.until("posts", |_, event| {
-            let Event::Posted { token: Token(n), value } = event else { panic!("{event:?}") };
+            let Event::Posted { token: Token(n), value, .. } = event else { panic!("{event:?}") };
             assert_eq!(value, next[n], "a post of thread {n}");
             next[n] += 1;
             next == [EACH; 4]

@@ -18,7 +18,7 @@ fn p13_a_timer_goes_off_once_with_its_token() {
     let timer = rig.reactor.add_timer(Duration::from_millis(1), Token(13));
     assert_eq!(rig.reactor.stats().timers, 1);
     rig.until("timer", |reactor, event| {
-        let Event::Timer { timer: of, token, missed } = event else { panic!("{event:?}") };
+        let Event::Timer { timer: of, token, missed, .. } = event else { panic!("{event:?}") };
         assert_eq!((of, token, missed), (timer, Token(13), 0));
         assert!(!reactor.remove_timer(timer), "it is gone");
         true

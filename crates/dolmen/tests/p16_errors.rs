@@ -156,7 +156,7 @@ fn p16_a_stream_that_is_not_connected_ends() {
     let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
     let conn = rig.reactor.add(stream.into(), Token(7)).expect("add");
     rig.until("its end", |_, event| match event {
-        Event::Closed { conn: of, token: Token(7), reason: CloseReason::Failed { .. } } => of == conn,
+        Event::Closed { conn: of, token: Token(7), reason: CloseReason::Failed { .. }, .. } => of == conn,
         other => panic!("{other:?}"),
     });
     rig.silent();

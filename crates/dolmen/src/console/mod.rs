@@ -73,6 +73,7 @@ use crate::error::{Error, ErrorKind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ConsoleMode {
     /// Whole lines, edited with the means of the system: on Windows those of its consoles (arrow keys, history), on
     /// Linux those of the terminal (erase, kill word, kill line).

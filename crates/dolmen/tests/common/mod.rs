@@ -97,7 +97,7 @@ impl From<Event<'_>> for Seen {
             Event::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
             Event::Ready { watch, .. } => Seen::Ready(watch),
             Event::Timer { timer, missed, .. } => Seen::Timer(timer, missed),
-            Event::Posted { token, value } => Seen::Posted(token, value),
+            Event::Posted { token, value, .. } => Seen::Posted(token, value),
             Event::Woken => Seen::Woken,
             other => panic!("an event that the tests do not know: {other:?}"),
         }

@@ -23,8 +23,8 @@ mod admission;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod associations;
 mod bridge;
+mod cancel;
 mod completion;
-mod give_up;
 mod operation;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod polled;
@@ -68,7 +68,7 @@ use socket::{CallResult, SocketKind};
 use source::{ReadinessListener, Source};
 pub(crate) use status::from_io as io_fault;
 use timer::LazyTimer;
-use unfound::{Owner, Unfound};
+use unfound::Unfound;
 use winsock::Winsock;
 use writers::Writers;
 
@@ -454,46 +454,6 @@ impl Kernel for Iocp {
             }
         }
         Ok(count == max)
-    }
-}
-
-impl Iocp {
-    /// Requests the end of an operation. `stays_open`: its socket is not closed to end it.
-    ///
-    /// # Safety
-    ///
-    /// `op` is pending on `source`.
-    unsafe fn cancel_operation(&mut self, source: &Source, op: OpPtr<Self>, stays_open: bool) {
-        self.calls += 1;
-        let (socket, owner) = match source {
-            Source::Stream { stream, borrowed, id, .. } => {
-                // SAFETY: while an operation is pending, the system owns the OVERLAPPED and the buffer, and this is
-                // neither.
-                if let Extra::Receive { cancelled, .. } = unsafe { &mut (*op.as_ptr()).header.extra } {
-                    *cancelled = true;
-                }
-                let owner = if *borrowed || stays_open { Owner::Caller } else { Owner::Stream(*id) };
-                (stream.as_raw_socket() as SOCKET, owner)
-            }
-            Source::Listener(acceptor) => (acceptor.socket(), Owner::Listener(acceptor.listener())),
-            Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
-            Source::Handle(bridge) => return self.disarm(bridge, op),
-            Source::Polled(polled) => {
-                self.cancelled.extend(polled.cancel(&mut self.writers));
-                return;
-            }
-        };
-        // One that is not found has completed in most cases, and its packet brings its bytes [hc04].
-        // SAFETY: the operation is pending on that socket.
-        if !matches!(unsafe { (self.cancel)(socket, overlapped(op)) }, Ok(true)) {
-            self.unfound.push(socket, op, owner);
-        }
-    }
-
-    fn disarm(&mut self, bridge: &Bridge, op: OpPtr<Self>) {
-        if bridge.disarm() {
-            self.cancelled.push(op);
-        }
     }
 }
 

@@ -102,6 +102,8 @@ mutants! {
         ResetIsFailure,
         /// A connection is released with bytes in its send queue.
         ReleaseUnsent,
+        /// A release waits for the receive that is pending.
+        ForgetWithdraw,
         /// Received bytes that wait for a paused caller are dropped at a release.
         ReleaseHeld,
         /// A timer that is set again stays where it was.

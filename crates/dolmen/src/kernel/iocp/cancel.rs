@@ -1,4 +1,5 @@
-//! Operations that the system cannot cancel: further attempts, and the close of the socket that ends them.
+//! Cancelling operations: the request, further attempts where the system has not found the operation, and the close of
+//! the socket that ends one which the system cannot cancel.
 
 use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket as _, FromRawSocket as _};
@@ -6,11 +7,52 @@ use std::os::windows::io::{AsRawSocket as _, FromRawSocket as _};
 use windows_sys::Win32::Networking::WinSock::SOCKET;
 
 use super::super::Kernel as _;
+use super::super::operation::OpPtr;
+use super::bridge::Bridge;
+use super::operation::Extra;
 use super::source::Source;
 use super::unfound::{GivenUp, Owner};
 use super::{Iocp, overlapped};
 
 impl Iocp {
+    /// Requests the end of an operation. `stays_open`: its socket is not closed to end it.
+    ///
+    /// # Safety
+    ///
+    /// `op` is pending on `source`.
+    pub(super) unsafe fn cancel_operation(&mut self, source: &Source, op: OpPtr<Self>, stays_open: bool) {
+        self.calls += 1;
+        let (socket, owner) = match source {
+            Source::Stream { stream, borrowed, id, .. } => {
+                // SAFETY: while an operation is pending, the system owns the OVERLAPPED and the buffer, and this is
+                // neither.
+                if let Extra::Receive { cancelled, .. } = unsafe { &mut (*op.as_ptr()).header.extra } {
+                    *cancelled = true;
+                }
+                let owner = if *borrowed || stays_open { Owner::Caller } else { Owner::Stream(*id) };
+                (stream.as_raw_socket() as SOCKET, owner)
+            }
+            Source::Listener(acceptor) => (acceptor.socket(), Owner::Listener(acceptor.listener())),
+            Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
+            Source::Handle(bridge) => return self.disarm(bridge, op),
+            Source::Polled(polled) => {
+                self.cancelled.extend(polled.cancel(&mut self.writers));
+                return;
+            }
+        };
+        // One that is not found has completed in most cases, and its packet brings its bytes [hc04].
+        // SAFETY: the operation is pending on that socket.
+        if !matches!(unsafe { (self.cancel)(socket, overlapped(op)) }, Ok(true)) {
+            self.unfound.push(socket, op, owner);
+        }
+    }
+
+    fn disarm(&mut self, bridge: &Bridge, op: OpPtr<Self>) {
+        if bridge.disarm() {
+            self.cancelled.push(op);
+        }
+    }
+
     /// Another attempt, now that all packets that were there have been taken out.
     pub(super) fn cancel_again(&mut self) {
         let (cancel, now_ns) = (self.cancel, self.now_ns());
