@@ -179,8 +179,13 @@ impl<'a> Event<'a> {
     ///
     /// ```
     /// # use dolmen::{Event, Token};
-    /// assert_eq!(Event::Posted { token: Token(8), value: 1 }.token(), Some(Token(8)));
+    /// # let mut reactor = dolmen::Reactor::new()?;
+    /// # let mut events = dolmen::Events::with_capacity(16);
+    /// reactor.poster().post(1, Token(8))?;
+    /// reactor.wait(&mut events, None)?;
+    /// assert_eq!(events.drain().next().and_then(|event| event.token()), Some(Token(8)));
     /// assert_eq!(Event::Woken.token(), None);
+    /// # Ok::<(), dolmen::Error>(())
     /// ```
     #[must_use]
     pub fn token(&self) -> Option<Token> {

@@ -302,7 +302,7 @@ impl Reactor {
     /// let poster = reactor.poster();
     /// std::thread::spawn(move || poster.post(42, Token(6)));
     /// reactor.wait(&mut events, None)?;
-    /// assert!(matches!(events.drain().next(), Some(Event::Posted { token: Token(6), value: 42 })));
+    /// assert!(matches!(events.drain().next(), Some(Event::Posted { token: Token(6), value: 42, .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

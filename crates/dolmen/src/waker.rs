@@ -48,7 +48,7 @@ pub struct Waker {
 ///     poster.post(sum, RESULT)
 /// });
 /// reactor.wait(&mut events, None)?;
-/// assert!(matches!(events.drain().next(), Some(Event::Posted { token: RESULT, value: 5050 })));
+/// assert!(matches!(events.drain().next(), Some(Event::Posted { token: RESULT, value: 5050, .. })));
 /// worker.join().unwrap()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

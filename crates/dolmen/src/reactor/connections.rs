@@ -31,7 +31,7 @@ impl Reactor {
     /// peer.write_all(b"look\n")?;
     /// reactor.wait(&mut events, None)?;
     /// for event in &mut events {
-    ///     let Event::Received { conn: of, token, data } = event else { panic!("{event:?}") };
+    ///     let Event::Received { conn: of, token, data, .. } = event else { panic!("{event:?}") };
     ///     assert_eq!((of, token, data), (conn, Token(5), &b"look\n"[..]));
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
