@@ -1,7 +1,7 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
-//! [`loom`], [`packages`] and [`sim`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`],
+//! [`loom`], [`packages`], [`sim`] and [`windows_check`] are lists of steps, and [`retry`] is for test programs that fail once. [`soak`],
 //! [`mod@bench`] and [`index`] have their own logic, and [`screenshot`] runs one test. [`install`] installs what a
 //! machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ mod soak;
 mod steps;
 mod targets;
 mod test;
+mod windows_check;
 mod wine;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ enum Chore {
     Bench(bench::Options),
     Guard(guard::Options),
     Index(index::Options),
+    WindowsCheck(windows_check::Options),
     Packages(packages::Options),
     Screenshot(screenshot::Options),
     Install(install::Options),
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Guard(options) => guard::run(&options),
         Chore::Index(options) => index::run(&options),
+        Chore::WindowsCheck(options) => windows_check::run(&options),
         Chore::Packages(options) => packages::run(&options),
         Chore::Screenshot(options) => screenshot::run(&options),
         Chore::Install(options) => install::run(&options),

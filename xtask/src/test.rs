@@ -8,7 +8,7 @@ use crate::process::{Result, Run};
 use crate::retry::{CargoTest, Programs};
 use crate::steps::{Outcome, Steps, Stopped};
 use crate::wine::{self, Wine, Wines};
-use crate::{c_library, sim, targets};
+use crate::{c_library, sim, targets, windows_check};
 
 /// Run all tests: natively, then as Windows programs under Wine
 ///
@@ -145,10 +145,16 @@ fn under_wine(
             Run::new("cargo test --package dolmen --package dolmend").env("DOLMEN_TEST_CONSOLE", "wine");
         cargo_test(with_wine(command, wine), &CONSOLE_TESTS, options, programs())
     });
+    let checked = steps.step_or_skip(&format!("windows-check, {place}"), || {
+        if !options.libtest.is_empty() {
+            return Ok(Outcome::Skipped("its cases are not among the tests that were asked for".to_owned()));
+        }
+        windows_check::under_wine(wine, ["--quick".to_owned()]).map(|()| Outcome::Passed)
+    });
     drop(running);
     // Especially after a failure, when a program may still be running.
     let settled = steps.step(&format!("leftover programs, {place}"), || wine::settle(wine));
-    tested.and(c_tested).and(consoles).and(settled)
+    tested.and(c_tested).and(consoles).and(checked).and(settled)
 }
 
 const WITH_SIMULATION: &str = "test --package dolmen --package dolmen-sim";
@@ -172,7 +178,7 @@ fn with_wine(command: Run, wine: Wine) -> Run {
 }
 
 /// Wine here is an x86_64 Linux program: elsewhere it is better to report that than to fail in the middle.
-fn can_run_windows() -> Result<()> {
+pub fn can_run_windows() -> Result<()> {
     let host = targets::host()?;
     if host.starts_with("x86_64-") && host.contains("-linux-") {
         return Ok(());

@@ -1,0 +1,290 @@
+//! Sockets and handles whose fate the caller shares with the reactor.
+
+use std::collections::HashSet;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::windows::io::OwnedHandle;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dolmen::{Event, Events, Reactor, Token};
+use io_reactor::EVENT_READ;
+use socket2::SockRef;
+
+use crate::c_library::CReactor;
+use crate::case::{Check, Outcome};
+use crate::sys;
+
+type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Returns a failure.
+macro_rules! fail {
+    ($($text:tt)*) => { return Ok(Outcome::Fail(format!($($text)*))) };
+}
+
+/// Two streams that are connected to each other.
+fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let peer = TcpStream::connect(listener.local_addr()?)?;
+    peer.set_read_timeout(Some(DEADLINE))?;
+    Ok((listener.accept()?.0, peer))
+}
+
+/// Connects, also while the listener's backlog is full: Windows refuses those for whom there is no room.
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        match TcpStream::connect(address) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() < end => {}
+            result => return result,
+        }
+    }
+}
+
+/// Ends a connection with a reset.
+fn reset(stream: TcpStream) -> io::Result<()> {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))
+}
+
+pub fn listener_under_resets(check: &Check) -> Result {
+    let rounds = if check.quick { 50 } else { 500 };
+    let mut reactor = Reactor::new()?;
+    let mut events = Events::with_capacity(128);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    reactor.listen(listener, Token(0))?;
+    // For each peer that stays, four that reset immediately, some of them before they are accepted.
+    let peers = thread::spawn(move || -> io::Result<Vec<TcpStream>> {
+        let mut stay = Vec::new();
+        for _ in 0..rounds {
+            for _ in 0..4 {
+                reset(connect(address)?)?;
+            }
+            stay.push(connect(address)?);
+        }
+        Ok(stay)
+    });
+    let (mut accepted, mut failures) = (HashSet::<SocketAddr>::new(), 0);
+    let mut expected: Option<HashSet<SocketAddr>> = None;
+    let mut peers = Some(peers);
+    let mut _stay = Vec::new();
+    let end = Instant::now() + DEADLINE * 5;
+    while expected.as_ref().is_none_or(|expected| !expected.is_subset(&accepted)) {
+        if Instant::now() > end {
+            let (of, count) = (expected.map_or(0, |expected| expected.len()), accepted.len());
+            fail!("{count} were accepted, and not all of the {of} that stay; {failures} accepts failed");
+        }
+        reactor.wait(&mut events, Some(Duration::from_millis(10)))?;
+        for event in &mut events {
+            match event {
+                Event::Accepted { peer, .. } => drop(accepted.insert(peer)),
+                Event::AcceptFailed { .. } => failures += 1,
+                other => fail!("{other:?}"),
+            }
+        }
+        if let Some(thread) = peers.take_if(|thread| thread.is_finished()) {
+            _stay = thread.join().map_err(|_| "the peers panicked")??;
+            expected = Some(_stay.iter().map(TcpStream::local_addr).collect::<io::Result<_>>()?);
+        }
+    }
+    Ok(Outcome::Pass(format!(
+        "{} reset and {rounds} stayed; all that stayed were accepted, of {} in all; {failures} accepts failed",
+        4 * rounds,
+        accepted.len()
+    )))
+}
+
+pub fn add_again_with_a_receive(check: &Check) -> Result {
+    let rounds = if check.quick { 50 } else { 500 };
+    let reactor = CReactor::new()?;
+    let (ours, mut peer) = pair()?;
+    for round in 1..=rounds {
+        reactor.add(&ours, round)?;
+        reactor.wait(Duration::ZERO)?;
+        if reactor.stats()?.operations_in_flight == 0 {
+            fail!("round {round}: no receive is in flight");
+        }
+        reactor.remove(&ours)?;
+        // With the packet of the receive that was cancelled still in the port, or with the receive still in flight.
+        reactor.add(&ours, round + rounds)?;
+        peer.write_all(b"hello")?;
+        let mut received = Vec::new();
+        let end = Instant::now() + DEADLINE;
+        while received.len() < 5 {
+            if Instant::now() > end {
+                fail!("round {round}: {} of 5 bytes were received", received.len());
+            }
+            for event in reactor.wait(Duration::from_millis(100))? {
+                if event.context != round + rounds || event.flags != EVENT_READ {
+                    fail!("round {round}: {event:?}");
+                }
+                received.extend(event.bytes);
+            }
+            if received.len() < 5 {
+                reactor.post_read(&ours)?;
+            }
+        }
+        if received != b"hello" {
+            fail!("round {round}: received {:?}", String::from_utf8_lossy(&received));
+        }
+        reactor.remove(&ours)?;
+    }
+    Ok(Outcome::Pass(format!("{rounds} times, and no byte is missing")))
+}
+
+pub fn add_again_with_a_send(check: &Check) -> Result {
+    const PIECE: usize = 1 << 20;
+    const MOST_PIECES: usize = 256;
+    let rounds = if check.quick { 2 } else { 10 };
+    let reactor = CReactor::new()?;
+    let piece = vec![b'x'; PIECE];
+    let mut reused = 0;
+    for round in 0..rounds {
+        let (ours, mut peer) = pair()?;
+        reactor.add(&ours, 1)?;
+        let is_full = |posted: &mut usize| -> Result<bool> {
+            for _ in 0..MOST_PIECES {
+                reactor.post_write(&ours, &piece)?;
+                *posted += PIECE;
+                // The peer reads nothing: once the system has taken what it takes, the rest stays.
+                reactor.wait(Duration::from_millis(100))?;
+                if reactor.stats()?.queued_bytes > 0 {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        let mut posted = 0;
+        if !is_full(&mut posted)? {
+            return Ok(Outcome::Skip(format!("the system takes {posted} bytes that no one reads")));
+        }
+        reactor.remove(&ours)?;
+        if reactor.add(&ours, 2).is_ok() {
+            fail!("round {round}: a stream with a hole was accepted again");
+        }
+        let number = std::os::windows::io::AsRawSocket::as_raw_socket(&ours);
+        // The peer gets the beginning of what was posted, and then the end of the stream or a reset.
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            let _end_or_reset = peer.read_to_end(&mut got);
+            got
+        });
+        drop(ours);
+        let (ours, mut peer) = pair()?;
+        reused += usize::from(std::os::windows::io::AsRawSocket::as_raw_socket(&ours) == number);
+        reactor.add(&ours, 3)?;
+        peer.write_all(b"next")?;
+        let end = Instant::now() + DEADLINE;
+        let mut received = Vec::new();
+        while received.len() < 4 {
+            if Instant::now() > end {
+                fail!("round {round}: the next socket receives nothing");
+            }
+            let events = reactor.wait(Duration::from_millis(100))?;
+            if let Some(event) = events.iter().find(|event| event.context != 3) {
+                fail!("round {round}: {event:?}");
+            }
+            events.into_iter().for_each(|event| received.extend(event.bytes));
+            if received.len() < 4 {
+                reactor.post_read(&ours)?;
+            }
+        }
+        if received != b"next" {
+            fail!("round {round}: the next socket received {:?}", String::from_utf8_lossy(&received));
+        }
+        reactor.remove(&ours)?;
+        let got = reader.join().map_err(|_| "the reader panicked")?;
+        if got.len() > posted || got.iter().any(|&byte| byte != b'x') {
+            fail!("round {round}: the peer got {} bytes of {posted}, and not all are right", got.len());
+        }
+    }
+    Ok(Outcome::Pass(format!("{rounds} times; {reused} times the next socket had the same number")))
+}
+
+pub fn own_overlapped_call(_: &Check) -> Result {
+    const CALLS: usize = 100;
+    let mut reactor = Reactor::new()?;
+    let mut events = Events::with_capacity(16);
+    let (ours, mut peer) = pair()?;
+    // A duplicate is the same socket to the system, and so its calls complete on the reactor's port.
+    let duplicate = ours.try_clone()?;
+    let conn = reactor.add(ours, Token(1))?;
+    let mut heard = [0; 4];
+    for n in 0..CALLS {
+        if sys::send_overlapped(&duplicate, b"mine")? != 4 {
+            fail!("call {n} sent less than all");
+        }
+        peer.read_exact(&mut heard)?;
+        if &heard != b"mine" {
+            fail!("call {n}: the peer received {heard:?}");
+        }
+        // The reactor still receives and sends.
+        peer.write_all(b"ours")?;
+        let end = Instant::now() + DEADLINE;
+        let mut received = 0;
+        while received < 4 {
+            if Instant::now() > end {
+                fail!("call {n}: the reactor receives nothing any more");
+            }
+            reactor.wait(&mut events, Some(Duration::from_millis(100)))?;
+            for event in &mut events {
+                match event {
+                    Event::Received { data, .. } => received += data.len(),
+                    other => fail!("call {n}: {other:?}"),
+                }
+            }
+        }
+        reactor.send(conn, b"echo")?;
+        reactor.flush();
+        peer.read_exact(&mut heard)?;
+        if &heard != b"echo" {
+            fail!("call {n}: the peer received {heard:?}");
+        }
+    }
+    let stats = reactor.stats();
+    Ok(Outcome::Pass(format!(
+        "{CALLS} calls; {} of their packets came to the reactor's port, and were dropped",
+        stats.unknown_completions + stats.foreign_completions
+    )))
+}
+
+pub fn watches(_: &Check) -> Result {
+    const COUNT: usize = 300;
+    let mut reactor = Reactor::new()?;
+    let mut events = Events::with_capacity(COUNT);
+    let handles = (0..COUNT).map(|_| sys::event()).collect::<io::Result<Vec<OwnedHandle>>>()?;
+    for (n, handle) in handles.iter().enumerate() {
+        reactor.watch(handle, Token(n))?;
+    }
+    let mut waits = 0;
+    let mut slowest = Duration::ZERO;
+    // All of them together, and then each by itself, from the last to the first.
+    let together: Vec<usize> = (0..COUNT).collect();
+    for due in std::iter::once(together).chain((0..COUNT).rev().map(|n| vec![n])) {
+        let mut missing: HashSet<usize> = due.iter().copied().collect();
+        let start = Instant::now();
+        due.iter().try_for_each(|&n| sys::set(&handles[n]))?;
+        while !missing.is_empty() {
+            if start.elapsed() > DEADLINE {
+                fail!("{} of {} watches were not reported", missing.len(), due.len());
+            }
+            reactor.wait(&mut events, Some(Duration::from_millis(100)))?;
+            waits += 1;
+            for event in &mut events {
+                let Event::Ready { token: Token(n), .. } = event else { fail!("{event:?}") };
+                if !missing.remove(&n) {
+                    fail!("watch {n} was reported, and its event was not set");
+                }
+            }
+        }
+        if due.len() == 1 {
+            slowest = slowest.max(start.elapsed());
+        }
+    }
+    Ok(Outcome::Pass(format!(
+        "{COUNT} together and each by itself, in {waits} waits; the slowest took {:.2} ms",
+        slowest.as_secs_f64() * 1000.0
+    )))
+}
