@@ -25,7 +25,7 @@
 //!
 //! The reactor never waits for output, because a terminal that is held (Ctrl-S, a selection) blocks its writers: a thread
 //! writes everything that cannot be written immediately. It waits for room where standard output is non-blocking: see
-//! [`blocking_write`].
+//! [`blocking_write`]. An answer to the operator goes before the texts that still wait ([`output`]).
 
 #[doc(hidden)]
 pub mod blocking_write;
@@ -221,6 +221,11 @@ pub(crate) trait Driver<H> {
 
     /// Shows a text above the line being typed. `WouldBlock` when too much output is queued already.
     fn print(&mut self, text: &str) -> io::Result<()>;
+
+    /// The same for an answer to the operator: it is shown before the texts of [`Driver::print`] that still wait.
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        self.print(text)
+    }
 
     /// Puts [`Input::Drained`] into the inbox when everything printed so far has been written.
     fn flush(&mut self) -> io::Result<()>;

@@ -1,4 +1,8 @@
 //! The thread that writes to standard output, so that a terminal that is held does not block the reactor.
+//!
+//! It takes a step of the [`queue`] at a time, so that an answer to the operator can go before the texts that still wait.
+
+mod queue;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,9 +13,7 @@ use std::time::Duration;
 use super::blocking_write::{self, Stream};
 use super::{Inbox, Input};
 use crate::kernel::thread;
-
-/// How many bytes may be queued.
-const MOST_BYTES: usize = 4 << 20;
+use queue::{Lane, Queue};
 
 /// The output is behind from the first size on, until it falls to the second.
 const BEHIND_BYTES: usize = 256 << 10;
@@ -35,7 +37,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<u8>,
+    waiting: Queue,
+    /// The rest of a batch whose beginning has been written.
+    begun: Vec<u8>,
+    /// Kept, so that a text that is written immediately costs no allocation.
+    scratch: Vec<u8>,
     /// Bytes that the thread is writing.
     writing: usize,
     /// More is queued than should be.
@@ -61,23 +67,25 @@ impl Output {
 
     /// Queues a text, all of it or, with `WouldBlock`, nothing [hc35].
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
+        self.queue(Lane::Others, text)
+    }
+
+    /// The same for an answer to the operator: it goes before the texts of [`write`](Output::write) that have not begun.
+    pub(super) fn answer(&self, text: &str) -> io::Result<()> {
+        self.queue(Lane::Answers, text)
+    }
+
+    fn queue(&self, lane: Lane, text: &str) -> io::Result<()> {
         let mut state = self.shared.state();
-        if state.waiting.len() + text.len() > MOST_BYTES {
+        if !state.waiting.has_room(lane, text) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut left = text.as_bytes();
-        if let Some(mut direct) = self.direct.as_ref().filter(|_| state.left() == 0) {
-            while !left.is_empty() {
-                match direct.write(left) {
-                    Ok(count) if count > 0 => left = &left[count..],
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    // Full, or another error: the thread finds out.
-                    _ => break,
-                }
-            }
+        let direct = self.direct.as_ref().filter(|_| state.left() == 0);
+        state.waiting.push(lane, text);
+        if let Some(direct) = direct {
+            state.write_what_fits(direct);
         }
-        if !left.is_empty() {
-            state.waiting.extend_from_slice(left);
+        if state.left() > 0 {
             state.behind |= state.left() > BEHIND_BYTES;
             self.shared.changed.notify_all();
         }
@@ -130,27 +138,59 @@ impl Drop for Output {
 impl State {
     /// How much is not written yet.
     fn left(&self) -> usize {
-        self.waiting.len() + self.writing
+        self.waiting.bytes() + self.begun.len() + self.writing
+    }
+
+    /// Moves what is to be written next into `batch`, which is empty. Nothing is moved if nothing waits.
+    fn take(&mut self, batch: &mut Vec<u8>) {
+        if self.begun.is_empty() {
+            self.waiting.take(batch);
+        } else {
+            std::mem::swap(&mut self.begun, batch);
+        }
+    }
+
+    /// Writes to a stream that does not block, until it is full or nothing waits.
+    fn write_what_fits(&mut self, mut stream: &File) {
+        let mut batch = std::mem::take(&mut self.scratch);
+        loop {
+            batch.clear();
+            self.take(&mut batch);
+            let mut left = &batch[..];
+            while !left.is_empty() {
+                match stream.write(left) {
+                    Ok(count) if count > 0 => left = &left[count..],
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // Full, or another error: the thread finds out.
+                    _ => break,
+                }
+            }
+            self.begun.extend_from_slice(left);
+            if batch.is_empty() || !self.begun.is_empty() {
+                break;
+            }
+        }
+        self.scratch = batch;
     }
 }
 
 impl Shared {
     fn run(&self, mut sink: impl Stream, inbox: &Inbox) {
-        let mut piece = Vec::new();
+        let mut batch = Vec::new();
         let mut lost = Lost::default();
         loop {
             let mut state = self.state();
-            while state.waiting.is_empty() && !state.ending {
+            while state.left() == 0 && !state.ending {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if state.waiting.is_empty() {
+            if state.left() == 0 {
                 break;
             }
-            std::mem::swap(&mut piece, &mut state.waiting);
-            state.writing = piece.len();
+            state.take(&mut batch);
+            state.writing = batch.len();
             drop(state);
-            let mut left = piece.len();
-            let written = blocking_write::write_all(&mut sink, &piece, None, |bytes| {
+            let mut left = batch.len();
+            let written = blocking_write::write_all(&mut sink, &batch, None, |bytes| {
                 left -= bytes;
                 self.written(bytes, inbox);
             });
@@ -158,7 +198,7 @@ impl Shared {
             if left > 0 {
                 self.written(left, inbox);
             }
-            piece.clear();
+            batch.clear();
         }
         self.state().ended = true;
         self.changed.notify_all();
@@ -258,7 +298,7 @@ mod tests {
     fn too_much_is_refused_whole() {
         let (sender, _written) = mpsc::channel();
         let output = Output::start(&inbox(), Sink(sender), None).expect("a thread");
-        let error = output.write(&"x".repeat(MOST_BYTES + 1)).expect_err("no room");
+        let error = output.write(&"x".repeat(queue::MOST_BYTES + 1)).expect_err("no room");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -298,6 +338,44 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!((inbox.pop(), inbox.pop()), (Some(Input::Drained), None));
+    }
+
+    /// Takes a batch when the test allows it, and shows it to the test.
+    struct Shown(mpsc::Receiver<()>, mpsc::Sender<Vec<u8>>);
+
+    impl Stream for Shown {
+        fn wait_for_room(&self, _: Duration) -> bool {
+            false
+        }
+    }
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            let _ = self.1.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_answer_follows_what_is_being_written_and_precedes_what_waits() {
+        let (take, taken) = mpsc::channel();
+        let (sender, shown) = mpsc::channel();
+        let output = Output::start(&inbox(), Shown(taken, sender), None).expect("a thread");
+        output.write("first\n").expect("there is room");
+        while output.shared.state().writing == 0 {
+            std::thread::yield_now();
+        }
+        output.write("second\n").expect("there is room");
+        output.answer("answer\n").expect("there is room");
+        output.write("third\n").expect("there is room");
+        drop(take);
+        drop(output);
+        assert_eq!(shown.iter().flatten().collect::<Vec<u8>>(), b"first\nanswer\nsecond\nthird\n");
     }
 
     #[test]

@@ -80,6 +80,10 @@ impl<H> Driver<H> for Redirected<H> {
         self.output.write(text)
     }
 
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        self.output.answer(text)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.output.flush();
         Ok(())

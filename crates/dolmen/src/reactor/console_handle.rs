@@ -102,6 +102,36 @@ impl<'a> Console<'a> {
         self.engine.print_on_console(text)
     }
 
+    /// Writes an answer to what the operator has typed: as [`print`](Console::print), but before all printed texts that
+    /// still wait. Where output is slow, and there is much of it, the operator does not have to wait for all of it. Answers
+    /// keep their order. An answer is not put into a line that has begun, nor into a printed text, unless the text is longer
+    /// than 16 KiB: such a text counts as several, divided at its line ends.
+    ///
+    /// This is so where standard input is a pipe or a file. At a terminal texts and answers are shown in the order in which
+    /// they were printed, for now.
+    ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// reactor.wait(&mut events, None)?;
+    /// for event in &mut events {
+    ///     match event {
+    ///         Event::Console { input: ConsoleInput::Line("users"), .. } => reactor.console()?.answer("3 users\n")?,
+    ///         Event::Received { .. } => reactor.console()?.print("Ann says: hello\n")?,
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`print`](Console::print). Answers have a queue of their own: printed texts that wait do not fill it.
+    pub fn answer(&mut self, text: &str) -> Result<(), Error> {
+        self.engine.answer_on_console(text)
+    }
+
     /// Requests one [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) event when everything printed so far has
     /// been written: before an orderly end, for example. If no output is queued, the next wait delivers it.
     ///

@@ -206,6 +206,10 @@ impl<K: Kernel> Engine<K> {
         self.with_driver("print on the console", |driver| driver.print(text))
     }
 
+    pub(crate) fn answer_on_console(&mut self, text: &str) -> Result<(), Error> {
+        self.with_driver("print on the console", |driver| driver.answer(text))
+    }
+
     pub(crate) fn flush_console(&mut self) -> Result<(), Error> {
         self.with_driver("flush the console", |driver| driver.flush())
     }
