@@ -1,13 +1,15 @@
 //! The operator's console, as far as the server needs one: the source of its input and the destination of its output.
 //!
 //! The reactor reads and writes. At a terminal it shows output above the line being typed. Log lines are shown there as
-//! well, as they would tear that line apart otherwise. A script waits while its replies are not read, and an end that it
+//! well, as they would tear that line apart otherwise. Answers go before both, and [`Chatter`] decides how much of the rest is
+//! shown. A script waits while its replies are not read, and an end that it
 //! has asked for waits until they have been written.
 
 use std::io::IsTerminal as _;
 
 use dolmen::{ConsoleKind, ConsoleMode, Error, ErrorKind, Reactor, Token};
 
+use crate::chatter::Chatter;
 use crate::logging;
 
 /// An open console.
@@ -18,6 +20,7 @@ pub(crate) struct Console {
     has_log: bool,
     /// Pieces of output that found no room, because the reader does not read.
     lost: u64,
+    chatter: Chatter,
     /// The rest of the script is ignored.
     ignoring: bool,
     flush: Flush,
@@ -41,7 +44,14 @@ impl Console {
         if has_log {
             logging::keep(true);
         }
-        Ok(Console { kind, has_log, lost: 0, ignoring: false, flush: Flush::NotAsked })
+        Ok(Console {
+            kind,
+            has_log,
+            lost: 0,
+            chatter: Chatter::default(),
+            ignoring: false,
+            flush: Flush::NotAsked,
+        })
     }
 
     /// Whether the console is a terminal with an operator.
@@ -70,24 +80,54 @@ impl Console {
 
     /// The reactor has reported that all output has been written.
     pub(crate) fn drained(&mut self, reactor: &mut Reactor) {
-        match std::mem::take(&mut self.lost) {
-            0 if self.flush == Flush::Asked => self.flush = Flush::Done,
-            0 => {}
-            lost => {
-                self.print(
-                    reactor,
-                    &format!("({lost} texts were lost: the console's output was not read)\n"),
-                );
-                if self.flush == Flush::Asked {
-                    self.flush = Flush::NotAsked;
-                }
-            }
+        // The report may be the one that the chatter has asked for, and then more was printed after an end asked for its own.
+        let mut is_last = !self.chatter.has_asked();
+        let lost = match std::mem::take(&mut self.lost) {
+            0 => None,
+            lost => Some(format!("({lost} texts were lost: the console's output was not read)\n")),
+        };
+        for text in [lost, self.chatter.written()].into_iter().flatten() {
+            self.put(reactor, |console| console.print(&text));
+            is_last = false;
+        }
+        if self.flush == Flush::Asked {
+            self.flush = if is_last { Flush::Done } else { Flush::NotAsked };
         }
     }
 
-    /// Shows a text.
-    pub(crate) fn print(&mut self, reactor: &mut Reactor, text: &str) {
-        match reactor.console().and_then(|mut console| console.print(text)) {
+    /// Shows an answer to the operator, before the chatter that waits.
+    pub(crate) fn answer(&mut self, reactor: &mut Reactor, text: &str) {
+        self.chatter.shown(text);
+        self.put(reactor, |console| console.answer(text));
+        self.ask_for_report(reactor);
+    }
+
+    /// Shows what players do, unless the operator has hushed it or the terminal is too slow for it.
+    pub(crate) fn chatter(&mut self, reactor: &mut Reactor, text: &str) {
+        let shown = self.chatter.admit(text);
+        self.print(reactor, shown);
+    }
+
+    /// Shows what was admitted.
+    fn print(&mut self, reactor: &mut Reactor, text: &str) {
+        if !text.is_empty() {
+            self.put(reactor, |console| console.print(text));
+        }
+        self.ask_for_report(reactor);
+    }
+
+    /// Hushes the chatter and the log, or no longer.
+    pub(crate) fn hush(&mut self, reactor: &mut Reactor, on: bool) {
+        let text = self.chatter.hush(on);
+        self.answer(reactor, &text);
+    }
+
+    fn put(
+        &mut self,
+        reactor: &mut Reactor,
+        print: impl FnOnce(&mut dolmen::Console<'_>) -> Result<(), Error>,
+    ) {
+        match reactor.console().and_then(|mut console| print(&mut console)) {
             Ok(()) => {}
             // The terminal is held, and more text waits than anyone would read.
             Err(error) if error.kind() == ErrorKind::QueueFull => {
@@ -98,6 +138,14 @@ impl Console {
                 self.lost += 1;
             }
             Err(error) => tracing::debug!(%error, "the text cannot be shown"),
+        }
+    }
+
+    /// Asks the reactor to report when everything is written, if the chatter has to know it.
+    fn ask_for_report(&mut self, reactor: &mut Reactor) {
+        if self.chatter.asks() {
+            // It fails only if there is no console any more.
+            let _ = reactor.console().and_then(|mut console| console.flush());
         }
     }
 
@@ -115,7 +163,8 @@ impl Console {
     /// Shows the log lines kept so far.
     pub(crate) fn print_log(&mut self, reactor: &mut Reactor) {
         if let Some(text) = logging::take() {
-            self.print(reactor, &text);
+            let shown = self.chatter.admit_log(&text);
+            self.print(reactor, &shown);
         }
     }
 }

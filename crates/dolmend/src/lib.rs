@@ -8,6 +8,7 @@
 //! | [`server`] | the loop: connections, console and signals on one side, a world on the other |
 //! | [`ports`] | opening the ports |
 //! | `console` | the operator's terminal, or a script |
+//! | `chatter` | what is shown there of what no one has asked for |
 //! | [`limits`] | the system's limit of open files |
 //! | [`logging`] | where log lines go |
 //! | [`session`] | one user's protocols, without the connection |
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+mod chatter;
 pub mod cli;
 pub mod config;
 mod console;

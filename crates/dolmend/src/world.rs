@@ -131,10 +131,20 @@ pub enum Action {
         /// The user to disconnect.
         user: UserId,
     },
-    /// Show a text on the operator's console.
+    /// Show an answer on the operator's console.
     Console {
         /// The text; lines end in a line feed.
         text: String,
+    },
+    /// Show on the operator's console what players do.
+    Chatter {
+        /// The text; lines end in a line feed.
+        text: String,
+    },
+    /// Show the operator neither what players do nor the log, or show both again.
+    Hush {
+        /// Whether it is not shown.
+        on: bool,
     },
     /// Ask the operator for a line.
     Ask {
@@ -181,9 +191,21 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Disconnect { user });
     }
 
-    /// Shows a text on the operator's console.
+    /// Shows an answer on the operator's console, before [`chatter`](Turn::chatter) that waits.
     pub fn console(&mut self, text: impl Into<String>) {
         self.actions.push(Action::Console { text: text.into() });
+    }
+
+    /// Shows on the operator's console what players do and say. Where the terminal is too slow for it, or the operator has
+    /// hushed it, lines are left out, and the console reports how many.
+    pub fn chatter(&mut self, text: impl Into<String>) {
+        self.actions.push(Action::Chatter { text: text.into() });
+    }
+
+    /// Shows the operator neither [`chatter`](Turn::chatter) nor the log, except warnings and errors, or shows both again.
+    /// The console answers, with the number of lines that were left out.
+    pub fn hush(&mut self, on: bool) {
+        self.actions.push(Action::Hush { on });
     }
 
     /// Asks the operator for a line: from here on `prompt` stands before the typed text, which is shown only with

@@ -151,7 +151,7 @@ impl Lobby {
     fn show_others(&self, turn: &mut Turn<'_>, except: UserId, text: impl Into<Rc<str>>) {
         let text = text.into();
         if self.operator.watches() {
-            turn.console(&*text);
+            turn.chatter(&*text);
         }
         for (&user, guest) in &self.guests {
             if user != except && guest.name.is_some() {
@@ -236,6 +236,7 @@ impl World for Lobby {
             }
             Command::Kick(whom) => self.kick(turn, whom),
             Command::Stats => turn.console(turn.status().to_string().replace(' ', "\n") + "\n"),
+            Command::Hush(on) => self.operator.hush(turn, on),
             Command::Password => self.operator.choose_password(turn),
             Command::Quit => self.operator.quit(turn),
             Command::Shutdown => turn.shutdown(),

@@ -16,6 +16,8 @@ pub enum Command<'a> {
     Kick(&'a str),
     /// Show the counters.
     Stats,
+    /// Show neither players' messages nor the log, or show them again.
+    Hush(bool),
     /// Choose a password.
     Password,
     /// Leave the console.
@@ -32,6 +34,8 @@ pub enum Command<'a> {
 
 /// The prompt for the operator.
 const PROMPT: &str = "> ";
+/// The prompt that reminds of what is not shown.
+const HUSHED_PROMPT: &str = "hushed> ";
 /// How many wrong passwords in a row are allowed.
 const MOST_TRIES: u32 = 3;
 
@@ -57,13 +61,14 @@ pub struct Operator {
     at_terminal: bool,
     state: State,
     password: Option<String>,
+    hushed: bool,
 }
 
 impl Operator {
     /// The console was opened.
     pub fn opened(&mut self, turn: &mut Turn<'_>, at_terminal: bool) {
         self.at_terminal = at_terminal;
-        turn.ask(PROMPT, true);
+        turn.ask(self.prompt(), true);
     }
 
     /// Whether the operator is present to see the players' actions.
@@ -89,7 +94,7 @@ impl Operator {
             State::Choosing if line.is_empty() => {
                 self.password = None;
                 turn.console("There is no password any more.\n");
-                turn.ask(PROMPT, true);
+                turn.ask(self.prompt(), true);
             }
             State::Choosing => self.ask(turn, State::Repeating(line.to_string()), "The same again: "),
             State::Repeating(password) => {
@@ -102,10 +107,21 @@ impl Operator {
                 } else {
                     "These differ. Nothing is changed.\n"
                 });
-                turn.ask(PROMPT, true);
+                turn.ask(self.prompt(), true);
             }
         }
         None
+    }
+
+    /// The command `hush`.
+    pub fn hush(&mut self, turn: &mut Turn<'_>, on: bool) {
+        self.hushed = on;
+        turn.hush(on);
+        turn.ask(self.prompt(), true);
+    }
+
+    fn prompt(&self) -> &'static str {
+        if self.hushed { HUSHED_PROMPT } else { PROMPT }
     }
 
     /// The command `passwd`.
@@ -134,7 +150,7 @@ impl Operator {
 
     fn come_back(&mut self, turn: &mut Turn<'_>) {
         // First, so that the operator's next input is visible after the welcome.
-        turn.ask(PROMPT, true);
+        turn.ask(self.prompt(), true);
         turn.console("Welcome back; type 'help' for what you can do.\n");
     }
 
@@ -149,6 +165,7 @@ pub const HELP: &str = "  users        who is connected, and from where; who is 
   say TEXT     tell everybody; broadcast is the same
   kick NAME    disconnect a player, or #NUMBER for one without a name
   stats        counters since the start
+  hush         show neither players nor the log, except warnings; hush off shows them
   passwd       choose a password for this console, until the server ends
   quit         leave the console; Enter comes back to it
   shutdown     tell everybody and end the server
@@ -166,6 +183,9 @@ pub fn parse(line: &str) -> Command<'_> {
         ("kick", "") => Command::Incomplete("kick NAME"),
         ("kick", name) => Command::Kick(name),
         ("stats", _) => Command::Stats,
+        ("hush", "" | "on") => Command::Hush(true),
+        ("hush", "off") => Command::Hush(false),
+        ("hush", _) => Command::Incomplete("hush [on|off]"),
         ("passwd", _) => Command::Password,
         ("quit", _) => Command::Quit,
         ("shutdown", _) => Command::Shutdown,
@@ -190,6 +210,10 @@ mod tests {
             ("kick Ann", Command::Kick("Ann")),
             ("kick", Command::Incomplete("kick NAME")),
             ("stats", Command::Stats),
+            ("hush", Command::Hush(true)),
+            ("hush on", Command::Hush(true)),
+            ("hush off", Command::Hush(false)),
+            ("hush now", Command::Incomplete("hush [on|off]")),
             (" shutdown ", Command::Shutdown),
             ("passwd", Command::Password),
             ("QUIT", Command::Quit),

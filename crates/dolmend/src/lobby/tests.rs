@@ -212,7 +212,7 @@ fn control_characters_are_never_shown_to_anybody() {
     for action in &play.actions {
         let text = match action {
             Action::Send { text, .. } => &**text,
-            Action::Console { text } => text,
+            Action::Console { text } | Action::Chatter { text } => text,
             _ => continue,
         };
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
@@ -268,6 +268,33 @@ fn the_operator_can_ask_for_help_and_counts_and_end_it_all() {
     assert!(play.console("frobnicate").contains("no command 'frobnicate'"));
     play.console("shutdown");
     assert_eq!(play.actions.last(), Some(&Action::Shutdown));
+}
+
+#[test]
+fn the_operator_can_hush_the_players_and_is_reminded_of_it() {
+    let mut play = Play::with(&["Ann"]);
+    let ask = |prompt: &str| Action::Ask { prompt: prompt.into(), echo: true };
+    assert_eq!(play.console("hush"), "");
+    assert_eq!(play.actions, [Action::Hush { on: true }, ask("hushed> ")]);
+    play.actions.clear();
+    play.console("hush off");
+    assert_eq!(play.actions, [Action::Hush { on: false }, ask("> ")]);
+    assert_eq!(play.console("hush everybody"), "Usage: hush [on|off]\n");
+}
+
+#[test]
+fn players_messages_are_no_answers_to_the_operator() {
+    let mut play = Play::with(&["Ann"]);
+    let mut turn = Turn::new(&play.users, Status::default(), &mut play.actions);
+    play.lobby.console_opened(&mut turn, true);
+    play.actions.clear();
+    play.line(1, "say hello");
+    assert!(
+        play.actions.contains(&Action::Chatter { text: "Ann says: hello\n".into() }),
+        "{:?}",
+        play.actions
+    );
+    assert!(!play.actions.iter().any(|action| matches!(action, Action::Console { .. })));
 }
 
 #[test]

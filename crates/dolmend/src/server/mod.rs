@@ -285,7 +285,13 @@ impl<W: World> Server<W> {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
-                    Action::Console { text } => self.print(&text),
+                    Action::Console { text } => self.answer(&text),
+                    Action::Chatter { text } => self.chatter(&text),
+                    Action::Hush { on } => {
+                        if let Some(console) = &mut self.console {
+                            console.hush(&mut self.reactor, on);
+                        }
+                    }
                     Action::Ask { prompt, echo } => {
                         if let Some(console) = &mut self.console {
                             console.ask(&mut self.reactor, &prompt, echo);

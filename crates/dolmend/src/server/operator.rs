@@ -25,7 +25,7 @@ impl<W: World> Server<W> {
             ConsoleInput::LineCut(line) => {
                 // Half a command may be another command.
                 let text = format!("A line of more than {} bytes is not a command.\n", line.len());
-                self.print(&text);
+                self.answer(&text);
             }
             ConsoleInput::EndOfInput if self.console.as_ref().is_some_and(Console::is_terminal) => {
                 tracing::info!("the console input has ended; 'shutdown' ends the server");
@@ -52,16 +52,25 @@ impl<W: World> Server<W> {
             tracing::info!("asked to stop: {who}");
             // The message is for the source of the request.
             match &mut self.console {
-                Some(console) if console.is_terminal() => console.print(&mut self.reactor, STOPPING),
+                Some(console) if console.is_terminal() => console.answer(&mut self.reactor, STOPPING),
                 _ => logging::write(STOPPING),
             }
             self.shut_down();
         }
     }
 
-    pub(super) fn print(&mut self, text: &str) {
+    /// Shows an answer to the operator.
+    pub(super) fn answer(&mut self, text: &str) {
         match &mut self.console {
-            Some(console) => console.print(&mut self.reactor, text),
+            Some(console) => console.answer(&mut self.reactor, text),
+            None => console::print(text),
+        }
+    }
+
+    /// Shows the operator what players do.
+    pub(super) fn chatter(&mut self, text: &str) {
+        match &mut self.console {
+            Some(console) => console.chatter(&mut self.reactor, text),
             None => console::print(text),
         }
     }
