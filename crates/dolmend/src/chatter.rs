@@ -90,8 +90,7 @@ impl Chatter {
     pub(crate) fn hush(&mut self, on: bool) -> String {
         self.hushed = on;
         match on {
-            true => "Hushed: neither players nor the log are shown until 'hush off', except warnings.\n"
-                .to_owned(),
+            true => "Hushed until 'hush off': players and the log, except warnings.\n".to_owned(),
             false => self.report(),
         }
     }

@@ -139,6 +139,58 @@ fn log_lines_tear_no_command_apart() {
 }
 
 #[test]
+fn a_hushed_console_shows_no_players_and_counts_what_it_leaves_out() {
+    let (terminal, address) = server(false);
+    terminal.shows(&["> "]);
+    terminal.type_in("hush\r");
+    let hushed = ["> hush", "Hushed until 'hush off': players and the log, except warnings."];
+    terminal.shows(&[&hushed[..], &["hushed> "]].concat());
+    let mut ann = player(address, "Ann");
+    ann.send("say hello?\r\n");
+    ann.expect("You say: hello?\r\n");
+    terminal.type_in("users\r");
+    terminal.until("the answer", |rows| rows.iter().any(|row| row.starts_with("One is connected:")));
+    terminal.type_in("hush off\r");
+    terminal.until("the count, and the usual prompt", |rows| {
+        let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+        rows.windows(3).any(|rows| rows == ["hushed> hush off", "… 2 lines left out", ">"])
+    });
+    ann.send("say hello!\r\n");
+    terminal.until("her message", |rows| rows.iter().any(|row| row.trim_end() == "Ann says: hello!"));
+}
+
+/// The terminal shows nothing while a player talks, and then everything that waits: the answer is not behind all of it.
+#[test]
+fn an_answer_is_not_behind_what_players_said_while_the_terminal_was_slow() {
+    const SAID: usize = 2_000;
+    let (terminal, address) = server(false);
+    terminal.shows(&["> "]);
+    let mut ann = player(address, "Ann");
+    let text = "what a long day it was ".repeat(10);
+    terminal.unread(|| {
+        // Each reply shows that the operator's console had its turn as well.
+        for n in 0..SAID {
+            ann.send(&format!("say {text} {n}\r\n"));
+            ann.expect(&format!("{n}\r\n"));
+        }
+        terminal.type_in("users\r");
+    });
+    terminal.until("the answer", |rows| rows.iter().any(|row| row.starts_with("One is connected:")));
+    if wine() {
+        // A console shows the last state of its screen, and not all that was on it.
+        return;
+    }
+    terminal.until("what was left out", |rows| rows.iter().any(|row| row.contains("lines left out")));
+    let shown = terminal.raw();
+    let answer = shown.find("One is connected:").expect("it was on the screen");
+    // What may be unwritten, and as much again for the buffers of the system.
+    assert!(answer < 2 * (64 << 10), "{answer} bytes are before the answer");
+    let count = shown.split("… ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a number");
+    let count: usize = count.replace(',', "").parse().expect("a number");
+    assert_eq!(shown.matches("Ann says: ").count() + count, SAID);
+}
+
+#[test]
 fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all() {
     use rustix::process::{Pid, Signal, kill_process};
     if wine() {
