@@ -29,8 +29,13 @@ pub enum Runs {
     Everywhere,
     /// Not under Wine, for this reason.
     NotUnderWine(&'static str),
-    /// Only if it is named on the command line, and not under Wine. What else it needs.
-    IfNamed(&'static str),
+    /// Only if it is named on the command line, and not under Wine.
+    IfNamed {
+        /// What else it needs.
+        needs: &'static str,
+        /// Why Wine cannot decide it.
+        not_under_wine: &'static str,
+    },
     /// Nowhere: Dolmen does not do this yet.
     NotYet,
 }
@@ -79,10 +84,12 @@ pub fn decided_by(case: &Case, machine: &Machine, is_named: bool) -> Option<Outc
     let reason = match (case.runs, machine) {
         (Runs::NotYet, _) => "not part of dolmen yet".to_owned(),
         (_, Machine::Other) => "not Windows".to_owned(),
-        (Runs::NotUnderWine(why) | Runs::IfNamed(why), Machine::Wine(_)) => {
+        (Runs::NotUnderWine(why) | Runs::IfNamed { not_under_wine: why, .. }, Machine::Wine(_)) => {
             format!("Wine cannot decide: {why}")
         }
-        (Runs::IfNamed(needs), Machine::Windows(_)) if !is_named => format!("name it with --only: {needs}"),
+        (Runs::IfNamed { needs, .. }, Machine::Windows(_)) if !is_named => {
+            format!("name it with --only: {needs}")
+        }
         _ => return None,
     };
     Some(Outcome::Skip(reason))
@@ -103,7 +110,8 @@ mod tests {
         let skipped = |runs, machine: &Machine, is_named| {
             decided_by(&case(runs), machine, is_named).map(|outcome| outcome.reason().to_owned())
         };
-        for runs in [Runs::Everywhere, Runs::NotUnderWine("why"), Runs::IfNamed("why")] {
+        let if_named = Runs::IfNamed { needs: "a user who logs off", not_under_wine: "it has no users" };
+        for runs in [Runs::Everywhere, Runs::NotUnderWine("why"), if_named] {
             assert_eq!(skipped(runs, &Machine::Other, true).as_deref(), Some("not Windows"));
             assert_eq!(skipped(runs, &windows, true), None);
         }
@@ -113,7 +121,7 @@ mod tests {
             Some("Wine cannot decide: it has none")
         );
         assert_eq!(
-            skipped(Runs::IfNamed("a user who logs off"), &windows, false).as_deref(),
+            skipped(if_named, &windows, false).as_deref(),
             Some("name it with --only: a user who logs off")
         );
         for machine in [&windows, &wine, &Machine::Other] {

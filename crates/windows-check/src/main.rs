@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.in_this_process {
         Some(name) => named(name).map(|case| process::run_here(case, options.quick)),
-        None if options.list => Ok(list()),
+        None if options.list => list(),
         None => run(&options),
     };
     result.unwrap_or_else(|error| {
@@ -69,11 +69,12 @@ fn main() -> ExitCode {
     })
 }
 
-fn list() -> ExitCode {
+fn list() -> Result<ExitCode, String> {
+    let mut report = Report { file: None };
     for case in CASES {
-        println!("{:<width$}  {}", case.name, case.about, width = name_width());
+        report.line(&format!("{:<width$}  {}", case.name, case.about, width = name_width()))?;
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run(options: &Options) -> Result<ExitCode, String> {

@@ -17,8 +17,8 @@ const PROGRESS: &str = "progress";
 /// How long a process may take to end after its report. Under Wine the end of a process that has other threads may hang.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// How many lines of a failed process are shown.
-const MOST_LINES: usize = 8;
+/// How many lines of a failed process are shown: the message of a panic comes first.
+const MOST_LINES: usize = 4;
 
 /// In the process of a case: reports how far it is. For cases that take seconds.
 #[cfg_attr(not(windows), allow(dead_code))]
@@ -109,8 +109,9 @@ fn kill(child: &mut Child) {
 /// Why a process ended without a report.
 fn end_of(child: &mut Child, lines: &[String]) -> String {
     let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-    let last = lines[lines.len().saturating_sub(MOST_LINES)..].join(" | ");
-    format!("its process ended without a report: {status}; {last}")
+    let first: Vec<&str> =
+        lines.iter().map(String::as_str).filter(|line| !line.is_empty()).take(MOST_LINES).collect();
+    format!("its process ended without a report: {status}; {}", first.join(" | "))
 }
 
 #[cfg(test)]

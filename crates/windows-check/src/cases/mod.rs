@@ -28,9 +28,10 @@ macro_rules! on_windows {
 
 const POPUPS: Runs = Runs::NotUnderWine("its line editor has no popups");
 const HOLD: Runs = Runs::NotUnderWine("its consoles cannot be held");
-const SESSION: Runs = Runs::IfNamed(
-    "run the program in session 0 (a scheduled task at the start of the machine), and log a user off or shut down",
-);
+const SESSION: Runs = Runs::IfNamed {
+    needs: "run the program in session 0, as a scheduled task at the start, and log a user off or shut down",
+    not_under_wine: "it sends none of the events that end a session",
+};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
