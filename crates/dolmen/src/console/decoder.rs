@@ -11,7 +11,7 @@ pub(super) struct Decoder {
     /// The line was cut, and the rest of it is being discarded.
     cutting: bool,
     /// The input is a terminal's, so that Ctrl-C among the raw bytes is the key.
-    pub(super) keys: bool,
+    keys: bool,
 }
 
 const CTRL_C: u8 = 3;
@@ -30,6 +30,13 @@ impl Decoder {
             ConsoleMode::Line => self.feed_line(bytes, &mut put),
             ConsoleMode::Raw => self.feed_raw(bytes, &mut put),
         }
+    }
+
+    /// Takes out what is not a line or a character yet.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub(super) fn take_unfinished(&mut self) -> Vec<u8> {
+        self.cutting = false;
+        std::mem::take(&mut self.pending)
     }
 
     /// Switches the mode from here on. An unfinished line becomes bytes; an unfinished character becomes the start of a

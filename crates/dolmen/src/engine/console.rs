@@ -146,6 +146,9 @@ impl<H> Console<H> {
                 typed.driver.notice(notice);
                 collected.noticed = true;
             }
+            if let (Input::WindowChanged, Some(typed)) = (&input, &mut self.typed) {
+                typed.driver.resized();
+            }
             let console = self.typed.as_ref().map(|typed| (typed.token, typed.registration));
             let input = match (input, self.size()) {
                 (Input::WindowChanged, Some((columns, rows))) => Input::Resized { columns, rows },

@@ -1,9 +1,10 @@
 //! The engine's methods for the console and the signals. They tie both to the watches over their handles.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{AWAY_NS, Collected, Signals, Typed};
-use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSource};
+use crate::console::{Claim, Completer, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSource};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
@@ -208,6 +209,17 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn flush_console(&mut self) -> Result<(), Error> {
         self.with_driver("flush the console", |driver| driver.flush())
+    }
+
+    pub(crate) fn set_console_history_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.with_driver("keep the console's history", |driver| driver.set_history_file(path))
+    }
+
+    pub(crate) fn set_console_completer(&mut self, completer: Completer) -> Result<(), Error> {
+        self.with_driver("complete the console's words", |driver| {
+            driver.set_completer(completer);
+            Ok(())
+        })
     }
 
     fn with_driver(
