@@ -1,5 +1,6 @@
 //! Splits bytes into lines or whole characters: the part that pipes, files and terminals share.
 
+use super::encoding::Encoding;
 use super::{ConsoleMode, Input, LONGEST_LINE_BYTES};
 
 /// Splits a stream of bytes; it keeps the text so far of an unfinished line or character across reads.
@@ -12,13 +13,16 @@ pub(super) struct Decoder {
     cutting: bool,
     /// The input is a terminal's, so that Ctrl-C among the raw bytes is the key.
     keys: bool,
+    /// How the input is encoded. A terminal's is never anything but UTF-8.
+    encoding: Encoding,
 }
 
 const CTRL_C: u8 = 3;
 
 impl Decoder {
     pub(super) fn new(mode: ConsoleMode, keys: bool) -> Decoder {
-        Decoder { mode, pending: Vec::new(), cutting: false, keys }
+        let encoding = if keys { Encoding::Utf8 } else { Encoding::default() };
+        Decoder { mode, pending: Vec::new(), cutting: false, keys, encoding }
     }
 
     pub(super) fn mode(&self) -> ConsoleMode {
@@ -26,9 +30,10 @@ impl Decoder {
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8], mut put: impl FnMut(Input)) {
+        let bytes = self.encoding.decode(bytes);
         match self.mode {
-            ConsoleMode::Line => self.feed_line(bytes, &mut put),
-            ConsoleMode::Raw => self.feed_raw(bytes, &mut put),
+            ConsoleMode::Line => self.feed_line(&bytes, &mut put),
+            ConsoleMode::Raw => self.feed_raw(&bytes, &mut put),
         }
     }
 
@@ -55,6 +60,8 @@ impl Decoder {
 
     /// The end of the bytes: an unfinished last line counts as a line [hc36].
     pub(super) fn end(&mut self, mut put: impl FnMut(Input)) {
+        let last = self.encoding.end();
+        self.feed(&last, &mut put);
         let rest = std::mem::take(&mut self.pending);
         if !rest.is_empty() {
             match self.mode {

@@ -35,6 +35,7 @@ pub(crate) mod byte_reader;
 mod decoder;
 #[cfg(unix)]
 mod editor;
+mod encoding;
 mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
