@@ -32,9 +32,15 @@ enum Flush {
 }
 
 impl Console {
-    /// Starts to read standard input.
-    pub(crate) fn open(reactor: &mut Reactor, token: Token) -> Result<Console, Error> {
-        let kind = reactor.add_console(ConsoleMode::Line, token)?.kind();
+    /// Starts to read standard input. The operator's terminal completes these commands.
+    pub(crate) fn open(
+        reactor: &mut Reactor,
+        token: Token,
+        commands: &'static [&'static str],
+    ) -> Result<Console, Error> {
+        let mut console = reactor.add_console(ConsoleMode::Line, token)?;
+        console.set_completer(move |line| matching(commands, line))?;
+        let kind = console.kind();
         let has_log = kind == ConsoleKind::Terminal
             && std::io::stdout().is_terminal()
             && std::io::stderr().is_terminal();
@@ -128,8 +134,27 @@ impl Drop for Console {
     }
 }
 
+/// The commands that a line may become. Commands are first words.
+fn matching(commands: &[&str], line: &str) -> Vec<String> {
+    let start = line.trim_start().to_lowercase();
+    commands.iter().filter(|command| command.starts_with(&start)).map(|command| command.to_string()).collect()
+}
+
 /// Writes to standard output. If it is closed, the text is dropped.
 pub(crate) fn print(text: &str) {
     let _ =
         dolmen::internal::blocking_write::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {});
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_word_is_completed() {
+        let commands = ["say", "shutdown", "stats"];
+        assert_eq!(matching(&commands, " SH"), ["shutdown"]);
+        assert_eq!(matching(&commands, "s").len(), 3);
+        assert!(matching(&commands, "say s").is_empty());
+    }
 }

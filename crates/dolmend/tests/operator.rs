@@ -121,6 +121,21 @@ fn nobody_is_seen_while_the_operator_is_away() {
 }
 
 #[test]
+fn commands_are_completed() {
+    if wine() {
+        return;
+    }
+    let (terminal, _) = server(false);
+    terminal.shows(&["> "]);
+    terminal.type_in("sa\tgood evening\r");
+    terminal.shows(&["> say good evening", "No one is connected.", "> "]);
+    terminal.type_in("s\t\t");
+    terminal.shows(&["> say good evening", "No one is connected.", "say       shutdown  stats", "> s"]);
+    terminal.type_in("h\t\r");
+    terminal.until("the end", |rows| rows.iter().any(|row| row.trim_end() == "> shutdown"));
+}
+
+#[test]
 fn log_lines_tear_no_command_apart() {
     let (terminal, address) = server(true);
     terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));

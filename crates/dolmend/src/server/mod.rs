@@ -152,7 +152,8 @@ impl<W: World> Server<W> {
     ///
     /// The reactor's errors.
     pub fn open_console(&mut self) -> Result<(), Error> {
-        let console = Console::open(&mut self.reactor, CONSOLE)?;
+        let commands = self.world.console_commands();
+        let console = Console::open(&mut self.reactor, CONSOLE, commands)?;
         let at_terminal = console.is_terminal();
         self.console = Some(console);
         let (world, mut turn) = self.turn();
