@@ -5,6 +5,7 @@
 //! has asked for waits until they have been written.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 use dolmen::{ConsoleKind, ConsoleMode, Error, ErrorKind, Reactor, Token};
 
@@ -32,14 +33,19 @@ enum Flush {
 }
 
 impl Console {
-    /// Starts to read standard input. The operator's terminal completes these commands.
+    /// Starts to read standard input. The operator's terminal completes these commands, and keeps its history in this
+    /// file.
     pub(crate) fn open(
         reactor: &mut Reactor,
         token: Token,
         commands: &'static [&'static str],
+        history: Option<&Path>,
     ) -> Result<Console, Error> {
         let mut console = reactor.add_console(ConsoleMode::Line, token)?;
         console.set_completer(move |line| matching(commands, line))?;
+        if let Some(Err(error)) = history.map(|history| console.set_history_file(history)) {
+            tracing::warn!(%error, "the console has no history of earlier sessions");
+        }
         let kind = console.kind();
         let has_log = kind == ConsoleKind::Terminal
             && std::io::stdout().is_terminal()

@@ -53,6 +53,19 @@ impl History {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The newest line with a text in it, of those before a number.
+    pub(super) fn find(&self, wanted: &str, before: usize) -> Option<(usize, &str)> {
+        if wanted.is_empty() {
+            return None;
+        }
+        let lines = self.lines.iter().enumerate().take(before);
+        lines.rev().find(|(_, line)| line.contains(wanted)).map(|(at, line)| (at, line.as_str()))
+    }
+
     /// The line is over, or is another one: the next look begins at the newest line.
     pub(super) fn stop_browsing(&mut self) {
         self.browsing = None;

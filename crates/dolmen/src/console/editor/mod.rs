@@ -9,6 +9,7 @@
 //! | `bindings.rs` | what each key does |
 //! | `line.rs` | the text, and the cursor in it |
 //! | `history.rs` | the lines that were typed before |
+//! | `search.rs` | the search through them |
 //! | `history_file.rs` | the file in which they are kept |
 //! | `completion.rs` | the completion of a word |
 //! | `screen.rs` | the line on the screen |
@@ -29,6 +30,7 @@ mod history_file;
 mod keys;
 mod line;
 mod screen;
+mod search;
 
 use super::{Completer, Input, LONGEST_LINE_BYTES};
 pub(super) use bindings::SpecialKeys;
@@ -40,6 +42,7 @@ use keys::KeyDecoder;
 use line::Line;
 use screen::View;
 pub(super) use screen::{Screen, Window};
+use search::Search;
 
 /// The editor of one terminal.
 pub(super) struct Editor {
@@ -56,10 +59,11 @@ pub(super) struct Editor {
     has_choices: bool,
     completer: Option<Completer>,
     history: History,
+    search: Option<Search>,
     history_file: Option<HistoryFile>,
     prompt: String,
     echo: bool,
-    /// What it draws on. None while the terminal is not ours, or in raw mode.
+    /// It draws. Not while the terminal is another process's, and not in raw mode.
     is_shown: bool,
     screen: Screen,
 }
@@ -76,6 +80,7 @@ impl Editor {
             has_choices: false,
             completer: None,
             history: History::default(),
+            search: None,
             history_file: None,
             prompt: String::new(),
             echo: true,
@@ -120,7 +125,7 @@ impl Editor {
         if echo && !self.echo {
             self.line.hide();
         }
-        self.history.stop_browsing();
+        self.stop_browsing();
         self.echo = echo;
     }
 
@@ -129,8 +134,13 @@ impl Editor {
         let mut bytes = self.line.take().into_bytes();
         bytes.append(&mut self.keys.take_unfinished());
         self.cutting = false;
-        self.history.stop_browsing();
+        self.stop_browsing();
         bytes
+    }
+
+    fn stop_browsing(&mut self) {
+        self.history.stop_browsing();
+        self.search = None;
     }
 
     /// Takes what the terminal has sent.
@@ -143,6 +153,7 @@ impl Editor {
                 match action {
                     Action::Finish => self.finish(screen, &mut put),
                     _ if self.cutting => {}
+                    action if self.search_goes_on(action) => {}
                     Action::Insert(c) => self.typed.push(c),
                     action => {
                         self.insert_typed(screen, &mut put);
@@ -162,7 +173,9 @@ impl Editor {
                 true => (self.line.before_cursor(), self.line.after_cursor()),
                 false => ("", ""),
             };
-            self.screen.draw(View { prompt: &self.prompt, before_cursor, after_cursor }, screen);
+            let search = self.search.as_ref().map(Search::prompt);
+            let prompt = search.as_deref().unwrap_or(&self.prompt);
+            self.screen.draw(View { prompt, before_cursor, after_cursor }, screen);
         }
     }
 
@@ -195,7 +208,7 @@ impl Editor {
 
     /// The window may have another size.
     pub(super) fn resize(&mut self, window: Window, screen: &mut String) {
-        self.screen.resize(window, screen);
+        self.screen.resize(window, self.is_shown, screen);
     }
 
     /// Ctrl-C: the line is discarded, and the next one begins below it.
@@ -219,13 +232,14 @@ impl Editor {
     fn finish(&mut self, screen: &mut String, put: &mut impl FnMut(Input)) {
         self.insert_typed(screen, put);
         self.has_choices = false;
+        self.search = None;
         if std::mem::take(&mut self.cutting) {
             return;
         }
         self.next_row(screen);
         let is_secret = !self.echo || self.line.has_unseen();
         let text = self.line.take();
-        self.history.stop_browsing();
+        self.stop_browsing();
         if !is_secret && self.history.add(&text) {
             self.history_file.iter().for_each(|file| file.append(&text));
         }
@@ -252,7 +266,7 @@ impl Editor {
         let most = (0..=LONGEST_LINE_BYTES).rev().find(|&length| text.is_char_boundary(length));
         text.truncate(most.unwrap_or(0));
         self.cutting = true;
-        self.history.stop_browsing();
+        self.stop_browsing();
         put(Input::LineCut(text));
     }
 
@@ -278,10 +292,10 @@ impl Editor {
                 self.cut(screen, put);
             }
             Action::NextIsLiteral => self.keys.next_is_literal(),
-            Action::Older | Action::Newer => self.browse(action),
+            Action::Older | Action::Newer | Action::Search => self.browse(action),
             Action::Complete => self.complete(had_choices, screen, put),
             Action::ClearScreen if self.is_shown => self.screen.clear(screen),
-            Action::ClearScreen | Action::Insert(_) | Action::Finish => {}
+            Action::ClearScreen | Action::Cancel | Action::Insert(_) | Action::Finish => {}
         }
     }
 
@@ -304,12 +318,32 @@ impl Editor {
             return;
         }
         let line = match action {
+            Action::Search => return self.search = Some(Search::new(&self.history, &self.line)),
             Action::Older => self.history.older(self.line.text()).map(str::to_owned),
             _ => self.history.newer(),
         };
         if let Some(line) = line {
             self.line.set(&line);
         }
+    }
+
+    /// Whether an action belongs to a search, and is done. Any other ends the search with what was found.
+    fn search_goes_on(&mut self, action: Action) -> bool {
+        let Some(search) = &mut self.search else { return false };
+        match action {
+            Action::Insert(c) => search.add(c, &self.history, &mut self.line),
+            Action::Erase => search.remove(&self.history, &mut self.line),
+            Action::Search => search.older(&self.history, &mut self.line),
+            Action::Cancel => {
+                let draft = self.search.take().map(Search::into_draft);
+                self.line.set(&draft.unwrap_or_default());
+            }
+            _ => {
+                self.search = None;
+                return false;
+            }
+        }
+        true
     }
 
     fn complete(&mut self, had_choices: bool, screen: &mut String, put: &mut impl FnMut(Input)) {

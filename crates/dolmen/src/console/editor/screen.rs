@@ -181,13 +181,16 @@ impl Screen {
 
     /// The window has another size. A line that is on the screen is removed from it, as it is broken into other rows
     /// now. The terminal may have made more rows of those that were drawn, and never fewer, because each of them was
-    /// ended here. So a part of the line may stay, but nothing above it is erased.
-    pub(super) fn resize(&mut self, window: Window, screen: &mut String) {
-        if window != self.window {
-            self.window = window;
-            if self.has_line() {
-                self.erase(screen);
-            }
+    /// ended here. So a part of the line may stay, but nothing above it is erased. A screen that is not ours is left alone.
+    pub(super) fn resize(&mut self, window: Window, is_ours: bool, screen: &mut String) {
+        if window == self.window {
+            return;
+        }
+        self.window = window;
+        match self.row {
+            Row::Line(_) if is_ours => self.erase(screen),
+            Row::Line(_) => self.row = Row::Foreign,
+            _ => {}
         }
     }
 }

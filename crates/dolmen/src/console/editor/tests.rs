@@ -134,6 +134,28 @@ fn history_comes_back_with_the_line_that_was_being_typed() {
 }
 
 #[test]
+fn the_history_is_searched() {
+    let mut operator = Operator::new();
+    operator.types("say one\rkick Ann\rsay two\r\x0chal\x12");
+    operator.shows(&["(search) : hal"], (0, 14));
+    operator.types("a");
+    operator.shows(&["(search) a: say two"], (0, 19));
+    operator.types("y\x12");
+    operator.shows(&["(search) ay: say one"], (0, 20));
+    operator.types("x");
+    operator.shows(&["(not found) ayx: say one"], (0, 24));
+    operator.types("\x7f\x7f\x7fAn\x01+\r");
+    assert_eq!(operator.inputs.last(), Some(&line("+kick Ann")));
+    operator.types("\x0chalf\x12s\x07!");
+    operator.shows(&["> half!"], (0, 7));
+    operator.types("\x12one\r");
+    assert_eq!(operator.inputs.last(), Some(&line("say one")));
+    operator.types("\x0c\x12on");
+    operator.change(|editor, screen| editor.interrupt(screen));
+    operator.shows(&["(search) on: say one^C", ">"], (1, 2));
+}
+
+#[test]
 fn what_is_typed_without_echo_is_not_shown_and_not_kept() {
     let mut operator = Operator::new();
     operator.types("before\r");

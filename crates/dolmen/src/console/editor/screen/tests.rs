@@ -174,7 +174,7 @@ fn a_resize_breaks_the_line_anew_and_leaves_what_is_above() {
             shown.terminal.resize(columns);
             let mut text = String::new();
             let window = Window { columns, ..WINDOW };
-            shown.screen.resize(window, &mut text);
+            shown.screen.resize(window, true, &mut text);
             shown.screen.draw(view("> ", line), &mut text);
             shown.terminal.write(&text);
             let rows = shown.terminal.rows();
