@@ -57,7 +57,6 @@ pub(crate) use windows::{open, signals, wait_for_room};
 
 use decoder::Decoder;
 pub(crate) use inbox::{Inbox, Input};
-#[cfg_attr(not(windows), allow(unused_imports))]
 use width::width;
 
 use std::fmt;
