@@ -103,6 +103,34 @@ impl<'a> Console<'a> {
         self.engine.print_on_console(text)
     }
 
+    /// Requests one [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) event when everything printed so far has
+    /// been written: before an orderly end, for example. If no output is queued, the next wait delivers it.
+    ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let mut console = reactor.console()?;
+    /// console.print("Good-bye.\n")?;
+    /// console.flush()?;
+    /// 'written: loop {
+    ///     reactor.wait(&mut events, None)?;
+    ///     for event in &mut events {
+    ///         if matches!(event, Event::Console { input: ConsoleInput::Drained, .. }) {
+    ///             break 'written;
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_mode`](Console::set_mode).
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.engine.flush_console()
+    }
+
     /// Keeps the history of typed lines in a file, so that the next session has it: 1,000 lines at most, and only lines
     /// that were typed with echo. This call reads the file, or creates it, so it belongs before the loop. From then on a
     /// thread of the library appends to the file, and the loop never waits for the disk. The file's mode is `0600`. Two
@@ -160,34 +188,6 @@ impl<'a> Console<'a> {
         completer: impl FnMut(&str) -> Vec<String> + 'static,
     ) -> Result<(), Error> {
         self.engine.set_console_completer(Box::new(completer))
-    }
-
-    /// Requests one [`ConsoleInput::Drained`](crate::ConsoleInput::Drained) event when everything printed so far has
-    /// been written: before an orderly end, for example. If no output is queued, the next wait delivers it.
-    ///
-    /// ```no_run
-    /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
-    /// # let mut reactor = Reactor::new()?;
-    /// # let mut events = Events::with_capacity(16);
-    /// let mut console = reactor.console()?;
-    /// console.print("Good-bye.\n")?;
-    /// console.flush()?;
-    /// 'written: loop {
-    ///     reactor.wait(&mut events, None)?;
-    ///     for event in &mut events {
-    ///         if matches!(event, Event::Console { input: ConsoleInput::Drained, .. }) {
-    ///             break 'written;
-    ///         }
-    ///     }
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`set_mode`](Console::set_mode).
-    pub fn flush(&mut self) -> Result<(), Error> {
-        self.engine.flush_console()
     }
 }
 
