@@ -56,11 +56,11 @@ fn hc58_what_terminals_disagree_about_is_placed() {
     let Some((terminal, link)) = prompted() else { return };
     // This emulator draws four cells.
     terminal.type_in("a👩\u{200d}🚀b");
-    terminal.until("the last character", |rows| rows[0].ends_with('b'));
+    terminal.until("the last character", |rows| rows[0].trim_end().ends_with('b'));
     assert_eq!(terminal.cursor(), (0, 6));
     terminal.type_in("\x1b[D\x1b[D\x1b[D\x1b[C");
     link.order("print above");
-    terminal.until("the line", |rows| rows[0] == "above" && rows[1].ends_with('b'));
+    terminal.until("the line", |rows| rows[0].trim_end() == "above" && rows[1].trim_end().ends_with('b'));
     assert_eq!(terminal.cursor(), (1, 3));
     terminal.type_in("\x1b[3~");
     terminal.shows(&["above", "> ab"]);
@@ -208,7 +208,9 @@ fn broken_characters_in_mid_line_take_nothing_along() {
     let Some((terminal, link)) = prompted() else { return };
     link.order("print above");
     terminal.type_bytes(b"\xe9\xc3\xa9");
-    terminal.shows(&["above", "> \u{fffd}é"]);
+    // The emulator leaves the replacement character out.
+    terminal.shows(&["above", "> é"]);
+    assert!(terminal.raw().ends_with("> \u{fffd}é"), "{:?}", terminal.raw());
     terminal.type_in("\r");
     link.expect("line \"\u{fffd}é\"");
 }
@@ -385,12 +387,9 @@ fn what_was_typed_before_ctrl_z_is_shown_again_and_edited() {
     terminal.type_in("e\r");
     link.expect(r#"line "partial text""#);
     let shown = terminal.raw();
-    let marks = |mark: &str| shown.matches(mark).count();
-    assert_eq!(
-        (marks("\x1b[?2004h"), marks("\x1b[?2004l")),
-        (2, 1),
-        "pasted text is marked while it is ours"
-    );
+    let last = |mark: &str| shown.rfind(mark);
+    assert!(last("\x1b[?2004h") > last("\x1b[?2004l"), "pasted text is marked again");
+    assert_eq!(shown.matches("\x1b[?2004l").count(), 1, "and was not while the shell had the terminal");
     link.order("return 0");
     terminal.type_in("exit\r");
 }

@@ -25,6 +25,7 @@ use super::modes::{Display, Modes, is_foreground};
 use super::plain::{PlainLine, with_line_end};
 use super::reader::{Reader, state_of};
 use super::restore::{self, Guard};
+use super::signals::interrupts;
 
 /// Standard input that is a terminal.
 pub(super) struct Terminal {
@@ -38,6 +39,8 @@ pub(super) struct Terminal {
     lines: Lines,
     /// Keys in raw mode, and the lines that the kernel has edited.
     decoder: Decoder,
+    /// How many interrupts the line has seen.
+    interrupts: u32,
     /// The input has ended.
     over: bool,
     /// The terminal belonged to another process when it was last checked.
@@ -79,6 +82,7 @@ impl Terminal {
             echo: true,
             lines,
             decoder: Decoder::new(mode, true),
+            interrupts: interrupts(),
             over: false,
             away: !is_foreground(reader.fd.as_fd()),
             guard,
@@ -194,6 +198,9 @@ impl Terminal {
     }
 
     fn typed(&mut self, bytes: &mut [u8]) {
+        // The kernel has discarded what was typed before a Ctrl-C and not read. The line so far is discarded here, before
+        // what was typed after it [hc29].
+        self.discard_interrupted_line();
         let inbox = Arc::clone(&self.inbox);
         match &self.lines {
             _ if self.mode == ConsoleMode::Raw => self.decoder.feed(bytes, |input| inbox.push(input)),
@@ -214,6 +221,22 @@ impl Terminal {
                 if has_ended && self.has_line() {
                     let _ = self.write_plain(PlainLine::next);
                 }
+            }
+        }
+    }
+
+    /// Discards the line if Ctrl-C was pressed since the last look.
+    fn discard_interrupted_line(&mut self) {
+        let interrupts = interrupts();
+        if std::mem::replace(&mut self.interrupts, interrupts) == interrupts || self.mode == ConsoleMode::Raw
+        {
+            return;
+        }
+        let _ = self.draw(|editor, screen| editor.interrupt(screen));
+        if let Lines::Kernel(_) = self.lines {
+            self.decoder.take_unfinished();
+            if self.has_line() {
+                let _ = self.write_plain(PlainLine::show);
             }
         }
     }
@@ -359,15 +382,7 @@ impl Driver<OwnedFd> for Terminal {
 
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Interrupted if self.mode == ConsoleMode::Line => {
-                let _ = self.draw(|editor, screen| editor.interrupt(screen));
-                if let Lines::Kernel(_) = self.lines {
-                    self.decoder.take_unfinished();
-                    if self.has_line() {
-                        let _ = self.write_plain(PlainLine::show);
-                    }
-                }
-            }
+            Notice::Interrupted => self.discard_interrupted_line(),
             Notice::Continued => {
                 let was_away = self.away;
                 if !self.check_away() && !was_away {
@@ -379,7 +394,7 @@ impl Driver<OwnedFd> for Terminal {
                     let _ = self.show_line();
                 }
             }
-            Notice::Interrupted | Notice::RawMode(_) => {}
+            Notice::RawMode(_) => {}
         }
     }
 

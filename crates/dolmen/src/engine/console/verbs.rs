@@ -304,6 +304,7 @@ impl<K: Kernel> Engine<K> {
         if !self.console.is_registered() {
             return;
         }
+        self.console.take_signals_before_input();
         let signals = self.console.collect_signals(&mut self.cx.outbox, batch);
         self.collected(signals);
         let input = self.console.collect_input(&mut self.cx.outbox, batch);
