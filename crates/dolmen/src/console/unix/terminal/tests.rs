@@ -1,13 +1,15 @@
 //! Moments that no one can hit by typing, at a pseudo-terminal.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use super::super::reader::reopen;
 use super::*;
 use crate::console::blocking_write::Stream;
 use crate::kernel::mailbox::{Mailbox, NullSignal};
@@ -44,7 +46,9 @@ impl FakeUser {
     fn opens(&mut self, display: Display) -> Terminal {
         let another = || self.slave.try_clone().expect("a descriptor");
         let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
-        let output = Output::start(&inbox, File::from(another()), Some(another().into())).expect("an output");
+        // As standard output: once more, without blocking.
+        let direct = reopen(OpenOptions::new().write(true), self.slave.as_raw_fd());
+        let output = Output::start(&inbox, File::from(another()), direct).expect("an output");
         let terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output, display, None);
         let mut terminal = terminal.expect("a terminal");
         terminal.set_prompt("> ").expect("a prompt");
