@@ -431,3 +431,33 @@ fn hc19_a_flooding_connection_does_not_starve_the_console() {
     child.kill().expect("it runs");
     rig::wait(&mut child);
 }
+
+#[test]
+fn hc57_a_script_with_a_byte_order_mark_or_in_utf16_is_read_as_text() {
+    let text = "who\r\nsay grüße 🚀\r\nlast";
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| {
+        let text = format!("\u{feff}{text}");
+        text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>()
+    };
+    let scripts = [
+        format!("\u{feff}{text}").into_bytes(),
+        utf16(u16::to_le_bytes),
+        utf16(u16::to_be_bytes),
+        text.into(),
+    ];
+    for script in scripts {
+        // From a pipe, in pieces that cut the mark and the characters.
+        let (mut child, link) = piped("line");
+        script.chunks(1).for_each(|byte| write(&mut child, byte));
+        drop(child.stdin.take());
+        assert_eq!(to_the_end(&link), [r#"line "who""#, r#"line "say grüße 🚀""#, r#"line "last""#]);
+        link.order("return 0");
+        rig::wait(&mut child);
+    }
+    let (mut child, link) = piped("raw");
+    write(&mut child, b"\xef\xbb\xbfkeys");
+    drop(child.stdin.take());
+    assert_eq!(to_the_end(&link).concat().replace("\"bytes \"", ""), r#"bytes "keys""#);
+    link.order("return 0");
+    rig::wait(&mut child);
+}

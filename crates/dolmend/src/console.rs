@@ -6,6 +6,7 @@
 //! has asked for waits until they have been written.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 use dolmen::{ConsoleKind, ConsoleMode, Error, ErrorKind, Reactor, Token};
 
@@ -35,9 +36,20 @@ enum Flush {
 }
 
 impl Console {
-    /// Starts to read standard input.
-    pub(crate) fn open(reactor: &mut Reactor, token: Token) -> Result<Console, Error> {
-        let kind = reactor.add_console(ConsoleMode::Line, token)?.kind();
+    /// Starts to read standard input. The operator's terminal completes these commands, and keeps its history in this
+    /// file.
+    pub(crate) fn open(
+        reactor: &mut Reactor,
+        token: Token,
+        commands: &'static [&'static str],
+        history: Option<&Path>,
+    ) -> Result<Console, Error> {
+        let mut console = reactor.add_console(ConsoleMode::Line, token)?;
+        console.set_completer(move |line| matching(commands, line))?;
+        if let Some(Err(error)) = history.map(|history| console.set_history_file(history)) {
+            tracing::warn!(%error, "the console has no history of earlier sessions");
+        }
+        let kind = console.kind();
         let has_log = kind == ConsoleKind::Terminal
             && std::io::stdout().is_terminal()
             && std::io::stderr().is_terminal();
@@ -177,8 +189,27 @@ impl Drop for Console {
     }
 }
 
+/// The commands that a line may become. Commands are first words.
+fn matching(commands: &[&str], line: &str) -> Vec<String> {
+    let start = line.trim_start().to_lowercase();
+    commands.iter().filter(|command| command.starts_with(&start)).map(|command| command.to_string()).collect()
+}
+
 /// Writes to standard output. If it is closed, the text is dropped.
 pub(crate) fn print(text: &str) {
     let _ =
         dolmen::internal::blocking_write::write_all(&mut std::io::stdout(), text.as_bytes(), None, |_| {});
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_word_is_completed() {
+        let commands = ["say", "shutdown", "stats"];
+        assert_eq!(matching(&commands, " SH"), ["shutdown"]);
+        assert_eq!(matching(&commands, "s").len(), 3);
+        assert!(matching(&commands, "say s").is_empty());
+    }
 }

@@ -268,6 +268,11 @@ pub trait World {
         let _ = (turn, at_terminal);
     }
 
+    /// The commands of the console. The key Tab completes them at a terminal, where the library edits the line.
+    fn console_commands(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The operator typed a line at the console.
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         let _ = line;

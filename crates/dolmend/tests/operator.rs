@@ -121,6 +121,46 @@ fn nobody_is_seen_while_the_operator_is_away() {
 }
 
 #[test]
+fn commands_are_completed() {
+    if wine() {
+        return;
+    }
+    let (terminal, _) = server(false);
+    terminal.shows(&["> "]);
+    terminal.type_in("sa\tgood evening\r");
+    terminal.shows(&["> say good evening", "No one is connected.", "> "]);
+    terminal.type_in("s\t\t");
+    terminal.shows(&["> say good evening", "No one is connected.", "say       shutdown  stats", "> s"]);
+    terminal.type_in("h\t\r");
+    terminal.until("the end", |rows| rows.iter().any(|row| row.trim_end() == "> shutdown"));
+}
+
+#[test]
+fn the_history_is_kept_where_the_configuration_says() {
+    if wine() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("my.conf");
+    std::fs::write(&file, "port : 127.0.0.1:0\nconsole history : typed\n").expect("written");
+    let open = || {
+        let terminal = Terminal::start(rig::program("", "dolmend").arg("-f").arg(&file));
+        terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
+        terminal
+    };
+    let mut first = open();
+    first.type_in("stats\rshutdown\r");
+    assert_eq!(first.wait().to_string(), "exit status: 0");
+    let second = open();
+    second.type_in("\x1b[A\x1b[A");
+    second.until("the line", |rows| rows.iter().any(|row| row.trim_end() == "> stats"));
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("typed")).expect("it is kept"),
+        "stats\nshutdown\n"
+    );
+}
+
+#[test]
 fn log_lines_tear_no_command_apart() {
     let (terminal, address) = server(true);
     terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));

@@ -33,7 +33,7 @@ pub fn parse(word: &str) -> Option<Subject> {
 }
 
 /// The failure modes. The number is the position in the list.
-const CASES: [&str; 52] = [
+const CASES: [&str; 58] = [
     "The memory of a pending operation is freed or reused before its completion",
     "A completion comes before the call that submitted the operation has returned",
     "`CancelIo` cancels the operations of the calling thread only",
@@ -86,6 +86,12 @@ const CASES: [&str; 52] = [
     "A C program reads a piped standard input itself, on Windows",
     "Standard output or the terminal is non-blocking, and output is lost",
     "The process group is orphaned, and the stop signal stops it permanently",
+    "A popup of the Windows console takes the keys that were to end a read",
+    "A Windows console that is held is released by the first key, which is lost",
+    "The line of a Windows console is full, and takes no key that ends a read",
+    "Two readers share the input of one console",
+    "Redirected input begins with a byte order mark, or is UTF-16",
+    "Wide, combining and joined characters are miscounted, and rows of a line are left on the screen",
 ];
 
 /// The promises. The number is the position in the list.

@@ -1,5 +1,6 @@
 //! Splits bytes into lines or whole characters: the part that pipes, files and terminals share.
 
+use super::encoding::Encoding;
 use super::{ConsoleMode, Input, LONGEST_LINE_BYTES};
 
 /// Splits a stream of bytes; it keeps the text so far of an unfinished line or character across reads.
@@ -11,14 +12,17 @@ pub(super) struct Decoder {
     /// The line was cut, and the rest of it is being discarded.
     cutting: bool,
     /// The input is a terminal's, so that Ctrl-C among the raw bytes is the key.
-    pub(super) keys: bool,
+    keys: bool,
+    /// How the input is encoded. A terminal's is never anything but UTF-8.
+    encoding: Encoding,
 }
 
 const CTRL_C: u8 = 3;
 
 impl Decoder {
     pub(super) fn new(mode: ConsoleMode, keys: bool) -> Decoder {
-        Decoder { mode, pending: Vec::new(), cutting: false, keys }
+        let encoding = if keys { Encoding::Utf8 } else { Encoding::default() };
+        Decoder { mode, pending: Vec::new(), cutting: false, keys, encoding }
     }
 
     pub(super) fn mode(&self) -> ConsoleMode {
@@ -26,10 +30,18 @@ impl Decoder {
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8], mut put: impl FnMut(Input)) {
+        let bytes = self.encoding.decode(bytes);
         match self.mode {
-            ConsoleMode::Line => self.feed_line(bytes, &mut put),
-            ConsoleMode::Raw => self.feed_raw(bytes, &mut put),
+            ConsoleMode::Line => self.feed_line(&bytes, &mut put),
+            ConsoleMode::Raw => self.feed_raw(&bytes, &mut put),
         }
+    }
+
+    /// Takes out what is not a line or a character yet.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub(super) fn take_unfinished(&mut self) -> Vec<u8> {
+        self.cutting = false;
+        std::mem::take(&mut self.pending)
     }
 
     /// Switches the mode from here on. An unfinished line becomes bytes; an unfinished character becomes the start of a
@@ -48,6 +60,8 @@ impl Decoder {
 
     /// The end of the bytes: an unfinished last line counts as a line [hc36].
     pub(super) fn end(&mut self, mut put: impl FnMut(Input)) {
+        let last = self.encoding.end();
+        self.feed(&last, &mut put);
         let rest = std::mem::take(&mut self.pending);
         if !rest.is_empty() {
             match self.mode {

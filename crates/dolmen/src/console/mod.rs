@@ -19,7 +19,9 @@
 //!
 //! Making standard input non-blocking: the flag belongs to the open file, which the shell shares and keeps. Ending a
 //! blocked `ReadConsoleW` by cancelling it, closing its handle or sending it an Enter: each loses typed input, some of
-//! it later. Our own line editor as the normal case: the operator is used to the system's, and it has a history.
+//! it later. Our own line editor on Windows: the operator is used to the system's, and it has a history. The kernel's
+//! editing on Linux terminals: it has neither history nor cursor keys, and to print above its line, the text must be
+//! taken out of it. So there [`editor`] has the line, except where it could not draw.
 //!
 //! # The screen
 //!
@@ -33,11 +35,13 @@ pub(crate) mod byte_reader;
 mod decoder;
 #[cfg(unix)]
 mod editor;
+mod encoding;
 mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
 mod output;
 mod redirected;
+mod width;
 mod worker;
 
 #[cfg(unix)]
@@ -53,9 +57,11 @@ pub(crate) use windows::{open, signals, wait_for_room};
 
 use decoder::Decoder;
 pub(crate) use inbox::{Inbox, Input};
+use width::width;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,8 +81,9 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConsoleMode {
-    /// Whole lines, edited with the means of the system: on Windows those of its consoles (arrow keys, history), on
-    /// Linux those of the terminal (erase, kill word, kill line).
+    /// Whole lines, with editing and history: on Windows those of its consoles, on Linux those of the library. On a
+    /// Linux terminal that knows no escape sequences (`TERM` is `dumb` or not set), or whose echo was off, the kernel
+    /// edits the lines.
     Line,
     /// Each key as it is pressed, without echo.
     Raw,
@@ -230,6 +237,14 @@ pub(crate) trait Driver<H> {
     /// Puts [`Input::Drained`] into the inbox when everything printed so far has been written.
     fn flush(&mut self) -> io::Result<()>;
 
+    /// Reads the history of typed lines from a file and keeps it there. Nothing where the system has the history.
+    fn set_history_file(&mut self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Sets the function that completes words. Nothing where the system edits the line.
+    fn set_completer(&mut self, _completer: Completer) {}
+
     /// Whether the output is not being read, so that the input which causes it should wait. The driver wakes the
     /// inbox's reactor when that is over. Not for a terminal: the input of an operator who holds it (Ctrl-S) must still
     /// be delivered.
@@ -250,6 +265,9 @@ pub(crate) trait Driver<H> {
     /// A notice for the driver has come out of the inbox.
     fn notice(&mut self, notice: Notice);
 
+    /// The window has a new size: the line being typed is broken into other rows.
+    fn resized(&mut self) {}
+
     /// Columns and rows of the window.
     fn size(&self) -> Option<(u16, u16)>;
 }
@@ -265,6 +283,9 @@ pub enum Notice {
     #[cfg_attr(not(windows), allow(dead_code))]
     RawMode(u64),
 }
+
+/// Returns the candidates for the last word of a line.
+pub(crate) type Completer = Box<dyn FnMut(&str) -> Vec<String>>;
 
 /// The source of requests to the whole process; after a drop the system handles them again.
 pub(crate) trait SignalSource<H> {
@@ -351,26 +372,4 @@ fn leave_decoder(decoder: Decoder) {
 
 fn leftover() -> MutexGuard<'static, LeftoverInput> {
     LEFTOVER_INPUT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many cells a terminal needs for a text. Accurate enough to find where a line began.
-fn width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
-}
-
-fn char_width(c: char) -> usize {
-    match u32::from(c) {
-        0..0x20 | 0x7F..0xA0 => 0,
-        0x300..0x370 | 0x200B..0x2010 | 0xFE00..0xFE10 => 0,
-        0x1100..0x1160
-        | 0x2E80..0xA4D0
-        | 0xAC00..0xD7A4
-        | 0xF900..0xFB00
-        | 0xFE30..0xFE70
-        | 0xFF00..0xFF61
-        | 0x1F300..0x1F650
-        | 0x1F900..0x1FA00
-        | 0x20000..0x40000 => 2,
-        _ => 1,
-    }
 }

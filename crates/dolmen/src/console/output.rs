@@ -106,12 +106,6 @@ impl Output {
     pub(super) fn is_behind(&self) -> bool {
         self.shared.state().behind
     }
-
-    /// Whether everything is written.
-    #[cfg_attr(not(unix), allow(dead_code))]
-    pub(super) fn is_done(&self) -> bool {
-        self.shared.state().left() == 0
-    }
 }
 
 impl Drop for Output {

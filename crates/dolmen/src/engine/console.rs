@@ -127,6 +127,15 @@ impl<H> Console<H> {
         collected
     }
 
+    /// A Ctrl-C that was pressed before input in the inbox may not have been reported as readable yet [hc29].
+    fn take_signals_before_input(&mut self) {
+        if let (Some(typed), Some(signals)) = (&self.typed, &mut self.signals) {
+            if !typed.inbox.is_empty() {
+                signals.source.collect_now();
+            }
+        }
+    }
+
     /// Takes a batch of signals into the outbox.
     fn collect_signals<S>(&mut self, outbox: &mut VecDeque<Record<S>>, batch: usize) -> Collected {
         let mut collected = Collected::default();
@@ -145,6 +154,9 @@ impl<H> Console<H> {
             if let (Some(notice), Some(typed)) = (notice, &mut self.typed) {
                 typed.driver.notice(notice);
                 collected.noticed = true;
+            }
+            if let (Input::WindowChanged, Some(typed)) = (&input, &mut self.typed) {
+                typed.driver.resized();
             }
             let console = self.typed.as_ref().map(|typed| (typed.token, typed.registration));
             let input = match (input, self.size()) {

@@ -1,6 +1,7 @@
 //! [`Console`]: the methods of the console that a reactor reads.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::console::{ConsoleKind, ConsoleMode};
 use crate::engine::Engine;
@@ -158,6 +159,65 @@ impl<'a> Console<'a> {
     /// As for [`set_mode`](Console::set_mode).
     pub fn flush(&mut self) -> Result<(), Error> {
         self.engine.flush_console()
+    }
+
+    /// Keeps the history of typed lines in a file, so that the next session has it: 1,000 lines at most, and only lines
+    /// that were typed with echo. This call reads the file, or creates it, so it belongs before the loop. From then on a
+    /// thread of the library appends to the file, and the loop never waits for the disk. The file's mode is `0600`. Two
+    /// programs may use one file.
+    ///
+    /// A drop of the reactor, or [`remove_console`](crate::Reactor::remove_console), writes the last lines;
+    /// `std::process::exit` may lose them. The call does nothing where the library does not edit the line: on Windows, whose
+    /// consoles have their own history, at a terminal that knows no escape sequences (`TERM=dumb`), and for
+    /// redirected input. So a program may make it in any case.
+    ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleMode, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// let mut console = reactor.add_console(ConsoleMode::Line, Token(9))?;
+    /// // A server runs without a history as well.
+    /// if let Err(error) = console.set_history_file("operator.history".as_ref()) {
+    ///     console.print(&format!("{error}\n"))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) if the file cannot be opened and read, or is not a regular file.
+    /// Otherwise as for [`set_mode`](Console::set_mode).
+    pub fn set_history_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.engine.set_console_history_file(path)
+    }
+
+    /// Sets the function that completes words when the operator presses Tab. It gets the line up to the cursor, and returns
+    /// the candidates for the last word of it, each a whole word. One candidate replaces the word. Of several, the part
+    /// that they have in common does, and a second Tab lists them above the line.
+    ///
+    /// A wait calls the function, so it must not block. Without one, Tab is a character of the line. The call does nothing
+    /// where the library does not edit the line: see [`set_history_file`](Console::set_history_file).
+    ///
+    /// ```no_run
+    /// # use dolmen::{ConsoleMode, Reactor, Token};
+    /// # let mut reactor = Reactor::new()?;
+    /// const COMMANDS: [&str; 3] = ["kick", "say", "shutdown"];
+    /// let mut console = reactor.add_console(ConsoleMode::Line, Token(9))?;
+    /// console.set_completer(|line| {
+    ///     // Commands are first words.
+    ///     let candidates = COMMANDS.iter().filter(|command| command.starts_with(line));
+    ///     candidates.map(|command| command.to_string()).collect()
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_mode`](Console::set_mode).
+    pub fn set_completer(
+        &mut self,
+        completer: impl FnMut(&str) -> Vec<String> + 'static,
+    ) -> Result<(), Error> {
+        self.engine.set_console_completer(Box::new(completer))
     }
 }
 

@@ -168,6 +168,7 @@ impl Terminal {
 
     /// Changes the size of the window.
     pub fn resize(&self, columns: u16, rows: u16) {
+        self.locked().parser.screen_mut().set_size(rows, columns);
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).expect("a size");
     }

@@ -65,10 +65,16 @@ pub(super) const KEYS: &[Key] = &[
             config.motd_file = (!value.is_empty()).then(|| absolute(base, value));
             Ok(())
         },
-        show: |config| match &config.motd_file {
-            Some(path) => vec![path.display().to_string()],
-            None => vec![String::new()],
+        show: |config| vec![shown(config.motd_file.as_deref())],
+    },
+    Key {
+        name: "console history",
+        repeatable: false,
+        set: |config, value, base| {
+            config.console_history = (!value.is_empty()).then(|| absolute(base, value));
+            Ok(())
         },
+        show: |config| vec![shown(config.console_history.as_deref())],
     },
     Key {
         name: "io_reactor_max_events",
@@ -127,6 +133,11 @@ fn number(value: &str, least: usize, most: usize) -> Result<usize, BadValue> {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(BadValue::new(format!("{value} is out of range"), correction())),
     }
+}
+
+/// A path as the file has it: empty where there is none.
+fn shown(path: Option<&Path>) -> String {
+    path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 fn absolute(base: &Path, value: &str) -> PathBuf {

@@ -56,6 +56,8 @@ pub struct Config {
     pub motd_file: Option<PathBuf>,
     /// The message of the day.
     pub motd: Option<String>,
+    /// The file of the console's history.
+    pub console_history: Option<PathBuf>,
     /// Events for each wait.
     pub reactor_max_events: usize,
     /// Receive buffers that the reactor keeps.
@@ -81,6 +83,7 @@ impl Config {
             output_limit_bytes: 0,
             motd_file: None,
             motd: None,
+            console_history: None,
             reactor_max_events: 0,
             reactor_pool_size: 0,
             trace_reactor: 0,

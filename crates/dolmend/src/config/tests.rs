@@ -104,7 +104,7 @@ fn all_problems_are_reported_together_with_their_lines() {
             "test.conf:6: 'no colon here' has no colon; a line is `key : value`",
             "test.conf:7: 'mud name' was given in line 1 already; keep one of them",
             "test.conf:8: unknown key 'zzz'; the keys are: port, mud name, max users, line length, \
-             output limit, motd file, io_reactor_max_events, io_reactor_pool_size, trace io_reactor",
+             output limit, motd file, console history, io_reactor_max_events, io_reactor_pool_size, trace io_reactor",
         ]
     );
 }

@@ -219,6 +219,10 @@ impl World for Lobby {
         self.operator.opened(turn, at_terminal);
     }
 
+    fn console_commands(&self) -> &'static [&'static str] {
+        &operator::COMMANDS
+    }
+
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         use operator::Command;
         let Some(line) = self.operator.line(turn, line) else { return };

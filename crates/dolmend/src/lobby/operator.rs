@@ -172,6 +172,10 @@ pub const HELP: &str = "  users        who is connected, and from where; who is 
   help         this list
 ";
 
+/// The first words of the commands, for completion.
+pub const COMMANDS: [&str; 10] =
+    ["broadcast", "help", "kick", "passwd", "quit", "say", "shutdown", "stats", "users", "who"];
+
 /// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
     let (word, rest) = split_word(line.trim());
@@ -197,6 +201,14 @@ pub fn parse(line: &str) -> Command<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_command_that_is_completed_is_one() {
+        for word in COMMANDS {
+            assert!(!matches!(parse(word), Command::Unknown(_)), "{word}");
+            assert!(HELP.contains(word), "{word}");
+        }
+    }
 
     #[test]
     fn lines_are_understood() {

@@ -21,6 +21,7 @@ mod users;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dolmen::{ConsoleInput, Error, Event, Events, ListenerId, Poster, Reactor, Token};
@@ -80,6 +81,7 @@ pub struct Server<W> {
     status: Status,
     max_users: usize,
     line_length_bytes: usize,
+    console_history: Option<PathBuf>,
 }
 
 impl<W> fmt::Debug for Server<W> {
@@ -128,6 +130,7 @@ impl<W: World> Server<W> {
             status: Status::default(),
             max_users: config.max_users,
             line_length_bytes: config.line_length_bytes,
+            console_history: config.console_history.clone(),
         })
     }
 
@@ -152,7 +155,9 @@ impl<W: World> Server<W> {
     ///
     /// The reactor's errors.
     pub fn open_console(&mut self) -> Result<(), Error> {
-        let console = Console::open(&mut self.reactor, CONSOLE)?;
+        let commands = self.world.console_commands();
+        let history = self.console_history.as_deref();
+        let console = Console::open(&mut self.reactor, CONSOLE, commands, history)?;
         let at_terminal = console.is_terminal();
         self.console = Some(console);
         let (world, mut turn) = self.turn();

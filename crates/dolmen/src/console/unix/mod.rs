@@ -4,6 +4,8 @@
 //! without blocking, by its name under `/proc`; where that is refused (another user's terminal, a socket) each read
 //! first asks with poll(2).
 
+mod modes;
+mod plain;
 mod reader;
 mod restore;
 mod signals;
@@ -24,6 +26,7 @@ use super::redirected::Redirected;
 use super::worker::Worker;
 use super::{ConsoleKind, ConsoleMode, Driver, Inbox};
 use crate::error::{Error, ErrorKind};
+use modes::Display;
 use reader::{Readable, reopen};
 pub(crate) use signals::signals;
 use terminal::Terminal;
@@ -33,9 +36,13 @@ pub(crate) fn open(inbox: &Arc<Inbox>, mode: ConsoleMode) -> Result<Box<dyn Driv
     const ACTION: &str = "read the console";
     let failed = |error: io::Error| Error::from_io(ErrorKind::Os, ACTION, error);
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    let output = Output::start(inbox, io::stdout(), direct_output()).map_err(failed)?;
+    let direct = direct_output();
+    let screen = direct.as_ref().and_then(|direct| direct.try_clone().ok()).map(OwnedFd::from);
+    let output = Output::start(inbox, io::stdout(), direct).map_err(failed)?;
     if stdin.is_terminal() {
-        return Ok(Box::new(Terminal::open(stdin, inbox, mode, output).map_err(failed)?));
+        let display = Display::new(io::stdout().is_terminal(), std::env::var_os("TERM").as_deref());
+        let terminal = Terminal::open(stdin, inbox, mode, output, display, screen).map_err(failed)?;
+        return Ok(Box::new(terminal));
     }
     let file = File::from(stdin);
     let kind = file.metadata().map_err(failed)?.file_type();

@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use super::modes::is_foreground;
 use crate::kernel::fork::Process;
 
 /// The settings to restore now, or null. Signal handlers read it, so its target is never freed.
@@ -16,8 +17,23 @@ static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
 /// All saved settings: reused if they are equal, so that there is one for each state in which a terminal was found.
 static ALL: Mutex<Vec<&'static Saved>> = Mutex::new(Vec::new());
 
+/// Whether the terminal marks pasted text.
+static PASTING: AtomicBool = AtomicBool::new(false);
+
+/// The terminal marks pasted text from here on, or no longer.
+pub(super) const PASTE_ON: &str = "\x1b[?2004h";
+pub(super) const PASTE_OFF: &str = "\x1b[?2004l";
+
+/// Notes whether the terminal marks pasted text, so that this can be switched off whenever the process ends. Returns
+/// what was so before.
+pub(super) fn set_pasting(pasting: bool) -> bool {
+    PASTING.swap(pasting, Ordering::AcqRel)
+}
+
 struct Saved {
     terminal: RawFd,
+    /// The screen, for writes that do not block.
+    screen: Option<RawFd>,
     settings: Termios,
     /// The process that restores it: a forked process leaves it to the other one.
     process: Process,
@@ -25,26 +41,31 @@ struct Saved {
 
 /// From here to its drop the terminal will be restored at any stop or end [hc30].
 pub(super) struct Guard {
-    /// Keeps the descriptor open that `saved` names.
+    /// Keep the descriptors open that `saved` names.
     _terminal: OwnedFd,
+    _screen: Option<OwnedFd>,
     saved: &'static Saved,
 }
 
 impl Guard {
-    pub(super) fn new(terminal: &OwnedFd, settings: &Termios) -> io::Result<Guard> {
+    /// `screen` does not block.
+    pub(super) fn new(terminal: &OwnedFd, settings: &Termios, screen: Option<OwnedFd>) -> io::Result<Guard> {
         static AT_EXIT: Once = Once::new();
         let terminal = terminal.try_clone()?;
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |saved: &&'static Saved| {
             !saved.process.is_copy()
                 && saved.terminal == terminal.as_raw_fd()
+                && saved.screen == screen.as_ref().map(OwnedFd::as_raw_fd)
                 && format!("{:?}", saved.settings) == format!("{settings:?}")
         };
         let saved: &'static Saved = match all.iter().copied().find(same) {
             Some(saved) => saved,
             None => {
                 let (terminal, process) = (terminal.as_raw_fd(), Process::current());
-                let saved = Box::leak(Box::new(Saved { terminal, settings: settings.clone(), process }));
+                let screen = screen.as_ref().map(OwnedFd::as_raw_fd);
+                let saved = Saved { terminal, screen, settings: settings.clone(), process };
+                let saved = Box::leak(Box::new(saved));
                 all.push(saved);
                 saved
             }
@@ -55,7 +76,7 @@ impl Guard {
             // there is no room for it, the drop remains.
             unsafe { libc::atexit(at_exit) };
         });
-        Ok(Guard { _terminal: terminal, saved })
+        Ok(Guard { _terminal: terminal, _screen: screen, saved })
     }
 
     /// Restores this guard's terminal, and no other: a guard that was made later stays in force.
@@ -84,13 +105,26 @@ impl Saved {
         // that runs in the moment of the guard's end at worst sets another descriptor's terminal to its previous
         // settings.
         let terminal = unsafe { BorrowedFd::borrow_raw(self.terminal) };
-        (!self.process.is_copy() && super::terminal::is_foreground(terminal)).then_some(terminal)
+        (!self.process.is_copy() && is_foreground(terminal)).then_some(terminal)
     }
 
     /// Restores the terminal. Makes only system calls, so signal handlers may call it.
     fn restore(&self) {
         if let Some(terminal) = self.terminal() {
             let _ = tcsetattr(terminal, OptionalActions::Now, &self.settings);
+            if set_pasting(false) {
+                self.write(PASTE_OFF);
+            }
+        }
+    }
+
+    /// Writes to the screen, if that is possible immediately: a terminal that is held must not delay a signal's handler.
+    fn write(&self, command: &str) {
+        if let Some(screen) = self.screen {
+            // SAFETY: as for the terminal: open while a guard has it. A handler that runs in the moment of the guard's
+            // end at worst writes a command without a visible effect to another descriptor.
+            let screen = unsafe { BorrowedFd::borrow_raw(screen) };
+            let _ = rustix::io::write(screen, command.as_bytes());
         }
     }
 
@@ -111,14 +145,15 @@ pub(super) fn now() {
 }
 
 /// The time in which the process may be stopped, with the terminal restored.
-pub(super) struct Pause(Option<(&'static Saved, Termios)>);
+pub(super) struct Pause(Option<(&'static Saved, Termios, bool)>);
 
 /// Restores the terminal until [`Pause::end`]. Signal handlers may call both.
 pub(super) fn pause() -> Pause {
     // SAFETY: null or a pointer to a value that is never freed.
     let saved = unsafe { SAVED.load(Ordering::Acquire).as_ref() };
-    let in_use = saved.and_then(|saved| Some((saved, tcgetattr(saved.terminal()?).ok()?)));
-    if let Some((saved, _)) = &in_use {
+    let pasting = PASTING.load(Ordering::Acquire);
+    let in_use = saved.and_then(|saved| Some((saved, tcgetattr(saved.terminal()?).ok()?, pasting)));
+    if let Some((saved, ..)) = &in_use {
         saved.restore();
     }
     Pause(in_use)
@@ -129,10 +164,13 @@ impl Pause {
     /// that was stopped does so once more when it collects the signal that continued it; one that the kernel did not
     /// stop gets no such signal.
     pub(super) fn end(self) {
-        let Some((saved, in_use)) = self.0 else { return };
+        let Some((saved, in_use, pasting)) = self.0 else { return };
         if let Some(terminal) = saved.terminal() {
             if tcgetattr(terminal).is_ok_and(|now| saved.is_restored(&now)) {
                 let _ = tcsetattr(terminal, OptionalActions::Now, &in_use);
+                if pasting && !set_pasting(true) {
+                    saved.write(PASTE_ON);
+                }
             }
         }
     }

@@ -30,6 +30,9 @@ const DEFAULT_ACTION: [i32; 2] = [SIGTSTP, SIGQUIT];
 /// A request to end that finds this many of its kind still not collected ends the process: the loop is stuck.
 const MAX_UNCOLLECTED: u32 = 2;
 
+/// How often Ctrl-C was pressed while a reactor wanted to know, modulo 2^32.
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
 /// How many reactors want signals.
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -101,6 +104,9 @@ impl Signals {
             let action = move || {
                 if !shared.used.load(Ordering::Acquire) {
                     return;
+                }
+                if signal == SIGINT {
+                    INTERRUPTS.fetch_add(1, Ordering::AcqRel);
                 }
                 let waiting = shared.counts[at].fetch_add(1, Ordering::AcqRel);
                 if waiting >= MAX_UNCOLLECTED && [SIGINT, SIGTERM, SIGHUP].contains(&signal) {
@@ -179,6 +185,12 @@ impl Drop for Signals {
             unregister(handler);
         }
     }
+}
+
+/// How many interrupts there were. When a read has returned what was typed after a Ctrl-C, the signal has been handled: the
+/// kernel sends it before it takes the next key, and a signal runs its handler when the read returns.
+pub(super) fn interrupts() -> u32 {
+    INTERRUPTS.load(Ordering::Acquire)
 }
 
 fn spare() -> MutexGuard<'static, Vec<(Arc<Shared>, Handlers)>> {

@@ -1,41 +1,46 @@
-//! Standard input that is a terminal: the kernel edits its line, and our editor does while there is output to show.
+//! Standard input that is a terminal. The line editor has it in line mode: the terminal sends each key as it is pressed
+//! and shows nothing by itself. Where the editor could not draw, the kernel edits the lines.
 //!
-//! termios(3), tty_ioctl(4).
+//! While the process is in the background, the terminal is another's: output is plain text there, and nothing else is
+//! touched.
+//!
+//! termios(3), tty_ioctl(4), "Bracketed Paste Mode" in xterm's ctlseqs.
 
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::event::PollFlags;
-use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize,
-    tcsetattr,
-};
+use rustix::termios::tcgetwinsize;
 
 use super::super::decoder::Decoder;
-use super::super::editor::{EditKeys, Editor};
+use super::super::editor::{Editor, HistoryFile, Window};
 use super::super::output::Output;
-use super::super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice, width};
+use super::super::{Completer, ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
+use super::modes::{Display, Modes, is_foreground};
+use super::plain::{PlainLine, with_line_end};
 use super::reader::{Reader, state_of};
-use super::restore::Guard;
+use super::restore::{self, Guard};
+use super::signals::interrupts;
 
 /// Standard input that is a terminal.
 pub(super) struct Terminal {
     reader: Reader,
     inbox: Arc<Inbox>,
     output: Output,
-    /// Standard output is a terminal too, so that the line on it must be kept whole.
-    screen: bool,
+    display: Display,
+    modes: Modes,
     mode: ConsoleMode,
     echo: bool,
-    prompt: String,
+    lines: Lines,
+    /// Keys in raw mode, and the lines that the kernel has edited.
     decoder: Decoder,
-    /// Edits the line that was taken out of the kernel, and further lines typed meanwhile.
-    editor: Option<Editor>,
-    original: Termios,
+    /// How many interrupts the line has seen.
+    interrupts: u32,
     /// The input has ended.
     over: bool,
     /// The terminal belonged to another process when it was last checked.
@@ -44,124 +49,127 @@ pub(super) struct Terminal {
     guard: Guard,
 }
 
+/// What edits a line.
+enum Lines {
+    Editor(Box<Editor>),
+    Kernel(PlainLine),
+}
+
 impl Terminal {
+    /// `screen`: standard output for writes in a signal handler, which must not block.
     pub(super) fn open(
         stdin: OwnedFd,
         inbox: &Arc<Inbox>,
         mode: ConsoleMode,
         output: Output,
+        display: Display,
+        screen: Option<OwnedFd>,
     ) -> io::Result<Terminal> {
         let reader = Reader::new(stdin);
-        let original = tcgetattr(&reader.fd)?;
-        let guard = Guard::new(&reader.fd, &original)?;
+        let modes = Modes::of(&reader.fd, display)?;
+        let guard = Guard::new(&reader.fd, &modes.original, screen)?;
+        let window = Window::new(size_of(&reader.fd));
+        let lines = match modes.edits() {
+            true => Lines::Editor(Box::new(Editor::new(modes.special_keys(), window))),
+            false => Lines::Kernel(PlainLine::default()),
+        };
         let mut terminal = Terminal {
             inbox: Arc::clone(inbox),
             output,
-            screen: io::stdout().is_terminal(),
+            display,
+            modes,
             mode,
             echo: true,
-            prompt: String::new(),
+            lines,
             decoder: Decoder::new(mode, true),
-            editor: None,
-            original,
+            interrupts: interrupts(),
             over: false,
-            away: false,
+            away: !is_foreground(reader.fd.as_fd()),
             guard,
             reader,
         };
         terminal.apply()?;
+        let _ = terminal.show_line();
         Ok(terminal)
     }
 
-    /// The terminal settings for the state we are in.
-    fn settings(&self) -> Termios {
-        let mut settings = self.original.clone();
-        if self.mode == ConsoleMode::Raw {
-            // Output stays cooked: raw mode concerns keys only.
-            let output = settings.output_modes;
-            settings.make_raw();
-            settings.output_modes = output;
-            return settings;
-        }
-        let line = LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
-        settings.local_modes |= line | LocalModes::ECHO | LocalModes::ECHOE | LocalModes::ECHOK;
-        settings.input_modes |= InputModes::ICRNL;
-        settings.input_modes &= !(InputModes::INLCR | InputModes::IGNCR);
-        if !self.echo {
-            settings.local_modes &= !LocalModes::ECHO;
-            // The end of the line is not secret, and the next output belongs on a new line.
-            settings.local_modes |= LocalModes::ECHONL;
-        }
-        if self.editor.is_some() {
-            settings.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
-            // Enter stays a return. So, whenever it is read, it shows that it was pressed while only the editor could
-            // show it. The settings cannot be changed in the same moment as the input is read.
-            settings.input_modes &= !InputModes::ICRNL;
-            settings.special_codes[SpecialCodeIndex::VMIN] = 1;
-            settings.special_codes[SpecialCodeIndex::VTIME] = 0;
-        }
-        settings
+    /// Applies the settings of our state.
+    fn apply(&self) -> io::Result<()> {
+        self.modes.apply(&self.reader.fd, self.mode, self.echo)
     }
 
-    /// Applies the settings of our state. This discards no typed input [hc27].
-    fn apply(&mut self) -> io::Result<()> {
-        // From the background this would stop the process; it is done again when the process continues.
-        if is_foreground(self.reader.fd.as_fd()) {
-            tcsetattr(&self.reader.fd, OptionalActions::Now, &self.settings())?;
-        }
-        Ok(())
+    /// Whether a line is being typed on the screen.
+    fn has_line(&self) -> bool {
+        self.mode == ConsoleMode::Line && !self.away && self.display != Display::Elsewhere
     }
 
-    /// Whether an unfinished line is shown.
-    fn shows_line(&self) -> bool {
-        self.screen && self.mode == ConsoleMode::Line
-    }
-
-    /// Takes the text typed so far out of the kernel. The editor keeps the terminal until the line ends [hc27].
-    fn borrow_line(&mut self) -> io::Result<()> {
-        if self.editor.is_none() {
-            self.ready();
-        }
-        if self.editor.is_none() && self.mode == ConsoleMode::Line {
-            self.editor = Some(Editor::new(self.edit_keys()));
-            self.apply()?;
-            // The kernel has shown everything so far.
-            self.read(false);
-        }
-        Ok(())
-    }
-
-    /// Returns the next line to the kernel, if none has begun. Not before all output is on the screen: the kernel shows
-    /// typed input immediately, and it would appear in between.
-    fn return_line(&mut self) -> io::Result<()> {
-        let is_idle = |terminal: &Terminal| {
-            terminal.editor.as_ref().is_some_and(Editor::is_idle) && terminal.output.is_done()
-        };
-        if !is_idle(self) {
+    /// Changes what the editor shows, in one write: all of it, or (there is no room) nothing.
+    fn draw(&mut self, change: impl FnOnce(&mut Editor, &mut String)) -> io::Result<()> {
+        let window = Window::new(self.size());
+        let Lines::Editor(editor) = &mut self.lines else { return Ok(()) };
+        let (before, mut screen) = (editor.screen(), String::new());
+        editor.resize(window, &mut screen);
+        change(editor, &mut screen);
+        if screen.is_empty() {
             return Ok(());
         }
-        // Input typed since the editor took the line has not been shown.
-        self.read(true);
-        if is_idle(self) {
-            self.editor = None;
-            self.apply()?;
-        }
-        Ok(())
+        self.output.write(&screen).inspect_err(|_| editor.set_screen(before))
     }
 
-    fn edit_keys(&self) -> EditKeys {
-        let code = |index| self.original.special_codes[index];
-        EditKeys {
-            erase: code(SpecialCodeIndex::VERASE),
-            kill: code(SpecialCodeIndex::VKILL),
-            erase_word: code(SpecialCodeIndex::VWERASE),
-            end: code(SpecialCodeIndex::VEOF),
-            literal: code(SpecialCodeIndex::VLNEXT),
+    /// Writes what a plain line shows.
+    fn write_plain(&mut self, change: impl FnOnce(&mut PlainLine) -> String) -> io::Result<()> {
+        let Lines::Kernel(line) = &mut self.lines else { return Ok(()) };
+        let before = line.clone();
+        let text = change(line);
+        self.output.write(&text).inspect_err(|_| *line = before)
+    }
+
+    /// Shows the line from here on, if there is one.
+    fn show_line(&mut self) -> io::Result<()> {
+        if !self.has_line() {
+            return Ok(());
+        }
+        if let Lines::Kernel(_) = self.lines {
+            return self.write_plain(PlainLine::show);
+        }
+        restore::set_pasting(true);
+        self.draw(|editor, screen| {
+            screen.push_str(restore::PASTE_ON);
+            editor.set_shown(true);
+            editor.draw(screen);
+        })
+    }
+
+    /// The line stays where it is, and is not drawn from here on.
+    fn leave_line(&mut self) {
+        if let Lines::Editor(editor) = &mut self.lines {
+            editor.set_shown(false);
+            if restore::set_pasting(false) && !self.away {
+                let _ = self.output.write(restore::PASTE_OFF);
+            }
         }
     }
 
-    /// Reads the available input. `shows`: text that passes through the editor has not been shown yet.
-    fn read(&mut self, shows: bool) {
+    /// Whether the terminal is another process's now. A shell does not notify a process that it brings to the foreground
+    /// without having stopped it.
+    fn check_away(&mut self) -> bool {
+        let away = !is_foreground(self.reader.fd.as_fd());
+        if std::mem::replace(&mut self.away, away) != away {
+            if let Lines::Editor(editor) = &mut self.lines {
+                editor.forget_screen(false);
+            }
+            if away {
+                self.leave_line();
+            } else {
+                let _ = self.apply();
+                let _ = self.show_line();
+            }
+        }
+        away
+    }
+
+    /// Reads the available input.
+    fn read(&mut self) {
         let mut buffer = [0; 8192];
         while !self.over && self.inbox.has_room() && is_foreground(self.reader.fd.as_fd()) {
             match self.reader.read(&mut buffer) {
@@ -170,13 +178,15 @@ impl Terminal {
                 // Ctrl-D, after which more may follow. In raw mode it would have been a key [hc29].
                 Ok(Some(0)) => {
                     self.inbox.push(Input::End);
-                    self.new_line();
+                    if self.has_line() {
+                        let _ = self.write_plain(PlainLine::show);
+                    }
                 }
-                Ok(Some(count)) => self.typed(&buffer[..count], shows),
+                Ok(Some(count)) => self.typed(&mut buffer[..count]),
                 // The process was put into the background just now, and its group is orphaned, so it was not stopped.
                 Err(_) if !is_foreground(self.reader.fd.as_fd()) && !self.hung_up() => {
                     self.away = true;
-                    return;
+                    return self.leave_line();
                 }
                 // The error of a read from a terminal that is gone.
                 Err(error) => {
@@ -187,108 +197,61 @@ impl Terminal {
         }
     }
 
-    fn typed(&mut self, bytes: &[u8], shows: bool) {
-        if self.mode == ConsoleMode::Raw {
-            return self.decoder.feed(bytes, |input| self.inbox.push(input));
-        }
-        if self.editor.is_none() {
-            if bytes.ends_with(b"\n") {
+    fn typed(&mut self, bytes: &mut [u8]) {
+        // The kernel has discarded what was typed before a Ctrl-C and not read. The line so far is discarded here, before
+        // what was typed after it [hc29].
+        self.discard_interrupted_line();
+        let inbox = Arc::clone(&self.inbox);
+        match &self.lines {
+            _ if self.mode == ConsoleMode::Raw => self.decoder.feed(bytes, |input| inbox.push(input)),
+            Lines::Editor(_) => {
+                // Without room the line is drawn with the next key.
+                let _ = self.draw(|editor, screen| editor.feed(bytes, screen, |input| inbox.push(input)));
+            }
+            Lines::Kernel(_) => {
+                // Half a line: it was typed in raw mode, where Enter is a return.
+                if !bytes.ends_with(b"\n") {
+                    bytes.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+                }
+                let mut has_ended = false;
                 self.decoder.feed(bytes, |input| {
-                    let line = matches!(input, Input::Line(_) | Input::LineCut(_));
-                    self.inbox.push(input);
-                    if line && self.screen {
-                        let _ = self.output.write(&self.prompt);
-                    }
+                    has_ended = true;
+                    inbox.push(input);
                 });
-                return;
+                if has_ended && self.has_line() {
+                    let _ = self.write_plain(PlainLine::next);
+                }
             }
-            // Half a line: it was typed while the line was returning to the kernel, or the mode was changed, or Ctrl-D
-            // was typed. The editor handles its end. How much of it was shown depends on the moment, so all of it is
-            // shown once more.
-            self.editor = Some(Editor::new(self.edit_keys()));
-            let _ = self.apply();
-            self.edit(bytes, false);
-            if self.screen {
-                let _ = self.output.write(&format!("{}{}", self.erase(), self.line()));
-            }
+        }
+    }
+
+    /// Discards the line if Ctrl-C was pressed since the last look.
+    fn discard_interrupted_line(&mut self) {
+        let interrupts = interrupts();
+        if std::mem::replace(&mut self.interrupts, interrupts) == interrupts || self.mode == ConsoleMode::Raw
+        {
             return;
         }
-        self.edit(bytes, shows);
-    }
-
-    /// Passes keys through the editor, one line at a time. `shows`: they have not been shown yet.
-    fn edit(&mut self, bytes: &[u8], shows: bool) {
-        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
-            match piece.split_last() {
-                // Not everything was shown: the kernel would not have left the return.
-                Some((b'\r', text)) if !shows => {
-                    self.edit_piece(text, false);
-                    if self.screen {
-                        let _ = self.output.write(&format!("{}{}", self.erase(), self.line()));
-                    }
-                    self.edit_piece(b"\r", true);
-                }
-                _ => self.edit_piece(piece, shows),
+        let _ = self.draw(|editor, screen| editor.interrupt(screen));
+        if let Lines::Kernel(_) = self.lines {
+            self.decoder.take_unfinished();
+            if self.has_line() {
+                let _ = self.write_plain(PlainLine::show);
             }
         }
     }
 
-    fn edit_piece(&mut self, piece: &[u8], shows: bool) {
-        let Some(editor) = &mut self.editor else { return };
-        let mut screen = String::new();
-        let mut ended = false;
-        editor.feed(piece, &mut screen, |input| {
-            ended |= !matches!(input, Input::LineCut(_));
-            self.inbox.push(input);
-        });
-        if !self.echo {
-            screen.retain(|c| c == '\n');
-        }
-        if self.screen && shows {
-            let _ = self.output.write(&screen);
-        }
-        if ended && self.screen {
-            let _ = self.output.write(&self.prompt);
-        }
-    }
-
-    /// No more input will come.
+    /// No more input will come. Half a line is not a command: the operator has not ended it.
     fn end(&mut self) {
         self.over = true;
-        if let Some(mut editor) = self.editor.take() {
-            let typed = editor.take();
-            self.decoder.feed(&typed, |input| self.inbox.push(input));
+        if self.mode == ConsoleMode::Line {
+            self.decoder.take_unfinished();
         }
         self.decoder.end(|input| self.inbox.push(input));
     }
 
     fn hung_up(&self) -> bool {
         state_of(self.reader.fd.as_fd()).is_ok_and(|flags| flags.contains(PollFlags::HUP))
-    }
-
-    /// The text that erases the line being typed from the screen: back to where it began, and clear from there.
-    fn erase(&self) -> String {
-        let typed = self.editor.as_ref().filter(|_| self.echo).map(Editor::shown).unwrap_or_default();
-        let last_line = self.prompt.rsplit('\n').next().unwrap_or_default();
-        let cells = width(last_line) + width(&typed);
-        let columns = self.size().map_or(80, |(columns, _)| usize::from(columns)).max(1);
-        // A cursor that has just filled a row stays on it.
-        match cells.saturating_sub(1) / columns {
-            0 => "\r\x1b[J".into(),
-            rows => format!("\r\x1b[{rows}A\x1b[J"),
-        }
-    }
-
-    /// The prompt, and the line being typed.
-    fn line(&self) -> String {
-        let typed = self.editor.as_ref().filter(|_| self.echo).map(Editor::shown).unwrap_or_default();
-        format!("{}{typed}", self.prompt)
-    }
-
-    fn new_line(&self) {
-        if self.shows_line() {
-            let _ = self.output.write(&format!("\n{}", self.prompt));
-        }
     }
 }
 
@@ -310,14 +273,8 @@ impl Driver<OwnedFd> for Terminal {
     }
 
     fn ready(&mut self) {
-        // A shell does not notify a process that it brings to the foreground without having stopped it.
-        let away = !is_foreground(self.reader.fd.as_fd());
-        if std::mem::replace(&mut self.away, away) && !away {
-            let _ = self.apply();
-        }
-        self.read(true);
-        // While lines are being pasted the end of each is not a reason to change modes: only when nothing is left.
-        let _ = self.return_line();
+        self.check_away();
+        self.read();
     }
 
     fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
@@ -325,56 +282,83 @@ impl Driver<OwnedFd> for Terminal {
             return Ok(());
         }
         self.ready();
-        let typed = self.editor.take().map(|mut editor| editor.take()).unwrap_or_default();
         self.mode = mode;
-        self.decoder.set_mode(mode, |input| self.inbox.push(input));
-        self.decoder.feed(&typed, |input| self.inbox.push(input));
-        self.apply()?;
+        let inbox = Arc::clone(&self.inbox);
         if mode == ConsoleMode::Raw {
+            self.decoder.set_mode(mode, |input| inbox.push(input));
+            if let Lines::Editor(editor) = &mut self.lines {
+                let typed = editor.take();
+                self.decoder.feed(&typed, |input| inbox.push(input));
+            }
+            self.leave_line();
+            self.apply()?;
             // The part of a line that the kernel had is readable from here on.
             self.ready();
-        } else if self.screen {
-            let _ = self.output.write(&self.prompt);
+            return Ok(());
         }
-        Ok(())
+        let unfinished = match self.lines {
+            Lines::Editor(_) => self.decoder.take_unfinished(),
+            Lines::Kernel(_) => Vec::new(),
+        };
+        self.decoder.set_mode(mode, |input| inbox.push(input));
+        self.apply()?;
+        let _ = self.draw(|editor, screen| editor.feed(&unfinished, screen, |input| inbox.push(input)));
+        self.show_line()
     }
 
     fn set_echo(&mut self, echo: bool) -> io::Result<()> {
         if echo && !self.echo {
             // The user typed this part of the line assuming that it would not be shown.
-            self.borrow_line()?;
-            self.editor.iter_mut().for_each(Editor::hide);
+            self.ready();
         }
         self.echo = echo;
         self.apply()?;
-        self.return_line()
+        self.draw(|editor, screen| {
+            editor.set_echo(echo);
+            editor.draw(screen);
+        })
     }
 
     fn set_prompt(&mut self, prompt: &str) -> io::Result<()> {
-        if !self.shows_line() {
-            prompt.clone_into(&mut self.prompt);
-            return Ok(());
+        self.check_away();
+        let has_line = self.has_line();
+        match &mut self.lines {
+            Lines::Editor(editor) => {
+                let before = std::mem::replace(editor.prompt_mut(), prompt.to_owned());
+                let drawn = self.draw(|editor, screen| editor.draw(screen));
+                if let (Err(_), Lines::Editor(editor)) = (&drawn, &mut self.lines) {
+                    *editor.prompt_mut() = before;
+                }
+                drawn
+            }
+            Lines::Kernel(line) if !has_line => {
+                line.set_prompt(prompt);
+                Ok(())
+            }
+            Lines::Kernel(_) => self.write_plain(|line| {
+                line.set_prompt(prompt);
+                line.show()
+            }),
         }
-        self.borrow_line()?;
-        let erase = self.erase();
-        let before = std::mem::replace(&mut self.prompt, prompt.to_owned());
-        let shown = self.output.write(&format!("{erase}{}", self.line()));
-        if shown.is_err() {
-            self.prompt = before;
-        }
-        self.return_line()?;
-        shown
     }
 
     fn print(&mut self, text: &str) -> io::Result<()> {
-        if !self.shows_line() {
-            return self.output.write(text);
+        self.check_away();
+        if self.has_line() {
+            return match self.lines {
+                Lines::Editor(_) => self.draw(|editor, screen| editor.print(text, screen)),
+                Lines::Kernel(_) => self.write_plain(|line| line.print(text)),
+            };
         }
-        self.borrow_line()?;
-        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        let printed = self.output.write(&format!("{}{text}{end}{}", self.erase(), self.line()));
-        self.return_line()?;
-        printed
+        // Beside the line of a shell that has the terminal, which is not ours to erase.
+        if self.away && self.mode == ConsoleMode::Line && self.display != Display::Elsewhere {
+            return self.output.write(&with_line_end(text));
+        }
+        self.output.write(text)?;
+        if let Lines::Editor(editor) = &mut self.lines {
+            editor.written(text);
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -382,45 +366,58 @@ impl Driver<OwnedFd> for Terminal {
         Ok(())
     }
 
+    fn set_history_file(&mut self, path: &Path) -> io::Result<()> {
+        if let Lines::Editor(editor) = &mut self.lines {
+            let (file, lines) = HistoryFile::open(path)?;
+            editor.set_history_file(file, &lines);
+        }
+        Ok(())
+    }
+
+    fn set_completer(&mut self, completer: Completer) {
+        if let Lines::Editor(editor) = &mut self.lines {
+            editor.set_completer(completer);
+        }
+    }
+
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Interrupted => {
-                if let Some(editor) = &mut self.editor {
-                    editor.take();
-                }
-                let _ = self.return_line();
-                self.new_line();
-            }
+            Notice::Interrupted => self.discard_interrupted_line(),
             Notice::Continued => {
-                let _ = self.apply();
-                if self.shows_line() && is_foreground(self.reader.fd.as_fd()) {
-                    // The screen may show anything; text typed before is there, unless the key was Ctrl-Z.
-                    let _ = self.borrow_line();
-                    let _ = self.output.write(&format!("\n{}", self.line()));
-                    let _ = self.return_line();
+                let was_away = self.away;
+                if !self.check_away() && !was_away {
+                    let _ = self.apply();
+                    // The screen may show anything; what was typed before is the editor's, and is shown again.
+                    if let (Lines::Editor(editor), ConsoleMode::Line) = (&mut self.lines, self.mode) {
+                        editor.forget_screen(true);
+                    }
+                    let _ = self.show_line();
                 }
             }
             Notice::RawMode(_) => {}
         }
     }
 
-    fn size(&self) -> Option<(u16, u16)> {
-        let size = tcgetwinsize(&self.reader.fd).ok()?;
-        (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+    fn resized(&mut self) {
+        let _ = self.draw(|editor, screen| editor.draw(screen));
     }
+
+    fn size(&self) -> Option<(u16, u16)> {
+        size_of(&self.reader.fd)
+    }
+}
+
+fn size_of(terminal: &OwnedFd) -> Option<(u16, u16)> {
+    let size = tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The prompt of a line that will not be read.
-        if self.shows_line() && !self.prompt.is_empty() {
-            let _ = self.output.write("\r\x1b[J");
-        }
+        self.check_away();
+        // A line that will not be read.
+        let _ = self.draw(|editor, screen| editor.erase(screen));
+        self.leave_line();
         self.guard.restore();
     }
-}
-
-/// Whether the terminal is ours to read and to set up. Also true where there is no job control.
-pub(super) fn is_foreground(terminal: BorrowedFd<'_>) -> bool {
-    tcgetpgrp(terminal).map_or(true, |group| group == rustix::process::getpgrp())
 }

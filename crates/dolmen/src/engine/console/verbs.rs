@@ -1,9 +1,10 @@
 //! The engine's methods for the console and the signals. They tie both to the watches over their handles.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{AWAY_NS, Collected, Signals, Typed};
-use crate::console::{Claim, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSource};
+use crate::console::{Claim, Completer, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSource};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
@@ -214,6 +215,17 @@ impl<K: Kernel> Engine<K> {
         self.with_driver("flush the console", |driver| driver.flush())
     }
 
+    pub(crate) fn set_console_history_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.with_driver("keep the console's history", |driver| driver.set_history_file(path))
+    }
+
+    pub(crate) fn set_console_completer(&mut self, completer: Completer) -> Result<(), Error> {
+        self.with_driver("complete the console's words", |driver| {
+            driver.set_completer(completer);
+            Ok(())
+        })
+    }
+
     fn with_driver(
         &mut self,
         action: &'static str,
@@ -296,6 +308,7 @@ impl<K: Kernel> Engine<K> {
         if !self.console.is_registered() {
             return;
         }
+        self.console.take_signals_before_input();
         let signals = self.console.collect_signals(&mut self.cx.outbox, batch);
         self.collected(signals);
         let input = self.console.collect_input(&mut self.cx.outbox, batch);

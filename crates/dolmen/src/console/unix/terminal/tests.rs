@@ -1,13 +1,15 @@
 //! Moments that no one can hit by typing, at a pseudo-terminal.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::time::{Duration, Instant};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
-use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use super::super::reader::reopen;
 use super::*;
 use crate::console::blocking_write::Stream;
 use crate::kernel::mailbox::{Mailbox, NullSignal};
@@ -27,41 +29,35 @@ struct FakeUser {
     master: File,
     slave: OwnedFd,
     screen: vt100::Parser,
+    raw: Vec<u8>,
 }
 
 impl FakeUser {
-    /// A user's terminal, with a prompt on it, and the line in the kernel.
-    fn new() -> (FakeUser, Terminal) {
+    fn new() -> FakeUser {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let slave = ioctl_tiocgptpeer(&master, flags).expect("its other end");
-        let another = || slave.try_clone().expect("a descriptor");
+        FakeUser { master: master.into(), slave, screen: vt100::Parser::new(24, 80, 0), raw: Vec::new() }
+    }
+
+    /// The user's terminal, opened, with a prompt on it.
+    fn opens(&mut self, display: Display) -> Terminal {
+        let another = || self.slave.try_clone().expect("a descriptor");
         let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
-        let output = Output::start(&inbox, File::from(another()), Some(another().into())).expect("an output");
-        let mut terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output).expect("a terminal");
-        terminal.screen = true;
+        // As standard output: once more, without blocking.
+        let direct = reopen(OpenOptions::new().write(true), self.slave.as_raw_fd());
+        let output = Output::start(&inbox, File::from(another()), direct).expect("an output");
+        let terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output, display, None);
+        let mut terminal = terminal.expect("a terminal");
         terminal.set_prompt("> ").expect("a prompt");
-        assert!(terminal.editor.is_none());
-        let mut user = FakeUser { master: master.into(), slave, screen: vt100::Parser::new(24, 80, 0) };
-        user.sees("> ");
-        (user, terminal)
+        self.sees("> ");
+        terminal
     }
 
     fn types(&mut self, keys: &[u8]) {
         self.master.write_all(keys).expect("the terminal takes it");
-    }
-
-    /// Waits until this many bytes can be read from the terminal, which is the editor's.
-    #[track_caller]
-    fn has_typed(&self, bytes: u64) {
-        let started = Instant::now();
-        // Typed input takes a moment, and a poll reports the first byte only.
-        while ioctl_fionread(&self.slave).expect("a number") != bytes {
-            assert!(started.elapsed() < TEST_TIMEOUT, "not so many");
-            std::thread::yield_now();
-        }
     }
 
     /// Waits until the screen shows this, and the cursor is at its end.
@@ -74,70 +70,103 @@ impl FakeUser {
                 return;
             }
             let mut buffer = [0; 4096];
-            assert!(awaits(self.master.as_fd()), "{shown:?} is shown, not {expected:?}");
+            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+            let timeout = Timespec::try_from(TEST_TIMEOUT).expect("a few seconds");
+            let count = rustix::event::poll(&mut fds, Some(&timeout)).expect("poll");
+            assert!(count > 0, "{shown:?} is shown, not {expected:?}");
             let count = self.master.read(&mut buffer).expect("it shows something");
+            self.raw.extend_from_slice(&buffer[..count]);
             self.screen.process(&buffer[..count]);
         }
     }
+
+    fn settings(&self) -> String {
+        format!("{:?}", tcgetattr(&self.slave).expect("settings"))
+    }
 }
 
-/// Waits for something to read. Returns false when nothing comes.
-fn awaits(fd: BorrowedFd<'_>) -> bool {
-    let timeout = Timespec::try_from(TEST_TIMEOUT).expect("a few seconds");
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    rustix::event::poll(&mut fds, Some(&timeout)).expect("poll") > 0
-}
-
-#[test]
-fn a_line_typed_while_the_kernel_gets_the_terminal_back_is_shown() {
-    for echo in [true, false] {
-        let (mut user, mut terminal) = FakeUser::new();
-        terminal.set_echo(echo).expect("an echo");
-        terminal.borrow_line().expect("the line");
-        // The point where `return_line` has found nothing, and has not told the kernel yet.
-        user.types(b"quit\r");
-        user.has_typed(5);
-        terminal.editor = None;
-        terminal.apply().expect("settings");
+/// The next input is this. Waits for it, and lets the terminal read it.
+#[track_caller]
+fn reads(terminal: &mut Terminal, expected: Input) {
+    let input = loop {
+        if let Some(input) = terminal.inbox.pop() {
+            break input;
+        }
+        let mut fds = [PollFd::new(&terminal.reader.fd, PollFlags::IN)];
+        let timeout = Timespec::try_from(TEST_TIMEOUT).expect("a few seconds");
+        assert!(rustix::event::poll(&mut fds, Some(&timeout)).expect("poll") > 0, "nothing was typed");
         terminal.ready();
-        assert_eq!(terminal.inbox.pop(), Some(Input::Line("quit".into())));
-        user.sees(if echo { "> quit\n> " } else { "> \n> " });
-        assert!(terminal.editor.is_none());
-    }
-}
-
-#[test]
-fn a_line_ended_while_the_editor_gets_the_terminal_is_shown() {
-    for echo in [true, false] {
-        let (mut user, mut terminal) = FakeUser::new();
-        terminal.set_echo(echo).expect("an echo");
-        // Shown by the kernel, and followed by a whole line.
-        user.types(b"one\rtw");
-        user.sees(if echo { "> one\ntw" } else { "> \n" });
-        // The point where `borrow_line` has told the kernel, and has not read yet.
-        terminal.editor = Some(Editor::new(terminal.edit_keys()));
-        terminal.apply().expect("settings");
-        user.types(b"o\rth");
-        user.has_typed(10);
-        terminal.read(false);
-        let lines = std::iter::from_fn(|| terminal.inbox.pop());
-        assert_eq!(lines.collect::<Vec<_>>(), ["one", "two"].map(|line| Input::Line(line.into())));
-        terminal.print("news").expect("room");
-        user.sees(if echo { "> one\n> two\nnews\n> th" } else { "> \n> \nnews\n> " });
-    }
+    };
+    assert_eq!(input, expected);
 }
 
 #[test]
 fn the_end_of_one_terminal_leaves_another_as_it_is() {
-    let (_first, first) = FakeUser::new();
-    let (second_user, mut second) = FakeUser::new();
-    let settings = || format!("{:?}", tcgetattr(&second_user.slave).expect("settings"));
-    let found = settings();
+    let (mut first_user, mut second_user) = (FakeUser::new(), FakeUser::new());
+    let found = second_user.settings();
+    let (first, mut second) = (first_user.opens(Display::Capable), second_user.opens(Display::Capable));
     second.set_mode(ConsoleMode::Raw).expect("raw");
-    let raw = settings();
+    let raw = second_user.settings();
     assert_ne!(raw, found);
     drop(first);
-    assert_eq!(settings(), raw, "the end of the first");
+    assert_eq!(second_user.settings(), raw, "the end of the first");
     drop(second);
-    assert_eq!(settings(), found, "its own end");
+    assert_eq!(second_user.settings(), found, "its own end");
+}
+
+#[test]
+fn the_kernel_edits_where_the_editor_could_not_draw() {
+    for (display, echo) in [(Display::Dumb, true), (Display::Capable, false)] {
+        let mut user = FakeUser::new();
+        let mut settings = tcgetattr(&user.slave).expect("settings");
+        settings.local_modes.set(LocalModes::ECHO, echo);
+        tcsetattr(&user.slave, OptionalActions::Now, &settings).expect("settings");
+        let mut terminal = user.opens(display);
+        user.types(b"helpx\x7f me\r");
+        reads(&mut terminal, Input::Line("help me".into()));
+        terminal.print("news").expect("room");
+        // The kernel has erased the character.
+        user.sees(if echo { "> help me\n> \nnews\n> " } else { "> > \nnews\n> " });
+        terminal.set_echo(false).expect("an echo");
+        terminal.set_echo(true).expect("an echo");
+        assert_eq!(tcgetattr(&user.slave).expect("settings").local_modes.contains(LocalModes::ECHO), echo);
+        user.types(b"half");
+        terminal.set_mode(ConsoleMode::Raw).expect("raw");
+        user.types(b"x\r");
+        let mut typed = String::new();
+        while !typed.ends_with('\r') {
+            terminal.ready();
+            if let Some(Input::Bytes(more)) = terminal.inbox.pop() {
+                typed.push_str(&more);
+            }
+        }
+        assert_eq!(typed, "halfx\r");
+        drop(terminal);
+        assert!(!user.raw.contains(&b'\x1b'), "{:?}", String::from_utf8_lossy(&user.raw));
+    }
+}
+
+#[test]
+fn text_of_one_read_is_shown_in_one_write() {
+    let mut user = FakeUser::new();
+    let mut terminal = user.opens(Display::Capable);
+    user.types("one\rgrüße\rth".as_bytes());
+    reads(&mut terminal, Input::Line("one".into()));
+    reads(&mut terminal, Input::Line("grüße".into()));
+    user.sees("> one\n> grüße\n> th");
+    terminal.print("news").expect("room");
+    user.sees("> one\n> grüße\nnews\n> th");
+}
+
+#[test]
+fn half_a_character_of_raw_mode_begins_a_line() {
+    let mut user = FakeUser::new();
+    let mut terminal = user.opens(Display::Capable);
+    terminal.set_mode(ConsoleMode::Raw).expect("raw");
+    user.types(b"a\xc3");
+    reads(&mut terminal, Input::Bytes("a".into()));
+    terminal.set_mode(ConsoleMode::Line).expect("lines");
+    user.types(b"\xa9\r");
+    reads(&mut terminal, Input::Line("é".into()));
+    user.sees("> é\n> ");
 }
