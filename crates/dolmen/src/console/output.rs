@@ -2,7 +2,7 @@
 //!
 //! It takes a step of the [`queue`] at a time, so that an answer to the operator can go before the texts that still wait.
 
-mod queue;
+pub(super) mod queue;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::blocking_write::{self, Stream};
 use super::{Inbox, Input};
 use crate::kernel::thread;
-use queue::{Lane, Queue};
+use queue::{Lane, Queue, STEP_BYTES};
 
 /// The output is behind from the first size on, until it falls to the second.
 const BEHIND_BYTES: usize = 256 << 10;
@@ -48,6 +48,8 @@ struct State {
     behind: bool,
     /// A report is due when everything is written.
     flushing: bool,
+    /// The reactor waits until no more than a step is left.
+    is_short_awaited: bool,
     ending: bool,
     ended: bool,
 }
@@ -90,6 +92,22 @@ impl Output {
             self.shared.changed.notify_all();
         }
         Ok(())
+    }
+
+    /// Queues the last text of all. There is no bound, because nothing follows.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub(super) fn write_last(&self, text: &str) {
+        self.shared.state().waiting.push(Lane::Others, text);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether no more than a step is left to write. If not, the inbox's reactor is woken, once, when that is so.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub(super) fn is_short(&self) -> bool {
+        let mut state = self.shared.state();
+        let is_short = state.left() <= STEP_BYTES;
+        state.is_short_awaited = !is_short;
+        is_short
     }
 
     /// Notifies the inbox, once, when everything queued so far is written.
@@ -203,10 +221,11 @@ impl Shared {
         state.writing -= bytes;
         let left = state.left();
         let caught_up = left <= CAUGHT_UP_BYTES && std::mem::take(&mut state.behind);
+        let short = left <= STEP_BYTES && std::mem::take(&mut state.is_short_awaited);
         let drained = left == 0 && std::mem::take(&mut state.flushing);
         drop(state);
         self.changed.notify_all();
-        if caught_up {
+        if caught_up || short {
             inbox.wake();
         }
         if drained {

@@ -108,8 +108,8 @@ impl<'a> Console<'a> {
     /// keep their order. An answer is not put into a line that has begun, nor into a printed text, unless the text is longer
     /// than 16 KiB: such a text counts as several, divided at its line ends.
     ///
-    /// This is so where standard input is a pipe or a file. At a terminal texts and answers are shown in the order in which
-    /// they were printed, for now.
+    /// This is so on Linux, and on Windows where standard input is a pipe or a file. At a Windows console texts and answers
+    /// are shown in the order in which they were printed.
     ///
     /// ```no_run
     /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};

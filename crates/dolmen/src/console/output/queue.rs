@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 
 /// How much is taken out at a time, and the size beyond which a piece is divided. An answer waits for so much at most, and
 /// for the rest of a line: less than a tenth of a second on a terminal that shows 200 KB in a second.
-pub(super) const STEP_BYTES: usize = 16 << 10;
+pub(in super::super) const STEP_BYTES: usize = 16 << 10;
 
 /// How much may wait in each lane, with what its pieces cost.
-pub(super) const MOST_BYTES: usize = 4 << 20;
+pub(in super::super) const MOST_BYTES: usize = 4 << 20;
 
 /// Which texts go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(in super::super) enum Lane {
     /// Answers to what the operator has typed.
     Answers,
     /// Everything else.
@@ -24,7 +24,7 @@ pub(super) enum Lane {
 }
 
 #[derive(Default)]
-pub(super) struct Queue {
+pub(in super::super) struct Queue {
     answers: Pieces,
     others: Pieces,
     /// The last text of [`Lane::Others`] that was taken out has not ended its line.
@@ -33,7 +33,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Whether there is room for a text.
-    pub(super) fn has_room(&self, lane: Lane, text: &str) -> bool {
+    pub(in super::super) fn has_room(&self, lane: Lane, text: &str) -> bool {
         let pieces = match lane {
             Lane::Answers => &self.answers,
             Lane::Others => &self.others,
@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// Adds a text.
-    pub(super) fn push(&mut self, lane: Lane, text: &str) {
+    pub(in super::super) fn push(&mut self, lane: Lane, text: &str) {
         match lane {
             Lane::Answers => self.answers.push(text),
             Lane::Others => self.others.push(text),
@@ -50,7 +50,7 @@ impl Queue {
     }
 
     /// Moves the next pieces into `batch`, which is empty: as many as fit into a step, and at least one.
-    pub(super) fn take(&mut self, batch: &mut Vec<u8>) {
+    pub(in super::super) fn take(&mut self, batch: &mut Vec<u8>) {
         let in_line = self.in_line && !self.others.is_empty();
         if !self.answers.is_empty() && !in_line {
             return self.answers.take(batch);
@@ -62,7 +62,7 @@ impl Queue {
     }
 
     /// How many bytes wait.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in super::super) fn bytes(&self) -> usize {
         self.answers.text.len() + self.others.text.len()
     }
 }

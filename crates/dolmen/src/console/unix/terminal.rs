@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -20,6 +21,7 @@ use rustix::termios::tcgetwinsize;
 use super::super::decoder::Decoder;
 use super::super::editor::{Editor, HistoryFile, Window};
 use super::super::output::Output;
+use super::super::output::queue::{Lane, MOST_BYTES, Queue, STEP_BYTES};
 use super::super::{Completer, ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
 use super::modes::{Display, Modes, is_foreground};
 use super::plain::{PlainLine, with_line_end};
@@ -32,6 +34,11 @@ pub(super) struct Terminal {
     reader: Reader,
     inbox: Arc<Inbox>,
     output: Output,
+    /// Texts for which the screen is not ready. What has been drawn cannot be overtaken, so no more than a step of it
+    /// waits in `output`, and an answer goes before the texts here.
+    waiting: Queue,
+    /// A report is due when they have been written.
+    flushing: bool,
     display: Display,
     modes: Modes,
     mode: ConsoleMode,
@@ -76,6 +83,8 @@ impl Terminal {
         let mut terminal = Terminal {
             inbox: Arc::clone(inbox),
             output,
+            waiting: Queue::default(),
+            flushing: false,
             display,
             modes,
             mode,
@@ -166,6 +175,61 @@ impl Terminal {
             }
         }
         away
+    }
+
+    /// Shows a text now, if the screen is ready for more, and later if not.
+    fn put(&mut self, lane: Lane, text: &str) -> io::Result<()> {
+        self.check_away();
+        if self.waiting.bytes() == 0 && self.output.is_short() {
+            return self.show(text);
+        }
+        let ends_line = self.mode == ConsoleMode::Line && self.display != Display::Elsewhere;
+        let text = if ends_line { Cow::Owned(with_line_end(text)) } else { Cow::Borrowed(text) };
+        // Each of them fits into the output when its turn comes.
+        if !self.waiting.has_room(lane, &text) || text.len() + 2 * STEP_BYTES > MOST_BYTES {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.waiting.push(lane, &text);
+        self.show_waiting();
+        Ok(())
+    }
+
+    /// Shows the next texts that wait, many of them in one write.
+    fn show_waiting(&mut self) {
+        while self.waiting.bytes() > 0 && self.output.is_short() {
+            let text = self.take_waiting();
+            if let Err(error) = self.show(&text) {
+                tracing::warn!(target: "dolmen", %error, bytes = text.len(), "console output was lost");
+            }
+        }
+        if self.waiting.bytes() == 0 && std::mem::take(&mut self.flushing) {
+            self.output.flush();
+        }
+    }
+
+    fn take_waiting(&mut self) -> String {
+        let mut batch = Vec::new();
+        self.waiting.take(&mut batch);
+        String::from_utf8_lossy(&batch).into_owned()
+    }
+
+    /// Shows a text above the line, if there is one.
+    fn show(&mut self, text: &str) -> io::Result<()> {
+        if self.has_line() {
+            return match self.lines {
+                Lines::Editor(_) => self.draw(|editor, screen| editor.print(text, screen)),
+                Lines::Kernel(_) => self.write_plain(|line| line.print(text)),
+            };
+        }
+        // Beside the line of a shell that has the terminal, which is not ours to erase.
+        if self.away && self.mode == ConsoleMode::Line && self.display != Display::Elsewhere {
+            return self.output.write(&with_line_end(text));
+        }
+        self.output.write(text)?;
+        if let Lines::Editor(editor) = &mut self.lines {
+            editor.written(text);
+        }
+        Ok(())
     }
 
     /// Reads the available input.
@@ -274,7 +338,12 @@ impl Driver<OwnedFd> for Terminal {
 
     fn ready(&mut self) {
         self.check_away();
+        self.show_waiting();
         self.read();
+    }
+
+    fn room(&mut self) {
+        self.show_waiting();
     }
 
     fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
@@ -343,26 +412,16 @@ impl Driver<OwnedFd> for Terminal {
     }
 
     fn print(&mut self, text: &str) -> io::Result<()> {
-        self.check_away();
-        if self.has_line() {
-            return match self.lines {
-                Lines::Editor(_) => self.draw(|editor, screen| editor.print(text, screen)),
-                Lines::Kernel(_) => self.write_plain(|line| line.print(text)),
-            };
-        }
-        // Beside the line of a shell that has the terminal, which is not ours to erase.
-        if self.away && self.mode == ConsoleMode::Line && self.display != Display::Elsewhere {
-            return self.output.write(&with_line_end(text));
-        }
-        self.output.write(text)?;
-        if let Lines::Editor(editor) = &mut self.lines {
-            editor.written(text);
-        }
-        Ok(())
+        self.put(Lane::Others, text)
+    }
+
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        self.put(Lane::Answers, text)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.output.flush();
+        self.flushing = true;
+        self.show_waiting();
         Ok(())
     }
 
@@ -417,6 +476,10 @@ impl Drop for Terminal {
         self.check_away();
         // A line that will not be read.
         let _ = self.draw(|editor, screen| editor.erase(screen));
+        while self.waiting.bytes() > 0 {
+            let text = self.take_waiting();
+            self.output.write_last(&text);
+        }
         self.leave_line();
         self.guard.restore();
     }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, Timespec};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -156,6 +156,41 @@ fn text_of_one_read_is_shown_in_one_write() {
     user.sees("> one\n> grüße\n> th");
     terminal.print("news").expect("room");
     user.sees("> one\n> grüße\nnews\n> th");
+}
+
+#[test]
+fn an_answer_overtakes_what_a_slow_terminal_has_not_been_sent() {
+    let mut user = FakeUser::new();
+    let mut terminal = user.opens(Display::Capable);
+    user.types(b"who");
+    let chatter = |number: u32| format!("Ann says: this is line {number} of many");
+    // Nothing is read meanwhile.
+    let mut lines = 0;
+    while terminal.print(&chatter(lines)).is_ok() {
+        lines += 1;
+    }
+    assert!(lines > 50_000, "{lines}");
+    terminal.answer("the answer").expect("answers have room of their own");
+    terminal.ready();
+    terminal.flush().expect("a report");
+    let (mut shown, mut drained) = (String::new(), false);
+    let (last, started) = (chatter(lines - 1), Instant::now());
+    while !drained || !shown.ends_with("> who") || !shown.contains(&last) {
+        assert!(started.elapsed() < TEST_TIMEOUT, "it is not all shown");
+        if state_of(user.master.as_fd()).expect("poll").contains(PollFlags::IN) {
+            let mut buffer = [0; 4096];
+            let count = user.master.read(&mut buffer).expect("it shows something");
+            shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        terminal.room();
+        drained |= terminal.inbox.pop() == Some(Input::Drained);
+    }
+    let at = shown.find("the answer").expect("it is shown");
+    assert!(at < 64 << 10, "{at} bytes stood before it");
+    let number_in = |line: &str| line.split_once("this is line ")?.1.split(' ').next()?.parse::<u32>().ok();
+    let numbers = shown.lines().filter_map(number_in);
+    assert!(numbers.eq(0..lines), "each line once, in order");
+    assert!(shown.len() < lines as usize * 45, "the line is drawn once for many: {}", shown.len());
 }
 
 #[test]
