@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{ConsoleInput, LONGEST_LINE_BYTES, Notice, ShutdownReason};
+use super::{Claim, ConsoleInput, ConsoleKind, LONGEST_LINE_BYTES, Notice, ShutdownReason};
 use crate::kernel::mailbox::Mailbox;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -82,6 +82,8 @@ pub(crate) struct Inbox {
     state: Mutex<State>,
     room: Condvar,
     mailbox: Arc<Mailbox>,
+    /// The right to read standard input. It ends when the last reader has let go of the inbox [hc56].
+    claim: Option<Claim>,
 }
 
 #[derive(Default)]
@@ -99,7 +101,32 @@ impl State {
 
 impl Inbox {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Inbox> {
-        Arc::new(Inbox { state: Mutex::default(), room: Condvar::new(), mailbox })
+        Inbox::with_claim(mailbox, None)
+    }
+
+    /// An inbox for standard input, with the input that the previous reader left.
+    pub(crate) fn with_claim(mailbox: Arc<Mailbox>, claim: Option<Claim>) -> Arc<Inbox> {
+        let left = claim.as_ref().map(Claim::take).unwrap_or_default();
+        let inbox = Inbox { state: Mutex::default(), room: Condvar::new(), mailbox, claim };
+        left.into_iter().for_each(|input| inbox.push(input));
+        Arc::new(inbox)
+    }
+
+    /// Records the kind of the input.
+    pub(crate) fn set_kind(&self, kind: ConsoleKind) {
+        self.claim.iter().for_each(|claim| claim.set_kind(kind));
+    }
+
+    /// The reactor gives the input up: what it had already collected, and what is queued, is left for the next reader.
+    pub(crate) fn leave(&self, collected: impl Iterator<Item = Input>) {
+        if let Some(claim) = &self.claim {
+            claim.leave(collected.chain(std::iter::from_fn(|| self.pop())));
+        }
+    }
+
+    /// In a forked process, which does not use this inbox again: the other process has its own claim.
+    pub(crate) fn release_claim(&self) {
+        self.claim.iter().for_each(Claim::release);
     }
 
     /// Adds a piece and wakes the reactor.
@@ -163,5 +190,11 @@ impl Inbox {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code between lock and unlock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.leave(std::iter::empty());
     }
 }

@@ -32,6 +32,7 @@
 #[doc(hidden)]
 pub mod blocking_write;
 pub(crate) mod byte_reader;
+mod claim;
 mod decoder;
 #[cfg(unix)]
 mod editor;
@@ -39,6 +40,8 @@ mod encoding;
 mod inbox;
 #[cfg(any(windows, test))]
 mod keys;
+#[cfg(any(windows, dolmen_sim))]
+pub(crate) mod line_reader;
 mod output;
 mod redirected;
 mod width;
@@ -55,18 +58,15 @@ pub(crate) use unix::{open, signals, wait_for_room};
 #[cfg(windows)]
 pub(crate) use windows::{open, signals, wait_for_room};
 
-use decoder::Decoder;
+pub(crate) use claim::Claim;
+use claim::{decoder, leave_decoder};
 pub(crate) use inbox::{Inbox, Input};
 use width::width;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use crate::error::{Error, ErrorKind};
 
 /// How standard input is read. Matters to terminals above all; other kinds of input are split in the same way.
 ///
@@ -307,69 +307,4 @@ pub(crate) trait SignalSource<H> {
     fn renew(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A process has one standard input, and so one reader of it.
-pub(crate) struct Claim(());
-
-static CLAIMED: AtomicBool = AtomicBool::new(false);
-
-/// Standard input that was read ahead and not delivered when its reader gave it up: the next reader gets it first.
-static LEFTOVER_INPUT: Mutex<LeftoverInput> = Mutex::new(LeftoverInput { inputs: Vec::new(), decoder: None });
-
-struct LeftoverInput {
-    inputs: Vec<Input>,
-    /// With an unfinished line.
-    decoder: Option<Decoder>,
-}
-
-impl Claim {
-    pub(crate) fn new() -> Result<Claim, Error> {
-        if CLAIMED.swap(true, Ordering::AcqRel) {
-            return Err(Error::plain(ErrorKind::AlreadyRegistered, "read the console"));
-        }
-        Ok(Claim(()))
-    }
-
-    /// Keeps input that was not delivered. `kind`: its source. The end of a script will be found again, but not the key
-    /// for it.
-    pub(crate) fn leave_leftover(&self, inputs: impl Iterator<Item = Input>, kind: ConsoleKind) {
-        let is_kept = |input: &Input| match input {
-            Input::Line(_) | Input::LineCut(_) | Input::Bytes(_) | Input::Interrupt => true,
-            Input::End => kind == ConsoleKind::Terminal,
-            _ => false,
-        };
-        leftover().inputs.extend(inputs.filter(is_kept));
-    }
-
-    /// Puts the kept input into an inbox.
-    pub(crate) fn take_leftover(&self, inbox: &Inbox) {
-        std::mem::take(&mut leftover().inputs).into_iter().for_each(|input| inbox.push(input));
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        CLAIMED.store(false, Ordering::Release);
-    }
-}
-
-/// A decoder for a pipe or a file: one that has the beginning of a line, if there is one.
-fn decoder(mode: ConsoleMode, inbox: &Inbox) -> Decoder {
-    match leftover().decoder.take() {
-        Some(mut decoder) => {
-            decoder.set_mode(mode, |input| inbox.push(input));
-            decoder
-        }
-        None => Decoder::new(mode, false),
-    }
-}
-
-/// Keeps a decoder for the next reader of the same pipe or file.
-fn leave_decoder(decoder: Decoder) {
-    leftover().decoder = Some(decoder);
-}
-
-fn leftover() -> MutexGuard<'static, LeftoverInput> {
-    LEFTOVER_INPUT.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ pub(super) mod queue;
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ impl Output {
         direct: Option<File>,
     ) -> io::Result<Output> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let (writer, notified) = (Arc::clone(&shared), Arc::clone(inbox));
+        // Without a share in the inbox: a thread that cannot write must not keep others from reading.
+        let (writer, notified) = (Arc::clone(&shared), Arc::downgrade(inbox));
         let thread = Some(thread::spawn("console output", move || writer.run(sink, &notified))?);
         Ok(Output { shared, inbox: Arc::clone(inbox), direct, thread })
     }
@@ -187,7 +188,7 @@ impl State {
 }
 
 impl Shared {
-    fn run(&self, mut sink: impl Stream, inbox: &Inbox) {
+    fn run(&self, mut sink: impl Stream, inbox: &Weak<Inbox>) {
         let mut batch = Vec::new();
         let mut lost = Lost::default();
         loop {
@@ -216,7 +217,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn written(&self, bytes: usize, inbox: &Inbox) {
+    fn written(&self, bytes: usize, inbox: &Weak<Inbox>) {
         let mut state = self.state();
         state.writing -= bytes;
         let left = state.left();
@@ -225,6 +226,7 @@ impl Shared {
         let drained = left == 0 && std::mem::take(&mut state.flushing);
         drop(state);
         self.changed.notify_all();
+        let Some(inbox) = inbox.upgrade() else { return };
         if caught_up || short {
             inbox.wake();
         }

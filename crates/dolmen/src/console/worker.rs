@@ -47,11 +47,18 @@ impl<H> RedirectedInput<H> for Worker {
 
     fn end(&mut self, inbox: &Inbox) {
         inbox.close();
-        if self.thread.end(END_TIMEOUT) {
-            let mut decoder = lock(&self.lines.decoder);
-            let mode = decoder.mode();
-            leave_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
+        if !self.thread.end(END_TIMEOUT) {
+            tracing::warn!(target: "dolmen", "the console's thread is left behind in a read that does not end");
         }
+    }
+}
+
+/// When the worker and its thread have ended.
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let mut decoder = lock(&self.decoder);
+        let mode = decoder.mode();
+        leave_decoder(std::mem::replace(&mut decoder, Decoder::new(mode, false)));
     }
 }
 

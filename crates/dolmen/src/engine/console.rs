@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::console::{Claim, ConsoleKind, Driver, Inbox, Input, Notice, SignalSource};
+use crate::console::{ConsoleKind, Driver, Inbox, Input, Notice, SignalSource};
 use crate::kernel::fork::Process;
 use crate::marks::{Mark, mark};
 use crate::record::Record;
@@ -42,7 +42,6 @@ struct Typed<H> {
     watch: Option<WatchId>,
     /// The watch waits for room in the inbox.
     held: bool,
-    claim: Option<Claim>,
 }
 
 struct Signals<H> {

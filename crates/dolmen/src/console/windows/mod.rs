@@ -1,7 +1,8 @@
 //! Standard input on Windows.
 //!
 //! * A console in raw mode is a handle that the engine watches; a wake reads *all* its records, in [`raw`].
-//! * A console in line mode is read by a thread in `ReadConsoleW`, with the system's own editing, in [`line`].
+//! * A console in line mode is read by a thread in `ReadConsoleW`, with the system's own editing, in
+//!   [`line_reader`](super::line_reader).
 //! * Pipes and files are read by a thread; a read in progress at the end is cancelled.
 //!
 //! The code pages are never touched: all text passes through the wide-character functions. [`restore`] restores the
@@ -9,7 +10,7 @@
 //!
 //! Microsoft Learn: "Consoles", "GetFileType".
 
-mod line;
+mod host;
 mod raw;
 mod restore;
 mod signals;

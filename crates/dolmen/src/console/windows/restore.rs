@@ -2,7 +2,8 @@
 //!
 //! `std::process::exit` is `ExitProcess` here, which runs no destructors and none of the C library's `atexit`
 //! functions. But it runs the TLS callbacks of the image, and so does every other orderly end. Wine leaves those out,
-//! and runs the callbacks of fiber-local storage: so there is one for the reactor's thread.
+//! and runs the callbacks of fiber-local storage: so there is one for the reactor's thread. The end of that thread alone
+//! also runs it, and restores nothing: the reactor may have moved to another thread.
 //!
 //! Microsoft Learn: "PE Format", section ".tls", "ExitProcess", "FlsAlloc function".
 
@@ -10,7 +11,7 @@ use std::ffi::c_void;
 use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use windows_sys::Win32::System::Console::{CONSOLE_MODE, SetConsoleMode};
 use windows_sys::Win32::System::Threading::{FlsAlloc, FlsSetValue};
@@ -18,10 +19,13 @@ use windows_sys::Win32::System::Threading::{FlsAlloc, FlsSetValue};
 /// The console whose mode will be restored, or null.
 static CONSOLE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static MODE: AtomicU32 = AtomicU32::new(0);
+/// The number of the guard that was made last: the others have nothing to restore.
+static GUARD: AtomicU64 = AtomicU64::new(0);
 
 /// From here to its drop the console's mode will be restored at any end [hc30].
 pub(super) struct Guard {
     _console: OwnedHandle,
+    number: u64,
 }
 
 impl Guard {
@@ -34,16 +38,19 @@ impl Guard {
             let slot = *SLOT.get_or_init(|| FlsAlloc(Some(on_thread_end)));
             FlsSetValue(slot, std::ptr::from_ref(&CONSOLE).cast());
         }
+        let number = GUARD.fetch_add(1, Ordering::AcqRel) + 1;
         MODE.store(mode, Ordering::Relaxed);
         CONSOLE.store(console.as_raw_handle(), Ordering::Release);
-        Ok(Guard { _console: console })
+        Ok(Guard { _console: console, number })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        now();
-        CONSOLE.store(null_mut(), Ordering::Release);
+        if GUARD.load(Ordering::Acquire) == self.number {
+            now();
+            CONSOLE.store(null_mut(), Ordering::Release);
+        }
     }
 }
 
@@ -57,7 +64,16 @@ pub(super) fn now() {
 }
 
 unsafe extern "system" fn on_thread_end(_value: *const c_void) {
-    now();
+    // SAFETY: the function only reads a flag of the process.
+    if unsafe { RtlDllShutdownInProgress() } != 0 {
+        now();
+    }
+}
+
+#[link(name = "ntdll")]
+unsafe extern "system" {
+    /// Whether the process is ending.
+    fn RtlDllShutdownInProgress() -> u8;
 }
 
 /// The loader calls this when the process starts and ends, and likewise for threads.

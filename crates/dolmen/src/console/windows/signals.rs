@@ -4,11 +4,16 @@
 //! shutdown the system ends the process when the handler returns, so the handler waits: the program has the time that
 //! the system allows, and ends by itself before.
 //!
-//! Microsoft Learn: "HandlerRoutine callback function", "SetConsoleCtrlHandler".
+//! What arrives depends on the process. A service gets the shutdown, with more time than other processes, and the log-off
+//! of *any* user, which is no reason to end. A process that has loaded `user32.dll` or `gdi32.dll` gets neither: it is a
+//! desktop program to the system, which sends messages to its windows instead. `AllocConsole`, `FreeConsole` and
+//! `AttachConsole` forget the handlers of a process, so each registration installs the handler anew.
+//!
+//! Microsoft Learn: "HandlerRoutine callback function", "SetConsoleCtrlHandler", "ProcessIdToSessionId".
 
 use std::io;
 use std::os::windows::io::OwnedHandle;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,22 +21,30 @@ use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
     SetConsoleCtrlHandler,
 };
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
+use windows_sys::Win32::System::Threading::GetCurrentProcessId;
 
 use super::restore;
 use crate::console::{Inbox, Input, ShutdownReason, SignalSource};
 use crate::error::{Error, ErrorKind};
 
-/// How long the system waits for a handler of those events that end the process.
+/// How long the system waits for a handler of those events that end the process: of a service at shutdown, and
+/// otherwise.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(20);
 const SYSTEM_TIMEOUT: Duration = Duration::from_secs(5);
-/// When the handler stops waiting for the program to end, so that the console is restored in time.
-const HANDLER_TIMEOUT: Duration = Duration::from_millis(4500);
-/// A request to end that finds this many still not collected ends the process: the loop is stuck.
+/// How long before that the handler stops waiting for the program to end, so that the console is restored in time.
+const RESERVE: Duration = Duration::from_millis(500);
+/// A request to end that finds this many of its kind still not collected ends the process: the loop is stuck.
 const MAX_UNCOLLECTED: u32 = 2;
+
+/// The events that the handler knows; an event's place is its number in [`UNCOLLECTED`].
+const KNOWN: [u32; 5] =
+    [CTRL_C_EVENT, CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT];
 
 /// The inboxes that want these requests.
 static LISTENERS: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
-/// Requests that no reactor has collected yet.
-static WAITING: AtomicU32 = AtomicU32::new(0);
+/// Requests of each kind that no reactor has collected yet.
+static UNCOLLECTED: [AtomicU32; KNOWN.len()] = [const { AtomicU32::new(0) }; KNOWN.len()];
 
 struct Signals {
     inbox: Arc<Inbox>,
@@ -39,19 +52,45 @@ struct Signals {
 
 /// Starts to report control events.
 pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedHandle>>, Error> {
-    static INSTALLED: AtomicBool = AtomicBool::new(false);
     let mut listeners = listeners();
-    if !INSTALLED.load(Ordering::Acquire) {
-        // SAFETY: the handler is a function of this program, for good.
-        if unsafe { SetConsoleCtrlHandler(Some(handler), 1) } == 0 {
-            let error = io::Error::last_os_error();
-            return Err(Error::from_io(ErrorKind::Os, "catch signals", error));
-        }
-        INSTALLED.store(true, Ordering::Release);
-    }
-    WAITING.store(0, Ordering::Release);
+    install().map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))?;
+    forget_uncollected();
     listeners.push(Arc::clone(inbox));
     Ok(Box::new(Signals { inbox: Arc::clone(inbox) }))
+}
+
+/// Which of the two handlers acts.
+static CURRENT: AtomicU32 = AtomicU32::new(0);
+
+/// Puts the handler into the system's list, where it may be already, or no longer. There are two, which take turns, so
+/// that one is there at every moment, and none twice.
+fn install() -> io::Result<()> {
+    let before = CURRENT.load(Ordering::Acquire);
+    type Handler = unsafe extern "system" fn(u32) -> i32;
+    let [old, new]: [Handler; 2] =
+        if before == 0 { [handler::<0>, handler::<1>] } else { [handler::<1>, handler::<0>] };
+    // SAFETY: the handlers are functions of this program, for good.
+    unsafe {
+        if SetConsoleCtrlHandler(Some(new), 1) == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        CURRENT.store(1 - before, Ordering::Release);
+        // Refused if it is not there, which is as good.
+        SetConsoleCtrlHandler(Some(old), 0);
+    }
+    Ok(())
+}
+
+unsafe extern "system" fn handler<const NUMBER: u32>(event: u32) -> i32 {
+    // Otherwise the system asks the other one.
+    if NUMBER == CURRENT.load(Ordering::Acquire) { handle(event, is_service()) } else { 0 }
+}
+
+/// Services are in a session of their own, in which nobody is signed in.
+fn is_service() -> bool {
+    let mut session = u32::MAX;
+    // SAFETY: `session` is writable; the process exists.
+    unsafe { ProcessIdToSessionId(GetCurrentProcessId(), &mut session) != 0 && session == 0 }
 }
 
 impl SignalSource<OwnedHandle> for Signals {
@@ -62,7 +101,7 @@ impl SignalSource<OwnedHandle> for Signals {
     fn ready(&mut self) {}
 
     fn collected(&mut self) {
-        WAITING.store(0, Ordering::Release);
+        forget_uncollected();
     }
 }
 
@@ -72,37 +111,43 @@ impl Drop for Signals {
     }
 }
 
+/// The loop is alive.
+fn forget_uncollected() {
+    UNCOLLECTED.iter().for_each(|count| count.store(0, Ordering::Release));
+}
+
 fn listeners() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
     LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether the event was handled; if not, the system ends the process.
-unsafe extern "system" fn handler(event: u32) -> i32 {
-    let (input, ends) = match event {
-        CTRL_C_EVENT => (Input::Interrupt, false),
-        CTRL_BREAK_EVENT => (Input::Shutdown { reason: ShutdownReason::Break, time_left: None }, false),
-        CTRL_CLOSE_EVENT => (ending(ShutdownReason::Close), true),
-        CTRL_LOGOFF_EVENT => (ending(ShutdownReason::LogOff), true),
-        CTRL_SHUTDOWN_EVENT => (ending(ShutdownReason::SystemShutdown), true),
+fn handle(event: u32, is_service: bool) -> i32 {
+    let time_left = Some(if is_service { SERVICE_TIMEOUT } else { SYSTEM_TIMEOUT });
+    let shutdown = |reason, time_left| Input::Shutdown { reason, time_left };
+    let input = match event {
+        CTRL_C_EVENT => Input::Interrupt,
+        CTRL_BREAK_EVENT => shutdown(ShutdownReason::Break, None),
+        CTRL_CLOSE_EVENT => shutdown(ShutdownReason::Close, Some(SYSTEM_TIMEOUT)),
+        // Some user has signed out, who is not this process's.
+        CTRL_LOGOFF_EVENT if is_service => return 1,
+        CTRL_LOGOFF_EVENT => shutdown(ShutdownReason::LogOff, time_left),
+        CTRL_SHUTDOWN_EVENT => shutdown(ShutdownReason::SystemShutdown, time_left),
         _ => return 0,
     };
+    let kind = KNOWN.iter().position(|&known| known == event).unwrap_or(0);
     let listeners = listeners();
-    if listeners.is_empty() || WAITING.fetch_add(1, Ordering::AcqRel) >= MAX_UNCOLLECTED {
+    if listeners.is_empty() || UNCOLLECTED[kind].fetch_add(1, Ordering::AcqRel) >= MAX_UNCOLLECTED {
         restore::now();
         return 0;
     }
     listeners.iter().for_each(|inbox| inbox.push(input.clone()));
     drop(listeners);
-    if ends {
+    if let Input::Shutdown { time_left: Some(time), .. } = input {
         // The end of the process ends this thread, wherever it is.
-        std::thread::sleep(HANDLER_TIMEOUT);
+        std::thread::sleep(time.saturating_sub(RESERVE));
         restore::now();
     }
     1
-}
-
-fn ending(reason: ShutdownReason) -> Input {
-    Input::Shutdown { reason, time_left: Some(SYSTEM_TIMEOUT) }
 }
 
 #[cfg(test)]
@@ -110,7 +155,7 @@ mod tests {
     use super::*;
     use crate::kernel::mailbox::{Mailbox, NullSignal};
 
-    /// A process has one handler, and each test needs it.
+    /// A process has one list of handlers, and each test needs it.
     static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
@@ -124,8 +169,7 @@ mod tests {
             let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
             let _source = signals(&inbox).expect("a handler");
             // The system's thread, which must not return before the program has ended.
-            // SAFETY: the handler may run in any thread.
-            let system = std::thread::spawn(move || unsafe { handler(event) });
+            let system = std::thread::spawn(move || handle(event, false));
             let reported = loop {
                 match inbox.pop() {
                     Some(input) => break input,
@@ -138,27 +182,64 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_reported_and_the_third_uncollected_one_is_left_to_the_system() {
+    fn a_service_has_more_time_and_the_log_off_of_a_user_is_not_its_end() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
+        let _source = signals(&inbox).expect("a handler");
+        assert_eq!(handle(CTRL_LOGOFF_EVENT, true), 1);
+        assert_eq!(inbox.pop(), None);
+        let system = std::thread::spawn(move || handle(CTRL_SHUTDOWN_EVENT, true));
+        let reported = loop {
+            match inbox.pop() {
+                Some(input) => break input,
+                None => std::thread::yield_now(),
+            }
+        };
+        let (reason, time_left) = (ShutdownReason::SystemShutdown, Some(Duration::from_secs(20)));
+        assert_eq!(reported, Input::Shutdown { reason, time_left });
+        assert!(!system.is_finished());
+    }
+
+    #[test]
+    fn requests_are_reported_and_the_third_uncollected_one_of_a_kind_is_left_to_the_system() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
         let mut source = signals(&inbox).expect("a handler");
-        // SAFETY: the handler may run in any thread, and waits for nothing with these.
-        let asked = |event| unsafe { handler(event) };
         for _ in 0..3 {
-            assert_eq!((asked(CTRL_C_EVENT), asked(CTRL_BREAK_EVENT)), (1, 1));
+            assert_eq!((handle(CTRL_C_EVENT, false), handle(CTRL_BREAK_EVENT, false)), (1, 1));
             assert_eq!(inbox.pop(), Some(Input::Interrupt));
             let reason = ShutdownReason::Break;
             assert_eq!(inbox.pop(), Some(Input::Shutdown { reason, time_left: None }));
             source.collected();
         }
-        assert_eq!((asked(CTRL_C_EVENT), asked(CTRL_C_EVENT), asked(CTRL_C_EVENT)), (1, 1, 0));
+        // Two of each kind wait, and the third of a kind is one too many.
+        let both = || (handle(CTRL_C_EVENT, false), handle(CTRL_BREAK_EVENT, false));
+        assert_eq!([both(), both(), both()], [(1, 1), (1, 1), (0, 0)]);
         drop(source);
-        assert_eq!(asked(CTRL_C_EVENT), 0, "no inbox wants it any more");
+        assert_eq!(handle(CTRL_C_EVENT, false), 0, "no inbox wants it any more");
+    }
+
+    #[test]
+    fn each_registration_installs_the_handler_which_the_system_may_have_forgotten() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
+        for _ in 0..4 {
+            drop(signals(&inbox).expect("a handler"));
+            // As FreeConsole does.
+            let current = CURRENT.load(Ordering::Acquire);
+            let [even, odd] = [handler::<0> as unsafe extern "system" fn(u32) -> i32, handler::<1>];
+            let (installed, other) = if current == 0 { (even, odd) } else { (odd, even) };
+            // SAFETY: removes functions from a list.
+            unsafe {
+                assert_ne!(SetConsoleCtrlHandler(Some(installed), 0), 0, "it was there");
+                assert_eq!(SetConsoleCtrlHandler(Some(installed), 0), 0, "once");
+                assert_eq!(SetConsoleCtrlHandler(Some(other), 0), 0, "and the other was not");
+            }
+        }
     }
 
     #[test]
     fn what_is_not_known_is_left_to_the_system() {
-        // SAFETY: as above.
-        assert_eq!(unsafe { handler(99) }, 0);
+        assert_eq!(handle(99, false), 0);
     }
 }

@@ -1,16 +1,16 @@
 //! A console as a driver: either the reactor (raw) or the thread (lines) reads it.
 
 use std::io;
-use std::os::windows::io::AsHandle as _;
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::keys::Keys;
+use super::super::line_reader::{Command, Commands, Host as _, LineReader};
 use super::super::output::Output;
 use super::super::{ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
-use super::line::{Command, Commands, LineReader, console_mode};
+use super::host::ConsoleHost;
 use super::restore::Guard;
 use super::{raw, sys};
 use crate::kernel::thread;
@@ -21,9 +21,7 @@ const STALLED: Duration = Duration::from_secs(2);
 pub(super) struct Terminal {
     inbox: Arc<Inbox>,
     commands: Arc<Commands>,
-    console: OwnedHandle,
-    /// Standard output, if it is a console: the thread writes its text, because it knows what is on the screen.
-    screen: Option<OwnedHandle>,
+    host: Arc<ConsoleHost>,
     output: Output,
     mode: ConsoleMode,
     /// How many changes of mode were requested.
@@ -32,8 +30,9 @@ pub(super) struct Terminal {
     raw: bool,
     keys: Keys,
     over: bool,
-    thread: Option<JoinHandle<()>>,
-    /// Dropped last: after the thread has ended.
+    /// The one that reads lines and prints, and the one that presses keys for it.
+    threads: Vec<JoinHandle<()>>,
+    /// Dropped last: after the threads have ended.
     _guard: Guard,
 }
 
@@ -45,42 +44,31 @@ impl Terminal {
         output: Output,
     ) -> io::Result<Terminal> {
         let original = sys::mode(&console)?;
-        let stdout = io::stdout().as_handle().try_clone_to_owned().ok();
-        let screen = stdout.filter(|stdout| sys::screen(stdout).is_ok());
         let guard = Guard::new(&console, original)?;
-        sys::set_mode(&console, console_mode(original, mode, true))?;
-        let commands = Commands::new(console.try_clone()?);
-        if let Some(size) = screen.as_ref().and_then(sys::window_size) {
+        let host = ConsoleHost::new(console, original);
+        host.set_mode(mode, true)?;
+        let commands = Commands::new();
+        if let Some(size) = host.window_size() {
             commands.size_reported(size);
         }
-        let reader = LineReader {
-            commands: Arc::clone(&commands),
-            inbox: Arc::clone(inbox),
-            console: console.try_clone()?,
-            screen: screen.as_ref().map(OwnedHandle::try_clone).transpose()?,
-            original,
-            mode,
-            echo: true,
-            prompt: String::new(),
-            typed: Vec::new(),
-            before: Vec::new(),
-            cutting: false,
-            shown: false,
-            aborted: false,
-        };
-        let thread = Some(thread::spawn("console", move || reader.run())?);
+        let reader = LineReader::new(Arc::clone(&host), &commands, inbox, mode);
+        let threads = vec![
+            thread::spawn("console", move || reader.run())?,
+            spawn_presser(&host, &commands).inspect_err(|_| {
+                let _ = commands.push(Command::Quit);
+            })?,
+        ];
         Ok(Terminal {
             inbox: Arc::clone(inbox),
             commands,
-            console,
-            screen,
+            host,
             output,
             mode,
             requests: 0,
             raw: mode == ConsoleMode::Raw,
             keys: Keys::default(),
             over: false,
-            thread,
+            threads,
             _guard: guard,
         })
     }
@@ -96,7 +84,7 @@ impl Driver<OwnedHandle> for Terminal {
     }
 
     fn handle(&self) -> io::Result<OwnedHandle> {
-        self.console.try_clone()
+        self.host.console.try_clone()
     }
 
     fn ready(&mut self) {
@@ -104,8 +92,10 @@ impl Driver<OwnedHandle> for Terminal {
             return;
         }
         let mut keys = std::mem::take(&mut self.keys);
-        let read = raw::read(&self.console, &mut keys, &self.inbox, || {
-            self.size().inspect(|&size| self.commands.size_reported(size))
+        let read = raw::read(&self.host.console, &mut keys, &self.inbox, || {
+            self.size().inspect(|&size| {
+                self.commands.size_reported(size);
+            })
         });
         self.keys = keys;
         if let Err(error) = read {
@@ -136,16 +126,16 @@ impl Driver<OwnedHandle> for Terminal {
     }
 
     fn print(&mut self, text: &str) -> io::Result<()> {
-        match self.screen {
-            Some(_) => self.commands.push(Command::Print(text.to_owned())),
-            None => self.output.write(text),
+        match self.host.has_screen() {
+            true => self.commands.push(Command::Print(text.to_owned())),
+            false => self.output.write(text),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self.screen {
-            Some(_) => self.commands.push(Command::Flush),
-            None => {
+        match self.host.has_screen() {
+            true => self.commands.push(Command::Flush),
+            false => {
                 self.output.flush();
                 Ok(())
             }
@@ -167,17 +157,31 @@ impl Driver<OwnedHandle> for Terminal {
     }
 
     fn size(&self) -> Option<(u16, u16)> {
-        sys::window_size(self.screen.as_ref()?)
+        self.host.window_size()
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if self.commands.push(Command::Quit).is_err() || !self.commands.wait_for_end(STALLED) {
+        let _ = self.commands.push(Command::Quit);
+        if !self.commands.wait_for_end(STALLED) {
             tracing::warn!(target: "dolmen", "the console's thread is left behind in a call that does not end");
             return;
         }
-        // The thread's last message comes before its end.
-        let _ = self.thread.take().map(JoinHandle::join);
+        // The threads' last messages come before their end.
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
+}
+
+fn spawn_presser(host: &Arc<ConsoleHost>, commands: &Arc<Commands>) -> io::Result<JoinHandle<()>> {
+    let (host, commands) = (Arc::clone(host), Arc::clone(commands));
+    thread::spawn("console keys", move || {
+        commands.press_until_end(|| {
+            if let Err(error) = host.press_keys_that_end_a_read() {
+                tracing::debug!(target: "dolmen", %error, "cannot end a read of the console");
+            }
+        });
+    })
 }

@@ -28,25 +28,19 @@ impl<K: Kernel> Engine<K> {
         if self.console.signals.is_none() {
             self.insert_signals(open_signals, None)?;
         }
-        let inbox = Inbox::new(self.mailbox());
-        if let Some(claim) = &claim {
-            claim.take_leftover(&inbox);
-        }
+        let inbox = Inbox::with_claim(self.mailbox(), claim);
         let driver = match open(&inbox) {
             Ok(driver) => driver,
             Err(error) => {
-                if let Some(claim) = claim {
-                    claim.leave_leftover(std::iter::from_fn(|| inbox.pop()), ConsoleKind::Terminal);
-                }
                 self.drop_console_signals();
                 return Err(error);
             }
         };
         let kind = driver.kind();
+        inbox.set_kind(kind);
         self.console.registrations += 1;
         let registration = self.console.registrations;
-        self.console.typed =
-            Some(Typed { token, registration, inbox, driver, watch: None, held: false, claim });
+        self.console.typed = Some(Typed { token, registration, inbox, driver, watch: None, held: false });
         if let Err(error) = self.watch_console() {
             self.remove_console();
             return Err(error);
@@ -143,6 +137,7 @@ impl<K: Kernel> Engine<K> {
             self.remove_watch(watch);
         }
         let Typed { inbox, driver, .. } = typed;
+        inbox.release_claim();
         std::mem::forget((inbox, driver));
         self.drop_console_signals();
     }
@@ -158,17 +153,13 @@ impl<K: Kernel> Engine<K> {
         if let Some(watch) = typed.watch {
             self.remove_watch(watch);
         }
-        let Typed { registration, inbox, driver, claim, .. } = typed;
-        let kind = driver.kind();
+        let Typed { registration, inbox, driver, .. } = typed;
         // The drop restores the terminal, and ends the readers.
         drop(driver);
-        if let Some(claim) = claim {
-            let collected = self.cx.outbox.iter().filter_map(|record| match record {
-                Record::Console { registration: of, input, .. } if *of == registration => Some(input.clone()),
-                _ => None,
-            });
-            claim.leave_leftover(collected.chain(std::iter::from_fn(|| inbox.pop())), kind);
-        }
+        inbox.leave(self.cx.outbox.iter().filter_map(|record| match record {
+            Record::Console { registration: of, input, .. } if *of == registration => Some(input.clone()),
+            _ => None,
+        }));
         self.drop_console_signals();
         true
     }

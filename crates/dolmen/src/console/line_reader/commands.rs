@@ -1,0 +1,220 @@
+//! The queue to the thread that reads lines, and when the thread's read must be ended for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::console::ConsoleMode;
+
+/// How many bytes may be queued for printing.
+const MOST_BYTES: usize = 4 << 20;
+
+/// The pause between the first two presses of the keys that end a read, and the pause between later ones. A popup of the
+/// console's line editor, a console that is held and a full line each take the keys, and nothing reports that.
+const SECOND_PRESS: Duration = Duration::from_millis(250);
+const NEXT_PRESS: Duration = Duration::from_secs(1);
+
+/// The thread's work between two reads.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Print(String),
+    /// Report when everything printed so far is on the screen.
+    Flush,
+    Prompt(String),
+    Echo(bool),
+    /// The number distinguishes requests.
+    Mode(ConsoleMode, u64),
+    /// Ctrl-C came: the typed text is discarded.
+    Interrupted,
+    Quit,
+}
+
+/// The queue, and what its two ends and the presser know of the read.
+#[derive(Default)]
+pub(crate) struct Commands {
+    state: Mutex<State>,
+    changed: Condvar,
+    reported: ReportedSize,
+}
+
+/// The window's size as last reported, by the reader of the console at that time.
+#[derive(Default)]
+struct ReportedSize(AtomicU32);
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Command>,
+    bytes: usize,
+    /// The thread is in a read, or about to be: true until the read has returned, however often the keys were pressed,
+    /// because a press is a request that may be lost [hc53].
+    reading: bool,
+    /// When the keys were pressed last to end this read, and how often.
+    pressed: Option<(Instant, u32)>,
+    ended: bool,
+}
+
+/// The thread's next step.
+pub(super) enum Next {
+    Execute(Command),
+    Read,
+    Wait,
+}
+
+/// When the keys that end a read are to be pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Press {
+    /// Now. It is recorded as pressed.
+    Now,
+    At(Instant),
+    /// Not before something changes.
+    Never,
+    /// The thread has ended.
+    Ended,
+}
+
+impl Commands {
+    pub(crate) fn new() -> Arc<Commands> {
+        Arc::default()
+    }
+
+    /// Queues a command. `WouldBlock`: too much text is queued, and this was not.
+    pub(crate) fn push(&self, command: Command) -> io::Result<()> {
+        let mut state = self.state();
+        if let Command::Print(text) = &command {
+            if state.bytes + text.len() > MOST_BYTES {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            state.bytes += text.len();
+        }
+        state.queue.push_back(command);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// What the thread does next. `may_read`: it wants to read when there is no command.
+    pub(super) fn next(&self, may_read: bool) -> Next {
+        let mut state = self.state();
+        match state.queue.pop_front() {
+            Some(command) => Next::Execute(command),
+            None if may_read => {
+                state.reading = true;
+                state.pressed = None;
+                Next::Read
+            }
+            None => Next::Wait,
+        }
+    }
+
+    /// Blocks the thread until there is a command, or `may_read` holds.
+    pub(super) fn wait(&self, may_read: impl Fn() -> bool) {
+        let mut state = self.state();
+        while state.queue.is_empty() && !may_read() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The thread's read has returned.
+    pub(super) fn has_read(&self) {
+        self.state().reading = false;
+    }
+
+    /// The thread has written as much text.
+    pub(super) fn printed(&self, bytes: usize) {
+        self.state().bytes -= bytes;
+        self.changed.notify_all();
+    }
+
+    /// The thread has ended.
+    pub(super) fn end(&self) {
+        self.state().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether the keys that end a read are to be pressed at this time.
+    pub(crate) fn press(&self, now: Instant) -> Press {
+        self.state().press(now)
+    }
+
+    /// The body of the thread that presses these keys, by `press`. Pressing is a call to the process that has the
+    /// console's window, which may hang: the reactor's thread must not make it.
+    #[cfg_attr(not(windows), allow(dead_code))] // The simulation presses by its own clock.
+    pub(crate) fn press_until_end(&self, mut press: impl FnMut()) {
+        let mut state = self.state();
+        loop {
+            match state.press(Instant::now()) {
+                Press::Ended => return,
+                Press::Now => {
+                    drop(state);
+                    press();
+                    state = self.state();
+                }
+                Press::At(time) => {
+                    let left = time.saturating_duration_since(Instant::now());
+                    state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Press::Never => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// Records a size of the window that is reported, or known without a report. Returns true when it differs from the
+    /// previous one.
+    pub(crate) fn size_reported(&self, (columns, rows): (u16, u16)) -> bool {
+        let size = u32::from(columns) << 16 | u32::from(rows);
+        self.reported.0.swap(size, Ordering::Relaxed) != size
+    }
+
+    /// Makes a thread that waits for room in the inbox check whether there is some.
+    pub(crate) fn recheck_room(&self) {
+        let _state = self.state();
+        self.changed.notify_all();
+    }
+
+    /// Waits for the thread's end, as long as it prints. Returns true when it has ended.
+    #[cfg_attr(not(windows), allow(dead_code))] // The simulation has no thread.
+    pub(crate) fn wait_for_end(&self, stalled: Duration) -> bool {
+        let mut state = self.state();
+        let mut last = (state.bytes, Instant::now());
+        while !state.ended {
+            if state.bytes != last.0 {
+                last = (state.bytes, Instant::now());
+            }
+            if last.1.elapsed() > stalled {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, stalled).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn press(&mut self, now: Instant) -> Press {
+        if self.ended {
+            return Press::Ended;
+        }
+        if !self.reading || self.queue.is_empty() {
+            return Press::Never;
+        }
+        let times = match self.pressed {
+            None => 0,
+            Some((last, times)) => {
+                let due = last + if times == 1 { SECOND_PRESS } else { NEXT_PRESS };
+                if now < due {
+                    return Press::At(due);
+                }
+                times
+            }
+        };
+        self.pressed = Some((now, times + 1));
+        Press::Now
+    }
+}
