@@ -1,5 +1,5 @@
-//! The simulated kernel: random programs of the reactor and of the C library over it, the deliberate bugs that they
-//! have to detect, and both under Miri.
+//! The simulations: random programs of the reactor and of the C library over the simulated kernel, and of an operator over
+//! the simulated console host; the deliberate bugs that they have to detect, and the first two under Miri.
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -36,7 +36,7 @@ pub fn folder() -> String {
 /// The deliberate bugs that only a memory checker detects reliably.
 const FOR_MIRI: [&str; 2] = ["FreeBufferAtCancel", "RecycleAtCancel"];
 
-/// Run random programs over the simulated kernel
+/// Run random programs over the simulated kernel, or over the simulated console
 ///
 /// Each seed is one program on one machine, the same on every computer. A seed that fails prints the shortest program
 /// that still fails, and the command that replays it.
@@ -45,6 +45,9 @@ pub struct SimOptions {
     /// Programs of calls of the C library instead of the reactor's
     #[arg(long)]
     c: bool,
+    /// Operators at a simulated console of Windows, and what is printed meanwhile
+    #[arg(long, conflicts_with = "c")]
+    console: bool,
     /// How many seeds to run
     #[arg(long, default_value_t = 100_000)]
     seeds: u64,
@@ -61,7 +64,7 @@ pub struct SimOptions {
 
 /// Show that the simulation detects each deliberate bug, and by which oracle
 ///
-/// Prints the table of bugs and oracles of the reactor, and that of the C library, which takes some ten minutes. Each
+/// Prints the tables of bugs and oracles of the reactor, of the C library and of the console, which takes some ten minutes. Each
 /// oracle of a table has to be the only one to detect some bug, or the chore fails. The scenarios of the hard cases run
 /// against their bugs as well. Miri runs the two bugs that corrupt memory (nightly toolchain, installed by rustup if it
 /// is missing).
@@ -73,6 +76,9 @@ pub struct MutantsOptions {
     /// And how many of the C library's
     #[arg(long, default_value_t = 5_000)]
     c_seeds: u64,
+    /// And how many of the console's
+    #[arg(long, default_value_t = 10_000)]
+    console_seeds: u64,
     /// Only whether each is detected, not by which oracle, as in CI
     #[arg(long)]
     quick: bool,
@@ -96,6 +102,7 @@ impl MutantsOptions {
         Self {
             seeds: 1_500,
             c_seeds: 5_000,
+            console_seeds: 10_000,
             quick: true,
             no_miri: true,
             copy: false,
@@ -146,7 +153,8 @@ pub fn run(options: &SimOptions) -> ExitCode {
             _ => vec![format!("--seeds={}", options.seeds), format!("--from={}", options.from)],
         };
         let run = cargo(&format!("run --quiet --release {PROGRAM}")).args(["--"]);
-        run.args(options.c.then_some("--c")).args(numbers).run()
+        let subject = [(options.c, "--c"), (options.console, "--console")];
+        run.args(subject.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name)).args(numbers).run()
     });
     steps.finish()
 }
@@ -174,7 +182,9 @@ pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
 /// All deliberate bugs against all oracles.
 pub fn mutants(options: &MutantsOptions) -> Result<()> {
     let manifest = patched_manifest()?;
-    for (subject, seeds) in [(None, options.seeds), (Some("--c"), options.c_seeds)] {
+    let subjects =
+        [(None, options.seeds), (Some("--c"), options.c_seeds), (Some("--console"), options.console_seeds)];
+    for (subject, seeds) in subjects {
         cargo(&format!("run --quiet --release {PROGRAM}"))
             .args(WITH_MUTANTS)
             .args(QUICK_BUILD)

@@ -54,6 +54,9 @@ macro_rules! marks {
     };
 }
 
+#[cfg(dolmen_sim)]
+pub(crate) use marks;
+
 marks! {
     /// A rare branch.
     Mark {

@@ -46,7 +46,7 @@ fn run_in_new_process<S: Subject>(mutant: &str, oracle: &str, seeds: u64) -> Out
     let program = std::env::current_exe().expect("a process knows its program");
     let status = Command::new(program)
         .args(["--mutant", mutant, "--oracle", oracle])
-        .args(S::COMMAND.ends_with("--c").then_some("--c"))
+        .args(S::COMMAND.split(' ').filter(|word| word.starts_with("--")))
         .args(["--seeds", &seeds.to_string()])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use dolmen_sim::{CLibrary, Reactor, Subject, missed_marks, run_seeds, silence_panics};
+use dolmen_sim::{CLibrary, ConsoleReader, Reactor, Subject, missed_marks, run_seeds, silence_panics};
 
 /// Runs random programs over dolmen's simulated kernel, a seed each
 #[derive(Parser)]
@@ -13,6 +13,9 @@ struct Cli {
     /// Programs of calls of the C library instead of the reactor's
     #[arg(long)]
     c: bool,
+    /// Operators, and what is printed meanwhile, over a simulated console of Windows
+    #[arg(long, conflicts_with = "c")]
+    console: bool,
     /// How many seeds to run
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
@@ -56,7 +59,11 @@ pub fn run_command_line() -> ExitCode {
     if let Some(turns) = cli.turns {
         return echo(turns, cli.idle);
     }
-    if cli.c { run::<CLibrary>(&cli) } else { run::<Reactor>(&cli) }
+    match (cli.c, cli.console) {
+        (true, _) => run::<CLibrary>(&cli),
+        (_, true) => run::<ConsoleReader>(&cli),
+        _ => run::<Reactor>(&cli),
+    }
 }
 
 /// Under callgrind, the difference between two lengths is the instructions of a turn, including those of the simulated

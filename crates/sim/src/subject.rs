@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use dolmen::sim::{self, Failure, Oracle, Report};
+use dolmen::sim::{self, Failure, Oracle, Report, console_host};
 use io_reactor::sim as c_sim;
 
 /// Something that runs random programs, one for each seed.
@@ -118,6 +118,13 @@ subject! {
         Some(mutant) => c_sim::activate(Some(mutant)),
         None => sim::activate(Some(find(sim::Mutant::ALL, name).expect("a bug's name"))),
     }
+}
+
+subject! {
+    /// The reader of lines over a simulated console host of Windows.
+    ConsoleReader, console_host, "cargo xtask sim --console", console_host::ORACLES, &[],
+    names(console_host::Mutant::ALL),
+    |name| console_host::activate(Some(find(console_host::Mutant::ALL, name).expect("a bug's name")))
 }
 
 /// Bugs of the reactor that the C library's programs have to detect as well.

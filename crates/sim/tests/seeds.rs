@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use dolmen_sim::{CLibrary, Reactor, Subject, missed_marks, run_seeds};
+use dolmen_sim::{CLibrary, ConsoleReader, Reactor, Subject, missed_marks, run_seeds};
 
 /// Each of these seeds found a bug. The bugs:
 const REGRESSIONS: &[(u64, &str)] = &[
@@ -31,6 +31,12 @@ const REGRESSIONS_OF_C: &[(u64, &str)] = &[
     (11484, "the end of a terminal was reported as input, because its report had waited for room"),
 ];
 
+/// And these in the reader of a Windows console.
+const REGRESSIONS_OF_CONSOLE: &[(u64, &str)] = &[(
+    2706,
+    "a Ctrl-C that had ended a read was forgotten at a change of mode, so that its command discarded a later line",
+)];
+
 fn clean<S: Subject>(seeds: Range<u64>) {
     if let Err(found) = run_seeds::<S>(seeds, S::ORACLES, None, |_| {}) {
         panic!("{found}");
@@ -48,6 +54,7 @@ fn stay_clean<S: Subject>(regressions: &[(u64, &str)]) {
 fn seeds_that_found_bugs_stay_clean() {
     stay_clean::<Reactor>(REGRESSIONS);
     stay_clean::<CLibrary>(REGRESSIONS_OF_C);
+    stay_clean::<ConsoleReader>(REGRESSIONS_OF_CONSOLE);
 }
 
 /// A run that never passes a rare branch has not tested it.
@@ -63,10 +70,17 @@ fn a_fixed_set_of_the_c_library_is_clean_and_hits_every_mark() {
     assert_eq!(missed_marks::<CLibrary>(), [], "coverage marks that 3,000 seeds never hit");
 }
 
+#[test]
+fn a_fixed_set_of_the_console_is_clean_and_hits_every_mark() {
+    clean::<ConsoleReader>(0..5_000);
+    assert_eq!(missed_marks::<ConsoleReader>(), [], "coverage marks that 5,000 seeds never hit");
+}
+
 /// Other seeds for other sources, so that the set as a whole grows with the project; a failure prints the seed.
 #[test]
 fn seeds_of_this_commit_are_clean() {
     let from = env!("DOLMEN_SOURCE_HASH").parse::<u64>().expect("build.rs gives a number") << 20;
     clean::<Reactor>(from..from + 500);
     clean::<CLibrary>(from..from + 1_000);
+    clean::<ConsoleReader>(from..from + 1_000);
 }

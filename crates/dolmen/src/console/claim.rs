@@ -89,3 +89,32 @@ pub(super) fn leave_decoder(decoder: Decoder) {
 fn leftover() -> MutexGuard<'static, LeftoverInput> {
     LEFTOVER_INPUT.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::mailbox::Mailbox;
+    use std::sync::Arc;
+
+    /// A thread that is left behind in a read would take the first line of the next reader.
+    #[test]
+    fn hc56_nobody_else_reads_before_the_last_reader_has_let_go_and_its_line_is_kept() {
+        let open = || {
+            let claim = Claim::new().expect("nobody reads");
+            Inbox::with_claim(Mailbox::new(Box::new(crate::kernel::mailbox::NullSignal), 1), Some(claim))
+        };
+        let reactor = open();
+        let thread = Arc::clone(&reactor);
+        reactor.push(Input::Line("collected".into()));
+        reactor.close();
+        reactor.leave(std::iter::empty());
+        drop(reactor);
+        assert!(Claim::new().is_err(), "the thread still reads");
+        thread.push(Input::Line("read by the thread".into()));
+        drop(thread);
+        let next = open();
+        let lines = ["collected", "read by the thread"].map(|text| Some(Input::Line(text.into())));
+        assert_eq!([next.pop(), next.pop()], lines);
+        assert_eq!(next.pop(), None);
+    }
+}

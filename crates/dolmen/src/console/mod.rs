@@ -275,7 +275,7 @@ pub(crate) trait Driver<H> {
 /// What the engine reports to a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Ctrl-C: the line being typed is discarded.
+    /// Ctrl-C or Ctrl-Break: the line being typed is discarded.
     Interrupted,
     /// The process was stopped and continues: the terminal's mode may have changed.
     Continued,

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::console::{ConsoleKind, Driver, Inbox, Input, Notice, SignalSource};
+use crate::console::{ConsoleKind, Driver, Inbox, Input, Notice, ShutdownReason, SignalSource};
 use crate::kernel::fork::Process;
 use crate::marks::{Mark, mark};
 use crate::record::Record;
@@ -146,7 +146,10 @@ impl<H> Console<H> {
                 signals.source.collected();
             }
             let notice = match input {
-                Input::Interrupt => Some(Notice::Interrupted),
+                // Ctrl-Break also discards the line being typed.
+                Input::Interrupt | Input::Shutdown { reason: ShutdownReason::Break, .. } => {
+                    Some(Notice::Interrupted)
+                }
                 Input::Continued => Some(Notice::Continued),
                 _ => None,
             };

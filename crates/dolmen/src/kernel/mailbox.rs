@@ -212,10 +212,10 @@ fn withdraw_post(posts: &Guarded<Posts>, number: u64, fault: Fault) -> Result<()
 }
 
 /// A signal that no one waits for.
-#[cfg(test)]
+#[cfg(any(test, dolmen_sim))]
 pub(crate) struct NullSignal;
 
-#[cfg(test)]
+#[cfg(any(test, dolmen_sim))]
 impl Signal for NullSignal {
     fn notify(&self) -> Result<(), Fault> {
         Ok(())

@@ -12,7 +12,7 @@ use crate::console::ConsoleMode;
 const MOST_BYTES: usize = 4 << 20;
 
 /// The pause between the first two presses of the keys that end a read, and the pause between later ones. A popup of the
-/// console's line editor, a console that is held and a full line each take the keys, and nothing reports that.
+/// console's line editor, a console that is held and a full line each take the keys [hc55], and nothing reports that.
 const SECOND_PRESS: Duration = Duration::from_millis(250);
 const NEXT_PRESS: Duration = Duration::from_secs(1);
 
@@ -21,6 +21,7 @@ const NEXT_PRESS: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     Print(String),
     /// Report when everything printed so far is on the screen.
+    #[cfg_attr(not(windows), allow(dead_code))] // The driver's, which the simulation is not.
     Flush,
     Prompt(String),
     Echo(bool),
@@ -133,13 +134,14 @@ impl Commands {
     }
 
     /// Whether the keys that end a read are to be pressed at this time.
+    #[cfg(dolmen_sim)] // Which presses by its own clock.
     pub(crate) fn press(&self, now: Instant) -> Press {
         self.state().press(now)
     }
 
     /// The body of the thread that presses these keys, by `press`. Pressing is a call to the process that has the
     /// console's window, which may hang: the reactor's thread must not make it.
-    #[cfg_attr(not(windows), allow(dead_code))] // The simulation presses by its own clock.
+    #[cfg_attr(not(windows), allow(dead_code))] // The simulation has no thread.
     pub(crate) fn press_until_end(&self, mut press: impl FnMut()) {
         let mut state = self.state();
         loop {
@@ -169,6 +171,7 @@ impl Commands {
     }
 
     /// Makes a thread that waits for room in the inbox check whether there is some.
+    #[cfg_attr(not(windows), allow(dead_code))] // The simulation has no thread.
     pub(crate) fn recheck_room(&self) {
         let _state = self.state();
         self.changed.notify_all();

@@ -28,6 +28,30 @@ pub(crate) use commands::{Command, Commands};
 
 /// The control character that ends a read. Ctrl-^, which no one types; typing it does no harm.
 pub(crate) const WAKE: u16 = 0x1E;
+
+/// The keys that end a read with the text typed so far, which a cancel would lose [hc27].
+///
+/// End comes first: with the cursor in the text, some editions of the console cut off what stands behind it, and one puts
+/// the control character over it. It comes twice, because a console that is held (Ctrl-S, Pause) is released by the first
+/// key, and drops it [hc54].
+pub(crate) fn read_ends() -> &'static [PressedKey] {
+    &[END, END, CTRL_CIRCUMFLEX]
+}
+
+const CTRL_CIRCUMFLEX: PressedKey = PressedKey { key: KEY_6, unit: WAKE, ctrl: true };
+const END: PressedKey = PressedKey { key: KEY_END, unit: 0, ctrl: false };
+const KEY_END: u16 = 0x23;
+const KEY_6: u16 = 0x36;
+
+/// A key that the program presses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PressedKey {
+    /// The virtual key code.
+    pub(crate) key: u16,
+    /// Its character, as a UTF-16 unit; 0 if it has none.
+    pub(crate) unit: u16,
+    pub(crate) ctrl: bool,
+}
 const CTRL_Z: char = '\x1a';
 
 /// The most units that one read takes. Some consoles have a buffer of 64 KiB for everything.
@@ -36,9 +60,9 @@ const UNITS: usize = 8192;
 /// A console of Windows, as far as the reader of lines uses it.
 pub(crate) trait Host {
     /// Reads a line with its end, or as much of it as fits, or the line so far when [`WAKE`] ends the read: then `WAKE` is
-    /// the last unit. The first `kept` units of the buffer are the line so far. Zero units: Ctrl-C or Ctrl-Break has
-    /// ended the read.
-    fn read_line(&self, buffer: &mut [u16], kept: usize) -> io::Result<usize>;
+    /// the last unit. The first `kept` units of the buffer are the line so far. `None`: Ctrl-C or Ctrl-Break has ended the
+    /// read, and the line is lost.
+    fn read_line(&self, buffer: &mut [u16], kept: usize) -> io::Result<Option<usize>>;
 
     /// Sets the modes of the input.
     fn set_mode(&self, mode: ConsoleMode, echo: bool) -> io::Result<()>;
@@ -48,6 +72,9 @@ pub(crate) trait Host {
 
     /// Erases the `cells` before the cursor, and moves the cursor to where they began.
     fn erase_back(&self, cells: usize) -> io::Result<()>;
+
+    /// Whether the cursor stands in the first column.
+    fn is_at_line_start(&self) -> bool;
 
     /// Columns and rows of the window, if there is a screen.
     fn window_size(&self) -> Option<(u16, u16)>;
@@ -154,15 +181,14 @@ impl<H: Host> LineReader<H> {
         self.commands.has_read();
         self.check_window_size();
         match read {
-            Ok(0) => {
-                // Not the end of the input [hc29]. The event comes from the control handler.
+            // Not the end of the input [hc29]. The event comes from the control handler.
+            Ok(None) => {
                 self.interrupted_reads += 1;
                 self.discard();
             }
-            Ok(count) => {
-                self.interrupted_reads = 0;
-                self.take(&buffer[..count.min(UNITS)]);
-            }
+            // A popup of the console has ended the read, and the line is lost.
+            Ok(Some(0)) => self.discard(),
+            Ok(Some(count)) => self.take(&buffer[..count.min(UNITS)]),
             Err(error) => {
                 tracing::warn!(target: "dolmen", %error, "the console cannot be read any more");
                 self.inbox.push(Input::End);
@@ -258,7 +284,8 @@ impl<H: Host> LineReader<H> {
         }
         // The line on which Enter was pressed stays on the screen.
         self.shown = false;
-        if !self.echo {
+        // Some editions of the console go to the next line in any case, and others only with echo.
+        if !self.echo && !self.host.is_at_line_start() {
             self.write("\n");
         }
         self.line(true);

@@ -6,15 +6,12 @@ use std::sync::Arc;
 
 use windows_sys::Win32::System::Console::{
     CONSOLE_MODE, ENABLE_ECHO_INPUT, ENABLE_EXTENDED_FLAGS, ENABLE_INSERT_MODE, ENABLE_LINE_INPUT,
-    ENABLE_PROCESSED_INPUT, ENABLE_QUICK_EDIT_MODE, ENABLE_WINDOW_INPUT, ENHANCED_KEY, LEFT_CTRL_PRESSED,
+    ENABLE_PROCESSED_INPUT, ENABLE_QUICK_EDIT_MODE, ENABLE_WINDOW_INPUT,
 };
 
 use super::super::ConsoleMode;
-use super::super::line_reader::{Host, WAKE};
+use super::super::line_reader::{Host, WAKE, read_ends};
 use super::sys;
-
-const KEY_END: u16 = 0x23;
-const KEY_6: u16 = 0x36;
 
 pub(super) struct ConsoleHost {
     pub(super) console: OwnedHandle,
@@ -35,19 +32,14 @@ impl ConsoleHost {
         self.screen.is_some()
     }
 
-    /// Presses the keys that end a read with the text typed so far, which a cancel would lose [hc27].
-    ///
-    /// End comes first: with the cursor in the text, one edition of the console cuts off what stands behind it, and the
-    /// other puts the control character over it. It comes twice, because a console that is held (Ctrl-S, Pause) is
-    /// released by the first key, and drops it [hc54].
-    pub(super) fn press_keys_that_end_a_read(&self) -> io::Result<()> {
-        let end = (KEY_END, 0, ENHANCED_KEY);
-        sys::press(&self.console, &[end, end, (KEY_6, WAKE, LEFT_CTRL_PRESSED)])
+    /// Presses the keys that end a read.
+    pub(super) fn end_read(&self) -> io::Result<()> {
+        sys::press(&self.console, read_ends())
     }
 }
 
 impl Host for Arc<ConsoleHost> {
-    fn read_line(&self, buffer: &mut [u16], kept: usize) -> io::Result<usize> {
+    fn read_line(&self, buffer: &mut [u16], kept: usize) -> io::Result<Option<usize>> {
         sys::read_line(&self.console, buffer, kept, 1 << WAKE)
     }
 
@@ -68,6 +60,11 @@ impl Host for Arc<ConsoleHost> {
 
     fn erase_back(&self, cells: usize) -> io::Result<()> {
         self.screen.as_ref().map_or(Ok(()), |screen| sys::erase_back(screen, cells))
+    }
+
+    fn is_at_line_start(&self) -> bool {
+        let screen = self.screen.as_ref().and_then(|screen| sys::screen(screen).ok());
+        screen.is_none_or(|screen| screen.dwCursorPosition.X == 0)
     }
 
     fn window_size(&self) -> Option<(u16, u16)> {

@@ -3,11 +3,14 @@
 use std::io;
 use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
 
+use super::super::line_reader::PressedKey;
+use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, SetLastError};
 use windows_sys::Win32::System::Console::{
-    CONSOLE_MODE, CONSOLE_READCONSOLE_CONTROL, CONSOLE_SCREEN_BUFFER_INFO, COORD,
+    CONSOLE_MODE, CONSOLE_READCONSOLE_CONTROL, CONSOLE_SCREEN_BUFFER_INFO, COORD, ENHANCED_KEY,
     FillConsoleOutputCharacterW, GetConsoleMode, GetConsoleScreenBufferInfo, GetNumberOfConsoleInputEvents,
-    INPUT_RECORD, INPUT_RECORD_0, KEY_EVENT, KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, ReadConsoleInputW,
-    ReadConsoleW, SetConsoleCursorPosition, SetConsoleMode, WriteConsoleInputW, WriteConsoleW,
+    INPUT_RECORD, INPUT_RECORD_0, KEY_EVENT, KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, LEFT_CTRL_PRESSED,
+    ReadConsoleInputW, ReadConsoleW, SetConsoleCursorPosition, SetConsoleMode, WriteConsoleInputW,
+    WriteConsoleW,
 };
 
 /// The console's mode; an error if it is not a console.
@@ -23,13 +26,14 @@ pub(super) fn set_mode(console: &OwnedHandle, mode: CONSOLE_MODE) -> io::Result<
     check(unsafe { SetConsoleMode(console.as_raw_handle(), mode) })
 }
 
-/// Reads a line, or up to a wake-up character. The first `kept` units of the buffer are the line so far.
+/// Reads a line, or up to a wake-up character. The first `kept` units of the buffer are the line so far. `None`: Ctrl-C
+/// or Ctrl-Break has ended the read.
 pub(super) fn read_line(
     console: &OwnedHandle,
     buffer: &mut [u16],
     kept: usize,
     wake_mask: u32,
-) -> io::Result<usize> {
+) -> io::Result<Option<usize>> {
     assert!(kept < buffer.len());
     let mut count = 0;
     let control = CONSOLE_READCONSOLE_CONTROL {
@@ -38,6 +42,9 @@ pub(super) fn read_line(
         dwCtrlWakeupMask: wake_mask,
         dwControlKeyState: 0,
     };
+    // The call succeeds with nothing in either case, and only the error code tells why.
+    // SAFETY: sets a value of this thread.
+    unsafe { SetLastError(0) };
     // SAFETY: the buffer has room for as many units as given, and the first `kept` of them are initialised; all
     // pointers are valid for the length of the call.
     check(unsafe {
@@ -49,7 +56,10 @@ pub(super) fn read_line(
             &control,
         )
     })?;
-    Ok((count as usize).min(buffer.len()))
+    if count == 0 && io::Error::last_os_error().raw_os_error() == Some(ERROR_OPERATION_ABORTED as i32) {
+        return Ok(None);
+    }
+    Ok(Some((count as usize).min(buffer.len())))
 }
 
 /// Reads the available records; none if there are none.
@@ -70,11 +80,11 @@ pub(super) fn read_records(console: &OwnedHandle, records: &mut [INPUT_RECORD]) 
 /// The scan code of keys that we press ourselves. No keyboard has it.
 const OUR_SCAN_CODE: u16 = 0x7DD7;
 
-/// Presses a key.
-pub(super) fn press(console: &OwnedHandle, keys: &[(u16, u16, u32)]) -> io::Result<()> {
+/// Presses keys, in one call: no other key comes between them.
+pub(super) fn press(console: &OwnedHandle, keys: &[PressedKey]) -> io::Result<()> {
     let records: Vec<INPUT_RECORD> = keys
         .iter()
-        .map(|&(key, unit, control)| INPUT_RECORD {
+        .map(|&PressedKey { key, unit, ctrl }| INPUT_RECORD {
             EventType: KEY_EVENT as u16,
             Event: INPUT_RECORD_0 {
                 KeyEvent: KEY_EVENT_RECORD {
@@ -83,7 +93,7 @@ pub(super) fn press(console: &OwnedHandle, keys: &[(u16, u16, u32)]) -> io::Resu
                     wVirtualKeyCode: key,
                     wVirtualScanCode: OUR_SCAN_CODE,
                     uChar: KEY_EVENT_RECORD_0 { UnicodeChar: unit },
-                    dwControlKeyState: control,
+                    dwControlKeyState: if ctrl { LEFT_CTRL_PRESSED } else { ENHANCED_KEY },
                 },
             },
         })
@@ -101,7 +111,8 @@ pub(super) fn is_ours(key: &KEY_EVENT_RECORD) -> bool {
 }
 
 pub(super) fn write(screen: &OwnedHandle, text: &str) -> io::Result<()> {
-    let units: Vec<u16> = text.encode_utf16().collect();
+    // A line feed alone keeps the column where another program has set DISABLE_NEWLINE_AUTO_RETURN.
+    let units: Vec<u16> = text.replace("\r\n", "\n").replace('\n', "\r\n").encode_utf16().collect();
     let mut left = &units[..];
     while !left.is_empty() {
         // Older consoles copy written text through 64 KiB. No piece ends within a character.

@@ -179,7 +179,7 @@ fn spawn_presser(host: &Arc<ConsoleHost>, commands: &Arc<Commands>) -> io::Resul
     let (host, commands) = (Arc::clone(host), Arc::clone(commands));
     thread::spawn("console keys", move || {
         commands.press_until_end(|| {
-            if let Err(error) = host.press_keys_that_end_a_read() {
+            if let Err(error) = host.end_read() {
                 tracing::debug!(target: "dolmen", %error, "cannot end a read of the console");
             }
         });
