@@ -14,12 +14,15 @@ use crate::error::{Error, ErrorKind};
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
 /// Standard input that was read ahead and not delivered when its reader gave it up: the next reader gets it first.
-static LEFTOVER_INPUT: Mutex<LeftoverInput> = Mutex::new(LeftoverInput { inputs: Vec::new(), decoder: None });
+static LEFTOVER_INPUT: Mutex<LeftoverInput> =
+    Mutex::new(LeftoverInput { inputs: Vec::new(), decoder: None, line: String::new() });
 
 struct LeftoverInput {
     inputs: Vec<Input>,
     /// With an unfinished line.
     decoder: Option<Decoder>,
+    /// What the operator had typed of a line.
+    line: String,
 }
 
 /// The right to read standard input.
@@ -54,6 +57,16 @@ impl Claim {
     /// Takes the kept input.
     pub(super) fn take(&self) -> Vec<Input> {
         std::mem::take(&mut leftover().inputs)
+    }
+
+    /// Keeps the line that the operator was typing.
+    pub(super) fn leave_line(&self, line: String) {
+        leftover().line = line;
+    }
+
+    /// Takes the line that the operator was typing.
+    pub(super) fn take_line(&self) -> String {
+        std::mem::take(&mut leftover().line)
     }
 
     /// In a forked process: the reader is the other process's.

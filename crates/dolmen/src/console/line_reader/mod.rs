@@ -127,7 +127,7 @@ impl<H: Host> LineReader<H> {
             echo: true,
             prompt: String::new(),
             buffer: vec![0; UNITS],
-            typed: Vec::new(),
+            typed: inbox.take_line().encode_utf16().collect(),
             before: Vec::new(),
             cutting: false,
             shown: false,
@@ -153,6 +153,10 @@ impl<H: Host> LineReader<H> {
             match self.commands.next(self.may_read()) {
                 Next::Execute(Command::Quit) => {
                     self.hide();
+                    // Not what was typed without echo: nobody may see it.
+                    if self.echo && self.before.is_empty() {
+                        self.inbox.leave_line(String::from_utf16_lossy(&self.typed));
+                    }
                     self.commands.end();
                     return Step::End;
                 }

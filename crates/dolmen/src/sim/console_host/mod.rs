@@ -18,7 +18,7 @@
 //! list. [`Console`] is the host, [`line`] the line being edited, [`popup`] the popups. [`world`] runs the reader over it.
 
 mod line;
-mod mutants;
+pub(crate) mod mutants;
 mod popup;
 mod world;
 
@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 
 use line::Line;
 #[cfg(dolmen_mutants)]
-pub use mutants::{Mutant, activate};
+pub use mutants::Mutant;
 use popup::Popup;
 pub use world::{Action, Mark, ORACLES, marks, program, run, shrink};
 
@@ -423,4 +423,10 @@ impl Console {
             }
         }
     }
+}
+
+/// Switches a deliberate bug on in this thread, or all off.
+#[cfg(dolmen_mutants)]
+pub fn activate(mutant: Option<Mutant>) {
+    mutants::activate(mutant);
 }

@@ -631,7 +631,7 @@ impl World {
                     lines.so_far = Some(line);
                 } else {
                     lines.beginnings.iter_mut().for_each(|start| start.extend(text));
-                    lines.rest = Some(line[text.len()..].to_vec());
+                    lines.rest = line.get(text.len()..).map(<[u16]>::to_vec);
                 }
             }
             (Ended::Text(_), Some((line, End::Entered))) => {
