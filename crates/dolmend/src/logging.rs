@@ -48,6 +48,19 @@ pub fn start(trace_reactor: u8) -> Flush {
     Flush(flush)
 }
 
+/// Has a write to a file that has reached its size limit (`ulimit -f`) fail, as one to a full disk does: `SIGXFSZ` would end
+/// the server.
+#[cfg(unix)]
+pub fn survive_full_files() {
+    let caught = std::sync::Arc::default();
+    // A process for which it is refused goes on as before.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught);
+}
+
+/// Only Unix has such a signal.
+#[cfg(not(unix))]
+pub fn survive_full_files() {}
+
 /// Writes a text to standard error unchanged, in order with the log lines.
 pub fn write(text: &str) {
     standard_error::write(text.as_bytes());

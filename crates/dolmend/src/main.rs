@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     dolmend::logging::report_panics();
+    dolmend::logging::survive_full_files();
     match dolmend::app::command_line() {
         Ok(cli) => dolmend::app::run(&cli),
         Err(status) => status,

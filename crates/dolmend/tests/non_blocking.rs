@@ -194,6 +194,35 @@ fn hc51_a_script_from_a_non_blocking_pipe_is_read_to_its_end() {
     assert_eq!(server.0.wait().expect("it ends").code(), Some(0));
 }
 
+/// A log file that has reached its limit (`ulimit -f`) loses lines, and the game goes on.
+#[cfg(unix)]
+#[test]
+fn a_log_file_at_its_size_limit_does_not_end_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let server = dolmend(&["-c", "-p", "127.0.0.1:0"]);
+    let mut command = std::process::Command::new("sh");
+    // Eight blocks of 512 or 1024 bytes.
+    command.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""]).arg(server.get_program()).args(server.get_args());
+    let file = File::create(&log).expect("a file");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
+    let mut server = Running(with_default_signals(&mut command).spawn().expect("it starts"));
+    let begins = loop {
+        let text = std::fs::read_to_string(&log).expect("the log");
+        if text.contains("console   type 'help'") {
+            break text;
+        }
+        assert_eq!(server.0.try_wait().expect("its state"), None, "{text}");
+        std::thread::yield_now();
+    };
+    // Two lines of the log each, of more than fifty bytes.
+    (0..150).for_each(|_| is_served(listening(&begins)));
+    let size = std::fs::metadata(&log).expect("the log").len();
+    assert!(size <= 8 * 1024, "it is limited: {size}");
+    server.0.stdin.take().expect("a pipe").write_all(b"shutdown\n").expect("it is read");
+    assert_eq!(server.0.wait().expect("it ends").code(), Some(0));
+}
+
 /// Neither the replies nor the log are ever read, and both pipes are full: the end waits for a limited time only.
 #[cfg(unix)]
 #[test]
