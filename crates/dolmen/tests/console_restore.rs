@@ -85,6 +85,20 @@ fn hc30_the_terminal_is_as_before_after_removal() {
     assert_eq!(terminal.settings(), before);
 }
 
+/// It has nothing to restore: another thread has the console.
+#[test]
+fn the_end_of_a_thread_that_once_had_the_console_leaves_its_mode_alone() {
+    let (terminal, link) = rig::probe();
+    link.order("former begin");
+    link.send("console raw");
+    link.expect("console terminal");
+    link.send("modes");
+    let before = (link.next(), terminal.settings());
+    link.order("former end");
+    link.send("modes");
+    assert_eq!((link.next(), terminal.settings()), before);
+}
+
 #[test]
 fn hc30_the_terminal_is_as_before_after_ctrl_c_ends_a_program_that_is_stuck() {
     if wine() {
