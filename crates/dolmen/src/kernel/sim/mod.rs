@@ -172,7 +172,13 @@ impl Kernel for Sim {
         self.calls
     }
 
+    /// A socket belongs to a completion port for life: one that was released is not taken again.
     fn add_stream(&mut self, stream: SimStream) -> Result<Source, (Fault, SimStream)> {
+        let object = self.world.borrow().object(stream.fd);
+        if self.associated.contains(&object) {
+            self.calls += 1;
+            return Err((Fault { kind: FaultKind::AlreadyRegistered, code: 87 }, stream));
+        }
         Ok(self.add(stream.fd, OwnedObject::Stream(stream)))
     }
 
@@ -356,6 +362,9 @@ impl Kernel for Sim {
         let pending = self.pending.iter().chain(&self.silent).any(|pending| pending.source == number);
         assert!(!pending, "a stream was released with operations pending");
         let OwnedObject::Stream(stream) = source.owned else { unreachable!("only streams are released") };
+        if self.world.borrow().completion_style {
+            self.associated.push(source.object);
+        }
         stream
     }
 

@@ -233,8 +233,15 @@ impl Run<'_> {
                 format!("released with {} of {taken} bytes delivered", conn.received)
             })?;
         }
-        let link = stream.take().map(|stream| stream.link());
-        self.check(Oracle::Stream, link == Some(conn.link), || "another connection's stream".into())
+        let released = stream.take();
+        let link = released.as_ref().map(SimStream::link);
+        self.check(Oracle::Stream, link == Some(conn.link), || "another connection's stream".into())?;
+        let Some(stream) = released.filter(|_| self.world.borrow().completion_style) else { return Ok(()) };
+        // A completion port refuses it, and the caller keeps it.
+        let kind = self.engine.add(stream, Token(0)).map_err(|refused| refused.error.kind());
+        self.check(Oracle::Stale, kind == Err(ErrorKind::AlreadyRegistered), || {
+            format!("a released stream was added: {kind:?}")
+        })
     }
 
     fn closed(&mut self, at: usize, reason: CloseReason) -> Check {
