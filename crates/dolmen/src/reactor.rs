@@ -70,10 +70,11 @@ pub use console_handle::Console;
 /// sockets are shared: whatever one process does to a socket it does to the other's as well. If both keep a connection,
 /// the first to read gets the bytes, and `shutdown_write` in one ends it for both. Bytes that were queued and not yet
 /// sent are queued in both, and each process that continues sends them: before the fork, [`flush`](Reactor::flush) and
-/// wait until [`queued_bytes`](Reactor::queued_bytes) is 0. Signals become events in each process. The console stays with the process that registered it, and the other one may
-/// register it anew. A post is delivered only in the process that made it: one made before the fork and not yet
-/// delivered is delivered in the parent. A copy that is only dropped closes its descriptors and does nothing else. If
-/// the program closes descriptors of the library in between, they are missing: do not close "all".
+/// wait until [`queued_bytes`](Reactor::queued_bytes) is 0. Signals become events in each process. The console stays
+/// with the process that registered it, and the other one may register it anew. A post is delivered only in the process
+/// that made it: one made before the fork and not yet delivered is delivered in the parent. Events that the program had
+/// been given are in both copies of its `Events`. A copy that is only dropped closes its descriptors and does nothing
+/// else. If the program closes descriptors of the library in between, they are missing: do not close "all".
 ///
 /// No other thread may be inside the reactor at the fork, except in a [`Waker`] or [`Poster`]. vfork(2) and
 /// posix_spawn(3) have no effect. The reactor does not notice a fork that is made by a direct system call, and not through

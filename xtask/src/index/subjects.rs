@@ -80,7 +80,7 @@ const CASES: [&str; 58] = [
     "A reset before a close or half-close is reported as a failed call",
     "Memory runs out for one send or receive, and the connection ends",
     "A network event was recorded and not enabled again",
-    "A forked child tears down its copy of the reactor",
+    "A forked child tears down its copy of the reactor, or receives the posts of its parent",
     "Two events of one wait share a buffer",
     "A signal handler sets a flag during a long wait of a C program",
     "A C program reads a piped standard input itself, on Windows",

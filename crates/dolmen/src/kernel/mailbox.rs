@@ -41,6 +41,7 @@ const ROUND: u64 = 8;
 pub(crate) struct Mailbox {
     /// `PENDING`, `SIGNALLED`, `WOKEN` (a wake is pending), and the round in the bits above them.
     state: AtomicU64,
+    /// Of this process: a forked one begins with none [hc47].
     posts: Lock<Posts>,
     /// The reactor is gone. Read and set with the posts locked.
     gone: AtomicBool,

@@ -1,7 +1,8 @@
 //! Connections over a caller's socket, for callers that request each receive and want a report of each send.
 //!
-//! Such a connection is paused except between [`Connection::post_receive`] and the delivery of its result, so that there
-//! is one receive at a time, however often the caller requests it. Each send is marked, and reported when the system has
+//! Such a connection is paused except between [`Connection::post_receive`] and the delivery of its result, so that nothing is
+//! received without a request. (`serve_receiving` submits one receive at a time in any case, here as for all connections.)
+//! Each send is marked, and reported when the system has
 //! taken it. The engine serves such a connection immediately instead of with the next wait: the caller may close the
 //! socket next.
 
@@ -14,7 +15,7 @@ impl<K: Kernel> Connection<K> {
         Connection { adopted: true, paused: !receive, ..Connection::new(source, token) }
     }
 
-    /// Starts receiving the next bytes, unless a receive is already under way [hc33].
+    /// Starts receiving the next bytes. While a receive is under way, this changes nothing.
     #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(in crate::engine) fn post_receive(&mut self, key: Key) -> Result<(), Error> {
         if self.read_ended {

@@ -48,6 +48,25 @@ pub(super) fn hc13_pausing_and_resuming_while_handling_data_posts_one_receive() 
     }
 }
 
+/// Whatever happens between two turns: without a request, with one, and while bytes wait for delivery.
+#[test]
+pub(super) fn hc33_a_connection_has_one_receive_pending_and_the_order_is_kept() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        let sent = pattern(2_000);
+        let mut received = Vec::new();
+        for part in sent.chunks(40) {
+            fixture.peer_sends(link, part);
+            (0..3).for_each(|_| fixture.engine.flush());
+            assert!(fixture.stats().operations_in_flight <= 1, "one receive at a time");
+            received.extend(bytes_of(&fixture.turn(), conn));
+        }
+        received.extend(bytes_of(&fixture.settle(), conn));
+        assert_eq!(received, sent);
+    }
+}
+
 #[test]
 pub(super) fn hc13_what_arrives_between_a_pause_and_a_resume_is_kept() {
     for style in Style::BOTH {
