@@ -1,6 +1,8 @@
 //! The console, through real terminals and pipes, on Linux and (see `console_rig`) under Wine.
 #![cfg(target_os = "linux")]
 
+#[path = "fixtures/line_script.rs"]
+mod line_script;
 #[path = "console_rig/mod.rs"]
 mod rig;
 
@@ -19,6 +21,38 @@ fn a_line_is_typed_edited_and_delivered() {
     terminal.type_in("\r");
     link.expect(r#"line "help me""#);
     terminal.shows(&["> help me", "> "]);
+}
+
+/// The simulated consoles of Windows run the same script: where Wine agrees with it, they are checked.
+#[test]
+fn editing_keys_make_the_lines_of_the_script() {
+    let (terminal, link) = console("line");
+    let on_windows = line_script::ON_WINDOWS.iter().filter(|_| wine());
+    for (script, line) in line_script::EVERYWHERE.iter().chain(on_windows) {
+        let keys: String = line_script::pieces(script).into_iter().map(sent_by_a_terminal).collect();
+        terminal.type_in(&format!("{keys}\r"));
+        link.expect(&format!("line {line:?}"));
+    }
+}
+
+fn sent_by_a_terminal(piece: line_script::Piece<'_>) -> String {
+    let sequence = match piece {
+        line_script::Piece::Character(c) => return c.to_string(),
+        line_script::Piece::Key(name) => match name {
+            "Left" => "\x1b[D",
+            "Right" => "\x1b[C",
+            "Home" => "\x1b[H",
+            "End" => "\x1b[F",
+            "Delete" => "\x1b[3~",
+            "Backspace" => "\x7f",
+            "CtrlLeft" => "\x1b[1;5D",
+            "CtrlRight" => "\x1b[1;5C",
+            "CtrlHome" => "\x1b[1;5H",
+            "CtrlEnd" => "\x1b[1;5F",
+            other => panic!("no such key: {other}"),
+        },
+    };
+    sequence.to_owned()
 }
 
 #[test]

@@ -430,3 +430,51 @@ impl Console {
 pub fn activate(mutant: Option<Mutant>) {
     mutants::activate(mutant);
 }
+
+#[cfg(test)]
+#[path = "../../../tests/fixtures/line_script.rs"]
+mod line_script;
+
+#[cfg(test)]
+mod tests {
+    use super::line_script::{EVERYWHERE, ON_WINDOWS, Piece, pieces};
+    use super::*;
+
+    fn keys(script: &str) -> Vec<Key> {
+        let key = |vk, ctrl| Key { vk, unit: 0, ctrl, ours: false };
+        let character = |unit| Key { unit, ..key(0, false) };
+        let named = |name| match name {
+            "Left" => key(vk::LEFT, false),
+            "Right" => key(vk::RIGHT, false),
+            "Home" => key(vk::HOME, false),
+            "End" => key(vk::END, false),
+            "Delete" => key(vk::DELETE, false),
+            "Backspace" => Key { unit: BACKSPACE, ..key(vk::BACK, false) },
+            "CtrlLeft" => key(vk::LEFT, true),
+            "CtrlRight" => key(vk::RIGHT, true),
+            "CtrlHome" => key(vk::HOME, true),
+            "CtrlEnd" => key(vk::END, true),
+            other => panic!("no such key: {other}"),
+        };
+        let of_piece = |piece| match piece {
+            Piece::Key(name) => vec![named(name)],
+            Piece::Character(c) => c.encode_utf16(&mut [0; 2]).iter().map(|&unit| character(unit)).collect(),
+        };
+        pieces(script).into_iter().flat_map(of_piece).collect()
+    }
+
+    /// The same script runs on Wine's console, and on a terminal of Linux: see `tests/console.rs`.
+    #[test]
+    fn the_script_makes_the_same_lines_on_all_editions() {
+        for edition in [Edition::Old, Edition::Rewritten, Edition::Cutting, Edition::Inline] {
+            for &(script, line) in EVERYWHERE.iter().chain(ON_WINDOWS) {
+                let mut console = Console::new(edition, true, None);
+                console.start_read(&[], 100, 0);
+                keys(script).into_iter().for_each(|key| console.insert(&[key]));
+                console.insert(&[Key { vk: vk::RETURN, unit: CR, ctrl: false, ours: false }]);
+                let expected: Vec<u16> = line.encode_utf16().chain([CR, LF]).collect();
+                assert_eq!(console.take_ended(), Some(Ended::Text(expected)), "{edition:?}: {script}");
+            }
+        }
+    }
+}
