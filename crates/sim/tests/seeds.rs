@@ -32,10 +32,13 @@ const REGRESSIONS_OF_C: &[(u64, &str)] = &[
 ];
 
 /// And these in the reader of a Windows console.
-const REGRESSIONS_OF_CONSOLE: &[(u64, &str)] = &[(
-    2706,
-    "a Ctrl-C that had ended a read was forgotten at a change of mode, so that its command discarded a later line",
-)];
+const REGRESSIONS_OF_CONSOLE: &[(u64, &str)] = &[
+    (
+        2706,
+        "a Ctrl-C that had ended a read was forgotten at a change of mode, so that its command discarded a later line",
+    ),
+    (63388, "a change of mode between two pieces of a long line divided it"),
+];
 
 fn clean<S: Subject>(seeds: Range<u64>) {
     if let Err(found) = run_seeds::<S>(seeds, S::ORACLES, None, |_| {}) {

@@ -100,11 +100,19 @@ impl Commands {
         match state.queue.pop_front() {
             Some(command) => Next::Execute(command),
             None if may_read => {
-                state.reading = true;
-                state.pressed = None;
+                state.begin_read();
                 Next::Read
             }
             None => Next::Wait,
+        }
+    }
+
+    /// The thread reads again, whatever is queued.
+    pub(super) fn begin_read(&self) {
+        let mut state = self.state();
+        state.begin_read();
+        if !state.queue.is_empty() {
+            self.changed.notify_all();
         }
     }
 
@@ -200,6 +208,11 @@ impl Commands {
 }
 
 impl State {
+    fn begin_read(&mut self) {
+        self.reading = true;
+        self.pressed = None;
+    }
+
     fn press(&mut self, now: Instant) -> Press {
         if self.ended {
             return Press::Ended;

@@ -106,6 +106,9 @@ pub(crate) struct LineReader<H> {
     before: Vec<u16>,
     /// The line was cut, and the rest of it is being discarded.
     cutting: bool,
+    /// The last read filled the buffer, and the rest of the line may wait for the next one. That comes before any command:
+    /// one that changes the mode would divide the line.
+    goes_on: bool,
     /// The prompt and the line so far are on the screen.
     shown: bool,
     /// How many reads Ctrl-C and Ctrl-Break have ended, and discarded the line, whose commands have not come yet.
@@ -130,6 +133,7 @@ impl<H: Host> LineReader<H> {
             typed: inbox.take_line().encode_utf16().collect(),
             before: Vec::new(),
             cutting: false,
+            goes_on: false,
             shown: false,
             interrupted_reads: 0,
         }
@@ -149,6 +153,10 @@ impl<H: Host> LineReader<H> {
 
     /// Executes the queued commands.
     pub(crate) fn step(&mut self) -> Step {
+        if std::mem::take(&mut self.goes_on) {
+            self.commands.begin_read();
+            return Step::Read;
+        }
         loop {
             match self.commands.next(self.may_read()) {
                 Next::Execute(Command::Quit) => {
@@ -281,6 +289,7 @@ impl<H: Host> LineReader<H> {
         }
         self.before.extend_from_slice(units);
         if units.last() != Some(&0x0A) {
+            self.goes_on = units.len() == UNITS;
             if self.before.len() > LONGEST_LINE_BYTES {
                 self.line(false);
             }

@@ -545,23 +545,31 @@ impl World {
         };
         match steps {
             1 => self.console.borrow_mut().share(false),
-            // A key that releases a hold and does nothing else, then popups are closed, and a full line gets room.
-            2 => self.press(key(0x70)),
-            3..=5 if self.console.borrow().has_popup() => self.press(key(vk::ESCAPE)),
-            6 | 7 if self.console.borrow().is_full() => {
-                self.press(key(vk::END));
-                (0..6).for_each(|_| self.press(Key { unit: super::BACKSPACE, ..key(vk::BACK) }));
-            }
-            8 => {
+            2 => {
                 self.collect_signals();
                 self.command(Command::Quit);
             }
-            9..40 => {
+            3..40 => {
+                self.attend();
                 (0..8).for_each(|_| self.collect());
                 self.pass(Duration::from_secs(1));
             }
             40.. => self.fail(Oracle::Liveness, "the reader does not end".to_owned()),
             _ => {}
+        }
+    }
+
+    /// The operator releases a hold with a key that does nothing else, closes popups, and makes room in a full line.
+    fn attend(&self) {
+        if self.console.borrow().held {
+            self.press(key(0x70));
+        }
+        if self.console.borrow().has_popup() {
+            self.press(key(vk::ESCAPE));
+        }
+        if self.console.borrow().is_full() {
+            self.press(key(vk::END));
+            (0..6).for_each(|_| self.press(Key { unit: super::BACKSPACE, ..key(vk::BACK) }));
         }
     }
 
