@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::console::ConsoleMode;
 
-/// How many bytes may be queued for printing.
+/// How many bytes may be queued for printing, and how many of answers.
 const MOST_BYTES: usize = 4 << 20;
 
 /// The pause between the first two presses of the keys that end a read, and the pause between later ones. A popup of the
@@ -20,6 +20,9 @@ const NEXT_PRESS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Command {
     Print(String),
+    /// As `Print`, before those that still wait.
+    #[cfg_attr(not(any(windows, dolmen_sim)), allow(dead_code))]
+    Answer(String),
     /// Report when everything printed so far is on the screen.
     #[cfg_attr(not(windows), allow(dead_code))] // The driver's, which the simulation is not.
     Flush,
@@ -47,7 +50,9 @@ struct ReportedSize(AtomicU32);
 #[derive(Default)]
 struct State {
     queue: VecDeque<Command>,
+    /// Queued texts and answers.
     bytes: usize,
+    answer_bytes: usize,
     /// The thread is in a read, or about to be: true until the read has returned, however often the keys were pressed,
     /// because a press is a request that may be lost [hc53].
     reading: bool,
@@ -83,13 +88,24 @@ impl Commands {
     /// Queues a command. `WouldBlock`: too much text is queued, and this was not.
     pub(crate) fn push(&self, command: Command) -> io::Result<()> {
         let mut state = self.state();
-        if let Command::Print(text) = &command {
-            if state.bytes + text.len() > MOST_BYTES {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            state.bytes += text.len();
+        let (text, queued) = match &command {
+            Command::Print(text) => (text.len(), state.bytes - state.answer_bytes),
+            Command::Answer(text) => (text.len(), state.answer_bytes),
+            _ => (0, 0),
+        };
+        if text > 0 && queued + text > MOST_BYTES {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        state.queue.push_back(command);
+        state.bytes += text;
+        let mut place = state.queue.len();
+        if let Command::Answer(_) = command {
+            state.answer_bytes += text;
+            // Texts wait; what changes the line or the mode keeps its place.
+            while place > 0 && matches!(state.queue[place - 1], Command::Print(_)) {
+                place -= 1;
+            }
+        }
+        state.queue.insert(place, command);
         self.changed.notify_all();
         Ok(())
     }
@@ -129,9 +145,11 @@ impl Commands {
         self.state().reading = false;
     }
 
-    /// The thread has written as much text.
-    pub(super) fn printed(&self, bytes: usize) {
-        self.state().bytes -= bytes;
+    /// The thread has written as much text, of an answer or not.
+    pub(super) fn printed(&self, bytes: usize, is_answer: bool) {
+        let mut state = self.state();
+        state.bytes -= bytes;
+        state.answer_bytes -= if is_answer { bytes } else { 0 };
         self.changed.notify_all();
     }
 
@@ -232,5 +250,45 @@ impl State {
         };
         self.pressed = Some((now, times + 1));
         Press::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(commands: &Commands) -> String {
+        match commands.next(false) {
+            Next::Execute(Command::Print(text) | Command::Answer(text) | Command::Prompt(text)) => text,
+            _ => panic!("no text"),
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_before_texts_and_behind_answers_and_what_changes_the_line() {
+        let commands = Commands::new();
+        for command in [
+            Command::Print("one".into()),
+            Command::Prompt("prompt".into()),
+            Command::Print("two".into()),
+            Command::Answer("first answer".into()),
+            Command::Print("three".into()),
+            Command::Answer("second answer".into()),
+        ] {
+            commands.push(command).expect("there is room");
+        }
+        let order: Vec<String> = (0..6).map(|_| next(&commands)).collect();
+        assert_eq!(order, ["one", "prompt", "first answer", "two", "second answer", "three"]);
+    }
+
+    #[test]
+    fn texts_that_wait_leave_room_for_an_answer() {
+        let commands = Commands::new();
+        commands.push(Command::Print("x".repeat(MOST_BYTES))).expect("there is room");
+        assert!(commands.push(Command::Print("x".into())).is_err());
+        commands.push(Command::Answer("y".into())).expect("there is room");
+        assert_eq!(next(&commands), "y");
+        commands.printed(1, true);
+        assert!(commands.push(Command::Print("x".into())).is_err());
     }
 }

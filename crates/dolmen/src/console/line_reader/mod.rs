@@ -212,14 +212,8 @@ impl<H: Host> LineReader<H> {
 
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Print(text) => {
-                self.hide();
-                self.write(&text);
-                if self.mode == ConsoleMode::Line && !text.ends_with('\n') && !text.is_empty() {
-                    self.write("\n");
-                }
-                self.commands.printed(text.len());
-            }
+            Command::Print(text) => self.print(&text, false),
+            Command::Answer(text) => self.print(&text, true),
             Command::Flush => self.inbox.push(Input::Drained),
             Command::Prompt(prompt) => {
                 self.hide();
@@ -242,6 +236,15 @@ impl<H: Host> LineReader<H> {
             },
             Command::Quit => {}
         }
+    }
+
+    fn print(&mut self, text: &str, is_answer: bool) {
+        self.hide();
+        self.write(text);
+        if self.mode == ConsoleMode::Line && !text.ends_with('\n') && !text.is_empty() {
+            self.write("\n");
+        }
+        self.commands.printed(text.len(), is_answer);
     }
 
     fn set_mode(&mut self, mode: ConsoleMode, request: u64) {

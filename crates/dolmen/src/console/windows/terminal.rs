@@ -132,6 +132,13 @@ impl Driver<OwnedHandle> for Terminal {
         }
     }
 
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        match self.host.has_screen() {
+            true => self.commands.push(Command::Answer(text.to_owned())),
+            false => self.output.answer(text),
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         match self.host.has_screen() {
             true => self.commands.push(Command::Flush),

@@ -73,6 +73,8 @@ pub enum Action {
     /// A key for a popup.
     PopupKey(u8),
     Print,
+    /// Printed before what waits.
+    Answer,
     Prompt,
     Echo(bool),
     Raw(bool),
@@ -115,7 +117,8 @@ fn step(rng: &mut Rng, popups: bool, holds: bool, interrupts: bool, modes: bool,
             49..52 if holds => Action::Hold(rng.percent(50)),
             52..56 if popups => Action::Popup(rng.below(4) as u8),
             56..60 if popups => Action::PopupKey(rng.below(8) as u8),
-            60..75 => Action::Print,
+            60..73 => Action::Print,
+            73..75 => Action::Answer,
             75..77 => Action::Prompt,
             77..79 if modes => Action::Echo(rng.percent(50)),
             79..81 if modes => Action::Raw(rng.percent(40)),
@@ -189,6 +192,8 @@ struct State {
     /// Texts that are not on the screen yet, and when they were printed.
     prints: VecDeque<(u32, Duration)>,
     printed: u32,
+    answers: VecDeque<(u32, Duration)>,
+    answered: u32,
     typed: u32,
     echo: bool,
     mode: ConsoleMode,
@@ -250,6 +255,8 @@ impl World {
             obstacle_at: Duration::ZERO,
             prints: VecDeque::new(),
             printed: 0,
+            answers: VecDeque::new(),
+            answered: 0,
             typed: 0,
             echo: true,
             mode: ConsoleMode::Line,
@@ -331,6 +338,14 @@ impl World {
                     let now = state.now;
                     state.prints.push_back((number, now));
                 }
+            }
+            Action::Answer => {
+                let mut state = self.state.borrow_mut();
+                let number = state.answered;
+                self.command(Command::Answer(format!("!{number}")));
+                state.answered += 1;
+                let now = state.now;
+                state.answers.push_back((number, now));
             }
             Action::Prompt => self.command(Command::Prompt("> ".to_owned())),
             Action::Echo(echo) => self.command(Command::Echo(echo)),
@@ -477,7 +492,7 @@ impl World {
     fn note_obstacle(&self) {
         let console = self.console.borrow();
         let mut state = self.state.borrow_mut();
-        let waits = !state.prints.is_empty();
+        let waits = !state.prints.is_empty() || !state.answers.is_empty();
         if waits && console.has_popup() {
             mark(Mark::PopupInTheWay);
         }
@@ -499,7 +514,10 @@ impl World {
 
     fn check_prints(&self) {
         let state = self.state.borrow();
-        let Some(&(number, since)) = state.prints.front() else { return };
+        let Some(&(number, since)) = state.prints.iter().chain(&state.answers).min_by_key(|text| text.1)
+        else {
+            return;
+        };
         let waited = state.now.saturating_sub(since.max(state.obstacle_at));
         drop(state);
         if waited > PRINT_TIMEOUT {
@@ -667,7 +685,7 @@ impl World {
         let state = self.state.borrow();
         let missing = state.lines.finished.iter().map(|line| decoded(&line[0])).collect::<Vec<_>>();
         let bytes = !state.lines.bytes.iter().any(String::is_empty);
-        let prints = state.prints.len();
+        let prints = state.prints.len() + state.answers.len();
         drop(state);
         if self.has_failed() {
             return;
@@ -747,8 +765,11 @@ impl Host for Rc<World> {
             mark(Mark::WriteHeld);
             self.turn();
         }
-        let Some(number) = text.strip_prefix('@') else { return Ok(()) };
-        let first = self.state.borrow_mut().prints.pop_front();
+        let (first, number) = match (text.strip_prefix('@'), text.strip_prefix('!')) {
+            (Some(number), _) => (self.state.borrow_mut().prints.pop_front(), number),
+            (_, Some(number)) => (self.state.borrow_mut().answers.pop_front(), number),
+            _ => return Ok(()),
+        };
         if first.is_none_or(|(first, _)| first.to_string() != number) {
             self.fail(Oracle::Order, format!("print {number} where {first:?} is the next"));
         }
