@@ -39,10 +39,10 @@ fn hc58_emoji_over_a_rows_end_are_shown_and_erased_whole() {
     terminal.shows(&[&rows[0], &rows[1]]);
     link.order("print above");
     terminal.shows(&["above", &rows[0], &rows[1]]);
-    assert_eq!(terminal.cursor(), (2, 12));
+    terminal.until_cursor((2, 12));
     terminal.type_in(&"\x7f".repeat(7));
     terminal.shows(&["above", &format!("> {}", "🚀".repeat(38))]);
-    assert_eq!(terminal.cursor(), (1, 78));
+    terminal.until_cursor((1, 78));
     terminal.type_in("✅⚡⭐🟢🫠");
     terminal.shows(&["above", &format!("> {}✅", "🚀".repeat(38)), "⚡⭐🟢🫠"]);
     link.order("print again");
@@ -57,11 +57,12 @@ fn hc58_what_terminals_disagree_about_is_placed() {
     // This emulator draws four cells.
     terminal.type_in("a👩\u{200d}🚀b");
     terminal.until("the last character", |rows| rows[0].trim_end().ends_with('b'));
-    assert_eq!(terminal.cursor(), (0, 6));
+    terminal.until_cursor((0, 6));
     terminal.type_in("\x1b[D\x1b[D\x1b[D\x1b[C");
+    terminal.until_cursor((0, 3));
     link.order("print above");
     terminal.until("the line", |rows| rows[0].trim_end() == "above" && rows[1].trim_end().ends_with('b'));
-    assert_eq!(terminal.cursor(), (1, 3));
+    terminal.until_cursor((1, 3));
     terminal.type_in("\x1b[3~");
     terminal.shows(&["above", "> ab"]);
     terminal.type_in("\r");
@@ -81,7 +82,7 @@ fn hc58_combining_marks_half_width_and_other_scripts_are_shown_as_typed() {
     ] {
         terminal.type_in(text);
         terminal.shows(&[&format!("> {text}")]);
-        assert_eq!(terminal.cursor(), (0, 2 + cells), "{text}");
+        terminal.until_cursor((0, 2 + cells));
         terminal.type_in("\x7f");
         terminal.shows(&[&format!("> {left}")]);
         terminal.type_in("\r");
@@ -99,9 +100,10 @@ fn a_wrapped_line_is_edited_with_output_above_it() {
     let rows = [format!("> {}", &long[..78]), long[78..158].to_owned(), long[158..].to_owned()];
     terminal.shows(&[&rows[0], &rows[1], &rows[2]]);
     terminal.type_in("\x01");
+    terminal.until_cursor((0, 2));
     link.order("print above");
     terminal.shows(&["above", &rows[0], &rows[1], &rows[2]]);
-    assert_eq!(terminal.cursor(), (1, 2));
+    terminal.until_cursor((1, 2));
     terminal.type_in("x\x1b[3~");
     terminal.shows(&["above", &format!("> x{}", &long[1..78]), &rows[1], &rows[2]]);
     terminal.type_in("\x05!");
@@ -149,7 +151,7 @@ impl Drop for TemporaryFile {
 
 #[test]
 fn a_thousand_lines_of_history_are_kept_across_sessions() {
-    let Some((terminal, link)) = prompted() else { return };
+    let Some((mut terminal, link)) = prompted() else { return };
     let path = std::env::temp_dir().join(format!("dolmen-editor-history-{}", std::process::id()));
     let file = TemporaryFile(path);
     let history = format!("history {}", file.0.display());
@@ -167,6 +169,7 @@ fn a_thousand_lines_of_history_are_kept_across_sessions() {
     terminal.type_in("\x1b[A and more\r");
     link.expect(r#"line "line 100 and more""#);
     link.order("return 0");
+    assert!(terminal.wait().success());
     let mode = std::fs::metadata(&file.0).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!std::fs::read_to_string(&file.0).expect("it is there").contains("secret"));
@@ -201,6 +204,35 @@ fn a_paste_of_64_kib_is_quick_and_whole() {
     link.silent(std::time::Duration::from_millis(100));
     terminal.type_in("\r");
     link.expect(r#"line "last""#);
+}
+
+#[test]
+fn hc27_a_typist_beside_ten_thousand_messages_loses_nothing() {
+    let Some((terminal, link)) = prompted() else { return };
+    let (messages, line) = (10_000, "say grüße, 🚀 ".repeat(25));
+    let mut orders = link.orders();
+    let typed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let text: String = (0..messages).map(|number| format!("print message {number}\n")).collect();
+            std::io::Write::write_all(&mut orders, text.as_bytes()).expect("the probe is there");
+        });
+        // One key for each of some messages.
+        let mut keys = line.chars();
+        for number in 0..messages {
+            link.expect(&format!("ok print message {number}"));
+            if number % 30 == 0 {
+                keys.next().into_iter().for_each(|key| terminal.type_in(&key.to_string()));
+            }
+        }
+        assert_eq!(keys.next(), None);
+        terminal.type_in("\r");
+        link.next()
+    });
+    assert_eq!(line_of(&typed), line);
+    terminal.until("the last message", |rows| rows.iter().any(|row| row.trim_end() == "message 9999"));
+    let shown = terminal.raw();
+    let number = |row: &str| row.rsplit_once("message ")?.1.trim().parse::<u32>().ok();
+    assert!(shown.lines().filter_map(number).eq(0..messages), "each message once and in order");
 }
 
 #[test]

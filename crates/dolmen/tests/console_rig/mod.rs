@@ -227,6 +227,16 @@ impl Terminal {
         self.locked().parser.screen().cursor_position()
     }
 
+    /// Waits until the cursor is in this row and column.
+    #[track_caller]
+    pub fn until_cursor(&self, expected: (u16, u16)) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.cursor() != expected {
+            assert!(Instant::now() < deadline, "the cursor is at {:?}, not at {expected:?}", self.cursor());
+            thread::yield_now();
+        }
+    }
+
     /// The content of the terminal.
     pub fn screen(&self) -> vt100::Screen {
         self.locked().parser.screen().clone()
