@@ -23,6 +23,21 @@ fn a_line_is_typed_edited_and_delivered() {
     terminal.shows(&["> help me", "> "]);
 }
 
+#[test]
+fn a_line_that_was_being_typed_is_kept_when_the_console_is_given_up() {
+    let (terminal, link) = console("line");
+    link.order("prompt > ");
+    terminal.type_in("half a li");
+    terminal.shows(&["> half a li"]);
+    link.send("remove");
+    link.expect("removed true");
+    link.send("console line");
+    link.expect("console terminal");
+    link.order("prompt > ");
+    terminal.type_in("ne\r");
+    link.expect(r#"line "half a line""#);
+}
+
 /// The simulated consoles of Windows run the same script: where Wine agrees with it, they are checked.
 #[test]
 fn editing_keys_make_the_lines_of_the_script() {

@@ -125,13 +125,11 @@ impl Inbox {
     }
 
     /// Leaves the line that the operator was typing to the next reader.
-    #[cfg_attr(not(any(windows, dolmen_sim)), allow(dead_code))]
     pub(crate) fn leave_line(&self, line: String) {
         self.claim.iter().for_each(|claim| claim.leave_line(line.clone()));
     }
 
     /// Takes the line that the operator was typing.
-    #[cfg_attr(not(any(windows, dolmen_sim)), allow(dead_code))]
     pub(crate) fn take_line(&self) -> String {
         self.claim.as_ref().map(Claim::take_line).unwrap_or_default()
     }

@@ -129,6 +129,12 @@ impl Editor {
         self.echo = echo;
     }
 
+    /// The line so far, for the next reader; not if part of it was typed without echo, which nobody may see.
+    pub(super) fn unfinished(&self) -> Option<&str> {
+        let text = Some(self.line.text());
+        text.filter(|text| self.echo && !text.is_empty() && !self.line.has_unseen() && !self.cutting)
+    }
+
     /// Takes what the line has so far out, in bytes.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut bytes = self.line.take().into_bytes();

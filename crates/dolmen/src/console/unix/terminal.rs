@@ -98,6 +98,10 @@ impl Terminal {
             reader,
         };
         terminal.apply()?;
+        let line = terminal.inbox.take_line();
+        if let Lines::Editor(editor) = &mut terminal.lines {
+            editor.feed(line.as_bytes(), &mut String::new(), |_| {});
+        }
         let _ = terminal.show_line();
         Ok(terminal)
     }
@@ -474,7 +478,12 @@ fn size_of(terminal: &OwnedFd) -> Option<(u16, u16)> {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.check_away();
-        // A line that will not be read.
+        if let (Lines::Editor(editor), ConsoleMode::Line) = (&self.lines, self.mode) {
+            if let Some(line) = editor.unfinished() {
+                self.inbox.leave_line(line.to_owned());
+            }
+        }
+        // It will not be read here.
         let _ = self.draw(|editor, screen| editor.erase(screen));
         while self.waiting.bytes() > 0 {
             let text = self.take_waiting();
