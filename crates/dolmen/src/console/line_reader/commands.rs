@@ -59,6 +59,8 @@ struct State {
     /// When the keys were pressed last to end this read, and how often.
     pressed: Option<(Instant, u32)>,
     ended: bool,
+    /// The thread is left behind: the console is no longer ours to set up.
+    abandoned: bool,
 }
 
 /// The thread's next step.
@@ -153,8 +155,18 @@ impl Commands {
         self.changed.notify_all();
     }
 
-    /// The thread has ended.
-    pub(super) fn end(&self) {
+    /// The thread is left behind. It ends when its call does, and changes nothing before.
+    #[cfg_attr(not(windows), allow(dead_code))] // The simulation has no thread.
+    pub(crate) fn abandon(&self) {
+        self.state().abandoned = true;
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state().abandoned
+    }
+
+    /// The thread has ended, or was not started.
+    pub(crate) fn end(&self) {
         self.state().ended = true;
         self.changed.notify_all();
     }

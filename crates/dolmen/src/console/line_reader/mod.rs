@@ -26,7 +26,7 @@ use commands::Next;
 pub(crate) use commands::Press;
 pub(crate) use commands::{Command, Commands};
 
-/// The control character that ends a read. Ctrl-^, which no one types; typing it does no harm.
+/// The control character that ends a read: Ctrl-^, which no one types.
 pub(crate) const WAKE: u16 = 0x1E;
 
 /// The keys that end a read with the text typed so far, which a cancel would lose [hc27].
@@ -130,7 +130,7 @@ impl<H: Host> LineReader<H> {
             echo: true,
             prompt: String::new(),
             buffer: vec![0; UNITS],
-            typed: inbox.take_line().encode_utf16().collect(),
+            typed: Vec::new(),
             before: Vec::new(),
             cutting: false,
             goes_on: false,
@@ -142,6 +142,7 @@ impl<H: Host> LineReader<H> {
     /// Reads until the command to end.
     #[cfg_attr(not(windows), allow(dead_code))] // The simulation takes the steps itself.
     pub(crate) fn run(mut self) {
+        self.typed = self.inbox.take_line().encode_utf16().collect();
         loop {
             match self.step() {
                 Step::Read => self.read(),
@@ -161,7 +162,7 @@ impl<H: Host> LineReader<H> {
             match self.commands.next(self.may_read()) {
                 Next::Execute(Command::Quit) => {
                     self.hide();
-                    // Not what was typed without echo: nobody may see it.
+                    // Not what was typed without echo, which nobody may see, nor a line too long to go on with.
                     if self.echo && self.before.is_empty() {
                         self.inbox.leave_line(String::from_utf16_lossy(&self.typed));
                     }
@@ -232,7 +233,8 @@ impl<H: Host> LineReader<H> {
             Command::Mode(mode, request) => self.set_mode(mode, request),
             Command::Interrupted => match self.interrupted_reads.checked_sub(1) {
                 Some(left) => self.interrupted_reads = left,
-                None => self.discard(),
+                None if self.mode == ConsoleMode::Line => self.discard(),
+                None => {}
             },
             Command::Quit => {}
         }
@@ -254,6 +256,7 @@ impl<H: Host> LineReader<H> {
         self.check_window_size();
         if mode == ConsoleMode::Raw {
             self.shown = false;
+            self.cutting = false;
             let mut typed = std::mem::take(&mut self.before);
             typed.append(&mut self.typed);
             if !typed.is_empty() {
@@ -275,6 +278,9 @@ impl<H: Host> LineReader<H> {
 
     /// Sets the console's mode to that of our state.
     fn apply(&self) {
+        if self.commands.is_abandoned() {
+            return;
+        }
         if let Err(error) = self.host.set_mode(self.mode, self.echo) {
             tracing::warn!(target: "dolmen", %error, "cannot set the console's mode");
         }
@@ -294,7 +300,7 @@ impl<H: Host> LineReader<H> {
         if units.last() != Some(&0x0A) {
             self.goes_on = units.len() == UNITS;
             if self.before.len() > LONGEST_LINE_BYTES {
-                self.line(false);
+                self.lines(false);
             }
             return;
         }
@@ -304,13 +310,21 @@ impl<H: Host> LineReader<H> {
         if !self.echo && !self.host.is_at_line_start() {
             self.write("\n");
         }
-        self.line(true);
+        self.lines(true);
     }
 
-    /// Delivers the text in `before`.
-    fn line(&mut self, ended: bool) {
+    /// Delivers the text in `before`. The list of commands (F7) of the old console may put a line with its end into the one
+    /// that is being typed.
+    fn lines(&mut self, ended: bool) {
         let text = String::from_utf16_lossy(&std::mem::take(&mut self.before));
-        let mut text = text.trim_end_matches(['\r', '\n']).to_string();
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r')).peekable();
+        while let Some(line) = lines.next() {
+            self.line(line, ended || lines.peek().is_some());
+        }
+    }
+
+    fn line(&mut self, text: &str, ended: bool) {
         if std::mem::replace(&mut self.cutting, !ended) {
             return;
         }
@@ -318,17 +332,17 @@ impl<H: Host> LineReader<H> {
             return self.inbox.push(Input::End);
         }
         if text.len() <= LONGEST_LINE_BYTES && ended {
-            return self.inbox.push(Input::Line(text));
+            return self.inbox.push(Input::Line(text.to_owned()));
         }
         let most = (0..=LONGEST_LINE_BYTES.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
-        text.truncate(most.unwrap_or(0));
-        self.inbox.push(Input::LineCut(text));
+        self.inbox.push(Input::LineCut(text[..most.unwrap_or(0)].to_owned()));
     }
 
     /// Discards the line so far, as the system does at Ctrl-C.
     fn discard(&mut self) {
         self.typed.clear();
         self.before.clear();
+        self.cutting = false;
         if self.shown {
             self.write("\n");
             self.shown = false;
@@ -339,7 +353,7 @@ impl<H: Host> LineReader<H> {
     fn show(&mut self) {
         if !std::mem::replace(&mut self.shown, true) {
             let mut line = self.prompt.clone();
-            line.push_str(&self.typed_shown());
+            line.push_str(&Shown::after(&self.prompt, &self.typed_shown()).text);
             self.write(&line);
         }
     }
@@ -349,13 +363,15 @@ impl<H: Host> LineReader<H> {
         if self.echo { String::from_utf16_lossy(&self.typed) } else { String::new() }
     }
 
-    /// Removes them from the screen.
+    /// Removes them from the screen. The beginning of a line that is too long to be edited stays.
     fn hide(&mut self) {
         if !std::mem::take(&mut self.shown) {
             return;
         }
-        let mut cells = width(self.prompt.rsplit('\n').next().unwrap_or_default());
-        cells += width(&self.typed_shown());
+        if self.echo && !self.before.is_empty() {
+            return self.write("\n");
+        }
+        let cells = Shown::after(&self.prompt, &self.typed_shown()).last_row_cells;
         if let Err(error) = self.host.erase_back(cells) {
             tracing::debug!(target: "dolmen", %error, "cannot take the line off the screen");
         }
@@ -365,5 +381,56 @@ impl<H: Host> LineReader<H> {
         if let Err(error) = self.host.write(text) {
             tracing::debug!(target: "dolmen", %error, "cannot write to the console");
         }
+    }
+}
+
+/// A line as the console's own editing shows it behind a prompt.
+struct Shown {
+    text: String,
+    /// The cells of it and of the last row of the prompt.
+    last_row_cells: usize,
+}
+
+impl Shown {
+    /// A tab goes to the next multiple of eight columns, and other control characters are shown as `^X`.
+    fn after(prompt: &str, typed: &str) -> Shown {
+        let start = width(prompt.rsplit('\n').next().unwrap_or_default());
+        let (mut text, mut cells) = (String::new(), 0);
+        for piece in typed.split_inclusive(|c: char| c.is_ascii_control()) {
+            let plain = piece.trim_end_matches(|c: char| c.is_ascii_control());
+            text.push_str(plain);
+            cells += width(plain);
+            match piece[plain.len()..].chars().next() {
+                Some('\t') => {
+                    let gap = 8 - (start + cells) % 8;
+                    text.push_str(&" ".repeat(gap));
+                    cells += gap;
+                }
+                Some(c) => {
+                    text.extend(['^', char::from(c as u8 ^ 0x40)]);
+                    cells += 2;
+                }
+                None => {}
+            }
+        }
+        Shown { text, last_row_cells: start + cells }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tabs_and_control_characters_take_the_cells_that_the_console_gives_them() {
+        let shown = |prompt, typed| {
+            let shown = Shown::after(prompt, typed);
+            (shown.text, shown.last_row_cells)
+        };
+        assert_eq!(shown("> ", "say"), ("say".into(), 5));
+        assert_eq!(shown("> ", "say\tx"), ("say   x".into(), 9));
+        assert_eq!(shown("first\n> ", "a\x07\x1bb"), ("a^G^[b".into(), 8));
+        assert_eq!(shown("", "\t\t"), (" ".repeat(16), 16));
+        assert_eq!(shown("> ", "日\t"), ("日    ".into(), 8));
     }
 }

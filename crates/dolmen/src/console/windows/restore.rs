@@ -58,7 +58,8 @@ impl Drop for Guard {
 pub(super) fn now() {
     let console = CONSOLE.load(Ordering::Acquire);
     if !console.is_null() {
-        // SAFETY: the handle is open while `CONSOLE` holds it; at worst the call is refused.
+        // SAFETY: the handle is open while `CONSOLE` holds it. A control handler that has read it just before a guard's
+        // drop may use a number that is closed, which is refused, or another handle, which is no console.
         unsafe { SetConsoleMode(console, MODE.load(Ordering::Relaxed)) };
     }
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use windows_sys::Win32::System::Console::{
-    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, GetConsoleCP,
     SetConsoleCtrlHandler,
 };
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
@@ -52,45 +52,65 @@ struct Signals {
 
 /// Starts to report control events.
 pub(crate) fn signals(inbox: &Arc<Inbox>) -> Result<Box<dyn SignalSource<OwnedHandle>>, Error> {
-    let mut listeners = listeners();
     install().map_err(|error| Error::from_io(ErrorKind::Os, "catch signals", error))?;
     forget_uncollected();
-    listeners.push(Arc::clone(inbox));
+    listeners().push(Arc::clone(inbox));
     Ok(Box::new(Signals { inbox: Arc::clone(inbox) }))
 }
 
-/// Which of the two handlers acts.
-static CURRENT: AtomicU32 = AtomicU32::new(0);
-
-/// Puts the handler into the system's list, where it may be already, or no longer. There are two, which take turns, so
-/// that one is there at every moment, and none twice.
+/// Puts the handler into the system's list, where it may be already, or no longer. There are two, which take turns, so that
+/// one is there at every moment, and none twice.
+///
+/// The system may hold a lock of its own while it calls handlers, and takes it for a change of the list. So this holds no
+/// lock that the handler takes.
 fn install() -> io::Result<()> {
-    let before = CURRENT.load(Ordering::Acquire);
-    type Handler = unsafe extern "system" fn(u32) -> i32;
-    let [old, new]: [Handler; 2] =
-        if before == 0 { [handler::<0>, handler::<1>] } else { [handler::<1>, handler::<0>] };
+    /// Which of the two is in the list.
+    static CURRENT: Mutex<usize> = Mutex::new(0);
+    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: the handlers are functions of this program, for good.
     unsafe {
-        if SetConsoleCtrlHandler(Some(new), 1) == 0 {
+        if SetConsoleCtrlHandler(Some(HANDLERS[1 - *current]), 1) == 0 {
             return Err(io::Error::last_os_error());
         }
-        CURRENT.store(1 - before, Ordering::Release);
         // Refused if it is not there, which is as good.
-        SetConsoleCtrlHandler(Some(old), 0);
+        SetConsoleCtrlHandler(Some(HANDLERS[*current]), 0);
     }
+    *current = 1 - *current;
     Ok(())
 }
 
-unsafe extern "system" fn handler<const NUMBER: u32>(event: u32) -> i32 {
-    // Otherwise the system asks the other one.
-    if NUMBER == CURRENT.load(Ordering::Acquire) { handle(event, is_service()) } else { 0 }
+const HANDLERS: [unsafe extern "system" fn(u32) -> i32; 2] = [handler::<0>, handler::<1>];
+
+/// Of two in the list, the system asks the second one only what the first one has declined.
+unsafe extern "system" fn handler<const NUMBER: usize>(event: u32) -> i32 {
+    // Two functions, although they do the same.
+    std::hint::black_box(NUMBER);
+    handle(event, Session::current())
 }
 
-/// Services are in a session of their own, in which nobody is signed in.
-fn is_service() -> bool {
-    let mut session = u32::MAX;
-    // SAFETY: `session` is writable; the process exists.
-    unsafe { ProcessIdToSessionId(GetCurrentProcessId(), &mut session) != 0 && session == 0 }
+/// What the system expects of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    /// A user's, or a process with a console.
+    User,
+    /// The session of services, in which nobody is signed in, with a console: such as a login by ssh.
+    ServicesWithConsole,
+    /// A service.
+    Service,
+}
+
+impl Session {
+    fn current() -> Session {
+        let mut session = u32::MAX;
+        // SAFETY: `session` is writable; the process exists; the last call has no arguments.
+        unsafe {
+            match ProcessIdToSessionId(GetCurrentProcessId(), &mut session) != 0 && session == 0 {
+                false => Session::User,
+                true if GetConsoleCP() != 0 => Session::ServicesWithConsole,
+                true => Session::Service,
+            }
+        }
+    }
 }
 
 impl SignalSource<OwnedHandle> for Signals {
@@ -121,7 +141,8 @@ fn listeners() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
 }
 
 /// Returns whether the event was handled; if not, the system ends the process.
-fn handle(event: u32, is_service: bool) -> i32 {
+fn handle(event: u32, session: Session) -> i32 {
+    let is_service = session == Session::Service;
     let time_left = Some(if is_service { SERVICE_TIMEOUT } else { SYSTEM_TIMEOUT });
     let shutdown = |reason, time_left| Input::Shutdown { reason, time_left };
     let input = match event {
@@ -129,7 +150,7 @@ fn handle(event: u32, is_service: bool) -> i32 {
         CTRL_BREAK_EVENT => shutdown(ShutdownReason::Break, None),
         CTRL_CLOSE_EVENT => shutdown(ShutdownReason::Close, Some(SYSTEM_TIMEOUT)),
         // Some user has signed out, who is not this process's.
-        CTRL_LOGOFF_EVENT if is_service => return 1,
+        CTRL_LOGOFF_EVENT if session != Session::User => return 1,
         CTRL_LOGOFF_EVENT => shutdown(ShutdownReason::LogOff, time_left),
         CTRL_SHUTDOWN_EVENT => shutdown(ShutdownReason::SystemShutdown, time_left),
         _ => return 0,
@@ -169,7 +190,7 @@ mod tests {
             let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
             let _source = signals(&inbox).expect("a handler");
             // The system's thread, which must not return before the program has ended.
-            let system = std::thread::spawn(move || handle(event, false));
+            let system = std::thread::spawn(move || handle(event, Session::User));
             let reported = loop {
                 match inbox.pop() {
                     Some(input) => break input,
@@ -186,9 +207,11 @@ mod tests {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
         let _source = signals(&inbox).expect("a handler");
-        assert_eq!(handle(CTRL_LOGOFF_EVENT, true), 1);
+        for session in [Session::Service, Session::ServicesWithConsole] {
+            assert_eq!(handle(CTRL_LOGOFF_EVENT, session), 1);
+        }
         assert_eq!(inbox.pop(), None);
-        let system = std::thread::spawn(move || handle(CTRL_SHUTDOWN_EVENT, true));
+        let system = std::thread::spawn(move || handle(CTRL_SHUTDOWN_EVENT, Session::Service));
         let reported = loop {
             match inbox.pop() {
                 Some(input) => break input,
@@ -206,17 +229,20 @@ mod tests {
         let inbox = Inbox::new(Mailbox::new(Box::new(NullSignal), 1));
         let mut source = signals(&inbox).expect("a handler");
         for _ in 0..3 {
-            assert_eq!((handle(CTRL_C_EVENT, false), handle(CTRL_BREAK_EVENT, false)), (1, 1));
+            assert_eq!(
+                (handle(CTRL_C_EVENT, Session::User), handle(CTRL_BREAK_EVENT, Session::User)),
+                (1, 1)
+            );
             assert_eq!(inbox.pop(), Some(Input::Interrupt));
             let reason = ShutdownReason::Break;
             assert_eq!(inbox.pop(), Some(Input::Shutdown { reason, time_left: None }));
             source.collected();
         }
         // Two of each kind wait, and the third of a kind is one too many.
-        let both = || (handle(CTRL_C_EVENT, false), handle(CTRL_BREAK_EVENT, false));
+        let both = || (handle(CTRL_C_EVENT, Session::User), handle(CTRL_BREAK_EVENT, Session::User));
         assert_eq!([both(), both(), both()], [(1, 1), (1, 1), (0, 0)]);
         drop(source);
-        assert_eq!(handle(CTRL_C_EVENT, false), 0, "no inbox wants it any more");
+        assert_eq!(handle(CTRL_C_EVENT, Session::User), 0, "no inbox wants it any more");
     }
 
     #[test]
@@ -226,20 +252,17 @@ mod tests {
         for _ in 0..4 {
             drop(signals(&inbox).expect("a handler"));
             // As FreeConsole does.
-            let current = CURRENT.load(Ordering::Acquire);
-            let [even, odd] = [handler::<0> as unsafe extern "system" fn(u32) -> i32, handler::<1>];
-            let (installed, other) = if current == 0 { (even, odd) } else { (odd, even) };
             // SAFETY: removes functions from a list.
-            unsafe {
-                assert_ne!(SetConsoleCtrlHandler(Some(installed), 0), 0, "it was there");
-                assert_eq!(SetConsoleCtrlHandler(Some(installed), 0), 0, "once");
-                assert_eq!(SetConsoleCtrlHandler(Some(other), 0), 0, "and the other was not");
-            }
+            let removed = HANDLERS.map(|handler| unsafe { SetConsoleCtrlHandler(Some(handler), 0) });
+            assert_eq!(removed.iter().sum::<i32>(), 1, "one of the two was there: {removed:?}");
+            // SAFETY: as above.
+            let again = HANDLERS.map(|handler| unsafe { SetConsoleCtrlHandler(Some(handler), 0) });
+            assert_eq!(again, [0, 0], "once");
         }
     }
 
     #[test]
     fn what_is_not_known_is_left_to_the_system() {
-        assert_eq!(handle(99, false), 0);
+        assert_eq!(handle(99, Session::User), 0);
     }
 }

@@ -9,8 +9,8 @@ use windows_sys::Win32::System::Console::{
     CONSOLE_MODE, CONSOLE_READCONSOLE_CONTROL, CONSOLE_SCREEN_BUFFER_INFO, COORD, ENHANCED_KEY,
     FillConsoleOutputCharacterW, GetConsoleMode, GetConsoleScreenBufferInfo, GetNumberOfConsoleInputEvents,
     INPUT_RECORD, INPUT_RECORD_0, KEY_EVENT, KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, LEFT_CTRL_PRESSED,
-    ReadConsoleInputW, ReadConsoleW, SetConsoleCursorPosition, SetConsoleMode, WriteConsoleInputW,
-    WriteConsoleW,
+    PeekConsoleInputW, ReadConsoleInputW, ReadConsoleW, SetConsoleCursorPosition, SetConsoleMode,
+    WriteConsoleInputW, WriteConsoleW,
 };
 
 /// The console's mode; an error if it is not a console.
@@ -103,6 +103,27 @@ pub(super) fn press(console: &OwnedHandle, keys: &[PressedKey]) -> io::Result<()
     check(unsafe {
         WriteConsoleInputW(console.as_raw_handle(), records.as_ptr(), records.len() as u32, &mut count)
     })
+}
+
+/// Takes out the keys of [`press`] that wait before any other.
+pub(super) fn discard_pressed_keys(console: &OwnedHandle) -> io::Result<()> {
+    let mut records = [INPUT_RECORD::default(); 64];
+    loop {
+        let mut count = 0;
+        // SAFETY: `records` has room for as many as given. It returns immediately.
+        check(unsafe {
+            PeekConsoleInputW(console.as_raw_handle(), records.as_mut_ptr(), records.len() as u32, &mut count)
+        })?;
+        let is_pressed = |record: &&INPUT_RECORD| {
+            // SAFETY: the type says that it is a key event, and all its fields are plain numbers.
+            u32::from(record.EventType) == KEY_EVENT && is_ours(unsafe { &record.Event.KeyEvent })
+        };
+        let ours = records[..count as usize].iter().take_while(is_pressed).count();
+        if ours == 0 {
+            return Ok(());
+        }
+        read_records(console, &mut records[..ours])?;
+    }
 }
 
 /// Whether [`press`] has pressed the key.

@@ -51,13 +51,11 @@ impl Terminal {
         if let Some(size) = host.window_size() {
             commands.size_reported(size);
         }
+        // First the one that has nothing to do before the other reads.
+        let presser = spawn_presser(&host, &commands)?;
         let reader = LineReader::new(Arc::clone(&host), &commands, inbox, mode);
-        let threads = vec![
-            thread::spawn("console", move || reader.run())?,
-            spawn_presser(&host, &commands).inspect_err(|_| {
-                let _ = commands.push(Command::Quit);
-            })?,
-        ];
+        let reader = thread::spawn("console", move || reader.run()).inspect_err(|_| commands.end())?;
+        let threads = vec![reader, presser];
         Ok(Terminal {
             inbox: Arc::clone(inbox),
             commands,
@@ -156,10 +154,11 @@ impl Driver<OwnedHandle> for Terminal {
     fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::RawMode(request) => self.raw = request == self.requests,
-            Notice::Interrupted if self.mode == ConsoleMode::Line => {
+            // In raw mode as well: it may be one that has ended a read before.
+            Notice::Interrupted => {
                 let _ = self.commands.push(Command::Interrupted);
             }
-            Notice::Interrupted | Notice::Continued => {}
+            Notice::Continued => {}
         }
     }
 
@@ -173,11 +172,16 @@ impl Drop for Terminal {
         let _ = self.commands.push(Command::Quit);
         if !self.commands.wait_for_end(STALLED) {
             tracing::warn!(target: "dolmen", "the console's thread is left behind in a call that does not end");
+            self.commands.abandon();
             return;
         }
         // The threads' last messages come before their end.
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        // A line that Enter ended in the meantime has left keys of ours, which the next program would read.
+        if let Err(error) = sys::discard_pressed_keys(&self.host.console) {
+            tracing::debug!(target: "dolmen", %error, "cannot take keys back from the console");
         }
     }
 }

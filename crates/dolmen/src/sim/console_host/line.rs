@@ -90,6 +90,14 @@ impl Line {
         self.cursor += 1;
     }
 
+    /// Puts a unit behind the line, whatever room there is.
+    pub(super) fn append(&mut self, unit: u16) {
+        self.units.insert(self.length, unit);
+        self.length += 1;
+        self.cursor = self.length;
+        self.keep_buffer();
+    }
+
     /// Old: the buffer keeps its length.
     fn keep_buffer(&mut self) {
         if let Some(capacity) = self.capacity {

@@ -2,7 +2,7 @@
 //!
 //! Wine's console differs from those of Windows where it matters to the reader of lines, so this is written from the
 //! published source of the consoles, `microsoft/terminal`, folder `src/host` unless named otherwise. In its history
-//! there are four ways to read a line ([`Edition`]):
+//! there are four ways to read a line (`Edition`):
 //!
 //! | edition | source |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! `src/server/WaitQueue.cpp` at fe41a00c754 and `src/types/KeyEvent.cpp` at ac774ed1c96d.
 //!
 //! Only lengths and units matter here, so there is no screen: what an edition draws is left out, and a write is text in a
-//! list. [`Console`] is the host, [`line`] the line being edited, [`popup`] the popups. [`world`] runs the reader over it.
+//! list. `Console` is the host, `line.rs` has the line being edited, `popup.rs` the popups. `world.rs` runs the reader over it.
 
 mod line;
 pub(crate) mod mutants;
@@ -126,6 +126,8 @@ pub(super) struct Console {
     /// Units of a result that the caller's buffer had no room for. The next read gets them, whatever it asks for.
     rest: Vec<u16>,
     popups: Vec<Popup>,
+    /// The list (F7) was opened by a key that was inserted together with the one at hand.
+    is_list_fresh: bool,
     history: Vec<Vec<u16>>,
     /// Where in the history the operator is.
     displayed: usize,
@@ -161,6 +163,7 @@ impl Console {
             ended: None,
             rest: Vec::new(),
             popups: Vec::new(),
+            is_list_fresh: false,
             history: Vec::new(),
             displayed: 0,
             witness: Witness::default(),
@@ -233,6 +236,7 @@ impl Console {
         if self.input.len() == before {
             return;
         }
+        self.is_list_fresh = false;
         if self.other.is_some() && self.other_first {
             return self.give_to_other();
         }
@@ -351,7 +355,10 @@ impl Console {
             // Old: a history must exist, but needs no entries.
             (vk::F2, _) => self.popups.push(Popup::CopyTo),
             (vk::F4, _) => self.popups.push(Popup::DeleteTo),
-            (vk::F7, _) if has_history => self.popups.push(Popup::List(self.history.len() - 1)),
+            (vk::F7, _) if has_history => {
+                self.popups.push(Popup::List(self.history.len() - 1));
+                self.is_list_fresh = true;
+            }
             (vk::F9, _) if has_history => self.popups.push(Popup::Number(None)),
             _ => {}
         }
@@ -374,8 +381,13 @@ impl Console {
             self.witness.spoilt = Some("a key of the program has ended a line".to_owned());
         }
         let mut text = read.line.text().to_vec();
-        if enter.is_some() && read.echo && !text.is_empty() && self.history.last() != Some(&text) {
-            self.history.push(text.clone());
+        let command = text.split(|&unit| unit == CR).next().unwrap_or_default();
+        if enter.is_some()
+            && read.echo
+            && !command.is_empty()
+            && self.history.last().is_none_or(|last| last != command)
+        {
+            self.history.push(command.to_vec());
         }
         self.displayed = self.history.len();
         if enter.is_some() {

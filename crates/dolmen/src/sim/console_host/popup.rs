@@ -1,6 +1,6 @@
 //! The popups of the line editor. While one is open every key goes to it, also those of programs.
 
-use super::{BACKSPACE, CR, Console, Edition, Key, vk};
+use super::{BACKSPACE, CR, Console, Edition, Key, LF, vk};
 
 /// An open popup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +74,13 @@ impl Console {
             (true, vk::DELETE, _) => return self.forget(selected),
             (true, ..) => selected,
             (false, _, CR) => {
+                // The old edition forgets what the list has returned, if it returns to the key that opened it.
+                let is_lost = self.edition == Edition::Old && self.is_list_fresh;
                 self.recall(selected);
-                return self.complete(Some(key));
+                return match &mut self.read {
+                    Some(read) if is_lost => [CR, LF].into_iter().for_each(|unit| read.line.append(unit)),
+                    _ => self.complete(Some(key)),
+                };
             }
             // The next command that begins with the character; no command of the operator begins with a control character.
             (false, ..) => selected,
@@ -88,12 +93,17 @@ impl Console {
     /// Removes a command from the list. Without commands there is no list; the old edition then ends the read, and the line
     /// is lost.
     fn forget(&mut self, selected: usize) {
-        self.history.remove(selected);
+        if selected < self.history.len() {
+            self.history.remove(selected);
+        }
         self.displayed = self.history.len();
         if !self.history.is_empty() {
             if let Some(top) = self.popups.last_mut() {
                 *top = Popup::List(selected.min(self.history.len() - 1));
             }
+            return;
+        }
+        if self.edition == Edition::Old && self.is_list_fresh {
             return;
         }
         self.popups.clear();

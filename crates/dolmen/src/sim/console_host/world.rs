@@ -62,7 +62,7 @@ pub enum Action {
     /// Presses keys that edit: which.
     Edit(u8),
     Enter,
-    /// Many characters at once, and Enter.
+    /// Many characters in one piece, and Enter.
     Paste(u16),
     CtrlC,
     CtrlBreak,
@@ -138,6 +138,20 @@ fn step(rng: &mut Rng, popups: bool, holds: bool, interrupts: bool, modes: bool,
 /// The finding of the first oracle that detects one.
 pub fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
     catch(oracles, || World::new(seed, actions).run(actions, oracles))
+}
+
+impl Expected {
+    /// A line has come to its end. It may be several: see the list of commands of the old edition.
+    fn finish(&mut self, beginnings: &[Vec<u16>], line: &[u16]) {
+        let wholes: Vec<Vec<u16>> = beginnings.iter().map(|start| [&start[..], line].concat()).collect();
+        let pieces: Vec<Vec<&[u16]>> =
+            wholes.iter().map(|whole| whole.split_inclusive(|&unit| unit == super::LF).collect()).collect();
+        let most = pieces.iter().map(Vec::len).max().unwrap_or(0);
+        for from_end in (0..most).rev() {
+            let nth = |pieces: &Vec<&[u16]>| pieces.iter().rev().nth(from_end).map(|piece| piece.to_vec());
+            self.finished.push_back(pieces.iter().filter_map(nth).collect());
+        }
+    }
 }
 
 impl World {
@@ -311,7 +325,7 @@ impl World {
         match action {
             Action::Type(count) => {
                 let keys: Vec<Key> = (0..count).flat_map(|_| self.character()).collect();
-                // One at a time, or as fast as a paste.
+                // One by one, or as fast as a paste.
                 match self.state.borrow_mut().rng.percent(50) {
                     true => keys.into_iter().for_each(|key| self.console.borrow_mut().insert(&[key])),
                     false => self.console.borrow_mut().insert(&keys),
@@ -363,6 +377,7 @@ impl World {
         state.typed += 1;
         let c = match state.rng.below(8) {
             0 => ' ',
+            1 if state.typed % 16 == 0 => '#',
             1 => char::from_u32(0x2_0000 + state.typed % 0x8000).unwrap_or('x'),
             2 => char::from_u32(0x61 + state.typed % 26).unwrap_or('x'),
             _ => char::from_u32(0x4E00 + state.typed % 0x5000).unwrap_or('x'),
@@ -401,9 +416,7 @@ impl World {
         if count > 0 && state.lines.may_discard > 0 {
             state.lines.may_discard = 2;
         }
-        if state.mode == ConsoleMode::Line {
-            (0..count).for_each(|_| self.command(Command::Interrupted));
-        }
+        (0..count).for_each(|_| self.command(Command::Interrupted));
     }
 
     fn change_mode(&self, mode: ConsoleMode) {
@@ -660,13 +673,12 @@ impl World {
                     lines.rest = line.get(text.len()..).map(<[u16]>::to_vec);
                 }
             }
-            (Ended::Text(_), Some((line, End::Entered))) => {
+            // A full line may end with a command of the list and its end.
+            (Ended::Text(_), Some((line, end))) if end == End::Entered || line.last() == Some(&super::LF) => {
                 let beginnings = std::mem::replace(&mut lines.beginnings, vec![Vec::new()]);
-                lines
-                    .finished
-                    .push_back(beginnings.into_iter().map(|start| [&start[..], &line].concat()).collect());
+                lines.finish(&beginnings, &line);
             }
-            (Ended::Text(_), Some((line, End::Full))) => {
+            (Ended::Text(_), Some((line, _))) => {
                 lines.beginnings.iter_mut().for_each(|start| start.extend(&line));
             }
             // The rest of a result that did not fit.
