@@ -5,18 +5,20 @@
 //! lose its first line to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, MutexGuard};
 
 use super::decoder::Decoder;
 use super::{ConsoleKind, ConsoleMode, Inbox, Input};
 use crate::error::{Error, ErrorKind};
+use crate::kernel::fork::Lock;
 
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// Standard input that was read ahead and not delivered when its reader gave it up: the next reader gets it first.
-static LEFTOVER_INPUT: Mutex<LeftoverInput> =
-    Mutex::new(LeftoverInput { inputs: Vec::new(), decoder: None, line: String::new() });
+/// Standard input that was read ahead and not delivered when its reader gave it up: the next reader gets it first. That of
+/// this process: a forked one begins with none, or both would deliver it [hc47].
+static LEFTOVER_INPUT: LazyLock<Lock<LeftoverInput>> = LazyLock::new(Lock::new);
 
+#[derive(Default)]
 struct LeftoverInput {
     inputs: Vec<Input>,
     /// With an unfinished line.
@@ -100,7 +102,7 @@ pub(super) fn leave_decoder(decoder: Decoder) {
 }
 
 fn leftover() -> MutexGuard<'static, LeftoverInput> {
-    LEFTOVER_INPUT.lock().unwrap_or_else(PoisonError::into_inner)
+    LEFTOVER_INPUT.ours().lock()
 }
 
 #[cfg(test)]
