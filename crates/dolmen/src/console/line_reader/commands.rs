@@ -290,7 +290,7 @@ mod tests {
             commands.push(command).expect("there is room");
         }
         let order: Vec<String> = (0..6).map(|_| next(&commands)).collect();
-        assert_eq!(order, ["one", "prompt", "first answer", "two", "second answer", "three"]);
+        assert_eq!(order, ["one", "prompt", "first answer", "second answer", "two", "three"]);
     }
 
     #[test]
