@@ -6,6 +6,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::windows::io::{AsRawHandle as _, AsRawSocket as _, FromRawHandle as _, OwnedHandle};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Foundation::{
@@ -16,9 +17,10 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 use windows_sys::Win32::Storage::FileSystem::{PIPE_ACCESS_OUTBOUND, ReadFile};
 use windows_sys::Win32::System::Console::{
-    CONSOLE_SCREEN_BUFFER_INFO, COORD, GetConsoleScreenBufferInfo, INPUT_RECORD, INPUT_RECORD_0, KEY_EVENT,
-    KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, ReadConsoleOutputCharacterW, STD_HANDLE, STD_INPUT_HANDLE,
-    STD_OUTPUT_HANDLE, SetStdHandle, WriteConsoleInputW,
+    CONSOLE_SCREEN_BUFFER_INFO, COORD, CTRL_LOGOFF_EVENT, GetConsoleScreenBufferInfo, INPUT_RECORD,
+    INPUT_RECORD_0, KEY_EVENT, KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, ReadConsoleOutputCharacterW, STD_HANDLE,
+    STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle, WriteConsoleInputW,
+    WriteConsoleW,
 };
 use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
@@ -58,6 +60,25 @@ pub fn session() -> io::Result<u32> {
     // SAFETY: the number is writable.
     check(unsafe { ProcessIdToSessionId(GetCurrentProcessId(), &mut session) })?;
     Ok(session)
+}
+
+/// Whether the system has notified this process of a user's log-off since [`record_log_offs`].
+static LOGGED_OFF: AtomicBool = AtomicBool::new(false);
+
+/// Records log-offs, and leaves them to the handlers that were installed before. The system calls the newest handler first.
+pub fn record_log_offs() -> io::Result<()> {
+    unsafe extern "system" fn record(event: u32) -> i32 {
+        if event == CTRL_LOGOFF_EVENT {
+            LOGGED_OFF.store(true, Ordering::Release);
+        }
+        0
+    }
+    // SAFETY: the handler is a function of this program, for good.
+    check(unsafe { SetConsoleCtrlHandler(Some(record), 1) })
+}
+
+pub fn has_logged_off() -> bool {
+    LOGGED_OFF.load(Ordering::Acquire)
 }
 
 /// Makes the console of this process its standard input and output, and returns both.
@@ -102,25 +123,25 @@ pub fn press(keyboard: &File, keys: &[Key]) -> io::Result<()> {
     };
     let records: Vec<INPUT_RECORD> =
         keys.iter().flat_map(|key| [record(key, true), record(key, false)]).collect();
-    for mut records in records.chunks(MOST_RECORDS) {
-        while !records.is_empty() {
-            let mut count = 0;
-            // SAFETY: the number of records is the one given.
-            check(unsafe {
-                WriteConsoleInputW(
-                    keyboard.as_raw_handle(),
-                    records.as_ptr(),
-                    records.len() as u32,
-                    &mut count,
-                )
-            })?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            records = &records[(count as usize).min(records.len())..];
-        }
+    for records in records.chunks(MOST_RECORDS) {
+        // The console takes all of them or none. A key that holds it, or that ends a hold, is not in its count.
+        let mut count = 0;
+        // SAFETY: the number of records is the one given, and the count is writable.
+        check(unsafe {
+            WriteConsoleInputW(keyboard.as_raw_handle(), records.as_ptr(), records.len() as u32, &mut count)
+        })?;
     }
     Ok(())
+}
+
+/// Writes a text to a console, and waits while the console is held.
+pub fn write_console(screen: &File, text: &str) -> io::Result<()> {
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let mut count = 0;
+    // SAFETY: the number of units is the one given, and the count is writable; the last argument is reserved.
+    check(unsafe {
+        WriteConsoleW(screen.as_raw_handle(), units.as_ptr(), units.len() as u32, &mut count, null())
+    })
 }
 
 /// The last rows of a screen, down to the end of its window.

@@ -2,6 +2,8 @@
 
 #[cfg(windows)]
 mod console;
+#[cfg(any(windows, test))]
+mod screen;
 #[cfg(windows)]
 mod session;
 #[cfg(windows)]
@@ -146,7 +148,7 @@ pub const CASES: &[Case] = &[
     ),
     Case {
         name: "session-end",
-        about: "log-off and shutdown are reported to a program that runs as services do",
+        about: "a program that runs as services do survives a log-off, which is not reported to it; a shutdown is",
         limit: seconds(3600),
         runs: SESSION,
         console: false,

@@ -226,14 +226,14 @@ fn own_overlapped_calls(skips: bool) -> Result {
     // A duplicate is the same socket to the system, and so its calls complete on the reactor's port.
     let duplicate = ours.try_clone()?;
     let conn = reactor.add(ours, Token(1))?;
-    let mut heard = [0; 4];
+    let mut peer_received = [0; 4];
     for n in 0..CALLS {
         if sys::send_overlapped(&duplicate, b"mine")? != 4 {
             fail!("call {n} sent less than all");
         }
-        peer.read_exact(&mut heard)?;
-        if &heard != b"mine" {
-            fail!("call {n}: the peer received {heard:?}");
+        peer.read_exact(&mut peer_received)?;
+        if &peer_received != b"mine" {
+            fail!("call {n}: the peer received {peer_received:?}");
         }
         // The reactor still receives and sends.
         peer.write_all(b"ours")?;
@@ -253,9 +253,9 @@ fn own_overlapped_calls(skips: bool) -> Result {
         }
         reactor.send(conn, b"echo")?;
         reactor.flush();
-        peer.read_exact(&mut heard)?;
-        if &heard != b"echo" {
-            fail!("call {n}: the peer received {heard:?}");
+        peer.read_exact(&mut peer_received)?;
+        if &peer_received != b"echo" {
+            fail!("call {n}: the peer received {peer_received:?}");
         }
     }
     let stats = reactor.stats();
