@@ -2,7 +2,8 @@
 //!
 //! The operator can hush it. And there is never more of it in front of an answer than a slow terminal shows in a fraction of
 //! a second: when more is unwritten, further lines are left out, as the operator could not read them anyway. A line reports
-//! how many, as soon as everything before it has been written.
+//! how many, as soon as everything before it has been written. Warnings and errors of the log have room of their own, so that
+//! players cannot keep them from the operator.
 //!
 //! This decides, and does nothing: [`Console`](crate::console::Console) prints.
 
@@ -11,10 +12,14 @@ use std::fmt::Write as _;
 /// How much may be unwritten before lines are left out: a third of a second of a terminal that shows 200 KB in a second.
 const MOST_BYTES: usize = 64 << 10;
 
+/// How much of warnings and errors may be unwritten, in addition. It is more than [`ASK_BYTES`], so that the console is asked
+/// for the report that makes room again before there is none.
+const MOST_LOUD_BYTES: usize = 32 << 10;
+
 /// From so many bytes on, the console is asked to report when everything has been written.
 const ASK_BYTES: usize = 16 << 10;
 
-/// The levels of log lines that are shown also while the operator has hushed the others.
+/// The levels of log lines that are shown also while the others are hushed or left out.
 const LOUD_LEVELS: [&str; 2] = ["WARN", "ERROR"];
 
 #[derive(Debug, Default)]
@@ -22,6 +27,8 @@ pub(crate) struct Chatter {
     hushed: bool,
     /// What was shown since everything was last written.
     unwritten_bytes: usize,
+    /// What of it is warnings and errors.
+    unwritten_loud_bytes: usize,
     /// The console has been asked to report when everything is written.
     asked: bool,
     /// Lines.
@@ -36,21 +43,23 @@ impl Chatter {
         self.fill(text, if is_closed { 0 } else { self.room() })
     }
 
-    /// The same for the log, of which the operator hushes only the lines that are no warnings.
+    /// The same for the log, of which warnings and errors are shown also while other lines are hushed or left out.
     pub(crate) fn admit_log(&mut self, log: &str) -> String {
-        if !self.hushed {
-            return self.admit(log).to_owned();
+        let mut shown = String::new();
+        for line in log.split_inclusive('\n') {
+            shown.push_str(if is_loud(line) { self.admit_loud(line) } else { self.admit(line) });
         }
-        // The time, the level, and the rest.
-        let level = |line: &str| line.split_whitespace().nth(1).unwrap_or_default().to_owned();
-        let is_loud = |line: &&str| LOUD_LEVELS.contains(&level(line).as_str());
-        let (loud, others): (Vec<&str>, Vec<&str>) = log.split_inclusive('\n').partition(is_loud);
-        self.left_out += others.len() as u64;
-        self.fill(&loud.concat(), self.room()).to_owned()
+        shown
+    }
+
+    fn admit_loud<'a>(&mut self, line: &'a str) -> &'a str {
+        let shown = self.fill(line, MOST_LOUD_BYTES.saturating_sub(self.unwritten_loud_bytes));
+        self.unwritten_loud_bytes += shown.len();
+        shown
     }
 
     fn room(&self) -> usize {
-        MOST_BYTES.saturating_sub(self.unwritten_bytes)
+        MOST_BYTES.saturating_sub(self.unwritten_bytes - self.unwritten_loud_bytes)
     }
 
     fn fill<'a>(&mut self, text: &'a str, room: usize) -> &'a str {
@@ -82,7 +91,7 @@ impl Chatter {
 
     /// Everything has been written. Returns the line that reports what was left out, if there is something to report.
     pub(crate) fn written(&mut self) -> Option<String> {
-        (self.unwritten_bytes, self.asked) = (0, false);
+        (self.unwritten_bytes, self.unwritten_loud_bytes, self.asked) = (0, 0, false);
         (self.left_out > 0 && !self.hushed).then(|| self.report())
     }
 
@@ -102,6 +111,11 @@ impl Chatter {
             count => format!("… {} lines left out\n", grouped(count)),
         }
     }
+}
+
+/// Whether a line of the log is a warning or an error. The level is its second word, after the time.
+fn is_loud(line: &str) -> bool {
+    line.split_whitespace().nth(1).is_some_and(|level| LOUD_LEVELS.contains(&level))
 }
 
 /// A number with a comma after each thousand.
@@ -207,6 +221,50 @@ mod tests {
         assert_eq!(chatter.hush(false), "… 4,213 lines left out\n");
         assert_eq!(chatter.admit(LINE), LINE);
         assert_eq!(chatter.hush(false), "Nothing was left out.\n");
+    }
+
+    #[test]
+    fn warnings_are_shown_also_while_the_lines_of_players_are_left_out() {
+        let info = "2026-01-01T00:00:00Z  INFO dolmend: connected\n";
+        let warning = "2026-01-01T00:00:01Z  WARN dolmend: full\n";
+        let error = "2026-01-01T00:00:01Z ERROR dolmend: the port is closed\n";
+        let log = [info, warning, info, error].concat();
+        // The room is full, and nothing is left out yet.
+        let mut chatter = Chatter::default();
+        chatter.shown(&"x".repeat(MOST_BYTES));
+        assert_eq!(chatter.admit_log(&log), [warning, error].concat());
+        // Lines are left out.
+        assert_eq!(chatter.admit(LINE), "");
+        assert_eq!(chatter.admit_log(&log), [warning, error].concat());
+        assert!(chatter.asks());
+        assert_eq!(chatter.written().as_deref(), Some("… 5 lines left out\n"));
+        // The log does not fit: its first lines are shown, and the warning behind them.
+        let log = info.repeat(MOST_BYTES / info.len() + 3) + warning;
+        assert_eq!(chatter.admit_log(&log), info.repeat(MOST_BYTES / info.len()) + warning);
+        assert_eq!(chatter.written().as_deref(), Some("… 3 lines left out\n"));
+        assert_eq!(chatter.admit_log(info), info);
+    }
+
+    #[test]
+    fn warnings_are_bounded_and_what_exceeds_the_bound_is_counted() {
+        const MANY: usize = 10_000;
+        let warning = "2026-01-01T00:00:01Z  WARN dolmend: full\n";
+        for hushed in [false, true] {
+            let mut chatter = Chatter::default();
+            chatter.hush(hushed);
+            let (mut bytes, mut asked) = (0, false);
+            for _ in 0..MANY {
+                bytes += chatter.admit_log(warning).len();
+                asked |= chatter.asks();
+            }
+            assert_eq!(bytes, MOST_LOUD_BYTES / warning.len() * warning.len(), "hushed: {hushed}");
+            assert!(asked, "the report makes room again");
+            assert_eq!(chatter.left_out as usize, MANY - bytes / warning.len());
+            // Players' lines have the same room as without warnings.
+            assert_eq!(chatter.room(), MOST_BYTES);
+            chatter.written();
+            assert_eq!(chatter.admit_log(warning), warning);
+        }
     }
 
     #[test]
