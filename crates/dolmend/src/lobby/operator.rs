@@ -173,8 +173,8 @@ pub const HELP: &str = "  users        who is connected, and from where; who is 
 ";
 
 /// The first words of the commands, for completion.
-pub const COMMANDS: [&str; 10] =
-    ["broadcast", "help", "kick", "passwd", "quit", "say", "shutdown", "stats", "users", "who"];
+pub const COMMANDS: [&str; 11] =
+    ["broadcast", "help", "hush", "kick", "passwd", "quit", "say", "shutdown", "stats", "users", "who"];
 
 /// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
@@ -207,6 +207,14 @@ mod tests {
         for word in COMMANDS {
             assert!(!matches!(parse(word), Command::Unknown(_)), "{word}");
             assert!(HELP.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn each_command_of_the_help_is_completed() {
+        for line in HELP.lines() {
+            let word = line.split_whitespace().next().expect("a command");
+            assert!(COMMANDS.contains(&word), "{word}");
         }
     }
 
