@@ -58,6 +58,8 @@ struct State {
     reading: bool,
     /// When the keys were pressed last to end this read, and how often.
     pressed: Option<(Instant, u32)>,
+    /// How often the keys have been pressed in all.
+    presses: u64,
     ended: bool,
     /// The thread is left behind: the console is no longer ours to set up.
     abandoned: bool,
@@ -145,6 +147,7 @@ impl Commands {
     /// The thread's read has returned.
     pub(super) fn has_read(&self) {
         self.state().reading = false;
+        self.changed.notify_all();
     }
 
     /// The thread has written as much text, of an answer or not.
@@ -189,6 +192,8 @@ impl Commands {
                     drop(state);
                     press();
                     state = self.state();
+                    state.presses += 1;
+                    self.changed.notify_all();
                 }
                 Press::At(time) => {
                     let left = time.saturating_duration_since(Instant::now());
@@ -198,6 +203,21 @@ impl Commands {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
             }
+        }
+    }
+
+    /// Waits until the keys have been pressed for a command, if the thread is in a read: what is typed from here on comes
+    /// behind them. No longer than this time, because the process that has the console's window may hang.
+    #[cfg_attr(not(windows), allow(dead_code))] // The simulation has no thread.
+    pub(crate) fn wait_for_press(&self, most: Duration) {
+        let mut state = self.state();
+        let (before, until) = (state.presses, Instant::now() + most);
+        while state.reading && !state.ended && state.presses == before {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

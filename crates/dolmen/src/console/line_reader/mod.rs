@@ -104,6 +104,8 @@ pub(crate) struct LineReader<H> {
     /// The beginning of the line, when it can no longer be edited: of a line that is longer than a read takes, or text
     /// that was typed without echo, and must not be shown later either.
     before: Vec<u16>,
+    /// The row on the screen begins with the beginning of the line.
+    shows_beginning: bool,
     /// The line was cut, and the rest of it is being discarded.
     cutting: bool,
     /// The last read filled the buffer, and the rest of the line may wait for the next one. That comes before any command:
@@ -132,6 +134,7 @@ impl<H: Host> LineReader<H> {
             buffer: vec![0; UNITS],
             typed: Vec::new(),
             before: Vec::new(),
+            shows_beginning: false,
             cutting: false,
             goes_on: false,
             shown: false,
@@ -256,6 +259,7 @@ impl<H: Host> LineReader<H> {
         self.check_window_size();
         if mode == ConsoleMode::Raw {
             self.shown = false;
+            self.shows_beginning = false;
             self.cutting = false;
             let mut typed = std::mem::take(&mut self.before);
             typed.append(&mut self.typed);
@@ -294,8 +298,10 @@ impl<H: Host> LineReader<H> {
             if so_far.len() < UNITS - 256 {
                 return self.typed.extend_from_slice(so_far);
             }
+            self.shows_beginning = self.echo;
             return self.before.extend_from_slice(so_far);
         }
+        self.shows_beginning = self.echo;
         self.before.extend_from_slice(units);
         if units.last() != Some(&0x0A) {
             self.goes_on = units.len() == UNITS;
@@ -306,6 +312,7 @@ impl<H: Host> LineReader<H> {
         }
         // The line on which Enter was pressed stays on the screen.
         self.shown = false;
+        self.shows_beginning = false;
         // Some editions of the console go to the next line in any case, and others only with echo.
         if !self.echo && !self.host.is_at_line_start() {
             self.write("\n");
@@ -342,6 +349,7 @@ impl<H: Host> LineReader<H> {
     fn discard(&mut self) {
         self.typed.clear();
         self.before.clear();
+        self.shows_beginning = false;
         self.cutting = false;
         if self.shown {
             self.write("\n");
@@ -368,7 +376,7 @@ impl<H: Host> LineReader<H> {
         if !std::mem::take(&mut self.shown) {
             return;
         }
-        if self.echo && !self.before.is_empty() {
+        if std::mem::take(&mut self.shows_beginning) {
             return self.write("\n");
         }
         let cells = Shown::after(&self.prompt, &self.typed_shown()).last_row_cells;

@@ -18,6 +18,10 @@ use crate::kernel::thread;
 /// A drop waits for the thread as long as it prints something in each such time.
 const STALLED: Duration = Duration::from_secs(2);
 
+/// How long the program waits for the keys to be pressed after a Ctrl-C. It is a matter of microseconds, unless the process
+/// that has the console's window hangs.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_millis(50);
+
 pub(super) struct Terminal {
     inbox: Arc<Inbox>,
     commands: Arc<Commands>,
@@ -157,6 +161,8 @@ impl Driver<OwnedHandle> for Terminal {
             // In raw mode as well: it may be one that has ended a read before.
             Notice::Interrupted => {
                 let _ = self.commands.push(Command::Interrupted);
+                // Wine does not end the read at Ctrl-C: what is typed next must not become a part of the same line.
+                self.commands.wait_for_press(INTERRUPT_TIMEOUT);
             }
             Notice::Continued => {}
         }
