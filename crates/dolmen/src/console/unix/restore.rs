@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::modes::is_foreground;
@@ -32,7 +33,7 @@ pub(super) fn set_pasting(pasting: bool) -> bool {
 
 struct Saved {
     terminal: RawFd,
-    /// The screen, for writes that do not block.
+    /// The screen, for writes that do not block. `None`: it could not be opened once more, and is standard output.
     screen: Option<RawFd>,
     settings: Termios,
     /// The process that restores it: a forked process leaves it to the other one.
@@ -112,20 +113,27 @@ impl Saved {
     fn restore(&self) {
         if let Some(terminal) = self.terminal() {
             let _ = tcsetattr(terminal, OptionalActions::Now, &self.settings);
-            if set_pasting(false) {
-                self.write(PASTE_OFF);
+            // Not if it could not be written: then the next attempt does.
+            if PASTING.load(Ordering::Acquire) && self.write(PASTE_OFF) {
+                set_pasting(false);
             }
         }
     }
 
     /// Writes to the screen, if that is possible immediately: a terminal that is held must not delay a signal's handler.
-    fn write(&self, command: &str) {
-        if let Some(screen) = self.screen {
+    /// Returns whether all of it was written.
+    fn write(&self, command: &str) -> bool {
+        let screen = match self.screen {
             // SAFETY: as for the terminal: open while a guard has it. A handler that runs in the moment of the guard's
             // end at worst writes a command without a visible effect to another descriptor.
-            let screen = unsafe { BorrowedFd::borrow_raw(screen) };
-            let _ = rustix::io::write(screen, command.as_bytes());
+            Some(screen) => unsafe { BorrowedFd::borrow_raw(screen) },
+            None => rustix::stdio::stdout(),
+        };
+        // Standard output itself may block.
+        if self.screen.is_none() && !has_room(screen) {
+            return false;
         }
+        rustix::io::write(screen, command.as_bytes()).is_ok_and(|count| count == command.len())
     }
 
     /// Whether the terminal has its original settings, as far as we change them.
@@ -134,6 +142,13 @@ impl Saved {
             && now.output_modes == self.settings.output_modes
             && now.local_modes == self.settings.local_modes
     }
+}
+
+/// Whether a write would not block.
+fn has_room(screen: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(&screen, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::OUT)
 }
 
 /// Restores the terminal whose guard was made last. Signal handlers may call it.
@@ -169,7 +184,7 @@ impl Pause {
             if tcgetattr(terminal).is_ok_and(|now| saved.is_restored(&now)) {
                 let _ = tcsetattr(terminal, OptionalActions::Now, &in_use);
                 if pasting && !set_pasting(true) {
-                    saved.write(PASTE_ON);
+                    let _ = saved.write(PASTE_ON);
                 }
             }
         }
