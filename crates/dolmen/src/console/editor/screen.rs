@@ -62,7 +62,7 @@ struct Placed {
 
 /// What is on the screen.
 #[derive(Clone, Debug, Default)]
-struct Image {
+pub(super) struct Image {
     clusters: Vec<Placed>,
     /// Behind the last cluster.
     end: Position,
@@ -120,6 +120,11 @@ impl Screen {
 
     /// Removes the line from the screen.
     pub(super) fn erase(&mut self, screen: &mut String) {
+        self.erase_row(screen);
+        self.row = Row::Empty;
+    }
+
+    fn erase_row(&self, screen: &mut String) {
         match &self.row {
             Row::Unknown => screen.push_str("\r\x1b[J"),
             Row::Empty => {}
@@ -129,7 +134,21 @@ impl Screen {
                 screen.push_str("\x1b[J");
             }
         }
-        self.row = Row::Empty;
+    }
+
+    /// Removes the line from the screen, to be shown again as it was.
+    pub(super) fn lift(&mut self, screen: &mut String) -> Option<Image> {
+        self.erase_row(screen);
+        match std::mem::replace(&mut self.row, Row::Empty) {
+            Row::Line(image) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// Shows a line again, below what was written meanwhile.
+    pub(super) fn put_back(&mut self, image: Image, screen: &mut String) {
+        change(&Image::default(), &image, screen);
+        self.row = Row::Line(image);
     }
 
     pub(super) fn has_line(&self) -> bool {
@@ -246,7 +265,12 @@ fn go(from: Position, to: Position, screen: &mut String) -> Position {
 /// Breaks a line into rows, and takes the part of it that fits into the window. `first_row`: the first row of the part
 /// that was shown before.
 fn lay_out(view: View<'_>, window: Window, first_row: usize) -> Image {
-    let mut layout = Layout { columns: window.columns, clusters: Vec::new(), at: Position::default() };
+    let mut layout = Layout {
+        columns: window.columns,
+        clusters: Vec::new(),
+        at: Position::default(),
+        is_below_full_row: false,
+    };
     layout.prompt(view.prompt);
     let text = shown(view.before_cursor);
     let cursor = text.len();
@@ -292,6 +316,8 @@ struct Layout {
     columns: usize,
     clusters: Vec<Placed>,
     at: Position,
+    /// The last cluster has filled its row, so a line feed behind it adds none.
+    is_below_full_row: bool,
 }
 
 impl Layout {
@@ -303,7 +329,7 @@ impl Layout {
             rest = &rest[start..];
             let length = if rest.starts_with('\n') { 1 } else { sequence_length(rest) };
             let cells = Cells { count: 0, most: 0, is_disputed: false };
-            if rest.starts_with('\n') {
+            if rest.starts_with('\n') && !std::mem::take(&mut self.is_below_full_row) {
                 self.at = Position { row: self.at.row + 1, column: 0 };
             }
             let text = rest[..length].trim_matches('\n').to_owned();
@@ -326,7 +352,8 @@ impl Layout {
             }
             self.clusters.push(Placed { text: cluster.to_owned(), at: self.at, cells });
             self.at.column += cells.count;
-            if self.at.column >= self.columns {
+            self.is_below_full_row = self.at.column >= self.columns;
+            if self.is_below_full_row {
                 self.at = Position { row: self.at.row + 1, column: 0 };
             }
         }

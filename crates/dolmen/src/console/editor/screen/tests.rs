@@ -7,12 +7,13 @@ const WINDOW: Window = Window { columns: 20, rows: 8 };
 struct Shown {
     screen: Screen,
     terminal: Emulator,
+    prompt: &'static str,
 }
 
 impl Shown {
     fn new(draws: Draws) -> Shown {
         let terminal = Emulator::new(WINDOW.columns, WINDOW.rows, draws);
-        let mut shown = Shown { screen: Screen::new(WINDOW), terminal };
+        let mut shown = Shown { screen: Screen::new(WINDOW), terminal, prompt: "> " };
         shown.print("above\n");
         shown
     }
@@ -20,7 +21,7 @@ impl Shown {
     /// Draws a line whose cursor is at the bar. Returns what was written.
     fn draw(&mut self, line: &str) -> String {
         let mut text = String::new();
-        self.screen.draw(view("> ", line), &mut text);
+        self.screen.draw(view(self.prompt, line), &mut text);
         self.terminal.write(&text);
         text
     }
@@ -142,6 +143,19 @@ fn a_prompt_has_colours_and_lines() {
 }
 
 #[test]
+fn a_full_row_of_a_prompt_erases_nothing_above_it() {
+    let mut shown = Shown::new(Draws::TwoCells);
+    shown.prompt = "12345678901234567890\n> ";
+    shown.draw("ab|");
+    shown.shows(&["above", "12345678901234567890", "> ab"], (2, 4));
+    shown.prompt = "\x1b[1m12345678901234567890\x1b[0m\n> ";
+    shown.draw("ab|");
+    shown.shows(&["above", "12345678901234567890", "> ab"], (2, 4));
+    shown.print("more\n");
+    shown.shows(&["above", "more"], (2, 0));
+}
+
+#[test]
 fn a_line_of_more_rows_than_the_window_is_shown_around_the_cursor() {
     let mut shown = Shown::new(Draws::TwoCells);
     let long: String = (0..1000u32).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
@@ -219,10 +233,18 @@ fn hc58_any_change_leaves_what_drawing_anew_would_show() {
         "🇩🇪",
         "❤\u{fe0f}",
     ];
-    for seed in 0..50 {
+    let prompts = [
+        "> ",
+        "12345678901234567890\n> ",
+        "\x1b[1m12345678901234567890\x1b[0m\n> ",
+        "first\n> ",
+        "1234567890123456789🚀\n\n> ",
+    ];
+    for (seed, prompt) in (0..80).zip(prompts.into_iter().cycle()) {
         let mut numbers = Numbers(seed);
         for draws in [Draws::TwoCells, Draws::FourCells] {
             let mut shown = Shown::new(draws);
+            shown.prompt = prompt;
             let mut line: Vec<&str> = Vec::new();
             for _ in 0..60 {
                 match numbers.below(4) {
@@ -248,6 +270,7 @@ fn hc58_any_change_leaves_what_drawing_anew_would_show() {
                     _ => 0,
                 };
                 let mut fresh = Shown::new(draws);
+                fresh.prompt = prompt;
                 fresh.screen.row = Row::Line(Image { first_row, ..Image::default() });
                 fresh.draw(&text);
                 let rows = shown.terminal.rows();
