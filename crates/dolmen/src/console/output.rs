@@ -111,6 +111,12 @@ impl Output {
         is_short
     }
 
+    /// Whether nothing is left to write.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub(super) fn is_written(&self) -> bool {
+        self.shared.state().left() == 0
+    }
+
     /// Notifies the inbox, once, when everything queued so far is written.
     pub(super) fn flush(&self) {
         let mut state = self.shared.state();
@@ -273,9 +279,20 @@ mod tests {
     use crate::kernel::mailbox::{Mailbox, NullSignal};
     use std::io::Write;
     use std::sync::mpsc;
+    use std::time::Instant;
 
     fn inbox() -> Arc<Inbox> {
         Inbox::new(Mailbox::new(Box::new(NullSignal), 1))
+    }
+
+    /// Waits for what the thread does.
+    #[track_caller]
+    fn until(is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "the thread does nothing");
+            std::thread::yield_now();
+        }
     }
 
     struct Sink(mpsc::Sender<Vec<u8>>);
@@ -349,9 +366,7 @@ mod tests {
         output.flush();
         assert_eq!(inbox.pop(), None, "it has not been taken");
         take.send(()).expect("it is written");
-        while inbox.is_empty() {
-            std::thread::yield_now();
-        }
+        until(|| !inbox.is_empty());
         assert_eq!((inbox.pop(), inbox.pop()), (Some(Input::Drained), None));
     }
 
@@ -382,9 +397,7 @@ mod tests {
         let (sender, shown) = mpsc::channel();
         let output = Output::start(&inbox(), Shown(taken, sender), None).expect("a thread");
         output.write("first\n").expect("there is room");
-        while output.shared.state().writing == 0 {
-            std::thread::yield_now();
-        }
+        until(|| output.shared.state().writing > 0);
         output.write("second\n").expect("there is room");
         output.answer("answer\n").expect("there is room");
         output.write("third\n").expect("there is room");
@@ -403,9 +416,7 @@ mod tests {
         output.write("x").expect("there is room");
         assert!(output.is_behind());
         drop(take);
-        while output.is_behind() {
-            std::thread::yield_now();
-        }
-        assert!(!output.is_behind() && output.shared.state().left() <= CAUGHT_UP_BYTES);
+        until(|| !output.is_behind());
+        assert!(output.shared.state().left() <= CAUGHT_UP_BYTES);
     }
 }

@@ -61,6 +61,14 @@ impl Queue {
         }
     }
 
+    /// A text of this lane was written without having waited here.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub(in super::super) fn written(&mut self, lane: Lane, text: &str) {
+        if let (Lane::Others, Some(&last)) = (lane, text.as_bytes().last()) {
+            self.in_line = last != b'\n';
+        }
+    }
+
     /// How many bytes wait.
     pub(in super::super) fn bytes(&self) -> usize {
         self.answers.text.len() + self.others.text.len()
@@ -215,6 +223,21 @@ mod tests {
         // Nothing ends the line, so nothing is to be waited for.
         queue.push(Lane::Answers, "answer\n");
         assert_eq!(batches(&mut queue), ["answer\n"]);
+    }
+
+    #[test]
+    fn an_answer_does_not_go_into_a_line_that_was_begun_elsewhere() {
+        let mut queue = Queue::default();
+        queue.written(Lane::Others, "loading");
+        queue.written(Lane::Others, "");
+        queue.written(Lane::Answers, "answer\n");
+        queue.push(Lane::Others, " done\n");
+        queue.push(Lane::Answers, "answer\n");
+        assert_eq!(batches(&mut queue), [" done\n", "answer\n"]);
+        queue.written(Lane::Others, "loading ... done\n");
+        queue.push(Lane::Others, "next\n");
+        queue.push(Lane::Answers, "answer\n");
+        assert_eq!(batches(&mut queue), ["answer\n", "next\n"]);
     }
 
     #[test]
