@@ -160,6 +160,9 @@ fn a_thousand_lines_of_history_are_kept_across_sessions() {
         terminal.type_in(&format!("line {number}\r"));
         assert_eq!(line_of(&link.next()), format!("line {number}"));
     }
+    // A line that the program has just handled may be a password that was typed ahead.
+    link.order("sync");
+    link.order("sync");
     link.order("echo off");
     terminal.type_in("secret\r");
     link.expect(r#"line "secret""#);
@@ -180,6 +183,27 @@ fn a_thousand_lines_of_history_are_kept_across_sessions() {
     terminal.shows(&["> line 1099"]);
     terminal.type_in("\r");
     link.expect(r#"line "line 1099""#);
+}
+
+#[test]
+fn a_line_that_was_left_is_not_typed_again() {
+    let Some((terminal, link)) = prompted() else { return };
+    terminal.type_in("a\x16\x7fb");
+    terminal.shows(&["> a^?b"]);
+    link.send("remove");
+    link.expect("removed true");
+    link.send("console line");
+    link.expect("console terminal");
+    terminal.type_in("!\r");
+    assert_eq!(line_of(&link.next()), r"a\u{7f}b!");
+    link.order("prompt > ");
+    terminal.type_in("half");
+    terminal.until("half a line", |rows| rows.iter().any(|row| row.trim_end() == "> half"));
+    link.send("remove");
+    link.expect("removed true");
+    link.send("console raw");
+    let reported = [link.next(), link.next()];
+    assert!(reported.iter().any(|line| line.contains("\"half\"")), "{reported:?}");
 }
 
 #[test]

@@ -71,7 +71,9 @@ impl<'a> Console<'a> {
     }
 
     /// Sets whether the terminal shows typed input; off for passwords. What was typed of a line before echo is switched
-    /// on again is not shown later either. In raw mode nothing is echoed, and the setting waits for line mode.
+    /// on again is not shown later either. A line that was typed ahead, with echo, when the program switches echo off is not
+    /// kept in the history; nor is the line that made the program switch. In raw mode nothing is echoed, and the setting
+    /// waits for line mode.
     ///
     /// # Errors
     ///
@@ -108,8 +110,8 @@ impl<'a> Console<'a> {
     /// keep their order. An answer is not put into a line that has begun, nor into a printed text, unless the text is longer
     /// than 16 KiB: such a text counts as several, divided at its line ends.
     ///
-    /// This is so on Linux, and on Windows where standard input is a pipe or a file. At a Windows console texts and answers
-    /// are shown in the order in which they were printed.
+    /// This is so for every kind of standard input, on Linux and on Windows. A text that has been handed to the system is
+    /// never overtaken.
     ///
     /// ```no_run
     /// # use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
@@ -164,7 +166,8 @@ impl<'a> Console<'a> {
     /// Keeps the history of typed lines in a file, so that the next session has it: 1,000 lines at most, and only lines
     /// that were typed with echo. This call reads the file, or creates it, so it belongs before the loop. From then on a
     /// thread of the library appends to the file, and the loop never waits for the disk. The file's mode is `0600`. Two
-    /// programs may use one file.
+    /// programs may use one file. A line is written after the program has handled it. A second call replaces the history by
+    /// that of the other file, and ends the use of the first one even if it fails.
     ///
     /// A drop of the reactor, or [`remove_console`](crate::Reactor::remove_console), writes the last lines;
     /// `std::process::exit` may lose them. The call does nothing where the library does not edit the line: on Windows, whose

@@ -10,11 +10,11 @@
 //! | `line.rs` | the text, and the cursor in it |
 //! | `history.rs` | the lines that were typed before |
 //! | `search.rs` | the search through them |
-//! | `history_file.rs` | the file in which they are kept |
 //! | `completion.rs` | the completion of a word |
 //! | `screen.rs` | the line on the screen |
 //!
-//! What is typed without echo is not shown, not even later, and neither history nor yank has it.
+//! What is typed without echo is not shown, not even later, and neither history nor yank has it. The same is true of
+//! a line that was typed ahead, with echo, before the program switched echo off: the history forgets it.
 //!
 //! # What was rejected
 //!
@@ -26,7 +26,6 @@
 mod bindings;
 mod completion;
 mod history;
-mod history_file;
 mod keys;
 mod line;
 mod screen;
@@ -37,7 +36,7 @@ pub(super) use bindings::SpecialKeys;
 use bindings::{Action, action};
 use completion::Completed;
 use history::History;
-pub(super) use history_file::HistoryFile;
+pub(super) use history::{MOST_BYTES as MOST_HISTORY_BYTES, MOST_LINES as MOST_HISTORY_LINES};
 use keys::KeyDecoder;
 use line::Line;
 use screen::View;
@@ -60,12 +59,13 @@ pub(super) struct Editor {
     completer: Option<Completer>,
     history: History,
     search: Option<Search>,
-    history_file: Option<HistoryFile>,
     prompt: String,
     echo: bool,
     /// It draws. Not while the terminal is another process's, and not in raw mode.
     is_shown: bool,
     screen: Screen,
+    /// A change could not be written, so the screen may not show the line as it is.
+    is_stale: bool,
 }
 
 impl Editor {
@@ -81,11 +81,11 @@ impl Editor {
             completer: None,
             history: History::default(),
             search: None,
-            history_file: None,
             prompt: String::new(),
             echo: true,
             is_shown: false,
             screen: Screen::new(window),
+            is_stale: false,
         }
     }
 
@@ -96,18 +96,27 @@ impl Editor {
 
     pub(super) fn set_screen(&mut self, screen: Screen) {
         self.screen = screen;
+        self.is_stale = true;
     }
 
     pub(super) fn set_completer(&mut self, completer: Completer) {
         self.completer = Some(completer);
     }
 
-    /// Keeps the history in a file, which has these lines.
-    pub(super) fn set_history_file(&mut self, file: HistoryFile, lines: &[String]) {
-        for line in lines {
-            self.history.add(line);
-        }
-        self.history_file = Some(file);
+    /// Adds the lines of a file to the history. Those of a second file replace it.
+    pub(super) fn read_history(&mut self, lines: &[String]) {
+        self.stop_browsing();
+        self.history.read(lines);
+    }
+
+    /// The engine has taken a turn. `collected`: it has every line. Returns lines for the history's file.
+    pub(super) fn settle_lines(&mut self, collected: bool) -> Vec<String> {
+        self.history.settle(collected)
+    }
+
+    /// Returns the last lines for the history's file.
+    pub(super) fn settle_last_lines(&mut self) -> Vec<String> {
+        self.history.settle_last()
     }
 
     /// The prompt. A change is drawn with the next [`Editor::draw`].
@@ -120,12 +129,16 @@ impl Editor {
         self.is_shown = is_shown;
     }
 
-    /// What was typed before echo is switched on again is not shown later either.
+    /// What was typed before echo is switched on again is not shown later either. What was typed ahead when it is switched
+    /// off is no longer in the history.
     pub(super) fn set_echo(&mut self, echo: bool) {
         if echo && !self.echo {
             self.line.hide();
         }
         self.stop_browsing();
+        if !echo {
+            self.history.discard_unsettled();
+        }
         self.echo = echo;
     }
 
@@ -133,6 +146,11 @@ impl Editor {
     pub(super) fn unfinished(&self) -> Option<&str> {
         let text = Some(self.line.text());
         text.filter(|text| self.echo && !text.is_empty() && !self.line.has_unseen() && !self.cutting)
+    }
+
+    /// The line that the last reader has left. It is text: none of it is a key.
+    pub(super) fn set_line(&mut self, text: &str) {
+        self.line.set(text);
     }
 
     /// Takes what the line has so far out, in bytes.
@@ -182,17 +200,22 @@ impl Editor {
             let search = self.search.as_ref().map(Search::prompt);
             let prompt = search.as_deref().unwrap_or(&self.prompt);
             self.screen.draw(View { prompt, before_cursor, after_cursor }, screen);
+            self.is_stale = false;
         }
     }
 
     /// Shows a text above the line.
     pub(super) fn print(&mut self, text: &str, screen: &mut String) {
-        self.screen.erase(screen);
+        let image = self.screen.lift(screen);
         screen.push_str(text);
         if !text.is_empty() && !text.ends_with('\n') {
             screen.push('\n');
         }
-        self.draw(screen);
+        match image.filter(|_| self.is_shown && !self.is_stale) {
+            // A line may have 64 KiB, and what is seen of it is at most a window.
+            Some(image) => self.screen.put_back(image, screen),
+            None => self.draw(screen),
+        }
     }
 
     /// Removes the line from the screen.
@@ -246,8 +269,8 @@ impl Editor {
         let is_secret = !self.echo || self.line.has_unseen();
         let text = self.line.take();
         self.stop_browsing();
-        if !is_secret && self.history.add(&text) {
-            self.history_file.iter().for_each(|file| file.append(&text));
+        if !is_secret {
+            self.history.add(&text);
         }
         put(Input::Line(text));
     }

@@ -159,6 +159,7 @@ fn the_history_is_searched() {
 fn what_is_typed_without_echo_is_not_shown_and_not_kept() {
     let mut operator = Operator::new();
     operator.types("before\r");
+    (0..3).for_each(|_| drop(operator.editor.settle_lines(true)));
     operator.set_echo(false);
     let before = operator.terminal.cursor;
     for key in ["s", "e", "c", "\x1b[D", "r", "\x15", "hunter2", "\x1b[A", "\t", "\x7f"] {
@@ -264,4 +265,51 @@ fn a_line_that_is_not_shown_is_edited_all_the_same() {
     operator.sends(b"o");
     operator.shows(&[">", "> two"], (1, 5));
     assert_eq!(operator.inputs, [line("on")]);
+}
+
+#[test]
+fn a_password_that_was_typed_ahead_is_not_kept() {
+    let mut operator = Operator::new();
+    operator.types("before\r");
+    let kept: Vec<String> = (0..3).flat_map(|_| operator.editor.settle_lines(true)).collect();
+    assert_eq!(kept, ["before"]);
+    operator.sends(b"passwd\rsecret\rother secret\rsec\x12");
+    for _ in 0..2 {
+        assert!(operator.editor.settle_lines(true).is_empty());
+    }
+    operator.set_echo(false);
+    operator.sends(b"ret\r");
+    operator.set_echo(true);
+    operator.types("\x0c\x1b[A\x1b[A");
+    operator.shows(&["> before"], (0, 8));
+    operator.types("\x15\x12secret");
+    operator.shows(&["(not found) secret: "], (0, 20));
+    assert!(operator.editor.settle_last_lines().is_empty());
+}
+
+#[test]
+fn a_line_that_was_left_is_text() {
+    let mut operator = Operator::new();
+    operator.editor.set_completer(Box::new(|_| vec!["completed".into()]));
+    operator.editor.set_line("a\tb\x7f\r");
+    operator.types("!\r");
+    assert_eq!(operator.inputs, [line("a\tb\x7f\r!")]);
+}
+
+#[test]
+fn output_above_a_long_line_leaves_what_is_seen_of_it() {
+    let mut operator = Operator::new();
+    operator.sends("0123456789🚀".repeat(100).as_bytes());
+    operator.types("\x1bb\x01\x06");
+    let (shown, cursor) = (operator.terminal.rows(), operator.terminal.cursor);
+    operator.change(|editor, screen| editor.print("news", screen));
+    let rows = operator.terminal.rows();
+    assert_eq!((rows[0].as_str(), &rows[1..]), ("news", &shown[..]));
+    assert_eq!(operator.terminal.cursor, (cursor.0 + 1, cursor.1));
+    // A key that could not be shown is shown with the next text.
+    let before = operator.editor.screen();
+    operator.editor.feed(b"!", &mut String::new(), |_| {});
+    operator.editor.set_screen(before);
+    operator.change(|editor, screen| editor.print("more", screen));
+    assert!(operator.terminal.rows()[1].starts_with("> 0!12"), "{:?}", operator.terminal.rows());
 }

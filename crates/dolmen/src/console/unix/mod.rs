@@ -4,6 +4,7 @@
 //! without blocking, by its name under `/proc`; where that is refused (another user's terminal, a socket) each read
 //! first asks with poll(2).
 
+mod history_file;
 mod modes;
 mod plain;
 mod reader;

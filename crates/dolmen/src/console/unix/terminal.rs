@@ -8,8 +8,8 @@
 
 #[cfg(test)]
 mod tests;
+mod texts;
 
-use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -19,12 +19,13 @@ use rustix::event::PollFlags;
 use rustix::termios::tcgetwinsize;
 
 use super::super::decoder::Decoder;
-use super::super::editor::{Editor, HistoryFile, Window};
+use super::super::editor::{Editor, Window};
 use super::super::output::Output;
-use super::super::output::queue::{Lane, MOST_BYTES, Queue, STEP_BYTES};
+use super::super::output::queue::{Lane, Queue};
 use super::super::{Completer, ConsoleKind, ConsoleMode, Driver, Inbox, Input, Notice};
+use super::history_file::HistoryFile;
 use super::modes::{Display, Modes, is_foreground};
-use super::plain::{PlainLine, with_line_end};
+use super::plain::PlainLine;
 use super::reader::{Reader, state_of};
 use super::restore::{self, Guard};
 use super::signals::interrupts;
@@ -44,6 +45,7 @@ pub(super) struct Terminal {
     mode: ConsoleMode,
     echo: bool,
     lines: Lines,
+    history_file: Option<HistoryFile>,
     /// Keys in raw mode, and the lines that the kernel has edited.
     decoder: Decoder,
     /// How many interrupts the line has seen.
@@ -90,6 +92,7 @@ impl Terminal {
             mode,
             echo: true,
             lines,
+            history_file: None,
             decoder: Decoder::new(mode, true),
             interrupts: interrupts(),
             over: false,
@@ -98,12 +101,20 @@ impl Terminal {
             reader,
         };
         terminal.apply()?;
-        let line = terminal.inbox.take_line();
-        if let Lines::Editor(editor) = &mut terminal.lines {
-            editor.feed(line.as_bytes(), &mut String::new(), |_| {});
-        }
+        terminal.take_line();
         let _ = terminal.show_line();
         Ok(terminal)
+    }
+
+    /// Takes the line that the last reader has left. It stays where it is while the kernel edits: nobody could erase it.
+    fn take_line(&mut self) {
+        let Lines::Editor(editor) = &mut self.lines else { return };
+        let line = self.inbox.take_line();
+        match self.mode {
+            ConsoleMode::Line => editor.set_line(&line),
+            ConsoleMode::Raw if line.is_empty() => {}
+            ConsoleMode::Raw => self.inbox.push(Input::Bytes(line)),
+        }
     }
 
     /// Applies the settings of our state.
@@ -158,8 +169,27 @@ impl Terminal {
         if let Lines::Editor(editor) = &mut self.lines {
             editor.set_shown(false);
             if restore::set_pasting(false) && !self.away {
-                let _ = self.output.write(restore::PASTE_OFF);
+                self.write_in_any_case(restore::PASTE_OFF);
             }
+        }
+    }
+
+    /// The last text of all is that pasted text is no longer marked. If it has to wait, and the process may end first, the
+    /// guard writes it as well.
+    fn stop_pasting(&self) {
+        if !self.has_line() || !matches!(self.lines, Lines::Editor(_)) {
+            return;
+        }
+        self.write_in_any_case(restore::PASTE_OFF);
+        if self.output.is_written() {
+            restore::set_pasting(false);
+        }
+    }
+
+    /// A command is short, and so it is queued where a text would be refused.
+    fn write_in_any_case(&self, command: &str) {
+        if self.output.write(command).is_err() {
+            self.output.write_last(command);
         }
     }
 
@@ -179,61 +209,6 @@ impl Terminal {
             }
         }
         away
-    }
-
-    /// Shows a text now, if the screen is ready for more, and later if not.
-    fn put(&mut self, lane: Lane, text: &str) -> io::Result<()> {
-        self.check_away();
-        if self.waiting.bytes() == 0 && self.output.is_short() {
-            return self.show(text);
-        }
-        let ends_line = self.mode == ConsoleMode::Line && self.display != Display::Elsewhere;
-        let text = if ends_line { Cow::Owned(with_line_end(text)) } else { Cow::Borrowed(text) };
-        // Each of them fits into the output when its turn comes.
-        if !self.waiting.has_room(lane, &text) || text.len() + 2 * STEP_BYTES > MOST_BYTES {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.waiting.push(lane, &text);
-        self.show_waiting();
-        Ok(())
-    }
-
-    /// Shows the next texts that wait, many of them in one write.
-    fn show_waiting(&mut self) {
-        while self.waiting.bytes() > 0 && self.output.is_short() {
-            let text = self.take_waiting();
-            if let Err(error) = self.show(&text) {
-                tracing::warn!(target: "dolmen", %error, bytes = text.len(), "console output was lost");
-            }
-        }
-        if self.waiting.bytes() == 0 && std::mem::take(&mut self.flushing) {
-            self.output.flush();
-        }
-    }
-
-    fn take_waiting(&mut self) -> String {
-        let mut batch = Vec::new();
-        self.waiting.take(&mut batch);
-        String::from_utf8_lossy(&batch).into_owned()
-    }
-
-    /// Shows a text above the line, if there is one.
-    fn show(&mut self, text: &str) -> io::Result<()> {
-        if self.has_line() {
-            return match self.lines {
-                Lines::Editor(_) => self.draw(|editor, screen| editor.print(text, screen)),
-                Lines::Kernel(_) => self.write_plain(|line| line.print(text)),
-            };
-        }
-        // Beside the line of a shell that has the terminal, which is not ours to erase.
-        if self.away && self.mode == ConsoleMode::Line && self.display != Display::Elsewhere {
-            return self.output.write(&with_line_end(text));
-        }
-        self.output.write(text)?;
-        if let Lines::Editor(editor) = &mut self.lines {
-            editor.written(text);
-        }
-        Ok(())
     }
 
     /// Reads the available input.
@@ -348,6 +323,11 @@ impl Driver<OwnedFd> for Terminal {
 
     fn room(&mut self) {
         self.show_waiting();
+        let collected = self.inbox.is_empty();
+        if let Lines::Editor(editor) = &mut self.lines {
+            let lines = editor.settle_lines(collected);
+            self.history_file.iter().for_each(|file| lines.iter().for_each(|line| file.append(line)));
+        }
     }
 
     fn set_mode(&mut self, mode: ConsoleMode) -> io::Result<()> {
@@ -431,8 +411,11 @@ impl Driver<OwnedFd> for Terminal {
 
     fn set_history_file(&mut self, path: &Path) -> io::Result<()> {
         if let Lines::Editor(editor) = &mut self.lines {
+            // The lines for the previous file are written first: it may be the same one.
+            self.history_file = None;
             let (file, lines) = HistoryFile::open(path)?;
-            editor.set_history_file(file, &lines);
+            editor.read_history(&lines);
+            self.history_file = Some(file);
         }
         Ok(())
     }
@@ -483,13 +466,20 @@ impl Drop for Terminal {
                 self.inbox.leave_line(line.to_owned());
             }
         }
+        if let Lines::Editor(editor) = &mut self.lines {
+            let lines = editor.settle_last_lines();
+            self.history_file.iter().for_each(|file| lines.iter().for_each(|line| file.append(line)));
+        }
         // It will not be read here.
-        let _ = self.draw(|editor, screen| editor.erase(screen));
+        let _ = self.draw(|editor, screen| {
+            editor.erase(screen);
+            editor.set_shown(false);
+        });
         while self.waiting.bytes() > 0 {
             let text = self.take_waiting();
             self.output.write_last(&text);
         }
-        self.leave_line();
+        self.stop_pasting();
         self.guard.restore();
     }
 }

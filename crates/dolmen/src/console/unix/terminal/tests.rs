@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, Timespec};
@@ -49,7 +49,8 @@ impl FakeUser {
         // As standard output: once more, without blocking.
         let direct = reopen(OpenOptions::new().write(true), self.slave.as_raw_fd());
         let output = Output::start(&inbox, File::from(another()), direct).expect("an output");
-        let terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output, display, None);
+        let screen = reopen(OpenOptions::new().write(true), self.slave.as_raw_fd()).map(OwnedFd::from);
+        let terminal = Terminal::open(another(), &inbox, ConsoleMode::Line, output, display, screen);
         let mut terminal = terminal.expect("a terminal");
         terminal.set_prompt("> ").expect("a prompt");
         self.sees("> ");
@@ -204,4 +205,60 @@ fn half_a_character_of_raw_mode_begins_a_line() {
     user.types(b"\xa9\r");
     reads(&mut terminal, Input::Line("é".into()));
     user.sees("> é\n> ");
+}
+
+/// Types some keys, and lets the engine collect everything but signals.
+fn collects(user: &mut FakeUser, terminal: &mut Terminal, keys: &str) {
+    user.types(keys.as_bytes());
+    for line in keys.split_terminator('\r') {
+        reads(terminal, Input::Line(line.into()));
+    }
+    terminal.room();
+}
+
+#[test]
+fn passwords_that_were_typed_ahead_are_not_in_the_file() {
+    let path = std::env::temp_dir().join(format!("dolmen-typed-ahead-{}", std::process::id()));
+    let mut user = FakeUser::new();
+    let mut terminal = user.opens(Display::Capable);
+    terminal.set_history_file(&path).expect("a file");
+    collects(&mut user, &mut terminal, "one\r");
+    terminal.room();
+    terminal.room();
+    collects(&mut user, &mut terminal, "passwd\rsecret\rsecret\r");
+    terminal.room();
+    terminal.set_echo(false).expect("no echo");
+    collects(&mut user, &mut terminal, "secret\r");
+    terminal.set_echo(true).expect("an echo");
+    // The same file again: none of its lines is there twice.
+    terminal.set_history_file(&path).expect("a file");
+    collects(&mut user, &mut terminal, "quit\r");
+    user.types(b"\x1b[A\x1b[A\x1b[A\r");
+    reads(&mut terminal, Input::Line("one".into()));
+    drop(terminal);
+    let kept = std::fs::read_to_string(&path).expect("a file");
+    let _ = std::fs::remove_file(&path);
+    assert_eq!(kept, "one\nquit\n");
+}
+
+#[test]
+fn pasted_text_is_not_marked_after_an_end_with_a_full_queue() {
+    let mut user = FakeUser::new();
+    let mut terminal = user.opens(Display::Capable);
+    while terminal.print("Ann says: hello to everyone who is here\n").is_ok() {}
+    let mut master = user.master.try_clone().expect("a descriptor");
+    let reader = std::thread::spawn(move || {
+        let (mut end, mut buffer) = (Vec::new(), [0; 4096]);
+        while !end.ends_with(restore::PASTE_OFF.as_bytes()) {
+            let mut fds = [PollFd::new(&master, PollFlags::IN)];
+            let timeout = Timespec::try_from(TEST_TIMEOUT).expect("a few seconds");
+            let count = rustix::event::poll(&mut fds, Some(&timeout)).expect("poll");
+            assert!(count > 0, "pasted text is still marked: {:?}", String::from_utf8_lossy(&end));
+            let count = master.read(&mut buffer).expect("it shows something");
+            end.extend_from_slice(&buffer[..count]);
+            end.drain(..end.len().saturating_sub(100));
+        }
+    });
+    drop(terminal);
+    reader.join().expect("it is switched off");
 }
