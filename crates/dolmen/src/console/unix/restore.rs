@@ -80,10 +80,14 @@ impl Guard {
         Ok(Guard { _terminal: terminal, _screen: screen, saved })
     }
 
-    /// Restores this guard's terminal, and no other: a guard that was made later stays in force.
+    /// Restores this guard's terminal, and no other: a guard that was made later stays in force. This one stays in force up
+    /// to its drop if pasted text is still marked: the command against it waits behind output that is not being read, and
+    /// the process may end before.
     pub(super) fn restore(&self) {
         self.saved.restore();
-        self.end();
+        if !PASTING.load(Ordering::Acquire) {
+            self.end();
+        }
     }
 
     fn end(&self) {
@@ -94,6 +98,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.saved.stop_pasting();
         self.end();
     }
 }
@@ -113,10 +118,14 @@ impl Saved {
     fn restore(&self) {
         if let Some(terminal) = self.terminal() {
             let _ = tcsetattr(terminal, OptionalActions::Now, &self.settings);
-            // Not if it could not be written: then the next attempt does.
-            if PASTING.load(Ordering::Acquire) && self.write(PASTE_OFF) {
-                set_pasting(false);
-            }
+            self.stop_pasting();
+        }
+    }
+
+    /// Pasted text is no longer marked. If that cannot be written, a later attempt may succeed.
+    fn stop_pasting(&self) {
+        if PASTING.load(Ordering::Acquire) && self.terminal().is_some() && self.write(PASTE_OFF) {
+            set_pasting(false);
         }
     }
 

@@ -230,6 +230,7 @@ fn passwords_that_were_typed_ahead_are_not_in_the_file() {
     terminal.set_echo(false).expect("no echo");
     collects(&mut user, &mut terminal, "secret\r");
     terminal.set_echo(true).expect("an echo");
+    (0..3).for_each(|_| terminal.room());
     // The same file again: none of its lines is there twice.
     terminal.set_history_file(&path).expect("a file");
     collects(&mut user, &mut terminal, "quit\r");
@@ -245,7 +246,7 @@ fn passwords_that_were_typed_ahead_are_not_in_the_file() {
 fn pasted_text_is_not_marked_after_an_end_with_a_full_queue() {
     let mut user = FakeUser::new();
     let mut terminal = user.opens(Display::Capable);
-    while terminal.print("Ann says: hello to everyone who is here\n").is_ok() {}
+    while terminal.print(&"Ann says: hello to everyone who is here\n".repeat(100)).is_ok() {}
     let mut master = user.master.try_clone().expect("a descriptor");
     let reader = std::thread::spawn(move || {
         let (mut end, mut buffer) = (Vec::new(), [0; 4096]);
