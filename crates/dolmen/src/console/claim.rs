@@ -4,13 +4,14 @@
 //! blocked in a read when its reactor gives the console up. So a second reader cannot start beside such a thread, and
 //! lose its first line to it.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, MutexGuard};
 
 use super::decoder::Decoder;
 use super::{ConsoleKind, ConsoleMode, Inbox, Input};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::fork::Lock;
+use crate::sync::MutexGuard;
 
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 

@@ -68,6 +68,13 @@ impl KeyDecoder {
         self.literal = true;
     }
 
+    /// A pasted text is over, also if its end mark went to another program while this one was stopped.
+    pub(super) fn end_paste(&mut self) {
+        if self.is_pasting() {
+            self.state = State::Ground;
+        }
+    }
+
     /// Takes a byte; `keys` gets what it completes.
     pub(super) fn feed(&mut self, byte: u8, keys: &mut Vec<Key>) {
         if byte >= 0x80 || !self.character.is_empty() {

@@ -232,6 +232,7 @@ impl Editor {
 
     /// The cursor may be anywhere. `keep_row`: in a row whose text must stay.
     pub(super) fn forget_screen(&mut self, keep_row: bool) {
+        self.keys.end_paste();
         self.screen.forget(keep_row);
     }
 

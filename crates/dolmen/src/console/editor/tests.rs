@@ -313,3 +313,16 @@ fn output_above_a_long_line_leaves_what_is_seen_of_it() {
     operator.change(|editor, screen| editor.print("more", screen));
     assert!(operator.terminal.rows()[1].starts_with("> 0!12"), "{:?}", operator.terminal.rows());
 }
+
+/// Its end mark went to the shell that had the terminal meanwhile.
+#[test]
+fn a_paste_that_a_stop_has_divided_does_not_turn_later_keys_into_text() {
+    let mut operator = Operator::new();
+    operator.types("\x1b[200~say tw");
+    operator.change(|editor, screen| {
+        editor.forget_screen(true);
+        editor.draw(screen);
+    });
+    operator.types("o\x1b[D\x1b[D\x15\rlook\r");
+    assert_eq!(operator.inputs, [Input::Line("wo".into()), Input::Line("look".into())]);
+}
