@@ -15,11 +15,13 @@
 //! `src/server/WaitQueue.cpp` at fe41a00c754 and `src/types/KeyEvent.cpp` at ac774ed1c96d.
 //!
 //! Only lengths and units matter here, so there is no screen: what an edition draws is left out, and a write is text in a
-//! list. `Console` is the host, `line.rs` has the line being edited, `popup.rs` the popups. `world.rs` runs the reader over it.
+//! list. `Console` is the host, `line.rs` has the line being edited, `popup.rs` the popups. `world.rs` runs the reader
+//! over it, and `program.rs` what an operator does.
 
 mod line;
 pub(crate) mod mutants;
 mod popup;
+mod program;
 mod world;
 
 use std::collections::VecDeque;
@@ -28,7 +30,8 @@ use line::Line;
 #[cfg(dolmen_mutants)]
 pub use mutants::Mutant;
 use popup::Popup;
-pub use world::{Action, Mark, ORACLES, marks, program, run, shrink};
+pub use program::{Action, program};
+pub use world::{Mark, ORACLES, marks, run, shrink};
 
 /// Virtual key codes.
 mod vk {

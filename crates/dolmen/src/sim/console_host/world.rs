@@ -3,6 +3,11 @@
 //! The reader's thread is the only thread here. Where it would block (in a read, in a write to a console that is held,
 //! while it waits for a command) it takes turns of the world instead: the next step of the program happens.
 
+mod host;
+mod oracle;
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -10,7 +15,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Console, Edition, End, Ended, Key, vk};
+use super::program::{Action, editing_key, key, popup_key};
+use super::{BACKSPACE, CR, CTRL_S, Console, Edition, End, Ended, Key, LF, vk};
 use crate::console::line_reader::{
     Command, Commands, Host, LineReader, Press, PressedKey, Step, WAKE, read_ends,
 };
@@ -18,6 +24,7 @@ use crate::console::{ConsoleMode, Inbox, Input, Notice};
 use crate::kernel::mailbox::{Mailbox, NullSignal};
 use crate::marks::marks;
 use crate::sim::{Failure, Oracle, Report, Rng, catch, shrink_program};
+use oracle::{Expected, decoded};
 
 marks! {
     /// A rare branch of the console host's programs.
@@ -53,83 +60,11 @@ marks! {
     }
 }
 
-/// A step of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Action {
-    /// The operator types so many characters.
-    Type(u8),
-    /// Presses keys that edit: which.
-    Edit(u8),
-    Enter,
-    /// Many characters in one piece, and Enter.
-    Paste(u16),
-    CtrlC,
-    CtrlBreak,
-    /// Ctrl-S, or Pause.
-    Hold(bool),
-    /// Opens a popup (F2, F4, F7, F9).
-    Popup(u8),
-    /// A key for a popup.
-    PopupKey(u8),
-    Print,
-    /// Printed before what waits.
-    Answer,
-    Prompt,
-    Echo(bool),
-    Raw(bool),
-    /// The reactor takes input out.
-    Collect(u8),
-    /// The reactor takes signals out.
-    CollectSignals,
-    /// Milliseconds pass.
-    Pass(u16),
-    /// Another process reads the same console.
-    Share(bool),
-}
-
 /// The oracles of these programs.
 pub const ORACLES: &[Oracle] = &[Oracle::Ownership, Oracle::Stream, Oracle::Order, Oracle::Liveness];
 
 /// How long a print may take once nothing is in its way: the longest pause between two presses, and some.
 const PRINT_TIMEOUT: Duration = Duration::from_millis(1300);
-
-/// The program of a seed.
-pub fn program(seed: u64) -> Vec<Action> {
-    let mut rng = Rng::new(seed ^ 0xC0_2501_E405);
-    let steps = 20 + rng.below(100);
-    // Which rare things happen to this operator at all.
-    let [popups, holds, interrupts, modes, shares] = [50, 40, 40, 30, 10].map(|percent| rng.percent(percent));
-    (0..steps).map(|_| step(&mut rng, popups, holds, interrupts, modes, shares)).collect()
-}
-
-fn step(rng: &mut Rng, popups: bool, holds: bool, interrupts: bool, modes: bool, shares: bool) -> Action {
-    loop {
-        return match rng.below(100) {
-            0..25 => Action::Type(1 + rng.below(12) as u8),
-            25..37 => Action::Edit(rng.below(14) as u8),
-            37..44 => Action::Enter,
-            44..45 => Action::Paste(if rng.percent(3) { 9_000 } else { 1 + rng.below(100) as u16 }),
-            45..49 if interrupts => match rng.percent(70) {
-                true => Action::CtrlC,
-                false => Action::CtrlBreak,
-            },
-            49..52 if holds => Action::Hold(rng.percent(50)),
-            52..56 if popups => Action::Popup(rng.below(4) as u8),
-            56..60 if popups => Action::PopupKey(rng.below(8) as u8),
-            60..73 => Action::Print,
-            73..75 => Action::Answer,
-            75..77 => Action::Prompt,
-            77..79 if modes => Action::Echo(rng.percent(50)),
-            79..81 if modes => Action::Raw(rng.percent(40)),
-            81..88 => Action::Collect(rng.below(20) as u8),
-            88..91 => Action::CollectSignals,
-            91..99 => Action::Pass(rng.below(1500) as u16),
-            99 if shares => Action::Share(rng.percent(50)),
-            _ => continue,
-        };
-    }
-}
 
 /// Runs the actions on the console of `seed`. Only the listed oracles apply.
 ///
@@ -138,20 +73,6 @@ fn step(rng: &mut Rng, popups: bool, holds: bool, interrupts: bool, modes: bool,
 /// The finding of the first oracle that detects one.
 pub fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<Report, Failure> {
     catch(oracles, || World::new(seed, actions).run(actions, oracles))
-}
-
-impl Expected {
-    /// A line has come to its end. It may be several: see the list of commands of the old edition.
-    fn finish(&mut self, beginnings: &[Vec<u16>], line: &[u16]) {
-        let wholes: Vec<Vec<u16>> = beginnings.iter().map(|start| [&start[..], line].concat()).collect();
-        let pieces: Vec<Vec<&[u16]>> =
-            wholes.iter().map(|whole| whole.split_inclusive(|&unit| unit == super::LF).collect()).collect();
-        let most = pieces.iter().map(Vec::len).max().unwrap_or(0);
-        for from_end in (0..most).rev() {
-            let nth = |pieces: &Vec<&[u16]>| pieces.iter().rev().nth(from_end).map(|piece| piece.to_vec());
-            self.finished.push_back(pieces.iter().filter_map(nth).collect());
-        }
-    }
 }
 
 impl World {
@@ -217,28 +138,6 @@ struct State {
     lines: Expected,
     events: u64,
     failures: Vec<Failure>,
-}
-
-/// What the reader is expected to deliver.
-#[derive(Default)]
-struct Expected {
-    /// The line in progress when a read ended early.
-    so_far: Option<Vec<u16>>,
-    /// The end of it that is still to come: the result was longer than the reader's buffer.
-    rest: Option<Vec<u16>>,
-    /// What the line may begin with, before `so_far`: the operator cannot edit it any more. More than one possibility after
-    /// a Ctrl-C, whose command discards what there is when it is executed.
-    beginnings: Vec<Vec<u16>>,
-    /// Finished lines, with the possibilities for each.
-    finished: VecDeque<Vec<Vec<u16>>>,
-    /// Raw text, likewise.
-    bytes: Vec<String>,
-    /// The echo was switched on since the last read began, so that text typed without it goes to the beginning.
-    echo_on: bool,
-    /// Requests by Ctrl-C or Ctrl-Break that the reactor has not collected.
-    uncollected: u32,
-    /// Such a request found no read, so the line may be discarded: in so many further reads.
-    may_discard: u32,
 }
 
 impl World {
@@ -332,15 +231,15 @@ impl World {
                 }
             }
             Action::Edit(which) => self.press(editing_key(which)),
-            Action::Enter => self.press(Key { unit: super::CR, ..key(vk::RETURN) }),
+            Action::Enter => self.press(Key { unit: CR, ..key(vk::RETURN) }),
             Action::Paste(count) => {
                 let mut keys: Vec<Key> = (0..count).flat_map(|_| self.character()).collect();
-                keys.push(Key { unit: super::CR, ..key(vk::RETURN) });
+                keys.push(Key { unit: CR, ..key(vk::RETURN) });
                 self.console.borrow_mut().insert(&keys);
             }
             Action::CtrlC => self.interrupt(false),
             Action::CtrlBreak => self.interrupt(true),
-            Action::Hold(true) => self.press(Key { unit: super::CTRL_S, ctrl: true, ..key(0x53) }),
+            Action::Hold(true) => self.press(Key { unit: CTRL_S, ctrl: true, ..key(0x53) }),
             Action::Hold(false) => self.press(key(vk::PAUSE)),
             Action::Popup(which) => self.press(key([vk::F2, vk::F4, vk::F7, vk::F9][usize::from(which) % 4])),
             Action::PopupKey(which) => self.press(popup_key(which)),
@@ -502,45 +401,6 @@ impl World {
         }
     }
 
-    fn note_obstacle(&self) {
-        let console = self.console.borrow();
-        let mut state = self.state.borrow_mut();
-        let waits = !state.prints.is_empty() || !state.answers.is_empty();
-        if waits && console.has_popup() {
-            mark(Mark::PopupInTheWay);
-        }
-        if waits && console.is_full() {
-            mark(Mark::FullLineInTheWay);
-        }
-        if waits && console.is_shared() {
-            mark(Mark::Shared);
-        }
-        if console.held
-            || console.has_popup()
-            || console.is_full()
-            || console.is_shared()
-            || !console.is_reading()
-        {
-            state.obstacle_at = state.now;
-        }
-    }
-
-    fn check_prints(&self) {
-        let state = self.state.borrow();
-        let Some(&(number, since)) = state.prints.iter().chain(&state.answers).min_by_key(|text| text.1)
-        else {
-            return;
-        };
-        let waited = state.now.saturating_sub(since.max(state.obstacle_at));
-        drop(state);
-        if waited > PRINT_TIMEOUT {
-            self.fail(
-                Oracle::Liveness,
-                format!("print {number} waits for {waited:?} with nothing in its way"),
-            );
-        }
-    }
-
     /// The thread that presses the keys has its turn.
     fn press_if_due(&self) {
         let now = self.start + self.state.borrow().now;
@@ -600,355 +460,7 @@ impl World {
         }
         if self.console.borrow().is_full() {
             self.press(key(vk::END));
-            (0..6).for_each(|_| self.press(Key { unit: super::BACKSPACE, ..key(vk::BACK) }));
+            (0..6).for_each(|_| self.press(Key { unit: BACKSPACE, ..key(vk::BACK) }));
         }
-    }
-
-    fn check_witness(&self) {
-        let mut console = self.console.borrow_mut();
-        if std::mem::take(&mut console.witness.answered) {
-            mark(Mark::Answered);
-        }
-        if let Some(message) = console.witness.spoilt.take() {
-            drop(console);
-            self.fail(Oracle::Stream, message);
-        }
-    }
-
-    /// A read begins with this text.
-    fn check_resumed(&self, initial: &[u16]) {
-        let mut state = self.state.borrow_mut();
-        let lines = &mut state.lines;
-        let so_far = lines.so_far.take().unwrap_or_default();
-        if initial == so_far && !(initial.is_empty() && lines.may_discard > 0) {
-            lines.echo_on = false;
-            return;
-        }
-        let mut possible = Vec::new();
-        if initial.is_empty() {
-            if so_far.is_empty() || lines.echo_on || so_far.len() >= LONG {
-                possible.extend(lines.beginnings.iter().map(|beginning| [&beginning[..], &so_far].concat()));
-            }
-            if lines.may_discard > 0 {
-                possible.push(Vec::new());
-            }
-        }
-        let beginnings = std::mem::replace(&mut lines.beginnings, possible);
-        lines.echo_on = false;
-        lines.may_discard = lines.may_discard.saturating_sub(u32::from(lines.may_discard < u32::MAX));
-        if lines.beginnings.is_empty() {
-            let message = format!(
-                "a read continues with {:?} after {:?} (beginnings {:?})",
-                String::from_utf16_lossy(initial),
-                String::from_utf16_lossy(&so_far),
-                beginnings.iter().map(|start| decoded(start)).collect::<Vec<_>>()
-            );
-            drop(state);
-            self.fail(Oracle::Stream, message);
-        }
-    }
-
-    /// A read has ended.
-    fn note_end(&self, ended: &Ended) {
-        let mut console = self.console.borrow_mut();
-        let emptied = std::mem::take(&mut console.witness.emptied);
-        let at_end = console.witness.at_end.take();
-        drop(console);
-        let mut state = self.state.borrow_mut();
-        let lines = &mut state.lines;
-        match (ended, at_end) {
-            (Ended::Interrupted, _) => lines.beginnings = vec![Vec::new()],
-            (Ended::Text(_), _) if emptied => {
-                mark(Mark::Emptied);
-                lines.beginnings = vec![Vec::new()];
-            }
-            (Ended::Text(text), Some((line, End::Woken))) => {
-                if text.iter().position(|&unit| unit == WAKE) != Some(line.len()) {
-                    mark(Mark::CursorInLine);
-                }
-                if text.last() == Some(&WAKE) {
-                    lines.so_far = Some(line);
-                } else {
-                    lines.beginnings.iter_mut().for_each(|start| start.extend(text));
-                    lines.rest = line.get(text.len()..).map(<[u16]>::to_vec);
-                }
-            }
-            // A full line may end with a command of the list and its end.
-            (Ended::Text(_), Some((line, end))) if end == End::Entered || line.last() == Some(&super::LF) => {
-                let beginnings = std::mem::replace(&mut lines.beginnings, vec![Vec::new()]);
-                lines.finish(&beginnings, &line);
-            }
-            (Ended::Text(_), Some((line, _))) => {
-                lines.beginnings.iter_mut().for_each(|start| start.extend(&line));
-            }
-            // The rest of a result that did not fit.
-            (Ended::Text(_), None) => {
-                mark(Mark::Pieces);
-                lines.so_far = lines.rest.take();
-            }
-        }
-    }
-
-    /// Everything was delivered, and nothing twice.
-    fn check_end(&self) {
-        while !self.inbox.is_empty() && !self.has_failed() {
-            self.collect();
-        }
-        let state = self.state.borrow();
-        let missing = state.lines.finished.iter().map(|line| decoded(&line[0])).collect::<Vec<_>>();
-        let bytes = !state.lines.bytes.iter().any(String::is_empty);
-        let prints = state.prints.len() + state.answers.len();
-        drop(state);
-        if self.has_failed() {
-            return;
-        }
-        if !missing.is_empty() || bytes {
-            self.fail(Oracle::Stream, format!("never delivered: {missing:?}, raw text: {bytes}"));
-        }
-        if prints > 0 {
-            self.fail(Oracle::Order, format!("{prints} prints never appeared"));
-        }
-    }
-}
-
-/// From this length on the line in progress is not given to the next read, which might have no room for more.
-const LONG: usize = 8192 - 256;
-
-impl Host for Rc<World> {
-    fn read_line(&self, buffer: &mut [u16], kept: usize) -> io::Result<Option<usize>> {
-        self.check_resumed(&buffer[..kept]);
-        self.be_interrupted();
-        self.console.borrow_mut().start_read(&buffer[..kept], buffer.len(), 1 << WAKE);
-        loop {
-            if self.has_failed() {
-                return Err(io::ErrorKind::Other.into());
-            }
-            let ended = self.console.borrow_mut().take_ended();
-            if let Some(ended) = ended {
-                self.check_witness();
-                self.note_end(&ended);
-                self.be_interrupted();
-                return Ok(match ended {
-                    Ended::Interrupted => None,
-                    Ended::Text(text) => {
-                        buffer[..text.len()].copy_from_slice(&text);
-                        Some(text.len())
-                    }
-                });
-            }
-            self.turn();
-        }
-    }
-
-    fn set_mode(&self, mode: ConsoleMode, echo: bool) -> io::Result<()> {
-        self.be_interrupted();
-        let mut console = self.console.borrow_mut();
-        (console.line_mode, console.echo) = (mode == ConsoleMode::Line, echo);
-        drop(console);
-        let mut state = self.state.borrow_mut();
-        let was_on = std::mem::replace(&mut state.echo, echo);
-        let lines = &mut state.lines;
-        lines.echo_on |= echo && !was_on;
-        if mode == ConsoleMode::Raw {
-            // The line in progress becomes raw input.
-            let so_far = lines.so_far.take().unwrap_or_default();
-            let mut possible = std::mem::replace(&mut lines.beginnings, vec![Vec::new()]);
-            possible.iter_mut().for_each(|start| start.extend(&so_far));
-            if possible.iter().any(|start| !start.is_empty()) {
-                mark(Mark::LineBecameBytes);
-            }
-            if lines.may_discard > 0 {
-                possible.push(Vec::new());
-            }
-            let bytes = std::mem::take(&mut lines.bytes);
-            let joined =
-                |bytes: &String, start: &Vec<u16>| format!("{bytes}{}", String::from_utf16_lossy(start));
-            lines.bytes = bytes
-                .iter()
-                .flat_map(|bytes| possible.iter().map(move |start| joined(bytes, start)))
-                .collect();
-        }
-        Ok(())
-    }
-
-    fn write(&self, text: &str) -> io::Result<()> {
-        self.be_interrupted();
-        while self.console.borrow().held && !self.has_failed() {
-            mark(Mark::WriteHeld);
-            self.turn();
-        }
-        let (first, number) = match (text.strip_prefix('@'), text.strip_prefix('!')) {
-            (Some(number), _) => (self.state.borrow_mut().prints.pop_front(), number),
-            (_, Some(number)) => (self.state.borrow_mut().answers.pop_front(), number),
-            _ => return Ok(()),
-        };
-        if first.is_none_or(|(first, _)| first.to_string() != number) {
-            self.fail(Oracle::Order, format!("print {number} where {first:?} is the next"));
-        }
-        Ok(())
-    }
-
-    fn erase_back(&self, _cells: usize) -> io::Result<()> {
-        self.be_interrupted();
-        Ok(())
-    }
-
-    fn is_at_line_start(&self) -> bool {
-        true
-    }
-
-    fn window_size(&self) -> Option<(u16, u16)> {
-        None
-    }
-}
-
-fn key(vk: u16) -> Key {
-    Key { vk, unit: 0, ctrl: false, ours: false }
-}
-
-fn editing_key(which: u8) -> Key {
-    match which {
-        0 => key(vk::HOME),
-        1 => key(vk::END),
-        2 => key(vk::RIGHT),
-        3 => Key { ctrl: true, ..key(vk::LEFT) },
-        4 => Key { ctrl: true, ..key(vk::RIGHT) },
-        5 => Key { unit: super::BACKSPACE, ..key(vk::BACK) },
-        6 => key(vk::DELETE),
-        7 => key(vk::ESCAPE),
-        8 => key(vk::UP),
-        9 => key(vk::INSERT),
-        10 => Key { ctrl: true, ..key(vk::END) },
-        _ => key(vk::LEFT),
-    }
-}
-
-fn popup_key(which: u8) -> Key {
-    match which {
-        0 => key(vk::UP),
-        1 => key(vk::LEFT),
-        2 => key(vk::DELETE),
-        3 => Key { unit: super::CR, ..key(vk::RETURN) },
-        4 => Key { unit: u16::from(b'1'), ..key(0x31) },
-        5 => key(vk::F9),
-        _ => key(vk::ESCAPE),
-    }
-}
-
-/// A line without its end.
-fn decoded(units: &[u16]) -> String {
-    String::from_utf16_lossy(units).trim_end_matches(['\r', '\n']).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EDITIONS: [Edition; 4] = [Edition::Old, Edition::Rewritten, Edition::Cutting, Edition::Inline];
-
-    /// Runs a script on each edition, several times: where threads interrupt each other differs.
-    fn run_on_all(capacity: Option<usize>, actions: &[Action]) {
-        for edition in EDITIONS {
-            for seed in 0..50 {
-                let console = Console::new(edition, true, capacity);
-                let world = World::with(console, Rng::new(seed), actions);
-                let ran = world.run(actions, ORACLES);
-                assert!(ran.is_ok(), "{edition:?}, {seed}: {:?}", ran.unwrap_err());
-            }
-        }
-    }
-
-    /// F2, F4, F7 and F9 take the keys that were to end the read [hc53].
-    #[test]
-    fn hc53_a_print_appears_once_a_popup_is_closed_and_the_line_is_whole() {
-        for popup in 0..4 {
-            run_on_all(
-                None,
-                &[
-                    Action::Type(5),
-                    Action::Enter,
-                    Action::Type(9),
-                    Action::Popup(popup),
-                    Action::Print,
-                    Action::Pass(5_000),
-                    Action::PopupKey(7),
-                    Action::Pass(1_500),
-                    Action::Type(3),
-                    Action::Print,
-                    Action::Pass(1_500),
-                    Action::Enter,
-                ],
-            );
-        }
-    }
-
-    /// The first key after Ctrl-S or Pause continues the output, and is lost [hc54].
-    #[test]
-    fn hc54_a_console_that_is_held_loses_no_text_although_it_drops_a_key() {
-        for ctrl_s in [true, false] {
-            run_on_all(
-                None,
-                &[
-                    Action::Type(9),
-                    Action::Edit(11),
-                    Action::Edit(11),
-                    Action::Hold(ctrl_s),
-                    Action::Print,
-                    Action::Pass(2_000),
-                    Action::Type(3),
-                    Action::Hold(ctrl_s),
-                    Action::Pass(2_000),
-                    Action::Print,
-                    Action::Pass(2_000),
-                    Action::Enter,
-                ],
-            );
-        }
-    }
-
-    /// The old edition takes only Enter and Backspace when the line is full [hc55].
-    #[test]
-    fn hc55_a_full_line_delays_prints_until_there_is_room_and_loses_nothing() {
-        run_on_all(
-            Some(24),
-            &[
-                Action::Type(12),
-                Action::Type(12),
-                Action::Print,
-                Action::Pass(5_000),
-                Action::Edit(1),
-                Action::Edit(5),
-                Action::Edit(5),
-                Action::Edit(5),
-                Action::Pass(1_500),
-                Action::Type(12),
-                Action::Type(12),
-                Action::Print,
-                Action::Pass(3_000),
-                Action::Enter,
-            ],
-        );
-    }
-
-    /// While another process reads the console it gets the keys, ours included; afterwards all is as before [hc56].
-    #[test]
-    fn hc56_another_reader_of_the_console_delays_prints_and_does_not_prevent_them() {
-        run_on_all(
-            None,
-            &[
-                Action::Type(5),
-                Action::Print,
-                Action::Share(true),
-                Action::Print,
-                Action::Pass(3_000),
-                Action::Type(5),
-                Action::Enter,
-                Action::Share(false),
-                Action::Print,
-                Action::Pass(1_500),
-                Action::Type(5),
-                Action::Enter,
-            ],
-        );
     }
 }
