@@ -19,8 +19,19 @@ pub struct Case {
     pub run: Option<Run>,
 }
 
-/// What runs a case. An error is a failure.
-pub type Run = fn(&Check) -> Result<Outcome, Box<dyn std::error::Error>>;
+/// What runs a case.
+pub type Run = fn(&Check) -> Result;
+
+/// An error is a failure.
+pub type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Returns a failure.
+#[cfg(windows)]
+macro_rules! fail {
+    ($($text:tt)*) => { return Ok($crate::case::Outcome::Fail(format!($($text)*))) };
+}
+#[cfg(windows)]
+pub(crate) use fail;
 
 /// On which machines a case runs.
 #[derive(Clone, Copy)]

@@ -78,7 +78,7 @@ fn watched(command: &mut Command, limit: Duration, mut progressed: impl FnMut(&s
     });
     let mut others = Vec::new();
     loop {
-        let line = match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        let line = match next_line(&lines, end) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => {
                 kill(&mut child);
@@ -91,12 +91,20 @@ fn watched(command: &mut Command, limit: Duration, mut progressed: impl FnMut(&s
             Some((word, reason)) if Outcome::of_word(word, reason).is_some() => {
                 // Its error stream closes when it ends.
                 let end = Instant::now() + ENDING;
-                while lines.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+                while next_line(&lines, end).is_ok() {}
                 kill(&mut child);
                 return Outcome::of_word(word, reason).expect("it was one just now");
             }
             _ => others.push(line),
         }
+    }
+}
+
+/// The next line, until this time, also of a process that never stops writing.
+fn next_line(lines: &mpsc::Receiver<String>, end: Instant) -> Result<String, RecvTimeoutError> {
+    match end.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(RecvTimeoutError::Timeout),
+        left => lines.recv_timeout(left),
     }
 }
 
@@ -118,55 +126,41 @@ fn end_of(child: &mut Child, lines: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// This test program, which runs one of the tests below that are processes.
-    fn process(name: &str) -> Command {
-        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-        command.args(["--exact", &format!("process::tests::{name}"), "--ignored", "--nocapture"]);
+    /// A process with these lines, which are commands of a shell.
+    #[cfg(unix)]
+    fn process(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
         command
     }
 
-    #[test]
-    #[ignore = "a process for the other tests"]
-    fn a_process_that_hangs() {
-        loop {
-            thread::park();
-        }
-    }
-
-    #[test]
-    #[ignore = "a process for the other tests"]
-    fn a_process_that_passes() {
-        progress("half of it");
-        eprintln!("pass: 3 of 3");
-    }
-
-    #[test]
-    #[ignore = "a process for the other tests"]
-    fn a_process_that_panics() {
-        panic!("no luck");
-    }
-
+    #[cfg(unix)]
     #[test]
     fn a_case_that_hangs_has_failed_and_is_ended() {
-        let mut command = process("a_process_that_hangs");
+        // It ends by itself when the pipe of its errors has no reader any more.
+        let mut command = process("while echo 'progress: none' >&2; do :; done");
         let outcome = watched(&mut command, Duration::from_secs(1), |_| ());
         assert_eq!(outcome, Outcome::Fail("it did not end within 1 s".to_owned()));
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_case_that_passes_has_its_figures_and_its_progress() {
         let mut texts = Vec::new();
-        let outcome = watched(&mut process("a_process_that_passes"), Duration::from_secs(30), |text| {
-            texts.push(text.to_owned());
-        });
+        let mut command = process("echo 'progress: half of it' >&2; echo 'pass: 3 of 3' >&2");
+        let outcome = watched(&mut command, Duration::from_secs(30), |text| texts.push(text.to_owned()));
         assert_eq!(outcome, Outcome::Pass("3 of 3".to_owned()));
         assert_eq!(texts, ["half of it"]);
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_case_that_panics_has_failed_with_its_message() {
-        let outcome = watched(&mut process("a_process_that_panics"), Duration::from_secs(30), |_| ());
-        assert!(matches!(&outcome, Outcome::Fail(reason) if reason.contains("no luck")), "{outcome:?}");
+        let mut command = process("echo 'thread main panicked:' >&2; echo 'no luck' >&2; exit 101");
+        let outcome = watched(&mut command, Duration::from_secs(30), |_| ());
+        let expected =
+            "its process ended without a report: exit status: 101; thread main panicked: | no luck";
+        assert_eq!(outcome, Outcome::Fail(expected.to_owned()));
     }
 
     #[test]

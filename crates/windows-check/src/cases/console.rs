@@ -12,11 +12,9 @@ use dolmen::{ConsoleInput, ConsoleMode, Event, Events, Reactor, Token};
 use windows_sys::Win32::System::Console::{ENHANCED_KEY, LEFT_CTRL_PRESSED};
 
 use super::screen::shows_line_below;
-use crate::case::{Check, Outcome};
+use crate::case::{Check, Outcome, Result, fail};
 use crate::process::progress;
 use crate::sys::{self, Key};
-
-type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const ENTER: Key = Key(0x0D, 13, 0);
 const ESCAPE: Key = Key(0x1B, 27, 0);
@@ -33,11 +31,6 @@ const PROMPTLY: Duration = Duration::from_secs(5);
 
 const TYPED: &str = "say hello to all";
 const PRINTED: &str = "a player has come in";
-
-/// Returns a failure.
-macro_rules! fail {
-    ($($text:tt)*) => { return Ok(Outcome::Fail(format!($($text)*))) };
-}
 
 /// The program and its operator, at one console.
 struct Operator {

@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use dolmen::{ConsoleInput, Event, Events, Reactor, ShutdownReason, Token};
 
-use crate::case::{Check, Outcome};
+use crate::case::{Check, Outcome, Result};
 use crate::process::progress;
 use crate::sys;
-
-type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// How long it waits for a user to log off, or for the machine to shut down. The case's limit is longer.
 const PATIENCE: Duration = Duration::from_secs(3500);

@@ -12,17 +12,10 @@ use io_reactor::EVENT_READ;
 use socket2::SockRef;
 
 use crate::c_library::CReactor;
-use crate::case::{Check, Outcome};
+use crate::case::{Check, Outcome, Result, fail};
 use crate::sys;
 
-type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
-
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Returns a failure.
-macro_rules! fail {
-    ($($text:tt)*) => { return Ok(Outcome::Fail(format!($($text)*))) };
-}
 
 /// Two streams that are connected to each other.
 fn pair() -> io::Result<(TcpStream, TcpStream)> {

@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
 
 use crate::c_library::CReactor;
-use crate::case::{Check, Outcome};
+use crate::case::{Check, Outcome, Result};
 use crate::sys;
-
-type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const CONTEXT: usize = 7;
 const DEADLINE: Duration = Duration::from_secs(5);

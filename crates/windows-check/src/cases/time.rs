@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use dolmen::{Event, Events, Reactor, Token};
 
-use crate::case::{Check, Outcome};
+use crate::case::{Check, Outcome, Result};
 use crate::machine::Machine;
 use crate::process::progress;
-
-type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const PERIOD: Duration = Duration::from_millis(10);
 
