@@ -13,8 +13,8 @@ use crate::{c_library, sim, targets, windows_check};
 /// Run all tests: natively, then as Windows programs under Wine
 ///
 /// Native tests and doctests of the whole workspace, those over the simulated kernel and the C library's first, then the
-/// same for x86_64-pc-windows-gnu without the simulation. On a Windows machine only the native run is needed. Missing targets and programs are
-/// installed first (rustup, apt-get), with a message.
+/// same for x86_64-pc-windows-gnu without the simulation. On a Windows machine only the native run is needed. Missing
+/// targets and programs are installed first (rustup, apt-get), with a message.
 #[derive(clap::Args)]
 pub struct Options {
     /// Leave Windows out; the last line of the output will say so

@@ -4,7 +4,8 @@
 //!
 //! Standard input is read by a [`Driver`], one for each system. It interprets only input, and decides only how to get
 //! it: it puts what it has read, as [`Input`], into an [`Inbox`] that the engine empties like its other sources, one
-//! batch a turn. A driver never blocks the reactor's thread:
+//! batch a turn. A driver never blocks the reactor's thread (after a Ctrl-C on Windows it may wait for another thread of
+//! its own, for 50 ms at most):
 //!
 //! * where readiness is available (terminals and pipes on Linux, a raw console on Windows) the driver names a handle,
 //!   and the engine watches it like any other and calls [`Driver::ready`], which reads the available input;

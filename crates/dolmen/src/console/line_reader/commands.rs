@@ -61,7 +61,7 @@ struct State {
     /// How often the keys have been pressed in all.
     presses: u64,
     ended: bool,
-    /// The thread is left behind: the console is no longer ours to set up.
+    /// The thread is left behind.
     abandoned: bool,
 }
 
@@ -158,7 +158,7 @@ impl Commands {
         self.changed.notify_all();
     }
 
-    /// The thread is left behind. It ends when its call does, and changes nothing before.
+    /// The thread is left behind. It ends when its call does, and sets up nothing before: the console is not ours any more.
     #[cfg_attr(not(windows), allow(dead_code))] // The simulation has no thread.
     pub(crate) fn abandon(&self) {
         self.state().abandoned = true;

@@ -52,6 +52,7 @@ pub(crate) struct PressedKey {
     pub(crate) unit: u16,
     pub(crate) ctrl: bool,
 }
+
 const CTRL_Z: char = '\x1a';
 
 /// The most units that one read takes. Some consoles have a buffer of 64 KiB for everything.
@@ -145,7 +146,12 @@ impl<H: Host> LineReader<H> {
     /// Reads until the command to end.
     #[cfg_attr(not(windows), allow(dead_code))] // The simulation takes the steps itself.
     pub(crate) fn run(mut self) {
-        self.typed = self.inbox.take_line().encode_utf16().collect();
+        let line = self.inbox.take_line();
+        match self.mode {
+            ConsoleMode::Line => self.typed = line.encode_utf16().collect(),
+            ConsoleMode::Raw if line.is_empty() => {}
+            ConsoleMode::Raw => self.inbox.push(Input::Bytes(line)),
+        }
         loop {
             match self.step() {
                 Step::Read => self.read(),

@@ -133,11 +133,15 @@ impl Saved {
     /// Returns whether all of it was written.
     fn write(&self, command: &str) -> bool {
         let screen = match self.screen {
-            // SAFETY: as for the terminal: open while a guard has it. A handler that runs in the moment of the guard's
-            // end at worst writes a command without a visible effect to another descriptor.
+            // SAFETY: as for the terminal: open while a guard has it. For a handler that runs in the moment of the guard's
+            // end the number may belong to another file: it is written to only if it is a terminal, and then the command
+            // shows nothing there.
             Some(screen) => unsafe { BorrowedFd::borrow_raw(screen) },
             None => rustix::stdio::stdout(),
         };
+        if !rustix::termios::isatty(screen) {
+            return false;
+        }
         // Standard output itself may block.
         if self.screen.is_none() && !has_room(screen) {
             return false;

@@ -91,7 +91,7 @@ unsafe extern "system" fn handler<const NUMBER: usize>(event: u32) -> i32 {
 /// What the system expects of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Session {
-    /// A user's, or a process with a console.
+    /// A user's.
     User,
     /// The session of services, in which nobody is signed in, with a console: such as a login by ssh.
     ServicesWithConsole,

@@ -270,7 +270,8 @@ impl World {
         }
     }
 
-    /// A character, of one unit or of two. Each is different, and none is in the text of a prompt.
+    /// A character, of one unit or of two. Most differ from those before; spaces make words, and `#` is the code of End, by
+    /// which a popup of the old edition knows that key.
     fn character(&self) -> Vec<Key> {
         let mut state = self.state.borrow_mut();
         state.typed += 1;
