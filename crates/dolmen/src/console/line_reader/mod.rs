@@ -16,6 +16,8 @@
 //! Microsoft Learn: "ReadConsole function", "CONSOLE_READCONSOLE_CONTROL structure".
 
 mod commands;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -428,23 +430,5 @@ impl Shown {
             }
         }
         Shown { text, last_row_cells: start + cells }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tabs_and_control_characters_take_the_cells_that_the_console_gives_them() {
-        let shown = |prompt, typed| {
-            let shown = Shown::after(prompt, typed);
-            (shown.text, shown.last_row_cells)
-        };
-        assert_eq!(shown("> ", "say"), ("say".into(), 5));
-        assert_eq!(shown("> ", "say\tx"), ("say   x".into(), 9));
-        assert_eq!(shown("first\n> ", "a\x07\x1bb"), ("a^G^[b".into(), 8));
-        assert_eq!(shown("", "\t\t"), (" ".repeat(16), 16));
-        assert_eq!(shown("> ", "日\t"), ("日    ".into(), 8));
     }
 }
