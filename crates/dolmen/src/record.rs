@@ -4,7 +4,6 @@
 //! [`Events`](crate::Events) is a batch over the system's streams, and `events.rs` makes an [`Event`](crate::Event) of
 //! each record.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
@@ -13,7 +12,6 @@ use std::rc::Rc;
 use crate::close_reason::CloseReason;
 use crate::console::Input;
 use crate::kernel::buffer::Buffer;
-use crate::kernel::buffer_pool::BufferPool;
 use crate::kernel::readiness::Readiness;
 use crate::removed::Removed;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
@@ -121,27 +119,21 @@ impl<S> Record<S> {
     }
 }
 
-/// The reactor that a batch comes from: where its buffers are returned to, and what it has removed since.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    pub(crate) pool: Rc<RefCell<BufferPool>>,
-    pub(crate) removed: Rc<Removed>,
-}
-
 /// The records of one wait.
 pub struct Batch<S> {
     records: Vec<Record<S>>,
     /// How many records have been handed out.
     handed_out: usize,
     capacity: usize,
-    origin: Option<Origin>,
+    /// What the reactor that it comes from has removed since.
+    removed: Option<Rc<Removed>>,
 }
 
 impl<S> Batch<S> {
     /// Room for this many records (at least one, at most 65 536).
     pub fn with_capacity(capacity: usize) -> Batch<S> {
         let capacity = capacity.clamp(1, 65_536);
-        Batch { records: Vec::with_capacity(capacity), handed_out: 0, capacity, origin: None }
+        Batch { records: Vec::with_capacity(capacity), handed_out: 0, capacity, removed: None }
     }
 
     /// Changes how many records the next waits may return.
@@ -171,43 +163,28 @@ impl<S> Batch<S> {
         Records {
             records: self.records[self.handed_out..].iter_mut(),
             handed_out: &mut self.handed_out,
-            removed: self.origin.as_ref().map(|origin| &*origin.removed),
+            removed: self.removed.as_deref(),
         }
     }
 
     /// Discards the records and returns their buffers to the reactor. Closes the streams that were not taken.
     pub fn clear(&mut self) {
         self.handed_out = 0;
-        let Some(origin) = &self.origin else { return };
-        if self.records.is_empty() {
-            return;
-        }
         // A buffer can be used again only from here on, when no record of this batch can be borrowed any more [p05].
-        let mut pool = origin.pool.borrow_mut();
-        for record in self.records.drain(..) {
-            if let Record::Received { buffer, .. } = record {
-                pool.give_back(buffer);
-            }
-        }
+        self.records.clear();
     }
 
-    /// Empties the batch and makes it belong to `origin` from now on.
-    pub(crate) fn reset(&mut self, origin: &Origin) {
+    /// Empties the batch, and makes it belong to the reactor that has this record of what it removed.
+    pub(crate) fn reset(&mut self, removed: &Rc<Removed>) {
         self.clear();
-        if !self.origin.as_ref().is_some_and(|own| Rc::ptr_eq(&own.pool, &origin.pool)) {
-            self.origin = Some(origin.clone());
+        if !self.removed.as_ref().is_some_and(|own| Rc::ptr_eq(own, removed)) {
+            self.removed = Some(Rc::clone(removed));
         }
     }
 
     pub(crate) fn push(&mut self, record: Record<S>) {
         debug_assert!(self.records.len() < self.capacity);
         self.records.push(record);
-    }
-}
-
-impl<S> Drop for Batch<S> {
-    fn drop(&mut self) {
-        self.clear();
     }
 }
 

@@ -31,7 +31,7 @@ impl<K: Kernel> Engine<K> {
         self.cx.send_reports.begin(conn.0.slot);
         self.serve_connection(conn.0.slot);
         if self.connections.get(conn.0).is_none() {
-            self.cx.origin.removed.mark_conn(conn);
+            self.cx.removed.mark_conn(conn);
             return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
         }
         Ok(conn)

@@ -1,14 +1,12 @@
 //! The services that all sources share. The context knows no source: a source changes itself and this, and the engine
 //! has the tables.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::kernel::Kernel;
-use crate::kernel::buffer::Buffer;
 use crate::kernel::submitter::Submitter;
-use crate::record::{Origin, Record};
+use crate::record::Record;
 use crate::stats::Stats;
 use crate::token::Key;
 
@@ -27,8 +25,9 @@ pub(super) struct Context<K: Kernel> {
     pub(super) timers: Timers,
     pub(super) send_queues: SendQueues,
     pub(super) send_reports: SendReports,
-    /// The pool of receive buffers, and what was removed.
-    pub(super) origin: Origin,
+    pub(super) pool: BufferPool,
+    /// What was removed, shared with the caller's events.
+    pub(super) removed: Rc<Removed>,
     /// What the next waits deliver, first in, first out.
     pub(super) outbox: VecDeque<Record<K::Stream>>,
     /// Registrations to serve before the kernel is polled again.
@@ -42,14 +41,15 @@ pub(super) struct Context<K: Kernel> {
 
 impl<K: Kernel> Context<K> {
     pub(super) fn over(kernel: K, config: Config) -> Context<K> {
-        let pool = Rc::new(RefCell::new(BufferPool::new(config.pool_size, config.buffer_bytes)));
+        let pool = BufferPool::new(config.pool_size, config.buffer_bytes);
         Context {
-            submitter: Submitter::new(kernel, config.options(), Rc::clone(&pool)),
+            submitter: Submitter::new(kernel, config.options(), pool.clone()),
             config,
             timers: Timers::new(),
             send_queues: SendQueues::new(),
             send_reports: SendReports::default(),
-            origin: Origin { pool, removed: Rc::new(Removed::default()) },
+            pool,
+            removed: Rc::new(Removed::default()),
             outbox: VecDeque::new(),
             run_queue: VecDeque::new(),
             wait_began_ns: 0,
@@ -74,26 +74,8 @@ impl<K: Kernel> Context<K> {
         self.timers.insert(self.now_ns().saturating_add(after_ns), 0, purpose)
     }
 
-    pub(super) fn give_back(&self, buffer: Buffer) {
-        self.origin.pool.borrow_mut().give_back(buffer);
-    }
-
     /// Takes records out of the outbox that are not to be delivered.
     pub(super) fn drop_records(&mut self, is_dropped: impl Fn(&Record<K::Stream>) -> bool) {
-        for _ in 0..self.outbox.len() {
-            let record = self.outbox.pop_front().expect("it was not empty");
-            if is_dropped(&record) {
-                self.dispose(record);
-            } else {
-                self.outbox.push_back(record);
-            }
-        }
-    }
-
-    /// Disposes of a record that is not to be delivered.
-    pub(super) fn dispose(&self, record: Record<K::Stream>) {
-        if let Record::Received { buffer, .. } = record {
-            self.give_back(buffer);
-        }
+        self.outbox.retain(|record| !is_dropped(record));
     }
 }

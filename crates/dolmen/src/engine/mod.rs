@@ -127,7 +127,6 @@ impl<K: Kernel> Engine<K> {
 
     /// The counters so far, and what the reactor holds at this moment [p17].
     pub(crate) fn stats(&self) -> Stats {
-        let pool = self.cx.origin.pool.borrow();
         Stats {
             kernel_calls: self.cx.submitter.calls(),
             connections: self.connections.len(),
@@ -135,8 +134,8 @@ impl<K: Kernel> Engine<K> {
             watches: self.watches.len() + self.polls.len(),
             timers: self.cx.timers.len(),
             operations_in_flight: self.cx.submitter.in_flight(),
-            buffers_out: pool.out(),
-            buffers_free: pool.free(),
+            buffers_out: self.cx.pool.out(),
+            buffers_free: self.cx.pool.free(),
             signals_failed: self.mailbox.signals_failed(),
             unknown_completions: self.cx.submitter.unknown(),
             ..self.cx.stats
@@ -261,7 +260,7 @@ impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.mailbox.close();
         // What was delivered stays delivered: these removals do not affect events that the caller already has.
-        self.cx.origin.removed = Rc::default();
+        self.cx.removed = Rc::default();
         self.remove_console_and_signals();
         self.cx.submitter.kernel().retire();
         let deadline_ns = self.cx.now_ns().saturating_add(TEARDOWN_NS);

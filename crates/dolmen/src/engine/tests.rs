@@ -92,7 +92,7 @@ fn bytes_wait_in_a_connection_that_is_paused_before_their_delivery() {
     let Some(Record::Received { buffer, .. }) = cx.outbox.pop_front() else { panic!("they come back") };
     let buffer = connection.deliver(&mut cx, KEY, buffer).expect("it is not paused");
     assert_eq!(buffer.as_slice(), b"hello");
-    cx.give_back(buffer);
+    drop(buffer);
     connection.abort(&mut cx, KEY);
     while connection.serve(&mut cx, KEY) == Served::Alive {
         for completion in completions(&mut cx) {

@@ -140,7 +140,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Takes back the events of the last wait, and finds out whether this is a forked process.
     fn begin_wait(&mut self, events: &mut Batch<K::Stream>) -> Result<(), Error> {
-        events.reset(&self.cx.origin);
+        events.reset(&self.cx.removed);
         self.console_after_fork();
         if self.process.is_copy() {
             // Collected or not, posts belong to the process in which they were made [hc47].
@@ -260,7 +260,7 @@ impl<K: Kernel> Engine<K> {
             self.turn.undelivered_from_last_collection =
                 self.turn.undelivered_from_last_collection.saturating_sub(1);
             // The registration was removed while the record waited in the outbox [p07].
-            if record.is_stale(&self.cx.origin.removed) {
+            if record.is_stale(&self.cx.removed) {
                 mark(Mark::StaleDiscarded);
                 self.discard(record);
                 continue;
@@ -357,6 +357,6 @@ impl<K: Kernel> Engine<K> {
     /// Disposes of a record that is not to be delivered.
     pub(super) fn discard(&mut self, record: Record<K::Stream>) {
         self.retire(&record);
-        self.cx.dispose(record);
+        drop(record);
     }
 }

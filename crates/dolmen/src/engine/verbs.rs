@@ -131,7 +131,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn remove(&mut self, conn: ConnId) -> bool {
         if self.connections.has_issued(conn.0) {
-            self.cx.origin.removed.mark_conn(conn);
+            self.cx.removed.mark_conn(conn);
         }
         let connection = self.connections.get_mut(conn.0);
         connection.is_some_and(|connection| connection.remove(&mut self.cx, conn.0))
@@ -155,7 +155,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
         if self.listeners.has_issued(id.0) {
-            self.cx.origin.removed.mark_listener(id);
+            self.cx.removed.mark_listener(id);
         }
         self.listeners.get_mut(id.0).is_some_and(|listener| listener.remove(&mut self.cx, id.0))
     }
@@ -204,7 +204,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn remove_watch(&mut self, id: WatchId) -> bool {
         if self.watches.has_issued(id.0) {
-            self.cx.origin.removed.mark_watch(id);
+            self.cx.removed.mark_watch(id);
         }
         self.watches.get_mut(id.0).is_some_and(|watch| watch.remove(&mut self.cx, id.0))
     }
@@ -214,7 +214,7 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Engine<K> {
     pub(crate) fn remove_poll(&mut self, id: PollId) -> bool {
         if self.polls.has_issued(id.0) {
-            self.cx.origin.removed.mark_poll(id);
+            self.cx.removed.mark_poll(id);
         }
         let Some(poll) = self.polls.get_mut(id.0) else { return false };
         let removed = poll.remove(&mut self.cx);
@@ -258,7 +258,7 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn remove_timer(&mut self, timer: TimerId) -> bool {
         if self.cx.timers.has_issued(timer.0) {
-            self.cx.origin.removed.mark_timer(timer);
+            self.cx.removed.mark_timer(timer);
         }
         self.cx.timers.is_callers(timer.0) && self.cx.timers.cancel(timer.0)
     }

@@ -1,60 +1,100 @@
 //! A block of bytes that can be lent to a kernel.
 
-/// A heap block that keeps its address while it is lent out.
+use std::fmt;
+use std::mem::{self, ManuallyDrop};
+
+use super::buffer_pool::BufferPool;
+
+/// A heap block that keeps its address while it is lent out, and that returns itself to where it came from when it is
+/// dropped, wherever that happens: in a packet that no code takes, in an event, or at the end of the reactor.
 ///
-/// The engine owns a buffer, or an operation does; the kernel may write to it only while an operation that the kernel
-/// owns holds it.
+/// A packet brings a receive's buffer from the kernel. Until then the operation holds it, if the kernel needed it in
+/// advance, and the kernel may write to it.
 ///
 /// One word, because every connection and every operation has room for one and most have none: ten thousand idle
 /// players have two of these each.
-#[derive(Debug)]
 pub struct Buffer {
-    #[expect(clippy::box_collection, reason = "see above")]
-    bytes: Box<Vec<u8>>,
+    block: ManuallyDrop<Box<Block>>,
+}
+
+/// What a buffer points to.
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    origin: Origin,
+}
+
+/// Where a block returns to.
+enum Origin {
+    Pool(BufferPool),
+    /// The code that made it; it is freed.
+    Caller,
+}
+
+impl Block {
+    pub(super) fn with_capacity(capacity: usize) -> Box<Block> {
+        Box::new(Block { bytes: Vec::with_capacity(capacity), origin: Origin::Caller })
+    }
+
+    /// Empties it. Old bytes in a block that is used again look like new ones, so tests overwrite them, and a mistake
+    /// shows.
+    pub(super) fn recycle(&mut self) {
+        if cfg!(debug_assertions) {
+            self.bytes.fill(0xDD);
+        }
+        self.bytes.clear();
+    }
 }
 
 impl Buffer {
     pub(crate) fn with_capacity(capacity: usize) -> Buffer {
-        Buffer { bytes: Box::new(Vec::with_capacity(capacity)) }
+        Buffer { block: ManuallyDrop::new(Block::with_capacity(capacity)) }
+    }
+
+    /// A block that returns to the pool.
+    pub(super) fn from_pool(mut block: Box<Block>, pool: BufferPool) -> Buffer {
+        block.origin = Origin::Pool(pool);
+        Buffer { block: ManuallyDrop::new(block) }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.block.bytes.capacity()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.block.bytes.len()
     }
 
     /// The contents.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        &self.block.bytes
     }
 
     /// Appends; grows (and moves) the block where it must, so it is never called while the block is lent.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.block.bytes.extend_from_slice(bytes);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.block.bytes.clear();
     }
 
     /// Where a kernel writes, and how much room it has there. The previous contents no longer count. One byte is
     /// reserved for [`Buffer::terminate`].
     pub(super) fn as_target(&mut self) -> (*mut u8, usize) {
-        self.bytes.clear();
-        (self.bytes.as_mut_ptr(), self.bytes.capacity().saturating_sub(1))
+        let bytes = &mut self.block.bytes;
+        bytes.clear();
+        (bytes.as_mut_ptr(), bytes.capacity().saturating_sub(1))
     }
 
     /// Puts a zero byte after the contents without adding it to them: C programs often treat bytes as a string. They
     /// get the address of the contents, from which they reach that byte, so the block is exposed together with it.
     pub(crate) fn terminate(&mut self) {
-        if let Some(behind) = self.bytes.spare_capacity_mut().first_mut() {
+        let bytes = &mut self.block.bytes;
+        if let Some(behind) = bytes.spare_capacity_mut().first_mut() {
             behind.write(0);
         }
-        self.bytes.as_mut_ptr().expose_provenance();
+        bytes.as_mut_ptr().expose_provenance();
     }
 
     /// Marks the bytes that a kernel wrote as the contents.
@@ -63,8 +103,25 @@ impl Buffer {
     ///
     /// The first `len` bytes have been initialised through the pointer from [`Buffer::as_target`].
     pub(super) unsafe fn set_filled(&mut self, len: usize) {
-        assert!(len <= self.bytes.capacity(), "a kernel reported more bytes than it had room for");
+        let bytes = &mut self.block.bytes;
+        assert!(len <= bytes.capacity(), "a kernel reported more bytes than it had room for");
         // SAFETY: `len` is within the capacity (asserted) and the caller vouches for the contents.
-        unsafe { self.bytes.set_len(len) };
+        unsafe { bytes.set_len(len) };
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the buffer is being dropped, so this is the last use of the field.
+        let mut block = unsafe { ManuallyDrop::take(&mut self.block) };
+        if let Origin::Pool(pool) = mem::replace(&mut block.origin, Origin::Caller) {
+            pool.put_back(block);
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Buffer").field(&self.as_slice()).finish()
     }
 }

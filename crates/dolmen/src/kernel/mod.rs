@@ -69,6 +69,7 @@ compile_error!(
 use std::io;
 use std::net::SocketAddr;
 
+use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
 use operation::OpPtr;
@@ -135,7 +136,7 @@ pub(crate) trait Kernel: Sized + 'static {
         &mut self,
         source: &Self::Source,
         op: OpPtr<Self>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
     ) -> Submission<Self>;
 
     /// Sends the bytes that [`bytes_to_send`](operation::bytes_to_send) returns. May send less than all of them.
@@ -297,7 +298,7 @@ pub(crate) trait Kernel: Sized + 'static {
         packets: &mut Vec<Packet<Self>>,
         max: usize,
         timeout_ns: Option<u64>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<bool, Fault>;
 }
@@ -342,8 +343,12 @@ pub(crate) enum Submission<K: Kernel> {
 
 /// The result of a successful operation.
 pub(crate) enum Outcome<K: Kernel> {
-    /// A receive (0: end of stream) or a send.
-    Bytes(usize),
+    /// A receive, with at least one byte. The buffer is the pool's, and returns to it by itself.
+    Received(Buffer),
+    /// A receive that has found the end of the stream.
+    EndOfStream,
+    /// A send, of this many bytes.
+    Sent(usize),
     Accepted(K::Stream, SocketAddr),
     /// A watch.
     Ready,

@@ -52,6 +52,7 @@ enum Owner {
 pub(crate) struct Operation<K: Kernel> {
     /// First, so that the address in a packet is the operation's.
     pub(super) header: K::Header,
+    /// Send: the bytes. Receive: the buffer that was lent in advance, if the kernel needs one; the packet brings it.
     pub(super) buffer: Option<Buffer>,
     /// Send: the range of the buffer to send.
     offset: u32,

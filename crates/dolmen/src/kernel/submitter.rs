@@ -1,8 +1,5 @@
 //! The safe side of the contract: the only place where operations are passed to the kernel and come back from it.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::arrivals::{Arrivals, Foreign};
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
@@ -17,8 +14,8 @@ pub(crate) struct Completion<K: Kernel> {
     /// The table slot of the connection, listener or watch the operation was for.
     pub(crate) owner: u32,
     pub(crate) result: Result<Outcome<K>, Fault>,
-    /// A receive: the bytes received, if there are any. A send: the buffer that was passed in.
-    pub(crate) buffer: Option<Buffer>,
+    /// A send: the buffer that was passed in.
+    pub(crate) returned: Option<Buffer>,
 }
 
 /// The result of starting an operation.
@@ -32,7 +29,7 @@ pub(crate) struct Submitter<K: Kernel> {
     // Dropped first: the kernel releases everything that it still holds before the cells are freed.
     kernel: K,
     operations: OperationTable<K>,
-    pool: Rc<RefCell<BufferPool>>,
+    pool: BufferPool,
     packets: Vec<Packet<K>>,
     /// Foreign completions that the last wait has returned.
     foreign: Vec<Foreign>,
@@ -40,7 +37,7 @@ pub(crate) struct Submitter<K: Kernel> {
 }
 
 impl<K: Kernel> Submitter<K> {
-    pub(crate) fn new(kernel: K, options: Options, pool: Rc<RefCell<BufferPool>>) -> Self {
+    pub(crate) fn new(kernel: K, options: Options, pool: BufferPool) -> Self {
         let packets = Vec::with_capacity(options.max_packets + K::ACCEPTS);
         let operations = OperationTable::new();
         Submitter { kernel, operations, pool, packets, foreign: Vec::new(), unknown: 0 }
@@ -76,7 +73,7 @@ impl<K: Kernel> Submitter<K> {
         let op = self.operations.take(OpKind::Receive, owner, None, 0..0);
         let handle = self.operations.lend(op);
         // SAFETY: `lend` has just recorded that the kernel has this cell; it is not touched before `take_back`.
-        let submission = unsafe { self.kernel.receive(source, op, &mut self.pool.borrow_mut()) };
+        let submission = unsafe { self.kernel.receive(source, op, &self.pool) };
         self.started(handle, op, submission)
     }
 
@@ -158,17 +155,15 @@ impl<K: Kernel> Submitter<K> {
         timeout_ns: Option<u64>,
         mut take: impl FnMut(Completion<K>),
     ) -> Result<bool, Fault> {
-        let mut pool = self.pool.borrow_mut();
         let mut arrivals =
             Arrivals { operations: &self.operations, foreign: &mut self.foreign, unknown: &mut self.unknown };
         // SAFETY: pending cells are left alone (`Owner::Kernel`) and outlive the kernel, which is dropped first.
         let waited =
-            unsafe { self.kernel.wait(&mut self.packets, max, timeout_ns, &mut pool, &mut arrivals) };
-        drop(pool);
+            unsafe { self.kernel.wait(&mut self.packets, max, timeout_ns, &self.pool, &mut arrivals) };
         for packet in self.packets.drain(..) {
             // SAFETY: its packet is out, and the contract promises that it is the only one.
             let returned = unsafe { self.operations.take_back(packet.op) };
-            take(complete(&self.pool, returned, packet.result));
+            take(complete(returned, packet.result));
         }
         waited
     }
@@ -192,22 +187,13 @@ impl<K: Kernel> Submitter<K> {
         };
         // SAFETY: anything but Pending means that no packet will come and the kernel kept nothing.
         let returned = unsafe { self.operations.take_back(op) };
-        Started::Completed(complete(&self.pool, returned, result))
+        Started::Completed(complete(returned, result))
     }
 }
 
-/// Converts the result into what the engine sees. A receive that brought nothing returns its buffer here, so that the
-/// engine never holds an empty one.
-fn complete<K: Kernel>(
-    pool: &RefCell<BufferPool>,
-    returned: Returned,
-    result: Result<Outcome<K>, Fault>,
-) -> Completion<K> {
-    let Returned { handle, kind, slot, mut buffer } = returned;
-    if kind != OpKind::Send && !matches!(result, Ok(Outcome::Bytes(1..))) {
-        if let Some(buffer) = buffer.take() {
-            pool.borrow_mut().give_back(buffer);
-        }
-    }
-    Completion { handle, kind, owner: slot, result, buffer }
+/// Converts the result into what the engine sees. The buffer of a receive that brought nothing returns to its pool here.
+fn complete<K: Kernel>(returned: Returned, result: Result<Outcome<K>, Fault>) -> Completion<K> {
+    let Returned { handle, kind, slot, buffer } = returned;
+    let returned = buffer.filter(|_| kind == OpKind::Send);
+    Completion { handle, kind, owner: slot, result, returned }
 }

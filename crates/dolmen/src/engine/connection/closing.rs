@@ -96,9 +96,6 @@ impl<K: Kernel> Connection<K> {
             cx.stats.queued_bytes -= queue.queued_bytes();
             cx.send_queues.give_back(queue);
         }
-        if let Some(buffer) = self.held {
-            cx.give_back(buffer);
-        }
         // Once, and behind all other events of the connection: none of its operations is left [p06].
         if !suppress_closed_event {
             cx.outbox.push_back(Record::Closed { conn, token, reason });

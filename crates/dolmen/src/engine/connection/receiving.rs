@@ -27,9 +27,7 @@ impl<K: Kernel> Connection<K> {
                 }
                 _ => {}
             }
-            if let Some(buffer) = self.held.take() {
-                cx.give_back(buffer);
-            }
+            self.held = None;
         }
         // One receive at a time, whatever was paused and resumed meanwhile, and the next one only when the bytes of the
         // last have been delivered [hc13, hc33, p03].
@@ -63,7 +61,7 @@ impl<K: Kernel> Connection<K> {
     }
 
     fn received(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
-        let Completion { result, buffer, .. } = completion;
+        let result = completion.result;
         let withdrawn = self.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.withdrawn));
         if withdrawn {
             // It goes on from here: the stream leaves, or is received from again if it was closed in the meantime.
@@ -71,24 +69,25 @@ impl<K: Kernel> Connection<K> {
         }
         if let Some(rare) = &mut self.rare {
             rare.stalled = false;
-            if let Ok(Outcome::Bytes(bytes)) = &result {
-                rare.receive_limit_bytes = rare.receive_limit_bytes.saturating_sub(*bytes);
+            if let Ok(Outcome::Received(buffer)) = &result {
+                rare.receive_limit_bytes = rare.receive_limit_bytes.saturating_sub(buffer.len());
             }
         }
-        match (result, buffer) {
-            (Ok(Outcome::Bytes(bytes)), Some(buffer)) => {
+        match result {
+            Ok(Outcome::Received(buffer)) => {
                 self.forget_retries(Direction::Receive);
-                cx.stats.bytes_received += bytes as u64;
+                cx.stats.bytes_received += buffer.len() as u64;
                 self.bytes_received(cx, key, buffer);
             }
-            (Ok(_), _) => self.end_received(cx, key),
+            Ok(Outcome::EndOfStream) => self.end_received(cx, key),
+            Ok(_) => unreachable!("a receive brings bytes or the end"),
             // The result of a cancel, and not the reason of the end, which is known [hc06].
-            (Err(_), _) if self.is_closing() => self.list(cx, key),
-            (Err(fault), _) if withdrawn && fault.kind == FaultKind::Cancelled => {}
-            (Err(fault), _) if is_worth_a_retry(fault) => {
+            Err(_) if self.is_closing() => self.list(cx, key),
+            Err(fault) if withdrawn && fault.kind == FaultKind::Cancelled => {}
+            Err(fault) if is_worth_a_retry(fault) => {
                 self.retry_later(cx, key, Direction::Receive, fault);
             }
-            (Err(fault), _) => {
+            Err(fault) => {
                 let reason = close_reason(self.failure().unwrap_or(fault));
                 self.begin_close(cx, key, reason);
             }
@@ -99,7 +98,7 @@ impl<K: Kernel> Connection<K> {
         if !self.is_open() {
             // Received after a close, or in spite of the cancel [hc04].
             mark(Mark::LingerDiscarded);
-            cx.give_back(buffer);
+            drop(buffer);
             self.list(cx, key);
         } else if self.paused {
             // The receive was pending when the caller paused. The bytes are kept for the resume [p10].

@@ -88,9 +88,9 @@ impl<K: Kernel> Connection<K> {
 
     fn sent(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
         let queue = self.queue.as_mut().expect("the queue waits for its buffer");
-        let buffer = completion.buffer.expect("a send brings its buffer back");
+        let buffer = completion.returned.expect("a send brings its buffer back");
         let (bytes, failure) = match completion.result {
-            Ok(Outcome::Bytes(bytes)) => (bytes, None),
+            Ok(Outcome::Sent(bytes)) => (bytes, None),
             Ok(_) => unreachable!("a send returns a number of bytes"),
             Err(fault) => (0, Some(fault)),
         };

@@ -132,7 +132,7 @@ impl<K: Kernel> Engine<K> {
 
     fn abandon_console(&mut self) {
         let Some(typed) = self.console.typed.take() else { return };
-        self.cx.origin.removed.mark_console(typed.registration);
+        self.cx.removed.mark_console(typed.registration);
         if let Some(watch) = typed.watch {
             self.remove_watch(watch);
         }
@@ -145,7 +145,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn remove_console(&mut self) -> bool {
         self.console_after_fork();
         let Some(typed) = self.console.typed.take() else { return false };
-        self.cx.origin.removed.mark_console(typed.registration);
+        self.cx.removed.mark_console(typed.registration);
         if !typed.inbox.is_empty() {
             mark(Mark::ConsoleRemovedWithLeftover);
         }

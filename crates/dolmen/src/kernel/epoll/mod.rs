@@ -186,12 +186,7 @@ impl Kernel for Epoll {
         self.register(entry, watch_flags(false)).map_err(|(fault, _)| fault)
     }
 
-    unsafe fn receive(
-        &mut self,
-        source: &Source,
-        op: OpPtr<Self>,
-        _pool: &mut BufferPool,
-    ) -> Submission<Self> {
+    unsafe fn receive(&mut self, source: &Source, op: OpPtr<Self>, _pool: &BufferPool) -> Submission<Self> {
         let slot = self.table.slot(source.0);
         let Some(Entry::Stream { receive, .. }) = &mut slot.entry else {
             unreachable!("a receive is for a stream")
@@ -210,7 +205,7 @@ impl Kernel for Epoll {
         if slot.edges.writable {
             // SAFETY: the operation was just handed to us with its buffer; nothing else touches it.
             match unsafe { send_now(fd, op, &mut slot.edges, &mut self.calls) } {
-                Some(Ok(bytes)) => return Submission::Done(Outcome::Bytes(bytes)),
+                Some(Ok(bytes)) => return Submission::Done(Outcome::Sent(bytes)),
                 Some(Err(fault)) => return Submission::Failed(fault),
                 None => {}
             }
@@ -396,7 +391,7 @@ impl Kernel for Epoll {
         packets: &mut Vec<Packet<Self>>,
         max: usize,
         timeout_ns: Option<u64>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         _arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<bool, Fault> {
         let taken_all = if self.retiring {

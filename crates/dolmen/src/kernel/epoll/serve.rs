@@ -26,15 +26,14 @@ impl Epoll {
         index: u32,
         packets: &mut Vec<Packet<Self>>,
         max: usize,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
     ) {
         let slot = self.table.slot(index);
         let edges = &mut slot.edges;
         let calls = &mut self.calls;
         match slot.entry.as_mut() {
             Some(Entry::Stream { fd, receive, send }) => {
-                // SAFETY: passed on.
-                unsafe { serve_receive(fd, receive, edges, packets, pool, calls) };
+                serve_receive(fd, receive, edges, packets, pool, calls);
                 // SAFETY: passed on.
                 unsafe { serve_send(fd, send, edges, packets, calls) };
             }
@@ -50,22 +49,18 @@ impl Epoll {
     }
 }
 
-/// # Safety
-///
-/// The receive is pending.
-unsafe fn serve_receive(
+fn serve_receive(
     fd: &TcpStream,
     receive: &mut Option<OpPtr<Epoll>>,
     edges: &mut Edges,
     packets: &mut Vec<Packet<Epoll>>,
-    pool: &mut BufferPool,
+    pool: &BufferPool,
     calls: &mut u64,
 ) {
     let Some(op) = receive.filter(|_| edges.readable) else { return };
-    // SAFETY: the receive is pending, so the cell is ours.
-    if let Some(result) = unsafe { receive_now(fd, op, edges, pool, calls) } {
+    if let Some(result) = receive_now(fd, edges, pool, calls) {
         *receive = None;
-        packets.push(Packet { op, result: result.map(Outcome::Bytes) });
+        packets.push(Packet { op, result });
     }
 }
 
@@ -83,7 +78,7 @@ unsafe fn serve_send(
     // SAFETY: the send is pending, so the cell is ours.
     if let Some(result) = unsafe { send_now(fd, op, edges, calls) } {
         *send = None;
-        packets.push(Packet { op, result: result.map(Outcome::Bytes) });
+        packets.push(Packet { op, result: result.map(Outcome::Sent) });
     }
 }
 

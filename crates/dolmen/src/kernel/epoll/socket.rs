@@ -36,7 +36,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
 use super::super::operation::{OpPtr, bytes_to_send};
-use super::super::{Fault, FaultKind};
+use super::super::{Fault, FaultKind, Outcome};
 use super::{Epoll, fault};
 use crate::kernel::buffer_pool::BufferPool;
 
@@ -106,23 +106,17 @@ impl Edges {
 }
 
 /// Tries to receive into a buffer from the pool; returns `None` when there was nothing after all.
-///
-/// # Safety
-///
-/// The kernel owns the operation.
-pub(super) unsafe fn receive_now(
+pub(super) fn receive_now(
     fd: &TcpStream,
-    op: OpPtr<Epoll>,
     edges: &mut Edges,
-    pool: &mut BufferPool,
+    pool: &BufferPool,
     calls: &mut u64,
-) -> Option<Result<usize, Fault>> {
+) -> Option<Result<Outcome<Epoll>, Fault>> {
     let mut buffer = pool.take();
     let (target, room) = buffer.as_target();
     let received = loop {
         *calls += 1;
-        // SAFETY: the buffer is ours alone until it moves into the operation, and has `room` bytes at `target`. They
-        // may be uninitialised, which is why the slice is one of `MaybeUninit`.
+        // SAFETY: the buffer is ours alone until it moves into the packet, and has `room` bytes at `target`. They may be uninitialised, which is why the slice is one of `MaybeUninit`.
         let room =
             unsafe { std::slice::from_raw_parts_mut(target.cast::<std::mem::MaybeUninit<u8>>(), room) };
         match rustix::net::recv(fd, room, RecvFlags::DONTWAIT) {
@@ -132,25 +126,20 @@ pub(super) unsafe fn receive_now(
         }
     };
     match received {
+        Ok(0) => Some(Ok(Outcome::EndOfStream)),
         Ok(bytes) => {
-            if bytes > 0 && bytes < room && edges.short_is_empty() {
+            if bytes < room && edges.short_is_empty() {
                 edges.readable = false;
             }
             // SAFETY: recv has written that many bytes at `target`.
             unsafe { buffer.set_filled(bytes) };
-            // SAFETY: the kernel layer (this code) owns the cell until its packet.
-            unsafe { (*op.as_ptr()).buffer = Some(buffer) };
-            Some(Ok(bytes))
+            Some(Ok(Outcome::Received(buffer)))
         }
         Err(Errno::AGAIN) => {
-            pool.give_back(buffer);
             edges.emptied();
             None
         }
-        Err(errno) => {
-            pool.give_back(buffer);
-            Some(Err(fault(errno)))
-        }
+        Err(errno) => Some(Err(fault(errno))),
     }
 }
 

@@ -20,7 +20,7 @@ impl Iocp {
         &mut self,
         count: usize,
         packets: &mut Vec<Packet<Self>>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
     ) {
         for at in 0..count {
@@ -52,7 +52,7 @@ impl Iocp {
     /// # Safety
     ///
     /// The kernel layer owns the operation and it is not pending in the system.
-    pub(super) unsafe fn post_receive(&mut self, op: OpPtr<Self>, pool: &mut BufferPool) -> Submission<Self> {
+    pub(super) unsafe fn post_receive(&mut self, op: OpPtr<Self>, pool: &BufferPool) -> Submission<Self> {
         loop {
             self.calls += 1;
             // SAFETY: nothing is pending on the operation, so it is ours; the pointers taken from it stay valid while
@@ -70,8 +70,8 @@ impl Iocp {
                 CallResult::Immediate(how, _) if how.sends_packet(skips) => return Submission::Pending,
                 CallResult::Immediate(_, Ok(bytes)) => {
                     // SAFETY: it has completed without a packet.
-                    if let Some(bytes) = unsafe { received(op, bytes, pool) } {
-                        return Submission::Done(Outcome::Bytes(bytes));
+                    if let Some(outcome) = unsafe { received(op, bytes, pool) } {
+                        return Submission::Done(outcome);
                     }
                 }
                 CallResult::Immediate(_, Err(fault)) => return Submission::Failed(fault),
@@ -89,7 +89,7 @@ impl Iocp {
         &mut self,
         op: OpPtr<Self>,
         kind: OpKind,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
     ) -> Option<Result<Outcome<Self>, Fault>> {
         // From the operation's own memory, and not from the handle, which may be closed [hc06].
         // SAFETY: the system is done with the operation, so it is ours to read.
@@ -101,7 +101,7 @@ impl Iocp {
         match kind {
             // SAFETY: passed on.
             OpKind::Receive => unsafe { self.receive_completed(op, status, bytes, pool) },
-            OpKind::Send => Some(status.map(|()| Outcome::Bytes(bytes))),
+            OpKind::Send => Some(status.map(|()| Outcome::Sent(bytes))),
             OpKind::Accept => {
                 // SAFETY: the system is done with the operation.
                 let Extra::Accept(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {
@@ -121,7 +121,7 @@ impl Iocp {
         op: OpPtr<Self>,
         status: Result<(), Fault>,
         bytes: usize,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
     ) -> Option<Result<Outcome<Self>, Fault>> {
         if let Err(fault) = status {
             return Some(Err(fault));
@@ -131,8 +131,8 @@ impl Iocp {
             return Some(Err(CANCELLED));
         }
         // SAFETY: as above.
-        if let Some(bytes) = unsafe { received(op, bytes, pool) } {
-            return Some(Ok(Outcome::Bytes(bytes)));
+        if let Some(outcome) = unsafe { received(op, bytes, pool) } {
+            return Some(Ok(outcome));
         }
         // It was one of zero bytes: there is something to read, be it the end. Now for the real one [hc12].
         // SAFETY: nothing is pending on the operation at this point.
@@ -204,18 +204,17 @@ unsafe fn may_not_go_on(op: OpPtr<Iocp>) -> bool {
 /// # Safety
 ///
 /// The receive has succeeded with `bytes`, and has completed.
-unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &mut BufferPool) -> Option<usize> {
-    // SAFETY: it has completed, so the operation is ours; the system has written `bytes` bytes at the buffer's start.
-    unsafe {
-        match &mut (*op.as_ptr()).buffer {
-            Some(buffer) => {
-                buffer.set_filled(bytes);
-                Some(bytes)
-            }
-            none => {
-                *none = Some(pool.take());
-                None
-            }
-        }
+unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &BufferPool) -> Option<Outcome<Iocp>> {
+    // SAFETY: it has completed, so the operation is ours.
+    let lent = unsafe { &mut (*op.as_ptr()).buffer };
+    let Some(mut buffer) = lent.take() else {
+        *lent = Some(pool.take());
+        return None;
+    };
+    if bytes == 0 {
+        return Some(Outcome::EndOfStream);
     }
+    // SAFETY: the system has written `bytes` bytes at the buffer's start.
+    unsafe { buffer.set_filled(bytes) };
+    Some(Outcome::Received(buffer))
 }

@@ -249,12 +249,7 @@ impl Kernel for Iocp {
         polled.now() & interest
     }
 
-    unsafe fn receive(
-        &mut self,
-        source: &Source,
-        op: OpPtr<Self>,
-        pool: &mut BufferPool,
-    ) -> Submission<Self> {
+    unsafe fn receive(&mut self, source: &Source, op: OpPtr<Self>, pool: &BufferPool) -> Submission<Self> {
         let Source::Stream { stream, skips, .. } = source else { unreachable!("a receive is for a stream") };
         // SAFETY: the operation was handed to us and is not submitted yet; nothing else touches it.
         unsafe {
@@ -275,7 +270,7 @@ impl Kernel for Iocp {
             unsafe { socket::send(stream.as_raw_socket() as SOCKET, bytes_to_send(op), overlapped(op)) };
         match started {
             CallResult::Immediate(how, _) if how.sends_packet(*skips) => Submission::Pending,
-            CallResult::Immediate(_, Ok(bytes)) => Submission::Done(Outcome::Bytes(bytes)),
+            CallResult::Immediate(_, Ok(bytes)) => Submission::Done(Outcome::Sent(bytes)),
             CallResult::Immediate(_, Err(fault)) => Submission::Failed(fault),
             CallResult::Pending => Submission::Pending,
         }
@@ -427,7 +422,7 @@ impl Kernel for Iocp {
         packets: &mut Vec<Packet<Self>>,
         max: usize,
         timeout_ns: Option<u64>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<bool, Fault> {
         let cancelled = self.cancelled.len().min(max);

@@ -1,11 +1,9 @@
 //! Cases that only the kernel can be shown: providers that cannot cancel, packets that come late, sockets of the wrong
 //! kind.
 
-use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
 use std::net::UdpSocket;
 use std::os::windows::io::{FromRawSocket as _, IntoRawSocket, RawSocket};
-use std::rc::Rc;
 use std::sync::mpsc;
 
 use super::*;
@@ -27,8 +25,8 @@ fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
         // SAFETY: the socket is open, and is the stream's from here on.
         let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.into_raw_socket()) });
         let source = Source::Stream { stream, skips, borrowed: false, id };
-        let pool = Rc::new(RefCell::new(BufferPool::new(8, 16)));
-        let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
+        let pool = BufferPool::new(8, 16);
+        let mut submitter = Submitter::new(kernel, options, pool.clone());
         for _ in 0..3 {
             peer.send(&[7; 100]).unwrap();
             // It has arrived: a peek with room for all of it finds it.
@@ -60,7 +58,7 @@ fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
             assert_eq!(submitter.unknown(), 0, "each packet was expected");
         }
         submitter.close(source, Close::Orderly);
-        assert_eq!(pool.borrow().out(), 0);
+        assert_eq!(pool.out(), 0);
     }
 }
 
@@ -70,7 +68,7 @@ fn without_cancel() -> Submitter<Iocp> {
     let mut kernel = Iocp::new(options).unwrap();
     kernel.cancel = |_, _| Ok(false);
     kernel.unfound.first_pause_ns = 1_000;
-    Submitter::new(kernel, options, Rc::new(RefCell::new(BufferPool::new(8, 16))))
+    Submitter::new(kernel, options, BufferPool::new(8, 16))
 }
 
 /// Waits until all operations have completed, and returns the kinds of the failed ones.
@@ -193,8 +191,8 @@ fn a_receive_of_zero_bytes_that_was_cancelled_does_not_read_from_the_next_socket
     let replaced = || {
         let options = Options { max_packets: 8, skip_on_success: true };
         let kernel = Iocp::new(options).unwrap();
-        let pool = Rc::new(RefCell::new(BufferPool::new(0, 16)));
-        let mut submitter = Submitter::new(kernel, options, Rc::clone(&pool));
+        let pool = BufferPool::new(0, 16);
+        let mut submitter = Submitter::new(kernel, options, pool.clone());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
@@ -227,7 +225,7 @@ fn a_receive_of_zero_bytes_that_was_cancelled_does_not_read_from_the_next_socket
         newcomer.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"theirs");
         submitter.close(source, Close::Release);
-        assert_eq!(pool.borrow().out(), 0);
+        assert_eq!(pool.out(), 0);
         true
     };
     assert!((0..50).any(|_| replaced()), "the number is never given out again");

@@ -18,7 +18,7 @@ impl Sim {
     pub(super) unsafe fn complete(
         &mut self,
         pending: &mut Pending,
-        pool: Option<&mut BufferPool>,
+        pool: Option<&BufferPool>,
     ) -> Option<Result<Outcome<Sim>, Fault>> {
         if pending.cancelled && !mutant(Mutant::CancelNothing) && !self.chance(|faults| faults.late_success) {
             mark(Mark::CancelledAborted);
@@ -78,7 +78,7 @@ impl Sim {
     unsafe fn complete_receive(
         &mut self,
         pending: &mut Pending,
-        pool: Option<&mut BufferPool>,
+        pool: Option<&BufferPool>,
     ) -> Option<Result<Outcome<Sim>, Fault>> {
         let readable = self.world.borrow_mut().link_of(pending.object).readable();
         match readable {
@@ -88,7 +88,7 @@ impl Sim {
             Readable::End => {
                 // SAFETY: passed on.
                 unsafe { self.write_header(pending.op, 0, 0) };
-                Some(Ok(Outcome::Bytes(0)))
+                Some(Ok(Outcome::EndOfStream))
             }
             Readable::Reset => {
                 if let Some((target, room)) = pending.target {
@@ -110,7 +110,7 @@ impl Sim {
         &mut self,
         pending: &mut Pending,
         available: usize,
-        pool: Option<&mut BufferPool>,
+        pool: Option<&BufferPool>,
     ) -> Option<Result<Outcome<Sim>, Fault>> {
         if pending.target.is_none() {
             if self.world.borrow().completion_style {
@@ -118,10 +118,10 @@ impl Sim {
                 // It was posted without a buffer. Now there is something to read, and the real receive is made.
                 self.calls += 1;
                 if mutant(Mutant::ZeroBytesIsEnd) {
-                    return Some(Ok(Outcome::Bytes(0)));
+                    return Some(Ok(Outcome::EndOfStream));
                 }
             }
-            let mut buffer = pool.map(|pool| pool.take())?;
+            let mut buffer = pool.map(BufferPool::take)?;
             pending.target = Some(buffer.as_target());
             // SAFETY: the cell is ours.
             unsafe { (*pending.op.as_ptr()).buffer = Some(buffer) };
@@ -143,13 +143,15 @@ impl Sim {
         }
         drop(world);
         // SAFETY: passed on; the bytes have been written to the buffer in the cell.
-        unsafe {
+        let buffer = unsafe {
             self.write_header(pending.op, 0, wanted as u64);
-            if let Some(buffer) = &mut (*pending.op.as_ptr()).buffer {
-                buffer.set_filled(wanted);
-            }
-        }
-        Some(Ok(Outcome::Bytes(wanted)))
+            let mut buffer = (*pending.op.as_ptr()).buffer.take().expect("it is lent");
+            buffer.set_filled(wanted);
+            buffer
+        };
+        // From here on the packet has it.
+        pending.target = None;
+        Some(Ok(Outcome::Received(buffer)))
     }
 
     /// # Safety
@@ -181,7 +183,7 @@ impl Sim {
                 }
                 // SAFETY: passed on.
                 unsafe { self.write_header(pending.op, 0, pending.sent as u64) };
-                Some(Ok(Outcome::Bytes(pending.sent.min(bytes.len()))))
+                Some(Ok(Outcome::Sent(pending.sent.min(bytes.len()))))
             }
             Err(fault) => {
                 if pending.sent > 0 {

@@ -194,12 +194,7 @@ impl Kernel for Sim {
         Ok(self.add(handle.fd, OwnedObject::Handle(handle)))
     }
 
-    unsafe fn receive(
-        &mut self,
-        source: &Source,
-        op: OpPtr<Self>,
-        pool: &mut BufferPool,
-    ) -> Submission<Self> {
+    unsafe fn receive(&mut self, source: &Source, op: OpPtr<Self>, pool: &BufferPool) -> Submission<Self> {
         if !self.is_open(source) {
             return Submission::Failed(NOT_OPEN);
         }
@@ -420,7 +415,7 @@ impl Kernel for Sim {
         packets: &mut Vec<Packet<Self>>,
         max: usize,
         timeout_ns: Option<u64>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<bool, Fault> {
         let waited = self.wait_for(packets, max, timeout_ns, pool, arrivals);

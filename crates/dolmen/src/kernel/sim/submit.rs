@@ -18,7 +18,7 @@ impl Sim {
     pub(super) unsafe fn submit(
         &mut self,
         mut pending: Pending,
-        pool: Option<&mut BufferPool>,
+        pool: Option<&BufferPool>,
     ) -> Submission<Sim> {
         self.calls += 1;
         // The wait determines readiness.
@@ -29,10 +29,10 @@ impl Sim {
             match unsafe { self.complete(&mut pending, pool) } {
                 Some(result) if mutant(Mutant::DoubleSyncSuccess) && result.is_ok() => {
                     let bytes = match &result {
-                        Ok(Outcome::Bytes(bytes)) => *bytes,
+                        Ok(Outcome::Sent(bytes)) => *bytes,
                         _ => 0,
                     };
-                    pending.packet = Some(Ok(Outcome::Bytes(bytes)));
+                    pending.packet = Some(Ok(Outcome::Sent(bytes)));
                     self.pending.push(pending);
                     return result.map_or_else(Submission::Failed, Submission::Done);
                 }

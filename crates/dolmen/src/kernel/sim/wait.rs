@@ -36,7 +36,7 @@ impl Sim {
         packets: &mut Vec<Packet<Self>>,
         max: usize,
         timeout_ns: Option<u64>,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<bool, Fault> {
         self.calls += 1;
@@ -147,7 +147,7 @@ impl Sim {
         &mut self,
         packets: &mut Vec<Packet<Sim>>,
         max: usize,
-        pool: &mut BufferPool,
+        pool: &BufferPool,
         arrivals: &mut Arrivals<'_, Sim>,
     ) -> Option<u64> {
         let now_ns = self.now_ns();
@@ -200,7 +200,7 @@ impl Sim {
     }
 
     /// Completes an operation, and takes its packet out.
-    fn take_packet(&mut self, at: usize, pool: &mut BufferPool, arrivals: &mut Arrivals<'_, Sim>) -> Took {
+    fn take_packet(&mut self, at: usize, pool: &BufferPool, arrivals: &mut Arrivals<'_, Sim>) -> Took {
         let mut pending = self.pending.remove(at);
         // A poll's packet reports the state at the time when it comes out.
         let packet = pending.packet.take_if(|packet| !matches!(packet, Ok(Outcome::Polled(_))));
