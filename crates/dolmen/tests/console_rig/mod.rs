@@ -213,6 +213,21 @@ impl Terminal {
         }
     }
 
+    /// Waits until the terminal's output contains `text`, which may have left the screen since.
+    #[track_caller]
+    pub fn until_output(&self, text: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut screen = self.locked();
+        while !String::from_utf8_lossy(&screen.raw).contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(screen);
+                panic!("{text:?} is not in the output");
+            }
+            screen = self.screen.1.wait_timeout(screen, left).expect("no panic while it is locked").0;
+        }
+    }
+
     /// Waits until the screen begins with these rows.
     #[track_caller]
     pub fn shows(&self, expected: &[&str]) {
