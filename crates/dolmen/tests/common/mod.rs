@@ -4,6 +4,8 @@
 
 pub mod counting;
 mod default_signals;
+#[cfg(target_os = "linux")]
+pub mod fork;
 mod signal;
 #[cfg(windows)]
 pub mod windows;
