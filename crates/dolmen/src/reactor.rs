@@ -17,6 +17,7 @@ mod builder;
 mod connections;
 mod console_handle;
 mod listeners;
+mod native_handle;
 mod timers;
 
 pub use builder::Builder;

@@ -121,6 +121,11 @@ impl<K: Kernel> Engine<K> {
         self.cx.submitter.kernel()
     }
 
+    /// The kernel, to look at.
+    pub(crate) fn native(&self) -> &K {
+        self.cx.submitter.native()
+    }
+
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
     }

@@ -29,6 +29,8 @@ pub(super) struct Turn<K: Kernel> {
     woken: bool,
     /// The completions of the current collection; empty between two.
     completions: Vec<Completion<K>>,
+    /// The kernel may have had more than the last collection took.
+    full: bool,
 }
 
 /// A registration that has ended, with its last record delivered.
@@ -44,6 +46,7 @@ impl<K: Kernel> Default for Turn<K> {
             retired: Vec::new(),
             woken: false,
             completions: Vec::new(),
+            full: false,
         }
     }
 }
@@ -142,14 +145,14 @@ impl<K: Kernel> Engine<K> {
     fn begin_wait(&mut self, events: &mut Batch<K::Stream>) -> Result<(), Error> {
         events.reset(&self.cx.removed);
         self.console_after_fork();
+        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
+        let settled = self.cx.submitter.kernel().after_fork();
+        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         if self.process.is_copy() {
             // Collected or not, posts belong to the process in which they were made [hc47].
             self.process.settle();
             self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
         }
-        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
-        let settled = self.cx.submitter.kernel().after_fork();
-        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         self.release_retired();
         self.cx.stats.waits += 1;
         if self.cx.timers.len() > 0 {
@@ -185,11 +188,29 @@ impl<K: Kernel> Engine<K> {
             End::At(deadline_ns) => Some(deadline_ns),
             End::Never => None,
         };
-        let again = self.console.signal_retry_ns().map(|ns| self.cx.now_ns().saturating_add(ns));
-        let first = [deadline_ns, self.cx.timers.next_ns(), again].into_iter().flatten().min()?;
+        let first = [deadline_ns, self.next_deadline_ns()].into_iter().flatten().min()?;
         self.cx.submitter.kernel().expect_end(first);
         let left_ns = first.saturating_sub(self.cx.now_ns());
         Some(left_ns)
+    }
+
+    /// When the next timer, or the next attempt to watch the signals after a fork, ends a wait in any case.
+    fn next_deadline_ns(&self) -> Option<u64> {
+        let again = self.console.signal_retry_ns().map(|ns| self.cx.now_ns().saturating_add(ns));
+        [self.cx.timers.next_ns(), again].into_iter().flatten().min()
+    }
+
+    /// For how long a wait without a timeout would block from now on, if the kernel reported nothing. For a caller that
+    /// blocks elsewhere, on the kernel's own handle.
+    ///
+    /// Such a caller may be edge-triggered: what the last collection has left in the kernel makes no further edge.
+    pub(crate) fn next_timeout_ns(&self) -> Option<u64> {
+        // In a forked process the handle is still the other one's.
+        if self.process.is_copy() || self.turn.full || self.has_work() {
+            return Some(0);
+        }
+        let now_ns = self.cx.now_ns();
+        self.next_deadline_ns().map(|first_ns| first_ns.saturating_sub(now_ns))
     }
 
     /// Serves every registration in the run queue. Those that are added while this runs have their turn next time.
@@ -227,6 +248,7 @@ impl<K: Kernel> Engine<K> {
             self.expire_timers(batch);
         }
         self.turn.undelivered_from_last_collection = self.cx.outbox.len();
+        self.turn.full = full;
         Ok(full)
     }
 

@@ -48,6 +48,10 @@ impl<K: Kernel> Submitter<K> {
         &mut self.kernel
     }
 
+    pub(crate) fn native(&self) -> &K {
+        &self.kernel
+    }
+
     pub(crate) fn now_ns(&self) -> u64 {
         self.kernel.now_ns()
     }

@@ -45,7 +45,7 @@ mod wait;
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
 use std::time::Instant;
@@ -84,6 +84,8 @@ const STREAM_FLAGS: EventFlags = EventFlags::IN
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
+    /// How many instances there were before this one.
+    rebuilt: u64,
     signal: Arc<EventFd>,
     table: Table,
     ready: ReadyQueue,
@@ -117,6 +119,7 @@ impl Kernel for Epoll {
         epoll::add(&epoll, &signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS).map_err(fault)?;
         Ok(Epoll {
             epoll,
+            rebuilt: 0,
             signal,
             table: Table::default(),
             ready: ReadyQueue::default(),
@@ -427,6 +430,19 @@ impl Kernel for Epoll {
             self.ready.push_if_ready(&mut self.table, index);
         }
         taken_all.map(|full| full || self.has_packets())
+    }
+}
+
+impl Epoll {
+    /// The epoll instance, for others to wait on. Level-triggered as everything polled is: readable while the instance
+    /// has an event for the next wait.
+    pub(crate) fn handle(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Changes with the instance.
+    pub(crate) fn generation(&self) -> u64 {
+        self.rebuilt
     }
 }
 

@@ -102,6 +102,10 @@ impl Epoll {
     /// Moves everything that is registered to a new epoll instance, and leaves stale registrations behind.
     ///
     /// The edges that this causes only repeat the known state, and so cost a call each at most.
+    ///
+    /// An outer loop that waits on the old instance must register the new one, so [`Epoll::generation`] changes. Giving
+    /// the new one the old number would only hide that: the outer registration belongs to the open file, and ends with
+    /// it.
     pub(super) fn rebuild_epoll(&mut self) -> Result<(), Errno> {
         let epoll = new_epoll()?;
         epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
@@ -133,6 +137,7 @@ impl Epoll {
             }
         }
         self.epoll = epoll;
+        self.rebuilt += 1;
         for index in lost {
             let polled = self.table.polled(index);
             (polled.registered, polled.found) = (Readiness::NONE, Readiness::ERROR);

@@ -1,5 +1,6 @@
 //! The wait alone, without an engine that polls again.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -124,4 +125,27 @@ fn hc49_nothing_left_over_hides_a_signal_handler() {
             submitter.close(source, Close::Release);
         }
     });
+}
+
+/// A loop outside has to register again, and sees that by the generation; the number may be the same.
+#[test]
+fn a_new_instance_has_another_generation_and_is_readable_by_itself() {
+    fn is_readable(fd: RawFd) -> bool {
+        let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one structure, and ours.
+        unsafe { libc::poll(&mut polled, 1, 0) > 0 }
+    }
+    let mut submitter = submitter();
+    let signal = submitter.kernel().signal();
+    for generation in 0..3 {
+        assert_eq!(submitter.kernel().generation(), generation);
+        wait(&mut submitter, Some(0));
+        assert!(!is_readable(submitter.kernel().handle().as_raw_fd()));
+        signal.notify().expect("a signal");
+        assert!(is_readable(submitter.kernel().handle().as_raw_fd()));
+        submitter.kernel().rebuild_epoll().expect("a new instance");
+        assert!(is_readable(submitter.kernel().handle().as_raw_fd()), "the signal has not been taken");
+        wait(&mut submitter, Some(0));
+        assert!(!is_readable(submitter.kernel().handle().as_raw_fd()));
+    }
 }

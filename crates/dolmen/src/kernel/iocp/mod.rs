@@ -42,7 +42,7 @@ mod writers;
 
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawSocket, OwnedHandle};
+use std::os::windows::io::{AsRawSocket, BorrowedHandle, OwnedHandle};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
@@ -98,6 +98,13 @@ pub(crate) struct Iocp {
     started: Instant,
     calls: u64,
     _winsock: Winsock,
+}
+
+impl Iocp {
+    /// The completion port, for others to post to.
+    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+        self.port.handle()
+    }
 }
 
 impl Kernel for Iocp {

@@ -1,6 +1,6 @@
 //! The completion port itself.
 
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{
@@ -31,6 +31,10 @@ impl Port {
         }
         // SAFETY: the handle was just made and only we have it.
         Ok(Port { handle: unsafe { OwnedHandle::from_raw_handle(handle) } })
+    }
+
+    pub(super) fn handle(&self) -> BorrowedHandle<'_> {
+        self.handle.as_handle()
     }
 
     fn raw(&self) -> HANDLE {
