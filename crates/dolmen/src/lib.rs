@@ -5,7 +5,8 @@
 //! reactor through a [`Waker`] or a [`Poster`].
 //!
 //! Not for servers in `async` style, or those that spread connections over several threads (tokio), nor below a protocol
-//! library that wants readiness (mio). There are no outgoing connections, no UDP and no files yet.
+//! library that wants readiness (mio). Inside another event loop, such as tokio's, a reactor runs on Linux: see
+//! [`Reactor::next_timeout`]. There are no outgoing connections, no UDP and no files yet.
 //!
 //! ```
 //! use dolmen::{Event, Events, Reactor, Token};
@@ -42,8 +43,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The examples `echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `console_chat` and `keys`
-//! are complete programs. In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the
+//! The examples `echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `in_tokio`, `console_chat`
+//! and `keys` are complete programs. In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the
 //! code of each promise, and `ARCHITECTURE.md` explains how it works.
 
 #![deny(unsafe_code, missing_debug_implementations)]

@@ -1,4 +1,4 @@
-//! `examples/chat` and `examples/worker`, as programs.
+//! `examples/chat`, `examples/worker` and `examples/in_tokio`, as programs.
 
 mod common;
 
@@ -98,4 +98,44 @@ fn the_worker_example_replies_to_each_line_and_in_any_order() {
     clients[2].0.get_ref().shutdown(std::net::Shutdown::Write).expect("shut down");
     clients[2].reads("2262 primes up to 20000");
     clients[2].reads_the_end();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_in_tokio_example_echoes_lines_beside_a_task_of_tokio() {
+    let _watchdog = watchdog();
+    let mut example = Example::start(&[], "in_tokio", "127.0.0.1:0");
+    let address = example.listening().expect("it listens");
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(address)).collect();
+    for n in 0..50 {
+        clients.iter_mut().for_each(|client| client.says(&format!("line {n}")));
+        clients.iter_mut().for_each(|client| client.reads(&format!("line {n}")));
+    }
+    // The task of tokio's runs as well.
+    let count = |client: &mut Client| {
+        client.says("count");
+        let mut line = String::new();
+        client.0.read_line(&mut line).expect("read");
+        line.trim().strip_prefix("count ").expect("a count").parse::<u64>().expect("a number")
+    };
+    let before = count(&mut clients[0]);
+    let end = std::time::Instant::now() + DEADLINE;
+    while count(&mut clients[0]) < before + 5 {
+        assert!(std::time::Instant::now() < end, "no ticks");
+    }
+    for mut client in clients {
+        client.0.get_mut().write_all(b"last\n").expect("write");
+        client.0.get_ref().shutdown(std::net::Shutdown::Write).expect("shut down");
+        client.reads("last");
+        client.reads_the_end();
+    }
+}
+
+#[cfg(windows)]
+#[test]
+fn the_in_tokio_example_says_that_it_is_for_unix() {
+    let mut example = Example::start(&[], "in_tokio", "127.0.0.1:0");
+    let said = example.listening().expect_err("it ends");
+    assert!(said.contains("for Unix"), "{said}");
+    assert!(!example.wait().success());
 }
