@@ -100,6 +100,8 @@ marks! {
         SignalFailed,
         /// A post was withdrawn because its signal failed.
         PostWithdrawn,
+        /// Another event loop blocked on the kernel's handle, for as long as it may.
+        BlockedOutside,
         /// Another thread acted while the reactor was blocked in the kernel.
         ActedDuringWait,
         /// Fault: a post was refused because too many were waiting.

@@ -75,6 +75,8 @@ pub enum Action {
     Wait(u32),
     /// Every peer sends at the same time for a while.
     Flood,
+    /// For this many microseconds another event loop waits, on the kernel's handle.
+    OuterLoop(u32),
 }
 
 /// The program of a seed.
@@ -89,6 +91,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut third = Rng::new(seed ^ 0x7414_EAD5_0F01_0E45);
     let mut fourth = Rng::new(seed ^ 0x5477_BE41_1D00_F10D);
     let mut fifth = Rng::new(seed ^ 0x0D0E_71C2_3A55_E77E);
+    let mut sixth = Rng::new(seed ^ 0x0E57_ED10_0B5C_A11E);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -102,7 +105,9 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
             8..11 => Some(Action::TakeBack(fifth.below(1 << 20) as u32)),
             _ => None,
         });
-        [Some(step), aside, elsewhere, behind, set.flatten()]
+        let outer = (has_outer_loop(seed) && sixth.percent(10))
+            .then(|| Action::OuterLoop(sixth.below(20_000) as u32));
+        [Some(step), aside, elsewhere, behind, set.flatten(), outer]
     });
     with_asides.flatten().collect()
 }
@@ -126,6 +131,11 @@ pub(crate) fn has_threads(seed: u64) -> bool {
 /// Whether timers are set to other times while they run, and streams are taken back from the reactor.
 fn sets_and_releases(seed: u64) -> bool {
     seed % 7 == 0
+}
+
+/// Whether the caller also blocks in another event loop now and then.
+fn has_outer_loop(seed: u64) -> bool {
+    seed % 5 == 0
 }
 
 fn in_another_thread(rng: &mut Rng) -> Action {

@@ -80,6 +80,10 @@ mutants! {
         TrustFailedSignal,
         /// A wake is cleared without an event.
         LoseWake,
+        /// The time for which another event loop may block ignores what is left to do.
+        BlockWithWork,
+        /// The time for which another event loop may block ignores the timers.
+        BlockPastTimers,
         /// A wait is over when a full batch from the kernel produced no event.
         CountEventlessPackets,
         /// The newest record is delivered first.

@@ -76,6 +76,16 @@ impl Sim {
         }
     }
 
+    /// From when on a wait of no time finds something here: the readiness of the kernel's handle. `None`: not before
+    /// something happens.
+    pub(crate) fn ready_from_ns(&self) -> Option<u64> {
+        let now_ns = self.now_ns();
+        let no_delay = self.world.borrow().faults.delay == 0;
+        let completions = self.pending.iter().filter(|pending| self.can_complete(pending));
+        let due = completions.map(|pending| pending.ready_at_ns.filter(|_| !no_delay).unwrap_or(now_ns));
+        due.chain(self.signal.is_raised().then_some(now_ns)).min()
+    }
+
     /// Completions that are due and were not delivered: operations that are not cancelled, by their objects. No sends.
     pub(crate) fn left_behind(&self) -> impl Iterator<Item = (OpKind, Descriptor)> {
         let no_delay = self.world.borrow().faults.delay == 0;

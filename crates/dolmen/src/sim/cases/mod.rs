@@ -11,6 +11,7 @@ mod memory;
 #[cfg(dolmen_mutants)]
 mod mutants;
 mod operations;
+mod outer_loop;
 mod receiving;
 mod removals;
 mod sending;

@@ -54,6 +54,8 @@ fn each_scenario_fails_with_its_mutant() {
             operations::hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet,
             Mutant::WarningIsFailure,
         ),
+        (outer_loop::p02_an_outer_loop_that_blocks_for_the_next_timeout_misses_nothing, Mutant::BlockWithWork),
+        (outer_loop::p02_an_outer_loop_that_blocks_for_the_next_timeout_misses_nothing, Mutant::BlockPastTimers),
         (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];
     let mut undetected = Vec::new();

@@ -6,6 +6,7 @@ mod end;
 mod events;
 mod flood;
 mod mailbox;
+mod outer_loop;
 mod registrations;
 mod streams;
 mod wait;
@@ -327,6 +328,7 @@ impl Run<'_> {
             Action::Flush => self.engine.flush(),
             Action::Wait(timeout_us) => self.wait_if_possible(events, timeout_us)?,
             Action::Flood => self.flood_if_possible(events)?,
+            Action::OuterLoop(time_us) => self.outer_loop(events, time_us)?,
         }
         self.observe();
         Ok(())

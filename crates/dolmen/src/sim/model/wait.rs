@@ -25,6 +25,8 @@ impl Run<'_> {
     ) -> Result<usize, Failure> {
         let start_ns = self.now_ns();
         self.prepare_wait();
+        let outside = self.look_outside();
+        self.check_next_timeout(&outside)?;
         let waited = self.engine.wait(events, Some(timeout));
         self.after_wait();
         self.check_kernel_waits()?;
@@ -44,6 +46,7 @@ impl Run<'_> {
             format!("{count} events in room for {}", self.capacity)
         })?;
         self.check_woken(count)?;
+        self.check_outside(&outside, count)?;
         if count == 0 {
             self.check_eventless(start_ns, timeout)?;
         }

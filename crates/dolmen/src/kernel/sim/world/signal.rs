@@ -25,6 +25,11 @@ impl SimSignal {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Whether the next wait returns.
+    pub(in crate::kernel::sim) fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
     /// Whether the wait is to return.
     pub(in crate::kernel::sim) fn take(&self) -> bool {
         self.raised.swap(false, Ordering::AcqRel)
