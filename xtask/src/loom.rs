@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::process::{Result, Run};
 use crate::steps::Steps;
 
-/// Try every order of events between wakers, posters, the console's reader and the reactor
+/// Try every order of events between wakers, posters, channels, the console's reader and the reactor
 ///
 /// The mailbox and the console's inbox are built with loom's atomics and locks, in a target folder of their own
 /// (target/loom), and each model is run once for each order of events that makes a difference, with up to three

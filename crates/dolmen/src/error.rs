@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::kernel::mailbox::Refused;
 use crate::kernel::{Fault, FaultKind, io_fault};
 
 /// A failed call on a reactor: the action, the source, and the operating system's error if there is one.
@@ -80,9 +81,11 @@ pub enum ErrorKind {
     /// An earlier registration ended with bytes unsent: bytes sent now would follow a hole in the stream.
     #[doc(hidden)]
     StreamCut,
-    /// As many posts are waiting as [`Builder::post_capacity`](crate::Builder::post_capacity) allows. The post was not
-    /// taken.
+    /// As many posts are waiting as [`Builder::post_capacity`](crate::Builder::post_capacity) allows, or as many values
+    /// as the [channel](crate::Reactor::channel) may hold. The post or the value was not taken.
     PostsFull,
+    /// The [`Inbox`](crate::Inbox) of the channel was dropped. The value was not taken.
+    InboxGone,
     /// The reactor is gone.
     ReactorGone,
     /// The system is out of handles, buffers or memory.
@@ -113,6 +116,17 @@ impl Error {
         // The kernel layer's own record refuses a cut stream; the system would accept it.
         let os = (fault.kind != FaultKind::Cut).then(|| fault.to_io());
         Error { kind, action, source, os }
+    }
+
+    /// Of a post, or of a value of a channel.
+    pub(crate) fn from_refused(refused: Refused, action: &'static str, source: Option<String>) -> Error {
+        let kind = match refused {
+            Refused::Unsignalled(fault) => return Error::from_fault(fault, action, source),
+            Refused::Gone => ErrorKind::ReactorGone,
+            Refused::InboxGone => ErrorKind::InboxGone,
+            Refused::Full => ErrorKind::PostsFull,
+        };
+        Error { kind, action, source, os: None }
     }
 
     pub(crate) fn duplicating(os: io::Error) -> Error {
@@ -165,7 +179,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::StreamCut => {
                 "an earlier registration ended with bytes unsent: an unknown part is lost, close the socket"
             }
-            ErrorKind::PostsFull => "too many posts are waiting",
+            ErrorKind::PostsFull => "as many are waiting as may wait",
+            ErrorKind::InboxGone => "the inbox is gone",
             ErrorKind::ReactorGone => "the reactor is gone",
             ErrorKind::Exhausted => "the system is out of handles or memory",
             ErrorKind::Os => "the operating system refused",
@@ -186,9 +201,11 @@ impl From<Error> for io::Error {
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             ErrorKind::InvalidHandle | ErrorKind::TooLarge => io::ErrorKind::InvalidInput,
             ErrorKind::QueueFull | ErrorKind::PostsFull => io::ErrorKind::WouldBlock,
-            ErrorKind::SendClosed | ErrorKind::ReadClosed | ErrorKind::StreamCut | ErrorKind::ReactorGone => {
-                io::ErrorKind::BrokenPipe
-            }
+            ErrorKind::SendClosed
+            | ErrorKind::ReadClosed
+            | ErrorKind::StreamCut
+            | ErrorKind::InboxGone
+            | ErrorKind::ReactorGone => io::ErrorKind::BrokenPipe,
             ErrorKind::TableFull | ErrorKind::Exhausted => io::ErrorKind::OutOfMemory,
             ErrorKind::Os => error.os.as_ref().map_or(io::ErrorKind::Other, io::Error::kind),
         };

@@ -161,6 +161,14 @@ pub enum Event<'a> {
         /// As posted.
         value: u64,
     },
+    /// Values wait in an [`Inbox`](crate::Inbox), or its last [`Sender`](crate::Sender) is gone. Delivered once for all
+    /// values that wait, and not again before the caller has [drained](crate::Inbox::drain) the inbox. The end is an event
+    /// of its own, delivered once: it comes when no value waits, so it follows the values.
+    #[non_exhaustive]
+    Inbox {
+        /// The channel's token.
+        token: Token,
+    },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
     /// The operator has typed something, or a user or the system asks the program to end. See
@@ -200,6 +208,7 @@ impl<'a> Event<'a> {
             | Event::Ready { token, .. }
             | Event::Timer { token, .. }
             | Event::Posted { token, .. }
+            | Event::Inbox { token, .. }
             | Event::Console { token, .. } => Some(*token),
             Event::Woken => None,
         }
@@ -226,6 +235,7 @@ impl<'a> Event<'a> {
             Record::Ready { watch, token } => Event::Ready { watch, token },
             Record::Timer { timer, token, missed, .. } => Event::Timer { timer, token, missed },
             Record::Posted { token, value } => Event::Posted { token, value },
+            Record::Inbox { token, .. } => Event::Inbox { token },
             Record::Woken => Event::Woken,
             Record::Console { token, ref input, .. } => Event::Console { token, input: input.as_event()? },
             Record::Polled { .. } | Record::Written { .. } => return None,

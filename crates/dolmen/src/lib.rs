@@ -2,7 +2,7 @@
 //! results of worker threads, timers and the operator's console, over I/O completion ports on Windows and epoll on Linux.
 //!
 //! A [`Reactor`] has the registrations and waits; each [`Event`] in [`Events`] brings its bytes; other threads reach the
-//! reactor through a [`Waker`] or a [`Poster`].
+//! reactor through a [`Waker`], a [`Poster`] or a [channel](Reactor::channel) of values.
 //!
 //! Not for servers in `async` style, or those that spread connections over several threads (tokio), nor below a protocol
 //! library that wants readiness (mio). Inside another event loop, such as tokio's, a reactor runs on Linux: see
@@ -50,6 +50,7 @@
 #![deny(unsafe_code, missing_debug_implementations)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+mod channel;
 mod close_reason;
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
@@ -73,6 +74,7 @@ mod sync;
 mod token;
 mod waker;
 
+pub use channel::{Inbox, InboxDrain, SendError, Sender};
 pub use close_reason::CloseReason;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};

@@ -162,8 +162,18 @@ marks! {
         CloseWaited,
         /// Engine: a listener's removal waited for its accepts to complete.
         ListenerCloseWaited,
-        /// Engine: posts were left for the next turn.
+        /// Engine: posts or channels were left for the next turn.
         PostsLeft,
+        /// A value was withdrawn because its signal failed.
+        ValueWithdrawn,
+        /// A value was refused because too many were waiting.
+        ChannelFull,
+        /// A value joined those that were reported, and needed no signal.
+        SentWhileReported,
+        /// Values were left in an inbox, or had come, when the caller had drained it.
+        InboxLeft,
+        /// Engine: an announced channel was empty when its turn came.
+        InboxEmptied,
         /// Engine: a periodic timer missed ticks.
         TicksMissed,
         /// Engine: reactor dropped with operations in flight.

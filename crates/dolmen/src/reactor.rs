@@ -14,6 +14,7 @@ use crate::token::Token;
 use crate::waker::{Poster, Waker};
 
 mod builder;
+mod channels;
 mod connections;
 mod console_handle;
 mod listeners;
@@ -29,8 +30,8 @@ pub use console_handle::Console;
 /// only call that blocks, and returns what has happened as [`Events`]. The interface is completion-based on every
 /// system: a [`Received`](crate::Event::Received) event carries the bytes, and [`send`](Reactor::send) takes them.
 ///
-/// A reactor stays on its thread, which the compiler enforces. Other threads reach it through a [`Waker`] or a
-/// [`Poster`].
+/// A reactor stays on its thread, which the compiler enforces. Other threads reach it through a [`Waker`], a
+/// [`Poster`] or the [`Sender`](crate::Sender) of a [channel](Reactor::channel).
 ///
 /// ```compile_fail
 /// fn elsewhere<T: Send>(_: T) {}
@@ -72,12 +73,14 @@ pub use console_handle::Console;
 /// the first to read gets the bytes, and `shutdown_write` in one ends it for both. Bytes that were queued and not yet
 /// sent are queued in both, and each process that continues sends them: before the fork, [`flush`](Reactor::flush) and
 /// wait until [`queued_bytes`](Reactor::queued_bytes) is 0. Signals become events in each process. The console stays
-/// with the process that registered it, and the other one may register it anew. A post is delivered only in the process
-/// that made it: one made before the fork and not yet delivered is delivered in the parent. Events that the program had
+/// with the process that registered it, and the other one may register it anew. A post, or a value of a
+/// channel, is delivered only in the process that made it: one made before the fork and not yet delivered is delivered in
+/// the parent. Events that the program had
 /// been given are in both copies of its `Events`. A copy that is only dropped closes its descriptors and does nothing
 /// else. If the program closes descriptors of the library in between, they are missing: do not close "all".
 ///
-/// No other thread may be inside the reactor at the fork, except in a [`Waker`] or [`Poster`]. vfork(2) and
+/// No other thread may be inside the reactor at the fork, except in a [`Waker`], [`Poster`] or
+/// [`Sender`](crate::Sender). vfork(2) and
 /// posix_spawn(3) have no effect. The reactor does not notice a fork that is made by a direct system call, and not through
 /// the C library.
 pub struct Reactor {

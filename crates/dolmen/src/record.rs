@@ -12,6 +12,7 @@ use std::rc::Rc;
 use crate::close_reason::CloseReason;
 use crate::console::Input;
 use crate::kernel::buffer::Buffer;
+use crate::kernel::mailbox::InboxReport;
 use crate::kernel::readiness::Readiness;
 use crate::removed::Removed;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
@@ -72,6 +73,11 @@ pub enum Record<S> {
         token: Token,
         value: u64,
     },
+    /// A channel's inbox has something for the caller.
+    Inbox {
+        token: Token,
+        report: InboxReport,
+    },
     Woken,
     /// A borrowed socket is ready.
     Polled {
@@ -114,6 +120,7 @@ impl<S> Record<S> {
             Record::Ready { watch, .. } => removed.watch(*watch),
             Record::Timer { timer, .. } => removed.timer(*timer),
             Record::Console { registration, .. } => removed.console(*registration),
+            Record::Inbox { report, .. } => report.is_stale(),
             Record::Posted { .. } | Record::Woken => false,
         }
     }

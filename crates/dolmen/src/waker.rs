@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind};
-use crate::kernel::mailbox::{Mailbox, Refused};
+use crate::error::Error;
+use crate::kernel::mailbox::Mailbox;
 use crate::token::Token;
 
 /// Makes a [`wait`](crate::Reactor::wait) return, from any thread.
@@ -108,18 +108,14 @@ impl Poster {
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::PostsFull`] while [`post_capacity`](crate::Builder::post_capacity) posts wait to be collected;
-    /// * [`ErrorKind::ReactorGone`] once the reactor has been dropped;
-    /// * [`ErrorKind::Exhausted`], or [`ErrorKind::Os`] with another reason, when the system cannot wake the reactor.
+    /// * [`ErrorKind::PostsFull`](crate::ErrorKind::PostsFull) while [`post_capacity`](crate::Builder::post_capacity) posts wait to be collected;
+    /// * [`ErrorKind::ReactorGone`](crate::ErrorKind::ReactorGone) once the reactor has been dropped;
+    /// * [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted), or [`ErrorKind::Os`](crate::ErrorKind::Os) with another reason, when the system cannot wake the reactor.
     ///
     /// Never otherwise. In each case the post was not taken, and the caller may send it again.
     pub fn post(&self, value: u64, token: Token) -> Result<(), Error> {
         const ACTION: &str = "post to the reactor";
-        self.mailbox.post(value, token).map_err(|refused| match refused {
-            Refused::Gone => Error::plain(ErrorKind::ReactorGone, ACTION),
-            Refused::Full => Error::plain(ErrorKind::PostsFull, ACTION),
-            Refused::Unsignalled(fault) => Error::from_fault(fault, ACTION, None),
-        })
+        self.mailbox.post(value, token).map_err(|refused| Error::from_refused(refused, ACTION, None))
     }
 }
 

@@ -357,6 +357,78 @@ fn hc47_a_post_that_was_collected_before_the_fork_stays_with_the_parent() {
     assert_eq!(rig.seen_until("post", |_| true), [Seen::Posted(Token(1), 1)]);
 }
 
+/// Another thread sends all the time. A child begins with an empty inbox, whatever was reported in the parent, and its own
+/// values arrive; the parent loses none of its own.
+#[test]
+fn hc47_a_child_gets_its_own_values_whatever_a_thread_of_the_parent_was_sending() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let (sender, mut inbox) = rig.reactor.channel::<String>(64, Token(0));
+    let (own, stop) = (sender.clone(), Arc::clone(&over));
+    let thread = thread::spawn(move || {
+        let mut sent = 0;
+        while !stop.load(Ordering::Relaxed) {
+            match sender.send(sent.to_string()) {
+                Ok(()) => sent += 1,
+                Err(refused) => assert_eq!(refused.error.kind(), ErrorKind::PostsFull),
+            }
+        }
+        sent
+    });
+    let mut next = 0;
+    for round in 0..300 {
+        let Rig { reactor, mut events } = rig;
+        let mut reactor = Some(reactor);
+        fork(|| {
+            let mut rig = Rig {
+                reactor: reactor.take().expect("it is there"),
+                events: dolmen::Events::with_capacity(8),
+            };
+            assert_eq!(
+                events.drain().count(),
+                0,
+                "an event that the parent was given is for the parent's values"
+            );
+            assert!(inbox.is_empty());
+            if round % 3 == 1 {
+                rig.reactor.wait(&mut rig.events, Some(Duration::ZERO)).expect("wait");
+                assert!(rig.events.is_empty(), "that was for the parent");
+            }
+            if round % 3 == 2 {
+                own.send("of the child".to_owned()).expect("send");
+                rig.until("value", |_, event| matches!(event, Event::Inbox { token: Token(0), .. }));
+                assert_eq!(inbox.drain().collect::<Vec<_>>(), ["of the child"]);
+                own.send("and another".to_owned()).expect("send");
+            }
+            drop(rig);
+            let refused = own.send(String::new()).expect_err("it has gone");
+            assert_eq!(refused.error.kind(), ErrorKind::ReactorGone);
+            assert_eq!(inbox.drain().count(), usize::from(round % 3 == 2));
+        })
+        .ends_well();
+        rig = Rig { reactor: reactor.take().expect("the child has dropped its own"), events };
+        // Drained whether or not an event has come; every other time one is left in the events for the next child.
+        if rig.events.drain().count() == 0 {
+            rig.until("value", |_, event| matches!(event, Event::Inbox { token: Token(0), .. }));
+        }
+        for value in inbox.drain() {
+            assert_eq!(value, next.to_string(), "in order, and none left out");
+            next += 1;
+        }
+        if round % 2 == 0 {
+            assert_eq!(rig.reactor.wait(&mut rig.events, Some(DEADLINE)).expect("wait"), 1);
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    let sent = thread.join().expect("the sender");
+    for value in inbox.drain() {
+        assert_eq!(value, next.to_string(), "in order, and none left out");
+        next += 1;
+    }
+    assert_eq!(next, sent);
+}
+
 /// The program's lock, which its own handlers take and release around each fork: granted in the order of requests, so
 /// that the poster does not keep it.
 static TICKETS: AtomicU32 = AtomicU32::new(0);

@@ -5,7 +5,7 @@ mod common;
 use std::thread;
 
 use common::{Rig, Seen, watchdog};
-use dolmen::{Events, Poster, Reactor, Token, Waker};
+use dolmen::{Events, Inbox, Poster, Reactor, Sender, Token, Waker};
 
 /// Compiles only while the type does not implement the trait: otherwise both implementations of `Ambiguous` apply, and
 /// `_` is ambiguous.
@@ -26,6 +26,9 @@ macro_rules! assert_not_implemented {
 assert_not_implemented!(Reactor: Send);
 assert_not_implemented!(Reactor: Sync);
 assert_not_implemented!(Reactor: Clone);
+// Nothing is drained between an event and its handling.
+assert_not_implemented!(Inbox<u8>: Send);
+assert_not_implemented!(Inbox<u8>: Sync);
 // They return their buffers to the reactor's pool, without a lock.
 assert_not_implemented!(Events: Send);
 assert_not_implemented!(Events: Sync);
@@ -33,6 +36,7 @@ assert_not_implemented!(Events: Sync);
 const fn crosses_threads<T: Send + Sync + Clone + 'static>() {}
 const _: () = crosses_threads::<Waker>();
 const _: () = crosses_threads::<Poster>();
+const _: () = crosses_threads::<Sender<Box<dyn FnOnce() + Send>>>();
 
 #[test]
 fn p01_wakers_and_posters_reach_the_waiter_from_other_threads() {

@@ -8,15 +8,21 @@ use std::time::Duration;
 
 use common::counting::{ALLOCATIONS, Counting};
 use common::{Rig, watchdog};
-use dolmen::{Event, Token};
+use dolmen::{Event, Inbox, Sender, Token};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 const CONNECTIONS: usize = 32;
 
-/// One line to and from every peer, a post, a wake, the tick of a timer, a timer that fires and one that is cancelled.
-fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8]) {
+/// One line to and from every peer, a post, a wake, values of two channels, the tick of a timer, a timer that fires and one that is cancelled.
+fn round(
+    rig: &mut Rig,
+    peers: &mut [TcpStream],
+    channels: &mut [(Sender<u64>, Inbox<u64>)],
+    line: &[u8],
+    answer: &mut [u8],
+) {
     for peer in peers.iter_mut() {
         peer.write_all(line).expect("write");
     }
@@ -25,6 +31,10 @@ fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8])
     assert!(rig.reactor.remove_timer(cancelled));
     rig.reactor.waker().wake();
     rig.reactor.poster().post(2, Token(1)).expect("post");
+    for (sender, _) in channels.iter() {
+        (0..10).for_each(|value| sender.send(value).expect("send"));
+    }
+    let mut drained = 0;
     let (mut echoed, mut posted, mut woken, mut ticked, mut over) = (0, false, false, false, false);
     rig.until("round", |reactor, event| {
         match event {
@@ -33,12 +43,18 @@ fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8])
                 reactor.send(conn, data).expect("send");
             }
             Event::Posted { .. } => posted = true,
+            Event::Inbox { token: Token(at), .. } => drained += channels[at].1.drain().take(7).count(),
             Event::Woken => woken = true,
             Event::Timer { token: Token(5), .. } => over = true,
             Event::Timer { .. } => ticked = true,
             other => panic!("{other:?}"),
         }
-        echoed == CONNECTIONS * line.len() && posted && woken && ticked && over
+        echoed == CONNECTIONS * line.len()
+            && posted
+            && woken
+            && ticked
+            && over
+            && drained == 10 * channels.len()
     });
     rig.reactor.flush();
     for peer in peers.iter_mut() {
@@ -48,18 +64,19 @@ fn round(rig: &mut Rig, peers: &mut [TcpStream], line: &[u8], answer: &mut [u8])
 }
 
 #[test]
-fn p15_echo_posts_wakes_and_timers_allocate_nothing() {
+fn p15_echo_posts_wakes_channels_and_timers_allocate_nothing() {
     let _watchdog = watchdog();
     let mut rig = Rig::new();
     rig.reactor.add_interval(Duration::from_millis(1), Token(3));
     let mut peers: Vec<TcpStream> = (0..CONNECTIONS).map(|n| rig.connect(Token(n)).1).collect();
+    let mut channels: Vec<_> = (0..2).map(|at| rig.reactor.channel(10, Token(at))).collect();
     let (line, mut answer) = ([b'x'; 80], [0; 80]);
     for _ in 0..20 {
-        round(&mut rig, &mut peers, &line, &mut answer);
+        round(&mut rig, &mut peers, &mut channels, &line, &mut answer);
     }
     let (allocations, events) = (ALLOCATIONS.get(), rig.reactor.stats().events);
     for _ in 0..if cfg!(windows) { 20 } else { 200 } {
-        round(&mut rig, &mut peers, &line, &mut answer);
+        round(&mut rig, &mut peers, &mut channels, &line, &mut answer);
     }
     let (allocated, happened) = (ALLOCATIONS.get() - allocations, rig.reactor.stats().events - events);
     assert!(happened > 20 * 32);

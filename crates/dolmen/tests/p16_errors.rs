@@ -339,7 +339,14 @@ fn p16_every_message_has_an_action_an_object_and_a_cause() {
     poster.post(0, Token(0)).expect("post");
     let posting = || "post to the reactor".to_owned();
     table.push(("post", posting(), ErrorKind::PostsFull, poster.post(0, Token(0)).expect_err("full")));
+    let (sender, inbox) = rig.reactor.channel(1, Token(5));
+    sender.send(0).expect("send");
+    let sending = || "send to the inbox of Token(5)".to_owned();
+    table.push(("send", sending(), ErrorKind::PostsFull, sender.send(0).expect_err("full").into()));
+    drop(inbox);
+    table.push(("send", sending(), ErrorKind::InboxGone, sender.send(0).expect_err("gone").into()));
     drop(rig);
+    table.push(("send", sending(), ErrorKind::ReactorGone, sender.send(0).expect_err("gone").into()));
     table.push(("post", posting(), ErrorKind::ReactorGone, poster.post(0, Token(0)).expect_err("gone")));
     for (action, object, kind, error) in table {
         check(&error, kind, &[action]);

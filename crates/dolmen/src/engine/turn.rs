@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::kernel::buffer::Buffer;
+use crate::kernel::mailbox::Arrival;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::submitter::Completion;
 use crate::marks::{Mark, mark};
@@ -149,7 +150,8 @@ impl<K: Kernel> Engine<K> {
         let settled = self.cx.submitter.kernel().after_fork();
         settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         if self.process.is_copy() {
-            // Collected or not, posts belong to the process in which they were made [hc47].
+            // Collected or not, posts belong to the process in which they were made [hc47]. A report of an inbox is stale
+            // here: see `kernel/mailbox/channel.rs`.
             self.process.settle();
             self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
         }
@@ -238,7 +240,12 @@ impl<K: Kernel> Engine<K> {
 
         let mailbox = Arc::clone(&self.mailbox);
         let outbox = &mut self.cx.outbox;
-        let woken = mailbox.collect(batch, |token, value| outbox.push_back(Record::Posted { token, value }));
+        let woken = mailbox.collect(batch, |arrival| {
+            outbox.push_back(match arrival {
+                Arrival::Post { token, value } => Record::Posted { token, value },
+                Arrival::Inbox { token, report } => Record::Inbox { token, report },
+            });
+        });
         // A `Woken` record that is not delivered yet covers this wake as well [p12].
         if woken && !std::mem::replace(&mut self.turn.woken, true) {
             self.cx.outbox.push_back(Record::Woken);

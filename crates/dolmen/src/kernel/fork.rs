@@ -9,7 +9,7 @@
 //! and not through the C library, is not noticed.
 //!
 //! A lock that another thread holds at a fork stays held in the child indefinitely. So the data that other threads of
-//! the program lock, a reactor's posts, is in a [`Lock`]: it has a separate lock in each process, and no thread waits
+//! the program lock, a reactor's posts and the values of its channels, is in a [`Lock`]: it has a separate lock in each process, and no thread waits
 //! at a fork.
 //!
 //! Manual pages: fork(2), pthread_atfork(3).

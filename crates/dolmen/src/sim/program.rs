@@ -2,6 +2,10 @@
 
 use super::Rng;
 
+mod channels;
+
+pub use channels::ChannelStep;
+
 /// One step. The numbers select the object and the amount, modulo the objects that exist at the time, so that a program
 /// still makes sense when steps are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,7 @@ pub enum Action {
     Flood,
     /// For this many microseconds another event loop waits, on the kernel's handle.
     OuterLoop(u32),
+    Channel(ChannelStep),
 }
 
 /// The program of a seed.
@@ -92,6 +97,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut fourth = Rng::new(seed ^ 0x5477_BE41_1D00_F10D);
     let mut fifth = Rng::new(seed ^ 0x0D0E_71C2_3A55_E77E);
     let mut sixth = Rng::new(seed ^ 0x0E57_ED10_0B5C_A11E);
+    let mut seventh = Rng::new(seed ^ 0x5E4D_0F7A_11D0_C4A7);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -107,7 +113,9 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
         });
         let outer = (has_outer_loop(seed) && sixth.percent(10))
             .then(|| Action::OuterLoop(sixth.below(20_000) as u32));
-        [Some(step), aside, elsewhere, behind, set.flatten(), outer]
+        let channel = (channels::has_channels(seed) && seventh.percent(40))
+            .then(|| Action::Channel(channels::step(&mut seventh)));
+        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel]
     });
     with_asides.flatten().collect()
 }

@@ -85,6 +85,7 @@ pub enum Seen {
     Ready(WatchId),
     Timer(TimerId, u64),
     Posted(Token, u64),
+    Inbox(Token),
     Woken,
 }
 
@@ -100,6 +101,7 @@ impl From<Event<'_>> for Seen {
             Event::Ready { watch, .. } => Seen::Ready(watch),
             Event::Timer { timer, missed, .. } => Seen::Timer(timer, missed),
             Event::Posted { token, value, .. } => Seen::Posted(token, value),
+            Event::Inbox { token, .. } => Seen::Inbox(token),
             Event::Woken => Seen::Woken,
             other => panic!("an event that the tests do not know: {other:?}"),
         }

@@ -53,7 +53,7 @@ fn line(number: u16) -> Input {
 fn take(kernel: &FakeKernel, mailbox: &Mailbox, inbox: &Inbox, count: usize) -> Vec<Input> {
     let mut taken = Vec::new();
     while taken.len() < count {
-        mailbox.collect(1, |_, _| {});
+        mailbox.collect(1, |_| {});
         taken.extend(std::iter::from_fn(|| inbox.pop()));
         if taken.len() < count && inbox.is_empty() && !mailbox.waiting() {
             kernel.wait();

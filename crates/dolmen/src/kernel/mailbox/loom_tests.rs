@@ -12,10 +12,15 @@ use loom::thread;
 use super::*;
 use crate::kernel::FaultKind;
 
+fn value(arrival: Arrival) -> u64 {
+    let Arrival::Post { value, .. } = arrival else { panic!("there is no channel") };
+    value
+}
+
 const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 
 /// The kernel in which the reactor blocks: a signal ends a wait, and one that comes outside a wait ends the next.
-struct FakeKernel {
+pub(super) struct FakeKernel {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -35,13 +40,13 @@ impl FakeKernel {
         Arc::new(FakeKernel { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.state.lock().unwrap().over = true;
         self.changed.notify_one();
     }
 
     /// Returns false when nothing will ever end this wait.
-    fn wait(&self) -> bool {
+    pub(super) fn wait(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         while !state.raised && !state.over {
             state = self.changed.wait(state).unwrap();
@@ -77,14 +82,14 @@ struct Delivered {
 fn reactor(kernel: &FakeKernel, mailbox: &Mailbox, batch: usize) -> Delivered {
     let mut delivered = Delivered::default();
     loop {
-        delivered.woken |= mailbox.collect(batch, |_, value| delivered.posts.push(value));
+        delivered.woken |= mailbox.collect(batch, |arrival| delivered.posts.push(value(arrival)));
         if !mailbox.waiting() && !kernel.wait() {
             return delivered;
         }
     }
 }
 
-fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
+pub(super) fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
     let kernel = FakeKernel::new(fail_in);
     let mailbox = Mailbox::new(Box::new(FakeSignal(Arc::clone(&kernel))), 8);
     (kernel, mailbox)
@@ -167,7 +172,7 @@ fn a_wake_publishes_what_was_done_before_it() {
             theirs.store(true, Ordering::Relaxed);
             waker.wake();
         });
-        while !mailbox.collect(8, |_, _| {}) {
+        while !mailbox.collect(8, |_| {}) {
             if !mailbox.waiting() {
                 kernel.wait();
             }
@@ -190,7 +195,7 @@ fn a_reactor_that_goes_refuses_posts_and_takes_no_notice_of_wakes() {
             (first.is_ok(), matches!(theirs.post(2, Token(0)), Err(Refused::Gone)))
         });
         let mut posts = Vec::new();
-        mailbox.collect(8, |_, value| posts.push(value));
+        mailbox.collect(8, |arrival| posts.push(value(arrival)));
         mailbox.close();
         let refused = matches!(mailbox.post(3, Token(0)), Err(Refused::Gone));
         drop(mailbox);

@@ -78,6 +78,14 @@ mutants! {
         ForgetLeftPosts,
         /// A failed signal counts as one that succeeded.
         TrustFailedSignal,
+        /// A drain that leaves values does not announce the channel again.
+        ForgetLeftValues,
+        /// A channel counts as closed when its last sender is gone, whatever waits.
+        EndBeforeValues,
+        /// The end counts as reported with the values that wait.
+        EndWithValues,
+        /// A report of an inbox is delivered although the caller has drained it since.
+        ReportDrained,
         /// A wake is cleared without an event.
         LoseWake,
         /// The time for which another event loop may block ignores what is left to do.

@@ -50,3 +50,40 @@ pub(super) fn hc42_a_signal_that_fails_does_not_suppress_a_later_one() {
         assert!(fixture.now_ns() < start_ns + 2_000_000, "the post was seen at {} ns", fixture.now_ns());
     }
 }
+
+/// A part is drained, and the rest is reported without another value; a value that is withdrawn is not reported; the end
+/// follows the values.
+#[test]
+pub(super) fn hc42_an_inbox_is_reported_until_it_is_drained_and_then_its_end() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let (sender, mut inbox) = channel::<u64>(fixture.engine.mailbox(), 8, Token(0));
+        for value in 1..=3 {
+            sender.send(value).expect("send");
+        }
+        assert!(matches!(fixture.turn()[..], [Seen::Inbox]));
+        assert_eq!(inbox.drain().next(), Some(1));
+        assert!(matches!(fixture.turn()[..], [Seen::Inbox]), "two are left");
+        assert_eq!(inbox.drain().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(fixture.turn().len(), 0);
+        let signal = Arc::clone(&fixture.world.borrow().signal);
+        signal.fail_in(1);
+        let refused = sender.send(4).expect_err("the signal has failed");
+        assert_eq!((refused.error.kind(), refused.value), (ErrorKind::Exhausted, 4));
+        assert_eq!(fixture.turn().len(), 0, "an event for a value that was withdrawn");
+        assert_eq!(inbox.len(), 0);
+        // An event that the caller has made needless.
+        sender.send(5).expect("send");
+        fixture.engine.wait(&mut fixture.events, Some(Duration::ZERO)).expect("wait");
+        assert_eq!(inbox.drain().collect::<Vec<_>>(), [5]);
+        assert_eq!(fixture.events.drain().count(), 0);
+        sender.send(6).expect("send");
+        drop(sender);
+        assert!(!inbox.is_closed(), "a value waits");
+        assert!(matches!(fixture.turn()[..], [Seen::Inbox]));
+        assert_eq!(inbox.drain().collect::<Vec<_>>(), [6]);
+        assert!(inbox.is_closed());
+        assert!(matches!(fixture.turn()[..], [Seen::Inbox]), "the end");
+        assert_eq!(fixture.turn().len(), 0);
+    }
+}

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::fixture::{Fixture, Seen, Style, bytes_of};
+use crate::channel::channel;
 use crate::close_reason::CloseReason;
 use crate::engine::Config;
 use crate::error::ErrorKind;

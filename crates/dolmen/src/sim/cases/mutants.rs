@@ -50,6 +50,10 @@ fn each_scenario_fails_with_its_mutant() {
         (memory::hc45_no_memory_for_a_send_or_a_receive_is_a_pause_and_not_the_end, Mutant::ForgetTransfer),
         (sending::hc45_one_send_hands_the_kernel_no_more_than_its_share, Mutant::UncappedSend),
         (mailbox::hc42_a_signal_that_fails_does_not_suppress_a_later_one, Mutant::TrustFailedSignal),
+        (mailbox::hc42_an_inbox_is_reported_until_it_is_drained_and_then_its_end, Mutant::ForgetLeftValues),
+        (mailbox::hc42_an_inbox_is_reported_until_it_is_drained_and_then_its_end, Mutant::EndBeforeValues),
+        (mailbox::hc42_an_inbox_is_reported_until_it_is_drained_and_then_its_end, Mutant::EndWithValues),
+        (mailbox::hc42_an_inbox_is_reported_until_it_is_drained_and_then_its_end, Mutant::ReportDrained),
         (
             operations::hc40_a_submission_that_fails_with_a_warning_keeps_its_memory_until_its_packet,
             Mutant::WarningIsFailure,

@@ -13,15 +13,27 @@ impl Run<'_> {
             self.check_all_delivered()?;
             self.close_everything(&mut events)?;
         }
+        let channels_first = self.channels.goes_first();
         let engine = ManuallyDrop::into_inner(self.engine);
-        let Run { world, oracles, report, lent, .. } = self;
-        if self.rng.percent(50) {
+        let Run { world, oracles, report, lent, channels, mut rng, .. } = self;
+        let signal = Arc::clone(&world.borrow().signal);
+        let (mut channels, mut wrong) = (Some(channels), None);
+        if channels_first {
+            wrong = channels.take().and_then(|channels| channels.end(false, &signal));
+        }
+        if rng.percent(50) {
             events.clear();
             drop(engine);
         } else {
             // Events may outlive their reactor.
             drop(engine);
             events.clear();
+        }
+        if let Some(channels) = channels {
+            wrong = channels.end(true, &signal);
+        }
+        if let Some(message) = wrong.filter(|_| oracles.contains(&Oracle::Posts)) {
+            return Err(Failure { oracle: Oracle::Posts, message });
         }
         let held = borrowed::held(&lent);
         let left = world.borrow().open_descriptors();
@@ -47,6 +59,7 @@ impl Run<'_> {
                 let _ = self.engine.resume(self.conns[at].id);
             }
         }
+        self.drain_channels()?;
         // One batch per wait: some hundred waits are plenty for what fits on the wires.
         for _ in 0..2_000 {
             self.post_receives()?;
@@ -81,6 +94,7 @@ impl Run<'_> {
         self.check_input_delivered()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not reported".into())?;
+        self.check_channels_drained()?;
         let inbox = self.inbox.borrow();
         self.check(Oracle::Posts, inbox.posts.is_empty(), || {
             format!("{} posts were never delivered", inbox.posts.len())

@@ -34,6 +34,7 @@ impl Run<'_> {
                     format!("post {value} came, {expected:?} was next")
                 })?;
             }
+            Record::Inbox { token, .. } => return self.inbox_reported(token),
             Record::Woken => {
                 let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
                 self.check(Oracle::Posts, woken, || "woken without a wake".into())?;

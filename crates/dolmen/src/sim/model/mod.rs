@@ -1,6 +1,7 @@
 //! A model of the reactor's promises, run in parallel with it.
 
 mod borrowed;
+mod channels;
 mod console;
 mod end;
 mod events;
@@ -35,6 +36,7 @@ use crate::record::{Batch, Record};
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
+use channels::Channels;
 use console::Operator;
 use mailbox::Inbox;
 
@@ -68,6 +70,7 @@ struct Run<'a> {
     polls: Vec<Poll>,
     operator: Operator,
     inbox: Rc<RefCell<Inbox>>,
+    channels: Channels,
     /// Ready sources must stay ready.
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
@@ -226,6 +229,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         polls: Vec::new(),
         operator,
         inbox: Rc::default(),
+        channels: Channels::new(seed),
         flooding: false,
         borrows: program::borrows(seed),
         console: program::has_console(seed),
@@ -329,6 +333,7 @@ impl Run<'_> {
             Action::Wait(timeout_us) => self.wait_if_possible(events, timeout_us)?,
             Action::Flood => self.flood_if_possible(events)?,
             Action::OuterLoop(time_us) => self.outer_loop(events, time_us)?,
+            Action::Channel(step) => self.channel_step(step)?,
         }
         self.observe();
         Ok(())

@@ -38,9 +38,12 @@ impl Run<'_> {
             format!("an outer loop may block until {until_ns:?}, and a timer is due at {due_ns:?}")
         })?;
         let inbox = self.inbox.borrow();
-        let waits = inbox.woken || !inbox.posts.is_empty();
+        let waits = inbox.woken || !inbox.posts.is_empty() || self.channel_is_due();
         self.check(Oracle::Posts, !(waits && outside.blocks()), || {
-            format!("an outer loop may block for {:?} ns, and there are posts or a wake", outside.timeout_ns)
+            format!(
+                "an outer loop may block for {:?} ns, and there are posts, values or a wake",
+                outside.timeout_ns
+            )
         })
     }
 

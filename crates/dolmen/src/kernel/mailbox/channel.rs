@@ -1,0 +1,235 @@
+//! The shared part of a channel: values of one type on their way from any thread to the reactor's.
+//!
+//! The reactor reports a channel, not its values: a report says that there is something for the caller, who then drains
+//! the inbox. A channel is in one of three states, which the lock protects:
+//!
+//! * *idle*: nothing waits. The next value, or the end, announces the channel.
+//! * *listed*: it is in the mailbox's list. Each sender makes sure that the reactor looks there, as with a post.
+//! * *reported*: the reactor has found it, and the caller has not drained it since. Senders only add values: the drain
+//!   that follows ends by announcing the channel again, if anything is left or has come.
+//!
+//! The caller may also drain without a report. So a listed channel can be empty when the reactor reaches it, and then it
+//! is not reported; and a report that waits for delivery is stale once the caller has drained.
+//!
+//! The *end* (no sender is left) is reported by itself, when no value waits: values first, in a report that the caller
+//! answers with a drain, and that drain announces the end.
+//!
+//! A value that a failed signal withdraws is one that the reactor has not found. Once the channel is reported, its values
+//! are found: withdrawing one could leave the caller with a report and an empty inbox.
+//!
+//! The inbox stays on the reactor's thread. So nothing is drained between the delivery of a report and its handling.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{Announced, Mailbox, Queue, Refused};
+use crate::kernel::Fault;
+use crate::kernel::fork::{Guarded, Lock};
+use crate::marks::{Mark, mark};
+use crate::sync::{AtomicU64, Ordering};
+use crate::token::Token;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+pub(crate) struct Channel<T> {
+    mailbox: Arc<Mailbox>,
+    /// Of this process: a forked one begins without values [hc47].
+    state: Lock<State<T>>,
+    token: Token,
+    /// How many values may wait.
+    capacity: usize,
+    /// How many there are. Not behind the lock, so that a forked process keeps the count.
+    senders: AtomicU64,
+    /// The number of the latest report. Not behind the lock, so that no process reuses a number of an earlier one.
+    reports: AtomicU64,
+    /// Set with the state locked.
+    inbox_gone: AtomicBool,
+}
+
+struct State<T> {
+    queue: Queue<T>,
+    /// The channel is in the mailbox's list.
+    listed: bool,
+    /// The report that the caller has not answered with a drain.
+    reported: Option<u64>,
+    /// The end was reported. Nothing follows.
+    ended: bool,
+}
+
+impl<T> Default for State<T> {
+    fn default() -> State<T> {
+        State { queue: Queue::default(), listed: false, reported: None, ended: false }
+    }
+}
+
+impl<T: Send + 'static> Channel<T> {
+    /// A channel with one sender.
+    pub(crate) fn new(mailbox: Arc<Mailbox>, capacity: usize, token: Token) -> Arc<Channel<T>> {
+        Arc::new(Channel {
+            mailbox,
+            state: Lock::new(),
+            token,
+            capacity: capacity.max(1),
+            senders: AtomicU64::new(1),
+            reports: AtomicU64::new(0),
+            inbox_gone: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Takes a value, or returns it with the reason.
+    pub(crate) fn send(self: &Arc<Self>, value: T) -> Result<(), (Refused, T)> {
+        let ours = self.state.ours();
+        let mut state = ours.lock();
+        if self.mailbox.is_gone() {
+            return Err((Refused::Gone, value));
+        }
+        if self.inbox_gone.load(Ordering::Relaxed) {
+            return Err((Refused::InboxGone, value));
+        }
+        if state.queue.len() >= self.capacity {
+            mark(Mark::ChannelFull);
+            return Err((Refused::Full, value));
+        }
+        if state.reported.is_some() {
+            mark(Mark::SentWhileReported);
+            state.queue.push(value);
+            return Ok(());
+        }
+        if !self.list(&mut state) {
+            return Err((Refused::Gone, value));
+        }
+        let number = state.queue.push(value);
+        drop(state);
+        self.mailbox.notifier.notify().or_else(|fault| withdraw(ours, number, fault))
+    }
+
+    /// Puts the channel in the mailbox's list, unless it is there. Returns false if the reactor is gone.
+    fn list(self: &Arc<Self>, state: &mut State<T>) -> bool {
+        state.listed = state.listed || self.mailbox.announce(Arc::clone(self) as Arc<dyn Announced>);
+        state.listed
+    }
+
+    /// One more sender.
+    pub(crate) fn add_sender(&self) {
+        self.senders.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One sender less. The last one announces the end.
+    pub(crate) fn remove_sender(self: &Arc<Self>) {
+        // Release: who sees that no sender is left also sees what each of them has sent.
+        if self.senders.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let mut state = self.state.ours().lock();
+        if self.inbox_gone.load(Ordering::Relaxed) || state.reported.is_some() || !self.list(&mut state) {
+            return;
+        }
+        drop(state);
+        self.mailbox.notify();
+    }
+
+    /// Whether no sender is left. What they have sent may wait.
+    fn is_over(&self) -> bool {
+        self.senders.load(Ordering::Acquire) == 0
+    }
+
+    /// How many values wait.
+    pub(crate) fn len(&self) -> usize {
+        self.state.ours().lock().queue.len()
+    }
+
+    /// Whether no sender is left and nothing waits.
+    pub(crate) fn is_closed(&self) -> bool {
+        // In this order: when no sender is left, an empty queue stays empty.
+        self.is_over() && self.len() == 0
+    }
+
+    /// Takes the first value out.
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.state.ours().lock().queue.pop()
+    }
+
+    /// The caller has drained: the report so far is answered, and what is left or has come needs another one. Only for
+    /// the reactor's thread.
+    pub(crate) fn drained(self: &Arc<Self>) {
+        let mut state = self.state.ours().lock();
+        // The report of the end stays valid until it is delivered.
+        if state.ended {
+            return;
+        }
+        state.reported = None;
+        if state.queue.is_empty() && !self.is_over() {
+            return;
+        }
+        if !state.queue.is_empty() {
+            mark(Mark::InboxLeft);
+        }
+        let listed = self.list(&mut state);
+        drop(state);
+        if listed {
+            // The caller is not in a wait, so no signal is needed.
+            self.mailbox.notifier.keep_pending();
+        }
+    }
+
+    /// The inbox is dropped: nothing is reported any more, values are refused, and those that wait are dropped.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.ours().lock();
+        self.inbox_gone.store(true, Ordering::Relaxed);
+        let left = std::mem::take(&mut state.queue);
+        drop(state);
+        // Not with the lock held: dropping a value may run any code, which may send.
+        drop(left);
+    }
+}
+
+impl<T: Send + 'static> Announced for Channel<T> {
+    fn report(&self) -> Option<u64> {
+        let mut state = self.state.ours().lock();
+        state.listed = false;
+        debug_assert!(state.reported.is_none(), "it was listed after its report");
+        if self.inbox_gone.load(Ordering::Relaxed) {
+            return None;
+        }
+        if state.queue.is_empty() {
+            // Drained or withdrawn before the reactor has come to it; or else the end, values first.
+            if self.senders.load(Ordering::Acquire) != 0 {
+                mark(Mark::InboxEmptied);
+                return None;
+            }
+            state.ended = true;
+        }
+        let number = self.reports.fetch_add(1, Ordering::Relaxed) + 1;
+        state.reported = Some(number);
+        Some(number)
+    }
+
+    fn is_current(&self, report: u64) -> bool {
+        let state = self.state.ours().lock();
+        state.reported == Some(report) && !self.inbox_gone.load(Ordering::Relaxed)
+    }
+
+    fn token(&self) -> Token {
+        self.token
+    }
+}
+
+/// Withdraws a value for which the signal failed. One that the reactor has found nevertheless counts as sent.
+fn withdraw<T>(state: &Guarded<State<T>>, number: u64, fault: Fault) -> Result<(), (Refused, T)> {
+    let mut state = state.lock();
+    if state.reported.is_some() {
+        return Ok(());
+    }
+    match state.queue.withdraw(number) {
+        Some(value) => {
+            mark(Mark::ValueWithdrawn);
+            Err((Refused::Unsignalled(fault), value))
+        }
+        None => Ok(()),
+    }
+}
