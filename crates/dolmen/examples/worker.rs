@@ -5,23 +5,23 @@
 //! listening 127.0.0.1:7777
 //! ```
 //!
-//! The reactor's thread hands each number to one of the workers over a channel. The worker puts its result into a second
-//! channel and posts that there is one. So players with small numbers do not wait for one with a large number.
+//! The reactor's thread hands each number to one of the workers, over a channel of the standard library. The worker sends
+//! its reply into a channel of the reactor. So players with small numbers do not wait for one with a large number.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{self, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use dolmen::{ConnId, ErrorKind, Event, Events, Poster, Reactor, Token};
+use dolmen::{ConnId, ErrorKind, Event, Events, Reactor, Sender, Token};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const LISTENER: Token = Token(0);
 const CLIENT: Token = Token(1);
-const DONE: Token = Token(2);
+const REPLIES: Token = Token(2);
 
 const WORKERS: usize = 4;
 
@@ -60,7 +60,8 @@ fn main() -> Result {
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(128);
     reactor.listen(listener, LISTENER)?;
-    let (jobs, replies) = start_workers(&reactor.poster());
+    let (done, mut replies) = reactor.channel(1_000, REPLIES);
+    let jobs = start_workers(&done);
 
     let mut clients: HashMap<ConnId, Client> = HashMap::new();
     loop {
@@ -87,13 +88,14 @@ fn main() -> Result {
                     // Longer than any number.
                     client.line.truncate(100);
                 }
-                // A post for each reply. The client may be gone by now.
-                Event::Posted { token: DONE, .. } => {
-                    let Reply { conn, text } = replies.recv()?;
-                    let _ = reactor.send(conn, text.as_bytes());
-                    if let Some(client) = clients.get_mut(&conn) {
-                        client.jobs -= 1;
-                        client.close_if_done(conn, &mut reactor);
+                // One event for all replies that wait. A client may be gone by now.
+                Event::Inbox { token: REPLIES, .. } => {
+                    for Reply { conn, text } in replies.drain() {
+                        let _ = reactor.send(conn, text.as_bytes());
+                        if let Some(client) = clients.get_mut(&conn) {
+                            client.jobs -= 1;
+                            client.close_if_done(conn, &mut reactor);
+                        }
                     }
                 }
                 Event::EndOfStream { conn, .. } => {
@@ -108,32 +110,29 @@ fn main() -> Result {
     }
 }
 
-fn start_workers(poster: &Poster) -> (Sender<Job>, Receiver<Reply>) {
+fn start_workers(done: &Sender<Reply>) -> mpsc::Sender<Job> {
     let (jobs, queue) = channel::<Job>();
-    let (done, replies) = channel();
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..WORKERS {
-        let (queue, done, poster) = (Arc::clone(&queue), done.clone(), poster.clone());
+        let (queue, done) = (Arc::clone(&queue), done.clone());
         thread::spawn(move || {
             loop {
                 let job = queue.lock().expect("no worker panics").recv();
                 // The main thread has ended.
                 let Ok(Job { conn, limit }) = job else { return };
-                let text = format!("{} primes up to {limit}\n", primes(limit));
-                if done.send(Reply { conn, text }).is_err() {
-                    return;
-                }
-                // Each reply has its post, so the thread tries again while the reactor has no room for more.
-                while let Err(error) = poster.post(0, DONE) {
-                    if error.kind() == ErrorKind::ReactorGone {
+                let mut reply = Reply { conn, text: format!("{} primes up to {limit}\n", primes(limit)) };
+                // A refused reply comes back, and the thread sends it again while the inbox has no room.
+                while let Err(refused) = done.send(reply) {
+                    if matches!(refused.error.kind(), ErrorKind::ReactorGone | ErrorKind::InboxGone) {
                         return;
                     }
+                    reply = refused.value;
                     thread::sleep(Duration::from_millis(10));
                 }
             }
         });
     }
-    (jobs, replies)
+    jobs
 }
 
 /// How many primes there are up to a limit; slow on purpose.
