@@ -23,6 +23,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
         "the console's watch fired immediately, before it was known to be the console's, and was reported to the caller",
     ),
     (128, "the console's watch fired immediately, and was armed again although the inbox was full"),
+    (
+        135,
+        "announced channels that had been drained took the place of one with values, and a wait left it behind",
+    ),
 ];
 
 /// And these found one in the C library, or in the reactor below it.
