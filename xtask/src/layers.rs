@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["removed"],
     &["record"],
     &["engine"],
-    &["events", "waker"],
+    &["channel", "events", "waker"],
     &["reactor"],
     &["sim"],
     &["raw"],

@@ -1,8 +1,8 @@
 //! Channels: values and ends, by this thread and by others during a wait, and the caller's drains.
 
+use super::super::program::ChannelStep;
 use super::*;
 use crate::channel::{Inbox, Sender, channel};
-use crate::sim::program::ChannelStep;
 
 /// The first token of a channel.
 const FIRST: usize = 4000;
