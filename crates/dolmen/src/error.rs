@@ -75,6 +75,8 @@ pub enum ErrorKind {
     /// The sending side is closed: by [`shutdown_write`](crate::Reactor::shutdown_write) or
     /// [`release`](crate::Reactor::release), or by a failure that the pending `Closed` event reports.
     SendClosed,
+    /// The connection is still being made: a [`Connected`](crate::Event::Connected) event follows, or `Closed`.
+    NotConnected,
     /// The end of the stream has been read: nothing more will come.
     #[doc(hidden)]
     ReadClosed,
@@ -175,6 +177,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::QueueFull => "the send queue has no room for it now",
             ErrorKind::TooLarge => "it is larger than the send queue can ever hold",
             ErrorKind::SendClosed => "the sending side is closed",
+            ErrorKind::NotConnected => "it is not connected yet",
             ErrorKind::ReadClosed => "the end of the stream has been read",
             ErrorKind::StreamCut => {
                 "an earlier registration ended with bytes unsent: an unknown part is lost, close the socket"
@@ -206,6 +209,7 @@ impl From<Error> for io::Error {
             | ErrorKind::StreamCut
             | ErrorKind::InboxGone
             | ErrorKind::ReactorGone => io::ErrorKind::BrokenPipe,
+            ErrorKind::NotConnected => io::ErrorKind::NotConnected,
             ErrorKind::TableFull | ErrorKind::Exhausted => io::ErrorKind::OutOfMemory,
             ErrorKind::Os => error.os.as_ref().map_or(io::ErrorKind::Other, io::Error::kind),
         };

@@ -5,6 +5,7 @@ use std::io;
 use std::iter::FusedIterator;
 use std::net::{SocketAddr, TcpStream};
 
+use crate::address::Address;
 use crate::close_reason::CloseReason;
 use crate::console::ConsoleInput;
 use crate::record::{Batch, Record, Records};
@@ -69,6 +70,19 @@ pub enum Event<'a> {
         /// The peer's address.
         peer: SocketAddr,
     },
+    /// A connection that was requested by [`Reactor::connect`](crate::Reactor::connect) stands. What was sent before is
+    /// going out. Delivered once, as the connection's first event; if it cannot be made, `Closed` is delivered instead.
+    #[non_exhaustive]
+    Connected {
+        /// The connection.
+        conn: ConnId,
+        /// The connection's token.
+        token: Token,
+        /// Its own address.
+        local: Address,
+        /// The peer's address.
+        peer: Address,
+    },
     /// A listener cannot accept for now, usually because the process is out of file descriptors. Reported once, not for
     /// each attempt: the reactor tries again, with growing pauses, and accepts the waiting peers when it succeeds.
     #[non_exhaustive]
@@ -111,7 +125,7 @@ pub enum Event<'a> {
         /// The connection's token.
         token: Token,
     },
-    /// The connection is gone, and its id with it. Delivered exactly once, as the last event, for each connection that
+    /// The connection is gone, or could not be made, and its id with it. Delivered exactly once, as the last event, for each connection that
     /// was not [`remove`](crate::Reactor::remove)d and did not end with [`Released`](crate::Event::Released).
     #[non_exhaustive]
     Closed {
@@ -200,6 +214,7 @@ impl<'a> Event<'a> {
         match self {
             Event::Accepted { token, .. }
             | Event::AcceptFailed { token, .. }
+            | Event::Connected { token, .. }
             | Event::Received { token, .. }
             | Event::EndOfStream { token, .. }
             | Event::Drained { token, .. }
@@ -225,6 +240,10 @@ impl<'a> Event<'a> {
             }
             Record::Received { conn, token, ref buffer } => {
                 Event::Received { conn, token, data: buffer.as_slice() }
+            }
+            Record::Connected { conn, token, ref ends } => {
+                let (local, peer) = (**ends).clone();
+                Event::Connected { conn, token, local, peer }
             }
             Record::EndOfStream { conn, token } => Event::EndOfStream { conn, token },
             Record::Drained { conn, token } => Event::Drained { conn, token },

@@ -154,6 +154,18 @@ marks! {
         TransferRetried,
         /// Engine: the sending side was to be shut down after a reset that had not been reported.
         ShutDownAfterReset,
+        /// A connect was accepted.
+        DialAccepted,
+        /// A connect was refused, or there was no route.
+        DialRefused,
+        /// Engine: a connect was cancelled.
+        DialCancelled,
+        /// Engine: a connect was to be retried because the peer's backlog was full.
+        DialRetried,
+        /// Engine: a socket had connected to itself.
+        ConnectedToItself,
+        /// Engine: no address had accepted when the time for connecting was up.
+        ConnectTimedOut,
         /// Engine: accept was retried after a pause.
         AcceptRetried,
         /// Engine: a failing accept was not reported, because one was reported just before.

@@ -9,6 +9,7 @@ use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::address::Address;
 use crate::close_reason::CloseReason;
 use crate::console::Input;
 use crate::kernel::buffer::Buffer;
@@ -51,6 +52,12 @@ pub enum Record<S> {
         conn: ConnId,
         token: Token,
         reason: CloseReason,
+    },
+    /// `ends`: the stream's own address, and the peer's.
+    Connected {
+        conn: ConnId,
+        token: Token,
+        ends: Box<(Address, Address)>,
     },
     /// `stream` is `None` once it has been taken.
     Released {
@@ -111,6 +118,7 @@ impl<S> Record<S> {
                 removed.listener(*listener)
             }
             Record::Received { conn, .. }
+            | Record::Connected { conn, .. }
             | Record::EndOfStream { conn, .. }
             | Record::Drained { conn, .. }
             | Record::Closed { conn, .. }

@@ -16,6 +16,7 @@ pub(crate) struct Config {
     /// The most bytes that one send passes to the kernel. Windows locks in memory what it is given.
     pub(crate) max_send_bytes: usize,
     pub(crate) linger: Duration,
+    pub(crate) connect_timeout: Duration,
     pub(crate) post_capacity: usize,
     pub(crate) skip_on_success: bool,
 }
@@ -30,6 +31,7 @@ impl Config {
         low_water_bytes: 64 * 1024,
         max_send_bytes: 64 * 1024,
         linger: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(20),
         post_capacity: 65_536,
         skip_on_success: true,
     };

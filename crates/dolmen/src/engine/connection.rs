@@ -1,6 +1,7 @@
 //! The life of a connection.
 //!
 //! ```text
+//! Connecting ──first address that accepts──► Open          (refused, timed out: Closing)
 //! Open ──close──► Lingering ──all sent, FIN sent, peer's end seen (or time is up)──► Closing ──► gone: `Closed`
 //!   ├──abort, reset, failure──────────────────────────────────────────────────────────▲  └─removed─► gone: no event
 //!   └──release──all sent, receive withdrawn, its bytes delivered──► gone: `Released`
@@ -9,7 +10,7 @@
 //! Every public method and every completion only changes the state and puts the connection in the run queue.
 //! [`Connection::serve`] then does what the state requires. It may be called at any time and any number of times.
 //!
-//! `sending`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
+//! `connecting` has what precedes an outgoing connection. `sending`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
 //! memory, and `adopted` what differs when the caller owns the socket.
 
 use std::num::NonZeroU32;
@@ -32,16 +33,19 @@ use super::timers::{Direction, Purpose};
 
 mod adopted;
 mod closing;
+mod connecting;
 mod receiving;
 mod releasing;
 mod retry;
 mod sending;
 
+use connecting::Connecting;
 use retry::{Backoff, is_worth_a_retry};
 
 /// Kept small: most connections are idle, and a reactor may have ten thousand of them.
 pub(super) struct Connection<K: Kernel> {
-    source: K::Source,
+    /// `None` while it is connecting.
+    source: Option<K::Source>,
     token: Token,
     receive: Option<OpHandle>,
     send: Option<OpHandle>,
@@ -67,6 +71,8 @@ pub(super) struct Connection<K: Kernel> {
 /// State that a connection needs only while it ends, or once the system had no memory for it.
 #[derive(Default)]
 struct Rare {
+    /// What is left to try while it is connecting.
+    connecting: Option<Box<Connecting>>,
     /// Limits lingering, and the time in which the bytes received before a failed send are delivered.
     linger: Option<Key>,
     /// When that time is up.
@@ -107,6 +113,10 @@ enum Write {
 
 impl<K: Kernel> Connection<K> {
     pub(super) fn new(source: K::Source, token: Token) -> Connection<K> {
+        Connection::over(Some(source), token)
+    }
+
+    fn over(source: Option<K::Source>, token: Token) -> Connection<K> {
         Connection {
             source,
             token,
@@ -144,9 +154,14 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    /// The socket of a connection that is not adopted.
-    pub(super) fn stream<'a>(&'a self, cx: &'a mut Context<K>) -> &'a K::Stream {
-        cx.submitter.kernel().stream(&self.source)
+    /// The socket of a connection that is not adopted. `None` while it is connecting.
+    pub(super) fn stream<'a>(&'a self, cx: &'a mut Context<K>) -> Option<&'a K::Stream> {
+        self.source.as_ref().map(|source| cx.submitter.kernel().stream(source))
+    }
+
+    /// Of a connection that is no longer connecting.
+    fn source(&self) -> &K::Source {
+        self.source.as_ref().expect("it is connected")
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -168,6 +183,9 @@ impl<K: Kernel> Connection<K> {
     /// Does what the connection's state requires.
     pub(super) fn serve(&mut self, cx: &mut Context<K>, key: Key) -> Served {
         self.registration.unlist();
+        if self.is_connecting() && !self.is_closing() {
+            return self.serve_connecting();
+        }
         if !self.is_closing() {
             self.serve_sending(cx, key);
         }

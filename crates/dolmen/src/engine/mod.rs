@@ -27,9 +27,11 @@
 #[cfg(any(feature = "c-api", dolmen_sim))]
 mod borrowed_verbs;
 mod config;
+mod connecting;
 mod connection;
 mod console;
 mod context;
+mod dial;
 mod failures;
 mod listener;
 mod poll;
@@ -59,6 +61,7 @@ use crate::token::{ConnId, Key, ListenerId, PollId, WatchId};
 use connection::Connection;
 use console::Console;
 use context::Context;
+use dial::Dial;
 use listener::Listener;
 use poll::Poll;
 use registration::{Served, SourceRef};
@@ -79,6 +82,7 @@ pub(crate) struct Engine<K: Kernel> {
     // Sources (in the tables) are closed by hand in `Drop`, before the submitter in the context is dropped.
     cx: Context<K>,
     connections: Table<Connection<K>>,
+    dials: Table<Dial<K>>,
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
     polls: Table<Poll<K>>,
@@ -101,6 +105,7 @@ impl<K: Kernel> Engine<K> {
         Engine {
             cx: Context::over(kernel, config),
             connections: Table::new(),
+            dials: Table::new(),
             listeners: Table::new(),
             watches: Table::new(),
             polls: Table::new(),
@@ -148,6 +153,17 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
+impl<K: Kernel> Engine<K> {
+    /// How many sources have not been closed.
+    fn sources(&self) -> usize {
+        self.connections.len()
+            + self.dials.len()
+            + self.listeners.len()
+            + self.watches.len()
+            + self.polls.len()
+    }
+}
+
 /// Where serving, completions and the engine's own timers reach their sources.
 impl<K: Kernel> Engine<K> {
     fn serve(&mut self, source: SourceRef) {
@@ -156,15 +172,22 @@ impl<K: Kernel> Engine<K> {
             SourceRef::Listener(slot) => self.serve_listener(slot),
             SourceRef::Watch(slot) => self.serve_watch(slot),
             SourceRef::Poll(slot) => self.serve_poll(slot),
+            SourceRef::Dial(slot) => self.serve_dial(slot),
         }
     }
 
     fn serve_connection(&mut self, slot: u32) {
         let Some((key, connection)) = self.connections.at_mut(slot) else { return };
-        let Served::Ended { silent } = connection.serve(&mut self.cx, key) else { return };
+        let silent = match connection.serve(&mut self.cx, key) {
+            Served::Dial => return self.dial_next(key),
+            Served::Ended { silent } => silent,
+            Served::Alive | Served::Fired => return,
+        };
         // After `Closed` was delivered, the slot may be reused; without that event, immediately.
         let ended = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
-        ended.expect("it has just been served").finish(&mut self.cx, key);
+        let mut ended = ended.expect("it has just been served");
+        self.remove_dials(ended.take_dials());
+        ended.finish(&mut self.cx, key);
     }
 
     fn serve_listener(&mut self, slot: u32) {
@@ -178,7 +201,7 @@ impl<K: Kernel> Engine<K> {
     fn serve_watch(&mut self, slot: u32) {
         let Some((key, watch)) = self.watches.at_mut(slot) else { return };
         match watch.serve(&mut self.cx, key, self.console.holds(key)) {
-            Served::Alive => {}
+            Served::Alive | Served::Dial => {}
             Served::Fired => self.watch_fired(key),
             Served::Ended { .. } => {
                 self.watches.remove(key).expect("it has just been served").finish(&mut self.cx);
@@ -222,6 +245,11 @@ impl<K: Kernel> Engine<K> {
                 let (key, listener) = self.listeners.at_mut(slot).expect(OUTLIVES);
                 listener.accept_completed(&mut self.cx, key, completion);
             }
+            OpKind::Connect => {
+                let (key, dial) = self.dials.at_mut(slot).expect(OUTLIVES);
+                let dialled = dial.connect_completed(&mut self.cx, key, completion);
+                self.dialled(key, dialled);
+            }
             OpKind::Watch => {
                 let (key, watch) = self.watches.at_mut(slot).expect(OUTLIVES);
                 if watch.watch_completed(&mut self.cx, key, completion) == Served::Fired {
@@ -247,6 +275,18 @@ impl<K: Kernel> Engine<K> {
             Purpose::TransferAgain(key, direction) => {
                 let connection = self.connections.get_mut(key);
                 connection.into_iter().for_each(|connection| connection.transfer_again(cx, key, direction));
+            }
+            Purpose::DialNext(key) => {
+                let connection = self.connections.get_mut(key);
+                connection.into_iter().for_each(|connection| connection.attempt_slow(cx, key));
+            }
+            Purpose::ConnectTimeout(key) => {
+                let connection = self.connections.get_mut(key);
+                connection.into_iter().for_each(|connection| connection.connect_timed_out(cx, key));
+            }
+            Purpose::DialAgain(key) => {
+                let dial = self.dials.get_mut(key);
+                dial.into_iter().for_each(|dial| dial.dial_again(cx, key));
             }
             Purpose::AcceptAgain(key) => {
                 let listener = self.listeners.get_mut(key);
@@ -275,6 +315,7 @@ impl<K: Kernel> Drop for Engine<K> {
         for key in self.connections.keys() {
             self.remove(ConnId(key));
         }
+        self.remove_dials(self.dials.keys());
         for key in self.listeners.keys() {
             self.remove_listener(ListenerId(key));
         }
@@ -286,9 +327,7 @@ impl<K: Kernel> Drop for Engine<K> {
         }
         loop {
             self.serve_pending();
-            let sources =
-                self.connections.len() + self.listeners.len() + self.watches.len() + self.polls.len();
-            if sources == 0 {
+            if self.sources() == 0 {
                 break;
             }
             if !self.cx.run_queue.is_empty() {

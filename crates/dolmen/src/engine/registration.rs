@@ -17,6 +17,7 @@ pub(super) enum SourceRef {
     Listener(u32),
     Watch(u32),
     Poll(u32),
+    Dial(u32),
 }
 
 /// What serving a source came to.
@@ -26,6 +27,8 @@ pub(super) enum Served {
     Alive,
     /// The handle of a watch is signalled. The engine reports it, or handles it if it is the console's.
     Fired,
+    /// A connection tries its next address.
+    Dial,
     /// No operation of the source is pending: the engine takes it out of its table and finishes it. Not `silent`: a
     /// last record is to be added, and the slot is not reused before its delivery.
     Ended {

@@ -19,6 +19,12 @@ pub(crate) enum Purpose {
     AcceptAgain(Key),
     /// A connection may try again to send, or to receive.
     TransferAgain(Key, Direction),
+    /// A connection may try its next address.
+    DialNext(Key),
+    /// A dial may try its address again.
+    DialAgain(Key),
+    /// A connection has taken too long to connect.
+    ConnectTimeout(Key),
     /// A watch may be armed again.
     WatchAgain(Key),
 }

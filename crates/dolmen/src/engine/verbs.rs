@@ -21,9 +21,7 @@ use super::{Engine, not_found, refused};
 impl<K: Kernel> Engine<K> {
     pub(crate) fn add(&mut self, stream: K::Stream, token: Token) -> Result<ConnId, AddError<K::Stream>> {
         const ACTION: &str = "add a connection";
-        if self.connections.len() >= self.cx.config.max_connections {
-            let limit = self.cx.config.max_connections;
-            let error = Error::new(ErrorKind::TableFull, ACTION, format_args!("beyond the limit of {limit}"));
+        if let Err(error) = self.check_room(ACTION) {
             return Err(AddError { error, source: stream });
         }
         let source = self.cx.submitter.kernel().add_stream(stream);
@@ -94,7 +92,9 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<T, Error> {
         let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
         let connection = connection.ok_or_else(|| Error::new(ErrorKind::NotFound, action, conn))?;
-        call(connection.stream(&mut self.cx)).map_err(|error| {
+        let stream = connection.stream(&mut self.cx);
+        let stream = stream.ok_or_else(|| Error::new(ErrorKind::NotConnected, action, conn))?;
+        call(stream).map_err(|error| {
             // A socket that is not connected any more is the peer's doing here, and not a wrong handle.
             let fault = Fault { kind: FaultKind::Other, ..io_fault(&error) };
             Error::from_fault(fault, action, Some(conn.to_string()))

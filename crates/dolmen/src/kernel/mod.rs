@@ -30,7 +30,7 @@
 //! * a source is closed only when none of its operations is pending.
 //!
 //! A kernel may rely on this: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
-//! accepts on a listener, one watch on a watch, one poll on a borrowed socket.
+//! accepts on a listener, one watch on a watch, one poll on a borrowed socket, one connect on a dial.
 
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll's waits are exact by themselves.
 pub(crate) mod alarm;
@@ -69,6 +69,7 @@ compile_error!(
 use std::io;
 use std::net::SocketAddr;
 
+use crate::address::Address;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
@@ -101,6 +102,12 @@ pub(crate) trait Kernel: Sized + 'static {
     /// How many accepts the engine keeps posted on a listener.
     const ACCEPTS: usize;
 
+    /// An attempt to connect took too long. Decided by the engine, which has no error codes of its own.
+    const TIMED_OUT: Fault;
+
+    /// The peer refuses connections, as the system reports it.
+    const REFUSED: Fault;
+
     /// How many operations share one allocation; see [`operation`].
     const CELLS_PER_BLOCK: usize = 128;
 
@@ -116,6 +123,9 @@ pub(crate) trait Kernel: Sized + 'static {
     fn calls(&self) -> u64;
 
     fn add_stream(&mut self, stream: Self::Stream) -> Result<Self::Source, (Fault, Self::Stream)>;
+
+    /// Makes a socket to connect to `address`, or takes a prepared one, for [`Kernel::connect`] and nothing else.
+    fn add_dial(&mut self, address: &Address, prepared: Option<Self::Stream>) -> Result<Self::Source, Fault>;
 
     /// A listener for [`Kernel::accept`].
     fn add_listener(&mut self, listener: Self::Listener) -> Result<Self::Source, (Fault, Self::Listener)>;
@@ -145,6 +155,23 @@ pub(crate) trait Kernel: Sized + 'static {
     ///
     /// See [`Kernel::receive`].
     unsafe fn send(&mut self, source: &Self::Source, op: OpPtr<Self>) -> Submission<Self>;
+
+    /// Connects. Once this has succeeded, [`Kernel::finish_connect`] makes the source a stream. A source connects once,
+    /// except after [`FaultKind::Exhausted`]: then it may be tried again.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn connect(
+        &mut self,
+        source: &Self::Source,
+        op: OpPtr<Self>,
+        address: &Address,
+    ) -> Submission<Self>;
+
+    /// The connect has succeeded, and from here on the source is a stream like those that were added. Before this, no
+    /// other call may be made on it [hc60]. Returns its own address and the peer's.
+    fn finish_connect(&mut self, source: &Self::Source) -> Result<(Address, Address), Fault>;
 
     /// Accepts one connection.
     ///
@@ -350,6 +377,7 @@ pub(crate) enum Outcome<K: Kernel> {
     /// A send, of this many bytes.
     Sent(usize),
     Accepted(K::Stream, SocketAddr),
+    Connected,
     /// A watch.
     Ready,
     /// A poll.

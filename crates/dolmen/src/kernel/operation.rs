@@ -31,6 +31,7 @@ pub(crate) enum OpKind {
     Receive,
     Send,
     Accept,
+    Connect,
     Watch,
     Poll,
 }
@@ -64,7 +65,7 @@ pub(crate) struct Operation<K: Kernel> {
 /// The state of a cell that can be read without touching it.
 struct Record {
     generation: NonZeroU32,
-    /// The table slot of the connection, listener or watch it is for.
+    /// The table slot of the source that it is for.
     slot: u32,
     kind: OpKind,
     owner: Cell<Owner>,

@@ -5,13 +5,14 @@ use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::Readiness;
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
+use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 
 /// The end of an operation, with everything that was lent for it.
 pub(crate) struct Completion<K: Kernel> {
     pub(crate) handle: OpHandle,
     pub(crate) kind: OpKind,
-    /// The table slot of the connection, listener or watch the operation was for.
+    /// The table slot of the source that the operation was for.
     pub(crate) owner: u32,
     pub(crate) result: Result<Outcome<K>, Fault>,
     /// A send: the buffer that was passed in.
@@ -105,6 +106,14 @@ impl<K: Kernel> Submitter<K> {
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`.
         let submission = unsafe { self.kernel.accept(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    pub(crate) fn connect(&mut self, source: &K::Source, owner: u32, address: &Address) -> Started<K> {
+        let op = self.operations.take(OpKind::Connect, owner, None, 0..0);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `receive`.
+        let submission = unsafe { self.kernel.connect(source, op, address) };
         self.started(handle, op, submission)
     }
 

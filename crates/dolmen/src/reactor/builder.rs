@@ -99,6 +99,13 @@ impl Builder {
         self
     }
 
+    /// How long [`Reactor::connect`] tries before the connection ends as timed out. 20 seconds. The system may give up
+    /// earlier.
+    pub fn connect_timeout(mut self, time: Duration) -> Builder {
+        self.config.connect_timeout = time;
+        self
+    }
+
     /// How many posts may wait to be collected before [`Poster::post`](crate::Poster::post) refuses. 65 536; at least 1.
     pub fn post_capacity(mut self, posts: usize) -> Builder {
         self.config.post_capacity = posts.max(1);

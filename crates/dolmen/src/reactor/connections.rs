@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::Reactor;
+use crate::address::Target;
 use crate::error::{AddError, Error};
 use crate::token::{ConnId, Token};
 
@@ -45,6 +46,50 @@ impl Reactor {
     /// [`Exhausted`](crate::ErrorKind::Exhausted).
     pub fn add(&mut self, stream: TcpStream, token: Token) -> Result<ConnId, AddError<TcpStream>> {
         self.engine.add(stream, token)
+    }
+
+    /// Connects to a peer. The id is good immediately: what is sent now goes out when the connection stands, which a
+    /// [`Connected`](crate::Event::Connected) event reports. If it cannot be made,
+    /// [`Closed`](crate::Event::Closed) is the only event, with the system's error as its
+    /// [reason](crate::CloseReason::Failed): refused, unreachable, or timed out
+    /// ([`Builder::connect_timeout`](crate::Builder::connect_timeout)). [`remove`](Reactor::remove) and
+    /// [`abort`](Reactor::abort) cancel it; [`close`](Reactor::close) sends what is queued first, within the linger time.
+    ///
+    /// A connection on which the system has connected a socket to itself counts as refused. That happens on Linux when
+    /// a program keeps connecting to a port on its own machine from the range for outgoing connections, without a
+    /// listener.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let conn = reactor.connect(address, Token(3))?;
+    /// reactor.send(conn, b"hello\n")?;
+    /// reactor.wait(&mut events, None)?;
+    /// for event in &mut events {
+    ///     let Event::Connected { conn: of, peer, .. } = event else { panic!("{event:?}") };
+    ///     assert_eq!((of, peer.ip()), (conn, Some(address)));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TableFull`](crate::ErrorKind::TableFull), [`Exhausted`](crate::ErrorKind::Exhausted) without a
+    /// descriptor, and for a [prepared socket](crate::Target::socket)
+    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) or [`InvalidHandle`](crate::ErrorKind::InvalidHandle).
+    /// That socket is then closed. Everything that concerns the peer or the network comes as `Closed`.
+    ///
+    /// # References
+    ///
+    /// connect(2); Microsoft Learn: "ConnectEx".
+    pub fn connect(&mut self, target: impl Into<Target>, token: Token) -> Result<ConnId, Error> {
+        let Target { address, socket, timeout } = target.into();
+        self.engine.connect(address, socket, timeout, token)
     }
 
     /// Queues a copy of `bytes` to be sent, all of them or none. An empty slice is not a special case.

@@ -4,6 +4,7 @@
 //! scenario sets its rate, and the peers do what the scenario says.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(crate) enum Seen {
     Accepted(ListenerId, SimStream),
     AcceptFailed(ListenerId),
     Received(ConnId, Vec<u8>),
+    Connected(ConnId, SocketAddr),
     EndOfStream(ConnId),
     Drained(ConnId),
     Closed(ConnId, CloseReason),
@@ -57,6 +59,7 @@ impl From<&mut Record<SimStream>> for Seen {
             }
             Record::AcceptFailed { listener, .. } => Seen::AcceptFailed(listener),
             Record::Received { conn, ref buffer, .. } => Seen::Received(conn, buffer.as_slice().to_vec()),
+            Record::Connected { conn, ref ends, .. } => Seen::Connected(conn, ends.1.ip().expect("TCP")),
             Record::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
             Record::Drained { conn, .. } => Seen::Drained(conn),
             Record::Released { conn, ref mut stream, .. } => {
@@ -116,6 +119,7 @@ impl Fixture {
         low_water_bytes: 1024,
         max_send_bytes: 512,
         linger: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(20),
         post_capacity: 64,
         skip_on_success: true,
     };

@@ -12,6 +12,8 @@ pub use channels::ChannelStep;
 #[allow(missing_docs)]
 pub enum Action {
     Connect,
+    /// Our side connects, to an address at which there is what the number says.
+    Dial(u32),
     Listen,
     ConnectTo(u32),
     RemoveListener(u32),
@@ -98,6 +100,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut fifth = Rng::new(seed ^ 0x0D0E_71C2_3A55_E77E);
     let mut sixth = Rng::new(seed ^ 0x0E57_ED10_0B5C_A11E);
     let mut seventh = Rng::new(seed ^ 0x5E4D_0F7A_11D0_C4A7);
+    let mut dialling = Rng::new(seed ^ 0xD1A1_0000_C0FF_EE11);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -115,7 +118,9 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
             .then(|| Action::OuterLoop(sixth.below(20_000) as u32));
         let channel = (channels::has_channels(seed) && seventh.percent(40))
             .then(|| Action::Channel(channels::step(&mut seventh)));
-        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel]
+        let dial =
+            (dials(seed) && dialling.percent(8)).then(|| Action::Dial(dialling.below(1 << 20) as u32));
+        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial]
     });
     with_asides.flatten().collect()
 }
@@ -144,6 +149,11 @@ fn sets_and_releases(seed: u64) -> bool {
 /// Whether the caller also blocks in another event loop now and then.
 fn has_outer_loop(seed: u64) -> bool {
     seed % 5 == 0
+}
+
+/// Whether the reactor's side connects as well.
+fn dials(seed: u64) -> bool {
+    seed % 3 == 1
 }
 
 fn in_another_thread(rng: &mut Rng) -> Action {

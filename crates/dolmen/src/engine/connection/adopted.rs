@@ -48,7 +48,7 @@ impl<K: Kernel> Connection<K> {
     pub(super) fn note_if_cut(&mut self, cx: &mut Context<K>) {
         if self.adopted && self.queued_bytes() > 0 {
             mark(Mark::EndedUnsent);
-            cx.submitter.kernel().note_cut(&self.source);
+            cx.submitter.kernel().note_cut(self.source());
         }
     }
 

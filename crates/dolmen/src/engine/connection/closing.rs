@@ -53,6 +53,9 @@ impl<K: Kernel> Connection<K> {
 
     pub(super) fn stop_timers(&mut self, cx: &mut Context<K>) {
         let rare = self.rare();
+        if let Some(connecting) = &mut rare.connecting {
+            connecting.stop_timers(cx);
+        }
         let timers = [&mut rare.linger, &mut rare.send_backoff.timer, &mut rare.receive_backoff.timer];
         for timer in timers.into_iter().filter_map(Option::take) {
             cx.timers.cancel(timer);
@@ -63,7 +66,7 @@ impl<K: Kernel> Connection<K> {
         if !std::mem::replace(&mut self.rare().cancelled, true) {
             // Only a cancel ends a pending receive: a shutdown does not [hc16].
             for handle in [self.receive, self.send].into_iter().flatten() {
-                cx.submitter.cancel(&self.source, handle);
+                cx.submitter.cancel(self.source(), handle);
             }
         }
         // The kernel still owns the memory of these operations, and the socket keeps its number until their packets have
@@ -80,7 +83,8 @@ impl<K: Kernel> Connection<K> {
         let (conn, token) = (ConnId(key), self.token);
         let Rare { reason, suppress_closed_event, released, .. } = *self.rare();
         if released {
-            let stream = Some(cx.submitter.kernel().release(self.source));
+            let source = self.source.expect("it was connected");
+            let stream = Some(cx.submitter.kernel().release(source));
             cx.outbox.push_back(Record::Released { conn, token, stream });
             tracing::debug!(target: "dolmen", %conn, "connection released");
             return;
@@ -91,7 +95,9 @@ impl<K: Kernel> Connection<K> {
             CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
             _ => Close::Orderly,
         };
-        cx.submitter.close(self.source, how);
+        if let Some(source) = self.source {
+            cx.submitter.close(source, how);
+        }
         if let Some(queue) = self.queue {
             cx.stats.queued_bytes -= queue.queued_bytes();
             cx.send_queues.give_back(queue);
@@ -167,7 +173,8 @@ impl<K: Kernel> Connection<K> {
         self.registration.records_dropped();
         cx.drop_records(|record| {
             matches!(record,
-                Record::Received { conn, .. }
+                Record::Connected { conn, .. }
+                | Record::Received { conn, .. }
                 | Record::EndOfStream { conn, .. }
                 | Record::Drained { conn, .. }
                 | Record::Written { conn, .. } if conn.0 == key)

@@ -44,7 +44,7 @@ impl<K: Kernel> Connection<K> {
         if let Some(buffer) = self.held.take() {
             return self.add_received(cx, key, buffer);
         }
-        match cx.submitter.receive(&self.source, key.slot) {
+        match cx.submitter.receive(self.source(), key.slot) {
             Started::Pending(handle) => self.receive = Some(handle),
             Started::Completed(completion) => self.received(cx, key, completion),
         }

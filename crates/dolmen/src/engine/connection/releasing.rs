@@ -30,7 +30,7 @@ impl<K: Kernel> Connection<K> {
         if let Some(receive) = self.receive {
             if !std::mem::replace(&mut self.rare().withdrawn, true) {
                 mark(Mark::ReceiveWithdrawn);
-                cx.submitter.withdraw(&self.source, receive);
+                cx.submitter.withdraw(self.source(), receive);
             }
             return false;
         }

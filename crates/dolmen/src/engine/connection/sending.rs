@@ -56,14 +56,14 @@ impl<K: Kernel> Connection<K> {
             };
             // A large send may find no memory where a smaller one does [hc45].
             let most = cx.config.max_send_bytes;
-            match cx.submitter.send(&self.source, key.slot, buffer, offset, most) {
+            match cx.submitter.send(self.source(), key.slot, buffer, offset, most) {
                 Started::Pending(handle) => self.send = Some(handle),
                 Started::Completed(completion) => self.sent(cx, key, completion),
             }
         }
         if self.write == Write::Finishing {
             self.write = Write::Shut;
-            if let Err(mut fault) = cx.submitter.kernel().shutdown_write(&self.source) {
+            if let Err(mut fault) = cx.submitter.kernel().shutdown_write(self.source()) {
                 // It was connected, and is not any more: the peer has reset it, and no call has collected the error
                 // since [hc44].
                 if fault.kind == FaultKind::NotConnected {
@@ -137,7 +137,7 @@ impl<K: Kernel> Connection<K> {
         // A receive that is pending in the kernel may have taken one buffer of bytes already, which the system no
         // longer counts.
         let taken = if self.receive.is_some() { cx.config.buffer_bytes } else { 0 };
-        let unread = cx.submitter.kernel().unread(&self.source);
+        let unread = cx.submitter.kernel().unread(self.source());
         self.rare().receive_limit_bytes = unread.saturating_add(taken);
         self.start_linger(cx, key, cx.config.linger_ns());
         self.list(cx, key);

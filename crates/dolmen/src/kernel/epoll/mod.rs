@@ -30,6 +30,7 @@
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
 
 mod descriptor;
+mod dial;
 mod event_fd;
 mod fault;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
@@ -58,6 +59,7 @@ use super::arrivals::Arrivals;
 use super::operation::OpPtr;
 use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 pub(crate) use descriptor::above_standard;
 use descriptor::new_epoll;
@@ -113,6 +115,9 @@ impl Kernel for Epoll {
     // A posted accept is only a cell of memory here; the number limits the accepts of one turn.
     const ACCEPTS: usize = 64;
 
+    const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: libc::ETIMEDOUT };
+    const REFUSED: Fault = Fault { kind: FaultKind::Other, code: libc::ECONNREFUSED };
+
     fn new(options: Options) -> Result<Self, Fault> {
         let epoll = new_epoll().map_err(fault)?;
         let signal = Arc::new(EventFd::new().map_err(fault)?);
@@ -157,6 +162,19 @@ impl Kernel for Epoll {
         })?;
         self.table.slot(source.0).edges.plain = tcp;
         Ok(source)
+    }
+
+    fn add_dial(&mut self, address: &Address, prepared: Option<TcpStream>) -> Result<Source, Fault> {
+        self.open_dial(address, prepared)
+    }
+
+    unsafe fn connect(&mut self, source: &Source, op: OpPtr<Self>, address: &Address) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.begin_connect(source, op, address) }
+    }
+
+    fn finish_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+        self.end_connect(source)
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
@@ -377,7 +395,7 @@ impl Kernel for Epoll {
         }
         // Closing would do it, unless other code holds a duplicate of the descriptor: then it would stay registered,
         // and could no longer be removed.
-        if !entry.is_borrowed() && self.keeps_registrations() {
+        if !entry.is_borrowed() && entry.is_registered() && self.keeps_registrations() {
             self.calls += 2;
             epoll::delete(&self.epoll, entry.fd()).unwrap_or_else(
                 |errno| tracing::debug!(target: "dolmen", %errno, "deregistering before close"),

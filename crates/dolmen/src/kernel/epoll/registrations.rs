@@ -116,7 +116,8 @@ impl Epoll {
             let of_this_kind = |(_, entry): &(u32, &Entry)| entry.is_borrowed() == borrowed;
             for (index, entry) in self.table.iter().filter(of_this_kind) {
                 let flags = match entry {
-                    Entry::Stream { .. } => STREAM_FLAGS,
+                    Entry::Dial { registered: false, .. } => continue,
+                    Entry::Stream { .. } | Entry::Dial { .. } => STREAM_FLAGS,
                     Entry::Listener { .. } => LISTENER_FLAGS,
                     Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => {
                         watch_flags(watch.is_some())

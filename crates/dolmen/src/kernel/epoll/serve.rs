@@ -9,6 +9,7 @@ use super::super::operation::OpPtr;
 use super::super::readiness::Readiness;
 use super::super::{FaultKind, Kernel, Outcome, Packet};
 use super::Epoll;
+use super::dial::serve_connect;
 use super::fault::fault;
 use super::polled::Polled;
 use super::socket::{Edges, accept_one, receive_now, send_now};
@@ -37,6 +38,7 @@ impl Epoll {
                 // SAFETY: passed on.
                 unsafe { serve_send(fd, send, edges, packets, calls) };
             }
+            Some(Entry::Dial { fd, connect, .. }) => serve_connect(fd, connect, packets, calls),
             Some(Entry::Listener { fd, accepts }) => serve_accepts(fd, accepts, edges, packets, max, calls),
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
                 // One shot: the next watch asks the system anew.

@@ -33,6 +33,7 @@ impl Slot {
             Some(Entry::Stream { receive, send, .. }) => {
                 (edges.readable && receive.is_some()) || (edges.writable && send.is_some())
             }
+            Some(Entry::Dial { connect, .. }) => edges.writable && connect.is_some(),
             Some(Entry::Listener { accepts, .. }) => edges.readable && !accepts.is_empty(),
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
                 edges.readable && watch.is_some()
@@ -48,6 +49,13 @@ pub(super) enum Entry {
         fd: TcpStream,
         receive: Option<OpPtr<Epoll>>,
         send: Option<OpPtr<Epoll>>,
+    },
+    /// A stream that is not connected yet.
+    Dial {
+        fd: TcpStream,
+        connect: Option<OpPtr<Epoll>>,
+        /// Epoll has it.
+        registered: bool,
     },
     #[allow(clippy::box_collection)] // So that the many streams do not pay for the few listeners.
     Listener {
@@ -72,7 +80,7 @@ impl Entry {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Entry::Stream { fd, .. } => fd.as_fd(),
+            Entry::Stream { fd, .. } | Entry::Dial { fd, .. } => fd.as_fd(),
             Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => fd.as_fd(),
             Entry::Handle { fd, .. } => fd.as_fd(),
             // SAFETY: the lender keeps the socket open while it is registered; see `BorrowedSocket::from_raw`.
@@ -84,6 +92,7 @@ impl Entry {
     pub(super) fn is_registered(&self) -> bool {
         match self {
             Entry::Polled(polled) => !polled.registered.is_empty(),
+            Entry::Dial { registered, .. } => *registered,
             _ => true,
         }
     }
@@ -92,6 +101,7 @@ impl Entry {
     fn is_idle(&self) -> bool {
         match self {
             Entry::Stream { receive, send, .. } => receive.is_none() && send.is_none(),
+            Entry::Dial { connect, .. } => connect.is_none(),
             Entry::Listener { accepts, .. } => accepts.is_empty(),
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => watch.is_none(),
             Entry::Polled(polled) => polled.poll.is_none(),
@@ -104,6 +114,7 @@ impl Entry {
             |waiting: &mut Option<OpPtr<Epoll>>| waiting.take_if(|waiting| *waiting == op).is_some();
         match self {
             Entry::Stream { receive, send, .. } => take_if(receive) || take_if(send),
+            Entry::Dial { connect, .. } => take_if(connect),
             Entry::Listener { accepts, .. } => {
                 let at = accepts.iter().position(|&waiting| waiting == op);
                 at.and_then(|at| accepts.remove(at)).is_some()

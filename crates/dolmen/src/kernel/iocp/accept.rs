@@ -195,7 +195,7 @@ impl Functions {
 /// # Safety
 ///
 /// `F` is an optional function pointer, and of the type that `id` stands for.
-unsafe fn look_up<F>(listener: SOCKET, id: GUID, function: &mut Option<F>) -> Result<(), Fault> {
+pub(super) unsafe fn look_up<F>(listener: SOCKET, id: GUID, function: &mut Option<F>) -> Result<(), Fault> {
     const { assert!(size_of::<Option<F>>() == size_of::<usize>()) };
     let mut bytes = 0;
     // SAFETY: input and output are readable and writable for the lengths given; a null function pointer is `None`.

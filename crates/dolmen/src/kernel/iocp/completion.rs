@@ -8,6 +8,7 @@ use super::super::arrivals::{Arrivals, Key};
 use super::super::operation::{OpKind, OpPtr};
 use super::super::{Fault, FaultKind, Kernel as _, Outcome, Packet, Submission};
 use super::accept::AcceptCell;
+use super::connect::{ConnectCell, connect_fault};
 use super::operation::Extra;
 use super::socket::{self, CallResult};
 use super::{CANCELLED, Iocp, overlapped, status};
@@ -37,7 +38,7 @@ impl Iocp {
             let result = unsafe {
                 match kind {
                     OpKind::Watch | OpKind::Poll => self.watched(op),
-                    OpKind::Receive | OpKind::Send | OpKind::Accept => self.completed(op, kind, pool),
+                    _ => self.completed(op, kind, pool),
                 }
             };
             match result {
@@ -108,6 +109,14 @@ impl Iocp {
                     unreachable!("an accept has its cell")
                 };
                 Some(self.accept_completed(cell, status))
+            }
+            OpKind::Connect => {
+                // SAFETY: as above.
+                let Extra::Connect(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {
+                    unreachable!("a connect has its cell")
+                };
+                ConnectCell::free(cell);
+                Some(status.map(|()| Outcome::Connected).map_err(connect_fault))
             }
             OpKind::Watch | OpKind::Poll => unreachable!("watches and polls have a key of their own"),
         }

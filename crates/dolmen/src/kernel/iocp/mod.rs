@@ -25,6 +25,7 @@ mod associations;
 mod bridge;
 mod cancel;
 mod completion;
+mod connect;
 mod operation;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod polled;
@@ -55,6 +56,7 @@ use super::arrivals::Arrivals;
 use super::operation::{OpPtr, bytes_to_send};
 use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 use accept::{AcceptCell, Acceptor};
 use associations::{Associations, SocketId};
@@ -117,6 +119,9 @@ impl Kernel for Iocp {
     // Each is a socket made in advance, so not too many; a burst beyond that waits in the backlog for the next turn.
     const ACCEPTS: usize = 16;
 
+    const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: status::TIMED_OUT };
+    const REFUSED: Fault = Fault { kind: FaultKind::Other, code: status::REFUSED };
+
     fn new(options: Options) -> Result<Self, Fault> {
         let winsock = Winsock::start()?;
         let port = Arc::new(Port::new()?);
@@ -162,6 +167,19 @@ impl Kernel for Iocp {
             }
             Err(fault) => Err((fault, stream)),
         }
+    }
+
+    fn add_dial(&mut self, address: &Address, prepared: Option<TcpStream>) -> Result<Source, Fault> {
+        self.open_dial(address, prepared)
+    }
+
+    unsafe fn connect(&mut self, source: &Source, op: OpPtr<Self>, address: &Address) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.begin_connect(source, op, address) }
+    }
+
+    fn finish_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+        self.end_connect(source)
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {

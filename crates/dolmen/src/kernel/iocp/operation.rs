@@ -8,6 +8,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::accept::AcceptCell;
 use super::bridge::Bridge;
+use super::connect::ConnectCell;
 use super::polled::Polled;
 use super::{super::operation::Operation, Iocp};
 
@@ -33,6 +34,7 @@ pub(super) enum Extra {
         cancelled: bool,
     },
     Accept(NonNull<AcceptCell>),
+    Connect(NonNull<ConnectCell>),
     Watch(NonNull<Bridge>),
     /// Sources outlive their operations.
     Poll(NonNull<Polled>),

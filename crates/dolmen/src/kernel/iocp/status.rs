@@ -13,6 +13,8 @@ use super::super::{Fault, FaultKind, Immediate};
 pub(super) const OPERATION_ABORTED: i32 = ERROR_OPERATION_ABORTED as i32;
 pub(super) const NOT_CONNECTED: i32 = WSAENOTCONN;
 pub(super) const NOT_FOUND: i32 = ERROR_NOT_FOUND as i32;
+pub(super) const TIMED_OUT: i32 = WSAETIMEDOUT;
+pub(super) const REFUSED: i32 = WSAECONNREFUSED;
 pub(super) const INVALID: i32 = WSAEINVAL;
 pub(super) const WRONG_TYPE: i32 = WSAEPROTOTYPE;
 
@@ -38,6 +40,11 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
         STATUS_HOST_UNREACHABLE | STATUS_HOST_DOWN => WSAEHOSTUNREACH,
         STATUS_NETWORK_UNREACHABLE => WSAENETUNREACH,
         STATUS_PROTOCOL_UNREACHABLE => WSAENETUNREACH,
+        STATUS_CONNECTION_REFUSED => WSAECONNREFUSED,
+        STATUS_ADDRESS_ALREADY_EXISTS | STATUS_ADDRESS_ALREADY_ASSOCIATED | STATUS_SHARING_VIOLATION => {
+            WSAEADDRINUSE
+        }
+        STATUS_INVALID_ADDRESS | STATUS_INVALID_ADDRESS_COMPONENT => WSAEADDRNOTAVAIL,
         STATUS_INSUFFICIENT_RESOURCES
         | STATUS_NO_MEMORY
         | STATUS_QUOTA_EXCEEDED
@@ -116,6 +123,7 @@ mod tests {
             (STATUS_LOCAL_DISCONNECT, Some((FaultKind::Reset, 10053))),
             (STATUS_CONNECTION_ABORTED, Some((FaultKind::Reset, 10053))),
             (STATUS_IO_TIMEOUT, Some((FaultKind::Other, 10060))),
+            (STATUS_CONNECTION_REFUSED, Some((FaultKind::Other, 10061))),
             (STATUS_HOST_UNREACHABLE, Some((FaultKind::Other, 10065))),
             (STATUS_NETWORK_UNREACHABLE, Some((FaultKind::Other, 10051))),
             (STATUS_INSUFFICIENT_RESOURCES, Some((FaultKind::Exhausted, 10055))),

@@ -48,6 +48,7 @@ impl Sim {
                 let accepted = world::accept(&self.world, pending.object);
                 accepted.map(|accepted| accepted.map(|(stream, peer)| Outcome::Accepted(stream, peer)))
             }
+            OpKind::Connect => self.connected(pending),
             OpKind::Watch => {
                 let signalled = self.world.borrow().signalled_of(pending.object);
                 signalled.then(|| {

@@ -16,6 +16,7 @@
 //! engine keeps only the number, so any use of one after its release, when it may be closed, is detected.
 
 mod complete;
+mod dial;
 pub(crate) mod mutants;
 mod pending;
 mod polled;
@@ -35,11 +36,13 @@ use super::arrivals::Arrivals;
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
+use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 use crate::marks::{Mark, mark};
 use mutants::{Mutant, mutant};
 use pending::{Header, Pending};
 use polled::Polled;
+use world::Stage;
 use world::{Descriptor, NOT_CONNECTED, NOT_OPEN, SharedWorld, SimHandle, SimListener, SimSignal, SimStream};
 
 pub(crate) struct Sim {
@@ -156,6 +159,9 @@ impl Kernel for Sim {
     // Under Miri a separate allocation for each, so that it detects any use after the operation has ended.
     const CELLS_PER_BLOCK: usize = if cfg!(miri) { 1 } else { 64 };
 
+    const TIMED_OUT: Fault = world::TIMED_OUT;
+    const REFUSED: Fault = world::REFUSED;
+
     fn new(_options: Options) -> Result<Self, Fault> {
         unreachable!("a simulated kernel is made over a world")
     }
@@ -180,6 +186,19 @@ impl Kernel for Sim {
             return Err((Fault { kind: FaultKind::AlreadyRegistered, code: 87 }, stream));
         }
         Ok(self.add(stream.fd, OwnedObject::Stream(stream)))
+    }
+
+    fn add_dial(&mut self, address: &Address, prepared: Option<SimStream>) -> Result<Source, Fault> {
+        self.open_dial(address, prepared)
+    }
+
+    unsafe fn connect(&mut self, source: &Source, op: OpPtr<Self>, _address: &Address) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.begin_connect(source, op) }
+    }
+
+    fn finish_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+        self.end_connect(source)
     }
 
     fn add_listener(&mut self, listener: SimListener) -> Result<Source, (Fault, SimListener)> {
@@ -338,7 +357,7 @@ impl Kernel for Sim {
         self.calls += 1;
         let mut world = self.world.borrow_mut();
         let link = world.link_of(source.object);
-        if link.reset.is_some() {
+        if link.reset.is_some() || link.stage != Stage::Connected {
             return Err(NOT_CONNECTED);
         }
         link.outbound.fin = true;

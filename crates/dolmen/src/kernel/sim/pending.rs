@@ -4,7 +4,7 @@ use super::super::operation::{OpKind, OpPtr};
 use super::super::readiness::Readiness;
 use super::super::{Fault, Kernel as _, Outcome};
 use super::mutants::{Mutant, mutant};
-use super::world::{Descriptor, Readable};
+use super::world::{Descriptor, Readable, Stage};
 use super::{Sim, Source};
 
 /// The system's part of an operation.
@@ -44,6 +44,10 @@ impl Sim {
         let most = if kind == OpKind::Accept { Sim::ACCEPTS } else { 1 };
         let same = |pending: &&Pending| pending.source == source.number && pending.kind == kind;
         assert!(self.pending.iter().filter(same).count() < most, "one too many of {kind:?}");
+        if let (OpKind::Receive | OpKind::Send, Descriptor::Link(link)) = (kind, source.object) {
+            let stage = self.world.borrow().links[link].stage;
+            assert_eq!(stage, Stage::Connected, "{kind:?} on a stream that is not complete");
+        }
         let (source, fd, object) = (source.number, source.fd, source.object);
         let (interest, target, sent) = (Readiness::NONE, None, 0);
         let (cancelled, ready_at_ns, packet) = (false, None, None);
@@ -71,6 +75,7 @@ impl Sim {
             OpKind::Receive => !matches!(world.link_of(pending.object).readable(), Readable::Nothing),
             OpKind::Send => world.link_of(pending.object).writable(),
             OpKind::Accept => world.exhausted || !world.listener_of(pending.object).backlog.is_empty(),
+            OpKind::Connect => world.answer(pending.object).is_some(),
             OpKind::Watch => world.signalled_of(pending.object),
             OpKind::Poll => !world.polled(pending.object, pending.interest).is_empty(),
         }

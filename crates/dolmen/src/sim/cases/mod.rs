@@ -3,6 +3,7 @@
 //! Built with `--cfg dolmen_mutants`, `mutants.rs` also shows that scenarios fail when the code that they test is broken.
 
 mod closing;
+mod connecting;
 mod failed_sends;
 mod listeners;
 mod mailbox;

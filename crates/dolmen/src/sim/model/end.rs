@@ -112,6 +112,7 @@ impl Run<'_> {
         self.check(Oracle::Liveness, link.send_failed.is_none(), || {
             format!("{id:?} has not ended after a failed send")
         })?;
+        self.check(Oracle::Liveness, conn.is_up(), || format!("{id:?} has not been connected"))?;
         let reset = link.reset.is_some();
         let sent = self.peers[conn.link].sent;
         self.check(Oracle::Liveness, reset || conn.received == sent, || {

@@ -10,6 +10,7 @@ impl Run<'_> {
             Record::Accepted { listener, ref mut stream, .. } => self.accepted(listener, stream)?,
             Record::AcceptFailed { listener, .. } => self.accept_failed(listener)?,
             Record::Received { conn, token, ref buffer } => self.received(conn, token, buffer.as_slice())?,
+            Record::Connected { conn, token, .. } => self.connected(conn, token)?,
             Record::EndOfStream { conn, token } => self.ended(conn, token)?,
             Record::Drained { conn, token } => self.drained(conn, token)?,
             Record::Closed { conn, token, reason } => {
@@ -99,6 +100,8 @@ impl Run<'_> {
     fn received(&mut self, conn: ConnId, token: Token, data: &[u8]) -> Check {
         let Some(at) = self.conn_of(conn, token, "bytes")? else { return Ok(()) };
         self.gated(at, true)?;
+        let up = self.conns[at].is_up();
+        self.check(Oracle::Order, up, || "bytes before `Connected`".into())?;
         let known = &mut self.conns[at];
         let (from, link) = (known.received, known.link);
         known.received += data.len() as u64;
@@ -273,6 +276,7 @@ impl Run<'_> {
             CloseReason::Aborted => {
                 self.check(Oracle::Order, state == State::Aborted, || "aborted without an abort".into())
             }
+            CloseReason::Failed { code } if !conn.is_up() => self.not_connected(at, state, code),
             CloseReason::Failed { code } => {
                 self.fail(Oracle::Order, || format!("a reset was reported as failure {code}"))
             }

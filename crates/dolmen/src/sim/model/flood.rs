@@ -31,6 +31,7 @@ impl Run<'_> {
             // Connections without memory just now may have to wait for the end of a pause.
             .filter(|&at| {
                 self.conns[at].state == State::Open
+                    && self.conns[at].is_up()
                     && !self.conns[at].paused
                     && !self.conns[at].releasing
                     && faults.no_memory == 0

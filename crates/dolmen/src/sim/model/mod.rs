@@ -3,6 +3,7 @@
 mod borrowed;
 mod channels;
 mod console;
+mod dialling;
 mod end;
 mod events;
 mod flood;
@@ -38,6 +39,7 @@ use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
 use channels::Channels;
 use console::Operator;
+use dialling::Dialled;
 use mailbox::Inbox;
 
 /// Long enough for everything in progress; costs nothing on a virtual clock.
@@ -117,6 +119,8 @@ struct Conn {
     drained: u64,
     /// When `close` was called.
     closed_at_ns: Option<u64>,
+    /// Of an outgoing connection.
+    dialled: Option<Dialled>,
     /// The socket of an adopted connection.
     lent: Option<usize>,
     asked: Asked,
@@ -140,6 +144,7 @@ impl Conn {
             refusals: 0,
             drained: 0,
             closed_at_ns: None,
+            dialled: None,
             lent: None,
             asked: Asked::default(),
         }
@@ -202,6 +207,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         low_water_bytes: high / (1 + rng.below(4) as usize),
         max_send_bytes: high / (1 + seed as usize % 5),
         linger: Duration::from_micros(100 + rng.below(50_000)),
+        connect_timeout: Duration::from_millis(800),
         post_capacity: 1 + high % 4,
         skip_on_success: true,
     };
@@ -209,6 +215,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
     let mailbox = engine.mailbox();
     let capacity = 1 + rng.below(8) as usize;
     let operator = Operator::new(&world);
+    world.borrow_mut().dialled_capacity = 100;
     let short_of_memory = world.borrow().faults.no_memory > 0;
     let mut run = Run {
         oracles,
@@ -280,6 +287,7 @@ impl Run<'_> {
     fn act(&mut self, action: Action, events: Option<&mut Batch<SimStream>>) -> Check {
         match action {
             Action::Connect => self.connect_one()?,
+            Action::Dial(kind) => self.dial(kind)?,
             Action::Listen => self.listen(),
             Action::ConnectTo(who) => self.connect_to(who),
             Action::RemoveListener(who) => self.remove_listener(who)?,

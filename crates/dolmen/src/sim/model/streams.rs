@@ -40,6 +40,9 @@ impl Run<'_> {
     }
 
     fn peer_sends(&mut self, link: usize, much: usize) {
+        if !self.has_peer(link) {
+            return;
+        }
         let mut world = self.world.borrow_mut();
         let wire = &mut world.links[link];
         if self.peers[link].fin || wire.reset.is_some() || wire.ended.is_some() {
@@ -141,14 +144,14 @@ impl Run<'_> {
     }
 
     pub(super) fn peer_fin(&mut self, who: u32) {
-        let Some(link) = self.link(who) else { return };
+        let Some(link) = self.link(who).filter(|&link| self.has_peer(link)) else { return };
         mark(Mark::PeerFin);
         self.peers[link].fin = true;
         self.world.borrow_mut().links[link].inbound.fin = true;
     }
 
     pub(super) fn peer_gone(&mut self, who: u32) {
-        let Some(link) = self.link(who) else { return };
+        let Some(link) = self.link(who).filter(|&link| self.has_peer(link)) else { return };
         self.peers[link].fin = true;
         let mut world = self.world.borrow_mut();
         world.links[link].inbound.fin = true;
@@ -156,7 +159,7 @@ impl Run<'_> {
     }
 
     pub(super) fn peer_reset(&mut self, who: u32, keep: bool) {
-        let Some(link) = self.link(who) else { return };
+        let Some(link) = self.link(who).filter(|&link| self.has_peer(link)) else { return };
         self.world.borrow_mut().links[link].peer_reset(keep);
     }
 
@@ -214,7 +217,7 @@ impl Run<'_> {
 
     /// The only way in which a send fails and the peer can continue to send.
     pub(super) fn shut_by_caller(&mut self, who: u32) -> Check {
-        let open = |conn: &Conn| conn.state == State::Open && !conn.shut;
+        let open = |conn: &Conn| conn.state == State::Open && !conn.shut && conn.is_up();
         let open: Vec<usize> = (0..self.conns.len()).filter(|&at| open(&self.conns[at])).collect();
         if open.is_empty() {
             return Ok(());

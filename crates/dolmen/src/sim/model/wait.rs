@@ -132,6 +132,9 @@ impl Run<'_> {
         };
         let left = self.engine.kernel().left_behind().find(|left| match left {
             (OpKind::Receive, Descriptor::Link(link)) => is_heard(*link),
+            (OpKind::Connect, Descriptor::Link(link)) => {
+                conns.iter().any(|conn| conn.link == *link && conn.state == State::Open)
+            }
             _ => true,
         });
         self.check(Oracle::Fairness, left.is_none(), || {

@@ -69,6 +69,11 @@ pub(crate) const CANCELLED: Fault = Fault { kind: FaultKind::Cancelled, code: 12
 pub(crate) const ABORTED: Fault = Fault { kind: FaultKind::Cancelled, code: 995 };
 pub(crate) const NOT_OPEN: Fault = Fault { kind: FaultKind::Invalid, code: 9 };
 pub(crate) const EXHAUSTED: Fault = Fault { kind: FaultKind::Exhausted, code: 24 };
+/// ECONNREFUSED, ENETUNREACH and ETIMEDOUT.
+pub(crate) const REFUSED: Fault = Fault { kind: FaultKind::Other, code: 111 };
+pub(crate) const UNREACHABLE: Fault = Fault { kind: FaultKind::Other, code: 101 };
+pub(crate) const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: 110 };
+pub(crate) const BACKLOG_FULL: Fault = Fault { kind: FaultKind::Exhausted, code: 11 };
 pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 pub(crate) const NOT_CONNECTED: Fault = Fault { kind: FaultKind::NotConnected, code: 107 };
 pub(crate) const TRANSIENT: Fault = Fault { kind: FaultKind::Transient, code: 103 };

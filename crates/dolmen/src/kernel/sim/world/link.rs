@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::dial::Stage;
 use super::faults::{RESET, SHUT};
 use crate::kernel::Fault;
 use crate::kernel::readiness::Readiness;
@@ -24,6 +25,8 @@ pub(crate) struct Link {
     /// The same for a send that found the connection reset.
     pub(crate) send_reset: Option<(u64, u64)>,
     pub(crate) ended: Option<Ended>,
+    /// How far it has come, if the reactor's side makes it.
+    pub(crate) stage: Stage,
     /// Nothing will ever happen on it, so the kernel can skip the operations that wait for it.
     pub(crate) silent: bool,
     pub(crate) nodelay: bool,

@@ -3,13 +3,14 @@
 //! The reactor's end of everything is behind descriptors, which are reused as soon as possible, the last closed first.
 //! The other end is a [`Link`], with which the test program plays the peer.
 
+mod dial;
 mod faults;
 mod link;
 mod signal;
 mod sockets;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::rng::Rng;
 use crate::marks::{Mark, mark};
+pub(crate) use dial::{Answer, Stage};
 pub(crate) use faults::*;
 pub(crate) use link::{Ended, Link, Pipe, Readable};
 pub(crate) use signal::SimSignal;
@@ -50,6 +52,10 @@ pub(crate) struct World {
     pub(crate) links: Vec<Link>,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) signalled: Vec<bool>,
+    /// What is at the addresses of the world.
+    pub(crate) answers: HashMap<SocketAddr, Answer>,
+    /// How many bytes a link holds that the reactor's side makes.
+    pub(crate) dialled_capacity: usize,
     /// The most bytes that one send was given.
     pub(crate) largest_send: usize,
     /// The signal that wakes the reactor from other threads.
@@ -108,6 +114,8 @@ impl World {
             links: Vec::new(),
             listeners: Vec::new(),
             signalled: Vec::new(),
+            answers: HashMap::new(),
+            dialled_capacity: 100_000,
             largest_send: 0,
             signal: Arc::default(),
             scheduled: VecDeque::new(),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::dial::Stage;
 use super::link::Ended;
 use super::{Descriptor, Listening, SharedWorld};
 use crate::kernel::Close;
@@ -43,6 +44,14 @@ impl SimStream {
         SimStream { fd, world: Rc::clone(world) }
     }
 
+    /// A socket that is not connected. Its link has no peer yet.
+    pub(crate) fn open_unconnected(world: &SharedWorld) -> SimStream {
+        let capacity = world.borrow().dialled_capacity;
+        let link = super::connect(world, capacity);
+        world.borrow_mut().links[link].stage = Stage::Unconnected;
+        SimStream::open(world, link)
+    }
+
     pub(crate) fn link(&self) -> usize {
         match self.world.borrow().descriptors[self.fd as usize] {
             Descriptor::Link(link) => link,
@@ -69,6 +78,9 @@ impl SimStream {
 
 impl StreamOptions for SimStream {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
+        if self.world.borrow().links[self.link()].stage != Stage::Connected {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         Ok(SocketAddr::from(([127, 0, 0, 1], self.link() as u16)))
     }
 

@@ -1,0 +1,105 @@
+//! Outgoing connections: the engine's methods between the table of connections and that of dials.
+
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::error::{Error, ErrorKind};
+use crate::kernel::Kernel;
+use crate::token::{ConnId, Key, Token};
+
+use super::Engine;
+use super::config::saturating_ns;
+use super::connection::Connection;
+use super::dial::{Dial, Dialled};
+
+const ACTION: &str = "connect to";
+
+impl<K: Kernel> Engine<K> {
+    /// Begins to connect. The id is good from here on.
+    pub(crate) fn connect(
+        &mut self,
+        address: Address,
+        prepared: Option<K::Stream>,
+        timeout: Option<Duration>,
+        token: Token,
+    ) -> Result<ConnId, Error> {
+        self.check_room(ACTION)?;
+        let source = self.cx.submitter.kernel().add_dial(&address, prepared);
+        let source = source.map_err(|fault| Error::from_fault(fault, ACTION, Some(address.to_string())))?;
+        tracing::debug!(target: "dolmen", %address, token = token.0, "connecting");
+        let conn = self.insert_connection(Connection::connecting(token));
+        let connection = self.connections.get_mut(conn.0).expect("it was just inserted");
+        let timeout = timeout.unwrap_or(self.cx.config.connect_timeout);
+        connection.limit_connecting(&mut self.cx, conn.0, saturating_ns(timeout));
+        self.insert_dial(source, address, conn.0);
+        Ok(conn)
+    }
+
+    /// Whether another connection may be added.
+    pub(super) fn check_room(&self, action: &'static str) -> Result<(), Error> {
+        let limit = self.cx.config.max_connections;
+        match self.connections.len() < limit {
+            true => Ok(()),
+            false => {
+                let beyond = format_args!("beyond the limit of {limit}");
+                Err(Error::new(ErrorKind::TableFull, action, beyond))
+            }
+        }
+    }
+
+    fn insert_dial(&mut self, source: K::Source, address: Address, conn: Key) {
+        let key = self.dials.insert(Dial::new(source, address, conn));
+        self.dials.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
+        let connection = self.connections.get_mut(conn).expect("a dial is for a connection");
+        connection.dial_added(&mut self.cx, conn, key);
+    }
+
+    /// A connection tries its next address.
+    pub(super) fn dial_next(&mut self, conn: Key) {
+        let connection = self.connections.get_mut(conn).expect("it has just been served");
+        let Some(address) = connection.next_address() else { return };
+        match self.cx.submitter.kernel().add_dial(&address, None) {
+            Ok(source) => self.insert_dial(source, address, conn),
+            Err(fault) => {
+                let connection = self.connections.get_mut(conn).expect("it has just been served");
+                connection.dial_failed(&mut self.cx, conn, None, fault);
+            }
+        }
+    }
+
+    pub(super) fn serve_dial(&mut self, slot: u32) {
+        let Some((key, dial)) = self.dials.at_mut(slot) else { return };
+        let dialled = dial.serve(&mut self.cx, key);
+        self.dialled(key, dialled);
+    }
+
+    pub(super) fn dialled(&mut self, key: Key, dialled: Dialled) {
+        if matches!(dialled, Dialled::Waiting) {
+            return;
+        }
+        let dial = self.dials.remove(key).expect("it has just been served");
+        let conn = dial.conn();
+        let wants = |connection: &&mut Connection<K>| connection.is_connecting() && !connection.is_closing();
+        let connection = self.connections.get_mut(conn).filter(wants);
+        match (dialled, connection) {
+            (Dialled::Connected { local, peer }, Some(connection)) => {
+                let others =
+                    connection.connected(&mut self.cx, conn, (key, dial.into_source()), (local, peer));
+                self.remove_dials(others);
+            }
+            (Dialled::Failed(fault), Some(connection)) => {
+                connection.dial_failed(&mut self.cx, conn, Some(key), fault);
+                dial.finish(&mut self.cx);
+            }
+            _ => dial.finish(&mut self.cx),
+        }
+    }
+
+    pub(super) fn remove_dials(&mut self, dials: Vec<Key>) {
+        for key in dials {
+            if let Some(dial) = self.dials.get_mut(key) {
+                dial.remove(&mut self.cx, key);
+            }
+        }
+    }
+}

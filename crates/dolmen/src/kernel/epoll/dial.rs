@@ -1,0 +1,185 @@
+//! Connecting: a socket is registered once the system has begun to connect it, because before that epoll reports a
+//! hang-up [hc59]. Its first edge is the end of the attempt, and the socket knows how it has ended.
+//!
+//! The system cannot be asked to connect without blocking except through the mode of the socket. So a dial's socket is
+//! non-blocking, and blocks again from the moment it is a stream, as one that was added.
+//!
+//! Manual pages: connect(2), socket(7) (`SO_ERROR`), unix(7).
+
+use std::ffi::OsStr;
+use std::net::TcpStream;
+use std::os::fd::AsFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::SocketAddr as UnixAddr;
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::sockopt::{socket_acceptconn, socket_error, socket_type};
+use rustix::net::{
+    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, getpeername, getsockname,
+    socket_with,
+};
+
+use super::super::operation::OpPtr;
+use super::super::{Fault, FaultKind, Kernel as _, Outcome, Packet, Submission};
+use super::descriptor::above_standard;
+use super::fault::fault;
+use super::socket::is_tcp;
+use super::table::{Entry, Source};
+use super::{Epoll, STREAM_FLAGS};
+use crate::address::Address;
+
+impl Epoll {
+    pub(super) fn open_dial(
+        &mut self,
+        address: &Address,
+        prepared: Option<TcpStream>,
+    ) -> Result<Source, Fault> {
+        let fd = match prepared {
+            Some(socket) => self.check_prepared(socket)?,
+            None => self.make_socket(address)?,
+        };
+        let index = self.table.reserve();
+        let source = self.table.fill(index, Entry::Dial { fd, connect: None, registered: false });
+        // It is not: a stream that has just been added is.
+        self.table.slot(index).edges.writable = false;
+        Ok(source)
+    }
+
+    fn make_socket(&mut self, address: &Address) -> Result<TcpStream, Fault> {
+        let family = match address {
+            Address::Ip(ip) if ip.is_ipv4() => AddressFamily::INET,
+            Address::Ip(_) => AddressFamily::INET6,
+            Address::Unix(_) => AddressFamily::UNIX,
+        };
+        self.calls += 1;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(family, SocketType::STREAM, flags, None).and_then(above_standard);
+        Ok(TcpStream::from(fd.map_err(fault)?))
+    }
+
+    /// Refuses a socket that cannot be connected: here, and not by a failure of the connection [p16].
+    fn check_prepared(&mut self, socket: TcpStream) -> Result<TcpStream, Fault> {
+        let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
+        self.calls += 4;
+        if socket_type(&socket).map_err(fault)? != SocketType::STREAM {
+            return Err(invalid(Errno::PROTOTYPE));
+        }
+        if socket_acceptconn(&socket).map_err(fault)? {
+            return Err(invalid(Errno::INVAL));
+        }
+        if getpeername(&socket).is_ok() {
+            return Err(invalid(Errno::ISCONN));
+        }
+        rustix::io::ioctl_fionbio(&socket, true).map_err(fault)?;
+        Ok(socket)
+    }
+
+    /// # Safety
+    ///
+    /// As for every submission.
+    pub(super) unsafe fn begin_connect(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        address: &Address,
+    ) -> Submission<Self> {
+        if let Err(fault) = self.after_fork() {
+            return Submission::Failed(fault);
+        }
+        let Entry::Dial { fd, .. } = self.table.entry(source) else {
+            unreachable!("a connect is for a dial")
+        };
+        self.calls += 1;
+        let begun = match address {
+            Address::Ip(address) => rustix::net::connect(fd, address),
+            Address::Unix(address) => unix_to_rustix(address).and_then(|to| rustix::net::connect(fd, &to)),
+        };
+        match begun {
+            // Interrupted: it goes on all the same.
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            // A Unix socket's backlog is full. Its edge would not be reported.
+            Err(Errno::AGAIN) => {
+                return Submission::Failed(Fault { kind: FaultKind::Exhausted, ..fault(Errno::AGAIN) });
+            }
+            Err(errno) => return Submission::Failed(connect_fault(errno)),
+        }
+        let data = self.table.event_data(source.0);
+        let fd = self.table.entry(source).fd();
+        self.calls += 1;
+        if let Err(errno) = epoll::add(&self.epoll, fd, data, STREAM_FLAGS) {
+            return Submission::Failed(Fault { kind: FaultKind::Other, ..fault(errno) });
+        }
+        let Some(Entry::Dial { connect, registered, .. }) = &mut self.table.slot(source.0).entry else {
+            unreachable!("it was just looked at")
+        };
+        *registered = true;
+        if begun.is_ok() {
+            return Submission::Done(Outcome::Connected);
+        }
+        assert!(connect.replace(op).is_none(), "two connects on one dial");
+        Submission::Pending
+    }
+
+    pub(super) fn end_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+        let Entry::Dial { fd, .. } = self.table.entry(source) else { unreachable!("it was a dial") };
+        self.calls += 3;
+        let local = getsockname(fd).and_then(address_of);
+        let peer = getpeername(fd).and_then(|peer| address_of(peer.ok_or(Errno::NOTCONN)?));
+        let blocks = rustix::io::ioctl_fionbio(fd, false);
+        let tcp = is_tcp(fd.as_fd(), &mut self.calls);
+        // Without a peer, it was another process that has taken the error: one that has forked, and shares the socket.
+        let (local, peer) = (local.map_err(fault)?, peer.map_err(fault)?);
+        blocks.map_err(fault)?;
+        let slot = self.table.slot(source.0);
+        let Some(Entry::Dial { fd, .. }) = slot.entry.take() else { unreachable!("it was just looked at") };
+        slot.entry = Some(Entry::Stream { fd, receive: None, send: None });
+        slot.edges.plain = tcp;
+        slot.edges.writable = true;
+        Ok((local, peer))
+    }
+}
+
+/// The end of an attempt, of which an edge has come.
+pub(super) fn serve_connect(
+    fd: &TcpStream,
+    connect: &mut Option<OpPtr<Epoll>>,
+    packets: &mut Vec<Packet<Epoll>>,
+    calls: &mut u64,
+) {
+    let Some(op) = connect.take() else { return };
+    *calls += 1;
+    let result = match socket_error(fd) {
+        Ok(Ok(())) => Ok(Outcome::Connected),
+        Ok(Err(errno)) | Err(errno) => Err(connect_fault(errno)),
+    };
+    packets.push(Packet { op, result });
+}
+
+/// Every failure is final, whatever it would mean to a stream or a listener.
+fn connect_fault(errno: Errno) -> Fault {
+    Fault { kind: FaultKind::Other, code: errno.raw_os_error() }
+}
+
+fn unix_to_rustix(address: &UnixAddr) -> Result<SocketAddrUnix, Errno> {
+    match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => SocketAddrUnix::new(path),
+        (None, Some(name)) => SocketAddrUnix::new_abstract_name(name),
+        (None, None) => Err(Errno::INVAL),
+    }
+}
+
+fn address_of(address: SocketAddrAny) -> Result<Address, Errno> {
+    if let Ok(ip) = std::net::SocketAddr::try_from(address.clone()) {
+        return Ok(Address::Ip(ip));
+    }
+    let unix = SocketAddrUnix::try_from(address)?;
+    let known = match (unix.path(), unix.abstract_name()) {
+        (Some(path), _) => UnixAddr::from_pathname(OsStr::from_bytes(path.to_bytes())),
+        (None, Some(name)) => UnixAddr::from_abstract_name(name),
+        // Unnamed, as most clients are.
+        (None, None) => UnixAddr::from_pathname(""),
+    };
+    known.map(Address::Unix).map_err(|_| Errno::INVAL)
+}
