@@ -78,6 +78,7 @@ pub enum Seen {
     /// The stream was dropped.
     Accepted(ListenerId, SocketAddr),
     AcceptFailed(ListenerId),
+    Connected(ConnId),
     Received(ConnId, Vec<u8>),
     EndOfStream(ConnId),
     Drained(ConnId),
@@ -94,6 +95,7 @@ impl From<Event<'_>> for Seen {
         match event {
             Event::Accepted { listener, peer, .. } => Seen::Accepted(listener, peer),
             Event::AcceptFailed { listener, .. } => Seen::AcceptFailed(listener),
+            Event::Connected { conn, .. } => Seen::Connected(conn),
             Event::Received { conn, data, .. } => Seen::Received(conn, data.to_vec()),
             Event::EndOfStream { conn, .. } => Seen::EndOfStream(conn),
             Event::Drained { conn, .. } => Seen::Drained(conn),
@@ -112,7 +114,8 @@ impl Seen {
     /// The connection of the event, if any.
     pub fn conn(&self) -> Option<ConnId> {
         match self {
-            Seen::Received(conn, _)
+            Seen::Connected(conn)
+            | Seen::Received(conn, _)
             | Seen::EndOfStream(conn)
             | Seen::Drained(conn)
             | Seen::Closed(conn, _) => Some(*conn),
