@@ -21,9 +21,10 @@ use std::time::Duration;
 pub enum Address {
     /// TCP, over IPv4 or IPv6.
     Ip(SocketAddr),
-    /// A Unix domain socket: a path, an abstract name, or unnamed. Unix systems only.
+    /// A Unix domain socket: a path, an abstract name, or unnamed. Unix systems only. In a box because it is four times
+    /// as large as the other.
     #[cfg(unix)]
-    Unix(UnixAddr),
+    Unix(Box<UnixAddr>),
 }
 
 impl Address {
@@ -47,7 +48,7 @@ impl From<SocketAddr> for Address {
 #[cfg(unix)]
 impl From<UnixAddr> for Address {
     fn from(address: UnixAddr) -> Address {
-        Address::Unix(address)
+        Address::Unix(Box::new(address))
     }
 }
 

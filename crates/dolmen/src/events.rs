@@ -422,7 +422,8 @@ mod tests {
         type Remove<'a> = Option<&'a dyn Fn(&Removed)>;
         let of_conn: Remove<'_> = Some(&|removed| removed.mark_conn(conn));
         let of_listener: Remove<'_> = Some(&|removed| removed.mark_listener(listener));
-        let table: [(Record<TcpStream>, String, Remove<'_>); 14] = [
+        let ends = (Address::from(PEER), Address::from(PEER));
+        let table: [(Record<TcpStream>, String, Remove<'_>); 15] = [
             (
                 Record::AcceptFailed { listener, token, code },
                 format!("{:?}", Event::AcceptFailed { listener, token, error }),
@@ -431,6 +432,11 @@ mod tests {
             (
                 Record::Received { conn, token, buffer },
                 format!("{:?}", Event::Received { conn, token, data: b"hello" }),
+                of_conn,
+            ),
+            (
+                Record::Connected { conn, token, ends: Box::new(ends.clone()) },
+                format!("{:?}", Event::Connected { conn, token, local: ends.0, peer: ends.1 }),
                 of_conn,
             ),
             (

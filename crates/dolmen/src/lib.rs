@@ -50,8 +50,8 @@
 #![deny(unsafe_code, missing_debug_implementations)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
-mod channel;
 mod address;
+mod channel;
 mod close_reason;
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
@@ -75,8 +75,8 @@ mod sync;
 mod token;
 mod waker;
 
-pub use channel::{Inbox, InboxDrain, SendError, Sender};
 pub use address::{Address, Target};
+pub use channel::{Inbox, InboxDrain, SendError, Sender};
 pub use close_reason::CloseReason;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
 pub use error::{AddError, Error, ErrorKind};

@@ -90,6 +90,8 @@ impl<K: Kernel> Engine<K> {
             (Dialled::Failed(fault), Some(connection)) => {
                 connection.dial_failed(&mut self.cx, conn, Some(key), fault);
                 dial.finish(&mut self.cx);
+                // Without delay, because the wait may be one of no time.
+                self.serve_connection(conn.slot);
             }
             _ => dial.finish(&mut self.cx),
         }

@@ -118,8 +118,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
             .then(|| Action::OuterLoop(sixth.below(20_000) as u32));
         let channel = (channels::has_channels(seed) && seventh.percent(40))
             .then(|| Action::Channel(channels::step(&mut seventh)));
-        let dial =
-            (dials(seed) && dialling.percent(8)).then(|| Action::Dial(dialling.below(1 << 20) as u32));
+        let dial = (dials(seed) && dialling.percent(8)).then(|| Action::Dial(dialling.below(1 << 20) as u32));
         [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial]
     });
     with_asides.flatten().collect()

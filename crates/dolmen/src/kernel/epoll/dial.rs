@@ -181,5 +181,5 @@ fn address_of(address: SocketAddrAny) -> Result<Address, Errno> {
         // Unnamed, as most clients are.
         (None, None) => UnixAddr::from_pathname(""),
     };
-    known.map(Address::Unix).map_err(|_| Errno::INVAL)
+    known.map(Address::from).map_err(|_| Errno::INVAL)
 }
