@@ -118,6 +118,14 @@ mutants! {
         ForgetWithdraw,
         /// Received bytes that wait for a paused caller are dropped at a release.
         ReleaseHeld,
+        /// A connect that the system has completed is taken for a stream.
+        SkipFinishConnect,
+        /// A socket that is connected to itself is a connection.
+        TalkToItself,
+        /// The dials of a connection that ends go on.
+        KeepDials,
+        /// A full backlog is not tried again.
+        ForgetDial,
         /// A timer that is set again stays where it was.
         ForgetSetTimer,
         /// A failing accept is retried without a pause.
