@@ -88,7 +88,16 @@ impl Sim {
         let no_delay = self.world.borrow().faults.delay == 0;
         let completions = self.pending.iter().filter(|pending| self.can_complete(pending));
         let due = completions.map(|pending| pending.ready_at_ns.filter(|_| !no_delay).unwrap_or(now_ns));
-        due.chain(self.signal.is_raised().then_some(now_ns)).min()
+        let answers = self.pending.iter().filter_map(|pending| self.answer_due_ns(pending));
+        due.chain(answers).chain(self.signal.is_raised().then_some(now_ns)).min()
+    }
+
+    /// When a connect that cannot complete now can.
+    pub(super) fn answer_due_ns(&self, pending: &Pending) -> Option<u64> {
+        let due_ns = (pending.kind == OpKind::Connect)
+            .then(|| self.world.borrow_mut().answer_due_ns(pending.object))
+            .flatten();
+        due_ns.filter(|&due_ns| due_ns > self.now_ns())
     }
 
     /// Completions that are due and were not delivered: operations that are not cancelled, by their objects. No sends.

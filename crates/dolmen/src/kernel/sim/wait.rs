@@ -1,7 +1,6 @@
 //! The wait: time passes, other threads act, and packets come out.
 
 use super::super::arrivals::Arrivals;
-use super::super::operation::OpKind;
 use super::super::{Fault, FaultKind, Kernel as _, Outcome, Packet};
 use super::Sim;
 use super::mutants::{Mutant, mutant};
@@ -159,7 +158,7 @@ impl Sim {
                 return Some(now_ns);
             }
             if !self.can_complete(&self.pending[at]) {
-                if let Some(due_ns) = self.answer_due_ns(at) {
+                if let Some(due_ns) = self.answer_due_ns(&self.pending[at]) {
                     next_ns = Some(next_ns.map_or(due_ns, |next| next.min(due_ns)));
                 }
                 at += 1;
@@ -183,12 +182,6 @@ impl Sim {
             }
         }
         next_ns
-    }
-
-    /// When a connect that cannot complete now can.
-    fn answer_due_ns(&self, at: usize) -> Option<u64> {
-        let pending = &self.pending[at];
-        (pending.kind == OpKind::Connect).then(|| self.world.borrow_mut().answer_due_ns(pending.object))?
     }
 
     /// When an operation that can complete is due, on a clock that reads `now_ns`.
