@@ -66,11 +66,12 @@ pub enum ErrorKind {
     InvalidHandle,
     /// The reactor holds as many connections as [`Builder::max_connections`](crate::Builder::max_connections) allows.
     TableFull,
-    /// The connection's send queue has no room for these bytes now. None of them was taken. A
+    /// The send queue has no room for these bytes now. None of them was taken. For a connection, a
     /// [`Drained`](crate::Event::Drained) event comes when there is room again.
     QueueFull,
     /// More bytes in one piece than the send queue can ever hold
-    /// ([`Builder::high_water_mark`](crate::Builder::high_water_mark)). None of them was taken; send smaller pieces.
+    /// ([`Builder::high_water_mark`](crate::Builder::high_water_mark)), or than a datagram can. None of them was taken;
+    /// send smaller pieces.
     TooLarge,
     /// The sending side is closed: by [`shutdown_write`](crate::Reactor::shutdown_write) or
     /// [`release`](crate::Reactor::release), or by a failure that the pending `Closed` event reports.
@@ -175,7 +176,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::InvalidHandle => "not a valid handle for this",
             ErrorKind::TableFull => "the reactor holds as many connections as it may",
             ErrorKind::QueueFull => "the send queue has no room for it now",
-            ErrorKind::TooLarge => "it is larger than the send queue can ever hold",
+            ErrorKind::TooLarge => "it is larger than the send queue or a datagram can ever hold",
             ErrorKind::SendClosed => "the sending side is closed",
             ErrorKind::NotConnected => "it is not connected yet",
             ErrorKind::ReadClosed => "the end of the stream has been read",
@@ -217,7 +218,7 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A stream or listener that could not be registered, returned open with the reason.
+/// A stream, listener or datagram socket that could not be registered, returned open with the reason.
 ///
 /// ```
 /// # use dolmen::{Event, Events, Reactor, Token};
@@ -239,7 +240,7 @@ impl From<Error> for io::Error {
 pub struct AddError<S> {
     /// The reason.
     pub error: Error,
-    /// The stream or listener.
+    /// The stream, listener or datagram socket.
     pub source: S,
 }
 
@@ -255,7 +256,7 @@ impl<S: fmt::Debug> std::error::Error for AddError<S> {
     }
 }
 
-/// Keeps the reason and closes the stream or listener.
+/// Keeps the reason and closes the stream, listener or datagram socket.
 impl<S> From<AddError<S>> for Error {
     fn from(error: AddError<S>) -> Error {
         error.error

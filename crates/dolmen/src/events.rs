@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::close_reason::CloseReason;
 use crate::console::ConsoleInput;
 use crate::record::{Batch, Record, Records};
-use crate::token::{ConnId, ListenerId, TimerId, Token, WatchId};
+use crate::token::{ConnId, ListenerId, TimerId, Token, UdpId, WatchId};
 
 /// The events of one [`wait`](crate::Reactor::wait), with their bytes.
 ///
@@ -157,6 +157,32 @@ pub enum Event<'a> {
         /// The watch's token.
         token: Token,
     },
+    /// A datagram has arrived. One wait delivers at most 16 of each socket. A datagram without bytes is a datagram like
+    /// others.
+    #[non_exhaustive]
+    Datagram {
+        /// The datagram socket.
+        udp: UdpId,
+        /// The socket's token.
+        token: Token,
+        /// Where it came from, to [answer](crate::Reactor::send_to).
+        from: SocketAddr,
+        /// The bytes, at most [`Builder::buffer_size`](crate::Builder::buffer_size).
+        data: &'a [u8],
+        /// The datagram was longer than that, and the rest of it is lost.
+        truncated: bool,
+    },
+    /// A send or a receive of a datagram socket has failed. The socket continues: this needs no reaction. Until this is
+    /// delivered, further failures of the socket are only logged. See [`Reactor::udp`](crate::Reactor::udp).
+    #[non_exhaustive]
+    UdpFailed {
+        /// The datagram socket.
+        udp: UdpId,
+        /// The socket's token.
+        token: Token,
+        /// The system's reason.
+        error: io::Error,
+    },
     /// A timer is due; a one-shot timer ends with this.
     #[non_exhaustive]
     Timer {
@@ -221,6 +247,8 @@ impl<'a> Event<'a> {
             | Event::Closed { token, .. }
             | Event::Released { token, .. }
             | Event::Ready { token, .. }
+            | Event::Datagram { token, .. }
+            | Event::UdpFailed { token, .. }
             | Event::Timer { token, .. }
             | Event::Posted { token, .. }
             | Event::Inbox { token, .. }
@@ -252,6 +280,12 @@ impl<'a> Event<'a> {
                 Event::Released { conn, token, stream: stream.take()? }
             }
             Record::Ready { watch, token } => Event::Ready { watch, token },
+            Record::Datagram { udp, token, from, ref buffer, truncated } => {
+                Event::Datagram { udp, token, from, data: buffer.as_slice(), truncated }
+            }
+            Record::UdpFailed { udp, token, code } => {
+                Event::UdpFailed { udp, token, error: io::Error::from_raw_os_error(code) }
+            }
             Record::Timer { timer, token, missed, .. } => Event::Timer { timer, token, missed },
             Record::Posted { token, value } => Event::Posted { token, value },
             Record::Inbox { token, .. } => Event::Inbox { token },
@@ -412,9 +446,12 @@ mod tests {
     fn each_record_becomes_its_event_until_its_registration_is_removed() {
         let key = Key { slot: 3, generation: NonZeroU32::MIN };
         let (conn, listener, watch) = (ConnId(key), ListenerId(key), WatchId(key));
-        let (timer, poll, token) = (TimerId(key), PollId(key), TOKEN);
-        let mut buffer = BufferPool::new(1, 64).take();
-        buffer.extend(b"hello");
+        let (timer, poll, udp, token) = (TimerId(key), PollId(key), UdpId(key), TOKEN);
+        let [buffer, datagram] = [(); 2].map(|()| {
+            let mut buffer = BufferPool::new(1, 64).take();
+            buffer.extend(b"hello");
+            buffer
+        });
         let code = 5;
         let error = io::Error::from_raw_os_error(code);
         let reason = CloseReason::Reset;
@@ -423,7 +460,8 @@ mod tests {
         let of_conn: Remove<'_> = Some(&|removed| removed.mark_conn(conn));
         let of_listener: Remove<'_> = Some(&|removed| removed.mark_listener(listener));
         let ends = (Address::from(PEER), Address::from(PEER));
-        let table: [(Record<TcpStream>, String, Remove<'_>); 15] = [
+        let of_udp: Remove<'_> = Some(&|removed| removed.mark_udp(udp));
+        let table: [(Record<TcpStream>, String, Remove<'_>); 17] = [
             (
                 Record::AcceptFailed { listener, token, code },
                 format!("{:?}", Event::AcceptFailed { listener, token, error }),
@@ -459,6 +497,16 @@ mod tests {
                 Record::Timer { timer, token, missed: 2, last: true },
                 format!("{:?}", Event::Timer { timer, token, missed: 2 }),
                 Some(&|removed| removed.mark_timer(timer)),
+            ),
+            (
+                Record::Datagram { udp, token, from: PEER, buffer: datagram, truncated: true },
+                format!("{:?}", Event::Datagram { udp, token, from: PEER, data: b"hello", truncated: true }),
+                of_udp,
+            ),
+            (
+                Record::UdpFailed { udp, token, code },
+                format!("{:?}", Event::UdpFailed { udp, token, error: io::Error::from_raw_os_error(code) }),
+                of_udp,
             ),
             (Record::Posted { token, value: 9 }, format!("{:?}", Event::Posted { token, value: 9 }), None),
             (Record::Woken, format!("{:?}", Event::Woken), None),

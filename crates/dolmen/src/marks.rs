@@ -174,6 +174,30 @@ marks! {
         CloseWaited,
         /// Engine: a listener's removal waited for its accepts to complete.
         ListenerCloseWaited,
+        /// Fault: the network has lost a datagram.
+        DatagramLost,
+        /// Fault: the network has delivered a datagram twice.
+        DatagramDoubled,
+        /// Fault: the network has delivered a datagram before an earlier one.
+        DatagramReordered,
+        /// A datagram was longer than its buffer.
+        DatagramTruncated,
+        /// A datagram without bytes was received.
+        DatagramEmpty,
+        /// Fault: an earlier datagram has failed, which a receive has reported.
+        UnreachableReceive,
+        /// Fault: the same, reported by a send.
+        UnreachableSend,
+        /// Engine: a datagram was sent once more, because the failure may have been an earlier one's.
+        DatagramRetried,
+        /// Engine: a datagram could not be sent, and was dropped.
+        DatagramDropped,
+        /// Engine: a datagram socket paused after a failure.
+        DatagramsPaused,
+        /// Engine: a failure was not reported, because the report of another one had not been delivered.
+        UdpFailureUnreported,
+        /// Engine: a datagram socket's removal waited for its operations to complete.
+        UdpCloseWaited,
         /// Engine: posts or channels were left for the next turn.
         PostsLeft,
         /// A value was withdrawn because its signal failed.

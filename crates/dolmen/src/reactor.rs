@@ -17,6 +17,7 @@ mod builder;
 mod channels;
 mod connections;
 mod console_handle;
+mod datagrams;
 mod listeners;
 mod native_handle;
 mod timers;
@@ -26,7 +27,7 @@ pub use console_handle::Console;
 
 /// Everything a single-threaded server waits for, in one wait.
 ///
-/// Connections, listeners, watched handles, timers, posts and wakes are registered here. [`wait`](Reactor::wait) is the
+/// Connections, listeners, datagram sockets, watched handles, timers, posts and wakes are registered here. [`wait`](Reactor::wait) is the
 /// only call that blocks, and returns what has happened as [`Events`]. The interface is completion-based on every
 /// system: a [`Received`](crate::Event::Received) event carries the bytes, and [`send`](Reactor::send) takes them.
 ///

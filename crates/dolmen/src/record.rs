@@ -16,7 +16,7 @@ use crate::kernel::buffer::Buffer;
 use crate::kernel::mailbox::InboxReport;
 use crate::kernel::readiness::Readiness;
 use crate::removed::Removed;
-use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// One thing that has happened, with its contents. `S` is the type of accepted streams. See [`Event`](crate::Event) for
 /// the meaning of each.
@@ -68,6 +68,18 @@ pub enum Record<S> {
     Ready {
         watch: WatchId,
         token: Token,
+    },
+    Datagram {
+        udp: UdpId,
+        token: Token,
+        from: SocketAddr,
+        buffer: Buffer,
+        truncated: bool,
+    },
+    UdpFailed {
+        udp: UdpId,
+        token: Token,
+        code: i32,
     },
     /// `last`: it will not go off again.
     Timer {
@@ -126,6 +138,7 @@ impl<S> Record<S> {
             | Record::Written { conn, .. } => removed.conn(*conn),
             Record::Polled { poll, .. } => removed.poll(*poll),
             Record::Ready { watch, .. } => removed.watch(*watch),
+            Record::Datagram { udp, .. } | Record::UdpFailed { udp, .. } => removed.udp(*udp),
             Record::Timer { timer, .. } => removed.timer(*timer),
             Record::Console { registration, .. } => removed.console(*registration),
             Record::Inbox { report, .. } => report.is_stale(),

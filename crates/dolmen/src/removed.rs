@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, WatchId};
+use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, UdpId, WatchId};
 
 /// One list for each kind of id.
 #[derive(Default)]
@@ -16,6 +16,7 @@ pub(crate) struct Removed {
     watches: Marks,
     timers: Marks,
     polls: Marks,
+    udps: Marks,
     /// The console's registration that was removed last; there is one at a time.
     console: Cell<u32>,
 }
@@ -69,4 +70,5 @@ kinds! {
     watch, mark_watch, watches: WatchId;
     timer, mark_timer, timers: TimerId;
     poll, mark_poll, polls: PollId;
+    udp, mark_udp, udps: UdpId;
 }

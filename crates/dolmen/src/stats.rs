@@ -29,9 +29,13 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Bytes that the system has taken for sending.
     pub bytes_sent: u64,
+    /// Datagrams received, whether handed out or discarded. Their bytes are in `bytes_received`.
+    pub datagrams_received: u64,
+    /// Datagrams that the system has taken for sending. Their bytes are in `bytes_sent`.
+    pub datagrams_sent: u64,
     /// Connections accepted by listeners.
     pub accepted: u64,
-    /// Times a `send` was refused because the queue was full.
+    /// Times a `send` or a `send_to` was refused because the queue had no room.
     pub sends_refused: u64,
     /// Times the system could not wake the reactor for a [`Waker`](crate::Waker) or a [`Poster`](crate::Poster).
     pub signals_failed: u64,
@@ -48,6 +52,8 @@ pub struct Stats {
     pub listeners: usize,
     /// Watches registered, including those that are closing.
     pub watches: usize,
+    /// Datagram sockets registered, including those that are closing.
+    pub datagram_sockets: usize,
     /// Timers set, including the reactor's own.
     pub timers: usize,
     /// Operations the kernel holds now.
@@ -56,6 +62,7 @@ pub struct Stats {
     pub buffers_out: usize,
     /// Receive buffers at rest in the pool.
     pub buffers_free: usize,
-    /// Bytes accepted by `send` that the system has not taken yet, over all connections.
+    /// Bytes accepted by `send` and `send_to` that the system has not taken yet, over all connections and datagram
+    /// sockets.
     pub queued_bytes: usize,
 }

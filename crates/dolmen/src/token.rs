@@ -90,6 +90,14 @@ ids! {
     /// let mut child: Option<dolmen::WatchId> = None;
     /// ```
     WatchId;
+    /// Names a datagram socket.
+    ///
+    /// ```
+    /// struct Discovery {
+    ///     announcements: dolmen::UdpId,
+    /// }
+    /// ```
+    UdpId;
     /// Names a timer.
     ///
     /// ```

@@ -1,9 +1,9 @@
-//! `examples/chat`, `examples/worker` and `examples/in_tokio`, as programs.
+//! `examples/chat`, `examples/worker`, `examples/udp_echo` and `examples/in_tokio`, as programs.
 
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use common::{DEADLINE, Example, watchdog};
 
@@ -138,4 +138,22 @@ fn the_in_tokio_example_says_that_it_is_for_unix() {
     let said = example.listening().expect_err("it ends");
     assert!(said.contains("for Unix"), "{said}");
     assert!(!example.wait().success());
+}
+
+#[test]
+fn the_udp_echo_example_returns_each_datagram_whole() {
+    let _watchdog = watchdog();
+    let mut echo = Example::start(&[], "udp_echo", "127.0.0.1:0");
+    let address = echo.listening().expect("it listens");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    client.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    // A client that is gone when its answer comes.
+    UdpSocket::bind("127.0.0.1:0").and_then(|gone| gone.send_to(b"bye", address)).expect("send");
+    let mut answer = vec![0; 65_535];
+    for size in [1, 0, 1_000, 4_000, 20_000] {
+        let data = vec![size as u8; size];
+        client.send_to(&data, address).expect("send");
+        let (count, from) = client.recv_from(&mut answer).expect("an answer");
+        assert_eq!((&answer[..count], from), (&data[..], address));
+    }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -75,6 +75,36 @@ fn hc47_a_child_that_drops_its_copy_takes_nothing_from_the_parent() {
     signal.unset();
     rig.reactor.waker().wake();
     rig.seen_until("wake", |seen| *seen == Seen::Woken);
+}
+
+#[test]
+fn hc47_datagrams_reach_a_child_that_continues_and_then_the_parent() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let address = socket.local_addr().expect("address");
+    rig.reactor.udp(socket, Token(6)).expect("add");
+    rig.silent();
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    let pong = |rig: &mut Rig| {
+        rig.until("datagram", |reactor, event| {
+            let Event::Datagram { udp, from, data: b"ping", .. } = event else { panic!("{event:?}") };
+            reactor.send_to(udp, b"pong", from).expect("send");
+            true
+        });
+        rig.reactor.flush();
+    };
+    let child = fork(|| pong(&mut rig));
+    let mut answer = [0; 64];
+    for process in [Some(child), None] {
+        peer.send_to(b"ping", address).expect("send");
+        let process = process.map(common::fork::Forked::ends_well);
+        if process.is_none() {
+            pong(&mut rig);
+        }
+        assert_eq!(peer.recv(&mut answer).expect("an answer"), 4);
+    }
 }
 
 /// The fate of a daemon's parent.

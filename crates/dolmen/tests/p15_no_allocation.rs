@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 use common::counting::{ALLOCATIONS, Counting};
@@ -103,6 +103,38 @@ fn p15_pausing_resuming_and_refused_sends_allocate_nothing_but_the_error() {
         });
         rig.reactor.flush();
         peer.read_exact(&mut answer).expect("read");
+    };
+    (0..20).for_each(|_| round(&mut rig));
+    let allocations = ALLOCATIONS.get();
+    (0..100).for_each(|_| round(&mut rig));
+    assert_eq!(ALLOCATIONS.get() - allocations, 0);
+}
+
+/// Three datagrams, one of them empty, there and back, over two sockets of one reactor.
+#[test]
+fn p15_datagrams_allocate_nothing() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let [(ours, _), (_, peer)] = [Token(1), Token(2)].map(|token| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let address = socket.local_addr().expect("address");
+        (rig.reactor.udp(socket, token).expect("add"), address)
+    });
+    let round = |rig: &mut Rig| {
+        for data in [&b"one"[..], b"", &[7; 1_000]] {
+            rig.reactor.send_to(ours, data, peer).expect("send");
+        }
+        let mut back = 0;
+        rig.until("answers", |reactor, event| {
+            match event {
+                Event::Datagram { udp, token: Token(2), from, data, .. } => {
+                    reactor.send_to(udp, data, from).expect("send");
+                }
+                Event::Datagram { .. } => back += 1,
+                other => panic!("{other:?}"),
+            }
+            back == 3
+        });
     };
     (0..20).for_each(|_| round(&mut rig));
     let allocations = ALLOCATIONS.get();

@@ -33,7 +33,7 @@ pub fn parse(word: &str) -> Option<Subject> {
 }
 
 /// The failure modes. The number is the position in the list.
-const CASES: [&str; 60] = [
+const CASES: [&str; 62] = [
     "The memory of a pending operation is freed or reused before its completion",
     "A completion comes before the call that submitted the operation has returned",
     "`CancelIo` cancels the operations of the calling thread only",
@@ -94,6 +94,8 @@ const CASES: [&str; 60] = [
     "Wide, combining and joined characters are miscounted, and rows of a line are left on the screen",
     "A connect is registered before it has begun, connects to itself, or fails in the call",
     "A connected socket is used before its context is updated",
+    "A receive of zero bytes is posted on a datagram socket, and eats the datagram",
+    "An ICMP error ends the receives of a datagram socket",
 ];
 
 /// The promises. The number is the position in the list.

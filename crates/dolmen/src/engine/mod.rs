@@ -31,6 +31,9 @@ mod connecting;
 mod connection;
 mod console;
 mod context;
+mod datagram_queue;
+mod datagram_verbs;
+mod datagrams;
 mod dial;
 mod failures;
 mod listener;
@@ -57,10 +60,11 @@ use crate::kernel::submitter::Completion;
 use crate::kernel::{Fault, Kernel};
 use crate::marks::{Mark, mark};
 use crate::stats::Stats;
-use crate::token::{ConnId, Key, ListenerId, PollId, WatchId};
+use crate::token::{ConnId, Key, ListenerId, PollId, UdpId, WatchId};
 use connection::Connection;
 use console::Console;
 use context::Context;
+use datagrams::Datagrams;
 use dial::Dial;
 use listener::Listener;
 use poll::Poll;
@@ -71,6 +75,8 @@ use turn::Turn;
 use watch::Watch;
 
 pub(crate) use config::Config;
+#[cfg(all(test, dolmen_sim))]
+pub(crate) use datagrams::MOST_DATAGRAMS;
 #[cfg(dolmen_sim)]
 pub(crate) use turn::MIN_EVENTLESS_WAITS;
 
@@ -86,6 +92,7 @@ pub(crate) struct Engine<K: Kernel> {
     listeners: Table<Listener<K>>,
     watches: Table<Watch<K>>,
     polls: Table<Poll<K>>,
+    udps: Table<Datagrams<K>>,
     console: Console<K::Handle>,
     mailbox: Arc<Mailbox>,
     turn: Turn<K>,
@@ -109,6 +116,7 @@ impl<K: Kernel> Engine<K> {
             listeners: Table::new(),
             watches: Table::new(),
             polls: Table::new(),
+            udps: Table::new(),
             console: Console::new(),
             mailbox,
             turn: Turn::default(),
@@ -142,6 +150,7 @@ impl<K: Kernel> Engine<K> {
             connections: self.connections.len(),
             listeners: self.listeners.len(),
             watches: self.watches.len() + self.polls.len(),
+            datagram_sockets: self.udps.len(),
             timers: self.cx.timers.len(),
             operations_in_flight: self.cx.submitter.in_flight(),
             buffers_out: self.cx.pool.out(),
@@ -161,6 +170,7 @@ impl<K: Kernel> Engine<K> {
             + self.listeners.len()
             + self.watches.len()
             + self.polls.len()
+            + self.udps.len()
     }
 }
 
@@ -173,6 +183,7 @@ impl<K: Kernel> Engine<K> {
             SourceRef::Watch(slot) => self.serve_watch(slot),
             SourceRef::Poll(slot) => self.serve_poll(slot),
             SourceRef::Dial(slot) => self.serve_dial(slot),
+            SourceRef::Udp(slot) => self.serve_udp(slot),
         }
     }
 
@@ -213,6 +224,13 @@ impl<K: Kernel> Engine<K> {
         let Some((key, poll)) = self.polls.at_mut(slot) else { return };
         if let Served::Ended { .. } = poll.serve(&mut self.cx, key) {
             self.polls.remove(key).expect("it has just been served").finish(&mut self.cx);
+        }
+    }
+
+    fn serve_udp(&mut self, slot: u32) {
+        let Some((key, datagrams)) = self.udps.at_mut(slot) else { return };
+        if let Served::Ended { .. } = datagrams.serve(&mut self.cx, key) {
+            self.udps.remove(key).expect("it has just been served").finish(&mut self.cx, key);
         }
     }
 
@@ -260,6 +278,14 @@ impl<K: Kernel> Engine<K> {
                 let (key, poll) = self.polls.at_mut(slot).expect(OUTLIVES);
                 poll.poll_completed(&mut self.cx, key, completion);
             }
+            OpKind::ReceiveFrom => {
+                let (key, datagrams) = self.udps.at_mut(slot).expect(OUTLIVES);
+                datagrams.receive_completed(&mut self.cx, key, completion);
+            }
+            OpKind::SendTo => {
+                let (key, datagrams) = self.udps.at_mut(slot).expect(OUTLIVES);
+                datagrams.send_completed(&mut self.cx, key, completion);
+            }
         }
     }
 
@@ -296,6 +322,10 @@ impl<K: Kernel> Engine<K> {
                 let watch = self.watches.get_mut(key);
                 watch.into_iter().for_each(|watch| watch.watch_again(cx, key));
             }
+            Purpose::DatagramsAgain(key, direction) => {
+                let datagrams = self.udps.get_mut(key);
+                datagrams.into_iter().for_each(|datagrams| datagrams.transfer_again(cx, key, direction));
+            }
         }
     }
 }
@@ -324,6 +354,9 @@ impl<K: Kernel> Drop for Engine<K> {
         }
         for key in self.polls.keys() {
             self.remove_poll(PollId(key));
+        }
+        for key in self.udps.keys() {
+            self.remove_udp(UdpId(key));
         }
         loop {
             self.serve_pending();

@@ -18,6 +18,7 @@ pub(super) enum SourceRef {
     Watch(u32),
     Poll(u32),
     Dial(u32),
+    Udp(u32),
 }
 
 /// What serving a source came to.

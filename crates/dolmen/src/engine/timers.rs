@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     ConnectTimeout(Key),
     /// A watch may be armed again.
     WatchAgain(Key),
+    /// A datagram socket may try again to send, or to receive.
+    DatagramsAgain(Key, Direction),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

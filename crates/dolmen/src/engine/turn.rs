@@ -350,6 +350,16 @@ impl<K: Kernel> Engine<K> {
                     source.delivered(&mut self.cx, listener.0);
                 }
             }
+            Record::Datagram { udp, .. } => {
+                if let Some(source) = self.udps.get_mut(udp.0) {
+                    source.delivered(&mut self.cx, udp.0);
+                }
+            }
+            Record::UdpFailed { udp, .. } => {
+                if let Some(source) = self.udps.get_mut(udp.0) {
+                    source.failure_delivered();
+                }
+            }
             Record::Woken => {
                 // It covers every wake up to this moment.
                 self.mailbox.forget_wakes();

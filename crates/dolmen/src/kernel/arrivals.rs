@@ -47,7 +47,12 @@ impl Key {
 
     fn is_for(self, kind: OpKind) -> bool {
         match kind {
-            OpKind::Receive | OpKind::Send | OpKind::Accept | OpKind::Connect => self == Key::Operation,
+            OpKind::Receive
+            | OpKind::Send
+            | OpKind::Accept
+            | OpKind::Connect
+            | OpKind::ReceiveFrom
+            | OpKind::SendTo => self == Key::Operation,
             OpKind::Watch | OpKind::Poll => self == Key::Ready,
         }
     }

@@ -30,7 +30,8 @@
 //! * a source is closed only when none of its operations is pending.
 //!
 //! A kernel may rely on this: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
-//! accepts on a listener, one watch on a watch, one poll on a borrowed socket, one connect on a dial.
+//! accepts on a listener, one watch on a watch, one poll on a borrowed socket, one connect on a dial,
+//! [`Kernel::DATAGRAMS`] receives and one send on a datagram socket.
 
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll's waits are exact by themselves.
 pub(crate) mod alarm;
@@ -98,6 +99,8 @@ pub(crate) trait Kernel: Sized + 'static {
     type Listener;
     /// Any other handle that can be waited for, owned.
     type Handle;
+    /// A datagram socket, owned.
+    type Udp: options::DatagramOptions;
 
     /// How many accepts the engine keeps posted on a listener.
     const ACCEPTS: usize;
@@ -107,6 +110,9 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// The peer refuses connections, as the system reports it.
     const REFUSED: Fault;
+
+    /// How many receives the engine keeps posted on a datagram socket.
+    const DATAGRAMS: usize;
 
     /// How many operations share one allocation; see [`operation`].
     const CELLS_PER_BLOCK: usize = 128;
@@ -137,6 +143,9 @@ pub(crate) trait Kernel: Sized + 'static {
     ) -> Result<Self::Source, (Fault, Self::Listener)>;
 
     fn add_handle(&mut self, handle: Self::Handle) -> Result<Self::Source, Fault>;
+
+    /// A bound datagram socket for [`Kernel::receive_from`] and [`Kernel::send_to`].
+    fn add_udp(&mut self, socket: Self::Udp) -> Result<Self::Source, (Fault, Self::Udp)>;
 
     /// # Safety
     ///
@@ -172,6 +181,28 @@ pub(crate) trait Kernel: Sized + 'static {
     /// The connect has succeeded, and from here on the source is a stream like those that were added. Before this, no
     /// other call may be made on it [hc60]. Returns its own address and the peer's.
     fn finish_connect(&mut self, source: &Self::Source) -> Result<(Address, Address), Fault>;
+
+    /// Receives one datagram, with its buffer in the packet. One that is longer than the buffer is cut, and its packet
+    /// says so. A datagram without bytes is a datagram. A failure that an earlier datagram has caused is
+    /// [`FaultKind::Transient`]: the next receive may succeed.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn receive_from(
+        &mut self,
+        source: &Self::Source,
+        op: OpPtr<Self>,
+        pool: &BufferPool,
+    ) -> Submission<Self>;
+
+    /// Sends the bytes that [`bytes_to_send`](operation::bytes_to_send) returns as one datagram, all of them or none.
+    /// After a failure that an earlier datagram has caused, this one was not sent either.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`].
+    unsafe fn send_to(&mut self, source: &Self::Source, op: OpPtr<Self>, to: SocketAddr) -> Submission<Self>;
 
     /// Accepts one connection.
     ///
@@ -267,6 +298,9 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// The socket of a stream that was added, for its options.
     fn stream<'a>(&'a mut self, source: &'a Self::Source) -> &'a Self::Stream;
+
+    /// The datagram socket that was added, for its options.
+    fn udp<'a>(&'a mut self, source: &'a Self::Source) -> &'a Self::Udp;
 
     /// Takes out a stream that was added, none of whose operations is pending. The caller owns the socket again.
     fn release(&mut self, source: Self::Source) -> Self::Stream;
@@ -372,6 +406,12 @@ pub(crate) enum Submission<K: Kernel> {
 pub(crate) enum Outcome<K: Kernel> {
     /// A receive, with at least one byte. The buffer is the pool's, and returns to it by itself.
     Received(Buffer),
+    /// A datagram, which may be empty. `truncated`: it was longer than the buffer, and the rest of it is lost.
+    Datagram {
+        buffer: Buffer,
+        from: SocketAddr,
+        truncated: bool,
+    },
     /// A receive that has found the end of the stream.
     EndOfStream,
     /// A send, of this many bytes.
@@ -409,7 +449,8 @@ pub(crate) enum FaultKind {
     Cancelled,
     /// Out of handles, buffers or memory: worth retrying later. Nothing was sent or received.
     Exhausted,
-    /// This attempt failed and the next one may succeed immediately (a peer gone before it was accepted).
+    /// This attempt failed and the next one may succeed immediately (a peer gone before it was accepted; a datagram
+    /// that an earlier peer has rejected).
     Transient,
     /// The same socket or handle is registered already.
     AlreadyRegistered,

@@ -34,6 +34,8 @@ pub(crate) enum OpKind {
     Connect,
     Watch,
     Poll,
+    ReceiveFrom,
+    SendTo,
 }
 
 /// Who may touch a cell.

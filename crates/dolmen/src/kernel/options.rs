@@ -1,7 +1,7 @@
-//! What the caller may ask a connection's socket for, and change of it.
+//! What the caller may ask a socket for, and change of it.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 pub(crate) trait StreamOptions {
@@ -30,5 +30,15 @@ impl StreamOptions for TcpStream {
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
         super::set_keepalive(self, after)
+    }
+}
+
+pub(crate) trait DatagramOptions {
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl DatagramOptions for UdpSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        UdpSocket::local_addr(self)
     }
 }

@@ -1,5 +1,8 @@
 //! The safe side of the contract: the only place where operations are passed to the kernel and come back from it.
 
+use std::net::SocketAddr;
+use std::ops::Range;
+
 use super::arrivals::{Arrivals, Foreign};
 use super::buffer::Buffer;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
@@ -98,6 +101,30 @@ impl<K: Kernel> Submitter<K> {
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`; the bytes to send are inside the cell and stay there.
         let submission = unsafe { self.kernel.send(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    pub(crate) fn receive_from(&mut self, source: &K::Source, owner: u32) -> Started<K> {
+        let op = self.operations.take(OpKind::ReceiveFrom, owner, None, 0..0);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `receive`.
+        let submission = unsafe { self.kernel.receive_from(source, op, &self.pool) };
+        self.started(handle, op, submission)
+    }
+
+    /// Sends a part of the buffer as one datagram.
+    pub(crate) fn send_to(
+        &mut self,
+        source: &K::Source,
+        owner: u32,
+        buffer: Buffer,
+        part: Range<u32>,
+        to: SocketAddr,
+    ) -> Started<K> {
+        let op = self.operations.take(OpKind::SendTo, owner, Some(buffer), part);
+        let handle = self.operations.lend(op);
+        // SAFETY: as in `send`. The kernel keeps the address where it needs it.
+        let submission = unsafe { self.kernel.send_to(source, op, to) };
         self.started(handle, op, submission)
     }
 
@@ -207,6 +234,6 @@ impl<K: Kernel> Submitter<K> {
 /// Converts the result into what the engine sees. The buffer of a receive that brought nothing returns to its pool here.
 fn complete<K: Kernel>(returned: Returned, result: Result<Outcome<K>, Fault>) -> Completion<K> {
     let Returned { handle, kind, slot, buffer } = returned;
-    let returned = buffer.filter(|_| kind == OpKind::Send);
+    let returned = buffer.filter(|_| matches!(kind, OpKind::Send | OpKind::SendTo));
     Completion { handle, kind, owner: slot, result, returned }
 }

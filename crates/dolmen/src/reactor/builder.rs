@@ -66,7 +66,8 @@ impl Builder {
         self
     }
 
-    /// The size of a receive buffer, and so the most bytes that one event carries. 4096; at least 64.
+    /// The size of a receive buffer, and so the most bytes that one event carries; longer datagrams are cut. 4096; at least
+    /// 64.
     pub fn buffer_size(mut self, bytes: usize) -> Builder {
         self.config.buffer_bytes = bytes.clamp(64, 1 << 24);
         self
@@ -78,7 +79,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes a connection's send queue may hold before [`Reactor::send`] refuses. 262 144; at least 1.
+    /// How many bytes a connection's send queue may hold before [`Reactor::send`] refuses, and a datagram socket's before
+    /// [`Reactor::send_to`] does. 262 144; at least 1.
     pub fn high_water_mark(mut self, bytes: usize) -> Builder {
         self.config.high_water_bytes = bytes.clamp(1, 1 << 30);
         self

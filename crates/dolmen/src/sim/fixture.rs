@@ -13,10 +13,12 @@ use crate::close_reason::CloseReason;
 use crate::engine::{Config, Engine};
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
-use crate::kernel::sim::world::{self, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, World};
+use crate::kernel::sim::world::{
+    self, DatagramPort, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, SimUdp, World,
+};
 use crate::record::{Batch, Record};
 use crate::stats::Stats;
-use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
+use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// The kind of the machine's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub(crate) enum Seen {
     Woken,
     Polled(PollId, Readiness),
     Written(ConnId, usize),
+    /// With its sender, and whether it was truncated.
+    Datagram(UdpId, SocketAddr, Vec<u8>, bool),
+    UdpFailed(UdpId),
 }
 
 impl From<&mut Record<SimStream>> for Seen {
@@ -73,6 +78,10 @@ impl From<&mut Record<SimStream>> for Seen {
             Record::Woken => Seen::Woken,
             Record::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
             Record::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
+            Record::Datagram { udp, from, ref buffer, truncated, .. } => {
+                Seen::Datagram(udp, from, buffer.as_slice().to_vec(), truncated)
+            }
+            Record::UdpFailed { udp, .. } => Seen::UdpFailed(udp),
             Record::Console { .. } => unreachable!("no scenario has a console"),
         }
     }
@@ -204,6 +213,21 @@ impl Fixture {
         (self.engine.listen_readiness(listener, Token(0)).expect("it must succeed"), number)
     }
 
+    /// A registered datagram socket, and the number of its port.
+    pub(crate) fn udp(&mut self) -> (UdpId, usize) {
+        let (socket, port) = SimUdp::open(&self.world);
+        (self.engine.udp(socket, Token(0)).expect("it must succeed"), port)
+    }
+
+    pub(crate) fn port<R>(&self, port: usize, look: impl FnOnce(&mut DatagramPort) -> R) -> R {
+        look(&mut self.world.borrow_mut().ports[port])
+    }
+
+    /// A datagram arrives.
+    pub(crate) fn carry(&self, port: usize, from: SocketAddr, data: &[u8]) {
+        self.world.borrow_mut().carry(port, from, data);
+    }
+
     pub(crate) fn watch(&mut self) -> (WatchId, usize) {
         let (handle, number) = SimHandle::open(&self.world);
         (self.engine.watch(handle, Token(0)).expect("it must succeed"), number)
@@ -270,6 +294,7 @@ impl Fixture {
     pub(crate) fn assert_empty(&self) {
         let stats = self.stats();
         assert_eq!((stats.connections, stats.listeners, stats.watches), (0, 0, 0), "registered");
+        assert_eq!(stats.datagram_sockets, 0, "registered");
         assert_eq!((stats.operations_in_flight, stats.buffers_out, stats.queued_bytes), (0, 0, 0), "lent");
         assert_eq!(self.world.borrow().open_descriptors(), 0, "open");
     }

@@ -75,6 +75,13 @@ pub enum Action {
     Behind(bool),
     CatchSignals,
     Raise,
+    Udp,
+    RemoveUdp(u32),
+    /// With this many bytes.
+    PeerDatagram(u32, u16),
+    SendTo(u32, u16),
+    /// The network takes no datagrams, or takes them again.
+    UdpFull(u32, bool),
     Exhaust(bool),
     Flush,
     /// With a timeout in microseconds.
@@ -101,6 +108,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut sixth = Rng::new(seed ^ 0x0E57_ED10_0B5C_A11E);
     let mut seventh = Rng::new(seed ^ 0x5E4D_0F7A_11D0_C4A7);
     let mut dialling = Rng::new(seed ^ 0xD1A1_0000_C0FF_EE11);
+    let mut carried = Rng::new(seed ^ 0x6DA7_A6AA_3050_C4E7);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -119,7 +127,8 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
         let channel = (channels::has_channels(seed) && seventh.percent(40))
             .then(|| Action::Channel(channels::step(&mut seventh)));
         let dial = (dials(seed) && dialling.percent(8)).then(|| Action::Dial(dialling.below(1 << 20) as u32));
-        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial]
+        let datagrams = (has_datagrams(seed) && carried.percent(60)).then(|| with_datagrams(&mut carried));
+        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial, datagrams]
     });
     with_asides.flatten().collect()
 }
@@ -153,6 +162,23 @@ fn has_outer_loop(seed: u64) -> bool {
 /// Whether the reactor's side connects as well.
 fn dials(seed: u64) -> bool {
     seed % 3 == 1
+}
+
+/// Whether there are datagram sockets: with and without each of the others.
+fn has_datagrams(seed: u64) -> bool {
+    matches!(seed % 8, 0 | 5)
+}
+
+fn with_datagrams(rng: &mut Rng) -> Action {
+    let who = rng.below(1 << 20) as u32;
+    let len = if rng.percent(20) { 0 } else { rng.below(150) as u16 };
+    match rng.below(40) {
+        0..3 => Action::Udp,
+        3 => Action::RemoveUdp(who),
+        4..6 => Action::UdpFull(who, rng.percent(40)),
+        6..24 => Action::PeerDatagram(who, len),
+        _ => Action::SendTo(who, len),
+    }
 }
 
 fn in_another_thread(rng: &mut Rng) -> Action {

@@ -29,6 +29,7 @@
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), recv(2), send(2), accept4(2), eventfd(2), fork(2), dup3(2).
 
+mod datagrams;
 mod descriptor;
 mod dial;
 mod event_fd;
@@ -45,7 +46,7 @@ mod tests;
 mod wait;
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
@@ -61,6 +62,7 @@ use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
+use datagrams::UdpEntry;
 pub(crate) use descriptor::above_standard;
 use descriptor::new_epoll;
 use event_fd::EventFd;
@@ -77,6 +79,8 @@ const SIGNAL: u64 = u64::MAX;
 /// Edge-triggered, so that each write wakes once and the counter never needs to be read back.
 const SIGNAL_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
 const LISTENER_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+/// A failure is reported whether it is asked for or not.
+const UDP_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::ET);
 /// Urgent data is not reported to the caller, but it changes what a short receive means.
 const STREAM_FLAGS: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
@@ -111,9 +115,13 @@ impl Kernel for Epoll {
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Handle = OwnedFd;
+    type Udp = UdpSocket;
 
     // A posted accept is only a cell of memory here; the number limits the accepts of one turn.
     const ACCEPTS: usize = 64;
+
+    // The same for a receive, which limits the datagrams of one turn.
+    const DATAGRAMS: usize = 16;
 
     const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: libc::ETIMEDOUT };
     const REFUSED: Fault = Fault { kind: FaultKind::Other, code: libc::ECONNREFUSED };
@@ -205,6 +213,40 @@ impl Kernel for Epoll {
     fn add_handle(&mut self, handle: OwnedFd) -> Result<Source, Fault> {
         let entry = Entry::Handle { fd: handle, watch: None };
         self.register(entry, watch_flags(false)).map_err(|(fault, _)| fault)
+    }
+
+    fn add_udp(&mut self, socket: UdpSocket) -> Result<Source, (Fault, UdpSocket)> {
+        if let Err(fault) = datagrams::check(&socket, &mut self.calls) {
+            return Err((fault, socket));
+        }
+        let entry = Entry::Udp(Box::new(UdpEntry::new(socket)));
+        self.register(entry, UDP_FLAGS).map_err(|(fault, entry)| match entry {
+            Entry::Udp(udp) => (fault, udp.fd),
+            _ => unreachable!("the entry is returned unchanged"),
+        })
+    }
+
+    unsafe fn receive_from(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        _pool: &BufferPool,
+    ) -> Submission<Self> {
+        self.table.udp(source).receives.push_back(op);
+        self.ready.push_if_ready(&mut self.table, source.0);
+        Submission::Pending
+    }
+
+    unsafe fn send_to(&mut self, source: &Source, op: OpPtr<Self>, to: SocketAddr) -> Submission<Self> {
+        let slot = self.table.slot(source.0);
+        let Some(Entry::Udp(udp)) = &mut slot.entry else { unreachable!("a datagram is for a UDP socket") };
+        // SAFETY: the operation was just handed to us with its buffer; nothing else touches it.
+        unsafe { udp.send(op, to, &mut slot.edges, &mut self.calls) }
+    }
+
+    fn udp<'a>(&'a mut self, source: &'a Source) -> &'a UdpSocket {
+        self.calls += 1;
+        &self.table.udp(source).fd
     }
 
     unsafe fn receive(&mut self, source: &Source, op: OpPtr<Self>, _pool: &BufferPool) -> Submission<Self> {

@@ -18,7 +18,7 @@ use super::descriptor::new_epoll;
 use super::fault::fault;
 use super::polled::polled_flags;
 use super::table::{Entry, Source};
-use super::{Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, watch_flags};
+use super::{Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, UDP_FLAGS, watch_flags};
 
 /// After how long the move to a new instance is retried, and how long a wait that has found nothing else pauses
 /// meanwhile.
@@ -119,6 +119,7 @@ impl Epoll {
                     Entry::Dial { registered: false, .. } => continue,
                     Entry::Stream { .. } | Entry::Dial { .. } => STREAM_FLAGS,
                     Entry::Listener { .. } => LISTENER_FLAGS,
+                    Entry::Udp(_) => UDP_FLAGS,
                     Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => {
                         watch_flags(watch.is_some())
                     }

@@ -45,6 +45,8 @@ impl Epoll {
                 edges.readable = false;
                 packets.extend(watch.take().map(|op| Packet { op, result: Ok(Outcome::Ready) }));
             }
+            // SAFETY: passed on.
+            Some(Entry::Udp(udp)) => unsafe { udp.serve(edges, packets, max, pool, calls) },
             Some(Entry::Polled(polled)) => packets.extend(serve_poll(polled)),
             None => {}
         }

@@ -100,7 +100,7 @@ impl Edges {
     }
 
     /// A receive has found nothing.
-    fn emptied(&mut self) {
+    pub(super) fn emptied(&mut self) {
         (self.readable, self.hangup, self.urgent) = (false, false, false);
     }
 }

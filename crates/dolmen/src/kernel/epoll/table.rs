@@ -11,6 +11,7 @@ use rustix::event::epoll::EventData;
 
 use super::super::operation::OpPtr;
 use super::Epoll;
+use super::datagrams::UdpEntry;
 use super::polled::Polled;
 use super::socket::Edges;
 
@@ -38,6 +39,7 @@ impl Slot {
             Some(Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. }) => {
                 edges.readable && watch.is_some()
             }
+            Some(Entry::Udp(udp)) => udp.is_ready(edges),
             Some(Entry::Polled(polled)) => polled.poll.is_some() && !polled.unreported().is_empty(),
             None => false,
         }
@@ -70,6 +72,7 @@ pub(super) enum Entry {
         fd: OwnedFd,
         watch: Option<OpPtr<Epoll>>,
     },
+    Udp(Box<UdpEntry>),
     Polled(Polled),
 }
 
@@ -83,6 +86,7 @@ impl Entry {
             Entry::Stream { fd, .. } | Entry::Dial { fd, .. } => fd.as_fd(),
             Entry::Listener { fd, .. } | Entry::ReadinessListener { fd, .. } => fd.as_fd(),
             Entry::Handle { fd, .. } => fd.as_fd(),
+            Entry::Udp(udp) => udp.fd.as_fd(),
             // SAFETY: the lender keeps the socket open while it is registered; see `BorrowedSocket::from_raw`.
             Entry::Polled(polled) => unsafe { BorrowedFd::borrow_raw(polled.fd) },
         }
@@ -104,6 +108,7 @@ impl Entry {
             Entry::Dial { connect, .. } => connect.is_none(),
             Entry::Listener { accepts, .. } => accepts.is_empty(),
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => watch.is_none(),
+            Entry::Udp(udp) => udp.is_idle(),
             Entry::Polled(polled) => polled.poll.is_none(),
         }
     }
@@ -120,6 +125,7 @@ impl Entry {
                 at.and_then(|at| accepts.remove(at)).is_some()
             }
             Entry::ReadinessListener { watch, .. } | Entry::Handle { watch, .. } => take_if(watch),
+            Entry::Udp(udp) => udp.take_back(op),
             Entry::Polled(polled) => take_if(&mut polled.poll),
         }
     }
@@ -146,6 +152,13 @@ impl Table {
         match &mut self.slots[index as usize].entry {
             Some(Entry::Polled(polled)) => polled,
             _ => unreachable!("a poll is for a borrowed socket"),
+        }
+    }
+
+    pub(super) fn udp(&mut self, source: &Source) -> &mut UdpEntry {
+        match &mut self.slots[source.0 as usize].entry {
+            Some(Entry::Udp(udp)) => udp,
+            _ => unreachable!("it was added as a datagram socket"),
         }
     }
 

@@ -218,7 +218,7 @@ pub(super) unsafe fn look_up<F>(listener: SOCKET, id: GUID, function: &mut Optio
 /// # Safety
 ///
 /// `address` is null or points to `len` bytes of a socket address.
-unsafe fn socket_address(address: *const SOCKADDR, len: i32) -> Option<SocketAddr> {
+pub(super) unsafe fn socket_address(address: *const SOCKADDR, len: i32) -> Option<SocketAddr> {
     if address.is_null() {
         return None;
     }

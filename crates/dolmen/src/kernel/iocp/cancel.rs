@@ -32,6 +32,7 @@ impl Iocp {
                 let owner = if *borrowed || stays_open { Owner::Caller } else { Owner::Stream(*id) };
                 (stream.as_raw_socket() as SOCKET, owner)
             }
+            Source::Datagrams(datagrams) => (datagrams.raw(), Owner::Stream(datagrams.id)),
             Source::Listener(acceptor) => (acceptor.socket(), Owner::Listener(acceptor.listener())),
             Source::ReadinessListener(watched) => return self.disarm(&watched.bridge, op),
             Source::Handle(bridge) => return self.disarm(bridge, op),
@@ -96,10 +97,13 @@ impl Iocp {
         }
     }
 
-    /// Whether the source is a stream whose socket is closed already. By now the number may be reused.
+    /// Whether the source is one whose socket is closed already. By now the number may be reused.
     pub(super) fn was_closed_early(&mut self, source: &Source) -> bool {
-        let Source::Stream { stream, id, .. } = source else { return false };
-        let closed = (stream.as_raw_socket() as SOCKET, *id);
+        let closed = match source {
+            Source::Stream { stream, id, .. } => (stream.as_raw_socket() as SOCKET, *id),
+            Source::Datagrams(datagrams) => (datagrams.raw(), datagrams.id),
+            _ => return false,
+        };
         let at = self.closed_early.iter().position(|early| *early == closed);
         at.map(|at| self.closed_early.swap_remove(at)).is_some()
     }

@@ -81,7 +81,7 @@ impl Iocp {
         }
     }
 
-    /// Decodes the packet of a receive, send or accept. `None` if the operation continues.
+    /// Decodes the packet of any other operation. `None` if the operation continues.
     ///
     /// # Safety
     ///
@@ -98,10 +98,15 @@ impl Iocp {
             let cell = op.as_ptr();
             ((*cell).header.overlapped.Internal, (*cell).header.overlapped.InternalHigh)
         };
-        let status = status::from_ntstatus(status as i32);
+        let ntstatus = status as i32;
+        let status = status::from_ntstatus(ntstatus);
         match kind {
             // SAFETY: passed on.
             OpKind::Receive => unsafe { self.receive_completed(op, status, bytes, pool) },
+            // SAFETY: passed on.
+            OpKind::ReceiveFrom => Some(unsafe { self.receive_from_completed(op, ntstatus) }),
+            // SAFETY: passed on.
+            OpKind::SendTo => Some(unsafe { self.send_to_completed(op, status, bytes) }),
             OpKind::Send => Some(status.map(|()| Outcome::Sent(bytes))),
             OpKind::Accept => {
                 // SAFETY: the system is done with the operation.

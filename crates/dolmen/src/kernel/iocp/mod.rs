@@ -26,6 +26,7 @@ mod bridge;
 mod cancel;
 mod completion;
 mod connect;
+mod datagrams;
 mod operation;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod polled;
@@ -42,7 +43,7 @@ mod winsock;
 mod writers;
 
 use std::mem::ManuallyDrop;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawSocket, BorrowedHandle, OwnedHandle};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ use crate::kernel::buffer_pool::BufferPool;
 use accept::{AcceptCell, Acceptor};
 use associations::{Associations, SocketId};
 use bridge::Bridge;
+use datagrams::AddressCells;
 use operation::{Extra, Header};
 use polled::Begun;
 use port::{Port, PortSignal};
@@ -92,6 +94,7 @@ pub(crate) struct Iocp {
     cancel: unsafe fn(SOCKET, *mut OVERLAPPED) -> Result<bool, Fault>,
     /// Memory of completed accepts, for the next ones.
     accept_cells: Vec<NonNull<AcceptCell>>,
+    address_cells: AddressCells,
     associations: Associations,
     writers: Writers,
     skip_on_success: bool,
@@ -115,9 +118,14 @@ impl Kernel for Iocp {
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Handle = OwnedHandle;
+    type Udp = UdpSocket;
 
     // Each is a socket made in advance, so not too many; a burst beyond that waits in the backlog for the next turn.
     const ACCEPTS: usize = 16;
+
+    // Each is a buffer that is lent in advance, and of several a later one may complete immediately while the packets of
+    // the others are in the port: one keeps the datagrams in order. The system keeps what arrives meanwhile.
+    const DATAGRAMS: usize = 1;
 
     const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: status::TIMED_OUT };
     const REFUSED: Fault = Fault { kind: FaultKind::Other, code: status::REFUSED };
@@ -136,6 +144,7 @@ impl Kernel for Iocp {
             closed_early: Vec::new(),
             cancel: socket::cancel,
             accept_cells: Vec::new(),
+            address_cells: AddressCells::default(),
             skip_on_success: options.skip_on_success,
             alarm: Alarm::default(),
             timer: LazyTimer::default(),
@@ -214,6 +223,31 @@ impl Kernel for Iocp {
 
     fn add_handle(&mut self, handle: OwnedHandle) -> Result<Source, Fault> {
         Ok(Source::Handle(Box::new(Bridge::new(handle, &self.port))))
+    }
+
+    fn add_udp(&mut self, socket: UdpSocket) -> Result<Source, (Fault, UdpSocket)> {
+        self.add_datagrams(socket)
+    }
+
+    unsafe fn receive_from(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        pool: &BufferPool,
+    ) -> Submission<Self> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.post_receive_from(source, op, pool) }
+    }
+
+    unsafe fn send_to(&mut self, source: &Source, op: OpPtr<Self>, to: SocketAddr) -> Submission<Self> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.post_send_to(source, op, to) }
+    }
+
+    fn udp<'a>(&'a mut self, source: &'a Source) -> &'a UdpSocket {
+        self.calls += 1;
+        let Source::Datagrams(datagrams) = source else { unreachable!("it was added as a datagram socket") };
+        &datagrams.socket
     }
 
     #[cfg(any(feature = "c-api", dolmen_sim))]
@@ -424,6 +458,7 @@ impl Kernel for Iocp {
         match source {
             Source::Stream { stream, .. } if how != Close::Release => drop(ManuallyDrop::into_inner(stream)),
             Source::Polled(polled) => polled.deselect(),
+            Source::Datagrams(datagrams) => drop(ManuallyDrop::into_inner(datagrams.socket)),
             source => drop(source),
         }
     }

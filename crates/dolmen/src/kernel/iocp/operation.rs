@@ -9,6 +9,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::accept::AcceptCell;
 use super::bridge::Bridge;
 use super::connect::ConnectCell;
+use super::datagrams::AddressCell;
 use super::polled::Polled;
 use super::{super::operation::Operation, Iocp};
 
@@ -35,6 +36,11 @@ pub(super) enum Extra {
     },
     Accept(NonNull<AcceptCell>),
     Connect(NonNull<ConnectCell>),
+    Datagram {
+        cell: NonNull<AddressCell>,
+        /// A receive: the room in its buffer.
+        room: usize,
+    },
     Watch(NonNull<Bridge>),
     /// Sources outlive their operations.
     Poll(NonNull<Polled>),

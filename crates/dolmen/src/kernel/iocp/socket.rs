@@ -251,10 +251,15 @@ pub(super) enum SocketKind {
 
 /// Returns the kind of a socket. Fails for a handle that is not a socket.
 pub(super) fn kind_of(socket: &impl AsRawSocket) -> Result<SocketKind, Fault> {
-    if option(socket, SO_TYPE)? != SOCK_STREAM {
+    if type_of(socket)? != SOCK_STREAM {
         return Ok(SocketKind::Other);
     }
     Ok(if option(socket, SO_ACCEPTCONN)? == 0 { SocketKind::Stream } else { SocketKind::Listener })
+}
+
+/// Returns the type of a socket. Fails for a handle that is not a socket.
+pub(super) fn type_of(socket: &impl AsRawSocket) -> Result<i32, Fault> {
+    option(socket, SO_TYPE)
 }
 
 fn option(socket: &impl AsRawSocket, option: i32) -> Result<i32, Fault> {

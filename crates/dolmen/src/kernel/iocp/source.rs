@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use super::accept::Acceptor;
 use super::associations::SocketId;
 use super::bridge::Bridge;
+use super::datagrams::DatagramSocket;
 use super::polled::Polled;
 
 /// A registered socket or handle.
@@ -23,6 +24,7 @@ pub(crate) enum Source {
     /// A listener whose connections the caller accepts: its bridge waits for its network event.
     ReadinessListener(Box<ReadinessListener>),
     Handle(Box<Bridge>),
+    Datagrams(Box<DatagramSocket>),
     /// Boxed because its operations know its address.
     #[cfg_attr(
         not(any(feature = "c-api", dolmen_sim)),

@@ -62,6 +62,11 @@ pub(super) fn from_ntstatus(status: NTSTATUS) -> Result<(), Fault> {
     Err(from_code(code))
 }
 
+/// Whether a packet's status says that a datagram was longer than its buffer, which is full. A warning.
+pub(super) fn is_cut(status: NTSTATUS) -> bool {
+    status == STATUS_BUFFER_OVERFLOW
+}
+
 /// How an overlapped call failed that completed immediately, by what it has left in `OVERLAPPED.Internal`.
 ///
 /// The error code is not enough: WSAEMSGSIZE stands for STATUS_BUFFER_OVERFLOW, a warning, and for

@@ -62,6 +62,89 @@ fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
     }
 }
 
+/// What the system does, for the readers of `datagrams.rs`: a receive without room takes the datagram away, and a peek
+/// does not.
+#[test]
+fn hc61_a_receive_of_zero_bytes_eats_the_datagram_for_which_it_completes() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = socket.local_addr().unwrap();
+    peer.send_to(b"first", to).unwrap();
+    peer.send_to(b"second", to).unwrap();
+    assert_eq!(socket.peek(&mut [0; 64]).unwrap(), 5);
+    // Both report that there was more, where the system does that.
+    let _peeked = socket.peek(&mut []);
+    assert_eq!(socket.peek(&mut [0; 64]).unwrap(), 5, "it is still there");
+    let _received = socket.recv(&mut []);
+    assert_eq!(socket.recv(&mut [0; 64]).unwrap(), 6, "the first is gone");
+}
+
+/// Even when the pool has nothing to spare, which makes receives on streams wait without a buffer.
+#[test]
+fn hc61_a_receive_of_datagrams_always_has_a_buffer() {
+    for skips in [false, true] {
+        let options = Options { max_packets: 8, skip_on_success: skips };
+        let pool = BufferPool::new(0, 16);
+        let mut submitter = Submitter::new(Iocp::new(options).unwrap(), options, pool.clone());
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = socket.local_addr().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let Ok(source) = submitter.kernel().add_udp(socket) else { panic!("it was refused") };
+        for round in 0..20 {
+            // Some complete in the submitting call, with or without a packet, and some later.
+            let early = round % 2 == 0;
+            let data = [&b"whole"[..], b"", b"longer than a buffer"][round % 3];
+            if early {
+                peer.send_to(data, to).unwrap();
+            }
+            let mut received = Vec::new();
+            let mut take = |completion: submitter::Completion<Iocp>| match completion.result {
+                Ok(Outcome::Datagram { buffer, from, truncated }) => {
+                    received.push((buffer.as_slice().to_vec(), from, truncated));
+                }
+                _ => panic!("it brings no datagram"),
+            };
+            match submitter.receive_from(&source, 0) {
+                submitter::Started::Pending(_) => {
+                    assert_eq!(pool.out(), 1, "the receive has it");
+                    if !early {
+                        peer.send_to(data, to).unwrap();
+                    }
+                    while submitter.in_flight() > 0 {
+                        submitter.wait(8, Some(1_000_000_000), &mut take).unwrap();
+                    }
+                }
+                submitter::Started::Completed(completion) => take(completion),
+            }
+            // Another packet would be one too many.
+            submitter.wait(8, Some(1_000_000), |_| panic!("a second packet")).unwrap();
+            let expected = data[..data.len().min(16)].to_vec();
+            assert_eq!(received, [(expected, peer.local_addr().unwrap(), data.len() > 16)]);
+        }
+        assert_eq!(submitter.unknown(), 0);
+        submitter.close(source, Close::Orderly);
+        assert_eq!(pool.out(), 0);
+    }
+}
+
+#[test]
+fn a_datagram_socket_whose_receive_cannot_be_cancelled_is_closed() {
+    let mut submitter = without_cancel();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let Ok(source) = submitter.kernel().add_udp(socket) else { panic!("it was refused") };
+    let submitter::Started::Pending(receive) = submitter.receive_from(&source, 0) else {
+        panic!("there is nothing to receive")
+    };
+    submitter.cancel(&source, receive);
+    assert_eq!(complete(&mut submitter), [OpKind::ReceiveFrom]);
+    let next = UdpSocket::bind(address).unwrap();
+    submitter.close(source, Close::Orderly);
+    assert!(submitter.kernel().closed_early.is_empty());
+    // Its number may be the old one, and it is still open.
+    next.local_addr().unwrap();
+}
+
 /// A kernel over a provider that cannot cancel. Cancelling is tried thirteen times within some milliseconds.
 fn without_cancel() -> Submitter<Iocp> {
     let options = Options { max_packets: 8, skip_on_success: true };

@@ -32,7 +32,8 @@ impl Sim {
             unsafe { self.write_header(pending.op, ABORTED.code as u64, pending.sent as u64) };
             return Some(Err(ABORTED));
         }
-        let transfer = matches!(pending.kind, OpKind::Receive | OpKind::Send);
+        let transfer =
+            matches!(pending.kind, OpKind::Receive | OpKind::Send | OpKind::ReceiveFrom | OpKind::SendTo);
         if transfer && pending.sent == 0 && self.world.borrow_mut().no_memory(pending.kind) {
             mark(Mark::NoMemory);
             // SAFETY: passed on.
@@ -44,6 +45,10 @@ impl Sim {
             OpKind::Receive => unsafe { self.complete_receive(pending, pool) },
             // SAFETY: passed on.
             OpKind::Send => unsafe { self.complete_send(pending) },
+            // SAFETY: passed on.
+            OpKind::ReceiveFrom => unsafe { self.complete_receive_from(pending, pool) },
+            // SAFETY: passed on.
+            OpKind::SendTo => unsafe { self.complete_send_to(pending) },
             OpKind::Accept => {
                 let accepted = world::accept(&self.world, pending.object);
                 accepted.map(|accepted| accepted.map(|(stream, peer)| Outcome::Accepted(stream, peer)))

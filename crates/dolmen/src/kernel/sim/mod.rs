@@ -16,6 +16,7 @@
 //! engine keeps only the number, so any use of one after its release, when it may be closed, is detected.
 
 mod complete;
+mod datagrams;
 mod dial;
 pub(crate) mod mutants;
 mod pending;
@@ -43,7 +44,9 @@ use mutants::{Mutant, mutant};
 use pending::{Header, Pending};
 use polled::Polled;
 use world::Stage;
-use world::{Descriptor, NOT_CONNECTED, NOT_OPEN, SharedWorld, SimHandle, SimListener, SimSignal, SimStream};
+use world::{
+    Descriptor, NOT_CONNECTED, NOT_OPEN, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, SimUdp,
+};
 
 pub(crate) struct Sim {
     world: SharedWorld,
@@ -88,6 +91,7 @@ enum OwnedObject {
     Stream(SimStream),
     Listener(SimListener),
     Handle(SimHandle),
+    Udp(SimUdp),
     Borrowed,
 }
 
@@ -153,8 +157,11 @@ impl Kernel for Sim {
     type Stream = SimStream;
     type Listener = SimListener;
     type Handle = SimHandle;
+    type Udp = SimUdp;
 
     const ACCEPTS: usize = 3;
+
+    const DATAGRAMS: usize = 3;
 
     // Under Miri a separate allocation for each, so that it detects any use after the operation has ended.
     const CELLS_PER_BLOCK: usize = if cfg!(miri) { 1 } else { 64 };
@@ -211,6 +218,33 @@ impl Kernel for Sim {
 
     fn add_handle(&mut self, handle: SimHandle) -> Result<Source, Fault> {
         Ok(self.add(handle.fd, OwnedObject::Handle(handle)))
+    }
+
+    fn add_udp(&mut self, socket: SimUdp) -> Result<Source, (Fault, SimUdp)> {
+        Ok(self.add(socket.fd, OwnedObject::Udp(socket)))
+    }
+
+    unsafe fn receive_from(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        pool: &BufferPool,
+    ) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.submit_receive_from(source, op, pool) }
+    }
+
+    unsafe fn send_to(&mut self, source: &Source, op: OpPtr<Self>, to: SocketAddr) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.submit_send_to(source, op, to) }
+    }
+
+    fn udp<'a>(&'a mut self, source: &'a Source) -> &'a SimUdp {
+        self.calls += 1;
+        let OwnedObject::Udp(socket) = &source.owned else {
+            unreachable!("it was added as a datagram socket")
+        };
+        socket
     }
 
     unsafe fn receive(&mut self, source: &Source, op: OpPtr<Self>, pool: &BufferPool) -> Submission<Self> {
@@ -425,6 +459,7 @@ impl Kernel for Sim {
             OwnedObject::Stream(stream) => stream.close(how),
             OwnedObject::Listener(listener) => drop(listener),
             OwnedObject::Handle(handle) => drop(handle),
+            OwnedObject::Udp(socket) => drop(socket),
             OwnedObject::Borrowed => {}
         }
     }

@@ -170,6 +170,16 @@ mutants! {
         ForgetRoom,
         /// Everything in the console's inbox is taken in one turn.
         HogConsole,
+        /// A failure that the network reports ends the receives of a datagram socket.
+        UnreachableEndsReceives,
+        /// A datagram without bytes counts as an end, and is dropped.
+        DropEmptyDatagram,
+        /// A datagram that was cut is delivered as a whole one.
+        ForgetTruncated,
+        /// A datagram is dropped at the first failure of a send.
+        DropAtFirstFailure,
+        /// A datagram socket receives as much as there is.
+        UnboundedDatagrams,
         /// The timer that makes waits exact is set once and never again.
         ForgetAlarm,
         /// Every packet with one of our keys is taken for an operation's.

@@ -1,5 +1,7 @@
 //! A pending operation, and whether it can complete.
 
+use std::net::SocketAddr;
+
 use super::super::operation::{OpKind, OpPtr};
 use super::super::readiness::Readiness;
 use super::super::{Fault, Kernel as _, Outcome};
@@ -24,6 +26,8 @@ pub(super) struct Pending {
     pub(super) interest: Readiness,
     /// The address of a lent buffer, and its room; taken at the submission, as a real kernel does.
     pub(super) target: Option<(*mut u8, usize)>,
+    /// Where a datagram goes.
+    pub(super) to: Option<SocketAddr>,
     /// How much of a send has been taken.
     pub(super) sent: usize,
     pub(super) cancelled: bool,
@@ -41,7 +45,11 @@ impl Sim {
     }
 
     pub(super) fn pending(&self, op: OpPtr<Sim>, kind: OpKind, source: &Source) -> Pending {
-        let most = if kind == OpKind::Accept { Sim::ACCEPTS } else { 1 };
+        let most = match kind {
+            OpKind::Accept => Sim::ACCEPTS,
+            OpKind::ReceiveFrom => Sim::DATAGRAMS,
+            _ => 1,
+        };
         let same = |pending: &&Pending| pending.source == source.number && pending.kind == kind;
         assert!(self.pending.iter().filter(same).count() < most, "one too many of {kind:?}");
         if let (OpKind::Receive | OpKind::Send, Descriptor::Link(link)) = (kind, source.object) {
@@ -49,9 +57,9 @@ impl Sim {
             assert_eq!(stage, Stage::Connected, "{kind:?} on a stream that is not complete");
         }
         let (source, fd, object) = (source.number, source.fd, source.object);
-        let (interest, target, sent) = (Readiness::NONE, None, 0);
+        let (interest, target, to, sent) = (Readiness::NONE, None, None, 0);
         let (cancelled, ready_at_ns, packet) = (false, None, None);
-        Pending { op, kind, source, fd, object, interest, target, sent, cancelled, ready_at_ns, packet }
+        Pending { op, kind, source, fd, object, interest, target, to, sent, cancelled, ready_at_ns, packet }
     }
 
     pub(super) fn can_complete(&self, pending: &Pending) -> bool {
@@ -77,6 +85,8 @@ impl Sim {
             OpKind::Accept => world.exhausted || !world.listener_of(pending.object).backlog.is_empty(),
             OpKind::Connect => world.answer(pending.object).is_some(),
             OpKind::Watch => world.signalled_of(pending.object),
+            OpKind::ReceiveFrom => world.port_of(pending.object).readable(),
+            OpKind::SendTo => world.port_of(pending.object).writable(),
             OpKind::Poll => !world.polled(pending.object, pending.interest).is_empty(),
         }
     }
@@ -106,7 +116,8 @@ impl Sim {
         let now_ns = self.now_ns();
         let left = self.pending.iter().filter(move |pending| {
             let due = no_delay || pending.ready_at_ns.is_none_or(|due_ns| due_ns <= now_ns);
-            due && pending.kind != OpKind::Send && !pending.cancelled && self.can_complete(pending)
+            let sends = matches!(pending.kind, OpKind::Send | OpKind::SendTo);
+            due && !sends && !pending.cancelled && self.can_complete(pending)
         });
         left.map(|pending| (pending.kind, pending.object))
     }

@@ -68,7 +68,7 @@ impl Sim {
 
 fn key_for(kind: OpKind) -> Key {
     match kind {
-        OpKind::Receive | OpKind::Send | OpKind::Accept | OpKind::Connect => Key::Operation,
         OpKind::Watch | OpKind::Poll => Key::Ready,
+        _ => Key::Operation,
     }
 }

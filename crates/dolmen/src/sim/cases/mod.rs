@@ -4,6 +4,7 @@
 
 mod closing;
 mod connecting;
+mod datagrams;
 mod failed_sends;
 mod listeners;
 mod mailbox;

@@ -64,6 +64,20 @@ fn each_scenario_fails_with_its_mutant() {
         (connecting::p07_a_connect_that_is_cancelled_leaves_nothing, Mutant::KeepDials),
         (outer_loop::p02_an_outer_loop_that_blocks_for_the_next_timeout_misses_nothing, Mutant::BlockWithWork),
         (outer_loop::p02_an_outer_loop_that_blocks_for_the_next_timeout_misses_nothing, Mutant::BlockPastTimers),
+        (datagrams::hc62_a_failure_that_the_network_reports_ends_no_receive, Mutant::UnreachableEndsReceives),
+        (datagrams::an_empty_datagram_is_delivered_and_sent, Mutant::DropEmptyDatagram),
+        (
+            datagrams::hc61_a_receive_of_datagrams_has_a_buffer_even_when_the_pool_has_none_to_spare,
+            Mutant::ForgetTruncated,
+        ),
+        (
+            datagrams::hc62_a_send_that_collects_the_failure_of_an_earlier_one_is_made_again,
+            Mutant::DropAtFirstFailure,
+        ),
+        (
+            datagrams::a_flood_of_datagrams_takes_a_bounded_number_of_buffers,
+            Mutant::UnboundedDatagrams,
+        ),
         (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];
     let mut undetected = Vec::new();

@@ -9,6 +9,7 @@ impl Run<'_> {
         let drop_at_once = self.rng.percent(25);
         if !drop_at_once {
             self.world.borrow_mut().heal();
+            self.heal_network();
             self.settle(&mut events)?;
             self.check_all_delivered()?;
             self.close_everything(&mut events)?;
@@ -91,6 +92,7 @@ impl Run<'_> {
             self.check(Oracle::Liveness, waiting == 0, || format!("{waiting} wait to be accepted"))?;
         }
         self.check_polls_reported()?;
+        self.check_datagrams_delivered()?;
         self.check_input_delivered()?;
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not reported".into())?;
@@ -140,6 +142,7 @@ impl Run<'_> {
         }
         self.return_everything()?;
         self.remove_console()?;
+        self.remove_udps()?;
         for at in 0..self.listeners.len() as u32 {
             self.act(Action::RemoveListener(at), None)?;
         }
@@ -152,8 +155,8 @@ impl Run<'_> {
             self.conns.iter().any(|conn| matches!(conn.state, State::Open | State::Closing | State::Aborted));
         self.check(Oracle::Liveness, !left, || "a connection was never reported as closed".into())?;
         let stats = self.engine.stats();
-        let held = (stats.connections, stats.listeners, stats.watches, stats.timers);
-        self.check(Oracle::Empty, held == (0, 0, 0, 0), || format!("left in the tables: {held:?}"))?;
+        let held = (stats.connections, stats.listeners, stats.watches, stats.datagram_sockets, stats.timers);
+        self.check(Oracle::Empty, held == (0, 0, 0, 0, 0), || format!("left in the tables: {held:?}"))?;
         let lent = (stats.operations_in_flight, stats.buffers_out, stats.queued_bytes);
         self.check(Oracle::Empty, lent == (0, 0, 0), || format!("still lent: {lent:?}"))
     }

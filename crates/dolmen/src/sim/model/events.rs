@@ -25,6 +25,10 @@ impl Run<'_> {
                 }
             }
             Record::Ready { watch, .. } => self.signalled(watch)?,
+            Record::Datagram { udp, token, from, ref buffer, truncated } => {
+                self.datagram(udp, token, from, buffer.as_slice(), truncated)?;
+            }
+            Record::UdpFailed { udp, .. } => self.udp_failed(udp)?,
             Record::Timer { timer, missed, .. } => self.timer_fired(timer, missed)?,
             Record::Console { token, ref input, .. } => {
                 self.spoken(token, input.as_event().expect("it is for the caller"))?;

@@ -24,7 +24,11 @@ impl Run<'_> {
         let quiet = std::mem::replace(&mut self.calm, true);
         self.flooding = true;
         let turns = 16
-            + 12 * (self.conns.len().min(MOST_LINKS) + self.timers.len() + self.polls.len() + 4)
+            + 12 * (self.conns.len().min(MOST_LINKS)
+                + self.timers.len()
+                + self.polls.len()
+                + 16 * self.udps.len()
+                + 4)
                 / self.capacity.min(self.config.max_events);
         self.act(Action::Post, None)?;
         let waiting: Vec<(usize, u64)> = (0..self.conns.len())
@@ -42,6 +46,7 @@ impl Run<'_> {
         let last_post = self.inbox.borrow().posts.back().copied();
         let standing = self.standing_polls();
         let (spoken, delivered) = self.operator.waiting();
+        let waiting_udps = self.waiting_udps(faults);
         for _ in 0..turns {
             self.post_receives()?;
             for kind in 0..if spoken { 2 * self.capacity as u32 } else { 0 } {
@@ -50,6 +55,7 @@ impl Run<'_> {
             for who in 0..MOST_OPEN as u32 {
                 self.peer_send(who, 50);
             }
+            self.flood_udps();
             self.wait(events, Duration::ZERO)?;
         }
         for (at, received) in waiting {
@@ -63,6 +69,7 @@ impl Run<'_> {
         let posted = last_post.is_none_or(|last| !self.inbox.borrow().posts.contains(&last));
         self.check(Oracle::Fairness, posted, || format!("a post was not delivered within {turns} waits"))?;
         self.check_reported_again(&standing)?;
+        self.check_udps_served(&waiting_udps, turns)?;
         let (_, delivered_since) = self.operator.waiting();
         self.check(Oracle::Fairness, !spoken || delivered_since > delivered, || {
             format!("the console's input was not delivered within {turns} waits")

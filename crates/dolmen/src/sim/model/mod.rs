@@ -3,6 +3,7 @@
 mod borrowed;
 mod channels;
 mod console;
+mod datagrams;
 mod dialling;
 mod end;
 mod events;
@@ -39,6 +40,7 @@ use crate::waker::{Poster, Waker};
 use borrowed::{Asked, Lent, Poll};
 use channels::Channels;
 use console::Operator;
+use datagrams::Udp;
 use dialling::Dialled;
 use mailbox::Inbox;
 
@@ -70,6 +72,7 @@ struct Run<'a> {
     /// The sockets that the caller owns. Dropped under the same condition as the engine.
     lent: ManuallyDrop<Vec<Lent>>,
     polls: Vec<Poll>,
+    udps: Vec<Udp>,
     operator: Operator,
     inbox: Rc<RefCell<Inbox>>,
     channels: Channels,
@@ -234,6 +237,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         watches: Vec::new(),
         lent: ManuallyDrop::new(Vec::new()),
         polls: Vec::new(),
+        udps: Vec::new(),
         operator,
         inbox: Rc::default(),
         channels: Channels::new(seed),
@@ -336,6 +340,11 @@ impl Run<'_> {
             Action::Behind(behind) => self.operator.set_behind(behind),
             Action::CatchSignals => self.catch_signals(),
             Action::Raise => self.operator.raise(),
+            Action::Udp => self.add_udp(),
+            Action::RemoveUdp(who) => self.remove_udp(who)?,
+            Action::PeerDatagram(who, len) => self.peer_datagram(who, len.into()),
+            Action::SendTo(who, len) => self.send_datagram(who, len.into())?,
+            Action::UdpFull(who, full) => self.set_full(who, full),
             Action::Exhaust(exhausted) => self.world.borrow_mut().exhausted = exhausted,
             Action::Flush => self.engine.flush(),
             Action::Wait(timeout_us) => self.wait_if_possible(events, timeout_us)?,

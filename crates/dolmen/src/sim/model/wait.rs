@@ -30,6 +30,7 @@ impl Run<'_> {
         let waited = self.engine.wait(events, Some(timeout));
         self.after_wait();
         self.check_kernel_waits()?;
+        self.check_datagrams_sent()?;
         let count = match waited {
             Ok(count) => count,
             Err(error) => {
@@ -75,6 +76,7 @@ impl Run<'_> {
         for conn in &mut self.conns {
             conn.paused_before = conn.paused;
         }
+        self.prepare_udp_wait();
         self.before_wait();
         self.operator.run_threads(self.calm);
     }
@@ -135,6 +137,8 @@ impl Run<'_> {
             (OpKind::Connect, Descriptor::Link(link)) => {
                 conns.iter().any(|conn| conn.link == *link && conn.state == State::Open)
             }
+            // A send of the same wait may have caused a failure.
+            (OpKind::ReceiveFrom, Descriptor::Udp(port)) => !world.borrow().ports[*port].inbound.is_empty(),
             _ => true,
         });
         self.check(Oracle::Fairness, left.is_none(), || {

@@ -1,5 +1,6 @@
 //! The faults that the simulated machine injects, and the errors that it returns.
 
+use super::datagrams::NetworkFaults;
 use crate::kernel::operation::OpKind;
 use crate::kernel::sim::rng::Rng;
 use crate::kernel::{Fault, FaultKind};
@@ -25,6 +26,8 @@ pub(crate) struct Faults {
     pub(crate) no_memory: u8,
     /// If set, only these operations fail.
     pub(crate) no_memory_for: Option<OpKind>,
+    /// What the network does to datagrams.
+    pub(crate) network: NetworkFaults,
 }
 
 impl Faults {
@@ -50,6 +53,7 @@ impl Faults {
             foreign: rate(),
             no_memory: 0,
             no_memory_for: None,
+            network: NetworkFaults::default(),
         }
     }
 }
@@ -76,4 +80,10 @@ pub(crate) const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: 110 };
 pub(crate) const BACKLOG_FULL: Fault = Fault { kind: FaultKind::Exhausted, code: 11 };
 pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 pub(crate) const NOT_CONNECTED: Fault = Fault { kind: FaultKind::NotConnected, code: 107 };
+/// An earlier datagram has found its port closed.
+pub(crate) const PORT_CLOSED: Fault = Fault { kind: FaultKind::Transient, code: 111 };
+/// EMSGSIZE.
+pub(crate) const NOT_SENT: Fault = Fault { kind: FaultKind::Transient, code: 90 };
+/// EIO.
+pub(crate) const BROKEN: Fault = Fault { kind: FaultKind::Other, code: 5 };
 pub(crate) const TRANSIENT: Fault = Fault { kind: FaultKind::Transient, code: 103 };

@@ -3,6 +3,7 @@
 //! The reactor's end of everything is behind descriptors, which are reused as soon as possible, the last closed first.
 //! The other end is a [`Link`], with which the test program plays the peer.
 
+mod datagrams;
 mod dial;
 mod faults;
 mod link;
@@ -20,11 +21,12 @@ use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::rng::Rng;
 use crate::marks::{Mark, mark};
+pub(crate) use datagrams::{DatagramPort, NetworkFaults};
 pub(crate) use dial::{Answer, Stage};
 pub(crate) use faults::*;
 pub(crate) use link::{Ended, Link, Pipe, Readable};
 pub(crate) use signal::SimSignal;
-pub use sockets::{SimHandle, SimListener, SimStream};
+pub use sockets::{SimHandle, SimListener, SimStream, SimUdp};
 
 pub(crate) type SharedWorld = Rc<RefCell<World>>;
 
@@ -35,6 +37,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     /// For the faults that were added later: the others must strike as they did when they found their bugs.
     later: Rng,
+    /// For what the network does to datagrams.
+    network_rng: Rng,
     pub(crate) now_ns: u64,
     pub(crate) faults: Faults,
     /// Completion style lends buffers and takes sends whole; readiness style tries when progress is possible.
@@ -51,6 +55,7 @@ pub(crate) struct World {
     free: Vec<u32>,
     pub(crate) links: Vec<Link>,
     pub(crate) listeners: Vec<Listening>,
+    pub(crate) ports: Vec<DatagramPort>,
     pub(crate) signalled: Vec<bool>,
     /// What is at the addresses of the world.
     pub(crate) answers: HashMap<SocketAddr, Answer>,
@@ -79,6 +84,7 @@ pub(crate) enum Descriptor {
     Link(usize),
     Listener(usize),
     Handle(usize),
+    Udp(usize),
 }
 
 #[derive(Default)]
@@ -96,12 +102,15 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut later = Rng::new(seed ^ 0x1A7E_0FA0_1750_0123);
         let no_memory = [0, 0, 5, 30][later.below(4) as usize];
-        let faults = Faults { no_memory, ..Faults::random(&mut rng) };
+        let mut network_rng = Rng::new(seed ^ 0xDA7A_6AA3_5000_0E75);
+        let network = NetworkFaults::random(&mut network_rng);
+        let faults = Faults { no_memory, network, ..Faults::random(&mut rng) };
         let completion_style = rng.percent(50);
         let coarse = rng.percent(50);
         World {
             rng,
             later,
+            network_rng,
             now_ns: 0,
             faults,
             completion_style,
@@ -113,6 +122,7 @@ impl World {
             free: Vec::new(),
             links: Vec::new(),
             listeners: Vec::new(),
+            ports: Vec::new(),
             signalled: Vec::new(),
             answers: HashMap::new(),
             dialled_capacity: 100_000,

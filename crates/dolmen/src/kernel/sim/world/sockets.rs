@@ -18,7 +18,7 @@ macro_rules! descriptors {
         $(#[$doc])*
         pub struct $name {
             pub(crate) fd: u32,
-            world: SharedWorld,
+            pub(super) world: SharedWorld,
         }
 
         impl std::fmt::Debug for $name {
@@ -36,6 +36,8 @@ descriptors! {
     SimListener;
     /// Something that can be watched.
     SimHandle;
+    /// A datagram socket.
+    SimUdp;
 }
 
 impl SimStream {

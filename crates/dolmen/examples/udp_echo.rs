@@ -1,0 +1,43 @@
+//! `udp_echo ADDR`: sends every datagram back to its sender.
+//!
+//! ```console
+//! $ cargo run -p dolmen --example udp_echo 127.0.0.1:0
+//! listening 127.0.0.1:40513
+//! ```
+
+use std::net::UdpSocket;
+
+use dolmen::{ErrorKind, Event, Events, Reactor, Token};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address =
+        std::env::args().nth(1).ok_or("usage: udp_echo ADDR, for example: udp_echo 127.0.0.1:7777")?;
+    let socket = UdpSocket::bind(address)?;
+    eprintln!("listening {}", socket.local_addr()?);
+
+    // A datagram that is longer than a buffer is cut; these hold any.
+    let mut reactor = Reactor::builder().buffer_size(65_535).pool_size(64).build()?;
+    let mut events = Events::with_capacity(64);
+    reactor.udp(socket, Token(0))?;
+    let mut dropped = 0_u64;
+    loop {
+        reactor.wait(&mut events, None)?;
+        for event in &mut events {
+            match event {
+                Event::Datagram { udp, from, data, .. } => match reactor.send_to(udp, data, from) {
+                    // The network takes less than it brings: this one is lost, as it might be on the way.
+                    Err(error) if error.kind() == ErrorKind::QueueFull => {
+                        dropped += 1;
+                        if dropped.is_power_of_two() {
+                            eprintln!("{dropped} datagrams dropped");
+                        }
+                    }
+                    sent => sent?,
+                },
+                // The socket continues by itself.
+                Event::UdpFailed { error, .. } => eprintln!("{error}"),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Datagram sockets, by WSARecvFrom and WSASendTo.
+//!
+//! A receive always lends a real buffer. One of zero bytes, as streams have, would *eat* the datagram for which it
+//! completes, unless it only peeks [hc61]. So the engine keeps only one receive posted for each socket.
+//!
+//! A datagram that is longer than the buffer completes with a warning status, and the buffer is full: it was received, and
+//! its rest is lost. Whether its packet comes is decided as for every warning; see [`Immediate`].
+//!
+//! What the system writes or reads besides the buffer, an address and its length, lies in a cell that stays where it is
+//! until the packet; cells are used again.
+//!
+//! Windows reports an ICMP message as a reset of the *socket*, at any receive that follows, whoever the peer was. That is
+//! turned off; where it comes all the same (10054, 10052) the socket goes on [hc62].
+//!
+//! Microsoft Learn: "WSARecvFrom", "WSASendTo", "Winsock IOCTLs" (SIO_UDP_CONNRESET, SIO_UDP_NETRESET).
+
+use std::mem::ManuallyDrop;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::windows::io::AsRawSocket as _;
+use std::ptr::{NonNull, null_mut};
+
+use windows_sys::Win32::Networking::WinSock::*;
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+use super::super::operation::{OpPtr, bytes_to_send};
+use super::super::{Fault, FaultKind, Immediate, Outcome, Submission};
+use super::accept::socket_address;
+use super::associations::SocketId;
+use super::operation::Extra;
+use super::socket::{self, CallResult, call_result};
+use super::source::Source;
+use super::{Iocp, overlapped, status};
+use crate::kernel::buffer_pool::BufferPool;
+
+/// `_WSAIOW(IOC_VENDOR, 15)`, which the bindings lack.
+const SIO_UDP_NETRESET: u32 = 0x9800_000F;
+
+pub(crate) struct DatagramSocket {
+    /// Dropped, and so closed, by hand: it may have been closed early.
+    pub(super) socket: ManuallyDrop<UdpSocket>,
+    pub(super) skips: bool,
+    pub(super) id: SocketId,
+}
+
+impl DatagramSocket {
+    pub(super) fn raw(&self) -> SOCKET {
+        self.socket.as_raw_socket() as SOCKET
+    }
+}
+
+/// The address of a datagram, handled through raw pointers, because the system uses it while the operation is pending.
+pub(crate) struct AddressCell {
+    address: SOCKADDR_STORAGE,
+    len: i32,
+    flags: u32,
+}
+
+/// Cells of operations that are over, for the next ones [p15].
+#[derive(Default)]
+pub(super) struct AddressCells {
+    free: Vec<NonNull<AddressCell>>,
+}
+
+impl AddressCells {
+    fn take(&mut self) -> NonNull<AddressCell> {
+        self.free.pop().unwrap_or_else(|| {
+            let (address, len, flags) = (SOCKADDR_STORAGE::default(), 0, 0);
+            NonNull::from(Box::leak(Box::new(AddressCell { address, len, flags })))
+        })
+    }
+
+    /// A cell for an address that the system writes.
+    fn for_receive(&mut self) -> NonNull<AddressCell> {
+        let cell = self.take();
+        // SAFETY: a cell that was free has no other user.
+        unsafe { ((*cell.as_ptr()).len, (*cell.as_ptr()).flags) = (size_of::<SOCKADDR_STORAGE>() as i32, 0) };
+        cell
+    }
+
+    /// A cell with an address that the system reads.
+    fn for_send(&mut self, to: SocketAddr) -> NonNull<AddressCell> {
+        let cell = self.take();
+        // SAFETY: a cell that was free has no other user, and the storage has room and the alignment for any address.
+        unsafe {
+            let address = &raw mut (*cell.as_ptr()).address;
+            (*cell.as_ptr()).len = match to {
+                SocketAddr::V4(to) => {
+                    address.cast::<SOCKADDR_IN>().write(SOCKADDR_IN {
+                        sin_family: AF_INET,
+                        sin_port: to.port().to_be(),
+                        sin_addr: IN_ADDR {
+                            S_un: IN_ADDR_0 { S_addr: u32::from_ne_bytes(to.ip().octets()) },
+                        },
+                        sin_zero: [0; 8],
+                    });
+                    size_of::<SOCKADDR_IN>()
+                }
+                SocketAddr::V6(to) => {
+                    address.cast::<SOCKADDR_IN6>().write(SOCKADDR_IN6 {
+                        sin6_family: AF_INET6,
+                        sin6_port: to.port().to_be(),
+                        sin6_flowinfo: to.flowinfo(),
+                        sin6_addr: IN6_ADDR { u: IN6_ADDR_0 { Byte: to.ip().octets() } },
+                        Anonymous: SOCKADDR_IN6_0 { sin6_scope_id: to.scope_id() },
+                    });
+                    size_of::<SOCKADDR_IN6>()
+                }
+            } as i32;
+        }
+        cell
+    }
+
+    /// Takes back a cell whose operation is over, and returns the address in it.
+    ///
+    /// # Safety
+    ///
+    /// The cell is of an operation that has completed, or was never begun.
+    unsafe fn give_back(&mut self, cell: NonNull<AddressCell>) -> Option<SocketAddr> {
+        // SAFETY: nothing else uses the cell any more, and its address has as many bytes as it says.
+        let address =
+            unsafe { socket_address((&raw const (*cell.as_ptr()).address).cast(), (*cell.as_ptr()).len) };
+        self.free.push(cell);
+        address
+    }
+}
+
+impl Drop for AddressCells {
+    fn drop(&mut self) {
+        for cell in self.free.drain(..) {
+            // SAFETY: a cell in the list has no other user, and came from a Box in `take`.
+            drop(unsafe { Box::from_raw(cell.as_ptr()) });
+        }
+    }
+}
+
+impl Iocp {
+    pub(super) fn add_datagrams(&mut self, socket: UdpSocket) -> Result<Source, (Fault, UdpSocket)> {
+        self.calls += 2;
+        match check(&socket).and_then(|()| self.associate(socket.as_raw_socket() as SOCKET)) {
+            Ok((skips, id)) => {
+                self.calls += 2;
+                for control in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
+                    turn_off(&socket, control);
+                }
+                let socket = ManuallyDrop::new(socket);
+                Ok(Source::Datagrams(Box::new(DatagramSocket { socket, skips, id })))
+            }
+            Err(fault) => Err((fault, socket)),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Kernel::receive_from`](super::Kernel::receive_from).
+    pub(super) unsafe fn post_receive_from(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        pool: &BufferPool,
+    ) -> Submission<Self> {
+        let Source::Datagrams(datagrams) = source else { unreachable!("it was added as a datagram socket") };
+        self.calls += 1;
+        let cell = self.address_cells.for_receive();
+        let mut buffer = pool.take();
+        let (target, room) = buffer.as_target();
+        assert!(room > 0, "a receive of zero bytes eats the datagram");
+        // SAFETY: the operation was handed to us and is not submitted yet. All of this is stored before the call,
+        // because the packet may come before the call returns [hc02].
+        let started = unsafe {
+            (*op.as_ptr()).header.extra = Extra::Datagram { cell, room };
+            (*op.as_ptr()).buffer = Some(buffer);
+            receive_from(datagrams.raw(), (target, room), cell, overlapped(op))
+        };
+        match started {
+            CallResult::Immediate(how, _) if how.sends_packet(datagrams.skips) => Submission::Pending,
+            CallResult::Pending => Submission::Pending,
+            CallResult::Immediate(how, result) => {
+                // SAFETY: it has completed without a packet, so the operation is ours.
+                match unsafe { self.datagram_received(op, how, result.map(drop)) } {
+                    Ok(outcome) => Submission::Done(outcome),
+                    Err(fault) => Submission::Failed(fault),
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Kernel::send_to`](super::Kernel::send_to).
+    pub(super) unsafe fn post_send_to(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        to: SocketAddr,
+    ) -> Submission<Self> {
+        let Source::Datagrams(datagrams) = source else { unreachable!("it was added as a datagram socket") };
+        self.calls += 1;
+        let cell = self.address_cells.for_send(to);
+        // SAFETY: as above; the bytes in the operation's buffer stay where they are until its packet.
+        let started = unsafe {
+            (*op.as_ptr()).header.extra = Extra::Datagram { cell, room: 0 };
+            send_to(datagrams.raw(), bytes_to_send(op), cell, overlapped(op))
+        };
+        match started {
+            CallResult::Immediate(how, _) if how.sends_packet(datagrams.skips) => Submission::Pending,
+            CallResult::Pending => Submission::Pending,
+            CallResult::Immediate(_, result) => {
+                // SAFETY: it has completed without a packet.
+                unsafe { self.address_cells.give_back(cell) };
+                match result {
+                    Ok(bytes) => Submission::Done(Outcome::Sent(bytes)),
+                    Err(fault) => Submission::Failed(datagram_fault(fault)),
+                }
+            }
+        }
+    }
+
+    /// Decodes the packet of a receive.
+    ///
+    /// # Safety
+    ///
+    /// The system is done with the operation, and has left this status in it.
+    pub(super) unsafe fn receive_from_completed(
+        &mut self,
+        op: OpPtr<Self>,
+        ntstatus: i32,
+    ) -> Result<Outcome<Self>, Fault> {
+        let how = if status::is_cut(ntstatus) { Immediate::Warning } else { Immediate::Error };
+        // SAFETY: passed on.
+        unsafe { self.datagram_received(op, how, status::from_ntstatus(ntstatus)) }
+    }
+
+    /// # Safety
+    ///
+    /// The system is done with the operation, which is a receive.
+    unsafe fn datagram_received(
+        &mut self,
+        op: OpPtr<Self>,
+        how: Immediate,
+        result: Result<(), Fault>,
+    ) -> Result<Outcome<Self>, Fault> {
+        // SAFETY: the operation is ours again, and so is its buffer.
+        let (extra, buffer, bytes) = unsafe {
+            let cell = op.as_ptr();
+            ((*cell).header.extra, (*cell).buffer.take(), (*cell).header.overlapped.InternalHigh)
+        };
+        let Extra::Datagram { cell, room } = extra else { unreachable!("a datagram has its cell") };
+        // SAFETY: as above.
+        let from = unsafe { self.address_cells.give_back(cell) };
+        let truncated = match result {
+            Ok(()) => false,
+            Err(fault) if how == Immediate::Warning && is_cut(fault) => true,
+            Err(fault) => return Err(datagram_fault(fault)),
+        };
+        let mut buffer = buffer.expect("a receive of datagrams lends a buffer");
+        // SAFETY: the system has written that many bytes at the buffer's start, and no more than there was room for.
+        unsafe { buffer.set_filled(bytes.min(room)) };
+        let from = from.ok_or(Fault { kind: FaultKind::Other, code: WSAEAFNOSUPPORT })?;
+        Ok(Outcome::Datagram { buffer, from, truncated })
+    }
+
+    /// Decodes the packet of a send.
+    ///
+    /// # Safety
+    ///
+    /// The system is done with the operation.
+    pub(super) unsafe fn send_to_completed(
+        &mut self,
+        op: OpPtr<Self>,
+        result: Result<(), Fault>,
+        bytes: usize,
+    ) -> Result<Outcome<Self>, Fault> {
+        // SAFETY: the operation is ours again.
+        let Extra::Datagram { cell, .. } = (unsafe { (*op.as_ptr()).header.extra }) else {
+            unreachable!("a datagram has its cell")
+        };
+        // SAFETY: as above.
+        unsafe { self.address_cells.give_back(cell) };
+        result.map(|()| Outcome::Sent(bytes)).map_err(datagram_fault)
+    }
+}
+
+/// Refuses what is not a bound datagram socket of the internet: a receive from it would fail again and again [p16].
+fn check(socket: &UdpSocket) -> Result<(), Fault> {
+    let invalid = |code| Fault { kind: FaultKind::Invalid, code };
+    if socket::type_of(socket)? != SOCK_DGRAM {
+        return Err(invalid(status::WRONG_TYPE));
+    }
+    match socket.local_addr() {
+        Ok(address) if address.port() == 0 => Err(invalid(status::INVALID)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault { kind: FaultKind::Invalid, ..status::from_io(&error) }),
+    }
+}
+
+/// Turns a report of ICMP messages off, where the system has it.
+fn turn_off(socket: &UdpSocket, control: u32) {
+    let (off, mut returned) = (0u32, 0);
+    // SAFETY: the socket is open, `off` is readable for the length given, and the call is not overlapped.
+    let result = unsafe {
+        WSAIoctl(
+            socket.as_raw_socket() as SOCKET,
+            control,
+            (&raw const off).cast(),
+            size_of::<u32>() as u32,
+            null_mut(),
+            0,
+            &mut returned,
+            null_mut(),
+            None,
+        )
+    };
+    if result != 0 {
+        let error = socket::last_socket_error().to_io();
+        tracing::debug!(target: "dolmen", %error, control, "a report of ICMP messages stays on");
+    }
+}
+
+/// # Safety
+///
+/// `target` (pointer and room), the cell and `overlapped` stay valid and untouched until the operation has completed.
+unsafe fn receive_from(
+    socket: SOCKET,
+    target: (*mut u8, usize),
+    cell: NonNull<AddressCell>,
+    overlapped: *mut OVERLAPPED,
+) -> CallResult {
+    let buffer = WSABUF { buf: target.0, len: u32::try_from(target.1).unwrap_or(u32::MAX) };
+    let cell = cell.as_ptr();
+    // SAFETY: the caller guarantees that what must outlive the call does; the WSABUF itself is captured by the call.
+    unsafe {
+        let (from, len, flags) = (&raw mut (*cell).address, &raw mut (*cell).len, &raw mut (*cell).flags);
+        let result = WSARecvFrom(socket, &buffer, 1, null_mut(), flags, from.cast(), len, overlapped, None);
+        call_result(result, overlapped)
+    }
+}
+
+/// # Safety
+///
+/// `bytes`, the cell and `overlapped` stay valid and untouched until the operation has completed.
+unsafe fn send_to(
+    socket: SOCKET,
+    bytes: *const [u8],
+    cell: NonNull<AddressCell>,
+    overlapped: *mut OVERLAPPED,
+) -> CallResult {
+    // The system only reads through the pointer, whatever its type says.
+    let buffer =
+        WSABUF { buf: bytes.cast::<u8>().cast_mut(), len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) };
+    let cell = cell.as_ptr();
+    // SAFETY: as in `receive_from`.
+    unsafe {
+        let (to, len) = (&raw const (*cell).address, (*cell).len);
+        let result = WSASendTo(socket, &buffer, 1, null_mut(), 0, to.cast(), len, overlapped, None);
+        call_result(result, overlapped)
+    }
+}
+
+/// Whether it says that a datagram was longer than its buffer.
+fn is_cut(fault: Fault) -> bool {
+    const MORE_DATA: i32 = windows_sys::Win32::Foundation::ERROR_MORE_DATA as i32;
+    matches!(fault.code, WSAEMSGSIZE | MORE_DATA)
+}
+
+/// The errors that the network reports for an earlier datagram are over when they have been returned [hc62].
+fn datagram_fault(fault: Fault) -> Fault {
+    match fault.code {
+        WSAECONNRESET | WSAENETRESET | WSAECONNREFUSED | WSAENETUNREACH | WSAEHOSTUNREACH | WSAEMSGSIZE => {
+            Fault { kind: FaultKind::Transient, ..fault }
+        }
+        _ => fault,
+    }
+}
