@@ -116,6 +116,12 @@ pub const CASES: &[Case] = &[
         on_windows!(sockets::listener_under_resets),
     ),
     case(
+        "udp-closed-ports",
+        "a datagram socket whose peers are gone, or send more than a buffer holds, reports no failure and continues",
+        60,
+        on_windows!(sockets::closed_ports),
+    ),
+    case(
         "add-again-receive",
         "a socket that is removed and added again with a receive in flight receives all bytes",
         60,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::OwnedHandle;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -86,6 +86,45 @@ pub fn listener_under_resets(check: &Check) -> Result {
         "{} reset and {rounds} stayed; all that stayed were accepted, of {} in all; {failures} accepts failed",
         4 * rounds,
         accepted.len()
+    )))
+}
+
+/// Windows reports a closed port as a reset of the socket, and a datagram that was cut as a warning, with or without a
+/// packet.
+pub fn closed_ports(check: &Check) -> Result {
+    let rounds = if check.quick { 50 } else { 500 };
+    for skip in [true, false] {
+        let mut reactor = Reactor::builder().skip_on_success(skip).buffer_size(100).build()?;
+        let mut events = Events::with_capacity(16);
+        let udp = reactor.udp(UdpSocket::bind("127.0.0.1:0")?, Token(0))?;
+        let address = reactor.udp_local_addr(udp)?;
+        for round in 0..rounds {
+            let peer = UdpSocket::bind("127.0.0.1:0")?;
+            let size = [5, 0, 100, 101, 1_000][round % 5];
+            peer.send_to(&[7; 1_000][..size], address)?;
+            drop(peer);
+            if reactor.wait(&mut events, Some(DEADLINE))? == 0 {
+                fail!("nothing came in round {round}, skip {skip}");
+            }
+            for event in &mut events {
+                match event {
+                    Event::Datagram { data, truncated, from, .. }
+                        if data.len() == size.min(100) && truncated == (size > 100) =>
+                    {
+                        reactor.send_to(udp, data, from)?;
+                    }
+                    other => fail!("{other:?} in round {round}, skip {skip}"),
+                }
+            }
+            reactor.flush();
+        }
+        let unknown = reactor.stats().unknown_completions;
+        if unknown > 0 {
+            fail!("{unknown} packets too many, skip {skip}");
+        }
+    }
+    Ok(Outcome::Pass(format!(
+        "{rounds} peers, each gone before its answer, with and without skip-on-success"
     )))
 }
 
