@@ -178,8 +178,6 @@ mutants! {
         ForgetTruncated,
         /// A datagram is dropped at the first failure of a send.
         DropAtFirstFailure,
-        /// A datagram socket receives as much as there is.
-        UnboundedDatagrams,
         /// The timer that makes waits exact is set once and never again.
         ForgetAlarm,
         /// Every packet with one of our keys is taken for an operation's.

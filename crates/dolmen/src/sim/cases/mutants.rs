@@ -74,10 +74,6 @@ fn each_scenario_fails_with_its_mutant() {
             datagrams::hc62_a_send_that_collects_the_failure_of_an_earlier_one_is_made_again,
             Mutant::DropAtFirstFailure,
         ),
-        (
-            datagrams::a_flood_of_datagrams_takes_a_bounded_number_of_buffers,
-            Mutant::UnboundedDatagrams,
-        ),
         (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];
     let mut undetected = Vec::new();
