@@ -67,6 +67,7 @@ pub mod raw;
 mod reactor;
 mod record;
 mod removed;
+mod shared_bytes;
 #[cfg(dolmen_sim)]
 #[doc(hidden)]
 pub mod sim;
@@ -84,6 +85,7 @@ pub use events::{Drain, Event, Events};
 #[cfg(windows)]
 pub use kernel::set_exclusive_address_use;
 pub use reactor::{Builder, Console, Reactor};
+pub use shared_bytes::SharedBytes;
 pub use stats::Stats;
 pub use token::{ConnId, ListenerId, TimerId, Token, UdpId, WatchId};
 pub use waker::{Poster, Waker};

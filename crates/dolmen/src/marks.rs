@@ -154,6 +154,8 @@ marks! {
         TransferRetried,
         /// Engine: the sending side was to be shut down after a reset that had not been reported.
         ShutDownAfterReset,
+        /// Fault: a send was made without an operation.
+        SentDirectly,
         /// A connect was accepted.
         DialAccepted,
         /// A connect was refused, or there was no route.

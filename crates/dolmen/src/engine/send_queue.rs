@@ -1,10 +1,17 @@
-//! The bytes that a connection has still to send.
+//! The bytes that a connection has still to send, in pieces.
 //!
-//! Two buffers: the front one is being sent (it belongs to the kernel, or waits between two partial sends), and the
-//! back one collects what the caller sends meanwhile. When the front has been sent, the back becomes the front:
-//! everything queued in one turn is sent in one system call, and no byte is copied again after the first copy.
+//! A piece is the connection's own, or shared with other connections. What the caller sends is copied into the last
+//! piece, if that is the connection's own and not being sent, so everything that is queued in one turn goes out in one
+//! system call. Shared bytes are a piece by themselves, and are sent from where they are. Before small ones are sent they
+//! are copied into one piece: a system call costs more than that, and a slow reader's queue stays as it is.
+//!
+//! The first piece is being sent (it belongs to the kernel), or waits between two partial sends.
+
+use std::collections::VecDeque;
 
 use crate::kernel::buffer::Buffer;
+use crate::kernel::lent::Lent;
+use crate::shared_bytes::SharedBytes;
 
 /// A buffer that has grown beyond this is not kept for the next connection.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -12,60 +19,131 @@ const KEEP_BYTES: usize = 64 * 1024;
 /// All idle queues together hold no more than this. A line to each of ten thousand players is far below it.
 const KEEP_BYTES_TOTAL: usize = 16 * 1024 * 1024;
 
+/// Pieces are copied into one up to this size.
+const JOIN_BYTES: usize = 4 * 1024;
+
+#[derive(Default)]
 pub(crate) struct SendQueue {
-    /// `None` while the kernel owns it.
-    front: Option<Buffer>,
-    /// How much of the front has been sent.
-    front_sent: usize,
-    front_len: usize,
-    back: Buffer,
+    /// Without the first piece while the kernel owns it.
+    pieces: VecDeque<Lent>,
+    in_kernel: bool,
+    /// How much of the first piece has been sent.
+    first_sent: usize,
+    queued_bytes: usize,
+    /// Empty, for the next pieces.
+    spare: [Option<Buffer>; 2],
 }
 
 impl SendQueue {
-    fn new() -> SendQueue {
-        SendQueue {
-            front: Some(Buffer::with_capacity(0)),
-            front_sent: 0,
-            front_len: 0,
-            back: Buffer::with_capacity(0),
+    /// Copies the bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.queued_bytes += bytes.len();
+        if let Some(Lent::Buffer(last)) = self.pieces.back_mut() {
+            return last.extend(bytes);
         }
+        let mut buffer = self.spare_buffer();
+        buffer.extend(bytes);
+        self.pieces.push_back(Lent::Buffer(buffer));
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.back.extend(bytes);
+    pub(crate) fn push_shared(&mut self, bytes: &SharedBytes) {
+        self.queued_bytes += bytes.len();
+        self.pieces.push_back(Lent::Shared(bytes.clone()));
     }
 
     /// Bytes that the system has not taken yet.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.front_len - self.front_sent + self.back.len()
+        self.queued_bytes
     }
 
-    fn capacity(&self) -> usize {
-        self.front.as_ref().map_or(0, Buffer::capacity) + self.back.capacity()
+    fn spare_buffer(&mut self) -> Buffer {
+        let spare = self.spare.iter_mut().find_map(Option::take);
+        spare.unwrap_or_else(|| Buffer::with_capacity(0))
     }
 
-    /// Takes the buffer to send next and the offset to start from, which is where a partial send stopped [hc18, p09];
-    /// the kernel owns the buffer until [`SendQueue::sent`].
-    pub(crate) fn take_front(&mut self) -> Option<(Buffer, usize)> {
-        let front = self.front.as_mut().expect("one send at a time");
-        if self.front_sent == self.front_len {
-            if self.back.len() == 0 {
-                return None;
-            }
-            front.clear();
-            std::mem::swap(front, &mut self.back);
-            self.front_sent = 0;
-            self.front_len = front.len();
+    fn keep(&mut self, piece: Lent) {
+        let Lent::Buffer(mut buffer) = piece else { return };
+        if let Some(place) = self.spare.iter_mut().find(|place| place.is_none()) {
+            buffer.clear();
+            *place = Some(buffer);
         }
-        self.front.take().map(|front| (front, self.front_sent))
     }
 
-    /// The buffer has returned; `bytes` more of it have been sent.
-    pub(crate) fn sent(&mut self, front: Buffer, bytes: usize) {
-        assert!(self.front.is_none(), "a send queue's buffer came back twice");
-        self.front_sent += bytes;
-        assert!(self.front_sent <= self.front_len, "more was sent than was handed over");
-        self.front = Some(front);
+    /// Copies small pieces into one.
+    fn join(&mut self) {
+        match (self.pieces.front(), self.pieces.get(1)) {
+            (Some(first), Some(second)) if first.len() + second.len() <= JOIN_BYTES => {}
+            _ => return,
+        }
+        let mut joined = match self.pieces.pop_front() {
+            Some(Lent::Buffer(own)) => own,
+            Some(shared) => {
+                let mut buffer = self.spare_buffer();
+                buffer.extend(&shared.as_slice()[self.first_sent..]);
+                self.first_sent = 0;
+                buffer
+            }
+            None => unreachable!("there are two"),
+        };
+        while let Some(next) = self.pieces.front() {
+            if joined.len() + next.len() > JOIN_BYTES {
+                break;
+            }
+            joined.extend(next.as_slice());
+            let next = self.pieces.pop_front().expect("it was just looked at");
+            self.keep(next);
+        }
+        self.pieces.push_front(Lent::Buffer(joined));
+    }
+
+    /// The bytes to send next, which stay in the queue.
+    pub(crate) fn front(&mut self) -> Option<&[u8]> {
+        assert!(!self.in_kernel, "one send at a time");
+        self.join();
+        self.pieces.front().map(|piece| &piece.as_slice()[self.first_sent..])
+    }
+
+    /// Takes what to send next and the offset to start from, which is where a partial send stopped [hc18, p09]; the
+    /// kernel owns it until [`SendQueue::returned`].
+    pub(crate) fn take_front(&mut self) -> Option<(Lent, usize)> {
+        assert!(!self.in_kernel, "one send at a time");
+        let first = self.pieces.pop_front()?;
+        self.in_kernel = true;
+        Some((first, self.first_sent))
+    }
+
+    /// The piece that was taken is back.
+    pub(crate) fn returned(&mut self, first: Lent) {
+        assert!(std::mem::take(&mut self.in_kernel), "a send queue's piece came back twice");
+        self.pieces.push_front(first);
+    }
+
+    /// This many more bytes of the first piece have been sent.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.first_sent += bytes;
+        self.queued_bytes -= bytes;
+        let len = self.pieces.front().map_or(0, Lent::len);
+        assert!(self.first_sent <= len, "more was sent than was handed over");
+        if self.first_sent == len {
+            self.first_sent = 0;
+            if let Some(first) = self.pieces.pop_front() {
+                self.keep(first);
+            }
+        }
+    }
+
+    /// The memory that it keeps for the next connection.
+    fn capacity(&self) -> usize {
+        self.spare.iter().flatten().map(Buffer::capacity).sum()
+    }
+
+    /// Drops what is still in it.
+    fn clear(&mut self) {
+        assert!(!self.in_kernel, "the kernel still has this queue's piece");
+        while let Some(piece) = self.pieces.pop_front() {
+            self.keep(piece);
+        }
+        (self.first_sent, self.queued_bytes) = (0, 0);
     }
 }
 
@@ -89,19 +167,17 @@ impl SendQueues {
                 self.kept_bytes -= queue.capacity();
                 queue
             }
-            None => Box::new(SendQueue::new()),
+            None => Box::default(),
         }
     }
 
     /// Takes back a queue, even if it still holds bytes.
     pub(crate) fn give_back(&mut self, mut queue: Box<SendQueue>) {
+        queue.clear();
         let capacity = queue.capacity();
         if capacity > 2 * KEEP_BYTES || self.kept_bytes + capacity > KEEP_BYTES_TOTAL {
             return;
         }
-        queue.front.as_mut().expect("the kernel still has this queue's buffer").clear();
-        queue.back.clear();
-        (queue.front_sent, queue.front_len) = (0, 0);
         self.kept_bytes += capacity;
         self.free.push(queue);
     }
@@ -111,23 +187,49 @@ impl SendQueues {
 mod tests {
     use super::*;
 
+    /// Sends up to `most` bytes, and returns them.
+    fn send(queue: &mut SendQueue, most: usize) -> Vec<u8> {
+        let front = queue.front().expect("there is something to send");
+        let bytes = front[..most.min(front.len())].to_vec();
+        queue.sent(bytes.len());
+        bytes
+    }
+
     #[test]
     fn what_is_queued_during_a_send_goes_out_in_one_piece_after_it() {
-        let mut queue = SendQueue::new();
+        let mut queue = SendQueue::default();
         queue.push(b"one ");
-        let (front, offset) = queue.take_front().unwrap();
-        assert_eq!((front.as_slice(), offset), (&b"one "[..], 0));
+        let (first, offset) = queue.take_front().unwrap();
+        assert_eq!((first.as_slice(), offset), (&b"one "[..], 0));
         queue.push(b"two ");
         queue.push(b"three");
         assert_eq!(queue.queued_bytes(), 13);
-        queue.sent(front, 3);
-        let (front, offset) = queue.take_front().unwrap();
-        assert_eq!((front.as_slice(), offset), (&b"one "[..], 3), "the rest of a partial send goes first");
-        queue.sent(front, 1);
-        let (front, offset) = queue.take_front().unwrap();
-        assert_eq!((front.as_slice(), offset), (&b"two three"[..], 0));
-        queue.sent(front, 9);
-        assert!(queue.take_front().is_none());
+        queue.returned(first);
+        queue.sent(3);
+        let (first, offset) = queue.take_front().unwrap();
+        assert_eq!((first.as_slice(), offset), (&b"one "[..], 3), "the rest of a partial send goes first");
+        queue.returned(first);
+        queue.sent(1);
+        assert_eq!(send(&mut queue, 100), b"two three");
+        assert!(queue.front().is_none());
+        assert_eq!(queue.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn small_pieces_are_sent_together_and_large_ones_from_where_they_are() {
+        let mut queue = SendQueue::default();
+        let (rain, map) = (SharedBytes::from("It rains. "), SharedBytes::from(vec![7; JOIN_BYTES]));
+        queue.push_shared(&rain);
+        queue.push(b"> ");
+        queue.push_shared(&rain);
+        queue.push_shared(&map);
+        queue.push(b"end");
+        assert_eq!(send(&mut queue, 4), b"It r", "a partial send");
+        assert_eq!(send(&mut queue, 100), b"ains. > It rains. ");
+        let front = queue.front().expect("the map").as_ptr();
+        assert_eq!(front, map.as_ptr(), "it is not copied");
+        assert_eq!(send(&mut queue, usize::MAX).len(), JOIN_BYTES);
+        assert_eq!(send(&mut queue, usize::MAX), b"end");
         assert_eq!(queue.queued_bytes(), 0);
     }
 
@@ -138,7 +240,7 @@ mod tests {
         queue.push(&[0; 2 * KEEP_BYTES + 1]);
         queues.give_back(queue);
         assert_eq!(queues.free.len(), 0);
-        queues.give_back(Box::new(SendQueue::new()));
+        queues.give_back(Box::default());
         assert_eq!(queues.free.len(), 1);
     }
 }

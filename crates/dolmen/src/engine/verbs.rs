@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::{AddError, Error, ErrorKind};
 use crate::kernel::options::StreamOptions;
 use crate::kernel::{Fault, FaultKind, Kernel, io_fault};
+use crate::shared_bytes::SharedBytes;
 use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, WatchId};
 
 use super::config::saturating_ns;
@@ -52,6 +53,33 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
         self.with_open(conn, "send to connection", |connection, cx| connection.send(cx, conn.0, bytes))?
+    }
+
+    pub(crate) fn send_shared(&mut self, conn: ConnId, bytes: &SharedBytes) -> Result<(), Error> {
+        const ACTION: &str = "send to connection";
+        let sent =
+            self.with_open(conn, ACTION, |connection, cx| connection.send_shared(cx, conn.0, bytes))?;
+        sent.map_err(|kind| Error::new(kind, ACTION, conn))
+    }
+
+    /// Returns those that have refused the bytes.
+    pub(crate) fn broadcast(
+        &mut self,
+        conns: impl IntoIterator<Item = ConnId>,
+        bytes: &SharedBytes,
+    ) -> Vec<(ConnId, ErrorKind)> {
+        let mut refused = Vec::new();
+        for conn in conns {
+            let connection = self.connections.get_mut(conn.0).filter(|connection| connection.is_open());
+            let sent = match connection {
+                Some(connection) => connection.send_shared(&mut self.cx, conn.0, bytes),
+                None => Err(ErrorKind::NotFound),
+            };
+            if let Err(kind) = sent {
+                refused.push((conn, kind));
+            }
+        }
+        refused
     }
 
     pub(crate) fn queued_bytes(&self, conn: ConnId) -> Result<usize, Error> {

@@ -39,6 +39,7 @@ pub(crate) mod arrivals;
 pub(crate) mod buffer;
 pub(crate) mod buffer_pool;
 pub(crate) mod fork;
+pub(crate) mod lent;
 pub(crate) mod mailbox;
 pub(crate) mod operation;
 pub(crate) mod options;
@@ -157,6 +158,12 @@ pub(crate) trait Kernel: Sized + 'static {
         op: OpPtr<Self>,
         pool: &BufferPool,
     ) -> Submission<Self>;
+
+    /// Sends immediately and without an operation, as many bytes as the system takes, for a kernel that can. `None`: the
+    /// bytes need an operation.
+    fn try_send(&mut self, _source: &Self::Source, _bytes: &[u8]) -> Option<Result<usize, Fault>> {
+        None
+    }
 
     /// Sends the bytes that [`bytes_to_send`](operation::bytes_to_send) returns. May send less than all of them.
     ///

@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::Kernel;
-use super::buffer::Buffer;
+use super::lent::Lent;
 
 pub(crate) type OpPtr<K> = NonNull<Operation<K>>;
 
@@ -56,8 +56,8 @@ pub(crate) struct Operation<K: Kernel> {
     /// First, so that the address in a packet is the operation's.
     pub(super) header: K::Header,
     /// Send: the bytes. Receive: the buffer that was lent in advance, if the kernel needs one; the packet brings it.
-    pub(super) buffer: Option<Buffer>,
-    /// Send: the range of the buffer to send.
+    pub(super) lent: Option<Lent>,
+    /// Send: the range of the bytes to send.
     offset: u32,
     end: u32,
     /// The index of its record.
@@ -81,11 +81,11 @@ struct Record {
 /// packet, and so do the bytes.
 pub(super) unsafe fn bytes_to_send<K: Kernel>(op: OpPtr<K>) -> *const [u8] {
     // SAFETY: the cell is the caller's; these fields are written by the table only, before the submission.
-    let (buffer, part) = unsafe {
+    let (lent, part) = unsafe {
         let cell = op.as_ptr();
-        (&(*cell).buffer, (*cell).offset as usize..(*cell).end as usize)
+        (&(*cell).lent, (*cell).offset as usize..(*cell).end as usize)
     };
-    &raw const buffer.as_ref().expect("a send has a buffer").as_slice()[part]
+    &raw const lent.as_ref().expect("a send has bytes").as_slice()[part]
 }
 
 /// Identifies a submitted operation. It becomes stale, harmlessly, when the operation ends.
@@ -100,7 +100,7 @@ pub(super) struct Returned {
     pub(super) handle: OpHandle,
     pub(super) kind: OpKind,
     pub(super) slot: u32,
-    pub(super) buffer: Option<Buffer>,
+    pub(super) lent: Option<Lent>,
 }
 
 /// All operations of one reactor.
@@ -122,14 +122,8 @@ impl<K: Kernel> OperationTable<K> {
         self.in_kernel
     }
 
-    /// Takes a cell for one operation, owned by the engine. `part`: the part of the buffer to send, for a send.
-    pub(super) fn take(
-        &mut self,
-        kind: OpKind,
-        slot: u32,
-        buffer: Option<Buffer>,
-        part: Range<u32>,
-    ) -> OpPtr<K> {
+    /// Takes a cell for one operation, owned by the engine. `part`: the part of the bytes to send, for a send.
+    pub(super) fn take(&mut self, kind: OpKind, slot: u32, lent: Option<Lent>, part: Range<u32>) -> OpPtr<K> {
         let index = self.free.pop().unwrap_or_else(|| self.grow());
         let record = &mut self.records[index as usize];
         assert_eq!(record.owner.get(), Owner::Free, "operation {index} was on the free list and in use");
@@ -138,7 +132,7 @@ impl<K: Kernel> OperationTable<K> {
         let op = self.blocks.open(index);
         let (offset, end) = (part.start, part.end);
         // SAFETY: the cell is our memory with room for an operation, and it was free, so nothing else refers to it.
-        unsafe { op.write(Operation { header: K::Header::default(), buffer, offset, end, index }) };
+        unsafe { op.write(Operation { header: K::Header::default(), lent, offset, end, index }) };
         op
     }
 
@@ -180,13 +174,13 @@ impl<K: Kernel> OperationTable<K> {
     pub(super) unsafe fn take_back(&mut self, op: OpPtr<K>) -> Returned {
         // SAFETY: the caller guarantees that the kernel has released it, so this is the only access. The contents that
         // are moved out of the cell are not read again before `take` has filled it anew.
-        let Operation { buffer, index, .. } = unsafe { op.read() };
+        let Operation { lent, index, .. } = unsafe { op.read() };
         let record = &mut self.records[index as usize];
         let owner = record.owner.replace(Owner::Free);
         assert!(matches!(owner, Owner::Kernel | Owner::Arrived), "operation {index} ended twice");
         self.in_kernel -= 1;
         let handle = OpHandle { index, generation: record.generation };
-        let returned = Returned { handle, kind: record.kind, slot: record.slot, buffer };
+        let returned = Returned { handle, kind: record.kind, slot: record.slot, lent };
         record.generation = record.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.blocks.close(index);
         self.free.push(index);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::arrivals::{Arrivals, Foreign};
-use super::buffer::Buffer;
+use super::lent::Lent;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::Readiness;
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
@@ -18,8 +18,8 @@ pub(crate) struct Completion<K: Kernel> {
     /// The table slot of the source that the operation was for.
     pub(crate) owner: u32,
     pub(crate) result: Result<Outcome<K>, Fault>,
-    /// A send: the buffer that was passed in.
-    pub(crate) returned: Option<Buffer>,
+    /// A send: what was passed in.
+    pub(crate) returned: Option<Lent>,
 }
 
 /// The result of starting an operation.
@@ -85,19 +85,24 @@ impl<K: Kernel> Submitter<K> {
         self.started(handle, op, submission)
     }
 
-    /// Sends at most `most` bytes of the buffer, from `offset` on.
+    /// Sends without an operation, if the kernel can.
+    pub(crate) fn try_send(&mut self, source: &K::Source, bytes: &[u8]) -> Option<Result<usize, Fault>> {
+        self.kernel.try_send(source, bytes)
+    }
+
+    /// Sends at most `most` bytes, from `offset` on.
     pub(crate) fn send(
         &mut self,
         source: &K::Source,
         owner: u32,
-        buffer: Buffer,
+        lent: Lent,
         offset: usize,
         most: usize,
     ) -> Started<K> {
         let end = offset.saturating_add(most);
-        let end = u32::try_from(buffer.len().min(end)).expect("a send queue is far below 4 GiB");
+        let end = u32::try_from(lent.len().min(end)).expect("a send queue is far below 4 GiB");
         let start = offset as u32;
-        let op = self.operations.take(OpKind::Send, owner, Some(buffer), start..end);
+        let op = self.operations.take(OpKind::Send, owner, Some(lent), start..end);
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`; the bytes to send are inside the cell and stay there.
         let submission = unsafe { self.kernel.send(source, op) };
@@ -233,7 +238,7 @@ impl<K: Kernel> Submitter<K> {
 
 /// Converts the result into what the engine sees. The buffer of a receive that brought nothing returns to its pool here.
 fn complete<K: Kernel>(returned: Returned, result: Result<Outcome<K>, Fault>) -> Completion<K> {
-    let Returned { handle, kind, slot, buffer } = returned;
-    let returned = buffer.filter(|_| matches!(kind, OpKind::Send | OpKind::SendTo));
+    let Returned { handle, kind, slot, lent } = returned;
+    let returned = lent.filter(|_| matches!(kind, OpKind::Send | OpKind::SendTo));
     Completion { handle, kind, owner: slot, result, returned }
 }

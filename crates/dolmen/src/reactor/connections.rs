@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::Reactor;
 use crate::address::Target;
-use crate::error::{AddError, Error};
+use crate::error::{AddError, Error, ErrorKind};
+use crate::shared_bytes::SharedBytes;
 use crate::token::{ConnId, Token};
 
 /// Connections.
@@ -125,6 +126,69 @@ impl Reactor {
     /// [`release`](Reactor::release) or a failure, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after `close`, `abort`, `remove` or the end.
     pub fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
         self.engine.send(conn, bytes)
+    }
+
+    /// As [`send`](Reactor::send), without a copy: the bytes are stored once, however many connections send them.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    /// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+    /// # let players = [conn];
+    /// let greeting = dolmen::SharedBytes::from("Welcome.\r\n");
+    /// for conn in players {
+    ///     reactor.send_shared(conn, &greeting)?;
+    /// }
+    /// # reactor.flush();
+    /// # assert_eq!(peer.read(&mut [0; 64])?, 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Reactor::send).
+    pub fn send_shared(&mut self, conn: ConnId, bytes: &SharedBytes) -> Result<(), Error> {
+        self.engine.send_shared(conn, bytes)
+    }
+
+    /// Sends the same bytes on many connections: [`send_shared`](Reactor::send_shared) for each. Returns those that have
+    /// refused them, with the kind of error that `send` would have returned. So for each connection the order and the
+    /// limits are those of [`send`](Reactor::send).
+    ///
+    /// A connection that has nothing else to send is sent to directly from the shared bytes; small pieces that are
+    /// queued behind each other are copied, and sent together.
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    /// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+    /// # let gone = conn;
+    /// # let players = [conn];
+    /// for (conn, kind) in reactor.broadcast(players, "It starts to rain.\r\n") {
+    ///     println!("{conn} misses the rain: {kind}");
+    /// }
+    /// # reactor.flush();
+    /// # assert_eq!(peer.read(&mut [0; 64])?, 20);
+    /// # reactor.remove(gone);
+    /// # assert_eq!(reactor.broadcast([gone], "?"), [(gone, dolmen::ErrorKind::NotFound)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn broadcast(
+        &mut self,
+        conns: impl IntoIterator<Item = ConnId>,
+        bytes: impl Into<SharedBytes>,
+    ) -> Vec<(ConnId, ErrorKind)> {
+        self.engine.broadcast(conns, &bytes.into())
     }
 
     /// Returns the number of queued bytes that the system has not taken yet.

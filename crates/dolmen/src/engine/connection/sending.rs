@@ -1,6 +1,7 @@
 //! The sending side: the queue, one send in flight, FIN behind the last byte.
 
 use super::*;
+use crate::shared_bytes::SharedBytes;
 
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn send(
@@ -9,30 +10,52 @@ impl<K: Kernel> Connection<K> {
         key: Key,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let refused = |kind| Err(Error::new(kind, "send to connection", ConnId(key)));
+        let taken = self.admit(cx, bytes.len(), |queue| queue.push(bytes));
+        taken.map_err(|kind| Error::new(kind, "send to connection", ConnId(key)))?;
+        self.list(cx, key);
+        Ok(())
+    }
+
+    pub(in crate::engine) fn send_shared(
+        &mut self,
+        cx: &mut Context<K>,
+        key: Key,
+        bytes: &SharedBytes,
+    ) -> Result<(), ErrorKind> {
+        self.admit(cx, bytes.len(), |queue| queue.push_shared(bytes))?;
+        self.list(cx, key);
+        Ok(())
+    }
+
+    /// Queues bytes, if there is room for all of them.
+    fn admit(
+        &mut self,
+        cx: &mut Context<K>,
+        bytes: usize,
+        push: impl FnOnce(&mut SendQueue),
+    ) -> Result<(), ErrorKind> {
         if self.write != Write::Open || self.is_releasing() {
-            return refused(ErrorKind::SendClosed);
+            return Err(ErrorKind::SendClosed);
         }
         // No send is started for no bytes: its result of zero could be taken for an end [hc17].
-        if bytes.is_empty() {
+        if bytes == 0 {
             return Ok(());
         }
         let (high, low) = (cx.config.high_water_bytes, cx.config.low_water_bytes);
-        if bytes.len() > high {
+        if bytes > high {
             cx.stats.sends_refused += 1;
-            return refused(ErrorKind::TooLarge);
+            return Err(ErrorKind::TooLarge);
         }
-        if self.queued_bytes() + bytes.len() > high {
+        if self.queued_bytes() + bytes > high {
             // Refused whole, and once `Drained` has been delivered, the same bytes fit [hc35, p09].
-            let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes.len()) as u32);
+            let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes) as u32);
             let earlier = self.drained_below.unwrap_or(NonZeroU32::MAX);
             self.drained_below = Some(below.min(earlier));
             cx.stats.sends_refused += 1;
-            return refused(ErrorKind::QueueFull);
+            return Err(ErrorKind::QueueFull);
         }
-        self.queue.get_or_insert_with(|| cx.send_queues.take()).push(bytes);
-        cx.stats.queued_bytes += bytes.len();
-        self.list(cx, key);
+        push(self.queue.get_or_insert_with(|| cx.send_queues.take()));
+        cx.stats.queued_bytes += bytes;
         Ok(())
     }
 
@@ -51,14 +74,19 @@ impl<K: Kernel> Connection<K> {
             if busy || matches!(self.write, Write::Shut | Write::Failed) {
                 return;
             }
-            let Some((buffer, offset)) = self.queue.as_mut().and_then(|queue| queue.take_front()) else {
-                break;
-            };
+            let Some(front) = self.queue.as_mut().and_then(|queue| queue.front()) else { break };
             // A large send may find no memory where a smaller one does [hc45].
             let most = cx.config.max_send_bytes;
-            match cx.submitter.send(self.source(), key.slot, buffer, offset, most) {
+            let source = self.source.as_ref().expect("it is connected");
+            if let Some(result) = cx.submitter.try_send(source, &front[..front.len().min(most)]) {
+                self.sent(cx, key, result);
+                continue;
+            }
+            let front = self.queue.as_mut().and_then(|queue| queue.take_front());
+            let (lent, offset) = front.expect("it was just looked at");
+            match cx.submitter.send(source, key.slot, lent, offset, most) {
                 Started::Pending(handle) => self.send = Some(handle),
-                Started::Completed(completion) => self.sent(cx, key, completion),
+                Started::Completed(completion) => self.send_ended(cx, key, completion),
             }
         }
         if self.write == Write::Finishing {
@@ -82,19 +110,27 @@ impl<K: Kernel> Connection<K> {
         completion: Completion<K>,
     ) {
         assert_eq!(self.send.take(), Some(completion.handle), "one send at a time");
-        self.sent(cx, key, completion);
+        self.send_ended(cx, key, completion);
         self.list(cx, key);
     }
 
-    fn sent(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
-        let queue = self.queue.as_mut().expect("the queue waits for its buffer");
-        let buffer = completion.returned.expect("a send brings its buffer back");
-        let (bytes, failure) = match completion.result {
-            Ok(Outcome::Sent(bytes)) => (bytes, None),
-            Ok(_) => unreachable!("a send returns a number of bytes"),
+    fn send_ended(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
+        let queue = self.queue.as_mut().expect("the queue waits for its bytes");
+        queue.returned(completion.returned.expect("a send brings its bytes back"));
+        let result = completion.result.map(|outcome| match outcome {
+            Outcome::Sent(bytes) => bytes,
+            _ => unreachable!("a send returns a number of bytes"),
+        });
+        self.sent(cx, key, result);
+    }
+
+    fn sent(&mut self, cx: &mut Context<K>, key: Key, result: Result<usize, Fault>) {
+        let queue = self.queue.as_mut().expect("something was sent from it");
+        let (bytes, failure) = match result {
+            Ok(bytes) => (bytes, None),
             Err(fault) => (0, Some(fault)),
         };
-        queue.sent(buffer, bytes);
+        queue.sent(bytes);
         let left = queue.queued_bytes();
         cx.stats.bytes_sent += bytes as u64;
         cx.stats.queued_bytes -= bytes;

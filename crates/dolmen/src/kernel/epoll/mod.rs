@@ -57,7 +57,7 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::arrivals::Arrivals;
-use super::operation::OpPtr;
+use super::operation::{OpPtr, bytes_to_send};
 use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
@@ -259,6 +259,12 @@ impl Kernel for Epoll {
         Submission::Pending
     }
 
+    fn try_send(&mut self, source: &Source, bytes: &[u8]) -> Option<Result<usize, Fault>> {
+        let slot = self.table.slot(source.0);
+        let Some(Entry::Stream { fd, send: None, .. }) = &slot.entry else { return None };
+        if slot.edges.writable { send_now(fd, bytes, &mut slot.edges, &mut self.calls) } else { None }
+    }
+
     unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {
         let slot = self.table.slot(source.0);
         let Some(Entry::Stream { fd, send, .. }) = &mut slot.entry else {
@@ -266,8 +272,9 @@ impl Kernel for Epoll {
         };
         assert!(send.is_none(), "two sends on one stream");
         if slot.edges.writable {
-            // SAFETY: the operation was just handed to us with its buffer; nothing else touches it.
-            match unsafe { send_now(fd, op, &mut slot.edges, &mut self.calls) } {
+            // SAFETY: the operation was just handed to us with its bytes; nothing else touches them.
+            let bytes = unsafe { &*bytes_to_send(op) };
+            match send_now(fd, bytes, &mut slot.edges, &mut self.calls) {
                 Some(Ok(bytes)) => return Submission::Done(Outcome::Sent(bytes)),
                 Some(Err(fault)) => return Submission::Failed(fault),
                 None => {}

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use rustix::io::Errno;
 
-use super::super::operation::OpPtr;
+use super::super::operation::{OpPtr, bytes_to_send};
 use super::super::readiness::Readiness;
 use super::super::{FaultKind, Kernel, Outcome, Packet};
 use super::Epoll;
@@ -79,8 +79,9 @@ unsafe fn serve_send(
     calls: &mut u64,
 ) {
     let Some(op) = send.filter(|_| edges.writable) else { return };
-    // SAFETY: the send is pending, so the cell is ours.
-    if let Some(result) = unsafe { send_now(fd, op, edges, calls) } {
+    // SAFETY: the send is pending, so the cell is ours, and no other code changes the bytes.
+    let bytes = unsafe { &*bytes_to_send(op) };
+    if let Some(result) = send_now(fd, bytes, edges, calls) {
         *send = None;
         packets.push(Packet { op, result: result.map(Outcome::Sent) });
     }

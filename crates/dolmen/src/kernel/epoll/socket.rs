@@ -35,7 +35,6 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
-use super::super::operation::{OpPtr, bytes_to_send};
 use super::super::{Fault, FaultKind, Outcome};
 use super::{Epoll, fault};
 use crate::kernel::buffer_pool::BufferPool;
@@ -143,19 +142,13 @@ pub(super) fn receive_now(
     }
 }
 
-/// Tries to send the rest of an operation's buffer; returns `None` when the socket takes nothing now.
-///
-/// # Safety
-///
-/// The kernel owns the operation.
-pub(super) unsafe fn send_now(
+/// Tries to send; returns `None` when the socket takes nothing now.
+pub(super) fn send_now(
     fd: &TcpStream,
-    op: OpPtr<Epoll>,
+    bytes: &[u8],
     edges: &mut Edges,
     calls: &mut u64,
 ) -> Option<Result<usize, Fault>> {
-    // SAFETY: the cell is ours until its packet, and no other code changes the buffer meanwhile.
-    let bytes = unsafe { &*bytes_to_send(op) };
     loop {
         *calls += 1;
         match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::super::arrivals::{Arrivals, Key};
+use super::super::lent::Lent;
 use super::super::operation::{OpKind, OpPtr};
 use super::super::{Fault, FaultKind, Kernel as _, Outcome, Packet, Submission};
 use super::accept::AcceptCell;
@@ -64,7 +65,10 @@ impl Iocp {
                     unreachable!("a receive")
                 };
                 (*cell).header.overlapped = OVERLAPPED::default();
-                let target = (*cell).buffer.as_mut().map_or((std::ptr::null_mut(), 0), |b| b.as_target());
+                let target = match &mut (*cell).lent {
+                    Some(Lent::Buffer(buffer)) => buffer.as_target(),
+                    _ => (std::ptr::null_mut(), 0),
+                };
                 (socket::receive(socket, target, overlapped(op)), skips)
             };
             match started {
@@ -209,7 +213,7 @@ impl Iocp {
 /// The receive has completed.
 unsafe fn may_not_go_on(op: OpPtr<Iocp>) -> bool {
     // SAFETY: it has completed, so the operation is ours.
-    let (extra, has_buffer) = unsafe { ((*op.as_ptr()).header.extra, (*op.as_ptr()).buffer.is_some()) };
+    let (extra, has_buffer) = unsafe { ((*op.as_ptr()).header.extra, (*op.as_ptr()).lent.is_some()) };
     !has_buffer && matches!(extra, Extra::Receive { cancelled: true, .. })
 }
 
@@ -220,9 +224,9 @@ unsafe fn may_not_go_on(op: OpPtr<Iocp>) -> bool {
 /// The receive has succeeded with `bytes`, and has completed.
 unsafe fn received(op: OpPtr<Iocp>, bytes: usize, pool: &BufferPool) -> Option<Outcome<Iocp>> {
     // SAFETY: it has completed, so the operation is ours.
-    let lent = unsafe { &mut (*op.as_ptr()).buffer };
-    let Some(mut buffer) = lent.take() else {
-        *lent = Some(pool.take());
+    let lent = unsafe { &mut (*op.as_ptr()).lent };
+    let Some(Lent::Buffer(mut buffer)) = lent.take() else {
+        *lent = Some(Lent::Buffer(pool.take()));
         return None;
     };
     if bytes == 0 {

@@ -54,6 +54,7 @@ use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use super::alarm::Alarm;
 use super::arrivals::Arrivals;
+use super::lent::Lent;
 use super::operation::{OpPtr, bytes_to_send};
 use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
@@ -315,7 +316,7 @@ impl Kernel for Iocp {
             // All of this is stored before the call, because the packet may come before the call returns [hc02].
             let socket = stream.as_raw_socket() as SOCKET;
             (*op.as_ptr()).header.extra = Extra::Receive { socket, skips: *skips, cancelled: false };
-            (*op.as_ptr()).buffer = pool.take_in_advance();
+            (*op.as_ptr()).lent = pool.take_in_advance().map(Lent::Buffer);
             self.post_receive(op, pool)
         }
     }

@@ -218,7 +218,7 @@ fn closes_a_stream_early() -> bool {
     let send = (0..256).find_map(|_| {
         let mut buffer = Buffer::with_capacity(1 << 20);
         buffer.extend(&vec![7; 1 << 20]);
-        match submitter.send(&source, 0, buffer, 0, usize::MAX) {
+        match submitter.send(&source, 0, Lent::Buffer(buffer), 0, usize::MAX) {
             submitter::Started::Pending(send) => {
                 submitter.wait(8, Some(50_000_000), drop).unwrap();
                 (submitter.in_flight() == 2).then_some(send)

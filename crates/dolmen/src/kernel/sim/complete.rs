@@ -1,5 +1,6 @@
 //! Completions: what an operation transfers, written through the pointers that were lent.
 
+use super::super::lent::Lent;
 use super::super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::super::{Fault, Outcome};
 use super::Sim;
@@ -130,7 +131,7 @@ impl Sim {
             let mut buffer = pool.map(BufferPool::take)?;
             pending.target = Some(buffer.as_target());
             // SAFETY: the cell is ours.
-            unsafe { (*pending.op.as_ptr()).buffer = Some(buffer) };
+            unsafe { (*pending.op.as_ptr()).lent = Some(Lent::Buffer(buffer)) };
         }
         let (target, room) = pending.target.expect("it was just set");
         let mut wanted = available.min(room);
@@ -151,7 +152,9 @@ impl Sim {
         // SAFETY: passed on; the bytes have been written to the buffer in the cell.
         let buffer = unsafe {
             self.write_header(pending.op, 0, wanted as u64);
-            let mut buffer = (*pending.op.as_ptr()).buffer.take().expect("it is lent");
+            let Some(Lent::Buffer(mut buffer)) = (*pending.op.as_ptr()).lent.take() else {
+                panic!("a buffer is lent")
+            };
             buffer.set_filled(wanted);
             buffer
         };

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use super::alarm::Alarm;
 use super::arrivals::Arrivals;
+use super::lent::Lent;
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
@@ -256,11 +257,15 @@ impl Kernel for Sim {
             if let Some(mut buffer) = pool.take_in_advance() {
                 pending.target = Some(buffer.as_target());
                 // SAFETY: the operation was just handed to us.
-                unsafe { (*op.as_ptr()).buffer = Some(buffer) };
+                unsafe { (*op.as_ptr()).lent = Some(Lent::Buffer(buffer)) };
             }
         }
         // SAFETY: passed on.
         unsafe { self.submit(pending, Some(pool)) }
+    }
+
+    fn try_send(&mut self, source: &Source, bytes: &[u8]) -> Option<Result<usize, Fault>> {
+        self.send_directly(source, bytes)
     }
 
     unsafe fn send(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {

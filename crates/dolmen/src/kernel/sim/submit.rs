@@ -2,10 +2,10 @@
 
 use super::super::operation::OpKind;
 use super::super::{Fault, Immediate, Outcome, Submission};
-use super::Sim;
 use super::mutants::{Mutant, mutant};
 use super::pending::Pending;
-use super::world::{RESET, SHUT};
+use super::world::{NO_MEMORY, RESET, SHUT, Stage};
+use super::{Sim, Source};
 use crate::kernel::buffer_pool::BufferPool;
 use crate::marks::{Mark, mark};
 
@@ -68,6 +68,37 @@ impl Sim {
         let at = if mutant(Mutant::ServeNewestFirst) { 0 } else { self.pending.len() };
         self.pending.insert(at, pending);
         Submission::Pending
+    }
+
+    /// In readiness style the system may be asked to send without an operation.
+    pub(super) fn send_directly(&mut self, source: &Source, bytes: &[u8]) -> Option<Result<usize, Fault>> {
+        let completion_style = self.world.borrow().completion_style;
+        if completion_style || !self.is_open(source) || !self.chance(|faults| faults.sync) {
+            return None;
+        }
+        let mut world = self.world.borrow_mut();
+        if !world.link_of(source.object).writable() {
+            return None;
+        }
+        self.calls += 1;
+        mark(Mark::SentDirectly);
+        world.largest_send = world.largest_send.max(bytes.len());
+        if world.no_memory(OpKind::Send) {
+            mark(Mark::NoMemory);
+            return Some(Err(NO_MEMORY));
+        }
+        let now_ns = world.now_ns;
+        let partial = world.faults.partial;
+        let cut = bytes.len() > 1 && world.rng.percent(partial);
+        let most = if cut { 1 + world.rng.below(bytes.len() as u64 - 1) as usize } else { bytes.len() };
+        let link = world.link_of(source.object);
+        assert_eq!(link.stage, Stage::Connected, "a send on a stream that is not complete");
+        let sent = link.send(&bytes[..most]);
+        if let Err(fault) = sent {
+            let failed = if fault == SHUT { &mut link.send_failed } else { &mut link.send_reset };
+            failed.get_or_insert((now_ns, link.inbound.total));
+        }
+        Some(sent)
     }
 
     fn fails_with_a_warning(&self) -> bool {

@@ -75,6 +75,7 @@ impl Run<'_> {
         let data = bytes(conn.link, true, conn.accepted, much);
         let sent = match conn.lent {
             Some(_) => self.engine.post_send(conn.id, &data),
+            None if much % 3 == 0 => self.engine.send_shared(conn.id, &data.into()),
             None => self.engine.send(conn.id, &data),
         };
         match sent {
