@@ -27,9 +27,7 @@ pub fn serve(listener: TcpListener, mode: Mode) -> io::Result<()> {
                     let _ = reactor.send(conn, data);
                 }
                 Event::Received { data, .. } => {
-                    for &conn in &everyone {
-                        let _ = reactor.send(conn, data);
-                    }
+                    let _ = reactor.broadcast(everyone.iter().copied(), data);
                 }
                 Event::EndOfStream { conn, .. } => {
                     let _ = reactor.close(conn);

@@ -23,6 +23,7 @@ use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
 use crate::marks::{Mark, mark};
 use crate::record::Record;
+use crate::shared_bytes::SharedBytes;
 use crate::token::{ConnId, Key, Token};
 
 use super::config::{Config, next_retry_ns};
@@ -49,7 +50,9 @@ pub(super) struct Connection<K: Kernel> {
     token: Token,
     receive: Option<OpHandle>,
     send: Option<OpHandle>,
-    /// Present only while there is something to send.
+    /// Everything that there is to send, if that is one piece of shared bytes: then there is no queue.
+    shared: Option<SharedBytes>,
+    /// Present only while there is something else to send.
     queue: Option<Box<SendQueue>>,
     /// Bytes received while paused.
     held: Option<Buffer>,
@@ -122,6 +125,7 @@ impl<K: Kernel> Connection<K> {
             token,
             receive: None,
             send: None,
+            shared: None,
             queue: None,
             held: None,
             rare: None,
@@ -165,7 +169,8 @@ impl<K: Kernel> Connection<K> {
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.queued_bytes())
+        let shared = self.shared.as_ref().map_or(0, |bytes| bytes.len());
+        shared + self.queue.as_ref().map_or(0, |queue| queue.queued_bytes())
     }
 
     fn failure(&self) -> Option<Fault> {

@@ -14,6 +14,7 @@
 use std::net::SocketAddr;
 
 use crate::error::{Error, ErrorKind};
+use crate::kernel::lent::Lent;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
 use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
@@ -233,7 +234,7 @@ impl<K: Kernel> Datagrams<K> {
     }
 
     fn sent(&mut self, cx: &mut Context<K>, key: Key, completion: Completion<K>) {
-        let buffer = completion.returned.expect("a send brings its buffer back");
+        let buffer = completion.returned.and_then(Lent::into_buffer).expect("a send brings its buffer back");
         let result = completion.result;
         if self.is_closing() {
             // What is left in the queue is not counted any more.

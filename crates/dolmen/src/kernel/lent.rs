@@ -20,6 +20,14 @@ impl Lent {
         }
     }
 
+    /// The buffer, if it is one.
+    pub(crate) fn into_buffer(self) -> Option<Buffer> {
+        match self {
+            Lent::Buffer(buffer) => Some(buffer),
+            Lent::Shared(_) => None,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.as_slice().len()
     }

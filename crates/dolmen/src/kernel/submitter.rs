@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::arrivals::{Arrivals, Foreign};
+use super::buffer::Buffer;
 use super::lent::Lent;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::Readiness;
@@ -126,7 +127,7 @@ impl<K: Kernel> Submitter<K> {
         part: Range<u32>,
         to: SocketAddr,
     ) -> Started<K> {
-        let op = self.operations.take(OpKind::SendTo, owner, Some(buffer), part);
+        let op = self.operations.take(OpKind::SendTo, owner, Some(Lent::Buffer(buffer)), part);
         let handle = self.operations.lend(op);
         // SAFETY: as in `send`. The kernel keeps the address where it needs it.
         let submission = unsafe { self.kernel.send_to(source, op, to) };

@@ -95,13 +95,10 @@ impl<K: Kernel> Connection<K> {
             CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
             _ => Close::Orderly,
         };
-        if let Some(source) = self.source {
+        if let Some(source) = self.source.take() {
             cx.submitter.close(source, how);
         }
-        if let Some(queue) = self.queue {
-            cx.stats.queued_bytes -= queue.queued_bytes();
-            cx.send_queues.give_back(queue);
-        }
+        self.drop_queue(cx);
         // Once, and behind all other events of the connection: none of its operations is left [p06].
         if !suppress_closed_event {
             cx.outbox.push_back(Record::Closed { conn, token, reason });

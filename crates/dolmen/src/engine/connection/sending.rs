@@ -1,7 +1,6 @@
 //! The sending side: the queue, one send in flight, FIN behind the last byte.
 
 use super::*;
-use crate::shared_bytes::SharedBytes;
 
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn send(
@@ -10,7 +9,12 @@ impl<K: Kernel> Connection<K> {
         key: Key,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let taken = self.admit(cx, bytes.len(), |queue| queue.push(bytes));
+        let taken = self.admit(cx, bytes.len()).map(|()| {
+            // No send is started for no bytes: its result of zero could be taken for an end [hc17].
+            if !bytes.is_empty() {
+                self.queue(cx).push(bytes);
+            }
+        });
         taken.map_err(|kind| Error::new(kind, "send to connection", ConnId(key)))?;
         self.list(cx, key);
         Ok(())
@@ -22,24 +26,40 @@ impl<K: Kernel> Connection<K> {
         key: Key,
         bytes: &SharedBytes,
     ) -> Result<(), ErrorKind> {
-        self.admit(cx, bytes.len(), |queue| queue.push_shared(bytes))?;
+        self.admit(cx, bytes.len())?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match self.queue {
+            None if self.shared.is_none() => self.shared = Some(bytes.clone()),
+            _ => self.queue(cx).push_shared(bytes),
+        }
         self.list(cx, key);
         Ok(())
     }
 
-    /// Queues bytes, if there is room for all of them.
-    fn admit(
-        &mut self,
-        cx: &mut Context<K>,
-        bytes: usize,
-        push: impl FnOnce(&mut SendQueue),
-    ) -> Result<(), ErrorKind> {
+    /// The queue, from now on with everything that there is to send.
+    fn queue(&mut self, cx: &mut Context<K>) -> &mut SendQueue {
+        let queue = self.queue.get_or_insert_with(|| cx.send_queues.take());
+        if let Some(shared) = self.shared.take() {
+            queue.push_shared(&shared);
+        }
+        queue
+    }
+
+    /// What has not been sent is lost.
+    pub(super) fn drop_queue(&mut self, cx: &mut Context<K>) {
+        cx.stats.queued_bytes -= self.queued_bytes();
+        self.shared = None;
+        if let Some(queue) = self.queue.take() {
+            cx.send_queues.give_back(queue);
+        }
+    }
+
+    /// Counts bytes that are about to be queued, if there is room for all of them.
+    fn admit(&mut self, cx: &mut Context<K>, bytes: usize) -> Result<(), ErrorKind> {
         if self.write != Write::Open || self.is_releasing() {
             return Err(ErrorKind::SendClosed);
-        }
-        // No send is started for no bytes: its result of zero could be taken for an end [hc17].
-        if bytes == 0 {
-            return Ok(());
         }
         let (high, low) = (cx.config.high_water_bytes, cx.config.low_water_bytes);
         if bytes > high {
@@ -54,7 +74,6 @@ impl<K: Kernel> Connection<K> {
             cx.stats.sends_refused += 1;
             return Err(ErrorKind::QueueFull);
         }
-        push(self.queue.get_or_insert_with(|| cx.send_queues.take()));
         cx.stats.queued_bytes += bytes;
         Ok(())
     }
@@ -68,7 +87,26 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
+    /// Sends shared bytes behind which nothing is queued, from where they are.
+    fn send_shared_now(&mut self, cx: &mut Context<K>, key: Key) {
+        let Some(shared) = self.shared.take() else { return };
+        let source = self.source.as_ref().expect("it is connected");
+        let most = shared.len().min(cx.config.max_send_bytes);
+        match cx.submitter.try_send(source, &shared[..most]) {
+            Some(Ok(bytes)) if bytes == shared.len() => self.count_sent(cx, key, bytes),
+            result => {
+                self.queue(cx).push_shared(&shared);
+                if let Some(result) = result {
+                    self.sent(cx, key, result);
+                }
+            }
+        }
+    }
+
     pub(super) fn serve_sending(&mut self, cx: &mut Context<K>, key: Key) {
+        if self.shared.is_some() && !self.send_waits() && !matches!(self.write, Write::Shut | Write::Failed) {
+            self.send_shared_now(cx, key);
+        }
         loop {
             let busy = self.send.is_some() || self.send_waits();
             if busy || matches!(self.write, Write::Shut | Write::Failed) {
@@ -131,23 +169,28 @@ impl<K: Kernel> Connection<K> {
             Err(fault) => (0, Some(fault)),
         };
         queue.sent(bytes);
-        let left = queue.queued_bytes();
-        cx.stats.bytes_sent += bytes as u64;
-        cx.stats.queued_bytes -= bytes;
-        self.report_sends(cx, key, bytes);
-        if left == 0 {
+        if queue.queued_bytes() == 0 {
             cx.send_queues.give_back(self.queue.take().expect("it was just used"));
         }
-        if self.drained_below.is_some_and(|below| left < below.get() as usize) {
-            mark(Mark::DrainedReported);
-            self.drained_below = None;
-            cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
-        }
+        self.report_sends(cx, key, bytes);
+        self.count_sent(cx, key, bytes);
         match failure {
             None => self.forget_retries(Direction::Send),
             Some(_) if self.is_closing() => {}
             Some(fault) if is_worth_a_retry(fault) => self.retry_later(cx, key, Direction::Send, fault),
             Some(fault) => self.sending_failed(cx, key, fault),
+        }
+    }
+
+    /// The system has taken this many bytes, which are no longer queued.
+    fn count_sent(&mut self, cx: &mut Context<K>, key: Key, bytes: usize) {
+        cx.stats.bytes_sent += bytes as u64;
+        cx.stats.queued_bytes -= bytes;
+        let left = self.queued_bytes();
+        if self.drained_below.is_some_and(|below| left < below.get() as usize) {
+            mark(Mark::DrainedReported);
+            self.drained_below = None;
+            cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
         }
     }
 
@@ -163,10 +206,7 @@ impl<K: Kernel> Connection<K> {
         self.write = Write::Failed;
         self.rare().failure = Some(fault);
         self.drained_below = None;
-        if let Some(queue) = self.queue.take() {
-            cx.stats.queued_bytes -= queue.queued_bytes();
-            cx.send_queues.give_back(queue);
-        }
+        self.drop_queue(cx);
         if self.read_ended {
             return self.begin_close(cx, key, close_reason(fault));
         }

@@ -22,6 +22,7 @@ use std::ptr::{NonNull, null_mut};
 use windows_sys::Win32::Networking::WinSock::*;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use super::super::lent::Lent;
 use super::super::operation::{OpPtr, bytes_to_send};
 use super::super::{Fault, FaultKind, Immediate, Outcome, Submission};
 use super::accept::socket_address;
@@ -168,7 +169,7 @@ impl Iocp {
         // because the packet may come before the call returns [hc02].
         let started = unsafe {
             (*op.as_ptr()).header.extra = Extra::Datagram { cell, room };
-            (*op.as_ptr()).buffer = Some(buffer);
+            (*op.as_ptr()).lent = Some(Lent::Buffer(buffer));
             receive_from(datagrams.raw(), (target, room), cell, overlapped(op))
         };
         match started {
@@ -240,9 +241,9 @@ impl Iocp {
         result: Result<(), Fault>,
     ) -> Result<Outcome<Self>, Fault> {
         // SAFETY: the operation is ours again, and so is its buffer.
-        let (extra, buffer, bytes) = unsafe {
+        let (extra, lent, bytes) = unsafe {
             let cell = op.as_ptr();
-            ((*cell).header.extra, (*cell).buffer.take(), (*cell).header.overlapped.InternalHigh)
+            ((*cell).header.extra, (*cell).lent.take(), (*cell).header.overlapped.InternalHigh)
         };
         let Extra::Datagram { cell, room } = extra else { unreachable!("a datagram has its cell") };
         // SAFETY: as above.
@@ -252,7 +253,7 @@ impl Iocp {
             Err(fault) if how == Immediate::Warning && is_cut(fault) => true,
             Err(fault) => return Err(datagram_fault(fault)),
         };
-        let mut buffer = buffer.expect("a receive of datagrams lends a buffer");
+        let mut buffer = lent.and_then(Lent::into_buffer).expect("a receive of datagrams lends a buffer");
         // SAFETY: the system has written that many bytes at the buffer's start, and no more than there was room for.
         unsafe { buffer.set_filled(bytes.min(room)) };
         let from = from.ok_or(Fault { kind: FaultKind::Other, code: WSAEAFNOSUPPORT })?;

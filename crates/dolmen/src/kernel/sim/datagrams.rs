@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::super::lent::Lent;
 use super::super::operation::{OpKind, OpPtr, bytes_to_send};
 use super::super::{Fault, Outcome, Submission};
 use super::pending::Pending;
@@ -29,7 +30,7 @@ impl Sim {
             let mut buffer = pool.take();
             pending.target = Some(buffer.as_target());
             // SAFETY: the operation was just handed to us.
-            unsafe { (*op.as_ptr()).buffer = Some(buffer) };
+            unsafe { (*op.as_ptr()).lent = Some(Lent::Buffer(buffer)) };
         }
         // SAFETY: passed on.
         unsafe { self.submit(pending, Some(pool)) }
@@ -74,7 +75,8 @@ impl Sim {
             }
         };
         // SAFETY: the cell is ours.
-        let lent = unsafe { (*pending.op.as_ptr()).buffer.take() };
+        let lent = unsafe { (*pending.op.as_ptr()).lent.take() };
+        let lent = lent.and_then(Lent::into_buffer);
         let mut buffer = lent.or_else(|| pool.map(BufferPool::take)).expect("there is one of the two");
         let (target, room) = pending.target.take().unwrap_or_else(|| buffer.as_target());
         let truncated = data.len() > room;
