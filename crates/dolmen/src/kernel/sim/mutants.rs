@@ -126,6 +126,8 @@ mutants! {
         KeepDials,
         /// A full backlog is not tried again.
         ForgetDial,
+        /// Shared bytes of which some have been sent are copied from the start.
+        JoinFromStart,
         /// A timer that is set again stays where it was.
         ForgetSetTimer,
         /// A failing accept is retried without a pause.
