@@ -34,6 +34,7 @@ pub mod logging;
 pub mod ports;
 pub mod server;
 pub mod session;
+mod shared_text;
 pub mod telnet;
 mod user;
 pub mod world;

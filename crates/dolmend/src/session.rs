@@ -74,6 +74,16 @@ impl Session {
         self.lines.len() <= FEW_WAITING_LINES
     }
 
+    /// The state of the encoder.
+    pub fn encoder(&self) -> Encoder {
+        self.encoder
+    }
+
+    /// A text has been encoded for this session, from its state to this one.
+    pub fn set_encoder(&mut self, encoder: Encoder) {
+        self.encoder = encoder;
+    }
+
     /// Appends the wire form of a text to `wire`.
     pub fn encode(&mut self, text: &str, wire: &mut Vec<u8>) {
         self.encoder.encode(text.as_bytes(), wire);

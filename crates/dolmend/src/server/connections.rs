@@ -4,6 +4,7 @@
 //! is taken out of the table first. The rest is a connection being closed, which the reactor finishes on its own.
 
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 
 use dolmen::{CloseReason, ConnId, ErrorKind, ListenerId, Token};
 
@@ -156,19 +157,32 @@ impl<W: World> Server<W> {
         }
     }
 
-    pub(super) fn send(&mut self, id: UserId, text: &str) {
+    pub(super) fn send(&mut self, id: UserId, text: &Rc<str>) {
         let Some(user) = self.users.get_mut(id) else { return };
+        // The world may keep it for further use, or the next actions show it to others.
+        if Rc::strong_count(text) > 1 {
+            let wire = self.shared.encode(text, &mut user.session);
+            let sent = self.reactor.send_shared(user.conn, &wire);
+            return self.sent(id, wire.len(), sent);
+        }
         self.wire.clear();
         user.session.encode(text, &mut self.wire);
         self.send_wire(id);
     }
 
-    /// Sends the bytes in `wire`. A user whose queue has no room for them is disconnected: output with a hole in it
-    /// would be worse, and keeping it would let one client fill the memory [hc35].
+    /// Sends the bytes in `wire`.
     fn send_wire(&mut self, id: UserId) {
         let Some(user) = self.users.get(id) else { return };
-        match self.reactor.send(user.conn, &self.wire) {
-            Ok(()) => self.status.sent_bytes += self.wire.len() as u64,
+        let sent = self.reactor.send(user.conn, &self.wire);
+        self.sent(id, self.wire.len(), sent);
+    }
+
+    /// A user whose queue has no room for a text is disconnected: output with a hole in it would be worse, and keeping
+    /// it would let one client fill the memory [hc35].
+    fn sent(&mut self, id: UserId, bytes: usize, sent: Result<(), dolmen::Error>) {
+        let Some(user) = self.users.get(id) else { return };
+        match sent {
+            Ok(()) => self.status.sent_bytes += bytes as u64,
             Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::TooLarge) => {
                 self.status.too_slow += 1;
                 tracing::warn!(user = %id, conn = %user.conn, peer = %user.info.peer, "output limit reached");

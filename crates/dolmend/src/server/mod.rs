@@ -29,6 +29,7 @@ use dolmen::{ConsoleInput, Error, Event, Events, ListenerId, Poster, Reactor, To
 use crate::config::{Config, PortKind};
 use crate::console::Console;
 use crate::ports::OpenPort;
+use crate::shared_text::SharedText;
 use crate::world::{Action, Departure, Status, Turn, UserId, World};
 use connections::{Leaving, user_of};
 use operator::output_of;
@@ -76,6 +77,8 @@ pub struct Server<W> {
     /// here.
     doing: Vec<Action>,
     wire: Vec<u8>,
+    /// The text that is being shown to many users.
+    shared: SharedText,
     next_user: usize,
     started: Instant,
     status: Status,
@@ -125,6 +128,7 @@ impl<W: World> Server<W> {
             actions: Vec::new(),
             doing: Vec::new(),
             wire: Vec::new(),
+            shared: SharedText::default(),
             next_user: 1,
             started: Instant::now(),
             status: Status::default(),
@@ -314,6 +318,7 @@ impl<W: World> Server<W> {
             }
             self.doing = doing;
         }
+        self.shared.clear();
     }
 
     /// Begins an orderly end: no more arrivals, and every user gets a message and is disconnected.

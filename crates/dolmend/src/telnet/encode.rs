@@ -5,7 +5,7 @@ use super::byte::IAC;
 /// Turns text into wire bytes.
 ///
 /// It remembers the last byte, so text may arrive in any pieces.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoder {
     telnet: bool,
     /// The last byte was a carriage return, and the next byte decides its meaning.
