@@ -89,6 +89,11 @@ pub enum ErrorKind {
     PostsFull,
     /// The [`Inbox`](crate::Inbox) of the channel was dropped. The value was not taken.
     InboxGone,
+    /// Not the name of a host or an address: empty, longer than 253 bytes, with a blank at either end, or with a NUL in
+    /// it.
+    InvalidName,
+    /// 1,024 look-ups are not reported yet. This one was not begun.
+    LookupsFull,
     /// The reactor is gone.
     ReactorGone,
     /// The system is out of handles, buffers or memory.
@@ -140,6 +145,11 @@ impl Error {
         Error { kind, action, source: None, os: Some(os) }
     }
 
+    /// Adds what the action was for.
+    pub(crate) fn about(self, source: impl fmt::Display) -> Error {
+        Error { source: Some(source.to_string()), ..self }
+    }
+
     /// What kind of failure this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -185,6 +195,8 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::PostsFull => "as many are waiting as may wait",
             ErrorKind::InboxGone => "the inbox is gone",
+            ErrorKind::InvalidName => "not a valid host name or address",
+            ErrorKind::LookupsFull => "too many look-ups are waiting",
             ErrorKind::ReactorGone => "the reactor is gone",
             ErrorKind::Exhausted => "the system is out of handles or memory",
             ErrorKind::Os => "the operating system refused",
@@ -203,8 +215,10 @@ impl From<Error> for io::Error {
         let kind = match error.kind {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
-            ErrorKind::InvalidHandle | ErrorKind::TooLarge => io::ErrorKind::InvalidInput,
-            ErrorKind::QueueFull | ErrorKind::PostsFull => io::ErrorKind::WouldBlock,
+            ErrorKind::InvalidHandle | ErrorKind::TooLarge | ErrorKind::InvalidName => {
+                io::ErrorKind::InvalidInput
+            }
+            ErrorKind::QueueFull | ErrorKind::PostsFull | ErrorKind::LookupsFull => io::ErrorKind::WouldBlock,
             ErrorKind::SendClosed
             | ErrorKind::ReadClosed
             | ErrorKind::StreamCut

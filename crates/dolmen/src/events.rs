@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::close_reason::CloseReason;
 use crate::console::ConsoleInput;
 use crate::record::{Batch, Record, Records};
-use crate::token::{ConnId, ListenerId, TimerId, Token, UdpId, WatchId};
+use crate::token::{ConnId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
 
 /// The events of one [`wait`](crate::Reactor::wait), with their bytes.
 ///
@@ -209,6 +209,28 @@ pub enum Event<'a> {
         /// The channel's token.
         token: Token,
     },
+    /// The addresses of a host, or why they could not be found out: see [`Reactor::resolve`](crate::Reactor::resolve).
+    /// The look-up ends with this.
+    #[non_exhaustive]
+    Resolved {
+        /// The look-up.
+        lookup: LookupId,
+        /// The look-up's token.
+        token: Token,
+        /// At least one address, each with the port that was passed, in the system's order of preference.
+        result: io::Result<Vec<SocketAddr>>,
+    },
+    /// The name of an address, or why it could not be found out: see
+    /// [`Reactor::lookup_name`](crate::Reactor::lookup_name). The look-up ends with this.
+    #[non_exhaustive]
+    Named {
+        /// The look-up.
+        lookup: LookupId,
+        /// The look-up's token.
+        token: Token,
+        /// The name, one of whose addresses is the one that was passed.
+        result: io::Result<String>,
+    },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
     /// The operator has typed something, or a user or the system asks the program to end. See
@@ -252,6 +274,8 @@ impl<'a> Event<'a> {
             | Event::Timer { token, .. }
             | Event::Posted { token, .. }
             | Event::Inbox { token, .. }
+            | Event::Resolved { token, .. }
+            | Event::Named { token, .. }
             | Event::Console { token, .. } => Some(*token),
             Event::Woken => None,
         }
@@ -289,6 +313,12 @@ impl<'a> Event<'a> {
             Record::Timer { timer, token, missed, .. } => Event::Timer { timer, token, missed },
             Record::Posted { token, value } => Event::Posted { token, value },
             Record::Inbox { token, .. } => Event::Inbox { token },
+            Record::Resolved { lookup, token, ref mut result } => {
+                Event::Resolved { lookup, token, result: result.take()? }
+            }
+            Record::Named { lookup, token, ref mut result } => {
+                Event::Named { lookup, token, result: result.take()? }
+            }
             Record::Woken => Event::Woken,
             Record::Console { token, ref input, .. } => Event::Console { token, input: input.as_event()? },
             Record::Polled { .. } | Record::Written { .. } => return None,

@@ -87,12 +87,13 @@ pub use kernel::set_exclusive_address_use;
 pub use reactor::{Builder, Console, Reactor};
 pub use shared_bytes::SharedBytes;
 pub use stats::Stats;
-pub use token::{ConnId, ListenerId, TimerId, Token, UdpId, WatchId};
+pub use token::{ConnId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
 pub use waker::{Poster, Waker};
 
 /// What `dolmend` shares with the library. Not a public interface, and not covered by semantic versioning.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::console::blocking_write;
+    pub use crate::kernel::names::Resolver;
     pub use crate::kernel::thread::spawn as spawn_thread;
 }

@@ -212,6 +212,16 @@ marks! {
         InboxLeft,
         /// Engine: an announced channel was empty when its turn came.
         InboxEmptied,
+        /// A look-up was answered after it had been cancelled.
+        AnsweredAfterCancel,
+        /// A look-up was answered after its reactor had been dropped.
+        AnsweredAfterDrop,
+        /// Engine: a look-up was cancelled before a worker had taken it, or after it was answered.
+        CancelledWaiting,
+        /// Engine: answers of look-ups were left for the next turn.
+        AnswersLeft,
+        /// Engine: a look-up was refused because too many were not reported yet.
+        LookupsFull,
         /// Engine: a periodic timer missed ticks.
         TicksMissed,
         /// Engine: reactor dropped with operations in flight.

@@ -19,6 +19,7 @@ mod connections;
 mod console_handle;
 mod datagrams;
 mod listeners;
+mod names;
 mod native_handle;
 mod timers;
 

@@ -5,6 +5,7 @@
 //! each record.
 
 use std::fmt;
+use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use crate::kernel::buffer::Buffer;
 use crate::kernel::mailbox::InboxReport;
 use crate::kernel::readiness::Readiness;
 use crate::removed::Removed;
-use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, UdpId, WatchId};
+use crate::token::{ConnId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// One thing that has happened, with its contents. `S` is the type of accepted streams. See [`Event`](crate::Event) for
 /// the meaning of each.
@@ -97,6 +98,18 @@ pub enum Record<S> {
         token: Token,
         report: InboxReport,
     },
+    /// `result` is `None` once it has been taken.
+    Resolved {
+        lookup: LookupId,
+        token: Token,
+        result: Option<io::Result<Vec<SocketAddr>>>,
+    },
+    /// `result` is `None` once it has been taken.
+    Named {
+        lookup: LookupId,
+        token: Token,
+        result: Option<io::Result<String>>,
+    },
     Woken,
     /// A borrowed socket is ready.
     Polled {
@@ -140,6 +153,7 @@ impl<S> Record<S> {
             Record::Ready { watch, .. } => removed.watch(*watch),
             Record::Datagram { udp, .. } | Record::UdpFailed { udp, .. } => removed.udp(*udp),
             Record::Timer { timer, .. } => removed.timer(*timer),
+            Record::Resolved { lookup, .. } | Record::Named { lookup, .. } => removed.lookup(*lookup),
             Record::Console { registration, .. } => removed.console(*registration),
             Record::Inbox { report, .. } => report.is_stale(),
             Record::Posted { .. } | Record::Woken => false,

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::token::{ConnId, Key, ListenerId, PollId, TimerId, UdpId, WatchId};
+use crate::token::{ConnId, Key, ListenerId, LookupId, PollId, TimerId, UdpId, WatchId};
 
 /// One list for each kind of id.
 #[derive(Default)]
@@ -15,6 +15,7 @@ pub(crate) struct Removed {
     listeners: Marks,
     watches: Marks,
     timers: Marks,
+    lookups: Marks,
     polls: Marks,
     udps: Marks,
     /// The console's registration that was removed last; there is one at a time.
@@ -69,6 +70,7 @@ kinds! {
     listener, mark_listener, listeners: ListenerId;
     watch, mark_watch, watches: WatchId;
     timer, mark_timer, timers: TimerId;
+    lookup, mark_lookup, lookups: LookupId;
     poll, mark_poll, polls: PollId;
     udp, mark_udp, udps: UdpId;
 }

@@ -56,6 +56,8 @@ pub struct Stats {
     pub datagram_sockets: usize,
     /// Timers set, including the reactor's own.
     pub timers: usize,
+    /// Look-ups of names that are not reported yet.
+    pub lookups: usize,
     /// Operations the kernel holds now.
     pub operations_in_flight: usize,
     /// Receive buffers that are out of the pool: lent to the kernel, or in `Events`.

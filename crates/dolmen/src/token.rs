@@ -106,6 +106,13 @@ ids! {
     /// }
     /// ```
     TimerId;
+    /// Names a look-up of a host's addresses, or of an address's name.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// let mut asked_by: HashMap<dolmen::LookupId, dolmen::ConnId> = HashMap::new();
+    /// ```
+    LookupId;
     /// Names a borrowed socket that is polled.
     PollId;
 }

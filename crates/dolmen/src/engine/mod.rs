@@ -37,6 +37,7 @@ mod datagrams;
 mod dial;
 mod failures;
 mod listener;
+mod lookups;
 mod poll;
 mod registration;
 mod send_queue;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::fork::Process;
 use crate::kernel::mailbox::Mailbox;
+use crate::kernel::names::SharedResolver;
 use crate::kernel::operation::OpKind;
 use crate::kernel::submitter::Completion;
 use crate::kernel::{Fault, Kernel};
@@ -67,6 +69,7 @@ use context::Context;
 use datagrams::Datagrams;
 use dial::Dial;
 use listener::Listener;
+use lookups::Lookups;
 use poll::Poll;
 use registration::{Served, SourceRef};
 use table::Table;
@@ -94,6 +97,7 @@ pub(crate) struct Engine<K: Kernel> {
     polls: Table<Poll<K>>,
     udps: Table<Datagrams<K>>,
     console: Console<K::Handle>,
+    lookups: Lookups,
     mailbox: Arc<Mailbox>,
     turn: Turn<K>,
     process: Process,
@@ -109,6 +113,7 @@ impl<K: Kernel> Engine<K> {
     /// Makes an engine over an existing kernel.
     pub(crate) fn over(kernel: K, config: Config) -> Self {
         let mailbox = Mailbox::new(kernel.signal(), config.post_capacity);
+        let lookups = Lookups::new(kernel.name_workers(), SharedResolver::system());
         Engine {
             cx: Context::over(kernel, config),
             connections: Table::new(),
@@ -118,6 +123,7 @@ impl<K: Kernel> Engine<K> {
             polls: Table::new(),
             udps: Table::new(),
             console: Console::new(),
+            lookups,
             mailbox,
             turn: Turn::default(),
             process: Process::current(),
@@ -152,6 +158,7 @@ impl<K: Kernel> Engine<K> {
             watches: self.watches.len() + self.polls.len(),
             datagram_sockets: self.udps.len(),
             timers: self.cx.timers.len(),
+            lookups: self.lookups.unreported(),
             operations_in_flight: self.cx.submitter.in_flight(),
             buffers_out: self.cx.pool.out(),
             buffers_free: self.cx.pool.free(),
@@ -334,6 +341,7 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.mailbox.close();
+        self.lookups.end();
         // What was delivered stays delivered: these removals do not affect events that the caller already has.
         self.cx.removed = Rc::default();
         self.remove_console_and_signals();

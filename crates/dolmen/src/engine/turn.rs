@@ -38,6 +38,7 @@ pub(super) struct Turn<K: Kernel> {
 enum Retired {
     Connection(u32),
     Timer(Key),
+    Lookup(u32),
 }
 
 impl<K: Kernel> Default for Turn<K> {
@@ -155,6 +156,7 @@ impl<K: Kernel> Engine<K> {
             self.process.settle();
             self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
         }
+        self.lookups_after_fork();
         self.release_retired();
         self.cx.stats.waits += 1;
         if self.cx.timers.len() > 0 {
@@ -178,6 +180,7 @@ impl<K: Kernel> Engine<K> {
             || !self.cx.run_queue.is_empty()
             || self.cx.submitter.has_packets()
             || self.mailbox.waiting()
+            || self.lookups.has_answers()
             || self.console.has_work()
     }
 
@@ -250,6 +253,7 @@ impl<K: Kernel> Engine<K> {
         if woken && !std::mem::replace(&mut self.turn.woken, true) {
             self.cx.outbox.push_back(Record::Woken);
         }
+        self.collect_answers(batch);
         self.collect_console(batch);
         if self.cx.timers.len() > 0 {
             self.expire_timers(batch);
@@ -380,6 +384,10 @@ impl<K: Kernel> Engine<K> {
                 self.turn.retired.push(Retired::Connection(conn.0.slot))
             }
             Record::Timer { timer, last: true, .. } => self.turn.retired.push(Retired::Timer(timer.0)),
+            Record::Resolved { lookup, .. } | Record::Named { lookup, .. } => {
+                self.lookups.note_delivery();
+                self.turn.retired.push(Retired::Lookup(lookup.0.slot));
+            }
             _ => {}
         }
     }
@@ -389,6 +397,7 @@ impl<K: Kernel> Engine<K> {
             match retired {
                 Retired::Connection(slot) => self.connections.release(slot),
                 Retired::Timer(key) => self.cx.timers.release(key),
+                Retired::Lookup(slot) => self.lookups.release(slot),
             }
         }
     }

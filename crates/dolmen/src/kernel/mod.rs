@@ -41,6 +41,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod fork;
 pub(crate) mod lent;
 pub(crate) mod mailbox;
+pub(crate) mod names;
 pub(crate) mod operation;
 pub(crate) mod options;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
@@ -61,7 +62,7 @@ pub(crate) use epoll::{Epoll as Native, above_standard, io_fault, set_keepalive}
 #[cfg(windows)]
 pub use iocp::set_exclusive_address_use;
 #[cfg(windows)]
-pub(crate) use iocp::{Iocp as Native, io_fault, set_keepalive};
+pub(crate) use iocp::{Iocp as Native, Winsock, io_fault, set_keepalive};
 
 #[cfg(not(any(target_os = "linux", windows)))]
 compile_error!(
@@ -75,6 +76,7 @@ use crate::address::Address;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
+use names::threads::{Threads, Workers};
 use operation::OpPtr;
 use readiness::Readiness;
 
@@ -122,6 +124,11 @@ pub(crate) trait Kernel: Sized + 'static {
 
     /// The signal that makes a wait on this kernel return from another thread.
     fn signal(&self) -> Box<dyn Signal>;
+
+    /// What looks names up meanwhile.
+    fn name_workers(&self) -> Box<dyn Workers> {
+        Box::new(Threads::default())
+    }
 
     /// The clock of timers and timeouts, in nanoseconds since some moment before the kernel was made.
     fn now_ns(&self) -> u64;

@@ -1,11 +1,13 @@
 //! [`Builder`]: the settings of a reactor.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reactor;
 use crate::engine::{Config, Engine};
 use crate::error::Error;
+use crate::kernel::names::{Resolver, SharedResolver};
 
 /// Settings for a [`Reactor`]; see [`Reactor::builder`]. Each method states its default.
 ///
@@ -25,11 +27,12 @@ pub struct Builder {
     config: Config,
     /// `None`: a quarter of the high-water mark.
     low_water_bytes: Option<usize>,
+    resolver: Option<SharedResolver>,
 }
 
 impl Builder {
     pub(super) fn new() -> Builder {
-        Builder { config: Config::DEFAULT, low_water_bytes: None }
+        Builder { config: Config::DEFAULT, low_water_bytes: None, resolver: None }
     }
 
     /// Makes the reactor.
@@ -49,7 +52,11 @@ impl Builder {
         let mut config = self.config;
         let low_water_bytes = self.low_water_bytes.unwrap_or(config.high_water_bytes / 4);
         config.low_water_bytes = low_water_bytes.min(config.high_water_bytes);
-        Ok(Reactor { engine: Engine::new(config)?, on_this_thread: PhantomData })
+        let mut engine = Engine::new(config)?;
+        if let Some(resolver) = &self.resolver {
+            engine.set_resolver(resolver.clone());
+        }
+        Ok(Reactor { engine, on_this_thread: PhantomData })
     }
 
     /// How many completions the reactor takes from the system in one call. 128; at least 1.
@@ -111,6 +118,13 @@ impl Builder {
     /// How many posts may wait to be collected before [`Poster::post`](crate::Poster::post) refuses. 65 536; at least 1.
     pub fn post_capacity(mut self, posts: usize) -> Builder {
         self.config.post_capacity = posts.max(1);
+        self
+    }
+
+    /// What looks names up instead of the system, on the same threads. For tests.
+    #[doc(hidden)]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Builder {
+        self.resolver = Some(SharedResolver(resolver));
         self
     }
 

@@ -74,7 +74,7 @@ use source::{ReadinessListener, Source};
 pub(crate) use status::from_io as io_fault;
 use timer::LazyTimer;
 use unfound::Unfound;
-use winsock::Winsock;
+pub(crate) use winsock::Winsock;
 use writers::Writers;
 
 /// The result of an operation that was cancelled before the system began it, or between two parts of it.

@@ -8,10 +8,10 @@ use super::super::Fault;
 use super::status;
 
 /// `WSAStartup`, undone when dropped. The standard library has its own; a reactor may be the first to use Winsock.
-pub(super) struct Winsock;
+pub(crate) struct Winsock;
 
 impl Winsock {
-    pub(super) fn start() -> Result<Winsock, Fault> {
+    pub(crate) fn start() -> Result<Winsock, Fault> {
         let mut data = WSADATA::default();
         // SAFETY: `data` is writable for the length of the call.
         match unsafe { WSAStartup(0x0202, &mut data) } {

@@ -1,0 +1,312 @@
+//! Look-ups of names: which are in progress, whose they are, and what is not looked up at all.
+//!
+//! An address in text needs no look-up, and is reported with the next wait. Everything else becomes a job for a worker
+//! (see [`names`](crate::kernel::names)); the first one makes the queue of jobs. A turn takes one batch of answers out of
+//! it. A cancelled look-up is forgotten: if it is in a worker already, its answer is dropped there.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::kernel::Kernel;
+use crate::kernel::fork::Process;
+use crate::kernel::mailbox::Mailbox;
+use crate::kernel::names::jobs::{Job, Jobs};
+use crate::kernel::names::threads::Workers;
+use crate::kernel::names::{Answer, Query, SharedResolver};
+use crate::marks::{Mark, mark};
+use crate::record::Record;
+use crate::token::{Key, LookupId, Token};
+
+use super::Engine;
+use super::table::Table;
+
+/// How many look-ups may not be reported yet, those of addresses in text included.
+pub(crate) const MOST_LOOKUPS: usize = 1_024;
+
+/// The longest name in the DNS, in the usual notation.
+const LONGEST_NAME_BYTES: usize = 253;
+
+/// How much of a refused name an error shows.
+const SHOWN_CHARS: usize = 64;
+
+const RESOLVE: &str = "resolve";
+
+pub(super) struct Lookups {
+    table: Table<Lookup>,
+    /// How many are in the table, or in the outbox.
+    unreported: usize,
+    /// Made for the first job of this process.
+    jobs: Option<Arc<Jobs>>,
+    workers: Box<dyn Workers>,
+    resolver: SharedResolver,
+    /// The last collection has left answers.
+    answers_left: bool,
+    process: Process,
+}
+
+struct Lookup {
+    token: Token,
+    /// Kept to be looked up again in a forked process.
+    query: Arc<Query>,
+}
+
+impl Lookups {
+    pub(super) fn new(workers: Box<dyn Workers>, resolver: SharedResolver) -> Lookups {
+        Lookups {
+            table: Table::new(),
+            unreported: 0,
+            jobs: None,
+            workers,
+            resolver,
+            answers_left: false,
+            process: Process::current(),
+        }
+    }
+
+    /// How many are not reported yet.
+    pub(super) fn unreported(&self) -> usize {
+        self.unreported
+    }
+
+    /// Whether there are answers to be collected that the mailbox does not announce any more.
+    pub(super) fn has_answers(&self) -> bool {
+        self.answers_left
+    }
+
+    /// A record of a look-up leaves the outbox.
+    pub(super) fn note_delivery(&mut self) {
+        self.unreported -= 1;
+    }
+
+    /// Allows the slot of a look-up that was reported to be reused.
+    pub(super) fn release(&mut self, slot: u32) {
+        self.table.release(slot);
+    }
+
+    fn check_room(&self, action: &'static str) -> Result<(), Error> {
+        if self.unreported < MOST_LOOKUPS {
+            return Ok(());
+        }
+        mark(Mark::LookupsFull);
+        Err(Error::plain(ErrorKind::LookupsFull, action))
+    }
+
+    fn insert(&mut self, query: Query, token: Token) -> Key {
+        self.unreported += 1;
+        self.table.insert(Lookup { token, query: Arc::new(query) })
+    }
+
+    /// Hands a look-up to the workers. If that fails, there is none.
+    fn begin(&mut self, key: Key, mailbox: &Arc<Mailbox>) -> io::Result<()> {
+        let lookup = self.table.get(key).expect("it was just inserted");
+        let query = Arc::clone(&lookup.query);
+        let jobs = self.jobs.get_or_insert_with(|| Jobs::new(Arc::clone(mailbox), self.resolver.clone()));
+        let Some(worker) = jobs.push(Job { key, query }) else { return Ok(()) };
+        let started = self.workers.start(worker, jobs);
+        match started {
+            // Another worker does it later.
+            Err(error) if jobs.not_started(worker) => {
+                tracing::warn!(target: "dolmen", %error, "cannot start a second thread for names");
+                Ok(())
+            }
+            Err(error) => {
+                jobs.forget(key);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Returns whether it was in progress.
+    fn cancel(&mut self, key: Key) -> bool {
+        if self.table.remove(key).is_none() {
+            return false;
+        }
+        self.unreported -= 1;
+        if let Some(jobs) = &self.jobs {
+            jobs.forget(key);
+        }
+        true
+    }
+
+    /// Called when the reactor is dropped. A thread that is in a look-up is left behind.
+    pub(super) fn end(&mut self) {
+        let Some(jobs) = self.jobs.take() else { return };
+        if self.process.is_copy() {
+            self.workers.forget();
+            std::mem::forget(jobs);
+            return;
+        }
+        let busy = jobs.close();
+        self.workers.end(busy);
+    }
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Replaces the system's look-up.
+    pub(crate) fn set_resolver(&mut self, resolver: SharedResolver) {
+        self.lookups.resolver = resolver;
+    }
+
+    /// Begins to look up the addresses of a host.
+    pub(crate) fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<LookupId, Error> {
+        let host = checked(host)?;
+        self.lookups.check_room(RESOLVE)?;
+        self.lookups_after_fork();
+        let query = Query::Addresses { host: host.to_owned(), port };
+        let key = self.lookups.insert(query, token);
+        match literal(host, port) {
+            Some(address) => self.answered(key, Answer::Addresses(Ok(vec![address]))),
+            None => self.begin_lookup(key, RESOLVE, host)?,
+        }
+        Ok(LookupId(key))
+    }
+
+    /// Begins to look up the name of an address.
+    pub(crate) fn lookup_name(&mut self, ip: IpAddr, token: Token) -> Result<LookupId, Error> {
+        const ACTION: &str = "look up the name of";
+        self.lookups.check_room(ACTION)?;
+        self.lookups_after_fork();
+        let key = self.lookups.insert(Query::Name(ip), token);
+        self.begin_lookup(key, ACTION, ip)?;
+        Ok(LookupId(key))
+    }
+
+    fn begin_lookup(
+        &mut self,
+        key: Key,
+        action: &'static str,
+        source: impl std::fmt::Display,
+    ) -> Result<(), Error> {
+        self.lookups.begin(key, &self.mailbox).map_err(|error| {
+            self.lookups.cancel(key);
+            // For lack of memory, or at the limit of threads.
+            Error::from_io(ErrorKind::Exhausted, action, error).about(source)
+        })
+    }
+
+    pub(crate) fn cancel_lookup(&mut self, lookup: LookupId) -> bool {
+        self.lookups_after_fork();
+        if self.lookups.table.has_issued(lookup.0) {
+            self.cx.removed.mark_lookup(lookup);
+        }
+        self.lookups.cancel(lookup.0)
+    }
+
+    /// Takes a batch of answers.
+    pub(super) fn collect_answers(&mut self, batch: usize) {
+        // Most reactors have no look-ups in progress, and do not take the lock.
+        if self.lookups.table.len() == 0 {
+            self.lookups.answers_left = false;
+            return;
+        }
+        let Some(jobs) = self.lookups.jobs.clone() else { return };
+        for _ in 0..batch {
+            let Some((key, answer)) = jobs.pop_answer() else { break };
+            self.answered(key, answer);
+        }
+        self.lookups.answers_left = jobs.is_answered();
+        if self.lookups.answers_left {
+            mark(Mark::AnswersLeft);
+        }
+    }
+
+    fn answered(&mut self, key: Key, answer: Answer) {
+        // Its slot is not reused before the record was delivered.
+        let Some(Lookup { token, .. }) = self.lookups.table.vacate(key) else { return };
+        let lookup = LookupId(key);
+        self.cx.outbox.push_back(match answer {
+            Answer::Addresses(result) => Record::Resolved { lookup, token, result: Some(result) },
+            Answer::Name(result) => Record::Named { lookup, token, result: Some(result) },
+        });
+    }
+
+    /// In a forked process, which has no workers: begins all look-ups anew that have no answer yet.
+    pub(super) fn lookups_after_fork(&mut self) {
+        if !self.lookups.process.is_copy() {
+            return;
+        }
+        self.lookups.process.settle();
+        // A thread that is not in this process may have been changing it.
+        std::mem::forget(self.lookups.jobs.take());
+        self.lookups.workers.forget();
+        self.lookups.answers_left = false;
+        for key in self.lookups.table.keys() {
+            if let Err(error) = self.lookups.begin(key, &self.mailbox) {
+                let lookup = self.lookups.table.get(key).expect("the key is one of the table's");
+                let failed = lookup.query.failed(error);
+                self.answered(key, failed);
+            }
+        }
+    }
+}
+
+/// The name to look up, without brackets around an address.
+fn checked(host: &str) -> Result<&str, Error> {
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inner = bracketed.unwrap_or(host);
+    let length = inner.strip_suffix('.').unwrap_or(inner).len();
+    let is_valid = (1..=LONGEST_NAME_BYTES).contains(&length)
+        && !inner.contains('\0')
+        && inner.trim() == inner
+        && (bracketed.is_none() || inner.contains(':'));
+    match is_valid {
+        true => Ok(inner),
+        false => {
+            let shown: String = host.chars().take(SHOWN_CHARS).collect();
+            Err(Error::new(ErrorKind::InvalidName, RESOLVE, format_args!("{shown:?}")))
+        }
+    }
+}
+
+/// The address, if the text is one. The number of a scope is taken; its name is for the system to look up.
+fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(ip, port));
+    }
+    if !host.contains('%') {
+        return None;
+    }
+    let mut address: SocketAddrV6 = format!("[{host}]:0").parse().ok()?;
+    address.set_port(port);
+    Some(address.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_text_are_recognized_with_brackets_and_scopes() {
+        let address =
+            |host: &str| literal(checked(host).expect("valid"), 7).map(|address| address.to_string());
+        assert_eq!(address("192.0.2.7").as_deref(), Some("192.0.2.7:7"));
+        assert_eq!(address("::1").as_deref(), Some("[::1]:7"));
+        assert_eq!(address("[::1]").as_deref(), Some("[::1]:7"));
+        assert_eq!(address("fe80::1%2").as_deref(), Some("[fe80::1%2]:7"));
+        assert_eq!(address("[fe80::1%2]").as_deref(), Some("[fe80::1%2]:7"));
+        for host in ["fe80::1%eth0", "localhost", "127.1", "0x7f000001", "1.2.3.4.5", "mud.example."] {
+            assert_eq!(address(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_name_is_refused_and_not_shown_whole() {
+        let long = "x".repeat(254);
+        let hosts = ["", ".", "[]", "[localhost]", "a\0b", " a", "a ", "a\n", "[ ::1]", long.as_str()];
+        for host in hosts {
+            let error = checked(host).expect_err(host);
+            assert_eq!(error.kind(), ErrorKind::InvalidName);
+            assert!(error.to_string().len() < 200, "{error}");
+        }
+        assert_eq!(
+            checked("").expect_err("empty").to_string(),
+            "cannot resolve \"\": not a valid host name or address"
+        );
+        let longest = "x".repeat(253);
+        assert!(checked(&longest).is_ok() && checked(&format!("{longest}.")).is_ok());
+        assert!(checked("a b").is_ok(), "the system says whether there is such a name");
+    }
+}
