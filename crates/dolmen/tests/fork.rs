@@ -678,3 +678,55 @@ fn the_console_stays_with_the_process_that_has_registered_it() {
     })
     .ends_well();
 }
+
+/// A resolver that hangs in the process that has made it, until it is released.
+struct HangsInParent {
+    parent: u32,
+    released: AtomicBool,
+}
+
+impl dolmen::internal::Resolver for HangsInParent {
+    fn addresses(&self, _: &str, port: u16) -> std::io::Result<Vec<std::net::SocketAddr>> {
+        while std::process::id() == self.parent && !self.released.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(vec![([192, 0, 2, 7], port).into()])
+    }
+
+    fn name(&self, _: std::net::IpAddr) -> std::io::Result<String> {
+        unreachable!("no name is looked up")
+    }
+}
+
+#[test]
+fn hc47_look_ups_in_progress_end_once_in_each_process() {
+    let _watchdog = watchdog();
+    let resolver = Arc::new(HangsInParent { parent: std::process::id(), released: AtomicBool::new(false) });
+    let mut rig = Rig::with(&dolmen::Reactor::builder().resolver(resolver.clone()));
+    // Two in threads, one behind them, and one that is reported with the next wait.
+    let mut lookups = Vec::new();
+    for host in ["a", "b", "c", "192.0.2.7"] {
+        lookups.push(rig.reactor.resolve(host, 23, Token(0)).expect("resolve"));
+    }
+    let all_end = |rig: &mut Rig, mut left: Vec<dolmen::LookupId>| {
+        rig.until("end of each look-up", |_, event| {
+            let Event::Resolved { lookup, result: Ok(_), .. } = event else { panic!("{event:?}") };
+            let at = left.iter().position(|&other| other == lookup).expect("each ends once");
+            left.remove(at);
+            left.is_empty()
+        });
+        assert_eq!(rig.reactor.stats().lookups, 0);
+    };
+    // One process only drops its copy, the other one goes on with it.
+    fork(|| drop(std::mem::replace(&mut rig, Rig::new()))).ends_well();
+    fork(|| {
+        let mut left = lookups.clone();
+        assert!(rig.reactor.cancel_lookup(left.remove(0)));
+        left.push(rig.reactor.resolve("d", 23, Token(0)).expect("resolve"));
+        all_end(&mut rig, left);
+        drop(std::mem::replace(&mut rig, Rig::new()));
+    })
+    .ends_well();
+    resolver.released.store(true, Ordering::Relaxed);
+    all_end(&mut rig, lookups);
+}
