@@ -212,11 +212,13 @@ marks! {
         InboxLeft,
         /// Engine: an announced channel was empty when its turn came.
         InboxEmptied,
+        /// Fault: no thread could be started.
+        ThreadRefused,
         /// A look-up was answered after it had been cancelled.
         AnsweredAfterCancel,
         /// A look-up was answered after its reactor had been dropped.
         AnsweredAfterDrop,
-        /// Engine: a look-up was cancelled before a worker had taken it, or after it was answered.
+        /// A look-up was cancelled before a worker had taken it, or before the engine had collected its answer.
         CancelledWaiting,
         /// Engine: answers of look-ups were left for the next turn.
         AnswersLeft,

@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) post_capacity: usize,
     pub(crate) skip_on_success: bool,
+    /// How many look-ups may not be reported yet, those of addresses in text included.
+    pub(crate) most_lookups: usize,
 }
 
 impl Config {
@@ -34,6 +36,7 @@ impl Config {
         connect_timeout: Duration::from_secs(20),
         post_capacity: 65_536,
         skip_on_success: true,
+        most_lookups: 1_024,
     };
 
     pub(super) fn options(&self) -> Options {

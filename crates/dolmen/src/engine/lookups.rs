@@ -22,9 +22,6 @@ use crate::token::{Key, LookupId, Token};
 use super::Engine;
 use super::table::Table;
 
-/// How many look-ups may not be reported yet, those of addresses in text included.
-pub(crate) const MOST_LOOKUPS: usize = 1_024;
-
 /// The longest name in the DNS, in the usual notation.
 const LONGEST_NAME_BYTES: usize = 253;
 
@@ -85,8 +82,8 @@ impl Lookups {
         self.table.release(slot);
     }
 
-    fn check_room(&self, action: &'static str) -> Result<(), Error> {
-        if self.unreported < MOST_LOOKUPS {
+    fn check_room(&self, most: usize, action: &'static str) -> Result<(), Error> {
+        if self.unreported < most {
             return Ok(());
         }
         mark(Mark::LookupsFull);
@@ -153,7 +150,7 @@ impl<K: Kernel> Engine<K> {
     /// Begins to look up the addresses of a host.
     pub(crate) fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<LookupId, Error> {
         let host = checked(host)?;
-        self.lookups.check_room(RESOLVE)?;
+        self.lookups.check_room(self.cx.config.most_lookups, RESOLVE)?;
         self.lookups_after_fork();
         let query = Query::Addresses { host: host.to_owned(), port };
         let key = self.lookups.insert(query, token);
@@ -167,7 +164,7 @@ impl<K: Kernel> Engine<K> {
     /// Begins to look up the name of an address.
     pub(crate) fn lookup_name(&mut self, ip: IpAddr, token: Token) -> Result<LookupId, Error> {
         const ACTION: &str = "look up the name of";
-        self.lookups.check_room(ACTION)?;
+        self.lookups.check_room(self.cx.config.most_lookups, ACTION)?;
         self.lookups_after_fork();
         let key = self.lookups.insert(Query::Name(ip), token);
         self.begin_lookup(key, ACTION, ip)?;

@@ -7,10 +7,12 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::close_reason::CloseReason;
 use crate::engine::{Config, Engine};
+use crate::kernel::names::SharedResolver;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{
@@ -18,7 +20,8 @@ use crate::kernel::sim::world::{
 };
 use crate::record::{Batch, Record};
 use crate::stats::Stats;
-use crate::token::{ConnId, ListenerId, PollId, TimerId, Token, UdpId, WatchId};
+use crate::kernel::sim::names::SimNames;
+use crate::token::{ConnId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// The kind of the machine's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(crate) enum Seen {
     Timer(TimerId),
     Posted(u64),
     Inbox,
+    Resolved(LookupId, Result<Vec<SocketAddr>, String>),
+    Named(LookupId, Result<String, String>),
     Woken,
     Polled(PollId, Readiness),
     Written(ConnId, usize),
@@ -75,6 +80,14 @@ impl From<&mut Record<SimStream>> for Seen {
             Record::Timer { timer, .. } => Seen::Timer(timer),
             Record::Posted { value, .. } => Seen::Posted(value),
             Record::Inbox { .. } => Seen::Inbox,
+            Record::Resolved { lookup, ref mut result, .. } => {
+                let result = result.take().expect("each record is seen once");
+                Seen::Resolved(lookup, result.map_err(|error| error.to_string()))
+            }
+            Record::Named { lookup, ref mut result, .. } => {
+                let result = result.take().expect("each record is seen once");
+                Seen::Named(lookup, result.map_err(|error| error.to_string()))
+            }
             Record::Woken => Seen::Woken,
             Record::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
             Record::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
@@ -131,6 +144,7 @@ impl Fixture {
         connect_timeout: Duration::from_secs(20),
         post_capacity: 64,
         skip_on_success: true,
+        most_lookups: 8,
     };
 
     pub(crate) fn new(style: Style) -> Fixture {
@@ -144,7 +158,9 @@ impl Fixture {
         world.coarse = false;
         let world = Rc::new(RefCell::new(world));
         let events = Batch::with_capacity(config.max_events);
-        Fixture { engine: EngineGuard(Some(Engine::over(Sim::over(&world), config))), events, world }
+        let mut engine = Engine::over(Sim::over(&world), config);
+        engine.set_resolver(SharedResolver(Arc::new(SimNames)));
+        Fixture { engine: EngineGuard(Some(engine)), events, world }
     }
 
     pub(crate) fn faults(&self, change: impl FnOnce(&mut Faults)) {

@@ -3,8 +3,10 @@
 use super::Rng;
 
 mod channels;
+mod names;
 
 pub use channels::ChannelStep;
+pub use names::NameStep;
 
 /// One step. The numbers select the object and the amount, modulo the objects that exist at the time, so that a program
 /// still makes sense when steps are left out.
@@ -91,6 +93,7 @@ pub enum Action {
     /// For this many microseconds another event loop waits, on the kernel's handle.
     OuterLoop(u32),
     Channel(ChannelStep),
+    Name(NameStep),
 }
 
 /// The program of a seed.
@@ -109,6 +112,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut seventh = Rng::new(seed ^ 0x5E4D_0F7A_11D0_C4A7);
     let mut dialling = Rng::new(seed ^ 0xD1A1_0000_C0FF_EE11);
     let mut carried = Rng::new(seed ^ 0x6DA7_A6AA_3050_C4E7);
+    let mut looking_up = Rng::new(seed ^ 0x0A3E_5102_70A4_3E55);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -128,7 +132,9 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
             .then(|| Action::Channel(channels::step(&mut seventh)));
         let dial = (dials(seed) && dialling.percent(8)).then(|| Action::Dial(dialling.below(1 << 20) as u32));
         let datagrams = (has_datagrams(seed) && carried.percent(60)).then(|| with_datagrams(&mut carried));
-        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial, datagrams]
+        let name = (names::has_names(seed) && looking_up.percent(30))
+            .then(|| Action::Name(names::step(&mut looking_up)));
+        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial, datagrams, name]
     });
     with_asides.flatten().collect()
 }

@@ -158,8 +158,12 @@ impl Jobs {
     /// From here on the job has no answer.
     pub(crate) fn forget(&self, key: Key) {
         let mut state = self.lock();
+        let before = state.waiting.len() + state.answers.len();
         state.waiting.retain(|job| job.key != key);
         state.answers.retain(|&(of, _)| of != key);
+        if state.waiting.len() + state.answers.len() < before {
+            mark(Mark::CancelledWaiting);
+        }
         for worker in &mut state.workers {
             if *worker == Worker::Busy(Some(key)) {
                 *worker = Worker::Busy(None);

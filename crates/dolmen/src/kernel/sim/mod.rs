@@ -19,6 +19,7 @@ mod complete;
 mod datagrams;
 mod dial;
 pub(crate) mod mutants;
+pub(crate) mod names;
 mod pending;
 mod polled;
 mod port;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use super::alarm::Alarm;
 use super::arrivals::Arrivals;
 use super::lent::Lent;
+use super::names::threads::Workers;
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
@@ -172,6 +174,10 @@ impl Kernel for Sim {
 
     fn new(_options: Options) -> Result<Self, Fault> {
         unreachable!("a simulated kernel is made over a world")
+    }
+
+    fn name_workers(&self) -> Box<dyn Workers> {
+        Box::new(names::SimWorkers(Rc::downgrade(&self.world)))
     }
 
     fn signal(&self) -> Box<dyn Signal> {

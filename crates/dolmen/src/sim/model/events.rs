@@ -40,6 +40,12 @@ impl Run<'_> {
                 })?;
             }
             Record::Inbox { token, .. } => return self.inbox_reported(token),
+            Record::Resolved { lookup, token, ref mut result } => {
+                self.looked_up(lookup, token, result.take().expect("each record is handled once"))?;
+            }
+            Record::Named { lookup, token, ref mut result } => {
+                self.looked_up(lookup, token, result.take().expect("each record is handled once"))?;
+            }
             Record::Woken => {
                 let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
                 self.check(Oracle::Posts, woken, || "woken without a wake".into())?;

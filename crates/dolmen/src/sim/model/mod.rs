@@ -9,6 +9,7 @@ mod end;
 mod events;
 mod flood;
 mod mailbox;
+mod names;
 mod outer_loop;
 mod registrations;
 mod streams;
@@ -27,9 +28,11 @@ use super::{Failure, Oracle, Report};
 use crate::close_reason::CloseReason;
 use crate::engine::{Config, Engine, MIN_EVENTLESS_WAITS};
 use crate::error::ErrorKind;
+use crate::kernel::names::SharedResolver;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::sim::Sim;
+use crate::kernel::sim::names::SimNames;
 use crate::kernel::sim::world::{
     self, Descriptor, Ended, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, World,
 };
@@ -43,6 +46,7 @@ use console::Operator;
 use datagrams::Udp;
 use dialling::Dialled;
 use mailbox::Inbox;
+use names::Names;
 
 /// Long enough for everything in progress; costs nothing on a virtual clock.
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -76,6 +80,7 @@ struct Run<'a> {
     operator: Operator,
     inbox: Rc<RefCell<Inbox>>,
     channels: Channels,
+    names: Names,
     /// Ready sources must stay ready.
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
@@ -213,8 +218,10 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         connect_timeout: Duration::from_millis(800),
         post_capacity: 1 + high % 4,
         skip_on_success: true,
+        most_lookups: 2 + seed as usize % 9,
     };
-    let engine = ManuallyDrop::new(Engine::over(Sim::over(&world), config));
+    let mut engine = ManuallyDrop::new(Engine::over(Sim::over(&world), config));
+    engine.set_resolver(SharedResolver(Arc::new(SimNames)));
     let mailbox = engine.mailbox();
     let capacity = 1 + rng.below(8) as usize;
     let operator = Operator::new(&world);
@@ -241,6 +248,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         operator,
         inbox: Rc::default(),
         channels: Channels::new(seed),
+        names: Names::new(seed),
         flooding: false,
         borrows: program::borrows(seed),
         console: program::has_console(seed),
@@ -351,6 +359,7 @@ impl Run<'_> {
             Action::Flood => self.flood_if_possible(events)?,
             Action::OuterLoop(time_us) => self.outer_loop(events, time_us)?,
             Action::Channel(step) => self.channel_step(step)?,
+            Action::Name(step) => self.name_step(step)?,
         }
         self.observe();
         Ok(())

@@ -49,6 +49,7 @@ impl Run<'_> {
         self.check_woken(count)?;
         self.check_outside(&outside, count)?;
         self.check_channels(count)?;
+        self.check_answers(count)?;
         if count == 0 {
             self.check_eventless(start_ns, timeout)?;
         }

@@ -39,6 +39,12 @@ pub(crate) struct World {
     later: Rng,
     /// For what the network does to datagrams.
     network_rng: Rng,
+    /// For the workers that look names up.
+    pub(crate) names: Rng,
+    /// No thread can be started.
+    pub(crate) threads_exhausted: bool,
+    /// When the first look-up was answered that a wait has to report.
+    pub(crate) answered_ns: Option<u64>,
     pub(crate) now_ns: u64,
     pub(crate) faults: Faults,
     /// Completion style lends buffers and takes sends whole; readiness style tries when progress is possible.
@@ -111,6 +117,9 @@ impl World {
             rng,
             later,
             network_rng,
+            names: Rng::new(seed ^ 0x4057_1D0F_0A1E_50FF),
+            threads_exhausted: false,
+            answered_ns: None,
             now_ns: 0,
             faults,
             completion_style,
@@ -145,6 +154,7 @@ impl World {
         self.faults = Faults::default();
         self.signal.fail_in(0);
         self.exhausted = false;
+        self.threads_exhausted = false;
     }
 
     /// Whether there is no memory for an operation of that kind at this moment.
