@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+const UNRESOLVED: &str = "the host's address could not be found out";
+
 /// How a connection ended.
 ///
 /// ```
@@ -26,6 +28,8 @@ pub enum CloseReason {
     Aborted,
     /// The peer, or something on the network path, reset the connection.
     Reset,
+    /// [`connect_host`](crate::Reactor::connect_host): the host has no address, or none could be found out.
+    Unresolved,
     /// The operating system ended it with this error code; see [`CloseReason::to_io`].
     Failed {
         /// `errno` or a Windows error code.
@@ -42,6 +46,7 @@ impl CloseReason {
             CloseReason::LingerExpired { .. } => io::ErrorKind::TimedOut.into(),
             CloseReason::Aborted => io::ErrorKind::ConnectionAborted.into(),
             CloseReason::Reset => io::ErrorKind::ConnectionReset.into(),
+            CloseReason::Unresolved => io::Error::new(io::ErrorKind::NotFound, UNRESOLVED),
             CloseReason::Failed { code } => io::Error::from_raw_os_error(*code),
         })
     }
@@ -56,6 +61,7 @@ impl fmt::Display for CloseReason {
             }
             CloseReason::Aborted => f.write_str("aborted"),
             CloseReason::Reset => f.write_str("connection reset"),
+            CloseReason::Unresolved => f.write_str(UNRESOLVED),
             CloseReason::Failed { code } => write!(f, "failed: {}", io::Error::from_raw_os_error(*code)),
         }
     }

@@ -1,5 +1,7 @@
 //! Outgoing connections: the engine's methods between the table of connections and that of dials.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::address::Address;
@@ -11,6 +13,7 @@ use super::Engine;
 use super::config::saturating_ns;
 use super::connection::Connection;
 use super::dial::{Dial, Dialled};
+use super::lookups::{checked, literal};
 
 const ACTION: &str = "connect to";
 
@@ -33,6 +36,33 @@ impl<K: Kernel> Engine<K> {
         connection.limit_connecting(&mut self.cx, conn.0, saturating_ns(timeout));
         self.insert_dial(source, address, conn.0);
         Ok(conn)
+    }
+
+    /// Begins to connect to a host, whose addresses are looked up first. The time for connecting covers both.
+    pub(crate) fn connect_host(&mut self, host: &str, port: u16, token: Token) -> Result<ConnId, Error> {
+        let host = checked(host, ACTION)?;
+        if let Some(address) = literal(host, port) {
+            return self.connect(Address::Ip(address), None, None, token);
+        }
+        self.check_room(ACTION)?;
+        let conn = self.insert_connection(Connection::connecting(token));
+        let lookup = self.resolve_for(conn.0, host, port, ACTION).inspect_err(|_| {
+            self.connections.remove(conn.0);
+        })?;
+        let timeout_ns = saturating_ns(self.cx.config.connect_timeout);
+        let connection = self.connections.get_mut(conn.0).expect("it was just inserted");
+        connection.limit_connecting(&mut self.cx, conn.0, timeout_ns);
+        connection.resolving(lookup);
+        tracing::debug!(target: "dolmen", %conn, host, port, token = token.0, "connecting");
+        Ok(conn)
+    }
+
+    /// The addresses of a connection's host have been looked up.
+    pub(super) fn host_resolved(&mut self, conn: Key, result: io::Result<Vec<SocketAddr>>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.resolved(&mut self.cx, conn, result);
+        // Without delay, because the wait may be one of no time.
+        self.serve_connection(conn.slot);
     }
 
     /// Whether another connection may be added.

@@ -44,9 +44,17 @@ pub(super) struct Lookups {
 }
 
 struct Lookup {
-    token: Token,
+    owner: Owner,
     /// Kept to be looked up again in a forked process.
     query: Arc<Query>,
+}
+
+/// Who gets the answer.
+#[derive(Clone, Copy)]
+enum Owner {
+    Caller(Token),
+    /// One that is being made.
+    Connection(Key),
 }
 
 impl Lookups {
@@ -90,9 +98,9 @@ impl Lookups {
         Err(Error::plain(ErrorKind::LookupsFull, action))
     }
 
-    fn insert(&mut self, query: Query, token: Token) -> Key {
+    fn insert(&mut self, query: Query, owner: Owner) -> Key {
         self.unreported += 1;
-        self.table.insert(Lookup { token, query: Arc::new(query) })
+        self.table.insert(Lookup { owner, query: Arc::new(query) })
     }
 
     /// Hands a look-up to the workers. If that fails, there is none.
@@ -117,7 +125,7 @@ impl Lookups {
     }
 
     /// Returns whether it was in progress.
-    fn cancel(&mut self, key: Key) -> bool {
+    pub(super) fn cancel(&mut self, key: Key) -> bool {
         if self.table.remove(key).is_none() {
             return false;
         }
@@ -149,11 +157,11 @@ impl<K: Kernel> Engine<K> {
 
     /// Begins to look up the addresses of a host.
     pub(crate) fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<LookupId, Error> {
-        let host = checked(host)?;
+        let host = checked(host, RESOLVE)?;
         self.lookups.check_room(self.cx.config.most_lookups, RESOLVE)?;
         self.lookups_after_fork();
         let query = Query::Addresses { host: host.to_owned(), port };
-        let key = self.lookups.insert(query, token);
+        let key = self.lookups.insert(query, Owner::Caller(token));
         match literal(host, port) {
             Some(address) => self.answered(key, Answer::Addresses(Ok(vec![address]))),
             None => self.begin_lookup(key, RESOLVE, host)?,
@@ -166,9 +174,25 @@ impl<K: Kernel> Engine<K> {
         const ACTION: &str = "look up the name of";
         self.lookups.check_room(self.cx.config.most_lookups, ACTION)?;
         self.lookups_after_fork();
-        let key = self.lookups.insert(Query::Name(ip), token);
+        let key = self.lookups.insert(Query::Name(ip), Owner::Caller(token));
         self.begin_lookup(key, ACTION, ip)?;
         Ok(LookupId(key))
+    }
+
+    /// Begins to look up the addresses of a connection's host.
+    pub(super) fn resolve_for(
+        &mut self,
+        conn: Key,
+        host: &str,
+        port: u16,
+        action: &'static str,
+    ) -> Result<Key, Error> {
+        self.lookups.check_room(self.cx.config.most_lookups, action)?;
+        self.lookups_after_fork();
+        let query = Query::Addresses { host: host.to_owned(), port };
+        let key = self.lookups.insert(query, Owner::Connection(conn));
+        self.begin_lookup(key, action, host)?;
+        Ok(key)
     }
 
     fn begin_lookup(
@@ -211,13 +235,24 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn answered(&mut self, key: Key, answer: Answer) {
-        // Its slot is not reused before the record was delivered.
-        let Some(Lookup { token, .. }) = self.lookups.table.vacate(key) else { return };
-        let lookup = LookupId(key);
-        self.cx.outbox.push_back(match answer {
-            Answer::Addresses(result) => Record::Resolved { lookup, token, result: Some(result) },
-            Answer::Name(result) => Record::Named { lookup, token, result: Some(result) },
-        });
+        let Some(&Lookup { owner, .. }) = self.lookups.table.get(key) else { return };
+        match (owner, answer) {
+            (Owner::Caller(token), answer) => {
+                // The slot is not reused before the record was delivered.
+                self.lookups.table.vacate(key);
+                let lookup = LookupId(key);
+                self.cx.outbox.push_back(match answer {
+                    Answer::Addresses(result) => Record::Resolved { lookup, token, result: Some(result) },
+                    Answer::Name(result) => Record::Named { lookup, token, result: Some(result) },
+                });
+            }
+            (Owner::Connection(conn), Answer::Addresses(result)) => {
+                self.lookups.table.remove(key);
+                self.lookups.unreported -= 1;
+                self.host_resolved(conn, result);
+            }
+            (Owner::Connection(_), Answer::Name(_)) => unreachable!("a connection looks addresses up"),
+        }
     }
 
     /// In a forked process, which has no workers: begins all look-ups anew that have no answer yet.
@@ -241,7 +276,7 @@ impl<K: Kernel> Engine<K> {
 }
 
 /// The name to look up, without brackets around an address.
-fn checked(host: &str) -> Result<&str, Error> {
+pub(super) fn checked<'a>(host: &'a str, action: &'static str) -> Result<&'a str, Error> {
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let inner = bracketed.unwrap_or(host);
     let length = inner.strip_suffix('.').unwrap_or(inner).len();
@@ -253,13 +288,13 @@ fn checked(host: &str) -> Result<&str, Error> {
         true => Ok(inner),
         false => {
             let shown: String = host.chars().take(SHOWN_CHARS).collect();
-            Err(Error::new(ErrorKind::InvalidName, RESOLVE, format_args!("{shown:?}")))
+            Err(Error::new(ErrorKind::InvalidName, action, format_args!("{shown:?}")))
         }
     }
 }
 
 /// The address, if the text is one. The number of a scope is taken; its name is for the system to look up.
-fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Some(SocketAddr::new(ip, port));
     }
@@ -277,8 +312,9 @@ mod tests {
 
     #[test]
     fn addresses_in_text_are_recognized_with_brackets_and_scopes() {
-        let address =
-            |host: &str| literal(checked(host).expect("valid"), 7).map(|address| address.to_string());
+        let address = |host: &str| {
+            literal(checked(host, RESOLVE).expect("valid"), 7).map(|address| address.to_string())
+        };
         assert_eq!(address("192.0.2.7").as_deref(), Some("192.0.2.7:7"));
         assert_eq!(address("::1").as_deref(), Some("[::1]:7"));
         assert_eq!(address("[::1]").as_deref(), Some("[::1]:7"));
@@ -294,16 +330,16 @@ mod tests {
         let long = "x".repeat(254);
         let hosts = ["", ".", "[]", "[localhost]", "a\0b", " a", "a ", "a\n", "[ ::1]", long.as_str()];
         for host in hosts {
-            let error = checked(host).expect_err(host);
+            let error = checked(host, RESOLVE).expect_err(host);
             assert_eq!(error.kind(), ErrorKind::InvalidName);
             assert!(error.to_string().len() < 200, "{error}");
         }
         assert_eq!(
-            checked("").expect_err("empty").to_string(),
+            checked("", RESOLVE).expect_err("empty").to_string(),
             "cannot resolve \"\": not a valid host name or address"
         );
         let longest = "x".repeat(253);
-        assert!(checked(&longest).is_ok() && checked(&format!("{longest}.")).is_ok());
-        assert!(checked("a b").is_ok(), "the system says whether there is such a name");
+        assert!(checked(&longest, RESOLVE).is_ok() && checked(&format!("{longest}."), RESOLVE).is_ok());
+        assert!(checked("a b", RESOLVE).is_ok(), "the system says whether there is such a name");
     }
 }

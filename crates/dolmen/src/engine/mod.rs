@@ -205,6 +205,9 @@ impl<K: Kernel> Engine<K> {
         let ended = if silent { self.connections.remove(key) } else { self.connections.vacate(key) };
         let mut ended = ended.expect("it has just been served");
         self.remove_dials(ended.take_dials());
+        if let Some(lookup) = ended.take_lookup() {
+            self.lookups.cancel(lookup);
+        }
         ended.finish(&mut self.cx, key);
     }
 

@@ -1,10 +1,15 @@
 //! A connection that is being made: the addresses that are still to be tried, and when.
 //!
+//! The addresses of a host are looked up first, and tried with their families in turns, so that a family that does not work
+//! costs one attempt's time and no more.
+//!
 //! The addresses are tried in order. The next one is tried when the last attempt has failed, or has taken 250 ms:
 //! RFC 8305, "Happy Eyeballs Version 2", section 5. Whatever the caller does in the meantime (sends, a close, a request for the
 //! stream) is kept, and takes effect once the connection stands.
 
 use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
 
 use super::sending::close_reason;
 use super::*;
@@ -15,6 +20,8 @@ const ATTEMPT_NS: u64 = 250_000_000;
 
 #[derive(Default)]
 pub(in crate::engine) struct Connecting {
+    /// The look-up of the addresses, while it is in progress.
+    lookup: Option<Key>,
     /// Not tried yet.
     addresses: VecDeque<Address>,
     /// The dials in progress.
@@ -56,6 +63,36 @@ impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn limit_connecting(&mut self, cx: &mut Context<K>, key: Key, timeout_ns: u64) {
         let timer = cx.set_internal_timer(timeout_ns, Purpose::ConnectTimeout(key));
         self.in_progress().timeout = Some(timer);
+    }
+
+    /// The addresses are being looked up.
+    pub(in crate::engine) fn resolving(&mut self, lookup: Key) {
+        self.in_progress().lookup = Some(lookup);
+    }
+
+    /// The addresses have been looked up.
+    pub(in crate::engine) fn resolved(
+        &mut self,
+        cx: &mut Context<K>,
+        key: Key,
+        result: io::Result<Vec<SocketAddr>>,
+    ) {
+        self.in_progress().lookup = None;
+        if self.is_closing() {
+            return;
+        }
+        match result {
+            Ok(addresses) => {
+                let connecting = self.in_progress();
+                connecting.addresses = interleaved(&addresses);
+                connecting.due = true;
+                self.list(cx, key);
+            }
+            Err(error) => {
+                tracing::debug!(target: "dolmen", conn = %ConnId(key), %error, "the host was not resolved");
+                self.begin_close(cx, key, CloseReason::Unresolved);
+            }
+        }
     }
 
     /// A dial was begun for the connection.
@@ -128,6 +165,12 @@ impl<K: Kernel> Connection<K> {
         connecting.dials
     }
 
+    /// The look-up of a connection that has ended, to be cancelled.
+    pub(in crate::engine) fn take_lookup(&mut self) -> Option<Key> {
+        let connecting = self.rare.as_mut().and_then(|rare| rare.connecting.as_mut());
+        connecting.and_then(|connecting| connecting.lookup.take())
+    }
+
     /// The dials of a connection that has ended, to be removed.
     pub(in crate::engine) fn take_dials(&mut self) -> Vec<Key> {
         let connecting = self.rare.as_mut().and_then(|rare| rare.connecting.as_mut());
@@ -138,5 +181,39 @@ impl<K: Kernel> Connection<K> {
         mark(Mark::ConnectTimedOut);
         self.in_progress().timeout = None;
         self.begin_close(cx, key, close_reason(K::TIMED_OUT));
+    }
+}
+
+/// The addresses with their families in turns, beginning with that of the first: RFC 8305, section 4. Within a family the
+/// system's order stays.
+fn interleaved(addresses: &[SocketAddr]) -> VecDeque<Address> {
+    let is_first = |address: &&SocketAddr| address.is_ipv4() == addresses[0].is_ipv4();
+    let mut first = addresses.iter().filter(is_first);
+    let mut second = addresses.iter().filter(|address| !is_first(address));
+    let mut turns = VecDeque::with_capacity(addresses.len());
+    while turns.len() < addresses.len() {
+        turns.extend(first.next().into_iter().chain(second.next()).copied().map(Address::Ip));
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_beginning_with_the_first_ones() {
+        let order = |texts: &[&str]| {
+            let addresses = texts.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), 7));
+            let turns = interleaved(&addresses.collect::<Vec<_>>());
+            turns.iter().map(|address| address.ip().expect("TCP").ip().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            order(&["::1", "::2", "::3", "1.0.0.1", "1.0.0.2"]),
+            ["::1", "1.0.0.1", "::2", "1.0.0.2", "::3"]
+        );
+        assert_eq!(order(&["1.0.0.1", "::1", "::2", "::3"]), ["1.0.0.1", "::1", "::2", "::3"]);
+        assert_eq!(order(&["1.0.0.1", "1.0.0.2"]), ["1.0.0.1", "1.0.0.2"]);
+        assert!(interleaved(&[]).is_empty());
     }
 }
