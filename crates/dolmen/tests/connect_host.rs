@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use common::{Rig, Seen, listener, watchdog};
 use dolmen::internal::Resolver;
 use dolmen::{CloseReason, ErrorKind, Event, Reactor, Token};
-use socket2::{Domain, Socket, Type};
 
 /// How long one address is tried alone.
 const ATTEMPT: Duration = Duration::from_millis(250);
@@ -102,6 +101,8 @@ fn a_dead_address_costs_one_attempt_and_what_was_sent_before_arrives() {
 #[test]
 fn an_address_that_does_not_answer_is_tried_alone_for_250_milliseconds() {
     let _watchdog = watchdog();
+    use socket2::{Domain, Socket, Type};
+
     let silent = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
     silent.listen(0).expect("listen");

@@ -9,9 +9,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::world::{SharedWorld, World};
-use crate::kernel::names::Resolver;
 use crate::kernel::names::jobs::{Jobs, MOST_WORKERS};
 use crate::kernel::names::threads::Workers;
+use crate::kernel::names::{Query, Resolver};
 use crate::marks::{Mark, mark};
 
 /// Not an owner of the world, which owns the steps that are still to come.
@@ -50,9 +50,13 @@ fn later(world: &SharedWorld, most_ns: u64, act: impl FnOnce(&SharedWorld, u64) 
 fn serve(world: &SharedWorld, worker: usize, jobs: Arc<Jobs>) {
     let Some(job) = jobs.take_now(worker) else { return };
     let slow = world.borrow_mut().names.percent(15);
+    world.borrow_mut().names_in_progress += 1;
     later(world, if slow { 50_000_000 } else { 2_000_000 }, move |world, now_ns| {
+        world.borrow_mut().names_in_progress -= 1;
         jobs.look_up(worker, &job);
-        if jobs.is_answered() {
+        // A connection's look-up brings no event by itself.
+        let is_callers = !matches!(&*job.query, Query::Addresses { host, .. } if host.starts_with('c'));
+        if is_callers && jobs.is_answered() {
             world.borrow_mut().answered_ns.get_or_insert(now_ns);
         }
         serve(world, worker, jobs);
@@ -60,10 +64,23 @@ fn serve(world: &SharedWorld, worker: usize, jobs: Arc<Jobs>) {
 }
 
 /// The hosts of the simulated world: "h" and a number. Every fourth has no address, and the others have up to three.
+/// Those to connect to are "c" and the number of their addresses.
 pub(crate) struct SimNames;
+
+/// The addresses of a host to connect to.
+pub(crate) fn addresses_of(count: u8, port: u16) -> impl Iterator<Item = SocketAddr> {
+    // The first family has two of three, so that the other one runs out first.
+    (0..count).map(move |at| match at % 3 {
+        1 => SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, at.into()], port)),
+        _ => SocketAddr::from(([127, 0, 2, at], port)),
+    })
+}
 
 impl Resolver for SimNames {
     fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Some(count) = host.strip_prefix('c').and_then(|count| count.parse().ok()) {
+            return Ok(addresses_of(count, port).collect());
+        }
         let number = host.strip_prefix('h').and_then(|number| number.parse::<u8>().ok());
         let number =
             number.filter(|number| number % 4 != 0).ok_or_else(|| io::Error::other("no such host"))?;

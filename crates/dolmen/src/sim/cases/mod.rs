@@ -7,6 +7,7 @@ mod connecting;
 mod datagrams;
 mod failed_sends;
 mod listeners;
+mod lookups;
 mod mailbox;
 mod many;
 mod memory;

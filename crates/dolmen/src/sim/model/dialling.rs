@@ -14,6 +14,11 @@ pub(super) struct Dialled {
 }
 
 impl Conn {
+    /// A connection that was requested, and not reported yet.
+    pub(super) fn dialled(self, answer: Answer, begun_ns: u64) -> Conn {
+        Conn { dialled: Some(Dialled { answer, begun_ns, connected: false }), ..self }
+    }
+
     /// Whether it can receive.
     pub(super) fn is_up(&self) -> bool {
         self.dialled.as_ref().is_none_or(|dialled| dialled.connected)

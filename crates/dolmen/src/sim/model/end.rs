@@ -102,6 +102,7 @@ impl Run<'_> {
         self.check(Oracle::Liveness, !signalled, || "a signal was not reported".into())?;
         self.check_channels_drained()?;
         self.check_names_reported()?;
+        self.check_hosts_reported()?;
         let inbox = self.inbox.borrow();
         self.check(Oracle::Posts, inbox.posts.is_empty(), || {
             format!("{} posts were never delivered", inbox.posts.len())

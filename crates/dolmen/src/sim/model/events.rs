@@ -10,9 +10,16 @@ impl Run<'_> {
             Record::Accepted { listener, ref mut stream, .. } => self.accepted(listener, stream)?,
             Record::AcceptFailed { listener, .. } => self.accept_failed(listener)?,
             Record::Received { conn, token, ref buffer } => self.received(conn, token, buffer.as_slice())?,
+            Record::Connected { conn, token, ref ends } if self.hosts.holds(conn) => {
+                let ends = (ends.0.ip().expect("TCP"), ends.1.ip().expect("TCP"));
+                self.host_connected(conn, token, ends)?;
+            }
             Record::Connected { conn, token, .. } => self.connected(conn, token)?,
             Record::EndOfStream { conn, token } => self.ended(conn, token)?,
             Record::Drained { conn, token } => self.drained(conn, token)?,
+            Record::Closed { conn, token, reason } if self.hosts.holds(conn) => {
+                self.host_failed(conn, token, reason)?;
+            }
             Record::Closed { conn, token, reason } => {
                 if let Some(at) = self.conn_of(conn, token, "`Closed`")? {
                     self.closed(at, reason)?;
@@ -200,9 +207,7 @@ impl Run<'_> {
             format!("{what} of {id:?} after its removal")
         })?;
         self.check(Oracle::Order, conn.state != State::Gone, || format!("{what} of {id:?} after `Closed`"))?;
-        self.check(Oracle::Stream, token == Token(conn.link), || {
-            format!("{what} of {id:?} with another's token")
-        })?;
+        self.check(Oracle::Stream, token == conn.token, || format!("{what} of {id:?} with another's token"))?;
         Ok((!matches!(conn.state, State::Removed | State::Gone)).then_some(at))
     }
 
@@ -285,6 +290,9 @@ impl Run<'_> {
             }
             CloseReason::Aborted => {
                 self.check(Oracle::Order, state == State::Aborted, || "aborted without an abort".into())
+            }
+            CloseReason::Unresolved => {
+                self.fail(Oracle::Order, || "unresolved, and it had no host to look up".into())
             }
             CloseReason::Failed { code } if !conn.is_up() => self.not_connected(at, state, code),
             CloseReason::Failed { code } => {

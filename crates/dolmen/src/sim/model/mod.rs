@@ -8,6 +8,7 @@ mod dialling;
 mod end;
 mod events;
 mod flood;
+mod hosts;
 mod mailbox;
 mod names;
 mod outer_loop;
@@ -45,6 +46,7 @@ use channels::Channels;
 use console::Operator;
 use datagrams::Udp;
 use dialling::Dialled;
+use hosts::Hosts;
 use mailbox::Inbox;
 use names::Names;
 
@@ -81,6 +83,7 @@ struct Run<'a> {
     inbox: Rc<RefCell<Inbox>>,
     channels: Channels,
     names: Names,
+    hosts: Hosts,
     /// Ready sources must stay ready.
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
@@ -88,6 +91,8 @@ struct Run<'a> {
     console: bool,
     /// Sends and receives fail for lack of memory now and then.
     short_of_memory: bool,
+    /// At some time there was no descriptor left.
+    was_exhausted: bool,
     /// For how long the caller did not wait.
     away_ns: u64,
     /// Handlers make no further changes: the end has begun.
@@ -107,6 +112,7 @@ struct Peer {
 
 struct Conn {
     id: ConnId,
+    token: Token,
     link: usize,
     state: State,
     received: u64,
@@ -138,6 +144,7 @@ impl Conn {
     fn new(id: ConnId, link: usize) -> Conn {
         Conn {
             id,
+            token: Token(link),
             link,
             state: State::Open,
             received: 0,
@@ -249,10 +256,12 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         inbox: Rc::default(),
         channels: Channels::new(seed),
         names: Names::new(seed),
+        hosts: Hosts::default(),
         flooding: false,
         borrows: program::borrows(seed),
         console: program::has_console(seed),
         short_of_memory,
+        was_exhausted: false,
         away_ns: 0,
         calm: false,
         report: Report::default(),
@@ -297,6 +306,7 @@ impl Run<'_> {
 
     /// Runs one action. Within a handler there are no events to wait with.
     fn act(&mut self, action: Action, events: Option<&mut Batch<SimStream>>) -> Check {
+        self.note_links();
         match action {
             Action::Connect => self.connect_one()?,
             Action::Dial(kind) => self.dial(kind)?,
@@ -353,7 +363,10 @@ impl Run<'_> {
             Action::PeerDatagram(who, len) => self.peer_datagram(who, len.into()),
             Action::SendTo(who, len) => self.send_datagram(who, len.into())?,
             Action::UdpFull(who, full) => self.set_full(who, full),
-            Action::Exhaust(exhausted) => self.world.borrow_mut().exhausted = exhausted,
+            Action::Exhaust(exhausted) => {
+                self.was_exhausted |= exhausted;
+                self.world.borrow_mut().exhausted = exhausted;
+            }
             Action::Flush => self.engine.flush(),
             Action::Wait(timeout_us) => self.wait_if_possible(events, timeout_us)?,
             Action::Flood => self.flood_if_possible(events)?,

@@ -72,6 +72,8 @@ impl Run<'_> {
                 self.begun(begun, &Query::Name(ip), false)
             }
             NameStep::Cancel(who) => self.cancel_lookup(who),
+            NameStep::Connect(kinds) => self.connect_host(kinds),
+            NameStep::RemoveConnecting(who) => self.remove_connecting(who),
             NameStep::NoThreads(none) => {
                 self.world.borrow_mut().threads_exhausted = none;
                 Ok(())
@@ -89,7 +91,9 @@ impl Run<'_> {
 
     fn noted(&mut self, begun: Result<LookupId, Error>, expected: String, literal: bool) -> Check {
         let held = self.engine.stats().lookups;
-        let known = self.names.count(LookupState::Pending) + self.names.count(LookupState::TakenBack);
+        let known = self.names.count(LookupState::Pending)
+            + self.names.count(LookupState::TakenBack)
+            + self.hosts.looking_up();
         match begun {
             Ok(id) => {
                 self.check(Oracle::Bounds, held <= self.config.most_lookups, || format!("{held} look-ups"))?;

@@ -28,6 +28,7 @@ impl Run<'_> {
         let outside = self.look_outside();
         self.check_next_timeout(&outside)?;
         let waited = self.engine.wait(events, Some(timeout));
+        self.note_links();
         self.after_wait();
         self.check_kernel_waits()?;
         self.check_datagrams_sent()?;

@@ -11,6 +11,10 @@ pub enum NameStep {
     Literal(u32),
     Name(u32),
     Cancel(u32),
+    /// Connects to a host. Bits say how many addresses it has, and what is at each.
+    Connect(u32),
+    /// Removes such a connection that is not made yet.
+    RemoveConnecting(u32),
     /// No thread can be started, or some can again.
     NoThreads(bool),
 }
@@ -26,7 +30,9 @@ pub(crate) fn step(rng: &mut Rng) -> NameStep {
         0..16 => NameStep::Resolve(who),
         16..20 => NameStep::Literal(who),
         20..26 => NameStep::Name(who),
-        26..38 => NameStep::Cancel(who),
+        26..32 => NameStep::Cancel(who),
+        32..36 => NameStep::Connect((rng.next() >> 32) as u32),
+        36 => NameStep::RemoveConnecting(who),
         _ => NameStep::NoThreads(rng.percent(40)),
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) names: Rng,
     /// No thread can be started.
     pub(crate) threads_exhausted: bool,
+    /// How many names are being looked up.
+    pub(crate) names_in_progress: usize,
     /// When the first look-up was answered that a wait has to report.
     pub(crate) answered_ns: Option<u64>,
     pub(crate) now_ns: u64,
@@ -119,6 +121,7 @@ impl World {
             network_rng,
             names: Rng::new(seed ^ 0x4057_1D0F_0A1E_50FF),
             threads_exhausted: false,
+            names_in_progress: 0,
             answered_ns: None,
             now_ns: 0,
             faults,
