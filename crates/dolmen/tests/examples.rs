@@ -1,4 +1,4 @@
-//! `examples/chat`, `examples/worker`, `examples/udp_echo` and `examples/in_tokio`, as programs.
+//! `examples/chat`, `examples/worker`, `examples/udp_echo`, `examples/lookup` and `examples/in_tokio`, as programs.
 
 mod common;
 
@@ -156,4 +156,38 @@ fn the_udp_echo_example_returns_each_datagram_whole() {
         let (count, from) = client.recv_from(&mut answer).expect("an answer");
         assert_eq!((&answer[..count], from), (&data[..], address));
     }
+}
+
+#[test]
+fn the_lookup_example_reports_each_address_name_and_port_and_ends() {
+    let _watchdog = watchdog();
+    let (_open, open) = common::listener();
+    let (refusing, refused) = common::listener();
+    drop(refusing);
+    let ports = [open.port().to_string(), refused.port().to_string()];
+    let run = |arguments: &[&str]| {
+        let output =
+            std::process::Command::new(common::example("lookup")).args(arguments).output().expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, said, errors) = run(&["localhost", &ports[0], &ports[1]]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{said}");
+    let count = |part: &str| said.lines().filter(|line| line.contains(part)).count();
+    assert!(
+        count("address 127.0.0.1") == 1 && count("address ") == count(" is ") + count(" has no name"),
+        "{said}"
+    );
+    assert_eq!(count(&format!("port {}: open at 127.0.0.1:{}", ports[0], ports[0])), 1, "{said}");
+    // Windows tries a peer that refuses again, for about as long as the example waits.
+    let refused = count(&format!("port {}: refused", ports[1]));
+    let timed_out = count(&format!("port {}: timed out", ports[1]));
+    assert!(refused == 1 || (cfg!(windows) && timed_out == 1), "{said}");
+    // An address in text; and what is no name.
+    let (code, said, _) = run(&["127.0.0.1", &ports[0]]);
+    assert!(code == Some(0) && said.contains("address 127.0.0.1") && said.contains("open at"), "{said}");
+    let (code, said, errors) = run(&[" "]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(errors.contains("not a valid host name"), "{errors}");
+    assert_eq!(run(&["localhost", "65536"]).0, Some(2));
 }

@@ -533,7 +533,7 @@ impl Drop for Example {
 
 /// Where cargo has put an example: beside the folder of the test programs. A plain `cargo test` has built it before;
 /// with `--tests` or `--test …` this function builds it.
-fn example(name: &str) -> std::path::PathBuf {
+pub fn example(name: &str) -> std::path::PathBuf {
     let program = std::env::current_exe().expect("this program");
     let folder = program.ancestors().nth(2).expect("target/debug/deps/program");
     let example = folder.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);

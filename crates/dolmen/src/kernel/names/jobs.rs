@@ -120,29 +120,30 @@ impl Jobs {
         job
     }
 
-    /// Looks up what a worker has taken, and leaves the answer for the engine.
-    pub(crate) fn look_up(&self, worker: usize, job: &Job) {
+    /// Looks up what a worker has taken, and leaves the answer for the engine. Returns whether the engine still wants it.
+    pub(crate) fn look_up(&self, worker: usize, job: &Job) -> bool {
         // Only a resolver of a test's own panics, and it must not leave its worker busy for good.
         let looked_up = catch_unwind(AssertUnwindSafe(|| job.query.answer(&*self.resolver.0)));
         let answer =
             looked_up.unwrap_or_else(|_| job.query.failed(io::Error::other("the resolver has panicked")));
-        self.answer(worker, job.key, answer);
+        self.answer(worker, job.key, answer)
     }
 
-    fn answer(&self, worker: usize, key: Key, answer: Answer) {
+    fn answer(&self, worker: usize, key: Key, answer: Answer) -> bool {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.workers[worker], Worker::Idle);
         let Some(mailbox) = state.mailbox.clone() else {
             mark(Mark::AnsweredAfterDrop);
-            return;
+            return false;
         };
         if before == Worker::Busy(None) {
             mark(Mark::AnsweredAfterCancel);
-            return;
+            return false;
         }
         state.answers.push_back((key, answer));
         drop(state);
         mailbox.notify();
+        true
     }
 
     /// The engine takes the next answer.
