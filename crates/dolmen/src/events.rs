@@ -477,6 +477,7 @@ mod tests {
         let key = Key { slot: 3, generation: NonZeroU32::MIN };
         let (conn, listener, watch) = (ConnId(key), ListenerId(key), WatchId(key));
         let (timer, poll, udp, token) = (TimerId(key), PollId(key), UdpId(key), TOKEN);
+        let lookup = LookupId(key);
         let [buffer, datagram] = [(); 2].map(|()| {
             let mut buffer = BufferPool::new(1, 64).take();
             buffer.extend(b"hello");
@@ -488,6 +489,7 @@ mod tests {
         let line = || Input::Line("look".into());
         type Remove<'a> = Option<&'a dyn Fn(&Removed)>;
         let of_conn: Remove<'_> = Some(&|removed| removed.mark_conn(conn));
+        let of_lookup: Remove<'_> = Some(&|removed| removed.mark_lookup(lookup));
         let of_listener: Remove<'_> = Some(&|removed| removed.mark_listener(listener));
         let ends = (Address::from(PEER), Address::from(PEER));
         let of_udp: Remove<'_> = Some(&|removed| removed.mark_udp(udp));
@@ -539,6 +541,16 @@ mod tests {
                 of_udp,
             ),
             (Record::Posted { token, value: 9 }, format!("{:?}", Event::Posted { token, value: 9 }), None),
+            (
+                Record::Resolved { lookup, token, result: Some(Ok(vec![PEER])) },
+                format!("{:?}", Event::Resolved { lookup, token, result: Ok(vec![PEER]) }),
+                of_lookup,
+            ),
+            (
+                Record::Named { lookup, token, result: Some(Ok("mud.example".into())) },
+                format!("{:?}", Event::Named { lookup, token, result: Ok("mud.example".into()) }),
+                of_lookup,
+            ),
             (Record::Woken, format!("{:?}", Event::Woken), None),
             (
                 Record::Console { token, registration: 1, input: line() },

@@ -6,7 +6,7 @@
 //!
 //! Not for servers in `async` style, or those that spread connections over several threads (tokio), nor below a protocol
 //! library that wants readiness (mio). Inside another event loop, such as tokio's, a reactor runs on Linux: see
-//! [`Reactor::next_timeout`]. There are no outgoing connections and no files yet.
+//! [`Reactor::next_timeout`]. There are no files yet.
 //!
 //! ```
 //! use dolmen::{Event, Events, Reactor, Token};
@@ -43,7 +43,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The examples `echo`, `udp_echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `in_tokio`, `console_chat`
+//! The examples `echo`, `udp_echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `lookup` (names, and
+//! the ports of a host), `in_tokio`, `console_chat`
 //! and `keys` are complete programs. In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the
 //! code of each promise, and `ARCHITECTURE.md` explains how it works.
 

@@ -63,6 +63,9 @@ pub use console_handle::Console;
 /// closes every socket that the reactor owns. Bytes still queued to be sent are lost. For an orderly end,
 /// [`close`](Reactor::close) the connections and wait for their `Closed` events.
 ///
+/// A thread that is looking a name up cannot be interrupted, and is left behind: it ends when the system has an answer,
+/// and holds nothing of the reactor.
+///
 /// The drop waits for the system and for threads of the reactor, so it must not happen where these cannot run. On
 /// Windows that means not in `DllMain`, and therefore not in the destructor of a `thread_local` value, which runs
 /// there.
@@ -77,7 +80,7 @@ pub use console_handle::Console;
 /// wait until [`queued_bytes`](Reactor::queued_bytes) is 0. Signals become events in each process. The console stays
 /// with the process that registered it, and the other one may register it anew. A post, or a value of a
 /// channel, is delivered only in the process that made it: one made before the fork and not yet delivered is delivered in
-/// the parent. Events that the program had
+/// the parent. A look-up of a name that has no answer yet is begun anew in the child. Events that the program had
 /// been given are in both copies of its `Events`. A copy that is only dropped closes its descriptors and does nothing
 /// else. If the program closes descriptors of the library in between, they are missing: do not close "all".
 ///

@@ -345,6 +345,17 @@ fn p16_every_message_has_an_action_an_object_and_a_cause() {
     table.push(("send", sending(), ErrorKind::PostsFull, sender.send(0).expect_err("full").into()));
     drop(inbox);
     table.push(("send", sending(), ErrorKind::InboxGone, sender.send(0).expect_err("gone").into()));
+    let error = rig.reactor.resolve("a\0b", 23, Token(6)).expect_err("no name");
+    table.push(("resolve", r#"resolve "a\0b""#.into(), ErrorKind::InvalidName, error));
+    let error = rig.reactor.connect_host("", 23, Token(6)).expect_err("no name");
+    table.push(("connect", r#"connect to """#.into(), ErrorKind::InvalidName, error));
+    for _ in 0..1_024 {
+        rig.reactor.resolve("192.0.2.7", 23, Token(6)).expect("resolve");
+    }
+    let error = rig.reactor.resolve("localhost", 23, Token(6)).expect_err("full");
+    table.push(("resolve", "resolve localhost".into(), ErrorKind::LookupsFull, error));
+    let error = rig.reactor.lookup_name([127, 0, 0, 1].into(), Token(6)).expect_err("full");
+    table.push(("look up", "look up the name of 127.0.0.1".into(), ErrorKind::LookupsFull, error));
     drop(rig);
     table.push(("send", sending(), ErrorKind::ReactorGone, sender.send(0).expect_err("gone").into()));
     table.push(("post", posting(), ErrorKind::ReactorGone, poster.post(0, Token(0)).expect_err("gone")));

@@ -90,12 +90,17 @@ impl Lookups {
         self.table.release(slot);
     }
 
-    fn check_room(&self, most: usize, action: &'static str) -> Result<(), Error> {
+    fn check_room(
+        &self,
+        most: usize,
+        action: &'static str,
+        source: impl std::fmt::Display,
+    ) -> Result<(), Error> {
         if self.unreported < most {
             return Ok(());
         }
         mark(Mark::LookupsFull);
-        Err(Error::plain(ErrorKind::LookupsFull, action))
+        Err(Error::new(ErrorKind::LookupsFull, action, source))
     }
 
     fn insert(&mut self, query: Query, owner: Owner) -> Key {
@@ -158,7 +163,7 @@ impl<K: Kernel> Engine<K> {
     /// Begins to look up the addresses of a host.
     pub(crate) fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<LookupId, Error> {
         let host = checked(host, RESOLVE)?;
-        self.lookups.check_room(self.cx.config.most_lookups, RESOLVE)?;
+        self.lookups.check_room(self.cx.config.most_lookups, RESOLVE, host)?;
         self.lookups_after_fork();
         let query = Query::Addresses { host: host.to_owned(), port };
         let key = self.lookups.insert(query, Owner::Caller(token));
@@ -172,7 +177,7 @@ impl<K: Kernel> Engine<K> {
     /// Begins to look up the name of an address.
     pub(crate) fn lookup_name(&mut self, ip: IpAddr, token: Token) -> Result<LookupId, Error> {
         const ACTION: &str = "look up the name of";
-        self.lookups.check_room(self.cx.config.most_lookups, ACTION)?;
+        self.lookups.check_room(self.cx.config.most_lookups, ACTION, ip)?;
         self.lookups_after_fork();
         let key = self.lookups.insert(Query::Name(ip), Owner::Caller(token));
         self.begin_lookup(key, ACTION, ip)?;
@@ -187,7 +192,7 @@ impl<K: Kernel> Engine<K> {
         port: u16,
         action: &'static str,
     ) -> Result<Key, Error> {
-        self.lookups.check_room(self.cx.config.most_lookups, action)?;
+        self.lookups.check_room(self.cx.config.most_lookups, action, host)?;
         self.lookups_after_fork();
         let query = Query::Addresses { host: host.to_owned(), port };
         let key = self.lookups.insert(query, Owner::Connection(conn));

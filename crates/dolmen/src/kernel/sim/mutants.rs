@@ -86,6 +86,12 @@ mutants! {
         EndWithValues,
         /// A report of an inbox is delivered although the caller has drained it since.
         ReportDrained,
+        /// A late answer of a cancelled look-up is delivered to the next holder of its slot.
+        LateAnswer,
+        /// Answers that did not fit do not prevent the next wait from blocking.
+        ForgetAnswers,
+        /// A host's next address is tried only when the last attempt has failed.
+        OneAddressAtATime,
         /// A wake is cleared without an event.
         LoseWake,
         /// The time for which another event loop may block ignores what is left to do.

@@ -123,7 +123,7 @@ fn next(fixture: &mut Fixture) -> Vec<Seen> {
 }
 
 #[test]
-fn a_silent_address_delays_the_next_one_by_250_milliseconds() {
+pub(super) fn a_silent_address_delays_the_next_one_by_250_milliseconds() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         let accepts = Answer::Accepts { after_ns: MS };
