@@ -493,7 +493,7 @@ mod tests {
         let of_listener: Remove<'_> = Some(&|removed| removed.mark_listener(listener));
         let ends = (Address::from(PEER), Address::from(PEER));
         let of_udp: Remove<'_> = Some(&|removed| removed.mark_udp(udp));
-        let table: [(Record<TcpStream>, String, Remove<'_>); 17] = [
+        let table: [(Record<TcpStream>, String, Remove<'_>); 19] = [
             (
                 Record::AcceptFailed { listener, token, code },
                 format!("{:?}", Event::AcceptFailed { listener, token, error }),

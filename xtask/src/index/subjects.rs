@@ -33,7 +33,7 @@ pub fn parse(word: &str) -> Option<Subject> {
 }
 
 /// The failure modes. The number is the position in the list.
-const CASES: [&str; 62] = [
+const CASES: [&str; 63] = [
     "The memory of a pending operation is freed or reused before its completion",
     "A completion comes before the call that submitted the operation has returned",
     "`CancelIo` cancels the operations of the calling thread only",
@@ -96,6 +96,7 @@ const CASES: [&str; 62] = [
     "A connected socket is used before its context is updated",
     "A receive of zero bytes is posted on a datagram socket, and eats the datagram",
     "An ICMP error ends the receives of a datagram socket",
+    "Names are looked up by threads that do other work as well, and one dead server stops all of it",
 ];
 
 /// The promises. The number is the position in the list.

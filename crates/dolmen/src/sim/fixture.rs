@@ -15,12 +15,12 @@ use crate::engine::{Config, Engine};
 use crate::kernel::names::SharedResolver;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
+use crate::kernel::sim::names::SimNames;
 use crate::kernel::sim::world::{
     self, DatagramPort, Faults, Link, SharedWorld, SimHandle, SimListener, SimStream, SimUdp, World,
 };
 use crate::record::{Batch, Record};
 use crate::stats::Stats;
-use crate::kernel::sim::names::SimNames;
 use crate::token::{ConnId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// The kind of the machine's kernel.
