@@ -192,3 +192,76 @@ impl State {
         Some(job)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::kernel::mailbox::NullSignal;
+    use crate::kernel::names::Resolver;
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    struct Nothing;
+
+    impl Resolver for Nothing {
+        fn addresses(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(Vec::new())
+        }
+
+        fn name(&self, _: IpAddr) -> io::Result<String> {
+            Ok(String::new())
+        }
+    }
+
+    fn jobs() -> Arc<Jobs> {
+        Jobs::new(Mailbox::new(Box::new(NullSignal), 1), SharedResolver(Arc::new(Nothing)))
+    }
+
+    fn job(slot: u32) -> Job {
+        let query = Arc::new(Query::Addresses { host: "mud.example".to_owned(), port: 7 });
+        Job { key: Key { slot, generation: NonZeroU32::MIN }, query }
+    }
+
+    #[test]
+    fn a_worker_is_started_only_for_a_job_that_no_idle_one_takes() {
+        let jobs = jobs();
+        assert_eq!(jobs.push(job(0)), Some(0));
+        assert_eq!(jobs.push(job(1)), Some(1), "the first worker takes the first job");
+        assert_eq!(jobs.push(job(2)), None, "there are two at most");
+        let first = jobs.take(0, MOMENT).expect("a job waits");
+        let second = jobs.take(1, MOMENT).expect("a job waits");
+        assert!(jobs.look_up(0, &first) && jobs.look_up(1, &second));
+        assert_eq!(jobs.take(0, MOMENT).map(|job| job.key.slot), Some(2));
+        assert_eq!(jobs.push(job(3)), None, "the second worker is idle");
+        assert_eq!(jobs.take(1, MOMENT).map(|job| job.key.slot), Some(3));
+    }
+
+    #[test]
+    fn a_worker_that_was_idle_for_too_long_ends_and_the_next_job_starts_one() {
+        let jobs = jobs();
+        assert_eq!(jobs.push(job(0)), Some(0));
+        let first = jobs.take(0, MOMENT).expect("a job waits");
+        assert!(jobs.look_up(0, &first));
+        assert!(jobs.take(0, MOMENT).is_none());
+        assert_eq!(jobs.push(job(1)), Some(0));
+        assert!(!jobs.not_started(0), "it was the only one");
+        assert_eq!(jobs.push(job(2)), Some(0));
+        assert_eq!(jobs.take(0, MOMENT).map(|job| job.key.slot), Some(1));
+        assert_eq!(jobs.push(job(3)), Some(1));
+        assert!(jobs.not_started(1), "the first one does it");
+    }
+
+    #[test]
+    fn a_worker_ends_with_the_reactor_and_its_answer_is_dropped() {
+        let jobs = jobs();
+        jobs.push(job(0));
+        jobs.push(job(1));
+        let first = jobs.take(0, MOMENT).expect("a job waits");
+        assert_eq!(jobs.close(), [true, false]);
+        assert!(!jobs.look_up(0, &first) && !jobs.is_answered());
+        assert!(jobs.take(0, Duration::from_secs(3_600)).is_none() && jobs.take(1, MOMENT).is_none());
+    }
+}
