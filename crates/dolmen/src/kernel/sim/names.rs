@@ -55,9 +55,14 @@ fn serve(world: &SharedWorld, worker: usize, jobs: Arc<Jobs>) {
         world.borrow_mut().names_in_progress -= 1;
         let wanted = jobs.look_up(worker, &job);
         // A connection's look-up brings no event by itself.
-        let is_callers = !matches!(&*job.query, Query::Addresses { host, .. } if host.starts_with('c'));
-        if is_callers && wanted {
-            world.borrow_mut().answered_ns.get_or_insert(now_ns);
+        match &*job.query {
+            Query::Addresses { host, port } if host.starts_with('c') => {
+                world.borrow_mut().resolved_ns.insert(*port, now_ns);
+            }
+            _ if wanted => {
+                world.borrow_mut().answered_ns.get_or_insert(now_ns);
+            }
+            _ => {}
         }
         serve(world, worker, jobs);
     });

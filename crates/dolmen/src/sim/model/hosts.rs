@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::kernel::sim::names::addresses_of;
-use crate::kernel::sim::world::{Answer, EXHAUSTED, REFUSED, TIMED_OUT, UNREACHABLE};
+use crate::kernel::sim::world::{Answer, EXHAUSTED, REFUSED, Stage, TIMED_OUT, UNREACHABLE};
 
 /// The first token of a connection to a host.
 const FIRST: usize = 7_000;
@@ -21,6 +21,8 @@ struct Host {
     id: ConnId,
     answers: Vec<(SocketAddr, Answer)>,
     begun_ns: u64,
+    /// For how long the caller had not waited by then.
+    away_ns: u64,
     state: HostState,
 }
 
@@ -83,10 +85,10 @@ impl Run<'_> {
         let answers: Vec<_> =
             addresses_of(count, port).enumerate().map(|(at, address)| (address, answer(at))).collect();
         self.world.borrow_mut().answers.extend(answers.iter().copied());
-        let begun_ns = self.now_ns();
+        let (begun_ns, away_ns) = (self.now_ns(), self.away_ns);
         match self.engine.connect_host(&format!("c{count}"), port, Token(FIRST + number)) {
             Ok(id) => {
-                self.hosts.all.push(Host { id, answers, begun_ns, state: HostState::Pending });
+                self.hosts.all.push(Host { id, answers, begun_ns, away_ns, state: HostState::Pending });
                 Ok(())
             }
             Err(error) => {
@@ -147,6 +149,7 @@ impl Run<'_> {
         };
         let before = std::mem::replace(&mut host.state, HostState::Over);
         let answers = host.answers.clone();
+        let (begun_away_ns, ends_ns) = (host.away_ns, now_ns.min(host.begun_ns + timeout_ns));
         let late = now_ns >= host.begun_ns + timeout_ns;
         let codes = answers.iter().map(|(_, answer)| match answer {
             Answer::Refuses { .. } | Answer::Itself => Some(REFUSED.code),
@@ -166,7 +169,31 @@ impl Run<'_> {
         // Every address has had its turn.
         let gave_up = matches!(reason, CloseReason::Failed { code } if code != TIMED_OUT.code);
         let left = gave_up && codes.contains(&None) && !self.was_exhausted;
-        self.check(Oracle::Order, !left, || format!("given up as {reason:?} with {answers:?}"))
+        self.check(Oracle::Order, !left, || format!("given up as {reason:?} with {answers:?}"))?;
+        let on_time = begun_away_ns == self.away_ns && !self.was_exhausted;
+        if on_time { self.check_attempts(&answers, ends_ns) } else { Ok(()) }
+    }
+
+    /// Of a host that had not been connected to by this time, an address was tried every 250 ms at least.
+    fn check_attempts(&self, answers: &[(SocketAddr, Answer)], ends_ns: u64) -> Check {
+        let itself = answers.iter().any(|(_, answer)| *answer == Answer::Itself);
+        let Some(port) = answers.first().map(|(address, _)| address.port()).filter(|_| !itself) else {
+            return Ok(());
+        };
+        let world = self.world.borrow();
+        let Some(&resolved_ns) = world.resolved_ns.get(&port) else { return Ok(()) };
+        let to_port = |stage: Stage| match stage {
+            Stage::Connecting { to, .. } | Stage::Incomplete { to } | Stage::Untold { to } => {
+                to.port() == port
+            }
+            _ => false,
+        };
+        let tried = world.links.iter().filter(|link| to_port(link.stage)).count();
+        // A coarse clock may make each of the timers late by a tick.
+        let due = 1 + ends_ns.saturating_sub(resolved_ns) / 270_000_000;
+        self.check(Oracle::Time, tried as u64 >= due.min(answers.len() as u64), || {
+            format!("{tried} of {answers:?} were tried between {resolved_ns} and {ends_ns}")
+        })
     }
 
     pub(super) fn check_hosts_reported(&self) -> Check {

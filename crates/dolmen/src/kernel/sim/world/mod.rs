@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) threads_exhausted: bool,
     /// How many names are being looked up.
     pub(crate) names_in_progress: usize,
+    /// When the addresses of hosts to connect to were found, by port.
+    pub(crate) resolved_ns: HashMap<u16, u64>,
     /// When the first look-up was answered that a wait has to report.
     pub(crate) answered_ns: Option<u64>,
     pub(crate) now_ns: u64,
@@ -122,6 +124,7 @@ impl World {
             names: Rng::new(seed ^ 0x4057_1D0F_0A1E_50FF),
             threads_exhausted: false,
             names_in_progress: 0,
+            resolved_ns: HashMap::new(),
             answered_ns: None,
             now_ns: 0,
             faults,
