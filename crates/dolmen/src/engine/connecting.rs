@@ -71,8 +71,7 @@ impl<K: Kernel> Engine<K> {
         match self.connections.len() < limit {
             true => Ok(()),
             false => {
-                let beyond = format_args!("beyond the limit of {limit}");
-                Err(Error::new(ErrorKind::TableFull, action, beyond))
+                Err(Error::new(ErrorKind::TableFull, action, format_args!("beyond the limit of {limit}")))
             }
         }
     }
