@@ -13,6 +13,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
 use super::super::{Fault, FaultKind};
+use super::address::socket_address;
 use super::socket::{CallResult, call_result, last_socket_error};
 use super::status;
 
@@ -213,31 +214,4 @@ pub(super) unsafe fn look_up<F>(listener: SOCKET, id: GUID, function: &mut Optio
         )
     };
     if result == 0 && function.is_some() { Ok(()) } else { Err(last_socket_error()) }
-}
-
-/// # Safety
-///
-/// `address` is null or points to `len` bytes of a socket address.
-pub(super) unsafe fn socket_address(address: *const SOCKADDR, len: i32) -> Option<SocketAddr> {
-    if address.is_null() {
-        return None;
-    }
-    // SAFETY: the family comes first in every address.
-    let family = unsafe { (&raw const (*address).sa_family).read_unaligned() };
-    if family == AF_INET && len as usize >= size_of::<SOCKADDR_IN>() {
-        // SAFETY: the family and the length say that it is one of these.
-        let v4 = unsafe { address.cast::<SOCKADDR_IN>().read_unaligned() };
-        // SAFETY: every view of the union is plain bytes.
-        let ip = u32::from_be(unsafe { v4.sin_addr.S_un.S_addr });
-        return Some(SocketAddr::from((std::net::Ipv4Addr::from(ip), u16::from_be(v4.sin_port))));
-    }
-    if family == AF_INET6 && len as usize >= size_of::<SOCKADDR_IN6>() {
-        // SAFETY: as above.
-        let v6 = unsafe { address.cast::<SOCKADDR_IN6>().read_unaligned() };
-        // SAFETY: every view of the unions is plain bytes.
-        let (ip, scope) = unsafe { (v6.sin6_addr.u.Byte, v6.Anonymous.sin6_scope_id) };
-        let port = u16::from_be(v6.sin6_port);
-        return Some(std::net::SocketAddrV6::new(ip.into(), port, v6.sin6_flowinfo, scope).into());
-    }
-    None
 }

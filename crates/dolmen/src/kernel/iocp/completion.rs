@@ -9,7 +9,7 @@ use super::super::lent::Lent;
 use super::super::operation::{OpKind, OpPtr};
 use super::super::{Fault, FaultKind, Kernel as _, Outcome, Packet, Submission};
 use super::accept::AcceptCell;
-use super::connect::{ConnectCell, connect_fault};
+use super::connect::connect_fault;
 use super::operation::Extra;
 use super::socket::{self, CallResult};
 use super::{CANCELLED, Iocp, overlapped, status};
@@ -124,7 +124,8 @@ impl Iocp {
                 let Extra::Connect(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {
                     unreachable!("a connect has its cell")
                 };
-                ConnectCell::free(cell);
+                // SAFETY: the system is done with it.
+                unsafe { self.address_cells.give_back(cell) };
                 Some(status.map(|()| Outcome::Connected).map_err(connect_fault))
             }
             OpKind::Watch | OpKind::Poll => unreachable!("watches and polls have a key of their own"),

@@ -6,78 +6,22 @@
 //!
 //! Microsoft Learn: "LPFN_CONNECTEX", "SO_UPDATE_CONNECT_CONTEXT".
 
-use std::mem::{ManuallyDrop, zeroed};
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpStream};
 use std::os::windows::io::{AsRawSocket, FromRawSocket};
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::{null, null_mut};
 
 use windows_sys::Win32::Networking::WinSock::*;
 
 use super::super::operation::OpPtr;
 use super::super::{Fault, FaultKind, Outcome, Submission};
 use super::accept::look_up;
+use super::address::SockAddr;
 use super::operation::Extra;
 use super::socket::{CallResult, SocketKind, call_result, last_socket_error};
 use super::source::Source;
 use super::{Iocp, overlapped, status};
 use crate::address::Address;
-
-/// The peer's address, for as long as the connect is pending.
-pub(super) struct ConnectCell {
-    address: SockAddr,
-}
-
-/// An address as Winsock has it.
-#[derive(Clone, Copy)]
-pub(super) struct SockAddr {
-    storage: SOCKADDR_STORAGE,
-    len: i32,
-}
-
-impl SockAddr {
-    pub(super) fn new(address: SocketAddr) -> SockAddr {
-        // SAFETY: plain numbers, for which zero is a value.
-        let mut storage: SOCKADDR_STORAGE = unsafe { zeroed() };
-        let to = &raw mut storage;
-        let len = match address {
-            SocketAddr::V4(v4) => {
-                let ip = IN_ADDR { S_un: IN_ADDR_0 { S_addr: u32::from(*v4.ip()).to_be() } };
-                let (sin_family, sin_port) = (AF_INET, v4.port().to_be());
-                // SAFETY: the storage has room for, and the alignment of, every address.
-                unsafe {
-                    to.cast::<SOCKADDR_IN>().write(SOCKADDR_IN {
-                        sin_family,
-                        sin_port,
-                        sin_addr: ip,
-                        sin_zero: [0; 8],
-                    });
-                }
-                size_of::<SOCKADDR_IN>()
-            }
-            SocketAddr::V6(v6) => {
-                let six = SOCKADDR_IN6 {
-                    sin6_family: AF_INET6,
-                    sin6_port: v6.port().to_be(),
-                    sin6_flowinfo: v6.flowinfo(),
-                    sin6_addr: IN6_ADDR { u: IN6_ADDR_0 { Byte: v6.ip().octets() } },
-                    Anonymous: SOCKADDR_IN6_0 { sin6_scope_id: v6.scope_id() },
-                };
-                // SAFETY: as above.
-                unsafe { to.cast::<SOCKADDR_IN6>().write(six) };
-                size_of::<SOCKADDR_IN6>()
-            }
-        };
-        SockAddr { storage, len: len as i32 }
-    }
-}
-
-impl ConnectCell {
-    /// Called once the connect has completed, or was never begun.
-    pub(super) fn free(cell: NonNull<ConnectCell>) {
-        // SAFETY: it was made from a Box in `begin_connect`, and the system is done with it.
-        drop(unsafe { Box::from_raw(cell.as_ptr()) });
-    }
-}
 
 impl Iocp {
     pub(super) fn open_dial(
@@ -120,7 +64,7 @@ impl Iocp {
         if let Err(fault) = unsafe { look_up(socket, WSAID_CONNECTEX, &mut connect_ex) } {
             return Submission::Failed(fault);
         }
-        let cell = NonNull::from(Box::leak(Box::new(ConnectCell { address: SockAddr::new(address) })));
+        let cell = self.address_cells.for_send(address);
         // SAFETY: the operation is ours to prepare; from the call on, it and the cell are the system's. Nothing is sent
         // with the connect.
         let started = unsafe {
@@ -141,7 +85,8 @@ impl Iocp {
         match started {
             CallResult::Immediate(how, _) if how.sends_packet(*skips) => Submission::Pending,
             CallResult::Immediate(_, result) => {
-                ConnectCell::free(cell);
+                // SAFETY: it has completed without a packet.
+                unsafe { self.address_cells.give_back(cell) };
                 match result {
                     Ok(_) => Submission::Done(Outcome::Connected),
                     Err(fault) => Submission::Failed(connect_fault(fault)),

@@ -25,7 +25,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::super::lent::Lent;
 use super::super::operation::{OpPtr, bytes_to_send};
 use super::super::{Fault, FaultKind, Immediate, Outcome, Submission};
-use super::accept::socket_address;
+use super::address::AddressCell;
 use super::associations::SocketId;
 use super::operation::Extra;
 use super::socket::{self, CallResult, call_result};
@@ -46,91 +46,6 @@ pub(crate) struct DatagramSocket {
 impl DatagramSocket {
     pub(super) fn raw(&self) -> SOCKET {
         self.socket.as_raw_socket() as SOCKET
-    }
-}
-
-/// The address of a datagram, handled through raw pointers, because the system uses it while the operation is pending.
-pub(crate) struct AddressCell {
-    address: SOCKADDR_STORAGE,
-    len: i32,
-    flags: u32,
-}
-
-/// Cells of operations that are over, for the next ones [p15].
-#[derive(Default)]
-pub(super) struct AddressCells {
-    free: Vec<NonNull<AddressCell>>,
-}
-
-impl AddressCells {
-    fn take(&mut self) -> NonNull<AddressCell> {
-        self.free.pop().unwrap_or_else(|| {
-            let (address, len, flags) = (SOCKADDR_STORAGE::default(), 0, 0);
-            NonNull::from(Box::leak(Box::new(AddressCell { address, len, flags })))
-        })
-    }
-
-    /// A cell for an address that the system writes.
-    fn for_receive(&mut self) -> NonNull<AddressCell> {
-        let cell = self.take();
-        // SAFETY: a cell that was free has no other user.
-        unsafe { ((*cell.as_ptr()).len, (*cell.as_ptr()).flags) = (size_of::<SOCKADDR_STORAGE>() as i32, 0) };
-        cell
-    }
-
-    /// A cell with an address that the system reads.
-    fn for_send(&mut self, to: SocketAddr) -> NonNull<AddressCell> {
-        let cell = self.take();
-        // SAFETY: a cell that was free has no other user, and the storage has room and the alignment for any address.
-        unsafe {
-            let address = &raw mut (*cell.as_ptr()).address;
-            (*cell.as_ptr()).len = match to {
-                SocketAddr::V4(to) => {
-                    address.cast::<SOCKADDR_IN>().write(SOCKADDR_IN {
-                        sin_family: AF_INET,
-                        sin_port: to.port().to_be(),
-                        sin_addr: IN_ADDR {
-                            S_un: IN_ADDR_0 { S_addr: u32::from_ne_bytes(to.ip().octets()) },
-                        },
-                        sin_zero: [0; 8],
-                    });
-                    size_of::<SOCKADDR_IN>()
-                }
-                SocketAddr::V6(to) => {
-                    address.cast::<SOCKADDR_IN6>().write(SOCKADDR_IN6 {
-                        sin6_family: AF_INET6,
-                        sin6_port: to.port().to_be(),
-                        sin6_flowinfo: to.flowinfo(),
-                        sin6_addr: IN6_ADDR { u: IN6_ADDR_0 { Byte: to.ip().octets() } },
-                        Anonymous: SOCKADDR_IN6_0 { sin6_scope_id: to.scope_id() },
-                    });
-                    size_of::<SOCKADDR_IN6>()
-                }
-            } as i32;
-        }
-        cell
-    }
-
-    /// Takes back a cell whose operation is over, and returns the address in it.
-    ///
-    /// # Safety
-    ///
-    /// The cell is of an operation that has completed, or was never begun.
-    unsafe fn give_back(&mut self, cell: NonNull<AddressCell>) -> Option<SocketAddr> {
-        // SAFETY: nothing else uses the cell any more, and its address has as many bytes as it says.
-        let address =
-            unsafe { socket_address((&raw const (*cell.as_ptr()).address).cast(), (*cell.as_ptr()).len) };
-        self.free.push(cell);
-        address
-    }
-}
-
-impl Drop for AddressCells {
-    fn drop(&mut self) {
-        for cell in self.free.drain(..) {
-            // SAFETY: a cell in the list has no other user, and came from a Box in `take`.
-            drop(unsafe { Box::from_raw(cell.as_ptr()) });
-        }
     }
 }
 
@@ -330,7 +245,8 @@ unsafe fn receive_from(
     let cell = cell.as_ptr();
     // SAFETY: the caller guarantees that what must outlive the call does; the WSABUF itself is captured by the call.
     unsafe {
-        let (from, len, flags) = (&raw mut (*cell).address, &raw mut (*cell).len, &raw mut (*cell).flags);
+        let (from, len) = (&raw mut (*cell).address.storage, &raw mut (*cell).address.len);
+        let flags = &raw mut (*cell).flags;
         let result = WSARecvFrom(socket, &buffer, 1, null_mut(), flags, from.cast(), len, overlapped, None);
         call_result(result, overlapped)
     }
@@ -351,7 +267,7 @@ unsafe fn send_to(
     let cell = cell.as_ptr();
     // SAFETY: as in `receive_from`.
     unsafe {
-        let (to, len) = (&raw const (*cell).address, (*cell).len);
+        let (to, len) = (&raw const (*cell).address.storage, (*cell).address.len);
         let result = WSASendTo(socket, &buffer, 1, null_mut(), 0, to.cast(), len, overlapped, None);
         call_result(result, overlapped)
     }

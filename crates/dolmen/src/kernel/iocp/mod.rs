@@ -19,6 +19,7 @@
 //! "AcceptEx", "CancelIoEx".
 
 mod accept;
+mod address;
 mod admission;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod associations;
@@ -61,9 +62,9 @@ use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, S
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 use accept::{AcceptCell, Acceptor};
+use address::AddressCells;
 use associations::{Associations, SocketId};
 use bridge::Bridge;
-use datagrams::AddressCells;
 use operation::{Extra, Header};
 use polled::Begun;
 use port::{Port, PortSignal};

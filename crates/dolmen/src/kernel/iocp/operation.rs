@@ -7,9 +7,8 @@ use windows_sys::Win32::Networking::WinSock::SOCKET;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::accept::AcceptCell;
+use super::address::AddressCell;
 use super::bridge::Bridge;
-use super::connect::ConnectCell;
-use super::datagrams::AddressCell;
 use super::polled::Polled;
 use super::{super::operation::Operation, Iocp};
 
@@ -35,7 +34,7 @@ pub(super) enum Extra {
         cancelled: bool,
     },
     Accept(NonNull<AcceptCell>),
-    Connect(NonNull<ConnectCell>),
+    Connect(NonNull<AddressCell>),
     Datagram {
         cell: NonNull<AddressCell>,
         /// A receive: the room in its buffer.
