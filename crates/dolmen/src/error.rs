@@ -94,6 +94,8 @@ pub enum ErrorKind {
     InvalidName,
     /// 1,024 look-ups are not reported yet. This one was not begun.
     LookupsFull,
+    /// 1,024 operations on files are not reported yet. This one was not begun.
+    FilesFull,
     /// The reactor is gone.
     ReactorGone,
     /// The system is out of handles, buffers or memory.
@@ -197,6 +199,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::InboxGone => "the inbox is gone",
             ErrorKind::InvalidName => "not a valid host name or address",
             ErrorKind::LookupsFull => "too many look-ups are waiting",
+            ErrorKind::FilesFull => "too many operations on files are waiting",
             ErrorKind::ReactorGone => "the reactor is gone",
             ErrorKind::Exhausted => "the system is out of handles or memory",
             ErrorKind::Os => "the operating system refused",
@@ -218,7 +221,9 @@ impl From<Error> for io::Error {
             ErrorKind::InvalidHandle | ErrorKind::TooLarge | ErrorKind::InvalidName => {
                 io::ErrorKind::InvalidInput
             }
-            ErrorKind::QueueFull | ErrorKind::PostsFull | ErrorKind::LookupsFull => io::ErrorKind::WouldBlock,
+            ErrorKind::QueueFull | ErrorKind::PostsFull | ErrorKind::LookupsFull | ErrorKind::FilesFull => {
+                io::ErrorKind::WouldBlock
+            }
             ErrorKind::SendClosed
             | ErrorKind::ReadClosed
             | ErrorKind::StreamCut
@@ -232,7 +237,8 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A stream, listener or datagram socket that could not be registered, returned open with the reason.
+/// A stream, listener or datagram socket that could not be registered, returned open with the reason. Or the buffer of
+/// an operation on a file that could not be begun.
 ///
 /// ```
 /// # use dolmen::{Event, Events, Reactor, Token};
@@ -254,7 +260,7 @@ impl From<Error> for io::Error {
 pub struct AddError<S> {
     /// The reason.
     pub error: Error,
-    /// The stream, listener or datagram socket.
+    /// The stream, listener, datagram socket or buffer.
     pub source: S,
 }
 

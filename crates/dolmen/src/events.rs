@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::close_reason::CloseReason;
 use crate::console::ConsoleInput;
 use crate::record::{Batch, Record, Records};
-use crate::token::{ConnId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
+use crate::token::{ConnId, FileOpId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
 
 /// The events of one [`wait`](crate::Reactor::wait), with their bytes.
 ///
@@ -231,6 +231,32 @@ pub enum Event<'a> {
         /// The name, one of whose addresses is the one that was passed.
         result: io::Result<String>,
     },
+    /// A read of a file has ended: see [`Reactor::read_file`](crate::Reactor::read_file).
+    #[non_exhaustive]
+    FileRead {
+        /// The operation, which ends with this.
+        op: FileOpId,
+        /// The operation's token.
+        token: Token,
+        /// How many bytes were read, 0 at the end of the file; or the system's reason why none could be.
+        result: io::Result<usize>,
+        /// The caller's buffer, with the bytes that were read and no others.
+        buffer: Vec<u8>,
+    },
+    /// A write to a file has ended: see [`Reactor::write_file`](crate::Reactor::write_file).
+    #[non_exhaustive]
+    FileWritten {
+        /// The operation, which ends with this.
+        op: FileOpId,
+        /// The operation's token.
+        token: Token,
+        /// How many bytes were written: all of them, or as many as came before the failure.
+        written: usize,
+        /// The system's reason why not all could be written.
+        result: io::Result<()>,
+        /// The caller's buffer, unchanged.
+        buffer: Vec<u8>,
+    },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
     /// The operator has typed something, or a user or the system asks the program to end. See
@@ -276,6 +302,8 @@ impl<'a> Event<'a> {
             | Event::Inbox { token, .. }
             | Event::Resolved { token, .. }
             | Event::Named { token, .. }
+            | Event::FileRead { token, .. }
+            | Event::FileWritten { token, .. }
             | Event::Console { token, .. } => Some(*token),
             Event::Woken => None,
         }
@@ -318,6 +346,19 @@ impl<'a> Event<'a> {
             }
             Record::Named { lookup, token, ref mut result } => {
                 Event::Named { lookup, token, result: result.take()? }
+            }
+            Record::FileRead { op, token, ref mut error, ref mut buffer } => {
+                let buffer = buffer.take()?;
+                let result = error.take().map_or(Ok(buffer.len()), Err);
+                Event::FileRead { op, token, result, buffer }
+            }
+            Record::FileWritten { op, token, ref mut failed, ref mut buffer } => {
+                let buffer = buffer.take()?;
+                let (written, result) = match failed.take() {
+                    Some(failed) => (failed.written, Err(failed.error)),
+                    None => (buffer.len(), Ok(())),
+                };
+                Event::FileWritten { op, token, written, result, buffer }
             }
             Record::Woken => Event::Woken,
             Record::Console { token, ref input, .. } => Event::Console { token, input: input.as_event()? },

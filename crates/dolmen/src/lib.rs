@@ -6,7 +6,7 @@
 //!
 //! Not for servers in `async` style, or those that spread connections over several threads (tokio), nor below a protocol
 //! library that wants readiness (mio). Inside another event loop, such as tokio's, a reactor runs on Linux: see
-//! [`Reactor::next_timeout`]. There are no files yet.
+//! [`Reactor::next_timeout`].
 //!
 //! ```
 //! use dolmen::{Event, Events, Reactor, Token};
@@ -88,7 +88,7 @@ pub use kernel::set_exclusive_address_use;
 pub use reactor::{Builder, Console, Reactor};
 pub use shared_bytes::SharedBytes;
 pub use stats::Stats;
-pub use token::{ConnId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
+pub use token::{ConnId, FileOpId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
 pub use waker::{Poster, Waker};
 
 /// What `dolmend` shares with the library. Not a public interface, and not covered by semantic versioning.

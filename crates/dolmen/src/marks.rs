@@ -224,6 +224,24 @@ marks! {
         AnswersLeft,
         /// Engine: a look-up was refused because too many were not reported yet.
         LookupsFull,
+        /// A thread ended a call after its job had been cancelled.
+        JobDoneAfterCancel,
+        /// A thread ended a call after its reactor had been dropped.
+        JobDoneAfterDrop,
+        /// A job was cancelled before a thread had taken it.
+        JobCancelledWaiting,
+        /// A job was cancelled before the engine had collected its result.
+        JobCancelledDone,
+        /// Engine: a read of a file needed no thread.
+        FileReadNow,
+        /// Engine: results of operations on files were left for the next turn.
+        FilesLeft,
+        /// Engine: an operation on a file was refused because too many were not reported yet.
+        FilesFull,
+        /// Fault: a file was read or written only in part.
+        FilePartial,
+        /// Fault: an operation on a file failed.
+        FileFailed,
         /// Engine: a periodic timer missed ticks.
         TicksMissed,
         /// Engine: reactor dropped with operations in flight.

@@ -18,6 +18,7 @@ mod channels;
 mod connections;
 mod console_handle;
 mod datagrams;
+mod files;
 mod listeners;
 mod names;
 mod native_handle;
@@ -80,7 +81,8 @@ pub use console_handle::Console;
 /// wait until [`queued_bytes`](Reactor::queued_bytes) is 0. Signals become events in each process. The console stays
 /// with the process that registered it, and the other one may register it anew. A post, or a value of a
 /// channel, is delivered only in the process that made it: one made before the fork and not yet delivered is delivered in
-/// the parent. A look-up of a name that has no answer yet is begun anew in the child. Events that the program had
+/// the parent. A look-up of a name that has no answer yet is begun anew in the child. Reads and writes of files that are in
+/// progress end in the parent, and have failed in the child. Events that the program had
 /// been given are in both copies of its `Events`. A copy that is only dropped closes its descriptors and does nothing
 /// else. If the program closes descriptors of the library in between, they are missing: do not close "all".
 ///

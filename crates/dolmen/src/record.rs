@@ -14,10 +14,11 @@ use crate::address::Address;
 use crate::close_reason::CloseReason;
 use crate::console::Input;
 use crate::kernel::buffer::Buffer;
+use crate::kernel::files::FailedWrite;
 use crate::kernel::mailbox::InboxReport;
 use crate::kernel::readiness::Readiness;
 use crate::removed::Removed;
-use crate::token::{ConnId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
+use crate::token::{ConnId, FileOpId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// One thing that has happened, with its contents. `S` is the type of accepted streams. See [`Event`](crate::Event) for
 /// the meaning of each.
@@ -110,6 +111,21 @@ pub enum Record<S> {
         token: Token,
         result: Option<io::Result<String>>,
     },
+    /// `buffer` holds what was read, and is `None` once it has been taken.
+    FileRead {
+        op: FileOpId,
+        token: Token,
+        error: Option<io::Error>,
+        buffer: Option<Vec<u8>>,
+    },
+    /// `buffer` is `None` once it has been taken.
+    FileWritten {
+        op: FileOpId,
+        token: Token,
+        // Boxed to keep records small.
+        failed: Option<Box<FailedWrite>>,
+        buffer: Option<Vec<u8>>,
+    },
     Woken,
     /// A borrowed socket is ready.
     Polled {
@@ -154,6 +170,7 @@ impl<S> Record<S> {
             Record::Datagram { udp, .. } | Record::UdpFailed { udp, .. } => removed.udp(*udp),
             Record::Timer { timer, .. } => removed.timer(*timer),
             Record::Resolved { lookup, .. } | Record::Named { lookup, .. } => removed.lookup(*lookup),
+            Record::FileRead { op, .. } | Record::FileWritten { op, .. } => removed.file(*op),
             Record::Console { registration, .. } => removed.console(*registration),
             Record::Inbox { report, .. } => report.is_stale(),
             Record::Posted { .. } | Record::Woken => false,

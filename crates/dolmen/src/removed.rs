@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::token::{ConnId, Key, ListenerId, LookupId, PollId, TimerId, UdpId, WatchId};
+use crate::token::{ConnId, FileOpId, Key, ListenerId, LookupId, PollId, TimerId, UdpId, WatchId};
 
 /// One list for each kind of id.
 #[derive(Default)]
@@ -16,6 +16,7 @@ pub(crate) struct Removed {
     watches: Marks,
     timers: Marks,
     lookups: Marks,
+    files: Marks,
     polls: Marks,
     udps: Marks,
     /// The console's registration that was removed last; there is one at a time.
@@ -71,6 +72,7 @@ kinds! {
     watch, mark_watch, watches: WatchId;
     timer, mark_timer, timers: TimerId;
     lookup, mark_lookup, lookups: LookupId;
+    file, mark_file, files: FileOpId;
     poll, mark_poll, polls: PollId;
     udp, mark_udp, udps: UdpId;
 }

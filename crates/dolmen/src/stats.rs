@@ -58,6 +58,8 @@ pub struct Stats {
     pub timers: usize,
     /// Look-ups of names that are not reported yet.
     pub lookups: usize,
+    /// Reads and writes of files that are not reported yet.
+    pub file_operations: usize,
     /// Operations the kernel holds now.
     pub operations_in_flight: usize,
     /// Receive buffers that are out of the pool: lent to the kernel, or in `Events`.

@@ -113,6 +113,13 @@ ids! {
     /// let mut asked_by: HashMap<dolmen::LookupId, dolmen::ConnId> = HashMap::new();
     /// ```
     LookupId;
+    /// Names a read or a write of a file.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// let mut pages_for: HashMap<dolmen::FileOpId, dolmen::ConnId> = HashMap::new();
+    /// ```
+    FileOpId;
     /// Names a borrowed socket that is polled.
     PollId;
 }

@@ -730,3 +730,43 @@ fn hc47_look_ups_in_progress_end_once_in_each_process() {
     resolver.released.store(true, Ordering::Relaxed);
     all_end(&mut rig, lookups);
 }
+
+/// Reads and writes in progress end in the parent. In the child, which has no threads, each has failed, and new ones work.
+#[test]
+fn hc47_operations_on_files_end_once_in_each_process() {
+    let _watchdog = watchdog();
+    let path = std::env::temp_dir().join(format!("dolmen-fork-{}", std::process::id()));
+    let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    std::fs::remove_file(&path).expect("remove");
+    let file = Arc::new(file.expect("a temporary file"));
+    let mut rig = Rig::new();
+    let mut ops = Vec::new();
+    for at in 0..40 {
+        let bytes = vec![at as u8; 500_000];
+        ops.push(rig.reactor.write_file(file.clone(), at * 500_000, bytes, Token(0)).expect("write"));
+    }
+    let all_end = |rig: &mut Rig, mut left: Vec<dolmen::FileOpId>, is_child: bool| {
+        rig.until("end of each operation", |_, event| {
+            let Event::FileWritten { op, result, .. } = event else { panic!("{event:?}") };
+            let at = left.iter().position(|&other| other == op).expect("each ends once");
+            left.remove(at);
+            if let Err(error) = result {
+                assert!(is_child && error.kind() == std::io::ErrorKind::Interrupted, "{error}");
+            }
+            left.is_empty()
+        });
+        assert_eq!(rig.reactor.stats().file_operations, 0);
+    };
+    // One process only drops its copy, the other one goes on with it.
+    fork(|| drop(std::mem::replace(&mut rig, Rig::new()))).ends_well();
+    fork(|| {
+        let mut left = ops.clone();
+        // It may have ended before the fork; then its event is taken back.
+        rig.reactor.cancel_file(left.remove(0));
+        left.push(rig.reactor.write_file(file.clone(), 1 << 30, vec![7], Token(0)).expect("write"));
+        all_end(&mut rig, left, true);
+        drop(std::mem::replace(&mut rig, Rig::new()));
+    })
+    .ends_well();
+    all_end(&mut rig, ops, false);
+}

@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) skip_on_success: bool,
     /// How many look-ups may not be reported yet, those of addresses in text included.
     pub(crate) most_lookups: usize,
+    /// How many operations on files may not be reported yet.
+    pub(crate) most_file_ops: usize,
 }
 
 impl Config {
@@ -37,6 +39,7 @@ impl Config {
         post_capacity: 65_536,
         skip_on_success: true,
         most_lookups: 1_024,
+        most_file_ops: 1_024,
     };
 
     pub(super) fn options(&self) -> Options {

@@ -36,6 +36,7 @@ mod datagram_verbs;
 mod datagrams;
 mod dial;
 mod failures;
+mod files;
 mod listener;
 mod lookups;
 mod poll;
@@ -68,6 +69,7 @@ use console::Console;
 use context::Context;
 use datagrams::Datagrams;
 use dial::Dial;
+use files::Files;
 use listener::Listener;
 use lookups::Lookups;
 use poll::Poll;
@@ -98,6 +100,7 @@ pub(crate) struct Engine<K: Kernel> {
     udps: Table<Datagrams<K>>,
     console: Console<K::Handle>,
     lookups: Lookups,
+    files: Files<K::File>,
     mailbox: Arc<Mailbox>,
     turn: Turn<K>,
     process: Process,
@@ -114,6 +117,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn over(kernel: K, config: Config) -> Self {
         let mailbox = Mailbox::new(kernel.signal(), config.post_capacity);
         let lookups = Lookups::new(kernel.name_workers(), SharedResolver::system());
+        let files = Files::new(kernel.file_workers());
         Engine {
             cx: Context::over(kernel, config),
             connections: Table::new(),
@@ -124,6 +128,7 @@ impl<K: Kernel> Engine<K> {
             udps: Table::new(),
             console: Console::new(),
             lookups,
+            files,
             mailbox,
             turn: Turn::default(),
             process: Process::current(),
@@ -159,6 +164,7 @@ impl<K: Kernel> Engine<K> {
             datagram_sockets: self.udps.len(),
             timers: self.cx.timers.len(),
             lookups: self.lookups.unreported(),
+            file_operations: self.files.unreported(),
             operations_in_flight: self.cx.submitter.in_flight(),
             buffers_out: self.cx.pool.out(),
             buffers_free: self.cx.pool.free(),
@@ -345,6 +351,7 @@ impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.mailbox.close();
         self.lookups.end();
+        self.files.end();
         // What was delivered stays delivered: these removals do not affect events that the caller already has.
         self.cx.removed = Rc::default();
         self.remove_console_and_signals();

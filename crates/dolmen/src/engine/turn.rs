@@ -39,6 +39,7 @@ enum Retired {
     Connection(u32),
     Timer(Key),
     Lookup(u32),
+    File(u32),
 }
 
 impl<K: Kernel> Default for Turn<K> {
@@ -147,6 +148,7 @@ impl<K: Kernel> Engine<K> {
     fn begin_wait(&mut self, events: &mut Batch<K::Stream>) -> Result<(), Error> {
         events.reset(&self.cx.removed);
         self.console_after_fork();
+        self.files_after_fork();
         // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
         let settled = self.cx.submitter.kernel().after_fork();
         settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
@@ -182,6 +184,7 @@ impl<K: Kernel> Engine<K> {
             || self.mailbox.waiting()
             || self.lookups.has_answers()
             || self.console.has_work()
+            || self.files.has_results()
     }
 
     /// How long to block: until the end, the next timer, or the next attempt to watch the signals after a fork,
@@ -255,6 +258,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.collect_answers(batch);
         self.collect_console(batch);
+        self.collect_files(batch);
         if self.cx.timers.len() > 0 {
             self.expire_timers(batch);
         }
@@ -388,6 +392,10 @@ impl<K: Kernel> Engine<K> {
                 self.lookups.note_delivery();
                 self.turn.retired.push(Retired::Lookup(lookup.0.slot));
             }
+            Record::FileRead { op, .. } | Record::FileWritten { op, .. } => {
+                self.files.note_delivery();
+                self.turn.retired.push(Retired::File(op.0.slot));
+            }
             _ => {}
         }
     }
@@ -398,6 +406,7 @@ impl<K: Kernel> Engine<K> {
                 Retired::Connection(slot) => self.connections.release(slot),
                 Retired::Timer(key) => self.cx.timers.release(key),
                 Retired::Lookup(slot) => self.lookups.release(slot),
+                Retired::File(slot) => self.files.release(slot),
             }
         }
     }

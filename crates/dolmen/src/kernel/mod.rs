@@ -38,12 +38,14 @@ pub(crate) mod alarm;
 pub(crate) mod arrivals;
 pub(crate) mod buffer;
 pub(crate) mod buffer_pool;
+pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod lent;
 pub(crate) mod mailbox;
 pub(crate) mod names;
 pub(crate) mod operation;
 pub(crate) mod options;
+pub(crate) mod pool;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 pub(crate) mod readiness;
 pub(crate) mod submitter;
@@ -76,6 +78,7 @@ use crate::address::Address;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
+use files::{FileAccess, FileJob};
 use names::threads::{Threads, Workers};
 use operation::OpPtr;
 use readiness::Readiness;
@@ -104,6 +107,8 @@ pub(crate) trait Kernel: Sized + 'static {
     type Handle;
     /// A datagram socket, owned.
     type Udp: options::DatagramOptions;
+    /// A file, shared with the threads that read and write it.
+    type File: FileAccess;
 
     /// How many accepts the engine keeps posted on a listener.
     const ACCEPTS: usize;
@@ -129,6 +134,9 @@ pub(crate) trait Kernel: Sized + 'static {
     fn name_workers(&self) -> Box<dyn Workers> {
         Box::new(Threads::default())
     }
+
+    /// What reads and writes files meanwhile.
+    fn file_workers(&self) -> Box<dyn pool::Workers<FileJob<Self::File>>>;
 
     /// The clock of timers and timeouts, in nanoseconds since some moment before the kernel was made.
     fn now_ns(&self) -> u64;

@@ -21,7 +21,7 @@ use crate::kernel::sim::world::{
 };
 use crate::record::{Batch, Record};
 use crate::stats::Stats;
-use crate::token::{ConnId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
+use crate::token::{ConnId, FileOpId, ListenerId, LookupId, PollId, TimerId, Token, UdpId, WatchId};
 
 /// The kind of the machine's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub(crate) enum Seen {
     Inbox,
     Resolved(LookupId, Result<Vec<SocketAddr>, String>),
     Named(LookupId, Result<String, String>),
+    /// What was read, or why nothing could be.
+    FileRead(FileOpId, Result<Vec<u8>, std::io::ErrorKind>),
+    /// How many bytes were written before it failed, if it did.
+    FileWritten(FileOpId, Option<usize>),
     Woken,
     Polled(PollId, Readiness),
     Written(ConnId, usize),
@@ -87,6 +91,13 @@ impl From<&mut Record<SimStream>> for Seen {
             Record::Named { lookup, ref mut result, .. } => {
                 let result = result.take().expect("each record is seen once");
                 Seen::Named(lookup, result.map_err(|error| error.to_string()))
+            }
+            Record::FileRead { op, ref error, ref mut buffer, .. } => {
+                let buffer = buffer.take().expect("each record is seen once");
+                Seen::FileRead(op, error.as_ref().map_or(Ok(buffer), |error| Err(error.kind())))
+            }
+            Record::FileWritten { op, ref failed, .. } => {
+                Seen::FileWritten(op, failed.as_ref().map(|failed| failed.written))
             }
             Record::Woken => Seen::Woken,
             Record::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
@@ -145,6 +156,7 @@ impl Fixture {
         post_capacity: 64,
         skip_on_success: true,
         most_lookups: 8,
+        most_file_ops: 16,
     };
 
     pub(crate) fn new(style: Style) -> Fixture {

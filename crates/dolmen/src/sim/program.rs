@@ -3,9 +3,11 @@
 use super::Rng;
 
 mod channels;
+mod files;
 mod names;
 
 pub use channels::ChannelStep;
+pub use files::FileStep;
 pub use names::NameStep;
 
 /// One step. The numbers select the object and the amount, modulo the objects that exist at the time, so that a program
@@ -93,6 +95,7 @@ pub enum Action {
     /// For this many microseconds another event loop waits, on the kernel's handle.
     OuterLoop(u32),
     Channel(ChannelStep),
+    File(FileStep),
     Name(NameStep),
 }
 
@@ -113,6 +116,7 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
     let mut dialling = Rng::new(seed ^ 0xD1A1_0000_C0FF_EE11);
     let mut carried = Rng::new(seed ^ 0x6DA7_A6AA_3050_C4E7);
     let mut looking_up = Rng::new(seed ^ 0x0A3E_5102_70A4_3E55);
+    let mut filing = Rng::new(seed ^ 0xF11E_5700_0D15_C5ED);
     let with_asides = steps.flat_map(|step| {
         let aside = (borrows(seed) && other.percent(60)).then(|| aside(&mut other, has_console(seed)));
         let elsewhere = (has_threads(seed) && third.percent(25)).then(|| in_another_thread(&mut third));
@@ -134,7 +138,9 @@ pub(crate) fn generate(seed: u64) -> Vec<Action> {
         let datagrams = (has_datagrams(seed) && carried.percent(60)).then(|| with_datagrams(&mut carried));
         let name = (names::has_names(seed) && looking_up.percent(30))
             .then(|| Action::Name(names::step(&mut looking_up)));
-        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial, datagrams, name]
+        let file =
+            (files::has_files(seed) && filing.percent(40)).then(|| Action::File(files::step(&mut filing)));
+        [Some(step), aside, elsewhere, behind, set.flatten(), outer, channel, dial, datagrams, name, file]
     });
     with_asides.flatten().collect()
 }

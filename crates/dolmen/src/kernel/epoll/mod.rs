@@ -46,6 +46,7 @@ mod tests;
 mod wait;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -62,6 +63,8 @@ use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
+use crate::kernel::files::FileJob;
+use crate::kernel::pool::{Threads, Workers};
 use datagrams::UdpEntry;
 pub(crate) use descriptor::above_standard;
 use descriptor::new_epoll;
@@ -116,6 +119,7 @@ impl Kernel for Epoll {
     type Listener = TcpListener;
     type Handle = OwnedFd;
     type Udp = UdpSocket;
+    type File = Arc<File>;
 
     // A posted accept is only a cell of memory here; the number limits the accepts of one turn.
     const ACCEPTS: usize = 64;
@@ -148,6 +152,10 @@ impl Kernel for Epoll {
 
     fn signal(&self) -> Box<dyn Signal> {
         Box::new(Arc::clone(&self.signal))
+    }
+
+    fn file_workers(&self) -> Box<dyn Workers<FileJob<Arc<File>>>> {
+        Box::new(Threads::named("dolmen files"))
     }
 
     fn now_ns(&self) -> u64 {

@@ -43,6 +43,7 @@ mod winsock;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
 mod writers;
 
+use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawSocket, BorrowedHandle, OwnedHandle};
@@ -61,6 +62,8 @@ use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
+use crate::kernel::files::FileJob;
+use crate::kernel::pool::{Threads, Workers};
 use accept::{AcceptCell, Acceptor};
 use address::AddressCells;
 use associations::{Associations, SocketId};
@@ -121,6 +124,7 @@ impl Kernel for Iocp {
     type Listener = TcpListener;
     type Handle = OwnedHandle;
     type Udp = UdpSocket;
+    type File = Arc<File>;
 
     // Each is a socket made in advance, so not too many; a burst beyond that waits in the backlog for the next turn.
     const ACCEPTS: usize = 16;
@@ -158,6 +162,10 @@ impl Kernel for Iocp {
 
     fn signal(&self) -> Box<dyn Signal> {
         Box::new(PortSignal(Arc::clone(&self.port)))
+    }
+
+    fn file_workers(&self) -> Box<dyn Workers<FileJob<Arc<File>>>> {
+        Box::new(Threads::named("dolmen files"))
     }
 
     fn now_ns(&self) -> u64 {

@@ -18,6 +18,7 @@
 mod complete;
 mod datagrams;
 mod dial;
+pub(crate) mod files;
 pub(crate) mod mutants;
 pub(crate) mod names;
 mod pending;
@@ -42,7 +43,10 @@ use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
+use crate::kernel::files::FileJob;
+use crate::kernel::pool;
 use crate::marks::{Mark, mark};
+use files::{SimFile, SimWorkers};
 use mutants::{Mutant, mutant};
 use pending::{Header, Pending};
 use polled::Polled;
@@ -161,6 +165,7 @@ impl Kernel for Sim {
     type Listener = SimListener;
     type Handle = SimHandle;
     type Udp = SimUdp;
+    type File = SimFile;
 
     const ACCEPTS: usize = 3;
 
@@ -182,6 +187,10 @@ impl Kernel for Sim {
 
     fn signal(&self) -> Box<dyn Signal> {
         Box::new(Waking(Arc::clone(&self.signal)))
+    }
+
+    fn file_workers(&self) -> Box<dyn pool::Workers<FileJob<SimFile>>> {
+        Box::new(SimWorkers(Rc::downgrade(&self.world)))
     }
 
     fn now_ns(&self) -> u64 {

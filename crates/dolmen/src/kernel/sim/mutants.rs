@@ -92,6 +92,14 @@ mutants! {
         ForgetAnswers,
         /// A host's next address is tried only when the last attempt has failed.
         OneAddressAtATime,
+        /// Results of files that did not fit into a batch wait for the next signal.
+        ForgetLeftFiles,
+        /// The event of a file's operation that was cancelled after it had ended is delivered.
+        ForgetFileRemoval,
+        /// A write is over when the system has taken some of the bytes.
+        WriteOnce,
+        /// A cancelled operation on a file counts as one that is not reported yet.
+        CountCancelledFile,
         /// A wake is cleared without an event.
         LoseWake,
         /// The time for which another event loop may block ignores what is left to do.

@@ -6,6 +6,7 @@ mod closing;
 mod connecting;
 mod datagrams;
 mod failed_sends;
+mod files;
 mod listeners;
 mod lookups;
 mod mailbox;

@@ -77,6 +77,10 @@ fn each_scenario_fails_with_its_mutant() {
             datagrams::hc62_a_send_that_collects_the_failure_of_an_earlier_one_is_made_again,
             Mutant::DropAtFirstFailure,
         ),
+        (files::results_of_files_that_do_not_fit_are_reported_by_the_next_waits, Mutant::ForgetLeftFiles),
+        (files::p07_a_cancelled_operation_on_a_file_is_silent_wherever_it_is, Mutant::ForgetFileRemoval),
+        (files::p07_a_cancelled_operation_on_a_file_is_silent_wherever_it_is, Mutant::CountCancelledFile),
+        (files::short_writes_of_a_file_are_continued_until_all_is_written, Mutant::WriteOnce),
         (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];
     let mut undetected = Vec::new();

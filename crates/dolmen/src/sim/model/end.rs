@@ -101,6 +101,7 @@ impl Run<'_> {
         let signalled = self.watches.iter().any(|watch| watch.open && world.signalled[watch.handle]);
         self.check(Oracle::Liveness, !signalled, || "a signal was not reported".into())?;
         self.check_channels_drained()?;
+        self.check_files_reported()?;
         self.check_names_reported()?;
         self.check_hosts_reported()?;
         let inbox = self.inbox.borrow();
@@ -165,6 +166,9 @@ impl Run<'_> {
         self.check(Oracle::Empty, held == (0, 0, 0, 0), || format!("left in the tables: {held:?}"))?;
         let pending = (stats.timers, stats.lookups);
         self.check(Oracle::Empty, pending == (0, 0), || format!("timers and look-ups left: {pending:?}"))?;
+        self.check(Oracle::Empty, stats.file_operations == 0, || {
+            format!("{} operations on files are left", stats.file_operations)
+        })?;
         let lent = (stats.operations_in_flight, stats.buffers_out, stats.queued_bytes);
         self.check(Oracle::Empty, lent == (0, 0, 0), || format!("still lent: {lent:?}"))
     }

@@ -46,6 +46,14 @@ impl Run<'_> {
                     format!("post {value} came, {expected:?} was next")
                 })?;
             }
+            Record::FileRead { op, token, ref error, ref buffer } => {
+                let buffer = buffer.as_ref().expect("each record is handled once");
+                return self.file_read(op, token, error.as_ref(), buffer);
+            }
+            Record::FileWritten { op, token, ref failed, ref buffer } => {
+                let buffer = buffer.as_ref().expect("each record is handled once");
+                return self.file_written(op, token, failed.as_deref(), buffer);
+            }
             Record::Inbox { token, .. } => return self.inbox_reported(token),
             Record::Resolved { lookup, token, ref mut result } => {
                 self.looked_up(lookup, token, result.take().expect("each record is handled once"))?;

@@ -7,6 +7,7 @@ mod datagrams;
 mod dialling;
 mod end;
 mod events;
+mod files;
 mod flood;
 mod hosts;
 mod mailbox;
@@ -46,6 +47,7 @@ use channels::Channels;
 use console::Operator;
 use datagrams::Udp;
 use dialling::Dialled;
+use files::Files;
 use hosts::Hosts;
 use mailbox::Inbox;
 use names::Names;
@@ -84,6 +86,7 @@ struct Run<'a> {
     channels: Channels,
     names: Names,
     hosts: Hosts,
+    files: Files,
     /// Ready sources must stay ready.
     flooding: bool,
     /// The seed is one of those that [borrow](super::program::borrows).
@@ -226,6 +229,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         post_capacity: 1 + high % 4,
         skip_on_success: true,
         most_lookups: 2 + seed as usize % 9,
+        most_file_ops: 2 + seed as usize % 7,
     };
     let mut engine = ManuallyDrop::new(Engine::over(Sim::over(&world), config));
     engine.set_resolver(SharedResolver(Arc::new(SimNames)));
@@ -257,6 +261,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         channels: Channels::new(seed),
         names: Names::new(seed),
         hosts: Hosts::default(),
+        files: Files::new(seed),
         flooding: false,
         borrows: program::borrows(seed),
         console: program::has_console(seed),
@@ -373,6 +378,7 @@ impl Run<'_> {
             Action::OuterLoop(time_us) => self.outer_loop(events, time_us)?,
             Action::Channel(step) => self.channel_step(step)?,
             Action::Name(step) => self.name_step(step)?,
+            Action::File(step) => self.file_step(step)?,
         }
         self.observe();
         Ok(())

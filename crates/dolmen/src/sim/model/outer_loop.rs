@@ -38,7 +38,11 @@ impl Run<'_> {
             format!("an outer loop may block until {until_ns:?}, and a timer is due at {due_ns:?}")
         })?;
         let inbox = self.inbox.borrow();
-        let waits = inbox.woken || !inbox.posts.is_empty() || self.channel_is_due() || self.names.is_due();
+        let waits = inbox.woken
+            || !inbox.posts.is_empty()
+            || self.channel_is_due()
+            || self.names.is_due()
+            || self.files.is_due();
         self.check(Oracle::Posts, !(waits && outside.blocks()), || {
             format!(
                 "an outer loop may block for {:?} ns, and there are posts, values, look-ups or a wake",

@@ -51,6 +51,7 @@ impl Run<'_> {
         self.check_outside(&outside, count)?;
         self.check_channels(count)?;
         self.check_answers(count)?;
+        self.check_files(count)?;
         if count == 0 {
             self.check_eventless(start_ns, timeout)?;
         }

@@ -49,6 +49,12 @@ pub(crate) struct World {
     pub(crate) resolved_ns: HashMap<u16, u64>,
     /// When the first look-up was answered that a wait has to report.
     pub(crate) answered_ns: Option<u64>,
+    /// When the calls of the threads that read and write files end.
+    pub(crate) files: Rng,
+    /// No such thread can be started.
+    pub(crate) no_file_threads: bool,
+    /// When the first of these calls ended whose result was not seen by the caller's wait yet.
+    pub(crate) file_done_ns: Option<u64>,
     pub(crate) now_ns: u64,
     pub(crate) faults: Faults,
     /// Completion style lends buffers and takes sends whole; readiness style tries when progress is possible.
@@ -126,6 +132,9 @@ impl World {
             names_in_progress: 0,
             resolved_ns: HashMap::new(),
             answered_ns: None,
+            files: Rng::new(seed ^ 0x0F11_E000_7154_D00D),
+            no_file_threads: false,
+            file_done_ns: None,
             now_ns: 0,
             faults,
             completion_style,
@@ -161,6 +170,7 @@ impl World {
         self.signal.fail_in(0);
         self.exhausted = false;
         self.threads_exhausted = false;
+        self.no_file_threads = false;
     }
 
     /// Whether there is no memory for an operation of that kind at this moment.

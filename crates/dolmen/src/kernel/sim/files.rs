@@ -1,0 +1,147 @@
+//! Files of the simulated world, and the workers that read and write them: other threads, whose steps are scheduled.
+//!
+//! The workers use the pool of the real threads. A call takes a moment, or much longer; it may be short, fail, and end after
+//! its job was cancelled or the reactor was dropped.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::rng::Rng;
+use super::world::{SharedWorld, World};
+use crate::kernel::files::{FileAccess, FileJob};
+use crate::kernel::pool::{Job, Pool, Workers};
+use crate::marks::{Mark, mark};
+
+/// A file. Its faults strike as often as its own numbers say.
+#[derive(Clone)]
+pub(crate) struct SimFile(Rc<RefCell<State>>);
+
+struct State {
+    bytes: Vec<u8>,
+    rng: Rng,
+    /// In percent: calls that take or bring only a part, and calls that fail.
+    short: u8,
+    failing: u8,
+    /// In percent: reads that need no thread.
+    cached: u8,
+    read_now: u64,
+}
+
+impl SimFile {
+    /// A file with these bytes.
+    pub(crate) fn new(bytes: Vec<u8>, seed: u64) -> SimFile {
+        let rng = Rng::new(seed);
+        SimFile(Rc::new(RefCell::new(State { bytes, rng, short: 0, failing: 0, cached: 0, read_now: 0 })))
+    }
+
+    /// How often its faults strike, in percent.
+    pub(crate) fn set_faults(&self, short: u8, failing: u8, cached: u8) {
+        let mut state = self.0.borrow_mut();
+        (state.short, state.failing, state.cached) = (short, failing, cached);
+    }
+
+    /// How many reads needed no thread.
+    pub(crate) fn reads_now(&self) -> u64 {
+        self.0.borrow().read_now
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.borrow().bytes.clone()
+    }
+}
+
+impl State {
+    /// How many of so many bytes a call takes.
+    fn part_of(&mut self, most: usize) -> io::Result<usize> {
+        if self.rng.percent(self.failing) {
+            mark(Mark::FileFailed);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if most > 1 && self.rng.percent(self.short) {
+            mark(Mark::FilePartial);
+            return Ok(1 + self.rng.below(most as u64 - 1) as usize);
+        }
+        Ok(most)
+    }
+
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let from = self.bytes.len().min(offset as usize);
+        let count = self.part_of(into.len().min(self.bytes.len() - from))?;
+        into[..count].copy_from_slice(&self.bytes[from..from + count]);
+        Ok(count)
+    }
+}
+
+impl FileAccess for SimFile {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(offset, into)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.borrow_mut();
+        let count = state.part_of(bytes.len())?;
+        let (from, to) = (offset as usize, offset as usize + count);
+        if state.bytes.len() < to {
+            state.bytes.resize(to, 0);
+        }
+        state.bytes[from..to].copy_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn read_now(&self, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut state = self.0.borrow_mut();
+        let cached = state.cached;
+        if !state.rng.percent(cached) {
+            return None;
+        }
+        state.read_now += 1;
+        Some(state.read(offset, into))
+    }
+}
+
+/// Not an owner of the world, which owns the steps that are still to come.
+pub(super) struct SimWorkers(pub(super) Weak<RefCell<World>>);
+
+impl Workers<FileJob<SimFile>> for SimWorkers {
+    fn start(&mut self, worker: usize, pool: &Arc<Pool<FileJob<SimFile>>>) -> io::Result<()> {
+        let world = self.0.upgrade().expect("the machine outlives its kernels");
+        if world.borrow().no_file_threads {
+            mark(Mark::ThreadRefused);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let pool = Arc::clone(pool);
+        later(&world, 200_000, move |world, _| serve(world, worker, pool));
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Pool<FileJob<SimFile>>) {}
+
+    fn forget(&mut self) {}
+}
+
+/// Runs a step of another thread up to `most_ns` later.
+fn later(world: &SharedWorld, most_ns: u64, act: impl FnOnce(&SharedWorld, u64) + 'static) {
+    let weak = Rc::downgrade(world);
+    let mut world = world.borrow_mut();
+    let at_ns = world.now_ns + world.files.below(most_ns);
+    world.schedule(at_ns, move |now_ns| {
+        if let Some(world) = weak.upgrade() {
+            act(&world, now_ns);
+        }
+    });
+}
+
+/// Takes the next job; when it is done, the one after it. A worker without a job ends.
+fn serve(world: &SharedWorld, worker: usize, pool: Arc<Pool<FileJob<SimFile>>>) {
+    let Some(job) = pool.take_now(worker) else { return };
+    let slow = world.borrow_mut().files.percent(15);
+    later(world, if slow { 20_000_000 } else { 1_000_000 }, move |world, now_ns| {
+        pool.finish(worker, job.run());
+        if pool.has_done() {
+            world.borrow_mut().file_done_ns.get_or_insert(now_ns);
+        }
+        serve(world, worker, pool);
+    });
+}

@@ -1,0 +1,274 @@
+//! Reads and writes of files: each is reported once, with its token, its own buffer and the right bytes, unless it was
+//! cancelled.
+
+use super::super::program::FileStep;
+use super::*;
+use crate::error::AddError;
+use crate::kernel::files::FailedWrite;
+use crate::kernel::sim::files::SimFile;
+use crate::token::FileOpId;
+
+/// The first token of an operation.
+const FIRST: usize = 6_000;
+
+/// How many bytes each file has at first.
+const AT_FIRST: usize = 200;
+
+/// Bytes of the files are those of streams that have no link.
+const STREAMS: usize = 1 << 20;
+
+pub(super) struct Files {
+    /// Decides what handlers do, so that other seeds keep their decisions.
+    rng: Rng,
+    files: Vec<Known>,
+    ops: Vec<Op>,
+}
+
+struct Known {
+    file: SimFile,
+    /// Which bytes are there for certain: those of writes that have been reported.
+    certain: Vec<bool>,
+    /// Where the next write begins.
+    end: usize,
+}
+
+struct Op {
+    id: FileOpId,
+    file: usize,
+    offset: usize,
+    /// Of the bytes of the file from there on, which were certain when a read was begun.
+    certain: Vec<bool>,
+    /// Of a write.
+    count: Option<usize>,
+    /// Where the caller's buffer is, and its capacity.
+    buffer: (*const u8, usize),
+    state: OpState,
+    /// It was done in the call.
+    immediate: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpState {
+    Pending,
+    Reported,
+    Cancelled,
+    /// Cancelled after it was done.
+    TakenBack,
+}
+
+fn content(file: usize, from: usize, count: usize) -> Vec<u8> {
+    bytes(STREAMS + file, false, from as u64, count)
+}
+
+impl Files {
+    pub(super) fn new(seed: u64) -> Files {
+        let mut rng = Rng::new(seed ^ 0x0F11_E5EE_D0FF_11E5);
+        let faults = [rng.below(40), rng.below(30), rng.below(80)].map(|rate| rate as u8);
+        let files = (0..2).map(|at| {
+            let file = SimFile::new(content(at, 0, AT_FIRST), rng.next());
+            file.set_faults(faults[0], faults[1], faults[2]);
+            Known { file, certain: vec![true; AT_FIRST], end: AT_FIRST }
+        });
+        let files = files.collect();
+        Files { rng, files, ops: Vec::new() }
+    }
+
+    fn count(&self, state: OpState) -> usize {
+        self.ops.iter().filter(|op| op.state == state).count()
+    }
+
+    /// A read that needed no thread waits to be reported.
+    pub(super) fn is_due(&self) -> bool {
+        self.ops.iter().any(|op| op.immediate && op.state == OpState::Pending)
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn file_step(&mut self, step: FileStep) -> Check {
+        let token = Token(FIRST + self.files.ops.len());
+        match step {
+            FileStep::Read(who, from, count) => {
+                let at = who as usize % self.files.files.len();
+                let known = &self.files.files[at];
+                let (file, offset) = (known.file.clone(), from.into());
+                let certain = known.certain.get(offset..).unwrap_or_default().to_vec();
+                let buffer = Vec::with_capacity(count.into());
+                let kept = (buffer.as_ptr(), buffer.capacity());
+                let before = file.reads_now();
+                let begun = self.engine.read_file(file.clone(), offset as u64, buffer, token);
+                let immediate = file.reads_now() != before;
+                self.file_begun(begun, at, offset, certain, None, kept, immediate)
+            }
+            FileStep::Write(who, count) => {
+                let at = who as usize % self.files.files.len();
+                let known = &mut self.files.files[at];
+                let (file, offset, count) = (known.file.clone(), known.end, usize::from(count));
+                known.end += count;
+                let buffer = content(at, offset, count);
+                let kept = (buffer.as_ptr(), buffer.capacity());
+                let begun = self.engine.write_file(file, offset as u64, buffer, token);
+                self.file_begun(begun, at, offset, Vec::new(), Some(count), kept, false)
+            }
+            FileStep::Cancel(who) => self.cancel_file_op(who),
+            FileStep::NoThreads(none) => {
+                self.world.borrow_mut().no_file_threads = none;
+                Ok(())
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // What is known of an operation.
+    fn file_begun(
+        &mut self,
+        begun: Result<FileOpId, AddError<Vec<u8>>>,
+        file: usize,
+        offset: usize,
+        certain: Vec<bool>,
+        count: Option<usize>,
+        buffer: (*const u8, usize),
+        immediate: bool,
+    ) -> Check {
+        let held = self.engine.stats().file_operations;
+        let known = self.files.count(OpState::Pending) + self.files.count(OpState::TakenBack);
+        match begun {
+            Ok(id) => {
+                let state = OpState::Pending;
+                self.files.ops.push(Op { id, file, offset, certain, count, buffer, state, immediate });
+                self.check(Oracle::Bounds, held <= self.config.most_file_ops && held <= known + 1, || {
+                    format!("{held} operations on files are held")
+                })
+            }
+            Err(AddError { error, source }) => {
+                let right = match error.kind() {
+                    ErrorKind::FilesFull => held == self.config.most_file_ops && held <= known,
+                    ErrorKind::Exhausted => self.world.borrow().no_file_threads && !immediate,
+                    _ => false,
+                };
+                let same = (source.as_ptr(), source.capacity()) == buffer;
+                self.check(Oracle::Bounds, right && same, || {
+                    format!("an operation on a file was refused: {error}")
+                })
+            }
+        }
+    }
+
+    fn cancel_file_op(&mut self, who: u32) -> Check {
+        let count = self.files.ops.len();
+        // The latest ones.
+        let recent = count.min(6);
+        if recent == 0 {
+            return Ok(());
+        }
+        let at = count - 1 - who as usize % recent;
+        let known = self.engine.cancel_file(self.files.ops[at].id);
+        let op = &mut self.files.ops[at];
+        let before = op.state;
+        if before == OpState::Pending {
+            op.state = if known { OpState::Cancelled } else { OpState::TakenBack };
+        }
+        let plausible = !known || (before == OpState::Pending && !op.immediate);
+        self.check(Oracle::Stale, plausible, || {
+            format!("an operation on a file was cancelled that was {before:?}")
+        })
+    }
+
+    fn file_reported(
+        &mut self,
+        id: FileOpId,
+        token: Token,
+        buffer: &[u8],
+        capacity: usize,
+    ) -> Result<Option<usize>, Failure> {
+        let at = token.0.checked_sub(FIRST).filter(|&at| at < self.files.ops.len());
+        let Some(at) = at.filter(|&at| self.files.ops[at].id == id) else {
+            self.fail(Oracle::Stale, || format!("{id:?} is reported with {token:?}"))?;
+            return Ok(None);
+        };
+        let op = &mut self.files.ops[at];
+        let before = std::mem::replace(&mut op.state, OpState::Reported);
+        let same = op.buffer == (buffer.as_ptr(), capacity);
+        self.check(Oracle::Stale, before == OpState::Pending, || {
+            format!("{id:?} is reported, and was {before:?}")
+        })?;
+        self.check(Oracle::Stream, same, || format!("{id:?} returns another buffer"))?;
+        Ok(Some(at))
+    }
+
+    pub(super) fn file_read(
+        &mut self,
+        id: FileOpId,
+        token: Token,
+        error: Option<&std::io::Error>,
+        buffer: &Vec<u8>,
+    ) -> Check {
+        let Some(at) = self.file_reported(id, token, buffer, buffer.capacity())? else { return Ok(()) };
+        let op = &self.files.ops[at];
+        let expected = content(op.file, op.offset, buffer.len());
+        let is_certain = |at: usize| op.certain.get(at) == Some(&true);
+        // What a write in progress has not reached yet may be a hole.
+        let right =
+            (0..buffer.len()).all(|at| buffer[at] == expected[at] || (buffer[at] == 0 && !is_certain(at)));
+        let ended = buffer.is_empty() && error.is_none() && op.certain.first() == Some(&true);
+        let failed = error.is_some() && !buffer.is_empty();
+        self.check(Oracle::Stream, right && !ended && !failed && op.count.is_none(), || {
+            format!("{id:?} has read {buffer:?} instead of {expected:?}, {error:?}")
+        })?;
+        self.after_file_event()
+    }
+
+    pub(super) fn file_written(
+        &mut self,
+        id: FileOpId,
+        token: Token,
+        failed: Option<&FailedWrite>,
+        buffer: &Vec<u8>,
+    ) -> Check {
+        let Some(at) = self.file_reported(id, token, buffer, buffer.capacity())? else { return Ok(()) };
+        let op = &self.files.ops[at];
+        let count = op.count.unwrap_or(usize::MAX);
+        let written = failed.map_or(count, |failed| failed.written);
+        let known = &mut self.files.files[op.file];
+        let there = known.file.bytes();
+        let expected = content(op.file, op.offset, written.min(count));
+        let right = there.get(op.offset..).unwrap_or_default().starts_with(&expected)
+            && buffer.len() == count
+            && (failed.is_none() || written < count);
+        if right {
+            known.certain.resize(known.certain.len().max(op.offset + written), false);
+            known.certain[op.offset..op.offset + written].fill(true);
+        }
+        self.check(Oracle::Stream, right, || {
+            format!("{id:?} has written {written} of {count} bytes, which are not there")
+        })?;
+        self.after_file_event()
+    }
+
+    fn after_file_event(&mut self) -> Check {
+        let (who, count) = (self.files.rng.below(1 << 20) as u32, self.files.rng.below(100) as u16);
+        match self.files.rng.below(8) {
+            _ if self.calm => Ok(()),
+            0 | 1 => self.cancel_file_op(who),
+            2 => self.file_step(FileStep::Read(who, count, 50)),
+            3 => self.file_step(FileStep::Write(who, 1 + count)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Results end the wait immediately, and one without events has left none behind.
+    pub(super) fn check_files(&self, count: usize) -> Check {
+        let done_ns = self.world.borrow_mut().file_done_ns.take();
+        self.check(Oracle::Posts, count > 0 || !self.files.is_due(), || {
+            "a wait without events left a read behind".into()
+        })?;
+        let Some(done_ns) = done_ns else { return Ok(()) };
+        let now_ns = self.now_ns();
+        self.check(Oracle::Posts, count > 0 && now_ns <= done_ns + 1_000_000, || {
+            format!("a file was read or written at {done_ns}; the wait ended at {now_ns} with {count} events")
+        })
+    }
+
+    pub(super) fn check_files_reported(&self) -> Check {
+        let left = self.files.count(OpState::Pending);
+        self.check(Oracle::Liveness, left == 0, || format!("{left} operations on files were never reported"))
+    }
+}
