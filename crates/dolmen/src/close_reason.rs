@@ -21,7 +21,7 @@ pub enum CloseReason {
     /// [`close`](crate::Reactor::close) took longer than the linger time; the connection was reset with this many bytes
     /// still in the send queue (what the system had taken may be lost as well).
     LingerExpired {
-        /// Bytes that were still queued.
+        /// Bytes that were still queued; of a file that was being sent, those that had been read.
         unsent: usize,
     },
     /// [`abort`](crate::Reactor::abort).

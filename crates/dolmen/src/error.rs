@@ -94,7 +94,8 @@ pub enum ErrorKind {
     InvalidName,
     /// 1,024 look-ups are not reported yet. This one was not begun.
     LookupsFull,
-    /// 1,024 operations on files are not reported yet. This one was not begun.
+    /// 1,024 operations on files are not reported yet, or as many files are queued on the connection. This one was not
+    /// begun.
     FilesFull,
     /// The reactor is gone.
     ReactorGone,

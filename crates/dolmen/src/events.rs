@@ -257,6 +257,21 @@ pub enum Event<'a> {
         /// The caller's buffer, unchanged.
         buffer: Vec<u8>,
     },
+    /// A file has been sent: see [`Reactor::send_file`](crate::Reactor::send_file).
+    #[non_exhaustive]
+    FileSent {
+        /// The operation, which ends with this.
+        op: FileOpId,
+        /// The connection.
+        conn: ConnId,
+        /// The operation's token.
+        token: Token,
+        /// How many bytes of the file the system has taken: fewer than the range has if the file ends earlier.
+        sent: u64,
+        /// The system's reason why the file could not be read further. The connection then ends with
+        /// [`Closed`](Event::Closed), because what was sent behind the file would follow a hole.
+        result: io::Result<()>,
+    },
     /// A [`Waker`](crate::Waker) was used, once or more often.
     Woken,
     /// The operator has typed something, or a user or the system asks the program to end. See
@@ -303,6 +318,7 @@ impl<'a> Event<'a> {
             | Event::Resolved { token, .. }
             | Event::Named { token, .. }
             | Event::FileRead { token, .. }
+            | Event::FileSent { token, .. }
             | Event::FileWritten { token, .. }
             | Event::Console { token, .. } => Some(*token),
             Event::Woken => None,
@@ -359,6 +375,9 @@ impl<'a> Event<'a> {
                     None => (buffer.len(), Ok(())),
                 };
                 Event::FileWritten { op, token, written, result, buffer }
+            }
+            Record::FileSent { op, conn, token, sent, ref mut error, .. } => {
+                Event::FileSent { op, conn, token, sent, result: error.take().map_or(Ok(()), Err) }
             }
             Record::Woken => Event::Woken,
             Record::Console { token, ref input, .. } => Event::Console { token, input: input.as_event()? },

@@ -238,6 +238,14 @@ marks! {
         FilesLeft,
         /// Engine: an operation on a file was refused because too many were not reported yet.
         FilesFull,
+        /// Engine: a file to be sent ended before its range.
+        FileEndedEarly,
+        /// A part of a file was sent without a copy.
+        FileSentDirectly,
+        /// Engine: there was no thread to read a file that is to be sent.
+        PieceRefused,
+        /// Engine: a file to be sent could not be read.
+        FileSendFailed,
         /// Fault: a file was read or written only in part.
         FilePartial,
         /// Fault: an operation on a file failed.

@@ -126,6 +126,15 @@ pub enum Record<S> {
         failed: Option<Box<FailedWrite>>,
         buffer: Option<Vec<u8>>,
     },
+    /// A file has been sent, up to an error. `silent`: the caller has closed the connection since.
+    FileSent {
+        op: FileOpId,
+        conn: ConnId,
+        token: Token,
+        sent: u64,
+        error: Option<io::Error>,
+        silent: bool,
+    },
     Woken,
     /// A borrowed socket is ready.
     Polled {
@@ -171,6 +180,7 @@ impl<S> Record<S> {
             Record::Timer { timer, .. } => removed.timer(*timer),
             Record::Resolved { lookup, .. } | Record::Named { lookup, .. } => removed.lookup(*lookup),
             Record::FileRead { op, .. } | Record::FileWritten { op, .. } => removed.file(*op),
+            Record::FileSent { op, conn, silent, .. } => *silent || removed.file(*op) || removed.conn(*conn),
             Record::Console { registration, .. } => removed.console(*registration),
             Record::Inbox { report, .. } => report.is_stale(),
             Record::Posted { .. } | Record::Woken => false,

@@ -1,4 +1,4 @@
-//! `examples/chat`, `examples/worker`, `examples/udp_echo`, `examples/lookup` and `examples/in_tokio`, as programs.
+//! `examples/chat`, `examples/worker`, `examples/udp_echo`, `examples/lookup`, `examples/serve_file` and `examples/in_tokio`, as programs.
 
 mod common;
 
@@ -190,4 +190,28 @@ fn the_lookup_example_reports_each_address_name_and_port_and_ends() {
     assert_eq!((code, said.as_str()), (Some(1), ""));
     assert!(errors.contains("not a valid host name"), "{errors}");
     assert_eq!(run(&["localhost", "65536"]).0, Some(2));
+}
+
+#[test]
+fn the_serve_file_example_sends_the_file_to_each_reader_and_then_the_end() {
+    let _watchdog = watchdog();
+    let bytes: Vec<u8> = (0..2_000_000u32).map(|at| (at * 31 + at / 251) as u8).collect();
+    let name = format!("dolmen-serve-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, &bytes).expect("a temporary file");
+    let mut example = Example::start(&[], "serve_file", &format!("127.0.0.1:0 {}", path.display()));
+    let address = example.listening().expect("it listens");
+    // One reads nothing, one leaves in the middle, and the others get all of it.
+    let silent = Client::connect(address);
+    let mut early = Client::connect(address);
+    early.0.read_exact(&mut [0; 100_000]).expect("read");
+    drop(early);
+    for _ in 0..3 {
+        let mut got = Vec::new();
+        Client::connect(address).0.read_to_end(&mut got).expect("an orderly end");
+        assert!(got == bytes, "{} bytes of {}", got.len(), bytes.len());
+    }
+    drop(silent);
+    drop(example);
+    std::fs::remove_file(&path).expect("remove");
 }

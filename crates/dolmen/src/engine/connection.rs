@@ -10,7 +10,7 @@
 //! Every public method and every completion only changes the state and puts the connection in the run queue.
 //! [`Connection::serve`] then does what the state requires. It may be called at any time and any number of times.
 //!
-//! `connecting` has what precedes an outgoing connection. `sending`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
+//! `connecting` has what precedes an outgoing connection. `sending`, `files`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
 //! memory, and `adopted` what differs when the caller owns the socket.
 
 use std::num::NonZeroU32;
@@ -20,11 +20,11 @@ use crate::error::{Error, ErrorKind};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::operation::OpHandle;
 use crate::kernel::submitter::{Completion, Started};
-use crate::kernel::{Close, Fault, FaultKind, Kernel, Outcome};
+use crate::kernel::{Close, Direct, Fault, FaultKind, Kernel, Outcome};
 use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::shared_bytes::SharedBytes;
-use crate::token::{ConnId, Key, Token};
+use crate::token::{ConnId, FileOpId, Key, Token};
 
 use super::config::{Config, next_retry_ns};
 use super::context::Context;
@@ -35,12 +35,16 @@ use super::timers::{Direction, Purpose};
 mod adopted;
 mod closing;
 mod connecting;
+mod files;
 mod receiving;
 mod releasing;
 mod retry;
 mod sending;
 
+pub(super) use files::Piece;
+
 use connecting::Connecting;
+use files::FileSends;
 use retry::{Backoff, is_worth_a_retry};
 
 /// Kept small: most connections are idle, and a reactor may have ten thousand of them.
@@ -54,6 +58,8 @@ pub(super) struct Connection<K: Kernel> {
     shared: Option<SharedBytes>,
     /// Present only while there is something else to send.
     queue: Option<Box<SendQueue>>,
+    /// Present only while there are files to send.
+    files: Option<Box<FileSends<K::File>>>,
     /// Bytes received while paused.
     held: Option<Buffer>,
     /// Present once something unusual has happened.
@@ -99,6 +105,8 @@ struct Rare {
     released: bool,
     /// The caller has removed the connection: no `Closed` event.
     suppress_closed_event: bool,
+    /// The connection ends with a reset, whatever its reason.
+    resets: bool,
     send_backoff: Backoff,
     receive_backoff: Backoff,
 }
@@ -127,6 +135,7 @@ impl<K: Kernel> Connection<K> {
             send: None,
             shared: None,
             queue: None,
+            files: None,
             held: None,
             rare: None,
             drained_below: None,
@@ -168,11 +177,6 @@ impl<K: Kernel> Connection<K> {
         self.source.as_ref().expect("it is connected")
     }
 
-    pub(super) fn queued_bytes(&self) -> usize {
-        let shared = self.shared.as_ref().map_or(0, |bytes| bytes.len());
-        shared + self.queue.as_ref().map_or(0, |queue| queue.queued_bytes())
-    }
-
     fn failure(&self) -> Option<Fault> {
         self.rare.as_ref().and_then(|rare| rare.failure)
     }
@@ -201,6 +205,10 @@ impl<K: Kernel> Connection<K> {
         if !self.is_closing() {
             self.serve_receiving(cx, key);
         }
-        if self.is_closing() { self.serve_closing(cx) } else { Served::Alive }
+        match self.is_closing() {
+            true => self.serve_closing(cx),
+            false if self.wants_piece() => Served::Piece,
+            false => Served::Alive,
+        }
     }
 }

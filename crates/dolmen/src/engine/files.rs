@@ -5,6 +5,7 @@
 //! results out of it. A cancelled operation is forgotten: if a thread has begun it, its result is dropped there.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{AddError, Error, ErrorKind};
@@ -15,9 +16,10 @@ use crate::kernel::mailbox::Mailbox;
 use crate::kernel::pool::{Pool, Workers};
 use crate::marks::{Mark, mark};
 use crate::record::Record;
-use crate::token::{FileOpId, Key, Token};
+use crate::token::{ConnId, FileOpId, Key, Token};
 
 use super::Engine;
+use super::connection::Piece;
 use super::table::Table;
 
 /// The most bytes that a read copies on the reactor's own thread, which delays everything else meanwhile.
@@ -38,7 +40,19 @@ pub(super) struct Files<F: FileAccess> {
 
 struct FileOp {
     token: Token,
-    is_read: bool,
+    purpose: Purpose,
+    /// Of a file that is sent: its end is not reported.
+    is_cancelled: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Purpose {
+    Read,
+    Write,
+    /// To send it on this connection.
+    Send {
+        conn: Key,
+    },
 }
 
 impl<F: FileAccess> Files<F> {
@@ -73,6 +87,11 @@ impl<F: FileAccess> Files<F> {
         self.table.release(slot);
     }
 
+    /// A file has been sent.
+    pub(super) fn vacate(&mut self, key: Key) {
+        self.table.vacate(key);
+    }
+
     fn insert(&mut self, op: FileOp) -> Key {
         self.unreported += 1;
         self.table.insert(op)
@@ -99,8 +118,13 @@ impl<F: FileAccess> Files<F> {
 
     /// Returns whether it was in progress.
     fn cancel(&mut self, key: Key) -> bool {
-        if self.table.remove(key).is_none() {
-            return false;
+        match self.table.get_mut(key) {
+            None => return false,
+            // The file is sent all the same.
+            Some(FileOp { purpose: Purpose::Send { .. }, is_cancelled, .. }) => {
+                return !std::mem::replace(is_cancelled, true);
+            }
+            Some(_) => drop(self.table.remove(key)),
         }
         self.unreported -= 1;
         if let Some(pool) = &self.pool {
@@ -135,7 +159,7 @@ impl<K: Kernel> Engine<K> {
         if let Err(error) = self.check_room_for_files(ACTION) {
             return Err(AddError { error, source: buffer });
         }
-        let key = self.files.insert(FileOp { token, is_read: true });
+        let key = self.files.insert(FileOp { token, purpose: Purpose::Read, is_cancelled: false });
         if buffer.capacity() <= READ_NOW_BYTES {
             prepare(&mut buffer);
             if let Some(read) = file.read_now(offset, &mut buffer) {
@@ -159,7 +183,7 @@ impl<K: Kernel> Engine<K> {
         if let Err(error) = self.check_room_for_files(ACTION) {
             return Err(AddError { error, source: bytes });
         }
-        let key = self.files.insert(FileOp { token, is_read: false });
+        let key = self.files.insert(FileOp { token, purpose: Purpose::Write, is_cancelled: false });
         self.begin_file(key, FileJob::Write { file, offset, bytes }, ACTION)
     }
 
@@ -189,6 +213,68 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Queues a file on a connection.
+    pub(crate) fn send_file(
+        &mut self,
+        conn: ConnId,
+        file: K::File,
+        range: Range<u64>,
+        token: Token,
+    ) -> Result<FileOpId, Error> {
+        const ACTION: &str = "send a file to connection";
+        self.files_after_fork();
+        // Not counted: a connection bounds its files itself.
+        let purpose = Purpose::Send { conn: conn.0 };
+        let op = self.files.table.insert(FileOp { token, purpose, is_cancelled: false });
+        let queued = self.with_open(conn, ACTION, |connection, cx| {
+            connection.send_file(cx, conn.0, (op, token), file, range)
+        });
+        let error = match queued {
+            Ok(Ok(())) => return Ok(FileOpId(op)),
+            Ok(Err(kind)) => Error::new(kind, ACTION, conn),
+            Err(error) => error,
+        };
+        self.files.table.remove(op);
+        Err(error)
+    }
+
+    /// Reads what a connection sends next of a file.
+    pub(super) fn read_piece(&mut self, conn: Key) {
+        let most = self.cx.config.max_send_bytes.clamp(1, READ_NOW_BYTES);
+        let connection = self.connections.get_mut(conn).expect("it has just been served");
+        if connection.send_directly(&mut self.cx, conn) {
+            return;
+        }
+        let Some(Piece { op, file, offset, mut buffer }) = connection.take_piece(most) else { return };
+        prepare(&mut buffer);
+        if let Some(read) = file.read_now(offset, &mut buffer) {
+            return self.piece_done(conn, was_read(buffer, read));
+        }
+        let job = FileJob::Read { file, offset, buffer };
+        if let Err((error, _)) = self.files.begin(op, job, &self.mailbox) {
+            let connection = self.connections.get_mut(conn).expect("it has a piece to send");
+            connection.piece_refused(&mut self.cx, conn, &error);
+        }
+    }
+
+    fn piece_done(&mut self, conn: Key, done: FileDone) {
+        let FileDone::Read { buffer, error } = done else { unreachable!("a piece is read") };
+        // It may have ended, and then so have its operations.
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.piece_read(&mut self.cx, conn, buffer, error);
+        }
+    }
+
+    /// A connection has ended with these files unsent.
+    pub(super) fn remove_file_sends(&mut self, ops: &[Key]) {
+        for &op in ops {
+            self.files.table.remove(op);
+            if let Some(pool) = &self.files.pool {
+                drop(pool.forget(op));
+            }
+        }
+    }
+
     pub(crate) fn cancel_file(&mut self, op: FileOpId) -> bool {
         self.files_after_fork();
         if self.files.table.has_issued(op.0) {
@@ -205,9 +291,11 @@ impl<K: Kernel> Engine<K> {
             return;
         }
         let Some(pool) = self.files.pool.clone() else { return };
-        for _ in 0..batch {
+        // Pieces of files that are sent are no events, and do not count: they would leave those behind that are.
+        let mut records = 0;
+        while records < batch {
             let Some((key, done)) = pool.pop_done() else { return };
-            self.file_done(key, done);
+            records += usize::from(self.file_done(key, done));
         }
         self.files.results_left = pool.has_done();
         if self.files.results_left {
@@ -215,9 +303,18 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn file_done(&mut self, key: Key, done: FileDone) {
+    /// Returns whether that is an event.
+    fn file_done(&mut self, key: Key, done: FileDone) -> bool {
         // Its slot is not reused before the record was delivered.
-        let Some(FileOp { token, .. }) = self.files.table.vacate(key) else { return };
+        match self.files.table.get(key).map(|op| op.purpose) {
+            Some(Purpose::Send { conn }) => {
+                self.piece_done(conn, done);
+                return false;
+            }
+            Some(Purpose::Read | Purpose::Write) => {}
+            None => return false,
+        }
+        let FileOp { token, .. } = self.files.table.vacate(key).expect("it is there");
         let op = FileOpId(key);
         self.cx.outbox.push_back(match done {
             FileDone::Read { buffer, error } => Record::FileRead { op, token, error, buffer: Some(buffer) },
@@ -225,6 +322,7 @@ impl<K: Kernel> Engine<K> {
                 Record::FileWritten { op, token, failed, buffer: Some(bytes) }
             }
         });
+        true
     }
 
     /// In a forked process, which has neither the threads nor what they were given: everything that has no result yet has
@@ -239,7 +337,13 @@ impl<K: Kernel> Engine<K> {
         self.files.workers.forget();
         self.files.results_left = false;
         for key in self.files.table.keys() {
-            let is_read = self.files.table.get(key).expect("the key is one of the table's").is_read;
+            let purpose = self.files.table.get(key).expect("the key is one of the table's").purpose;
+            if let Purpose::Send { conn } = purpose {
+                let connection = self.connections.get_mut(conn);
+                connection.into_iter().for_each(|connection| connection.piece_lost(&mut self.cx, conn));
+                continue;
+            }
+            let is_read = matches!(purpose, Purpose::Read);
             let error = io::Error::new(io::ErrorKind::Interrupted, "the process has forked meanwhile");
             self.file_done(key, FileJob::<K::File>::failed(is_read, error));
         }

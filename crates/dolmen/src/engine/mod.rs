@@ -205,6 +205,7 @@ impl<K: Kernel> Engine<K> {
         let silent = match connection.serve(&mut self.cx, key) {
             Served::Dial => return self.dial_next(key),
             Served::Ended { silent } => silent,
+            Served::Piece => return self.read_piece(key),
             Served::Alive | Served::Fired => return,
         };
         // After `Closed` was delivered, the slot may be reused; without that event, immediately.
@@ -214,6 +215,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(lookup) = ended.take_lookup() {
             self.lookups.cancel(lookup);
         }
+        self.remove_file_sends(&ended.take_ended_files());
         ended.finish(&mut self.cx, key);
     }
 
@@ -228,7 +230,7 @@ impl<K: Kernel> Engine<K> {
     fn serve_watch(&mut self, slot: u32) {
         let Some((key, watch)) = self.watches.at_mut(slot) else { return };
         match watch.serve(&mut self.cx, key, self.console.holds(key)) {
-            Served::Alive | Served::Dial => {}
+            Served::Alive | Served::Dial | Served::Piece => {}
             Served::Fired => self.watch_fired(key),
             Served::Ended { .. } => {
                 self.watches.remove(key).expect("it has just been served").finish(&mut self.cx);

@@ -30,6 +30,8 @@ pub(super) enum Served {
     Fired,
     /// A connection tries its next address.
     Dial,
+    /// A connection sends the next piece of a file.
+    Piece,
     /// No operation of the source is pending: the engine takes it out of its table and finishes it. Not `silent`: a
     /// last record is to be added, and the slot is not reused before its delivery.
     Ended {

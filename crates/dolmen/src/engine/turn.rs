@@ -392,6 +392,10 @@ impl<K: Kernel> Engine<K> {
                 self.lookups.note_delivery();
                 self.turn.retired.push(Retired::Lookup(lookup.0.slot));
             }
+            Record::FileSent { op, .. } => {
+                self.files.vacate(op.0);
+                self.turn.retired.push(Retired::File(op.0.slot));
+            }
             Record::FileRead { op, .. } | Record::FileWritten { op, .. } => {
                 self.files.note_delivery();
                 self.turn.retired.push(Retired::File(op.0.slot));

@@ -93,6 +93,18 @@ pub(crate) struct Options {
     pub(crate) skip_on_success: bool,
 }
 
+/// What a kernel did with a part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(windows, allow(dead_code))] // Its kernel has no such call yet.
+pub(crate) enum Direct {
+    /// It has sent so many bytes, at least one.
+    Sent(usize),
+    /// Nothing: the socket takes nothing now. A send waits until it does.
+    Full,
+    /// Nothing. A read, or a send, has the reason.
+    No,
+}
+
 /// The mechanism under an engine; see the [module documentation](self) for the contract.
 pub(crate) trait Kernel: Sized + 'static {
     /// The room a kernel needs at the start of every operation.
@@ -298,6 +310,18 @@ pub(crate) trait Kernel: Sized + 'static {
     #[cfg(any(feature = "c-api", dolmen_sim))]
     fn set_interest(&mut self, _source: &Self::Source, _interest: Readiness) -> Result<(), Fault> {
         unreachable!("nothing borrowed was added")
+    }
+
+    /// Sends a part of a file (`count` is not 0) on a stream without a copy in our memory, as far as both can do it now. A
+    /// kernel that cannot keeps this method: the engine reads and sends.
+    fn send_file_now(
+        &mut self,
+        _source: &Self::Source,
+        _file: &Self::File,
+        _offset: u64,
+        _count: usize,
+    ) -> Direct {
+        Direct::No
     }
 
     /// Requests the early end of a pending operation. A poll is only cancelled when its source is to be released, and

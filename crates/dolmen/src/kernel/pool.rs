@@ -131,26 +131,27 @@ impl<J: Job> Pool<J> {
         job
     }
 
-    /// A worker leaves a result for the engine.
-    pub(crate) fn finish(&self, worker: usize, done: J::Done) {
+    /// A worker leaves a result for the engine. Returns false if it is not wanted any more.
+    pub(crate) fn finish(&self, worker: usize, done: J::Done) -> bool {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.workers[worker], Worker::Idle);
         let Some(mailbox) = state.mailbox.clone() else {
             mark(Mark::JobDoneAfterDrop);
             drop(state);
             self.ended.notify_all();
-            return;
+            return false;
         };
         let Worker::Busy(Some(key)) = before else {
             mark(Mark::JobDoneAfterCancel);
             drop(state);
             // Here, and not with the queue locked.
             drop(done);
-            return;
+            return false;
         };
         state.done.push_back((key, done));
         drop(state);
         mailbox.notify();
+        true
     }
 
     /// The engine takes the next result.

@@ -1,11 +1,12 @@
 //! The verbs for files.
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Reactor;
-use crate::error::AddError;
-use crate::token::{FileOpId, Token};
+use crate::error::{AddError, Error};
+use crate::token::{ConnId, FileOpId, Token};
 
 /// Files.
 ///
@@ -113,10 +114,68 @@ impl Reactor {
         self.engine.write_file(file, offset, bytes, token)
     }
 
+    /// Sends a part of a file, behind what has been sent so far and before what is sent from now on. A
+    /// [`FileSent`](crate::Event::FileSent) event with `token` reports that the system has taken all of it.
+    ///
+    /// The file is read in pieces of up to 64 KiB as the connection takes them, so a slow reader costs one piece of memory, however
+    /// long the file is. Pieces do not count as [queued](Reactor::queued_bytes). What is sent behind the file does.
+    ///
+    /// If the file ends before the range, so does what is sent, and the stream goes on. If it cannot be read, the event has the
+    /// reason, and the connection ends as failed, with a reset: the peer cannot take a part for the whole. If the connection ends first, its
+    /// `Closed` is the only event. [`close`](Reactor::close) sends files as everything that is queued, within the linger time; for
+    /// a long file, close when its event has come.
+    ///
+    /// Not promised: that the file is what it was at the time of the call. It is read later, and a writer may change or
+    /// shorten it meanwhile. As for the file's position on Windows, see [`read_file`](Reactor::read_file).
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::io::Read;
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let path = std::env::temp_dir().join(format!("dolmen-send-{}", std::process::id()));
+    /// # std::fs::write(&path, "The news of today.\n")?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    /// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+    /// let news = std::sync::Arc::new(std::fs::File::open(&path)?);
+    /// reactor.send(conn, b"News:\n")?;
+    /// reactor.send_file(conn, news, 0..u64::MAX, Token(3))?;
+    /// reactor.wait(&mut events, None)?;
+    /// for event in &mut events {
+    ///     if let Event::FileSent { conn, token: Token(3), sent, result, .. } = event {
+    ///         result?;
+    ///         assert_eq!(sent, 19);
+    ///         reactor.close(conn)?;
+    ///     }
+    /// }
+    /// # reactor.wait(&mut events, Some(std::time::Duration::ZERO))?;
+    /// # let mut text = String::new();
+    /// # peer.read_to_string(&mut text)?;
+    /// assert_eq!(text, "News:\nThe news of today.\n");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`SendClosed`](crate::ErrorKind::SendClosed),
+    /// [`FilesFull`](crate::ErrorKind::FilesFull) while 1,024 files are queued on the connection.
+    pub fn send_file(
+        &mut self,
+        conn: ConnId,
+        file: Arc<File>,
+        range: Range<u64>,
+        token: Token,
+    ) -> Result<FileOpId, Error> {
+        self.engine.send_file(conn, file, range, token)
+    }
+
     /// Forgets an operation: no event of it is delivered from here on, not even one that is already in
     /// [`Events`](crate::Events). Returns false if it was not in progress any more.
     ///
-    /// An operation that a thread has begun **still happens**, and a write may have been made in part or whole. Its buffer is
+    /// A file that is being sent is sent all the same. An operation that a thread has begun **still happens**, and a write may have been made in part or whole. Its buffer is
     /// freed, when the call has returned.
     ///
     /// ```

@@ -57,6 +57,8 @@ pub(crate) enum Seen {
     FileRead(FileOpId, Result<Vec<u8>, std::io::ErrorKind>),
     /// How many bytes were written before it failed, if it did.
     FileWritten(FileOpId, Option<usize>),
+    /// How many bytes were sent, and why no more, if reading failed.
+    FileSent(FileOpId, u64, Option<std::io::ErrorKind>),
     Woken,
     Polled(PollId, Readiness),
     Written(ConnId, usize),
@@ -98,6 +100,9 @@ impl From<&mut Record<SimStream>> for Seen {
             }
             Record::FileWritten { op, ref failed, .. } => {
                 Seen::FileWritten(op, failed.as_ref().map(|failed| failed.written))
+            }
+            Record::FileSent { op, sent, ref error, .. } => {
+                Seen::FileSent(op, sent, error.as_ref().map(std::io::Error::kind))
             }
             Record::Woken => Seen::Woken,
             Record::Polled { poll, ready, .. } => Seen::Polled(poll, ready),

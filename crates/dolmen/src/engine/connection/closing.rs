@@ -4,7 +4,7 @@ use super::sending::close_reason;
 use super::*;
 
 /// How long a receive that was posted just before the linger time ran out may take to find the bytes that have arrived.
-const SECOND_LOOK_NS: u64 = 100_000_000;
+pub(super) const SECOND_LOOK_NS: u64 = 100_000_000;
 
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn close(&mut self, cx: &mut Context<K>, key: Key) {
@@ -81,7 +81,8 @@ impl<K: Kernel> Connection<K> {
     /// The connection has left the table: closes its socket and returns what it holds.
     pub(in crate::engine) fn finish(mut self, cx: &mut Context<K>, key: Key) {
         let (conn, token) = (ConnId(key), self.token);
-        let Rare { reason, suppress_closed_event, released, .. } = *self.rare();
+        self.drop_queues(cx);
+        let Rare { reason, suppress_closed_event, released, resets, .. } = *self.rare();
         if released {
             let source = self.source.expect("it was connected");
             let stream = Some(cx.submitter.kernel().release(source));
@@ -92,13 +93,13 @@ impl<K: Kernel> Connection<K> {
         let reason = reason.unwrap_or(CloseReason::Finished);
         let how = match reason {
             _ if self.adopted => Close::Release,
+            _ if resets => Close::Reset,
             CloseReason::Aborted | CloseReason::LingerExpired { .. } => Close::Reset,
             _ => Close::Orderly,
         };
         if let Some(source) = self.source.take() {
             cx.submitter.close(source, how);
         }
-        self.drop_queue(cx);
         // Once, and behind all other events of the connection: none of its operations is left [p06].
         if !suppress_closed_event {
             cx.outbox.push_back(Record::Closed { conn, token, reason });
@@ -120,7 +121,7 @@ impl<K: Kernel> Connection<K> {
         if let Some(again_ns) = self.extra_linger_ns(cx) {
             return self.start_linger(cx, key, again_ns);
         }
-        let unsent = self.queued_bytes();
+        let unsent = self.unsent_bytes();
         let reason = match self.failure() {
             Some(fault) => close_reason(fault),
             // The system has taken all bytes and FIN is sent; a peer that does not close its side has had its time
@@ -176,5 +177,11 @@ impl<K: Kernel> Connection<K> {
                 | Record::Drained { conn, .. }
                 | Record::Written { conn, .. } if conn.0 == key)
         });
+        // These stay until their turn, when the engine releases their operations.
+        for record in &mut cx.outbox {
+            if let Record::FileSent { conn, silent, .. } = record {
+                *silent |= conn.0 == key;
+            }
+        }
     }
 }

@@ -22,7 +22,8 @@ impl<K: Kernel> Connection<K> {
 
     /// Whether everything has been sent, and FIN if it was requested.
     pub(super) fn is_sent(&self) -> bool {
-        self.send.is_none() && self.shared.is_none() && self.queue.is_none() && self.write != Write::Finishing
+        let is_empty = self.shared.is_none() && self.queue.is_none() && self.files.is_none();
+        self.send.is_none() && is_empty && self.write != Write::Finishing
     }
 
     /// Called when everything has been sent. Returns whether the stream can leave now.

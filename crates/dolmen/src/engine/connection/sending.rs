@@ -12,7 +12,7 @@ impl<K: Kernel> Connection<K> {
         let taken = self.admit(cx, bytes.len()).map(|()| {
             // No send is started for no bytes: its result of zero could be taken for an end [hc17].
             if !bytes.is_empty() {
-                self.queue(cx).push(bytes);
+                self.last_queue(cx, bytes.len()).push(bytes);
             }
         });
         taken.map_err(|kind| Error::new(kind, "send to connection", ConnId(key)))?;
@@ -31,29 +31,20 @@ impl<K: Kernel> Connection<K> {
             return Ok(());
         }
         match self.queue {
-            None if self.shared.is_none() => self.shared = Some(bytes.clone()),
-            _ => self.queue(cx).push_shared(bytes),
+            None if self.shared.is_none() && self.files.is_none() => self.shared = Some(bytes.clone()),
+            _ => self.last_queue(cx, bytes.len()).push_shared(bytes),
         }
         self.list(cx, key);
         Ok(())
     }
 
     /// The queue, from now on with everything that there is to send.
-    fn queue(&mut self, cx: &mut Context<K>) -> &mut SendQueue {
+    pub(super) fn queue(&mut self, cx: &mut Context<K>) -> &mut SendQueue {
         let queue = self.queue.get_or_insert_with(|| cx.send_queues.take());
         if let Some(shared) = self.shared.take() {
             queue.push_shared(&shared);
         }
         queue
-    }
-
-    /// What has not been sent is lost.
-    pub(super) fn drop_queue(&mut self, cx: &mut Context<K>) {
-        cx.stats.queued_bytes -= self.queued_bytes();
-        self.shared = None;
-        if let Some(queue) = self.queue.take() {
-            cx.send_queues.give_back(queue);
-        }
     }
 
     /// Counts bytes that are about to be queued, if there is room for all of them.
@@ -112,7 +103,12 @@ impl<K: Kernel> Connection<K> {
             if busy || matches!(self.write, Write::Shut | Write::Failed) {
                 return;
             }
-            let Some(front) = self.queue.as_mut().and_then(|queue| queue.front()) else { break };
+            let Some(front) = self.queue.as_mut().and_then(|queue| queue.front()) else {
+                if self.go_on_with_files(cx, key) {
+                    continue;
+                }
+                break;
+            };
             // A large send may find no memory where a smaller one does [hc45].
             let most = cx.config.max_send_bytes;
             let source = self.source.as_ref().expect("it is connected");
@@ -127,7 +123,7 @@ impl<K: Kernel> Connection<K> {
                 Started::Completed(completion) => self.send_ended(cx, key, completion),
             }
         }
-        if self.write == Write::Finishing {
+        if self.write == Write::Finishing && self.files.is_none() {
             self.write = Write::Shut;
             if let Err(mut fault) = cx.submitter.kernel().shutdown_write(self.source()) {
                 // It was connected, and is not any more: the peer has reset it, and no call has collected the error
@@ -185,7 +181,9 @@ impl<K: Kernel> Connection<K> {
     /// The system has taken this many bytes, which are no longer queued.
     fn count_sent(&mut self, cx: &mut Context<K>, key: Key, bytes: usize) {
         cx.stats.bytes_sent += bytes as u64;
-        cx.stats.queued_bytes -= bytes;
+        if !self.count_for_file(bytes) {
+            cx.stats.queued_bytes -= bytes;
+        }
         let left = self.queued_bytes();
         if self.drained_below.is_some_and(|below| left < below.get() as usize) {
             mark(Mark::DrainedReported);
@@ -197,7 +195,7 @@ impl<K: Kernel> Connection<K> {
     /// No more bytes can be sent. What the system had received before that is still delivered, and then the connection
     /// ends: the reactor does not wait for a peer that continues to send, and a paused connection ends with the linger
     /// time [hc43, p06].
-    fn sending_failed(&mut self, cx: &mut Context<K>, key: Key, fault: Fault) {
+    pub(super) fn sending_failed(&mut self, cx: &mut Context<K>, key: Key, fault: Fault) {
         if self.is_closing() {
             return;
         }
@@ -206,7 +204,7 @@ impl<K: Kernel> Connection<K> {
         self.write = Write::Failed;
         self.rare().failure = Some(fault);
         self.drained_below = None;
-        self.drop_queue(cx);
+        self.drop_queues(cx);
         if self.read_ended {
             return self.begin_close(cx, key, close_reason(fault));
         }

@@ -38,6 +38,7 @@ mod fault;
 mod polled;
 mod ready;
 mod registrations;
+mod send_file;
 mod serve;
 mod socket;
 mod table;
@@ -60,7 +61,7 @@ use rustix::net::Shutdown;
 use super::arrivals::Arrivals;
 use super::operation::{OpPtr, bytes_to_send};
 use super::readiness::Readiness;
-use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
+use super::{Close, Direct, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 use crate::kernel::files::FileJob;
@@ -431,6 +432,10 @@ impl Kernel for Epoll {
                 .unwrap_or_else(|errno| tracing::debug!(target: "dolmen", %errno, "deregistering a stream"));
         }
         fd
+    }
+
+    fn send_file_now(&mut self, source: &Source, file: &Arc<File>, offset: u64, count: usize) -> Direct {
+        send_file::send_file(self.table.entry(source).fd(), file, offset, count, &mut self.calls)
     }
 
     fn unread(&mut self, source: &Source) -> usize {

@@ -27,19 +27,42 @@ struct State {
     /// In percent: reads that need no thread.
     cached: u8,
     read_now: u64,
+    /// It is read to be sent: a result is no event.
+    is_sent: bool,
 }
 
 impl SimFile {
     /// A file with these bytes.
     pub(crate) fn new(bytes: Vec<u8>, seed: u64) -> SimFile {
         let rng = Rng::new(seed);
-        SimFile(Rc::new(RefCell::new(State { bytes, rng, short: 0, failing: 0, cached: 0, read_now: 0 })))
+        SimFile(Rc::new(RefCell::new(State {
+            bytes,
+            rng,
+            short: 0,
+            failing: 0,
+            cached: 0,
+            read_now: 0,
+            is_sent: false,
+        })))
     }
 
     /// How often its faults strike, in percent.
     pub(crate) fn set_faults(&self, short: u8, failing: u8, cached: u8) {
         let mut state = self.0.borrow_mut();
         (state.short, state.failing, state.cached) = (short, failing, cached);
+    }
+
+    /// Its results are no events.
+    pub(crate) fn set_sent(&self) {
+        self.0.borrow_mut().is_sent = true;
+    }
+
+    /// Some of what is there, and `None` for nothing.
+    pub(super) fn read_directly(&self, offset: u64, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count.min(300)];
+        let read = self.0.borrow_mut().read(offset, &mut bytes).ok()?;
+        bytes.truncate(read);
+        (read > 0).then_some(bytes)
     }
 
     /// How many reads needed no thread.
@@ -138,8 +161,9 @@ fn serve(world: &SharedWorld, worker: usize, pool: Arc<Pool<FileJob<SimFile>>>) 
     let Some(job) = pool.take_now(worker) else { return };
     let slow = world.borrow_mut().files.percent(15);
     later(world, if slow { 20_000_000 } else { 1_000_000 }, move |world, now_ns| {
-        pool.finish(worker, job.run());
-        if pool.has_done() {
+        let (FileJob::Read { file, .. } | FileJob::Write { file, .. }) = &job;
+        let is_sent = file.0.borrow().is_sent;
+        if pool.finish(worker, job.run()) && !is_sent {
             world.borrow_mut().file_done_ns.get_or_insert(now_ns);
         }
         serve(world, worker, pool);

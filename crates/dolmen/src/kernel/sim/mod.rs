@@ -40,7 +40,7 @@ use super::lent::Lent;
 use super::names::threads::Workers;
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
-use super::{Close, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
+use super::{Close, Direct, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 use crate::kernel::files::FileJob;
@@ -434,6 +434,22 @@ impl Kernel for Sim {
             self.associated.push(source.object);
         }
         stream
+    }
+
+    fn send_file_now(&mut self, source: &Source, file: &SimFile, offset: u64, count: usize) -> Direct {
+        if !self.is_open(source) || self.world.borrow_mut().files.percent(40) {
+            return Direct::No;
+        }
+        self.calls += 1;
+        let Some(bytes) = file.read_directly(offset, count) else { return Direct::No };
+        match self.world.borrow_mut().link_of(source.object).send(&bytes) {
+            Ok(0) => Direct::Full,
+            Ok(sent) => {
+                mark(Mark::FileSentDirectly);
+                Direct::Sent(sent)
+            }
+            Err(_) => Direct::No,
+        }
     }
 
     fn unread(&mut self, source: &Source) -> usize {

@@ -100,6 +100,12 @@ mutants! {
         WriteOnce,
         /// A cancelled operation on a file counts as one that is not reported yet.
         CountCancelledFile,
+        /// What is sent behind a file that cannot be read is sent all the same.
+        SendBehindHole,
+        /// A send does not wait for the files before it.
+        SendPastFile,
+        /// FIN does not wait for the files before it.
+        FinBeforeFile,
         /// A wake is cleared without an event.
         LoseWake,
         /// The time for which another event loop may block ignores what is left to do.

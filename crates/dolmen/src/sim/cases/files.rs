@@ -143,3 +143,107 @@ pub(super) fn results_of_files_that_do_not_fit_are_reported_by_the_next_waits() 
     assert_eq!(seen.len(), 12);
     assert!(fixture.now_ns() < start_ns + 1_000_000_000, "it took until {}", fixture.now_ns());
 }
+
+fn send_file(fixture: &mut Fixture, conn: ConnId, file: &SimFile, range: std::ops::Range<u64>) -> FileOpId {
+    fixture.engine.send_file(conn, file.clone(), range, Token(0)).expect("send")
+}
+
+fn sent(seen: &[Seen]) -> Vec<(FileOpId, u64)> {
+    let of = |seen: &Seen| match seen {
+        Seen::FileSent(op, sent, None) => Some((*op, *sent)),
+        _ => None,
+    };
+    seen.iter().filter_map(of).collect()
+}
+
+/// Over a wire that is narrower than everything; the sends keep their places.
+#[test]
+pub(super) fn p09_files_are_sent_between_the_sends_before_and_after_them() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect_with(100);
+        let file = file(1_000);
+        file.set_faults(50, 0, 50);
+        fixture.engine.send(conn, b"one ").expect("send");
+        let first = send_file(&mut fixture, conn, &file, 100..900);
+        fixture.engine.send(conn, b"two ").expect("send");
+        let second = send_file(&mut fixture, conn, &file, 990..2_000);
+        let third = send_file(&mut fixture, conn, &file, 5..5);
+        fixture.engine.send(conn, b"three").expect("send");
+        assert_eq!(fixture.engine.queued_bytes(conn).expect("open"), 13);
+        let (mut seen, mut got) = (Vec::new(), Vec::new());
+        for _ in 0..200 {
+            seen.extend(fixture.wait(Duration::from_millis(50)));
+            got.extend(fixture.peer_reads(link, 70));
+        }
+        let pattern = pattern(1_000);
+        let expected = [&b"one "[..], &pattern[100..900], b"two ", &pattern[990..], b"three"].concat();
+        assert_eq!(got, expected);
+        assert_eq!(sent(&seen), [(first, 800), (second, 10), (third, 0)]);
+        assert_eq!(fixture.stats().queued_bytes, 0);
+    }
+}
+
+/// The stream must not go on behind a hole, and the peer must not take a part for the whole.
+#[test]
+pub(super) fn a_file_that_cannot_be_read_ends_its_connection_with_a_reset() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let (conn, link) = fixture.connect();
+        let file = file(1_000);
+        file.set_faults(0, 100, 0);
+        fixture.engine.send(conn, b"before").expect("send");
+        let op = send_file(&mut fixture, conn, &file, 0..1_000);
+        fixture.engine.send(conn, b"behind").expect("send");
+        let seen = fixture.settle();
+        assert!(matches!(seen[0], Seen::FileSent(of, 0, Some(_)) if of == op), "{seen:?}");
+        assert!(matches!(closed(&seen, conn), Some(CloseReason::Failed { .. })), "{seen:?}");
+        assert_eq!(fixture.link(link, |link| link.ended), Some(Ended::Reset));
+        fixture.assert_empty();
+    }
+}
+
+/// A close sends what is queued, files as well; a removal does not wait for a reader that is slow.
+#[test]
+pub(super) fn a_close_sends_files_and_a_removal_forgets_them() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let file = file(1_000);
+        let (conn, link) = fixture.connect();
+        send_file(&mut fixture, conn, &file, 0..1_000);
+        fixture.engine.close(conn).expect("close");
+        fixture.peer_finishes(link);
+        let seen = fixture.settle();
+        assert!(matches!(seen[..], [Seen::Closed(of, CloseReason::Finished)] if of == conn), "{seen:?}");
+        assert_eq!(fixture.peer_reads(link, 2_000), pattern(1_000));
+        let (conn, link) = fixture.connect_with(100);
+        let op = send_file(&mut fixture, conn, &file, 0..1_000);
+        fixture.engine.send(conn, b"behind").expect("send");
+        fixture.turn();
+        assert!(fixture.engine.remove(conn));
+        assert_eq!(fixture.settle().len(), 0);
+        assert!(!fixture.engine.cancel_file(op));
+        assert!(fixture.peer_reads(link, 2_000).len() <= 200);
+        fixture.assert_empty();
+    }
+}
+
+/// No thread can be started: the stream waits for one.
+#[test]
+pub(super) fn a_file_waits_for_a_thread_to_read_it() {
+    let mut fixture = Fixture::new(Style::Readiness);
+    let (conn, link) = fixture.connect();
+    let file = file(100);
+    fixture.world.borrow_mut().no_file_threads = true;
+    let op = send_file(&mut fixture, conn, &file, 0..100);
+    let refused = hits(Mark::PieceRefused);
+    for _ in 0..5 {
+        assert_eq!(sent(&fixture.wait(MS)), []);
+        if hits(Mark::PieceRefused) > refused {
+            break;
+        }
+    }
+    fixture.world.borrow_mut().no_file_threads = false;
+    assert_eq!(sent(&fixture.settle()), [(op, 100)]);
+    assert_eq!(fixture.peer_reads(link, 200), pattern(100));
+}

@@ -80,6 +80,9 @@ fn each_scenario_fails_with_its_mutant() {
         (files::results_of_files_that_do_not_fit_are_reported_by_the_next_waits, Mutant::ForgetLeftFiles),
         (files::p07_a_cancelled_operation_on_a_file_is_silent_wherever_it_is, Mutant::ForgetFileRemoval),
         (files::p07_a_cancelled_operation_on_a_file_is_silent_wherever_it_is, Mutant::CountCancelledFile),
+        (files::a_file_that_cannot_be_read_ends_its_connection_with_a_reset, Mutant::SendBehindHole),
+        (files::p09_files_are_sent_between_the_sends_before_and_after_them, Mutant::SendPastFile),
+        (files::a_close_sends_files_and_a_removal_forgets_them, Mutant::FinBeforeFile),
         (files::short_writes_of_a_file_are_continued_until_all_is_written, Mutant::WriteOnce),
         (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];

@@ -22,6 +22,8 @@ pub(super) struct Files {
     rng: Rng,
     files: Vec<Known>,
     ops: Vec<Op>,
+    /// How many files were sent.
+    sent: usize,
 }
 
 struct Known {
@@ -60,6 +62,23 @@ fn content(file: usize, from: usize, count: usize) -> Vec<u8> {
     bytes(STREAMS + file, false, from as u64, count)
 }
 
+/// A file that is to be sent.
+pub(super) struct QueuedFile {
+    id: FileOpId,
+    token: Token,
+    /// How many bytes it has.
+    count: u64,
+    failing: bool,
+    cancelled: bool,
+}
+
+impl Conn {
+    /// Whether a file may have ended the connection.
+    pub(super) fn may_fail_by_file(&self) -> bool {
+        self.file_failed || self.files.iter().any(|file| file.failing)
+    }
+}
+
 impl Files {
     pub(super) fn new(seed: u64) -> Files {
         let mut rng = Rng::new(seed ^ 0x0F11_E5EE_D0FF_11E5);
@@ -70,7 +89,7 @@ impl Files {
             Known { file, certain: vec![true; AT_FIRST], end: AT_FIRST }
         });
         let files = files.collect();
-        Files { rng, files, ops: Vec::new() }
+        Files { rng, files, ops: Vec::new(), sent: 0 }
     }
 
     fn count(&self, state: OpState) -> usize {
@@ -109,6 +128,7 @@ impl Run<'_> {
                 let begun = self.engine.write_file(file, offset as u64, buffer, token);
                 self.file_begun(begun, at, offset, Vec::new(), Some(count), kept, false)
             }
+            FileStep::Send(who, count) => self.send_file(who, count.into()),
             FileStep::Cancel(who) => self.cancel_file_op(who),
             FileStep::NoThreads(none) => {
                 self.world.borrow_mut().no_file_threads = none;
@@ -153,6 +173,9 @@ impl Run<'_> {
     }
 
     fn cancel_file_op(&mut self, who: u32) -> Check {
+        if who % 5 == 0 {
+            return self.cancel_sent_file(who / 5);
+        }
         let count = self.files.ops.len();
         // The latest ones.
         let recent = count.min(6);
@@ -170,6 +193,16 @@ impl Run<'_> {
         self.check(Oracle::Stale, plausible, || {
             format!("an operation on a file was cancelled that was {before:?}")
         })
+    }
+
+    /// Only its event is cancelled.
+    fn cancel_sent_file(&mut self, who: u32) -> Check {
+        let Some(at) = self.open_conn(who) else { return Ok(()) };
+        let Some(file) = self.conns[at].files.back_mut() else { return Ok(()) };
+        let again = std::mem::replace(&mut file.cancelled, true);
+        let known = self.engine.cancel_file(file.id);
+        // It may have been sent, or have ended with its connection, in an event that is still to come.
+        self.check(Oracle::Stale, !(known && again), || "a file was cancelled twice".into())
     }
 
     fn file_reported(
@@ -241,6 +274,75 @@ impl Run<'_> {
             format!("{id:?} has written {written} of {count} bytes, which are not there")
         })?;
         self.after_file_event()
+    }
+
+    /// The bytes are those that the stream has at this place.
+    fn send_file(&mut self, who: u32, count: usize) -> Check {
+        let Some(at) = self.open_conn(who) else { return Ok(()) };
+        let (conn, rng) = (&self.conns[at], &mut self.files.rng);
+        let (skipped, kind) = (rng.below(20).min(conn.accepted), rng.below(10));
+        let there = bytes(conn.link, true, conn.accepted - skipped, count + skipped as usize);
+        let there =
+            if conn.accepted < skipped { bytes(conn.link, true, conn.accepted, count) } else { there };
+        let file = SimFile::new(there, rng.next());
+        let failing = kind == 0;
+        file.set_sent();
+        file.set_faults(30, if failing { 30 } else { 0 }, rng.below(100) as u8);
+        // Up to the end of the file, or to where the range ends before it.
+        let (count, end) = match kind {
+            1..4 => (count as u64, u64::MAX),
+            4..6 => (count as u64 / 2, skipped + count as u64 / 2),
+            _ => (count as u64, skipped + count as u64),
+        };
+        let token = Token(FIRST / 2 + self.files.sent);
+        let queued = self.engine.queued_bytes(conn.id).unwrap_or(0);
+        match self.engine.send_file(conn.id, file, skipped..end, token) {
+            Ok(id) => {
+                self.files.sent += 1;
+                let conn = &mut self.conns[at];
+                conn.files.push_back(QueuedFile { id, token, count, failing, cancelled: false });
+                conn.accepted += count;
+                let late = conn.releasing || conn.shut;
+                let now = self.engine.queued_bytes(self.conns[at].id).ok();
+                self.check(Oracle::Stream, !late, || "a file was taken after the end".into())?;
+                self.check(Oracle::Bounds, now == Some(queued), || {
+                    format!("a file counts as queued: {queued} were, and {now:?} are")
+                })
+            }
+            // Shut by us, or closing.
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn file_sent(
+        &mut self,
+        id: FileOpId,
+        conn: ConnId,
+        token: Token,
+        sent: u64,
+        failed: bool,
+    ) -> Check {
+        let Some(&at) = self.by_id.get(&conn) else {
+            return self.fail(Oracle::Stale, || format!("a file was sent on {conn:?}, which never was"));
+        };
+        let known = &mut self.conns[at];
+        // It may be in the same batch as the event whose handler closed the connection.
+        let open = !matches!(known.state, State::Gone | State::Removed);
+        // Cancelled ones are not reported.
+        while known.files.front().is_some_and(|file| file.cancelled) {
+            known.files.pop_front();
+        }
+        let file = known.files.pop_front();
+        known.file_failed |= failed;
+        let taken = self.world.borrow().links[known.link].outbound.total;
+        self.check(Oracle::Order, open, || format!("{id:?} is reported on {conn:?}, which is gone"))?;
+        let Some(file) = file.filter(|file| file.id == id && file.token == token) else {
+            return self.fail(Oracle::Order, || format!("{id:?} is reported out of turn"));
+        };
+        let right = if failed { file.failing && sent <= file.count } else { sent == file.count };
+        self.check(Oracle::Stream, right && taken >= sent, || {
+            format!("{id:?} has sent {sent} of {} bytes, failed: {failed}", file.count)
+        })
     }
 
     fn after_file_event(&mut self) -> Check {

@@ -47,7 +47,7 @@ use channels::Channels;
 use console::Operator;
 use datagrams::Udp;
 use dialling::Dialled;
-use files::Files;
+use files::{Files, QueuedFile};
 use hosts::Hosts;
 use mailbox::Inbox;
 use names::Names;
@@ -141,6 +141,10 @@ struct Conn {
     /// The socket of an adopted connection.
     lent: Option<usize>,
     asked: Asked,
+    /// Files that are queued, the first one first.
+    files: VecDeque<QueuedFile>,
+    /// A file could not be read, which ends the connection.
+    file_failed: bool,
 }
 
 impl Conn {
@@ -165,6 +169,8 @@ impl Conn {
             dialled: None,
             lent: None,
             asked: Asked::default(),
+            files: VecDeque::new(),
+            file_failed: false,
         }
     }
 }

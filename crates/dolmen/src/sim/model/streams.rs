@@ -218,7 +218,9 @@ impl Run<'_> {
 
     /// The only way in which a send fails and the peer can continue to send.
     pub(super) fn shut_by_caller(&mut self, who: u32) -> Check {
-        let open = |conn: &Conn| conn.state == State::Open && !conn.shut && conn.is_up();
+        // The send must fail now, and not behind a file that is slow to read: the peer does not stop.
+        let open =
+            |conn: &Conn| conn.state == State::Open && !conn.shut && conn.is_up() && conn.files.is_empty();
         let open: Vec<usize> = (0..self.conns.len()).filter(|&at| open(&self.conns[at])).collect();
         if open.is_empty() {
             return Ok(());

@@ -1,0 +1,81 @@
+//! A file to a socket without a copy in our memory: sendfile(2).
+//!
+//! It is the one call here that has no flag for a single non-blocking call, and none against SIGPIPE. So the socket is
+//! made non-blocking around it, and is then as the caller has added it. Where SIGPIPE has its default action, which ends the
+//! process, the call is not made: Rust programs ignore the signal, and a C program may not [hc64].
+//!
+//! sendfile also waits for the disk. The last byte of the span is read first, if that needs no waiting: then the span is in
+//! the page cache, or was a moment ago.
+//!
+//! Manual pages: sendfile(2), fcntl(2), sigaction(2).
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+use super::super::Direct;
+use crate::kernel::files::FileAccess;
+
+/// Sends what both take now.
+pub(super) fn send_file(
+    socket: BorrowedFd<'_>,
+    file: &Arc<File>,
+    offset: u64,
+    count: usize,
+    calls: &mut u64,
+) -> Direct {
+    let Some(last) = offset.checked_add(count as u64 - 1) else { return Direct::No };
+    *calls += 2;
+    if sigpipe_ends_process() || !matches!(file.read_now(last, &mut [0]), Some(Ok(1))) {
+        return Direct::No;
+    }
+    let Ok(mut at) = libc::off64_t::try_from(offset) else { return Direct::No };
+    *calls += 4;
+    let Some(_nonblocking) = NonBlocking::new(socket) else { return Direct::No };
+    // SAFETY: both descriptors are open while they are borrowed, and the offset is a variable of ours.
+    let sent = unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut at, count) };
+    match usize::try_from(sent) {
+        // The file has become shorter since: to be found out by reading.
+        Ok(0) => Direct::No,
+        Ok(sent) => Direct::Sent(sent),
+        Err(_) => match std::io::Error::last_os_error().kind() {
+            std::io::ErrorKind::WouldBlock => Direct::Full,
+            // Of the file or of the socket: the next read or send has it again, and is one of them.
+            _ => Direct::No,
+        },
+    }
+}
+
+/// Whether a send to a peer that has gone would end the process.
+fn sigpipe_ends_process() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the call only fills in the variable, which is read only if that has succeeded.
+    unsafe {
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) != 0
+            || action.assume_init().sa_sigaction == libc::SIG_DFL
+    }
+}
+
+/// The socket does not block until this is dropped.
+struct NonBlocking<'a> {
+    socket: BorrowedFd<'a>,
+    before: libc::c_int,
+}
+
+impl<'a> NonBlocking<'a> {
+    fn new(socket: BorrowedFd<'a>) -> Option<NonBlocking<'a>> {
+        // SAFETY: the descriptor is open, and these commands take and return a number.
+        let before = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
+        // SAFETY: as above.
+        let set = before >= 0
+            && unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, before | libc::O_NONBLOCK) } == 0;
+        set.then_some(NonBlocking { socket, before })
+    }
+}
+
+impl Drop for NonBlocking<'_> {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(self.socket.as_raw_fd(), libc::F_SETFL, self.before) };
+    }
+}
