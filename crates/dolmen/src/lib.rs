@@ -44,7 +44,7 @@
 //! ```
 //!
 //! The examples `echo`, `udp_echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `lookup` (names, and
-//! the ports of a host), `in_tokio`, `console_chat`
+//! the ports of a host), `serve_file`, `in_tokio`, `console_chat`
 //! and `keys` are complete programs. In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the
 //! code of each promise, and `ARCHITECTURE.md` explains how it works.
 

@@ -194,13 +194,17 @@ fn hc63_names_that_hang_in_both_threads_delay_nothing_else() {
     let (conn, mut peer) = rig.connect(Token(3));
     let poster = rig.reactor.poster();
     let (sender, mut inbox) = rig.reactor.channel::<u8>(4, Token(4));
+    // More than is read without a thread.
+    let program = std::env::current_exe().and_then(std::fs::File::open).map(Arc::new).expect("this program");
     for round in 0..20 {
+        let buffer = Vec::with_capacity(1 << 20);
+        rig.reactor.read_file(program.clone(), 0, buffer, Token(8)).expect("read");
         io::Write::write_all(&mut peer, b"north\n").expect("write");
         poster.post(round, Token(5)).expect("post");
         sender.send(7).expect("send");
         rig.reactor.resolve("192.0.2.7", 23, Token(6)).expect("resolve");
         let timer = rig.reactor.add_timer(Duration::from_millis(1), Token(7));
-        let mut left = vec![3, 4, 5, 6, 7];
+        let mut left = vec![3, 4, 5, 6, 7, 8];
         rig.until("event of each source", |_, event| {
             let token = event.token().expect("no wake").0;
             left.retain(|&other| other != token);
@@ -209,6 +213,7 @@ fn hc63_names_that_hang_in_both_threads_delay_nothing_else() {
                 Event::Inbox { .. } => assert_eq!(inbox.drain().count(), 1),
                 Event::Posted { value, .. } => assert_eq!(value, round),
                 Event::Resolved { result: Ok(_), .. } => {}
+                Event::FileRead { result: Ok(count), .. } => assert!(count > 0),
                 Event::Timer { timer: of, .. } => assert_eq!(of, timer),
                 other => panic!("{other:?}"),
             }
