@@ -1,5 +1,6 @@
 //! One wait for everything that a line-based or game server reacts to: a thousand players' sockets, listening ports,
-//! results of worker threads, timers and the operator's console, over I/O completion ports on Windows and epoll on Linux.
+//! outgoing connections, datagrams, files, results of worker threads, timers and the operator's console, over I/O
+//! completion ports on Windows and epoll on Linux.
 //!
 //! A [`Reactor`] has the registrations and waits; each [`Event`] in [`Events`] brings its bytes; other threads reach the
 //! reactor through a [`Waker`], a [`Poster`] or a [channel](Reactor::channel) of values.
