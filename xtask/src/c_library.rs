@@ -25,8 +25,14 @@ const UNIX_LIBS: &str = "-lutil -lrt -lpthread -lm -ldl";
 const WINDOWS_LIBS: &str = "-lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
 
 /// The test programs, and whether each is C++.
-const CASES: [(&str, bool); 5] =
-    [("table", false), ("seed", true), ("scale", false), ("console", false), ("fork", false)];
+const CASES: [(&str, bool); 6] = [
+    ("table", false),
+    ("seed", true),
+    ("scale", false),
+    ("connect", false),
+    ("console", false),
+    ("fork", false),
+];
 const POSIX_ONLY: [&str; 1] = ["fork"];
 
 /// Each way in which a program may include the header; see tests/c/includes.c.

@@ -246,6 +246,28 @@ int io_reactor_add(io_reactor_t *reactor,
                    int events);
 
 /**
+ * Connects a stream socket that is not connected, without blocking, and registers it with `context`. `addr` is the
+ * peer's address and `addrlen` its size, as for connect(). Exactly one event follows: EVENT_WRITE when the connection
+ * stands, or EVENT_ERROR when it cannot be made. io_reactor_remove() gives the attempt up, and no event follows.
+ *
+ * After EVENT_WRITE the socket is registered as if by io_reactor_add() without any events: on POSIX ask for them with
+ * io_reactor_modify(), on Windows ask for bytes with io_reactor_post_read(). After EVENT_ERROR remove it and close it: a
+ * socket connects once. The reason is the socket's SO_ERROR on POSIX, and bytes_transferred on Windows: a Winsock error
+ * code. There is no time limit but the system's, which is minutes: set a timer.
+ *
+ * The socket becomes non-blocking on POSIX. On Windows it is bound to any address if it is not bound yet, and IPv4 and
+ * IPv6 are the families that can be connected.
+ *
+ * Returns 0, or -1: NULL reactor, not a stream socket, registered or connected already, no address, or the system
+ * refuses at once (POSIX: also because no one listens, or there is no route). Then nothing is registered.
+ */
+int io_reactor_connect(io_reactor_t *reactor,
+                       socket_fd_t fd,
+                       const void *addr,
+                       int addrlen,
+                       void *context);
+
+/**
  * Changes which events are reported for a socket. 0 is allowed and means none; on POSIX not even the end of a socket
  * without an interest is reported.
  *

@@ -18,6 +18,9 @@ pub(crate) trait Platform: Sized {
     /// Which open file a descriptor stands for. Called only where sockets are polled.
     fn file(&self, fd: socket_fd_t) -> std::io::Result<File>;
 
+    /// Begins to connect a socket, which becomes non-blocking. Called only where sockets are polled.
+    fn begin_connect(&self, fd: socket_fd_t, address: &[u8]) -> std::io::Result<()>;
+
     /// Standard input. With `buffered` the library reads it, and otherwise the caller.
     fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
 }
@@ -49,6 +52,44 @@ impl Platform for Native {
             0 => Ok(File(stat.st_dev as u64, stat.st_ino as u64)),
             _ => Err(std::io::Error::last_os_error()),
         }
+    }
+
+    #[cfg(unix)]
+    fn begin_connect(&self, fd: socket_fd_t, address: &[u8]) -> std::io::Result<()> {
+        let (mut kind, mut size) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: `kind` has room for `size` bytes.
+        let found = unsafe {
+            libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &mut size)
+        };
+        if found < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // For any other socket a connect means something else, and is over at once.
+        if kind != libc::SOCK_STREAM {
+            return Err(std::io::Error::from_raw_os_error(libc::EPROTOTYPE));
+        }
+        // SAFETY: these commands take and return a number; an invalid descriptor is refused.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+        // SAFETY: as above.
+        if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        let len = address.len() as libc::socklen_t;
+        // SAFETY: that many bytes are readable, and the call reads no more.
+        match unsafe { libc::connect(fd, address.as_ptr().cast(), len) } {
+            0 => Ok(()),
+            _ => match std::io::Error::last_os_error() {
+                // Interrupted: it goes on all the same.
+                error if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    #[cfg(windows)]
+    fn begin_connect(&self, _fd: socket_fd_t, _address: &[u8]) -> std::io::Result<()> {
+        // The reactor connects.
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 
     #[cfg(windows)]

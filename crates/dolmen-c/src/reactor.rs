@@ -109,6 +109,29 @@ impl<P: Platform> Inner<P> {
         context: *mut c_void,
         events: c_int,
     ) -> Result<(), Failure> {
+        self.register(fd, context, |platform, reactor, token, known| {
+            P::Socket::register(platform, reactor, fd, events, token, known)
+        })
+    }
+
+    /// Registers a socket that is being connected.
+    pub(crate) fn connect(
+        &mut self,
+        fd: socket_fd_t,
+        address: &[u8],
+        context: *mut c_void,
+    ) -> Result<(), Failure> {
+        self.register(fd, context, |platform, reactor, token, known| {
+            P::Socket::connect(platform, reactor, fd, address, token, known)
+        })
+    }
+
+    fn register(
+        &mut self,
+        fd: socket_fd_t,
+        context: *mut c_void,
+        register: impl FnOnce(&P, &mut P::Reactor, Token, bool) -> Result<P::Socket, Failure>,
+    ) -> Result<(), Failure> {
         if !P::Socket::is_valid(fd) {
             return Err(Failure::new("not a socket"));
         }
@@ -130,7 +153,7 @@ impl<P: Platform> Inner<P> {
             self.sockets.push(None);
             self.sockets.len() - 1
         });
-        match P::Socket::register(&self.platform, &mut self.reactor, fd, events, Token(slot), known) {
+        match register(&self.platform, &mut self.reactor, Token(slot), known) {
             Ok(socket) => {
                 // The system would have refused the same socket.
                 if known {

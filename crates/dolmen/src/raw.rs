@@ -65,6 +65,16 @@ pub trait ReactorApi {
         token: Token,
     ) -> Result<ConnId, Error>;
 
+    /// Connects a socket that the reactor never closes. A `Connected` or a `Closed` event follows; after the first, the
+    /// connection is as one that was adopted.
+    fn connect_adopted(
+        &mut self,
+        socket: BorrowedSocket,
+        address: std::net::SocketAddr,
+        again: bool,
+        token: Token,
+    ) -> Result<ConnId, Error>;
+
     /// Requests the next bytes of an adopted connection.
     fn post_receive(&mut self, conn: ConnId) -> Result<(), Error>;
 
@@ -149,6 +159,16 @@ macro_rules! impl_reactor_api {
                 token: Token,
             ) -> Result<ConnId, Error> {
                 self.engine.adopt(socket, again, receive, token)
+            }
+
+            fn connect_adopted(
+                &mut self,
+                socket: BorrowedSocket,
+                address: std::net::SocketAddr,
+                again: bool,
+                token: Token,
+            ) -> Result<ConnId, Error> {
+                self.engine.connect_adopted(socket, address.into(), again, token)
             }
 
             fn post_receive(&mut self, conn: ConnId) -> Result<(), Error> {

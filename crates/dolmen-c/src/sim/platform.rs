@@ -59,6 +59,11 @@ impl Platform for Posix {
         }
     }
 
+    /// Not simulated here: the reactor's own connects are.
+    fn begin_connect(&self, _fd: socket_fd_t, _address: &[u8]) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
     fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
         PolledStdin::open(&self.machine, &self.input, reactor)
     }
@@ -70,6 +75,10 @@ impl Platform for Windows {
     type Stdin = WatchedStdin;
 
     fn file(&self, _fd: socket_fd_t) -> std::io::Result<File> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn begin_connect(&self, _fd: socket_fd_t, _address: &[u8]) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 

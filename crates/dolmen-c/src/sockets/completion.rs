@@ -2,6 +2,7 @@
 //! connections or datagrams wait.
 
 use std::ffi::{c_int, c_void};
+use std::net::{SocketAddr, SocketAddrV6};
 
 use dolmen::raw::Record;
 use dolmen::raw::{PollId, ReactorApi, Readiness};
@@ -32,6 +33,8 @@ pub(crate) struct Connected {
     leftover: Vec<u8>,
     /// The end was reported.
     ended: bool,
+    /// It was not reported yet as connected, or as failed.
+    connecting: bool,
 }
 
 /// The interest of a request for room to write.
@@ -65,8 +68,21 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         let receive = interest(events).contains(Readiness::READABLE);
         let conn = reactor.adopt(socket, !known, receive, token)?;
         // No send has met a full socket yet, so room to write is not reported: the reference does not report it either.
-        let connected = Connected { conn, room: None, target: None, leftover: Vec::new(), ended: false };
-        Ok(Socket::Connected(Box::new(connected)))
+        Ok(Socket::Connected(Box::new(Connected::new(conn, false))))
+    }
+
+    fn connect(
+        _platform: &P,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        address: &[u8],
+        token: Token,
+        known: bool,
+    ) -> Result<Socket, Failure> {
+        let address =
+            socket_address(address).ok_or_else(|| Failure::new("neither an IPv4 nor an IPv6 address"))?;
+        let conn = reactor.connect_adopted(borrow(fd), address, !known, token)?;
+        Ok(Socket::Connected(Box::new(Connected::new(conn, true))))
     }
 
     /// The system does not provide this, but refuses to register a socket twice.
@@ -168,8 +184,23 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             Record::Written { token, bytes, .. } if inner.socket_at(token.0).is_some() => {
                 sink.counted(inner.context(token.0), EVENT_WRITE, bytes as u64);
             }
+            Record::Connected { token, .. } => {
+                let context = inner.context(token.0);
+                let Some(connected) = connected(inner, token.0) else { return };
+                connected.connecting = false;
+                sink.event(context, EVENT_WRITE);
+            }
             Record::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
-            Record::Closed { token, reason, .. } => end(inner, token.0, close_event(reason), sink),
+            Record::Closed { token, reason, .. } => {
+                let connecting = connected(inner, token.0).is_some_and(|connected| connected.connecting);
+                match reason {
+                    CloseReason::Failed { code } if connecting => {
+                        sink.counted(inner.context(token.0), EVENT_ERROR, u64::from(code.unsigned_abs()));
+                    }
+                    _ if connecting => sink.event(inner.context(token.0), EVENT_ERROR),
+                    _ => end(inner, token.0, close_event(reason), sink),
+                }
+            }
             _ => {}
         }
     }
@@ -187,6 +218,11 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
 }
 
 impl Connected {
+    fn new(conn: ConnId, connecting: bool) -> Connected {
+        let (room, target, leftover) = (None, None, Vec::new());
+        Connected { conn, room, target, leftover, ended: false, connecting }
+    }
+
     fn ask_for_room(
         &mut self,
         reactor: &mut impl ReactorApi,
@@ -281,6 +317,24 @@ fn close_event(reason: CloseReason) -> c_int {
         CloseReason::Failed { code: OPERATION_ABORTED } => EVENT_CLOSE,
         CloseReason::Failed { .. } => EVENT_ERROR,
         _ => EVENT_CLOSE,
+    }
+}
+
+/// Reads a `sockaddr_in` or a `sockaddr_in6`, as Winsock has them.
+fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 23;
+    let two = |at: usize| <[u8; 2]>::try_from(bytes.get(at..at + 2)?).ok();
+    let four = |at: usize| <[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok();
+    let port = u16::from_be_bytes(two(2)?);
+    match u16::from_ne_bytes(two(0)?) {
+        AF_INET => Some(SocketAddr::from((four(4)?, port))),
+        AF_INET6 => {
+            let ip = <[u8; 16]>::try_from(bytes.get(8..24)?).ok()?;
+            let (flow, scope) = (u32::from_ne_bytes(four(4)?), u32::from_ne_bytes(four(24)?));
+            Some(SocketAddrV6::new(ip.into(), port, flow, scope).into())
+        }
+        _ => None,
     }
 }
 

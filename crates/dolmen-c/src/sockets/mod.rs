@@ -34,6 +34,16 @@ pub(crate) trait Socket<P: Platform>: Sized {
         known: bool,
     ) -> Result<Self, Failure>;
 
+    /// Begins to connect a socket to an address, in the system's own form.
+    fn connect(
+        platform: &P,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        address: &[u8],
+        token: Token,
+        known: bool,
+    ) -> Result<Self, Failure>;
+
     /// Whether the number still stands for this socket. `None`: the system does not provide this.
     fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool>;
 

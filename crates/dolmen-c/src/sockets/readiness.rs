@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use dolmen::Token;
 use dolmen::raw::Record;
-use dolmen::raw::{PollId, ReactorApi};
+use dolmen::raw::{PollId, ReactorApi, Readiness};
 
 use super::{StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
@@ -16,6 +16,8 @@ use crate::types::*;
 pub(crate) struct Socket {
     poll: PollId,
     file: File,
+    /// It was not reported yet as connected, or as failed.
+    connecting: bool,
 }
 
 impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
@@ -36,7 +38,22 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     ) -> Result<Socket, Failure> {
         let file = platform.file(fd)?;
         let poll = reactor.add_poll(borrow(fd), interest(events), false, token)?;
-        Ok(Socket { poll, file })
+        Ok(Socket { poll, file, connecting: false })
+    }
+
+    /// The connect comes first: before it, the system would report a hang-up [hc59].
+    fn connect(
+        platform: &P,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        address: &[u8],
+        token: Token,
+        _known: bool,
+    ) -> Result<Socket, Failure> {
+        let file = platform.file(fd)?;
+        platform.begin_connect(fd, address)?;
+        let poll = reactor.add_poll(borrow(fd), Readiness::WRITABLE, true, token)?;
+        Ok(Socket { poll, file, connecting: true })
     }
 
     /// If it is not the same, this socket was closed without being removed. Epoll cannot be asked: removing the old
@@ -52,6 +69,9 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         events: c_int,
         _token: Token,
     ) -> Result<(), Failure> {
+        if self.connecting {
+            return Err(Failure::new("the socket is being connected"));
+        }
         Ok(reactor.set_interest(self.poll, interest(events))?)
     }
 
@@ -81,9 +101,14 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
 
     fn deliver(inner: &mut Inner<P>, record: &Record<StreamOf<P>>, sink: &mut Sink<'_>) {
         if let Record::Polled { token, ready, .. } = *record {
-            if inner.socket_at(token.0).is_some() {
-                sink.event(inner.context(token.0), events(ready));
-            }
+            let Some(registration) = inner.socket_at_mut(token.0) else { return };
+            let event = match std::mem::take(&mut registration.socket.connecting) {
+                false => events(ready),
+                // The system reports both at once for an attempt that has failed.
+                true if ready.contains(Readiness::ERROR) || ready.contains(Readiness::HANGUP) => EVENT_ERROR,
+                true => EVENT_WRITE,
+            };
+            sink.event(inner.context(token.0), event);
         }
     }
 

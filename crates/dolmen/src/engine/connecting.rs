@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
+#[cfg(any(feature = "c-api", dolmen_sim))]
+use crate::kernel::readiness::BorrowedSocket;
 use crate::token::{ConnId, Key, Token};
 
 use super::Engine;
@@ -34,7 +36,7 @@ impl<K: Kernel> Engine<K> {
         let connection = self.connections.get_mut(conn.0).expect("it was just inserted");
         let timeout = timeout.unwrap_or(self.cx.config.connect_timeout);
         connection.limit_connecting(&mut self.cx, conn.0, saturating_ns(timeout));
-        self.insert_dial(source, address, conn.0);
+        self.insert_dial(Dial::new(source, address, conn.0));
         Ok(conn)
     }
 
@@ -76,11 +78,34 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn insert_dial(&mut self, source: K::Source, address: Address, conn: Key) {
-        let key = self.dials.insert(Dial::new(source, address, conn));
+    /// Connects a socket that the caller owns. Once it is connected, it is as one that was adopted. There is no time
+    /// limit but the system's.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(crate) fn connect_adopted(
+        &mut self,
+        socket: BorrowedSocket,
+        address: Address,
+        again: bool,
+        token: Token,
+    ) -> Result<ConnId, Error> {
+        let source = self.cx.submitter.kernel().add_borrowed_dial(socket, &address, again);
+        let source = source.map_err(|fault| Error::from_fault(fault, ACTION, Some(address.to_string())))?;
+        let conn = self.insert_connection(Connection::connecting_adopted(token));
+        self.cx.send_reports.begin(conn.0.slot);
+        let slot = self.insert_dial(Dial::borrowed(source, address, conn.0));
+        // As for a socket that is adopted: the system has it before this returns.
+        self.serve_dial(slot);
+        Ok(conn)
+    }
+
+    /// Returns the slot.
+    fn insert_dial(&mut self, dial: Dial<K>) -> u32 {
+        let conn = dial.conn();
+        let key = self.dials.insert(dial);
         self.dials.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
         let connection = self.connections.get_mut(conn).expect("a dial is for a connection");
         connection.dial_added(&mut self.cx, conn, key);
+        key.slot
     }
 
     /// A connection tries its next address.
@@ -88,7 +113,7 @@ impl<K: Kernel> Engine<K> {
         let connection = self.connections.get_mut(conn).expect("it has just been served");
         let Some(address) = connection.next_address() else { return };
         match self.cx.submitter.kernel().add_dial(&address, None) {
-            Ok(source) => self.insert_dial(source, address, conn),
+            Ok(source) => drop(self.insert_dial(Dial::new(source, address, conn))),
             Err(fault) => {
                 let connection = self.connections.get_mut(conn).expect("it has just been served");
                 connection.dial_failed(&mut self.cx, conn, None, fault);

@@ -21,6 +21,8 @@ pub(super) struct Dial<K: Kernel> {
     address: Address,
     /// The connection that it is for.
     conn: Key,
+    /// The socket is the caller's.
+    borrowed: bool,
     connect: Option<OpHandle>,
     /// Runs while a Unix socket's backlog is full.
     retry: Option<Key>,
@@ -44,7 +46,14 @@ pub(super) enum Dialled {
 impl<K: Kernel> Dial<K> {
     pub(super) fn new(source: K::Source, address: Address, conn: Key) -> Dial<K> {
         let registration = Registration::default();
-        Dial { source, address, conn, connect: None, retry: None, retry_ns: 0, registration }
+        let (connect, retry, retry_ns, borrowed) = (None, None, 0, false);
+        Dial { source, address, conn, borrowed, connect, retry, retry_ns, registration }
+    }
+
+    /// The same with a socket of the caller's.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(super) fn borrowed(source: K::Source, address: Address, conn: Key) -> Dial<K> {
+        Dial { borrowed: true, ..Dial::new(source, address, conn) }
     }
 
     pub(super) fn conn(&self) -> Key {
@@ -143,6 +152,6 @@ impl<K: Kernel> Dial<K> {
     /// The dial has left the table.
     pub(super) fn finish(self, cx: &mut Context<K>) {
         // Not yet accepted, most likely: a reset removes it from the peer's backlog.
-        cx.submitter.close(self.source, Close::Reset);
+        cx.submitter.close(self.source, if self.borrowed { Close::Release } else { Close::Reset });
     }
 }

@@ -283,6 +283,17 @@ pub(crate) trait Kernel: Sized + 'static {
         Err(Fault { kind: FaultKind::Invalid, code: 0 })
     }
 
+    /// Adds a socket that the caller owns and that is not connected, for [`Kernel::connect`]. `again` as above.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed_dial(
+        &mut self,
+        _socket: readiness::BorrowedSocket,
+        _address: &Address,
+        _again: bool,
+    ) -> Result<Self::Source, Fault> {
+        Err(Fault { kind: FaultKind::Invalid, code: 0 })
+    }
+
     /// Waits until a borrowed socket is ready for what `interest` asks for, or has ended. Level-triggered: the next
     /// poll finds again what was not handled, and a packet reports the state in the wait that delivers it. A poll with
     /// the same interest as the last one costs no call.

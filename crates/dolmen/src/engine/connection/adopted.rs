@@ -46,9 +46,9 @@ impl<K: Kernel> Connection<K> {
     /// Called before a connection's queue is dropped, in flight or not: if it is not empty, the socket cannot be
     /// adopted again [hc18]. See [`Kernel::note_cut`].
     pub(super) fn note_if_cut(&mut self, cx: &mut Context<K>) {
-        if self.adopted && self.queued_bytes() > 0 {
+        if let Some(source) = self.source.as_ref().filter(|_| self.adopted && self.queued_bytes() > 0) {
             mark(Mark::EndedUnsent);
-            cx.submitter.kernel().note_cut(self.source());
+            cx.submitter.kernel().note_cut(source);
         }
     }
 

@@ -51,6 +51,12 @@ impl<K: Kernel> Connection<K> {
         connection
     }
 
+    /// One over a socket that the caller owns.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(in crate::engine) fn connecting_adopted(token: Token) -> Connection<K> {
+        Connection { adopted: true, paused: true, ..Connection::connecting(token) }
+    }
+
     pub(in crate::engine) fn is_connecting(&self) -> bool {
         self.source.is_none()
     }

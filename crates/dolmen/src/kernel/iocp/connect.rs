@@ -22,6 +22,8 @@ use super::socket::{CallResult, SocketKind, call_result, last_socket_error};
 use super::source::Source;
 use super::{Iocp, overlapped, status};
 use crate::address::Address;
+#[cfg(any(feature = "c-api", dolmen_sim))]
+use crate::kernel::readiness::BorrowedSocket;
 
 impl Iocp {
     pub(super) fn open_dial(
@@ -44,6 +46,26 @@ impl Iocp {
         bind_if_unbound(&stream, address)?;
         let (skips, id) = self.associate(stream.as_raw_socket() as SOCKET)?;
         Ok(Source::Stream { stream: ManuallyDrop::new(stream), skips, borrowed: false, id })
+    }
+
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(super) fn borrow_dial(
+        &mut self,
+        borrowed: BorrowedSocket,
+        address: &Address,
+        again: bool,
+    ) -> Result<Source, Fault> {
+        let Address::Ip(address) = *address;
+        self.check(&borrowed, SocketKind::Stream)?;
+        // SAFETY: the caller keeps the socket open while it is registered; it is never dropped, and so not closed.
+        let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(borrowed.as_raw_socket()) });
+        if stream.peer_addr().is_ok() {
+            return Err(Fault { kind: FaultKind::Invalid, code: WSAEISCONN });
+        }
+        self.calls += 3;
+        bind_if_unbound(&stream, address)?;
+        let (skips, id) = self.associate_borrowed(stream.as_raw_socket() as SOCKET, again)?;
+        Ok(Source::Stream { stream, skips, borrowed: true, id })
     }
 
     /// # Safety

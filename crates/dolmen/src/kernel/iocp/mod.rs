@@ -293,6 +293,16 @@ impl Kernel for Iocp {
         Ok(Source::Stream { stream, skips, borrowed: true, id })
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn add_borrowed_dial(
+        &mut self,
+        socket: super::readiness::BorrowedSocket,
+        address: &Address,
+        again: bool,
+    ) -> Result<Source, Fault> {
+        self.borrow_dial(socket, address, again)
+    }
+
     unsafe fn poll(&mut self, source: &Source, op: OpPtr<Self>, interest: Readiness) -> Submission<Self> {
         let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
         self.calls += 2;

@@ -1,0 +1,171 @@
+/* Outgoing connections: one event for each attempt. */
+#include "check.h"
+
+static int context;
+
+static socket_fd_t make_socket(void)
+{
+    socket_fd_t fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    CHECK(fd != INVALID_SOCKET);
+    return fd;
+}
+
+static int begin(io_reactor_t *reactor, socket_fd_t fd, const struct sockaddr_in *address)
+{
+    return io_reactor_connect(reactor, fd, address, (int)sizeof *address, &context);
+}
+
+/* Asks for the bytes of a socket that has just been connected. */
+static void ask(io_reactor_t *reactor, socket_fd_t fd)
+{
+#ifdef _WIN32
+    CHECK(io_reactor_post_read(reactor, fd, NULL, 0) == 0);
+#else
+    CHECK(io_reactor_modify(reactor, fd, EVENT_READ) == 0);
+#endif
+}
+
+static void connects_and_goes_on_like_a_socket_that_was_added(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd = make_socket(), peer;
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    char bytes[16];
+
+    CHECK(begin(reactor, fd, &address) == 0);
+    CHECK(begin(reactor, fd, &address) == -1);
+    CHECK(io_reactor_add(reactor, fd, &context, EVENT_READ) == -1);
+    event = wait_one(reactor);
+    CHECK(event.context == &context && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
+    wait_silence(reactor);
+    peer = accept(listener, NULL, NULL);
+    CHECK(peer != INVALID_SOCKET);
+    ask(reactor, fd);
+    send_all(peer, "hello", 5);
+    event = wait_one(reactor);
+    CHECK(event.context == &context && take_bytes(reactor, fd, &event, bytes, sizeof bytes) == 5);
+    CHECK(memcmp(bytes, "hello", 5) == 0);
+#ifdef _WIN32
+    {
+        char answer[] = "welcome";
+        CHECK(io_reactor_post_write(reactor, fd, answer, 7) == 0);
+        event = wait_one(reactor);
+        CHECK(event.event_type == EVENT_WRITE && event.bytes_transferred == 7);
+    }
+#else
+    send_all(fd, "welcome", 7);
+#endif
+    recv_all(peer, bytes, 7);
+    CHECK(memcmp(bytes, "welcome", 7) == 0);
+    CHECK(io_reactor_remove(reactor, fd) == 0);
+    close_socket(fd);
+    close_socket(peer);
+    close_socket(listener);
+    io_reactor_destroy(reactor);
+}
+
+static void a_refusal_is_an_event_or_the_result_of_the_call(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd;
+    io_reactor_t *reactor = io_reactor_create();
+    int i;
+
+    close_socket(listener);
+    for (i = 0; i < 3; i++) {
+        fd = make_socket();
+        if (begin(reactor, fd, &address) == 0) {
+            io_event_t event = wait_one(reactor);
+            CHECK(event.context == &context && event.event_type == EVENT_ERROR);
+#ifdef _WIN32
+            CHECK(event.bytes_transferred == WSAECONNREFUSED);
+#else
+            {
+                int error = 0;
+                socklen_t size = sizeof error;
+                CHECK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == ECONNREFUSED);
+            }
+#endif
+            wait_silence(reactor);
+            CHECK(io_reactor_remove(reactor, fd) == 0);
+        } else {
+            CHECK(strstr(io_reactor_last_error(), "io_reactor_connect") != NULL);
+            wait_silence(reactor);
+        }
+        close_socket(fd);
+    }
+    io_reactor_destroy(reactor);
+}
+
+/* A listener with a full backlog does not answer. */
+static void an_attempt_that_is_given_up_is_silent(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = socket(AF_INET, SOCK_STREAM, 0), fill[4], fd;
+    socklen_t length = sizeof address;
+    io_reactor_t *reactor = io_reactor_create();
+    int i;
+
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(listen(listener, 0) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
+    for (i = 0; i < 4; i++) {
+        fill[i] = make_socket();
+        set_nonblocking(fill[i]);
+        connect(fill[i], (struct sockaddr *)&address, sizeof address);
+    }
+    fd = make_socket();
+    CHECK(begin(reactor, fd, &address) == 0);
+    wait_silence(reactor);
+    CHECK(io_reactor_remove(reactor, fd) == 0);
+    close_socket(fd);
+    wait_silence(reactor);
+    /* And one that is in progress when the reactor ends. */
+    fd = make_socket();
+    CHECK(begin(reactor, fd, &address) == 0);
+    io_reactor_destroy(reactor);
+    close_socket(fd);
+    for (i = 0; i < 4; i++)
+        close_socket(fill[i]);
+    close_socket(listener);
+}
+
+static void what_cannot_be_connected_is_refused(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd = make_socket(), pair[2], datagrams;
+    io_reactor_t *reactor = io_reactor_create();
+
+    make_pair(pair);
+    datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+    CHECK(io_reactor_connect(NULL, fd, &address, (int)sizeof address, NULL) == -1);
+    CHECK(io_reactor_connect(reactor, fd, NULL, (int)sizeof address, NULL) == -1);
+    CHECK(io_reactor_connect(reactor, fd, &address, 0, NULL) == -1);
+    CHECK(io_reactor_connect(reactor, fd, &address, -1, NULL) == -1);
+    CHECK(io_reactor_connect(reactor, fd, &address, 100000, NULL) == -1);
+    CHECK(begin(reactor, INVALID_SOCKET, &address) == -1);
+    CHECK(begin(reactor, pair[0], &address) == -1);
+    CHECK(begin(reactor, datagrams, &address) == -1);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+    close_socket(datagrams);
+    close_socket(fd);
+    close_socket(listener);
+}
+
+int main(int argc, char **argv)
+{
+    check_begin(argc, argv);
+    RUN(connects_and_goes_on_like_a_socket_that_was_added);
+    RUN(a_refusal_is_an_event_or_the_result_of_the_call);
+    RUN(an_attempt_that_is_given_up_is_silent);
+    RUN(what_cannot_be_connected_is_refused);
+    return check_end();
+}
