@@ -121,6 +121,17 @@ typedef enum {
 } console_type_t;
 
 /**
+ * Gets the result of io_reactor_resolve(). `addresses` are `count` pointers, each to a struct sockaddr_in or
+ * sockaddr_in6 of the size in `lengths`, in the order of the system's preference, and `error` is NULL; or `count` is 0
+ * and `error` says why. All of it is valid until the function returns.
+ */
+typedef void (*io_reactor_resolved_t)(void *context,
+                                      const void *const *addresses,
+                                      const int *lengths,
+                                      int count,
+                                      const char *error);
+
+/**
  * One event.
  */
 typedef struct {
@@ -265,6 +276,20 @@ int io_reactor_connect(io_reactor_t *reactor,
                        socket_fd_t fd,
                        const void *addr,
                        int addrlen,
+                       void *context);
+
+/**
+ * Looks up the addresses of a host, with threads of the library: getaddrinfo() may take seconds. `host` is a name or a
+ * numeric address, `port` a number, which the addresses have. `callback` is called once with the result, inside a later
+ * io_reactor_wait() and in its thread, and may call the library, but neither io_reactor_wait() nor io_reactor_destroy().
+ * That wait then returns, with or without events. After io_reactor_destroy() there is no call.
+ *
+ * Returns 0, or -1: NULL reactor, host or callback, a port outside 0 to 65535, not a valid name, or 1024 look-ups wait.
+ */
+int io_reactor_resolve(io_reactor_t *reactor,
+                       const char *host,
+                       int port,
+                       io_reactor_resolved_t callback,
                        void *context);
 
 /**

@@ -7,6 +7,7 @@
 //! * `reactor.rs`: registrations, and the wait that turns the engine's events into C's.
 //! * `sink.rs`: the caller's array of events, and who owns the bytes that they point to.
 //! * `sockets/`: registered sockets: readiness on POSIX, completions on Windows.
+//! * `names.rs`: look-ups of names, and their callbacks.
 //! * `console/`: standard input.
 //! * `platform.rs`: the platform: the system, or a simulated one.
 //!
@@ -20,6 +21,7 @@ mod boundary;
 mod console;
 mod instance;
 mod marks;
+mod names;
 mod platform;
 mod reactor;
 #[cfg(dolmen_sim)]
@@ -30,7 +32,7 @@ mod sink;
 mod sockets;
 mod types;
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -153,6 +155,34 @@ pub unsafe extern "C" fn io_reactor_connect(
     unsafe { enter("io_reactor_connect", reactor, connect) }
 }
 
+/// Looks up the addresses of a host, with threads of the library: getaddrinfo() may take seconds. `host` is a name or a
+/// numeric address, `port` a number, which the addresses have. `callback` is called once with the result, inside a later
+/// io_reactor_wait() and in its thread, and may call the library, but neither io_reactor_wait() nor io_reactor_destroy().
+/// That wait then returns, with or without events. After io_reactor_destroy() there is no call.
+///
+/// Returns 0, or -1: NULL reactor, host or callback, a port outside 0 to 65535, not a valid name, or 1024 look-ups wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn io_reactor_resolve(
+    reactor: *mut io_reactor_t,
+    host: *const c_char,
+    port: c_int,
+    callback: io_reactor_resolved_t,
+    context: *mut c_void,
+) -> c_int {
+    let resolve = |inner: &mut Inner| {
+        if host.is_null() || callback.is_none() {
+            return Err(Failure::new("no host, or no function"));
+        }
+        // SAFETY: the caller vouches for a string.
+        let host = unsafe { CStr::from_ptr(host) };
+        let host = host.to_str().map_err(|_| Failure::new("the host's name is not UTF-8"))?;
+        let port = u16::try_from(port).map_err(|_| Failure::new(format!("{port} is not a port")))?;
+        inner.resolve(host, port, callback, context)
+    };
+    // SAFETY: as above.
+    unsafe { enter("io_reactor_resolve", reactor, resolve) }
+}
+
 /// Changes which events are reported for a socket. 0 is allowed and means none; on POSIX not even the end of a socket
 /// without an interest is reported.
 ///
@@ -226,7 +256,17 @@ pub unsafe extern "C" fn io_reactor_wait(
         Ok(c_int::try_from(count).expect("no more than max_events"))
     };
     // SAFETY: as above.
-    unsafe { enter_or("io_reactor_wait", reactor, -1, wait) }
+    let count = unsafe { enter_or("io_reactor_wait", reactor, -1, wait) };
+    // Outside, because these functions may call the library.
+    loop {
+        // SAFETY: as above.
+        let resolved = unsafe { enter_or("io_reactor_wait", reactor, None, |inner| Ok(inner.names.next())) };
+        match resolved {
+            // SAFETY: the caller of io_reactor_resolve() vouches for the function.
+            Some(resolved) => unsafe { resolved.deliver() },
+            None => return count,
+        }
+    }
 }
 
 /// Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes

@@ -14,6 +14,7 @@ use dolmen::{TimerId, Token};
 use crate::boundary::Failure;
 use crate::console::Console;
 use crate::marks::{Mark, mark};
+use crate::names::Names;
 use crate::platform::Platform;
 use crate::sink::{Lent, Sink};
 use crate::sockets::{Socket, StreamOf};
@@ -59,6 +60,7 @@ pub(crate) struct Inner<P: Platform> {
     console_first: bool,
     /// The bytes that the caller's events point to, until the next wait.
     lent: Lent,
+    pub(crate) names: Names,
     /// io_reactor_wakeup() was called. Other wakes are internal to the library.
     wakeup: Arc<AtomicBool>,
     pub(crate) reactor: P::Reactor,
@@ -93,6 +95,7 @@ impl<P: Platform> Inner<P> {
             synthetic_first: true,
             console_first: false,
             lent: Lent::default(),
+            names: Names::default(),
             wakeup: Arc::new(AtomicBool::new(false)),
             reactor,
             platform,
@@ -191,6 +194,18 @@ impl<P: Platform> Inner<P> {
             mark(Mark::RemovedWithSynthetic);
         }
         self.free.push(slot);
+        Ok(())
+    }
+
+    pub(crate) fn resolve(
+        &mut self,
+        host: &str,
+        port: u16,
+        callback: io_reactor_resolved_t,
+        context: *mut c_void,
+    ) -> Result<(), Failure> {
+        let lookup = self.reactor.resolve(host, port, CONSOLE)?;
+        self.names.ask(lookup, callback, context);
         Ok(())
     }
 
@@ -341,7 +356,12 @@ impl<P: Platform> Inner<P> {
             self.deliver_synthetic(sink)?;
             // Where a wait blocks once, a signal handler may have ended it, and the caller must see what it did [hc49].
             let over = deadline_ns.is_some_and(|deadline| self.reactor.now_ns() >= deadline);
-            if !sink.is_empty() || woken || over || (P::Socket::BLOCKS_ONCE && !immediately) {
+            if !sink.is_empty()
+                || woken
+                || over
+                || self.names.is_due()
+                || (P::Socket::BLOCKS_ONCE && !immediately)
+            {
                 return Ok(());
             }
             // No event was for the caller, such as a mouse record of a console: wait for the rest of the time.
@@ -369,6 +389,10 @@ impl<P: Platform> Inner<P> {
         // Taken out during the iteration, as the handling of an event needs the rest of `self`.
         let Some(mut events) = self.events.take() else { return Ok(false) };
         for record in events.drain() {
+            if let Record::Resolved { lookup, result, .. } = record {
+                result.take().into_iter().for_each(|result| self.names.resolved(*lookup, result));
+                continue;
+            }
             match *record {
                 // The console's threads wake as well.
                 Record::Woken => {

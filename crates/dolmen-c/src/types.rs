@@ -1,7 +1,7 @@
 //! The types and constants of the header. Their names are C's.
 #![allow(non_camel_case_types)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 /// A socket, in the type of the system's own calls.
 #[cfg(unix)]
@@ -54,6 +54,20 @@ pub struct io_event_t {
     /// byte follows the bytes, unless the caller provided the buffer.
     pub buffer: *mut c_void,
 }
+
+/// Gets the result of io_reactor_resolve(). `addresses` are `count` pointers, each to a struct sockaddr_in or
+/// sockaddr_in6 of the size in `lengths`, in the order of the system's preference, and `error` is NULL; or `count` is 0
+/// and `error` says why. All of it is valid until the function returns.
+#[allow(non_camel_case_types)]
+pub type io_reactor_resolved_t = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        addresses: *const *const c_void,
+        lengths: *const c_int,
+        count: c_int,
+        error: *const c_char,
+    ),
+>;
 
 /// The kind of standard input.
 #[repr(C)]

@@ -84,6 +84,9 @@ pub trait ReactorApi {
     /// Ends an adoption. When this returns, the caller may close the socket.
     fn remove_adopted(&mut self, conn: ConnId) -> bool;
 
+    /// As [`Reactor::resolve`].
+    fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<crate::LookupId, Error>;
+
     /// As [`Reactor::add_timer`].
     fn add_timer(&mut self, after: Duration, token: Token) -> TimerId;
 
@@ -181,6 +184,10 @@ macro_rules! impl_reactor_api {
 
             fn remove_adopted(&mut self, conn: ConnId) -> bool {
                 self.engine.remove_adopted(conn)
+            }
+
+            fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<crate::LookupId, Error> {
+                self.engine.resolve(host, port, token)
             }
 
             fn add_timer(&mut self, after: Duration, token: Token) -> TimerId {

@@ -1,4 +1,4 @@
-/* Outgoing connections: one event for each attempt. */
+/* Outgoing connections, with one event for each attempt, and names, with one call for each. */
 #include "check.h"
 
 static int context;
@@ -160,6 +160,76 @@ static void what_cannot_be_connected_is_refused(void)
     close_socket(listener);
 }
 
+/* What the function was given. */
+static struct {
+    io_reactor_t *reactor;
+    socket_fd_t fd;
+    int calls, count, failed;
+} resolved;
+
+/* Connects to the first address. */
+static void on_resolved(void *argument, const void *const *addresses, const int *lengths, int count,
+                        const char *error)
+{
+    CHECK(argument == &context);
+    CHECK((count > 0) == (error == NULL));
+    resolved.calls++;
+    resolved.count = count;
+    resolved.failed = error != NULL && *error != 0;
+    if (count > 0 && resolved.fd != INVALID_SOCKET)
+        CHECK(io_reactor_connect(resolved.reactor, resolved.fd, addresses[0], lengths[0], &context) == 0);
+}
+
+static void wait_for_call(io_reactor_t *reactor)
+{
+    io_event_t events[4];
+    int before = resolved.calls;
+
+    while (resolved.calls == before)
+        CHECK(io_reactor_wait(reactor, events, 4, NULL) == 0);
+}
+
+static void a_name_is_resolved_and_connected_to(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address);
+    io_reactor_t *reactor = io_reactor_create();
+    int port = ntohs(address.sin_port);
+    io_event_t event;
+
+    resolved.reactor = reactor;
+    resolved.fd = make_socket();
+    CHECK(io_reactor_resolve(reactor, "127.0.0.1", port, on_resolved, &context) == 0);
+    CHECK(resolved.calls == 0);
+    wait_for_call(reactor);
+    CHECK(resolved.count == 1);
+    event = wait_one(reactor);
+    CHECK(event.context == &context && event.event_type == EVENT_WRITE);
+    CHECK(io_reactor_remove(reactor, resolved.fd) == 0);
+    close_socket(resolved.fd);
+    resolved.fd = INVALID_SOCKET;
+    CHECK(io_reactor_resolve(reactor, "localhost", port, on_resolved, &context) == 0);
+    wait_for_call(reactor);
+    CHECK(resolved.count >= 1);
+    /* A name that cannot exist: RFC 6761. */
+    CHECK(io_reactor_resolve(reactor, "there.is.no.such.host.invalid", port, on_resolved, &context) == 0);
+    wait_for_call(reactor);
+    CHECK(resolved.count == 0 && resolved.failed);
+    CHECK(resolved.calls == 3);
+    CHECK(io_reactor_resolve(NULL, "localhost", port, on_resolved, NULL) == -1);
+    CHECK(io_reactor_resolve(reactor, NULL, port, on_resolved, NULL) == -1);
+    CHECK(io_reactor_resolve(reactor, "localhost", port, NULL, NULL) == -1);
+    CHECK(io_reactor_resolve(reactor, "localhost", 65536, on_resolved, NULL) == -1);
+    CHECK(io_reactor_resolve(reactor, "localhost", -1, on_resolved, NULL) == -1);
+    CHECK(io_reactor_resolve(reactor, "", port, on_resolved, NULL) == -1);
+    wait_silence(reactor);
+    /* One that has not ended when the reactor does. */
+    CHECK(io_reactor_resolve(reactor, "localhost", port, on_resolved, &context) == 0);
+    io_reactor_destroy(reactor);
+    CHECK(resolved.calls == 3);
+    close_socket(listener);
+}
+
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
@@ -167,5 +237,6 @@ int main(int argc, char **argv)
     RUN(a_refusal_is_an_event_or_the_result_of_the_call);
     RUN(an_attempt_that_is_given_up_is_silent);
     RUN(what_cannot_be_connected_is_refused);
+    RUN(a_name_is_resolved_and_connected_to);
     return check_end();
 }
