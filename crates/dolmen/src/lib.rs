@@ -44,10 +44,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The examples `echo`, `udp_echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `lookup` (names, and
-//! the ports of a host), `serve_file`, `in_tokio`, `console_chat`
-//! and `keys` are complete programs. In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the
-//! code of each promise, and `ARCHITECTURE.md` explains how it works.
+//! The examples `echo`, `udp_echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `proxy`,
+//! `lookup` (names, and the ports of a host), `serve_file`, `in_tokio`, `console_chat` and `keys` are complete programs.
+//! In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the code of each promise,
+//! and `ARCHITECTURE.md` explains how it works.
 
 #![deny(unsafe_code, missing_debug_implementations)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
