@@ -38,7 +38,9 @@ impl SendQueue {
     /// Copies the bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.queued_bytes += bytes.len();
-        if let Some(Lent::Buffer(last)) = self.pieces.back_mut() {
+        // A piece is freed when all of it has been sent, which would never happen to a partly sent one that grows.
+        let partly_sent = self.first_sent > 0 && !self.in_kernel && self.pieces.len() == 1;
+        if let Some(Lent::Buffer(last)) = self.pieces.back_mut().filter(|_| !partly_sent) {
             return last.extend(bytes);
         }
         let mut buffer = self.spare_buffer();
@@ -231,6 +233,21 @@ mod tests {
         assert_eq!(send(&mut queue, usize::MAX).len(), JOIN_BYTES);
         assert_eq!(send(&mut queue, usize::MAX), b"end");
         assert_eq!(queue.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_does_not_grow() {
+        let mut queue = SendQueue::default();
+        queue.push(&[0; 2 * JOIN_BYTES]);
+        for _ in 0..1000 {
+            let (first, offset) = queue.take_front().unwrap();
+            assert!(first.len() <= 3 * JOIN_BYTES, "what has been sent is still in the piece");
+            let part = (first.len() - offset).min(JOIN_BYTES);
+            queue.returned(first);
+            queue.sent(part);
+            queue.push(&[0; JOIN_BYTES][..part]);
+        }
+        assert_eq!(queue.queued_bytes(), 2 * JOIN_BYTES);
     }
 
     #[test]
