@@ -107,6 +107,8 @@ pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
 /// The caller still owns the socket. Remove it before closing it. If a number was closed and not removed, and now
 /// belongs to another socket, it may still be added: the old registration is dropped.
 ///
+/// A socket that io_reactor_connect() has connected may be added as well, once, whether it was removed before or not.
+///
 /// Returns 0, or -1: NULL reactor, not a valid socket, registered already, or (Windows) nothing can be received from
 /// it, or its last registration ended before all of its io_reactor_post_write() had been sent, see io_reactor_remove().
 #[unsafe(no_mangle)]
@@ -124,16 +126,25 @@ pub unsafe extern "C" fn io_reactor_add(
 /// peer's address and `addrlen` its size, as for connect(). Exactly one event follows: EVENT_WRITE when the connection
 /// stands, or EVENT_ERROR when it cannot be made. io_reactor_remove() gives the attempt up, and no event follows.
 ///
-/// After EVENT_WRITE the socket is registered as if by io_reactor_add() without any events: on POSIX ask for them with
-/// io_reactor_modify(), on Windows ask for bytes with io_reactor_post_read(). After EVENT_ERROR remove it and close it: a
-/// socket connects once. The reason is the socket's SO_ERROR on POSIX, and bytes_transferred on Windows: a Winsock error
-/// code. There is no time limit but the system's, which is minutes: set a timer.
+/// After EVENT_WRITE the socket is registered without any events. io_reactor_add() gives it a context and events, once,
+/// as it does with a socket that is not registered: with EVENT_READ, input is reported from then on, on both systems.
+/// Without that call, ask for events with io_reactor_modify() on POSIX, and for bytes with io_reactor_post_read() on
+/// Windows.
+///
+/// After EVENT_ERROR remove the socket and close it: a socket connects once. The reason is the socket's SO_ERROR on
+/// POSIX, and bytes_transferred on Windows: a Winsock error code. A socket that has reached itself, by a port without a
+/// listener that the system has chosen for the caller as well, counts as refused; its SO_ERROR is 0. There is no time
+/// limit but the system's, which is minutes: set a timer.
+///
+/// Before its event the socket can only be removed: io_reactor_add() returns -1, and so does io_reactor_modify() on
+/// POSIX (on Windows it has no effect) and io_reactor_post_read() and io_reactor_post_write() on Windows.
 ///
 /// The socket becomes non-blocking on POSIX. On Windows it is bound to any address if it is not bound yet, and IPv4 and
 /// IPv6 are the families that can be connected.
 ///
-/// Returns 0, or -1: NULL reactor, not a stream socket, registered or connected already, no address, or the system
-/// refuses at once (POSIX: also because no one listens, or there is no route). Then nothing is registered.
+/// Returns 0, or -1: NULL reactor, not a stream socket, registered or connected already, an address that is NULL, too
+/// short or of another family, or the system refuses at once (POSIX: also because no one listens, there is no route, or
+/// the backlog of a Unix socket is full). Then nothing is registered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_connect(
     reactor: *mut io_reactor_t,

@@ -2,6 +2,9 @@
 //!
 //! The contracts are types, so that a simulated machine can have either; this module chooses the one of the system.
 
+#[cfg(unix)]
+use std::os::fd::FromRawFd;
+
 use dolmen::raw::ReactorApi;
 
 use crate::boundary::Failure;
@@ -20,6 +23,9 @@ pub(crate) trait Platform: Sized {
 
     /// Begins to connect a socket, which becomes non-blocking. Called only where sockets are polled.
     fn begin_connect(&self, fd: socket_fd_t, address: &[u8]) -> std::io::Result<()>;
+
+    /// Whether a socket has connected to itself. Called only where sockets are polled.
+    fn is_connected_to_itself(&self, fd: socket_fd_t) -> bool;
 
     /// Standard input. With `buffered` the library reads it, and otherwise the caller.
     fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
@@ -68,6 +74,10 @@ impl Platform for Native {
         if kind != libc::SOCK_STREAM {
             return Err(std::io::Error::from_raw_os_error(libc::EPROTOTYPE));
         }
+        // For a system's connect, an address without a family means: end the connection.
+        if address[..2] == (libc::AF_UNSPEC as libc::sa_family_t).to_ne_bytes() {
+            return Err(std::io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        }
         // SAFETY: these commands take and return a number; an invalid descriptor is refused.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
         // SAFETY: as above.
@@ -81,9 +91,27 @@ impl Platform for Native {
             _ => match std::io::Error::last_os_error() {
                 // Interrupted: it goes on all the same.
                 error if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(()),
-                error => Err(error),
+                error => {
+                    // SAFETY: as above. The socket is as it was.
+                    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+                    Err(error)
+                }
             },
         }
+    }
+
+    #[cfg(unix)]
+    fn is_connected_to_itself(&self, fd: socket_fd_t) -> bool {
+        // SAFETY: the header asks the caller to remove a socket before closing it; it is never dropped, and so not
+        // closed. The two calls work with any kind of socket, and fail for all but those of IP.
+        let socket = std::mem::ManuallyDrop::new(unsafe { std::net::TcpStream::from_raw_fd(fd) });
+        matches!((socket.local_addr(), socket.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
+    }
+
+    #[cfg(windows)]
+    fn is_connected_to_itself(&self, _fd: socket_fd_t) -> bool {
+        // The reactor finds out.
+        false
     }
 
     #[cfg(windows)]

@@ -64,7 +64,7 @@ pub(crate) struct Inner<P: Platform> {
     /// io_reactor_wakeup() was called. Other wakes are internal to the library.
     wakeup: Arc<AtomicBool>,
     pub(crate) reactor: P::Reactor,
-    platform: P,
+    pub(crate) platform: P,
 }
 
 pub(crate) struct Registration<P: Platform> {
@@ -112,9 +112,27 @@ impl<P: Platform> Inner<P> {
         context: *mut c_void,
         events: c_int,
     ) -> Result<(), Failure> {
-        self.register(fd, context, |platform, reactor, token, known| {
+        let added = self.register(fd, context, |platform, reactor, token, known| {
             P::Socket::register(platform, reactor, fd, events, token, known)
-        })
+        });
+        // After the attempt, because only the system knows on Windows whether the number stands for the same socket.
+        if added.is_err() && self.add_connected(fd, context, events)? { Ok(()) } else { added }
+    }
+
+    /// Adds a socket that is registered because this library has connected it. False: it is no such socket.
+    fn add_connected(
+        &mut self,
+        fd: socket_fd_t,
+        context: *mut c_void,
+        events: c_int,
+    ) -> Result<bool, Failure> {
+        let Some(&slot) = self.slots.get(&fd) else { return Ok(false) };
+        let registration = self.sockets[slot].as_mut().expect("the slot is the socket's");
+        let added = registration.socket.add_connected(&mut self.reactor, fd, events)?;
+        if added {
+            registration.context = context;
+        }
+        Ok(added)
     }
 
     /// Registers a socket that is being connected.

@@ -64,6 +64,10 @@ impl Platform for Posix {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 
+    fn is_connected_to_itself(&self, _fd: socket_fd_t) -> bool {
+        false
+    }
+
     fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
         PolledStdin::open(&self.machine, &self.input, reactor)
     }
@@ -80,6 +84,10 @@ impl Platform for Windows {
 
     fn begin_connect(&self, _fd: socket_fd_t, _address: &[u8]) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn is_connected_to_itself(&self, _fd: socket_fd_t) -> bool {
+        false
     }
 
     fn open_stdin(&mut self, reactor: &mut SimReactor, buffered: bool) -> Result<WatchedStdin, Failure> {

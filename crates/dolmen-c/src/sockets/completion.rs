@@ -8,7 +8,7 @@ use dolmen::raw::Record;
 use dolmen::raw::{PollId, ReactorApi, Readiness};
 use dolmen::{CloseReason, ConnId, Token};
 
-use super::{StreamOf, borrow, events, interest};
+use super::{Attempt, StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
 use crate::marks::{Mark, mark};
 use crate::platform::Platform;
@@ -33,8 +33,7 @@ pub(crate) struct Connected {
     leftover: Vec<u8>,
     /// The end was reported.
     ended: bool,
-    /// It was not reported yet as connected, or as failed.
-    connecting: bool,
+    attempt: Attempt,
 }
 
 /// The interest of a request for room to write.
@@ -68,7 +67,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         let receive = interest(events).contains(Readiness::READABLE);
         let conn = reactor.adopt(socket, !known, receive, token)?;
         // No send has met a full socket yet, so room to write is not reported: the reference does not report it either.
-        Ok(Socket::Connected(Box::new(Connected::new(conn, false))))
+        Ok(Socket::Connected(Box::new(Connected::new(conn, Attempt::Over))))
     }
 
     fn connect(
@@ -82,7 +81,25 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         let address =
             socket_address(address).ok_or_else(|| Failure::new("neither an IPv4 nor an IPv6 address"))?;
         let conn = reactor.connect_adopted(borrow(fd), address, !known, token)?;
-        Ok(Socket::Connected(Box::new(Connected::new(conn, true))))
+        Ok(Socket::Connected(Box::new(Connected::new(conn, Attempt::Begun))))
+    }
+
+    fn add_connected(
+        &mut self,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+    ) -> Result<bool, Failure> {
+        let Socket::Connected(connected) = self else { return Ok(false) };
+        // The number may belong to another socket by now.
+        if connected.attempt != Attempt::Connected || !reactor.is_stream(borrow(fd))? {
+            return Ok(false);
+        }
+        if interest(events).contains(Readiness::READABLE) {
+            reactor.post_receive(connected.conn)?;
+        }
+        connected.attempt = Attempt::Over;
+        Ok(true)
     }
 
     /// The system does not provide this, but refuses to register a socket twice.
@@ -98,6 +115,10 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         token: Token,
     ) -> Result<(), Failure> {
         let Socket::Connected(connected) = self else { return Ok(()) };
+        // A request for room would be a second event of the attempt.
+        if connected.attempt.check().is_err() {
+            return Ok(());
+        }
         let asked = if interest(events).contains(ROOM) {
             connected.ask_for_room(reactor, fd, token)
         } else {
@@ -137,6 +158,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     ) -> Result<(), Failure> {
         let slot = slot.ok_or_else(not_registered)?;
         let connected = connected(inner, slot).ok_or_else(not_connected)?;
+        connected.attempt.check()?;
         let target = (!buffer.is_null() && len > 0).then_some((buffer, len));
         let conn = connected.conn;
         if connected.ended {
@@ -163,6 +185,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             return Err(Failure::new("nothing to send"));
         }
         let connected = connected(inner, slot.ok_or_else(not_registered)?).ok_or_else(not_connected)?;
+        connected.attempt.check()?;
         let conn = connected.conn;
         inner.reactor.post_send(conn, bytes)?;
         Ok(())
@@ -187,12 +210,12 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
             Record::Connected { token, .. } => {
                 let context = inner.context(token.0);
                 let Some(connected) = connected(inner, token.0) else { return };
-                connected.connecting = false;
+                connected.attempt = Attempt::Connected;
                 sink.event(context, EVENT_WRITE);
             }
             Record::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
             Record::Closed { token, reason, .. } => {
-                let connecting = connected(inner, token.0).is_some_and(|connected| connected.connecting);
+                let connecting = connected(inner, token.0).is_some_and(Connected::fail_attempt);
                 match reason {
                     CloseReason::Failed { code } if connecting => {
                         sink.counted(inner.context(token.0), EVENT_ERROR, u64::from(code.unsigned_abs()));
@@ -218,9 +241,18 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
 }
 
 impl Connected {
-    fn new(conn: ConnId, connecting: bool) -> Connected {
+    fn new(conn: ConnId, attempt: Attempt) -> Connected {
         let (room, target, leftover) = (None, None, Vec::new());
-        Connected { conn, room, target, leftover, ended: false, connecting }
+        Connected { conn, room, target, leftover, ended: false, attempt }
+    }
+
+    /// The connection has ended. True if it was an attempt, which has failed.
+    fn fail_attempt(&mut self) -> bool {
+        let connecting = self.attempt == Attempt::Begun;
+        if connecting {
+            self.attempt = Attempt::Failed;
+        }
+        connecting
     }
 
     fn ask_for_room(
@@ -328,7 +360,7 @@ fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
     let four = |at: usize| <[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok();
     let port = u16::from_be_bytes(two(2)?);
     match u16::from_ne_bytes(two(0)?) {
-        AF_INET => Some(SocketAddr::from((four(4)?, port))),
+        AF_INET if bytes.len() >= 16 => Some(SocketAddr::from((four(4)?, port))),
         AF_INET6 => {
             let ip = <[u8; 16]>::try_from(bytes.get(8..24)?).ok()?;
             let (flow, scope) = (u32::from_ne_bytes(four(4)?), u32::from_ne_bytes(four(24)?));

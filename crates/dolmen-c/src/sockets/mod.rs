@@ -44,6 +44,15 @@ pub(crate) trait Socket<P: Platform>: Sized {
         known: bool,
     ) -> Result<Self, Failure>;
 
+    /// Gives a socket that io_reactor_connect() has connected, and that was not added since, the events of
+    /// io_reactor_add(). False: it is no such socket.
+    fn add_connected(
+        &mut self,
+        reactor: &mut P::Reactor,
+        fd: socket_fd_t,
+        events: c_int,
+    ) -> Result<bool, Failure>;
+
     /// Whether the number still stands for this socket. `None`: the system does not provide this.
     fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool>;
 
@@ -74,6 +83,30 @@ pub(crate) trait Socket<P: Platform>: Sized {
 
     /// Delivers a synthetic event. There is room in the sink.
     fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>);
+}
+
+/// The state of a registered socket between io_reactor_connect() and io_reactor_add().
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// The attempt was not reported yet.
+    Begun,
+    /// Reported as failed.
+    Failed,
+    /// Reported as connected.
+    Connected,
+    /// There was no attempt, or the socket was added since.
+    Over,
+}
+
+impl Attempt {
+    /// Refuses what needs a connected socket.
+    fn check(self) -> Result<(), Failure> {
+        match self {
+            Attempt::Begun => Err(Failure::new("the socket is being connected")),
+            Attempt::Failed => Err(Failure::new("the socket could not be connected")),
+            Attempt::Connected | Attempt::Over => Ok(()),
+        }
+    }
 }
 
 const PAIRS: [(c_int, Readiness); 4] = [

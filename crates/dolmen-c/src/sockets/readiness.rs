@@ -6,7 +6,7 @@ use dolmen::Token;
 use dolmen::raw::Record;
 use dolmen::raw::{PollId, ReactorApi, Readiness};
 
-use super::{StreamOf, borrow, events, interest};
+use super::{Attempt, StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
 use crate::platform::{File, Platform};
 use crate::reactor::{Inner, Synthetic};
@@ -16,8 +16,8 @@ use crate::types::*;
 pub(crate) struct Socket {
     poll: PollId,
     file: File,
-    /// It was not reported yet as connected, or as failed.
-    connecting: bool,
+    attempt: Attempt,
+    fd: socket_fd_t,
 }
 
 impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
@@ -38,7 +38,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     ) -> Result<Socket, Failure> {
         let file = platform.file(fd)?;
         let poll = reactor.add_poll(borrow(fd), interest(events), false, token)?;
-        Ok(Socket { poll, file, connecting: false })
+        Ok(Socket { poll, file, attempt: Attempt::Over, fd })
     }
 
     /// The connect comes first: before it, the system would report a hang-up [hc59].
@@ -52,8 +52,23 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     ) -> Result<Socket, Failure> {
         let file = platform.file(fd)?;
         platform.begin_connect(fd, address)?;
-        let poll = reactor.add_poll(borrow(fd), Readiness::WRITABLE, true, token)?;
-        Ok(Socket { poll, file, connecting: true })
+        // Level-triggered, for what follows; the report of the attempt ends this interest.
+        let poll = reactor.add_poll(borrow(fd), Readiness::WRITABLE, false, token)?;
+        Ok(Socket { poll, file, attempt: Attempt::Begun, fd })
+    }
+
+    fn add_connected(
+        &mut self,
+        reactor: &mut P::Reactor,
+        _fd: socket_fd_t,
+        events: c_int,
+    ) -> Result<bool, Failure> {
+        if self.attempt != Attempt::Connected {
+            return Ok(false);
+        }
+        reactor.set_interest(self.poll, interest(events))?;
+        self.attempt = Attempt::Over;
+        Ok(true)
     }
 
     /// If it is not the same, this socket was closed without being removed. Epoll cannot be asked: removing the old
@@ -69,9 +84,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         events: c_int,
         _token: Token,
     ) -> Result<(), Failure> {
-        if self.connecting {
-            return Err(Failure::new("the socket is being connected"));
-        }
+        self.attempt.check()?;
         Ok(reactor.set_interest(self.poll, interest(events))?)
     }
 
@@ -101,12 +114,10 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
 
     fn deliver(inner: &mut Inner<P>, record: &Record<StreamOf<P>>, sink: &mut Sink<'_>) {
         if let Record::Polled { token, ready, .. } = *record {
-            let Some(registration) = inner.socket_at_mut(token.0) else { return };
-            let event = match std::mem::take(&mut registration.socket.connecting) {
-                false => events(ready),
-                // The system reports both at once for an attempt that has failed.
-                true if ready.contains(Readiness::ERROR) || ready.contains(Readiness::HANGUP) => EVENT_ERROR,
-                true => EVENT_WRITE,
+            let Some(registration) = inner.socket_at(token.0) else { return };
+            let event = match registration.socket.attempt {
+                Attempt::Begun => end_attempt(inner, token.0, ready),
+                _ => events(ready),
             };
             sink.event(inner.context(token.0), event);
         }
@@ -115,4 +126,22 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     fn deliver_synthetic(_inner: &mut Inner<P>, _synthetic: Synthetic, _sink: &mut Sink<'_>) {
         unreachable!("there is nothing left over where the caller reads")
     }
+}
+
+/// Ends the attempt to connect a socket, and the interest with it. Returns the event.
+fn end_attempt<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, ready: Readiness) -> c_int {
+    // The system reports both at once for an attempt that has failed.
+    let ended = ready.contains(Readiness::ERROR) || ready.contains(Readiness::HANGUP);
+    let Some(registration) = inner.socket_at(slot) else { return EVENT_ERROR };
+    // A port without a listener, from which the system has chosen this very port [hc59].
+    let failed = ended || inner.platform.is_connected_to_itself(registration.socket.fd);
+    let (attempt, event) =
+        if failed { (Attempt::Failed, EVENT_ERROR) } else { (Attempt::Connected, EVENT_WRITE) };
+    let registration = inner.socket_at_mut(slot).expect("it has just been looked up");
+    registration.socket.attempt = attempt;
+    let poll = registration.socket.poll;
+    if let Err(error) = inner.reactor.set_interest(poll, Readiness::NONE) {
+        tracing::warn!(target: "io_reactor", slot, %error, "cannot end the interest in a connect");
+    }
+    event
 }

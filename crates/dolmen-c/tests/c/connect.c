@@ -160,6 +160,159 @@ static void what_cannot_be_connected_is_refused(void)
     close_socket(listener);
 }
 
+/* Each wait repeats an event that was not handled, as for a socket that was added. */
+#ifndef _WIN32
+static void input_is_reported_until_it_has_been_read(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd = make_socket(), peer;
+    io_reactor_t *reactor = io_reactor_create();
+    char byte;
+    int i;
+
+    CHECK(begin(reactor, fd, &address) == 0);
+    CHECK(wait_one(reactor).event_type == EVENT_WRITE);
+    peer = accept(listener, NULL, NULL);
+    CHECK(peer != INVALID_SOCKET);
+    send_all(peer, "ab", 2);
+    CHECK(io_reactor_modify(reactor, fd, EVENT_READ) == 0);
+    for (i = 0; i < 2; i++) {
+        CHECK(wait_one(reactor).event_type == EVENT_READ);
+        CHECK(wait_one(reactor).event_type == EVENT_READ);
+        recv_all(fd, &byte, 1);
+    }
+    wait_silence(reactor);
+    send_all(peer, "c", 1);
+    CHECK(wait_one(reactor).event_type == EVENT_READ);
+    io_reactor_destroy(reactor);
+    close_socket(fd);
+    close_socket(peer);
+    close_socket(listener);
+}
+#endif
+
+/* The same call on both systems: it gives the socket of a finished attempt its context and its events, once. */
+static void a_connected_socket_may_be_added(void)
+{
+    static int user;
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd, peer;
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    char bytes[16];
+    int round;
+
+    /* Directly, or after it was removed. */
+    for (round = 0; round < 2; round++) {
+        fd = make_socket();
+        CHECK(begin(reactor, fd, &address) == 0);
+        CHECK(io_reactor_add(reactor, fd, &user, EVENT_READ) == -1);
+        event = wait_one(reactor);
+        CHECK(event.context == &context && event.event_type == EVENT_WRITE);
+        peer = accept(listener, NULL, NULL);
+        CHECK(peer != INVALID_SOCKET);
+        if (round == 1)
+            CHECK(io_reactor_remove(reactor, fd) == 0);
+        CHECK(io_reactor_add(reactor, fd, &user, EVENT_READ) == 0);
+        CHECK(io_reactor_add(reactor, fd, &context, EVENT_READ) == -1);
+        CHECK(begin(reactor, fd, &address) == -1);
+        wait_silence(reactor);
+        send_all(peer, "hello", 5);
+        event = wait_one(reactor);
+        CHECK(event.context == &user && take_bytes(reactor, fd, &event, bytes, sizeof bytes) == 5);
+        wait_silence(reactor);
+        CHECK(io_reactor_remove(reactor, fd) == 0);
+        close_socket(fd);
+        close_socket(peer);
+    }
+    close_socket(listener);
+    io_reactor_destroy(reactor);
+}
+
+/* Nothing that is asked of a socket before its event makes a second event, or an earlier one. */
+static void before_its_event_a_socket_can_do_nothing(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd = make_socket();
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+    char byte = 'x';
+
+    CHECK(begin(reactor, fd, &address) == 0);
+#ifdef _WIN32
+    CHECK(io_reactor_modify(reactor, fd, EVENT_READ | EVENT_WRITE) == 0);
+    CHECK(io_reactor_post_read(reactor, fd, NULL, 0) == -1);
+    CHECK(io_reactor_post_write(reactor, fd, &byte, 1) == -1);
+#else
+    CHECK(io_reactor_modify(reactor, fd, EVENT_READ | EVENT_WRITE) == -1);
+    CHECK(io_reactor_post_read(reactor, fd, &byte, 1) == 0);
+#endif
+    event = wait_one(reactor);
+    CHECK(event.context == &context && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
+    wait_silence(reactor);
+    io_reactor_destroy(reactor);
+    close_socket(fd);
+    close_socket(listener);
+}
+
+/* A socket that calls its own address is answered by itself. */
+static void a_connection_to_itself_is_an_error(void)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    socket_fd_t fd = make_socket();
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(getsockname(fd, (struct sockaddr *)&address, &length) == 0);
+    CHECK(begin(reactor, fd, &address) == 0);
+    event = wait_one(reactor);
+    CHECK(event.context == &context && event.event_type == EVENT_ERROR);
+#ifdef _WIN32
+    CHECK(event.bytes_transferred == WSAECONNREFUSED);
+#endif
+    wait_silence(reactor);
+    CHECK(io_reactor_remove(reactor, fd) == 0);
+    close_socket(fd);
+    io_reactor_destroy(reactor);
+}
+
+/* An address without a family would end a connection that stands. */
+static void an_address_without_a_family_or_an_end_is_refused(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd = make_socket(), pair[2];
+    io_reactor_t *reactor = io_reactor_create();
+    struct sockaddr_in none = address;
+    char byte;
+
+    none.sin_family = AF_UNSPEC;
+    make_pair(pair);
+    CHECK(begin(reactor, fd, &none) == -1);
+    CHECK(begin(reactor, pair[0], &none) == -1);
+    none.sin_family = 99;
+    CHECK(begin(reactor, fd, &none) == -1);
+    CHECK(io_reactor_connect(reactor, fd, &address, 8, NULL) == -1);
+    CHECK(io_reactor_connect(reactor, fd, &address, 15, NULL) == -1);
+#ifndef _WIN32
+    /* It is as it was. */
+    CHECK((fcntl(fd, F_GETFL) & O_NONBLOCK) == 0);
+#endif
+    send_all(pair[0], "x", 1);
+    recv_all(pair[1], &byte, 1);
+    CHECK(begin(reactor, fd, &address) == 0);
+    CHECK(wait_one(reactor).event_type == EVENT_WRITE);
+    io_reactor_destroy(reactor);
+    close_socket(fd);
+    close_socket(listener);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
 /* What the function was given. */
 static struct {
     io_reactor_t *reactor;
@@ -237,6 +390,13 @@ int main(int argc, char **argv)
     RUN(a_refusal_is_an_event_or_the_result_of_the_call);
     RUN(an_attempt_that_is_given_up_is_silent);
     RUN(what_cannot_be_connected_is_refused);
+#ifndef _WIN32
+    RUN(input_is_reported_until_it_has_been_read);
+#endif
+    RUN(a_connected_socket_may_be_added);
+    RUN(before_its_event_a_socket_can_do_nothing);
+    RUN(a_connection_to_itself_is_an_error);
+    RUN(an_address_without_a_family_or_an_end_is_refused);
     RUN(a_name_is_resolved_and_connected_to);
     return check_end();
 }
