@@ -362,10 +362,10 @@ impl<P: Platform> Inner<P> {
                 woken |= self.deliver(sink)?;
                 if full && sink.is_empty() && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
-                    // do so each time.
+                    // do so each time. The result of a look-up ends the wait.
                     mark(Mark::PlaceTaken);
                     displaced += 1;
-                    if woken || P::Socket::BLOCKS_ONCE {
+                    if woken || self.names.is_due() || P::Socket::BLOCKS_ONCE {
                         deadline_ns = Some(0);
                     }
                     continue;

@@ -383,6 +383,21 @@ static void a_name_is_resolved_and_connected_to(void)
     close_socket(listener);
 }
 
+/* The result ends the wait even if it has taken the only place. */
+static void a_wait_for_one_event_ends_with_a_name(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t event;
+
+    resolved.fd = INVALID_SOCKET;
+    resolved.calls = 0;
+    CHECK(io_reactor_resolve(reactor, "127.0.0.1", 1, on_resolved, &context) == 0);
+    while (resolved.calls == 0)
+        CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 0);
+    CHECK(resolved.count == 1);
+    io_reactor_destroy(reactor);
+}
+
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
@@ -398,5 +413,6 @@ int main(int argc, char **argv)
     RUN(a_connection_to_itself_is_an_error);
     RUN(an_address_without_a_family_or_an_end_is_refused);
     RUN(a_name_is_resolved_and_connected_to);
+    RUN(a_wait_for_one_event_ends_with_a_name);
     return check_end();
 }
