@@ -117,3 +117,15 @@ fn generate(here: &Path) -> String {
         .replace(" // __cplusplus", " /* __cplusplus */")
         .replace(",\n} console_type_t;", "\n} console_type_t;")
 }
+
+/// The program in the guide is one that the C tests compile and run.
+#[test]
+fn the_link_of_the_guide_is_the_one_of_the_tests() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(here.join(path)).expect(path).replace("\r\n", "\n");
+    let guide = read("../../docs/c-guide.md");
+    let (_, program) = guide.split_once("```c\n").expect("the guide has a program");
+    let (program, _) = program.split_once("```").expect("it ends");
+    assert!(program.contains("io_reactor_connect"), "another program comes first");
+    assert!(read("tests/c/connect.c").contains(program), "docs/c-guide.md and tests/c/connect.c differ");
+}

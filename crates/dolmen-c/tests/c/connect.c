@@ -398,6 +398,85 @@ static void a_wait_for_one_event_ends_with_a_name(void)
     io_reactor_destroy(reactor);
 }
 
+struct link {
+    io_reactor_t *reactor;
+    socket_fd_t fd;
+    int connected;
+    void (*handle)(struct link *link, const io_event_t *event);
+};
+
+/* From here to the end of the second function: docs/c-guide.md. */
+/* A link to another mud, as a driver makes it: look the name up, connect, then read as with any other socket. */
+static void link_resolved(void *context, const void *const *addresses, const int *lengths, int count,
+                          const char *error)
+{
+    struct link *link = (struct link *)context;
+
+    if (count == 0) {
+        fprintf(stderr, "no address: %s\n", error);
+        return;
+    }
+    link->fd = socket(((const struct sockaddr *)addresses[0])->sa_family, SOCK_STREAM, 0);
+    if (io_reactor_connect(link->reactor, link->fd, addresses[0], lengths[0], link) == -1) {
+        fprintf(stderr, "%s\n", io_reactor_last_error());
+        close_socket(link->fd);
+    }
+}
+
+static void link_event(struct link *link, const io_event_t *event)
+{
+    if (link->connected) {
+        /* Input, output or the end, as of a player's socket. */
+        link->handle(link, event);
+    } else if (event->event_type == EVENT_WRITE) {
+        link->connected = 1;
+        io_reactor_add(link->reactor, link->fd, link, EVENT_READ);
+    } else {
+        /* EVENT_ERROR. The reason: SO_ERROR on POSIX, event->bytes_transferred on Windows. */
+        io_reactor_remove(link->reactor, link->fd);
+        close_socket(link->fd);
+    }
+}
+
+static int link_bytes;
+
+static void link_input(struct link *link, const io_event_t *event)
+{
+    char bytes[16];
+
+    link_bytes += take_bytes(link->reactor, link->fd, event, bytes, sizeof bytes);
+}
+
+static void the_link_of_the_guide_works(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), peer;
+    struct link link;
+    io_event_t event;
+
+    link.reactor = io_reactor_create();
+    link.fd = INVALID_SOCKET;
+    link.connected = 0;
+    link.handle = link_input;
+    CHECK(io_reactor_resolve(link.reactor, "127.0.0.1", ntohs(address.sin_port), link_resolved, &link) == 0);
+    while (link.fd == INVALID_SOCKET)
+        CHECK(io_reactor_wait(link.reactor, &event, 1, NULL) == 0);
+    event = wait_one(link.reactor);
+    link_event((struct link *)event.context, &event);
+    CHECK(link.connected);
+    peer = accept(listener, NULL, NULL);
+    CHECK(peer != INVALID_SOCKET);
+    send_all(peer, "hello", 5);
+    while (link_bytes < 5) {
+        event = wait_one(link.reactor);
+        link_event((struct link *)event.context, &event);
+    }
+    io_reactor_destroy(link.reactor);
+    close_socket(link.fd);
+    close_socket(peer);
+    close_socket(listener);
+}
+
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
@@ -414,5 +493,6 @@ int main(int argc, char **argv)
     RUN(an_address_without_a_family_or_an_end_is_refused);
     RUN(a_name_is_resolved_and_connected_to);
     RUN(a_wait_for_one_event_ends_with_a_name);
+    RUN(the_link_of_the_guide_works);
     return check_end();
 }
