@@ -58,6 +58,8 @@ pub(crate) struct AddressCell {
     pub(super) address: SockAddr,
     /// What a receive of datagrams has found out besides.
     pub(super) flags: u32,
+    /// The room in the buffer of a receive of datagrams.
+    pub(super) room: usize,
 }
 
 /// Cells of operations that are over, for the next ones [p15].
@@ -69,7 +71,7 @@ pub(super) struct AddressCells {
 impl AddressCells {
     fn take(&mut self) -> NonNull<AddressCell> {
         self.free.pop().unwrap_or_else(|| {
-            NonNull::from(Box::leak(Box::new(AddressCell { address: SockAddr::room(), flags: 0 })))
+            NonNull::from(Box::leak(Box::new(AddressCell { address: SockAddr::room(), flags: 0, room: 0 })))
         })
     }
 

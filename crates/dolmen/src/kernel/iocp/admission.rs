@@ -24,10 +24,16 @@ impl Iocp {
     /// Associates a socket with the port. Returns whether immediate success will send no packet, and an id for the
     /// socket.
     pub(super) fn associate(&mut self, socket: SOCKET) -> Result<(bool, SocketId), Fault> {
+        let id = self.associate_with_packets(socket)?;
+        Ok((self.skips(socket), id))
+    }
+
+    /// The same for a socket on which immediate success sends a packet too.
+    pub(super) fn associate_with_packets(&mut self, socket: SOCKET) -> Result<SocketId, Fault> {
         self.calls += 1;
         self.port.associate(socket)?;
         Associations::forget(socket);
-        Ok((self.skips(socket), SocketId::next()))
+        Ok(SocketId::next())
     }
 
     /// Whether immediate success will send no packet on an associated socket [hc11].

@@ -4,7 +4,8 @@
 //! completes, unless it only peeks [hc61]. So the engine keeps only one receive posted for each socket.
 //!
 //! A datagram that is longer than the buffer completes with a warning status, and the buffer is full: it was received, and
-//! its rest is lost. Whether its packet comes is decided as for every warning; see [`Immediate`].
+//! its rest is lost. Nothing says whether a packet comes for a warning on a socket that sends none for success, and memory
+//! must not depend on a guess. So these sockets send a packet for success as well, and then for a warning too [hc40].
 //!
 //! What the system writes or reads besides the buffer, an address and its length, lies in a cell that stays where it is
 //! until the packet; cells are used again.
@@ -39,7 +40,6 @@ const SIO_UDP_NETRESET: u32 = 0x9800_000F;
 pub(crate) struct DatagramSocket {
     /// Dropped, and so closed, by hand: it may have been closed early.
     pub(super) socket: ManuallyDrop<UdpSocket>,
-    pub(super) skips: bool,
     pub(super) id: SocketId,
 }
 
@@ -52,14 +52,14 @@ impl DatagramSocket {
 impl Iocp {
     pub(super) fn add_datagrams(&mut self, socket: UdpSocket) -> Result<Source, (Fault, UdpSocket)> {
         self.calls += 2;
-        match check(&socket).and_then(|()| self.associate(socket.as_raw_socket() as SOCKET)) {
-            Ok((skips, id)) => {
+        match check(&socket).and_then(|()| self.associate_with_packets(socket.as_raw_socket() as SOCKET)) {
+            Ok(id) => {
                 self.calls += 2;
                 for control in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
                     turn_off(&socket, control);
                 }
                 let socket = ManuallyDrop::new(socket);
-                Ok(Source::Datagrams(Box::new(DatagramSocket { socket, skips, id })))
+                Ok(Source::Datagrams(Box::new(DatagramSocket { socket, id })))
             }
             Err(fault) => Err((fault, socket)),
         }
@@ -83,20 +83,18 @@ impl Iocp {
         // SAFETY: the operation was handed to us and is not submitted yet. All of this is stored before the call,
         // because the packet may come before the call returns [hc02].
         let started = unsafe {
-            (*op.as_ptr()).header.extra = Extra::Datagram { cell, room };
+            (*cell.as_ptr()).room = room;
+            (*op.as_ptr()).header.extra = Extra::Datagram(cell);
             (*op.as_ptr()).lent = Some(Lent::Buffer(buffer));
             receive_from(datagrams.raw(), (target, room), cell, overlapped(op))
         };
         match started {
-            CallResult::Immediate(how, _) if how.sends_packet(datagrams.skips) => Submission::Pending,
-            CallResult::Pending => Submission::Pending,
-            CallResult::Immediate(how, result) => {
-                // SAFETY: it has completed without a packet, so the operation is ours.
-                match unsafe { self.datagram_received(op, how, result.map(drop)) } {
-                    Ok(outcome) => Submission::Done(outcome),
-                    Err(fault) => Submission::Failed(fault),
-                }
+            CallResult::Immediate(Immediate::Error, Err(fault)) => {
+                // SAFETY: it has failed without a packet, so the cell is ours. The operation drops its buffer.
+                unsafe { self.address_cells.give_back(cell) };
+                Submission::Failed(datagram_fault(fault))
             }
+            CallResult::Immediate(..) | CallResult::Pending => Submission::Pending,
         }
     }
 
@@ -114,20 +112,16 @@ impl Iocp {
         let cell = self.address_cells.for_send(to);
         // SAFETY: as above; the bytes in the operation's buffer stay where they are until its packet.
         let started = unsafe {
-            (*op.as_ptr()).header.extra = Extra::Datagram { cell, room: 0 };
+            (*op.as_ptr()).header.extra = Extra::Datagram(cell);
             send_to(datagrams.raw(), bytes_to_send(op), cell, overlapped(op))
         };
         match started {
-            CallResult::Immediate(how, _) if how.sends_packet(datagrams.skips) => Submission::Pending,
-            CallResult::Pending => Submission::Pending,
-            CallResult::Immediate(_, result) => {
-                // SAFETY: it has completed without a packet.
+            CallResult::Immediate(Immediate::Error, Err(fault)) => {
+                // SAFETY: it has failed without a packet, so the cell is ours.
                 unsafe { self.address_cells.give_back(cell) };
-                match result {
-                    Ok(bytes) => Submission::Done(Outcome::Sent(bytes)),
-                    Err(fault) => Submission::Failed(datagram_fault(fault)),
-                }
+                Submission::Failed(datagram_fault(fault))
             }
+            CallResult::Immediate(..) | CallResult::Pending => Submission::Pending,
         }
     }
 
@@ -141,33 +135,18 @@ impl Iocp {
         op: OpPtr<Self>,
         ntstatus: i32,
     ) -> Result<Outcome<Self>, Fault> {
-        let how = if status::is_cut(ntstatus) { Immediate::Warning } else { Immediate::Error };
-        // SAFETY: passed on.
-        unsafe { self.datagram_received(op, how, status::from_ntstatus(ntstatus)) }
-    }
-
-    /// # Safety
-    ///
-    /// The system is done with the operation, which is a receive.
-    unsafe fn datagram_received(
-        &mut self,
-        op: OpPtr<Self>,
-        how: Immediate,
-        result: Result<(), Fault>,
-    ) -> Result<Outcome<Self>, Fault> {
         // SAFETY: the operation is ours again, and so is its buffer.
         let (extra, lent, bytes) = unsafe {
             let cell = op.as_ptr();
             ((*cell).header.extra, (*cell).lent.take(), (*cell).header.overlapped.InternalHigh)
         };
-        let Extra::Datagram { cell, room } = extra else { unreachable!("a datagram has its cell") };
+        let Extra::Datagram(cell) = extra else { unreachable!("a datagram has its cell") };
         // SAFETY: as above.
-        let from = unsafe { self.address_cells.give_back(cell) };
-        let truncated = match result {
-            Ok(()) => false,
-            Err(fault) if how == Immediate::Warning && is_cut(fault) => true,
-            Err(fault) => return Err(datagram_fault(fault)),
-        };
+        let (from, room) = unsafe { (self.address_cells.give_back(cell), (*cell.as_ptr()).room) };
+        let truncated = status::is_cut(ntstatus);
+        if let (false, Err(fault)) = (truncated, status::from_ntstatus(ntstatus)) {
+            return Err(datagram_fault(fault));
+        }
         let mut buffer = lent.and_then(Lent::into_buffer).expect("a receive of datagrams lends a buffer");
         // SAFETY: the system has written that many bytes at the buffer's start, and no more than there was room for.
         unsafe { buffer.set_filled(bytes.min(room)) };
@@ -187,7 +166,7 @@ impl Iocp {
         bytes: usize,
     ) -> Result<Outcome<Self>, Fault> {
         // SAFETY: the operation is ours again.
-        let Extra::Datagram { cell, .. } = (unsafe { (*op.as_ptr()).header.extra }) else {
+        let Extra::Datagram(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {
             unreachable!("a datagram has its cell")
         };
         // SAFETY: as above.
@@ -271,12 +250,6 @@ unsafe fn send_to(
         let result = WSASendTo(socket, &buffer, 1, null_mut(), 0, to.cast(), len, overlapped, None);
         call_result(result, overlapped)
     }
-}
-
-/// Whether it says that a datagram was longer than its buffer.
-fn is_cut(fault: Fault) -> bool {
-    const MORE_DATA: i32 = windows_sys::Win32::Foundation::ERROR_MORE_DATA as i32;
-    matches!(fault.code, WSAEMSGSIZE | MORE_DATA)
 }
 
 /// The errors that the network reports for an earlier datagram are over when they have been returned [hc62].

@@ -35,11 +35,7 @@ pub(super) enum Extra {
     },
     Accept(NonNull<AcceptCell>),
     Connect(NonNull<AddressCell>),
-    Datagram {
-        cell: NonNull<AddressCell>,
-        /// A receive: the room in its buffer.
-        room: usize,
-    },
+    Datagram(NonNull<AddressCell>),
     Watch(NonNull<Bridge>),
     /// Sources outlive their operations.
     Poll(NonNull<Polled>),
