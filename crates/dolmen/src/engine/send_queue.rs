@@ -1,9 +1,10 @@
 //! The bytes that a connection has still to send, in pieces.
 //!
 //! A piece is the connection's own, or shared with other connections. What the caller sends is copied into the last
-//! piece, if that is the connection's own and not being sent, so everything that is queued in one turn goes out in one
-//! system call. Shared bytes are a piece by themselves, and are sent from where they are. Before small ones are sent they
-//! are copied into one piece: a system call costs more than that, and a slow reader's queue stays as it is.
+//! piece, if that is the connection's own and none of it has been sent, so everything that is queued in one turn goes out in
+//! one system call. Shared bytes are a piece by themselves, and are sent from where they are. Before small ones are sent they
+//! are copied into one piece: a system call costs more than that, and a slow reader's queue stays as it is. Tiny ones are
+//! copied immediately: a piece costs more memory than they do, and only bytes are counted and bounded.
 //!
 //! The first piece is being sent (it belongs to the kernel), or waits between two partial sends.
 
@@ -21,6 +22,12 @@ const KEEP_BYTES_TOTAL: usize = 16 * 1024 * 1024;
 
 /// Pieces are copied into one up to this size.
 const JOIN_BYTES: usize = 4 * 1024;
+
+/// Shared bytes up to this size are copied when they are queued.
+const TINY_BYTES: usize = 64;
+
+/// Room for this many pieces is kept for the next connection.
+const KEEP_PIECES: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct SendQueue {
@@ -49,6 +56,9 @@ impl SendQueue {
     }
 
     pub(crate) fn push_shared(&mut self, bytes: &SharedBytes) {
+        if bytes.len() <= TINY_BYTES {
+            return self.push(bytes);
+        }
         self.queued_bytes += bytes.len();
         self.pieces.push_back(Lent::Shared(bytes.clone()));
     }
@@ -136,7 +146,8 @@ impl SendQueue {
 
     /// The memory that it keeps for the next connection.
     fn capacity(&self) -> usize {
-        self.spare.iter().flatten().map(Buffer::capacity).sum()
+        let spare: usize = self.spare.iter().flatten().map(Buffer::capacity).sum();
+        spare + self.pieces.capacity() * size_of::<Lent>()
     }
 
     /// Drops what is still in it.
@@ -145,6 +156,7 @@ impl SendQueue {
         while let Some(piece) = self.pieces.pop_front() {
             self.keep(piece);
         }
+        self.pieces.shrink_to(KEEP_PIECES);
         (self.first_sent, self.queued_bytes) = (0, 0);
     }
 }
@@ -220,14 +232,16 @@ mod tests {
     #[test]
     fn small_pieces_are_sent_together_and_large_ones_from_where_they_are() {
         let mut queue = SendQueue::default();
-        let (rain, map) = (SharedBytes::from("It rains. "), SharedBytes::from(vec![7; JOIN_BYTES]));
-        queue.push_shared(&rain);
+        let rain = "It rains. ".repeat(TINY_BYTES / 10 + 1);
+        let (shared, map) = (SharedBytes::from(&*rain), SharedBytes::from(vec![7; JOIN_BYTES]));
+        queue.push_shared(&shared);
         queue.push(b"> ");
-        queue.push_shared(&rain);
+        queue.push_shared(&shared);
         queue.push_shared(&map);
         queue.push(b"end");
+        assert_eq!(queue.pieces.len(), 5);
         assert_eq!(send(&mut queue, 4), b"It r", "a partial send");
-        assert_eq!(send(&mut queue, 100), b"ains. > It rains. ");
+        assert_eq!(send(&mut queue, 1000), format!("{}> {rain}", &rain[4..]).as_bytes());
         let front = queue.front().expect("the map").as_ptr();
         assert_eq!(front, map.as_ptr(), "it is not copied");
         assert_eq!(send(&mut queue, usize::MAX).len(), JOIN_BYTES);
@@ -248,6 +262,31 @@ mod tests {
             queue.push(&[0; JOIN_BYTES][..part]);
         }
         assert_eq!(queue.queued_bytes(), 2 * JOIN_BYTES);
+    }
+
+    /// The memory of a queue that is neither sent nor full of bytes.
+    #[test]
+    fn tiny_shared_pieces_take_no_more_memory_than_their_copies() {
+        let mut queue = SendQueue::default();
+        let prompt = SharedBytes::from("> ");
+        for _ in 0..10_000 {
+            queue.push_shared(&prompt);
+        }
+        assert_eq!((queue.pieces.len(), queue.queued_bytes()), (1, 20_000));
+        assert_eq!(send(&mut queue, usize::MAX), b"> ".repeat(10_000));
+    }
+
+    #[test]
+    fn a_queue_that_had_many_pieces_is_kept_without_their_room() {
+        let (mut queues, line) = (SendQueues::new(), SharedBytes::from(vec![7; TINY_BYTES + 1]));
+        let mut queue = queues.take();
+        for _ in 0..10_000 {
+            queue.push_shared(&line);
+        }
+        queues.give_back(queue);
+        let kept = queues.free.last().expect("it is kept").pieces.capacity();
+        assert!(kept <= 2 * KEEP_PIECES, "room for {kept} pieces");
+        assert_eq!(queues.kept_bytes, kept * size_of::<Lent>());
     }
 
     #[test]
