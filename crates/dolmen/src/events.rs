@@ -116,8 +116,9 @@ pub enum Event<'a> {
         token: Token,
     },
     /// The send queue has room again after it refused a `send` with [`QueueFull`](crate::ErrorKind::QueueFull).
-    /// Delivered once for each refusal or run of refusals, and not after the caller has closed the sending side
-    /// ([`shutdown_write`](crate::Reactor::shutdown_write), [`release`](crate::Reactor::release)).
+    /// Delivered once for each refusal or run of refusals: what was refused before the wait that returns it would fit now.
+    /// Not delivered after the caller has closed the sending side ([`shutdown_write`](crate::Reactor::shutdown_write),
+    /// [`release`](crate::Reactor::release), [`close`](crate::Reactor::close)).
     #[non_exhaustive]
     Drained {
         /// The connection.

@@ -170,10 +170,10 @@ impl<S> Record<S> {
             Record::Received { conn, .. }
             | Record::Connected { conn, .. }
             | Record::EndOfStream { conn, .. }
-            | Record::Drained { conn, .. }
             | Record::Closed { conn, .. }
             | Record::Released { conn, .. }
             | Record::Written { conn, .. } => removed.conn(*conn),
+            Record::Drained { conn, .. } => removed.conn(*conn) || removed.sending_side(*conn),
             Record::Polled { poll, .. } => removed.poll(*poll),
             Record::Ready { watch, .. } => removed.watch(*watch),
             Record::Datagram { udp, .. } | Record::UdpFailed { udp, .. } => removed.udp(*udp),

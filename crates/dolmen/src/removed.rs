@@ -1,4 +1,4 @@
-//! The registrations that were removed while events of theirs were already in the caller's events.
+//! The registrations (and sending sides) that were removed while events of theirs were already in the caller's events.
 //!
 //! A batch of events is a snapshot, and handling one of them may remove the registration of another. `Events` and
 //! engine share this record, so that such an event is left out wherever it is by then. Only ids that were issued are
@@ -12,6 +12,8 @@ use crate::token::{ConnId, FileOpId, Key, ListenerId, LookupId, PollId, TimerId,
 #[derive(Default)]
 pub(crate) struct Removed {
     conns: Marks,
+    /// Connections whose sending side was closed.
+    sending_sides: Marks,
     listeners: Marks,
     watches: Marks,
     timers: Marks,
@@ -68,6 +70,7 @@ macro_rules! kinds {
 
 kinds! {
     conn, mark_conn, conns: ConnId;
+    sending_side, mark_sending_side, sending_sides: ConnId;
     listener, mark_listener, listeners: ListenerId;
     watch, mark_watch, watches: WatchId;
     timer, mark_timer, timers: TimerId;

@@ -60,12 +60,8 @@ pub(super) struct Connection<K: Kernel> {
     queue: Option<Box<SendQueue>>,
     /// Present only while there are files to send.
     files: Option<Box<FileSends<K::File>>>,
-    /// Bytes received while paused.
-    held: Option<Buffer>,
     /// Present once something unusual has happened.
     rare: Option<Box<Rare>>,
-    /// A send was refused; `Drained` is due when the queue is down to fewer bytes than this.
-    drained_below: Option<NonZeroU32>,
     registration: Registration,
     write: Write,
     /// Closed by the caller: sends the queue and FIN, and waits for the peer's end. Received bytes are discarded.
@@ -77,9 +73,12 @@ pub(super) struct Connection<K: Kernel> {
     adopted: bool,
 }
 
-/// State that a connection needs only while it ends, or once the system had no memory for it.
+/// State that a connection needs only while it ends, is held back, or once the system had no memory for it.
 #[derive(Default)]
 struct Rare {
+    /// Bytes received while paused.
+    held: Option<Buffer>,
+    refused: Refused,
     /// What is left to try while it is connecting.
     connecting: Option<Box<Connecting>>,
     /// Limits lingering, and the time in which the bytes received before a failed send are delivered.
@@ -111,6 +110,15 @@ struct Rare {
     receive_backoff: Backoff,
 }
 
+/// Sends that were refused because the queue was full.
+#[derive(Default)]
+struct Refused {
+    /// `Drained` is due when the queue is down to fewer bytes than this.
+    drained_below: Option<NonZeroU32>,
+    /// A `Drained` record is in the outbox. There is one at a time.
+    is_listed: bool,
+}
+
 /// The sending side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
@@ -136,9 +144,7 @@ impl<K: Kernel> Connection<K> {
             shared: None,
             queue: None,
             files: None,
-            held: None,
             rare: None,
-            drained_below: None,
             registration: Registration::default(),
             write: Write::Open,
             lingering: false,
@@ -179,6 +185,10 @@ impl<K: Kernel> Connection<K> {
 
     fn failure(&self) -> Option<Fault> {
         self.rare.as_ref().and_then(|rare| rare.failure)
+    }
+
+    fn take_held(&mut self) -> Option<Buffer> {
+        self.rare.as_mut().and_then(|rare| rare.held.take())
     }
 
     fn rare(&mut self) -> &mut Rare {

@@ -25,11 +25,12 @@ use crate::token::{Key, Token, UdpId};
 use super::config::{RETRY_FIRST_NS, next_retry_ns};
 use super::context::Context;
 use super::datagram_queue::{ADDRESS_BYTES, DatagramQueue};
-use super::registration::{Registration, Served, SourceRef};
+use super::registration::{MOST_UNDELIVERED, Registration, Served, SourceRef};
 use super::timers::{Direction, Purpose};
 
 /// How many datagrams of a socket may be posted or undelivered.
 pub(crate) const MOST_DATAGRAMS: usize = 16;
+const _: () = assert!(MOST_DATAGRAMS <= MOST_UNDELIVERED);
 
 /// After this many failed attempts in a row there is a pause.
 const MOST_TRANSIENTS: u32 = 64;

@@ -15,7 +15,7 @@ use crate::token::{Key, ListenerId, Token};
 
 use super::config::{RETRY_FIRST_NS, next_retry_ns};
 use super::context::Context;
-use super::registration::{Registration, Served, SourceRef};
+use super::registration::{MOST_UNDELIVERED, Registration, Served, SourceRef};
 use super::timers::Purpose;
 
 /// A failure is not reported again within this time, even if a connection was accepted in between.
@@ -85,6 +85,7 @@ impl<K: Kernel> Listener<K> {
             return Served::Alive;
         }
         // A kernel may complete each accept immediately; the rest of a burst waits until these have been delivered.
+        const { assert!(K::ACCEPTS <= MOST_UNDELIVERED) };
         for _ in 0..K::ACCEPTS {
             let busy = self.accepts.len() + self.registration.undelivered();
             if busy >= K::ACCEPTS || self.retry.is_some() {

@@ -3,11 +3,15 @@
 /// The state of one source's registration.
 #[derive(Default)]
 pub(super) struct Registration {
-    /// How many of its records that carry something of the source are in the outbox: bytes, a stream or readiness.
-    undelivered: u16,
+    /// How many of its records that carry something of the source are in the outbox: bytes, a stream or readiness. No
+    /// source has more than [`MOST_UNDELIVERED`]; with a larger number each idle connection would pay for it.
+    undelivered: u8,
     listed: bool,
     closing: bool,
 }
+
+/// The most records of one source in the outbox.
+pub(super) const MOST_UNDELIVERED: usize = u8::MAX as usize;
 
 /// A registration in the run queue, by its slot. If the slot has been reused meanwhile, the new registration is
 /// served once without need.

@@ -317,6 +317,12 @@ impl<K: Kernel> Engine<K> {
                         events.push(Record::Polled { poll, token, ready });
                     }
                 }
+                Record::Drained { conn, .. } => {
+                    let connection = self.connections.get_mut(conn.0);
+                    if connection.is_some_and(|connection| connection.drained_delivered()) {
+                        events.push(record);
+                    }
+                }
                 record => {
                     self.note_delivery(&record);
                     events.push(record);

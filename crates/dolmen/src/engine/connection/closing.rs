@@ -9,7 +9,6 @@ pub(super) const SECOND_LOOK_NS: u64 = 100_000_000;
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn close(&mut self, cx: &mut Context<K>, key: Key) {
         self.lingering = true;
-        self.drained_below = None;
         if self.write == Write::Open {
             self.write = Write::Finishing;
         }
@@ -157,7 +156,7 @@ impl<K: Kernel> Connection<K> {
         // They are here, or will be received next: they are delivered with the next waits, and their number is bounded
         // [hc43].
         let may_receive_more = self.rare().receive_limit_bytes > 0 && !self.receive_waits();
-        let is_delivering = self.registration.is_undelivered() || self.held.is_some();
+        let is_delivering = self.registration.is_undelivered() || self.rare().held.is_some();
         if is_delivering || (self.receive.is_none() && may_receive_more) {
             return Some(linger_ns);
         }
@@ -168,13 +167,13 @@ impl<K: Kernel> Connection<K> {
 
     /// Takes back the received bytes that were not delivered: the caller has closed the connection.
     fn drop_undelivered(&mut self, cx: &mut Context<K>, key: Key) {
+        self.forget_refusals(cx, key);
         self.registration.records_dropped();
         cx.drop_records(|record| {
             matches!(record,
                 Record::Connected { conn, .. }
                 | Record::Received { conn, .. }
                 | Record::EndOfStream { conn, .. }
-                | Record::Drained { conn, .. }
                 | Record::Written { conn, .. } if conn.0 == key)
         });
         // These stay until their turn, when the engine releases their operations.

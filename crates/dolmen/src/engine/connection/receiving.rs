@@ -27,12 +27,12 @@ impl<K: Kernel> Connection<K> {
                 }
                 _ => {}
             }
-            self.held = None;
+            self.take_held();
         }
         // One receive at a time, whatever was paused and resumed meanwhile, and the next one only when the bytes of the
         // last have been delivered [hc13, hc33, p03].
         let busy = self.receive.is_some() || self.registration.is_undelivered() || self.receive_waits();
-        if let (false, None, Some(rare)) = (busy, &self.held, &self.rare) {
+        if let Some(rare) = self.rare.as_ref().filter(|rare| !busy && rare.held.is_none()) {
             // After a failed send, once everything received by then has been delivered, whatever comes later [hc43].
             if let (Some(fault), 0) = (rare.failure, rare.receive_limit_bytes) {
                 return self.begin_close(cx, key, close_reason(fault));
@@ -41,7 +41,7 @@ impl<K: Kernel> Connection<K> {
         if busy || self.read_ended || (self.paused && !self.lingering) {
             return;
         }
-        if let Some(buffer) = self.held.take() {
+        if let Some(buffer) = self.take_held() {
             return self.add_received(cx, key, buffer);
         }
         match cx.submitter.receive(self.source(), key.slot) {
@@ -103,7 +103,7 @@ impl<K: Kernel> Connection<K> {
         } else if self.paused {
             // The receive was pending when the caller paused. The bytes are kept for the resume [p10].
             mark(Mark::HeldWhilePaused);
-            self.held = Some(buffer);
+            self.rare().held = Some(buffer);
         } else {
             self.add_received(cx, key, buffer);
         }
@@ -138,7 +138,7 @@ impl<K: Kernel> Connection<K> {
         self.registration.record_delivered();
         if self.paused && self.is_open() {
             mark(Mark::HeldAtDelivery);
-            self.held = Some(buffer);
+            self.rare().held = Some(buffer);
             return None;
         }
         self.paused |= self.adopted;

@@ -10,8 +10,7 @@ use super::*;
 impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn release(&mut self, cx: &mut Context<K>, key: Key) {
         self.rare().releasing = true;
-        // No send will succeed any more.
-        self.drained_below = None;
+        self.forget_refusals(cx, key);
         self.list(cx, key);
     }
 
@@ -38,9 +37,9 @@ impl<K: Kernel> Connection<K> {
         if self.registration.is_undelivered() {
             return false;
         }
-        match self.held.take() {
+        match self.take_held() {
             Some(buffer) if self.paused => {
-                self.held = Some(buffer);
+                self.rare().held = Some(buffer);
                 false
             }
             Some(buffer) => {

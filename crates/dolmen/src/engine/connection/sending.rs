@@ -60,8 +60,9 @@ impl<K: Kernel> Connection<K> {
         if self.queued_bytes() + bytes > high {
             // Refused whole, and once `Drained` has been delivered, the same bytes fit [hc35, p09].
             let below = NonZeroU32::MIN.saturating_add(low.min(high - bytes) as u32);
-            let earlier = self.drained_below.unwrap_or(NonZeroU32::MAX);
-            self.drained_below = Some(below.min(earlier));
+            let refused = &mut self.rare().refused;
+            let earlier = refused.drained_below.unwrap_or(NonZeroU32::MAX);
+            refused.drained_below = Some(below.min(earlier));
             cx.stats.sends_refused += 1;
             return Err(ErrorKind::QueueFull);
         }
@@ -72,10 +73,26 @@ impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn shutdown_write(&mut self, cx: &mut Context<K>, key: Key) {
         if self.write == Write::Open {
             self.write = Write::Finishing;
-            // No send will succeed any more.
-            self.drained_below = None;
+            self.forget_refusals(cx, key);
             self.list(cx, key);
         }
+    }
+
+    /// The caller has closed the sending side, so no send will succeed any more: there is no room to report, wherever the
+    /// record is by now.
+    pub(super) fn forget_refusals(&mut self, cx: &mut Context<K>, key: Key) {
+        if let Some(rare) = &mut self.rare {
+            rare.refused.drained_below = None;
+        }
+        cx.removed.mark_sending_side(ConnId(key));
+    }
+
+    /// A `Drained` record leaves the outbox. Returns whether it is right: what was refused since is also to fit, or else
+    /// room is reported later [hc35, p09].
+    pub(in crate::engine) fn drained_delivered(&mut self) -> bool {
+        let refused = &mut self.rare().refused;
+        refused.is_listed = false;
+        refused.drained_below.is_none() && self.write == Write::Open
     }
 
     /// Sends shared bytes behind which nothing is queued, from where they are.
@@ -184,11 +201,14 @@ impl<K: Kernel> Connection<K> {
         if !self.count_for_file(bytes) {
             cx.stats.queued_bytes -= bytes;
         }
-        let left = self.queued_bytes();
-        if self.drained_below.is_some_and(|below| left < below.get() as usize) {
+        let below = self.rare.as_ref().and_then(|rare| rare.refused.drained_below);
+        if below.is_some_and(|below| self.queued_bytes() < below.get() as usize) {
             mark(Mark::DrainedReported);
-            self.drained_below = None;
-            cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
+            let refused = &mut self.rare().refused;
+            refused.drained_below = None;
+            if !std::mem::replace(&mut refused.is_listed, true) {
+                cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
+            }
         }
     }
 
@@ -203,7 +223,7 @@ impl<K: Kernel> Connection<K> {
         mark(Mark::SendFailedFirst);
         self.write = Write::Failed;
         self.rare().failure = Some(fault);
-        self.drained_below = None;
+        self.rare().refused.drained_below = None;
         self.drop_queues(cx);
         if self.read_ended {
             return self.begin_close(cx, key, close_reason(fault));

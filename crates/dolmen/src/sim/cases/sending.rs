@@ -1,6 +1,9 @@
 //! Sends: in parts, refused, and in flight when their socket is released.
 
 use super::*;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::kernel::sim::Sim;
 
 #[test]
 pub(super) fn hc17_sending_nothing_starts_nothing() {
@@ -191,6 +194,85 @@ fn hc35_no_room_is_reported_once_the_sending_side_is_closed() {
             seen.extend(fixture.settle());
             assert!(!seen.iter().any(|seen| matches!(seen, Seen::Drained(_))), "{seen:?}");
         }
+    }
+}
+
+/// A connection with a refused send and a queue that the system has taken since, all before the next wait.
+fn with_room_to_report(fixture: &mut Fixture) -> ConnId {
+    fixture.faults(|faults| faults.sync = 100);
+    let (conn, _) = fixture.connect();
+    refuse_one(fixture, conn);
+    assert_eq!(fixture.engine.queued_bytes(conn).expect("queued"), 0, "the system has taken everything");
+    conn
+}
+
+fn refuse_one(fixture: &mut Fixture, conn: ConnId) {
+    fixture.engine.send(conn, &pattern(4096)).expect("just as much as fits");
+    assert_eq!(fixture.engine.send(conn, &[7; 4096]).expect_err("full").kind(), ErrorKind::QueueFull);
+    fixture.engine.flush();
+}
+
+/// The three ways to close the sending side.
+const CLOSES: [fn(&mut Engine<Sim>, ConnId) -> Result<(), Error>; 3] =
+    [Engine::shutdown_write, Engine::release, Engine::close];
+
+#[test]
+pub(super) fn hc35_room_that_is_to_be_reported_is_forgotten_when_the_sending_side_is_closed() {
+    for style in Style::BOTH {
+        for close in CLOSES {
+            let mut fixture = Fixture::new(style);
+            let conn = with_room_to_report(&mut fixture);
+            close(&mut fixture.engine, conn).expect("it is open");
+            let seen = fixture.settle();
+            assert!(!seen.iter().any(|seen| matches!(seen, Seen::Drained(_))), "{seen:?}");
+            // The handler of an earlier event closes it.
+            let mut fixture = Fixture::new(style);
+            let conns = [(); 2].map(|()| with_room_to_report(&mut fixture));
+            let count = fixture.engine.wait(&mut fixture.events, Some(Duration::ZERO)).expect("wait");
+            assert_eq!(count, 2, "both in one batch");
+            let mut reported = Vec::new();
+            for event in fixture.events.drain() {
+                reported.push(Seen::from(event));
+                if let [Seen::Drained(conn)] = reported[..] {
+                    let other = if conn == conns[0] { conns[1] } else { conns[0] };
+                    close(&mut fixture.engine, other).expect("it is open");
+                }
+            }
+            assert_eq!(reported.len(), 1, "{reported:?}");
+        }
+    }
+}
+
+#[test]
+pub(super) fn hc35_room_is_reported_once_for_all_that_was_refused_before_a_wait() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        let conn = with_room_to_report(&mut fixture);
+        for _ in 0..10 {
+            refuse_one(&mut fixture, conn);
+        }
+        let seen = fixture.settle();
+        assert!(matches!(seen[..], [Seen::Drained(of)] if of == conn), "{seen:?}");
+    }
+}
+
+/// There was room, and it has been used since.
+#[test]
+fn hc35_what_was_refused_fits_when_room_is_reported() {
+    for style in Style::BOTH {
+        let mut fixture = Fixture::new(style);
+        fixture.faults(|faults| faults.sync = 100);
+        let (conn, link) = fixture.connect_with(4096);
+        refuse_one(&mut fixture, conn);
+        refuse_one(&mut fixture, conn);
+        assert!(fixture.turn().is_empty(), "the queue is full");
+        let mut seen = Vec::new();
+        while seen.is_empty() {
+            fixture.peer_reads(link, 1000);
+            seen = fixture.turn();
+        }
+        assert!(matches!(seen[..], [Seen::Drained(of)] if of == conn), "{seen:?}");
+        fixture.engine.send(conn, &[7; 4096]).expect("it fits");
     }
 }
 

@@ -173,6 +173,10 @@ impl Run<'_> {
         known.refused = false;
         known.drained += 1;
         let (refusals, drained) = (known.refusals, known.drained);
+        let is_shut = known.shut || known.releasing || known.state != State::Open;
+        self.check(Oracle::Order, !is_shut, || {
+            "`Drained` after the caller has closed the sending side".into()
+        })?;
         self.check(Oracle::Order, drained <= refusals, || "`Drained` without a refusal".into())
     }
 
