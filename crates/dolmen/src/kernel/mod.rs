@@ -435,7 +435,8 @@ pub(crate) enum Immediate {
 #[cfg_attr(not(windows), allow(dead_code))]
 impl Immediate {
     /// Whether a packet comes all the same [hc11, hc40]. `skips`: operations that complete immediately send none on
-    /// this socket.
+    /// this socket. That this includes warnings is the rule of the I/O manager and documented nowhere, so sockets that
+    /// skip are streams, whose operations end with no warning known.
     pub(crate) fn sends_packet(self, skips: bool) -> bool {
         match self {
             Immediate::Success => !skips,

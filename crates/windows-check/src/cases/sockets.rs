@@ -89,15 +89,34 @@ pub fn listener_under_resets(check: &Check) -> Result {
     )))
 }
 
-/// Windows reports a closed port as a reset of the socket, and a datagram that was cut as a warning, with or without a
-/// packet.
+/// Windows reports a closed port as a reset of the socket, and a datagram that was cut as a warning, both of one that
+/// arrives during a receive and of those that waited for it.
 pub fn closed_ports(check: &Check) -> Result {
+    const CUT_BEFORE: u8 = 3;
     let rounds = if check.quick { 50 } else { 500 };
     for skip in [true, false] {
         let mut reactor = Reactor::builder().skip_on_success(skip).buffer_size(100).build()?;
         let mut events = Events::with_capacity(16);
-        let udp = reactor.udp(UdpSocket::bind("127.0.0.1:0")?, Token(0))?;
-        let address = reactor.udp_local_addr(udp)?;
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let address = socket.local_addr()?;
+        let before = UdpSocket::bind("127.0.0.1:0")?;
+        for byte in 1..=CUT_BEFORE {
+            before.send_to(&[byte; 101], address)?;
+        }
+        let udp = reactor.udp(socket, Token(0))?;
+        let mut cut = 0;
+        while cut < CUT_BEFORE {
+            if reactor.wait(&mut events, Some(DEADLINE))? == 0 {
+                fail!("{cut} of {CUT_BEFORE} datagrams came that were cut in the call, skip {skip}");
+            }
+            for event in &mut events {
+                cut += 1;
+                match event {
+                    Event::Datagram { data, truncated: true, .. } if data == [cut; 100] => {}
+                    other => fail!("{other:?} instead of cut datagram {cut}, skip {skip}"),
+                }
+            }
+        }
         for round in 0..rounds {
             let peer = UdpSocket::bind("127.0.0.1:0")?;
             let size = [5, 0, 100, 101, 1_000][round % 5];

@@ -87,12 +87,22 @@ impl<K: Kernel> Connection<K> {
         cx.removed.mark_sending_side(ConnId(key));
     }
 
-    /// A `Drained` record leaves the outbox. Returns whether it is right: what was refused since is also to fit, or else
-    /// room is reported later [hc35, p09].
+    /// A `Drained` record leaves the outbox. Returns whether it is still right; if the room has been used since, it is
+    /// reported later [hc35, p09].
     pub(in crate::engine) fn drained_delivered(&mut self) -> bool {
+        let has_room = self.has_room_to_report();
         let refused = &mut self.rare().refused;
         refused.is_listed = false;
-        refused.drained_below.is_none() && self.write == Write::Open
+        if has_room {
+            refused.drained_below = None;
+        }
+        has_room
+    }
+
+    /// Whether all fits that was refused since room was last reported. False if nothing was.
+    fn has_room_to_report(&self) -> bool {
+        let below = self.rare.as_ref().and_then(|rare| rare.refused.drained_below);
+        self.write == Write::Open && below.is_some_and(|below| self.queued_bytes() < below.get() as usize)
     }
 
     /// Sends shared bytes behind which nothing is queued, from where they are.
@@ -201,12 +211,10 @@ impl<K: Kernel> Connection<K> {
         if !self.count_for_file(bytes) {
             cx.stats.queued_bytes -= bytes;
         }
-        let below = self.rare.as_ref().and_then(|rare| rare.refused.drained_below);
-        if below.is_some_and(|below| self.queued_bytes() < below.get() as usize) {
-            mark(Mark::DrainedReported);
-            let refused = &mut self.rare().refused;
-            refused.drained_below = None;
-            if !std::mem::replace(&mut refused.is_listed, true) {
+        if self.has_room_to_report() {
+            let is_listed = std::mem::replace(&mut self.rare().refused.is_listed, true);
+            if !is_listed {
+                mark(Mark::DrainedReported);
                 cx.outbox.push_back(Record::Drained { conn: ConnId(key), token: self.token });
             }
         }

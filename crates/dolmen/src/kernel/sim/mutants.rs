@@ -158,6 +158,10 @@ mutants! {
         ServeNewestFirst,
         /// A full send queue that has drained is not reported.
         ForgetDrained,
+        /// Room is reported although the caller has closed the sending side since.
+        DrainedBehindEnd,
+        /// Room is reported although it has been used since.
+        TrustOldRoom,
         /// A connection whose send has failed is not paused.
         ForgetPause,
         /// After a failed send the connection receives for as long as the peer sends.

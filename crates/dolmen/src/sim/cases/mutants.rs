@@ -37,6 +37,12 @@ fn each_scenario_fails_with_its_mutant() {
         (receiving::hc33_a_second_receive_is_not_posted_and_the_order_is_kept, Mutant::UngatedReceive),
         (sending::hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once, Mutant::UnboundedQueue),
         (sending::hc35_a_full_queue_refuses_takes_nothing_and_reports_room_once, Mutant::ForgetDrained),
+        (sending::hc35_room_is_reported_once_for_all_that_was_refused_before_a_wait, Mutant::ForgetDrained),
+        (
+            sending::hc35_room_that_is_to_be_reported_is_forgotten_when_the_sending_side_is_closed,
+            Mutant::DrainedBehindEnd,
+        ),
+        (sending::hc35_what_was_refused_fits_when_room_is_reported, Mutant::TrustOldRoom),
         (mailbox::hc38_posts_that_are_waiting_are_neither_merged_nor_lost, Mutant::ForgetLeftPosts),
         (failed_sends::hc43_a_flood_after_a_failed_send_is_not_received, Mutant::EndlessAfterFailure),
         (failed_sends::hc43_a_pause_holds_after_a_failed_send_and_the_connection_ends_all_the_same, Mutant::ForgetPause),

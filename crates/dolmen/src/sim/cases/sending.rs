@@ -258,7 +258,7 @@ pub(super) fn hc35_room_is_reported_once_for_all_that_was_refused_before_a_wait(
 
 /// There was room, and it has been used since.
 #[test]
-fn hc35_what_was_refused_fits_when_room_is_reported() {
+pub(super) fn hc35_what_was_refused_fits_when_room_is_reported() {
     for style in Style::BOTH {
         let mut fixture = Fixture::new(style);
         fixture.faults(|faults| faults.sync = 100);

@@ -136,7 +136,7 @@ impl Run<'_> {
         self.check(Oracle::Liveness, !reset || conn.ended, || format!("{id:?} did not report a reset"))?;
         let reported = conn.asked.writes.is_empty();
         self.check(Oracle::Liveness, reset || reported, || format!("{id:?} did not report all its sends"))?;
-        self.check(Oracle::Liveness, reset || !conn.refused, || {
+        self.check(Oracle::Liveness, reset || conn.refusals.is_answered(), || {
             format!("{id:?} has room and did not report it")
         })
     }

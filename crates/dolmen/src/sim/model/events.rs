@@ -167,19 +167,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn drained(&mut self, conn: ConnId, token: Token) -> Check {
-        let Some(at) = self.conn_of(conn, token, "room")? else { return Ok(()) };
-        let known = &mut self.conns[at];
-        known.refused = false;
-        known.drained += 1;
-        let (refusals, drained) = (known.refusals, known.drained);
-        let is_shut = known.shut || known.releasing || known.state != State::Open;
-        self.check(Oracle::Order, !is_shut, || {
-            "`Drained` after the caller has closed the sending side".into()
-        })?;
-        self.check(Oracle::Order, drained <= refusals, || "`Drained` without a refusal".into())
-    }
-
     fn signalled(&mut self, watch: WatchId) -> Check {
         let known = self.watches.iter_mut().find(|known| known.id == watch && known.open);
         let Some(known) = known else {

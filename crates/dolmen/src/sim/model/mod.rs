@@ -14,6 +14,7 @@ mod mailbox;
 mod names;
 mod outer_loop;
 mod registrations;
+mod room;
 mod streams;
 mod wait;
 
@@ -51,6 +52,7 @@ use files::{Files, QueuedFile};
 use hosts::Hosts;
 use mailbox::Inbox;
 use names::Names;
+use room::Refusals;
 
 /// Long enough for everything in progress; costs nothing on a virtual clock.
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -130,10 +132,7 @@ struct Conn {
     shut: bool,
     /// The caller has asked for the stream.
     releasing: bool,
-    /// A send was refused, and room was not reported since.
-    refused: bool,
-    refusals: u64,
-    drained: u64,
+    refusals: Refusals,
     /// When `close` was called.
     closed_at_ns: Option<u64>,
     /// Of an outgoing connection.
@@ -162,9 +161,7 @@ impl Conn {
             was_paused: false,
             shut: false,
             releasing: false,
-            refused: false,
-            refusals: 0,
-            drained: 0,
+            refusals: Refusals::default(),
             closed_at_ns: None,
             dialled: None,
             lent: None,
@@ -330,6 +327,7 @@ impl Run<'_> {
             Action::PeerGone(who) => self.peer_gone(who),
             Action::PeerReset(who, keep) => self.peer_reset(who, keep),
             Action::Send(who, much) => self.send_on_one(who, much.into())?,
+            Action::OverfillQueue(who, much) => self.overfill_queue(who, much.into())?,
             Action::SendStale(who) => self.send_stale(who)?,
             Action::Pause(who) => self.pause(who),
             Action::Resume(who) => self.resume(who),

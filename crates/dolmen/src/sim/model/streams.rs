@@ -70,7 +70,7 @@ impl Run<'_> {
 
     pub(super) fn send(&mut self, at: usize, much: usize) -> Check {
         let conn = &self.conns[at];
-        let high = self.config.high_water_bytes;
+        let (high, waits) = (self.config.high_water_bytes, self.engine.stats().waits);
         let queued = self.engine.queued_bytes(conn.id).unwrap_or(0);
         let data = bytes(conn.link, true, conn.accepted, much);
         let sent = match conn.lent {
@@ -82,6 +82,7 @@ impl Run<'_> {
             Ok(()) => {
                 let conn = &mut self.conns[at];
                 conn.accepted += much as u64;
+                conn.refusals.taken(waits);
                 if conn.lent.is_some() {
                     conn.asked.writes.push_back((conn.accepted, much));
                 }
@@ -93,8 +94,7 @@ impl Run<'_> {
                 })
             }
             Err(error) if error.kind() == ErrorKind::QueueFull => {
-                self.conns[at].refused = true;
-                self.conns[at].refusals += 1;
+                self.conns[at].refusals.refused(waits, much);
                 self.check(Oracle::Bounds, queued + much > high, || "refused with room to spare".into())
             }
             Err(error) if error.kind() == ErrorKind::TooLarge => {
@@ -111,7 +111,7 @@ impl Run<'_> {
         let conn = &mut self.conns[at];
         if conn.lent.is_none() && self.engine.release(conn.id).is_ok() {
             conn.releasing = true;
-            conn.refused = false;
+            conn.refusals.forget();
         }
     }
 
@@ -198,8 +198,7 @@ impl Run<'_> {
         // It may be gone, with the event that says so pending.
         if self.engine.shutdown_write(conn.id).is_ok() {
             conn.shut = true;
-            // Room is of no use any more.
-            conn.refused = false;
+            conn.refusals.forget();
         }
     }
 
