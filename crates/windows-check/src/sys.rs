@@ -8,12 +8,14 @@ use std::os::windows::io::{AsRawHandle as _, AsRawSocket as _, FromRawHandle as 
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use socket2::Socket;
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_IO_PENDING, INVALID_HANDLE_VALUE, WAIT_OBJECT_0,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    SOCKET, SOCKET_ERROR, WSA_IO_PENDING, WSABUF, WSAGetLastError, WSAGetOverlappedResult, WSASend,
+    SO_REUSE_UNICASTPORT, SOCKET, SOCKET_ERROR, SOL_SOCKET, WSA_IO_PENDING, WSABUF, WSAGetLastError,
+    WSAGetOverlappedResult, WSASend, setsockopt,
 };
 use windows_sys::Win32::Storage::FileSystem::{PIPE_ACCESS_OUTBOUND, ReadFile};
 use windows_sys::Win32::System::Console::{
@@ -252,6 +254,23 @@ pub fn read_overlapped(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         Err(error) if is_end(&error) => Ok(0),
         result => result.map(|()| count as usize),
     }
+}
+
+/// From now on Windows chooses the socket's port when it connects, and not when it is bound. Fails on systems without
+/// the option.
+pub fn choose_port_late(socket: &Socket) -> io::Result<()> {
+    let on = 1_u32;
+    // SAFETY: the socket is open, and the value is readable for its length.
+    let result = unsafe {
+        setsockopt(
+            socket.as_raw_socket() as SOCKET,
+            SOL_SOCKET,
+            SO_REUSE_UNICASTPORT,
+            (&raw const on).cast(),
+            size_of::<u32>() as i32,
+        )
+    };
+    check((result == 0).into())
 }
 
 fn owned(handle: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {

@@ -1,6 +1,8 @@
 //! The table of cases, and a file for each theme.
 
 #[cfg(windows)]
+mod connects;
+#[cfg(windows)]
 mod console;
 #[cfg(any(windows, test))]
 mod screen;
@@ -114,6 +116,12 @@ pub const CASES: &[Case] = &[
         "a listener whose peers connect and reset goes on accepting",
         60,
         on_windows!(sockets::listener_under_resets),
+    ),
+    case(
+        "connects",
+        "connects to open and closed ports, from a socket without a port, and cancelled ones are reported once",
+        120,
+        on_windows!(connects::connects),
     ),
     case(
         "udp-closed-ports",

@@ -155,7 +155,8 @@ fn make_socket(address: SocketAddr) -> Result<TcpStream, Fault> {
     Ok(unsafe { TcpStream::from_raw_socket(socket as _) })
 }
 
-/// ConnectEx refuses a socket without an address of its own.
+/// ConnectEx refuses a socket without an address of its own. One with SO_REUSE_UNICASTPORT is bound without a port until
+/// it connects, and only a second bind shows that.
 fn bind_if_unbound(socket: &TcpStream, peer: SocketAddr) -> Result<(), Fault> {
     if socket.local_addr().is_ok_and(|own| own.port() != 0) {
         return Ok(());
@@ -167,5 +168,9 @@ fn bind_if_unbound(socket: &TcpStream, peer: SocketAddr) -> Result<(), Fault> {
     let any = SockAddr::new(any);
     // SAFETY: the address is readable for the length given.
     let result = unsafe { bind(socket.as_raw_socket() as SOCKET, (&raw const any.storage).cast(), any.len) };
-    if result == 0 { Ok(()) } else { Err(last_socket_error()) }
+    match result {
+        0 => Ok(()),
+        _ => Err(last_socket_error())
+            .or_else(|fault| if fault.code == WSAEINVAL { Ok(()) } else { Err(fault) }),
+    }
 }
