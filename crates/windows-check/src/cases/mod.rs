@@ -168,8 +168,6 @@ pub const CASES: &[Case] = &[
         console: false,
         run: on_windows!(session::end),
     },
-    not_yet("udp-dead-port", "datagrams to a port that no one has opened, with the reset setting on and off"),
-    not_yet("udp-too-large", "a datagram that is larger than its buffer, with and without skip-on-success"),
     not_yet("transmit-file", "files sent with TransmitFile, three at a time"),
 ];
 
