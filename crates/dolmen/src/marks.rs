@@ -214,12 +214,6 @@ marks! {
         InboxEmptied,
         /// Fault: no thread could be started.
         ThreadRefused,
-        /// A look-up was answered after it had been cancelled.
-        AnsweredAfterCancel,
-        /// A look-up was answered after its reactor had been dropped.
-        AnsweredAfterDrop,
-        /// A look-up was cancelled before a worker had taken it, or before the engine had collected its answer.
-        CancelledWaiting,
         /// Engine: answers of look-ups were left for the next turn.
         AnswersLeft,
         /// Engine: a look-up was refused because too many were not reported yet.

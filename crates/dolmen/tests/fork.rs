@@ -459,6 +459,85 @@ fn hc47_a_child_gets_its_own_values_whatever_a_thread_of_the_parent_was_sending(
     assert_eq!(next, sent);
 }
 
+/// The end of a channel belongs to the process in which the last sender is dropped.
+#[test]
+fn hc47_an_end_from_before_the_fork_is_reported_in_the_parent_only() {
+    let _watchdog = watchdog();
+    for is_reported in [false, true] {
+        let mut rig = Rig::new();
+        let (gone, mut ended) = rig.reactor.channel::<u8>(4, Token(0));
+        let (sender, mut open) = rig.reactor.channel::<u8>(4, Token(1));
+        drop(gone);
+        if is_reported {
+            rig.until("end", |_, event| matches!(event, Event::Inbox { token: Token(0), .. }));
+        }
+        let mut parts = Some((rig, sender));
+        fork(|| {
+            let (mut rig, sender) = parts.take().expect("it is there");
+            assert!(ended.is_closed());
+            assert_eq!(ended.drain().count(), 0);
+            rig.rests();
+            // And one from after it.
+            drop(sender);
+            rig.until("end", |_, event| matches!(event, Event::Inbox { token: Token(1), .. }));
+            assert!(open.is_closed());
+            assert_eq!((ended.drain().count(), open.drain().count()), (0, 0));
+            rig.rests();
+        })
+        .ends_well();
+        let (mut rig, sender) = parts.take().expect("the child has dropped its own");
+        if !is_reported {
+            rig.until("end", |_, event| matches!(event, Event::Inbox { token: Token(0), .. }));
+        }
+        assert!(ended.is_closed() && !open.is_closed());
+        assert_eq!(ended.drain().count(), 0);
+        rig.rests();
+        drop(sender);
+    }
+}
+
+/// Files and look-ups are in threads at the fork, and the child acts on what they belong to before its first wait.
+#[test]
+fn hc47_a_child_that_ends_connections_before_its_first_wait_does_not_hang() {
+    const FORKS: usize = 200;
+    let _watchdog = watchdog();
+    let path = std::env::temp_dir().join(format!("dolmen-fork-{}", std::process::id()));
+    std::fs::write(&path, vec![7; 1 << 20]).expect("a file");
+    let file = Arc::new(std::fs::File::open(&path).expect("it was just written"));
+    std::fs::remove_file(&path).expect("it is there");
+    let mut rig = Rig::new();
+    for round in 0..FORKS {
+        let (conn, peer) = rig.connect(Token(0));
+        rig.reactor.send_file(conn, Arc::clone(&file), 0..1 << 20, Token(1)).expect("room");
+        let lookup = rig.reactor.resolve("localhost", 7, Token(2)).expect("room");
+        let read =
+            rig.reactor.read_file(Arc::clone(&file), 0, Vec::with_capacity(1 << 20), Token(3)).expect("room");
+        rig.reactor.flush();
+        let mut parts = Some(rig);
+        fork(|| {
+            let mut rig = parts.take().expect("it is there");
+            match round % 4 {
+                0 => assert!(rig.reactor.abort(conn).is_ok()),
+                1 => assert!(rig.reactor.remove(conn)),
+                2 => assert!(rig.reactor.cancel_lookup(lookup)),
+                // It has failed by the fork.
+                _ => assert!(!rig.reactor.cancel_file(read)),
+            }
+            if round % 8 < 4 {
+                rig.reactor.flush();
+            }
+        })
+        .ends_well();
+        rig = parts.take().expect("the child has dropped its own");
+        rig.reactor.remove(conn);
+        drop(peer);
+        rig.reactor.cancel_lookup(lookup);
+        rig.reactor.cancel_file(read);
+        let stats = rig.reactor.stats();
+        assert_eq!((stats.lookups, stats.file_operations), (0, 0));
+    }
+}
+
 /// The program's lock, which its own handlers take and release around each fork: granted in the order of requests, so
 /// that the poster does not keep it.
 static TICKETS: AtomicU32 = AtomicU32::new(0);

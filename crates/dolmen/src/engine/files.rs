@@ -1,19 +1,17 @@
 //! Reads and writes of files: which are in progress, and whose they are.
 //!
 //! A read that the system can make without waiting is made in the call, and reported with the next wait. Everything else
-//! becomes a job for a thread (see [`pool`](crate::kernel::pool)); the first one makes the pool. A turn takes one batch of
-//! results out of it. A cancelled operation is forgotten: if a thread has begun it, its result is dropped there.
+//! becomes a job for a thread (see [`pool`](crate::kernel::pool)). A turn takes one batch of results out of the pool. A
+//! cancelled operation is forgotten: if a thread has begun it, its result is dropped there.
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::error::{AddError, Error, ErrorKind};
 use crate::kernel::Kernel;
 use crate::kernel::files::{FileAccess, FileDone, FileJob, prepare, was_read};
-use crate::kernel::fork::Process;
-use crate::kernel::mailbox::Mailbox;
-use crate::kernel::pool::{Pool, Workers};
+use crate::kernel::pool::Workers;
+use crate::kernel::pool::jobs::Jobs;
 use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{ConnId, FileOpId, Key, Token};
@@ -30,12 +28,7 @@ pub(super) struct Files<F: FileAccess> {
     table: Table<FileOp>,
     /// How many are in the table, or in the outbox.
     unreported: usize,
-    /// Made for the first job of this process.
-    pool: Option<Arc<Pool<FileJob<F>>>>,
-    workers: Box<dyn Workers<FileJob<F>>>,
-    /// The last collection has left results.
-    results_left: bool,
-    process: Process,
+    jobs: Jobs<FileJob<F>>,
 }
 
 struct FileOp {
@@ -57,14 +50,7 @@ enum Purpose {
 
 impl<F: FileAccess> Files<F> {
     pub(super) fn new(workers: Box<dyn Workers<FileJob<F>>>) -> Files<F> {
-        Files {
-            table: Table::new(),
-            unreported: 0,
-            pool: None,
-            workers,
-            results_left: false,
-            process: Process::current(),
-        }
+        Files { table: Table::new(), unreported: 0, jobs: Jobs::new(workers) }
     }
 
     /// How many are not reported yet.
@@ -74,7 +60,7 @@ impl<F: FileAccess> Files<F> {
 
     /// Whether there are results to be collected that the mailbox does not announce any more.
     pub(super) fn has_results(&self) -> bool {
-        self.results_left
+        self.jobs.has_results()
     }
 
     /// A record of an operation leaves the outbox.
@@ -97,25 +83,6 @@ impl<F: FileAccess> Files<F> {
         self.table.insert(op)
     }
 
-    /// Hands a job to the threads, or returns it.
-    fn begin(
-        &mut self,
-        key: Key,
-        job: FileJob<F>,
-        mailbox: &Arc<Mailbox>,
-    ) -> Result<(), (io::Error, FileJob<F>)> {
-        let pool = self.pool.get_or_insert_with(|| Pool::new(Arc::clone(mailbox)));
-        let Some(worker) = pool.push(key, job) else { return Ok(()) };
-        let Err(error) = self.workers.start(worker, pool) else { return Ok(()) };
-        if pool.not_started(worker) {
-            // Another one does it later.
-            tracing::warn!(target: "dolmen", %error, "cannot start a second thread for files");
-            return Ok(());
-        }
-        let job = pool.forget(key).expect("there is no thread that could have taken it");
-        Err((error, job))
-    }
-
     /// Returns whether it was in progress.
     fn cancel(&mut self, key: Key) -> bool {
         match self.table.get_mut(key) {
@@ -127,22 +94,13 @@ impl<F: FileAccess> Files<F> {
             Some(_) => drop(self.table.remove(key)),
         }
         self.unreported -= 1;
-        if let Some(pool) = &self.pool {
-            drop(pool.forget(key));
-        }
+        self.jobs.forget(key);
         true
     }
 
     /// Called when the reactor is dropped. Calls in progress are waited for, within limits.
     pub(super) fn end(&mut self) {
-        let Some(pool) = self.pool.take() else { return };
-        if self.process.is_copy() {
-            self.workers.forget();
-            std::mem::forget(pool);
-            return;
-        }
-        pool.close();
-        self.workers.end(&pool);
+        self.jobs.end();
     }
 }
 
@@ -202,7 +160,7 @@ impl<K: Kernel> Engine<K> {
         job: FileJob<K::File>,
         action: &'static str,
     ) -> Result<FileOpId, AddError<Vec<u8>>> {
-        match self.files.begin(key, job, &self.mailbox) {
+        match self.files.jobs.begin(key, job, &self.mailbox) {
             Ok(()) => Ok(FileOpId(key)),
             Err((os, job)) => {
                 self.files.cancel(key);
@@ -251,7 +209,7 @@ impl<K: Kernel> Engine<K> {
             return self.piece_done(conn, was_read(buffer, read));
         }
         let job = FileJob::Read { file, offset, buffer };
-        if let Err((error, _)) = self.files.begin(op, job, &self.mailbox) {
+        if let Err((error, _)) = self.files.jobs.begin(op, job, &self.mailbox) {
             let connection = self.connections.get_mut(conn).expect("it has a piece to send");
             connection.piece_refused(&mut self.cx, conn, &error);
         }
@@ -269,9 +227,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn remove_file_sends(&mut self, ops: &[Key]) {
         for &op in ops {
             self.files.table.remove(op);
-            if let Some(pool) = &self.files.pool {
-                drop(pool.forget(op));
-            }
+            self.files.jobs.forget(op);
         }
     }
 
@@ -285,20 +241,18 @@ impl<K: Kernel> Engine<K> {
 
     /// Takes a batch of results.
     pub(super) fn collect_files(&mut self, batch: usize) {
-        self.files.results_left = false;
         // Most reactors have no operations in progress, and do not take the lock.
         if self.files.table.len() == 0 {
+            self.files.jobs.note_none();
             return;
         }
-        let Some(pool) = self.files.pool.clone() else { return };
         // Pieces of files that are sent are no events, and do not count: they would leave those behind that are.
         let mut records = 0;
         while records < batch {
-            let Some((key, done)) = pool.pop_done() else { return };
+            let Some((key, done)) = self.files.jobs.pop_done() else { return };
             records += usize::from(self.file_done(key, done));
         }
-        self.files.results_left = pool.has_done();
-        if self.files.results_left {
+        if self.files.jobs.note_left() {
             mark(Mark::FilesLeft);
         }
     }
@@ -328,14 +282,9 @@ impl<K: Kernel> Engine<K> {
     /// In a forked process, which has neither the threads nor what they were given: everything that has no result yet has
     /// failed here.
     pub(super) fn files_after_fork(&mut self) {
-        if !self.files.process.is_copy() {
+        if !self.files.jobs.after_fork() {
             return;
         }
-        self.files.process.settle();
-        // A thread that is not in this process may have been changing it.
-        std::mem::forget(self.files.pool.take());
-        self.files.workers.forget();
-        self.files.results_left = false;
         for key in self.files.table.keys() {
             let purpose = self.files.table.get(key).expect("the key is one of the table's").purpose;
             if let Purpose::Send { conn } = purpose {

@@ -1,8 +1,8 @@
 //! Look-ups of names: which are in progress, whose they are, and what is not looked up at all.
 //!
 //! An address in text needs no look-up, and is reported with the next wait. Everything else becomes a job for a worker
-//! (see [`names`](crate::kernel::names)); the first one makes the queue of jobs. A turn takes one batch of answers out of
-//! it. A cancelled look-up is forgotten: if it is in a worker already, its answer is dropped there.
+//! (see [`names`](crate::kernel::names) and [`pool`](crate::kernel::pool)). A turn takes one batch of answers out of the
+//! pool. A cancelled look-up is forgotten: if it is in a worker already, its answer is dropped there.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
-use crate::kernel::fork::Process;
 use crate::kernel::mailbox::Mailbox;
-use crate::kernel::names::jobs::{Job, Jobs};
-use crate::kernel::names::threads::Workers;
-use crate::kernel::names::{Answer, Query, SharedResolver};
+use crate::kernel::names::{self, Answer, Query, SharedResolver};
+use crate::kernel::pool::Workers;
+use crate::kernel::pool::jobs::Jobs;
 use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, LookupId, Token};
@@ -34,13 +33,8 @@ pub(super) struct Lookups {
     table: Table<Lookup>,
     /// How many are in the table, or in the outbox.
     unreported: usize,
-    /// Made for the first job of this process.
-    jobs: Option<Arc<Jobs>>,
-    workers: Box<dyn Workers>,
+    jobs: Jobs<names::Lookup>,
     resolver: SharedResolver,
-    /// The last collection has left answers.
-    answers_left: bool,
-    process: Process,
 }
 
 struct Lookup {
@@ -58,16 +52,8 @@ enum Owner {
 }
 
 impl Lookups {
-    pub(super) fn new(workers: Box<dyn Workers>, resolver: SharedResolver) -> Lookups {
-        Lookups {
-            table: Table::new(),
-            unreported: 0,
-            jobs: None,
-            workers,
-            resolver,
-            answers_left: false,
-            process: Process::current(),
-        }
+    pub(super) fn new(workers: Box<dyn Workers<names::Lookup>>, resolver: SharedResolver) -> Lookups {
+        Lookups { table: Table::new(), unreported: 0, jobs: Jobs::new(workers), resolver }
     }
 
     /// How many are not reported yet.
@@ -77,7 +63,7 @@ impl Lookups {
 
     /// Whether there are answers to be collected that the mailbox does not announce any more.
     pub(super) fn has_answers(&self) -> bool {
-        self.answers_left
+        self.jobs.has_results()
     }
 
     /// A record of a look-up leaves the outbox.
@@ -111,22 +97,8 @@ impl Lookups {
     /// Hands a look-up to the workers. If that fails, there is none.
     fn begin(&mut self, key: Key, mailbox: &Arc<Mailbox>) -> io::Result<()> {
         let lookup = self.table.get(key).expect("it was just inserted");
-        let query = Arc::clone(&lookup.query);
-        let jobs = self.jobs.get_or_insert_with(|| Jobs::new(Arc::clone(mailbox), self.resolver.clone()));
-        let Some(worker) = jobs.push(Job { key, query }) else { return Ok(()) };
-        let started = self.workers.start(worker, jobs);
-        match started {
-            // Another worker does it later.
-            Err(error) if jobs.not_started(worker) => {
-                tracing::warn!(target: "dolmen", %error, "cannot start a second thread for names");
-                Ok(())
-            }
-            Err(error) => {
-                jobs.forget(key);
-                Err(error)
-            }
-            Ok(()) => Ok(()),
-        }
+        let job = names::Lookup { query: Arc::clone(&lookup.query), resolver: self.resolver.clone() };
+        self.jobs.begin(key, job, mailbox).map_err(|(error, _)| error)
     }
 
     /// Returns whether it was in progress.
@@ -135,22 +107,13 @@ impl Lookups {
             return false;
         }
         self.unreported -= 1;
-        if let Some(jobs) = &self.jobs {
-            jobs.forget(key);
-        }
+        self.jobs.forget(key);
         true
     }
 
     /// Called when the reactor is dropped. A thread that is in a look-up is left behind.
     pub(super) fn end(&mut self) {
-        let Some(jobs) = self.jobs.take() else { return };
-        if self.process.is_copy() {
-            self.workers.forget();
-            std::mem::forget(jobs);
-            return;
-        }
-        let busy = jobs.close();
-        self.workers.end(busy);
+        self.jobs.end();
     }
 }
 
@@ -225,18 +188,16 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn collect_answers(&mut self, batch: usize) {
         // Most reactors have no look-ups in progress, and do not take the lock.
         if self.lookups.table.len() == 0 {
-            self.lookups.answers_left = false;
+            self.lookups.jobs.note_none();
             return;
         }
-        let Some(jobs) = self.lookups.jobs.clone() else { return };
         // An answer for a connection brings no record, and does not count towards the batch.
         let full = self.cx.outbox.len() + batch;
         while self.cx.outbox.len() < full {
-            let Some((key, answer)) = jobs.pop_answer() else { break };
+            let Some((key, answer)) = self.lookups.jobs.pop_done() else { return };
             self.answered(key, answer);
         }
-        self.lookups.answers_left = jobs.is_answered();
-        if self.lookups.answers_left {
+        if self.lookups.jobs.note_left() {
             mark(Mark::AnswersLeft);
         }
     }
@@ -264,14 +225,9 @@ impl<K: Kernel> Engine<K> {
 
     /// In a forked process, which has no workers: begins all look-ups anew that have no answer yet.
     pub(super) fn lookups_after_fork(&mut self) {
-        if !self.lookups.process.is_copy() {
+        if !self.lookups.jobs.after_fork() {
             return;
         }
-        self.lookups.process.settle();
-        // A thread that is not in this process may have been changing it.
-        std::mem::forget(self.lookups.jobs.take());
-        self.lookups.workers.forget();
-        self.lookups.answers_left = false;
         for key in self.lookups.table.keys() {
             if let Err(error) = self.lookups.begin(key, &self.mailbox) {
                 let lookup = self.lookups.table.get(key).expect("the key is one of the table's");

@@ -258,6 +258,8 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Engine<K> {
     /// Starts sending whatever is queued, without waiting for anything.
     pub(crate) fn flush(&mut self) {
+        self.files_after_fork();
+        self.lookups_after_fork();
         self.serve_pending();
     }
 

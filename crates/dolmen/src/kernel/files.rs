@@ -12,8 +12,15 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::kernel::pool::Job;
+use crate::kernel::pool::{Job, Threads};
+
+/// The threads of a reactor that read and write files. A drop waits for their calls for this long: a disk takes
+/// milliseconds, and a server that has gone may take minutes.
+pub(crate) fn threads() -> Threads {
+    Threads::new("dolmen files", Duration::from_secs(5))
+}
 
 /// A file that several threads may read and write at the same time.
 pub(crate) trait FileAccess: Clone + 'static {

@@ -79,8 +79,9 @@ use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
 use files::{FileAccess, FileJob};
-use names::threads::{Threads, Workers};
+use names::Lookup;
 use operation::OpPtr;
+use pool::Workers;
 use readiness::Readiness;
 
 /// The options for making a kernel.
@@ -143,12 +144,12 @@ pub(crate) trait Kernel: Sized + 'static {
     fn signal(&self) -> Box<dyn Signal>;
 
     /// What looks names up meanwhile.
-    fn name_workers(&self) -> Box<dyn Workers> {
-        Box::new(Threads::default())
+    fn name_workers(&self) -> Box<dyn Workers<Lookup>> {
+        Box::new(names::threads())
     }
 
     /// What reads and writes files meanwhile.
-    fn file_workers(&self) -> Box<dyn pool::Workers<FileJob<Self::File>>>;
+    fn file_workers(&self) -> Box<dyn Workers<FileJob<Self::File>>>;
 
     /// The clock of timers and timeouts, in nanoseconds since some moment before the kernel was made.
     fn now_ns(&self) -> u64;

@@ -1,8 +1,8 @@
 //! Host names and addresses: what is looked up, on threads that do nothing else.
 //!
 //! The system's own look-up blocks, for seconds when a server does not answer, and cannot be cancelled. So a few threads
-//! of the reactor make these calls ([`threads`]), which take their jobs from a queue ([`jobs`]) and leave the answers
-//! there. They are apart from any threads that read files: names that are slow must not delay those [hc63].
+//! of the reactor make these calls, those of a [pool](crate::kernel::pool). They are apart from the threads that read
+//! files: names that are slow must not delay those [hc63].
 //!
 //! The system's functions read /etc/hosts and whatever else the system is set up to read. What is found in DNS is data
 //! that strangers control: see [`confirmed_name`].
@@ -12,11 +12,19 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-pub(crate) mod jobs;
 mod reverse;
-pub(crate) mod threads;
+
+use crate::kernel::pool::{Job, Threads};
+
+/// The threads of a reactor that look names up. A look-up in progress when it is dropped is left behind: a server that does
+/// not answer takes minutes.
+pub(crate) fn threads() -> Threads {
+    Threads::new("dolmen names", Duration::ZERO)
+}
 
 /// What to look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +84,22 @@ impl SharedResolver {
 impl fmt::Debug for SharedResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedResolver").finish_non_exhaustive()
+    }
+}
+
+/// One look-up.
+pub(crate) struct Lookup {
+    pub(crate) query: Arc<Query>,
+    pub(crate) resolver: SharedResolver,
+}
+
+impl Job for Lookup {
+    type Done = Answer;
+
+    fn run(self) -> Answer {
+        // Only a resolver of a test's own panics, and it must not leave its worker busy for good.
+        let looked_up = catch_unwind(AssertUnwindSafe(|| self.query.answer(&*self.resolver.0)));
+        looked_up.unwrap_or_else(|_| self.query.failed(io::Error::other("the resolver has panicked")))
     }
 }
 

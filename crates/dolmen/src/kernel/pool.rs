@@ -8,6 +8,10 @@
 //!
 //! The pool does not bound its queue: the engine does, which knows what was not reported yet.
 
+pub(crate) mod jobs;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,10 +28,6 @@ pub(crate) const MOST_WORKERS: usize = 2;
 
 /// How long a thread waits for the next job before it ends.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// How long a drop waits for calls in progress. A disk takes milliseconds; a server that has gone may take minutes, and
-/// its thread is then left behind.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Something to do that blocks.
 pub(crate) trait Job {
@@ -239,12 +239,14 @@ pub(crate) trait Workers<J: Job> {
 pub(crate) struct Threads {
     /// Of each thread, for debuggers.
     name: &'static str,
+    /// How long a drop waits for calls in progress. Their threads are then left behind.
+    patience: Duration,
     handles: [Option<JoinHandle<()>>; MOST_WORKERS],
 }
 
 impl Threads {
-    pub(crate) fn named(name: &'static str) -> Threads {
-        Threads { name, handles: Default::default() }
+    pub(crate) fn new(name: &'static str, patience: Duration) -> Threads {
+        Threads { name, patience, handles: Default::default() }
     }
 }
 
@@ -258,11 +260,11 @@ impl<J: Job<Done: Send> + Send + 'static> Workers<J> for Threads {
     }
 
     fn end(&mut self, pool: &Pool<J>) {
-        let busy = pool.until_idle(PATIENCE);
+        let busy = pool.until_idle(self.patience);
         for (handle, busy) in self.handles.iter_mut().zip(busy) {
             let handle = handle.take();
             if busy {
-                tracing::warn!(target: "dolmen", thread = self.name, "a thread is left behind in its call");
+                tracing::info!(target: "dolmen", thread = self.name, "a thread is left behind in its call");
             } else {
                 join(handle);
             }

@@ -22,7 +22,9 @@ impl Reactor {
     /// the reactor remembers none; whether the system accepts other notations of an address, such as `127.1`.
     ///
     /// A look-up cannot be interrupted. If the reactor is dropped while a thread is in one, the drop does not wait: the
-    /// thread ends with the look-up, and its result is dropped. After a fork(2) the child begins its look-ups anew.
+    /// thread ends with the look-up, and its result is dropped. After a fork(2) the child begins its look-ups anew. If
+    /// another thread was in the C library's resolver at the fork, that library may hold its own lock in the child, and the
+    /// child's look-ups then never end: not promised either.
     ///
     /// Manual page: getaddrinfo(3).
     ///

@@ -64,8 +64,8 @@ use super::readiness::Readiness;
 use super::{Close, Direct, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
-use crate::kernel::files::FileJob;
-use crate::kernel::pool::{Threads, Workers};
+use crate::kernel::files::{self, FileJob};
+use crate::kernel::pool::Workers;
 use datagrams::UdpEntry;
 pub(crate) use descriptor::above_standard;
 use descriptor::new_epoll;
@@ -156,7 +156,7 @@ impl Kernel for Epoll {
     }
 
     fn file_workers(&self) -> Box<dyn Workers<FileJob<Arc<File>>>> {
-        Box::new(Threads::named("dolmen files"))
+        Box::new(files::threads())
     }
 
     fn now_ns(&self) -> u64 {

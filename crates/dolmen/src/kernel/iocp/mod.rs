@@ -62,8 +62,8 @@ use super::readiness::Readiness;
 use super::{Close, Fault, FaultKind, Kernel, Options, Outcome, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
-use crate::kernel::files::FileJob;
-use crate::kernel::pool::{Threads, Workers};
+use crate::kernel::files::{self, FileJob};
+use crate::kernel::pool::Workers;
 use accept::{AcceptCell, Acceptor};
 use address::AddressCells;
 use associations::{Associations, SocketId};
@@ -165,7 +165,7 @@ impl Kernel for Iocp {
     }
 
     fn file_workers(&self) -> Box<dyn Workers<FileJob<Arc<File>>>> {
-        Box::new(Threads::named("dolmen files"))
+        Box::new(files::threads())
     }
 
     fn now_ns(&self) -> u64 {

@@ -53,13 +53,15 @@ struct State<T> {
     listed: bool,
     /// The report that the caller has not answered with a drain.
     reported: Option<u64>,
+    /// The last sender was dropped in this process. What another one has dropped is reported there.
+    over: bool,
     /// The end was reported. Nothing follows.
     ended: bool,
 }
 
 impl<T> Default for State<T> {
     fn default() -> State<T> {
-        State { queue: Queue::default(), listed: false, reported: None, ended: false }
+        State { queue: Queue::default(), listed: false, reported: None, over: false, ended: false }
     }
 }
 
@@ -121,11 +123,12 @@ impl<T: Send + 'static> Channel<T> {
 
     /// One sender less. The last one announces the end.
     pub(crate) fn remove_sender(self: &Arc<Self>) {
-        // Release: who sees that no sender is left also sees what each of them has sent.
+        // Release: a thread that finds no sender left also finds what each of them has sent.
         if self.senders.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
         let mut state = self.state.ours().lock();
+        state.over = true;
         if self.inbox_gone.load(Ordering::Relaxed) || state.reported.is_some() || !self.list(&mut state) {
             return;
         }
@@ -163,7 +166,7 @@ impl<T: Send + 'static> Channel<T> {
             return;
         }
         state.reported = None;
-        if state.queue.is_empty() && !self.is_over() {
+        if state.queue.is_empty() && !state.over {
             return;
         }
         if !state.queue.is_empty() {
@@ -198,7 +201,7 @@ impl<T: Send + 'static> Announced for Channel<T> {
         }
         if state.queue.is_empty() {
             // Drained or withdrawn before the reactor has come to it; or else the end, values first.
-            if self.senders.load(Ordering::Acquire) != 0 {
+            if !state.over {
                 mark(Mark::InboxEmptied);
                 return None;
             }

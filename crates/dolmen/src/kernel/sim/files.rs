@@ -1,17 +1,13 @@
-//! Files of the simulated world, and the workers that read and write them: other threads, whose steps are scheduled.
-//!
-//! The workers use the pool of the real threads. A call takes a moment, or much longer; it may be short, fail, and end after
-//! its job was cancelled or the reactor was dropped.
+//! Files of the simulated world. A call may be short, and fail.
 
 use std::cell::RefCell;
 use std::io;
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::rng::Rng;
-use super::world::{SharedWorld, World};
+use super::workers::SimJob;
+use super::world::World;
 use crate::kernel::files::{FileAccess, FileJob};
-use crate::kernel::pool::{Job, Pool, Workers};
 use crate::marks::{Mark, mark};
 
 /// A file. Its faults strike as often as its own numbers say.
@@ -124,48 +120,27 @@ impl FileAccess for SimFile {
     }
 }
 
-/// Not an owner of the world, which owns the steps that are still to come.
-pub(super) struct SimWorkers(pub(super) Weak<RefCell<World>>);
+impl SimJob for FileJob<SimFile> {
+    const LONGEST_NS: [u64; 2] = [1_000_000, 20_000_000];
 
-impl Workers<FileJob<SimFile>> for SimWorkers {
-    fn start(&mut self, worker: usize, pool: &Arc<Pool<FileJob<SimFile>>>) -> io::Result<()> {
-        let world = self.0.upgrade().expect("the machine outlives its kernels");
-        if world.borrow().no_file_threads {
-            mark(Mark::ThreadRefused);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let pool = Arc::clone(pool);
-        later(&world, 200_000, move |world, _| serve(world, worker, pool));
-        Ok(())
+    type Note = SimFile;
+
+    fn rng(world: &mut World) -> &mut Rng {
+        &mut world.files
     }
 
-    fn end(&mut self, _: &Pool<FileJob<SimFile>>) {}
+    fn is_refused(world: &World) -> bool {
+        world.no_file_threads
+    }
 
-    fn forget(&mut self) {}
-}
+    fn begin(&self, _: &mut World) -> SimFile {
+        let (FileJob::Read { file, .. } | FileJob::Write { file, .. }) = self;
+        file.clone()
+    }
 
-/// Runs a step of another thread up to `most_ns` later.
-fn later(world: &SharedWorld, most_ns: u64, act: impl FnOnce(&SharedWorld, u64) + 'static) {
-    let weak = Rc::downgrade(world);
-    let mut world = world.borrow_mut();
-    let at_ns = world.now_ns + world.files.below(most_ns);
-    world.schedule(at_ns, move |now_ns| {
-        if let Some(world) = weak.upgrade() {
-            act(&world, now_ns);
+    fn end(file: SimFile, world: &mut World, wanted: bool) {
+        if wanted && !file.0.borrow().is_sent {
+            world.file_done_ns.get_or_insert(world.now_ns);
         }
-    });
-}
-
-/// Takes the next job; when it is done, the one after it. A worker without a job ends.
-fn serve(world: &SharedWorld, worker: usize, pool: Arc<Pool<FileJob<SimFile>>>) {
-    let Some(job) = pool.take_now(worker) else { return };
-    let slow = world.borrow_mut().files.percent(15);
-    later(world, if slow { 20_000_000 } else { 1_000_000 }, move |world, now_ns| {
-        let (FileJob::Read { file, .. } | FileJob::Write { file, .. }) = &job;
-        let is_sent = file.0.borrow().is_sent;
-        if pool.finish(worker, job.run()) && !is_sent {
-            world.borrow_mut().file_done_ns.get_or_insert(now_ns);
-        }
-        serve(world, worker, pool);
-    });
+    }
 }

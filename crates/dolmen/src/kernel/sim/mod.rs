@@ -27,6 +27,7 @@ mod port;
 pub(crate) mod rng;
 mod submit;
 mod wait;
+mod workers;
 pub(crate) mod world;
 
 use std::cell::RefCell;
@@ -37,19 +38,20 @@ use std::sync::Arc;
 use super::alarm::Alarm;
 use super::arrivals::Arrivals;
 use super::lent::Lent;
-use super::names::threads::Workers;
 use super::operation::{OpKind, OpPtr};
 use super::readiness::{BorrowedSocket, Readiness};
 use super::{Close, Direct, Fault, FaultKind, Kernel, Options, Packet, Signal, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
 use crate::kernel::files::FileJob;
-use crate::kernel::pool;
+use crate::kernel::names::Lookup;
+use crate::kernel::pool::Workers;
 use crate::marks::{Mark, mark};
-use files::{SimFile, SimWorkers};
+use files::SimFile;
 use mutants::{Mutant, mutant};
 use pending::{Header, Pending};
 use polled::Polled;
+use workers::SimWorkers;
 use world::Stage;
 use world::{
     Descriptor, NOT_CONNECTED, NOT_OPEN, SharedWorld, SimHandle, SimListener, SimSignal, SimStream, SimUdp,
@@ -181,15 +183,15 @@ impl Kernel for Sim {
         unreachable!("a simulated kernel is made over a world")
     }
 
-    fn name_workers(&self) -> Box<dyn Workers> {
-        Box::new(names::SimWorkers(Rc::downgrade(&self.world)))
+    fn name_workers(&self) -> Box<dyn Workers<Lookup>> {
+        Box::new(SimWorkers(Rc::downgrade(&self.world)))
     }
 
     fn signal(&self) -> Box<dyn Signal> {
         Box::new(Waking(Arc::clone(&self.signal)))
     }
 
-    fn file_workers(&self) -> Box<dyn pool::Workers<FileJob<SimFile>>> {
+    fn file_workers(&self) -> Box<dyn Workers<FileJob<SimFile>>> {
         Box::new(SimWorkers(Rc::downgrade(&self.world)))
     }
 

@@ -1,71 +1,45 @@
-//! Workers that look names up in the simulated world: other threads, whose steps are scheduled.
-//!
-//! They use the queue of the real threads. A look-up takes a moment, or much longer, and the reactor may cancel it, or be
-//! dropped, in the meantime. What is found is a function of what is looked up.
+//! Names in the simulated world. What is found is a function of what is looked up.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::world::{SharedWorld, World};
-use crate::kernel::names::jobs::{Jobs, MOST_WORKERS};
-use crate::kernel::names::threads::Workers;
-use crate::kernel::names::{Query, Resolver};
-use crate::marks::{Mark, mark};
+use super::rng::Rng;
+use super::workers::SimJob;
+use super::world::World;
+use crate::kernel::names::{Lookup, Query, Resolver};
 
-/// Not an owner of the world, which owns the steps that are still to come.
-pub(super) struct SimWorkers(pub(super) Weak<std::cell::RefCell<World>>);
+impl SimJob for Lookup {
+    const LONGEST_NS: [u64; 2] = [2_000_000, 50_000_000];
 
-impl Workers for SimWorkers {
-    fn start(&mut self, worker: usize, jobs: &Arc<Jobs>) -> io::Result<()> {
-        let world = self.0.upgrade().expect("the machine outlives its kernels");
-        if world.borrow().threads_exhausted {
-            mark(Mark::ThreadRefused);
-            return Err(io::Error::from(io::ErrorKind::WouldBlock));
-        }
-        let jobs = Arc::clone(jobs);
-        later(&world, 200_000, move |world, _| serve(world, worker, jobs));
-        Ok(())
+    type Note = Arc<Query>;
+
+    fn rng(world: &mut World) -> &mut Rng {
+        &mut world.names
     }
 
-    fn end(&mut self, _busy: [bool; MOST_WORKERS]) {}
+    fn is_refused(world: &World) -> bool {
+        world.threads_exhausted
+    }
 
-    fn forget(&mut self) {}
-}
+    fn begin(&self, world: &mut World) -> Arc<Query> {
+        world.names_in_progress += 1;
+        Arc::clone(&self.query)
+    }
 
-/// Runs a step of another thread up to `most_ns` later.
-fn later(world: &SharedWorld, most_ns: u64, act: impl FnOnce(&SharedWorld, u64) + 'static) {
-    let weak = Rc::downgrade(world);
-    let mut world = world.borrow_mut();
-    let at_ns = world.now_ns + world.names.below(most_ns);
-    world.schedule(at_ns, move |now_ns| {
-        if let Some(world) = weak.upgrade() {
-            act(&world, now_ns);
-        }
-    });
-}
-
-/// Takes the next job; when it is done, the one after it. A worker without a job ends.
-fn serve(world: &SharedWorld, worker: usize, jobs: Arc<Jobs>) {
-    let Some(job) = jobs.take_now(worker) else { return };
-    let slow = world.borrow_mut().names.percent(15);
-    world.borrow_mut().names_in_progress += 1;
-    later(world, if slow { 50_000_000 } else { 2_000_000 }, move |world, now_ns| {
-        world.borrow_mut().names_in_progress -= 1;
-        let wanted = jobs.look_up(worker, &job);
+    fn end(query: Arc<Query>, world: &mut World, wanted: bool) {
+        world.names_in_progress -= 1;
         // A connection's look-up brings no event by itself.
-        match &*job.query {
+        match &*query {
             Query::Addresses { host, port } if host.starts_with('c') => {
-                world.borrow_mut().resolved_ns.insert(*port, now_ns);
+                world.resolved_ns.insert(*port, world.now_ns);
             }
             _ if wanted => {
-                world.borrow_mut().answered_ns.get_or_insert(now_ns);
+                world.answered_ns.get_or_insert(world.now_ns);
             }
             _ => {}
         }
-        serve(world, worker, jobs);
-    });
+    }
 }
 
 /// The hosts of the simulated world: "h" and a number. Every fourth has no address, and the others have up to three.
