@@ -25,7 +25,9 @@ impl<'a> Event<'a> {
             }
             Record::EndOfStream { conn, token } => Event::EndOfStream { conn, token },
             Record::Drained { conn, token } => Event::Drained { conn, token },
-            Record::Closed { conn, token, reason } => Event::Closed { conn, token, reason },
+            Record::Closed { conn, token, ref reason } => {
+                Event::Closed { conn, token, reason: reason.clone() }
+            }
             Record::Released { conn, token, ref mut stream } => {
                 Event::Released { conn, token, stream: stream.take()? }
             }
@@ -131,7 +133,7 @@ mod tests {
             ),
             (Record::Drained { conn, token }, format!("{:?}", Event::Drained { conn, token }), of_conn),
             (
-                Record::Closed { conn, token, reason },
+                Record::Closed { conn, token, reason: reason.clone() },
                 format!("{:?}", Event::Closed { conn, token, reason }),
                 of_conn,
             ),

@@ -100,9 +100,14 @@ impl Query {
 fn some_addresses(resolver: &dyn Resolver, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let addresses = resolver.addresses(host, port)?;
     match addresses.is_empty() {
-        true => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
+        true => Err(no_address()),
         false => Ok(addresses),
     }
+}
+
+/// The error of a look-up that has found none.
+pub(crate) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the host has no address")
 }
 
 /// The name of an address, if the address is one of that name's.

@@ -52,8 +52,9 @@ impl Reactor {
 
     /// Looks up the addresses of a host as [`resolve`](Reactor::resolve) does, and connects to one of them. The id is good
     /// immediately, and the events are those of [`connect`](Reactor::connect): [`Connected`](crate::Event::Connected), or
-    /// [`Closed`](crate::Event::Closed) with [`CloseReason::Unresolved`](crate::CloseReason::Unresolved) if there is no
-    /// address, and with the reason of the attempt that has failed last if none of them accepts.
+    /// [`Closed`](crate::Event::Closed) with [`CloseReason::Unresolved`](crate::CloseReason::Unresolved), which has the
+    /// error of the look-up, if there is no address, and with the reason of the attempt that has failed last if none of
+    /// them accepts.
     ///
     /// The addresses are tried in the system's order, except that IPv6 and IPv4 take turns (RFC 8305). The next one is
     /// tried when the last attempt has failed, or after 250 ms, while the earlier attempts continue; the first that

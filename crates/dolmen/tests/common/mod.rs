@@ -322,7 +322,7 @@ impl History {
                 self.end_of_stream = true;
             }
             Seen::Drained(_) => self.drained += 1,
-            Seen::Closed(_, reason) => self.closed = Some(*reason),
+            Seen::Closed(_, reason) => self.closed = Some(reason.clone()),
             _ => unreachable!("not about a connection"),
         }
     }
