@@ -82,8 +82,9 @@ impl Reactor {
     ///
     /// [`ErrorKind::TableFull`](crate::ErrorKind::TableFull), [`Exhausted`](crate::ErrorKind::Exhausted) without a
     /// descriptor, and for a [prepared socket](crate::Target::socket)
-    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) or [`InvalidHandle`](crate::ErrorKind::InvalidHandle).
-    /// That socket is then closed. Everything that concerns the peer or the network comes as `Closed`.
+    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) or [`InvalidHandle`](crate::ErrorKind::InvalidHandle),
+    /// such as for one of another address family. That socket is then closed. Everything that concerns the peer or the
+    /// network comes as `Closed`.
     ///
     /// # References
     ///
