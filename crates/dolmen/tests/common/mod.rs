@@ -521,6 +521,12 @@ impl Example {
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.process.wait().expect("wait")
     }
+
+    /// Ends it. What it has printed can still be read.
+    pub fn stop(&mut self) {
+        self.process.kill().expect("kill");
+        self.wait();
+    }
 }
 
 impl Drop for Example {
