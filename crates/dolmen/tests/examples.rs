@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
-use common::{DEADLINE, Example, watchdog};
+use common::{DEADLINE, Example, Temp, pattern, watchdog};
 
 /// A client that sends and reads lines.
 struct Client(BufReader<TcpStream>);
@@ -270,11 +270,9 @@ fn the_lookup_example_reports_each_address_name_and_port_and_ends() {
 #[test]
 fn the_serve_file_example_sends_the_file_to_each_reader_and_then_the_end() {
     let _watchdog = watchdog();
-    let bytes: Vec<u8> = (0..2_000_000u32).map(|at| (at * 31 + at / 251) as u8).collect();
-    let name = format!("dolmen-serve-{}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    std::fs::write(&path, &bytes).expect("a temporary file");
-    let mut example = Example::start(&[], "serve_file", &format!("127.0.0.1:0 {}", path.display()));
+    let bytes = pattern(2_000_000);
+    let (temp, _file) = Temp::with(&bytes);
+    let mut example = Example::start(&[], "serve_file", &format!("127.0.0.1:0 {}", temp.0.display()));
     let address = example.listening().expect("it listens");
     // One reads nothing, one leaves in the middle, and the others get all of it.
     let silent = Client::connect(address);
@@ -287,6 +285,4 @@ fn the_serve_file_example_sends_the_file_to_each_reader_and_then_the_end() {
         assert!(got == bytes, "{} bytes of {}", got.len(), bytes.len());
     }
     drop(silent);
-    drop(example);
-    std::fs::remove_file(&path).expect("remove");
 }

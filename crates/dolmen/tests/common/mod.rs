@@ -7,6 +7,7 @@ mod default_signals;
 #[cfg(target_os = "linux")]
 pub mod fork;
 mod signal;
+mod temporary;
 #[cfg(windows)]
 pub mod windows;
 
@@ -22,6 +23,7 @@ use dolmen::{
 };
 pub use signal::Signal;
 use socket2::SockRef;
+pub use temporary::{Temp, pattern};
 
 /// How long a test waits for an expected event, from the last event on. Only a failure takes that long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
