@@ -314,7 +314,7 @@ impl Connected {
         sink: &mut Sink<'_>,
     ) {
         let count = len.min(bytes.len());
-        // SAFETY: the caller of io_reactor_post_read vouches for `len` writable bytes until this event, which rules out
+        // SAFETY: the caller of io_reactor_post_read guarantees `len` writable bytes until this event, which rules out
         // the buffer of an earlier event: that one ends with the wait that brings this.
         unsafe { target.cast::<u8>().copy_from(bytes.as_ptr(), count) };
         self.leftover = bytes[count..].to_vec();

@@ -112,7 +112,7 @@ pub(crate) fn no_address() -> io::Error {
 
 /// The name of an address, if the address is one of that name's.
 ///
-/// Whoever controls an address records any name for it. Only the owner of the name can record that the address is the
+/// The owner of an address can record any name for it. Only the owner of the name can record that the address is the
 /// name's, so a name that does not lead back is not returned.
 fn confirmed_name(resolver: &dyn Resolver, ip: IpAddr) -> io::Result<String> {
     let mut name = resolver.name(ip)?;

@@ -96,7 +96,7 @@ impl Reactor {
     /// Looks up the name of an address. A [`Named`](crate::Event::Named) event with `token` brings it, or the reason why
     /// there is none.
     ///
-    /// Only a name that leads back to the address is returned: whoever controls an address can record any name for it. An
+    /// Only a name that leads back to the address is returned: the owner of an address can record any name for it. An
     /// address without such a name is an error of the kind [`NotFound`](std::io::ErrorKind::NotFound); its text is never
     /// returned as a name. The name contains no blanks and no control characters. As for what is not promised, and for
     /// threads, see [`resolve`](Reactor::resolve).
