@@ -128,8 +128,11 @@ impl Target {
         Target { socket: Some(socket), ..self }
     }
 
-    /// How long to try, instead of [`Builder::connect_timeout`](crate::Builder::connect_timeout). The system may give
-    /// up earlier.
+    /// How long to try, instead of [`Builder::connect_timeout`](crate::Builder::connect_timeout), counted from the call
+    /// of [`Reactor::connect`](crate::Reactor::connect). The system may give up earlier.
+    ///
+    /// With [`Duration::ZERO`] the connection ends as timed out in the next wait unless it stands by then, which it may on
+    /// the same machine. [`Duration::MAX`] leaves the limit to the system.
     pub fn timeout(self, timeout: Duration) -> Target {
         Target { timeout: Some(timeout), ..self }
     }

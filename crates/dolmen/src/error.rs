@@ -100,8 +100,8 @@ pub enum ErrorKind {
     PostsFull,
     /// The [`Inbox`](crate::Inbox) of the channel was dropped. The value was not taken.
     InboxGone,
-    /// Not the name of a host or an address: empty, longer than 253 bytes, with a blank at either end, or with a NUL in
-    /// it.
+    /// Not the name of a host or an address: empty, longer than 253 bytes, with white space at either end, with a NUL in
+    /// it, or with brackets around anything but an IPv6 address. See [`Reactor::resolve`](crate::Reactor::resolve).
     InvalidName,
     /// 1,024 look-ups are not reported yet. This one was not begun.
     LookupsFull,

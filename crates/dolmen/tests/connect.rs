@@ -139,6 +139,39 @@ fn a_peer_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[test]
+fn no_time_to_connect_ends_with_the_next_wait() {
+    let _watchdog = watchdog();
+    let (_server, address, _fill) = full_listener();
+    let mut rig = Rig::new();
+    let conn =
+        rig.reactor.connect(Target::from(address).timeout(Duration::ZERO), Token(0)).expect("it begins");
+    rig.reactor.wait(&mut rig.events, None).expect("wait");
+    let seen: Vec<Seen> = rig.events.drain().map(Seen::from).collect();
+    let [Seen::Closed(of, reason)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*of, reason.to_io().expect("a failure").kind()), (conn, IoKind::TimedOut));
+}
+
+#[test]
+fn a_flush_begins_to_connect() {
+    let _watchdog = watchdog();
+    let (server, address) = listener();
+    let mut rig = Rig::new();
+    let conn = rig.reactor.connect(address, Token(0)).expect("it begins");
+    for refused in [
+        rig.reactor.peer_addr(conn).map(drop),
+        rig.reactor.local_addr(conn).map(drop),
+        rig.reactor.set_nodelay(conn, true),
+        rig.reactor.set_keepalive(conn, None),
+    ] {
+        assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::NotConnected));
+    }
+    rig.reactor.flush();
+    let (_stream, from) = server.accept().expect("accept");
+    rig.seen_until("the connection", |seen| *seen == Seen::Connected(conn));
+    assert_eq!(rig.reactor.local_addr(conn).expect("it is connected"), from);
+}
+
+#[test]
 fn p07_a_connect_that_is_removed_leaves_nothing() {
     let _watchdog = watchdog();
     let (_server, address, _fill) = full_listener();
@@ -356,6 +389,17 @@ mod unix_sockets {
             assert_eq!((peer.to_string(), local.ip()), (path.display().to_string(), None));
             true
         });
+        // Not of the type that these return; and the options are TCP's.
+        let reactor = &mut rig.reactor;
+        let minute = Some(Duration::from_secs(60));
+        for refused in [
+            reactor.peer_addr(conn).map(drop),
+            reactor.local_addr(conn).map(drop),
+            reactor.set_nodelay(conn, true),
+            reactor.set_keepalive(conn, minute),
+        ] {
+            assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::Os));
+        }
         rig.reactor.flush();
         let (mut peer, _) = server.accept().expect("accept");
         peer.read_exact(&mut [0; 5]).expect("read");

@@ -46,7 +46,9 @@ pub enum Event<'a> {
         token: Token,
         /// The connection.
         stream: TcpStream,
-        /// The peer's address.
+        /// The peer's address. That of an IPv4 peer of a listener on IPv6, which on Linux takes both unless
+        /// `IPV6_V6ONLY` is set, has the form of IPv6 (`::ffff:192.0.2.7`): see
+        /// [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical).
         peer: SocketAddr,
     },
     /// A connection that was requested by [`Reactor::connect`](crate::Reactor::connect) stands. What was sent before is
@@ -197,7 +199,8 @@ pub enum Event<'a> {
         lookup: LookupId,
         /// The look-up's token.
         token: Token,
-        /// At least one address, each with the port that was passed, in the system's order of preference.
+        /// At least one address, each with the port that was passed, in the system's order of preference, with its
+        /// duplicates if it lists any.
         result: io::Result<Vec<SocketAddr>>,
     },
     /// The name of an address, or why it could not be found out: see
