@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -357,7 +357,7 @@ fn a_file_that_is_sent_costs_less_than_one_that_is_read_and_sent() {
 
 /// The same by the caller: 64 KiB at a time, one being read.
 #[cfg(target_os = "linux")]
-fn read_and_send(rig: &mut Rig, conn: ConnId, file: &Arc<File>) {
+fn read_and_send(rig: &mut Rig, conn: ConnId, file: &Arc<std::fs::File>) {
     let mut at = 0;
     rig.reactor.read_file(file.clone(), at, Vec::with_capacity(65_536), FILE).expect("read");
     let mut kept = None;
