@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use common::{DEADLINE, Example, Temp, pattern, watchdog};
+use socket2::{Domain, Socket, Type};
 
 /// A client that sends and reads lines.
 struct Client(BufReader<TcpStream>);
@@ -103,11 +104,16 @@ fn the_worker_example_replies_to_each_line_and_in_any_order() {
 /// Each number is a line of 80 bytes. A server that reads on takes all of them.
 #[test]
 fn the_worker_example_reads_no_further_from_a_client_that_does_not_read() {
-    const LINES: usize = if cfg!(windows) { 200_000 } else { 800_000 };
+    const LINES: usize = 800_000;
     let _watchdog = watchdog();
     let mut worker = Example::start(&[], "worker", "127.0.0.1:0");
     let address = worker.listening().expect("it listens");
-    let mut greedy = TcpStream::connect(address).expect("connect");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Small, so that the replies soon wait in the server.
+    socket.set_recv_buffer_size(16_384).expect("a size");
+    socket.set_send_buffer_size(16_384).expect("a size");
+    socket.connect(&address.into()).expect("connect");
+    let mut greedy = TcpStream::from(socket);
     greedy.set_write_timeout(Some(common::SILENCE)).expect("timeout");
     let line = format!("{:>79}\n", 1);
     let lines = line.repeat(1_000);
@@ -123,10 +129,14 @@ fn the_worker_example_reads_no_further_from_a_client_that_does_not_read() {
         matches!(stopped.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
         "{stopped}"
     );
-    // Others are served meanwhile, and what was taken is replied to once the client reads.
+    // Others are served meanwhile.
     let mut other = Client::connect(address);
     other.says("10");
     other.reads("4 primes up to 10");
+    if cfg!(windows) {
+        return; // There the state of a socket is unknown after such a timeout.
+    }
+    // What was taken is replied to once the client reads.
     greedy.set_read_timeout(Some(DEADLINE)).expect("timeout");
     let reader = BufReader::new(greedy.try_clone().expect("clone"));
     let replies =
