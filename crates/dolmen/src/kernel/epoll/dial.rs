@@ -131,6 +131,9 @@ impl Epoll {
         let local = getsockname(fd).and_then(|local| address_of(fd, local, UnixStream::local_addr));
         let peer = getpeername(fd);
         let peer = peer.and_then(|peer| address_of(fd, peer.ok_or(Errno::NOTCONN)?, UnixStream::peer_addr));
+        if let Ok(Address::Unix(_)) = local {
+            self.calls += 2;
+        }
         let blocks = rustix::io::ioctl_fionbio(fd, false);
         let tcp = is_tcp(fd.as_fd(), &mut self.calls);
         // Without a peer, it was another process that has taken the error: one that has forked, and shares the socket.
