@@ -20,7 +20,7 @@ impl Failure {
 
 impl From<dolmen::Error> for Failure {
     fn from(error: dolmen::Error) -> Failure {
-        Failure(error.to_string())
+        Failure(dolmen::raw::cause_of(&error))
     }
 }
 

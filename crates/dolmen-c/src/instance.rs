@@ -54,7 +54,7 @@ impl io_reactor_t {
         if reactor.is_null() {
             return None;
         }
-        // SAFETY: the caller vouches for the pointer, and any thread may use these two fields.
+        // SAFETY: the caller guarantees a valid pointer, and any thread may use these two fields.
         let (waker, wakeup) = unsafe { (&(*reactor).waker, &(*reactor).wakeup) };
         wakeup.store(true, Ordering::Release);
         waker.wake();
@@ -65,7 +65,7 @@ impl io_reactor_t {
     ///
     /// See [`io_reactor_t::wake`].
     pub(crate) unsafe fn poster<'a>(reactor: *const io_reactor_t) -> Option<&'a Poster> {
-        // SAFETY: the caller vouches for the pointer, and the poster never changes.
+        // SAFETY: the caller guarantees a valid pointer, and the poster never changes.
         unsafe { (!reactor.is_null()).then(|| &(*reactor).poster) }
     }
 
@@ -75,7 +75,7 @@ impl io_reactor_t {
     ///
     /// `reactor` points to a live reactor.
     pub(crate) unsafe fn enter<'a>(reactor: *const io_reactor_t) -> Option<Entered<'a>> {
-        // SAFETY: the caller vouches for the pointer. Threads share only fields that may be shared; see `Entered` for
+        // SAFETY: the caller guarantees a valid pointer. Threads share only fields that may be shared; see `Entered` for
         // the rest.
         let reactor = unsafe { &*reactor };
         // One thread at a time is inside [p01]. Not `then_some`: it would construct an `Entered` in any case, whose

@@ -118,7 +118,7 @@ pub unsafe extern "C" fn io_reactor_add(
     context: *mut c_void,
     events: c_int,
 ) -> c_int {
-    // SAFETY: the caller vouches for the pointer; so for all functions below.
+    // SAFETY: the caller guarantees a valid pointer; so for all functions below.
     unsafe { enter("io_reactor_add", reactor, |inner| inner.add(fd, context, events)) }
 }
 
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn io_reactor_connect(
         if addr.is_null() || !(MIN_ADDRESS_BYTES..=MAX_ADDRESS_BYTES).contains(&len) {
             return Err(Failure::new("no address"));
         }
-        // SAFETY: the caller vouches for `addrlen` readable bytes.
+        // SAFETY: the caller guarantees `addrlen` readable bytes.
         let address = unsafe { std::slice::from_raw_parts(addr.cast::<u8>(), len) };
         inner.connect(fd, address, context)
     };
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn io_reactor_resolve(
         if host.is_null() || callback.is_none() {
             return Err(Failure::new("no host, or no function"));
         }
-        // SAFETY: the caller vouches for a string.
+        // SAFETY: the caller guarantees a string that ends with a NUL.
         let host = unsafe { CStr::from_ptr(host) };
         let host = host.to_str().map_err(|_| Failure::new("the host's name is not UTF-8"))?;
         let port = u16::try_from(port).map_err(|_| Failure::new(format!("{port} is not a port")))?;
@@ -258,10 +258,10 @@ pub unsafe extern "C" fn io_reactor_wait(
         if events.is_null() || room == 0 {
             return Err(Failure::new("no room for events"));
         }
-        // SAFETY: the caller vouches for room for at least that many events; they need not be initialised.
+        // SAFETY: the caller guarantees room for at least that many events; they need not be initialised.
         let events =
             unsafe { std::slice::from_raw_parts_mut(events.cast::<MaybeUninit<io_event_t>>(), room) };
-        // SAFETY: the caller vouches for the pointer, if it is not NULL.
+        // SAFETY: the caller guarantees a valid pointer or NULL.
         let timeout = unsafe { timeout.as_ref() }.and_then(duration);
         let count = inner.wait(events, timeout)?;
         Ok(c_int::try_from(count).expect("no more than max_events"))
@@ -273,7 +273,7 @@ pub unsafe extern "C" fn io_reactor_wait(
         // SAFETY: as above.
         let resolved = unsafe { enter_or("io_reactor_wait", reactor, None, |inner| Ok(inner.names.next())) };
         match resolved {
-            // SAFETY: the caller of io_reactor_resolve() vouches for the function.
+            // SAFETY: the caller of io_reactor_resolve() has guaranteed that the function may be called.
             Some(resolved) => unsafe { resolved.deliver() },
             None => return count,
         }
@@ -324,7 +324,7 @@ pub unsafe extern "C" fn io_reactor_post_write(
         let bytes = if buffer.is_null() || len == 0 {
             &[]
         } else {
-            // SAFETY: the caller vouches for `len` readable bytes.
+            // SAFETY: the caller guarantees `len` readable bytes.
             unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), len) }
         };
         inner.post_write(fd, bytes)
@@ -480,7 +480,7 @@ pub unsafe extern "C" fn io_reactor_stats(
         }
         let found = inner.stats();
         let known = size_of::<io_reactor_stats_t>();
-        // SAFETY: the caller vouches for `size` writable bytes. The structure is plain numbers without padding; fields
+        // SAFETY: the caller guarantees `size` writable bytes. The structure is plain numbers without padding; fields
         // that we do not know are zeroed.
         unsafe {
             stats.cast::<u8>().write_bytes(0, size);
@@ -515,7 +515,7 @@ unsafe fn enter(
     reactor: *mut io_reactor_t,
     body: impl FnOnce(&mut Inner) -> Result<(), Failure>,
 ) -> c_int {
-    // SAFETY: the caller vouches for the pointer.
+    // SAFETY: the caller guarantees a valid pointer.
     unsafe { enter_or(name, reactor, -1, |inner| body(inner).map(|()| 0)) }
 }
 
@@ -532,7 +532,7 @@ unsafe fn enter_or<T>(
         if reactor.is_null() {
             return Err(no_reactor());
         }
-        // SAFETY: the caller vouches for the pointer.
+        // SAFETY: the caller guarantees a valid pointer.
         let mut entered = unsafe { io_reactor_t::enter(reactor) }
             .ok_or_else(|| Failure::new("another thread is inside this reactor"))?;
         body(&mut entered)

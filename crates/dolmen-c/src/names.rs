@@ -82,7 +82,7 @@ impl Resolved {
     ///
     /// # Safety
     ///
-    /// The caller of io_reactor_resolve() has vouched for the function.
+    /// The caller of io_reactor_resolve() has guaranteed that the function may be called.
     pub(crate) unsafe fn deliver(self) {
         let Resolved { callback, context, result } = self;
         match result {
@@ -92,8 +92,8 @@ impl Resolved {
                     addresses.iter().map(|address| (&raw const address.bytes).cast()).collect();
                 let lengths: Vec<c_int> = addresses.iter().map(|address| address.len).collect();
                 let count = c_int::try_from(addresses.len()).unwrap_or(c_int::MAX);
-                // SAFETY: the caller vouches for the function. The arrays have as many entries as it is told of, and
-                // live until it returns.
+                // SAFETY: the caller guarantees that the function may be called. The arrays have `count` entries at least,
+                // and live until it returns.
                 unsafe { callback(context, pointers.as_ptr(), lengths.as_ptr(), count, null()) };
             }
             Err(error) => {

@@ -10,11 +10,14 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use dolmen::{ConnId, Event, Events, Reactor, TimerId, Token};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "usage: chat ADDR [SECONDS], for example: chat 127.0.0.1:7777";
 
 const LISTENER: Token = Token(0);
 const GUEST: Token = Token(1);
@@ -37,15 +40,30 @@ struct Chat {
     patience: Duration,
 }
 
-fn main() -> Result {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().ok_or("usage: chat ADDR [SECONDS], for example: 127.0.0.1:7777")?;
-    let seconds = arguments.next().map_or(Ok(300), |seconds| seconds.parse())?;
-    let listener = TcpListener::bind(address)?;
+    let address = arguments.next();
+    let seconds = arguments.next().map_or(Ok(300), |seconds| seconds.parse());
+    let (Some(address), Ok(seconds)) = (address, seconds) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match serve(&address, Duration::from_secs(seconds)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(address: &str, patience: Duration) -> Result {
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", listener.local_addr()?);
     let mut reactor = Reactor::new()?;
     reactor.listen(listener, LISTENER)?;
-    let mut chat = Chat { reactor, guests: HashMap::new(), patience: Duration::from_secs(seconds) };
+    let mut chat = Chat { reactor, guests: HashMap::new(), patience };
     let mut events = Events::with_capacity(128);
     loop {
         chat.reactor.wait(&mut events, None)?;

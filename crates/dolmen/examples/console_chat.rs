@@ -9,10 +9,13 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
+use std::process::ExitCode;
 
 use dolmen::{ConnId, ConsoleInput, ConsoleMode, Error, ErrorKind, Event, Events, Reactor, Token};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "usage: console_chat ADDR, for example: console_chat 127.0.0.1:7777";
 
 const CONSOLE: Token = Token(0);
 const GUEST: Token = Token(1);
@@ -20,9 +23,23 @@ const GUEST: Token = Token(1);
 /// The unfinished line of each guest.
 type Guests = HashMap<ConnId, Vec<u8>>;
 
-fn main() -> Result {
-    let address = std::env::args().nth(1).ok_or("usage: console_chat ADDR, for example: 127.0.0.1:7777")?;
-    let listener = TcpListener::bind(address)?;
+fn main() -> ExitCode {
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match chat(&address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("console_chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chat(address: &str) -> Result {
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(128);
     let mut console = reactor.add_console(ConsoleMode::Line, CONSOLE)?;
@@ -54,7 +71,7 @@ fn main() -> Result {
                         show(&mut reactor, &line)?;
                     }
                 }
-                Event::EndOfStream { conn, .. } => reactor.close(conn)?,
+                Event::EndOfStream { conn, .. } => drop(reactor.close(conn)),
                 Event::Closed { conn, .. } => {
                     guests.remove(&conn);
                     show(&mut reactor, &format!("{conn} has left\n"))?;

@@ -7,14 +7,29 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
+use std::process::ExitCode;
 
-use dolmen::{ConnId, ErrorKind, Event, Events, Reactor, Token};
+use dolmen::{ConnId, Error, ErrorKind, Event, Events, Reactor, Token};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+const USAGE: &str = "usage: echo ADDR, for example: echo 127.0.0.1:7777";
 
-fn main() -> Result {
-    let address = std::env::args().nth(1).ok_or("usage: echo ADDR, for example: echo 127.0.0.1:7777")?;
-    let listener = TcpListener::bind(address)?;
+fn main() -> ExitCode {
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match serve(&address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", listener.local_addr()?);
 
     let mut reactor = Reactor::new()?;
@@ -26,19 +41,21 @@ fn main() -> Result {
         reactor.wait(&mut events, None)?;
         for event in events.drain() {
             // A failure here concerns one connection, and a `Closed` event follows.
-            if let Err(error) = handle(&mut reactor, &mut owed, event) {
-                eprintln!("{error}");
+            match handle(&mut reactor, &mut owed, event) {
+                Err(error) if matches!(error.kind(), ErrorKind::SendClosed | ErrorKind::NotFound) => {}
+                Err(error) => eprintln!("{error}"),
+                Ok(()) => {}
             }
         }
     }
 }
 
 /// `owed`: the bytes that a slowly reading connection is still owed; we do not read from it meanwhile.
-fn handle(reactor: &mut Reactor, owed: &mut HashMap<ConnId, Vec<u8>>, event: Event<'_>) -> Result {
+fn handle(reactor: &mut Reactor, owed: &mut HashMap<ConnId, Vec<u8>>, event: Event<'_>) -> Result<(), Error> {
     match event {
         Event::Accepted { stream, .. } => {
-            stream.set_nodelay(true)?;
-            reactor.add(stream, Token(0))?;
+            let conn = reactor.add(stream, Token(0))?;
+            reactor.set_nodelay(conn, true)?;
         }
         Event::Received { conn, data, .. } => match reactor.send(conn, data) {
             Err(error) if error.kind() == ErrorKind::QueueFull => {

@@ -9,15 +9,33 @@
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+#[cfg(target_os = "linux")]
+const USAGE: &str = "usage: in_tokio ADDR, for example: in_tokio 127.0.0.1:7777";
+
 #[cfg(not(target_os = "linux"))]
 fn main() -> Result {
     Err("this example is for Unix: a completion port cannot be waited for in another event loop".into())
 }
 
 #[cfg(target_os = "linux")]
-fn main() -> Result {
-    let address = std::env::args().nth(1).ok_or("usage: in_tokio ADDR, for example: 127.0.0.1:7777")?;
-    let listener = std::net::TcpListener::bind(address)?;
+fn main() -> std::process::ExitCode {
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("{USAGE}");
+        return std::process::ExitCode::from(2);
+    };
+    match serve(&address) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("in_tokio: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn serve(address: &str) -> Result {
+    let listener = std::net::TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", listener.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(server::run(listener))

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! prints a line for each address, name and port, and ends. A look-up of a name takes as long as the system takes; a port
-//! that does not answer counts as timed out after two seconds.
+//! that does not answer counts as timed out after two seconds. The exit status is 1 if the host has no address, or if
+//! none of the ports is open.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match look_up(&host, &ports) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("lookup: {error}");
             ExitCode::FAILURE
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn look_up(host: &str, ports: &[u16]) -> Result<(), Box<dyn std::error::Error>> {
+/// Returns whether the host has an address and, if there are ports, one of them is open.
+fn look_up(host: &str, ports: &[u16]) -> Result<bool, Box<dyn std::error::Error>> {
     let mut reactor = Reactor::builder().connect_timeout(Duration::from_secs(2)).build()?;
     let mut events = Events::with_capacity(64);
     reactor.resolve(host, 0, HOST)?;
@@ -47,12 +50,14 @@ fn look_up(host: &str, ports: &[u16]) -> Result<(), Box<dyn std::error::Error>> 
     }
     let mut names = HashMap::new();
     let mut left = 1 + ports.len();
+    let (mut is_found, mut is_open) = (false, ports.is_empty());
     while left > 0 {
         reactor.wait(&mut events, None)?;
         for event in &mut events {
             left -= 1;
             match event {
                 Event::Resolved { result: Ok(addresses), .. } => {
+                    is_found = true;
                     for address in addresses {
                         left += usize::from(ask_name(&mut reactor, &mut names, address.ip())?);
                     }
@@ -68,6 +73,7 @@ fn look_up(host: &str, ports: &[u16]) -> Result<(), Box<dyn std::error::Error>> 
                 Event::Connected { conn, token, peer, .. } => {
                     say(&format!("port {}: open at {peer}", token.0 - PORTS))?;
                     reactor.remove(conn);
+                    is_open = true;
                 }
                 Event::Closed { token, reason, .. } => {
                     say(&format!("port {}: {}", token.0 - PORTS, verdict(reason)))?;
@@ -77,7 +83,7 @@ fn look_up(host: &str, ports: &[u16]) -> Result<(), Box<dyn std::error::Error>> 
             }
         }
     }
-    Ok(())
+    Ok(is_found && is_open)
 }
 
 /// Asks for the name of an address. Returns whether a `Named` event comes.

@@ -5,13 +5,19 @@
 //! listening 127.0.0.1:7777
 //! ```
 //!
+//! Each of the two is an address (`127.0.0.1:4000`, `[::1]:4000`) or a name with a port (`localhost:4000`). The name
+//! of UPSTREAM is looked up anew for each connection.
+//!
 //! Each side is read no faster than the other takes the bytes. The end of one direction is passed on while the other
 //! one continues, and a failure of one side ends both.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::process::ExitCode;
 
 use dolmen::{ConnId, ErrorKind, Event, Events, Reactor, Token};
+
+const USAGE: &str = "usage: proxy LISTEN UPSTREAM, for example: proxy 127.0.0.1:7777 localhost:4000";
 
 const LISTENER: Token = Token(0);
 const CLIENT: Token = Token(1);
@@ -31,12 +37,32 @@ struct Proxy {
     sides: HashMap<ConnId, Side>,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let usage = "usage: proxy LISTEN UPSTREAM, for example: 127.0.0.1:7777 127.0.0.1:4000";
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let listen: SocketAddr = arguments.next().ok_or(usage)?.parse()?;
-    let upstream: SocketAddr = arguments.next().ok_or(usage)?.parse()?;
-    let listener = TcpListener::bind(listen)?;
+    let (listen, upstream) = (arguments.next(), arguments.next());
+    let (Some(listen), Some((host, port))) = (listen, upstream.as_deref().and_then(host_and_port)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match serve(&listen, host, port) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("proxy: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The port stands behind the last colon. Brackets around an IPv6 address may stay.
+fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_bare_ipv6 = host.contains(':') && !host.ends_with(']');
+    (!host.is_empty() && !is_bare_ipv6).then_some((host, port.parse().ok()?))
+}
+
+fn serve(address: &str, host: &str, port: u16) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", listener.local_addr()?);
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(256);
@@ -49,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Event::Accepted { stream, .. } => {
                     let Ok(client) = reactor.add(stream, CLIENT) else { continue };
                     let _ = reactor.set_nodelay(client, true);
-                    match reactor.connect(upstream, UPSTREAM) {
+                    match reactor.connect_host(host, port, UPSTREAM) {
                         Ok(server) => proxy.pair(client, server),
                         Err(_) => drop(reactor.abort(client)),
                     }

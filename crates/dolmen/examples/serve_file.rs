@@ -9,22 +9,38 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use dolmen::{Event, Events, Reactor, Token};
 
+const USAGE: &str = "usage: serve_file ADDR FILE, for example: serve_file 127.0.0.1:4000 Cargo.toml";
+
 const PORT: Token = Token(0);
 const READER: Token = Token(1);
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (Some(address), Some(path)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: serve_file ADDRESS FILE".into());
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     };
+    match serve(&address, &path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("serve_file: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(address: &str, path: &str) -> Result<(), Box<dyn std::error::Error>> {
     // Opened once. Each reader gets the bytes that the file has when they are sent.
-    let file = Arc::new(File::open(&path)?);
+    let file = File::open(path).map_err(|error| format!("cannot open {path}: {error}\n{USAGE}"))?;
+    let file = Arc::new(file);
     let mut reactor = Reactor::new()?;
-    let listener = TcpListener::bind(&address)?;
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", listener.local_addr()?);
     reactor.listen(listener, PORT)?;
     let mut events = Events::with_capacity(128);
@@ -37,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     Err(refused) => eprintln!("{peer}: {refused}"),
                 },
                 // Everything is with the system. A failure is followed by `Closed`.
-                Event::FileSent { conn, result: Ok(()), .. } => reactor.close(conn)?,
+                Event::FileSent { conn, result: Ok(()), .. } => drop(reactor.close(conn)),
                 Event::FileSent { conn, sent, result: Err(error), .. } => {
                     eprintln!("{conn}: {path} cannot be read behind byte {sent}: {error}");
                 }

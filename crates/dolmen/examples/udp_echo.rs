@@ -6,13 +6,29 @@
 //! ```
 
 use std::net::UdpSocket;
+use std::process::ExitCode;
 
 use dolmen::{ErrorKind, Event, Events, Reactor, Token};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address =
-        std::env::args().nth(1).ok_or("usage: udp_echo ADDR, for example: udp_echo 127.0.0.1:7777")?;
-    let socket = UdpSocket::bind(address)?;
+const USAGE: &str = "usage: udp_echo ADDR, for example: udp_echo 127.0.0.1:7777";
+
+fn main() -> ExitCode {
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match serve(&address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("udp_echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let socket =
+        UdpSocket::bind(address).map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", socket.local_addr()?);
 
     // A datagram that is longer than a buffer is cut; these hold any.

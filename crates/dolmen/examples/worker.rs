@@ -7,23 +7,32 @@
 //!
 //! The reactor's thread hands each number to one of the workers, over a channel of the standard library. The worker sends
 //! its reply into a channel of the reactor. So players with small numbers do not wait for one with a large number.
+//!
+//! Everything is bounded: a client that has sent many numbers, or that does not read its replies, is not read from.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::sync::mpsc::{self, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use dolmen::{ConnId, ErrorKind, Event, Events, Reactor, Sender, Token};
+use dolmen::{ConnId, Error, ErrorKind, Event, Events, Reactor, Sender, Token};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+const USAGE: &str = "usage: worker ADDR, for example: worker 127.0.0.1:7777";
 
 const LISTENER: Token = Token(0);
 const CLIENT: Token = Token(1);
 const REPLIES: Token = Token(2);
 
 const WORKERS: usize = 4;
+
+/// How many numbers of one client the workers have, at most.
+const MOST_JOBS: usize = 100;
+
+/// Longer than any number; the rest of a longer line is cut off.
+const LONGEST_LINE_BYTES: usize = 100;
 
 struct Job {
     conn: ConnId,
@@ -37,25 +46,76 @@ struct Reply {
 
 #[derive(Default)]
 struct Client {
-    /// The line so far.
-    line: Vec<u8>,
+    /// What has arrived and is not taken yet: lines while it is paused, else the beginning of one.
+    input: Vec<u8>,
     /// How many of its numbers the workers have.
     jobs: usize,
+    /// Replies for which its queue had no room, until `Drained`. No lines are taken meanwhile, so they are few.
+    replies: Vec<u8>,
     /// It will send nothing more, and still reads.
     has_ended: bool,
 }
 
 impl Client {
-    fn close_if_done(&self, conn: ConnId, reactor: &mut Reactor) {
-        if self.has_ended && self.jobs == 0 {
+    /// Takes as many lines as it may, and no more bytes from it while lines are left. The verbs fail if it is gone.
+    fn serve(&mut self, conn: ConnId, reactor: &mut Reactor, jobs: &mpsc::Sender<Job>) {
+        let mut is_left = false;
+        while let Some(end) = self.input.iter().position(|&byte| byte == b'\n') {
+            is_left = self.jobs >= MOST_JOBS || !self.replies.is_empty();
+            if is_left {
+                break;
+            }
+            let line: Vec<u8> = self.input.drain(..=end).collect();
+            match String::from_utf8_lossy(&line).trim().parse() {
+                Ok(limit) => {
+                    jobs.send(Job { conn, limit }).expect("the workers wait for jobs");
+                    self.jobs += 1;
+                }
+                Err(_) => self.reply(conn, reactor, b"a number, please\n"),
+            }
+        }
+        if is_left {
+            let _ = reactor.pause(conn);
+            return;
+        }
+        self.input.truncate(LONGEST_LINE_BYTES);
+        let _ = reactor.resume(conn);
+        if self.has_ended && self.jobs == 0 && self.replies.is_empty() {
             let _ = reactor.close(conn);
+        }
+    }
+
+    fn reply(&mut self, conn: ConnId, reactor: &mut Reactor, text: &[u8]) {
+        let is_full = |error: Error| error.kind() == ErrorKind::QueueFull;
+        if !self.replies.is_empty() || reactor.send(conn, text).is_err_and(is_full) {
+            self.replies.extend_from_slice(text);
+        }
+    }
+
+    /// Its queue has room for what was refused first, and these replies are shorter than the queue.
+    fn drained(&mut self, conn: ConnId, reactor: &mut Reactor) {
+        let replies = std::mem::take(&mut self.replies);
+        self.reply(conn, reactor, &replies);
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match serve(&address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn main() -> Result {
-    let address = std::env::args().nth(1).ok_or("usage: worker ADDR, for example: 127.0.0.1:7777")?;
-    let listener = TcpListener::bind(address)?;
+fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
     eprintln!("listening {}", listener.local_addr()?);
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(128);
@@ -73,35 +133,27 @@ fn main() -> Result {
                 }
                 Event::Received { conn, data, .. } => {
                     let client = clients.entry(conn).or_default();
-                    client.line.extend_from_slice(data);
-                    while let Some(end) = client.line.iter().position(|&byte| byte == b'\n') {
-                        let line: Vec<u8> = client.line.drain(..=end).collect();
-                        match String::from_utf8_lossy(&line).trim().parse() {
-                            Ok(limit) => {
-                                jobs.send(Job { conn, limit })?;
-                                client.jobs += 1;
-                            }
-                            // A client that does not read its replies loses some.
-                            Err(_) => drop(reactor.send(conn, b"a number, please\n")),
-                        }
-                    }
-                    // Longer than any number.
-                    client.line.truncate(100);
+                    client.input.extend_from_slice(data);
+                    client.serve(conn, &mut reactor, &jobs);
                 }
                 // One event for all replies that wait. A client may be gone by now.
                 Event::Inbox { token: REPLIES, .. } => {
                     for Reply { conn, text } in replies.drain() {
-                        let _ = reactor.send(conn, text.as_bytes());
-                        if let Some(client) = clients.get_mut(&conn) {
-                            client.jobs -= 1;
-                            client.close_if_done(conn, &mut reactor);
-                        }
+                        let Some(client) = clients.get_mut(&conn) else { continue };
+                        client.jobs -= 1;
+                        client.reply(conn, &mut reactor, text.as_bytes());
+                        client.serve(conn, &mut reactor, &jobs);
                     }
+                }
+                Event::Drained { conn, .. } => {
+                    let client = clients.entry(conn).or_default();
+                    client.drained(conn, &mut reactor);
+                    client.serve(conn, &mut reactor, &jobs);
                 }
                 Event::EndOfStream { conn, .. } => {
                     let client = clients.entry(conn).or_default();
                     client.has_ended = true;
-                    client.close_if_done(conn, &mut reactor);
+                    client.serve(conn, &mut reactor, &jobs);
                 }
                 Event::Closed { conn, .. } => drop(clients.remove(&conn)),
                 _ => {}

@@ -21,8 +21,8 @@ use std::time::Duration;
 pub enum Address {
     /// TCP, over IPv4 or IPv6.
     Ip(SocketAddr),
-    /// A Unix domain socket: a path, an abstract name, or unnamed. Unix systems only. In a box because it is four times
-    /// as large as the other.
+    /// A Unix domain socket: a path, an abstract name, or none, as a client has that has not bound its socket
+    /// ([`is_unnamed`](UnixAddr::is_unnamed)). Unix systems only. In a box because it is four times as large as the other.
     #[cfg(unix)]
     Unix(Box<UnixAddr>),
 }
@@ -110,8 +110,9 @@ impl Target {
     }
 
     /// Uses this socket, which is neither connected nor listening, instead of a new one: for a source address of your
-    /// own, or an option that must be set before connecting. It may be bound. The type is that of streams because it
-    /// becomes one: `socket2::Socket` converts into it.
+    /// own, or an option that must be set before connecting. It may be bound. It has to be of the address's family (IPv4
+    /// for an IPv4 address), and on Linux without `TCP_FASTOPEN_CONNECT`; [`Reactor::connect`](crate::Reactor::connect)
+    /// refuses others. The type is that of streams because it becomes one: `socket2::Socket` converts into it.
     ///
     /// ```
     /// use dolmen::Target;
@@ -127,8 +128,11 @@ impl Target {
         Target { socket: Some(socket), ..self }
     }
 
-    /// How long to try, instead of [`Builder::connect_timeout`](crate::Builder::connect_timeout). The system may give
-    /// up earlier.
+    /// How long to try, instead of [`Builder::connect_timeout`](crate::Builder::connect_timeout), counted from the call
+    /// of [`Reactor::connect`](crate::Reactor::connect). The system may give up earlier.
+    ///
+    /// With [`Duration::ZERO`] the connection ends as timed out in the next wait unless it stands by then, which it may on
+    /// the same machine. [`Duration::MAX`] leaves the limit to the system.
     pub fn timeout(self, timeout: Duration) -> Target {
         Target { timeout: Some(timeout), ..self }
     }

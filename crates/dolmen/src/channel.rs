@@ -6,9 +6,11 @@ use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::kernel::mailbox::{Channel, Mailbox};
 use crate::token::Token;
+
+const FULL_ADVICE: &str = "try again when the inbox was drained, or make the channel with more room";
 
 /// Sends values into a channel of a reactor, from any thread.
 ///
@@ -43,6 +45,8 @@ use crate::token::Token;
 #[must_use = "the channel ends when its last sender is dropped"]
 pub struct Sender<T: Send + 'static> {
     channel: Arc<Channel<T>>,
+    /// How many values may wait, for errors.
+    capacity: usize,
 }
 
 /// Where the values of a channel wait, until the caller takes them out.
@@ -83,8 +87,10 @@ pub(crate) fn channel<T: Send + 'static>(
     capacity: usize,
     token: Token,
 ) -> (Sender<T>, Inbox<T>) {
+    // A channel holds at least one value.
+    let capacity = capacity.max(1);
     let channel = Channel::new(mailbox, capacity, token);
-    (Sender { channel: Arc::clone(&channel) }, Inbox { channel, on_this_thread: PhantomData })
+    (Sender { channel: Arc::clone(&channel), capacity }, Inbox { channel, on_this_thread: PhantomData })
 }
 
 impl<T: Send + 'static> Sender<T> {
@@ -114,7 +120,11 @@ impl<T: Send + 'static> Sender<T> {
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         self.channel.send(value).map_err(|(refused, value)| {
             let source = format!("{:?}", self.channel.token());
-            let error = Error::from_refused(refused, "send to the inbox of", Some(source));
+            let error = Error::from_refused(refused, "send to the inbox of", Some(source), self.capacity);
+            let error = match error.kind() {
+                ErrorKind::PostsFull => error.advised(FULL_ADVICE),
+                _ => error,
+            };
             SendError { error, value }
         })
     }
@@ -123,7 +133,7 @@ impl<T: Send + 'static> Sender<T> {
 impl<T: Send + 'static> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
         self.channel.add_sender();
-        Sender { channel: Arc::clone(&self.channel) }
+        Sender { channel: Arc::clone(&self.channel), capacity: self.capacity }
     }
 }
 
@@ -316,13 +326,13 @@ pub struct SendError<T> {
 /// Shows the reason, so that values of any type can be sent with `?` and `expect`.
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError").field("error", &self.error).finish_non_exhaustive()
+        fmt::Debug::fmt(&self.error, f)
     }
 }
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        fmt::Display::fmt(&self.error, f)
     }
 }
 

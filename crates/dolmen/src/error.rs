@@ -6,7 +6,9 @@ use std::io;
 use crate::kernel::mailbox::Refused;
 use crate::kernel::{Fault, FaultKind, io_fault};
 
-/// A failed call on a reactor: the action, the source, and the operating system's error if there is one.
+/// A failed call on a reactor: the action, the source, the limit if one was reached, the operating system's error if
+/// there is one, and what to do. `Debug` has the same text and the kind, as a program that returns it from `main` shows
+/// it.
 ///
 /// ```
 /// # use dolmen::{Event, Events, Reactor, Token};
@@ -21,15 +23,24 @@ use crate::kernel::{Fault, FaultKind, io_fault};
 /// let error = reactor.send(conn, b"?").unwrap_err();
 /// assert_eq!(error.kind(), dolmen::ErrorKind::NotFound);
 /// assert!(error.to_string().starts_with("cannot send to connection"));
+/// assert_eq!(format!("{error:?}"), format!("{error} [NotFound]"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     action: &'static str,
     source: Option<String>,
     os: Option<io::Error>,
+    /// The limit that was reached, if the kind is about one.
+    limit: Option<usize>,
+    /// What to do, where that does not follow from the kind.
+    advice: Option<&'static str>,
 }
+
+/// How the prepared socket of a target has to be, for errors.
+const ADVICE_FAMILY: &str = "make the prepared socket for the family of the address";
+const ADVICE_FAST_OPEN: &str =
+    "leave TCP_FASTOPEN_CONNECT unset on the prepared socket, as it would connect only with the first send";
 
 /// The kind of a failure, for programs to tell apart.
 ///
@@ -89,8 +100,8 @@ pub enum ErrorKind {
     PostsFull,
     /// The [`Inbox`](crate::Inbox) of the channel was dropped. The value was not taken.
     InboxGone,
-    /// Not the name of a host or an address: empty, longer than 253 bytes, with a blank at either end, or with a NUL in
-    /// it.
+    /// Not the name of a host or an address: empty, longer than 253 bytes, with white space at either end, with a NUL in
+    /// it, or with brackets around anything but an IPv6 address. See [`Reactor::resolve`](crate::Reactor::resolve).
     InvalidName,
     /// 1,024 look-ups are not reported yet. This one was not begun.
     LookupsFull,
@@ -107,17 +118,19 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, action: &'static str, source: impl fmt::Display) -> Error {
-        Error { kind, action, source: Some(source.to_string()), os: None }
+        Error { source: Some(source.to_string()), ..Error::plain(kind, action) }
     }
 
     pub(crate) fn plain(kind: ErrorKind, action: &'static str) -> Error {
-        Error { kind, action, source: None, os: None }
+        Error { kind, action, source: None, os: None, limit: None, advice: None }
     }
 
     pub(crate) fn from_fault(fault: Fault, action: &'static str, source: Option<String>) -> Error {
         let kind = match fault.kind {
             FaultKind::AlreadyRegistered => ErrorKind::AlreadyRegistered,
-            FaultKind::Invalid | FaultKind::NotConnected => ErrorKind::InvalidHandle,
+            FaultKind::Invalid | FaultKind::NotConnected | FaultKind::WrongFamily | FaultKind::FastOpen => {
+                ErrorKind::InvalidHandle
+            }
             FaultKind::Exhausted => ErrorKind::Exhausted,
             FaultKind::Cut => ErrorKind::StreamCut,
             FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => {
@@ -126,18 +139,28 @@ impl Error {
         };
         // The kernel layer's own record refuses a cut stream; the system would accept it.
         let os = (fault.kind != FaultKind::Cut).then(|| fault.to_io());
-        Error { kind, action, source, os }
+        let advice = match fault.kind {
+            FaultKind::WrongFamily => Some(ADVICE_FAMILY),
+            FaultKind::FastOpen => Some(ADVICE_FAST_OPEN),
+            _ => None,
+        };
+        Error { source, os, advice, ..Error::plain(kind, action) }
     }
 
-    /// Of a post, or of a value of a channel.
-    pub(crate) fn from_refused(refused: Refused, action: &'static str, source: Option<String>) -> Error {
+    /// Of a post, or of a value of a channel, of which `capacity` may wait.
+    pub(crate) fn from_refused(
+        refused: Refused,
+        action: &'static str,
+        source: Option<String>,
+        capacity: usize,
+    ) -> Error {
         let kind = match refused {
             Refused::Unsignalled(fault) => return Error::from_fault(fault, action, source),
             Refused::Gone => ErrorKind::ReactorGone,
             Refused::InboxGone => ErrorKind::InboxGone,
             Refused::Full => ErrorKind::PostsFull,
         };
-        Error { kind, action, source, os: None }
+        Error { source, ..Error::plain(kind, action) }.limited(capacity)
     }
 
     pub(crate) fn duplicating(os: io::Error) -> Error {
@@ -145,7 +168,43 @@ impl Error {
     }
 
     pub(crate) fn from_io(kind: ErrorKind, action: &'static str, os: io::Error) -> Error {
-        Error { kind, action, source: None, os: Some(os) }
+        Error { os: Some(os), ..Error::plain(kind, action) }
+    }
+
+    /// Adds the limit, if the kind is that one was reached.
+    pub(crate) fn limited(self, limit: usize) -> Error {
+        let is_limit = matches!(
+            self.kind,
+            ErrorKind::TableFull
+                | ErrorKind::QueueFull
+                | ErrorKind::TooLarge
+                | ErrorKind::PostsFull
+                | ErrorKind::LookupsFull
+                | ErrorKind::FilesFull
+        );
+        Error { limit: is_limit.then_some(limit), ..self }
+    }
+
+    /// Replaces what the kind advises.
+    pub(crate) fn advised(self, advice: &'static str) -> Error {
+        Error { advice: Some(advice), ..self }
+    }
+
+    /// The text without the advice, which names methods of this library.
+    pub(crate) fn write_cause(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        // The action, its source, the kind of the failure, the limit, and the system's own error [p16].
+        write!(f, "cannot {}", self.action)?;
+        if let Some(source) = &self.source {
+            write!(f, " {source}")?;
+        }
+        write!(f, ": {}", self.kind)?;
+        if let Some(limit) = self.limit {
+            write!(f, " (the limit is {limit})")?;
+        }
+        if let Some(os) = &self.os {
+            write!(f, " ({os})")?;
+        }
+        Ok(())
     }
 
     /// Adds what the action was for.
@@ -168,16 +227,47 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The action, its source, the kind of the failure, and the system's own error [p16].
-        write!(f, "cannot {}", self.action)?;
-        if let Some(source) = &self.source {
-            write!(f, " {source}")?;
+        self.write_cause(f)?;
+        match self.advice.or(self.kind.advice()) {
+            Some(advice) => write!(f, ": {advice}"),
+            None => Ok(()),
         }
-        write!(f, ": {}", self.kind)?;
-        if let Some(os) = &self.os {
-            write!(f, " ({os})")?;
-        }
-        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{:?}]", self.kind)
+    }
+}
+
+impl ErrorKind {
+    /// What to do, as far as it follows from the kind.
+    fn advice(self) -> Option<&'static str> {
+        Some(match self {
+            ErrorKind::NotFound => "forget the id, which has ended or was removed",
+            ErrorKind::AlreadyRegistered => "use the first registration, or remove it and wait for its end",
+            ErrorKind::InvalidHandle => "pass an open handle of the kind that this call takes",
+            ErrorKind::TableFull => "wait until a connection has ended, or raise `Builder::max_connections`",
+            ErrorKind::QueueFull => "send it again after `Drained`, or raise `Builder::high_water_mark`",
+            ErrorKind::TooLarge => "send smaller pieces, or raise `Builder::high_water_mark`",
+            ErrorKind::SendClosed => "send nothing more; if the sending side has failed, `Closed` follows",
+            ErrorKind::NotConnected => "wait for `Connected`",
+            ErrorKind::ReadClosed => "receive nothing more",
+            ErrorKind::PostsFull => "try again after a wait, or raise `Builder::post_capacity`",
+            ErrorKind::InboxGone => "end this sender",
+            ErrorKind::InvalidName => {
+                "a name has 1 to 253 bytes, no blank at an end and no NUL, and brackets are for IPv6 addresses"
+            }
+            ErrorKind::LookupsFull => "wait for `Resolved` or `Named`, or cancel look-ups",
+            ErrorKind::FilesFull => "wait for the events of some, or cancel some",
+            ErrorKind::ReactorGone => "end the thread, or make it use another reactor",
+            ErrorKind::Exhausted => "close what is not needed, or raise the limits of the process",
+            // Its own text has it.
+            ErrorKind::StreamCut => return None,
+            // What to do follows from the reason that the system gives.
+            ErrorKind::Os => return None,
+        })
     }
 }
 
@@ -256,7 +346,6 @@ impl From<Error> for io::Error {
 /// refused.source.write_all(b"We are full.\n")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct AddError<S> {
     /// The reason.
@@ -267,11 +356,18 @@ pub struct AddError<S> {
 
 impl<S> fmt::Display for AddError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        fmt::Display::fmt(&self.error, f)
     }
 }
 
-impl<S: fmt::Debug> std::error::Error for AddError<S> {
+/// As that of [`Error`]: the source is left out.
+impl<S> fmt::Debug for AddError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl<S> std::error::Error for AddError<S> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.error)
     }

@@ -15,6 +15,14 @@ pub use crate::kernel::readiness::{BorrowedSocket, Readiness};
 pub use crate::record::{Batch, Record, Records};
 pub use crate::token::PollId;
 
+/// The text of an error without its advice, which names methods of the Rust library.
+#[must_use]
+pub fn cause_of(error: &Error) -> String {
+    let mut text = String::new();
+    error.write_cause(&mut text).expect("writing to a string does not fail");
+    text
+}
+
 /// A reactor as the C library uses it: over the system's kernel, or over a simulated one.
 pub trait ReactorApi {
     /// An accepted connection.

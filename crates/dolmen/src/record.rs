@@ -1,8 +1,8 @@
 //! What a wait has found, as the engine stores it: [`Record`]s, each of which owns its contents, in a [`Batch`].
 //!
 //! The engine, the simulation and the C library read records, over any kind of stream. The public
-//! [`Events`](crate::Events) is a batch over the system's streams, and `events.rs` makes an [`Event`](crate::Event) of
-//! each record.
+//! [`Events`](crate::Events) is a batch over the system's streams, and `events/of_record.rs` makes an
+//! [`Event`](crate::Event) of each record.
 
 use std::fmt;
 use std::io;

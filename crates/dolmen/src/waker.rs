@@ -115,7 +115,8 @@ impl Poster {
     /// Never otherwise. In each case the post was not taken, and the caller may send it again.
     pub fn post(&self, value: u64, token: Token) -> Result<(), Error> {
         const ACTION: &str = "post to the reactor";
-        self.mailbox.post(value, token).map_err(|refused| Error::from_refused(refused, ACTION, None))
+        let refused = |refused| Error::from_refused(refused, ACTION, None, self.mailbox.capacity());
+        self.mailbox.post(value, token).map_err(refused)
     }
 }
 

@@ -139,6 +139,39 @@ fn a_peer_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[test]
+fn no_time_to_connect_ends_with_the_next_wait() {
+    let _watchdog = watchdog();
+    let (_server, address, _fill) = full_listener();
+    let mut rig = Rig::new();
+    let conn =
+        rig.reactor.connect(Target::from(address).timeout(Duration::ZERO), Token(0)).expect("it begins");
+    rig.reactor.wait(&mut rig.events, None).expect("wait");
+    let seen: Vec<Seen> = rig.events.drain().map(Seen::from).collect();
+    let [Seen::Closed(of, reason)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*of, reason.to_io().expect("a failure").kind()), (conn, IoKind::TimedOut));
+}
+
+#[test]
+fn a_flush_begins_to_connect() {
+    let _watchdog = watchdog();
+    let (server, address) = listener();
+    let mut rig = Rig::new();
+    let conn = rig.reactor.connect(address, Token(0)).expect("it begins");
+    for refused in [
+        rig.reactor.peer_addr(conn).map(drop),
+        rig.reactor.local_addr(conn).map(drop),
+        rig.reactor.set_nodelay(conn, true),
+        rig.reactor.set_keepalive(conn, None),
+    ] {
+        assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::NotConnected));
+    }
+    rig.reactor.flush();
+    let (_stream, from) = server.accept().expect("accept");
+    rig.seen_until("the connection", |seen| *seen == Seen::Connected(conn));
+    assert_eq!(rig.reactor.local_addr(conn).expect("it is connected"), from);
+}
+
+#[test]
 fn p07_a_connect_that_is_removed_leaves_nothing() {
     let _watchdog = watchdog();
     let (_server, address, _fill) = full_listener();
@@ -211,6 +244,60 @@ fn p16_a_prepared_socket_that_cannot_be_connected_is_refused_by_the_call() {
 }
 
 #[test]
+fn p16_a_prepared_socket_of_another_family_is_refused_by_the_call() {
+    let _watchdog = watchdog();
+    let (_server, address) = listener();
+    let mut rig = Rig::new();
+    let mut domains = vec![Domain::IPV6];
+    if cfg!(unix) {
+        domains.push(Domain::UNIX);
+    }
+    for domain in domains {
+        let Ok(socket) = Socket::new(domain, Type::STREAM, None) else {
+            eprintln!("SKIPPED {domain:?}: this machine has no such sockets");
+            continue;
+        };
+        let refused = rig.reactor.connect(Target::from(address).socket(socket.into()), Token(0));
+        let error = refused.expect_err("it must be refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidHandle, "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot connect to {address}: ")), "{text}");
+        assert!(text.ends_with("make the prepared socket for the family of the address"), "{text}");
+        assert_eq!(std::io::Error::from(error).kind(), IoKind::InvalidInput);
+    }
+    rig.silent();
+    rig.rests();
+}
+
+/// connect(2) on such a socket returns without a connection when the system remembers a cookie of the peer.
+#[cfg(target_os = "linux")]
+#[test]
+fn p16_a_prepared_socket_that_connects_when_it_sends_is_refused_by_the_call() {
+    let _watchdog = watchdog();
+    let (_server, address) = listener();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let (on, len) = (1_i32, size_of::<i32>() as libc::socklen_t);
+    // SAFETY: the socket is open, and the value readable for `len` bytes.
+    let set = unsafe {
+        libc::setsockopt(
+            std::os::fd::AsRawFd::as_raw_fd(&socket),
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN_CONNECT,
+            (&raw const on).cast(),
+            len,
+        )
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    let mut rig = Rig::new();
+    let refused = rig.reactor.connect(Target::from(address).socket(socket.into()), Token(0));
+    let error = refused.expect_err("it must be refused");
+    assert_eq!(error.kind(), ErrorKind::InvalidHandle, "{error}");
+    assert!(error.to_string().contains("TCP_FASTOPEN_CONNECT"), "{error}");
+    rig.silent();
+    rig.rests();
+}
+
+#[test]
 fn p14_a_reactor_is_dropped_while_it_connects() {
     if !common::is_child() {
         return common::in_child();
@@ -275,7 +362,10 @@ fn thousands_connect_in_parallel() {
 #[cfg(target_os = "linux")]
 mod unix_sockets {
     use super::*;
-    use std::os::unix::net::UnixListener;
+    use dolmen::Address;
+    use socket2::SockAddr;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 
     fn folder(name: &str) -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("dolmen-{name}-{}", std::process::id()));
@@ -299,6 +389,17 @@ mod unix_sockets {
             assert_eq!((peer.to_string(), local.ip()), (path.display().to_string(), None));
             true
         });
+        // Not of the type that these return; and the options are TCP's.
+        let reactor = &mut rig.reactor;
+        let minute = Some(Duration::from_secs(60));
+        for refused in [
+            reactor.peer_addr(conn).map(drop),
+            reactor.local_addr(conn).map(drop),
+            reactor.set_nodelay(conn, true),
+            reactor.set_keepalive(conn, minute),
+        ] {
+            assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::Os));
+        }
         rig.reactor.flush();
         let (mut peer, _) = server.accept().expect("accept");
         peer.read_exact(&mut [0; 5]).expect("read");
@@ -308,6 +409,48 @@ mod unix_sockets {
         let missing = Target::unix(folder.join("missing")).expect("a short path");
         let conn = rig.reactor.connect(missing, Token(0)).expect("it begins");
         assert_eq!(failure_of(&mut rig, conn), IoKind::NotFound);
+        std::fs::remove_dir_all(&folder).expect("remove");
+    }
+
+    /// Connects over a socket that was bound to `own`, and returns what the reactor reports as its own address.
+    fn own_address(rig: &mut Rig, path: &std::path::Path, own: Option<&SockAddr>) -> UnixAddr {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        if let Some(own) = own {
+            socket.bind(own).expect("bind");
+        }
+        let target = Target::unix(path).expect("a short path").socket(socket.into());
+        rig.reactor.connect(target, Token(0)).expect("it begins");
+        let mut found = None;
+        rig.until("the connection", |_, event| {
+            let Event::Connected { local, peer, .. } = event else { panic!("{event:?}") };
+            assert_eq!(peer.to_string(), path.display().to_string());
+            let Address::Unix(local) = local else { panic!("{local:?}") };
+            assert_eq!(Address::Unix(local.clone()).to_string().contains("unnamed"), local.is_unnamed());
+            found = Some(local);
+            true
+        });
+        *found.expect("it was reported")
+    }
+
+    #[test]
+    fn the_addresses_of_unix_sockets_are_told_apart() {
+        let _watchdog = watchdog();
+        let folder = folder("addresses");
+        let path = folder.join("socket");
+        let _server = UnixListener::bind(&path).expect("bind");
+        let mut rig = Rig::new();
+        let own = own_address(&mut rig, &path, None);
+        assert!(own.is_unnamed() && own.as_abstract_name().is_none(), "{own:?}");
+        let name = format!("dolmen-{}", std::process::id());
+        let bound = SockAddr::unix(format!("\0{name}")).expect("a short name");
+        let own = own_address(&mut rig, &path, Some(&bound));
+        assert_eq!(own.as_abstract_name(), Some(name.as_bytes()));
+        assert!(!own.is_unnamed());
+        // The longest path.
+        let longest = folder.join("x".repeat(106 - folder.as_os_str().len()));
+        let bound = SockAddr::unix(&longest).expect("it fits");
+        let own = own_address(&mut rig, &path, Some(&bound));
+        assert_eq!(own.as_pathname(), Some(longest.as_path()));
         std::fs::remove_dir_all(&folder).expect("remove");
     }
 

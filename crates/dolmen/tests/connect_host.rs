@@ -46,13 +46,18 @@ impl Resolver for Host {
             let released = self.released.lock().expect("the lock");
             drop(self.changed.wait_while(released, |released| !*released).expect("the lock"));
         }
-        Ok(self.addresses.clone())
+        match host {
+            "fails" => Err(io::Error::new(io::ErrorKind::TimedOut, FAILURE)),
+            _ => Ok(self.addresses.clone()),
+        }
     }
 
     fn name(&self, _: IpAddr) -> io::Result<String> {
         unreachable!("no name is looked up")
     }
 }
+
+const FAILURE: &str = "the name server is silent";
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -130,8 +135,8 @@ fn if_no_address_accepts_the_last_reason_is_reported_once() {
     let mut rig = host.rig(LONG);
     let conn = rig.reactor.connect_host("mud.example", 23, Token(4)).expect("it begins");
     let seen = rig.seen_until("the end", |seen| matches!(seen, Seen::Closed(..)));
-    let [Seen::Closed(of, reason)] = seen[..] else { panic!("{seen:?}") };
-    assert_eq!((of, reason.to_io().expect("an error").kind()), (conn, io::ErrorKind::ConnectionRefused));
+    let [Seen::Closed(of, reason)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*of, reason.to_io().expect("an error").kind()), (conn, io::ErrorKind::ConnectionRefused));
     rig.silent();
     assert_eq!(rig.reactor.stats().connections, 0);
 }
@@ -144,11 +149,20 @@ fn a_host_without_an_address_is_unresolved_and_one_that_hangs_times_out() {
     let conn = rig.reactor.connect_host("nowhere", 23, Token(4)).expect("it begins");
     rig.reactor.send(conn, b"never").expect("it is queued");
     let seen = rig.seen_until("the end", |_| true);
-    assert_eq!(seen, [Seen::Closed(conn, CloseReason::Unresolved)]);
+    let [Seen::Closed(of, CloseReason::Unresolved { error })] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*of, error.kind()), (conn, io::ErrorKind::NotFound));
+    // The cause, where the look-up has failed: the one that `resolve` reports.
+    let conn = rig.reactor.connect_host("fails", 23, Token(4)).expect("it begins");
+    let seen = rig.seen_until("the end", |_| true);
+    let [Seen::Closed(of, reason)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(*of, conn);
+    let error = reason.to_io().expect("an error");
+    assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::TimedOut, FAILURE));
+    assert!(reason.to_string().ends_with(FAILURE), "{reason}");
     let conn = rig.reactor.connect_host("hangs", 23, Token(4)).expect("it begins");
     let seen = rig.seen_until("the end", |_| true);
-    let [Seen::Closed(of, reason)] = seen[..] else { panic!("{seen:?}") };
-    assert_eq!((of, reason.to_io().expect("an error").kind()), (conn, io::ErrorKind::TimedOut));
+    let [Seen::Closed(of, reason)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*of, reason.to_io().expect("an error").kind()), (conn, io::ErrorKind::TimedOut));
     // The look-up is forgotten with the connection.
     assert_eq!((rig.reactor.stats().lookups, rig.reactor.stats().connections), (0, 0));
     host.release();
@@ -191,7 +205,8 @@ fn an_address_in_text_needs_no_look_up_and_what_is_no_name_is_refused() {
     assert_eq!(connected(&mut rig), address);
     let error = rig.reactor.connect_host(" ", 23, Token(4)).expect_err("it is blank");
     assert_eq!(error.kind(), ErrorKind::InvalidName);
-    assert_eq!(error.to_string(), "cannot connect to \" \": not a valid host name or address");
+    let text = error.to_string();
+    assert!(text.starts_with("cannot connect to \" \": not a valid host name or address: "), "{text}");
     let mut none = Rig::with(&Reactor::builder().max_connections(0));
     let error = none.reactor.connect_host("localhost", 23, Token(4)).expect_err("there is no room");
     assert_eq!(error.kind(), ErrorKind::TableFull);

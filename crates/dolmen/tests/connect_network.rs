@@ -59,11 +59,11 @@ fn attempt(rig: &mut Rig, target: Target) -> (CloseReason, Duration) {
     let started = Instant::now();
     let conn = rig.reactor.connect(target, Token(0)).expect("it begins");
     let seen = rig.seen_until("the end", |seen| matches!(seen, Seen::Closed(..)));
-    let [Seen::Closed(of, reason)] = seen[..] else { panic!("{seen:?}") };
-    assert_eq!(of, conn);
+    let [Seen::Closed(of, reason)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(*of, conn);
     rig.silent();
     rig.rests();
-    (reason, started.elapsed())
+    (reason.clone(), started.elapsed())
 }
 
 #[test]

@@ -67,3 +67,25 @@ fn the_echo_example_is_patient_with_a_client_that_reads_slowly() {
     assert!(answer == bytes);
     writer.join().expect("the writer");
 }
+
+/// A client that is gone is reported by its `Closed` event, not by each send.
+#[test]
+fn the_echo_example_prints_nothing_about_clients_that_are_gone() {
+    let _watchdog = watchdog();
+    let mut echo = Example::start(&[], "echo", "127.0.0.1:0");
+    let address = echo.listening().expect("it listens");
+    for _ in 0..5 {
+        let mut client = TcpStream::connect(address).expect("connect");
+        // It leaves with unread echoes, which resets the connection, as soon as the first one arrives.
+        client.write_all(&vec![b'x'; 100_000]).expect("write");
+        client.read_exact(&mut [0]).expect("read");
+    }
+    let mut last = TcpStream::connect(address).expect("connect");
+    last.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    last.write_all(b"still there?").expect("write");
+    last.read_exact(&mut [0; 12]).expect("read");
+    let mut said = String::new();
+    echo.stop();
+    echo.stderr.read_to_string(&mut said).expect("text");
+    assert_eq!(said, "");
+}

@@ -1,11 +1,12 @@
-//! `examples/chat`, `examples/worker`, `examples/udp_echo`, `examples/lookup`, `examples/serve_file` and `examples/in_tokio`, as programs.
+//! The programs in `examples`, except `echo` and `proxy`, which have files of their own, and those at a console.
 
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
-use common::{DEADLINE, Example, watchdog};
+use common::{DEADLINE, Example, Temp, pattern, watchdog};
+use socket2::{Domain, Socket, Type};
 
 /// A client that sends and reads lines.
 struct Client(BufReader<TcpStream>);
@@ -100,6 +101,87 @@ fn the_worker_example_replies_to_each_line_and_in_any_order() {
     clients[2].reads_the_end();
 }
 
+/// Each number is a line of 80 bytes. A server that reads on takes all of them.
+#[test]
+fn the_worker_example_reads_no_further_from_a_client_that_does_not_read() {
+    const LINES: usize = 800_000;
+    let _watchdog = watchdog();
+    let mut worker = Example::start(&[], "worker", "127.0.0.1:0");
+    let address = worker.listening().expect("it listens");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Small, so that the replies soon wait in the server.
+    socket.set_recv_buffer_size(16_384).expect("a size");
+    socket.set_send_buffer_size(16_384).expect("a size");
+    socket.connect(&address.into()).expect("connect");
+    let mut greedy = TcpStream::from(socket);
+    greedy.set_write_timeout(Some(common::SILENCE)).expect("timeout");
+    let line = format!("{:>79}\n", 1);
+    let lines = line.repeat(1_000);
+    let mut sent = 0;
+    let stopped = loop {
+        match greedy.write(&lines.as_bytes()[sent % line.len()..]) {
+            Ok(count) => sent += count,
+            Err(error) => break error,
+        }
+        assert!(sent < LINES * line.len(), "it reads on, {sent} bytes by now");
+    };
+    assert!(
+        matches!(stopped.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        "{stopped}"
+    );
+    // Others are served meanwhile.
+    let mut other = Client::connect(address);
+    other.says("10");
+    other.reads("4 primes up to 10");
+    if cfg!(windows) {
+        return; // There the state of a socket is unknown after such a timeout.
+    }
+    // What was taken is replied to once the client reads.
+    greedy.set_read_timeout(Some(DEADLINE)).expect("timeout");
+    let reader = BufReader::new(greedy.try_clone().expect("clone"));
+    let replies =
+        std::thread::spawn(move || reader.lines().map(|line| line.expect("read")).collect::<Vec<_>>());
+    greedy.set_write_timeout(Some(DEADLINE)).expect("timeout");
+    greedy.write_all(&line.as_bytes()[sent % line.len()..]).expect("the rest of a line");
+    greedy.shutdown(std::net::Shutdown::Write).expect("shut down");
+    let replies = replies.join().expect("the reader");
+    assert_eq!(replies.len(), sent / line.len() + 1);
+    assert!(replies.iter().all(|reply| reply == "0 primes up to 1"));
+}
+
+#[test]
+fn each_example_says_how_it_is_used() {
+    let _watchdog = watchdog();
+    let examples: &[(&str, &[&str])] = &[
+        ("chat", &["127.0.0.1:0", "soon"]),
+        ("console_chat", &["nowhere"]),
+        ("echo", &["nowhere"]),
+        #[cfg(target_os = "linux")]
+        ("in_tokio", &["nowhere"]),
+        ("lookup", &["localhost", "http"]),
+        ("proxy", &["127.0.0.1:0", "nowhere"]),
+        ("proxy", &["127.0.0.1:0", "::1"]),
+        ("proxy", &["nowhere", "127.0.0.1:4000"]),
+        ("serve_file", &["nowhere", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]),
+        ("serve_file", &["127.0.0.1:0", "/nowhere/at/all"]),
+        ("udp_echo", &["nowhere"]),
+        ("worker", &["nowhere"]),
+    ];
+    for &(name, wrong) in examples {
+        for arguments in [&[], wrong] {
+            let output = std::process::Command::new(common::example(name))
+                .args(arguments)
+                .stdin(std::process::Stdio::null())
+                .output()
+                .expect("it runs");
+            let said = String::from_utf8(output.stderr).expect("text");
+            assert!(matches!(output.status.code(), Some(1 | 2)), "{name} {arguments:?}: {said}");
+            let usage = said.lines().last().unwrap_or_default();
+            assert!(usage.starts_with(&format!("usage: {name} ")), "{name} {arguments:?}: {said}");
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_in_tokio_example_echoes_lines_beside_a_task_of_tokio() {
@@ -186,6 +268,9 @@ fn the_lookup_example_reports_each_address_name_and_port_and_ends() {
     // An address in text; and what is no name.
     let (code, said, _) = run(&["127.0.0.1", &ports[0]]);
     assert!(code == Some(0) && said.contains("address 127.0.0.1") && said.contains("open at"), "{said}");
+    // No port is open.
+    let (code, said, _) = run(&["127.0.0.1", &ports[1]]);
+    assert!(code == Some(1) && said.contains("address 127.0.0.1"), "{said}");
     let (code, said, errors) = run(&[" "]);
     assert_eq!((code, said.as_str()), (Some(1), ""));
     assert!(errors.contains("not a valid host name"), "{errors}");
@@ -195,11 +280,9 @@ fn the_lookup_example_reports_each_address_name_and_port_and_ends() {
 #[test]
 fn the_serve_file_example_sends_the_file_to_each_reader_and_then_the_end() {
     let _watchdog = watchdog();
-    let bytes: Vec<u8> = (0..2_000_000u32).map(|at| (at * 31 + at / 251) as u8).collect();
-    let name = format!("dolmen-serve-{}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    std::fs::write(&path, &bytes).expect("a temporary file");
-    let mut example = Example::start(&[], "serve_file", &format!("127.0.0.1:0 {}", path.display()));
+    let bytes = pattern(2_000_000);
+    let (temp, _file) = Temp::with(&bytes);
+    let mut example = Example::start(&[], "serve_file", &format!("127.0.0.1:0 {}", temp.0.display()));
     let address = example.listening().expect("it listens");
     // One reads nothing, one leaves in the middle, and the others get all of it.
     let silent = Client::connect(address);
@@ -212,6 +295,4 @@ fn the_serve_file_example_sends_the_file_to_each_reader_and_then_the_end() {
         assert!(got == bytes, "{} bytes of {}", got.len(), bytes.len());
     }
     drop(silent);
-    drop(example);
-    std::fs::remove_file(&path).expect("remove");
 }

@@ -3,42 +3,12 @@
 mod common;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{Rig, watchdog};
+use common::{Rig, Temp, pattern, watchdog};
 use dolmen::{ErrorKind, Event, Events, FileOpId, Reactor, Token};
-
-/// A file that is removed with its test.
-struct Temp(PathBuf);
-
-impl Temp {
-    fn new() -> Temp {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Temp(std::env::temp_dir().join(format!("dolmen-files-{}-{number}", std::process::id())))
-    }
-
-    fn with(bytes: &[u8]) -> (Temp, Arc<File>) {
-        let temp = Temp::new();
-        File::create(&temp.0).expect("a temporary file").write_all(bytes).expect("write");
-        let file = OpenOptions::new().read(true).write(true).open(&temp.0).expect("open");
-        (temp, Arc::new(file))
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn pattern(count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 31 + at / 251) as u8).collect()
-}
 
 /// The end of an operation: the bytes read, or the count written, or an error; and the buffer.
 type End = (FileOpId, Result<usize, io::ErrorKind>, Vec<u8>);

@@ -63,6 +63,7 @@ fn p16_the_same_stream_twice_is_already_registered() {
     check(&refused.error, ErrorKind::AlreadyRegistered, &["add a connection"]);
     assert!(refused.error.os_error().is_some());
     assert_eq!(refused.to_string(), refused.error.to_string());
+    assert_eq!(format!("{refused:?}"), format!("{refused} [AlreadyRegistered]"));
     forget(refused.source);
     // The first registration is unchanged.
     assert_eq!(rig.reactor.stats().connections, 1);
@@ -222,7 +223,7 @@ fn p16_a_full_table_gives_the_stream_back() {
     let (_second, _two) = rig.connect(Token(1));
     let (ours, mut peer) = pair();
     let refused = rig.reactor.add(ours, Token(2)).expect_err("full");
-    check(&refused.error, ErrorKind::TableFull, &["add a connection", "limit of 2"]);
+    check(&refused.error, ErrorKind::TableFull, &["add a connection", "limit is 2"]);
     // Still open, and accepted once there is room.
     assert!(rig.reactor.remove(first));
     rig.until_stats("room", |stats| stats.connections == 1);
@@ -339,8 +340,10 @@ fn p16_every_message_has_an_action_an_object_and_a_cause() {
     poster.post(0, Token(0)).expect("post");
     let posting = || "post to the reactor".to_owned();
     table.push(("post", posting(), ErrorKind::PostsFull, poster.post(0, Token(0)).expect_err("full")));
-    let (sender, inbox) = rig.reactor.channel(1, Token(5));
-    sender.send(0).expect("send");
+    let (sender, inbox) = rig.reactor.channel(2, Token(5));
+    for value in 0..2 {
+        sender.send(value).expect("send");
+    }
     let sending = || "send to the inbox of Token(5)".to_owned();
     table.push(("send", sending(), ErrorKind::PostsFull, sender.send(0).expect_err("full").into()));
     drop(inbox);
@@ -365,6 +368,21 @@ fn p16_every_message_has_an_action_an_object_and_a_cause() {
         let (head, cause) = text.split_once(": ").unwrap_or_else(|| panic!("{text:?} has no cause"));
         assert!(head.starts_with(&format!("cannot {object}")), "{text:?} is not about {object:?}");
         assert!(cause.starts_with(&kind.to_string()), "{text:?} gives another cause than {kind}");
+        let rest = cause.strip_prefix(&kind.to_string()).expect("it begins with the kind");
+        let limit = match (kind, action) {
+            (ErrorKind::QueueFull | ErrorKind::TooLarge, _) => Some(100),
+            (ErrorKind::TableFull, _) => Some(3),
+            (ErrorKind::PostsFull, "send") => Some(2),
+            (ErrorKind::PostsFull, _) => Some(1),
+            (ErrorKind::LookupsFull, _) => Some(1_024),
+            _ => None,
+        };
+        let expected = limit.map(|limit| format!(" (the limit is {limit})"));
+        assert_eq!(rest.starts_with(" (the limit is "), limit.is_some(), "{text:?}");
+        assert!(rest.starts_with(&expected.unwrap_or_default()), "{text:?} has another limit than {limit:?}");
+        let (_, advice) = rest.rsplit_once(": ").unwrap_or_else(|| panic!("{text:?} advises nothing"));
+        assert!(advice.len() > 10, "{text:?} advises nothing");
+        assert_eq!(format!("{error:?}"), format!("{text} [{kind:?}]"));
         let gaps = ["  ", " :", "()", "( ", " )", ": :"];
         assert!(gaps.iter().all(|gap| !text.contains(gap)) && text == text.trim(), "{text:?} has a gap");
     }

@@ -54,6 +54,27 @@ fn sum_of(data: &[u8]) -> u64 {
     data.iter().zip(1..).fold(0_u64, |sum, (&byte, at)| sum.wrapping_add(u64::from(byte) * at))
 }
 
+/// The upstream may be a name, and an address in brackets.
+#[test]
+fn the_upstream_may_be_a_name() {
+    let _watchdog = watchdog();
+    let (server, upstream) = listener();
+    let mut proxy = Example::start(&[], "proxy", &format!("localhost:0 localhost:{}", upstream.port()));
+    let mut client = connect(proxy.listening().expect("it listens"));
+    client.write_all(b"hello").expect("write");
+    let (mut stream, _) = server.accept().expect("accept");
+    let mut got = [0; 5];
+    stream.read_exact(&mut got).expect("read");
+    assert_eq!(&got, b"hello");
+    if let Ok(server) = TcpListener::bind("[::1]:0") {
+        let upstream = server.local_addr().expect("an address");
+        let (_proxy, address) = self::proxy(upstream);
+        let mut client = connect(address);
+        server.accept().expect("accept").0.write_all(b"hello").expect("write");
+        client.read_exact(&mut got).expect("read");
+    }
+}
+
 /// Both sides send before they read, and close their sending sides when they have sent.
 #[test]
 fn much_goes_both_ways_through_slow_readers_in_little_memory() {

@@ -2,43 +2,17 @@
 
 mod common;
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::{DEADLINE, Rig, watchdog};
+use common::{DEADLINE, Rig, Temp, pattern, watchdog};
 use dolmen::{CloseReason, ConnId, ErrorKind, Event, FileOpId, Reactor, Token};
 
 const FILE: Token = Token(4);
-
-struct Temp(PathBuf);
-
-impl Temp {
-    fn with(bytes: &[u8]) -> (Temp, Arc<File>) {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let temp =
-            Temp(std::env::temp_dir().join(format!("dolmen-send-file-{}-{number}", std::process::id())));
-        File::create(&temp.0).expect("a temporary file").write_all(bytes).expect("write");
-        let file = OpenOptions::new().read(true).write(true).open(&temp.0).expect("open");
-        (temp, Arc::new(file))
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn pattern(count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 31 + at / 251) as u8).collect()
-}
 
 /// Reads to the end, in a thread.
 fn read_all(mut peer: TcpStream) -> JoinHandle<std::io::Result<Vec<u8>>> {
@@ -383,7 +357,7 @@ fn a_file_that_is_sent_costs_less_than_one_that_is_read_and_sent() {
 
 /// The same by the caller: 64 KiB at a time, one being read.
 #[cfg(target_os = "linux")]
-fn read_and_send(rig: &mut Rig, conn: ConnId, file: &Arc<File>) {
+fn read_and_send(rig: &mut Rig, conn: ConnId, file: &Arc<std::fs::File>) {
     let mut at = 0;
     rig.reactor.read_file(file.clone(), at, Vec::with_capacity(65_536), FILE).expect("read");
     let mut kept = None;

@@ -132,7 +132,7 @@ fn a_datagram_that_is_longer_than_a_buffer_is_cut_and_says_so() {
     });
 }
 
-/// Whoever dies after a request, the socket continues: Windows reports a closed port as a reset of the socket.
+/// The socket continues when peers have gone after a request: Windows reports a closed port as a reset of the socket.
 #[test]
 fn hc62_a_thousand_dead_peers_do_not_end_a_socket() {
     let _watchdog = watchdog();

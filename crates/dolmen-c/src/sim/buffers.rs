@@ -59,7 +59,7 @@ impl Range {
     ///
     /// The bytes can be read.
     unsafe fn now(&self) -> &[u8] {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees that the bytes can be read.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 

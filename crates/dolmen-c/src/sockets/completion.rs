@@ -214,10 +214,10 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
                 sink.event(context, EVENT_WRITE);
             }
             Record::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
-            Record::Closed { token, reason, .. } => {
+            Record::Closed { token, ref reason, .. } => {
                 let connecting = connected(inner, token.0).is_some_and(Connected::fail_attempt);
                 match reason {
-                    CloseReason::Failed { code } if connecting => {
+                    &CloseReason::Failed { code } if connecting => {
                         sink.counted(inner.context(token.0), EVENT_ERROR, u64::from(code.unsigned_abs()));
                     }
                     _ if connecting => sink.event(inner.context(token.0), EVENT_ERROR),
@@ -314,7 +314,7 @@ impl Connected {
         sink: &mut Sink<'_>,
     ) {
         let count = len.min(bytes.len());
-        // SAFETY: the caller of io_reactor_post_read vouches for `len` writable bytes until this event, which rules out
+        // SAFETY: the caller of io_reactor_post_read guarantees `len` writable bytes until this event, which rules out
         // the buffer of an earlier event: that one ends with the wait that brings this.
         unsafe { target.cast::<u8>().copy_from(bytes.as_ptr(), count) };
         self.leftover = bytes[count..].to_vec();
@@ -342,7 +342,7 @@ fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c
     inner.synthetic.push_back(Synthetic::End(slot, event));
 }
 
-fn close_event(reason: CloseReason) -> c_int {
+fn close_event(reason: &CloseReason) -> c_int {
     // ERROR_OPERATION_ABORTED: the result of a receive that another CancelIoEx has cancelled.
     const OPERATION_ABORTED: i32 = 995;
     match reason {

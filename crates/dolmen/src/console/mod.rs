@@ -48,6 +48,9 @@ mod redirected;
 mod width;
 mod worker;
 
+/// How much output may wait to be written.
+pub(crate) const MOST_OUTPUT_BYTES: usize = output::MOST_BYTES;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

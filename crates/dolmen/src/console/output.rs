@@ -15,6 +15,9 @@ use super::{Inbox, Input};
 use crate::kernel::thread;
 use queue::{Lane, Queue, STEP_BYTES};
 
+/// How much output may wait.
+pub(super) const MOST_BYTES: usize = queue::MOST_BYTES;
+
 /// The output is behind from the first size on, until it falls to the second.
 const BEHIND_BYTES: usize = 256 << 10;
 const CAUGHT_UP_BYTES: usize = 64 << 10;

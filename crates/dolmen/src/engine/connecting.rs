@@ -28,7 +28,7 @@ impl<K: Kernel> Engine<K> {
         timeout: Option<Duration>,
         token: Token,
     ) -> Result<ConnId, Error> {
-        self.check_room(ACTION)?;
+        self.check_room(ACTION).map_err(|error| error.about(&address))?;
         let source = self.cx.submitter.kernel().add_dial(&address, prepared);
         let source = source.map_err(|fault| Error::from_fault(fault, ACTION, Some(address.to_string())))?;
         tracing::debug!(target: "dolmen", %address, token = token.0, "connecting");
@@ -46,7 +46,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(address) = literal(host, port) {
             return self.connect(Address::Ip(address), None, None, token);
         }
-        self.check_room(ACTION)?;
+        self.check_room(ACTION).map_err(|error| error.about(host))?;
         let conn = self.insert_connection(Connection::connecting(token));
         let lookup = self.resolve_for(conn.0, host, port, ACTION).inspect_err(|_| {
             self.connections.remove(conn.0);
@@ -72,9 +72,7 @@ impl<K: Kernel> Engine<K> {
         let limit = self.cx.config.max_connections;
         match self.connections.len() < limit {
             true => Ok(()),
-            false => {
-                Err(Error::new(ErrorKind::TableFull, action, format_args!("beyond the limit of {limit}")))
-            }
+            false => Err(Error::plain(ErrorKind::TableFull, action).limited(limit)),
         }
     }
 

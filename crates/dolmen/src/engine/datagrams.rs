@@ -38,6 +38,9 @@ const MOST_TRANSIENTS: u32 = 64;
 /// The most bytes that a datagram over IPv4 can have: 65,535 without the headers of IP and UDP.
 const LARGEST_DATAGRAM_BYTES: usize = 65_507;
 
+const TOO_LARGE_ADVICE: &str = "send several datagrams";
+const QUEUE_FULL_ADVICE: &str = "leave it out, or send it again later, or raise `Builder::high_water_mark`";
+
 const SEND: &str = "send a datagram from";
 
 pub(super) struct Datagrams<K: Kernel> {
@@ -124,10 +127,11 @@ impl<K: Kernel> Datagrams<K> {
     ) -> Result<(), Error> {
         let high = cx.config.high_water_bytes;
         let room = high.saturating_sub(ADDRESS_BYTES);
-        let kind = if bytes.len() > room.min(LARGEST_DATAGRAM_BYTES) {
-            ErrorKind::TooLarge
+        let largest = room.min(LARGEST_DATAGRAM_BYTES);
+        let (kind, limit, advice) = if bytes.len() > largest {
+            (ErrorKind::TooLarge, largest, TOO_LARGE_ADVICE)
         } else if self.queue.taken_bytes() + ADDRESS_BYTES + bytes.len() > high {
-            ErrorKind::QueueFull
+            (ErrorKind::QueueFull, high, QUEUE_FULL_ADVICE)
         } else {
             self.queue.push(bytes, to);
             cx.stats.queued_bytes += bytes.len();
@@ -135,7 +139,7 @@ impl<K: Kernel> Datagrams<K> {
             return Ok(());
         };
         cx.stats.sends_refused += 1;
-        Err(Error::new(kind, SEND, format_args!("socket {key}")))
+        Err(Error::new(kind, SEND, format_args!("socket {key}")).limited(limit).advised(advice))
     }
 
     /// Returns false if it was removed before.

@@ -151,7 +151,7 @@ impl<K: Kernel> Engine<K> {
             return Ok(());
         }
         mark(Mark::FilesFull);
-        Err(Error::plain(ErrorKind::FilesFull, action))
+        Err(Error::plain(ErrorKind::FilesFull, action).limited(self.cx.config.most_file_ops))
     }
 
     fn begin_file(

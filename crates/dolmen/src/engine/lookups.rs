@@ -86,7 +86,7 @@ impl Lookups {
             return Ok(());
         }
         mark(Mark::LookupsFull);
-        Err(Error::new(ErrorKind::LookupsFull, action, source))
+        Err(Error::new(ErrorKind::LookupsFull, action, source).limited(most))
     }
 
     fn insert(&mut self, query: Query, owner: Owner) -> Key {
@@ -295,12 +295,10 @@ mod tests {
         for host in hosts {
             let error = checked(host, RESOLVE).expect_err(host);
             assert_eq!(error.kind(), ErrorKind::InvalidName);
-            assert!(error.to_string().len() < 200, "{error}");
+            assert!(error.to_string().len() < 300, "{error}");
         }
-        assert_eq!(
-            checked("", RESOLVE).expect_err("empty").to_string(),
-            "cannot resolve \"\": not a valid host name or address"
-        );
+        let text = checked("", RESOLVE).expect_err("empty").to_string();
+        assert!(text.starts_with("cannot resolve \"\": not a valid host name or address: "), "{text}");
         let longest = "x".repeat(253);
         assert!(checked(&longest, RESOLVE).is_ok() && checked(&format!("{longest}."), RESOLVE).is_ok());
         assert!(checked("a b", RESOLVE).is_ok(), "the system says whether there is such a name");

@@ -52,14 +52,16 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), Error> {
+        let high = self.cx.config.high_water_bytes;
         self.with_open(conn, "send to connection", |connection, cx| connection.send(cx, conn.0, bytes))?
+            .map_err(|error| error.limited(high))
     }
 
     pub(crate) fn send_shared(&mut self, conn: ConnId, bytes: &SharedBytes) -> Result<(), Error> {
         const ACTION: &str = "send to connection";
         let sent =
             self.with_open(conn, ACTION, |connection, cx| connection.send_shared(cx, conn.0, bytes))?;
-        sent.map_err(|kind| Error::new(kind, ACTION, conn))
+        sent.map_err(|kind| Error::new(kind, ACTION, conn).limited(self.cx.config.high_water_bytes))
     }
 
     /// Returns those that have refused the bytes.

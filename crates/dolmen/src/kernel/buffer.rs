@@ -105,7 +105,7 @@ impl Buffer {
     pub(super) unsafe fn set_filled(&mut self, len: usize) {
         let bytes = &mut self.block.bytes;
         assert!(len <= bytes.capacity(), "a kernel reported more bytes than it had room for");
-        // SAFETY: `len` is within the capacity (asserted) and the caller vouches for the contents.
+        // SAFETY: `len` is within the capacity (asserted) and the caller guarantees the contents.
         unsafe { bytes.set_len(len) };
     }
 }

@@ -106,6 +106,11 @@ impl Mailbox {
         })
     }
 
+    /// How many posts may wait.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Takes a post, or refuses it; a refused post is not delivered.
     pub(crate) fn post(&self, value: u64, token: Token) -> Result<(), Refused> {
         let ours = self.contents.ours();

@@ -515,6 +515,11 @@ pub(crate) enum FaultKind {
     AlreadyRegistered,
     /// Not a valid or usable handle.
     Invalid,
+    /// A prepared socket that is not of the address's family.
+    WrongFamily,
+    /// A prepared socket with TCP_FASTOPEN_CONNECT, which connects only when it sends.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    FastOpen,
     /// The stream is not connected: it never was, or no longer is.
     NotConnected,
     /// A borrowed stream whose last connection ended with bytes unsent.

@@ -124,14 +124,19 @@ impl Query {
 fn some_addresses(resolver: &dyn Resolver, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let addresses = resolver.addresses(host, port)?;
     match addresses.is_empty() {
-        true => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
+        true => Err(no_address()),
         false => Ok(addresses),
     }
 }
 
+/// The error of a look-up that has found none.
+pub(crate) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the host has no address")
+}
+
 /// The name of an address, if the address is one of that name's.
 ///
-/// Whoever controls an address records any name for it. Only the owner of the name can record that the address is the
+/// The owner of an address can record any name for it. Only the owner of the name can record that the address is the
 /// name's, so a name that does not lead back is not returned.
 fn confirmed_name(resolver: &dyn Resolver, ip: IpAddr) -> io::Result<String> {
     let mut name = resolver.name(ip)?;

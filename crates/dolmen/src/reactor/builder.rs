@@ -108,8 +108,8 @@ impl Builder {
         self
     }
 
-    /// How long [`Reactor::connect`] tries before the connection ends as timed out. 20 seconds. The system may give up
-    /// earlier.
+    /// How long [`Reactor::connect`] and [`Reactor::connect_host`] try before the connection ends as timed out.
+    /// 20 seconds. The system may give up earlier. [`Duration::MAX`] leaves the limit to the system.
     pub fn connect_timeout(mut self, time: Duration) -> Builder {
         self.config.connect_timeout = time;
         self

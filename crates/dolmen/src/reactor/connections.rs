@@ -49,12 +49,22 @@ impl Reactor {
         self.engine.add(stream, token)
     }
 
-    /// Connects to a peer. The id is good immediately: what is sent now goes out when the connection stands, which a
-    /// [`Connected`](crate::Event::Connected) event reports. If it cannot be made,
-    /// [`Closed`](crate::Event::Closed) is the only event, with the system's error as its
+    /// Connects to a peer. The system is asked to do so by the next [`wait`](Reactor::wait) or
+    /// [`flush`](Reactor::flush), and a [`Connected`](crate::Event::Connected) event reports that the connection stands.
+    /// If it cannot be made, [`Closed`](crate::Event::Closed) is the only event, with the system's error as its
     /// [reason](crate::CloseReason::Failed): refused, unreachable, or timed out
-    /// ([`Builder::connect_timeout`](crate::Builder::connect_timeout)). [`remove`](Reactor::remove) and
-    /// [`abort`](Reactor::abort) cancel it; [`close`](Reactor::close) sends what is queued first, within the linger time.
+    /// ([`Builder::connect_timeout`](crate::Builder::connect_timeout), [`Target::timeout`](crate::Target::timeout)).
+    ///
+    /// The id is good immediately. Sends, files, [`pause`](Reactor::pause),
+    /// [`shutdown_write`](Reactor::shutdown_write) and [`release`](Reactor::release) are kept and take effect when the
+    /// connection stands, and [`close`](Reactor::close) sends what is queued first, within the linger time.
+    /// [`remove`](Reactor::remove) and [`abort`](Reactor::abort) cancel the attempt. The socket's addresses and options
+    /// are out of reach until then ([`NotConnected`](crate::ErrorKind::NotConnected)).
+    ///
+    /// An IPv4 address in the form of IPv6 (`::ffff:192.0.2.7`) is connected to over an IPv6 socket. On Linux that works,
+    /// and [`Connected`](crate::Event::Connected) reports such addresses. On Windows it fails, because IPv6 sockets carry
+    /// no IPv4 unless `IPV6_V6ONLY` is cleared. [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical) makes an IPv4
+    /// address of it for both.
     ///
     /// A connection on which the system has connected a socket to itself counts as refused. That happens on Linux when
     /// a program keeps connecting to a port on its own machine from the range for outgoing connections, without a
@@ -72,8 +82,13 @@ impl Reactor {
     /// reactor.send(conn, b"hello\n")?;
     /// reactor.wait(&mut events, None)?;
     /// for event in &mut events {
-    ///     let Event::Connected { conn: of, peer, .. } = event else { panic!("{event:?}") };
-    ///     assert_eq!((of, peer.ip()), (conn, Some(address)));
+    ///     match event {
+    ///         Event::Connected { conn: of, peer, .. } if of == conn => {
+    ///             assert_eq!(peer.ip(), Some(address));
+    ///         }
+    ///         Event::Closed { conn: of, reason, .. } if of == conn => println!("not connected: {reason}"),
+    ///         _ => {}
+    ///     }
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -82,8 +97,9 @@ impl Reactor {
     ///
     /// [`ErrorKind::TableFull`](crate::ErrorKind::TableFull), [`Exhausted`](crate::ErrorKind::Exhausted) without a
     /// descriptor, and for a [prepared socket](crate::Target::socket)
-    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) or [`InvalidHandle`](crate::ErrorKind::InvalidHandle).
-    /// That socket is then closed. Everything that concerns the peer or the network comes as `Closed`.
+    /// [`AlreadyRegistered`](crate::ErrorKind::AlreadyRegistered) or [`InvalidHandle`](crate::ErrorKind::InvalidHandle),
+    /// such as for one of another address family. That socket is then closed. Everything that concerns the peer or the
+    /// network comes as `Closed`.
     ///
     /// # References
     ///
@@ -241,7 +257,7 @@ impl Reactor {
         self.engine.capacity(conn)
     }
 
-    /// Returns the peer's address.
+    /// Returns the peer's address, of a TCP connection.
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};
@@ -258,9 +274,14 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and [`Os`](crate::ErrorKind::Os) with what the system
-    /// reports. After a reset there is no peer, and a reset may come at any moment: where the address is needed, take it
-    /// from [`Accepted`](crate::Event::Accepted), or treat the error as the end of that connection.
+    /// * [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) once the connection was aborted or removed, or has failed. One
+    ///   that is [closing](Reactor::close) is found until its socket is closed.
+    /// * [`NotConnected`](crate::ErrorKind::NotConnected) until [`Connected`](crate::Event::Connected), of a connection that
+    ///   the reactor makes.
+    /// * [`Os`](crate::ErrorKind::Os) with what the system reports. After a reset there is no peer, and a reset may come at
+    ///   any moment: where the address is needed, take it from [`Accepted`](crate::Event::Accepted) or
+    ///   [`Connected`](crate::Event::Connected), or treat the error as the end of that connection. A Unix socket has no
+    ///   address of this type: the error is `EINVAL`, and `Connected` has its addresses.
     pub fn peer_addr(&mut self, conn: ConnId) -> Result<SocketAddr, Error> {
         self.engine.peer_addr(conn)
     }
@@ -305,7 +326,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As for [`peer_addr`](Reactor::peer_addr).
+    /// As for [`peer_addr`](Reactor::peer_addr). A Unix socket has no such option (`EOPNOTSUPP`).
     pub fn set_nodelay(&mut self, conn: ConnId, nodelay: bool) -> Result<(), Error> {
         self.engine.set_nodelay(conn, nodelay)
     }
@@ -330,7 +351,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As for [`peer_addr`](Reactor::peer_addr).
+    /// As for [`peer_addr`](Reactor::peer_addr). A Unix socket has no such time (`EOPNOTSUPP`).
     pub fn set_keepalive(&mut self, conn: ConnId, after: Option<Duration>) -> Result<(), Error> {
         self.engine.set_keepalive(conn, after)
     }
@@ -471,6 +492,39 @@ impl Reactor {
     /// after [`shutdown_write`](Reactor::shutdown_write). On Windows a socket belongs
     /// to one completion port for life: it can be used with the blocking calls of the standard library, and cannot be
     /// added to another reactor, nor to this one again.
+    ///
+    /// A connection to a [Unix socket](crate::Target::unix) is released in the same type, which is then only the owner of
+    /// its descriptor. The standard library converts it:
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use dolmen::{Event, Events, Reactor, Target, Token};
+    /// use std::os::fd::OwnedFd;
+    /// use std::os::unix::net::UnixStream;
+    /// # use std::os::unix::net::UnixListener;
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let path = std::env::temp_dir().join(format!("dolmen-release-{}", std::process::id()));
+    /// # let listener = UnixListener::bind(&path)?;
+    /// let conn = reactor.connect(Target::unix(&path)?, Token(0))?;
+    /// reactor.release(conn)?;
+    /// let mut released = None;
+    /// while released.is_none() {
+    ///     reactor.wait(&mut events, None)?;
+    ///     for event in &mut events {
+    ///         if let Event::Released { stream, .. } = event {
+    ///             released = Some(UnixStream::from(OwnedFd::from(stream)));
+    ///         }
+    /// #       else if let Event::Closed { reason, .. } = event { panic!("{reason}") }
+    ///     }
+    /// }
+    /// # assert_eq!(released.unwrap().peer_addr()?.as_pathname(), Some(path.as_path()));
+    /// # drop(listener);
+    /// # std::fs::remove_file(&path)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};

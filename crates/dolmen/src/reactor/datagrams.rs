@@ -51,6 +51,10 @@ impl Reactor {
     /// room. A datagram that is longer than [`Builder::buffer_size`](crate::Builder::buffer_size) is cut, and its event
     /// says so.
     ///
+    /// On Linux a socket that is bound to `[::]` also gets IPv4 datagrams, unless `IPV6_V6ONLY` is set; on Windows only if
+    /// it is cleared. Their senders have addresses in the form of IPv6 (`::ffff:192.0.2.7`, see
+    /// [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical)); reply to the address as it was reported.
+    ///
     /// A socket may be [connected](UdpSocket::connect): then the system delivers only the datagrams of that peer. It does
     /// not change where [`send_to`](Reactor::send_to) sends to.
     ///
@@ -90,8 +94,9 @@ impl Reactor {
     ///
     /// The bytes are copied. They leave with the next [`wait`](Reactor::wait) or [`flush`](Reactor::flush), one datagram
     /// after the other, as fast as the system takes them. A datagram that the system refuses (longer than the path allows,
-    /// no route, forbidden) is tried once more, is then dropped, and an [`UdpFailed`](crate::Event::UdpFailed) event reports
-    /// that; those behind it are sent. For a connected socket, too, `to` is where the datagram goes; systems may refuse an
+    /// no route, an address of the other family, forbidden) is tried once more, is then dropped, and an
+    /// [`UdpFailed`](crate::Event::UdpFailed) event reports that; those behind it are sent. So a failure of the network is
+    /// never an error of this call, and the event does not say which datagram it was. For a connected socket, too, `to` is where the datagram goes; systems may refuse an
     /// address other than the peer's.
     ///
     /// ```

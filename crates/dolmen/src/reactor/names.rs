@@ -17,9 +17,14 @@ impl Reactor {
     /// which end after 30 seconds without a look-up. So a name whose servers do not answer delays other names at most,
     /// and nothing else of the reactor.
     ///
+    /// The text is a name or an address and nothing else: a port or a scheme in it (`localhost:80`, `http://localhost/`)
+    /// makes the look-up fail. Other notations of an address, such as `127.1` or `0x7f000001`, are passed on, and most
+    /// systems take them as addresses. A name beyond ASCII is passed on as UTF-8, and not in the form `xn--…`. An address
+    /// that the system lists twice is reported twice.
+    ///
     /// Not promised: how long a look-up takes, which is the system's setting (set a timer, and
     /// [cancel](Reactor::cancel_lookup)); in which order look-ups end; anything about names that were looked up before, as
-    /// the reactor remembers none; whether the system accepts other notations of an address, such as `127.1`.
+    /// the reactor remembers none; whether the system accepts those other notations.
     ///
     /// A look-up cannot be interrupted. If the reactor is dropped while a thread is in one, the drop does not wait: the
     /// thread ends with the look-up, and its result is dropped. After a fork(2) the child begins its look-ups anew. If
@@ -45,8 +50,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName) for what cannot be a name,
-    /// [`LookupsFull`](crate::ErrorKind::LookupsFull) while 1,024 look-ups are not reported,
+    /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName) for a text that is empty, is longer than 253 bytes (a dot
+    /// at the end does not count), has white space at either end or a NUL in it, or has brackets around anything but an
+    /// IPv6 address; [`LookupsFull`](crate::ErrorKind::LookupsFull) while 1,024 look-ups are not reported,
     /// [`Exhausted`](crate::ErrorKind::Exhausted) if no thread can be started. No event follows any of them.
     pub fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<LookupId, Error> {
         self.engine.resolve(host, port, token)
@@ -54,12 +60,13 @@ impl Reactor {
 
     /// Looks up the addresses of a host as [`resolve`](Reactor::resolve) does, and connects to one of them. The id is good
     /// immediately, and the events are those of [`connect`](Reactor::connect): [`Connected`](crate::Event::Connected), or
-    /// [`Closed`](crate::Event::Closed) with [`CloseReason::Unresolved`](crate::CloseReason::Unresolved) if there is no
-    /// address, and with the reason of the attempt that has failed last if none of them accepts.
+    /// [`Closed`](crate::Event::Closed) with [`CloseReason::Unresolved`](crate::CloseReason::Unresolved), which has the
+    /// error of the look-up, if there is no address, and with the reason of the attempt that has failed last if none of
+    /// them accepts.
     ///
     /// The addresses are tried in the system's order, except that IPv6 and IPv4 take turns (RFC 8305). The next one is
     /// tried when the last attempt has failed, or after 250 ms, while the earlier attempts continue; the first that
-    /// succeeds is the connection, and the others are given up.
+    /// succeeds is the connection, and the others are given up. An address that the system lists twice is tried twice.
     /// [`Builder::connect_timeout`](crate::Builder::connect_timeout) limits the look-up and all attempts together.
     /// [`remove`](Reactor::remove) and the other verbs that end a connection also end the look-up. A prepared socket is
     /// not possible: which family it needs is not known.
@@ -77,12 +84,57 @@ impl Reactor {
     /// for event in &mut events {
     ///     match event {
     ///         Event::Connected { conn: of, peer, .. } if of == conn => println!("connected to {peer}"),
-    ///         Event::Closed { reason, .. } => panic!("{reason}"),
+    ///         // Not resolved, refused by all addresses, or timed out; or it has ended later.
+    ///         Event::Closed { conn: of, reason, .. } if of == conn => println!("no connection: {reason}"),
     ///         _ => {}
     ///     }
     /// #   return Ok(());
     /// }
     /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Connecting again
+    ///
+    /// A link that has to stay up is made anew after its `Closed`, with pauses that grow while the other end is away:
+    ///
+    /// ```
+    /// # use dolmen::{Event, Events, Reactor, Token};
+    /// # use std::net::TcpListener;
+    /// use std::time::Duration;
+    ///
+    /// const LINK: Token = Token(3);
+    /// const RETRY: Token = Token(4);
+    /// const FIRST_PAUSE: Duration = Duration::from_millis(100);
+    /// const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let mut events = Events::with_capacity(16);
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let port = listener.local_addr()?.port();
+    /// # std::thread::spawn(move || (0..2).for_each(|_| drop(listener.accept())));
+    /// # let mut times = 0;
+    /// let mut pause = FIRST_PAUSE;
+    /// reactor.connect_host("127.0.0.1", port, LINK)?;
+    /// loop {
+    ///     reactor.wait(&mut events, None)?;
+    ///     for event in &mut events {
+    ///         match event {
+    ///             Event::Connected { token: LINK, .. } => pause = FIRST_PAUSE,
+    ///             Event::EndOfStream { token: LINK, conn, .. } => drop(reactor.close(conn)),
+    ///             Event::Closed { token: LINK, reason, .. } => {
+    ///                 println!("no link ({reason}), again in {pause:?}");
+    ///                 reactor.add_timer(pause, RETRY);
+    ///                 pause = (pause * 2).min(LONGEST_PAUSE);
+    /// #               times += 1;
+    /// #               if times == 3 { return Ok(()); }
+    ///             }
+    ///             Event::Timer { token: RETRY, .. } => drop(reactor.connect_host("127.0.0.1", port, LINK)?),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// }
+    /// # #[allow(unreachable_code)]
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -97,7 +149,7 @@ impl Reactor {
     /// Looks up the name of an address. A [`Named`](crate::Event::Named) event with `token` brings it, or the reason why
     /// there is none.
     ///
-    /// Only a name that leads back to the address is returned: whoever controls an address can record any name for it. An
+    /// Only a name that leads back to the address is returned: the owner of an address can record any name for it. An
     /// address without such a name is an error of the kind [`NotFound`](std::io::ErrorKind::NotFound); its text is never
     /// returned as a name. The name contains no blanks and no control characters. As for what is not promised, and for
     /// threads, see [`resolve`](Reactor::resolve).

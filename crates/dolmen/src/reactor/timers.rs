@@ -28,7 +28,7 @@ impl Reactor {
 
     /// Adds a timer that goes off every `period`, without drift: the nth tick is due n periods from now. If several ticks
     /// are due before a wait collects them, one event is delivered, and its `missed` counts the others. A period of zero
-    /// counts as one nanosecond.
+    /// counts as one nanosecond: then no wait blocks, and each delivers one event with a large `missed`.
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};

@@ -81,7 +81,7 @@ impl From<&mut Record<SimStream>> for Seen {
             Record::Released { conn, ref mut stream, .. } => {
                 Seen::Released(conn, stream.take().expect("each record is seen once"))
             }
-            Record::Closed { conn, reason, .. } => Seen::Closed(conn, reason),
+            Record::Closed { conn, ref reason, .. } => Seen::Closed(conn, reason.clone()),
             Record::Ready { watch, .. } => Seen::Ready(watch),
             Record::Timer { timer, .. } => Seen::Timer(timer),
             Record::Posted { value, .. } => Seen::Posted(value),

@@ -7,6 +7,7 @@ mod default_signals;
 #[cfg(target_os = "linux")]
 pub mod fork;
 mod signal;
+mod temporary;
 #[cfg(windows)]
 pub mod windows;
 
@@ -22,6 +23,7 @@ use dolmen::{
 };
 pub use signal::Signal;
 use socket2::SockRef;
+pub use temporary::{Temp, pattern};
 
 /// How long a test waits for an expected event, from the last event on. Only a failure takes that long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -322,7 +324,7 @@ impl History {
                 self.end_of_stream = true;
             }
             Seen::Drained(_) => self.drained += 1,
-            Seen::Closed(_, reason) => self.closed = Some(*reason),
+            Seen::Closed(_, reason) => self.closed = Some(reason.clone()),
             _ => unreachable!("not about a connection"),
         }
     }
@@ -520,6 +522,12 @@ impl Example {
 
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.process.wait().expect("wait")
+    }
+
+    /// Ends it. What it has printed can still be read.
+    pub fn stop(&mut self) {
+        self.process.kill().expect("kill");
+        self.wait();
     }
 }
 

@@ -81,7 +81,9 @@ impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn finish(mut self, cx: &mut Context<K>, key: Key) {
         let (conn, token) = (ConnId(key), self.token);
         self.drop_queues(cx);
-        let Rare { reason, suppress_closed_event, released, resets, .. } = *self.rare();
+        let rare = self.rare();
+        let reason = rare.reason.take();
+        let Rare { suppress_closed_event, released, resets, .. } = *rare;
         if released {
             let source = self.source.expect("it was connected");
             let stream = Some(cx.submitter.kernel().release(source));
@@ -99,11 +101,11 @@ impl<K: Kernel> Connection<K> {
         if let Some(source) = self.source.take() {
             cx.submitter.close(source, how);
         }
+        tracing::debug!(target: "dolmen", conn = %key, %reason, suppress_closed_event, "connection closed");
         // Once, and behind all other events of the connection: none of its operations is left [p06].
         if !suppress_closed_event {
             cx.outbox.push_back(Record::Closed { conn, token, reason });
         }
-        tracing::debug!(target: "dolmen", conn = %key, %reason, suppress_closed_event, "connection closed");
     }
 
     pub(super) fn start_linger(&mut self, cx: &mut Context<K>, key: Key, linger_ns: u64) {

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::sending::close_reason;
 use super::*;
@@ -96,7 +97,7 @@ impl<K: Kernel> Connection<K> {
             }
             Err(error) => {
                 tracing::debug!(target: "dolmen", conn = %ConnId(key), %error, "the host was not resolved");
-                self.begin_close(cx, key, CloseReason::Unresolved);
+                self.begin_close(cx, key, CloseReason::Unresolved { error: Arc::new(error) });
             }
         }
     }

@@ -4,13 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{AWAY_NS, Collected, Signals, Typed};
-use crate::console::{Claim, Completer, ConsoleKind, ConsoleMode, Driver, Inbox, SignalSource};
+use crate::console::{
+    Claim, Completer, ConsoleKind, ConsoleMode, Driver, Inbox, MOST_OUTPUT_BYTES, SignalSource,
+};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
 use crate::marks::{Mark, mark};
 use crate::record::Record;
 use crate::token::{Key, Token, WatchId};
+
+const NO_CONSOLE_ADVICE: &str = "register it with `Reactor::add_console`";
+const FULL_ADVICE: &str = "print it again when the output was read, or leave it out";
 
 impl<K: Kernel> Engine<K> {
     /// Registers the console. `open` starts the driver. The reader of standard input holds the claim to it.
@@ -175,7 +180,9 @@ impl<K: Kernel> Engine<K> {
 
     pub(crate) fn console_kind(&mut self) -> Result<ConsoleKind, Error> {
         self.console_after_fork();
-        self.console.kind().ok_or_else(|| Error::plain(ErrorKind::NotFound, "use the console"))
+        self.console
+            .kind()
+            .ok_or_else(|| Error::plain(ErrorKind::NotFound, "use the console").advised(NO_CONSOLE_ADVICE))
     }
 
     pub(crate) fn console_size(&self) -> Option<(u16, u16)> {
@@ -225,11 +232,16 @@ impl<K: Kernel> Engine<K> {
         self.console_after_fork();
         self.serve_signals();
         let Some(typed) = &mut self.console.typed else {
-            return Err(Error::plain(ErrorKind::NotFound, action));
+            return Err(Error::plain(ErrorKind::NotFound, action).advised(NO_CONSOLE_ADVICE));
         };
         let done = act(&mut *typed.driver).map_err(|error| {
             let full = error.kind() == std::io::ErrorKind::WouldBlock;
-            Error::from_io(if full { ErrorKind::QueueFull } else { ErrorKind::Os }, action, error)
+            match full {
+                true => Error::from_io(ErrorKind::QueueFull, action, error)
+                    .limited(MOST_OUTPUT_BYTES)
+                    .advised(FULL_ADVICE),
+                false => Error::from_io(ErrorKind::Os, action, error),
+            }
         });
         self.watch_console().and(done)
     }

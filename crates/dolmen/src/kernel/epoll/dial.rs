@@ -6,16 +6,16 @@
 //!
 //! Manual pages: connect(2), socket(7) (`SO_ERROR`), unix(7).
 
-use std::ffi::OsStr;
-use std::net::TcpStream;
-use std::os::fd::AsFd as _;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::SocketAddr as UnixAddr;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::sockopt::{socket_acceptconn, socket_error, socket_type};
+use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_error, socket_type};
 use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, getpeername, getsockname,
     socket_with,
@@ -37,7 +37,7 @@ impl Epoll {
         prepared: Option<TcpStream>,
     ) -> Result<Source, Fault> {
         let fd = match prepared {
-            Some(socket) => self.check_prepared(socket)?,
+            Some(socket) => self.check_prepared(socket, address)?,
             None => self.make_socket(address)?,
         };
         let index = self.table.reserve();
@@ -48,21 +48,16 @@ impl Epoll {
     }
 
     fn make_socket(&mut self, address: &Address) -> Result<TcpStream, Fault> {
-        let family = match address {
-            Address::Ip(ip) if ip.is_ipv4() => AddressFamily::INET,
-            Address::Ip(_) => AddressFamily::INET6,
-            Address::Unix(_) => AddressFamily::UNIX,
-        };
         self.calls += 1;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = socket_with(family, SocketType::STREAM, flags, None).and_then(above_standard);
+        let fd = socket_with(family_of(address), SocketType::STREAM, flags, None).and_then(above_standard);
         Ok(TcpStream::from(fd.map_err(fault)?))
     }
 
     /// Refuses a socket that cannot be connected: here, and not by a failure of the connection [p16].
-    fn check_prepared(&mut self, socket: TcpStream) -> Result<TcpStream, Fault> {
+    fn check_prepared(&mut self, socket: TcpStream, address: &Address) -> Result<TcpStream, Fault> {
         let invalid = |errno: Errno| Fault { kind: FaultKind::Invalid, code: errno.raw_os_error() };
-        self.calls += 4;
+        self.calls += 6;
         if socket_type(&socket).map_err(fault)? != SocketType::STREAM {
             return Err(invalid(Errno::PROTOTYPE));
         }
@@ -71,6 +66,14 @@ impl Epoll {
         }
         if getpeername(&socket).is_ok() {
             return Err(invalid(Errno::ISCONN));
+        }
+        if socket_domain(&socket).map_err(fault)? != family_of(address) {
+            let code = Errno::AFNOSUPPORT.raw_os_error();
+            return Err(Fault { kind: FaultKind::WrongFamily, code });
+        }
+        // connect(2) would return immediately, and the socket would have no peer before its first send.
+        if has_fast_open(&socket) {
+            return Err(Fault { kind: FaultKind::FastOpen, code: Errno::INVAL.raw_os_error() });
         }
         rustix::io::ioctl_fionbio(&socket, true).map_err(fault)?;
         Ok(socket)
@@ -125,8 +128,12 @@ impl Epoll {
     pub(super) fn end_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
         let Entry::Dial { fd, .. } = self.table.entry(source) else { unreachable!("it was a dial") };
         self.calls += 3;
-        let local = getsockname(fd).and_then(address_of);
-        let peer = getpeername(fd).and_then(|peer| address_of(peer.ok_or(Errno::NOTCONN)?));
+        let local = getsockname(fd).and_then(|local| address_of(fd, local, UnixStream::local_addr));
+        let peer = getpeername(fd);
+        let peer = peer.and_then(|peer| address_of(fd, peer.ok_or(Errno::NOTCONN)?, UnixStream::peer_addr));
+        if let Ok(Address::Unix(_)) = local {
+            self.calls += 2;
+        }
         let blocks = rustix::io::ioctl_fionbio(fd, false);
         let tcp = is_tcp(fd.as_fd(), &mut self.calls);
         // Without a peer, it was another process that has taken the error: one that has forked, and shares the socket.
@@ -162,6 +169,30 @@ fn connect_fault(errno: Errno) -> Fault {
     Fault { kind: FaultKind::Other, code: errno.raw_os_error() }
 }
 
+fn family_of(address: &Address) -> AddressFamily {
+    match address {
+        Address::Ip(ip) if ip.is_ipv4() => AddressFamily::INET,
+        Address::Ip(_) => AddressFamily::INET6,
+        Address::Unix(_) => AddressFamily::UNIX,
+    }
+}
+
+/// Whether TCP_FASTOPEN_CONNECT is set: tcp(7). Other sockets do not have the option, and neither has Linux before 4.11.
+fn has_fast_open(socket: &TcpStream) -> bool {
+    let (mut value, mut len) = (0_i32, size_of::<i32>() as libc::socklen_t);
+    // SAFETY: the value has room for `len` bytes, and the socket is open.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN_CONNECT,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    result == 0 && value != 0
+}
+
 fn unix_to_rustix(address: &UnixAddr) -> Result<SocketAddrUnix, Errno> {
     match (address.as_pathname(), address.as_abstract_name()) {
         (Some(path), _) => SocketAddrUnix::new(path),
@@ -170,16 +201,18 @@ fn unix_to_rustix(address: &UnixAddr) -> Result<SocketAddrUnix, Errno> {
     }
 }
 
-fn address_of(address: SocketAddrAny) -> Result<Address, Errno> {
-    if let Ok(ip) = std::net::SocketAddr::try_from(address.clone()) {
+/// The standard library decodes the address of a Unix socket: in rustix's, one without a name is an abstract name without
+/// bytes.
+fn address_of(
+    socket: &TcpStream,
+    address: SocketAddrAny,
+    of_unix: impl FnOnce(&UnixStream) -> io::Result<UnixAddr>,
+) -> Result<Address, Errno> {
+    if let Ok(ip) = SocketAddr::try_from(address) {
         return Ok(Address::Ip(ip));
     }
-    let unix = SocketAddrUnix::try_from(address)?;
-    let known = match (unix.path(), unix.abstract_name()) {
-        (Some(path), _) => UnixAddr::from_pathname(OsStr::from_bytes(path.to_bytes())),
-        (None, Some(name)) => UnixAddr::from_abstract_name(name),
-        // Unnamed, as most clients are.
-        (None, None) => UnixAddr::from_pathname(""),
-    };
-    known.map(Address::from).map_err(|_| Errno::INVAL)
+    // SAFETY: the socket stays open during the call, and this second owner of its number is never dropped.
+    let unix = ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(socket.as_raw_fd()) });
+    let known = of_unix(&unix).map(Address::from);
+    known.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }

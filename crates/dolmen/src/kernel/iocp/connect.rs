@@ -18,7 +18,7 @@ use super::super::{Fault, FaultKind, Outcome, Submission};
 use super::accept::look_up;
 use super::address::SockAddr;
 use super::operation::Extra;
-use super::socket::{CallResult, SocketKind, call_result, last_socket_error};
+use super::socket::{CallResult, SocketKind, call_result, family, last_socket_error};
 use super::source::Source;
 use super::{Iocp, overlapped, status};
 use crate::address::Address;
@@ -37,6 +37,10 @@ impl Iocp {
                 self.check(&socket, SocketKind::Stream)?;
                 if socket.peer_addr().is_ok() {
                     return Err(Fault { kind: FaultKind::Invalid, code: WSAEISCONN });
+                }
+                self.calls += 1;
+                if family(socket.as_raw_socket() as SOCKET)? != family_of(address) {
+                    return Err(Fault { kind: FaultKind::WrongFamily, code: WSAEAFNOSUPPORT });
                 }
                 socket
             }
@@ -143,8 +147,12 @@ pub(super) fn connect_fault(fault: Fault) -> Fault {
     }
 }
 
+fn family_of(address: SocketAddr) -> i32 {
+    i32::from(if address.is_ipv6() { AF_INET6 } else { AF_INET })
+}
+
 fn make_socket(address: SocketAddr) -> Result<TcpStream, Fault> {
-    let family = i32::from(if address.is_ipv6() { AF_INET6 } else { AF_INET });
+    let family = family_of(address);
     let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
     // SAFETY: no pointers but a null one, which means "any provider".
     let socket = unsafe { WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, null(), 0, flags) };

@@ -10,7 +10,7 @@
 //! What the system writes or reads besides the buffer, an address and its length, lies in a cell that stays where it is
 //! until the packet; cells are used again.
 //!
-//! Windows reports an ICMP message as a reset of the *socket*, at any receive that follows, whoever the peer was. That is
+//! Windows reports an ICMP message as a reset of the *socket*, at any receive that follows, from any peer. That is
 //! turned off; where it comes all the same (10054, 10052) the socket goes on [hc62].
 //!
 //! Microsoft Learn: "WSARecvFrom", "WSASendTo", "Winsock IOCTLs" (SIO_UDP_CONNRESET, SIO_UDP_NETRESET).

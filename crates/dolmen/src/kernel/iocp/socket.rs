@@ -102,12 +102,21 @@ pub(super) unsafe fn cancel(socket: SOCKET, overlapped: *mut OVERLAPPED) -> Resu
 
 /// Whether the socket's handle is the real one, and not that of a layered provider which generates its own packets.
 pub(super) fn is_installable_file_system(socket: SOCKET) -> bool {
+    protocol(socket).is_ok_and(|info| info.dwServiceFlags1 & XP1_IFS_HANDLES != 0)
+}
+
+/// `AF_INET` or another.
+pub(super) fn family(socket: SOCKET) -> Result<i32, Fault> {
+    protocol(socket).map(|info| info.iAddressFamily)
+}
+
+fn protocol(socket: SOCKET) -> Result<WSAPROTOCOL_INFOW, Fault> {
     let mut info = WSAPROTOCOL_INFOW::default();
     let mut len = size_of::<WSAPROTOCOL_INFOW>() as i32;
     // SAFETY: `info` has room for `len` bytes.
     let result =
         unsafe { getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (&raw mut info).cast(), &mut len) };
-    result == 0 && info.dwServiceFlags1 & XP1_IFS_HANDLES != 0
+    if result == 0 { Ok(info) } else { Err(last_socket_error()) }
 }
 
 /// Makes operations that succeed immediately omit their packet. Returns whether they will.

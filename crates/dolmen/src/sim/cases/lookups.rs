@@ -1,8 +1,10 @@
 //! Look-ups of names, and connections to hosts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::*;
+use crate::kernel::names::no_address;
 use crate::kernel::sim::names::addresses_of;
 use crate::kernel::sim::world::{Answer, REFUSED, TIMED_OUT};
 use crate::token::LookupId;
@@ -146,17 +148,17 @@ pub(super) fn a_silent_address_delays_the_next_one_by_250_milliseconds() {
 fn a_host_that_nobody_is_at_ends_with_one_reason() {
     let refuses = Answer::Refuses { after_ns: MS };
     let table: [(&[Answer], CloseReason); 4] = [
-        (&[], CloseReason::Unresolved),
+        (&[], CloseReason::Unresolved { error: Arc::new(no_address()) }),
         (&[Answer::Unreachable, refuses], CloseReason::Failed { code: REFUSED.code }),
         (&[refuses, Answer::Silent, refuses], CloseReason::Failed { code: TIMED_OUT.code }),
         (&[Answer::Itself, refuses], CloseReason::Failed { code: REFUSED.code }),
     ];
     for style in Style::BOTH {
-        for (answers, reason) in table {
+        for (answers, reason) in &table {
             let mut fixture = Fixture::new(style);
             let conn = connect(&mut fixture, answers);
             let seen = next(&mut fixture);
-            assert_eq!((seen.len(), closed(&seen, conn)), (1, Some(reason)), "{answers:?}");
+            assert_eq!((seen.len(), closed(&seen, conn)), (1, Some(reason.clone())), "{answers:?}");
             assert!(fixture.settle().is_empty());
             fixture.assert_empty();
         }

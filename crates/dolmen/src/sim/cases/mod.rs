@@ -50,7 +50,7 @@ fn pattern(count: usize) -> Vec<u8> {
 
 fn closed(seen: &[Seen], conn: ConnId) -> Option<CloseReason> {
     seen.iter().find_map(|seen| match seen {
-        Seen::Closed(of, reason) if *of == conn => Some(*reason),
+        Seen::Closed(of, reason) if *of == conn => Some(reason.clone()),
         _ => None,
     })
 }

@@ -17,10 +17,10 @@ impl Run<'_> {
             Record::Connected { conn, token, .. } => self.connected(conn, token)?,
             Record::EndOfStream { conn, token } => self.ended(conn, token)?,
             Record::Drained { conn, token } => self.drained(conn, token)?,
-            Record::Closed { conn, token, reason } if self.hosts.holds(conn) => {
+            Record::Closed { conn, token, ref reason } if self.hosts.holds(conn) => {
                 self.host_failed(conn, token, reason)?;
             }
-            Record::Closed { conn, token, reason } => {
+            Record::Closed { conn, token, ref reason } => {
                 if let Some(at) = self.conn_of(conn, token, "`Closed`")? {
                     self.closed(at, reason)?;
                     self.give_back(at);
@@ -265,7 +265,7 @@ impl Run<'_> {
         })
     }
 
-    fn closed(&mut self, at: usize, reason: CloseReason) -> Check {
+    fn closed(&mut self, at: usize, reason: &CloseReason) -> Check {
         let now_ns = self.now_ns();
         let conn = &mut self.conns[at];
         let state = std::mem::replace(&mut conn.state, State::Gone);
@@ -274,7 +274,7 @@ impl Run<'_> {
         let linger_ns = self.config.linger.as_nanos() as u64;
         let conn = &self.conns[at];
         let lingered = conn.closed_at_ns.is_some_and(|closed| now_ns >= closed + linger_ns);
-        match reason {
+        match *reason {
             CloseReason::Finished => {
                 self.check(Oracle::Order, state == State::Closing, || "finished without a close".into())?;
                 let all = link.outbound.total == conn.accepted && link.outbound.fin;
@@ -293,7 +293,7 @@ impl Run<'_> {
             CloseReason::Aborted => {
                 self.check(Oracle::Order, state == State::Aborted, || "aborted without an abort".into())
             }
-            CloseReason::Unresolved => {
+            CloseReason::Unresolved { .. } => {
                 self.fail(Oracle::Order, || "unresolved, and it had no host to look up".into())
             }
             CloseReason::Failed { code } if !conn.is_up() => self.not_connected(at, state, code),

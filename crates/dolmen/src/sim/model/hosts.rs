@@ -1,5 +1,6 @@
 //! Connections to hosts, until they are made: what is at each of the addresses determines how they end.
 
+use std::io;
 use std::net::SocketAddr;
 
 use super::*;
@@ -141,7 +142,7 @@ impl Run<'_> {
     }
 
     /// `Closed` of a connection to a host that was not made.
-    pub(super) fn host_failed(&mut self, conn: ConnId, token: Token, reason: CloseReason) -> Check {
+    pub(super) fn host_failed(&mut self, conn: ConnId, token: Token, reason: &CloseReason) -> Check {
         let now_ns = self.now_ns();
         let timeout_ns = self.config.connect_timeout.as_nanos() as u64;
         let Some(host) = self.hosts.by_token(conn, token) else {
@@ -157,8 +158,10 @@ impl Run<'_> {
             Answer::Silent | Answer::Accepts { .. } | Answer::Busy { .. } => None,
         });
         let codes: Vec<_> = codes.collect();
-        let right = match reason {
-            CloseReason::Unresolved => answers.is_empty(),
+        let right = match *reason {
+            CloseReason::Unresolved { ref error } => {
+                answers.is_empty() && error.kind() == io::ErrorKind::NotFound
+            }
             CloseReason::Failed { code } if code == TIMED_OUT.code => late,
             // For each attempt the process may be without a descriptor.
             CloseReason::Failed { code } => codes.contains(&Some(code)) || code == EXHAUSTED.code,
@@ -167,7 +170,7 @@ impl Run<'_> {
         self.check(Oracle::Stale, before == HostState::Pending, || format!("{conn:?} was {before:?}"))?;
         self.check(Oracle::Order, right, || format!("{reason:?} with {answers:?} (late: {late})"))?;
         // Every address has had its turn.
-        let gave_up = matches!(reason, CloseReason::Failed { code } if code != TIMED_OUT.code);
+        let gave_up = matches!(*reason, CloseReason::Failed { code } if code != TIMED_OUT.code);
         let left = gave_up && codes.contains(&None) && !self.was_exhausted;
         self.check(Oracle::Order, !left, || format!("given up as {reason:?} with {answers:?}"))?;
         let on_time = begun_away_ns == self.away_ns && !self.was_exhausted;
