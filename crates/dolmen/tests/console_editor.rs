@@ -439,9 +439,9 @@ fn what_was_typed_before_ctrl_z_is_shown_again_and_edited() {
     shows_row(&terminal, "> partial txt");
     link.order("sync");
     terminal.type_in("\x1a");
-    terminal.until("the shell", |rows| {
-        rows.iter().any(|row| row.contains("Stopped"))
-            && rows.iter().rev().any(|row| row.starts_with("shell:"))
+    terminal.until("the shell's prompt below its message", |rows| {
+        let shown: Vec<&str> = rows.iter().map(|row| row.trim_end()).filter(|row| !row.is_empty()).collect();
+        matches!(shown[..], [.., message, "shell:"] if message.contains("Stopped"))
     });
     assert_eq!(terminal.settings(), settings);
     terminal.type_in("echo hallo\r");
