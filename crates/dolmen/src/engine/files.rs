@@ -281,10 +281,15 @@ impl<K: Kernel> Engine<K> {
 
     /// In a forked process, which has neither the threads nor what they were given: everything that has no result yet has
     /// failed here.
+    #[inline]
     pub(super) fn files_after_fork(&mut self) {
-        if !self.files.jobs.after_fork() {
-            return;
+        if self.files.jobs.after_fork() {
+            self.fail_files();
         }
+    }
+
+    #[cold]
+    fn fail_files(&mut self) {
         for key in self.files.table.keys() {
             let purpose = self.files.table.get(key).expect("the key is one of the table's").purpose;
             if let Purpose::Send { conn } = purpose {

@@ -224,10 +224,15 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// In a forked process, which has no workers: begins all look-ups anew that have no answer yet.
+    #[inline]
     pub(super) fn lookups_after_fork(&mut self) {
-        if !self.lookups.jobs.after_fork() {
-            return;
+        if self.lookups.jobs.after_fork() {
+            self.begin_lookups_anew();
         }
+    }
+
+    #[cold]
+    fn begin_lookups_anew(&mut self) {
         for key in self.lookups.table.keys() {
             if let Err(error) = self.lookups.begin(key, &self.mailbox) {
                 let lookup = self.lookups.table.get(key).expect("the key is one of the table's");

@@ -147,23 +147,31 @@ impl<K: Kernel> Engine<K> {
     /// Takes back the events of the last wait, and finds out whether this is a forked process.
     fn begin_wait(&mut self, events: &mut Batch<K::Stream>) -> Result<(), Error> {
         events.reset(&self.cx.removed);
-        self.console_after_fork();
-        self.files_after_fork();
-        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
-        let settled = self.cx.submitter.kernel().after_fork();
-        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
         if self.process.is_copy() {
-            // Collected or not, posts belong to the process in which they were made [hc47]. A report of an inbox is stale
-            // here: see `kernel/mailbox/channel.rs`.
-            self.process.settle();
-            self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
+            self.begin_in_child()?;
         }
-        self.lookups_after_fork();
+        self.console_after_fork();
         self.release_retired();
         self.cx.stats.waits += 1;
         if self.cx.timers.len() > 0 {
             self.cx.wait_began_ns = self.cx.now_ns();
         }
+        Ok(())
+    }
+
+    /// The first wait in a forked process.
+    #[cold]
+    fn begin_in_child(&mut self) -> Result<(), Error> {
+        self.console_after_fork();
+        self.files_after_fork();
+        // Before the mailbox is read: a wake that came while the kernel belonged to another process is only there.
+        let settled = self.cx.submitter.kernel().after_fork();
+        settled.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
+        // Collected or not, posts belong to the process in which they were made [hc47]. A report of an inbox is stale here:
+        // see `kernel/mailbox/channel.rs`.
+        self.process.settle();
+        self.cx.outbox.retain(|record| !matches!(record, Record::Posted { .. }));
+        self.lookups_after_fork();
         Ok(())
     }
 

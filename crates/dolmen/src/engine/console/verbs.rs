@@ -108,10 +108,15 @@ impl<K: Kernel> Engine<K> {
 
     /// In a forked process the console belongs to the other one, with the threads that read it and write to it and the
     /// locks that they may hold. So it is left alone and not even dropped. Signals come to each process.
+    #[inline]
     pub(in crate::engine) fn console_after_fork(&mut self) {
-        if !self.console.process.is_copy() {
-            return;
+        if self.console.process.is_copy() {
+            self.begin_console_anew();
         }
+    }
+
+    #[cold]
+    fn begin_console_anew(&mut self) {
         self.abandon_console();
         let Some(signals) = &mut self.console.signals else { return self.console.process.settle() };
         let (renewed, watch) = (signals.source.renew(), signals.watch.take());

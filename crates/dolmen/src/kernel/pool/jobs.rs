@@ -36,14 +36,20 @@ impl<J: Job> Jobs<J> {
     }
 
     /// In a forked process, forgets the other one's pool and workers.
+    #[inline]
     fn settle(&mut self) {
         if self.process.is_copy() {
-            self.process.settle();
-            std::mem::forget(self.pool.take());
-            self.workers.forget();
-            self.results_left = false;
-            self.lost = true;
+            self.begin_anew();
         }
+    }
+
+    #[cold]
+    fn begin_anew(&mut self) {
+        self.process.settle();
+        std::mem::forget(self.pool.take());
+        self.workers.forget();
+        self.results_left = false;
+        self.lost = true;
     }
 
     /// Hands a job to the workers, or returns it.
@@ -96,6 +102,7 @@ impl<J: Job> Jobs<J> {
     }
 
     /// Whether this is a forked process, in which nothing has come of the jobs of the other one. Says so once.
+    #[inline]
     pub(crate) fn after_fork(&mut self) -> bool {
         self.settle();
         std::mem::take(&mut self.lost)

@@ -212,9 +212,10 @@ fn refuse_one(fixture: &mut Fixture, conn: ConnId) {
     fixture.engine.flush();
 }
 
+type Verb = fn(&mut Engine<Sim>, ConnId) -> Result<(), Error>;
+
 /// The three ways to close the sending side.
-const CLOSES: [fn(&mut Engine<Sim>, ConnId) -> Result<(), Error>; 3] =
-    [Engine::shutdown_write, Engine::release, Engine::close];
+const CLOSES: [Verb; 3] = [Engine::shutdown_write, Engine::release, Engine::close];
 
 #[test]
 pub(super) fn hc35_room_that_is_to_be_reported_is_forgotten_when_the_sending_side_is_closed() {
