@@ -2,6 +2,8 @@
 
 #[cfg(windows)]
 mod console;
+#[cfg(windows)]
+mod files;
 #[cfg(any(windows, test))]
 mod screen;
 #[cfg(windows)]
@@ -152,6 +154,12 @@ pub const CASES: &[Case] = &[
         30,
         on_windows!(stdin::overlapped),
     ),
+    case(
+        "transmit-file",
+        "peers that stall in files that the system transmits delay no file but their own",
+        120,
+        on_windows!(files::transmit),
+    ),
     Case {
         name: "session-end",
         about: "a program that runs as services do survives a log-off, which is not reported to it; a shutdown is",
@@ -162,7 +170,6 @@ pub const CASES: &[Case] = &[
     },
     not_yet("udp-dead-port", "datagrams to a port that no one has opened, with the reset setting on and off"),
     not_yet("udp-too-large", "a datagram that is larger than its buffer, with and without skip-on-success"),
-    not_yet("transmit-file", "files sent with TransmitFile, three at a time"),
 ];
 
 #[cfg(test)]
