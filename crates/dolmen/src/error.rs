@@ -133,9 +133,11 @@ impl Error {
             }
             FaultKind::Exhausted => ErrorKind::Exhausted,
             FaultKind::Cut => ErrorKind::StreamCut,
-            FaultKind::Reset | FaultKind::Cancelled | FaultKind::Transient | FaultKind::Other => {
-                ErrorKind::Os
-            }
+            FaultKind::Reset
+            | FaultKind::Cancelled
+            | FaultKind::Transient
+            | FaultKind::File
+            | FaultKind::Other => ErrorKind::Os,
         };
         // The kernel layer's own record refuses a cut stream; the system would accept it.
         let os = (fault.kind != FaultKind::Cut).then(|| fault.to_io());

@@ -236,6 +236,18 @@ marks! {
         FileEndedEarly,
         /// A part of a file was sent without a copy.
         FileSentDirectly,
+        /// Engine: a part of a file was transmitted.
+        Transmitted,
+        /// Engine: a transmission sent less than it was given, since the file had no more.
+        TransmitShort,
+        /// Engine: a transmission was refused, and the file is read instead.
+        TransmitRefused,
+        /// Engine: a transmission failed after it had been taken.
+        TransmitFailed,
+        /// Engine: a piece was read because as many transmissions were pending as may be.
+        TransmitsFull,
+        /// Fault: a file could not be opened once more.
+        ReopenRefused,
         /// Engine: there was no thread to read a file that is to be sent.
         PieceRefused,
         /// Engine: a file to be sent could not be read.

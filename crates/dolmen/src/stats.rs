@@ -29,6 +29,8 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Bytes that the system has taken for sending.
     pub bytes_sent: u64,
+    /// Those of files that it has read by itself, without a copy in the memory of this process. They are in `bytes_sent`.
+    pub bytes_sent_uncopied: u64,
     /// Datagrams received, whether handed out or discarded. Their bytes are in `bytes_received`.
     pub datagrams_received: u64,
     /// Datagrams that the system has taken for sending. Their bytes are in `bytes_sent`.

@@ -1,204 +1,190 @@
 //! Files that are sent on connections, between the other sends.
 
 mod common;
+#[path = "common/sent_files.rs"]
+mod sent_files;
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
+#[cfg(target_os = "linux")]
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+#[cfg(target_os = "linux")]
+use std::thread;
 use std::time::Duration;
 
 use common::{DEADLINE, Rig, Temp, pattern, watchdog};
-use dolmen::{CloseReason, ConnId, ErrorKind, Event, FileOpId, Reactor, Token};
+#[cfg(target_os = "linux")]
+use dolmen::ConnId;
+use dolmen::{Builder, CloseReason, ErrorKind, Event, Reactor, Token};
+use sent_files::{FILE, read_all, until_closed, until_sent};
 
-const FILE: Token = Token(4);
-
-/// Reads to the end, in a thread.
-fn read_all(mut peer: TcpStream) -> JoinHandle<std::io::Result<Vec<u8>>> {
-    peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
-    thread::spawn(move || {
-        let mut got = Vec::new();
-        peer.read_to_end(&mut got).map(|_| got)
-    })
-}
-
-#[track_caller]
-fn until_sent(rig: &mut Rig, op: FileOpId) -> u64 {
-    let mut count = 0;
-    rig.until("end of the file", |_, event| {
-        let Event::FileSent { op: of, token: FILE, sent, result, .. } = event else {
-            // The peer may have seen the end already, and have responded.
-            assert!(matches!(event, Event::EndOfStream { .. }), "{event:?}");
-            return false;
-        };
-        result.expect("success");
-        assert_eq!(of, op);
-        count = sent;
-        true
-    });
-    count
-}
-
-#[track_caller]
-fn until_closed(rig: &mut Rig, conn: ConnId) -> CloseReason {
-    let mut end = None;
-    rig.until("end of the connection", |_, event| {
-        if let Event::Closed { conn: of, reason, .. } = event {
-            assert_eq!(of, conn);
-            end = Some(reason);
-        }
-        end.is_some()
-    });
-    end.expect("it has ended")
+/// The ways in which this system sends files: on Windows also by transmissions, two at a time.
+fn ways() -> Vec<Builder> {
+    let mut ways = vec![Reactor::builder()];
+    if cfg!(windows) {
+        ways.push(Reactor::builder().most_transmits(2));
+    }
+    ways
 }
 
 #[test]
 fn p09_files_are_sent_in_the_order_of_the_sends_and_reported_in_that_order() {
     let _watchdog = watchdog();
-    let mut rig = Rig::new();
-    let (conn, peer) = rig.connect(Token(1));
-    let peer = read_all(peer);
-    let bytes = pattern(1_000_000);
-    let (_temp, file) = Temp::with(&bytes);
-    let send = |rig: &mut Rig, range| rig.reactor.send_file(conn, file.clone(), range, FILE).expect("send");
-    rig.reactor.send(conn, b"before ").expect("send");
-    let first = send(&mut rig, 10..700_000);
-    rig.reactor.send(conn, b"between ").expect("send");
-    rig.reactor.send(conn, b"them ").expect("send");
-    // Two in a row, one of which is empty; and one that the file does not reach.
-    let (empty, second, beyond) =
-        (send(&mut rig, 7..7), send(&mut rig, 0..5), send(&mut rig, 999_990..u64::MAX));
-    rig.reactor.send(conn, b"behind").expect("send");
-    assert_eq!(rig.reactor.queued_bytes(conn).expect("open"), 7 + 13 + 6, "files do not count");
-    let mut sent = Vec::new();
-    rig.until("four files", |_, event| {
-        let Event::FileSent { op, sent: count, result: Ok(()), .. } = event else { panic!("{event:?}") };
-        sent.push((op, count));
-        sent.len() == 4
-    });
-    assert_eq!(sent, [(first, 699_990), (empty, 0), (second, 5), (beyond, 10)]);
-    rig.reactor.close(conn).expect("close");
-    assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
-    let expected =
-        [b"before ", &bytes[10..700_000], b"between them ", &bytes[..5], &bytes[999_990..], b"behind"];
-    assert!(peer.join().expect("no panic").expect("an orderly end") == expected.concat());
-    let stats = rig.reactor.stats();
-    assert_eq!((stats.queued_bytes, stats.connections), (0, 0));
+    for way in ways() {
+        let mut rig = Rig::with(&way);
+        let (conn, peer) = rig.connect(Token(1));
+        let peer = read_all(peer);
+        let bytes = pattern(1_000_000);
+        let (_temp, file) = Temp::with(&bytes);
+        let send =
+            |rig: &mut Rig, range| rig.reactor.send_file(conn, file.clone(), range, FILE).expect("send");
+        rig.reactor.send(conn, b"before ").expect("send");
+        let first = send(&mut rig, 10..700_000);
+        rig.reactor.send(conn, b"between ").expect("send");
+        rig.reactor.send(conn, b"them ").expect("send");
+        // Two in a row, one of which is empty; and one that the file does not reach.
+        let (empty, second, beyond) =
+            (send(&mut rig, 7..7), send(&mut rig, 0..5), send(&mut rig, 999_990..u64::MAX));
+        rig.reactor.send(conn, b"behind").expect("send");
+        assert_eq!(rig.reactor.queued_bytes(conn).expect("open"), 7 + 13 + 6, "files do not count");
+        let mut sent = Vec::new();
+        rig.until("four files", |_, event| {
+            let Event::FileSent { op, sent: count, result: Ok(()), .. } = event else { panic!("{event:?}") };
+            sent.push((op, count));
+            sent.len() == 4
+        });
+        assert_eq!(sent, [(first, 699_990), (empty, 0), (second, 5), (beyond, 10)]);
+        rig.reactor.close(conn).expect("close");
+        assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
+        let expected =
+            [b"before ", &bytes[10..700_000], b"between them ", &bytes[..5], &bytes[999_990..], b"behind"];
+        assert!(peer.join().expect("no panic").expect("an orderly end") == expected.concat());
+        let stats = rig.reactor.stats();
+        assert_eq!((stats.queued_bytes, stats.connections), (0, 0));
+    }
 }
 
 /// A close sends the files that are queued, and then FIN. Their events do not come any more.
 #[test]
 fn a_close_or_the_end_of_the_sending_side_comes_behind_the_files() {
     let _watchdog = watchdog();
-    let mut rig = Rig::new();
-    let bytes = pattern(800_000);
-    let (_temp, file) = Temp::with(&bytes);
-    for shut_down in [false, true] {
-        let (conn, peer) = rig.connect(Token(1));
-        let peer = read_all(peer);
-        let op = rig.reactor.send_file(conn, file.clone(), 0..u64::MAX, FILE).expect("send");
-        if shut_down {
-            rig.reactor.shutdown_write(conn).expect("shut down");
-            let refused = rig.reactor.send_file(conn, file.clone(), 0..1, FILE).expect_err("closed");
-            assert_eq!(refused.kind(), ErrorKind::SendClosed);
-            assert_eq!(until_sent(&mut rig, op), 800_000);
+    for way in ways() {
+        let mut rig = Rig::with(&way);
+        let bytes = pattern(800_000);
+        let (_temp, file) = Temp::with(&bytes);
+        for shut_down in [false, true] {
+            let (conn, peer) = rig.connect(Token(1));
+            let peer = read_all(peer);
+            let op = rig.reactor.send_file(conn, file.clone(), 0..u64::MAX, FILE).expect("send");
+            if shut_down {
+                rig.reactor.shutdown_write(conn).expect("shut down");
+                let refused = rig.reactor.send_file(conn, file.clone(), 0..1, FILE).expect_err("closed");
+                assert_eq!(refused.kind(), ErrorKind::SendClosed);
+                assert_eq!(until_sent(&mut rig, op), 800_000);
+            }
+            rig.reactor.close(conn).expect("close");
+            assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
+            assert!(peer.join().expect("no panic").expect("an orderly end") == bytes);
+            assert!(!rig.reactor.cancel_file(op));
         }
-        rig.reactor.close(conn).expect("close");
-        assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
-        assert!(peer.join().expect("no panic").expect("an orderly end") == bytes);
-        assert!(!rig.reactor.cancel_file(op));
     }
 }
 
 #[test]
 fn a_stream_is_released_behind_its_files() {
     let _watchdog = watchdog();
-    let mut rig = Rig::new();
-    let (conn, peer) = rig.connect(Token(1));
-    let peer = read_all(peer);
-    let (_temp, file) = Temp::with(&pattern(500_000));
-    rig.reactor.send_file(conn, file, 0..u64::MAX, FILE).expect("send");
-    rig.reactor.release(conn).expect("release");
-    let mut sent = false;
-    rig.until("stream", |_, event| match event {
-        Event::FileSent { sent: 500_000, .. } => {
-            sent = true;
-            false
-        }
-        Event::Released { mut stream, .. } => {
-            stream.write_all(b"by hand").expect("write");
-            true
-        }
-        other => panic!("{other:?}"),
-    });
-    assert!(sent);
-    assert!(
-        peer.join().expect("no panic").expect("an orderly end")
-            == [&pattern(500_000), &b"by hand"[..]].concat()
-    );
+    for way in ways() {
+        let mut rig = Rig::with(&way);
+        let (conn, peer) = rig.connect(Token(1));
+        let peer = read_all(peer);
+        let (_temp, file) = Temp::with(&pattern(500_000));
+        rig.reactor.send_file(conn, file, 0..u64::MAX, FILE).expect("send");
+        rig.reactor.release(conn).expect("release");
+        let mut sent = false;
+        rig.until("stream", |_, event| match event {
+            Event::FileSent { sent: 500_000, .. } => {
+                sent = true;
+                false
+            }
+            Event::Released { mut stream, .. } => {
+                stream.write_all(b"by hand").expect("write");
+                true
+            }
+            other => panic!("{other:?}"),
+        });
+        assert!(sent);
+        assert!(
+            peer.join().expect("no panic").expect("an orderly end")
+                == [&pattern(500_000), &b"by hand"[..]].concat()
+        );
+    }
 }
 
 /// A file that cannot be read ends the connection with a reset: the peer sees that it has not got everything.
 #[test]
 fn a_file_that_cannot_be_read_ends_the_connection() {
     let _watchdog = watchdog();
-    let mut rig = Rig::new();
-    let (temp, _) = Temp::with(b"bytes");
-    let write_only = Arc::new(OpenOptions::new().write(true).open(&temp.0).expect("open"));
-    let (conn, peer) = rig.connect(Token(1));
-    let peer = read_all(peer);
-    rig.reactor.send(conn, b"before").expect("send");
-    let op = rig.reactor.send_file(conn, write_only, 0..u64::MAX, FILE).expect("send");
-    rig.reactor.send(conn, b"never sent").expect("send");
-    let mut failed = false;
-    rig.until("end of the connection", |_, event| match event {
-        Event::FileSent { op: of, sent: 0, result: Err(_), .. } => {
-            failed = of == op;
-            false
-        }
-        Event::Closed { reason: CloseReason::Failed { .. }, .. } => true,
-        other => panic!("{other:?}"),
-    });
-    assert!(failed);
-    peer.join().expect("no panic").expect_err("a reset");
-    assert_eq!(rig.reactor.stats().queued_bytes, 0);
+    for way in ways() {
+        let mut rig = Rig::with(&way);
+        let (temp, _) = Temp::with(b"bytes");
+        let write_only = Arc::new(OpenOptions::new().write(true).open(&temp.0).expect("open"));
+        let (conn, peer) = rig.connect(Token(1));
+        let peer = read_all(peer);
+        rig.reactor.send(conn, b"before").expect("send");
+        let op = rig.reactor.send_file(conn, write_only, 0..u64::MAX, FILE).expect("send");
+        rig.reactor.send(conn, b"never sent").expect("send");
+        let mut failed = false;
+        rig.until("end of the connection", |_, event| match event {
+            Event::FileSent { op: of, sent: 0, result: Err(_), .. } => {
+                failed = of == op;
+                false
+            }
+            Event::Closed { reason: CloseReason::Failed { .. }, .. } => true,
+            other => panic!("{other:?}"),
+        });
+        assert!(failed);
+        peer.join().expect("no panic").expect_err("a reset");
+        assert_eq!(rig.reactor.stats().queued_bytes, 0);
+    }
 }
 
 /// A peer that leaves in the middle ends its connection only. A write to it must not raise SIGPIPE: see the next test.
 #[test]
 fn peers_that_leave_aborts_and_removals_in_the_middle_of_a_file_leave_nothing() {
     let _watchdog = watchdog();
-    let mut rig = Rig::new();
-    let (_temp, file) = Temp::with(&pattern(30_000_000));
-    for way in 0..3 {
-        let (conn, mut peer) = rig.connect(Token(1));
-        rig.reactor.send_file(conn, file.clone(), 0..u64::MAX, FILE).expect("send");
-        rig.reactor.send(conn, b"behind").expect("send");
-        let before = rig.reactor.stats().bytes_sent;
-        rig.until_stats("the first bytes", |stats| stats.bytes_sent > before);
-        peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
-        peer.read_exact(&mut [0; 1_000]).expect("the first bytes");
-        match way {
-            0 => {
-                drop(peer);
-                let reason = until_closed(&mut rig, conn);
-                assert_eq!(reason, CloseReason::Reset);
+    for way in ways() {
+        let mut rig = Rig::with(&way);
+        let (_temp, file) = Temp::with(&pattern(30_000_000));
+        for way in 0..3 {
+            let (conn, mut peer) = rig.connect(Token(1));
+            rig.reactor.send_file(conn, file.clone(), 0..u64::MAX, FILE).expect("send");
+            rig.reactor.send(conn, b"behind").expect("send");
+            let before = rig.reactor.stats().bytes_sent;
+            rig.until_stats("the first bytes", |stats| stats.bytes_sent > before);
+            peer.set_read_timeout(Some(DEADLINE)).expect("timeout");
+            peer.read_exact(&mut [0; 1_000]).expect("the first bytes");
+            match way {
+                0 => {
+                    drop(peer);
+                    let reason = until_closed(&mut rig, conn);
+                    assert_eq!(reason, CloseReason::Reset);
+                }
+                1 => {
+                    rig.reactor.abort(conn).expect("abort");
+                    assert_eq!(until_closed(&mut rig, conn), CloseReason::Aborted);
+                }
+                _ => {
+                    assert!(rig.reactor.remove(conn));
+                    rig.until_stats("removal", |stats| stats.connections == 0);
+                }
             }
-            1 => {
-                rig.reactor.abort(conn).expect("abort");
-                assert_eq!(until_closed(&mut rig, conn), CloseReason::Aborted);
-            }
-            _ => {
-                assert!(rig.reactor.remove(conn));
-                rig.until_stats("removal", |stats| stats.connections == 0);
-            }
+            assert_eq!(rig.reactor.stats().queued_bytes, 0);
+            rig.until_stats("end of all operations", |stats| stats.operations_in_flight == 0);
         }
-        assert_eq!(rig.reactor.stats().queued_bytes, 0);
-        rig.until_stats("end of all operations", |stats| stats.operations_in_flight == 0);
+        drop(rig);
+        assert_eq!(Arc::strong_count(&file), 1);
     }
-    drop(rig);
-    assert_eq!(Arc::strong_count(&file), 1);
 }
 
 /// A pause concerns what is received only.
@@ -220,26 +206,28 @@ fn p10_a_paused_connection_sends_its_file() {
 #[test]
 fn a_cancelled_file_is_sent_and_not_reported() {
     let _watchdog = watchdog();
-    let mut rig = Rig::new();
-    let (conn, peer) = rig.connect(Token(1));
-    let peer = read_all(peer);
-    let (_temp, file) = Temp::with(&pattern(300_000));
-    let op = rig.reactor.send_file(conn, file.clone(), 0..u64::MAX, FILE).expect("send");
-    assert!(rig.reactor.cancel_file(op));
-    assert!(!rig.reactor.cancel_file(op));
-    let next = rig.reactor.send_file(conn, file, 0..1, FILE).expect("send");
-    assert_eq!(until_sent(&mut rig, next), 1);
-    rig.reactor.close(conn).expect("close");
-    assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
-    assert!(peer.join().expect("no panic").expect("an orderly end").len() == 300_001);
+    for way in ways() {
+        let mut rig = Rig::with(&way);
+        let (conn, peer) = rig.connect(Token(1));
+        let peer = read_all(peer);
+        let (_temp, file) = Temp::with(&pattern(300_000));
+        let op = rig.reactor.send_file(conn, file.clone(), 0..u64::MAX, FILE).expect("send");
+        assert!(rig.reactor.cancel_file(op));
+        assert!(!rig.reactor.cancel_file(op));
+        let next = rig.reactor.send_file(conn, file, 0..1, FILE).expect("send");
+        assert_eq!(until_sent(&mut rig, next), 1);
+        rig.reactor.close(conn).expect("close");
+        assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
+        assert!(peer.join().expect("no panic").expect("an orderly end").len() == 300_001);
+    }
 }
 
 #[test]
 fn p14_a_drop_with_files_in_flight_releases_them() {
     let _watchdog = watchdog();
     let (_temp, file) = Temp::with(&pattern(3_000_000));
-    for _ in 0..10 {
-        let mut rig = Rig::with(&Reactor::builder().linger(Duration::from_millis(1)));
+    for way in ways().into_iter().cycle().take(10) {
+        let mut rig = Rig::with(&way.linger(Duration::from_millis(1)));
         let peers: Vec<_> = (0..20)
             .map(|_| {
                 let (conn, peer) = rig.connect(Token(1));

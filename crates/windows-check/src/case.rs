@@ -15,7 +15,7 @@ pub struct Case {
     pub runs: Runs,
     /// The case needs a console of its own, with no one at it.
     pub console: bool,
-    /// `None` where this program is not a Windows program, and for what is not part of Dolmen yet.
+    /// `None` where this program is not a Windows program.
     pub run: Option<Run>,
 }
 
@@ -47,8 +47,6 @@ pub enum Runs {
         /// Why Wine cannot decide it.
         not_under_wine: &'static str,
     },
-    /// Nowhere: Dolmen does not do this yet.
-    NotYet,
 }
 
 /// How a case has ended.
@@ -93,7 +91,6 @@ pub struct Check {
 /// The outcome of a case that does not have to run on this machine to be decided.
 pub fn decided_by(case: &Case, machine: &Machine, is_named: bool) -> Option<Outcome> {
     let reason = match (case.runs, machine) {
-        (Runs::NotYet, _) => "not part of dolmen yet".to_owned(),
         (_, Machine::Other) => "not Windows".to_owned(),
         (Runs::NotUnderWine(why) | Runs::IfNamed { not_under_wine: why, .. }, Machine::Wine(_)) => {
             format!("Wine cannot decide: {why}")
@@ -135,9 +132,6 @@ mod tests {
             skipped(if_named, &windows, false).as_deref(),
             Some("name it with --only: a user who logs off")
         );
-        for machine in [&windows, &wine, &Machine::Other] {
-            assert_eq!(skipped(Runs::NotYet, machine, true).as_deref(), Some("not part of dolmen yet"));
-        }
     }
 
     #[test]

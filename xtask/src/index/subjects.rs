@@ -33,7 +33,7 @@ pub fn parse(word: &str) -> Option<Subject> {
 }
 
 /// The failure modes. The number is the position in the list.
-const CASES: [&str; 64] = [
+const CASES: [&str; 65] = [
     "The memory of a pending operation is freed or reused before its completion",
     "A completion comes before the call that submitted the operation has returned",
     "`CancelIo` cancels the operations of the calling thread only",
@@ -98,6 +98,7 @@ const CASES: [&str; 64] = [
     "An ICMP error ends the receives of a datagram socket",
     "Names are looked up by threads that do other work as well, and one dead server stops all of it",
     "A file is sent to a peer that has gone, and SIGPIPE ends the process",
+    "A transmission of a file fails, and the stream continues behind an unknown number of bytes",
 ];
 
 /// The promises. The number is the position in the list.

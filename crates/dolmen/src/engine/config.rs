@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) post_capacity: usize,
     pub(crate) skip_on_success: bool,
+    /// `None`: as many as the system carries out without making one wait for another.
+    pub(crate) most_transmits: Option<usize>,
     /// How many look-ups may not be reported yet, those of addresses in text included.
     pub(crate) most_lookups: usize,
     /// How many operations on files may not be reported yet.
@@ -38,12 +40,14 @@ impl Config {
         connect_timeout: Duration::from_secs(20),
         post_capacity: 65_536,
         skip_on_success: true,
+        most_transmits: None,
         most_lookups: 1_024,
         most_file_ops: 1_024,
     };
 
     pub(super) fn options(&self) -> Options {
-        Options { max_packets: self.max_events, skip_on_success: self.skip_on_success }
+        let Config { skip_on_success, most_transmits, .. } = *self;
+        Options { max_packets: self.max_events, skip_on_success, most_transmits }
     }
 
     pub(super) fn linger_ns(&self) -> u64 {

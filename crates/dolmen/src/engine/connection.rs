@@ -10,7 +10,7 @@
 //! Every public method and every completion only changes the state and puts the connection in the run queue.
 //! [`Connection::serve`] then does what the state requires. It may be called at any time and any number of times.
 //!
-//! `connecting` has what precedes an outgoing connection. `sending`, `files`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
+//! `connecting` has what precedes an outgoing connection. `sending`, `files`, `transmitting`, `receiving`, `closing` and `releasing` each have the steps of one part, `retry` the pauses while the system has no
 //! memory, and `adopted` what differs when the caller owns the socket.
 
 use std::num::NonZeroU32;
@@ -40,6 +40,7 @@ mod receiving;
 mod releasing;
 mod retry;
 mod sending;
+mod transmitting;
 
 pub(super) use files::Piece;
 

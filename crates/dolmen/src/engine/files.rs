@@ -122,11 +122,11 @@ impl<K: Kernel> Engine<K> {
             prepare(&mut buffer);
             if let Some(read) = file.read_now(offset, &mut buffer) {
                 mark(Mark::FileReadNow);
-                self.file_done(key, was_read(buffer, read));
+                self.file_done(key, was_read(buffer, read, None));
                 return Ok(FileOpId(key));
             }
         }
-        self.begin_file(key, FileJob::Read { file, offset, buffer }, ACTION)
+        self.begin_file(key, FileJob::Read { file, offset, buffer, reopen: false }, ACTION)
     }
 
     /// Begins to write.
@@ -200,26 +200,28 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn read_piece(&mut self, conn: Key) {
         let most = self.cx.config.max_send_bytes.clamp(1, READ_NOW_BYTES);
         let connection = self.connections.get_mut(conn).expect("it has just been served");
-        if connection.send_directly(&mut self.cx, conn) {
+        if connection.send_directly(&mut self.cx, conn) || connection.transmit(&mut self.cx, conn, most) {
             return;
         }
-        let Some(Piece { op, file, offset, mut buffer }) = connection.take_piece(most) else { return };
+        let transmits = self.cx.submitter.transmits();
+        let Some(piece) = connection.take_piece(most, transmits) else { return };
+        let Piece { op, file, offset, mut buffer, reopen } = piece;
         prepare(&mut buffer);
         if let Some(read) = file.read_now(offset, &mut buffer) {
-            return self.piece_done(conn, was_read(buffer, read));
+            return self.piece_done(conn, was_read(buffer, read, None));
         }
-        let job = FileJob::Read { file, offset, buffer };
+        let job = FileJob::Read { file, offset, buffer, reopen };
         if let Err((error, _)) = self.files.jobs.begin(op, job, &self.mailbox) {
             let connection = self.connections.get_mut(conn).expect("it has a piece to send");
             connection.piece_refused(&mut self.cx, conn, &error);
         }
     }
 
-    fn piece_done(&mut self, conn: Key, done: FileDone) {
-        let FileDone::Read { buffer, error } = done else { unreachable!("a piece is read") };
+    fn piece_done(&mut self, conn: Key, done: FileDone<K::File>) {
+        let FileDone::Read { buffer, error, reopened } = done else { unreachable!("a piece is read") };
         // It may have ended, and then so have its operations.
         if let Some(connection) = self.connections.get_mut(conn) {
-            connection.piece_read(&mut self.cx, conn, buffer, error);
+            connection.piece_read(&mut self.cx, conn, buffer, error, reopened);
         }
     }
 
@@ -258,7 +260,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Returns whether that is an event.
-    fn file_done(&mut self, key: Key, done: FileDone) -> bool {
+    fn file_done(&mut self, key: Key, done: FileDone<K::File>) -> bool {
         // Its slot is not reused before the record was delivered.
         match self.files.table.get(key).map(|op| op.purpose) {
             Some(Purpose::Send { conn }) => {
@@ -271,7 +273,9 @@ impl<K: Kernel> Engine<K> {
         let FileOp { token, .. } = self.files.table.vacate(key).expect("it is there");
         let op = FileOpId(key);
         self.cx.outbox.push_back(match done {
-            FileDone::Read { buffer, error } => Record::FileRead { op, token, error, buffer: Some(buffer) },
+            FileDone::Read { buffer, error, .. } => {
+                Record::FileRead { op, token, error, buffer: Some(buffer) }
+            }
             FileDone::Written { bytes, failed } => {
                 Record::FileWritten { op, token, failed, buffer: Some(bytes) }
             }

@@ -277,6 +277,10 @@ impl<K: Kernel> Engine<K> {
                 let (key, connection) = self.connections.at_mut(slot).expect(OUTLIVES);
                 connection.send_completed(&mut self.cx, key, completion);
             }
+            OpKind::Transmit => {
+                let (key, connection) = self.connections.at_mut(slot).expect(OUTLIVES);
+                connection.transmit_completed(&mut self.cx, key, completion);
+            }
             OpKind::Accept => {
                 let (key, listener) = self.listeners.at_mut(slot).expect(OUTLIVES);
                 listener.accept_completed(&mut self.cx, key, completion);

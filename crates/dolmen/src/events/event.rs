@@ -249,7 +249,8 @@ pub enum Event<'a> {
         conn: ConnId,
         /// The operation's token.
         token: Token,
-        /// How many bytes of the file the system has taken: fewer than the range has if the file ends earlier.
+        /// How many bytes of the file the system has taken: fewer than the range has if the file ends earlier. If it could not
+        /// be read, Windows may have taken some more.
         sent: u64,
         /// The system's reason why the file could not be read further. The connection then ends with
         /// [`Closed`](Event::Closed), because what was sent behind the file would follow a hole.

@@ -49,6 +49,7 @@ impl Key {
         match kind {
             OpKind::Receive
             | OpKind::Send
+            | OpKind::Transmit
             | OpKind::Accept
             | OpKind::Connect
             | OpKind::ReceiveFrom

@@ -30,8 +30,18 @@ pub(crate) trait FileAccess: Clone + 'static {
     /// Writes some of the bytes. Blocks.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Opens the file once more, for [`Kernel::transmit`](super::Kernel::transmit). `None`: it cannot be transmitted. Blocks.
+    fn reopen(&self) -> Option<Reopened<Self>>;
+
     /// Reads once what needs no waiting. `None`: it would block, or the file cannot be read in this way.
     fn read_now(&self, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>>;
+}
+
+/// A file that was opened once more.
+pub(crate) struct Reopened<F> {
+    pub(crate) file: F,
+    /// How many bytes it had then.
+    pub(crate) len: u64,
 }
 
 /// One operation. The buffers are the caller's.
@@ -41,6 +51,8 @@ pub(crate) enum FileJob<F> {
         file: F,
         offset: u64,
         buffer: Vec<u8>,
+        /// Whether the file is opened once more, if it can be read.
+        reopen: bool,
     },
     Write {
         file: F,
@@ -50,11 +62,12 @@ pub(crate) enum FileJob<F> {
 }
 
 /// Its result.
-pub(crate) enum FileDone {
+pub(crate) enum FileDone<F> {
     /// The buffer holds what was read. Without an error and empty: the end of the file.
     Read {
         buffer: Vec<u8>,
         error: Option<io::Error>,
+        reopened: Option<Reopened<F>>,
     },
     Written {
         bytes: Vec<u8>,
@@ -70,14 +83,16 @@ pub struct FailedWrite {
 }
 
 impl<F: FileAccess> Job for FileJob<F> {
-    type Done = FileDone;
+    type Done = FileDone<F>;
 
-    fn run(self) -> FileDone {
+    fn run(self) -> FileDone<F> {
         match self {
-            FileJob::Read { file, offset, mut buffer } => {
+            FileJob::Read { file, offset, mut buffer, reopen } => {
                 prepare(&mut buffer);
                 let read = without_interruption(|| file.read_at(offset, &mut buffer));
-                was_read(buffer, read)
+                // A handle that may not read opens one that may.
+                let reopened = if reopen && read.is_ok() { file.reopen() } else { None };
+                was_read(buffer, read, reopened)
             }
             FileJob::Write { file, offset, bytes } => {
                 let failed = write_all(&file, offset, &bytes).err().map(Box::new);
@@ -97,9 +112,9 @@ impl<F> FileJob<F> {
     }
 
     /// The result if it was not done at all.
-    pub(crate) fn failed(is_read: bool, error: io::Error) -> FileDone {
+    pub(crate) fn failed(is_read: bool, error: io::Error) -> FileDone<F> {
         match is_read {
-            true => FileDone::Read { buffer: Vec::new(), error: Some(error) },
+            true => FileDone::Read { buffer: Vec::new(), error: Some(error), reopened: None },
             false => {
                 let failed = Some(Box::new(FailedWrite { written: 0, error }));
                 FileDone::Written { bytes: Vec::new(), failed }
@@ -114,9 +129,13 @@ pub(crate) fn prepare(buffer: &mut Vec<u8>) {
 }
 
 /// The buffer is cut to what was read.
-pub(crate) fn was_read(mut buffer: Vec<u8>, read: io::Result<usize>) -> FileDone {
+pub(crate) fn was_read<F>(
+    mut buffer: Vec<u8>,
+    read: io::Result<usize>,
+    reopened: Option<Reopened<F>>,
+) -> FileDone<F> {
     buffer.truncate(*read.as_ref().unwrap_or(&0));
-    FileDone::Read { buffer, error: read.err() }
+    FileDone::Read { buffer, error: read.err(), reopened }
 }
 
 fn write_all<F: FileAccess>(file: &F, offset: u64, bytes: &[u8]) -> Result<(), FailedWrite> {
@@ -154,6 +173,13 @@ impl FileAccess for Arc<File> {
         return std::os::unix::fs::FileExt::write_at(&**self, bytes, offset);
         #[cfg(windows)]
         return std::os::windows::fs::FileExt::seek_write(&**self, bytes, offset);
+    }
+
+    fn reopen(&self) -> Option<Reopened<Self>> {
+        #[cfg(unix)]
+        return None;
+        #[cfg(windows)]
+        return crate::kernel::reopen(self);
     }
 
     fn read_now(&self, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>> {
@@ -219,6 +245,10 @@ mod tests {
             }
         }
 
+        fn reopen(&self) -> Option<Reopened<Small>> {
+            None
+        }
+
         fn read_now(&self, _: u64, _: &mut [u8]) -> Option<io::Result<usize>> {
             None
         }
@@ -244,8 +274,8 @@ mod tests {
         assert_eq!(write(0, b"seven b"), None);
         assert_eq!(write(7, b"four"), Some((3, io::ErrorKind::StorageFull)));
         let read = |offset| {
-            let job = FileJob::Read { file: file.clone(), offset, buffer: vec![0; 8] };
-            let FileDone::Read { buffer, error } = job.run() else { panic!("it was a read") };
+            let job = FileJob::Read { file: file.clone(), offset, buffer: vec![0; 8], reopen: false };
+            let FileDone::Read { buffer, error, .. } = job.run() else { panic!("it was a read") };
             assert!(error.is_none());
             buffer
         };

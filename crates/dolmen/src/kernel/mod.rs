@@ -29,7 +29,7 @@
 //!   that must lend memory in advance does so only while the pool has enough to spare;
 //! * a source is closed only when none of its operations is pending.
 //!
-//! A kernel may rely on this: at most one receive and one send are pending on a stream, at most [`Kernel::ACCEPTS`]
+//! A kernel may rely on this: at most one receive and one send or transmission are pending on a stream, at most [`Kernel::ACCEPTS`]
 //! accepts on a listener, one watch on a watch, one poll on a borrowed socket, one connect on a dial,
 //! [`Kernel::DATAGRAMS`] receives and one send on a datagram socket.
 
@@ -50,6 +50,7 @@ pub(crate) mod pool;
 pub(crate) mod readiness;
 pub(crate) mod submitter;
 pub(crate) mod thread;
+mod transmits;
 
 #[cfg(dolmen_sim)]
 pub(crate) mod sim;
@@ -64,7 +65,7 @@ pub(crate) use epoll::{Epoll as Native, above_standard, io_fault, set_keepalive}
 #[cfg(windows)]
 pub use iocp::set_exclusive_address_use;
 #[cfg(windows)]
-pub(crate) use iocp::{Iocp as Native, Winsock, io_fault, set_keepalive};
+pub(crate) use iocp::{Iocp as Native, Winsock, io_fault, reopen, set_keepalive};
 
 #[cfg(not(any(target_os = "linux", windows)))]
 compile_error!(
@@ -92,11 +93,14 @@ pub(crate) struct Options {
     /// IOCP: omit packets for operations that succeed immediately. Off only in tests of the other path.
     #[cfg_attr(not(windows), allow(dead_code))]
     pub(crate) skip_on_success: bool,
+    /// IOCP: how many transmissions may be pending. `None`: as many as the edition of the system allows.
+    #[cfg_attr(not(windows), allow(dead_code))]
+    pub(crate) most_transmits: Option<usize>,
 }
 
 /// What a kernel did with a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(windows, allow(dead_code))] // Its kernel has no such call yet.
+#[cfg_attr(windows, allow(dead_code))] // Its kernel transmits.
 pub(crate) enum Direct {
     /// It has sent so many bytes, at least one.
     Sent(usize),
@@ -325,7 +329,7 @@ pub(crate) trait Kernel: Sized + 'static {
     }
 
     /// Sends a part of a file (`count` is not 0) on a stream without a copy in our memory, as far as both can do it now. A
-    /// kernel that cannot keeps this method: the engine reads and sends.
+    /// kernel that cannot keeps this method: the engine transmits, or reads and sends.
     fn send_file_now(
         &mut self,
         _source: &Self::Source,
@@ -334,6 +338,32 @@ pub(crate) trait Kernel: Sized + 'static {
         _count: usize,
     ) -> Direct {
         Direct::No
+    }
+
+    /// How many transmissions may be pending at a time. 0: this kernel makes none.
+    fn most_transmits(&self) -> usize {
+        0
+    }
+
+    /// Sends a part of a file (`count` is not 0) on a stream without a copy in our memory. The file is one that
+    /// [`FileAccess::reopen`] has returned. Succeeds when all of the part has been sent, or all of it that the file has:
+    /// then with fewer bytes, or none.
+    ///
+    /// If the submission fails, nothing was sent. If a packet brings the failure, some of the part may have been sent, and
+    /// the system does not say how much.
+    ///
+    /// # Safety
+    ///
+    /// See [`Kernel::receive`]. The file stays open until the operation has ended.
+    unsafe fn transmit(
+        &mut self,
+        _source: &Self::Source,
+        _op: OpPtr<Self>,
+        _file: &Self::File,
+        _offset: u64,
+        _count: u32,
+    ) -> Submission<Self> {
+        unreachable!("this kernel makes no transmissions")
     }
 
     /// Requests the early end of a pending operation. A poll is only cancelled when its source is to be released, and
@@ -473,7 +503,7 @@ pub(crate) enum Outcome<K: Kernel> {
     },
     /// A receive that has found the end of the stream.
     EndOfStream,
-    /// A send, of this many bytes.
+    /// A send or a transmission, of this many bytes.
     Sent(usize),
     Accepted(K::Stream, SocketAddr),
     Connected,
@@ -524,6 +554,9 @@ pub(crate) enum FaultKind {
     NotConnected,
     /// A borrowed stream whose last connection ended with bytes unsent.
     Cut,
+    /// The file of a transmission cannot be read.
+    #[cfg_attr(not(any(windows, dolmen_sim)), allow(dead_code))] // Epoll makes no transmissions.
+    File,
     Other,
 }
 

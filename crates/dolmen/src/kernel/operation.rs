@@ -30,6 +30,7 @@ pub(crate) type OpPtr<K> = NonNull<Operation<K>>;
 pub(crate) enum OpKind {
     Receive,
     Send,
+    Transmit,
     Accept,
     Connect,
     Watch,

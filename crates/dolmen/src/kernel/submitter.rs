@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::lent::Lent;
 use super::operation::{OpHandle, OpKind, OpPtr, OperationTable, Returned};
 use super::readiness::Readiness;
+use super::transmits::Transmits;
 use super::{Close, Fault, Kernel, Options, Outcome, Packet, Submission};
 use crate::address::Address;
 use crate::kernel::buffer_pool::BufferPool;
@@ -34,6 +35,7 @@ pub(crate) struct Submitter<K: Kernel> {
     // Dropped first: the kernel releases everything that it still holds before the cells are freed.
     kernel: K,
     operations: OperationTable<K>,
+    transmits: Transmits<K::File>,
     pool: BufferPool,
     packets: Vec<Packet<K>>,
     /// Foreign completions that the last wait has returned.
@@ -45,7 +47,8 @@ impl<K: Kernel> Submitter<K> {
     pub(crate) fn new(kernel: K, options: Options, pool: BufferPool) -> Self {
         let packets = Vec::with_capacity(options.max_packets + K::ACCEPTS);
         let operations = OperationTable::new();
-        Submitter { kernel, operations, pool, packets, foreign: Vec::new(), unknown: 0 }
+        let transmits = Transmits::default();
+        Submitter { kernel, operations, transmits, pool, packets, foreign: Vec::new(), unknown: 0 }
     }
 
     /// Access for the calls that involve no operation.
@@ -107,6 +110,33 @@ impl<K: Kernel> Submitter<K> {
         let handle = self.operations.lend(op);
         // SAFETY: as in `receive`; the bytes to send are inside the cell and stay there.
         let submission = unsafe { self.kernel.send(source, op) };
+        self.started(handle, op, submission)
+    }
+
+    /// Whether the kernel makes transmissions.
+    pub(crate) fn transmits(&self) -> bool {
+        self.kernel.most_transmits() > 0
+    }
+
+    /// Whether the kernel takes one more transmission.
+    pub(crate) fn can_transmit(&self) -> bool {
+        self.transmits.len() < self.kernel.most_transmits()
+    }
+
+    /// Sends a part of a file. The file stays open until the completion.
+    pub(crate) fn transmit(
+        &mut self,
+        source: &K::Source,
+        owner: u32,
+        file: K::File,
+        offset: u64,
+        count: u32,
+    ) -> Started<K> {
+        let op = self.operations.take(OpKind::Transmit, owner, None, 0..0);
+        let handle = self.operations.lend(op);
+        let file = self.transmits.lend(handle, file);
+        // SAFETY: as in `receive`; the file is among the transmissions until `take_back`.
+        let submission = unsafe { self.kernel.transmit(source, op, file, offset, count) };
         self.started(handle, op, submission)
     }
 
@@ -209,6 +239,7 @@ impl<K: Kernel> Submitter<K> {
         for packet in self.packets.drain(..) {
             // SAFETY: its packet is out, and the contract promises that it is the only one.
             let returned = unsafe { self.operations.take_back(packet.op) };
+            self.transmits.take_back(&returned);
             take(complete(returned, packet.result));
         }
         waited
@@ -233,6 +264,7 @@ impl<K: Kernel> Submitter<K> {
         };
         // SAFETY: anything but Pending means that no packet will come and the kernel kept nothing.
         let returned = unsafe { self.operations.take_back(op) };
+        self.transmits.take_back(&returned);
         Started::Completed(complete(returned, result))
     }
 }

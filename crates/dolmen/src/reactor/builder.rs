@@ -135,6 +135,14 @@ impl Builder {
         self.config.skip_on_success = skip;
         self
     }
+
+    /// Windows: how many files the system may be asked to transmit at a time, instead of what its edition allows. Only for
+    /// tests: Wine is a client edition, which is not asked.
+    #[doc(hidden)]
+    pub fn most_transmits(mut self, count: usize) -> Builder {
+        self.config.most_transmits = Some(count);
+        self
+    }
 }
 
 impl Default for Builder {

@@ -118,7 +118,10 @@ impl Reactor {
     /// [`FileSent`](crate::Event::FileSent) event with `token` reports that the system has taken all of it.
     ///
     /// The file is read in pieces of up to 64 KiB as the connection takes them, so a slow reader costs one piece of memory, however
-    /// long the file is. Pieces do not count as [queued](Reactor::queued_bytes). What is sent behind the file does.
+    /// long the file is. Pieces do not count as [queued](Reactor::queued_bytes). What is sent behind the file does. On Linux, and on
+    /// server editions of Windows, the system sends most of a longer file by itself, without a copy in this process
+    /// ([`bytes_sent_uncopied`](crate::Stats::bytes_sent_uncopied)). For that Windows has the file open once more until it has
+    /// been sent. A file that the caller's handle excludes others from, or that is on another computer, is read.
     ///
     /// If the file ends before the range, so does what is sent, and the stream goes on. If it cannot be read, the event has the
     /// reason, and the connection ends as failed, with a reset: the peer cannot take a part for the whole. If the connection ends first, its
@@ -126,7 +129,7 @@ impl Reactor {
     /// a long file, close when its event has come.
     ///
     /// Not promised: that the file is what it was at the time of the call. It is read later, and a writer may change or
-    /// shorten it meanwhile. As for the file's position on Windows, see [`read_file`](Reactor::read_file).
+    /// shorten it meanwhile; on Windows, one that becomes shorter may count as one that cannot be read. As for the file's position on Windows, see [`read_file`](Reactor::read_file).
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};
@@ -162,6 +165,10 @@ impl Reactor {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`SendClosed`](crate::ErrorKind::SendClosed),
     /// [`FilesFull`](crate::ErrorKind::FilesFull) while 1,024 files are queued on the connection.
+    ///
+    /// # References
+    ///
+    /// Manual page: sendfile(2). Microsoft Learn: "TransmitFile function".
     pub fn send_file(
         &mut self,
         conn: ConnId,

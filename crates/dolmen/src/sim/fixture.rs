@@ -160,6 +160,7 @@ impl Fixture {
         connect_timeout: Duration::from_secs(20),
         post_capacity: 64,
         skip_on_success: true,
+        most_transmits: None,
         most_lookups: 8,
         most_file_ops: 16,
     };

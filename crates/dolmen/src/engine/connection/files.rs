@@ -5,7 +5,8 @@
 //! a time, and does not count as queued: otherwise a caller who was told that there is room would find none.
 //!
 //! A kernel may send a part of a file without a copy, as far as the socket has room. A socket without room is waited for
-//! by a small piece that is read and sent as always.
+//! by a small piece that is read and sent as always. Another kind of kernel transmits parts of a file: see
+//! [`transmitting`](super::transmitting).
 //!
 //! A file that cannot be read leaves a hole in the stream, so nothing is sent behind it: the connection fails.
 
@@ -15,6 +16,7 @@ use std::ops::Range;
 
 use super::closing::SECOND_LOOK_NS;
 use super::*;
+use crate::kernel::files::Reopened;
 
 /// The most bytes that one call sends without a copy: the other connections have their turns.
 const MOST_DIRECT_BYTES: usize = 256 * 1024;
@@ -27,7 +29,7 @@ const MOST_FILES: usize = 1_024;
 
 /// The files of a connection, the first one first.
 pub(super) struct FileSends<F> {
-    queued: VecDeque<FileSend<F>>,
+    pub(super) queued: VecDeque<FileSend<F>>,
     /// Bytes in the queues behind files.
     behind_bytes: usize,
     /// Where pieces are read to; with the reader while it reads.
@@ -37,20 +39,34 @@ pub(super) struct FileSends<F> {
     full: bool,
     /// Everything before the first file has been sent: the connection's queue holds a piece of it.
     begun: bool,
+    /// How many bytes of the first file are being transmitted.
+    pub(super) transmitting: u32,
     /// The operations that ended with their connection.
     ended: Vec<Key>,
 }
 
-struct FileSend<F> {
+pub(super) struct FileSend<F> {
     op: Key,
     token: Token,
     file: F,
     /// What is still to be read.
-    range: Range<u64>,
+    pub(super) range: Range<u64>,
     /// How many bytes the system has taken.
-    sent: u64,
-    error: Option<io::Error>,
+    pub(super) sent: u64,
+    pub(super) error: Option<io::Error>,
+    pub(super) reopened: Reopening<F>,
     behind: Option<Box<SendQueue>>,
+}
+
+/// Whether the file was opened once more, to be transmitted.
+pub(super) enum Reopening<F> {
+    /// Not yet.
+    Not,
+    /// The thread that reads the first piece was asked for it, and may have refused.
+    Asked,
+    Open(Reopened<F>),
+    /// The rest is read and sent.
+    Over,
 }
 
 /// A piece to read.
@@ -60,6 +76,8 @@ pub(in crate::engine) struct Piece<F> {
     pub(in crate::engine) offset: u64,
     /// To be filled up to its capacity.
     pub(in crate::engine) buffer: Vec<u8>,
+    /// The file is to be transmitted from the next piece on.
+    pub(in crate::engine) reopen: bool,
 }
 
 impl<F> FileSends<F> {
@@ -71,7 +89,16 @@ impl<F> FileSends<F> {
             reading: false,
             full: false,
             begun: false,
+            transmitting: 0,
             ended: Vec::new(),
+        }
+    }
+
+    /// What a thread was asked for was not done.
+    fn ask_again(&mut self) {
+        let first = self.queued.front_mut();
+        if let Some(first) = first.filter(|first| matches!(first.reopened, Reopening::Asked)) {
+            first.reopened = Reopening::Not;
         }
     }
 }
@@ -93,7 +120,8 @@ impl<K: Kernel> Connection<K> {
         if files.queued.len() >= MOST_FILES {
             return Err(ErrorKind::FilesFull);
         }
-        let file = FileSend { op, token, file, range, sent: 0, error: None, behind: None };
+        let reopened = Reopening::Not;
+        let file = FileSend { op, token, file, range, sent: 0, error: None, reopened, behind: None };
         files.queued.push_back(file);
         self.list(cx, key);
         Ok(())
@@ -197,6 +225,7 @@ impl<K: Kernel> Connection<K> {
                 first.range.start += bytes as u64;
                 first.sent += bytes as u64;
                 cx.stats.bytes_sent += bytes as u64;
+                cx.stats.bytes_sent_uncopied += bytes as u64;
                 self.list(cx, key);
                 true
             }
@@ -208,17 +237,22 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    /// The piece to read next, followed by [`Connection::piece_read`].
-    pub(in crate::engine) fn take_piece(&mut self, most: usize) -> Option<Piece<K::File>> {
+    /// The piece to read next, followed by [`Connection::piece_read`]. `transmits`: what is behind it is transmitted, if that
+    /// is more than another piece.
+    pub(in crate::engine) fn take_piece(&mut self, most: usize, transmits: bool) -> Option<Piece<K::File>> {
         let files = self.files.as_mut()?;
-        let first = files.queued.front()?;
+        let first = files.queued.front_mut()?;
         files.reading = true;
         let most = if std::mem::take(&mut files.full) { most.min(WAITING_PIECE_BYTES) } else { most };
         let mut buffer = std::mem::take(&mut files.buffer);
         let rest = usize::try_from(first.range.end - first.range.start).unwrap_or(usize::MAX);
         buffer.clear();
         buffer.reserve_exact(rest.min(most));
-        Some(Piece { op: first.op, file: first.file.clone(), offset: first.range.start, buffer })
+        let reopen = transmits && rest > 2 * most && matches!(first.reopened, Reopening::Not);
+        if reopen {
+            first.reopened = Reopening::Asked;
+        }
+        Some(Piece { op: first.op, file: first.file.clone(), offset: first.range.start, buffer, reopen })
     }
 
     /// A piece has been read: none is the end of the file.
@@ -228,10 +262,14 @@ impl<K: Kernel> Connection<K> {
         key: Key,
         buffer: Vec<u8>,
         error: Option<io::Error>,
+        reopened: Option<Reopened<K::File>>,
     ) {
         let Some(files) = self.files.as_mut() else { return };
         let Some(first) = files.queued.front_mut() else { return };
         files.reading = false;
+        if let Some(reopened) = reopened {
+            first.reopened = Reopening::Open(reopened);
+        }
         let rest = first.range.end - first.range.start;
         // The buffer may have room for more than was asked for.
         let bytes = &buffer[..buffer.len().min(usize::try_from(rest).unwrap_or(usize::MAX))];
@@ -255,6 +293,7 @@ impl<K: Kernel> Connection<K> {
         mark(Mark::PieceRefused);
         if let Some(files) = self.files.as_mut() {
             files.reading = false;
+            files.ask_again();
             self.retry_later(cx, key, Direction::Send, crate::kernel::io_fault(error));
         }
     }
@@ -263,6 +302,7 @@ impl<K: Kernel> Connection<K> {
     pub(in crate::engine) fn piece_lost(&mut self, cx: &mut Context<K>, key: Key) {
         if let Some(files) = self.files.as_mut() {
             files.reading = false;
+            files.ask_again();
             self.list(cx, key);
         }
     }

@@ -34,7 +34,7 @@ fn handle_signals() {
 }
 
 fn submitter() -> Submitter<Epoll> {
-    let options = Options { max_packets: 8, skip_on_success: true };
+    let options = Options { max_packets: 8, skip_on_success: true, most_transmits: None };
     let pool = BufferPool::new(4, 4096);
     Submitter::new(Epoll::new(options).expect("a kernel"), options, pool)
 }

@@ -12,6 +12,7 @@ use super::accept::AcceptCell;
 use super::connect::connect_fault;
 use super::operation::Extra;
 use super::socket::{self, CallResult};
+use super::transmit::transmit_fault;
 use super::{CANCELLED, Iocp, overlapped, status};
 use crate::kernel::buffer_pool::BufferPool;
 
@@ -112,6 +113,7 @@ impl Iocp {
             // SAFETY: passed on.
             OpKind::SendTo => Some(unsafe { self.send_to_completed(op, status, bytes) }),
             OpKind::Send => Some(status.map(|()| Outcome::Sent(bytes))),
+            OpKind::Transmit => Some(status.map(|()| Outcome::Sent(bytes)).map_err(transmit_fault)),
             OpKind::Accept => {
                 // SAFETY: the system is done with the operation.
                 let Extra::Accept(cell) = (unsafe { (*op.as_ptr()).header.extra }) else {

@@ -38,6 +38,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod transmit;
 mod unfound;
 mod winsock;
 #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))] // Only the C library lends sockets.
@@ -77,6 +78,7 @@ use socket::{CallResult, SocketKind};
 use source::{ReadinessListener, Source};
 pub(crate) use status::from_io as io_fault;
 use timer::LazyTimer;
+pub(crate) use transmit::reopen;
 use unfound::Unfound;
 pub(crate) use winsock::Winsock;
 use writers::Writers;
@@ -105,6 +107,7 @@ pub(crate) struct Iocp {
     skip_on_success: bool,
     alarm: Alarm,
     timer: LazyTimer,
+    most_transmits: usize,
     started: Instant,
     calls: u64,
     _winsock: Winsock,
@@ -154,6 +157,7 @@ impl Kernel for Iocp {
             skip_on_success: options.skip_on_success,
             alarm: Alarm::default(),
             timer: LazyTimer::default(),
+            most_transmits: options.most_transmits.unwrap_or_else(transmit::most_transmits),
             started: Instant::now(),
             calls: 1,
             _winsock: winsock,
@@ -353,6 +357,22 @@ impl Kernel for Iocp {
             CallResult::Immediate(_, Err(fault)) => Submission::Failed(fault),
             CallResult::Pending => Submission::Pending,
         }
+    }
+
+    fn most_transmits(&self) -> usize {
+        self.most_transmits
+    }
+
+    unsafe fn transmit(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        file: &Arc<File>,
+        offset: u64,
+        count: u32,
+    ) -> Submission<Self> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.begin_transmit(source, op, file, offset, count) }
     }
 
     unsafe fn accept(&mut self, source: &Source, op: OpPtr<Self>) -> Submission<Self> {

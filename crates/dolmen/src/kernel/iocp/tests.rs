@@ -16,7 +16,7 @@ use crate::kernel::submitter::{self, Submitter};
 #[test]
 fn hc40_a_receive_that_fails_at_once_with_a_warning_is_pending() {
     for skips in [false, true] {
-        let options = Options { max_packets: 8, skip_on_success: skips };
+        let options = Options { max_packets: 8, skip_on_success: skips, most_transmits: None };
         let mut kernel = Iocp::new(options).unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -83,7 +83,7 @@ fn hc61_a_receive_of_zero_bytes_eats_the_datagram_for_which_it_completes() {
 #[test]
 fn hc61_a_receive_of_datagrams_always_has_a_buffer() {
     for skips in [false, true] {
-        let options = Options { max_packets: 8, skip_on_success: skips };
+        let options = Options { max_packets: 8, skip_on_success: skips, most_transmits: None };
         let pool = BufferPool::new(0, 16);
         let mut submitter = Submitter::new(Iocp::new(options).unwrap(), options, pool.clone());
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -147,7 +147,7 @@ fn a_datagram_socket_whose_receive_cannot_be_cancelled_is_closed() {
 
 /// A kernel over a provider that cannot cancel. Cancelling is tried thirteen times within some milliseconds.
 fn without_cancel() -> Submitter<Iocp> {
-    let options = Options { max_packets: 8, skip_on_success: true };
+    let options = Options { max_packets: 8, skip_on_success: true, most_transmits: None };
     let mut kernel = Iocp::new(options).unwrap();
     kernel.cancel = |_, _| Ok(false);
     kernel.unfound.first_pause_ns = 1_000;
@@ -272,7 +272,7 @@ fn a_listener_whose_accepts_cannot_be_cancelled_is_closed() {
 #[test]
 fn a_receive_of_zero_bytes_that_was_cancelled_does_not_read_from_the_next_socket_of_that_number() {
     let replaced = || {
-        let options = Options { max_packets: 8, skip_on_success: true };
+        let options = Options { max_packets: 8, skip_on_success: true, most_transmits: None };
         let kernel = Iocp::new(options).unwrap();
         let pool = BufferPool::new(0, 16);
         let mut submitter = Submitter::new(kernel, options, pool.clone());

@@ -34,8 +34,10 @@ impl Sim {
             return Some(Err(ABORTED));
         }
         let transfer =
-            matches!(pending.kind, OpKind::Receive | OpKind::Send | OpKind::ReceiveFrom | OpKind::SendTo);
-        if transfer && pending.sent == 0 && self.world.borrow_mut().no_memory(pending.kind) {
+            !matches!(pending.kind, OpKind::Accept | OpKind::Connect | OpKind::Watch | OpKind::Poll);
+        // A transmission may fail after a part of it was sent.
+        let may_fail = pending.sent == 0 || pending.kind == OpKind::Transmit;
+        if transfer && may_fail && self.world.borrow_mut().no_memory(pending.kind) {
             mark(Mark::NoMemory);
             // SAFETY: passed on.
             unsafe { self.write_header(pending.op, NO_MEMORY.code as u64, 0) };
@@ -46,6 +48,8 @@ impl Sim {
             OpKind::Receive => unsafe { self.complete_receive(pending, pool) },
             // SAFETY: passed on.
             OpKind::Send => unsafe { self.complete_send(pending) },
+            // SAFETY: passed on.
+            OpKind::Transmit => unsafe { self.complete_transmit(pending) },
             // SAFETY: passed on.
             OpKind::ReceiveFrom => unsafe { self.complete_receive_from(pending, pool) },
             // SAFETY: passed on.

@@ -7,12 +7,23 @@ use std::rc::Rc;
 use super::rng::Rng;
 use super::workers::SimJob;
 use super::world::World;
-use crate::kernel::files::{FileAccess, FileJob};
+use crate::kernel::files::{FileAccess, FileJob, Reopened};
 use crate::marks::{Mark, mark};
 
-/// A file. Its faults strike as often as its own numbers say.
+/// A handle of a file. Its faults strike as often as the file's own numbers say.
 #[derive(Clone)]
-pub(crate) struct SimFile(Rc<RefCell<State>>);
+pub(crate) struct SimFile {
+    state: Rc<RefCell<State>>,
+    /// Closed with its last copy.
+    handle: Rc<()>,
+}
+
+/// The number of a handle, which the system was given for a transmission.
+#[derive(Clone)]
+pub(super) struct Lent {
+    state: Rc<RefCell<State>>,
+    handle: Weak<()>,
+}
 
 struct State {
     bytes: Vec<u8>,
@@ -22,6 +33,13 @@ struct State {
     failing: u8,
     /// In percent: reads that need no thread.
     cached: u8,
+    /// In percent: attempts to open it once more that fail, and those after which it becomes shorter.
+    unopened: u8,
+    shrinks: u8,
+    /// In percent: transmissions that are refused.
+    refused: u8,
+    /// In percent: reads of a transmission that fail.
+    broken: u8,
     read_now: u64,
     /// It is read to be sent: a result is no event.
     is_sent: bool,
@@ -31,43 +49,84 @@ impl SimFile {
     /// A file with these bytes.
     pub(crate) fn new(bytes: Vec<u8>, seed: u64) -> SimFile {
         let rng = Rng::new(seed);
-        SimFile(Rc::new(RefCell::new(State {
+        let state = State {
             bytes,
             rng,
             short: 0,
             failing: 0,
             cached: 0,
+            unopened: 0,
+            shrinks: 0,
+            refused: 0,
+            broken: 0,
             read_now: 0,
             is_sent: false,
-        })))
+        };
+        SimFile { state: Rc::new(RefCell::new(state)), handle: Rc::default() }
     }
 
     /// How often its faults strike, in percent.
     pub(crate) fn set_faults(&self, short: u8, failing: u8, cached: u8) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         (state.short, state.failing, state.cached) = (short, failing, cached);
+    }
+
+    /// How often it cannot be opened once more, is shorter than it was then, and cannot be transmitted, in percent.
+    pub(crate) fn set_transmits(&self, unopened: u8, shrinks: u8, refused: u8) {
+        let mut state = self.state.borrow_mut();
+        (state.unopened, state.shrinks, state.refused) = (unopened, shrinks, refused);
+    }
+
+    /// How often a read fails that the system makes for a transmission, in percent.
+    pub(crate) fn set_broken(&self, broken: u8) {
+        self.state.borrow_mut().broken = broken;
+    }
+
+    /// For a transmission, unless that is refused.
+    pub(super) fn lend(&self) -> Option<Lent> {
+        let mut state = self.state.borrow_mut();
+        let refused = state.refused;
+        (!state.rng.percent(refused))
+            .then(|| Lent { state: Rc::clone(&self.state), handle: Rc::downgrade(&self.handle) })
     }
 
     /// Its results are no events.
     pub(crate) fn set_sent(&self) {
-        self.0.borrow_mut().is_sent = true;
+        self.state.borrow_mut().is_sent = true;
     }
 
     /// Some of what is there, and `None` for nothing.
     pub(super) fn read_directly(&self, offset: u64, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count.min(300)];
-        let read = self.0.borrow_mut().read(offset, &mut bytes).ok()?;
+        let read = self.state.borrow_mut().read(offset, &mut bytes).ok()?;
         bytes.truncate(read);
         (read > 0).then_some(bytes)
     }
 
     /// How many reads needed no thread.
     pub(crate) fn reads_now(&self) -> u64 {
-        self.0.borrow().read_now
+        self.state.borrow().read_now
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.borrow().bytes.clone()
+        self.state.borrow().bytes.clone()
+    }
+}
+
+impl Lent {
+    /// Reads, for the system.
+    pub(super) fn read(&self, offset: u64, count: usize) -> io::Result<Vec<u8>> {
+        assert!(self.handle.upgrade().is_some(), "a file was closed while it was being transmitted");
+        let mut state = self.state.borrow_mut();
+        let broken = state.broken;
+        if state.rng.percent(broken) {
+            mark(Mark::FileFailed);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; count];
+        let read = state.read(offset, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 }
 
@@ -95,11 +154,11 @@ impl State {
 
 impl FileAccess for SimFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().read(offset, into)
+        self.state.borrow_mut().read(offset, into)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let count = state.part_of(bytes.len())?;
         let (from, to) = (offset as usize, offset as usize + count);
         if state.bytes.len() < to {
@@ -109,8 +168,20 @@ impl FileAccess for SimFile {
         Ok(count)
     }
 
+    fn reopen(&self) -> Option<Reopened<SimFile>> {
+        let mut state = self.state.borrow_mut();
+        let (unopened, shrinks) = (state.unopened, state.shrinks);
+        if state.rng.percent(unopened) {
+            mark(Mark::ReopenRefused);
+            return None;
+        }
+        let shrunk = if state.rng.percent(shrinks) { state.rng.below(50) } else { 0 };
+        let len = state.bytes.len() as u64 + shrunk;
+        Some(Reopened { file: SimFile { state: Rc::clone(&self.state), handle: Rc::default() }, len })
+    }
+
     fn read_now(&self, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let cached = state.cached;
         if !state.rng.percent(cached) {
             return None;
@@ -139,7 +210,7 @@ impl SimJob for FileJob<SimFile> {
     }
 
     fn end(file: SimFile, world: &mut World, wanted: bool) {
-        if wanted && !file.0.borrow().is_sent {
+        if wanted && !file.state.borrow().is_sent {
             world.file_done_ns.get_or_insert(world.now_ns);
         }
     }

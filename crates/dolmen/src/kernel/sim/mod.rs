@@ -26,6 +26,7 @@ mod polled;
 mod port;
 pub(crate) mod rng;
 mod submit;
+mod transmit;
 mod wait;
 mod workers;
 pub(crate) mod world;
@@ -439,7 +440,8 @@ impl Kernel for Sim {
     }
 
     fn send_file_now(&mut self, source: &Source, file: &SimFile, offset: u64, count: usize) -> Direct {
-        if !self.is_open(source) || self.world.borrow_mut().files.percent(40) {
+        let transmits = self.world.borrow().completion_style;
+        if !self.is_open(source) || transmits || self.world.borrow_mut().files.percent(40) {
             return Direct::No;
         }
         self.calls += 1;
@@ -452,6 +454,23 @@ impl Kernel for Sim {
             }
             Err(_) => Direct::No,
         }
+    }
+
+    fn most_transmits(&self) -> usize {
+        let world = self.world.borrow();
+        if world.completion_style { world.most_transmits } else { 0 }
+    }
+
+    unsafe fn transmit(
+        &mut self,
+        source: &Source,
+        op: OpPtr<Self>,
+        file: &SimFile,
+        offset: u64,
+        count: u32,
+    ) -> Submission<Self> {
+        // SAFETY: passed on.
+        unsafe { self.submit_transmit(source, op, file, offset, count) }
     }
 
     fn unread(&mut self, source: &Source) -> usize {

@@ -106,6 +106,12 @@ mutants! {
         SendPastFile,
         /// FIN does not wait for the files before it.
         FinBeforeFile,
+        /// A transmission that ends early counts as whole.
+        CountWholeTransmit,
+        /// After a transmission that has failed, the file is read from where it began.
+        ReadAfterFailedTransmit,
+        /// A file waits for a transmission while as many are pending as may be.
+        WaitForTransmit,
         /// A wake is cleared without an event.
         LoseWake,
         /// The time for which another event loop may block ignores what is left to do.

@@ -7,7 +7,7 @@ use super::super::readiness::Readiness;
 use super::super::{Fault, Kernel as _, Outcome};
 use super::mutants::{Mutant, mutant};
 use super::world::{Descriptor, Readable, Stage};
-use super::{Sim, Source};
+use super::{Sim, Source, files};
 
 /// The system's part of an operation.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct Pending {
     pub(super) target: Option<(*mut u8, usize)>,
     /// Where a datagram goes.
     pub(super) to: Option<SocketAddr>,
+    /// What is transmitted, from where, and how much.
+    pub(super) part: Option<(files::Lent, u64, usize)>,
     /// How much of a send has been taken.
     pub(super) sent: usize,
     pub(super) cancelled: bool,
@@ -50,16 +52,34 @@ impl Sim {
             OpKind::ReceiveFrom => Sim::DATAGRAMS,
             _ => 1,
         };
-        let same = |pending: &&Pending| pending.source == source.number && pending.kind == kind;
+        let sends = [OpKind::Send, OpKind::Transmit];
+        let alike = |other| other == kind || (sends.contains(&kind) && sends.contains(&other));
+        let same = |pending: &&Pending| pending.source == source.number && alike(pending.kind);
         assert!(self.pending.iter().filter(same).count() < most, "one too many of {kind:?}");
-        if let (OpKind::Receive | OpKind::Send, Descriptor::Link(link)) = (kind, source.object) {
+        if let (OpKind::Receive | OpKind::Send | OpKind::Transmit, Descriptor::Link(link)) =
+            (kind, source.object)
+        {
             let stage = self.world.borrow().links[link].stage;
             assert_eq!(stage, Stage::Connected, "{kind:?} on a stream that is not complete");
         }
         let (source, fd, object) = (source.number, source.fd, source.object);
-        let (interest, target, to, sent) = (Readiness::NONE, None, None, 0);
+        let (interest, target, to, part, sent) = (Readiness::NONE, None, None, None, 0);
         let (cancelled, ready_at_ns, packet) = (false, None, None);
-        Pending { op, kind, source, fd, object, interest, target, to, sent, cancelled, ready_at_ns, packet }
+        Pending {
+            op,
+            kind,
+            source,
+            fd,
+            object,
+            interest,
+            target,
+            to,
+            part,
+            sent,
+            cancelled,
+            ready_at_ns,
+            packet,
+        }
     }
 
     pub(super) fn can_complete(&self, pending: &Pending) -> bool {
@@ -81,7 +101,7 @@ impl Sim {
         let mut world = self.world.borrow_mut();
         match pending.kind {
             OpKind::Receive => !matches!(world.link_of(pending.object).readable(), Readable::Nothing),
-            OpKind::Send => world.link_of(pending.object).writable(),
+            OpKind::Send | OpKind::Transmit => world.link_of(pending.object).writable(),
             OpKind::Accept => world.exhausted || !world.listener_of(pending.object).backlog.is_empty(),
             OpKind::Connect => world.answer(pending.object).is_some(),
             OpKind::Watch => world.signalled_of(pending.object),
@@ -116,7 +136,7 @@ impl Sim {
         let now_ns = self.now_ns();
         let left = self.pending.iter().filter(move |pending| {
             let due = no_delay || pending.ready_at_ns.is_none_or(|due_ns| due_ns <= now_ns);
-            let sends = matches!(pending.kind, OpKind::Send | OpKind::SendTo);
+            let sends = matches!(pending.kind, OpKind::Send | OpKind::Transmit | OpKind::SendTo);
             due && !sends && !pending.cancelled && self.can_complete(pending)
         });
         left.map(|pending| (pending.kind, pending.object))

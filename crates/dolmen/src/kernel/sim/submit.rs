@@ -49,7 +49,10 @@ impl Sim {
                 }
                 Some(result) => {
                     mark(Mark::SyncCompletion);
-                    self.note_failure(&pending, &result);
+                    // After a refused transmission, the same bytes are sent.
+                    if pending.kind != OpKind::Transmit {
+                        self.note_failure(&pending, &result);
+                    }
                     return result.map_or_else(Submission::Failed, Submission::Done);
                 }
                 None => {}
@@ -109,7 +112,11 @@ impl Sim {
     pub(super) fn note_failure(&self, pending: &Pending, result: &Result<Outcome<Sim>, Fault>) {
         // A cancelled one belongs to a registration that is removed.
         let Err(fault) = *result else { return };
-        if pending.kind == OpKind::Send && !pending.cancelled && [SHUT, RESET].contains(&fault) {
+        if pending.kind == OpKind::Transmit && !pending.cancelled && ![SHUT, RESET].contains(&fault) {
+            self.world.borrow_mut().link_of(pending.object).transmit_failed = true;
+        }
+        let sends = matches!(pending.kind, OpKind::Send | OpKind::Transmit);
+        if sends && !pending.cancelled && [SHUT, RESET].contains(&fault) {
             let mut world = self.world.borrow_mut();
             let now_ns = world.now_ns;
             let link = world.link_of(pending.object);

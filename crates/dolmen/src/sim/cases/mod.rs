@@ -20,6 +20,7 @@ mod receiving;
 mod removals;
 mod sending;
 mod time;
+mod transmitting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

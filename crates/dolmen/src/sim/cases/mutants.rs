@@ -89,6 +89,9 @@ fn each_scenario_fails_with_its_mutant() {
         (files::a_file_that_cannot_be_read_ends_its_connection_with_a_reset, Mutant::SendBehindHole),
         (files::p09_files_are_sent_between_the_sends_before_and_after_them, Mutant::SendPastFile),
         (files::a_close_sends_files_and_a_removal_forgets_them, Mutant::FinBeforeFile),
+        (transmitting::a_short_transmission_is_the_last_of_its_file_and_the_rest_is_read, Mutant::CountWholeTransmit),
+        (transmitting::hc65_nothing_follows_a_transmission_that_has_failed, Mutant::ReadAfterFailedTransmit),
+        (transmitting::a_peer_that_stalls_delays_no_file_but_its_own, Mutant::WaitForTransmit),
         (files::short_writes_of_a_file_are_continued_until_all_is_written, Mutant::WriteOnce),
         (operations::hc41_packets_that_are_not_ours_are_counted_and_dropped, Mutant::TrustEveryPacket),
     ];

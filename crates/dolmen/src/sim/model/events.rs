@@ -297,7 +297,7 @@ impl Run<'_> {
                 self.fail(Oracle::Order, || "unresolved, and it had no host to look up".into())
             }
             CloseReason::Failed { code } if !conn.is_up() => self.not_connected(at, state, code),
-            CloseReason::Failed { .. } if conn.may_fail_by_file() => Ok(()),
+            CloseReason::Failed { .. } if conn.may_fail_by_file() || link.transmit_failed => Ok(()),
             CloseReason::Failed { code } => {
                 self.fail(Oracle::Order, || format!("a reset was reported as failure {code}"))
             }

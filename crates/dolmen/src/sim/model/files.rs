@@ -281,13 +281,18 @@ impl Run<'_> {
         let Some(at) = self.open_conn(who) else { return Ok(()) };
         let (conn, rng) = (&self.conns[at], &mut self.files.rng);
         let (skipped, kind) = (rng.below(20).min(conn.accepted), rng.below(10));
+        // Some are many pieces long.
+        let count = if kind > 5 { 5 * count } else { count };
         let there = bytes(conn.link, true, conn.accepted - skipped, count + skipped as usize);
         let there =
             if conn.accepted < skipped { bytes(conn.link, true, conn.accepted, count) } else { there };
         let file = SimFile::new(there, rng.next());
-        let failing = kind == 0;
+        let (failing, broken) = (kind == 0, kind == 9);
         file.set_sent();
         file.set_faults(30, if failing { 30 } else { 0 }, rng.below(100) as u8);
+        file.set_transmits(10, 30, 10);
+        file.set_broken(if broken { 20 } else { 0 });
+        let failing = failing || broken;
         // Up to the end of the file, or to where the range ends before it.
         let (count, end) = match kind {
             1..4 => (count as u64, u64::MAX),

@@ -231,6 +231,7 @@ pub(super) fn run(seed: u64, actions: &[Action], oracles: &[Oracle]) -> Result<R
         connect_timeout: Duration::from_millis(800),
         post_capacity: 1 + high % 4,
         skip_on_success: true,
+        most_transmits: None,
         most_lookups: 2 + seed as usize % 9,
         most_file_ops: 2 + seed as usize % 7,
     };

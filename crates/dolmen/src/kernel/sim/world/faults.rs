@@ -82,6 +82,8 @@ pub(crate) const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12
 pub(crate) const NOT_CONNECTED: Fault = Fault { kind: FaultKind::NotConnected, code: 107 };
 /// An earlier datagram has found its port closed.
 pub(crate) const PORT_CLOSED: Fault = Fault { kind: FaultKind::Transient, code: 111 };
+/// EIO, of a file that is transmitted.
+pub(crate) const UNREADABLE: Fault = Fault { kind: FaultKind::File, code: 5 };
 /// EMSGSIZE.
 pub(crate) const NOT_SENT: Fault = Fault { kind: FaultKind::Transient, code: 90 };
 /// EIO.

@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) send_failed: Option<(u64, u64)>,
     /// The same for a send that found the connection reset.
     pub(crate) send_reset: Option<(u64, u64)>,
+    /// A transmission has failed, not because of the peer.
+    pub(crate) transmit_failed: bool,
     pub(crate) ended: Option<Ended>,
     /// How far it has come, if the reactor's side makes it.
     pub(crate) stage: Stage,

@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) files: Rng,
     /// No such thread can be started.
     pub(crate) no_file_threads: bool,
+    /// In completion style, how many transmissions of files may be pending.
+    pub(crate) most_transmits: usize,
     /// When the first of these calls ended whose result was not seen by the caller's wait yet.
     pub(crate) file_done_ns: Option<u64>,
     pub(crate) now_ns: u64,
@@ -134,6 +136,7 @@ impl World {
             answered_ns: None,
             files: Rng::new(seed ^ 0x0F11_E000_7154_D00D),
             no_file_threads: false,
+            most_transmits: [0, 1, 1, 3][Rng::new(seed ^ 0x7A45_0000_0F11_E000).below(4) as usize],
             file_done_ns: None,
             now_ns: 0,
             faults,
