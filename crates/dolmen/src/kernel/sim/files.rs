@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::rng::Rng;
 use super::workers::SimJob;
