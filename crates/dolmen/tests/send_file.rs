@@ -257,6 +257,7 @@ fn a_connection_queues_1_024_files() {
     }
     let refused = rig.reactor.send_file(conn, file.clone(), 0..6, FILE).expect_err("there is no room");
     assert_eq!(refused.kind(), ErrorKind::FilesFull);
+    assert!(refused.to_string().contains("the limit is 1024"), "{refused}");
     let mut count = 0;
     rig.until("all files", |_, event| {
         assert!(matches!(event, Event::FileSent { sent: 6, .. }), "{event:?}");

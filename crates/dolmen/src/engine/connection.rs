@@ -42,7 +42,7 @@ mod retry;
 mod sending;
 mod transmitting;
 
-pub(super) use files::Piece;
+pub(super) use files::{MOST_FILES, Piece};
 
 use connecting::Connecting;
 use files::FileSends;

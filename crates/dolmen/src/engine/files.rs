@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::token::{ConnId, FileOpId, Key, Token};
 
 use super::Engine;
-use super::connection::Piece;
+use super::connection::{MOST_FILES, Piece};
 use super::table::Table;
 
 /// The most bytes that a read copies on the reactor's own thread, which delays everything else meanwhile.
@@ -189,7 +189,7 @@ impl<K: Kernel> Engine<K> {
         });
         let error = match queued {
             Ok(Ok(())) => return Ok(FileOpId(op)),
-            Ok(Err(kind)) => Error::new(kind, ACTION, conn),
+            Ok(Err(kind)) => Error::new(kind, ACTION, conn).limited(MOST_FILES),
             Err(error) => error,
         };
         self.files.table.remove(op);

@@ -25,7 +25,7 @@ const MOST_DIRECT_BYTES: usize = 256 * 1024;
 const WAITING_PIECE_BYTES: usize = 4 * 1024;
 
 /// How many files may be queued on one connection.
-const MOST_FILES: usize = 1_024;
+pub(in crate::engine) const MOST_FILES: usize = 1_024;
 
 /// The files of a connection, the first one first.
 pub(super) struct FileSends<F> {
