@@ -493,7 +493,7 @@ impl Reactor {
     /// to one completion port for life: it can be used with the blocking calls of the standard library, and cannot be
     /// added to another reactor, nor to this one again.
     ///
-    /// A connection to a [Unix socket](crate::Target::unix) is released in the same type, which is then only the owner of
+    /// A connection to a Unix socket (`Target::unix`) is released in the same type, which is then only the owner of
     /// its descriptor. The standard library converts it:
     ///
     /// ```
