@@ -27,6 +27,10 @@ pub(crate) trait Platform: Sized {
     /// Whether a socket has connected to itself. Called only where sockets are polled.
     fn is_connected_to_itself(&self, fd: socket_fd_t) -> bool;
 
+    /// Whether bytes wait, also those of a peer that has reset the connection; the error stays for the caller. Called only
+    /// where sockets are polled.
+    fn has_bytes(&self, fd: socket_fd_t) -> bool;
+
     /// Standard input. With `buffered` the library reads it, and otherwise the caller.
     fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
 }
@@ -108,9 +112,22 @@ impl Platform for Native {
         matches!((socket.local_addr(), socket.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
     }
 
+    #[cfg(unix)]
+    fn has_bytes(&self, fd: socket_fd_t) -> bool {
+        let mut bytes = 0;
+        // SAFETY: the request writes one int. A descriptor that is not a socket's makes it fail.
+        let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) };
+        result == 0 && bytes > 0_i32
+    }
+
     #[cfg(windows)]
     fn is_connected_to_itself(&self, _fd: socket_fd_t) -> bool {
         // The reactor finds out.
+        false
+    }
+
+    #[cfg(windows)]
+    fn has_bytes(&self, _fd: socket_fd_t) -> bool {
         false
     }
 

@@ -195,6 +195,40 @@ fn p07_a_connect_that_is_removed_leaves_nothing() {
 
 /// A connected port of one's own: Linux connects a socket that is bound to the address to which it connects.
 #[cfg(target_os = "linux")]
+/// A server that is full says so and hangs up, before the reactor has looked. Windows discards what a reset has overtaken.
+#[cfg(target_os = "linux")]
+#[test]
+fn p06_what_a_peer_has_sent_is_delivered_although_it_has_reset_before_the_connect_was_reported() {
+    let _watchdog = watchdog();
+    for with_host in [false, true] {
+        let (server, address) = listener();
+        let mut rig = Rig::new();
+        let conn = if with_host {
+            rig.reactor.connect_host("127.0.0.1", address.port(), Token(1)).expect("it begins")
+        } else {
+            rig.reactor.connect(address, Token(1)).expect("it begins")
+        };
+        rig.reactor.send(conn, b"hello").expect("it is queued");
+        rig.reactor.flush();
+        let (mut stream, _) = server.accept().expect("the system has connected");
+        stream.write_all(b"we are full").expect("write");
+        common::reset(stream);
+        let mut connected = 0;
+        let seen = rig.seen_until("the end", |seen| matches!(seen, Seen::Closed(of, _) if *of == conn));
+        let mut got = Vec::new();
+        for seen in &seen {
+            match seen {
+                Seen::Connected(of) if *of == conn && got.is_empty() => connected += 1,
+                Seen::Received(of, data) if *of == conn => got.extend_from_slice(data),
+                Seen::Closed(_, CloseReason::Reset) => {}
+                other => panic!("{other:?} in {seen:?}"),
+            }
+        }
+        assert_eq!((connected, got.as_slice()), (1, &b"we are full"[..]), "{seen:?}");
+        rig.rests();
+    }
+}
+
 #[test]
 fn hc59_a_socket_that_is_connected_to_itself_counts_as_refused() {
     let _watchdog = watchdog();

@@ -68,6 +68,10 @@ impl Platform for Posix {
         false
     }
 
+    fn has_bytes(&self, _fd: socket_fd_t) -> bool {
+        false
+    }
+
     fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
         PolledStdin::open(&self.machine, &self.input, reactor)
     }
@@ -87,6 +91,10 @@ impl Platform for Windows {
     }
 
     fn is_connected_to_itself(&self, _fd: socket_fd_t) -> bool {
+        false
+    }
+
+    fn has_bytes(&self, _fd: socket_fd_t) -> bool {
         false
     }
 

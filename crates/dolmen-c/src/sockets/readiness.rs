@@ -133,8 +133,10 @@ fn end_attempt<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, 
     // The system reports both at once for an attempt that has failed.
     let ended = ready.contains(Readiness::ERROR) || ready.contains(Readiness::HANGUP);
     let Some(registration) = inner.socket_at(slot) else { return EVENT_ERROR };
-    // A port without a listener, from which the system has chosen this very port [hc59].
-    let failed = ended || inner.platform.is_connected_to_itself(registration.socket.fd);
+    let fd = registration.socket.fd;
+    // A peer may have accepted, said why it hangs up, and reset the connection: its bytes come first [p06]. Or it is a port
+    // without a listener, from which the system has chosen this very port [hc59].
+    let failed = (ended && !inner.platform.has_bytes(fd)) || inner.platform.is_connected_to_itself(fd);
     let (attempt, event) =
         if failed { (Attempt::Failed, EVENT_ERROR) } else { (Attempt::Connected, EVENT_WRITE) };
     let registration = inner.socket_at_mut(slot).expect("it has just been looked up");

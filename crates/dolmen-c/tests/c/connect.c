@@ -135,6 +135,35 @@ static void an_attempt_that_is_given_up_is_silent(void)
     close_socket(listener);
 }
 
+#ifndef _WIN32
+/* A server that is full says so and hangs up, before the reactor has looked. Windows discards what a reset has
+   overtaken. */
+static void what_a_peer_has_sent_can_be_read_although_it_has_reset(void)
+{
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), fd = make_socket(), peer;
+    struct linger hard = { 1, 0 };
+    io_reactor_t *reactor = io_reactor_create();
+    char text[16];
+    io_event_t event;
+
+    CHECK(begin(reactor, fd, &address) == 0);
+    peer = accept(listener, NULL, NULL);
+    CHECK(peer >= 0);
+    send_all(peer, "we are full", 11);
+    CHECK(setsockopt(peer, SOL_SOCKET, SO_LINGER, &hard, sizeof hard) == 0);
+    close_socket(peer);
+    CHECK(io_reactor_wait(reactor, &event, 1, NULL) == 1);
+    CHECK(event.event_type == EVENT_WRITE);
+    CHECK(recv(fd, text, sizeof text, 0) == 11 && memcmp(text, "we are full", 11) == 0);
+    CHECK(recv(fd, text, sizeof text, 0) == -1 && errno == ECONNRESET);
+    CHECK(io_reactor_remove(reactor, fd) == 0);
+    close_socket(fd);
+    close_socket(listener);
+    io_reactor_destroy(reactor);
+}
+#endif
+
 static void what_cannot_be_connected_is_refused(void)
 {
     struct sockaddr_in address;
@@ -484,6 +513,9 @@ int main(int argc, char **argv)
     RUN(a_refusal_is_an_event_or_the_result_of_the_call);
     RUN(an_attempt_that_is_given_up_is_silent);
     RUN(what_cannot_be_connected_is_refused);
+#ifndef _WIN32
+    RUN(what_a_peer_has_sent_can_be_read_although_it_has_reset);
+#endif
 #ifndef _WIN32
     RUN(input_is_reported_until_it_has_been_read);
 #endif

@@ -127,7 +127,7 @@ impl<K: Kernel> Dial<K> {
     }
 
     fn finish_connect(&mut self, cx: &mut Context<K>) -> Dialled {
-        match cx.submitter.kernel().finish_connect(&self.source) {
+        match cx.submitter.kernel().finish_connect(&self.source, &self.address) {
             Err(fault) => Dialled::Failed(fault),
             // A port without a listener, from which the system has chosen this very port: it would talk to itself
             // [hc59].

@@ -217,9 +217,9 @@ pub(crate) trait Kernel: Sized + 'static {
         address: &Address,
     ) -> Submission<Self>;
 
-    /// The connect has succeeded, and from here on the source is a stream like those that were added. Before this, no
-    /// other call may be made on it [hc60]. Returns its own address and the peer's.
-    fn finish_connect(&mut self, source: &Self::Source) -> Result<(Address, Address), Fault>;
+    /// The connect to `peer` has succeeded, and from here on the source is a stream like those that were added. Before
+    /// this, no other call may be made on it [hc60]. Returns its own address and the peer's.
+    fn finish_connect(&mut self, source: &Self::Source, peer: &Address) -> Result<(Address, Address), Fault>;
 
     /// Receives one datagram, with its buffer in the packet. One that is longer than the buffer is cut, and its packet
     /// says so. A datagram without bytes is a datagram. A failure that an earlier datagram has caused is

@@ -125,20 +125,26 @@ impl Epoll {
         Submission::Pending
     }
 
-    pub(super) fn end_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+    pub(super) fn end_connect(
+        &mut self,
+        source: &Source,
+        dialled: &Address,
+    ) -> Result<(Address, Address), Fault> {
         let Entry::Dial { fd, .. } = self.table.entry(source) else { unreachable!("it was a dial") };
         self.calls += 3;
         let local = getsockname(fd).and_then(|local| address_of(fd, local, UnixStream::local_addr));
         let peer = getpeername(fd);
         let peer = peer.and_then(|peer| address_of(fd, peer.ok_or(Errno::NOTCONN)?, UnixStream::peer_addr));
+        // One that has reset the connection is no peer any more, but what it has sent is still to be received.
+        let peer = peer.or_else(|errno| if is_readable(fd) { Ok(dialled.clone()) } else { Err(errno) });
         if let Ok(Address::Unix(_)) = local {
             self.calls += 2;
         }
         let blocks = rustix::io::ioctl_fionbio(fd, false);
         let tcp = is_tcp(fd.as_fd(), &mut self.calls);
         // Without a peer, it was another process that has taken the error: one that has forked, and shares the socket.
-        let (local, peer) = (local.map_err(fault)?, peer.map_err(fault)?);
-        blocks.map_err(fault)?;
+        let (local, peer) = (local.map_err(connect_fault)?, peer.map_err(connect_fault)?);
+        blocks.map_err(connect_fault)?;
         let slot = self.table.slot(source.0);
         let Some(Entry::Dial { fd, .. }) = slot.entry.take() else { unreachable!("it was just looked at") };
         slot.entry = Some(Entry::Stream { fd, receive: None, send: None });
@@ -157,11 +163,23 @@ pub(super) fn serve_connect(
 ) {
     let Some(op) = connect.take() else { return };
     *calls += 1;
-    let result = match socket_error(fd) {
-        Ok(Ok(())) => Ok(Outcome::Connected),
-        Ok(Err(errno)) | Err(errno) => Err(connect_fault(errno)),
+    // A peer may have accepted, said why it hangs up, and reset the connection. Its bytes come first, and then the error,
+    // which would be taken away here [p06].
+    let result = if is_readable(fd) {
+        Ok(Outcome::Connected)
+    } else {
+        *calls += 1;
+        match socket_error(fd) {
+            Ok(Ok(())) => Ok(Outcome::Connected),
+            Ok(Err(errno)) | Err(errno) => Err(connect_fault(errno)),
+        }
     };
     packets.push(Packet { op, result });
+}
+
+/// Whether bytes wait, also those of a peer that has reset the connection. An error stays where it is.
+fn is_readable(fd: &TcpStream) -> bool {
+    rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0)
 }
 
 /// Every failure is final, whatever it would mean to a stream or a listener.

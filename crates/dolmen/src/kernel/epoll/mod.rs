@@ -190,8 +190,8 @@ impl Kernel for Epoll {
         unsafe { self.begin_connect(source, op, address) }
     }
 
-    fn finish_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
-        self.end_connect(source)
+    fn finish_connect(&mut self, source: &Source, peer: &Address) -> Result<(Address, Address), Fault> {
+        self.end_connect(source, peer)
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {

@@ -130,10 +130,10 @@ impl Iocp {
             setsockopt(stream.as_raw_socket() as SOCKET, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, null(), 0)
         };
         if updated != 0 {
-            return Err(last_socket_error());
+            return Err(connect_fault(last_socket_error()));
         }
         let address = |address: std::io::Result<SocketAddr>| {
-            address.map(Address::Ip).map_err(|error| status::from_io(&error))
+            address.map(Address::Ip).map_err(|error| connect_fault(status::from_io(&error)))
         };
         Ok((address(stream.local_addr())?, address(stream.peer_addr())?))
     }

@@ -201,7 +201,7 @@ impl Kernel for Iocp {
         unsafe { self.begin_connect(source, op, address) }
     }
 
-    fn finish_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+    fn finish_connect(&mut self, source: &Source, _peer: &Address) -> Result<(Address, Address), Fault> {
         self.end_connect(source)
     }
 

@@ -223,7 +223,7 @@ impl Kernel for Sim {
         unsafe { self.begin_connect(source, op) }
     }
 
-    fn finish_connect(&mut self, source: &Source) -> Result<(Address, Address), Fault> {
+    fn finish_connect(&mut self, source: &Source, _peer: &Address) -> Result<(Address, Address), Fault> {
         self.end_connect(source)
     }
 
