@@ -5,34 +5,50 @@ use std::ffi::{CString, c_char};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::socket_fd_t;
+
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
 }
 
 /// Why a call has failed, in words for the operator of the program.
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    text: String,
+    is_registered: bool,
+}
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Failure {
-        Failure(text.into())
+        Failure { text: text.into(), is_registered: false }
+    }
+
+    /// The socket is registered already.
+    pub(crate) fn registered(fd: socket_fd_t) -> Failure {
+        Failure { is_registered: true, ..Failure::new(format!("socket {fd} is registered already")) }
+    }
+
+    /// Whether the reason is that the socket is registered already.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.is_registered
     }
 }
 
 impl From<dolmen::Error> for Failure {
     fn from(error: dolmen::Error) -> Failure {
-        Failure(dolmen::raw::cause_of(&error))
+        let is_registered = error.kind() == dolmen::ErrorKind::AlreadyRegistered;
+        Failure { is_registered, ..Failure::new(dolmen::raw::cause_of(&error)) }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure(error.to_string())
+        Failure::new(error.to_string())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

@@ -116,7 +116,10 @@ impl<P: Platform> Inner<P> {
             P::Socket::register(platform, reactor, fd, events, token, known)
         });
         // After the attempt, because only the system knows on Windows whether the number stands for the same socket.
-        if added.is_err() && self.add_connected(fd, context, events)? { Ok(()) } else { added }
+        match added {
+            Err(failure) if failure.is_registered() && self.add_connected(fd, context, events)? => Ok(()),
+            added => added,
+        }
     }
 
     /// Adds a socket that is registered because this library has connected it. False: it is no such socket.
@@ -167,7 +170,7 @@ impl<P: Platform> Inner<P> {
                 self.remove(fd)?;
                 false
             }
-            Some(Some(_)) => return Err(Failure::new(format!("socket {fd} is registered already"))),
+            Some(Some(_)) => return Err(Failure::registered(fd)),
             Some(None) => true,
         };
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -34,8 +34,9 @@ fn main() {
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (listen, upstream) = arguments.next().zip(arguments.next()).ok_or("two addresses are needed")?;
-    let upstream = upstream.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = upstream.ok_or("UPSTREAM has no port")?;
+    let upstream = upstream.rsplit_once(':').filter(|(host, _)| host.ends_with(']') || !host.contains(':'));
+    let (host, port) = upstream.ok_or("UPSTREAM is not a host, or an [address], with a port")?;
+    let port = port.parse().map_err(|_| "the port of UPSTREAM is not a number")?;
     let listener = TcpListener::bind(&listen).map_err(|error| format!("{listen}: {error}"))?;
     eprintln!("listening {}", listener.local_addr()?);
     let mut reactor = Reactor::new()?;
@@ -68,9 +69,8 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// Errors of the reactor's verbs mean that a connection is at its end, and its `Closed` event follows.
 impl Proxy {
     fn pair(&mut self, client: ConnId, server: ConnId) {
-        for (conn, other) in [(client, server), (server, client)] {
-            self.0.insert(conn, Side { other, waiting: Vec::new(), is_last: false });
-        }
+        let side = |other| Side { other, waiting: Vec::new(), is_last: false };
+        self.0.extend([(client, side(server)), (server, side(client))]);
     }
 
     fn pass_on(&mut self, reactor: &mut Reactor, from: ConnId, data: &[u8]) {

@@ -58,7 +58,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         let socket = borrow(fd);
         if !reactor.is_stream(socket)? {
             if known {
-                return Err(Failure::new(format!("socket {fd} is registered already")));
+                return Err(Failure::registered(fd));
             }
             return Ok(Socket::Arrivals(reactor.add_poll(socket, Readiness::READABLE, false, token)?));
         }

@@ -198,6 +198,8 @@ impl<K: Kernel> Engine<K> {
 
     /// Reads what a connection sends next of a file.
     pub(super) fn read_piece(&mut self, conn: Key) {
+        // A signal handler may have forked in the wait: then what was begun before is lost, and not this piece.
+        self.files_after_fork();
         let most = self.cx.config.max_send_bytes.clamp(1, READ_NOW_BYTES);
         let connection = self.connections.get_mut(conn).expect("it has just been served");
         if connection.send_directly(&mut self.cx, conn) || connection.transmit(&mut self.cx, conn, most) {

@@ -11,12 +11,13 @@ use super::listener::Listener;
 use super::poll::Poll;
 use super::registration::Served;
 use super::watch::Watch;
-use crate::kernel::Kernel;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::sim::Sim;
+use crate::kernel::sim::files::SimFile;
 use crate::kernel::sim::world::{self, Faults, SharedWorld, SimHandle, SimListener, SimStream, World};
-use crate::kernel::submitter::Completion;
+use crate::kernel::submitter::{Completion, Started};
+use crate::kernel::{Close, Kernel, Outcome};
 use crate::record::Record;
 use crate::token::{Key, Token};
 
@@ -180,4 +181,37 @@ fn a_poll_whose_interest_was_withdrawn_delivers_nothing() {
     assert_eq!(poll.serve(&mut cx, KEY), ENDED);
     poll.finish(&mut cx);
     assert!(!cx.run_queue.is_empty(), "delivering has listed it, to be submitted again");
+}
+
+/// The only owner of a file is the transmission. The system reads it at every moment until the packet.
+#[test]
+fn a_file_stays_open_until_the_packet_of_its_transmission() {
+    for is_given_up in [false, true] {
+        let (mut cx, world) = context();
+        (world.borrow_mut().completion_style, world.borrow_mut().most_transmits) = (true, 1);
+        let link = world::connect(&world, 10);
+        let Ok(source) = cx.submitter.kernel().add_stream(SimStream::open(&world, link)) else {
+            panic!("the kernel takes any stream")
+        };
+        let file = SimFile::new(vec![7; 100], 1);
+        let is_open = file.is_open();
+        let Started::Pending(_) = cx.submitter.transmit(&source, KEY.slot, file, 0, 100) else {
+            panic!("the link is too short for all of it")
+        };
+        if is_given_up {
+            // As after a teardown in which the kernel did not complete it: the system still has the number of the handle.
+            drop(cx);
+            assert!(is_open(), "it is leaked, as the operation is");
+            continue;
+        }
+        assert!(is_open());
+        let mut ended = Vec::new();
+        while ended.is_empty() {
+            world.borrow_mut().links[link].outbound.bytes.clear();
+            ended = completions(&mut cx);
+            assert_eq!(is_open(), ended.is_empty());
+        }
+        assert!(matches!(ended[0].result, Ok(Outcome::Sent(100))));
+        cx.submitter.close(source, Close::Orderly);
+    }
 }

@@ -121,7 +121,9 @@ impl Reactor {
     /// long the file is. Pieces do not count as [queued](Reactor::queued_bytes). What is sent behind the file does. On Linux, and on
     /// server editions of Windows, the system sends most of a longer file by itself, without a copy in this process
     /// ([`bytes_sent_uncopied`](crate::Stats::bytes_sent_uncopied)). For that Windows has the file open once more until it has
-    /// been sent. A file that the caller's handle excludes others from, or that is on another computer, is read.
+    /// been sent. A file that the caller's handle excludes others from, or that is locked from its first byte, or that is on
+    /// another computer, is read. Do not lock parts of a file there while it is sent: to that second handle they cannot be
+    /// read.
     ///
     /// If the file ends before the range, so does what is sent, and the stream goes on. If it cannot be read, the event has the
     /// reason, and the connection ends as failed, with a reset: the peer cannot take a part for the whole. If the connection ends first, its

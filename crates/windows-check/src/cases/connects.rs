@@ -2,7 +2,8 @@
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dolmen::{CloseReason, Event, Events, Reactor, Target, Token};
 use socket2::{Domain, Socket, Type};
@@ -72,9 +73,18 @@ pub fn connects(check: &Check) -> Result {
             fail!("round {round}: a closed port ended the connect with {failed:?}");
         }
         reactor.flush();
+        listener.set_nonblocking(true)?;
+        let end = Instant::now() + DEADLINE;
         while !connected.is_empty() {
             // A cancelled one may have ended before it is accepted. It has no address then, which is an error to std.
-            let Ok((mut peer, from)) = listener.accept() else { continue };
+            let Ok((mut peer, from)) = listener.accept() else {
+                if Instant::now() > end {
+                    fail!("round {round}: {connected:?} cannot be accepted");
+                }
+                thread::yield_now();
+                continue;
+            };
+            peer.set_nonblocking(false)?;
             let from = from.to_string();
             if connected.contains(&from) {
                 peer.set_read_timeout(Some(DEADLINE))?;

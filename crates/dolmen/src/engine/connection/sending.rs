@@ -102,7 +102,9 @@ impl<K: Kernel> Connection<K> {
     /// Whether all fits that was refused since room was last reported. False if nothing was.
     fn has_room_to_report(&self) -> bool {
         let below = self.rare.as_ref().and_then(|rare| rare.refused.drained_below);
-        self.write == Write::Open && below.is_some_and(|below| self.queued_bytes() < below.get() as usize)
+        self.write == Write::Open
+            && self.is_open()
+            && below.is_some_and(|below| self.queued_bytes() < below.get() as usize)
     }
 
     /// Sends shared bytes behind which nothing is queued, from where they are.

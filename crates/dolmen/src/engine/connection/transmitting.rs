@@ -6,8 +6,8 @@
 //! file but their own.
 //!
 //! A transmission that sends less than it was given, or is refused, is the last of its file: the rest is read and sent, and
-//! the reads find the end of the file or its fault. One that has *failed* has sent an unknown number of bytes. Nothing can
-//! follow them, so the connection ends with a reset [hc65].
+//! the reads find the end of the file or its fault. One that has *failed*, be it in the call itself, has sent an unknown
+//! number of bytes. Nothing can follow them, so the connection ends with a reset [hc65].
 
 use super::files::Reopening;
 use super::*;
@@ -37,8 +37,9 @@ impl<K: Kernel> Connection<K> {
         files.transmitting = count;
         match cx.submitter.transmit(source, key.slot, reopened.file.clone(), start, count) {
             Started::Pending(handle) => self.send = Some(handle),
-            Started::Completed(Completion { result: Err(_), .. }) => {
+            Started::Completed(Completion { result: Err(fault), .. }) if fault.kind == FaultKind::Invalid => {
                 mark(Mark::TransmitRefused);
+                tracing::debug!(target: "dolmen", conn = %ConnId(key), error = %fault.to_io(), "not transmitted");
                 self.transmit_no_more();
                 return false;
             }

@@ -4,8 +4,9 @@
 //! made non-blocking around it, and is then as the caller has added it. Where SIGPIPE has its default action, which ends the
 //! process, the call is not made: Rust programs ignore the signal, and a C program may not [hc64].
 //!
-//! sendfile also waits for the disk. The last byte of the span is read first, if that needs no waiting: then the span is in
-//! the page cache, or was a moment ago.
+//! sendfile also waits for the disk. So the last byte of every 16 KiB is read first, if that needs no waiting, and the span
+//! ends at the first one that the page cache does not hold. The system reads ahead by at least as much, so few pages
+//! between those can be missing, or have just been given up; for these the call does wait.
 //!
 //! Manual pages: sendfile(2), fcntl(2), sigaction(2).
 
@@ -24,9 +25,12 @@ pub(super) fn send_file(
     count: usize,
     calls: &mut u64,
 ) -> Direct {
-    let Some(last) = offset.checked_add(count as u64 - 1) else { return Direct::No };
-    *calls += 2;
-    if sigpipe_ends_process() || !matches!(file.read_now(last, &mut [0]), Some(Ok(1))) {
+    *calls += 1;
+    if sigpipe_ends_process() {
+        return Direct::No;
+    }
+    let count = cached(file, offset, count, calls);
+    if count == 0 {
         return Direct::No;
     }
     let Ok(mut at) = libc::off64_t::try_from(offset) else { return Direct::No };
@@ -44,6 +48,22 @@ pub(super) fn send_file(
             _ => Direct::No,
         },
     }
+}
+
+/// How much of the span is in the page cache, from its beginning.
+fn cached(file: &Arc<File>, offset: u64, count: usize, calls: &mut u64) -> usize {
+    const STEP: usize = 16 * 1024;
+    let mut cached = 0;
+    while cached < count {
+        let next = count.min(cached + STEP);
+        let last = offset.saturating_add(next as u64 - 1);
+        *calls += 1;
+        if !matches!(file.read_now(last, &mut [0]), Some(Ok(1))) {
+            break;
+        }
+        cached = next;
+    }
+    cached
 }
 
 /// Whether a send to a peer that has gone would end the process.

@@ -132,8 +132,8 @@ impl Kernel for Iocp {
     // Each is a socket made in advance, so not too many; a burst beyond that waits in the backlog for the next turn.
     const ACCEPTS: usize = 16;
 
-    // Each is a buffer that is lent in advance, and of several a later one may complete immediately while the packets of
-    // the others are in the port: one keeps the datagrams in order. The system keeps what arrives meanwhile.
+    // Each is a buffer that is lent in advance. With several, Wine delivers the datagrams out of order. The system keeps what
+    // arrives meanwhile.
     const DATAGRAMS: usize = 1;
 
     const TIMED_OUT: Fault = Fault { kind: FaultKind::Other, code: status::TIMED_OUT };

@@ -90,6 +90,13 @@ impl SimFile {
             .then(|| Lent { state: Rc::clone(&self.state), handle: Rc::downgrade(&self.handle) })
     }
 
+    /// Whether the handle is open, even when this copy is not any more.
+    #[cfg(test)]
+    pub(crate) fn is_open(&self) -> impl Fn() -> bool + use<> {
+        let handle = Rc::downgrade(&self.handle);
+        move || handle.upgrade().is_some()
+    }
+
     /// Its results are no events.
     pub(crate) fn set_sent(&self) {
         self.state.borrow_mut().is_sent = true;

@@ -1,7 +1,7 @@
 //! Transmissions of files: the system reads through the handle that it was lent, a part at a time, as the wire has room.
 
 use super::super::operation::{OpKind, OpPtr};
-use super::super::{Fault, Kernel as _, Outcome, Submission};
+use super::super::{Fault, FaultKind, Kernel as _, Outcome, Submission};
 use super::Sim;
 use super::Source;
 use super::files::SimFile;
@@ -28,7 +28,9 @@ impl Sim {
         let others = self.pending.iter().filter(|pending| pending.kind == OpKind::Transmit).count();
         assert!(others < self.most_transmits(), "one transmission too many");
         let mut pending = self.pending(op, OpKind::Transmit, source);
-        let Some(lent) = file.lend() else { return Submission::Failed(UNREADABLE) };
+        let Some(lent) = file.lend() else {
+            return Submission::Failed(Fault { kind: FaultKind::Invalid, ..UNREADABLE });
+        };
         pending.part = Some((lent, offset, count as usize));
         // SAFETY: passed on.
         unsafe { self.submit(pending, None) }

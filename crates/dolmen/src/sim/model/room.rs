@@ -54,7 +54,9 @@ impl Run<'_> {
             "`Drained` after the caller has closed the sending side".into()
         })?;
         self.check(Oracle::Order, largest > 0, || "`Drained` without a refusal".into())?;
-        let room = self.config.high_water_bytes - self.engine.queued_bytes(conn).unwrap_or(0);
+        let queued = self.engine.queued_bytes(conn).map_err(|error| error.kind());
+        self.check(Oracle::Order, queued.is_ok(), || format!("`Drained`, and a send fails: {queued:?}"))?;
+        let room = self.config.high_water_bytes - queued.unwrap_or(0);
         self.check(Oracle::Bounds, has_sent_since || largest <= room, || {
             format!("`Drained` with room for {room} bytes, and {largest} were refused")
         })
