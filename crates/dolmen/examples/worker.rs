@@ -6,9 +6,11 @@
 //! ```
 //!
 //! The reactor's thread hands each number to one of the workers, over a channel of the standard library. The worker sends
-//! its reply into a channel of the reactor. So players with small numbers do not wait for one with a large number.
+//! its reply into a channel of the reactor. The reactor itself never waits for a number, however large. With four large ones
+//! all workers are busy: a game limits what it accepts.
 //!
-//! Everything is bounded: a client that has sent many numbers, or that does not read its replies, is not read from.
+//! What one client can queue is bounded: one that has sent many numbers, or that does not read its replies, is not read
+//! from.
 
 use std::collections::HashMap;
 use std::net::TcpListener;

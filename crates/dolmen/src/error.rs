@@ -70,7 +70,8 @@ pub enum ErrorKind {
     /// The id names no live registration: it was removed, or its `Closed` or `Released` event is pending or
     /// delivered.
     NotFound,
-    /// The same socket or handle is registered already.
+    /// The same socket or handle is registered already. On Linux the number of the descriptor counts: a duplicate is
+    /// another one.
     AlreadyRegistered,
     /// Not an open handle, or not one of the kind that was asked for (a datagram socket instead of a stream, a
     /// listening socket instead of a connected one, or the other way round).

@@ -113,7 +113,7 @@ ids! {
     /// let mut asked_by: HashMap<dolmen::LookupId, dolmen::ConnId> = HashMap::new();
     /// ```
     LookupId;
-    /// Names a read or a write of a file.
+    /// Names a read, a write or a send of a file.
     ///
     /// ```
     /// use std::collections::HashMap;

@@ -237,3 +237,29 @@ fn p14_a_drop_with_operations_in_flight_waits_for_those_that_have_begun() {
     let left = std::fs::read(&temp.0).expect("read");
     assert!(pattern(200_000).starts_with(&left), "each write was whole or was not begun");
 }
+
+/// To preadv2(2), which is tried first, -1 is the file's own position.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_offset_that_no_file_has_is_an_error_and_takes_nothing() {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (_temp, file) = Temp::with(b"0123456789");
+    (&*file).seek(SeekFrom::Start(3)).expect("seek");
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(b"secret").expect("write");
+    let pipe = Arc::new(std::fs::File::from(std::os::fd::OwnedFd::from(reader.try_clone().expect("clone"))));
+    for (file, offset) in [(&file, u64::MAX), (&file, 1 << 63), (&pipe, u64::MAX), (&pipe, 0)] {
+        rig.reactor.read_file(Arc::clone(file), offset, Vec::with_capacity(4), Token(1)).expect("room");
+        rig.until("the end", |_, event| {
+            let Event::FileRead { result, buffer, .. } = event else { panic!("{event:?}") };
+            assert!(result.is_err() && buffer.is_empty(), "offset {offset}: {result:?}");
+            true
+        });
+    }
+    assert_eq!((&*file).stream_position().expect("a position"), 3);
+    let mut left = [0; 6];
+    reader.read_exact(&mut left).expect("they are still there");
+    assert_eq!(&left, b"secret");
+}

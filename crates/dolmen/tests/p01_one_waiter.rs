@@ -1,4 +1,4 @@
-//! Promise 1: one waiter, by type. Only wakers and posters cross threads.
+//! Promise 1: one waiter, by type. Only wakers, posters and senders cross threads.
 
 mod common;
 

@@ -426,3 +426,30 @@ fn p16_an_error_becomes_an_io_error_of_its_kind() {
         assert_eq!((error.kind(), error.to_string()), (kind, text));
     }
 }
+
+/// The peers of a listener are reported by their IP addresses, and a Unix socket's have none.
+#[cfg(target_os = "linux")]
+#[test]
+fn p16_a_unix_listener_is_refused_and_keeps_its_clients() {
+    use std::os::fd::OwnedFd;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let name = format!("dolmen-p16-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let listener = UnixListener::bind_addr(&address).expect("bind");
+    let client = UnixStream::connect_addr(&address).expect("connect");
+    let as_tcp = || TcpListener::from(OwnedFd::from(listener.try_clone().expect("clone")));
+    for readiness in [false, true] {
+        let refused = if readiness {
+            rig.reactor.listen_readiness(as_tcp(), Token(0)).map(drop)
+        } else {
+            rig.reactor.listen(as_tcp(), Token(0)).map(drop)
+        };
+        assert_eq!(refused.expect_err("it is no IP listener").error.kind(), ErrorKind::InvalidHandle);
+    }
+    drop(rig);
+    let (_accepted, _) = listener.accept().expect("the client waits");
+    drop(client);
+}

@@ -46,15 +46,16 @@ fn p09_files_are_sent_in_the_order_of_the_sends_and_reported_in_that_order() {
         // Two in a row, one of which is empty; and one that the file does not reach.
         let (empty, second, beyond) =
             (send(&mut rig, 7..7), send(&mut rig, 0..5), send(&mut rig, 999_990..u64::MAX));
+        let far = send(&mut rig, i64::MAX as u64..u64::MAX);
         rig.reactor.send(conn, b"behind").expect("send");
         assert_eq!(rig.reactor.queued_bytes(conn).expect("open"), 7 + 13 + 6, "files do not count");
         let mut sent = Vec::new();
-        rig.until("four files", |_, event| {
+        rig.until("five files", |_, event| {
             let Event::FileSent { op, sent: count, result: Ok(()), .. } = event else { panic!("{event:?}") };
             sent.push((op, count));
-            sent.len() == 4
+            sent.len() == 5
         });
-        assert_eq!(sent, [(first, 699_990), (empty, 0), (second, 5), (beyond, 10)]);
+        assert_eq!(sent, [(first, 699_990), (empty, 0), (second, 5), (beyond, 10), (far, 0)]);
         rig.reactor.close(conn).expect("close");
         assert_eq!(until_closed(&mut rig, conn), CloseReason::Finished);
         let expected =

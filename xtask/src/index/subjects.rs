@@ -104,7 +104,7 @@ const CASES: [&str; 65] = [
 /// The promises. The number is the position in the list.
 const PROMISES: [&str; 17] = [
     "**One waiter, by type.** `Reactor::wait` borrows the reactor exclusively, and a reactor cannot move to another thread. \
-     Only a `Waker` and a `Poster` cross threads.",
+     Only a `Waker`, a `Poster` and a `Sender` cross threads.",
     "**No polling interval.** The wait returns an event as soon as the system reports it, whatever else is registered.",
     "**All sources, fairly.** A wait collects from each ready source, up to the capacity of the events; the rest comes \
      first in the next wait. No source can starve another one.",

@@ -181,6 +181,9 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<FileOpId, Error> {
         const ACTION: &str = "send a file to connection";
         self.files_after_fork();
+        // No file goes further.
+        let most = i64::MAX as u64;
+        let range = range.start.min(most)..range.end.min(most);
         // Not counted: a connection bounds its files itself.
         let purpose = Purpose::Send { conn: conn.0 };
         let op = self.files.table.insert(FileOp { token, purpose, is_cancelled: false });
@@ -189,7 +192,10 @@ impl<K: Kernel> Engine<K> {
         });
         let error = match queued {
             Ok(Ok(())) => return Ok(FileOpId(op)),
-            Ok(Err(kind)) => Error::new(kind, ACTION, conn).limited(MOST_FILES),
+            Ok(Err(kind @ ErrorKind::FilesFull)) => Error::new(kind, ACTION, conn)
+                .limited(MOST_FILES)
+                .advised("wait for `FileSent` events of this connection"),
+            Ok(Err(kind)) => Error::new(kind, ACTION, conn),
             Err(error) => error,
         };
         self.files.table.remove(op);

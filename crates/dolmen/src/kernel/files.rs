@@ -202,6 +202,10 @@ mod unix {
 
     /// Reads what the page cache holds. It may hold less than there is, so the read may be short.
     pub(super) fn read_now(file: &File, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>> {
+        // To this call an offset of -1 is the file's own position. What pread(2) says of such offsets is right.
+        if i64::try_from(offset).is_err() {
+            return None;
+        }
         match preadv2(file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT) {
             // Not in the cache; not supported by this file system; not known to this kernel, or forbidden by a filter.
             // A thread makes the plain call, and reports its error.

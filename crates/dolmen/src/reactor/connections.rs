@@ -444,7 +444,9 @@ impl Reactor {
     /// Ends a connection in good order: sends what is queued, then FIN, discards the bytes that still arrive (closing a
     /// socket with unread bytes would destroy the last output in transit), and closes the socket when the peer has
     /// closed its side, or after [`Builder::linger`](crate::Builder::linger). Then [`Closed`](crate::Event::Closed) is delivered, and no other
-    /// event of the connection before it.
+    /// event of the connection before it, except those that the last wait has already put into [`Events`](crate::Events):
+    /// a handler of one of these finds that a [`send`](Reactor::send) to the connection fails.
+    /// [`remove`](Reactor::remove) drops them as well.
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};

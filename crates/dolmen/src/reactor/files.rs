@@ -27,7 +27,8 @@ impl Reactor {
     /// are none; it never comes within this call.
     ///
     /// A read may be short, as read(2) may. Only one of no bytes is the end of the file: continue behind what has come
-    /// until then. (With a buffer without capacity it is neither.)
+    /// until then. (With a buffer without capacity it is neither.) All of the capacity is written to, however short the file
+    /// is, so choose it for one read and not for the whole file. An offset or an end beyond 2^63 - 1 is an error.
     ///
     /// The file's own position is not used on Linux. Windows **moves** it, so do not mix this with reads and writes at the
     /// position. A file for overlapped operations (`FILE_FLAG_OVERLAPPED`) is not supported. Pipes and terminals have no
@@ -126,8 +127,8 @@ impl Reactor {
     /// read.
     ///
     /// If the file ends before the range, so does what is sent, and the stream goes on. If it cannot be read, the event has the
-    /// reason, and the connection ends as failed, with a reset: the peer cannot take a part for the whole. If the connection ends first, its
-    /// `Closed` is the only event. [`close`](Reactor::close) sends files as everything that is queued, within the linger time; for
+    /// reason, and the connection ends as failed, with a reset: the peer cannot take a part for the whole. If the connection ends first, also by
+    /// [`close`](Reactor::close), its `Closed` is the only event. [`close`](Reactor::close) sends files as everything that is queued, within the linger time; for
     /// a long file, close when its event has come.
     ///
     /// Not promised: that the file is what it was at the time of the call. It is read later, and a writer may change or

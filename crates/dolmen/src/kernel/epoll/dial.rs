@@ -100,8 +100,9 @@ impl Epoll {
             Address::Unix(address) => unix_to_rustix(address).and_then(|to| rustix::net::connect(fd, &to)),
         };
         match begun {
-            // Interrupted: it goes on all the same.
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            // Interrupted: it goes on all the same. Or another process has begun it, or ended it: one that has forked, and
+            // shares the socket.
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR | Errno::ALREADY | Errno::ISCONN) => {}
             // A Unix socket's backlog is full. Its edge would not be reported.
             Err(Errno::AGAIN) => {
                 return Submission::Failed(Fault { kind: FaultKind::Exhausted, ..fault(Errno::AGAIN) });
@@ -118,7 +119,7 @@ impl Epoll {
             unreachable!("it was just looked at")
         };
         *registered = true;
-        if begun.is_ok() {
+        if matches!(begun, Ok(()) | Err(Errno::ISCONN)) {
             return Submission::Done(Outcome::Connected);
         }
         assert!(connect.replace(op).is_none(), "two connects on one dial");

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
 use super::super::{Fault, FaultKind, Outcome};
 use super::{Epoll, fault};
@@ -50,7 +50,18 @@ pub(super) fn check(fd: BorrowedFd<'_>, listening: bool, calls: &mut u64) -> Res
     }
     *calls += 1;
     let listens = rustix::net::sockopt::socket_acceptconn(fd).map_err(fault)?;
-    if listens == listening { Ok(()) } else { Err(invalid(Errno::INVAL)) }
+    if listens != listening {
+        return Err(invalid(Errno::INVAL));
+    }
+    // The peers of a listener are reported by their IP addresses.
+    if listening {
+        *calls += 1;
+        let family = rustix::net::sockopt::socket_domain(fd).map_err(fault)?;
+        if !matches!(family, AddressFamily::INET | AddressFamily::INET6) {
+            return Err(invalid(Errno::AFNOSUPPORT));
+        }
+    }
+    Ok(())
 }
 
 /// The time is rounded up to seconds, up to the longest that the system takes: tcp(7), `TCP_KEEPIDLE`.
