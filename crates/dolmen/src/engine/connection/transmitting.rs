@@ -37,7 +37,8 @@ impl<K: Kernel> Connection<K> {
         files.transmitting = count;
         match cx.submitter.transmit(source, key.slot, reopened.file.clone(), start, count) {
             Started::Pending(handle) => self.send = Some(handle),
-            Started::Completed(Completion { result: Err(fault), .. }) if fault.kind == FaultKind::Invalid => {
+            // The next send finds out how the connection has ended, if it has.
+            Started::Completed(Completion { result: Err(fault), .. }) if is_refusal(fault) => {
                 mark(Mark::TransmitRefused);
                 tracing::debug!(target: "dolmen", conn = %ConnId(key), error = %fault.to_io(), "not transmitted");
                 self.transmit_no_more();
@@ -101,4 +102,9 @@ impl<K: Kernel> Connection<K> {
             first.reopened = Reopening::Over;
         }
     }
+}
+
+/// Whether the failure of a submission says that nothing was sent.
+fn is_refusal(fault: Fault) -> bool {
+    matches!(fault.kind, FaultKind::Invalid | FaultKind::NotConnected)
 }
