@@ -115,6 +115,8 @@ impl Chat {
                 continue;
             }
             let line = String::from_utf8_lossy(&std::mem::take(&mut guest.line)).trim().to_owned();
+            // They would reach the terminals of the others.
+            let line: String = line.chars().filter(|char| !char.is_control()).collect();
             self.reactor.set_timer(guest.silence, self.patience);
             self.run(conn, &line);
         }

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
     let socket =
         UdpSocket::bind(address).map_err(|error| format!("cannot listen on {address}: {error}\n{USAGE}"))?;
-    eprintln!("listening {}", socket.local_addr()?);
+    let own = socket.local_addr()?;
+    eprintln!("listening {own}");
 
     // A datagram that is longer than a buffer is cut; these hold any.
     let mut reactor = Reactor::builder().buffer_size(65_535).pool_size(64).build()?;
@@ -40,6 +41,9 @@ fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
         reactor.wait(&mut events, None)?;
         for event in &mut events {
             match event {
+                // A forged sender could make an echo server answer itself, and others answer each other, without
+                // end. Do not run one that strangers can reach.
+                Event::Datagram { from, .. } if from.port() == own.port() => {}
                 Event::Datagram { udp, from, data, .. } => match reactor.send_to(udp, data, from) {
                     // The network takes less than it brings: this one is lost, as it might be on the way.
                     Err(error) if error.kind() == ErrorKind::QueueFull => {

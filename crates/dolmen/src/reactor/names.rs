@@ -96,7 +96,8 @@ impl Reactor {
     ///
     /// # Connecting again
     ///
-    /// A link that has to stay up is made anew after its `Closed`, with pauses that grow while the other end is away:
+    /// A link that has to stay up is made anew after its `Closed`, with pauses that grow until the other end has said
+    /// something:
     ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};
@@ -120,7 +121,7 @@ impl Reactor {
     ///     reactor.wait(&mut events, None)?;
     ///     for event in &mut events {
     ///         match event {
-    ///             Event::Connected { token: LINK, .. } => pause = FIRST_PAUSE,
+    ///             Event::Received { token: LINK, .. } => pause = FIRST_PAUSE,
     ///             Event::EndOfStream { token: LINK, conn, .. } => drop(reactor.close(conn)),
     ///             Event::Closed { token: LINK, reason, .. } => {
     ///                 println!("no link ({reason}), again in {pause:?}");
@@ -129,7 +130,12 @@ impl Reactor {
     /// #               times += 1;
     /// #               if times == 3 { return Ok(()); }
     ///             }
-    ///             Event::Timer { token: RETRY, .. } => drop(reactor.connect_host("127.0.0.1", port, LINK)?),
+    ///             Event::Timer { token: RETRY, .. } => {
+    ///                 // Without a descriptor to spare, for example.
+    ///                 if reactor.connect_host("127.0.0.1", port, LINK).is_err() {
+    ///                     reactor.add_timer(pause, RETRY);
+    ///                 }
+    ///             }
     ///             _ => {}
     ///         }
     ///     }
