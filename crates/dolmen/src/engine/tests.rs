@@ -186,7 +186,9 @@ fn a_poll_whose_interest_was_withdrawn_delivers_nothing() {
 /// The only owner of a file is the transmission. The system reads it at every moment until the packet.
 #[test]
 fn a_file_stays_open_until_the_packet_of_its_transmission() {
-    for is_given_up in [false, true] {
+    // The second leaks, as it has to, which AddressSanitizer would report.
+    let cases: &[bool] = if cfg!(dolmen_asan) { &[false] } else { &[false, true] };
+    for &is_given_up in cases {
         let (mut cx, world) = context();
         (world.borrow_mut().completion_style, world.borrow_mut().most_transmits) = (true, 1);
         let link = world::connect(&world, 10);
