@@ -3,6 +3,8 @@
 //! Cargo builds the library. This module does the rest: C compilers, the header together with other headers, sanitizers
 //! for C code, a terminal for console tests, and packages for CMake and pkg-config.
 
+mod headers;
+
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -25,21 +27,20 @@ const UNIX_LIBS: &str = "-lutil -lrt -lpthread -lm -ldl";
 const WINDOWS_LIBS: &str = "-lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
 
 /// The test programs, and whether each is C++.
-const CASES: [(&str, bool); 6] = [
+const CASES: [(&str, bool); 9] = [
     ("table", false),
     ("seed", true),
     ("scale", false),
     ("connect", false),
     ("console", false),
     ("fork", false),
+    ("extended", false),
+    ("async", false),
+    ("async_system", false),
 ];
 const POSIX_ONLY: [&str; 1] = ["fork"];
 
-/// Each way in which a program may include the header; see tests/c/includes.c.
-const ORDERS: [&str; 6] =
-    ["PLAIN", "OWN_TYPE_FIRST", "MACRO_TYPE", "SUPPRESSED", "WINSOCK_FIRST", "WINDOWS_LAST"];
-
-/// Update crates/dolmen-c/include/io_reactor.h from the sources
+/// Update the headers in crates/dolmen-c/include from the sources
 #[derive(clap::Args)]
 pub struct HeaderOptions {}
 
@@ -54,7 +55,7 @@ pub fn header(_options: &HeaderOptions) -> ExitCode {
     steps.finish()
 }
 
-/// Install the C library: header, static and shared library, pkg-config file, CMake package
+/// Install the C library: headers, static and shared library, pkg-config file, CMake package
 #[derive(clap::Args)]
 pub struct InstallOptions {
     /// The folder that gets include, lib and, for Windows, bin; from the current one, if it is relative
@@ -141,7 +142,7 @@ pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome>
     }
     let library = Library::build(LINUX_32, &host, false)?;
     let tests = Tests::new(&library, None, programs)?;
-    for name in ["table", "console"] {
+    for name in ["async_includes", "table", "console", "extended", "async", "async_system"] {
         let program = tests.compile(false, name, &[standard(false)], &[])?;
         tests.start(&program, &[])?;
     }
@@ -219,7 +220,9 @@ impl Library {
             ("@PRIVATE_LIBS@", libs.to_owned()),
         ];
         let built = |name: &str| self.folder.join(name);
-        copy(&Path::new(SOURCES).join("include/io_reactor.h"), &prefix.join("include"))?;
+        for header in headers::HEADERS {
+            copy(&Path::new(SOURCES).join("include").join(header), &prefix.join("include"))?;
+        }
         copy(&built(archive), &prefix.join("lib"))?;
         if self.windows() {
             copy(&built(shared), &prefix.join("bin"))?;
@@ -267,45 +270,6 @@ impl<'a> Tests<'a> {
             copy(&library.folder.join("io_reactor.dll"), &folder)?;
         }
         Ok(Tests { library, folder, wine, programs })
-    }
-
-    /// The shared library exports the header's functions, and nothing else.
-    fn exports(&self) -> Result<()> {
-        let library = self.library.folder.join(self.library.files()[1]);
-        let library = library.display().to_string();
-        let found: Vec<String> = if self.library.windows() {
-            let dump = Run::new("x86_64-w64-mingw32-objdump -p").args([library]).output()?;
-            let names =
-                dump.lines().skip_while(|line| !line.contains("[Ordinal/Name Pointer] Table")).skip(1);
-            names.map_while(|line| line.split_whitespace().last().map(str::to_owned)).collect()
-        } else {
-            let dump = Run::new("nm -D --defined-only").args([library]).output()?;
-            dump.lines().filter_map(|line| line.split_whitespace().last().map(str::to_owned)).collect()
-        };
-        let header = std::fs::read_to_string(Path::new(SOURCES).join("include/io_reactor.h"))
-            .map_err(|error| format!("the header: {error}"))?;
-        let foreign = found.iter().find(|name| !header.contains(&format!("{name}(")));
-        match foreign {
-            Some(name) => Err(format!("the shared library exports {name}, which the header does not have")),
-            None if found.len() < 18 => Err(format!("the shared library exports only {found:?}")),
-            None => Ok(()),
-        }
-    }
-
-    /// The header in every order, as C89, C99, C11 and C++17.
-    fn includes(&self) -> Result<()> {
-        for order in ORDERS {
-            let standards =
-                [(false, "-std=c89"), (false, "-std=c99"), (false, "-std=c11"), (true, "-std=c++17")];
-            for (plus, standard) in standards {
-                let language = if plus { ["-x", "c++"] } else { ["-x", "c"] };
-                let define = format!("-DORDER_{order}");
-                let flags = [standard, &define, language[0], language[1]];
-                let program = self.compile(plus, "includes", &flags, &["-x", "none"])?;
-                self.start(&program, &[])?;
-            }
-        }
-        Ok(())
     }
 
     fn cases(&self) -> Result<()> {
@@ -363,7 +327,7 @@ impl<'a> Tests<'a> {
 
     /// The examples with a plain compiler, with warnings.
     fn examples(&self) -> Result<()> {
-        for name in ["echo", "driver_skeleton"] {
+        for name in ["echo", "async_echo", "driver_skeleton"] {
             let program = self.folder.join(format!("{name}.exe"));
             self.compiler(false)
                 .args(["-std=c99", &format!("examples/c/{name}.c"), "-o"])
@@ -372,7 +336,8 @@ impl<'a> Tests<'a> {
                 .run()?;
         }
         // The end of its input shuts it down in order, also that of a pipe of another system.
-        let [skeleton, echo] = ["driver_skeleton.exe", "echo.exe"].map(|name| self.folder.join(name));
+        let programs = ["driver_skeleton.exe", "echo.exe", "async_echo.exe"];
+        let [skeleton, echo, async_echo] = programs.map(|name| self.folder.join(name));
         self.start(&skeleton, &["0"])?;
         self.programs.run("driver_skeleton", || self.ends_with_its_input(&skeleton))?;
         for (arguments, complaint) in
@@ -384,7 +349,8 @@ impl<'a> Tests<'a> {
             self.programs
                 .run("driver_skeleton without descriptors", || self.rests_without_descriptors(&skeleton))?;
         }
-        self.programs.run("echo", || self.echoes(&echo))
+        self.programs.run("echo", || self.echoes(&echo))?;
+        self.programs.run("async_echo", || self.echoes(&async_echo))
     }
 
     /// A program for a port of the system's choice, not started yet. Also under Wine, its process is the program.
@@ -459,7 +425,8 @@ impl<'a> Tests<'a> {
         let server = self.on_a_port(program).stdout(Stdio::piped()).spawn();
         let mut server = server.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         let echoed = server.stdout.take().map_or(Err("no output".into()), |output| {
-            echo_clients(output, CLIENTS).map_err(|error| format!("the clients of echo.c: {error}"))
+            echo_clients(output, CLIENTS)
+                .map_err(|error| format!("the clients of {}: {error}", program.display()))
         });
         // It serves indefinitely.
         let ended = server.kill().and_then(|()| server.wait());
@@ -512,7 +479,7 @@ impl<'a> Tests<'a> {
     }
 
     fn compile(&self, plus: bool, name: &str, flags: &[&str], after: &[&str]) -> Result<PathBuf> {
-        let extension = if plus && name != "includes" { "cpp" } else { "c" };
+        let extension = if plus && !name.ends_with("includes") { "cpp" } else { "c" };
         let sanitized = if flags.contains(&"-DSANITIZED") { "-asan" } else { "" };
         let program = self.folder.join(format!("{name}{sanitized}.exe"));
         self.compiler(plus)

@@ -21,6 +21,10 @@
 #ifndef IO_REACTOR_H
 #define IO_REACTOR_H
 
+#ifdef ASYNC_RUNTIME_H
+#error "io_reactor.h and async_runtime.h both have an io_event_t: include one of the two in a file"
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +58,13 @@ typedef int socket_fd_t;
 #define IO_REACTOR_VERSION_MINOR 1
 #define IO_REACTOR_VERSION_PATCH 0
 
+/** An object of the system's: a HANDLE on Windows, a descriptor elsewhere. */
+#ifdef _WIN32
+typedef void *io_reactor_handle_t;
+#else
+typedef int io_reactor_handle_t;
+#endif
+
 /**
  * A reactor. Opaque: use it through the functions.
  *
@@ -69,7 +80,7 @@ typedef struct io_reactor_s io_reactor_t;
 #define EVENT_READ 1
 
 /**
- * There is room to write, or bytes_transferred bytes of an io_reactor_post_write() have been sent.
+ * There is room to write, or bytes_transferred bytes of a posted write have been sent.
  */
 #define EVENT_WRITE 2
 
@@ -94,6 +105,16 @@ typedef struct io_reactor_s io_reactor_t;
 #define EVENT_TIMER 32
 
 /**
+ * For io_reactor_wait_ex(): a listener of io_reactor_add_listener() has accepted a connection, whose socket is `fd`.
+ */
+#define EVENT_ACCEPT 64
+
+/**
+ * For io_reactor_wait_ex(): a packet that others have posted to the completion port; see io_reactor_native_handle().
+ */
+#define EVENT_COMPLETION 128
+
+/**
  * For io_reactor_add_console_ex(): the library reads the bytes of a pipe or a file, and the events carry them.
  */
 #define IO_REACTOR_CONSOLE_BUFFERED 1
@@ -103,7 +124,7 @@ typedef struct io_reactor_s io_reactor_t;
  */
 typedef enum {
   /**
-   * None that is usable, or io_reactor_add_console() was not called.
+   * None that is usable, or standard input was not added.
    */
   CONSOLE_TYPE_NONE = 0,
   /**
@@ -130,29 +151,6 @@ typedef void (*io_reactor_resolved_t)(void *context,
                                       const int *lengths,
                                       int count,
                                       const char *error);
-
-/**
- * One event.
- */
-typedef struct {
-  /**
-   * The context given at registration. The library never dereferences it.
-   */
-  void *context;
-  /**
-   * One or more of the EVENT_... flags.
-   */
-  int event_type;
-  /**
-   * How many bytes have been received or sent; 0 where the caller reads and writes.
-   */
-  int bytes_transferred;
-  /**
-   * The received bytes, or NULL. They stay unchanged until the next io_reactor_wait() on the same reactor. A zero
-   * byte follows the bytes, unless the caller provided the buffer.
-   */
-  void *buffer;
-} io_event_t;
 
 /**
  * What a reactor has done since it was created, and what it holds now.
@@ -196,6 +194,49 @@ typedef struct {
    */
   uint64_t queued_bytes;
 } io_reactor_stats_t;
+
+/**
+ * One event.
+ */
+typedef struct {
+  /**
+   * The context given at registration. The library never dereferences it.
+   */
+  void *context;
+  /**
+   * One or more of the EVENT_... flags.
+   */
+  int event_type;
+  /**
+   * How many bytes have been received or sent; 0 where the caller reads and writes.
+   */
+  int bytes_transferred;
+  /**
+   * The received bytes, or NULL. They stay unchanged until the next io_reactor_wait() on the same reactor. A zero
+   * byte follows the bytes, unless the caller provided the buffer.
+   */
+  void *buffer;
+} io_event_t;
+
+/**
+ * One event of io_reactor_wait_ex().
+ */
+typedef struct {
+  /**
+   * As io_reactor_wait() would have reported it.
+   */
+  io_event_t event;
+  /**
+   * The socket: the registered one; for EVENT_ACCEPT the accepted one, which the caller now owns; -1 (on Windows
+   * INVALID_SOCKET) for an event that is not about a socket.
+   */
+  socket_fd_t fd;
+  /**
+   * For EVENT_COMPLETION the key of the packet, whose byte count is bytes_transferred and whose OVERLAPPED is
+   * `buffer`; 0 for other events.
+   */
+  uintptr_t completion_key;
+} io_event_ex_t;
 
 #ifdef __cplusplus
 extern "C" {
@@ -332,24 +373,6 @@ int io_reactor_modify(io_reactor_t *reactor, socket_fd_t fd, int events);
 int io_reactor_remove(io_reactor_t *reactor, socket_fd_t fd);
 
 /**
- * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
- * and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
- * rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
- * `tv_usec` may be a million or more, or negative: the sum of both counts.
- *
- * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
- * handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a
- * spurious wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs
- * just before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's,
- * let the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without
- * events that io_reactor_wakeup() does not end lasts for the whole timeout.
- *
- * Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
- * 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
- */
-int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
-
-/**
  * Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
  * are in it, up to `len` at a time (the rest, if any, comes with the EVENT_READ of the next io_reactor_post_read());
  * the buffer must stay valid until that event, or until the socket is removed. Without a buffer (NULL or 0 bytes) the
@@ -448,23 +471,6 @@ int io_reactor_wakeup(io_reactor_t *reactor);
 int io_reactor_post(io_reactor_t *reactor, void *context, void *data);
 
 /**
- * Sets a timer: an event with this context and EVENT_TIMER follows after `delay_us` microseconds, and, if `period_us`
- * is not 0, every `period_us` microseconds after that. It is never early and does not drift. Ticks that no wait
- * collected in time are not repeated but counted, in bytes_transferred.
- *
- * Returns the timer's id, or 0: NULL reactor.
- */
-uint64_t io_reactor_timer_add(io_reactor_t *reactor, void *context, uint64_t delay_us, uint64_t period_us);
-
-/**
- * Cancels a timer; it causes no further event. Ids are not reused, so an old id does no harm; but an id of another
- * reactor may be an id of this one as well.
- *
- * Returns 0 (also for a timer that has ended), or -1: NULL reactor, or 0, which is not the id of a timer.
- */
-int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
-
-/**
  * Puts the reactor's statistics into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was compiled: a later
  * library may have more fields, and fills in only those within `size`.
  *
@@ -484,6 +490,97 @@ const char *io_reactor_last_error(void);
  * Returns the library's version, such as "0.1.0". Compare it with IO_REACTOR_VERSION, the version of the header.
  */
 const char *io_reactor_version(void);
+
+/**
+ * Sets a timer: an event with this context and EVENT_TIMER follows after `delay_us` microseconds, and, if `period_us`
+ * is not 0, every `period_us` microseconds after that. It is never early and does not drift. Ticks that no wait
+ * collected in time are not repeated but counted, in bytes_transferred.
+ *
+ * Returns the timer's id, or 0: NULL reactor.
+ */
+uint64_t io_reactor_timer_add(io_reactor_t *reactor, void *context, uint64_t delay_us, uint64_t period_us);
+
+/**
+ * Cancels a timer; it causes no further event. Ids are not reused, so an old id does no harm; but an id of another
+ * reactor may be an id of this one as well.
+ *
+ * Returns 0 (also for a timer that has ended), or -1: NULL reactor, or 0, which is not the id of a timer.
+ */
+int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
+
+/**
+ * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
+ * and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
+ * rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+ * `tv_usec` may be a million or more, or negative: the sum of both counts.
+ *
+ * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
+ * handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a
+ * spurious wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs
+ * just before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's,
+ * let the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without
+ * events that io_reactor_wakeup() does not end lasts for the whole timeout.
+ *
+ * Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
+ * 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
+ */
+int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
+
+/**
+ * Waits as io_reactor_wait() does, with events that also have the socket. It reports two things that io_reactor_wait()
+ * has no place for: the connections of io_reactor_add_listener() with EVENT_ACCEPT, and on Windows the packets that
+ * others post, with EVENT_COMPLETION, see io_reactor_native_handle().
+ *
+ * Returns what io_reactor_wait() returns.
+ */
+int io_reactor_wait_ex(io_reactor_t *reactor,
+                       io_event_ex_t *events,
+                       int max_events,
+                       struct timeval *timeout);
+
+/**
+ * Changes which events are reported for a socket, as io_reactor_modify() does, and the context that they carry. Events
+ * that an earlier wait has put into the caller's array keep the old context.
+ *
+ * Returns 0, or -1: NULL reactor, or a socket that is not registered.
+ */
+int io_reactor_modify_ex(io_reactor_t *reactor,
+                         socket_fd_t fd,
+                         void *context,
+                         int events);
+
+/**
+ * Registers a listening socket whose connections the library accepts: io_reactor_wait_ex() reports each with
+ * EVENT_ACCEPT, this context, and the accepted socket as `fd`. That socket is the caller's, is non-blocking, and is not
+ * inherited by programs that the caller starts; io_reactor_add() registers it. The listening socket becomes
+ * non-blocking, and is removed with io_reactor_remove(). No connection is lost then: a wait accepts only what it
+ * reports, and the others stay in the backlog.
+ *
+ * io_reactor_wait(), whose events have no place for a socket, reports EVENT_READ as for any listening socket, and the
+ * caller accepts.
+ *
+ * When the process has no descriptor left the listener pauses for a quarter of a second, and tries again.
+ *
+ * Returns 0, or -1: NULL reactor, not a listening socket, or registered already.
+ */
+int io_reactor_add_listener(io_reactor_t *reactor,
+                            socket_fd_t fd,
+                            void *context);
+
+/**
+ * Returns the object in which the reactor waits. The caller does not close it.
+ *
+ * POSIX: the epoll instance, for another event loop to poll: it is readable while the system has something for the next
+ * wait. Timers, standard input that is a file, and events that a wait had no room for do not make it readable. It may
+ * change in a child after fork(). Nothing else may be registered in it.
+ *
+ * Windows: the completion port. Other code may post packets to it, or associate files of its own with it, under keys of
+ * its own: small numbers, or addresses of its own variables. io_reactor_wait_ex() reports each with EVENT_COMPLETION;
+ * io_reactor_wait() leaves them out. Only the reactor takes packets out of the port.
+ *
+ * Returns the handle, or -1 (on Windows NULL): NULL reactor.
+ */
+io_reactor_handle_t io_reactor_native_handle(io_reactor_t *reactor);
 
 #ifdef __cplusplus
 }  // extern "C"

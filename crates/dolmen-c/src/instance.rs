@@ -11,6 +11,8 @@ use dolmen::{Poster, Waker};
 use crate::boundary::Failure;
 use crate::platform::Native;
 use crate::reactor::{Inner, Settings};
+#[cfg(windows)]
+use crate::types::HANDLE;
 
 /// A reactor. Written into the header by hand, with the reference's tag.
 #[allow(non_camel_case_types)]
@@ -19,6 +21,12 @@ pub struct io_reactor_t {
     /// io_reactor_wakeup() was called.
     wakeup: Arc<AtomicBool>,
     poster: Poster,
+    /// The completion port.
+    #[cfg(windows)]
+    port: HANDLE,
+    /// A write to it ends a wait.
+    #[cfg(unix)]
+    wake_descriptor: std::ffi::c_int,
     /// A thread is inside `inner`.
     entered: AtomicBool,
     inner: UnsafeCell<Inner<Native>>,
@@ -34,11 +42,16 @@ impl io_reactor_t {
         let builder =
             dolmen::Reactor::builder().max_events(settings.max_events).pool_size(settings.pool_size);
         // No send of the caller is refused below this limit, which only bounds a runaway queue.
-        let reactor = builder.high_water_mark(1 << 30).build()?;
+        let mut reactor = builder.high_water_mark(1 << 30).post_capacity(settings.posts).build()?;
+        reactor.report_foreign();
         let (waker, poster) = (ReactorApi::waker(&reactor), ReactorApi::poster(&reactor));
         let inner = Inner::new(Native, reactor, settings);
         let wakeup = inner.wakeup();
         Ok(io_reactor_t {
+            #[cfg(windows)]
+            port: std::os::windows::io::AsRawHandle::as_raw_handle(&inner.reactor.native_handle()),
+            #[cfg(unix)]
+            wake_descriptor: dolmen::raw::wake_descriptor(&inner.reactor),
             waker,
             wakeup,
             poster,
@@ -67,6 +80,24 @@ impl io_reactor_t {
     pub(crate) unsafe fn poster<'a>(reactor: *const io_reactor_t) -> Option<&'a Poster> {
         // SAFETY: the caller guarantees a valid pointer, and the poster never changes.
         unsafe { (!reactor.is_null()).then(|| &(*reactor).poster) }
+    }
+
+    /// # Safety
+    ///
+    /// See [`io_reactor_t::wake`].
+    #[cfg(windows)]
+    pub(crate) unsafe fn port(reactor: *const io_reactor_t) -> Option<HANDLE> {
+        // SAFETY: the caller guarantees a valid pointer, and the field never changes.
+        unsafe { (!reactor.is_null()).then(|| (*reactor).port) }
+    }
+
+    /// # Safety
+    ///
+    /// See [`io_reactor_t::wake`].
+    #[cfg(unix)]
+    pub(crate) unsafe fn wake_descriptor(reactor: *const io_reactor_t) -> Option<std::ffi::c_int> {
+        // SAFETY: the caller guarantees a valid pointer, and the field never changes.
+        unsafe { (!reactor.is_null()).then(|| (*reactor).wake_descriptor) }
     }
 
     /// `None` while another thread is inside.

@@ -1,46 +1,60 @@
-//! `io_reactor.h` on top of [`dolmen`].
+//! `io_reactor.h` and `async_runtime.h` on top of [`dolmen`]: two headers for the same reactor.
 //!
-//! * `lib.rs`: the functions of the header, each a thin shell: check the pointers, enter the reactor, return 0 or -1.
-//! * `types.rs`: its types and constants.
+//! * `lib.rs`: most functions of `io_reactor.h`, each a thin shell: check the pointers, enter the reactor, return 0 or -1.
+//! * `extended.rs`: those about sockets that the reference does not have. `waiting.rs`: the waits of both headers.
+//! * `async_runtime.rs`: the functions of `async_runtime.h`, as thin.
+//! * `entry.rs`: from a caller's pointer to the inside of the reactor.
+//! * `types.rs`, `types/`: the types and constants of both headers, and of each.
 //! * `boundary.rs`: no panic crosses into C, and `io_reactor_last_error`.
 //! * `instance.rs`: a reactor as C programs hold it: one thread inside, wakes and messages from any thread.
 //! * `reactor.rs`: registrations, and the wait that turns the engine's events into C's.
-//! * `sink.rs`: the caller's array of events, and who owns the bytes that they point to.
+//! * `accepting.rs`: listeners whose connections the library accepts. `timers.rs`: the caller's timers.
+//! * `sink.rs`: the events of a wait, and who owns the bytes that they point to.
+//! * `room.rs`: the caller's array of events, in each of its forms.
 //! * `sockets/`: registered sockets: readiness on POSIX, completions on Windows.
 //! * `names.rs`: look-ups of names, and their callbacks.
 //! * `console/`: standard input.
 //! * `platform.rs`: the platform: the system, or a simulated one.
 //!
-//! `cargo xtask header` generates the header from the comments and types here, so C programmers read these comments.
+//! `cargo xtask header` generates the headers from the comments and types here, so C programmers read these comments.
 #![allow(clippy::missing_safety_doc)]
 // The contract of each function is its text in the header.
 // Each system uses its own contract of sockets and the code for it; the simulation, which the lints see, uses all.
 #![cfg_attr(not(dolmen_sim), allow(dead_code))]
 
+mod accepting;
+mod async_runtime;
 mod boundary;
 mod console;
+mod entry;
+mod extended;
 mod instance;
 mod marks;
 mod names;
 mod platform;
 mod reactor;
+mod room;
 #[cfg(dolmen_sim)]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod sim;
 mod sink;
 mod sockets;
+mod timers;
 mod types;
+mod waiting;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem::MaybeUninit;
-use std::time::Duration;
 
+pub use async_runtime::*;
 use boundary::{Failure, guard};
+use entry::{Inner, enter, enter_or, no_reactor};
+pub use extended::*;
 pub use instance::io_reactor_t;
-use platform::Native;
 use reactor::Settings;
+pub use timers::{io_reactor_timer_add, io_reactor_timer_cancel};
 pub use types::*;
+pub use waiting::{io_reactor_wait, io_reactor_wait_ex};
 
 /// Creates a reactor. Several may exist at the same time, each used by one thread at a time. On Windows it starts
 /// Winsock, so the caller may make sockets afterwards.
@@ -85,7 +99,15 @@ fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
 /// child that was created without the C library's fork() must not use the reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
-    guard("io_reactor_destroy", (), || {
+    // SAFETY: the caller guarantees a valid pointer, and gives it up.
+    unsafe { destroy("io_reactor_destroy", reactor) }
+}
+
+/// # Safety
+///
+/// `reactor` is NULL or came from `create`, and no one uses it any more.
+unsafe fn destroy(name: &str, reactor: *mut io_reactor_t) {
+    guard(name, (), || {
         if !reactor.is_null() {
             // SAFETY: it came from `create`, and the caller gives it up.
             drop(unsafe { Box::from_raw(reactor) });
@@ -230,56 +252,6 @@ pub unsafe extern "C" fn io_reactor_remove(reactor: *mut io_reactor_t, fd: socke
     unsafe { enter("io_reactor_remove", reactor, |inner| inner.remove(fd)) }
 }
 
-/// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
-/// and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
-/// rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
-/// `tv_usec` may be a million or more, or negative: the sum of both counts.
-///
-/// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
-/// handler that ran in this thread while it was blocked (with SA_RESTART or without), io_reactor_wakeup(), or a
-/// spurious wake-up. So a driver whose handlers only set a flag checks its flags after each wait. A handler that runs
-/// just before the wait blocks does not end it: for a signal that comes once, and not repeatedly like a heart beat's,
-/// let the handler call io_reactor_wakeup(). The library's own threads block all signals. Windows: a wait without
-/// events that io_reactor_wakeup() does not end lasts for the whole timeout.
-///
-/// Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
-/// 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn io_reactor_wait(
-    reactor: *mut io_reactor_t,
-    events: *mut io_event_t,
-    max_events: c_int,
-    timeout: *mut timeval,
-) -> c_int {
-    let wait = |inner: &mut Inner| {
-        // At most as many as a wait returns: a slice of the number that a C program gives could be too large for the
-        // system.
-        let room = usize::try_from(max_events).unwrap_or(0).min(Settings::MOST_EVENTS);
-        if events.is_null() || room == 0 {
-            return Err(Failure::new("no room for events"));
-        }
-        // SAFETY: the caller guarantees room for at least that many events; they need not be initialised.
-        let events =
-            unsafe { std::slice::from_raw_parts_mut(events.cast::<MaybeUninit<io_event_t>>(), room) };
-        // SAFETY: the caller guarantees a valid pointer or NULL.
-        let timeout = unsafe { timeout.as_ref() }.and_then(duration);
-        let count = inner.wait(events, timeout)?;
-        Ok(c_int::try_from(count).expect("no more than max_events"))
-    };
-    // SAFETY: as above.
-    let count = unsafe { enter_or("io_reactor_wait", reactor, -1, wait) };
-    // Outside, because these functions may call the library.
-    loop {
-        // SAFETY: as above.
-        let resolved = unsafe { enter_or("io_reactor_wait", reactor, None, |inner| Ok(inner.names.next())) };
-        match resolved {
-            // SAFETY: the caller of io_reactor_resolve() has guaranteed that the function may be called.
-            Some(resolved) => unsafe { resolved.deliver() },
-            None => return count,
-        }
-    }
-}
-
 /// Windows: asks for the next receive on a connected socket; its EVENT_READ brings the bytes. With a buffer the bytes
 /// are in it, up to `len` at a time (the rest, if any, comes with the EVENT_READ of the next io_reactor_post_read());
 /// the buffer must stay valid until that event, or until the socket is removed. Without a buffer (NULL or 0 bytes) the
@@ -295,7 +267,7 @@ pub unsafe extern "C" fn io_reactor_post_read(
     reactor: *mut io_reactor_t,
     fd: socket_fd_t,
     buffer: *mut c_void,
-    len: usize,
+    len: size_t,
 ) -> c_int {
     // SAFETY: as above.
     unsafe { enter("io_reactor_post_read", reactor, |inner| inner.post_read(fd, buffer, len)) }
@@ -311,6 +283,20 @@ pub unsafe extern "C" fn io_reactor_post_read(
 /// the EVENT_CLOSE of an orderly end the peer may still read, so this function still works.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_post_write(
+    reactor: *mut io_reactor_t,
+    fd: socket_fd_t,
+    buffer: *mut c_void,
+    len: size_t,
+) -> c_int {
+    // SAFETY: as above; the caller guarantees `len` readable bytes.
+    unsafe { post_write("io_reactor_post_write", reactor, fd, buffer, len) }
+}
+
+/// # Safety
+///
+/// As for [`enter`]; `buffer` is NULL or has `len` readable bytes.
+unsafe fn post_write(
+    name: &str,
     reactor: *mut io_reactor_t,
     fd: socket_fd_t,
     buffer: *mut c_void,
@@ -330,7 +316,7 @@ pub unsafe extern "C" fn io_reactor_post_write(
         inner.post_write(fd, bytes)
     };
     // SAFETY: as above.
-    unsafe { enter("io_reactor_post_write", reactor, post) }
+    unsafe { enter(name, reactor, post) }
 }
 
 /// Registers standard input, whose events will carry `context`. The caller reads it.
@@ -406,9 +392,17 @@ pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t)
 /// Returns 0, or -1: NULL reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wakeup(reactor: *mut io_reactor_t) -> c_int {
-    guard("io_reactor_wakeup", -1, || {
-        // SAFETY: as above. `wake` touches only fields that threads may share.
-        unsafe { io_reactor_t::wake(reactor) }.ok_or_else(no_reactor)?;
+    // SAFETY: as above.
+    unsafe { wake("io_reactor_wakeup", reactor) }
+}
+
+/// # Safety
+///
+/// As for [`enter`].
+unsafe fn wake(name: &str, reactor: *mut io_reactor_t) -> c_int {
+    guard(name, -1, || {
+        // SAFETY: the caller guarantees a valid pointer. `wake` touches only fields that threads may share.
+        unsafe { io_reactor_t::wake(reactor) }.ok_or_else(|| no_reactor(name))?;
         Ok(0)
     })
 }
@@ -428,40 +422,11 @@ pub unsafe extern "C" fn io_reactor_post(
 ) -> c_int {
     guard("io_reactor_post", -1, || {
         // SAFETY: as above.
-        let poster = unsafe { io_reactor_t::poster(reactor) }.ok_or_else(no_reactor)?;
+        let poster = unsafe { io_reactor_t::poster(reactor) }.ok_or_else(|| no_reactor("io_reactor_post"))?;
         let token = dolmen::Token(context.expose_provenance());
         poster.post(data.expose_provenance() as u64, token)?;
         Ok(0)
     })
-}
-
-/// Sets a timer: an event with this context and EVENT_TIMER follows after `delay_us` microseconds, and, if `period_us`
-/// is not 0, every `period_us` microseconds after that. It is never early and does not drift. Ticks that no wait
-/// collected in time are not repeated but counted, in bytes_transferred.
-///
-/// Returns the timer's id, or 0: NULL reactor.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn io_reactor_timer_add(
-    reactor: *mut io_reactor_t,
-    context: *mut c_void,
-    delay_us: u64,
-    period_us: u64,
-) -> u64 {
-    let (delay, period) = (Duration::from_micros(delay_us), Duration::from_micros(period_us));
-    // SAFETY: as above.
-    unsafe {
-        enter_or("io_reactor_timer_add", reactor, 0, |inner| Ok(inner.add_timer(context, delay, period)))
-    }
-}
-
-/// Cancels a timer; it causes no further event. Ids are not reused, so an old id does no harm; but an id of another
-/// reactor may be an id of this one as well.
-///
-/// Returns 0 (also for a timer that has ended), or -1: NULL reactor, or 0, which is not the id of a timer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn io_reactor_timer_cancel(reactor: *mut io_reactor_t, timer: u64) -> c_int {
-    // SAFETY: as above.
-    unsafe { enter("io_reactor_timer_cancel", reactor, |inner| inner.cancel_timer(timer)) }
 }
 
 /// Puts the reactor's statistics into `stats`. `size` is sizeof(io_reactor_stats_t) as the caller was compiled: a later
@@ -472,7 +437,7 @@ pub unsafe extern "C" fn io_reactor_timer_cancel(reactor: *mut io_reactor_t, tim
 pub unsafe extern "C" fn io_reactor_stats(
     reactor: *mut io_reactor_t,
     stats: *mut io_reactor_stats_t,
-    size: usize,
+    size: size_t,
 ) -> c_int {
     let fill = |inner: &mut Inner| {
         if stats.is_null() {
@@ -505,70 +470,6 @@ pub extern "C" fn io_reactor_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Runs `body` inside the reactor.
-///
-/// # Safety
-///
-/// `reactor` is NULL or came from `create` and was not destroyed.
-unsafe fn enter(
-    name: &str,
-    reactor: *mut io_reactor_t,
-    body: impl FnOnce(&mut Inner) -> Result<(), Failure>,
-) -> c_int {
-    // SAFETY: the caller guarantees a valid pointer.
-    unsafe { enter_or(name, reactor, -1, |inner| body(inner).map(|()| 0)) }
-}
-
-/// # Safety
-///
-/// See [`enter`].
-unsafe fn enter_or<T>(
-    name: &str,
-    reactor: *mut io_reactor_t,
-    failed: T,
-    body: impl FnOnce(&mut Inner) -> Result<T, Failure>,
-) -> T {
-    guard(name, failed, || {
-        if reactor.is_null() {
-            return Err(no_reactor());
-        }
-        // SAFETY: the caller guarantees a valid pointer.
-        let mut entered = unsafe { io_reactor_t::enter(reactor) }
-            .ok_or_else(|| Failure::new("another thread is inside this reactor"))?;
-        body(&mut entered)
-    })
-}
-
 /// The family is two bytes, and `sockaddr_storage` has 128.
 const MIN_ADDRESS_BYTES: usize = 3;
 const MAX_ADDRESS_BYTES: usize = 128;
-
-type Inner = reactor::Inner<Native>;
-
-fn no_reactor() -> Failure {
-    Failure::new("NULL reactor")
-}
-
-/// `None` for a negative time, which means no timeout, as in the reference; an overlong time is clamped to the far
-/// future.
-fn duration(time: &timeval) -> Option<Duration> {
-    let micros = i128::from(time.tv_sec) * 1_000_000 + i128::from(time.tv_usec);
-    let micros = u128::try_from(micros).ok()?;
-    Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_negative_time_is_no_timeout_and_an_overlong_one_no_short_one() {
-        let time = |tv_sec, tv_usec| duration(&timeval { tv_sec, tv_usec });
-        assert_eq!(time(0, 0), Some(Duration::ZERO));
-        assert_eq!(time(1, 5), Some(Duration::from_micros(1_000_005)));
-        assert_eq!(time(1, -5), Some(Duration::from_micros(999_995)));
-        assert_eq!(time(0, -1), None);
-        assert_eq!(time(-1, 0), None);
-        assert!(time(2_147_000_000, 0) > Some(Duration::from_secs(2_000_000_000)));
-    }
-}

@@ -33,6 +33,8 @@ dolmen::marks! {
         ConsoleFlagsRefused,
         /// A forked copy was destroyed.
         ForkedCopyDestroyed,
+        /// A connection could not be accepted, and the listener paused.
+        AcceptPaused,
         /// There was no room left for synthetic events.
         SyntheticWaited,
     }

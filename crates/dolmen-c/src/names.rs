@@ -7,7 +7,11 @@ use std::net::SocketAddr;
 use std::ptr::null;
 
 use dolmen::LookupId;
+use dolmen::raw::ReactorApi;
 
+use crate::boundary::Failure;
+use crate::platform::Platform;
+use crate::reactor::{CONSOLE, Inner};
 use crate::types::io_reactor_resolved_t;
 
 /// The function of a caller, without the `NULL` that the header's type allows.
@@ -44,6 +48,20 @@ impl Names {
 
     pub(crate) fn next(&mut self) -> Option<Resolved> {
         self.resolved.pop_front()
+    }
+}
+
+impl<P: Platform> Inner<P> {
+    pub(crate) fn resolve(
+        &mut self,
+        host: &str,
+        port: u16,
+        callback: io_reactor_resolved_t,
+        context: *mut c_void,
+    ) -> Result<(), Failure> {
+        let lookup = self.reactor.resolve(host, port, CONSOLE)?;
+        self.names.ask(lookup, callback, context);
+        Ok(())
     }
 }
 

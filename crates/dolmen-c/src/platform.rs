@@ -2,15 +2,18 @@
 //!
 //! The contracts are types, so that a simulated machine can have either; this module chooses the one of the system.
 
+mod listener;
+
 #[cfg(unix)]
 use std::os::fd::FromRawFd;
 
 use dolmen::raw::ReactorApi;
 
+use crate::accepting::Accepted;
 use crate::boundary::Failure;
 use crate::console::Stdin;
 use crate::sockets::Socket;
-use crate::types::socket_fd_t;
+use crate::types::{console_type_t, socket_fd_t};
 
 pub(crate) trait Platform: Sized {
     type Reactor: ReactorApi;
@@ -30,6 +33,16 @@ pub(crate) trait Platform: Sized {
     /// Whether bytes wait, also those of a peer that has reset the connection; the error stays for the caller. Called only
     /// where sockets are polled.
     fn has_bytes(&self, fd: socket_fd_t) -> bool;
+
+    fn is_listening(&self, fd: socket_fd_t) -> bool;
+
+    fn set_nonblocking(&self, fd: socket_fd_t) -> std::io::Result<()>;
+
+    /// Accepts a connection from a non-blocking listener.
+    fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted>;
+
+    /// The kind of standard input, from which nothing is read and which nothing watches.
+    fn stdin_kind(&self) -> Result<console_type_t, Failure>;
 
     /// Standard input. With `buffered` the library reads it, and otherwise the caller.
     fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
@@ -141,6 +154,22 @@ impl Platform for Native {
     fn file(&self, _fd: socket_fd_t) -> std::io::Result<File> {
         // The system does not provide this. It refuses to register a socket twice instead.
         Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn is_listening(&self, fd: socket_fd_t) -> bool {
+        listener::is_listening(fd)
+    }
+
+    fn set_nonblocking(&self, fd: socket_fd_t) -> std::io::Result<()> {
+        listener::set_nonblocking(fd)
+    }
+
+    fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted> {
+        listener::accept(fd)
+    }
+
+    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
+        Self::Stdin::find_kind()
     }
 
     fn open_stdin(&mut self, reactor: &mut dolmen::Reactor, buffered: bool) -> Result<Self::Stdin, Failure> {

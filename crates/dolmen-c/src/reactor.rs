@@ -2,20 +2,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dolmen::raw::{Batch, ReactorApi, Record};
-use dolmen::{TimerId, Token};
+use dolmen::Token;
+use dolmen::raw::{Batch, ReactorApi, Readiness, Record};
 
+use crate::accepting::Accepting;
 use crate::boundary::Failure;
-use crate::console::Console;
+use crate::console::{Console, DescribedStdin};
 use crate::marks::{Mark, mark};
 use crate::names::Names;
 use crate::platform::Platform;
+use crate::room::{Origin, Room};
 use crate::sink::{Lent, Sink};
 use crate::sockets::{Socket, StreamOf};
 use crate::types::*;
@@ -23,16 +24,21 @@ use crate::types::*;
 pub(crate) struct Settings {
     pub(crate) max_events: usize,
     pub(crate) pool_size: usize,
+    /// How many posts may wait.
+    pub(crate) posts: usize,
 }
 
 impl Settings {
-    pub(crate) const DEFAULT: Settings = Settings { max_events: 1024, pool_size: 256 };
+    pub(crate) const DEFAULT: Settings = Settings { max_events: 1024, pool_size: 256, posts: 65_536 };
+
+    /// Of `async_runtime.h`, whose reference refuses no completion.
+    pub(crate) const RUNTIME: Settings = Settings { posts: 1 << 20, ..Settings::DEFAULT };
 
     /// No wait returns more events.
     pub(crate) const MOST_EVENTS: usize = 65_536;
 
     pub(crate) fn new(max_events: usize, pool_size: usize) -> Settings {
-        Settings { max_events: max_events.clamp(1, Settings::MOST_EVENTS), pool_size }
+        Settings { max_events: max_events.clamp(1, Settings::MOST_EVENTS), pool_size, ..Settings::DEFAULT }
     }
 }
 
@@ -48,8 +54,10 @@ pub(crate) struct Inner<P: Platform> {
     /// `None` during an iteration over them.
     events: Option<Batch<StreamOf<P>>>,
     max_events: usize,
-    console: Option<Console<P>>,
-    slots: HashMap<socket_fd_t, usize>,
+    pub(crate) console: Option<Console<P>>,
+    /// What was found out about standard input for a caller that reads it by itself.
+    pub(crate) described_stdin: Option<DescribedStdin>,
+    pub(crate) slots: HashMap<socket_fd_t, usize>,
     sockets: Vec<Option<Registration<P>>>,
     free: Vec<usize>,
     /// Events that the engine does not know, for the next wait.
@@ -59,8 +67,9 @@ pub(crate) struct Inner<P: Platform> {
     /// Whether the console comes first among those.
     console_first: bool,
     /// The bytes that the caller's events point to, until the next wait.
-    lent: Lent,
+    pub(crate) lent: Lent,
     pub(crate) names: Names,
+    pub(crate) accepting: Accepting,
     /// io_reactor_wakeup() was called. Other wakes are internal to the library.
     wakeup: Arc<AtomicBool>,
     pub(crate) reactor: P::Reactor,
@@ -69,6 +78,9 @@ pub(crate) struct Inner<P: Platform> {
 
 pub(crate) struct Registration<P: Platform> {
     pub(crate) context: *mut c_void,
+    pub(crate) fd: socket_fd_t,
+    /// A listener whose connections the library accepts.
+    pub(crate) accepts: bool,
     pub(crate) socket: P::Socket,
 }
 
@@ -79,6 +91,17 @@ pub(crate) enum Synthetic {
     Leftover(usize),
     /// A socket's end, behind such bytes.
     End(usize, c_int),
+    /// The connections that wait at a listener.
+    Connections(usize),
+}
+
+impl Synthetic {
+    /// The slot of the socket that it belongs to.
+    pub(crate) fn slot(self) -> usize {
+        match self {
+            Synthetic::Leftover(slot) | Synthetic::End(slot, _) | Synthetic::Connections(slot) => slot,
+        }
+    }
 }
 
 /// Registrations.
@@ -88,6 +111,7 @@ impl<P: Platform> Inner<P> {
             events: Some(Batch::with_capacity(settings.max_events)),
             max_events: settings.max_events,
             console: None,
+            described_stdin: None,
             slots: HashMap::new(),
             sockets: Vec::new(),
             free: Vec::new(),
@@ -96,6 +120,7 @@ impl<P: Platform> Inner<P> {
             console_first: false,
             lent: Lent::default(),
             names: Names::default(),
+            accepting: Accepting::default(),
             wakeup: Arc::new(AtomicBool::new(false)),
             reactor,
             platform,
@@ -183,7 +208,7 @@ impl<P: Platform> Inner<P> {
                 if known {
                     self.remove(fd)?;
                 }
-                self.sockets[slot] = Some(Registration { context, socket });
+                self.sockets[slot] = Some(Registration { context, fd, accepts: false, socket });
                 self.slots.insert(fd, slot);
                 Ok(())
             }
@@ -204,29 +229,35 @@ impl<P: Platform> Inner<P> {
         }
     }
 
+    /// Changes the context as well.
+    pub(crate) fn modify_with_context(
+        &mut self,
+        fd: socket_fd_t,
+        events: c_int,
+        context: *mut c_void,
+    ) -> Result<(), Failure> {
+        let slot = *self.slots.get(&fd).ok_or_else(|| not_registered(fd))?;
+        self.modify(fd, events)?;
+        self.socket_at_mut(slot).expect("the slot is the socket's").context = context;
+        Ok(())
+    }
+
+    /// Refuses a socket that is not registered.
+    pub(crate) fn remove_registered(&mut self, fd: socket_fd_t) -> Result<(), Failure> {
+        if self.slots.contains_key(&fd) { self.remove(fd) } else { Err(not_registered(fd)) }
+    }
+
     pub(crate) fn remove(&mut self, fd: socket_fd_t) -> Result<(), Failure> {
         let Some(slot) = self.slots.remove(&fd) else { return P::Socket::remove_unknown(fd) };
         let registration = self.sockets[slot].take().expect("the slot is the socket's");
         registration.socket.deregister(&mut self.reactor);
+        self.end_pause(slot);
         let before = self.synthetic.len();
-        self.synthetic
-            .retain(|event| !matches!(event, Synthetic::Leftover(of) | Synthetic::End(of, _) if *of == slot));
+        self.synthetic.retain(|event| event.slot() != slot);
         if self.synthetic.len() < before {
             mark(Mark::RemovedWithSynthetic);
         }
         self.free.push(slot);
-        Ok(())
-    }
-
-    pub(crate) fn resolve(
-        &mut self,
-        host: &str,
-        port: u16,
-        callback: io_reactor_resolved_t,
-        context: *mut c_void,
-    ) -> Result<(), Failure> {
-        let lookup = self.reactor.resolve(host, port, CONSOLE)?;
-        self.names.ask(lookup, callback, context);
         Ok(())
     }
 
@@ -253,61 +284,24 @@ impl<P: Platform> Inner<P> {
         self.sockets.get_mut(slot)?.as_mut()
     }
 
-    pub(crate) fn context(&self, slot: usize) -> *mut c_void {
-        self.socket_at(slot).map_or(null_mut(), |registration| registration.context)
-    }
-
-    pub(crate) fn add_console(&mut self, context: *mut c_void, buffered: bool) -> Result<(), Failure> {
-        match &mut self.console {
-            Some(console) => console.change(context, buffered),
-            none => {
-                let stdin = self.platform.open_stdin(&mut self.reactor, buffered)?;
-                *none = Some(Console::new(context, stdin, buffered));
-                Ok(())
-            }
-        }
-    }
-
-    pub(crate) fn remove_console(&mut self) -> Result<(), Failure> {
-        if let Some(console) = self.console.take() {
-            console.close(&mut self.reactor);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn console_type(&self) -> console_type_t {
-        self.console.as_ref().map_or(console_type_t::CONSOLE_TYPE_NONE, Console::kind)
-    }
-
-    pub(crate) fn add_timer(&mut self, context: *mut c_void, delay: Duration, period: Duration) -> u64 {
-        let token = Token(context.expose_provenance());
-        let timer = if period.is_zero() {
-            self.reactor.add_timer(delay, token)
-        } else {
-            self.reactor.add_interval_after(delay, period, token)
-        };
-        timer.to_bits()
-    }
-
-    pub(crate) fn cancel_timer(&mut self, timer: u64) -> Result<(), Failure> {
-        if timer == 0 {
-            return Err(Failure::new("0 is not the id of a timer"));
-        }
-        // An id that never existed is treated like that of an ended timer.
-        TimerId::from_bits(timer).map(|timer| self.reactor.remove_timer(timer));
-        Ok(())
+    /// Whose event it is.
+    pub(crate) fn origin(&self, slot: usize) -> Origin {
+        self.socket_at(slot).map_or(Origin::without_socket(null_mut()), |registration| Origin {
+            context: registration.context,
+            fd: registration.fd,
+        })
     }
 
     pub(crate) fn stats(&self) -> io_reactor_stats_t {
         let stats = self.reactor.stats();
         io_reactor_stats_t {
             waits: stats.waits,
-            kernel_calls: stats.kernel_calls,
+            kernel_calls: stats.kernel_calls + self.accepting.calls(),
             events: stats.events,
             bytes_received: stats.bytes_received,
             bytes_sent: stats.bytes_sent,
             sockets: self.slots.len() as u64,
-            timers: stats.timers as u64,
+            timers: (stats.timers - self.accepting.pauses()) as u64,
             operations_in_flight: stats.operations_in_flight as u64,
             queued_bytes: stats.queued_bytes as u64,
         }
@@ -317,16 +311,11 @@ impl<P: Platform> Inner<P> {
 /// The wait.
 impl<P: Platform> Inner<P> {
     /// Puts events into `room` and returns how many. `None`: no timeout.
-    pub(crate) fn wait(
-        &mut self,
-        room: &mut [MaybeUninit<io_event_t>],
-        timeout: Option<Duration>,
-    ) -> Result<usize, Failure> {
-        let room_len = room.len().min(self.max_events);
+    pub(crate) fn wait(&mut self, room: Room<'_>, timeout: Option<Duration>) -> Result<usize, Failure> {
         // Not in `self` while the sink has it.
         let mut lent = std::mem::take(&mut self.lent);
         lent.reclaim();
-        let mut sink = Sink::new(&mut room[..room_len], &mut lent);
+        let mut sink = Sink::new(room, self.max_events, P::Socket::COMPLETES, &mut lent);
         let collected = self.collect(&mut sink, timeout);
         let count = sink.count();
         self.lent = lent;
@@ -363,7 +352,7 @@ impl<P: Platform> Inner<P> {
                 };
                 let full = self.wait_in_engine(sink, block)?;
                 woken |= self.deliver(sink)?;
-                if full && sink.is_empty() && displaced < MAX_DISPLACED_WAITS {
+                if full && sink.is_empty() && !self.has_connections() && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
                     // do so each time. The result of a look-up ends the wait.
                     mark(Mark::PlaceTaken);
@@ -419,19 +408,25 @@ impl<P: Platform> Inner<P> {
                 Record::Woken => {
                     woken |= self.wakeup.swap(false, Ordering::AcqRel);
                 }
+                Record::Timer { timer, .. } if self.accept_again(timer) => {}
                 Record::Timer { token, missed, .. } => {
-                    sink.counted(std::ptr::with_exposed_provenance_mut(token.0), EVENT_TIMER, missed);
-                }
-                Record::Posted { token, value } => {
                     let context = std::ptr::with_exposed_provenance_mut(token.0);
-                    let data = std::ptr::with_exposed_provenance_mut(value as usize);
-                    sink.message(context, EVENT_POST, data);
+                    sink.counted(Origin::without_socket(context), EVENT_TIMER, missed);
                 }
+                Record::Posted { token, value } => sink.message(token.0, value as usize),
+                Record::Foreign { key, bytes, overlapped } => sink.foreign(key, bytes, overlapped),
                 Record::Ready { token: CONSOLE, .. } => {
                     failed = failed.and(self.console_reported(None, sink));
                 }
                 Record::Polled { token: CONSOLE, ready, .. } => {
                     failed = failed.and(self.console_reported(Some(ready), sink));
+                }
+                // An event with a place for the socket: the library accepts. The end of a listener that was closed is
+                // for the caller.
+                Record::Polled { token, ready, .. }
+                    if ready == Readiness::READABLE && sink.is_wide() && self.accepts(token.0) =>
+                {
+                    self.note_connections(token.0);
                 }
                 _ => P::Socket::deliver(self, record, sink),
             }
@@ -440,11 +435,7 @@ impl<P: Platform> Inner<P> {
         failed.map(|()| woken)
     }
 
-    fn console_reported(
-        &mut self,
-        ready: Option<dolmen::raw::Readiness>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Failure> {
+    fn console_reported(&mut self, ready: Option<Readiness>, sink: &mut Sink<'_>) -> Result<(), Failure> {
         match &mut self.console {
             Some(console) => console.reported(&mut self.reactor, ready, sink),
             None => Ok(()),
@@ -464,7 +455,15 @@ impl<P: Platform> Inner<P> {
         }
         while sink.left() > 0 {
             let Some(synthetic) = self.synthetic.pop_front() else { break };
-            P::Socket::deliver_synthetic(self, synthetic, sink);
+            match synthetic {
+                Synthetic::Connections(slot) => self.deliver_connections(slot, sink),
+                Synthetic::Leftover(slot) => P::Socket::deliver_leftover(self, slot, sink),
+                Synthetic::End(slot, event) => {
+                    if self.socket_at(slot).is_some() {
+                        sink.event(self.origin(slot), event);
+                    }
+                }
+            }
         }
         if !self.synthetic.is_empty() {
             mark(Mark::SyntheticWaited);
@@ -478,6 +477,10 @@ impl<P: Platform> Inner<P> {
             _ => Ok(()),
         }
     }
+}
+
+fn not_registered(fd: socket_fd_t) -> Failure {
+    Failure::new(format!("socket {fd} is not registered"))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -5,10 +5,10 @@
 //! bytes to another event of the same wait [hc48].
 
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-use crate::types::{EVENT_READ, io_event_t};
+use crate::room::{Event, Origin, Room};
+use crate::types::{EVENT_READ, socket_fd_t};
 
 /// How much of a pipe or a file comes with one event.
 pub(crate) const CHUNK_BYTES: usize = 4096;
@@ -18,8 +18,10 @@ const MOST_KEPT: usize = 16;
 
 /// Where a wait puts its events.
 pub(crate) struct Sink<'a> {
-    room: &'a mut [MaybeUninit<io_event_t>],
+    room: Room<'a>,
+    most: usize,
     count: usize,
+    completes: bool,
     /// How many events point into the engine's `Events`, which must not be refilled while there are any.
     in_engine: usize,
     lent: &'a mut Lent,
@@ -45,8 +47,15 @@ impl Lent {
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(room: &'a mut [MaybeUninit<io_event_t>], lent: &'a mut Lent) -> Sink<'a> {
-        Sink { room, count: 0, in_engine: 0, lent }
+    /// For up to `most` events. `completes`: the system's contract is that of completions, as on Windows.
+    pub(crate) fn new(room: Room<'a>, most: usize, completes: bool, lent: &'a mut Lent) -> Sink<'a> {
+        let most = most.min(room.len());
+        Sink { room, most, count: 0, completes, in_engine: 0, lent }
+    }
+
+    /// Whether events have a place for the socket of a connection, or for the key of a packet.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.room.is_wide()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -58,7 +67,7 @@ impl<'a> Sink<'a> {
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.room.len() - self.count
+        self.most - self.count
     }
 
     /// Whether the engine's events may be refilled: not while an event of this wait points into them [hc48].
@@ -67,32 +76,43 @@ impl<'a> Sink<'a> {
     }
 
     /// An event that brings no bytes.
-    pub(crate) fn event(&mut self, context: *mut c_void, event_type: c_int) {
-        self.counted(context, event_type, 0);
+    pub(crate) fn event(&mut self, origin: Origin, event_type: c_int) {
+        self.counted(origin, event_type, 0);
     }
 
     /// An event that brings a number only.
-    pub(crate) fn counted(&mut self, context: *mut c_void, event_type: c_int, number: u64) {
-        let bytes_transferred = c_int::try_from(number).unwrap_or(c_int::MAX);
-        self.push(io_event_t { context, event_type, bytes_transferred, buffer: null_mut() });
+    pub(crate) fn counted(&mut self, origin: Origin, event_type: c_int, number: u64) {
+        self.push(Event::Source { origin, event_type, number, buffer: null_mut() });
     }
 
-    /// A message; `data` is the sender's pointer, which is not dereferenced.
-    pub(crate) fn message(&mut self, context: *mut c_void, event_type: c_int, data: *mut c_void) {
-        self.push(io_event_t { context, event_type, bytes_transferred: 0, buffer: data });
+    /// A message, by the sender's two values.
+    pub(crate) fn message(&mut self, key: usize, data: usize) {
+        self.push(Event::Posted { key, data });
+    }
+
+    /// A connection that was accepted. Only if events are wide.
+    pub(crate) fn accepted(&mut self, origin: Origin, socket: socket_fd_t) {
+        self.push(Event::Accepted { origin, socket });
+    }
+
+    /// A packet that others have posted to the completion port. Left out unless events are wide.
+    pub(crate) fn foreign(&mut self, key: usize, bytes: u32, overlapped: usize) {
+        if self.is_wide() {
+            self.push(Event::Foreign { key, bytes, overlapped });
+        }
     }
 
     /// Received bytes that stay in the engine's events, with a zero byte behind them.
-    pub(crate) fn in_engine(&mut self, context: *mut c_void, bytes: &[u8]) {
+    pub(crate) fn in_engine(&mut self, origin: Origin, bytes: &[u8]) {
         self.in_engine += 1;
         // Not the slice's own pointer, which does not reach the zero.
         let start = std::ptr::with_exposed_provenance_mut(bytes.as_ptr().addr());
-        self.bytes(context, start, bytes.len());
+        self.bytes(origin, start, bytes.len());
     }
 
     /// Received bytes that were copied into the caller's buffer.
-    pub(crate) fn in_callers(&mut self, context: *mut c_void, target: *mut c_void, count: usize) {
-        self.bytes(context, target, count);
+    pub(crate) fn in_callers(&mut self, origin: Origin, target: *mut c_void, count: usize) {
+        self.bytes(origin, target, count);
     }
 
     /// An empty buffer of the library, to be handed over with [`Sink::lend`] or given back.
@@ -106,23 +126,23 @@ impl<'a> Sink<'a> {
     }
 
     /// Bytes in a buffer of the library, which is kept for this event until the next wait [hc48, p05].
-    pub(crate) fn lend(&mut self, context: *mut c_void, mut buffer: Vec<u8>) {
+    pub(crate) fn lend(&mut self, origin: Origin, mut buffer: Vec<u8>) {
         let count = buffer.len();
         // C programs often treat the bytes as a string.
         buffer.push(0);
         let start = buffer.as_mut_ptr().cast();
         let kept = &mut self.lent.out;
         kept.push(buffer);
-        self.bytes(context, start, count);
+        self.bytes(origin, start, count);
     }
 
-    fn bytes(&mut self, context: *mut c_void, buffer: *mut c_void, count: usize) {
-        let bytes_transferred = c_int::try_from(count).expect("no larger than a receive buffer");
-        self.push(io_event_t { context, event_type: EVENT_READ, bytes_transferred, buffer });
+    fn bytes(&mut self, origin: Origin, buffer: *mut c_void, count: usize) {
+        self.push(Event::Source { origin, event_type: EVENT_READ, number: count as u64, buffer });
     }
 
-    fn push(&mut self, event: io_event_t) {
-        self.room[self.count].write(event);
+    fn push(&mut self, event: Event) {
+        assert!(self.count < self.most, "an event for which there is no room");
+        self.room.put(self.count, event, self.completes);
         self.count += 1;
     }
 }

@@ -1,7 +1,7 @@
-//! The committed header matches the sources: `cargo xtask header` writes it, and this test compares.
+//! The committed headers match the sources: `cargo xtask header` writes them, and this test compares.
 #![cfg(unix)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const INTRODUCTION: &str = r#"/*
  * io_reactor.h - one wait for every event source of a game driver: players' sockets, listening ports, the console,
@@ -23,7 +23,33 @@ const INTRODUCTION: &str = r#"/*
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
 
-const SOCKETS: &str = r#"
+const ASYNC_INTRODUCTION: &str = r#"/*
+ * async_runtime.h - the reactor of io_reactor.h for drivers that were written for async_runtime.h: events with the
+ * socket and a completion key, completions from any thread, and on Windows accepted sockets. The same library serves
+ * both headers; a file includes one of them. docs/c-guide.md has a chapter for such drivers.
+ *
+ * On POSIX an event says that a socket is ready, and the caller reads, writes and accepts. On Windows an event of a
+ * connected socket says that a read or a write has completed, and brings the bytes; that of a listening socket brings a
+ * connection. Queues, workers and the console's worker stay the program's own.
+ *
+ * Threads: one thread at a time uses a runtime; a call that finds another thread inside the same runtime returns -1.
+ * Any thread may call async_runtime_wakeup(), async_runtime_post_completion(), async_runtime_get_iocp(),
+ * async_runtime_get_event_loop_handle() and the functions without a runtime. Destroy a runtime in the thread that used
+ * it last, and not in DllMain, a destructor of thread-local storage or a static destructor.
+ *
+ * Every function accepts NULL for a runtime: async_runtime_deinit() then does nothing, and the others fail. A function
+ * returns -1 on failure unless it says otherwise, and async_runtime_last_error() then returns the reason.
+ *
+ * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
+ */"#;
+
+const INCLUDES: &str = r#"#ifdef @OTHER_GUARD@
+#error "io_reactor.h and async_runtime.h both have an io_event_t: include one of the two in a file"
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+
 #ifdef _WIN32
 /* winsock2.h has to come before windows.h. */
 #include <winsock2.h>
@@ -47,12 +73,21 @@ typedef SOCKET socket_fd_t;
 typedef int socket_fd_t;
 #endif
 #endif
+"#;
 
+const REACTOR: &str = r#"
 /* The version of this header; see io_reactor_version() for the library's. */
 #define IO_REACTOR_VERSION "@VERSION@"
 #define IO_REACTOR_VERSION_MAJOR @MAJOR@
 #define IO_REACTOR_VERSION_MINOR @MINOR@
 #define IO_REACTOR_VERSION_PATCH @PATCH@
+
+/** An object of the system's: a HANDLE on Windows, a descriptor elsewhere. */
+#ifdef _WIN32
+typedef void *io_reactor_handle_t;
+#else
+typedef int io_reactor_handle_t;
+#endif
 
 /**
  * A reactor. Opaque: use it through the functions.
@@ -63,59 +98,149 @@ typedef int socket_fd_t;
 typedef struct io_reactor_s io_reactor_t;
 "#;
 
-#[test]
-fn the_committed_header_is_what_the_sources_make() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let made = generate(here);
-    let committed = here.join("include/io_reactor.h");
-    if std::env::var_os("IO_REACTOR_WRITE_HEADER").is_some() {
-        std::fs::write(&committed, made).expect("the header can be written");
-        return;
-    }
-    let found = std::fs::read_to_string(&committed).unwrap_or_default().replace("\r\n", "\n");
-    // Not assert_eq, which would print both in full.
-    let differs = (1..).zip(made.lines().zip(found.lines())).find(|(_, (made, found))| made != found);
-    assert!(made == found, "include/io_reactor.h is out of date ({differs:?}); type: cargo xtask header");
+const RUNTIME: &str = r#"
+/**
+ * A runtime. Opaque: use it through the functions.
+ *
+ * Unless a function says otherwise it may be called by any one thread at a time, normally the one that waits. A call
+ * that finds another thread inside the same runtime returns -1 and does nothing.
+ */
+typedef struct async_runtime_s async_runtime_t;
+"#;
+
+/// One of the two headers.
+struct Header {
+    name: &'static str,
+    guard: &'static str,
+    other_guard: &'static str,
+    introduction: &'static str,
+    /// What stands in front of the generated part, by hand.
+    opening: &'static str,
+    sources: &'static [&'static str],
+    /// C's names for some of the types.
+    renamed: &'static [(&'static str, &'static str)],
 }
 
-fn generate(here: &Path) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut numbers = version.split('.');
-    let mut number = || numbers.next().expect("a version has three numbers");
-    let sockets = SOCKETS
-        .replace("@VERSION@", version)
-        .replace("@MAJOR@", number())
-        .replace("@MINOR@", number())
-        .replace("@PATCH@", number());
-    let mut config = cbindgen::Config {
-        language: cbindgen::Language::C,
-        cpp_compat: true,
-        include_guard: Some("IO_REACTOR_H".to_owned()),
-        header: Some(INTRODUCTION.to_owned()),
-        no_includes: true,
-        after_includes: Some(format!("#include <stddef.h>\n#include <stdint.h>\n{sockets}")),
-        documentation_style: cbindgen::DocumentationStyle::Doxy,
-        usize_is_size_t: true,
-        style: cbindgen::Style::Type,
-        line_length: 118,
-        ..cbindgen::Config::default()
-    };
-    config.function.sort_by = Some(cbindgen::SortKey::None);
-    config.constant.sort_by = Some(cbindgen::SortKey::None);
-    config.function.no_return = None;
-    config.export.exclude = ["socket_fd_t", "timeval", "io_reactor_t"].map(str::to_owned).to_vec();
-    config.export.rename.insert("timeval".to_owned(), "struct timeval".to_owned());
-    let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in ["src/types.rs", "src/instance.rs", "src/lib.rs"] {
-        builder = builder.with_src(here.join(source));
+const HEADERS: [Header; 2] = [
+    Header {
+        name: "io_reactor.h",
+        guard: "IO_REACTOR_H",
+        other_guard: "ASYNC_RUNTIME_H",
+        introduction: INTRODUCTION,
+        opening: REACTOR,
+        sources: &[
+            "src/types.rs",
+            "src/types/io_reactor.rs",
+            "src/lib.rs",
+            "src/timers.rs",
+            "src/waiting.rs",
+            "src/extended.rs",
+        ],
+        renamed: &[],
+    },
+    Header {
+        name: "async_runtime.h",
+        guard: "ASYNC_RUNTIME_H",
+        other_guard: "IO_REACTOR_H",
+        introduction: ASYNC_INTRODUCTION,
+        opening: RUNTIME,
+        sources: &["src/types.rs", "src/types/async_runtime.rs", "src/async_runtime.rs"],
+        renamed: &[("async_event_t", "io_event_t")],
+    },
+];
+
+/// Written by hand, or the system's.
+const NOT_GENERATED: [&str; 8] = [
+    "socket_fd_t",
+    "timeval",
+    "size_t",
+    "uintptr_t",
+    "HANDLE",
+    "io_reactor_handle_t",
+    "io_reactor_t",
+    "async_runtime_t",
+];
+
+#[test]
+fn the_committed_headers_are_what_the_sources_make() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for header in &HEADERS {
+        let made = header.generate(here);
+        let committed = here.join("include").join(header.name);
+        if std::env::var_os("IO_REACTOR_WRITE_HEADER").is_some() {
+            std::fs::write(&committed, made).expect("the header can be written");
+            continue;
+        }
+        let found = std::fs::read_to_string(&committed).unwrap_or_default().replace("\r\n", "\n");
+        // Not assert_eq, which would print both in full.
+        let differs = (1..).zip(made.lines().zip(found.lines())).find(|(_, (made, found))| made != found);
+        let name = header.name;
+        assert!(made == found, "include/{name} is out of date ({differs:?}); type: cargo xtask header");
     }
-    let mut text = Vec::new();
-    builder.generate().expect("the sources can be parsed").write(&mut text);
-    let text = String::from_utf8(text).expect("a header is text");
-    // C89 knows neither of these.
-    text.replace("  // __cplusplus", " /* __cplusplus */")
-        .replace(" // __cplusplus", " /* __cplusplus */")
-        .replace(",\n} console_type_t;", "\n} console_type_t;")
+}
+
+impl Header {
+    fn generate(&self, here: &Path) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let mut numbers = version.split('.');
+        let mut number = || numbers.next().expect("a version has three numbers");
+        let includes = INCLUDES.replace("@OTHER_GUARD@", self.other_guard);
+        let opening = self
+            .opening
+            .replace("@VERSION@", version)
+            .replace("@MAJOR@", number())
+            .replace("@MINOR@", number())
+            .replace("@PATCH@", number());
+        let mut config = cbindgen::Config {
+            language: cbindgen::Language::C,
+            cpp_compat: true,
+            include_guard: Some(self.guard.to_owned()),
+            header: Some(self.introduction.to_owned()),
+            no_includes: true,
+            after_includes: Some(format!("{includes}{opening}")),
+            documentation_style: cbindgen::DocumentationStyle::Doxy,
+            style: cbindgen::Style::Type,
+            line_length: 118,
+            ..cbindgen::Config::default()
+        };
+        config.function.sort_by = Some(cbindgen::SortKey::None);
+        config.constant.sort_by = Some(cbindgen::SortKey::None);
+        config.function.no_return = None;
+        config.defines.insert("windows".to_owned(), "_WIN32".to_owned());
+        config.export.exclude = NOT_GENERATED.map(str::to_owned).to_vec();
+        config.export.rename.insert("timeval".to_owned(), "struct timeval".to_owned());
+        for (rust, c) in self.renamed {
+            config.export.rename.insert((*rust).to_owned(), (*c).to_owned());
+        }
+        let mut builder = cbindgen::Builder::new().with_config(config);
+        for source in self.sources {
+            builder = builder.with_src(without_modules(here, self.name, source));
+        }
+        let mut text = Vec::new();
+        builder.generate().expect("the sources can be parsed").write(&mut text);
+        let text = String::from_utf8(text).expect("a header is text");
+        // C89 knows neither of these.
+        text.replace("  // __cplusplus", " /* __cplusplus */")
+            .replace(" // __cplusplus", " /* __cplusplus */")
+            .replace(",\n} console_type_t;", "\n} console_type_t;")
+            // A field of one system, after which the other would have a semicolon by itself.
+            .replace("  HANDLE handle\n#endif\n  ;\n", "  HANDLE handle;\n#endif\n")
+    }
+}
+
+/// A copy of a source for the generator, which would follow the modules, those of the other header as well.
+fn without_modules(here: &Path, header: &str, source: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(header);
+    std::fs::create_dir_all(&folder).expect("a folder for copies");
+    let text = std::fs::read_to_string(here.join(source)).expect(source);
+    let is_module =
+        |line: &&str| (line.starts_with("mod ") || line.starts_with("pub mod ")) && line.ends_with(';');
+    let kept: Vec<&str> = text.lines().filter(|line| !is_module(line)).collect();
+    // Attributes of a module would be those of what follows: there are only those of the simulator.
+    let text = kept.join("\n").replace("#[cfg(dolmen_sim)]\n#[doc(hidden)]\n#[allow(missing_docs)]\n", "");
+    let copy = folder.join(source.replace('/', "-"));
+    std::fs::write(&copy, text).expect("a copy");
+    copy
 }
 
 /// The program in the guide is one that the C tests compile and run.

@@ -23,6 +23,14 @@ pub fn cause_of(error: &Error) -> String {
     text
 }
 
+/// The descriptor of a reactor to which a writer of eight bytes ends the wait in progress, or else the next one. It never
+/// changes, and is closed with the reactor.
+#[cfg(unix)]
+#[must_use]
+pub fn wake_descriptor(reactor: &Reactor) -> std::os::fd::RawFd {
+    reactor.engine.native().wake_descriptor()
+}
+
 /// A reactor as the C library uses it: over the system's kernel, or over a simulated one.
 pub trait ReactorApi {
     /// An accepted connection.
@@ -91,6 +99,9 @@ pub trait ReactorApi {
 
     /// Ends an adoption. When this returns, the caller may close the socket.
     fn remove_adopted(&mut self, conn: ConnId) -> bool;
+
+    /// From now on `Foreign` events report the packets that others send to the completion port.
+    fn report_foreign(&mut self);
 
     /// As [`Reactor::resolve`].
     fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<crate::LookupId, Error>;
@@ -192,6 +203,10 @@ macro_rules! impl_reactor_api {
 
             fn remove_adopted(&mut self, conn: ConnId) -> bool {
                 self.engine.remove_adopted(conn)
+            }
+
+            fn report_foreign(&mut self) {
+                self.engine.report_foreign();
             }
 
             fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<crate::LookupId, Error> {

@@ -136,6 +136,13 @@ pub enum Record<S> {
         silent: bool,
     },
     Woken,
+    /// A packet that others have sent to the reactor's completion port, with a key of their own.
+    Foreign {
+        key: usize,
+        bytes: u32,
+        /// The address that came with it, which is not followed.
+        overlapped: usize,
+    },
     /// A borrowed socket is ready.
     Polled {
         poll: PollId,
@@ -183,7 +190,7 @@ impl<S> Record<S> {
             Record::FileSent { op, conn, silent, .. } => *silent || removed.file(*op) || removed.conn(*conn),
             Record::Console { registration, .. } => removed.console(*registration),
             Record::Inbox { report, .. } => report.is_stale(),
-            Record::Posted { .. } | Record::Woken => false,
+            Record::Posted { .. } | Record::Foreign { .. } | Record::Woken => false,
         }
     }
 }

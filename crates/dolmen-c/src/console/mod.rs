@@ -25,6 +25,8 @@ use dolmen::raw::Readiness;
 use crate::boundary::Failure;
 use crate::marks::{Mark, mark};
 use crate::platform::Platform;
+use crate::reactor::Inner;
+use crate::room::Origin;
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_READ, console_type_t};
 
@@ -70,6 +72,47 @@ pub(crate) trait Stdin<P: Platform> {
     fn stop(&mut self, reactor: &mut P::Reactor);
 
     fn close(self, reactor: &mut P::Reactor);
+}
+
+/// Standard input of a caller that reads it by itself: the reactor does not watch it.
+pub(crate) struct DescribedStdin {
+    pub(crate) kind: console_type_t,
+    #[cfg_attr(not(windows), allow(dead_code))] // Only there a function returns it.
+    pub(crate) context: *mut c_void,
+}
+
+/// The caller's calls.
+impl<P: Platform> Inner<P> {
+    pub(crate) fn add_console(&mut self, context: *mut c_void, buffered: bool) -> Result<(), Failure> {
+        match &mut self.console {
+            Some(console) => console.change(context, buffered),
+            none => {
+                let stdin = self.platform.open_stdin(&mut self.reactor, buffered)?;
+                *none = Some(Console::new(context, stdin, buffered));
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn remove_console(&mut self) -> Result<(), Failure> {
+        if let Some(console) = self.console.take() {
+            console.close(&mut self.reactor);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn console_type(&self) -> console_type_t {
+        let described = self.described_stdin.as_ref().map(|described| described.kind);
+        let kind = self.console.as_ref().map(Console::kind).or(described);
+        kind.unwrap_or(console_type_t::CONSOLE_TYPE_NONE)
+    }
+
+    /// Finds out the kind of standard input for a caller that reads it by itself. Nothing is registered.
+    pub(crate) fn describe_stdin(&mut self, context: *mut c_void) -> Result<(), Failure> {
+        let kind = self.platform.stdin_kind()?;
+        self.described_stdin = Some(DescribedStdin { kind, context });
+        Ok(())
+    }
 }
 
 pub(crate) struct Console<P: Platform> {
@@ -136,13 +179,13 @@ impl<P: Platform> Console<P> {
         reported: Option<Readiness>,
         sink: &mut Sink<'_>,
     ) -> Result<(), Failure> {
-        let context = self.context;
+        let origin = Origin::without_socket(self.context);
         let end = if self.buffered {
             let mut buffer = sink.take_buffer();
             match self.stdin.read(&mut buffer) {
                 Read::Bytes => {
                     self.delivered = true;
-                    sink.lend(context, buffer);
+                    sink.lend(origin, buffer);
                     return Ok(());
                 }
                 Read::Nothing => {
@@ -159,7 +202,7 @@ impl<P: Platform> Console<P> {
             match self.stdin.check(reported) {
                 State::Input => {
                     self.delivered = true;
-                    sink.event(context, EVENT_READ);
+                    sink.event(origin, EVENT_READ);
                     return Ok(());
                 }
                 State::Nothing => return self.arm(reactor),
@@ -168,7 +211,7 @@ impl<P: Platform> Console<P> {
                 State::HungUp(events) => events,
             }
         };
-        sink.event(context, end);
+        sink.event(origin, end);
         self.delivered = true;
         self.ended = true;
         self.stdin.stop(reactor);

@@ -54,15 +54,16 @@ impl Stdin {
         };
         Ok(Stdin { what, poll })
     }
+
+    /// The kind, without opening anything.
+    pub(crate) fn find_kind() -> Result<console_type_t, Failure> {
+        Ok(What::find()?.kind())
+    }
 }
 
 impl super::Stdin<Native> for Stdin {
     fn kind(&self) -> console_type_t {
-        match self.what {
-            What::Terminal => console_type_t::CONSOLE_TYPE_REAL,
-            What::Pipe | What::Socket => console_type_t::CONSOLE_TYPE_PIPE,
-            What::File | What::Device | What::Null => console_type_t::CONSOLE_TYPE_FILE,
-        }
+        self.what.kind()
     }
 
     fn is_due(&self) -> bool {
@@ -127,6 +128,14 @@ impl super::Stdin<Native> for Stdin {
 }
 
 impl What {
+    fn kind(self) -> console_type_t {
+        match self {
+            What::Terminal => console_type_t::CONSOLE_TYPE_REAL,
+            What::Pipe | What::Socket => console_type_t::CONSOLE_TYPE_PIPE,
+            What::File | What::Device | What::Null => console_type_t::CONSOLE_TYPE_FILE,
+        }
+    }
+
     fn find() -> Result<What, Failure> {
         // SAFETY: all-zero bytes are a valid `stat`.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };

@@ -62,15 +62,9 @@ enum Input {
 
 impl Stdin {
     pub(crate) fn open(reactor: &mut Reactor, buffered: bool) -> Result<Stdin, Failure> {
-        // SAFETY: only asks.
-        let handle = unsafe { GetStdHandle(STD_INPUT_HANDLE) };
-        if handle.is_null() || handle == INVALID_HANDLE_VALUE {
-            return Err(Failure::new("there is no standard input"));
-        }
+        let handle = standard_input()?;
         let waker = reactor.waker();
-        let mut mode = 0;
-        // SAFETY: `mode` is writable; the call refuses a handle that is not a console.
-        if unsafe { GetConsoleMode(handle, &mut mode) } != 0 {
+        if is_console(handle) {
             // SAFETY: the process's own standard input, used here only to be duplicated.
             let watch = reactor.watch(unsafe { BorrowedHandle::borrow_raw(handle) }, CONSOLE)?;
             let kind = console_type_t::CONSOLE_TYPE_REAL;
@@ -82,7 +76,7 @@ impl Stdin {
         })?;
         // SAFETY: only asks.
         let (kind, input) = match unsafe { GetFileType(handle) } {
-            FILE_TYPE_UNKNOWN => return Err(Failure::new("standard input can not be read")),
+            FILE_TYPE_UNKNOWN => return Err(unreadable()),
             FILE_TYPE_PIPE if peek(handle).is_some() => {
                 (console_type_t::CONSOLE_TYPE_PIPE, Input::Pipe(None))
             }
@@ -98,6 +92,41 @@ impl Stdin {
         };
         Ok(Stdin { handle, kind, waker, input, claim: Some(claim) })
     }
+}
+
+impl Stdin {
+    /// The kind, without opening anything. A pipe is not peeked at, which might have to wait for another thread's read.
+    pub(crate) fn find_kind() -> Result<console_type_t, Failure> {
+        let handle = standard_input()?;
+        if is_console(handle) {
+            return Ok(console_type_t::CONSOLE_TYPE_REAL);
+        }
+        // SAFETY: only asks.
+        match unsafe { GetFileType(handle) } {
+            FILE_TYPE_UNKNOWN => Err(unreadable()),
+            FILE_TYPE_PIPE => Ok(console_type_t::CONSOLE_TYPE_PIPE),
+            _ => Ok(console_type_t::CONSOLE_TYPE_FILE),
+        }
+    }
+}
+
+fn standard_input() -> Result<HANDLE, Failure> {
+    // SAFETY: only asks.
+    let handle = unsafe { GetStdHandle(STD_INPUT_HANDLE) };
+    if handle.is_null() || handle == INVALID_HANDLE_VALUE {
+        return Err(Failure::new("there is no standard input"));
+    }
+    Ok(handle)
+}
+
+fn is_console(handle: HANDLE) -> bool {
+    let mut mode = 0;
+    // SAFETY: `mode` is writable; the call refuses a handle that is not a console.
+    unsafe { GetConsoleMode(handle, &mut mode) != 0 }
+}
+
+fn unreadable() -> Failure {
+    Failure::new("standard input can not be read")
 }
 
 impl super::Stdin<Native> for Stdin {

@@ -59,6 +59,16 @@ dolmen::mutants! {
         CountForgotten,
         /// The timeout starts again after each internal event.
         RestartTimeout,
+        /// A connection is accepted when there is no room for its event.
+        AcceptWithoutRoom,
+        /// A connection's event has the listener's socket.
+        ListenerAsSocket,
+        /// A completion keeps one bit of its data.
+        CutCompletion,
+        /// On POSIX an event of a socket has its context as the key.
+        KeyEverywhere,
+        /// Removing an unknown socket succeeds by both headers.
+        RemoveUnknown,
         /// A forked copy that is destroyed removes the registrations and wakes of the shared instance.
         TearSharedInstance,
     }

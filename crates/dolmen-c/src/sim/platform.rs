@@ -4,11 +4,12 @@ use std::ffi::c_int;
 
 use dolmen::sim::{Machine, Object, SimReactor};
 
-use super::stdin::{PolledStdin, SharedInput, WatchedStdin};
+use super::stdin::{Kind, PolledStdin, SharedInput, WatchedStdin};
+use crate::accepting::Accepted;
 use crate::boundary::Failure;
 use crate::platform::{File, Platform};
 use crate::sockets::{completion, readiness};
-use crate::types::socket_fd_t;
+use crate::types::{console_type_t, socket_fd_t};
 
 /// A system of one of the two kinds.
 pub(super) trait System: Platform<Reactor = SimReactor> {
@@ -72,6 +73,25 @@ impl Platform for Posix {
         false
     }
 
+    fn is_listening(&self, fd: socket_fd_t) -> bool {
+        is_listening(&self.machine, fd)
+    }
+
+    fn set_nonblocking(&self, _fd: socket_fd_t) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted> {
+        accept(&self.machine, fd)
+    }
+
+    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
+        match self.input.borrow().kind {
+            Kind::None => Err(Failure::new("there is no standard input")),
+            kind => Ok(kind.console_type()),
+        }
+    }
+
     fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
         PolledStdin::open(&self.machine, &self.input, reactor)
     }
@@ -98,10 +118,51 @@ impl Platform for Windows {
         false
     }
 
+    fn is_listening(&self, fd: socket_fd_t) -> bool {
+        is_listening(&self.machine, fd)
+    }
+
+    fn set_nonblocking(&self, _fd: socket_fd_t) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// A machine that lacks memory does so for a while.
+    fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted> {
+        if self.machine.lacks_memory() && (self.machine.now_ns() / SHORTAGE_NS) % 2 == 1 {
+            return Err(std::io::ErrorKind::OutOfMemory.into());
+        }
+        accept(&self.machine, fd)
+    }
+
+    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
+        match self.input.borrow().kind {
+            Kind::None => Err(Failure::new("there is no standard input")),
+            kind => Ok(kind.console_type()),
+        }
+    }
+
     fn open_stdin(&mut self, reactor: &mut SimReactor, buffered: bool) -> Result<WatchedStdin, Failure> {
         WatchedStdin::open(&self.machine, &self.input, reactor, buffered)
     }
 }
+
+fn is_listening(machine: &Machine, fd: socket_fd_t) -> bool {
+    let object = u32::try_from(fd).ok().and_then(|fd| machine.object(fd));
+    matches!(object, Some(Object::Listener(_)))
+}
+
+fn accept(machine: &Machine, fd: socket_fd_t) -> std::io::Result<Accepted> {
+    match u32::try_from(fd).ok().and_then(|fd| machine.object(fd)) {
+        Some(Object::Listener(listener)) => {
+            let accepted = machine.accept(listener).map(|fd| Accepted::Connection(fd as socket_fd_t));
+            Ok(accepted.unwrap_or(Accepted::Nothing))
+        }
+        _ => Err(std::io::Error::from_raw_os_error(BAD_DESCRIPTOR)),
+    }
+}
+
+/// How long a machine that lacks memory refuses connections, and then accepts them.
+const SHORTAGE_NS: u64 = 20_000_000;
 
 /// EBADF
 const BAD_DESCRIPTOR: c_int = 9;

@@ -13,6 +13,7 @@ use crate::boundary::Failure;
 use crate::marks::{Mark, mark};
 use crate::platform::Platform;
 use crate::reactor::{Inner, Synthetic};
+use crate::room::Origin;
 use crate::sink::Sink;
 use crate::types::*;
 
@@ -41,6 +42,7 @@ const ROOM: Readiness = Readiness::WRITABLE;
 
 impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     const BLOCKS_ONCE: bool = false;
+    const COMPLETES: bool = true;
 
     fn is_valid(fd: socket_fd_t) -> bool {
         // INVALID_SOCKET
@@ -201,26 +203,26 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
                     Socket::Connected(_) => EVENT_WRITE,
                     _ => events(ready),
                 };
-                sink.event(inner.context(token.0), event);
+                sink.event(inner.origin(token.0), event);
             }
             Record::Received { token, ref buffer, .. } => received(inner, token.0, buffer.as_slice(), sink),
             Record::Written { token, bytes, .. } if inner.socket_at(token.0).is_some() => {
-                sink.counted(inner.context(token.0), EVENT_WRITE, bytes as u64);
+                sink.counted(inner.origin(token.0), EVENT_WRITE, bytes as u64);
             }
             Record::Connected { token, .. } => {
-                let context = inner.context(token.0);
+                let origin = inner.origin(token.0);
                 let Some(connected) = connected(inner, token.0) else { return };
                 connected.attempt = Attempt::Connected;
-                sink.event(context, EVENT_WRITE);
+                sink.event(origin, EVENT_WRITE);
             }
             Record::EndOfStream { token, .. } => end(inner, token.0, EVENT_CLOSE, sink),
             Record::Closed { token, ref reason, .. } => {
                 let connecting = connected(inner, token.0).is_some_and(Connected::fail_attempt);
                 match reason {
                     &CloseReason::Failed { code } if connecting => {
-                        sink.counted(inner.context(token.0), EVENT_ERROR, u64::from(code.unsigned_abs()));
+                        sink.counted(inner.origin(token.0), EVENT_ERROR, u64::from(code.unsigned_abs()));
                     }
-                    _ if connecting => sink.event(inner.context(token.0), EVENT_ERROR),
+                    _ if connecting => sink.event(inner.origin(token.0), EVENT_ERROR),
                     _ => end(inner, token.0, close_event(reason), sink),
                 }
             }
@@ -228,14 +230,22 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         }
     }
 
-    fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>) {
-        match synthetic {
-            Synthetic::Leftover(slot) => hand_out_leftover(inner, slot, sink),
-            Synthetic::End(slot, event) => {
-                if inner.socket_at(slot).is_some() {
-                    sink.event(inner.context(slot), event);
-                }
-            }
+    /// As far as they fit into the caller's buffer.
+    fn deliver_leftover(inner: &mut Inner<P>, slot: usize, sink: &mut Sink<'_>) {
+        let origin = inner.origin(slot);
+        let Some(connected) = connected(inner, slot) else { return };
+        let bytes = std::mem::take(&mut connected.leftover);
+        mark(Mark::LeftoverDelivered);
+        match connected.target.take() {
+            Some(target) => connected.fill(target, &bytes, origin, sink),
+            None => sink.lend(origin, bytes),
+        }
+    }
+
+    fn poll(&self) -> Option<PollId> {
+        match self {
+            Socket::Arrivals(poll) => Some(*poll),
+            Socket::Connected(_) => None,
         }
     }
 }
@@ -282,25 +292,13 @@ fn received<P: Platform<Socket = Socket>>(
     data: &[u8],
     sink: &mut Sink<'_>,
 ) {
-    let context = inner.context(slot);
+    let origin = inner.origin(slot);
     let Some(connected) = connected(inner, slot) else { return };
     // The engine receives only on request, and there is no request while bytes are left over.
     assert!(connected.leftover.is_empty(), "received behind bytes that are left over");
     match connected.target.take() {
-        Some(target) => connected.fill(target, data, context, sink),
-        None => sink.in_engine(context, data),
-    }
-}
-
-/// Delivers the leftover bytes, as far as they fit into the caller's buffer.
-fn hand_out_leftover<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, sink: &mut Sink<'_>) {
-    let context = inner.context(slot);
-    let Some(connected) = connected(inner, slot) else { return };
-    let bytes = std::mem::take(&mut connected.leftover);
-    mark(Mark::LeftoverDelivered);
-    match connected.target.take() {
-        Some(target) => connected.fill(target, &bytes, context, sink),
-        None => sink.lend(context, bytes),
+        Some(target) => connected.fill(target, data, origin, sink),
+        None => sink.in_engine(origin, data),
     }
 }
 
@@ -310,7 +308,7 @@ impl Connected {
         &mut self,
         (target, len): (*mut c_void, usize),
         bytes: &[u8],
-        context: *mut c_void,
+        origin: Origin,
         sink: &mut Sink<'_>,
     ) {
         let count = len.min(bytes.len());
@@ -321,19 +319,19 @@ impl Connected {
         if !self.leftover.is_empty() {
             mark(Mark::LeftoverKept);
         }
-        sink.in_callers(context, target, count);
+        sink.in_callers(origin, target, count);
     }
 }
 
 /// Reports the end, once, and behind all received bytes.
 fn end<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, event: c_int, sink: &mut Sink<'_>) {
-    let context = inner.context(slot);
+    let origin = inner.origin(slot);
     let Some(connected) = connected(inner, slot) else { return };
     if std::mem::replace(&mut connected.ended, true) {
         return;
     }
     if connected.leftover.is_empty() {
-        return sink.event(context, event);
+        return sink.event(origin, event);
     }
     mark(Mark::EndBehindLeftover);
     connected.target = None;

@@ -7,11 +7,11 @@ use std::ffi::{c_int, c_void};
 
 use dolmen::Token;
 use dolmen::raw::Record;
-use dolmen::raw::{BorrowedSocket, ReactorApi, Readiness};
+use dolmen::raw::{BorrowedSocket, PollId, ReactorApi, Readiness};
 
 use crate::boundary::Failure;
 use crate::platform::Platform;
-use crate::reactor::{Inner, Synthetic};
+use crate::reactor::Inner;
 use crate::sink::Sink;
 use crate::types::{EVENT_CLOSE, EVENT_ERROR, EVENT_READ, EVENT_WRITE, socket_fd_t};
 
@@ -21,6 +21,9 @@ pub(crate) type StreamOf<P> = <<P as Platform>::Reactor as ReactorApi>::Stream;
 pub(crate) trait Socket<P: Platform>: Sized {
     /// A wait blocks once: if that one call ends without an event, for example by a signal handler, the wait ends.
     const BLOCKS_ONCE: bool;
+
+    /// An event says that an operation has completed, as on Windows, and not that a socket is ready.
+    const COMPLETES: bool;
 
     fn is_valid(fd: socket_fd_t) -> bool;
 
@@ -81,8 +84,11 @@ pub(crate) trait Socket<P: Platform>: Sized {
     /// Translates an event of the engine, for which there is room in the sink.
     fn deliver(inner: &mut Inner<P>, record: &Record<StreamOf<P>>, sink: &mut Sink<'_>);
 
-    /// Delivers a synthetic event. There is room in the sink.
-    fn deliver_synthetic(inner: &mut Inner<P>, synthetic: Synthetic, sink: &mut Sink<'_>);
+    /// Delivers received bytes that were left over. There is room in the sink.
+    fn deliver_leftover(inner: &mut Inner<P>, slot: usize, sink: &mut Sink<'_>);
+
+    /// The poll of a socket that is polled.
+    fn poll(&self) -> Option<PollId>;
 }
 
 /// The state of a registered socket between io_reactor_connect() and io_reactor_add().

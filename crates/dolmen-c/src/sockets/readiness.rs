@@ -9,7 +9,7 @@ use dolmen::raw::{PollId, ReactorApi, Readiness};
 use super::{Attempt, StreamOf, borrow, events, interest};
 use crate::boundary::Failure;
 use crate::platform::{File, Platform};
-use crate::reactor::{Inner, Synthetic};
+use crate::reactor::Inner;
 use crate::sink::Sink;
 use crate::types::*;
 
@@ -22,6 +22,7 @@ pub(crate) struct Socket {
 
 impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
     const BLOCKS_ONCE: bool = true;
+    const COMPLETES: bool = false;
 
     fn is_valid(fd: socket_fd_t) -> bool {
         // Compared as a signed number, also where the system's type is unsigned.
@@ -119,12 +120,16 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
                 Attempt::Begun => end_attempt(inner, token.0, ready),
                 _ => events(ready),
             };
-            sink.event(inner.context(token.0), event);
+            sink.event(inner.origin(token.0), event);
         }
     }
 
-    fn deliver_synthetic(_inner: &mut Inner<P>, _synthetic: Synthetic, _sink: &mut Sink<'_>) {
+    fn deliver_leftover(_inner: &mut Inner<P>, _slot: usize, _sink: &mut Sink<'_>) {
         unreachable!("there is nothing left over where the caller reads")
+    }
+
+    fn poll(&self) -> Option<PollId> {
+        Some(self.poll)
     }
 }
 

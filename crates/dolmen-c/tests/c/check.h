@@ -5,7 +5,14 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+/* Of the two headers a program has one. */
+#ifdef CHECK_ASYNC_RUNTIME
+#include "async_runtime.h"
+#define last_error async_runtime_last_error
+#else
 #include "io_reactor.h"
+#define last_error io_reactor_last_error
+#endif
 
 #include <stdint.h>
 #include <stdio.h>
@@ -68,7 +75,7 @@ static inline void check_that(int holds, const char *condition, const char *file
         return;
     fflush(stdout);
     fprintf(stderr, "%s:%d: %s: does not hold: %s (last error: %s)\n", file, line, check_running, condition,
-            io_reactor_last_error());
+            last_error());
     fflush(stderr);
     exit(1);
 }
@@ -252,6 +259,7 @@ static inline void recv_all(socket_fd_t fd, void *bytes, size_t length)
     }
 }
 
+#ifndef CHECK_ASYNC_RUNTIME
 static inline int wait_ms(io_reactor_t *reactor, io_event_t *events, int max_events, int milliseconds)
 {
     struct timeval timeout;
@@ -293,5 +301,6 @@ static inline int take_bytes(io_reactor_t *reactor, socket_fd_t fd, const io_eve
     return (int)recv(fd, bytes, (size_t)room, 0);
 #endif
 }
+#endif
 
 #endif

@@ -1,4 +1,4 @@
-//! The engine's methods for sockets that the caller owns: only the C library lends any.
+//! The engine's methods that only the C library calls: for sockets that the caller owns, and for packets of others.
 
 use crate::error::{Error, ErrorKind};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
@@ -58,6 +58,13 @@ impl<K: Kernel> Engine<K> {
         let known = self.remove(conn);
         self.serve_connection(conn.0.slot);
         known
+    }
+}
+
+/// Foreign completions.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn report_foreign(&mut self) {
+        self.reports_foreign = true;
     }
 }
 

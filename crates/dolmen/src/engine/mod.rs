@@ -103,6 +103,8 @@ pub(crate) struct Engine<K: Kernel> {
     files: Files<K::File>,
     mailbox: Arc<Mailbox>,
     turn: Turn<K>,
+    /// Foreign completions are reported, and not only counted.
+    reports_foreign: bool,
     process: Process,
 }
 
@@ -131,6 +133,7 @@ impl<K: Kernel> Engine<K> {
             files,
             mailbox,
             turn: Turn::default(),
+            reports_foreign: false,
             process: Process::current(),
         }
     }

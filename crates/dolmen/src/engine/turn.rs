@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::kernel::arrivals::Foreign;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::mailbox::Arrival;
 use crate::kernel::readiness::Readiness;
@@ -248,7 +249,11 @@ impl<K: Kernel> Engine<K> {
         self.turn.completions = completions;
         for foreign in self.cx.submitter.take_foreign() {
             self.cx.stats.foreign_completions += 1;
-            tracing::debug!(target: "dolmen", key = foreign.key, bytes = foreign.bytes, "a foreign completion");
+            let Foreign { key, bytes, overlapped } = foreign;
+            tracing::debug!(target: "dolmen", key, bytes, "a foreign completion");
+            if self.reports_foreign {
+                self.cx.outbox.push_back(Record::Foreign { key, bytes, overlapped });
+            }
         }
         let full = waited.map_err(|fault| Error::from_fault(fault, "wait for events", None))?;
 

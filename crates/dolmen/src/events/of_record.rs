@@ -65,7 +65,7 @@ impl<'a> Event<'a> {
             }
             Record::Woken => Event::Woken,
             Record::Console { token, ref input, .. } => Event::Console { token, input: input.as_event()? },
-            Record::Polled { .. } | Record::Written { .. } => return None,
+            Record::Polled { .. } | Record::Written { .. } | Record::Foreign { .. } => return None,
         })
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         let of_listener: Remove<'_> = Some(&|removed| removed.mark_listener(listener));
         let ends = (Address::from(PEER), Address::from(PEER));
         let of_udp: Remove<'_> = Some(&|removed| removed.mark_udp(udp));
-        let table: [(Record<TcpStream>, String, Remove<'_>); 19] = [
+        let table: [(Record<TcpStream>, String, Remove<'_>); 20] = [
             (
                 Record::AcceptFailed { listener, token, code },
                 format!("{:?}", Event::AcceptFailed { listener, token, error }),
@@ -183,6 +183,7 @@ mod tests {
             (Record::Console { token, registration: 1, input: Input::WindowChanged }, String::new(), None),
             (Record::Polled { poll, token, ready: Readiness::READABLE }, String::new(), None),
             (Record::Written { conn, token, bytes: 5 }, String::new(), None),
+            (Record::Foreign { key: 5, bytes: 6, overlapped: 0 }, String::new(), None),
         ];
         for (mut record, expected, remove) in table {
             let removed = Removed::default();

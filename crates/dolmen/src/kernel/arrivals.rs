@@ -7,8 +7,8 @@
 //! So each packet is first checked from outside:
 //!
 //! * The key of our packets is the address of one of our statics, which no other code in the process uses by accident.
-//!   A packet with another key is a *foreign completion*. It is reported to the engine by its key and its number of
-//!   bytes; the OVERLAPPED that comes with it is not touched.
+//!   A packet with another key is a *foreign completion*. It is reported to the engine by its key, its number of bytes
+//!   and the address of the OVERLAPPED that comes with it, which is not touched.
 //! * A packet with one of our keys must name one of our cells that is pending, of a kind that the key is for. Otherwise
 //!   it is logged and dropped: we have no use for it, and do not know what its pointer refers to.
 //!
@@ -64,6 +64,8 @@ impl Key {
 pub(crate) struct Foreign {
     pub(crate) key: usize,
     pub(crate) bytes: u32,
+    /// The address of an OVERLAPPED, or whatever the sender has given for one.
+    pub(crate) overlapped: usize,
 }
 
 /// Recognises the packets that a wait takes out of the port; lent to [`Kernel::wait`].
@@ -81,7 +83,7 @@ impl<K: Kernel> Arrivals<'_, K> {
     /// [hc41].
     pub(crate) fn recognise(&mut self, key: usize, address: usize, bytes: u32) -> Option<(OpPtr<K>, OpKind)> {
         let Some(own) = Key::from_value(key) else {
-            self.foreign.push(Foreign { key, bytes });
+            self.foreign.push(Foreign { key, bytes, overlapped: address });
             return None;
         };
         if matches!(own, Key::Signal | Key::Alarm) {

@@ -60,6 +60,8 @@ pub(crate) enum Seen {
     /// How many bytes were sent, and why no more, if reading failed.
     FileSent(FileOpId, u64, Option<std::io::ErrorKind>),
     Woken,
+    /// The key and the number of bytes.
+    Foreign(usize, u32),
     Polled(PollId, Readiness),
     Written(ConnId, usize),
     /// With its sender, and whether it was truncated.
@@ -105,6 +107,7 @@ impl From<&mut Record<SimStream>> for Seen {
                 Seen::FileSent(op, sent, error.as_ref().map(std::io::Error::kind))
             }
             Record::Woken => Seen::Woken,
+            Record::Foreign { key, bytes, .. } => Seen::Foreign(key, bytes),
             Record::Polled { poll, ready, .. } => Seen::Polled(poll, ready),
             Record::Written { conn, bytes, .. } => Seen::Written(conn, bytes),
             Record::Datagram { udp, from, ref buffer, truncated, .. } => {

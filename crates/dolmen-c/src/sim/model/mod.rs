@@ -5,6 +5,7 @@ mod check;
 mod console;
 mod context;
 mod others;
+mod runtime;
 mod sockets;
 mod wait;
 
@@ -47,6 +48,10 @@ struct Run<'a, P: System> {
     /// Dropped by a run that reaches its end; after a finding its state does not allow a drop.
     inner: ManuallyDrop<Inner<P>>,
     others: Others,
+    /// The program was written for `async_runtime.h`.
+    is_runtime: bool,
+    /// How many packets of others were reported.
+    foreign: u64,
     max_events: usize,
     buffer_bytes: usize,
     /// The caller's open sockets.
@@ -91,7 +96,12 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
     let input = Input::new(&machine, kind, P::COMPLETION, Rng::new(rng.next()));
     let max_events = if rng.percent(30) { 1 + rng.below(4) as usize } else { 64 };
     let buffer_bytes = 16 + rng.below(48) as usize;
-    let reactor = machine.reactor(max_events, rng.below(10) as usize, buffer_bytes);
+    let mut reactor = machine.reactor(max_events, rng.below(10) as usize, buffer_bytes);
+    // Not by the generator that everything else depends on: the program of a seed stays the same.
+    let is_runtime = Rng::new(seed.rotate_left(41)).percent(40);
+    if is_runtime {
+        reactor.report_foreign();
+    }
     let (waker, poster) = (reactor.waker(), Rc::new(reactor.poster()));
     let platform = P::new(machine.clone(), Rc::clone(&input));
     let inner = Inner::new(platform, reactor, Settings::new(max_events, 0));
@@ -103,6 +113,8 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         input,
         inner: ManuallyDrop::new(inner),
         others,
+        is_runtime,
+        foreign: 0,
         max_events,
         buffer_bytes: buffer_bytes.next_power_of_two(),
         open: Vec::new(),

@@ -101,7 +101,7 @@ impl<P: System> Run<'_, P> {
             _ => (0, 0),
         };
         let number = self.registrations.len();
-        let added = self.inner.add(fd as _, Context::Socket(number).pointer(), events).is_ok();
+        let added = self.add_by_header(fd, Context::Socket(number), events);
         self.check(Oracle::Order, expected.is_none_or(|expected| expected == added), || {
             format!("add of {object:?} by {fd}, known: {known:?}, {same}: {added}")
         })?;
@@ -155,8 +155,8 @@ impl<P: System> Run<'_, P> {
             // The registration belongs to another socket of the same number.
             (None, true) => Ok(()),
             (None, false) => {
-                let modified = self.inner.modify(fd as _, events).is_ok();
-                self.check(Oracle::Order, modified == P::COMPLETION, || {
+                let modified = self.modify_by_header(fd, None, events);
+                self.check(Oracle::Order, modified == self.modifies_unknown(), || {
                     format!("modify of {fd}, which is not registered: {modified}")
                 })
             }
@@ -176,7 +176,7 @@ impl<P: System> Run<'_, P> {
         registration.interest = events & (EVENT_READ | EVENT_WRITE);
         (registration.modified, registration.failed) = (true, false);
         let fd = registration.fd;
-        let modified = self.inner.modify(fd as _, events).is_ok();
+        let modified = self.modify_by_header(fd, Some(Context::Socket(known)), events);
         self.check(Oracle::Order, modified, || format!("modify of {fd} was refused"))
     }
 
@@ -189,11 +189,11 @@ impl<P: System> Run<'_, P> {
 
     /// Removes it, registered or not.
     pub(super) fn remove(&mut self, fd: u32) -> Check {
-        let removed = self.inner.remove(fd as _).is_ok();
+        let removed = self.remove_by_header(fd);
         if let Some(known) = self.by_fd.remove(&fd) {
             self.forget(known);
         }
-        self.check(Oracle::Order, removed, || format!("remove of {fd} was refused"))
+        self.check(Oracle::Order, removed, || format!("remove of {fd} has returned something else"))
     }
 
     fn forget(&mut self, known: usize) {

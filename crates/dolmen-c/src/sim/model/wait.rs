@@ -1,7 +1,5 @@
 //! The wait, and the caller's reaction to its events.
 
-use std::mem::MaybeUninit;
-
 use super::*;
 
 /// How late the kernel may give operations back.
@@ -21,8 +19,7 @@ impl<P: System> Run<'_, P> {
         self.machine.begin_wait();
         self.others.interrupted.set(false);
         let start_ns = self.machine.now_ns();
-        let mut array = [const { MaybeUninit::<io_event_t>::zeroed() }; 24];
-        let waited = self.inner.wait(&mut array[..room], timeout);
+        let waited = self.wait_by_header(room, timeout)?;
         let waits = self.machine.kernel_waits();
         self.check(Oracle::Spin, waits.most_idle < 64, || {
             format!("{} kernel waits without a timeout brought nothing", waits.most_idle)
@@ -30,15 +27,15 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Spin, waits.count < 5_000, || {
             format!("{} kernel waits in one wait", waits.count)
         })?;
-        let count = match waited {
-            Ok(count) => count,
+        let (count, events) = match waited {
+            Ok(found) => found,
             Err(_) if waits.stuck && timeout.is_none() => {
                 self.check_nothing_due(false)?;
                 return Ok(true);
             }
             Err(failure) => {
                 self.fail(Oracle::Liveness, || format!("the wait failed: {failure}"))?;
-                0
+                (0, Vec::new())
             }
         };
         self.check(Oracle::Liveness, count == 0 || !waits.stuck, || {
@@ -47,9 +44,6 @@ impl<P: System> Run<'_, P> {
         self.report.events += count as u64;
         let most = room.min(self.max_events);
         self.check(Oracle::Bounds, count <= most, || format!("{count} events in room for {most}"))?;
-        // SAFETY: all bytes are zero or were written, and an event may be all zeroes.
-        let events: Vec<io_event_t> =
-            array[..count].iter().map(|event| unsafe { event.assume_init_read() }).collect();
         self.check_time(count, self.machine.now_ns() - start_ns, timeout)?;
         for event in &events {
             self.check_event(event)?;
@@ -220,7 +214,8 @@ impl<P: System> Run<'_, P> {
         let standing: Vec<(usize, u64)> = (0..self.registrations.len())
             // A call that was refused for lack of memory is repeated after its pause.
             .filter(|&at| {
-                let waits = P::COMPLETION && lacks_memory && self.registrations[at].link().is_some();
+                let accepts = self.is_runtime || self.registrations[at].link().is_some();
+                let waits = P::COMPLETION && lacks_memory && accepts;
                 self.is_standing(at) && !waits
             })
             .map(|at| (at, self.registrations[at].reported))

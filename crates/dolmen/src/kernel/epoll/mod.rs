@@ -50,6 +50,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(any(feature = "c-api", dolmen_sim))]
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
 use std::time::Instant;
@@ -518,6 +520,12 @@ impl Epoll {
     /// has an event for the next wait.
     pub(crate) fn handle(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
+    }
+
+    /// The eventfd of wakes. A fork changes what it refers to, and not its number.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(crate) fn wake_descriptor(&self) -> RawFd {
+        self.signal.fd.as_raw_fd()
     }
 
     /// Changes with the instance.

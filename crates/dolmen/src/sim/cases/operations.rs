@@ -300,3 +300,29 @@ pub(super) fn hc41_packets_that_are_not_ours_are_counted_and_dropped() {
     fixture.settle();
     fixture.assert_empty();
 }
+
+#[test]
+fn packets_of_others_are_reported_to_a_caller_that_asks_for_them() {
+    let mut fixture = Fixture::new(Style::Completion);
+    fixture.faults(|faults| faults.foreign = 100);
+    for _ in 0..100 {
+        assert!(fixture.turn().is_empty());
+    }
+    let unreported = fixture.stats().foreign_completions;
+    assert!(unreported > 0);
+    fixture.engine.report_foreign();
+    let mut reported = 0;
+    for _ in 0..100 {
+        for seen in fixture.turn() {
+            let Seen::Foreign(key, bytes) = seen else { panic!("{seen:?}") };
+            // The simulated kernel sends the same number as both.
+            assert_eq!(key, bytes as usize);
+            reported += 1;
+        }
+    }
+    assert!(reported > 0);
+    assert_eq!(fixture.stats().foreign_completions, unreported + reported);
+    fixture.heal();
+    fixture.settle();
+    fixture.assert_empty();
+}

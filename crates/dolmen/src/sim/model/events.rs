@@ -68,6 +68,7 @@ impl Run<'_> {
                 let woken = std::mem::replace(&mut self.inbox.borrow_mut().woken, false);
                 self.check(Oracle::Posts, woken, || "woken without a wake".into())?;
             }
+            Record::Foreign { .. } => unreachable!("this caller has not asked for them"),
         }
         self.act_in_handler()
     }
