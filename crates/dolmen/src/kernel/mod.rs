@@ -349,8 +349,9 @@ pub(crate) trait Kernel: Sized + 'static {
     /// [`FileAccess::reopen`] has returned. Succeeds when all of the part has been sent, or all of it that the file has:
     /// then with fewer bytes, or none.
     ///
-    /// If the submission fails as [`FaultKind::Invalid`] or [`FaultKind::NotConnected`], nothing was sent. After any other
-    /// failure, of the submission or in a packet, some of the part may have been sent, and the system does not say how much.
+    /// If the submission fails as [`FaultKind::Invalid`], [`FaultKind::NotConnected`] or [`FaultKind::Exhausted`], nothing
+    /// was sent. After any other failure, of the submission or in a packet, some of the part may have been sent, and the
+    /// system does not say how much.
     ///
     /// # Safety
     ///

@@ -104,7 +104,8 @@ impl<K: Kernel> Connection<K> {
     }
 }
 
-/// Whether the failure of a submission says that nothing was sent.
+/// Whether the failure of a submission says that nothing was sent. What a system needs for a transmission, it takes before
+/// it begins.
 fn is_refusal(fault: Fault) -> bool {
-    matches!(fault.kind, FaultKind::Invalid | FaultKind::NotConnected)
+    matches!(fault.kind, FaultKind::Invalid | FaultKind::NotConnected | FaultKind::Exhausted)
 }
