@@ -137,6 +137,8 @@ pub enum Record<S> {
     },
     Woken,
     /// A packet that others have sent to the reactor's completion port, with a key of their own.
+    #[cfg_attr(not(any(feature = "c-api", dolmen_sim)), allow(dead_code))]
+    // Only the C library asks for them.
     Foreign {
         key: usize,
         bytes: u32,
