@@ -15,9 +15,11 @@ use crate::waker::{Poster, Waker};
 
 mod builder;
 mod channels;
+mod connecting;
 mod connections;
 mod console_handle;
 mod datagrams;
+mod ending;
 mod files;
 mod listeners;
 mod names;

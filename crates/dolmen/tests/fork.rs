@@ -459,6 +459,38 @@ fn hc47_a_child_gets_its_own_values_whatever_a_thread_of_the_parent_was_sending(
     assert_eq!(next, sent);
 }
 
+/// One socket, which both processes connect: the second finds it connected, or on its way.
+#[test]
+fn hc47_a_connect_from_before_the_fork_succeeds_in_both_processes() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let _watchdog = watchdog();
+    let name = format!("dolmen-fork-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let _unix = UnixListener::bind_addr(&address).expect("bind");
+    let (_tcp, ip) = listener();
+    for is_unix in [false, true] {
+        for child_first in [false, true] {
+            let mut rig = Rig::new();
+            let target =
+                if is_unix { dolmen::Target::from(address.clone()) } else { dolmen::Target::from(ip) };
+            rig.reactor.connect(target, Token(1)).expect("it begins");
+            let mut parts = Some(rig);
+            let connected = |rig: &mut Rig| {
+                rig.until("the connection", |_, event| {
+                    matches!(event, Event::Connected { token: Token(1), .. })
+                });
+            };
+            if !child_first {
+                // Begun, and not reported.
+                parts.as_mut().expect("it is there").reactor.flush();
+            }
+            fork(|| connected(parts.as_mut().expect("it is there"))).ends_well();
+            connected(parts.as_mut().expect("it is there"));
+        }
+    }
+}
+
 /// The end of a channel belongs to the process in which the last sender is dropped.
 #[test]
 fn hc47_an_end_from_before_the_fork_is_reported_in_the_parent_only() {

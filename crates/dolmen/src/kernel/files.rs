@@ -162,6 +162,7 @@ fn without_interruption<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Resul
 
 impl FileAccess for Arc<File> {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        check(offset)?;
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&**self, into, offset);
         #[cfg(windows)]
@@ -169,6 +170,7 @@ impl FileAccess for Arc<File> {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        check(offset)?;
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::write_at(&**self, bytes, offset);
         #[cfg(windows)]
@@ -183,6 +185,9 @@ impl FileAccess for Arc<File> {
     }
 
     fn read_now(&self, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>> {
+        if let Err(error) = check(offset) {
+            return Some(Err(error));
+        }
         #[cfg(unix)]
         return unix::read_now(self, offset, into);
         #[cfg(windows)]
@@ -190,6 +195,15 @@ impl FileAccess for Arc<File> {
             let _ = (offset, into);
             None
         }
+    }
+}
+
+/// Refuses an offset that no file has. To the systems these are negative, and some mean another place: to preadv2(2) -1 is
+/// the file's own position, and to Windows -1 is its end and -2 its position.
+fn check(offset: u64) -> io::Result<()> {
+    match i64::try_from(offset) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "no file has an offset of 2^63 or more")),
     }
 }
 
@@ -202,10 +216,6 @@ mod unix {
 
     /// Reads what the page cache holds. It may hold less than there is, so the read may be short.
     pub(super) fn read_now(file: &File, offset: u64, into: &mut [u8]) -> Option<io::Result<usize>> {
-        // To this call an offset of -1 is the file's own position. What pread(2) says of such offsets is right.
-        if i64::try_from(offset).is_err() {
-            return None;
-        }
         match preadv2(file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT) {
             // Not in the cache; not supported by this file system; not known to this kernel, or forbidden by a filter.
             // A thread makes the plain call, and reports its error.

@@ -38,8 +38,10 @@ pub(crate) mod alarm;
 pub(crate) mod arrivals;
 pub(crate) mod buffer;
 pub(crate) mod buffer_pool;
+mod fault;
 pub(crate) mod files;
 pub(crate) mod fork;
+mod immediate;
 pub(crate) mod lent;
 pub(crate) mod mailbox;
 pub(crate) mod names;
@@ -72,14 +74,16 @@ compile_error!(
     "dolmen has a kernel for Linux (epoll) and one for Windows (IOCP); there is none for this system yet"
 );
 
-use std::io;
 use std::net::SocketAddr;
 
 use crate::address::Address;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::buffer_pool::BufferPool;
 use arrivals::Arrivals;
+pub(crate) use fault::{Fault, FaultKind};
 use files::{FileAccess, FileJob};
+#[cfg_attr(not(any(windows, dolmen_sim)), allow(unused_imports))]
+pub(crate) use immediate::Immediate;
 use names::Lookup;
 use operation::OpPtr;
 use pool::Workers;
@@ -453,31 +457,6 @@ pub(crate) trait Kernel: Sized + 'static {
     ) -> Result<bool, Fault>;
 }
 
-/// How an overlapped call ended that completed immediately. A completion port's rules, for the kernels that have one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(windows), allow(dead_code))]
-pub(crate) enum Immediate {
-    Success,
-    /// The call reports a failure. But a status of this class (0x8…, and 0x4… where the call reports it as a failure)
-    /// is not an error to the system's I/O manager, which treats the operation as one that succeeded.
-    Warning,
-    Error,
-}
-
-#[cfg_attr(not(windows), allow(dead_code))]
-impl Immediate {
-    /// Whether a packet comes all the same [hc11, hc40]. `skips`: operations that complete immediately send none on
-    /// this socket. That this includes warnings is the rule of the I/O manager and documented nowhere, so sockets that
-    /// skip are streams, whose operations end with no warning known.
-    pub(crate) fn sends_packet(self, skips: bool) -> bool {
-        match self {
-            Immediate::Success => !skips,
-            Immediate::Warning => !skips,
-            Immediate::Error => false,
-        }
-    }
-}
-
 /// Wakes a wait; held by wakers and posters in any thread, and outlives the kernel.
 pub(crate) trait Signal: Send + Sync {
     /// Ends the wait that is in progress, or else the next one. After a failure it may not have ended it, and a later call
@@ -528,49 +507,4 @@ pub(crate) enum Close {
     Reset,
     /// Not at all: the socket stays open, and is no longer ours.
     Release,
-}
-
-/// The kind of a failure, as far as the engine distinguishes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FaultKind {
-    /// The peer reset the connection, or the system aborted it.
-    Reset,
-    /// Cancelled on request.
-    Cancelled,
-    /// Out of handles, buffers or memory: worth retrying later. Nothing was sent or received.
-    Exhausted,
-    /// This attempt failed and the next one may succeed immediately (a peer gone before it was accepted; a datagram
-    /// that an earlier peer has rejected).
-    Transient,
-    /// The same socket or handle is registered already.
-    AlreadyRegistered,
-    /// Not a valid or usable handle.
-    Invalid,
-    /// A prepared socket that is not of the address's family.
-    WrongFamily,
-    /// A prepared socket with TCP_FASTOPEN_CONNECT, which connects only when it sends.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-    FastOpen,
-    /// The stream is not connected: it never was, or no longer is.
-    NotConnected,
-    /// A borrowed stream whose last connection ended with bytes unsent.
-    Cut,
-    /// The file of a transmission cannot be read.
-    #[cfg_attr(not(any(windows, dolmen_sim)), allow(dead_code))] // Epoll makes no transmissions.
-    File,
-    Other,
-}
-
-/// A failure as the operating system reported it. Small and copyable; converted to an [`io::Error`] when it is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) kind: FaultKind,
-    /// The system's own code.
-    pub(crate) code: i32,
-}
-
-impl Fault {
-    pub(crate) fn to_io(self) -> io::Error {
-        io::Error::from_raw_os_error(self.code)
-    }
 }

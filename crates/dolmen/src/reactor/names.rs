@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Reactor;
 use crate::error::Error;
-use crate::token::{ConnId, LookupId, Token};
+use crate::token::{LookupId, Token};
 
 /// Names.
 impl Reactor {
@@ -56,100 +56,6 @@ impl Reactor {
     /// [`Exhausted`](crate::ErrorKind::Exhausted) if no thread can be started. No event follows any of them.
     pub fn resolve(&mut self, host: &str, port: u16, token: Token) -> Result<LookupId, Error> {
         self.engine.resolve(host, port, token)
-    }
-
-    /// Looks up the addresses of a host as [`resolve`](Reactor::resolve) does, and connects to one of them. The id is good
-    /// immediately, and the events are those of [`connect`](Reactor::connect): [`Connected`](crate::Event::Connected), or
-    /// [`Closed`](crate::Event::Closed) with [`CloseReason::Unresolved`](crate::CloseReason::Unresolved), which has the
-    /// error of the look-up, if there is no address, and with the reason of the attempt that has failed last if none of
-    /// them accepts.
-    ///
-    /// The addresses are tried in the system's order, except that IPv6 and IPv4 take turns (RFC 8305). The next one is
-    /// tried when the last attempt has failed, or after 250 ms, while the earlier attempts continue; the first that
-    /// succeeds is the connection, and the others are given up. An address that the system lists twice is tried twice.
-    /// [`Builder::connect_timeout`](crate::Builder::connect_timeout) limits the look-up and all attempts together.
-    /// [`remove`](Reactor::remove) and the other verbs that end a connection also end the look-up. A prepared socket is
-    /// not possible: which family it needs is not known.
-    ///
-    /// ```
-    /// # use dolmen::{Event, Events, Reactor, Token};
-    /// # use std::net::TcpListener;
-    /// # let mut reactor = Reactor::new()?;
-    /// # let mut events = Events::with_capacity(16);
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let conn = reactor.connect_host("localhost", listener.local_addr()?.port(), Token(3))?;
-    /// reactor.send(conn, b"hello\n")?;
-    /// # loop {
-    /// reactor.wait(&mut events, None)?;
-    /// for event in &mut events {
-    ///     match event {
-    ///         Event::Connected { conn: of, peer, .. } if of == conn => println!("connected to {peer}"),
-    ///         // Not resolved, refused by all addresses, or timed out; or it has ended later.
-    ///         Event::Closed { conn: of, reason, .. } if of == conn => println!("no connection: {reason}"),
-    ///         _ => {}
-    ///     }
-    /// #   return Ok(());
-    /// }
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Connecting again
-    ///
-    /// A link that has to stay up is made anew after its `Closed`, with pauses that grow until the other end has said
-    /// something:
-    ///
-    /// ```
-    /// # use dolmen::{Event, Events, Reactor, Token};
-    /// # use std::net::TcpListener;
-    /// use std::time::Duration;
-    ///
-    /// const LINK: Token = Token(3);
-    /// const RETRY: Token = Token(4);
-    /// const FIRST_PAUSE: Duration = Duration::from_millis(100);
-    /// const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-    ///
-    /// # let mut reactor = Reactor::new()?;
-    /// # let mut events = Events::with_capacity(16);
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// # let port = listener.local_addr()?.port();
-    /// # std::thread::spawn(move || (0..2).for_each(|_| drop(listener.accept())));
-    /// # let mut times = 0;
-    /// let mut pause = FIRST_PAUSE;
-    /// reactor.connect_host("127.0.0.1", port, LINK)?;
-    /// loop {
-    ///     reactor.wait(&mut events, None)?;
-    ///     for event in &mut events {
-    ///         match event {
-    ///             Event::Received { token: LINK, .. } => pause = FIRST_PAUSE,
-    ///             Event::EndOfStream { token: LINK, conn, .. } => drop(reactor.close(conn)),
-    ///             Event::Closed { token: LINK, reason, .. } => {
-    ///                 println!("no link ({reason}), again in {pause:?}");
-    ///                 reactor.add_timer(pause, RETRY);
-    ///                 pause = (pause * 2).min(LONGEST_PAUSE);
-    /// #               times += 1;
-    /// #               if times == 3 { return Ok(()); }
-    ///             }
-    ///             Event::Timer { token: RETRY, .. } => {
-    ///                 // Without a descriptor to spare, for example.
-    ///                 if reactor.connect_host("127.0.0.1", port, LINK).is_err() {
-    ///                     reactor.add_timer(pause, RETRY);
-    ///                 }
-    ///             }
-    ///             _ => {}
-    ///         }
-    ///     }
-    /// }
-    /// # #[allow(unreachable_code)]
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`resolve`](Reactor::resolve), and [`ErrorKind::TableFull`](crate::ErrorKind::TableFull). For an address in
-    /// text as for [`connect`](Reactor::connect).
-    pub fn connect_host(&mut self, host: &str, port: u16, token: Token) -> Result<ConnId, Error> {
-        self.engine.connect_host(host, port, token)
     }
 
     /// Looks up the name of an address. A [`Named`](crate::Event::Named) event with `token` brings it, or the reason why

@@ -99,3 +99,39 @@ impl Drop for NonBlocking<'_> {
         unsafe { libc::fcntl(self.socket.as_raw_fd(), libc::F_SETFL, self.before) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+
+    use rustix::fs::{Advice, fadvise};
+
+    use super::*;
+
+    /// The end of a file is read by many programs. That says nothing about the rest.
+    #[test]
+    fn what_is_sent_ends_where_the_page_cache_does() {
+        // Beside the program, which is on a disk: what is in memory only cannot leave the page cache.
+        let path = std::env::current_exe().expect("this program");
+        let path = path.with_file_name(format!("dolmen-cached-{}", std::process::id()));
+        let mut file = File::create_new(&path).expect("a file");
+        file.write_all(&vec![7; 1 << 20]).expect("write");
+        file.sync_all().expect("on the disk");
+        let file = Arc::new(File::open(&path).expect("it was just written"));
+        std::fs::remove_file(&path).expect("it is there");
+        let mut calls = 0;
+        assert_eq!(cached(&file, 0, 256 << 10, &mut calls), 256 << 10, "it was just written");
+        assert_eq!(calls, 16);
+        fadvise(file.as_fd(), 0, None, Advice::DontNeed).expect("advice");
+        if file.read_now(0, &mut [0]).is_some() {
+            eprintln!("SKIPPED: this file system keeps what it is told to give up");
+            return;
+        }
+        // The last byte, and whatever the system reads with it. A read that would have to wait makes it begin, too.
+        assert_eq!(file.read_at((1 << 20) - 1, &mut [0]).expect("read"), 1);
+        let found = cached(&file, 0, 1 << 20, &mut calls);
+        assert!(found <= 512 << 10, "{found} bytes");
+        assert_eq!(cached(&file, u64::MAX, 10, &mut calls), 0);
+    }
+}

@@ -1,5 +1,6 @@
 //! What a socket must be to be registered, and its association with the port.
 
+use std::net::TcpListener;
 use std::os::windows::io::AsRawSocket;
 
 use windows_sys::Win32::Networking::WinSock::SOCKET;
@@ -19,6 +20,14 @@ impl Iocp {
             SocketKind::Other => Err(Fault { kind: FaultKind::Invalid, code: status::WRONG_TYPE }),
             _ => Err(Fault { kind: FaultKind::Invalid, code: status::INVALID }),
         }
+    }
+
+    /// The peers of a listener are reported by their IP addresses, so it has one itself.
+    pub(super) fn check_listener(&mut self, listener: &TcpListener) -> Result<(), Fault> {
+        self.check(listener, SocketKind::Listener)?;
+        self.calls += 1;
+        let address = listener.local_addr();
+        address.map(drop).map_err(|error| Fault { kind: FaultKind::Invalid, ..status::from_io(&error) })
     }
 
     /// Associates a socket with the port. Returns whether immediate success will send no packet, and an id for the

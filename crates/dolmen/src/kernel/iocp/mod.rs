@@ -206,9 +206,7 @@ impl Kernel for Iocp {
     }
 
     fn add_listener(&mut self, listener: TcpListener) -> Result<Source, (Fault, TcpListener)> {
-        match self
-            .check(&listener, SocketKind::Listener)
-            .and_then(|()| self.associate(listener.as_raw_socket() as SOCKET))
+        match self.check_listener(&listener).and_then(|()| self.associate(listener.as_raw_socket() as SOCKET))
         {
             Ok((skips, _)) => {
                 self.calls += 3;
@@ -222,7 +220,7 @@ impl Kernel for Iocp {
         self.calls += 3;
         // No operation completes there. But this refuses a second registration of the same socket, of any kind, which
         // would otherwise take the event away from the first.
-        let checked = self.check(&listener, SocketKind::Listener);
+        let checked = self.check_listener(&listener);
         let associated = checked.and_then(|()| self.port.associate(listener.as_raw_socket() as SOCKET));
         if let Err(fault) = associated {
             return Err((fault, listener));

@@ -15,20 +15,20 @@
 //! Microsoft Learn: "TransmitFile function", "ReOpenFile function", "VerifyVersionInfoW function".
 
 use std::fs::File;
+use std::os::windows::fs::FileExt as _;
 use std::os::windows::io::{AsRawHandle as _, AsRawSocket as _, FromRawHandle as _};
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 use std::sync::Arc;
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_OLD_WIN_VERSION, HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{ERROR_OLD_WIN_VERSION, HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Networking::WinSock::{
     LPFN_TRANSMITFILE, SOCKET, SOCKET_ERROR, WSABASEERR, WSAID_TRANSMITFILE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_OVERLAPPED, FILE_FLAG_SEQUENTIAL_SCAN, FILE_GENERIC_READ, FILE_REMOTE_PROTOCOL_INFO,
     FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_TYPE_DISK, FileRemoteProtocolInfo,
-    GetFileInformationByHandleEx, GetFileType, ReOpenFile, ReadFile,
+    GetFileInformationByHandleEx, GetFileType, ReOpenFile,
 };
-use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::SystemInformation::{
     OSVERSIONINFOEXW, VER_PRODUCT_TYPE, VerSetConditionMask, VerifyVersionInfoW,
 };
@@ -87,23 +87,10 @@ pub(crate) fn reopen(file: &File) -> Option<Reopened<Arc<File>>> {
     // SAFETY: the handle was just made, and only we have it.
     let file = unsafe { File::from_raw_handle(handle as _) };
     let len = file.metadata().ok()?.len();
-    is_readable(&file).then(|| Reopened { file: Arc::new(file), len })
-}
-
-/// Whether the first byte can be read by this handle. A lock of the caller's own, on the handle that was opened once more,
-/// shuts this one out. Blocks.
-fn is_readable(file: &File) -> bool {
-    let handle = file.as_raw_handle() as HANDLE;
-    let (mut byte, mut count) = (0_u8, 0_u32);
-    let mut overlapped = OVERLAPPED::default();
-    // SAFETY: the file is open. The byte and the structure stay where they are until the read has ended: it is waited for
-    // if it is pending, on the file's handle, with which nothing else is done yet.
-    unsafe {
-        let read = ReadFile(handle, &raw mut byte, 1, null_mut(), &mut overlapped);
-        let begun =
-            read != 0 || std::io::Error::last_os_error().raw_os_error() == Some(ERROR_IO_PENDING as i32);
-        begun && GetOverlappedResult(handle, &overlapped, &mut count, 1) != 0 && count == 1
-    }
+    // A lock of the caller's own, on the handle that it has opened, shuts this one out. The standard library waits for the
+    // read, also on an overlapped handle.
+    let is_readable = file.seek_read(&mut [0], 0).is_ok_and(|read| read == 1);
+    is_readable.then(|| Reopened { file: Arc::new(file), len })
 }
 
 impl Iocp {

@@ -1,12 +1,6 @@
 //! Reads and writes of files, by threads that are slow.
 
 use super::*;
-use crate::kernel::sim::files::SimFile;
-use crate::token::FileOpId;
-
-fn file(bytes: usize) -> SimFile {
-    SimFile::new(pattern(bytes), 7)
-}
 
 fn read(fixture: &mut Fixture, file: &SimFile, offset: u64, count: usize) -> FileOpId {
     fixture.engine.read_file(file.clone(), offset, Vec::with_capacity(count), Token(0)).expect("read")
@@ -142,18 +136,6 @@ pub(super) fn results_of_files_that_do_not_fit_are_reported_by_the_next_waits() 
     let seen: Vec<Seen> = (0..12).flat_map(|_| fixture.wait(Duration::from_secs(3_600))).take(12).collect();
     assert_eq!(seen.len(), 12);
     assert!(fixture.now_ns() < start_ns + 1_000_000_000, "it took until {}", fixture.now_ns());
-}
-
-fn send_file(fixture: &mut Fixture, conn: ConnId, file: &SimFile, range: std::ops::Range<u64>) -> FileOpId {
-    fixture.engine.send_file(conn, file.clone(), range, Token(0)).expect("send")
-}
-
-fn sent(seen: &[Seen]) -> Vec<(FileOpId, u64)> {
-    let of = |seen: &Seen| match seen {
-        Seen::FileSent(op, sent, None) => Some((*op, *sent)),
-        _ => None,
-    };
-    seen.iter().filter_map(of).collect()
 }
 
 /// Over a wire that is narrower than everything; the sends keep their places.

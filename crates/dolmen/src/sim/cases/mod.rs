@@ -33,10 +33,11 @@ use crate::engine::Config;
 use crate::error::ErrorKind;
 use crate::kernel::operation::OpKind;
 use crate::kernel::readiness::Readiness;
+use crate::kernel::sim::files::SimFile;
 use crate::kernel::sim::world::{self, Ended, SimStream};
 use crate::marks::{Mark, counts};
 use crate::record::Batch;
-use crate::token::{ConnId, Token};
+use crate::token::{ConnId, FileOpId, Token};
 use crate::waker::{Poster, Waker};
 
 const MS: Duration = Duration::from_millis(1);
@@ -54,4 +55,20 @@ fn closed(seen: &[Seen], conn: ConnId) -> Option<CloseReason> {
         Seen::Closed(of, reason) if *of == conn => Some(reason.clone()),
         _ => None,
     })
+}
+
+fn file(bytes: usize) -> SimFile {
+    SimFile::new(pattern(bytes), 7)
+}
+
+fn send_file(fixture: &mut Fixture, conn: ConnId, file: &SimFile, range: std::ops::Range<u64>) -> FileOpId {
+    fixture.engine.send_file(conn, file.clone(), range, Token(0)).expect("send")
+}
+
+fn sent(seen: &[Seen]) -> Vec<(FileOpId, u64)> {
+    let of = |seen: &Seen| match seen {
+        Seen::FileSent(op, sent, None) => Some((*op, *sent)),
+        _ => None,
+    };
+    seen.iter().filter_map(of).collect()
 }

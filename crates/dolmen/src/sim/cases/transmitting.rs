@@ -1,8 +1,6 @@
 //! Files that the system transmits by itself.
 
 use super::*;
-use crate::kernel::sim::files::SimFile;
-use crate::token::FileOpId;
 
 /// Pieces are small, so that most of a file is transmitted.
 const CONFIG: Config = Config { max_send_bytes: 20, ..Fixture::CONFIG };
@@ -13,14 +11,6 @@ fn fixture(most_transmits: usize) -> Fixture {
     fixture
 }
 
-fn file(bytes: usize) -> SimFile {
-    SimFile::new(pattern(bytes), 7)
-}
-
-fn send_file(fixture: &mut Fixture, conn: ConnId, file: &SimFile, range: std::ops::Range<u64>) -> FileOpId {
-    fixture.engine.send_file(conn, file.clone(), range, Token(0)).expect("send")
-}
-
 /// Waits, and reads as the peer, until nothing comes any more.
 fn read_all(fixture: &mut Fixture, link: usize) -> (Vec<Seen>, Vec<u8>) {
     let (mut seen, mut got) = (Vec::new(), Vec::new());
@@ -29,14 +19,6 @@ fn read_all(fixture: &mut Fixture, link: usize) -> (Vec<Seen>, Vec<u8>) {
         got.extend(fixture.peer_reads(link, 70));
     }
     (seen, got)
-}
-
-fn sent(seen: &[Seen]) -> Vec<(FileOpId, u64)> {
-    let of = |seen: &Seen| match seen {
-        Seen::FileSent(op, sent, None) => Some((*op, *sent)),
-        _ => None,
-    };
-    seen.iter().filter_map(of).collect()
 }
 
 /// Over a wire that is narrower than everything; the sends keep their places, and only the first piece of each file is read.
