@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::asleep::Processes;
 use crate::{system, turn};
 
 #[derive(clap::Args)]
@@ -45,7 +46,7 @@ pub fn run(options: &Options) -> io::Result<()> {
             let requests = slope(UNDER_WINE, |count| {
                 // The server has to be asleep when a message arrives, as servers are: otherwise the figure depends on
                 // how much strace slows each of the two down.
-                served(serve(contender), |address| echo(address, count, Duration::from_millis(2)))
+                served(serve(contender), |server| echo(server.address, count, Some(&server.processes()?)))
             })?;
             println!("wineserver requests of an echoed message, {contender}\t{requests:.3}");
         }
@@ -57,15 +58,15 @@ pub fn run(options: &Options) -> io::Result<()> {
             command
         };
         let instructions = slope(MESSAGES, |count| {
-            served(serve(callgrind(), "echo"), |address| echo(address, count, Duration::ZERO))
+            served(serve(callgrind(), "echo"), |server| echo(server.address, count, None))
         })?;
         println!("instructions of an echoed message, {contender}\t{instructions:.1}");
         let instructions = slope(LINES, |count| {
-            served(serve(callgrind(), "broadcast"), |address| broadcast(address, count))
+            served(serve(callgrind(), "broadcast"), |server| broadcast(server.address, count))
         })?;
         println!("instructions of a delivery, {contender}\t{:.1}", instructions / LISTENERS as f64);
         match slope(MESSAGES, |count| {
-            served(serve(strace(&[]), "echo"), |address| echo(address, count, Duration::ZERO))
+            served(serve(strace(&[]), "echo"), |server| echo(server.address, count, None))
         }) {
             Ok(calls) => println!("system calls of an echoed message, {contender}\t{calls:.3}"),
             // A container may forbid it; then perf does not work either.
@@ -112,13 +113,25 @@ fn strace(filter: &[&str]) -> Command {
     command
 }
 
+/// A server under a tool.
+struct Served {
+    address: SocketAddr,
+    tool: u32,
+}
+
+impl Served {
+    fn processes(&self) -> io::Result<Processes> {
+        Processes::of(self.tool)
+    }
+}
+
 /// Starts the server under a tool, runs an action against it, ends it, and returns the tool's count.
-fn served(mut tool: Command, work: impl Fn(SocketAddr) -> io::Result<()>) -> io::Result<u64> {
+fn served(mut tool: Command, work: impl Fn(&Served) -> io::Result<()>) -> io::Result<u64> {
     tool.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = tool.spawn().map_err(|error| {
         io::Error::other(format!("{}: {error}. Is it installed?", tool.get_program().display()))
     })?;
-    let worked = address(&mut process).and_then(work);
+    let worked = address(&mut process).and_then(|address| work(&Served { address, tool: process.id() }));
     // strace ends with the program that it has started, which is another process. callgrind is the process itself.
     let child =
         std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.id())).unwrap_or_default();
@@ -160,11 +173,12 @@ fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn echo(server: SocketAddr, messages: usize, pause: Duration) -> io::Result<()> {
+/// Sends one message after the other; where processes are given, each only when they are asleep.
+fn echo(server: SocketAddr, messages: usize, processes: Option<&Processes>) -> io::Result<()> {
     let mut stream = connect(server)?;
     let mut message = [b'm'; 64];
     for _ in 0..messages {
-        std::thread::sleep(pause);
+        processes.map_or(Ok(()), Processes::wait_until_asleep)?;
         stream.write_all(&message)?;
         stream.read_exact(&mut message)?;
     }

@@ -3,7 +3,7 @@
 //! * `servers/`: the contenders, each an echo and a broadcast server.
 //! * `server.rs`: one contender in a process of its own.
 //! * `load.rs`: the load generator. `meter.rs`: the cost of the server at the same time.
-//! * `cost.rs`: the counted figures, for the guards.
+//! * `cost.rs`: the counted figures, for the guards. `asleep.rs`: the wait until a server is asleep.
 //! * `scenarios.rs`: the scenarios, in interleaved rounds.
 //! * `turn.rs`: the cost of a turn over the simulated kernel.
 //! * `report.rs`: comparisons, the table, and the results as JSON. `page.rs` and `plots.rs`: the page about them.
@@ -12,6 +12,8 @@
 // Without the libraries only the code for the guards is used.
 #![cfg_attr(not(feature = "libraries"), allow(dead_code))]
 
+#[cfg(target_os = "linux")]
+mod asleep;
 #[cfg(target_os = "linux")]
 mod cost;
 #[cfg(target_os = "linux")]
