@@ -22,6 +22,7 @@ use load::Load;
 
 /// The part of the chore's options that is for heart beats.
 #[derive(clap::Args)]
+#[group(id = "heart_beat_options")]
 pub struct Options {
     /// Instead: watch the heart beats of C drivers, by SIGALRM, by a thread and by a timer, idle and with busy clients
     ///
@@ -32,10 +33,10 @@ pub struct Options {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400), requires = "heart_beats")]
     seconds: u64,
     /// Heart beats: the time between two, in milliseconds
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(2..=60_000), requires = "heart_beats")]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=60_000), requires = "heart_beats")]
     beat_ms: u64,
     /// Heart beats: how late one may be, in milliseconds, up to half the time between two
-    #[arg(long, default_value_t = 50, requires = "heart_beats")]
+    #[arg(long, default_value_t = 100, requires = "heart_beats")]
     late_ms: u64,
     /// Heart beats: how many threads also keep the processors busy
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1024), requires = "heart_beats")]
@@ -66,7 +67,7 @@ pub fn run(options: &Options, windows: bool, clients: u64) -> ExitCode {
         return steps.finish();
     }
     let mut programs = Vec::new();
-    let prepared = steps.step(&format!("build, {system}"), || {
+    let _stopped = steps.step(&format!("build, {system}"), || {
         options.check(clients)?;
         if windows {
             wine::set_up()?;
@@ -74,7 +75,7 @@ pub fn run(options: &Options, windows: bool, clients: u64) -> ExitCode {
         programs = c_library::heart_beats(windows)?;
         Ok(())
     });
-    if prepared.is_ok() {
+    if !programs.is_empty() {
         let wine = windows.then_some(Wine::System);
         let soak = Soak { options, wine, beats: heart_beats(&programs, windows) };
         let _stopped = steps.step(&format!("heart beats, {system}, idle"), || soak.idle());
