@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::retry::Programs;
+use crate::soak;
 use crate::steps::{Outcome, Steps};
 use crate::targets;
 use crate::wine::Wine;
@@ -126,6 +127,14 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     }
     tests.installed()?;
     Ok(tests.programs.outcome())
+}
+
+/// The programs of `cargo xtask soak --heart-beats`, one for each header, with the library as it is installed.
+pub fn heart_beats(windows: bool) -> Result<Vec<PathBuf>> {
+    let host = targets::host()?;
+    let target = if windows { targets::WINDOWS_GNU } else { &host };
+    let library = Library::build(target, &host, true)?;
+    Tests::new(&library, None, Programs::new("", false))?.heart_beats()
 }
 
 const LINUX_32: &str = "i686-unknown-linux-gnu";
@@ -327,7 +336,7 @@ impl<'a> Tests<'a> {
 
     /// The examples with a plain compiler, with warnings.
     fn examples(&self) -> Result<()> {
-        for name in ["echo", "async_echo", "driver_skeleton"] {
+        for name in ["echo", "async_echo", "driver_skeleton", "async_driver"] {
             let program = self.folder.join(format!("{name}.exe"));
             self.compiler(false)
                 .args(["-std=c99", &format!("examples/c/{name}.c"), "-o"])
@@ -349,8 +358,21 @@ impl<'a> Tests<'a> {
             self.programs
                 .run("driver_skeleton without descriptors", || self.rests_without_descriptors(&skeleton))?;
         }
+        let driver = self.folder.join("async_driver.exe");
+        if !self.library.windows() {
+            self.programs
+                .run("async_driver without descriptors", || self.rests_without_descriptors(&driver))?;
+        }
+        let heart_beats = self.heart_beats()?;
+        self.programs.run("heart_beat", || soak::heart_beats::try_out(&heart_beats, self.wine))?;
+        self.programs.run("async_driver", || crate::c_driver::test(&driver, self.wine))?;
         self.programs.run("echo", || self.echoes(&echo))?;
         self.programs.run("async_echo", || self.echoes(&async_echo))
+    }
+
+    fn heart_beats(&self) -> Result<Vec<PathBuf>> {
+        let names = ["heart_beat", "async_heart_beat"];
+        names.iter().map(|name| self.compile(false, name, &[standard(false), "-O2"], &[])).collect()
     }
 
     /// A program for a port of the system's choice, not started yet. Also under Wine, its process is the program.

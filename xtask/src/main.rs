@@ -8,6 +8,7 @@
 
 mod asan;
 mod bench;
+mod c_driver;
 mod c_library;
 mod ci;
 mod guard;

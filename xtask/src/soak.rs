@@ -1,7 +1,8 @@
 //! A long run on real sockets: well- and ill-behaved clients against the echo server, whose memory and handles are
-//! watched.
+//! watched; or the heart beats of C drivers.
 
 mod client;
+pub mod heart_beats;
 mod watch;
 
 use std::io::{BufRead, BufReader, Read};
@@ -36,10 +37,15 @@ pub struct Options {
     /// The seed of the clients' choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many clients at a time
-    #[arg(long, default_value_t = 8)]
-    clients: u64,
+    /// How many clients at a time [default: 8, and 200 for heart beats]
+    #[arg(long)]
+    clients: Option<u64>,
+    #[command(flatten)]
+    heart_beats: heart_beats::Options,
 }
+
+const CLIENTS: u64 = 8;
+const CLIENTS_OF_HEART_BEATS: u64 = 200;
 
 /// How much more memory the server may have at the end than after its warm-up.
 const GROWTH_KIB: u64 = 4 * 1024;
@@ -52,6 +58,10 @@ const SETTLE: Duration = Duration::from_secs(20);
 
 /// The chore.
 pub fn run(options: &Options) -> ExitCode {
+    if options.heart_beats.heart_beats {
+        let clients = options.clients.unwrap_or(CLIENTS_OF_HEART_BEATS);
+        return heart_beats::run(&options.heart_beats, options.windows, clients);
+    }
     let mut steps = Steps::new(false);
     let name = if options.windows { "soak, Windows under Wine" } else { "soak, native" };
     let _stopped = steps.step_or_skip(name, || soak(options));
@@ -76,7 +86,7 @@ fn soak(options: &Options) -> Result<Outcome> {
     let stop = Arc::new(AtomicBool::new(false));
     let counts = Arc::new(Counts::default());
     let (failed, failures) = mpsc::channel();
-    let workers: Vec<_> = (0..options.clients)
+    let workers: Vec<_> = (0..options.clients.unwrap_or(CLIENTS))
         .map(|n| {
             let (stop, failed) = (Arc::clone(&stop), failed.clone());
             let mut worker = Worker::new(address, options.seed.wrapping_mul(1_000_003) + n, &counts);
