@@ -258,7 +258,10 @@ pub unsafe extern "C" fn async_runtime_get_iocp(runtime: *mut async_runtime_t) -
 }
 
 /// POSIX: returns a descriptor for other threads and libraries: eight bytes, as a number that is not 0, written to it
-/// end the current wait, or else the next one, as async_runtime_wakeup() does. The caller neither reads nor closes it.
+/// end the current wait, or else the next one, as async_runtime_wakeup() does. Several writes before a wait end one. Any
+/// number will do: a write that would fill the counter fails with EAGAIN, and the ones before it end the wait. The
+/// caller neither reads nor closes it. In a forked process it is the parent's until the first wait there; until then
+/// async_runtime_wakeup() ends waits of the child.
 ///
 /// Any thread. Returns -1 for a NULL runtime.
 #[cfg(not(windows))]
@@ -267,7 +270,7 @@ pub unsafe extern "C" fn async_runtime_get_event_loop_handle(runtime: *mut async
     const NAME: &str = "async_runtime_get_event_loop_handle";
     guard(NAME, -1, || {
         // SAFETY: as above. The number never changes, so any thread may ask.
-        unsafe { io_reactor_t::wake_descriptor(runtime) }.ok_or_else(|| no_reactor(NAME))
+        unsafe { io_reactor_t::bell(runtime) }.ok_or_else(|| no_reactor(NAME))
     })
 }
 

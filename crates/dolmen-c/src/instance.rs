@@ -24,9 +24,9 @@ pub struct io_reactor_t {
     /// The completion port.
     #[cfg(windows)]
     port: HANDLE,
-    /// A write to it ends a wait.
+    /// A write to it ends a wait. Only runtimes have one.
     #[cfg(unix)]
-    wake_descriptor: std::ffi::c_int,
+    bell: Option<std::ffi::c_int>,
     /// A thread is inside `inner`.
     entered: AtomicBool,
     inner: UnsafeCell<Inner<Native>>,
@@ -44,6 +44,8 @@ impl io_reactor_t {
         // No send of the caller is refused below this limit, which only bounds a runaway queue.
         let mut reactor = builder.high_water_mark(1 << 30).post_capacity(settings.posts).build()?;
         reactor.report_foreign();
+        #[cfg(unix)]
+        let bell = settings.bell.then(|| dolmen::raw::open_bell(&mut reactor)).transpose()?;
         let (waker, poster) = (ReactorApi::waker(&reactor), ReactorApi::poster(&reactor));
         let inner = Inner::new(Native, reactor, settings);
         let wakeup = inner.wakeup();
@@ -51,7 +53,7 @@ impl io_reactor_t {
             #[cfg(windows)]
             port: std::os::windows::io::AsRawHandle::as_raw_handle(&inner.reactor.native_handle()),
             #[cfg(unix)]
-            wake_descriptor: dolmen::raw::wake_descriptor(&inner.reactor),
+            bell,
             waker,
             wakeup,
             poster,
@@ -95,9 +97,9 @@ impl io_reactor_t {
     ///
     /// See [`io_reactor_t::wake`].
     #[cfg(unix)]
-    pub(crate) unsafe fn wake_descriptor(reactor: *const io_reactor_t) -> Option<std::ffi::c_int> {
+    pub(crate) unsafe fn bell(reactor: *const io_reactor_t) -> Option<std::ffi::c_int> {
         // SAFETY: the caller guarantees a valid pointer, and the field never changes.
-        unsafe { (!reactor.is_null()).then(|| (*reactor).wake_descriptor) }
+        unsafe { (!reactor.is_null()).then(|| (*reactor).bell).flatten() }
     }
 
     /// `None` while another thread is inside.

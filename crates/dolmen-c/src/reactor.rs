@@ -26,13 +26,17 @@ pub(crate) struct Settings {
     pub(crate) pool_size: usize,
     /// How many posts may wait.
     pub(crate) posts: usize,
+    /// Whether there is a descriptor for others to end a wait with.
+    #[cfg_attr(windows, allow(dead_code))] // There they have the completion port.
+    pub(crate) bell: bool,
 }
 
 impl Settings {
-    pub(crate) const DEFAULT: Settings = Settings { max_events: 1024, pool_size: 256, posts: 65_536 };
+    pub(crate) const DEFAULT: Settings =
+        Settings { max_events: 1024, pool_size: 256, posts: 65_536, bell: false };
 
     /// Of `async_runtime.h`, whose reference refuses no completion.
-    pub(crate) const RUNTIME: Settings = Settings { posts: 1 << 20, ..Settings::DEFAULT };
+    pub(crate) const RUNTIME: Settings = Settings { posts: 1 << 20, bell: true, ..Settings::DEFAULT };
 
     /// No wait returns more events.
     pub(crate) const MOST_EVENTS: usize = 65_536;
@@ -392,7 +396,7 @@ impl<P: Platform> Inner<P> {
         Ok(count == limit)
     }
 
-    /// Translates the engine's events. True if io_reactor_wakeup() was called.
+    /// Translates the engine's events. True if io_reactor_wakeup() was called, or what does the same.
     fn deliver(&mut self, sink: &mut Sink<'_>) -> Result<bool, Failure> {
         let mut woken = false;
         let mut failed = Ok(());
@@ -414,6 +418,8 @@ impl<P: Platform> Inner<P> {
                     sink.counted(Origin::without_socket(context), EVENT_TIMER, missed);
                 }
                 Record::Posted { token, value } => sink.message(token.0, value as usize),
+                // Others have written to the descriptor that ends waits.
+                Record::Foreign { .. } if P::Socket::BLOCKS_ONCE => woken = true,
                 Record::Foreign { key, bytes, overlapped } => sink.foreign(key, bytes, overlapped),
                 Record::Ready { token: CONSOLE, .. } => {
                     failed = failed.and(self.console_reported(None, sink));

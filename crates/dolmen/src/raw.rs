@@ -23,12 +23,16 @@ pub fn cause_of(error: &Error) -> String {
     text
 }
 
-/// The descriptor of a reactor to which a writer of eight bytes ends the wait in progress, or else the next one. It never
-/// changes, and is closed with the reactor.
+/// The descriptor of a reactor to which a writer of eight bytes ends the wait in progress, or else the next one, as a
+/// [`Record::Foreign`] after [`ReactorApi::report_foreign`]. It never changes, and is closed with the reactor.
+///
+/// # Errors
+///
+/// The system has no descriptor left.
 #[cfg(unix)]
-#[must_use]
-pub fn wake_descriptor(reactor: &Reactor) -> std::os::fd::RawFd {
-    reactor.engine.native().wake_descriptor()
+pub fn open_bell(reactor: &mut Reactor) -> Result<std::os::fd::RawFd, Error> {
+    let bell = reactor.engine.kernel().open_bell();
+    bell.map_err(|fault| Error::from_fault(fault, "open a descriptor that ends waits", None))
 }
 
 /// A reactor as the C library uses it: over the system's kernel, or over a simulated one.

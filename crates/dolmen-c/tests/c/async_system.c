@@ -105,6 +105,80 @@ static THREAD_RESULT write_eight_bytes(void *argument)
     return 0;
 }
 
+/* A removed socket leaves work for the next wait, which then does not block at first. */
+static void eight_bytes_end_a_wait_that_has_work_of_its_own(void)
+{
+    async_runtime_t *runtime = async_runtime_init();
+    int handle = async_runtime_get_event_loop_handle(runtime);
+    socket_fd_t pair[2];
+    io_event_t event;
+
+    make_pair(pair);
+    CHECK(async_runtime_add(runtime, pair[0], EVENT_READ, pair) == 0);
+    wait_silence(runtime);
+    CHECK(async_runtime_remove(runtime, pair[0]) == 0);
+    write_eight(handle);
+    CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+    async_runtime_deinit(runtime);
+}
+
+/* What others write may fill the counter: neither theirs nor the library's own wakes are lost. */
+static void any_number_may_be_written_to_the_handle(void)
+{
+    const uint64_t full = UINT64_MAX - 1, packed = (uint64_t)0xC0701E << 32 | 5;
+    async_runtime_t *runtime = async_runtime_init();
+    int handle = async_runtime_get_event_loop_handle(runtime);
+    io_event_t event;
+    int i;
+
+    CHECK(write(handle, &full, sizeof full) == (ssize_t)sizeof full);
+    CHECK(write(handle, &full, sizeof full) == -1 && errno == EAGAIN);
+    CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+    CHECK(write(handle, &full, sizeof full) == (ssize_t)sizeof full);
+    CHECK(async_runtime_post_completion(runtime, 5, 6) == 0);
+    event = wait_one(runtime);
+    CHECK(event.completion_key == 5 && event.bytes_transferred == 6);
+    CHECK(async_runtime_wakeup(runtime) == 0);
+    CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+    for (i = 0; i < 1000; i++) {
+        CHECK(write(handle, &packed, sizeof packed) == (ssize_t)sizeof packed);
+        CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+    }
+    async_runtime_deinit(runtime);
+}
+
+/* From its first wait on, a forked process has a handle of its own, under the same number. */
+static void each_process_has_a_handle(void)
+{
+    async_runtime_t *runtime = async_runtime_init();
+    int handle = async_runtime_get_event_loop_handle(runtime), status;
+    struct timeval no_time = {0, 0};
+    io_event_t event;
+    uint64_t began;
+    pid_t child;
+
+    fflush(stdout);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(async_runtime_wait(runtime, &event, 1, &no_time) == 0);
+        write_eight(handle);
+        CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    /* The child's did not reach the parent: this wait lasts for all of its time. */
+    began = now_us();
+    CHECK(wait_ms(runtime, &event, 1, 50) == 0);
+    CHECK(now_us() - began >= 50000);
+    write_eight(handle);
+    CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+    async_runtime_deinit(runtime);
+}
+
 static void eight_bytes_to_the_handle_end_a_wait(void)
 {
     async_runtime_t *runtime = async_runtime_init();
@@ -342,6 +416,9 @@ int main(int argc, char **argv)
 #else
     RUN(a_signal_ends_a_wait_without_a_timeout);
     RUN(eight_bytes_to_the_handle_end_a_wait);
+    RUN(eight_bytes_end_a_wait_that_has_work_of_its_own);
+    RUN(any_number_may_be_written_to_the_handle);
+    RUN(each_process_has_a_handle);
 #endif
     RUN(the_console_is_described_and_not_read);
     RUN(a_thousand_clients_are_echoed);

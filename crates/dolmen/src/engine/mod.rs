@@ -143,7 +143,7 @@ impl<K: Kernel> Engine<K> {
         self.cx.now_ns()
     }
 
-    #[cfg(dolmen_sim)]
+    #[cfg(any(dolmen_sim, all(unix, feature = "c-api")))]
     pub(crate) fn kernel(&mut self) -> &mut K {
         self.cx.submitter.kernel()
     }

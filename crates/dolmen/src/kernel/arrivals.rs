@@ -76,6 +76,14 @@ pub(crate) struct Arrivals<'a, K: Kernel> {
     pub(super) unknown: &'a mut u64,
 }
 
+impl<K: Kernel> Arrivals<'_, K> {
+    /// Other code has ended the wait, without a message.
+    #[cfg_attr(windows, allow(dead_code))] // There it posts a packet.
+    pub(crate) fn rung(&mut self) {
+        self.foreign.push(Foreign { key: 0, bytes: 0, overlapped: 0 });
+    }
+}
+
 #[cfg_attr(not(windows), allow(dead_code))] // Epoll gets no pointers from the system.
 impl<K: Kernel> Arrivals<'_, K> {
     /// The operation that this packet completes, which the kernel may now decode. `None` for a signal or an alarm, and

@@ -1,4 +1,8 @@
-//! The eventfd by which other threads wake the wait.
+//! The eventfds that end the wait: the one by which the library wakes it, and the bell, to which other code writes.
+//!
+//! They are two, because only one of them is ours alone. The library knows what it has written, so its eventfd is never
+//! read. What others write is unknown, and could fill the counter for good [hc42]; so the bell is read each time it is
+//! reported, and a report of it is something that the wait has found.
 //!
 //! Manual pages: eventfd(2), dup(2).
 
@@ -14,7 +18,7 @@ use super::super::{Fault, Signal};
 use super::descriptor::new_eventfd;
 use super::fault;
 
-/// The eventfd that wakes the wait.
+/// An eventfd that ends the wait.
 pub(super) struct EventFd {
     pub(super) fd: OwnedFd,
     /// The process that owns it, and the epoll instance with it.
@@ -24,6 +28,12 @@ pub(super) struct EventFd {
 impl EventFd {
     pub(super) fn new() -> Result<EventFd, Errno> {
         Ok(EventFd { fd: new_eventfd()?, process: Process::current() })
+    }
+
+    /// Takes what was written to it.
+    pub(super) fn drain(&self) {
+        // It fails when it is empty: another process of this name has emptied it, before this one had its own.
+        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
     }
 
     /// Replaces it by a new one, for this process only.

@@ -82,8 +82,13 @@ use table::{Entry, Source, Table};
 /// The event data of the eventfd; sources use their slot and generation.
 const SIGNAL: u64 = u64::MAX;
 
+/// The event data of the bell.
+const BELL: u64 = u64::MAX - 1;
+
 /// Edge-triggered, so that each write wakes once and the counter never needs to be read back.
 const SIGNAL_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+/// Level-triggered, because it is read.
+const BELL_FLAGS: EventFlags = EventFlags::IN;
 const LISTENER_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::ET);
 /// A failure is reported whether it is asked for or not.
 const UDP_FLAGS: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::ET);
@@ -99,6 +104,10 @@ pub(crate) struct Epoll {
     /// How many instances there were before this one.
     rebuilt: u64,
     signal: Arc<EventFd>,
+    /// For other code to end a wait with.
+    bell: Option<EventFd>,
+    /// The bell was rung since the last wait.
+    rung: bool,
     table: Table,
     ready: ReadyQueue,
     /// Packets of cancelled operations, for the next wait.
@@ -141,6 +150,8 @@ impl Kernel for Epoll {
             epoll,
             rebuilt: 0,
             signal,
+            bell: None,
+            rung: false,
             table: Table::default(),
             ready: ReadyQueue::default(),
             cancelled: Vec::new(),
@@ -370,6 +381,10 @@ impl Kernel for Epoll {
         // The old eventfd and epoll instance are the other process's, and stay as they are [hc47].
         self.calls += 3;
         self.signal.renew().map_err(fault)?;
+        if let Some(bell) = &self.bell {
+            self.calls += 1;
+            bell.renew().map_err(fault)?;
+        }
         self.rebuild_epoll().map_err(fault)?;
         self.signal.process.settle();
         // A thread that has not seen this, and so has not written to the eventfd, has stored its wake where the engine
@@ -477,7 +492,7 @@ impl Kernel for Epoll {
         max: usize,
         timeout_ns: Option<u64>,
         pool: &BufferPool,
-        _arrivals: &mut Arrivals<'_, Self>,
+        arrivals: &mut Arrivals<'_, Self>,
     ) -> Result<bool, Fault> {
         let taken_all = if self.retiring {
             Ok(false)
@@ -495,6 +510,9 @@ impl Kernel for Epoll {
             let taken = self.take_events(room, if immediately { Some(0) } else { timeout_ns });
             taken.map(|()| self.events.len() >= room)
         };
+        if std::mem::take(&mut self.rung) {
+            arrivals.rung();
+        }
         let cancelled = self.cancelled.len().min(max);
         packets.extend(self.cancelled.drain(..cancelled).map(|op| {
             let fault = Fault { kind: FaultKind::Cancelled, code: Errno::CANCELED.raw_os_error() };
@@ -522,10 +540,26 @@ impl Epoll {
         self.epoll.as_fd()
     }
 
-    /// The eventfd of wakes. A fork changes what it refers to, and not its number.
+    /// A descriptor to which other code writes eight bytes to end a wait. A fork changes what it refers to, and not its
+    /// number.
     #[cfg(any(feature = "c-api", dolmen_sim))]
-    pub(crate) fn wake_descriptor(&self) -> RawFd {
-        self.signal.fd.as_raw_fd()
+    pub(crate) fn open_bell(&mut self) -> Result<RawFd, Fault> {
+        if self.bell.is_none() {
+            self.calls += 2;
+            let bell = EventFd::new().map_err(fault)?;
+            epoll::add(&self.epoll, &bell.fd, EventData::new_u64(BELL), BELL_FLAGS).map_err(fault)?;
+            self.bell = Some(bell);
+        }
+        Ok(self.bell.as_ref().map_or(-1, |bell| bell.fd.as_raw_fd()))
+    }
+
+    /// The bell was reported.
+    fn ring(&mut self) {
+        if let Some(bell) = &self.bell {
+            self.calls += 1;
+            bell.drain();
+            self.rung = true;
+        }
     }
 
     /// Changes with the instance.

@@ -18,7 +18,9 @@ use super::descriptor::new_epoll;
 use super::fault::fault;
 use super::polled::polled_flags;
 use super::table::{Entry, Source};
-use super::{Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, UDP_FLAGS, watch_flags};
+use super::{
+    BELL, BELL_FLAGS, Epoll, LISTENER_FLAGS, SIGNAL, SIGNAL_FLAGS, STREAM_FLAGS, UDP_FLAGS, watch_flags,
+};
 
 /// After how long the move to a new instance is retried, and how long a wait that has found nothing else pauses
 /// meanwhile.
@@ -96,7 +98,8 @@ impl Epoll {
     }
 
     pub(super) fn has_registered(&self, fd: RawFd) -> bool {
-        self.table.has_registered(fd) || self.signal.fd.as_raw_fd() == fd
+        let is_bell = self.bell.as_ref().is_some_and(|bell| bell.fd.as_raw_fd() == fd);
+        self.table.has_registered(fd) || self.signal.fd.as_raw_fd() == fd || is_bell
     }
 
     /// Moves everything that is registered to a new epoll instance, and leaves stale registrations behind.
@@ -110,6 +113,10 @@ impl Epoll {
         let epoll = new_epoll()?;
         epoll::add(&epoll, &self.signal.fd, EventData::new_u64(SIGNAL), SIGNAL_FLAGS)?;
         self.calls += 2;
+        if let Some(bell) = &self.bell {
+            self.calls += 1;
+            epoll::add(&epoll, &bell.fd, EventData::new_u64(BELL), BELL_FLAGS)?;
+        }
         let mut lost = Vec::new();
         // Our own first: it has its number for certain, while a borrowed one may be closed and its number ours by now.
         for borrowed in [false, true] {

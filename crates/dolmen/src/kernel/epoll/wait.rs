@@ -10,7 +10,7 @@ use super::super::Fault;
 use super::fault::fault;
 use super::polled::readiness;
 use super::table::Entry;
-use super::{Epoll, SIGNAL};
+use super::{BELL, Epoll, SIGNAL};
 
 impl Epoll {
     /// One `epoll_wait`, which returns as soon as the system has an event [p02]; records the edges.
@@ -28,6 +28,10 @@ impl Epoll {
             let event = self.events[at];
             let data = event.data.u64();
             if data == SIGNAL {
+                continue;
+            }
+            if data == BELL {
+                self.ring();
                 continue;
             }
             let source = self.table.by_event_data(data);
