@@ -166,6 +166,8 @@ static void each_process_has_a_handle(void)
         CHECK(async_runtime_wait(runtime, &event, 1, &no_time) == 0);
         write_eight(handle);
         CHECK(async_runtime_wait(runtime, &event, 1, NULL) == 0);
+        /* This one is still there when the parent waits. */
+        write_eight(handle);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child);
