@@ -623,7 +623,7 @@ static void shut_down(thread_t worker)
 int main(int argc, char **argv)
 {
     static long period_ms = 2000;
-    int i, first = 1;
+    int i, has_console, first = 1;
     thread_t worker;
 #ifdef _WIN32
     thread_t ringer;
@@ -644,6 +644,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "async_driver: %s\n", async_runtime_last_error());
         return 1;
     }
+    /* The library finds out the kind of standard input, and leaves it alone. If it is closed, a socket would get its number. */
+    has_console = async_runtime_add_console(runtime, NULL) == 0;
+    if (!has_console)
+        fprintf(stderr, "no console: %s\n", async_runtime_last_error());
     for (i = first; i < argc; i++)
         open_port(number_of("port", argv[i], 0, 65535));
 #ifdef _WIN32
@@ -661,10 +665,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
 #endif
     worker = start_thread(work, NULL);
-    /* The library finds out the kind of standard input, and leaves it alone. */
-    if (async_runtime_add_console(runtime, NULL) != 0)
-        fprintf(stderr, "no console: %s\n", async_runtime_last_error());
-    else
+    if (has_console)
         start_thread(read_lines, NULL);
 #ifdef _WIN32
     beats_end = CreateEventA(NULL, TRUE, FALSE, NULL);

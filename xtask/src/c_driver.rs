@@ -34,7 +34,7 @@ pub fn test(program: &Path, wine: Option<Wine>) -> Result<()> {
         ("a file and the null device are consoles", files_are_consoles),
         ("the heart beats, with players and without", the_heart_beats),
         ("a player who does not read is disconnected", a_deaf_player_is_disconnected),
-        ("SIGTERM ends it", sigterm_ends_it),
+        ("SIGTERM ends it, also without standard input", sigterm_ends_it),
     ];
     let started = Started { program, wine };
     for (name, case) in cases {
@@ -60,8 +60,22 @@ impl Started<'_> {
 
     /// Runs until it is ready.
     fn driver(&self, arguments: &[&str], input: Stdio) -> Result<Driver> {
-        let command = self.command(arguments).stdin(input).stdout(Stdio::piped()).spawn();
-        let mut process = command.map_err(text)?;
+        let process = self.command(arguments).stdin(input).stdout(Stdio::piped()).spawn();
+        Driver::of(process.map_err(text)?)
+    }
+}
+
+/// A running driver; it is ended when dropped.
+struct Driver {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: Receiver<String>,
+    ports: Vec<u16>,
+}
+
+impl Driver {
+    /// When it is ready.
+    fn of(mut process: Child) -> Result<Driver> {
         let (sender, output) = mpsc::channel();
         let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
         thread::spawn(move || lines.map_while(std::io::Result::ok).try_for_each(|line| sender.send(line)));
@@ -76,17 +90,7 @@ impl Started<'_> {
             }
         }
     }
-}
 
-/// A running driver; it is ended when dropped.
-struct Driver {
-    process: Child,
-    input: Option<ChildStdin>,
-    output: Receiver<String>,
-    ports: Vec<u16>,
-}
-
-impl Driver {
     fn line(&self) -> Result<String> {
         let line = self.output.recv_timeout(DEADLINE).map_err(|_| "it is silent".to_owned())?;
         Ok(line.trim_end().to_owned())
@@ -361,7 +365,16 @@ fn sigterm_ends_it(start: &Started<'_>) -> Result<()> {
     if start.wine.is_some() {
         return Ok(());
     }
-    let driver = start.driver(&["0"], Stdio::piped())?;
+    let closed = Command::new("sh")
+        .args(["-c", "exec \"$0\" 0 <&-"])
+        .arg(start.program)
+        .stdout(Stdio::piped())
+        .spawn();
+    terminate(Driver::of(closed.map_err(text)?)?)?;
+    terminate(start.driver(&["0"], Stdio::piped())?)
+}
+
+fn terminate(driver: Driver) -> Result<()> {
     let mut player = driver.player(0, 1)?;
     Run::new("kill -TERM").args([driver.process.id().to_string()]).output()?;
     player.hears("Shutting down.")?;

@@ -37,7 +37,7 @@ pub struct Options {
     /// Under Wine a turn of a busy driver takes some tens of milliseconds, most of them in the one thread of wineserver.
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=60_000), requires = "heart_beats")]
     beat_ms: Option<u64>,
-    /// Heart beats: how late one may be, in milliseconds, up to half the time between two [default: half of it]
+    /// Heart beats: how late one may be, in milliseconds, less than the time between two [default: 3/4 of it]
     #[arg(long, requires = "heart_beats")]
     late_ms: Option<u64>,
     /// Heart beats: how many threads also keep the processors busy
@@ -69,7 +69,7 @@ pub fn run(options: &Options, windows: bool, clients: u64) -> ExitCode {
         return steps.finish();
     }
     let beat_ms = options.beat_ms.unwrap_or(if windows { 1000 } else { 200 });
-    let bounds = Bounds { beat_ms, late_ms: options.late_ms.unwrap_or(beat_ms / 2) };
+    let bounds = Bounds { beat_ms, late_ms: options.late_ms.unwrap_or(beat_ms * 3 / 4) };
     let mut programs = Vec::new();
     let _stopped = steps.step(&format!("build, {system}"), || {
         bounds.check(options.seconds, clients)?;
@@ -100,9 +100,9 @@ struct Bounds {
 impl Bounds {
     fn check(self, seconds: u64, clients: u64) -> Result<()> {
         let Bounds { beat_ms, late_ms } = self;
-        if late_ms == 0 || 2 * late_ms > beat_ms {
+        if late_ms == 0 || late_ms >= beat_ms {
             return Err(format!(
-                "--late-ms {late_ms} is not from 1 to half of the {beat_ms} ms between two heart beats: a later one \
+                "--late-ms {late_ms} is not from 1 to less than the {beat_ms} ms between two heart beats: a later one \
                  cannot be told from a lost one"
             ));
         }
@@ -194,7 +194,7 @@ impl Soak<'_> {
 
     fn judge(&self, times: &[u64]) -> Judged {
         let period = 1000 * self.bounds.beat_ms;
-        Judged::of(times, period, 1_000_000 * self.options.seconds / period)
+        Judged::of(times, period, 1_000_000 * self.options.seconds / period, 1000 * self.bounds.late_ms)
     }
 }
 
@@ -276,9 +276,10 @@ struct Judged {
 
 impl Judged {
     /// The n-th beat belongs to the n-th period, unless some are missing: then it belongs to the last period that has
-    /// begun, so that one missing beat does not make all others late.
-    fn of(times: &[u64], period: u64, expected: u64) -> Judged {
-        let end = expected * period + period / 2;
+    /// begun, so that one missing beat does not make all others late. What comes later than the last beat may come does
+    /// not count.
+    fn of(times: &[u64], period: u64, expected: u64, latest: u64) -> Judged {
+        let end = expected * period + latest + 1;
         let times: Vec<u64> = times.iter().copied().filter(|&time| time < end).collect();
         let beats = times.len() as u64;
         let due = |n: u64, time: u64| if beats < expected { time / period * period } else { n * period };
@@ -366,34 +367,34 @@ mod tests {
 
     #[test]
     fn beats_on_time_are_late_by_what_they_are_late() {
-        let judged = Judged::of(&[100, 205, 301, 400], 100, 4);
+        let judged = Judged::of(&[100, 205, 301, 400], 100, 4, 50);
         assert_eq!(judged, Judged { beats: 4, expected: 4, early: 0, late: vec![0, 0, 1, 5] });
         assert_eq!(judged.fault(1), None);
     }
 
     #[test]
     fn the_beats_after_the_end_do_not_count() {
-        assert_eq!(Judged::of(&[100, 200, 300], 100, 2).beats, 2);
+        assert_eq!(Judged::of(&[100, 200, 300], 100, 2, 50).beats, 2);
     }
 
     #[test]
     fn a_beat_that_waits_for_the_next_one_is_late_and_not_lost() {
-        let judged = Judged::of(&[100_000, 300_000, 300_000], 100_000, 3);
+        let judged = Judged::of(&[100_000, 300_000, 300_000], 100_000, 3, 50_000);
         assert_eq!(judged.late, [0, 0, 100_000]);
         assert!(judged.fault(50).is_some_and(|fault| fault.contains("100.0 ms late")));
     }
 
     #[test]
     fn a_missing_beat_is_lost_and_delays_no_other() {
-        let judged = Judged::of(&[100, 303, 401], 100, 4);
+        let judged = Judged::of(&[100, 303, 401], 100, 4, 50);
         assert_eq!(judged.late, [0, 1, 3]);
         assert_eq!(judged.fault(1).as_deref(), Some("1 of 4 heart beats are lost"));
     }
 
     #[test]
     fn an_early_beat_is_a_fault() {
-        assert!(Judged::of(&[99, 200], 100, 2).fault(1).is_some());
-        assert!(Judged::of(&[100, 150, 200], 100, 2).fault(1).is_some());
+        assert!(Judged::of(&[99, 200], 100, 2, 50).fault(1).is_some());
+        assert!(Judged::of(&[100, 150, 200], 100, 2, 50).fault(1).is_some());
     }
 
     #[test]
@@ -401,6 +402,6 @@ mod tests {
         let judged =
             Judged { beats: 100, expected: 100, early: 0, late: (1..=100).map(|n| 1000 * n).collect() };
         assert_eq!([50, 99, 100].map(|hundredths| judged.percentile(hundredths)), [50.0, 99.0, 100.0]);
-        assert_eq!(Judged::of(&[], 100, 1).percentile(99), 0.0);
+        assert_eq!(Judged::of(&[], 100, 1, 50).percentile(99), 0.0);
     }
 }
