@@ -81,6 +81,7 @@ struct job {
 };
 
 static async_runtime_t *runtime;
+static console_type_t console_type;
 static struct port ports[MAX_PORTS];
 static struct user *users[MAX_USERS];
 static unsigned long user_count, beats;
@@ -276,7 +277,10 @@ static int read_console(char *bytes, int size)
 {
 #ifdef _WIN32 /* of a console: a line that has been edited */
     DWORD count = 0;
-    return ReadFile(GetStdHandle(STD_INPUT_HANDLE), bytes, (DWORD)size, &count, NULL) ? (int)count : 0;
+    if (!ReadFile(GetStdHandle(STD_INPUT_HANDLE), bytes, (DWORD)size, &count, NULL))
+        return 0;
+    /* Ctrl-Z: the read of a console brings nothing, or (Wine) the character. */
+    return console_type == CONSOLE_TYPE_REAL && count > 0 && bytes[0] == 26 ? 0 : (int)count;
 #else
     struct pollfd input = { STDIN_FILENO, POLLIN, 0 };
     ssize_t count;
@@ -623,7 +627,7 @@ static void shut_down(thread_t worker)
 int main(int argc, char **argv)
 {
     static long period_ms = 2000;
-    int i, has_console, first = 1;
+    int i, first = 1;
     thread_t worker;
 #ifdef _WIN32
     thread_t ringer;
@@ -645,8 +649,9 @@ int main(int argc, char **argv)
         return 1;
     }
     /* The library finds out the kind of standard input, and leaves it alone. If it is closed, a socket would get its number. */
-    has_console = async_runtime_add_console(runtime, NULL) == 0;
-    if (!has_console)
+    if (async_runtime_add_console(runtime, NULL) == 0)
+        console_type = async_runtime_get_console_type(runtime);
+    else
         fprintf(stderr, "no console: %s\n", async_runtime_last_error());
     for (i = first; i < argc; i++)
         open_port(number_of("port", argv[i], 0, 65535));
@@ -665,7 +670,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
 #endif
     worker = start_thread(work, NULL);
-    if (has_console)
+    if (console_type != CONSOLE_TYPE_NONE)
         start_thread(read_lines, NULL);
 #ifdef _WIN32
     beats_end = CreateEventA(NULL, TRUE, FALSE, NULL);
