@@ -16,11 +16,12 @@ use crate::wine::Wine;
 /// How long an expected line, or the end of the driver, may take: only a failure takes so long.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How many players are there in the test of many.
+/// How many players there are in the tests of many; under Wine each line to each of them takes a while.
 const PLAYERS: usize = 200;
+const PLAYERS_UNDER_WINE: usize = 40;
 
 /// Lines of about a kilobyte, more than the buffers of a connection hold.
-const LINES_OF_A_FLOOD: usize = 24_000;
+const LINES_OF_A_FLOOD: usize = 16_000;
 
 /// All tests, with the Wine that runs the program if it is a Windows one.
 pub fn test(program: &Path, wine: Option<Wine>) -> Result<()> {
@@ -50,6 +51,10 @@ struct Started<'a> {
 }
 
 impl Started<'_> {
+    fn players(&self) -> usize {
+        if self.wine.is_some() { PLAYERS_UNDER_WINE } else { PLAYERS }
+    }
+
     /// Its process is the program, also under Wine.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(if self.wine.is_some() { "sh" } else { "env" });
@@ -188,7 +193,7 @@ fn refuses_invalid_arguments(start: &Started<'_>) -> Result<()> {
 fn players_talk(start: &Started<'_>) -> Result<()> {
     let mut driver = start.driver(&["0", "0"], Stdio::piped())?;
     let mut players: Vec<Player> =
-        (0..PLAYERS).map(|n| driver.player(n % 2, n + 1)).collect::<Result<_>>()?;
+        (0..start.players()).map(|n| driver.player(n % 2, n + 1)).collect::<Result<_>>()?;
     let all_hear =
         |players: &mut [Player], line: &str| players.iter_mut().try_for_each(|player| player.hears(line));
     // In pieces, and several in one piece; control characters are left out, and an empty line says nothing.
@@ -219,7 +224,8 @@ fn players_talk(start: &Started<'_>) -> Result<()> {
 
 fn the_worker_answers(start: &Started<'_>) -> Result<()> {
     let driver = start.driver(&["0"], Stdio::piped())?;
-    let mut players: Vec<Player> = (0..PLAYERS).map(|n| driver.player(0, n + 1)).collect::<Result<_>>()?;
+    let mut players: Vec<Player> =
+        (0..start.players()).map(|n| driver.player(0, n + 1)).collect::<Result<_>>()?;
     for round in 1..=3_u64 {
         let last = |n: usize| 1000 * round + n as u64;
         for (n, player) in players.iter_mut().enumerate() {
