@@ -81,6 +81,7 @@ struct job {
 };
 
 static async_runtime_t *runtime;
+static console_type_t console_type;
 static struct port ports[MAX_PORTS];
 static struct user *users[MAX_USERS];
 static unsigned long user_count, beats;
@@ -276,7 +277,10 @@ static int read_console(char *bytes, int size)
 {
 #ifdef _WIN32 /* of a console: a line that has been edited */
     DWORD count = 0;
-    return ReadFile(GetStdHandle(STD_INPUT_HANDLE), bytes, (DWORD)size, &count, NULL) ? (int)count : 0;
+    if (!ReadFile(GetStdHandle(STD_INPUT_HANDLE), bytes, (DWORD)size, &count, NULL))
+        return 0;
+    /* Ctrl-Z: the read of a console brings nothing, or (Wine) the character. */
+    return console_type == CONSOLE_TYPE_REAL && count > 0 && bytes[0] == 26 ? 0 : (int)count;
 #else
     struct pollfd input = { STDIN_FILENO, POLLIN, 0 };
     ssize_t count;
@@ -644,6 +648,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "async_driver: %s\n", async_runtime_last_error());
         return 1;
     }
+    /* The library finds out the kind of standard input, and leaves it alone. If it is closed, a socket would get its number. */
+    if (async_runtime_add_console(runtime, NULL) == 0)
+        console_type = async_runtime_get_console_type(runtime);
+    else
+        fprintf(stderr, "no console: %s\n", async_runtime_last_error());
     for (i = first; i < argc; i++)
         open_port(number_of("port", argv[i], 0, 65535));
 #ifdef _WIN32
@@ -661,10 +670,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
 #endif
     worker = start_thread(work, NULL);
-    /* The library finds out the kind of standard input, and leaves it alone. */
-    if (async_runtime_add_console(runtime, NULL) != 0)
-        fprintf(stderr, "no console: %s\n", async_runtime_last_error());
-    else
+    if (console_type != CONSOLE_TYPE_NONE)
         start_thread(read_lines, NULL);
 #ifdef _WIN32
     beats_end = CreateEventA(NULL, TRUE, FALSE, NULL);

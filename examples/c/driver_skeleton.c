@@ -332,10 +332,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "driver_skeleton: %s\n", io_reactor_last_error());
         return 1;
     }
-    for (i = 1; i < argc; i++)
-        open_port(argv[i]);
+    /* Before the ports: if standard input is closed, a socket would get its number. */
     if (io_reactor_add_console(reactor, &console) != 0)
         fprintf(stderr, "no console: %s\n", io_reactor_last_error());
+    for (i = 1; i < argc; i++)
+        open_port(argv[i]);
     io_reactor_timer_add(reactor, &heart_beat, 2000000, 2000000);
     printf("ready\n");
     fflush(stdout);

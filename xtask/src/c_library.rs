@@ -121,6 +121,7 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     tests.includes()?;
     tests.cases()?;
     tests.examples()?;
+    crate::c_guide::check(|| tests.compiler(false), &tests.folder)?;
     if !library.windows() {
         tests.sanitized()?;
         tests.statically_linked()?;

@@ -16,11 +16,12 @@ use crate::wine::Wine;
 /// How long an expected line, or the end of the driver, may take: only a failure takes so long.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How many players are there in the test of many.
+/// How many players there are in the tests of many; under Wine each line to each of them takes a while.
 const PLAYERS: usize = 200;
+const PLAYERS_UNDER_WINE: usize = 40;
 
 /// Lines of about a kilobyte, more than the buffers of a connection hold.
-const LINES_OF_A_FLOOD: usize = 24_000;
+const LINES_OF_A_FLOOD: usize = 16_000;
 
 /// All tests, with the Wine that runs the program if it is a Windows one.
 pub fn test(program: &Path, wine: Option<Wine>) -> Result<()> {
@@ -34,7 +35,7 @@ pub fn test(program: &Path, wine: Option<Wine>) -> Result<()> {
         ("a file and the null device are consoles", files_are_consoles),
         ("the heart beats, with players and without", the_heart_beats),
         ("a player who does not read is disconnected", a_deaf_player_is_disconnected),
-        ("SIGTERM ends it", sigterm_ends_it),
+        ("SIGTERM ends it, also without standard input", sigterm_ends_it),
     ];
     let started = Started { program, wine };
     for (name, case) in cases {
@@ -50,6 +51,10 @@ struct Started<'a> {
 }
 
 impl Started<'_> {
+    fn players(&self) -> usize {
+        if self.wine.is_some() { PLAYERS_UNDER_WINE } else { PLAYERS }
+    }
+
     /// Its process is the program, also under Wine.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(if self.wine.is_some() { "sh" } else { "env" });
@@ -60,8 +65,22 @@ impl Started<'_> {
 
     /// Runs until it is ready.
     fn driver(&self, arguments: &[&str], input: Stdio) -> Result<Driver> {
-        let command = self.command(arguments).stdin(input).stdout(Stdio::piped()).spawn();
-        let mut process = command.map_err(text)?;
+        let process = self.command(arguments).stdin(input).stdout(Stdio::piped()).spawn();
+        Driver::of(process.map_err(text)?)
+    }
+}
+
+/// A running driver; it is ended when dropped.
+struct Driver {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: Receiver<String>,
+    ports: Vec<u16>,
+}
+
+impl Driver {
+    /// When it is ready.
+    fn of(mut process: Child) -> Result<Driver> {
         let (sender, output) = mpsc::channel();
         let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
         thread::spawn(move || lines.map_while(std::io::Result::ok).try_for_each(|line| sender.send(line)));
@@ -76,17 +95,7 @@ impl Started<'_> {
             }
         }
     }
-}
 
-/// A running driver; it is ended when dropped.
-struct Driver {
-    process: Child,
-    input: Option<ChildStdin>,
-    output: Receiver<String>,
-    ports: Vec<u16>,
-}
-
-impl Driver {
     fn line(&self) -> Result<String> {
         let line = self.output.recv_timeout(DEADLINE).map_err(|_| "it is silent".to_owned())?;
         Ok(line.trim_end().to_owned())
@@ -184,7 +193,7 @@ fn refuses_invalid_arguments(start: &Started<'_>) -> Result<()> {
 fn players_talk(start: &Started<'_>) -> Result<()> {
     let mut driver = start.driver(&["0", "0"], Stdio::piped())?;
     let mut players: Vec<Player> =
-        (0..PLAYERS).map(|n| driver.player(n % 2, n + 1)).collect::<Result<_>>()?;
+        (0..start.players()).map(|n| driver.player(n % 2, n + 1)).collect::<Result<_>>()?;
     let all_hear =
         |players: &mut [Player], line: &str| players.iter_mut().try_for_each(|player| player.hears(line));
     // In pieces, and several in one piece; control characters are left out, and an empty line says nothing.
@@ -215,7 +224,8 @@ fn players_talk(start: &Started<'_>) -> Result<()> {
 
 fn the_worker_answers(start: &Started<'_>) -> Result<()> {
     let driver = start.driver(&["0"], Stdio::piped())?;
-    let mut players: Vec<Player> = (0..PLAYERS).map(|n| driver.player(0, n + 1)).collect::<Result<_>>()?;
+    let mut players: Vec<Player> =
+        (0..start.players()).map(|n| driver.player(0, n + 1)).collect::<Result<_>>()?;
     for round in 1..=3_u64 {
         let last = |n: usize| 1000 * round + n as u64;
         for (n, player) in players.iter_mut().enumerate() {
@@ -361,7 +371,16 @@ fn sigterm_ends_it(start: &Started<'_>) -> Result<()> {
     if start.wine.is_some() {
         return Ok(());
     }
-    let driver = start.driver(&["0"], Stdio::piped())?;
+    let closed = Command::new("sh")
+        .args(["-c", "exec \"$0\" 0 <&-"])
+        .arg(start.program)
+        .stdout(Stdio::piped())
+        .spawn();
+    terminate(Driver::of(closed.map_err(text)?)?)?;
+    terminate(start.driver(&["0"], Stdio::piped())?)
+}
+
+fn terminate(driver: Driver) -> Result<()> {
     let mut player = driver.player(0, 1)?;
     Run::new("kill -TERM").args([driver.process.id().to_string()]).output()?;
     player.hears("Shutting down.")?;

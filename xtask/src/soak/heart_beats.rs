@@ -32,12 +32,14 @@ pub struct Options {
     /// Heart beats: how long each driver runs
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400), requires = "heart_beats")]
     seconds: u64,
-    /// Heart beats: the time between two, in milliseconds
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=60_000), requires = "heart_beats")]
-    beat_ms: u64,
-    /// Heart beats: how late one may be, in milliseconds, up to half the time between two
-    #[arg(long, default_value_t = 100, requires = "heart_beats")]
-    late_ms: u64,
+    /// Heart beats: the time between two, in milliseconds [default: 200, and 1000 under Wine]
+    ///
+    /// Under Wine a turn of a busy driver takes some tens of milliseconds, most of them in the one thread of wineserver.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=60_000), requires = "heart_beats")]
+    beat_ms: Option<u64>,
+    /// Heart beats: how late one may be, in milliseconds, less than the time between two [default: 3/4 of it]
+    #[arg(long, requires = "heart_beats")]
+    late_ms: Option<u64>,
     /// Heart beats: how many threads also keep the processors busy
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1024), requires = "heart_beats")]
     busy: u64,
@@ -66,9 +68,11 @@ pub fn run(options: &Options, windows: bool, clients: u64) -> ExitCode {
         let _stopped = steps.step_or_skip("heart beats", || Ok(Outcome::Skipped(why)));
         return steps.finish();
     }
+    let beat_ms = options.beat_ms.unwrap_or(if windows { 1000 } else { 200 });
+    let bounds = Bounds { beat_ms, late_ms: options.late_ms.unwrap_or(beat_ms * 3 / 4) };
     let mut programs = Vec::new();
     let _stopped = steps.step(&format!("build, {system}"), || {
-        options.check(clients)?;
+        bounds.check(options.seconds, clients)?;
         if windows {
             wine::set_up()?;
         }
@@ -77,7 +81,7 @@ pub fn run(options: &Options, windows: bool, clients: u64) -> ExitCode {
     });
     if !programs.is_empty() {
         let wine = windows.then_some(Wine::System);
-        let soak = Soak { options, wine, beats: heart_beats(&programs, windows) };
+        let soak = Soak { options, bounds, wine, beats: heart_beats(&programs, windows) };
         let _stopped = steps.step(&format!("heart beats, {system}, idle"), || soak.idle());
         let _stopped = steps.step(&format!("heart beats, {system}, {clients} busy clients"), || {
             soak.loaded(usize::try_from(clients).unwrap_or(usize::MAX))
@@ -86,16 +90,24 @@ pub fn run(options: &Options, windows: bool, clients: u64) -> ExitCode {
     steps.finish()
 }
 
-impl Options {
-    fn check(&self, clients: u64) -> Result<()> {
-        if self.late_ms == 0 || 2 * self.late_ms > self.beat_ms {
+/// In milliseconds.
+#[derive(Clone, Copy)]
+struct Bounds {
+    beat_ms: u64,
+    late_ms: u64,
+}
+
+impl Bounds {
+    fn check(self, seconds: u64, clients: u64) -> Result<()> {
+        let Bounds { beat_ms, late_ms } = self;
+        if late_ms == 0 || late_ms >= beat_ms {
             return Err(format!(
-                "--late-ms {} is not from 1 to half of --beat-ms {}: a later heart beat cannot be told from a lost one",
-                self.late_ms, self.beat_ms
+                "--late-ms {late_ms} is not from 1 to less than the {beat_ms} ms between two heart beats: a later one \
+                 cannot be told from a lost one"
             ));
         }
-        if self.beat_ms > 1000 * self.seconds {
-            return Err(format!("there is no heart beat of {} ms in {} s", self.beat_ms, self.seconds));
+        if beat_ms > 1000 * seconds {
+            return Err(format!("there is no heart beat of {beat_ms} ms in {seconds} s"));
         }
         if clients == 0 || clients > MOST_CLIENTS {
             return Err(format!("--clients {clients} is not from 1 to {MOST_CLIENTS}"));
@@ -136,6 +148,7 @@ pub fn try_out(programs: &[PathBuf], wine: Option<Wine>) -> Result<()> {
 
 struct Soak<'a> {
     options: &'a Options,
+    bounds: Bounds,
     wine: Option<Wine>,
     beats: Vec<HeartBeat<'a>>,
 }
@@ -143,19 +156,19 @@ struct Soak<'a> {
 impl Soak<'_> {
     /// All at the same time.
     fn idle(&self) -> Result<()> {
-        let mut report = Report::new();
+        let mut report = Report::new(self.bounds);
         let mut drivers = self.beats.iter().map(|beat| self.start(beat)).collect::<Result<Vec<_>>>()?;
         drivers.iter_mut().try_for_each(Driver::begin)?;
         for (driver, beat) in drivers.into_iter().zip(&self.beats) {
             let (times, _echoed) = driver.end(self.time())?;
-            report.add(beat, self.judge(&times), None, self.options);
+            report.add(beat, self.judge(&times), None);
         }
         report.end()
     }
 
     /// One by one, each with all clients.
     fn loaded(&self, clients: usize) -> Result<()> {
-        let mut report = Report::new();
+        let mut report = Report::new(self.bounds);
         for beat in &self.beats {
             let mut driver = self.start(beat)?;
             let load = Load::connect(driver.address, clients, self.options.busy)?;
@@ -166,13 +179,13 @@ impl Soak<'_> {
             if messages == 0 || echoed < messages * load::MESSAGE as u64 {
                 return Err(format!("{messages} messages, and {echoed} bytes echoed: that is not a load"));
             }
-            report.add(beat, self.judge(&times), Some(messages / self.options.seconds), self.options);
+            report.add(beat, self.judge(&times), Some(messages / self.options.seconds));
         }
         report.end()
     }
 
     fn start(&self, beat: &HeartBeat<'_>) -> Result<Driver> {
-        Driver::start(beat, self.wine, self.options.beat_ms, self.options.seconds)
+        Driver::start(beat, self.wine, self.bounds.beat_ms, self.options.seconds)
     }
 
     fn time(&self) -> Duration {
@@ -180,8 +193,8 @@ impl Soak<'_> {
     }
 
     fn judge(&self, times: &[u64]) -> Judged {
-        let period = 1000 * self.options.beat_ms;
-        Judged::of(times, period, 1_000_000 * self.options.seconds / period)
+        let period = 1000 * self.bounds.beat_ms;
+        Judged::of(times, period, 1_000_000 * self.options.seconds / period, 1000 * self.bounds.late_ms)
     }
 }
 
@@ -263,9 +276,10 @@ struct Judged {
 
 impl Judged {
     /// The n-th beat belongs to the n-th period, unless some are missing: then it belongs to the last period that has
-    /// begun, so that one missing beat does not make all others late.
-    fn of(times: &[u64], period: u64, expected: u64) -> Judged {
-        let end = expected * period + period / 2;
+    /// begun, so that one missing beat does not make all others late. What comes later than the last beat may come does
+    /// not count.
+    fn of(times: &[u64], period: u64, expected: u64, latest: u64) -> Judged {
+        let end = expected * period + latest + 1;
         let times: Vec<u64> = times.iter().copied().filter(|&time| time < end).collect();
         let beats = times.len() as u64;
         let due = |n: u64, time: u64| if beats < expected { time / period * period } else { n * period };
@@ -298,19 +312,24 @@ impl Judged {
 
 /// A line for each driver, and the faults.
 struct Report {
+    bounds: Bounds,
     faults: String,
 }
 
 impl Report {
-    fn new() -> Report {
-        println!("    load average: {}", load_average());
+    fn new(bounds: Bounds) -> Report {
+        let Bounds { beat_ms, late_ms } = bounds;
+        println!(
+            "    a heart beat every {beat_ms} ms, up to {late_ms} ms late; load average: {}",
+            load_average()
+        );
         println!(
             "    header           heart beat      beats         late: p50       p99       max   messages/s"
         );
-        Report { faults: String::new() }
+        Report { bounds, faults: String::new() }
     }
 
-    fn add(&mut self, beat: &HeartBeat<'_>, judged: Judged, messages: Option<u64>, options: &Options) {
+    fn add(&mut self, beat: &HeartBeat<'_>, judged: Judged, messages: Option<u64>) {
         println!(
             "    {:<15}  {:<12}  {:>5} of {:<5}  {:>6.2} ms {:>6.2} ms {:>6.2} ms   {}",
             beat.header,
@@ -322,7 +341,7 @@ impl Report {
             judged.percentile(100),
             messages.map_or("-".to_owned(), |messages| messages.to_string())
         );
-        if let Some(fault) = judged.fault(options.late_ms) {
+        if let Some(fault) = judged.fault(self.bounds.late_ms) {
             writeln!(self.faults, "{}, {}: {fault}", beat.header, beat.kind)
                 .expect("a string takes any text");
         }
@@ -348,34 +367,34 @@ mod tests {
 
     #[test]
     fn beats_on_time_are_late_by_what_they_are_late() {
-        let judged = Judged::of(&[100, 205, 301, 400], 100, 4);
+        let judged = Judged::of(&[100, 205, 301, 400], 100, 4, 50);
         assert_eq!(judged, Judged { beats: 4, expected: 4, early: 0, late: vec![0, 0, 1, 5] });
         assert_eq!(judged.fault(1), None);
     }
 
     #[test]
     fn the_beats_after_the_end_do_not_count() {
-        assert_eq!(Judged::of(&[100, 200, 300], 100, 2).beats, 2);
+        assert_eq!(Judged::of(&[100, 200, 300], 100, 2, 50).beats, 2);
     }
 
     #[test]
     fn a_beat_that_waits_for_the_next_one_is_late_and_not_lost() {
-        let judged = Judged::of(&[100_000, 300_000, 300_000], 100_000, 3);
+        let judged = Judged::of(&[100_000, 300_000, 300_000], 100_000, 3, 50_000);
         assert_eq!(judged.late, [0, 0, 100_000]);
         assert!(judged.fault(50).is_some_and(|fault| fault.contains("100.0 ms late")));
     }
 
     #[test]
     fn a_missing_beat_is_lost_and_delays_no_other() {
-        let judged = Judged::of(&[100, 303, 401], 100, 4);
+        let judged = Judged::of(&[100, 303, 401], 100, 4, 50);
         assert_eq!(judged.late, [0, 1, 3]);
         assert_eq!(judged.fault(1).as_deref(), Some("1 of 4 heart beats are lost"));
     }
 
     #[test]
     fn an_early_beat_is_a_fault() {
-        assert!(Judged::of(&[99, 200], 100, 2).fault(1).is_some());
-        assert!(Judged::of(&[100, 150, 200], 100, 2).fault(1).is_some());
+        assert!(Judged::of(&[99, 200], 100, 2, 50).fault(1).is_some());
+        assert!(Judged::of(&[100, 150, 200], 100, 2, 50).fault(1).is_some());
     }
 
     #[test]
@@ -383,6 +402,6 @@ mod tests {
         let judged =
             Judged { beats: 100, expected: 100, early: 0, late: (1..=100).map(|n| 1000 * n).collect() };
         assert_eq!([50, 99, 100].map(|hundredths| judged.percentile(hundredths)), [50.0, 99.0, 100.0]);
-        assert_eq!(Judged::of(&[], 100, 1).percentile(99), 0.0);
+        assert_eq!(Judged::of(&[], 100, 1, 50).percentile(99), 0.0);
     }
 }

@@ -357,14 +357,76 @@ static void a_thousand_clients_are_echoed(void)
     async_runtime_deinit(server.runtime);
 }
 
-/* io_reactor_stats(), which takes a runtime as well: see docs/c-guide.md. Its header and this one's cannot meet. */
+/* Functions that take a runtime as well: see docs/c-guide.md. Their header and this one's cannot meet. */
 struct stats {
     uint64_t waits, kernel_calls;
 };
+typedef void (*resolved_t)(void *context, const void *const *addresses, const int *lengths, int count, const char *error);
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
 int io_reactor_stats(async_runtime_t *reactor, struct stats *stats, size_t size);
+uint64_t io_reactor_timer_add(async_runtime_t *reactor, void *context, uint64_t delay_us, uint64_t period_us);
+int io_reactor_resolve(async_runtime_t *reactor, const char *host, int port, resolved_t callback, void *context);
+int io_reactor_connect(async_runtime_t *reactor, socket_fd_t fd, const void *addr, int addrlen, void *context);
+#ifdef __cplusplus
+}
+#endif
+
+static void a_timer_reaches_a_runtime(void)
+{
+    async_runtime_t *runtime = async_runtime_init();
+    io_event_t event;
+    int beats;
+
+    CHECK(io_reactor_timer_add(runtime, &context, 2000, 2000) != 0);
+    for (beats = 0; beats < 3; beats++) {
+        event = wait_one(runtime);
+        CHECK(event.event_type == 0x20 && event.context == &context && event.buffer == NULL);
+    }
+    async_runtime_deinit(runtime);
+}
+
+struct link {
+    async_runtime_t *runtime;
+    socket_fd_t fd;
+    int calls;
+};
+
+static void connect_link(void *argument, const void *const *addresses, const int *lengths, int count, const char *error)
+{
+    struct link *link = (struct link *)argument;
+
+    link->calls++;
+    CHECK(count > 0 && error == NULL);
+    CHECK(io_reactor_connect(link->runtime, link->fd, addresses[0], lengths[0], link) == 0);
+}
+
+static void a_name_and_a_connection_reach_a_runtime(void)
+{
+    struct link link = {async_runtime_init(), socket(AF_INET, SOCK_STREAM, 0), 0};
+    struct sockaddr_in address;
+    socket_fd_t listener = make_listener(&address), peer;
+    io_event_t event;
+    char bytes[8];
+
+    CHECK(io_reactor_resolve(link.runtime, "127.0.0.1", ntohs(address.sin_port), connect_link, &link) == 0);
+    /* The wait that calls the function returns, with or without an event. */
+    while (wait_ms(link.runtime, &event, 1, DEADLINE_MS) == 0)
+        CHECK(link.calls == 1);
+    CHECK(link.calls == 1 && event.event_type == EVENT_WRITE && event.context == &link && event.fd == link.fd);
+    CHECK(async_runtime_add(link.runtime, link.fd, EVENT_READ, &link) == 0);
+    peer = accept(listener, NULL, NULL);
+    CHECK(peer != INVALID_SOCKET);
+    send_all(peer, "hello", 5);
+    event = wait_one(link.runtime);
+    CHECK(event.context == &link && take_bytes(link.runtime, &event, bytes, sizeof bytes) == 5);
+    CHECK(async_runtime_remove(link.runtime, link.fd) == 0);
+    close_socket(peer);
+    close_socket(link.fd);
+    close_socket(listener);
+    async_runtime_deinit(link.runtime);
+}
 
 /* As many as through io_reactor.h: see scale.c. */
 static void a_message_costs_as_many_calls_as_through_the_other_header(void)
@@ -424,6 +486,8 @@ int main(int argc, char **argv)
 #endif
     RUN(the_console_is_described_and_not_read);
     RUN(a_thousand_clients_are_echoed);
+    RUN(a_timer_reaches_a_runtime);
+    RUN(a_name_and_a_connection_reach_a_runtime);
     RUN(a_message_costs_as_many_calls_as_through_the_other_header);
     return check_end();
 }
