@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{SOURCES, Tests};
+use super::SOURCES;
+use super::tests::Tests;
 use crate::process::{Result, Run};
 
 /// In the library's `include` folder.
