@@ -51,6 +51,11 @@ impl Library {
         self.target.ends_with("msvc")
     }
 
+    /// The width of its pointers, in bytes.
+    pub(super) fn pointer_bytes(&self) -> u32 {
+        if ["i586", "i686"].iter().any(|processor| self.target.starts_with(processor)) { 4 } else { 8 }
+    }
+
     /// The static library, the shared one, and the file against which programs link to use the shared one.
     pub(super) fn files(&self) -> [&'static str; 3] {
         match (self.windows(), self.msvc()) {

@@ -2,19 +2,24 @@
 //!
 //! Cargo builds the library, [`library`]. This folder has the rest. [`tests`] compiles test programs against it and
 //! starts them: those of [`cases`], each header together with other headers ([`headers`]), and the [`examples`] with
-//! their [`clients`]. [`installation`] puts the library where other programs find it, and [`packages`] uses it from
-//! there.
+//! their [`clients`]. [`exports`] compares what the library exports with the headers.
+//!
+//! [`installation`] puts the library into the folders of a [`layout`]. [`pkg_config`] and [`cmake`] use it from there,
+//! and [`import_library`] as programs for MSVC do.
 
 mod cases;
 mod clients;
+mod cmake;
 mod examples;
+mod exports;
 mod headers;
+mod import_library;
 mod installation;
+mod layout;
 mod library;
-mod packages;
+mod pkg_config;
 mod tests;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::install::Installer;
@@ -24,10 +29,14 @@ use crate::steps::{Outcome, Steps};
 use crate::targets;
 use crate::wine::Wine;
 
+pub use import_library::test as test_import_library;
+use layout::{Folders, Layout};
 use library::{LINUX_32, Library};
 use tests::{Tests, standard};
 
 const SOURCES: &str = "crates/dolmen-c";
+
+const LINUX_ONLY: &str = "the C tests are set up for x86_64-unknown-linux-gnu only";
 
 /// Update the headers in crates/dolmen-c/include from the sources
 #[derive(clap::Args)]
@@ -47,9 +56,8 @@ pub fn header(_options: &HeaderOptions) -> ExitCode {
 /// Install the C library: headers, static and shared library, pkg-config file, CMake package
 #[derive(clap::Args)]
 pub struct InstallOptions {
-    /// The folder that gets include, lib and, for Windows, bin; from the current one, if it is relative
-    #[arg(long, value_name = "FOLDER")]
-    prefix: PathBuf,
+    #[command(flatten)]
+    folders: Folders,
     /// Another system than this one, such as x86_64-pc-windows-gnu
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
@@ -61,8 +69,9 @@ pub fn install(options: &InstallOptions) -> ExitCode {
     let _stopped = steps.step("C library", || {
         let host = targets::host()?;
         let target = options.target.as_deref().unwrap_or(&host);
-        // From the folder in which the command was typed.
-        Library::build(target, &host, true)?.install(&crate::typed_in().join(&options.prefix))
+        // Wrong folders are reported before the library is built.
+        let layout = Layout::new(&options.folders, crate::typed_in())?;
+        Library::build(target, &host, true)?.install(&layout)
     });
     steps.finish()
 }
@@ -89,6 +98,9 @@ pub fn run_tests(options: &TestOptions) -> ExitCode {
         let _stopped = steps.step_or_skip("C library, Windows under Wine", || {
             test(Some(options.wine), Programs::new("", false))
         });
+        let _stopped = steps.step_or_skip("C library, import library for MSVC", || {
+            test_import_library(Installer { allowed: true }, options.wine, Programs::new("", false))
+        });
     }
     steps.finish()
 }
@@ -97,10 +109,7 @@ pub fn run_tests(options: &TestOptions) -> ExitCode {
 pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     let host = targets::host()?;
     if host != targets::LINUX {
-        return Ok(Outcome::Skipped(format!(
-            "the C tests are set up for {} only, and this is {host}",
-            targets::LINUX
-        )));
+        return Ok(Outcome::Skipped(format!("{LINUX_ONLY}, and this is {host}")));
     }
     let target = if wine.is_some() { targets::WINDOWS_GNU } else { &host };
     let library = Library::build(target, &host, false)?;
@@ -113,7 +122,11 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
         tests.sanitized()?;
         tests.statically_linked()?;
     }
-    tests.installed()?;
+    tests.moved_folder()?;
+    let sysroot = tests.staged_package()?;
+    tests.package_in_sysroot(&sysroot)?;
+    tests.cmake_package(&sysroot)?;
+    tests.cmake_source()?;
     Ok(tests.programs.outcome())
 }
 
@@ -122,7 +135,7 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
 pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome> {
     let host = targets::host()?;
     if host != targets::LINUX {
-        return Ok(Outcome::Skipped(format!("set up for {} only, and this is {host}", targets::LINUX)));
+        return Ok(Outcome::Skipped(format!("{LINUX_ONLY}, and this is {host}")));
     }
     if let Err(error) = installer.target(None, LINUX_32).and_then(|()| installer.c_for_32_bits()) {
         return Ok(Outcome::Skipped(format!("NOT RUN as 32-bit programs. {error}")));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::SOURCES;
 use super::installation::{copy, make_folder};
-use super::library::{LINUX_32, Library};
+use super::library::{LINUX_32, Library, soname};
 use crate::process::{Result, Run};
 use crate::retry::Programs;
 use crate::wine::Wine;
@@ -76,6 +76,20 @@ impl<'a> Tests<'a> {
             "-pthread".to_owned(),
             format!("-Wl,-rpath,{folder}"),
         ]
+    }
+
+    /// Whether the program starts with the shared library is what was asked for.
+    pub(super) fn is_linked_to_shared(&self, program: &Path, expected: bool) -> Result<()> {
+        let (reader, library) = if self.library.windows() {
+            ("x86_64-w64-mingw32-objdump -p", format!("DLL Name: {}", self.library.files()[1]))
+        } else {
+            ("readelf -d", format!("[{}]", soname()))
+        };
+        let needed = Run::new(reader).args([program.display().to_string()]).output()?;
+        if needed.contains(&library) == expected {
+            return Ok(());
+        }
+        Err(format!("{} is linked to the wrong library:\n{needed}", program.display()))
     }
 
     pub(super) fn start(&self, program: &Path, args: &[&str]) -> Result<()> {
