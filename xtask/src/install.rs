@@ -149,6 +149,12 @@ const C_FOR_32_BITS: [Program; 1] = [Program {
     why: "is part of each 32-bit program in C",
 }];
 
+const MICROSOFT_LINKER: [Program; 1] = [Program {
+    names: &["lld-link"],
+    packages: &["lld"],
+    why: "makes import libraries for MSVC, and links with them",
+}];
+
 /// Installs what is missing, or only finds out that it is missing.
 #[derive(Clone, Copy)]
 pub struct Installer {
@@ -241,6 +247,11 @@ impl Installer {
     /// The packages that gcc needs for `-m32`.
     pub fn c_for_32_bits(self) -> Result<()> {
         self.programs(&C_FOR_32_BITS)
+    }
+
+    /// A linker with the command line of Microsoft's.
+    pub fn microsoft_linker(self) -> Result<()> {
+        self.programs(&MICROSOFT_LINKER)
     }
 
     fn programs(self, wanted: &[Program]) -> Result<()> {

@@ -3,14 +3,11 @@
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
 //! [`loom`], [`packages`], [`sim`] and [`windows_check`] are lists of steps, and [`retry`] is for test programs that fail
 //! once. [`soak`], [`mod@bench`] and [`index`] have their own logic, and [`screenshot`] runs one test. [`install`]
-//! installs what a machine lacks and [`wine`] runs Windows programs on Linux. [`c_driver`] and [`c_guide`] are parts of the C
-//! library's tests.
+//! installs what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;
 mod bench;
-mod c_driver;
-mod c_guide;
 mod c_library;
 mod ci;
 mod guard;

@@ -134,7 +134,10 @@ fn under_wine(
     });
     let c_tested = if part == Part::All {
         let c_library = || c_library::test(Some(wine), programs());
-        steps.step_or_skip(&format!("C library, {place}"), c_library)
+        let tested = steps.step_or_skip(&format!("C library, {place}"), c_library);
+        let installer = Installer { allowed: !options.no_install };
+        let import_library = || c_library::test_import_library(installer, wine, programs());
+        tested.and(steps.step_or_skip(&format!("import library for MSVC, {place}"), import_library))
     } else {
         Ok(())
     };

@@ -1,15 +1,11 @@
-//! The two headers: together with other headers, in every standard of C and C++, and against what the library exports.
+//! The two headers: together with other headers, and in every standard of C and C++.
 
-use std::path::Path;
-
-use super::{SOURCES, Tests};
-use crate::process::{Result, Run};
+use super::SOURCES;
+use super::tests::Tests;
+use crate::process::Result;
 
 /// In the library's `include` folder.
 pub(super) const HEADERS: [&str; 2] = ["io_reactor.h", "async_runtime.h"];
-
-/// What the names of all exported functions begin with.
-const PREFIXES: [&str; 2] = ["io_reactor_", "async_runtime_"];
 
 /// Each way in which a program may include a header; see tests/c/includes.c.
 const ORDERS: [&str; 6] =
@@ -35,39 +31,6 @@ const PROGRAMS: [(&str, &[(bool, &str)]); 2] = [
 ];
 
 impl Tests<'_> {
-    /// The shared library exports the headers' functions, and nothing else.
-    pub(super) fn exports(&self) -> Result<()> {
-        let library = self.library.folder.join(self.library.files()[1]);
-        let library = library.display().to_string();
-        let found: Vec<String> = if self.library.windows() {
-            let dump = Run::new("x86_64-w64-mingw32-objdump -p").args([library]).output()?;
-            let names =
-                dump.lines().skip_while(|line| !line.contains("[Ordinal/Name Pointer] Table")).skip(1);
-            names.map_while(|line| line.split_whitespace().last().map(str::to_owned)).collect()
-        } else {
-            let dump = Run::new("nm -D --defined-only").args([library]).output()?;
-            dump.lines().filter_map(|line| line.split_whitespace().last().map(str::to_owned)).collect()
-        };
-        let mut declared = String::new();
-        for header in HEADERS {
-            let text = std::fs::read_to_string(Path::new(SOURCES).join("include").join(header));
-            declared += &text.map_err(|error| format!("{header}: {error}"))?;
-        }
-        let is_ours = |name: &String| {
-            PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && declared.contains(&format!("{name}("))
-        };
-        if let Some(name) = found.iter().find(|name| !is_ours(name)) {
-            return Err(format!("the shared library exports {name}, which no header has"));
-        }
-        for (prefix, least) in PREFIXES.into_iter().zip([22, 14]) {
-            let count = found.iter().filter(|name| name.starts_with(prefix)).count();
-            if count < least {
-                return Err(format!("the shared library exports only {count} of {prefix}*: {found:?}"));
-            }
-        }
-        Ok(())
-    }
-
     /// Each header in every order, in its standards; and both in one file, which they refuse.
     pub(super) fn includes(&self) -> Result<()> {
         for (name, standards) in PROGRAMS {
