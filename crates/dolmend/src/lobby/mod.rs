@@ -5,9 +5,10 @@
 //! the server for the safety of a terminal.
 
 pub mod command;
-pub mod name;
+
 pub mod operator;
 
+use crate::names as name;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -64,14 +65,14 @@ impl Lobby {
             turn.disconnect(user);
             return;
         }
-        let name = match name::check(typed) {
-            Ok(name) => name,
+        let name = match name::Name::check(typed) {
+            Ok(name) => name.shown().to_string(),
             Err(reason) => {
                 turn.send(user, format!("{reason}\n{NAME_PROMPT}"));
                 return;
             }
         };
-        let key = name::key(name);
+        let key = name::key(&name);
         if self.names.contains_key(&key) {
             turn.send(user, format!("Somebody here is called {name} already.\n{NAME_PROMPT}"));
             return;
