@@ -14,6 +14,24 @@ pub enum Command<'a> {
     Say(&'a str),
     /// Disconnect a player.
     Kick(&'a str),
+    /// Let an address, a network or a name not in: the target, and perhaps for how long and why.
+    Ban(&'a str),
+    /// Let it in again.
+    Unban(&'a str),
+    /// List who may not come in.
+    Bans,
+    /// Let a name or an address not speak.
+    Mute(&'a str),
+    /// Let it speak again.
+    Unmute(&'a str),
+    /// List who may not speak.
+    Mutes,
+    /// Give a player another name: the old one and the new one.
+    Rename(&'a str, &'a str),
+    /// List the notes on the board.
+    Notes,
+    /// Remove a note.
+    Unpost(&'a str),
     /// Show the counters.
     Stats,
     /// Show neither players' messages nor the log, or show them again.
@@ -164,6 +182,19 @@ impl Operator {
 pub const HELP: &str = "  users        who is connected, and from where; who is the same
   say TEXT     tell everybody; broadcast is the same
   kick NAME    disconnect a player, or #NUMBER for one without a name
+  ban WHAT [LENGTH] [REASON]
+               let in no longer: an address, a network such as 192.0.2.0/24, a
+               name, or #NUMBER for a user's address; LENGTH is 30m, 12h, 2d, 1w
+  unban WHAT   let in again
+  bans         who may not come in
+  mute WHAT [LENGTH] [REASON]
+               let speak no longer
+  unmute WHAT  let speak again
+  mutes        who may not speak
+  rename OLD NEW
+               give a player another name
+  notes        the notes on the board
+  unpost N     remove a note
   stats        counters since the start
   hush         show neither players nor the log, except warnings; hush off shows them
   passwd       choose a password for this console, until the server ends
@@ -173,8 +204,28 @@ pub const HELP: &str = "  users        who is connected, and from where; who is 
 ";
 
 /// The first words of the commands, for completion.
-pub const COMMANDS: [&str; 11] =
-    ["broadcast", "help", "hush", "kick", "passwd", "quit", "say", "shutdown", "stats", "users", "who"];
+pub const COMMANDS: &[&str] = &[
+    "ban",
+    "bans",
+    "broadcast",
+    "help",
+    "hush",
+    "kick",
+    "mute",
+    "mutes",
+    "notes",
+    "passwd",
+    "quit",
+    "rename",
+    "say",
+    "shutdown",
+    "stats",
+    "unban",
+    "unmute",
+    "unpost",
+    "users",
+    "who",
+];
 
 /// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
@@ -186,6 +237,23 @@ pub fn parse(line: &str) -> Command<'_> {
         ("say" | "broadcast", text) => Command::Say(text),
         ("kick", "") => Command::Incomplete("kick NAME"),
         ("kick", name) => Command::Kick(name),
+        ("ban", "") => Command::Incomplete("ban ADDRESS|NETWORK|NAME|#NUMBER [LENGTH] [REASON]"),
+        ("ban", words) => Command::Ban(words),
+        ("unban", "") => Command::Incomplete("unban ADDRESS|NETWORK|NAME"),
+        ("unban", target) => Command::Unban(target),
+        ("bans", _) => Command::Bans,
+        ("mute", "") => Command::Incomplete("mute NAME|ADDRESS|NETWORK|#NUMBER [LENGTH] [REASON]"),
+        ("mute", words) => Command::Mute(words),
+        ("unmute", "") => Command::Incomplete("unmute NAME|ADDRESS|NETWORK"),
+        ("unmute", target) => Command::Unmute(target),
+        ("mutes", _) => Command::Mutes,
+        ("rename", words) => match split_word(words) {
+            ("", _) | (_, "") => Command::Incomplete("rename OLD NEW"),
+            (old, new) => Command::Rename(old, new),
+        },
+        ("notes", _) => Command::Notes,
+        ("unpost", "") => Command::Incomplete("unpost NUMBER"),
+        ("unpost", number) => Command::Unpost(number),
         ("stats", _) => Command::Stats,
         ("hush", "" | "on") => Command::Hush(true),
         ("hush", "off") => Command::Hush(false),
@@ -212,7 +280,7 @@ mod tests {
 
     #[test]
     fn each_command_of_the_help_is_completed() {
-        for line in HELP.lines() {
+        for line in HELP.lines().filter(|line| !line.starts_with("    ")) {
             let word = line.split_whitespace().next().expect("a command");
             assert!(COMMANDS.contains(&word), "{word}");
         }
@@ -230,6 +298,17 @@ mod tests {
             ("kick Ann", Command::Kick("Ann")),
             ("kick", Command::Incomplete("kick NAME")),
             ("stats", Command::Stats),
+            ("ban 192.0.2.1 2d spam", Command::Ban("192.0.2.1 2d spam")),
+            ("unban Ann", Command::Unban("Ann")),
+            ("bans", Command::Bans),
+            ("mute Ann", Command::Mute("Ann")),
+            ("mute", Command::Incomplete("mute NAME|ADDRESS|NETWORK|#NUMBER [LENGTH] [REASON]")),
+            ("unmute Ann", Command::Unmute("Ann")),
+            ("mutes", Command::Mutes),
+            ("rename Ann Bob", Command::Rename("Ann", "Bob")),
+            ("rename Ann", Command::Incomplete("rename OLD NEW")),
+            ("notes", Command::Notes),
+            ("unpost 3", Command::Unpost("3")),
             ("hush", Command::Hush(true)),
             ("hush on", Command::Hush(true)),
             ("hush off", Command::Hush(false)),

@@ -7,7 +7,7 @@
 //! Two names that look alike must not be two players. UTS 39 calls what a name looks like its *skeleton*: Cyrillic `А`
 //! and Latin `A` have the same. Players do not distinguish case, but looks depend on it: `I` looks like `l`, and `i`
 //! does not. So a name has two skeletons, one as it is written and one in small letters, and it is too similar to
-//! another if any of the two are equal. The second is also the key by which a name is found.
+//! another if any of the two are equal. Its key, by which it is found, is the name itself without differences of case.
 //!
 //! | file | has |
 //! |---|---|
@@ -127,8 +127,8 @@ impl fmt::Display for BadName {
 pub struct Name {
     shown: String,
     key: String,
-    /// The skeleton as the name is written.
-    look: String,
+    /// The skeletons: in small letters, and as the name is written.
+    looks: [String; 2],
 }
 
 impl Name {
@@ -143,7 +143,8 @@ impl Name {
         if !characters::scripts_go_together(&shown) {
             return Err(BadName::MixedScripts);
         }
-        let name = Name { key: key(&shown), look: folded(skeleton(&shown)), shown };
+        let key = key(&shown);
+        let name = Name { looks: [folded(skeleton(&key)), folded(skeleton(&shown))], key, shown };
         if name.looks().any(|look| reserved().contains(look)) {
             return Err(BadName::Reserved);
         }
@@ -165,20 +166,18 @@ impl Name {
         self.looks().any(|look| other.looks().any(|its| its == look))
     }
 
-    /// What the name looks like: in small letters, and as it is written.
-    pub(crate) fn looks(&self) -> impl Iterator<Item = &str> {
-        [self.key.as_str(), self.look.as_str()].into_iter()
+    /// What the name looks like.
+    fn looks(&self) -> impl Iterator<Item = &str> {
+        self.looks.iter().map(String::as_str)
     }
 }
 
-/// The form in which equal names compare equal, of a name that someone typed to mean a player. It is the skeleton of the
-/// name in small letters.
+/// The form in which equal names compare equal, of a name that someone typed to mean a player.
 pub fn key(typed: &str) -> String {
     // Longer ones are not names, and are equal to none.
     let typed: String = typed.trim().chars().take(4 * MAX_CHARS).collect();
-    let small = folded(straight(&typed).nfkc());
-    // A skeleton may be a capital letter: that of a zero is an O.
-    folded(skeleton(&small))
+    // A capital letter may have a form that is not normal.
+    folded(straight(&typed).nfkc()).nfkc().collect()
 }
 
 /// The typed characters in normal form.
@@ -247,8 +246,8 @@ fn folded(characters: impl Iterator<Item = char>) -> String {
 fn reserved() -> &'static HashSet<String> {
     static LOOKS: OnceLock<HashSet<String>> = OnceLock::new();
     LOOKS.get_or_init(|| {
-        let capitals = RESERVED.iter().map(|word| folded(skeleton(&word.to_uppercase())));
-        RESERVED.iter().map(|word| key(word)).chain(capitals).collect()
+        let forms = RESERVED.iter().flat_map(|word| [word.to_string(), word.to_uppercase()]);
+        forms.map(|word| folded(skeleton(&word))).collect()
     })
 }
 

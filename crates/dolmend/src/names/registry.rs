@@ -32,10 +32,23 @@ impl<V> Registry<V> {
         self.by_key.get(key).map(|(_, value)| value)
     }
 
-    /// The name and value to which a name is equal or [similar](Name::is_similar_to).
+    /// The name with this key.
+    pub fn name(&self, key: &str) -> Option<&Name> {
+        self.by_key.get(key).map(|(name, _)| name)
+    }
+
+    /// The name and value to which a name is equal or, if there is none, [similar](Name::is_similar_to).
     pub fn similar(&self, name: &Name) -> Option<(&Name, &V)> {
-        let key = name.looks().find_map(|look| self.by_look.get(look))?;
-        self.by_key.get(key).map(|(name, value)| (name, value))
+        self.all_similar(name).next()
+    }
+
+    /// The name itself, and names that are similar to it, with their values.
+    pub fn all_similar(&self, name: &Name) -> impl Iterator<Item = (&Name, &V)> {
+        let looks = name.looks().map(|look| self.by_look.get(look));
+        let keys: Vec<&str> = looks.flatten().map(String::as_str).collect();
+        let own = self.by_key.get(name.key());
+        let others = keys.into_iter().filter_map(|key| self.by_key.get(key));
+        own.into_iter().chain(others).map(|(name, value)| (name, value))
     }
 
     /// Removes the name with this key.

@@ -1,6 +1,6 @@
 //! Bans: who may not come in, or not speak.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::UnixSeconds;
 use super::duration::in_words;
 use super::networks::{NetworkMap, canonical, canonical_network, source};
-use crate::names::Name;
+use crate::names::{self, Name, Registry};
 
 /// How many bans there may be, without those of the list.
 const MAX_BANS: usize = 10_000;
@@ -151,8 +151,7 @@ pub struct Bans {
     entries: BTreeMap<u64, Ban>,
     next: u64,
     by_network: NetworkMap<u64>,
-    /// By the key of a name, and by what it looks like: see [`Name`].
-    by_name: HashMap<String, u64>,
+    by_name: Registry<u64>,
     list: NetworkList,
 }
 
@@ -185,9 +184,7 @@ impl Bans {
             }
             Target::Name(name) => {
                 let name = Name::check(name).map_err(|_| BadBan::NotName)?;
-                for look in name.looks() {
-                    self.by_name.insert(look.to_string(), self.next);
-                }
+                self.by_name.insert(name, self.next);
             }
         }
         self.entries.insert(self.next, ban);
@@ -199,7 +196,7 @@ impl Bans {
     pub fn remove(&mut self, target: &Target) -> Option<Ban> {
         let number = match target {
             Target::Network(network) => *self.by_network.get(canonical_network(*network))?,
-            Target::Name(name) => *self.by_name.get(Name::check(name).ok()?.key())?,
+            Target::Name(name) => *self.by_name.get(&names::key(name))?,
         };
         self.remove_number(number)
     }
@@ -208,13 +205,7 @@ impl Bans {
         let ban = self.entries.remove(&number)?;
         match &ban.target {
             Target::Network(network) => drop(self.by_network.remove(*network)),
-            Target::Name(name) => {
-                for look in Name::check(name).iter().flat_map(Name::looks) {
-                    if self.by_name.get(look) == Some(&number) {
-                        self.by_name.remove(look);
-                    }
-                }
-            }
+            Target::Name(name) => drop(self.by_name.remove(&names::key(name))),
         }
         Some(ban)
     }
@@ -236,8 +227,8 @@ impl Bans {
 
     /// The ban that concerns this name, or a name that looks like it.
     pub fn check_name(&self, name: &Name, now: UnixSeconds) -> Option<&Ban> {
-        let numbers = name.looks().filter_map(|look| self.by_name.get(look));
-        numbers.filter_map(|number| self.entries.get(number)).find(|ban| !ban.has_expired(now))
+        let mut bans = self.by_name.all_similar(name).filter_map(|(_, number)| self.entries.get(number));
+        bans.find(|ban| !ban.has_expired(now))
     }
 
     /// The bans, in the order of entry, without those of the list.

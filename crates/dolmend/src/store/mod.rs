@@ -278,13 +278,17 @@ impl Store {
         }
     }
 
-    /// Writes everything that has changed, and waits for the disk.
+    /// Writes everything that has changed, and waits for the disk. No other thread may be writing any more.
     ///
     /// # Errors
     ///
     /// As for [`written`](Store::written); the other tables are written all the same.
     pub fn save(&mut self) -> Result<(), String> {
         let mut result = Ok(());
+        for progress in &mut self.progress {
+            // The result of another thread may have been lost with it.
+            *progress = Progress { in_flight: false, attempted: progress.saved, ..*progress };
+        }
         while let Some(write) = self.next_write() {
             result = result.and(self.written(write.run()));
         }
