@@ -113,7 +113,7 @@ impl Lobby {
         match SILENT_SECONDS.saturating_sub(silent) {
             0 => Ok(()),
             left => Err(format!(
-                "{taken} If that is a dead connection of yours, type the name again in {}.",
+                "{taken}\nIf that is a dead connection of yours, type the name again in {}.",
                 in_words(left)
             )),
         }

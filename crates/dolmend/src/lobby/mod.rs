@@ -315,6 +315,7 @@ impl World for Lobby {
             Command::Quit => self.operator.quit(turn),
             Command::Shutdown => turn.shutdown(),
             Command::Help => turn.console(operator::HELP),
+            Command::HelpBan => turn.console(operator::HELP_BAN),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),
             Command::Unknown(word) => turn.console(unknown(word)),
         }

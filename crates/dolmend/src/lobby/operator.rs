@@ -44,6 +44,8 @@ pub enum Command<'a> {
     Shutdown,
     /// List the commands.
     Help,
+    /// Explain bans.
+    HelpBan,
     /// An incomplete command: its usage.
     Incomplete(&'static str),
     /// An unknown command: its first word.
@@ -182,25 +184,23 @@ impl Operator {
 pub const HELP: &str = "  users        who is connected, and from where; who is the same
   say TEXT     tell everybody; broadcast is the same
   kick NAME    disconnect a player, or #NUMBER for one without a name
-  ban WHAT [LENGTH] [REASON]
-               let in no longer: an address, a network such as 192.0.2.0/24, a
-               name, or #NUMBER for a user's address; LENGTH is 30m, 12h, 2d, 1w
-  unban WHAT   let in again
-  bans         who may not come in
-  mute WHAT [LENGTH] [REASON]
-               let speak no longer
-  unmute WHAT  let speak again
-  mutes        who may not speak
-  rename OLD NEW
-               give a player another name
-  notes        the notes on the board
-  unpost N     remove a note
+  ban WHAT     let in no longer; unban WHAT, bans: see help ban
+  mute WHAT    let speak no longer; unmute WHAT, mutes
+  rename A B   give player A the name B
+  notes        the notes on the board; unpost N removes one
   stats        counters since the start
   hush         show neither players nor the log, except warnings; hush off shows them
   passwd       choose a password for this console, until the server ends
   quit         leave the console; Enter comes back to it
   shutdown     tell everybody and end the server
   help         this list
+";
+
+/// The output of `help ban` on the console.
+pub const HELP_BAN: &str = "ban WHAT [LENGTH] [REASON], mute WHAT [LENGTH] [REASON]
+WHAT is an address, a network such as 192.0.2.0/24, a name, or #NUMBER for the
+address of a user. An IPv6 address means its /64. LENGTH is a number and s, m,
+h, d or w, such as 2d; without one it lasts until unban WHAT or unmute WHAT.
 ";
 
 /// The first words of the commands, for completion.
@@ -261,6 +261,7 @@ pub fn parse(line: &str) -> Command<'_> {
         ("passwd", _) => Command::Password,
         ("quit", _) => Command::Quit,
         ("shutdown", _) => Command::Shutdown,
+        ("help" | "?", "ban" | "mute") => Command::HelpBan,
         ("help" | "?", _) => Command::Help,
         _ => Command::Unknown(word),
     }
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn each_command_of_the_help_is_completed() {
-        for line in HELP.lines().filter(|line| !line.starts_with("    ")) {
+        for line in HELP.lines() {
             let word = line.split_whitespace().next().expect("a command");
             assert!(COMMANDS.contains(&word), "{word}");
         }
@@ -317,6 +318,7 @@ mod tests {
             ("passwd", Command::Password),
             ("QUIT", Command::Quit),
             ("help", Command::Help),
+            ("help ban", Command::HelpBan),
             ("reboot now", Command::Unknown("reboot")),
         ] {
             assert_eq!(parse(line), command, "{line:?}");

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::UnixSeconds;
 use super::duration::in_words;
+use super::file;
 use super::networks::{NetworkMap, canonical, canonical_network, source};
 use crate::names::{self, Name, Registry};
 
@@ -318,6 +320,21 @@ impl NetworkList {
             list.networks.insert(network, Ban { target, reason, since: 0, until: None });
         }
         if problems.is_empty() { Ok(list) } else { Err(problems) }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// A line for each problem: `FILE:LINE: what is wrong`.
+    pub fn read(path: &Path) -> Result<NetworkList, String> {
+        let shown = path.display();
+        let bytes = file::read(path)?.ok_or_else(|| format!("cannot read {shown}: there is no such file"))?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))?;
+        NetworkList::parse(&text).map_err(|problems| {
+            let lines = problems.iter().map(|bad| format!("{shown}:{}: {}", bad.line, bad.problem));
+            lines.collect::<Vec<_>>().join("\n")
+        })
     }
 
     /// How many networks it has.

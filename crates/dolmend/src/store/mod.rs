@@ -171,6 +171,21 @@ impl Store {
         Ok(store)
     }
 
+    /// The store of a configuration: in its `state folder` or in memory, with the networks of its `ban list`.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator, as for [`open`](Store::open) and [`NetworkList::read`].
+    pub fn configured(folder: Option<&Path>, ban_list: Option<&Path>) -> Result<Store, String> {
+        let list = ban_list.map(NetworkList::read).transpose()?;
+        let mut store = match folder {
+            Some(folder) => Store::open(folder)?,
+            None => Store::in_memory(),
+        };
+        store.set_ban_list(list.unwrap_or_default());
+        Ok(store)
+    }
+
     /// The folder, if the store is on disk.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()

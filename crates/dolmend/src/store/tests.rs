@@ -109,6 +109,22 @@ fn a_list_of_networks_is_matched_after_the_operators_own() {
 }
 
 #[test]
+fn a_list_is_read_from_a_file_whose_faults_have_a_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bans.txt");
+    let problem = |file: &Path| Store::configured(None, Some(file)).expect_err("a fault");
+    assert!(problem(&file).contains("no such file"));
+    std::fs::write(&file, "192.0.2.0/24 no\nnonsense\n").expect("written");
+    assert!(problem(&file).contains("bans.txt:2: this is not a network"), "{}", problem(&file));
+    std::fs::write(&file, b"\xff").expect("written");
+    assert!(problem(&file).contains("not UTF-8"));
+    std::fs::write(&file, "192.0.2.0/24 no\n").expect("written");
+    let store = Store::configured(Some(folder.path()), Some(&file)).expect("a store");
+    assert!(store.bans().check_address(address("192.0.2.1"), 0).is_some());
+    assert_eq!(store.folder(), Some(folder.path()));
+}
+
+#[test]
 fn a_list_of_a_hundred_thousand_networks_costs_a_few_looks() {
     let mut text = String::new();
     for number in 0..100_000u32 {

@@ -84,7 +84,7 @@ fn a_dead_link_is_taken_over_from_the_same_address_once_it_is_silent() {
     play.connect(3);
     let answer = play.answer(3, "Ann");
     let expected =
-        "Somebody here is called Ann already. If that is a dead connection of yours, type the name again in";
+        "Somebody here is called Ann already.\nIf that is a dead connection of yours, type the name again in";
     assert!(answer.starts_with(expected), "{answer}");
     play.wait(SILENT_SECONDS);
     // Others learn nothing of it, however long they wait.
