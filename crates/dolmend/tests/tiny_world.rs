@@ -1,21 +1,27 @@
 //! The example of a game of one's own.
 
 mod common;
+// The function `main` is for the example.
+#[allow(dead_code)]
+#[path = "../examples/tiny_world.rs"]
+mod tiny_world;
 
 use std::process::Command;
 
 use common::{Client, Program};
 
+/// Set for the child, which runs the example.
+const SERVE: &str = "DOLMEN_TINY_WORLD";
+
 #[test]
 fn the_tiny_world_is_tiny_and_runs() {
-    let source = include_str!("../examples/tiny_world.rs");
-    assert!(source.lines().count() < 80);
-    // Cargo builds the examples before it runs tests, in a folder beside the programs.
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_dolmend"));
-    let example = program.parent().expect("a folder").join("examples").join("tiny_world");
-    let town = Program::start(
-        Command::new(example.with_extension(std::env::consts::EXE_EXTENSION)).arg("127.0.0.1:0"),
-    );
+    if std::env::var_os(SERVE).is_some() {
+        return tiny_world::serve("127.0.0.1:0").expect("it serves");
+    }
+    assert!(include_str!("../examples/tiny_world.rs").lines().count() < 80);
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "the_tiny_world_is_tiny_and_runs", "--nocapture"]).env(SERVE, "1");
+    let town = Program::start(&mut command);
     let log = town.stderr.wait_for(" telnet\n");
     let address = log.lines().find_map(|line| line.strip_prefix("listening ")?.split(' ').next());
     let address = address.expect("it listens").parse().expect("an address");
