@@ -69,6 +69,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Serves the town on this address, until somebody stops it.
 pub fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (opened, _) = ports::open(&[address.parse()?], false).map_err(|failed| failed[0].to_string())?;
     let mut server = Server::new(&Config::built_in()?, opened, Town::default())?;
