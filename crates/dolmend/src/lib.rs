@@ -14,6 +14,9 @@
 //! | [`session`] | one user's protocols, without the connection |
 //! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
+//! | [`names`] | names of players: which are allowed, and which look alike |
+//! | [`store`] | what is kept on disk: bans, notes, kept names |
+//! | [`worker`] | a thread for what must not delay the game |
 //! | [`world`] | the game's interface: the trait to implement |
 //! | [`lobby`] | the game in the package |
 //!
@@ -31,10 +34,13 @@ pub mod limits;
 pub mod line;
 pub mod lobby;
 pub mod logging;
+pub mod names;
 pub mod ports;
 pub mod server;
 pub mod session;
 mod shared_text;
+pub mod store;
 pub mod telnet;
 mod user;
+pub mod worker;
 pub mod world;

@@ -16,6 +16,8 @@ pub(crate) struct User {
     pub session: Session,
     /// Whether the user is in the queue for a turn.
     pub in_queue: bool,
+    /// Whether the world waits for something before it takes more lines.
+    pub held: bool,
     /// Whether reading was paused because too many lines wait.
     pub paused: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.
@@ -25,6 +27,6 @@ pub(crate) struct User {
 impl User {
     /// Whether there is something to do in the user's next turn.
     pub fn wants_turn(&self) -> bool {
-        self.session.has_line() || self.ends.is_some()
+        !self.held && (self.session.has_line() || self.ends.is_some())
     }
 }

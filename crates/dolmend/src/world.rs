@@ -1,6 +1,6 @@
 //! The game's side of the server: the calls that a world gets, and the actions it may take.
 //!
-//! A [`World`] sees no sockets, threads or clocks. The server calls it with a [`Turn`]; the world puts actions into the
+//! A [`World`] sees no sockets and no loop. The server calls it with a [`Turn`]; the world puts actions into the
 //! turn and returns, and the server carries them out afterwards, in order. So a world is plain code that a test can
 //! call, and none of its actions can call it again before it has returned.
 //!
@@ -12,6 +12,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+
+use dolmen::{Inbox, Reactor, Sender, Token};
 
 use crate::config::PortKind;
 
@@ -131,6 +133,13 @@ pub enum Action {
         /// The user to disconnect.
         user: UserId,
     },
+    /// Process no further lines of a user, or process them again.
+    Hold {
+        /// Whose lines.
+        user: UserId,
+        /// Whether they wait.
+        on: bool,
+    },
     /// Show an answer on the operator's console.
     Console {
         /// The text; lines end in a line feed.
@@ -191,6 +200,18 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Disconnect { user });
     }
 
+    /// Processes no further lines of a user until [`release`](Turn::release), not even the end of their connection: the
+    /// world waits for a result of its own, such as a verified password, and the lines that the user has sent already
+    /// belong after it. What is more than the server keeps is left in the network.
+    pub fn hold(&mut self, user: UserId) {
+        self.actions.push(Action::Hold { user, on: true });
+    }
+
+    /// Processes the lines of a user again. It has no effect on one who is not held.
+    pub fn release(&mut self, user: UserId) {
+        self.actions.push(Action::Hold { user, on: false });
+    }
+
     /// Shows an answer on the operator's console, before [`chatter`](Turn::chatter) that waits.
     pub fn console(&mut self, text: impl Into<String>) {
         self.actions.push(Action::Console { text: text.into() });
@@ -235,10 +256,47 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// Makes channels for the results of a world's own threads.
+#[derive(Debug)]
+pub struct Channels<'a> {
+    reactor: &'a Reactor,
+    token: Token,
+}
+
+impl<'a> Channels<'a> {
+    /// Channels of this reactor, whose events have this token. A server makes it; a test of a world may, too.
+    pub fn new(reactor: &'a Reactor, token: Token) -> Channels<'a> {
+        Channels { reactor, token }
+    }
+
+    /// A channel for `capacity` values that wait. The sender is for another thread, which may clone it. The world keeps
+    /// the inbox, and drains it in [`World::results`].
+    pub fn open<T: Send + 'static>(&self, capacity: usize) -> (Sender<T>, Inbox<T>) {
+        self.reactor.channel(capacity, self.token)
+    }
+}
+
 /// A game.
 ///
-/// No method may block: while it runs, no other user is served.
+/// No method may block: while it runs, no other user is served. What takes long belongs into a
+/// [worker](crate::worker::Worker).
 pub trait World {
+    /// The server was made, and serves no one yet. A world that has threads opens its channels here.
+    fn started(&mut self, channels: &Channels<'_>) {
+        let _ = channels;
+    }
+
+    /// Values wait in an inbox of the world's: drain it.
+    fn results(&mut self, turn: &mut Turn<'_>) {
+        let _ = turn;
+    }
+
+    /// The name of a user, for the log.
+    fn name_of(&self, user: UserId) -> Option<&str> {
+        let _ = user;
+        None
+    }
+
     /// A user connects. No text has been sent yet.
     fn connect(&mut self, info: &ConnectInfo) -> Admission;
 

@@ -163,3 +163,131 @@ fn ipv6_is_served_where_the_machine_has_it() {
     four.expect("One other is here");
     six.expect("four has arrived.\r\n");
 }
+
+/// A player keeps the name with a password.
+fn keep(player: &mut Client, password: &str) {
+    player.send(&format!("keep\r\n{password}\r\n{password}\r\n"));
+    player.expect("is yours: from now on it needs your password.\r\n");
+}
+
+#[test]
+fn a_kept_name_is_asked_for_its_password_and_taken_over() {
+    let server = Server::start();
+    let mut ann = server.player("Ann");
+    let mut bob = server.player("Bob");
+    ann.expect("Bob has arrived.\r\n");
+    keep(&mut ann, "open sesame");
+    let mut other = server.connect();
+    other.send("ann\r\n");
+    other.expect("Password: ");
+    other.send("open says me\r\n");
+    other.expect("That is not the password. The next try is possible in 1 second");
+    other.expect("Password: ");
+    other.send("open sesame\r\n");
+    other.expect("you have to wait for 1 second.\r\nPassword: ");
+    // The second passes while the server is asked.
+    loop {
+        other.send("open sesame\r\n");
+        match other.expect("\r\n") {
+            text if text.contains("Welcome back, Ann.") => break,
+            text => assert!(text.contains("wait for 1 second"), "{text}"),
+        }
+    }
+    assert!(ann.expect_end().contains("You have come in by another connection"));
+    other.send("say hello\r\n");
+    assert_eq!(bob.expect("Ann says: hello\r\n"), "", "no one came or went");
+}
+
+#[test]
+fn what_follows_a_password_waits_for_it() {
+    let server = Server::start();
+    keep(&mut server.player("Ann"), "open sesame");
+    let mut script = server.connect();
+    script.send("Ann\nopen sesame\nsay one\nkeep\nanother one\nanother one\npost two\nsay three\nquit\n");
+    script.stream.shutdown(Shutdown::Write).expect("the connection stands");
+    let output = script.expect_end();
+    let mut lines = output.lines().skip_while(|line| !line.contains("You say: one"));
+    assert_eq!(lines.next(), Some("You say: one"));
+    let rest: Vec<&str> = lines.collect();
+    assert_eq!(
+        rest,
+        [
+            "A password for your name: The same again: The name Ann is yours: from now on it needs your password.",
+            "Your note is on the board, as number 1.",
+            "You say: three",
+            "Good-bye, Ann.",
+        ]
+        .map(|line| line.replace("A password for your name", "New password"))
+    );
+}
+
+#[test]
+fn nobody_comes_in_under_a_name_that_looks_like_another() {
+    let server = Server::start();
+    let _ann = server.player("Iain");
+    let mut client = server.connect();
+    for (name, answer) in [
+        ("lain", "looks too much like Iain"),
+        ("\u{422}he", "mixes letters of different scripts"), // A Cyrillic capital T.
+        ("\u{ff34}he", "reserved"),                          // A full-width one.
+        ("\u{17f}ystem", "reserved"),
+        ("\u{3164}", "cannot be seen"),
+        ("An\u{200d}n", "cannot be seen"),
+        ("Iain", "already"),
+    ] {
+        client.expect("shall we call you? ");
+        client.send(&format!("{name}\r\n"));
+        client.expect(answer);
+    }
+    client.expect("shall we call you? ");
+    client.send("A\u{301}nna\r\n");
+    client.expect("Hello, \u{c1}nna.");
+    let mut hindi = server.connect();
+    hindi.send("\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}\r\n");
+    hindi.expect("Hello, \u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}.");
+}
+
+#[test]
+fn a_screen_reader_gets_one_item_a_line() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send("screenreader\r\nAnn\r\nwho\r\n");
+    client.expect("One is here:\r\nAnn, you\r\n");
+}
+
+#[test]
+fn notes_channels_and_ignoring_work_over_connections() {
+    let server = Server::start();
+    let mut ann = server.player("Ann");
+    let mut bob = server.player("Bob");
+    ann.send("post Hello, all\r\n");
+    ann.expect("Your note is on the board, as number 1.\r\n");
+    bob.send("read 1\r\njoin chat\r\nignore ann\r\n");
+    bob.expect("Hello, all\r\n");
+    bob.expect("You do not hear ann any more");
+    ann.send("join chat\r\n#chat hi\r\nsay hi\r\ntell bob hi\r\n");
+    ann.expect("Bob does not listen to you.\r\n");
+    bob.send("say still here\r\n");
+    let heard = bob.expect("You say: still here\r\n");
+    assert!(!heard.contains("hi"), "{heard}");
+}
+
+#[test]
+fn a_banned_address_is_turned_away_until_the_operator_lifts_it() {
+    let mut server = Server::with(&["-c", "-p", "127.0.0.1:0"], 1);
+    let mut ann = server.player("Ann");
+    server.program.type_in("ban 127.0.0.1 2d no robots\n");
+    server
+        .program
+        .stdout
+        .wait_for("127.0.0.1 is banned for another 2 days: no robots.\nOne user was disconnected.\n");
+    assert!(ann.expect_end().ends_with("You are banned for another 2 days: no robots.\r\n"));
+    let refused = server.connect().expect_end();
+    assert!(
+        refused.starts_with("Your address is banned for another ") && refused.ends_with(": no robots.\r\n"),
+        "{refused}"
+    );
+    server.program.type_in("bans\nunban 127.0.0.1\n");
+    server.program.stdout.wait_for("127.0.0.1 is no longer banned.\n");
+    server.player("Ann");
+}

@@ -6,10 +6,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use dolmen::{Inbox, Sender};
 use dolmend::config::Config;
 use dolmend::ports;
 use dolmend::server::{SHUTDOWN, Server};
-use dolmend::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
+use dolmend::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -19,9 +20,25 @@ struct Record {
     recorded: Vec<String>,
     refuse: bool,
     beats: Option<Duration>,
+    /// The results of other threads.
+    answers: Option<(Sender<UserId>, Inbox<UserId>)>,
 }
 
 impl World for Record {
+    fn started(&mut self, channels: &Channels<'_>) {
+        assert!(self.recorded.is_empty());
+        self.answers = Some(channels.open(8));
+    }
+
+    fn results(&mut self, turn: &mut Turn<'_>) {
+        let (_, inbox) = self.answers.as_mut().expect("it was started");
+        for user in inbox.drain() {
+            self.recorded.push(format!("result for {user}"));
+            turn.send(user, "answered\n");
+            turn.release(user);
+        }
+    }
+
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
         self.recorded.push(format!("connect {}", info.user));
         if self.refuse { Admission::Refuse("Go away.\n".into()) } else { Admission::Accept }
@@ -46,6 +63,11 @@ impl World for Record {
                 let others: Vec<UserId> =
                     turn.users().iter().copied().filter(|&other| other != user).collect();
                 others.into_iter().for_each(|other| turn.disconnect(other));
+            }
+            "ask" => {
+                turn.hold(user);
+                // More than once is the same.
+                turn.hold(user);
             }
             "flood" => turn.send(user, "x".repeat(1 << 20)),
             _ => turn.send(user, format!("{line}\n")),
@@ -205,6 +227,53 @@ fn a_refused_connection_gets_the_reason_and_no_further_call() {
     client.shutdown(Shutdown::Write).expect("it stands");
     assert_eq!(rig.departures(), [""; 0]);
     assert_eq!(rest(&mut client), "Go away.\r\n");
+}
+
+#[test]
+fn the_lines_and_the_end_of_a_user_who_is_held_wait_for_the_result() {
+    let mut rig = Rig::new(Record::default());
+    let mut client = rig.connect(1);
+    client.write_all(b"ask\nlater\nleave\n").expect("it is read");
+    client.shutdown(Shutdown::Write).expect("it stands");
+    rig.until("#1: ask");
+    // Others are served in the meantime, and nothing turns round in circles.
+    let mut other = rig.connect(2);
+    other.write_all(b"one\ntwo\n").expect("it is read");
+    rig.until("#2: two");
+    let waits = rig.server.status().waits;
+    rig.server.step(Some(Duration::from_millis(50))).expect("the wait works");
+    assert!(rig.server.status().waits - waits == 1 && !rig.recorded().iter().any(|line| line == "#1: later"));
+    let (answers, _) = rig.server.world().answers.as_ref().expect("it was started");
+    let answers = answers.clone();
+    std::thread::spawn(move || answers.send(UserId(1)).expect("there is room")).join().expect("sent");
+    rig.until("net_dead #1 Disconnected");
+    let own = rig.recorded().iter().filter(|line| line.contains("#1")).map(String::as_str);
+    assert_eq!(
+        own.collect::<Vec<_>>(),
+        [
+            "connect #1",
+            "logon #1",
+            "#1: ask",
+            "result for #1",
+            "#1: later",
+            "#1: leave",
+            "net_dead #1 Disconnected"
+        ]
+    );
+    other.write_all(b"leave\n").expect("it is read");
+    rig.until("net_dead #2 Disconnected");
+    assert_eq!(rest(&mut client), "hello\r\nanswered\r\nlater\r\n");
+}
+
+#[test]
+fn the_end_of_the_server_does_not_wait_for_a_result() {
+    let mut rig = Rig::new(Record::default());
+    let mut client = rig.connect(1);
+    client.write_all(b"ask\nlater\n").expect("it is read");
+    rig.until("#1: ask");
+    let closer = std::thread::spawn(move || rest(&mut client));
+    assert_eq!(rig.departures(), ["net_dead #1 Shutdown"]);
+    assert!(closer.join().expect("it was read").ends_with("Good-bye.\r\n"));
 }
 
 #[test]

@@ -13,6 +13,32 @@ pub enum Command<'a> {
     Emote(&'a str),
     /// List the players.
     Who,
+    /// What was said, here or on a channel.
+    History(&'a str),
+    /// Hear a player no longer, or again; with no name, list them.
+    Ignore(&'a str),
+    /// List the channels.
+    Channels,
+    /// Hear a channel.
+    Join(&'a str),
+    /// Hear a channel no longer.
+    Leave(&'a str),
+    /// Speak on a channel: its name and the text.
+    Channel(&'a str, &'a str),
+    /// List the notes.
+    Notes,
+    /// Read a note.
+    Read(&'a str),
+    /// Pin a note to the board.
+    Post(&'a str),
+    /// Remove a note.
+    Remove(&'a str),
+    /// Keep the name with a password, or choose another.
+    Keep,
+    /// Keep the name no longer.
+    Unkeep,
+    /// Write for a screen reader, or not.
+    ScreenReader(bool),
     /// List the commands.
     Help,
     /// Leave.
@@ -23,15 +49,36 @@ pub enum Command<'a> {
     Unknown(&'a str),
 }
 
-/// The output of `help`.
-pub const HELP: &str = "\
-  say TEXT         everybody hears it; 'TEXT is short for it
-  tell NAME TEXT   only NAME hears it
-  emote TEXT       everybody sees you do it; :TEXT is short for it
-  who              who is here
-  help             this list
-  quit             good-bye
-";
+/// The commands and what they do, for `help`.
+const COMMANDS: &[(&str, &str)] = &[
+    ("say TEXT", "everybody hears it; 'TEXT is short for it"),
+    ("tell NAME TEXT", "only NAME hears it"),
+    ("emote TEXT", "everybody sees you do it; :TEXT is short for it"),
+    ("who", "who is here"),
+    ("history [CHANNEL]", "what was said, here or on a channel"),
+    ("ignore [NAME]", "hear NAME no longer, or again"),
+    ("channels", "the channels"),
+    ("join CHANNEL", "hear a channel; 'leave CHANNEL' ends that"),
+    ("#CHANNEL TEXT", "speak on a channel"),
+    ("notes", "the notes on the board"),
+    ("read NUMBER", "read a note"),
+    ("post TEXT", "pin a note to the board"),
+    ("remove NUMBER", "remove a note of yours"),
+    ("keep", "keep your name with a password, or choose another one"),
+    ("unkeep", "let others have your name"),
+    ("screenreader [off]", "lists for a program that reads the screen aloud"),
+    ("help", "this list"),
+    ("quit", "good-bye"),
+];
+
+/// The output of `help`: in two columns, or for a screen reader.
+pub fn help(screen_reader: bool) -> String {
+    let line = |(usage, meaning): &(&str, &str)| match screen_reader {
+        true => format!("{usage}: {meaning}\n"),
+        false => format!("  {usage:<20}{meaning}\n"),
+    };
+    COMMANDS.iter().map(line).collect()
+}
 
 /// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
@@ -39,24 +86,55 @@ pub fn parse(line: &str) -> Command<'_> {
     if line.is_empty() {
         return Command::Nothing;
     }
-    if let Some(text) = line.strip_prefix('\'') {
-        return say(text.trim());
-    }
-    if let Some(text) = line.strip_prefix(':') {
-        return emote(text.trim());
+    for (sign, word) in [("'", "say"), (":", "emote"), ("#", "#")] {
+        if let Some(rest) = line.strip_prefix(sign) {
+            return parse_words(word, rest.trim());
+        }
     }
     let (word, rest) = split_word(line);
-    match word.to_lowercase().as_str() {
-        "say" => say(rest),
-        "emote" => emote(rest),
-        "tell" => match split_word(rest) {
+    match parse_words(&word.to_lowercase(), rest) {
+        Command::Unknown(_) => Command::Unknown(word),
+        command => command,
+    }
+}
+
+fn parse_words<'a>(word: &str, rest: &'a str) -> Command<'a> {
+    match (word, rest) {
+        ("say", "") => Command::Incomplete("say TEXT"),
+        ("say", text) => Command::Say(text),
+        ("emote", "") => Command::Incomplete("emote TEXT"),
+        ("emote", text) => Command::Emote(text),
+        ("tell", rest) => match split_word(rest) {
             ("", _) | (_, "") => Command::Incomplete("tell NAME TEXT"),
             (name, text) => Command::Tell(name, text),
         },
-        "who" => Command::Who,
-        "help" | "?" => Command::Help,
-        "quit" => Command::Quit,
-        _ => Command::Unknown(word),
+        ("who", _) => Command::Who,
+        ("history", channel) => Command::History(channel),
+        ("ignore", name) => Command::Ignore(name),
+        ("channels", _) => Command::Channels,
+        ("join", "") => Command::Incomplete("join CHANNEL"),
+        ("join", channel) => Command::Join(channel),
+        ("leave", "") => Command::Incomplete("leave CHANNEL"),
+        ("leave", channel) => Command::Leave(channel),
+        ("#", rest) => match split_word(rest) {
+            ("", _) | (_, "") => Command::Incomplete("#CHANNEL TEXT"),
+            (channel, text) => Command::Channel(channel, text),
+        },
+        ("notes", _) => Command::Notes,
+        ("read", "") => Command::Incomplete("read NUMBER"),
+        ("read", number) => Command::Read(number),
+        ("post", "") => Command::Incomplete("post TEXT"),
+        ("post", text) => Command::Post(text),
+        ("remove", "") => Command::Incomplete("remove NUMBER"),
+        ("remove", number) => Command::Remove(number),
+        ("keep", _) => Command::Keep,
+        ("unkeep", _) => Command::Unkeep,
+        ("screenreader", "" | "on") => Command::ScreenReader(true),
+        ("screenreader", "off") => Command::ScreenReader(false),
+        ("screenreader", _) => Command::Incomplete("screenreader [on|off]"),
+        ("help" | "?", _) => Command::Help,
+        ("quit", _) => Command::Quit,
+        _ => Command::Unknown(rest),
     }
 }
 
@@ -66,14 +144,6 @@ pub fn split_word(line: &str) -> (&str, &str) {
         Some((word, rest)) => (word, rest.trim()),
         None => (line, ""),
     }
-}
-
-fn say(text: &str) -> Command<'_> {
-    if text.is_empty() { Command::Incomplete("say TEXT") } else { Command::Say(text) }
-}
-
-fn emote(text: &str) -> Command<'_> {
-    if text.is_empty() { Command::Incomplete("emote TEXT") } else { Command::Emote(text) }
 }
 
 #[cfg(test)]
@@ -100,11 +170,39 @@ mod tests {
             (":", Command::Incomplete("emote TEXT")),
             (" who ", Command::Who),
             ("?", Command::Help),
+            ("history", Command::History("")),
+            ("history Chat", Command::History("Chat")),
+            ("ignore", Command::Ignore("")),
+            ("ignore Bob", Command::Ignore("Bob")),
+            ("channels", Command::Channels),
+            ("join chat", Command::Join("chat")),
+            ("leave", Command::Incomplete("leave CHANNEL")),
+            ("#chat hello  all", Command::Channel("chat", "hello  all")),
+            ("#chat", Command::Incomplete("#CHANNEL TEXT")),
+            ("notes", Command::Notes),
+            ("read 3", Command::Read("3")),
+            ("post Hello, all", Command::Post("Hello, all")),
+            ("remove", Command::Incomplete("remove NUMBER")),
+            ("keep", Command::Keep),
+            ("unkeep", Command::Unkeep),
+            ("screenreader", Command::ScreenReader(true)),
+            ("screenreader off", Command::ScreenReader(false)),
+            ("screenreader maybe", Command::Incomplete("screenreader [on|off]")),
             ("Quit", Command::Quit),
             ("sayhi", Command::Unknown("sayhi")),
             ("é x", Command::Unknown("é")),
         ] {
             assert_eq!(parse(line), command, "{line:?}");
         }
+    }
+
+    #[test]
+    fn each_command_of_the_help_is_one() {
+        for (usage, _) in COMMANDS {
+            let usage = usage.replace(['[', ']'], "");
+            assert!(!matches!(parse(&usage), Command::Unknown(_) | Command::Incomplete(_)), "{usage}");
+        }
+        assert!(help(false).lines().all(|line| line.chars().count() <= 79));
+        assert!(help(true).lines().all(|line| !line.contains("  ")));
     }
 }

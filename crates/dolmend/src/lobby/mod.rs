@@ -3,29 +3,67 @@
 //! It is the example of a [`World`], and the game of a fresh installation. It removes control characters from the
 //! players' text before it shows the text to others, whatever the server below let through: a world must not depend on
 //! the server for the safety of a terminal.
+//!
+//! | file | has |
+//! |---|---|
+//! | `mod.rs` | the state, and the calls of the server |
+//! | `guest.rs` | a connected user, and the character that the user plays |
+//! | `login.rs` | names, passwords, and taking a character over from a dead link |
+//! | `passwords.rs` | hashing and verifying |
+//! | `attempts.rs` | what wrong passwords lead to |
+//! | `saving.rs` | work in other threads, and those who wait for it |
+//! | `talk.rs` | what players say to each other |
+//! | `notes.rs` | the note board |
+//! | `command.rs` | the parser for players' lines |
+//! | `operator.rs` | the parser for the operator's lines, and the operator's password |
+//! | `moderation.rs` | the operator's commands about players |
 
+mod attempts;
 pub mod command;
-pub mod name;
+mod guest;
+mod login;
+mod moderation;
+mod notes;
 pub mod operator;
+mod passwords;
+mod saving;
+mod talk;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Instant;
+
+use ipnet::IpNet;
 
 use crate::config::Config;
-use crate::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
+use crate::names::{Name, Registry};
+use crate::store::{Ban, NetworkList, Store, UnixSeconds, source, unix_now};
+use crate::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
+use attempts::Attempts;
 use command::Command;
+use guest::{Guest, Stage};
 use operator::Operator;
+use saving::{Done, Threads, Waiting};
+use talk::History;
 
 /// The prompt at which a newcomer types a name.
 const NAME_PROMPT: &str = "By what name shall we call you? ";
 
-/// A connected user.
+/// The time of day, which never goes back while the server runs.
 #[derive(Debug)]
-struct Guest {
-    info: ConnectInfo,
-    /// `None` until the user has chosen a name.
-    name: Option<Rc<str>>,
+struct Clock {
+    /// The time when the clock was made.
+    started_unix: UnixSeconds,
+    /// `None` in tests, where time passes when they say so.
+    started: Option<Instant>,
+}
+
+impl Clock {
+    fn now(&self) -> UnixSeconds {
+        self.started_unix + self.started.map_or(0, |started| started.elapsed().as_secs())
+    }
 }
 
 /// The lobby.
@@ -35,116 +73,132 @@ pub struct Lobby {
     greeting: Rc<str>,
     /// Every connected user. In the order of arrival, which lists and broadcasts follow.
     guests: BTreeMap<UserId, Guest>,
-    /// The owner of each name, by the key of the name.
-    names: HashMap<String, UserId>,
+    /// The owner of each name in the game.
+    names: Registry<UserId>,
+    /// The channels, by the keys of their names.
+    channels: talk::Channels,
+    /// What was said to everybody.
+    history: History,
+    /// What is kept.
+    store: Store,
+    /// The threads, once the server has started the world.
+    threads: Option<Threads>,
+    /// The users who are told something when it is on the disk.
+    waiting: Vec<Waiting>,
+    attempts: Attempts,
+    /// The addresses and names of the passwords that are being verified.
+    verifying: HashMap<UserId, (IpNet, Name)>,
     operator: Operator,
+    clock: Clock,
 }
 
 impl Lobby {
-    /// An empty lobby, with name and texts from the configuration.
+    /// An empty lobby, with name and texts from the configuration, that forgets everything at its end.
     pub fn new(config: &Config) -> Lobby {
-        let motd = match &config.motd {
-            Some(text) if !text.trim().is_empty() => format!("\n{}\n", text.trim_end()),
-            _ => String::new(),
-        };
-        let greeting = format!("Welcome to {}!\n{motd}\n{NAME_PROMPT}", config.mud_name);
+        Lobby::with_store(config, Store::in_memory())
+    }
+
+    /// An empty lobby with the bans, notes and names of a store.
+    pub fn with_store(config: &Config, store: Store) -> Lobby {
         Lobby {
-            greeting: greeting.into(),
+            greeting: greeting(config),
             guests: BTreeMap::new(),
-            names: HashMap::new(),
+            names: Registry::default(),
+            channels: talk::Channels::default(),
+            history: History::default(),
+            store,
+            threads: None,
+            waiting: Vec::new(),
+            attempts: Attempts::default(),
+            verifying: HashMap::new(),
             operator: Operator::default(),
+            clock: Clock { started_unix: unix_now(), started: Some(Instant::now()) },
         }
     }
 
-    /// A line of a user who has no name yet.
-    fn choose_name(&mut self, turn: &mut Turn<'_>, user: UserId, typed: &str) {
-        // A user who came to the wrong place must be able to leave.
-        if typed.trim().eq_ignore_ascii_case("quit") {
-            turn.send(user, "Good-bye.\n");
-            turn.disconnect(user);
-            return;
-        }
-        let name = match name::check(typed) {
-            Ok(name) => name,
-            Err(reason) => {
-                turn.send(user, format!("{reason}\n{NAME_PROMPT}"));
-                return;
-            }
-        };
-        let key = name::key(name);
-        if self.names.contains_key(&key) {
-            turn.send(user, format!("Somebody here is called {name} already.\n{NAME_PROMPT}"));
-            return;
-        }
-        let Some(guest) = self.guests.get_mut(&user) else { return };
-        let name: Rc<str> = name.into();
-        guest.name = Some(Rc::clone(&name));
-        self.names.insert(key, user);
+    /// Takes texts from another configuration, for those who come from now on.
+    pub fn reload(&mut self, config: &Config) {
+        self.greeting = greeting(config);
+    }
 
-        let others = match self.names.len() - 1 {
-            0 => "You are alone here".to_string(),
-            1 => "One other is here".to_string(),
-            count => format!("{count} others are here"),
-        };
-        turn.send(user, format!("Hello, {name}. {others}; type 'help' for what you can do.\n"));
-        self.show_others(turn, user, format!("{name} has arrived.\n"));
+    /// Takes another `ban list`, in place of the last.
+    pub fn set_ban_list(&mut self, list: NetworkList) {
+        self.store.set_ban_list(list);
+    }
+
+    /// The ban that concerns an address.
+    pub fn check_address(&self, address: IpAddr) -> Option<&Ban> {
+        self.store.bans().check_address(address, self.clock.now())
     }
 
     /// A line of a user who has a name.
-    fn play(&mut self, turn: &mut Turn<'_>, user: UserId, name: &str, line: &str) {
-        match command::parse(line) {
+    fn play(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, line: &str) {
+        let command = command::parse(line);
+        let speaks = matches!(
+            command,
+            Command::Say(_)
+                | Command::Emote(_)
+                | Command::Tell(..)
+                | Command::Channel(..)
+                | Command::Join(_)
+                | Command::Post(_)
+        );
+        if let Some(reason) = self.muted(user, name).filter(|_| speaks) {
+            return turn.send(user, reason);
+        }
+        match command {
             Command::Nothing => {}
-            Command::Say(text) => {
-                let text = printable(text);
-                turn.send(user, format!("You say: {text}\n"));
-                self.show_others(turn, user, format!("{name} says: {text}\n"));
-            }
-            Command::Emote(text) => {
-                let text = printable(text);
-                let line: Rc<str> = format!("{name} {text}\n").into();
-                turn.send(user, Rc::clone(&line));
-                self.show_others(turn, user, line);
-            }
+            Command::Say(text) => self.say(turn, user, name, text),
+            Command::Emote(text) => self.emote(turn, user, name, text),
             Command::Tell(to, text) => self.tell(turn, user, name, to, text),
             Command::Who => turn.send(user, self.who(user)),
-            Command::Help => turn.send(user, command::HELP),
+            Command::History(channel) => self.show_history(turn, user, channel),
+            Command::Ignore(whom) => self.ignore(turn, user, name, whom),
+            Command::Channels => turn.send(user, self.list_channels(user)),
+            Command::Join(channel) => self.join(turn, user, channel),
+            Command::Leave(channel) => self.leave(turn, user, channel),
+            Command::Channel(channel, text) => self.speak_on_channel(turn, user, name, channel, text),
+            Command::Notes => turn.send(user, self.list_notes(self.indent(user))),
+            Command::Read(number) => turn.send(user, self.read_note(number)),
+            Command::Post(text) => self.post(turn, user, name, text),
+            Command::Remove(number) => self.remove_note(turn, user, name, number),
+            Command::Keep => self.keep(turn, user),
+            Command::Unkeep => self.unkeep(turn, user, name),
+            Command::ScreenReader(on) => {
+                self.set_screen_reader(user, on);
+                let text = if on { "Lists have one item a line.\n" } else { "Lists are as for everybody.\n" };
+                turn.send(user, text);
+            }
+            Command::Help => turn.send(user, command::help(self.has_screen_reader(user))),
             Command::Quit => {
-                turn.send(user, format!("Good-bye, {name}.\n"));
+                turn.send(user, format!("Good-bye, {}.\n", name.shown()));
                 turn.disconnect(user);
             }
             Command::Incomplete(usage) => turn.send(user, format!("Usage: {usage}\n")),
-            Command::Unknown(word) => {
-                let word = printable(word);
-                turn.send(user, format!("There is no command '{word}' here; 'help' lists what there is.\n"));
-            }
+            Command::Unknown(word) => turn.send(user, unknown(word)),
         }
     }
 
-    fn tell(&self, turn: &mut Turn<'_>, user: UserId, name: &str, to: &str, text: &str) {
-        let text = printable(text);
-        match self.names.get(&name::key(to)).map(|other| (*other, self.guests.get(other))) {
-            Some((other, _)) if other == user => turn.send(user, format!("You tell yourself: {text}\n")),
-            Some((other, Some(Guest { name: Some(to), .. }))) => {
-                turn.send(user, format!("You tell {to}: {text}\n"));
-                turn.send(other, format!("{name} tells you: {text}\n"));
-            }
-            _ => turn.send(user, format!("Nobody here is called {}.\n", printable(to))),
-        }
+    fn has_screen_reader(&self, user: UserId) -> bool {
+        self.guests.get(&user).is_some_and(|guest| guest.screen_reader)
     }
 
-    /// The list of users who have a name, for one of them.
-    fn who(&self, user: UserId) -> String {
-        let mut list = match self.names.len() {
-            1 => "One is here:\n".to_string(),
-            count => format!("{count} are here:\n"),
-        };
-        for (id, guest) in &self.guests {
-            if let Some(name) = &guest.name {
-                let you = if *id == user { " (you)" } else { "" };
-                list.push_str(&format!("  {name}{you}\n"));
-            }
+    /// What stands before an item of a list.
+    fn indent(&self, user: UserId) -> &'static str {
+        if self.has_screen_reader(user) { "" } else { "  " }
+    }
+
+    /// What counts as the address of a user.
+    fn address(&self, user: UserId) -> Option<IpNet> {
+        self.guests.get(&user).map(|guest| source(guest.info.peer.ip()))
+    }
+
+    /// A line in the log about a user.
+    fn log(&self, user: UserId, deed: &str) {
+        if let Some(guest) = self.guests.get(&user) {
+            let player = guest.name().unwrap_or_default();
+            tracing::info!(%user, player, peer = %guest.info.peer, "{deed}");
         }
-        list
     }
 
     /// Shows a text to every user who has a name, except one.
@@ -154,43 +208,32 @@ impl Lobby {
             turn.chatter(&*text);
         }
         for (&user, guest) in &self.guests {
-            if user != except && guest.name.is_some() {
+            if user != except && guest.character().is_some() {
                 turn.send(user, Rc::clone(&text));
             }
-        }
-    }
-
-    /// The connected users, for the operator.
-    fn users(&self) -> String {
-        let mut list = match self.guests.len() {
-            0 => return "Nobody is connected.\n".to_string(),
-            1 => "One is connected:\n".to_string(),
-            count => format!("{count} are connected:\n"),
-        };
-        for (user, guest) in &self.guests {
-            let name = guest.name.as_deref().unwrap_or("(no name yet)");
-            list.push_str(&format!("  {user} {name} from {} ({})\n", guest.info.peer, guest.info.kind));
-        }
-        list
-    }
-
-    fn kick(&self, turn: &mut Turn<'_>, whom: &str) {
-        let number = whom.strip_prefix('#').and_then(|number| number.parse().ok()).map(UserId);
-        let user = number.or_else(|| self.names.get(&name::key(whom)).copied());
-        match user.filter(|user| self.guests.contains_key(user)) {
-            Some(user) => {
-                turn.send(user, "\nThe operator has disconnected you.\n");
-                turn.disconnect(user);
-                turn.console(format!("{} was disconnected.\n", printable(whom)));
-            }
-            None => turn.console(format!("Nobody here is called {}.\n", printable(whom))),
         }
     }
 }
 
 impl World for Lobby {
+    fn started(&mut self, channels: &Channels<'_>) {
+        self.threads = Some(Threads::new(channels));
+    }
+
+    fn results(&mut self, turn: &mut Turn<'_>) {
+        self.take_results(turn);
+    }
+
+    fn name_of(&self, user: UserId) -> Option<&str> {
+        self.guests.get(&user)?.name()
+    }
+
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
-        self.guests.insert(info.user, Guest { info: *info, name: None });
+        let now = self.clock.now();
+        if let Some(ban) = self.store.bans().check_address(info.peer.ip(), now) {
+            return Admission::Refuse(format!("Your address is banned {}.\n", ban.details(now)));
+        }
+        self.guests.insert(info.user, Guest::new(*info, now));
         Admission::Accept
     }
 
@@ -199,19 +242,37 @@ impl World for Lobby {
     }
 
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
-        match self.guests.get(&user).map(|guest| guest.name.clone()) {
-            Some(Some(name)) => self.play(turn, user, &name, line),
-            Some(None) => self.choose_name(turn, user, line),
-            None => {}
+        let now = self.clock.now();
+        let Some(guest) = self.guests.get_mut(&user) else { return };
+        guest.heard = now;
+        match &guest.stage {
+            Stage::Playing(character) => {
+                let name = Rc::clone(&character.name);
+                self.play(turn, user, &name, line);
+            }
+            Stage::Naming => self.choose_name(turn, user, line),
+            Stage::Password(name) => {
+                let name = name.clone();
+                self.try_password(turn, user, name, line);
+            }
+            Stage::Choosing(_) => self.choose_password(turn, user, line),
+            Stage::Repeating(_, first) => {
+                let first = first.clone();
+                self.repeat_password(turn, user, &first, line);
+            }
+            Stage::Verifying | Stage::Gone => {}
         }
     }
 
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
-        let Some(name) = self.guests.remove(&user).and_then(|guest| guest.name) else { return };
-        self.names.remove(&name::key(&name));
+        let Some(character) = self.guests.remove(&user).and_then(|mut guest| guest.take_character()) else {
+            return;
+        };
+        self.names.remove(character.name.key());
+        character.channels.iter().for_each(|key| self.one_fewer(key));
         // At the end of the server every user leaves, and no one is left to see it.
         if why != Departure::Shutdown {
-            self.show_others(turn, user, format!("{name} has left.\n"));
+            self.show_others(turn, user, format!("{} has left.\n", character.name.shown()));
         }
     }
 
@@ -220,7 +281,7 @@ impl World for Lobby {
     }
 
     fn console_commands(&self) -> &'static [&'static str] {
-        &operator::COMMANDS
+        operator::COMMANDS
     }
 
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
@@ -239,18 +300,48 @@ impl World for Lobby {
                 });
             }
             Command::Kick(whom) => self.kick(turn, whom),
+            Command::Ban(words) => self.ban_command(turn, words),
+            Command::Unban(target) => self.lift(turn, target, true),
+            Command::Bans => turn.console(self.list_bans(true)),
+            Command::Mute(words) => self.mute_command(turn, words),
+            Command::Unmute(target) => self.lift(turn, target, false),
+            Command::Mutes => turn.console(self.list_bans(false)),
+            Command::Rename(old, new) => self.rename(turn, old, new),
+            Command::Notes => turn.console(self.list_notes("  ")),
+            Command::Unpost(number) => self.unpost(turn, number),
             Command::Stats => turn.console(turn.status().to_string().replace(' ', "\n") + "\n"),
             Command::Hush(on) => self.operator.hush(turn, on),
             Command::Password => self.operator.choose_password(turn),
             Command::Quit => self.operator.quit(turn),
             Command::Shutdown => turn.shutdown(),
             Command::Help => turn.console(operator::HELP),
+            Command::HelpBan => turn.console(operator::HELP_BAN),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),
-            Command::Unknown(word) => {
-                let word = printable(word);
-                turn.console(format!("There is no command '{word}' here; 'help' lists what there is.\n"));
-            }
+            Command::Unknown(word) => turn.console(unknown(word)),
         }
+    }
+}
+
+/// The text for a newcomer.
+fn greeting(config: &Config) -> Rc<str> {
+    let motd = match &config.motd {
+        Some(text) if !text.trim().is_empty() => format!("\n{}\n", text.trim_end()),
+        _ => String::new(),
+    };
+    format!("Welcome to {}!\n{motd}\n{NAME_PROMPT}", config.mud_name).into()
+}
+
+/// The answer to a command that there is not.
+fn unknown(word: &str) -> String {
+    format!("There is no command '{}' here; 'help' lists what there is.\n", printable(word))
+}
+
+/// A number of things: the words for none and for one, and those that follow a greater number.
+fn plural(count: usize, none: &str, one: &str, many: &str) -> String {
+    match count {
+        0 => none.to_string(),
+        1 => one.to_string(),
+        _ => format!("{count} {many}"),
     }
 }
 

@@ -14,6 +14,24 @@ pub enum Command<'a> {
     Say(&'a str),
     /// Disconnect a player.
     Kick(&'a str),
+    /// Let an address, a network or a name not in: the target, and perhaps for how long and why.
+    Ban(&'a str),
+    /// Let it in again.
+    Unban(&'a str),
+    /// List who may not come in.
+    Bans,
+    /// Let a name or an address not speak.
+    Mute(&'a str),
+    /// Let it speak again.
+    Unmute(&'a str),
+    /// List who may not speak.
+    Mutes,
+    /// Give a player another name: the old one and the new one.
+    Rename(&'a str, &'a str),
+    /// List the notes on the board.
+    Notes,
+    /// Remove a note.
+    Unpost(&'a str),
     /// Show the counters.
     Stats,
     /// Show neither players' messages nor the log, or show them again.
@@ -26,6 +44,8 @@ pub enum Command<'a> {
     Shutdown,
     /// List the commands.
     Help,
+    /// Explain bans.
+    HelpBan,
     /// An incomplete command: its usage.
     Incomplete(&'static str),
     /// An unknown command: its first word.
@@ -164,6 +184,10 @@ impl Operator {
 pub const HELP: &str = "  users        who is connected, and from where; who is the same
   say TEXT     tell everybody; broadcast is the same
   kick NAME    disconnect a player, or #NUMBER for one without a name
+  ban WHAT     let in no longer; unban WHAT, bans: see help ban
+  mute WHAT    let speak no longer; unmute WHAT, mutes
+  rename A B   give player A the name B
+  notes        the notes on the board; unpost N removes one
   stats        counters since the start
   hush         show neither players nor the log, except warnings; hush off shows them
   passwd       choose a password for this console, until the server ends
@@ -172,9 +196,36 @@ pub const HELP: &str = "  users        who is connected, and from where; who is 
   help         this list
 ";
 
+/// The output of `help ban` on the console.
+pub const HELP_BAN: &str = "ban WHAT [LENGTH] [REASON], mute WHAT [LENGTH] [REASON]
+WHAT is an address, a network such as 192.0.2.0/24, a name, or #NUMBER for the
+address of a user. An IPv6 address means its /64. LENGTH is a number and s, m,
+h, d or w, such as 2d; without one it lasts until unban WHAT or unmute WHAT.
+";
+
 /// The first words of the commands, for completion.
-pub const COMMANDS: [&str; 11] =
-    ["broadcast", "help", "hush", "kick", "passwd", "quit", "say", "shutdown", "stats", "users", "who"];
+pub const COMMANDS: &[&str] = &[
+    "ban",
+    "bans",
+    "broadcast",
+    "help",
+    "hush",
+    "kick",
+    "mute",
+    "mutes",
+    "notes",
+    "passwd",
+    "quit",
+    "rename",
+    "say",
+    "shutdown",
+    "stats",
+    "unban",
+    "unmute",
+    "unpost",
+    "users",
+    "who",
+];
 
 /// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {
@@ -186,6 +237,23 @@ pub fn parse(line: &str) -> Command<'_> {
         ("say" | "broadcast", text) => Command::Say(text),
         ("kick", "") => Command::Incomplete("kick NAME"),
         ("kick", name) => Command::Kick(name),
+        ("ban", "") => Command::Incomplete("ban ADDRESS|NETWORK|NAME|#NUMBER [LENGTH] [REASON]"),
+        ("ban", words) => Command::Ban(words),
+        ("unban", "") => Command::Incomplete("unban ADDRESS|NETWORK|NAME"),
+        ("unban", target) => Command::Unban(target),
+        ("bans", _) => Command::Bans,
+        ("mute", "") => Command::Incomplete("mute NAME|ADDRESS|NETWORK|#NUMBER [LENGTH] [REASON]"),
+        ("mute", words) => Command::Mute(words),
+        ("unmute", "") => Command::Incomplete("unmute NAME|ADDRESS|NETWORK"),
+        ("unmute", target) => Command::Unmute(target),
+        ("mutes", _) => Command::Mutes,
+        ("rename", words) => match split_word(words) {
+            ("", _) | (_, "") => Command::Incomplete("rename OLD NEW"),
+            (old, new) => Command::Rename(old, new),
+        },
+        ("notes", _) => Command::Notes,
+        ("unpost", "") => Command::Incomplete("unpost NUMBER"),
+        ("unpost", number) => Command::Unpost(number),
         ("stats", _) => Command::Stats,
         ("hush", "" | "on") => Command::Hush(true),
         ("hush", "off") => Command::Hush(false),
@@ -193,6 +261,7 @@ pub fn parse(line: &str) -> Command<'_> {
         ("passwd", _) => Command::Password,
         ("quit", _) => Command::Quit,
         ("shutdown", _) => Command::Shutdown,
+        ("help" | "?", "ban" | "mute") => Command::HelpBan,
         ("help" | "?", _) => Command::Help,
         _ => Command::Unknown(word),
     }
@@ -230,6 +299,17 @@ mod tests {
             ("kick Ann", Command::Kick("Ann")),
             ("kick", Command::Incomplete("kick NAME")),
             ("stats", Command::Stats),
+            ("ban 192.0.2.1 2d spam", Command::Ban("192.0.2.1 2d spam")),
+            ("unban Ann", Command::Unban("Ann")),
+            ("bans", Command::Bans),
+            ("mute Ann", Command::Mute("Ann")),
+            ("mute", Command::Incomplete("mute NAME|ADDRESS|NETWORK|#NUMBER [LENGTH] [REASON]")),
+            ("unmute Ann", Command::Unmute("Ann")),
+            ("mutes", Command::Mutes),
+            ("rename Ann Bob", Command::Rename("Ann", "Bob")),
+            ("rename Ann", Command::Incomplete("rename OLD NEW")),
+            ("notes", Command::Notes),
+            ("unpost 3", Command::Unpost("3")),
             ("hush", Command::Hush(true)),
             ("hush on", Command::Hush(true)),
             ("hush off", Command::Hush(false)),
@@ -238,6 +318,7 @@ mod tests {
             ("passwd", Command::Password),
             ("QUIT", Command::Quit),
             ("help", Command::Help),
+            ("help ban", Command::HelpBan),
             ("reboot now", Command::Unknown("reboot")),
         ] {
             assert_eq!(parse(line), command, "{line:?}");

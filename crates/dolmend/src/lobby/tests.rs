@@ -1,43 +1,116 @@
 //! Tests of the lobby without sockets.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use dolmen::{Events, Reactor, Token};
 
 use super::*;
 use crate::config::PortKind;
 use crate::world::{Action, Status};
 
+mod accounts;
+mod moderation;
+mod talk;
+
 /// A lobby, and the actions since the last check.
 struct Play {
     lobby: Lobby,
+    /// For the results of the lobby's threads.
+    reactor: Reactor,
     users: Vec<UserId>,
     actions: Vec<Action>,
+    /// The users whose lines wait.
+    held: Vec<UserId>,
 }
 
 impl Play {
     fn new() -> Play {
         let mut config = Config::built_in().expect("the shipped file loads");
         config.mud_name = "Testhall".into();
-        Play { lobby: Lobby::new(&config), users: Vec::new(), actions: Vec::new() }
+        Play::of(Lobby::new(&config))
+    }
+
+    fn of(mut lobby: Lobby) -> Play {
+        let reactor = Reactor::new().expect("a reactor");
+        lobby.clock = Clock { started_unix: 1_800_000_000, started: None };
+        lobby.started(&Channels::new(&reactor, Token(1)));
+        Play { lobby, reactor, users: Vec::new(), actions: Vec::new(), held: Vec::new() }
     }
 
     /// A user connects and gets this number.
     fn connect(&mut self, number: u64) {
-        let user = UserId(number);
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1000 + number as u16));
-        assert_eq!(
-            self.lobby.connect(&ConnectInfo { user, peer, kind: PortKind::Telnet }),
-            Admission::Accept
-        );
-        self.users.push(user);
-        self.lobby.logon(&mut Turn::new(&self.users, Status::default(), &mut self.actions), user);
+        assert_eq!(self.connect_from(number, [127, 0, 0, 1]), Admission::Accept);
     }
 
+    /// A user connects from this address.
+    fn connect_from(&mut self, number: u64, address: [u8; 4]) -> Admission {
+        let user = UserId(number);
+        let peer = SocketAddr::from((address, 1000 + number as u16));
+        let admission = self.lobby.connect(&ConnectInfo { user, peer, kind: PortKind::Telnet });
+        if admission == Admission::Accept {
+            self.users.push(user);
+            self.lobby.logon(&mut Turn::new(&self.users, Status::default(), &mut self.actions), user);
+        }
+        admission
+    }
+
+    /// A user sends a line, and every result that the lobby waits for comes.
     fn line(&mut self, number: u64, line: &str) {
+        self.line_only(number, line);
+        self.results();
+    }
+
+    fn line_only(&mut self, number: u64, line: &str) {
         let mut turn = Turn::new(&self.users, Status::default(), &mut self.actions);
         self.lobby.process_input(&mut turn, UserId(number), line);
     }
 
+    /// Waits until no user is held.
+    fn results(&mut self) {
+        let mut looked_at = 0;
+        let mut events = Events::with_capacity(4);
+        loop {
+            for action in &self.actions[looked_at..] {
+                match *action {
+                    Action::Hold { user, on: true } => self.held.push(user),
+                    Action::Hold { user, on: false } => self.held.retain(|&held| held != user),
+                    _ => {}
+                }
+            }
+            looked_at = self.actions.len();
+            if self.held.is_empty() {
+                return;
+            }
+            self.reactor.wait(&mut events, Some(Duration::from_secs(30))).expect("the wait works");
+            assert!(events.drain().next().is_some(), "no result came");
+            self.lobby.results(&mut Turn::new(&self.users, Status::default(), &mut self.actions));
+        }
+    }
+
+    /// What a user sees of a line.
+    fn answer(&mut self, number: u64, line: &str) -> String {
+        self.actions.clear();
+        self.line(number, line);
+        self.seen(number)
+    }
+
+    /// Time passes.
+    fn wait(&mut self, seconds: u64) {
+        self.lobby.clock.started_unix += seconds;
+    }
+
+    /// A player keeps the name with a password.
+    fn keep(&mut self, number: u64, password: &str) {
+        self.line(number, "keep");
+        self.line(number, password);
+        let answer = self.answer(number, password);
+        assert!(answer.contains("is yours"), "{answer}");
+        self.actions.clear();
+    }
+
     fn console(&mut self, line: &str) -> String {
+        self.actions.clear();
         let mut turn = Turn::new(&self.users, Status::default(), &mut self.actions);
         self.lobby.console_line(&mut turn, line);
         let texts = self.actions.iter().filter_map(|action| match action {

@@ -68,7 +68,7 @@ impl<W: World> Server<W> {
         tracing::info!(%user, %conn, %peer, %kind, "connected");
         self.status.accepted += 1;
         let session = Session::new(kind, self.line_length_bytes);
-        let state = User { conn, info, session, in_queue: false, paused: false, ends: None };
+        let state = User { conn, info, session, in_queue: false, held: false, paused: false, ends: None };
         self.users.insert(user, state);
         let (world, mut turn) = self.turn();
         world.logon(&mut turn, user);
@@ -136,6 +136,9 @@ impl<W: World> Server<W> {
     pub(super) fn give_turns(&mut self) {
         for _ in 0..self.users.waiting() {
             let Some((id, user)) = self.users.next_turn() else { continue };
+            if user.held {
+                continue;
+            }
             if let Some(line) = user.session.next_line() {
                 if user.paused && user.session.has_caught_up() {
                     user.paused = false;
@@ -154,6 +157,14 @@ impl<W: World> Server<W> {
                 self.depart(id, why);
             }
             self.carry_out();
+        }
+    }
+
+    /// Lets the lines of a user wait, or processes them again.
+    pub(super) fn hold(&mut self, id: UserId, on: bool) {
+        if let Some(user) = self.users.get_mut(id) {
+            user.held = on;
+            self.users.enqueue(id);
         }
     }
 

@@ -30,7 +30,7 @@ use crate::config::{Config, PortKind};
 use crate::console::Console;
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
-use crate::world::{Action, Departure, Status, Turn, UserId, World};
+use crate::world::{Action, Channels, Departure, Status, Turn, UserId, World};
 use connections::{Leaving, user_of};
 use operator::output_of;
 use shutdown::{OUTPUT_DRAIN, Shutdown};
@@ -48,6 +48,8 @@ const STATS: Token = Token(3);
 const PORT: Token = Token(4);
 /// The timer that ends the wait for output that is not read.
 const OUTPUT_TIMEOUT: Token = Token(5);
+/// The token of the world's channels.
+const WORLD: Token = Token(15);
 
 /// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
 /// others. As a shutdown says good-bye to every user, it is bounded by this too.
@@ -102,7 +104,7 @@ impl<W: World> Server<W> {
     /// # Errors
     ///
     /// The reactor's errors: in most cases the system is out of a resource.
-    pub fn new(config: &Config, ports: Vec<OpenPort>, world: W) -> Result<Server<W>, Error> {
+    pub fn new(config: &Config, ports: Vec<OpenPort>, mut world: W) -> Result<Server<W>, Error> {
         let mut reactor = Reactor::builder()
             .max_events(config.reactor_max_events)
             .pool_size(config.reactor_pool_size)
@@ -113,6 +115,7 @@ impl<W: World> Server<W> {
         for OpenPort { listener, address, kind } in ports {
             listening.push((reactor.listen(listener, PORT)?, address, kind));
         }
+        world.started(&Channels::new(&reactor, WORLD));
         if let Some(period) = world.heart_beat_interval() {
             reactor.add_interval(period, HEART_BEAT);
         }
@@ -267,6 +270,11 @@ impl<W: World> Server<W> {
                 world.heart_beat(&mut turn);
                 self.carry_out();
             }
+            Event::Inbox { token: WORLD, .. } => {
+                let (world, mut turn) = self.turn();
+                world.results(&mut turn);
+                self.carry_out();
+            }
             Event::Timer { token: STATS, .. } => self.log_stats(),
             Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.shutdown.output_timed_out(),
             Event::Console { input, .. } => self.console_input(input),
@@ -294,6 +302,7 @@ impl<W: World> Server<W> {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
+                    Action::Hold { user, on } => self.hold(user, on),
                     Action::Console { text } => self.answer(&text),
                     Action::Chatter { text } => self.chatter(&text),
                     Action::Hush { on } => {

@@ -1,0 +1,217 @@
+//! The operator's commands about players: who is here, and who may not be, or not speak.
+
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+
+use super::command::split_word;
+use super::{Lobby, plural, printable};
+use crate::names::{self, Name};
+use crate::store::{BadBan, Ban, Bans, Target, canonical, in_words, parse_duration, source};
+use crate::world::{Turn, UserId};
+
+/// The longest list of bans that is shown.
+const MAX_SHOWN: usize = 200;
+
+impl Lobby {
+    /// The connected users, for the operator.
+    pub(super) fn users(&self) -> String {
+        let mut list = match self.guests.len() {
+            0 => return "Nobody is connected.\n".to_string(),
+            count => format!("{} connected:\n", plural(count, "", "One is", "are")),
+        };
+        for (user, guest) in &self.guests {
+            let name = guest.name().unwrap_or("(no name yet)");
+            list.push_str(&format!("  {user} {name} from {} ({})\n", guest.info.peer, guest.info.kind));
+        }
+        list
+    }
+
+    /// The user that the operator means: a name, or `#NUMBER`.
+    fn user_called(&self, whom: &str) -> Option<UserId> {
+        let number = whom.strip_prefix('#').and_then(|number| number.parse().ok()).map(UserId);
+        let user = number.or_else(|| self.names.get(&names::key(whom)).copied());
+        user.filter(|user| self.guests.contains_key(user))
+    }
+
+    pub(super) fn kick(&mut self, turn: &mut Turn<'_>, whom: &str) {
+        let Some(user) = self.user_called(whom) else {
+            return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
+        };
+        self.log(user, "the operator disconnected");
+        turn.send(user, "\nThe operator has disconnected you.\n");
+        turn.disconnect(user);
+        turn.console(format!("{} was disconnected.\n", printable(whom)));
+    }
+
+    /// `rename OLD NEW`. A kept name keeps its password.
+    pub(super) fn rename(&mut self, turn: &mut Turn<'_>, whom: &str, typed: &str) {
+        let now = self.clock.now();
+        let old = self
+            .user_called(whom)
+            .and_then(|user| Some((user, self.guests.get(&user)?.character()?.name.clone())));
+        let Some((user, old)) = old else {
+            return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
+        };
+        let new = match Name::check(typed) {
+            Ok(new) => new,
+            Err(reason) => return turn.console(format!("{reason}\n")),
+        };
+        let is_own = |key: &str| key == old.key();
+        let taken = self.names.similar(&new).is_some_and(|(name, _)| !is_own(name.key()))
+            || self.store.accounts().similar(&new).is_some_and(|account| !is_own(&names::key(&account.name)));
+        if taken {
+            return turn.console(format!("{} is taken, or looks like a name that is.\n", new.shown()));
+        }
+        if let Some(hash) = self.store.accounts().get(old.key()).map(|account| account.hash.clone()) {
+            let (accounts, _) = self.store.change_accounts();
+            accounts.remove(old.key());
+            accounts.keep(&new, hash, now);
+        }
+        self.log(user, &format!("the operator renamed to {}", new.shown()));
+        self.names.remove(old.key());
+        self.names.insert(new.clone(), user);
+        if let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.character_mut()) {
+            character.name = new.clone().into();
+        }
+        let text = format!("{} is called {} now.\n", old.shown(), new.shown());
+        turn.send(user, format!("The operator calls you {} now.\n", new.shown()));
+        self.show_others(turn, user, text.as_str());
+        turn.console(text);
+        self.save(turn);
+    }
+
+    /// The target of a ban: an address, a network, a name, or `#NUMBER` for the address of a user.
+    fn target(&self, typed: &str) -> Result<Target, String> {
+        if let Some(number) = typed.strip_prefix('#') {
+            let user = number.parse().ok().and_then(|number| self.guests.get(&UserId(number)));
+            return match user {
+                Some(guest) => Ok(Target::Network(source(guest.info.peer.ip()))),
+                None => Err(format!("Nobody has the number {}.", printable(typed))),
+            };
+        }
+        // What a name looks like depends on its case.
+        let present = self.names.name(&names::key(typed)).map_or(typed, Name::shown);
+        Target::parse(present).map_err(|problem| problem.to_string())
+    }
+
+    /// A ban from the operator's words: `TARGET [LENGTH] [REASON]`.
+    fn ban_of(&self, words: &str) -> Result<Ban, String> {
+        let (typed, rest) = split_word(words);
+        let target = self.target(typed)?;
+        let since = self.clock.now();
+        let (length, reason) = split_word(rest);
+        let (until, reason) = match parse_duration(length) {
+            Some(seconds) => (Some(since + seconds), reason),
+            None => (None, rest),
+        };
+        Ok(Ban { target, reason: printable(reason).into_owned(), since, until })
+    }
+
+    /// The command `ban`.
+    pub(super) fn ban_command(&mut self, turn: &mut Turn<'_>, words: &str) {
+        let ban = match self.ban_of(words) {
+            Ok(ban) => ban,
+            Err(problem) => return turn.console(format!("{problem}\n")),
+        };
+        let text = format!("{} is banned {}.\n", ban.target, ban.details(ban.since));
+        tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator banned");
+        match self.ban(turn, ban) {
+            Ok(0) => turn.console(text),
+            Ok(count) => {
+                let gone = plural(count, "", "One user was", "users were");
+                turn.console(format!("{text}{gone} disconnected.\n"));
+            }
+            Err(problem) => turn.console(format!("{problem}\n")),
+        }
+    }
+
+    /// Adds a ban, and disconnects those whom it concerns. Returns how many there were.
+    pub(super) fn ban(&mut self, turn: &mut Turn<'_>, ban: Ban) -> Result<usize, BadBan> {
+        let now = self.clock.now();
+        let mut this = Bans::default();
+        this.add(ban.clone(), now)?;
+        self.store.change_bans().0.add(ban.clone(), now)?;
+        let text = format!("\nYou are banned {}.\n", ban.details(now));
+        let mut count = 0;
+        for (&user, guest) in &self.guests {
+            let name = guest.character().and_then(|character| this.check_name(&character.name, now));
+            if name.or_else(|| this.check_address(guest.info.peer.ip(), now)).is_some() {
+                turn.send(user, text.as_str());
+                turn.disconnect(user);
+                count += 1;
+            }
+        }
+        self.save(turn);
+        Ok(count)
+    }
+
+    /// The command `mute`.
+    pub(super) fn mute_command(&mut self, turn: &mut Turn<'_>, words: &str) {
+        let ban = match self.ban_of(words) {
+            Ok(ban) => ban,
+            Err(problem) => return turn.console(format!("{problem}\n")),
+        };
+        let text = format!("{} is muted {}.\n", ban.target, ban.details(ban.since));
+        tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator muted");
+        let since = ban.since;
+        match self.store.change_mutes().0.add(ban, since) {
+            Ok(()) => turn.console(text),
+            Err(problem) => turn.console(format!("{problem}\n")),
+        }
+        self.save(turn);
+    }
+
+    /// The commands `unban` and `unmute`.
+    pub(super) fn lift(&mut self, turn: &mut Turn<'_>, typed: &str, is_ban: bool) {
+        let target = match self.target(typed) {
+            Ok(target) => target,
+            Err(problem) => return turn.console(format!("{problem}\n")),
+        };
+        let (bans, _) = if is_ban { self.store.change_bans() } else { self.store.change_mutes() };
+        let (banned, list) = if is_ban { ("banned", "bans") } else { ("muted", "mutes") };
+        // A single IPv6 address means its /64; an older, narrower ban may be meant.
+        match bans.remove(&target).or_else(|| bans.remove(&Target::Network(typed.parse::<IpNet>().ok()?))) {
+            Some(ban) => {
+                tracing::info!(target_ = %ban.target, "the operator lifted: no longer {banned}");
+                turn.console(format!("{} is no longer {banned}.\n", ban.target));
+                self.save(turn);
+            }
+            None => turn.console(format!("{target} is not {banned}; '{list}' lists who is.\n")),
+        }
+    }
+
+    /// The commands `bans` and `mutes`.
+    pub(super) fn list_bans(&self, is_ban: bool) -> String {
+        let (bans, word) = if is_ban { (self.store.bans(), "ban") } else { (self.store.mutes(), "mute") };
+        let now = self.clock.now();
+        let mut list = String::new();
+        let current = || bans.iter().filter(|ban| !ban.has_expired(now));
+        for ban in current().take(MAX_SHOWN) {
+            let age = in_words(now.saturating_sub(ban.since));
+            // Writing to a string cannot fail.
+            let _ = writeln!(list, "  {} {}, since {age}", ban.target, ban.details(now));
+        }
+        let more = current().count().saturating_sub(MAX_SHOWN);
+        if more > 0 {
+            let _ = writeln!(list, "  and {more} more");
+        }
+        if is_ban && !bans.list().is_empty() {
+            let _ = writeln!(
+                list,
+                "  and {} of the ban list",
+                plural(bans.list().len(), "", "one network", "networks")
+            );
+        }
+        if list.is_empty() { format!("There are no {word}s.\n") } else { list }
+    }
+
+    /// Why this user may not speak, if so.
+    pub(super) fn muted(&self, user: UserId, name: &Name) -> Option<String> {
+        let now = self.clock.now();
+        let mutes = self.store.mutes();
+        let by_address = || mutes.check_address(canonical(self.guests.get(&user)?.info.peer.ip()), now);
+        let mute = mutes.check_name(name, now).or_else(by_address)?;
+        Some(format!("The operator has muted you {}.\n", mute.details(now)))
+    }
+}

@@ -1,0 +1,134 @@
+//! Bans, mutes and names, by the operator.
+
+use super::*;
+
+#[test]
+fn a_banned_address_is_disconnected_and_refused_until_it_is_unbanned() {
+    let mut play = Play::with(&["Ann"]);
+    assert_eq!(play.connect_from(2, [192, 0, 2, 9]), Admission::Accept);
+    assert_eq!(
+        play.console("ban 192.0.2.0/24 2d no robots"),
+        "192.0.2.0/24 is banned for another 2 days: no robots.\nOne user was disconnected.\n"
+    );
+    assert_eq!(play.disconnected(), [2]);
+    assert_eq!(play.seen(2), "\nYou are banned for another 2 days: no robots.\n");
+    let Admission::Refuse(text) = play.connect_from(3, [192, 0, 2, 77]) else { panic!("let in") };
+    assert_eq!(text, "Your address is banned for another 2 days: no robots.\n");
+    assert_eq!(play.console("unban 192.0.2.0/24"), "192.0.2.0/24 is no longer banned.\n");
+    assert_eq!(play.connect_from(4, [192, 0, 2, 77]), Admission::Accept);
+    assert_eq!(play.console("unban 192.0.2.0/24"), "192.0.2.0/24 is not banned; 'bans' lists who is.\n");
+}
+
+#[test]
+fn a_banned_name_is_refused_with_its_look_alikes() {
+    let mut play = Play::with(&["Iain", "Bob"]);
+    assert_eq!(
+        play.console("ban iain"),
+        "Iain is banned until further notice.\nOne user was disconnected.\n"
+    );
+    assert_eq!(play.disconnected(), [1]);
+    play.net_dead(1, Departure::Disconnected);
+    play.connect(3);
+    for name in ["Iain", "lain"] {
+        let answer = play.answer(3, name);
+        assert_eq!(answer, format!("The name {name} is banned until further notice.\n{NAME_PROMPT}"));
+    }
+}
+
+#[test]
+fn a_user_is_banned_by_number() {
+    let mut play = Play::with(&["Ann"]);
+    assert_eq!(play.connect_from(2, [192, 0, 2, 9]), Admission::Accept);
+    assert!(play.console("ban #2 1h").starts_with("192.0.2.9 is banned for another 1 hour.\n"));
+    assert_eq!(play.console("ban #9"), "Nobody has the number #9.\n");
+}
+
+#[test]
+fn bans_are_listed_in_their_order_with_what_is_left_of_them() {
+    let mut play = Play::new();
+    assert_eq!(play.console("bans"), "There are no bans.\n");
+    play.console("ban Zoe 30m");
+    play.console("ban 2001:db8::7 shouting a lot");
+    play.console("ban 192.0.2.1 1s");
+    play.wait(60);
+    assert_eq!(
+        play.console("bans"),
+        "  Zoe for another 29 minutes, since 1 minute\n  2001:db8::/64 until further notice: shouting a lot, since 1 minute\n"
+    );
+    play.lobby.set_ban_list(NetworkList::parse("203.0.113.0/24 no\n198.51.100.0/24 no\n").expect("a list"));
+    assert!(play.console("bans").ends_with("  and 2 networks of the ban list\n"));
+    assert_eq!(
+        play.connect_from(1, [203, 0, 113, 1]),
+        Admission::Refuse("Your address is banned until further notice: no.\n".into())
+    );
+}
+
+#[test]
+fn nonsense_is_not_banned() {
+    let mut play = Play::with(&["Ann"]);
+    for (line, answer) in [
+        ("ban 0.0.0.0/0", "That is too much of the internet"),
+        ("ban 192.0.2.0/99", "This is not a network"),
+        ("ban two/words", "This is not a network"),
+        ("ban !", "This is no address"),
+        ("ban", "Usage: ban"),
+        ("mute", "Usage: mute"),
+    ] {
+        assert!(play.console(line).starts_with(answer), "{line}: {}", play.console(line));
+    }
+    assert_eq!(play.disconnected(), [0u64; 0]);
+    assert_eq!(play.console("bans"), "There are no bans.\n");
+}
+
+#[test]
+fn a_muted_player_is_not_heard_and_is_told_why() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    play.line(1, "join chat");
+    assert_eq!(play.console("mute ann 10m shouting"), "Ann is muted for another 10 minutes: shouting.\n");
+    for line in ["say hello", "'hello", ":waves", "tell bob hello", "#chat hello", "post hello", "join other"]
+    {
+        assert_eq!(
+            play.answer(1, line),
+            "The operator has muted you for another 10 minutes: shouting.\n",
+            "{line}"
+        );
+        assert_eq!(play.seen(2), "", "{line}");
+    }
+    assert!(play.answer(1, "who").starts_with("2 are here"));
+    assert_eq!(play.console("mutes"), "  Ann for another 10 minutes: shouting, since 0 seconds\n");
+    assert_eq!(play.console("unmute Ann"), "Ann is no longer muted.\n");
+    assert_eq!(play.answer(1, "say hello"), "You say: hello\n");
+    play.console("mute 127.0.0.1 1m");
+    assert!(play.answer(2, "say hello").starts_with("The operator has muted you for another 1 minute."));
+    play.wait(60);
+    assert_eq!(play.answer(2, "say hello"), "You say: hello\n");
+}
+
+#[test]
+fn a_player_is_renamed_and_keeps_the_password() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    play.keep(1, "open sesame");
+    assert_eq!(play.console("rename Ann Bob"), "Bob is taken, or looks like a name that is.\n");
+    assert_eq!(play.console("rename Ann root"), "That name is reserved.\n");
+    assert_eq!(play.console("rename Zoe Ann"), "Nobody here is called Zoe.\n");
+    assert_eq!(play.console("rename Ann Anna"), "Ann is called Anna now.\n");
+    assert_eq!(play.seen(1), "The operator calls you Anna now.\n");
+    assert_eq!(play.seen(2), "Ann is called Anna now.\n");
+    assert_eq!(play.answer(1, "say hello"), "You say: hello\n");
+    assert_eq!(play.seen(2), "Anna says: hello\n");
+    play.net_dead(1, Departure::PeerClosed);
+    play.connect(3);
+    play.line(3, "anna");
+    assert!(play.answer(3, "open sesame").starts_with("Hello, Anna."));
+    play.connect(4);
+    assert!(play.answer(4, "Ann").starts_with("Hello, Ann."));
+}
+
+#[test]
+fn the_operator_removes_notes() {
+    let mut play = Play::with(&["Ann"]);
+    play.line(1, "post rude");
+    assert_eq!(play.console("notes"), "One note is on the board:\n  1: Ann, 0 seconds ago: rude\n");
+    assert_eq!(play.console("unpost 1"), "Note 1 of Ann is removed.\n");
+    assert_eq!(play.console("unpost 1"), "There is no note 1.\n");
+}

@@ -1,0 +1,79 @@
+//! A map by names.
+
+use std::collections::HashMap;
+
+use super::Name;
+
+/// A map from names to values, in which a name is found by its key, and by what it looks like.
+#[derive(Debug, Clone)]
+pub struct Registry<V> {
+    by_key: HashMap<String, (Name, V)>,
+    /// The keys of the names, by each of their looks.
+    by_look: HashMap<String, String>,
+}
+
+impl<V> Default for Registry<V> {
+    fn default() -> Registry<V> {
+        Registry { by_key: HashMap::new(), by_look: HashMap::new() }
+    }
+}
+
+impl<V> Registry<V> {
+    /// Adds a name, or replaces its value.
+    pub fn insert(&mut self, name: Name, value: V) {
+        for look in name.looks() {
+            self.by_look.insert(look.to_string(), name.key.clone());
+        }
+        self.by_key.insert(name.key.clone(), (name, value));
+    }
+
+    /// The value of the name with this [key](super::key).
+    pub fn get(&self, key: &str) -> Option<&V> {
+        self.by_key.get(key).map(|(_, value)| value)
+    }
+
+    /// The name with this key.
+    pub fn name(&self, key: &str) -> Option<&Name> {
+        self.by_key.get(key).map(|(name, _)| name)
+    }
+
+    /// The name and value to which a name is equal or, if there is none, [similar](Name::is_similar_to).
+    pub fn similar(&self, name: &Name) -> Option<(&Name, &V)> {
+        self.all_similar(name).next()
+    }
+
+    /// The name itself, and names that are similar to it, with their values.
+    pub fn all_similar(&self, name: &Name) -> impl Iterator<Item = (&Name, &V)> {
+        let looks = name.looks().map(|look| self.by_look.get(look));
+        let keys: Vec<&str> = looks.flatten().map(String::as_str).collect();
+        let own = self.by_key.get(name.key());
+        let others = keys.into_iter().filter_map(|key| self.by_key.get(key));
+        own.into_iter().chain(others).map(|(name, value)| (name, value))
+    }
+
+    /// Removes the name with this key.
+    pub fn remove(&mut self, key: &str) -> Option<V> {
+        let (name, value) = self.by_key.remove(key)?;
+        for look in name.looks() {
+            if self.by_look.get(look).is_some_and(|owner| owner == key) {
+                self.by_look.remove(look);
+            }
+        }
+        Some(value)
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// The names and their values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &V)> {
+        self.by_key.values().map(|(name, value)| (name, value))
+    }
+}

@@ -1,0 +1,349 @@
+//! Bans: who may not come in, or not speak.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::UnixSeconds;
+use super::duration::in_words;
+use super::file;
+use super::networks::{NetworkMap, canonical, canonical_network, source};
+use crate::names::{self, Name, Registry};
+
+/// How many bans there may be, without those of the list.
+const MAX_BANS: usize = 10_000;
+
+/// The longest reason, in characters.
+pub(super) const MAX_REASON_CHARS: usize = 200;
+
+/// The widest networks that can be banned: whoever bans more has mistyped, or wants to close the ports.
+const WIDEST_IPV4: u8 = 8;
+const WIDEST_IPV6: u8 = 16;
+
+/// Whom a ban is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// All addresses of a network.
+    Network(IpNet),
+    /// A name, and all names that look like it.
+    Name(String),
+}
+
+impl Target {
+    /// What an operator typed: an address, a network, or a name. An IPv6 address means its /64, as a customer has that
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it is none of these.
+    pub fn parse(typed: &str) -> Result<Target, BadBan> {
+        if let Ok(address) = typed.parse::<IpAddr>() {
+            return Ok(Target::Network(source(address)));
+        }
+        if typed.contains('/') {
+            let network = typed.parse::<IpNet>().map_err(|_| BadBan::NotNetwork)?;
+            let network = canonical_network(network);
+            let widest = if network.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 };
+            return if network.prefix_len() < widest {
+                Err(BadBan::TooWide)
+            } else {
+                Ok(Target::Network(network))
+            };
+        }
+        match Name::check(typed) {
+            Ok(name) => Ok(Target::Name(name.shown().to_string())),
+            Err(_) => Err(BadBan::NotName),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                network.addr().fmt(f)
+            }
+            Target::Network(network) => network.fmt(f),
+            Target::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Why there cannot be such a ban. Its text is for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadBan {
+    /// It has a slash, and is not a network.
+    NotNetwork,
+    /// It is most of the internet.
+    TooWide,
+    /// It is neither an address nor an allowed name.
+    NotName,
+    /// The table is full.
+    TooMany,
+}
+
+impl fmt::Display for BadBan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadBan::NotNetwork => {
+                f.write_str("This is not a network; write ADDRESS/BITS, such as 192.0.2.0/24.")
+            }
+            BadBan::TooWide => {
+                write!(
+                    f,
+                    "That is too much of the internet: at least /{WIDEST_IPV4}, or /{WIDEST_IPV6} of IPv6."
+                )
+            }
+            BadBan::NotName => {
+                f.write_str("This is no address, no network and no name that a player can have.")
+            }
+            BadBan::TooMany => write!(f, "There are {MAX_BANS} already; a 'ban list' file may have more."),
+        }
+    }
+}
+
+/// One ban.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Whom it is about.
+    pub target: Target,
+    /// Why, for the operator and for whoever is turned away. It may be empty.
+    #[serde(default)]
+    pub reason: String,
+    /// When it was made.
+    pub since: UnixSeconds,
+    /// When it ends, if it does.
+    #[serde(default)]
+    pub until: Option<UnixSeconds>,
+}
+
+impl Ban {
+    /// Whether it is over.
+    pub fn has_expired(&self, now: UnixSeconds) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// The rest of a sentence about it, for the operator and for whoever is turned away: when it ends, and why.
+    ///
+    /// ```
+    /// # use dolmend::store::{Ban, Target};
+    /// let target = Target::parse("192.0.2.1").expect("an address");
+    /// let ban = Ban { target, reason: "flooding".into(), since: 1_000, until: Some(4_600) };
+    /// assert_eq!(format!("You are banned {}.", ban.details(1_000)), "You are banned for another 1 hour: flooding.");
+    /// ```
+    pub fn details(&self, now: UnixSeconds) -> String {
+        let length = match self.until {
+            Some(until) => format!("for another {}", in_words(until.saturating_sub(now))),
+            None => "until further notice".to_string(),
+        };
+        if self.reason.is_empty() { length } else { format!("{length}: {}", self.reason) }
+    }
+}
+
+/// Bans, found by address and by name.
+#[derive(Debug, Clone, Default)]
+pub struct Bans {
+    /// In the order of entry.
+    entries: BTreeMap<u64, Ban>,
+    next: u64,
+    by_network: NetworkMap<u64>,
+    by_name: Registry<u64>,
+    list: NetworkList,
+}
+
+impl Bans {
+    /// Adds a ban. One with the same target is replaced, and the new one is the last of the list.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there cannot be such a ban.
+    pub fn add(&mut self, mut ban: Ban, now: UnixSeconds) -> Result<(), BadBan> {
+        self.remove(&ban.target);
+        if self.entries.len() >= MAX_BANS {
+            self.remove_expired(now);
+        }
+        if self.entries.len() >= MAX_BANS {
+            return Err(BadBan::TooMany);
+        }
+        if ban.reason.contains(char::is_control) || ban.reason.chars().count() > MAX_REASON_CHARS {
+            ban.reason = ban
+                .reason
+                .chars()
+                .filter(|character| !character.is_control())
+                .take(MAX_REASON_CHARS)
+                .collect();
+        }
+        match &mut ban.target {
+            Target::Network(network) => {
+                *network = canonical_network(*network);
+                self.by_network.insert(*network, self.next);
+            }
+            Target::Name(name) => {
+                let name = Name::check(name).map_err(|_| BadBan::NotName)?;
+                self.by_name.insert(name, self.next);
+            }
+        }
+        self.entries.insert(self.next, ban);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Removes the ban with this target.
+    pub fn remove(&mut self, target: &Target) -> Option<Ban> {
+        let number = match target {
+            Target::Network(network) => *self.by_network.get(canonical_network(*network))?,
+            Target::Name(name) => *self.by_name.get(&names::key(name))?,
+        };
+        self.remove_number(number)
+    }
+
+    fn remove_number(&mut self, number: u64) -> Option<Ban> {
+        let ban = self.entries.remove(&number)?;
+        match &ban.target {
+            Target::Network(network) => drop(self.by_network.remove(*network)),
+            Target::Name(name) => drop(self.by_name.remove(&names::key(name))),
+        }
+        Some(ban)
+    }
+
+    /// Removes what is over, and returns how many there were.
+    pub fn remove_expired(&mut self, now: UnixSeconds) -> usize {
+        let expired: Vec<u64> =
+            self.entries.iter().filter(|(_, ban)| ban.has_expired(now)).map(|(&number, _)| number).collect();
+        expired.iter().for_each(|&number| drop(self.remove_number(number)));
+        expired.len()
+    }
+
+    /// The ban that concerns this address, of the smallest network first, and those of the list last.
+    pub fn check_address(&self, address: IpAddr, now: UnixSeconds) -> Option<&Ban> {
+        let address = canonical(address);
+        let own = self.by_network.containing(address).filter_map(|number| self.entries.get(number));
+        own.chain(self.list.networks.containing(address)).find(|ban| !ban.has_expired(now))
+    }
+
+    /// The ban that concerns this name, or a name that looks like it.
+    pub fn check_name(&self, name: &Name, now: UnixSeconds) -> Option<&Ban> {
+        let mut bans = self.by_name.all_similar(name).filter_map(|(_, number)| self.entries.get(number));
+        bans.find(|ban| !ban.has_expired(now))
+    }
+
+    /// The bans, in the order of entry, without those of the list.
+    pub fn iter(&self) -> impl Iterator<Item = &Ban> {
+        self.entries.values()
+    }
+
+    /// How many bans there are, without those of the list.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none, without those of the list.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sets the networks of a `ban list`, in place of earlier ones.
+    pub fn set_list(&mut self, list: NetworkList) {
+        self.list = list;
+    }
+
+    /// The networks of the `ban list`.
+    pub fn list(&self) -> &NetworkList {
+        &self.list
+    }
+}
+
+/// A list of networks from a file of the operator's, for Tor exits, VPNs and clouds: a network or address in each line,
+/// and a text for those who are turned away.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkList {
+    networks: NetworkMap<Ban>,
+}
+
+/// A line of a list that is not one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadListLine {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// How many bad lines of a list are reported.
+const MAX_REPORTED: usize = 20;
+
+impl NetworkList {
+    /// Reads the text of a list. `#` begins a comment, at the start of a line.
+    ///
+    /// ```
+    /// use dolmend::store::NetworkList;
+    ///
+    /// let list = NetworkList::parse("# Tor exits\n192.0.2.0/24 no Tor, please\n2001:db8::1\n").expect("two networks");
+    /// assert_eq!(list.len(), 2);
+    /// assert_eq!(NetworkList::parse("192.0.2.0/33\n").expect_err("no network")[0].line, 1);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first of the bad lines.
+    pub fn parse(text: &str) -> Result<NetworkList, Vec<BadListLine>> {
+        let mut list = NetworkList::default();
+        let mut problems = Vec::new();
+        for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (network, reason) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            // Unlike an operator's word, a single IPv6 address is only that.
+            let network = network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from));
+            let Ok(network) = network.map(canonical_network) else {
+                problems.push(BadListLine {
+                    line: number,
+                    problem: "this is not a network; a line has ADDRESS or ADDRESS/BITS, and a text"
+                        .to_string(),
+                });
+                if problems.len() == MAX_REPORTED {
+                    break;
+                }
+                continue;
+            };
+            let reason = reason.trim().chars().filter(|character| !character.is_control());
+            let reason = reason.take(MAX_REASON_CHARS).collect();
+            let target = Target::Network(network);
+            list.networks.insert(network, Ban { target, reason, since: 0, until: None });
+        }
+        if problems.is_empty() { Ok(list) } else { Err(problems) }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// A line for each problem: `FILE:LINE: what is wrong`.
+    pub fn read(path: &Path) -> Result<NetworkList, String> {
+        let shown = path.display();
+        let bytes = file::read(path)?.ok_or_else(|| format!("cannot read {shown}: there is no such file"))?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))?;
+        NetworkList::parse(&text).map_err(|problems| {
+            let lines = problems.iter().map(|bad| format!("{shown}:{}: {}", bad.line, bad.problem));
+            lines.collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// How many networks it has.
+    pub fn len(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,166 @@
+//! Files that are replaced in one step, and their lines.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The version of the files that this program writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+/// The largest file that is read. No table grows that large; a file that did is not one of ours.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// How much of unreadable lines is kept, for each table.
+const MAX_ASIDE_BYTES: u64 = 1 << 20;
+
+/// The first line of a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header<'a> {
+    dolmend: &'a str,
+    version: u32,
+}
+
+/// Makes a folder that only the server's user can read: it will have the hashes of passwords.
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(folder)
+}
+
+/// Replaces a file in one step: whoever reads the path, at any moment, gets the old content or the new one.
+///
+/// The new content is on the disk before it gets the name, and the name before this returns.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = with_suffix(path, "new");
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    // Windows cannot rename an open file.
+    drop(file);
+    fs::rename(&new, path)?;
+    sync_folder(path)
+}
+
+/// Brings the names in a folder to the disk.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// NTFS has a journal of its names, and no way to wait for it.
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// A file that only the server's user can read.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// The content of a file; `None` if there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{} is larger than {MAX_FILE_BYTES} bytes; move it away", path.display()));
+    }
+    Ok(Some(bytes))
+}
+
+/// A table as lines.
+pub(super) fn to_lines<T: Serialize>(table: &str, entries: impl Iterator<Item = T>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push_line(&mut bytes, &Header { dolmend: table, version: VERSION });
+    entries.for_each(|entry| push_line(&mut bytes, &entry));
+    bytes
+}
+
+fn push_line(bytes: &mut Vec<u8>, entry: &impl Serialize) {
+    // Neither the memory nor our types refuse it.
+    if serde_json::to_writer(&mut *bytes, entry).is_ok() {
+        bytes.push(b'\n');
+    }
+}
+
+/// Gives each entry to `accept`, and returns the lines that are no entries or that it refused.
+///
+/// A newer version is refused as a whole: to write it again would lose what this program does not know.
+pub(super) fn from_lines<'a, T: DeserializeOwned>(
+    table: &str,
+    bytes: &'a [u8],
+    mut accept: impl FnMut(T) -> bool,
+) -> Result<Vec<&'a [u8]>, String> {
+    let mut corrupt = Vec::new();
+    let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for (number, line) in lines.enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        if number == 0 {
+            if let Ok(header) = serde_json::from_slice::<Header<'_>>(line) {
+                if header.dolmend != table {
+                    return Err(format!(
+                        "this is a file of {}, not of {table}; move it away",
+                        header.dolmend
+                    ));
+                }
+                if header.version > VERSION {
+                    return Err(format!(
+                        "a newer dolmend wrote this file (version {}); start that one, or move the file away",
+                        header.version
+                    ));
+                }
+                continue;
+            }
+        }
+        if !serde_json::from_slice(line).is_ok_and(&mut accept) {
+            corrupt.push(line);
+        }
+    }
+    Ok(corrupt)
+}
+
+/// Appends lines to a file beside this one, and returns its path.
+pub(super) fn keep_aside(path: &Path, lines: &[&[u8]]) -> io::Result<PathBuf> {
+    let aside = with_suffix(path, "unreadable");
+    let mut file = private(OpenOptions::new().append(true).create(true)).open(&aside)?;
+    let mut room = MAX_ASIDE_BYTES.saturating_sub(file.metadata()?.len());
+    for line in lines {
+        let bytes = line.len() as u64 + 1;
+        if bytes > room {
+            tracing::warn!(file = %aside.display(), "it is full; the rest of the unreadable lines is dropped");
+            break;
+        }
+        room -= bytes;
+        file.write_all(&[line, b"\n".as_slice()].concat())?;
+    }
+    file.sync_all()?;
+    Ok(aside)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}

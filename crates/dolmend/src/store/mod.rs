@@ -1,0 +1,356 @@
+//! What outlives the server: bans, mutes, notes and kept names, in the files of the *state folder*.
+//!
+//! Each is a table in memory, and a file with one line of JSON for each entry below a line that has the version. A change
+//! writes the whole table to a new file, which takes the place of the old one in a single step. So after `kill -9` at
+//! any moment there is the old file or the new one, never a part, and at most the change in flight is lost. Tables are
+//! bounded, so this stays cheap.
+//!
+//! Writing takes as long as the disk takes, and the game must not wait for it. So the store itself writes nothing while
+//! a game runs: [`next_write`](Store::next_write) hands out what is to be written, for a [worker](crate::worker), and
+//! [`written`](Store::written) takes the result. There is at most one write in flight for each table; changes in the
+//! meantime go together into the next. [`safety`](Store::safety) says whether a change has reached the disk.
+//!
+//! A line that cannot be read is no reason to lose the others. It is reported, and kept in a file beside the table.
+//!
+//! | file | has |
+//! |---|---|
+//! | `mod.rs` | the tables, and what of them is to be written |
+//! | `file.rs` | replacing a file in one step, and reading its lines |
+//! | `bans.rs` | bans by network or name, their expiry, and lists of networks |
+//! | `networks.rs` | the longest network that contains an address |
+//! | `duration.rs` | `2d`, and "2 days" |
+//! | `board.rs` | notes |
+//! | `accounts.rs` | kept names |
+
+mod accounts;
+mod bans;
+mod board;
+mod duration;
+mod file;
+mod networks;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use accounts::{Account, Accounts};
+pub use bans::{BadBan, BadListLine, Ban, Bans, NetworkList, Target};
+pub use board::{Board, BoardFull, Note};
+pub use duration::{in_words, parse_duration};
+pub use networks::{canonical, source};
+
+/// A moment, in seconds since 1970.
+pub type UnixSeconds = u64;
+
+/// The present moment, for the methods that take one.
+pub fn unix_now() -> UnixSeconds {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// One of the store's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Who may not come in.
+    Bans,
+    /// Who may not speak.
+    Mutes,
+    /// The note board.
+    Notes,
+    /// Kept names.
+    Names,
+}
+
+impl Table {
+    const ALL: [Table; 4] = [Table::Bans, Table::Mutes, Table::Notes, Table::Names];
+
+    /// The name of the file, without the extension, and the word in its first line.
+    const fn name(self) -> &'static str {
+        match self {
+            Table::Bans => "bans",
+            Table::Mutes => "mutes",
+            Table::Notes => "notes",
+            Table::Names => "names",
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A change of a table, to ask later whether it is [saved](Store::safety).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    table: Table,
+    revision: u64,
+}
+
+/// A table to be written: a job for another thread.
+#[derive(Debug)]
+pub struct Write {
+    change: Change,
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// A finished [`Write`].
+#[derive(Debug)]
+pub struct Written {
+    change: Change,
+    result: io::Result<()>,
+}
+
+impl Write {
+    /// Replaces the file. It takes as long as the disk takes.
+    pub fn run(self) -> Written {
+        let result = file::replace(&self.path, &self.bytes);
+        Written { change: self.change, result }
+    }
+}
+
+/// Where a change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safety {
+    /// It is still to be written.
+    Pending,
+    /// It is on the disk. Without a folder, every change is as safe as it will ever be.
+    Saved,
+    /// The disk refused it. It is in memory, and the next change of the table tries again.
+    Unsaved,
+}
+
+/// How far a table is written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Counts the changes.
+    changed: u64,
+    /// The change up to which everything was given to the disk.
+    attempted: u64,
+    /// The change up to which the file has everything.
+    saved: u64,
+    in_flight: bool,
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub struct Store {
+    /// `None` keeps everything in memory only.
+    folder: Option<PathBuf>,
+    bans: Bans,
+    mutes: Bans,
+    board: Board,
+    accounts: Accounts,
+    progress: [Progress; Table::ALL.len()],
+}
+
+impl Store {
+    /// A store that is forgotten at the end of the process.
+    pub fn in_memory() -> Store {
+        Store::default()
+    }
+
+    /// The store in this folder, which is created if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: the folder or a file cannot be used. A line that cannot be read is no error.
+    pub fn open(folder: &Path) -> Result<Store, String> {
+        file::create_folder(folder).map_err(|error| {
+            format!(
+                "cannot create the state folder {}: {error}; name a folder that the server may write to",
+                folder.display()
+            )
+        })?;
+        let mut store = Store { folder: Some(folder.to_path_buf()), ..Store::default() };
+        for table in Table::ALL {
+            store.load(table)?;
+        }
+        Ok(store)
+    }
+
+    /// The store of a configuration: in its `state folder` or in memory, with the networks of its `ban list`.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator, as for [`open`](Store::open) and [`NetworkList::read`].
+    pub fn configured(folder: Option<&Path>, ban_list: Option<&Path>) -> Result<Store, String> {
+        let list = ban_list.map(NetworkList::read).transpose()?;
+        let mut store = match folder {
+            Some(folder) => Store::open(folder)?,
+            None => Store::in_memory(),
+        };
+        store.set_ban_list(list.unwrap_or_default());
+        Ok(store)
+    }
+
+    /// The folder, if the store is on disk.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The bans.
+    pub fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    /// The mutes.
+    pub fn mutes(&self) -> &Bans {
+        &self.mutes
+    }
+
+    /// The note board.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The kept names.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The bans, to change them, and the change.
+    pub fn change_bans(&mut self) -> (&mut Bans, Change) {
+        let change = self.changed(Table::Bans);
+        (&mut self.bans, change)
+    }
+
+    /// The mutes, to change them, and the change.
+    pub fn change_mutes(&mut self) -> (&mut Bans, Change) {
+        let change = self.changed(Table::Mutes);
+        (&mut self.mutes, change)
+    }
+
+    /// The note board, to change it, and the change.
+    pub fn change_board(&mut self) -> (&mut Board, Change) {
+        let change = self.changed(Table::Notes);
+        (&mut self.board, change)
+    }
+
+    /// The kept names, to change them, and the change.
+    pub fn change_accounts(&mut self) -> (&mut Accounts, Change) {
+        let change = self.changed(Table::Names);
+        (&mut self.accounts, change)
+    }
+
+    /// The list of banned networks from a file of the operator's. It is not among the store's own files.
+    pub fn set_ban_list(&mut self, list: NetworkList) {
+        self.bans.set_list(list);
+    }
+
+    fn changed(&mut self, table: Table) -> Change {
+        let progress = &mut self.progress[table as usize];
+        progress.changed += 1;
+        Change { table, revision: progress.changed }
+    }
+
+    /// Where a change is.
+    pub fn safety(&self, change: Change) -> Safety {
+        let progress = &self.progress[change.table as usize];
+        if self.folder.is_none() || progress.saved >= change.revision {
+            Safety::Saved
+        } else if progress.attempted >= change.revision && !progress.in_flight {
+            Safety::Unsaved
+        } else {
+            Safety::Pending
+        }
+    }
+
+    /// A table that has changed and is not being written.
+    pub fn next_write(&mut self) -> Option<Write> {
+        let folder = self.folder.as_ref()?;
+        let table = Table::ALL.into_iter().find(|&table| {
+            let progress = &self.progress[table as usize];
+            progress.changed > progress.attempted && !progress.in_flight
+        })?;
+        let path = path_of(folder, table);
+        let bytes = self.to_lines(table);
+        let progress = &mut self.progress[table as usize];
+        progress.in_flight = true;
+        progress.attempted = progress.changed;
+        Some(Write { change: Change { table, revision: progress.changed }, path, bytes })
+    }
+
+    /// Takes the result of a write.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: the disk has refused the table. The next change of the table writes it again.
+    pub fn written(&mut self, written: Written) -> Result<(), String> {
+        let Change { table, revision } = written.change;
+        let progress = &mut self.progress[table as usize];
+        progress.in_flight = false;
+        match written.result {
+            Ok(()) => {
+                progress.saved = revision;
+                Ok(())
+            }
+            Err(error) => {
+                Err(format!("cannot write {table} to the state folder: {error}; changes are in memory only"))
+            }
+        }
+    }
+
+    /// Writes everything that has changed, and waits for the disk. No other thread may be writing any more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`written`](Store::written); the other tables are written all the same.
+    pub fn save(&mut self) -> Result<(), String> {
+        let mut result = Ok(());
+        for progress in &mut self.progress {
+            // The result of another thread may have been lost with it.
+            *progress = Progress { in_flight: false, attempted: progress.saved, ..*progress };
+        }
+        while let Some(write) = self.next_write() {
+            result = result.and(self.written(write.run()));
+        }
+        result
+    }
+
+    fn to_lines(&self, table: Table) -> Vec<u8> {
+        let name = table.name();
+        match table {
+            Table::Bans => file::to_lines(name, self.bans.iter()),
+            Table::Mutes => file::to_lines(name, self.mutes.iter()),
+            Table::Notes => file::to_lines(name, self.board.iter()),
+            Table::Names => file::to_lines(name, self.accounts.iter()),
+        }
+    }
+
+    fn load(&mut self, table: Table) -> Result<(), String> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = path_of(folder, table);
+        let Some(bytes) = file::read(&path)? else { return Ok(()) };
+        let now = unix_now();
+        let name = table.name();
+        let corrupt = match table {
+            Table::Bans => file::from_lines(name, &bytes, |ban| self.bans.add(ban, now).is_ok()),
+            Table::Mutes => file::from_lines(name, &bytes, |ban| self.mutes.add(ban, now).is_ok()),
+            Table::Notes => file::from_lines(name, &bytes, |note| self.board.restore(note)),
+            Table::Names => file::from_lines(name, &bytes, |account| self.accounts.restore(account)),
+        };
+        let corrupt = corrupt.map_err(|problem| format!("{}: {problem}", path.display()))?;
+        if corrupt.is_empty() {
+            return Ok(());
+        }
+        let aside = file::keep_aside(&path, &corrupt)
+            .map_err(|error| format!("{}: cannot keep its unreadable lines: {error}", path.display()))?;
+        tracing::warn!(
+            file = %path.display(), lines = corrupt.len(), kept_in = %aside.display(),
+            "lines of the state folder cannot be read"
+        );
+        // From here on they are in the other file only.
+        self.changed(table);
+        self.save()
+    }
+}
+
+fn path_of(folder: &Path, table: Table) -> PathBuf {
+    folder.join(format!("{table}.jsonl"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! Tests of the tables, in memory and on disk.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::networks::{NetworkMap, canonical_network};
+use super::*;
+use crate::names::Name;
+
+fn ban(target: &str, until: Option<UnixSeconds>) -> Ban {
+    let target = Target::parse(target).unwrap_or_else(|problem| panic!("{target}: {problem}"));
+    Ban { target, reason: format!("because of {until:?}"), since: 1, until }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn name(text: &str) -> Name {
+    Name::check(text).expect("a name")
+}
+
+#[test]
+fn an_address_is_banned_by_each_network_that_contains_it() {
+    let mut bans = Bans::default();
+    for target in ["192.0.2.0/24", "192.0.2.7", "2001:db8::1", "2001:db8:1::/48", "::ffff:198.51.100.0/120"] {
+        bans.add(ban(target, None), 0).expect("there is room");
+    }
+    let found = |text: &str| bans.check_address(address(text), 0).map(|ban| ban.target.to_string());
+    for (text, target) in [
+        ("192.0.2.7", Some("192.0.2.7")),
+        ("192.0.2.8", Some("192.0.2.0/24")),
+        ("::ffff:192.0.2.8", Some("192.0.2.0/24")),
+        ("64:ff9b::192.0.2.8", Some("192.0.2.0/24")),
+        ("192.0.3.1", None),
+        ("2001:db8::ffff", Some("2001:db8::/64")),
+        ("2001:db8:0:1::1", None),
+        ("2001:db8:1:2::3", Some("2001:db8:1::/48")),
+        ("198.51.100.9", Some("198.51.100.0/24")),
+    ] {
+        assert_eq!(found(text).as_deref(), target, "{text}");
+    }
+}
+
+#[test]
+fn bans_expire_and_are_listed_in_the_order_of_entry() {
+    let mut bans = Bans::default();
+    bans.add(ban("192.0.2.7", Some(100)), 0).expect("there is room");
+    bans.add(ban("192.0.2.0/24", None), 0).expect("there is room");
+    bans.add(ban("Ann", Some(50)), 0).expect("there is room");
+    let found = |bans: &Bans, now| bans.check_address(address("192.0.2.7"), now).map(|ban| ban.until);
+    assert_eq!(found(&bans, 99), Some(Some(100)));
+    assert_eq!(found(&bans, 100), Some(None), "the wider one stays");
+    assert!(bans.check_name(&name("ANN"), 49).is_some());
+    assert!(bans.check_name(&name("Ann"), 50).is_none());
+    let targets = |bans: &Bans| bans.iter().map(|ban| ban.target.to_string()).collect::<Vec<_>>();
+    assert_eq!(targets(&bans), ["192.0.2.7", "192.0.2.0/24", "Ann"]);
+    // A ban that is made again is the latest.
+    bans.add(ban("192.0.2.7", Some(200)), 0).expect("there is room");
+    assert_eq!(targets(&bans), ["192.0.2.0/24", "Ann", "192.0.2.7"]);
+    assert_eq!(bans.remove_expired(60), 1);
+    assert!(bans.remove(&Target::parse("192.0.2.0/24").expect("a network")).is_some());
+    assert!(bans.remove(&Target::parse("192.0.2.0/24").expect("a network")).is_none());
+    assert_eq!(targets(&bans), ["192.0.2.7"]);
+}
+
+#[test]
+fn a_banned_name_takes_its_look_alikes_along() {
+    let mut bans = Bans::default();
+    bans.add(ban("Iain", None), 0).expect("there is room");
+    for (typed, banned) in [("iain", true), ("lain", true), ("Ian", false)] {
+        assert_eq!(bans.check_name(&name(typed), 0).is_some(), banned, "{typed}");
+    }
+    assert!(bans.remove(&Target::Name("IAIN".into())).is_some());
+    assert!(bans.check_name(&name("lain"), 0).is_none());
+}
+
+#[test]
+fn targets_that_make_no_sense_are_refused_with_a_text() {
+    for (typed, problem) in [
+        ("0.0.0.0/0", BadBan::TooWide),
+        ("::/8", BadBan::TooWide),
+        ("::ffff:0.0.0.0/96", BadBan::TooWide),
+        ("192.0.2.0/33", BadBan::NotNetwork),
+        ("Ann/3", BadBan::NotNetwork),
+        ("two words", BadBan::NotName),
+        ("", BadBan::NotName),
+        ("192.0.2", BadBan::NotName),
+    ] {
+        assert_eq!(Target::parse(typed), Err(problem), "{typed:?}");
+        assert!(problem.to_string().ends_with('.'));
+    }
+}
+
+#[test]
+fn a_list_of_networks_is_matched_after_the_operators_own() {
+    let list = NetworkList::parse("\u{feff}# cloud\r\n203.0.113.0/24  no clouds\r\n\r\n2001:db8::5\r\n");
+    let mut bans = Bans::default();
+    bans.set_list(list.expect("a list"));
+    let reason = |text: &str| bans.check_address(address(text), 0).map(|ban| ban.reason.clone());
+    assert_eq!(reason("203.0.113.9").as_deref(), Some("no clouds"));
+    assert_eq!(reason("2001:db8::5").as_deref(), Some(""));
+    assert_eq!(reason("2001:db8::6"), None);
+    assert_eq!(bans.len(), 0, "they are not the store's");
+    let lines = NetworkList::parse("192.0.2.0/24\nnonsense here\n# no\n1.2.3\n").expect_err("bad lines");
+    assert_eq!(lines.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn a_list_is_read_from_a_file_whose_faults_have_a_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bans.txt");
+    let problem = |file: &Path| Store::configured(None, Some(file)).expect_err("a fault");
+    assert!(problem(&file).contains("no such file"));
+    std::fs::write(&file, "192.0.2.0/24 no\nnonsense\n").expect("written");
+    assert!(problem(&file).contains("bans.txt:2: this is not a network"), "{}", problem(&file));
+    std::fs::write(&file, b"\xff").expect("written");
+    assert!(problem(&file).contains("not UTF-8"));
+    std::fs::write(&file, "192.0.2.0/24 no\n").expect("written");
+    let store = Store::configured(Some(folder.path()), Some(&file)).expect("a store");
+    assert!(store.bans().check_address(address("192.0.2.1"), 0).is_some());
+    assert_eq!(store.folder(), Some(folder.path()));
+}
+
+#[test]
+fn a_list_of_a_hundred_thousand_networks_costs_a_few_looks() {
+    let mut text = String::new();
+    for number in 0..100_000u32 {
+        let [_, a, b, c] = number.to_be_bytes();
+        text.push_str(&format!("10.{a}.{b}.{c} no\n"));
+    }
+    let mut bans = Bans::default();
+    bans.set_list(NetworkList::parse(&text).expect("a list"));
+    assert_eq!(bans.list().len(), 100_000);
+    // With one prefix length in use there is one look for an address. A search through the list would take minutes.
+    let begun = std::time::Instant::now();
+    let hits = (0..200_000u32).filter(|&number| {
+        let [_, a, b, c] = number.to_be_bytes();
+        bans.check_address(IpAddr::from([10, a, b, c]), 0).is_some()
+    });
+    assert_eq!(hits.count(), 100_000);
+    assert!(begun.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn notes_are_numbered_bounded_and_removed() {
+    let mut board = Board::default();
+    for number in 1..=10 {
+        assert_eq!(board.post("Ann", "hello\u{1b}[2J", number), Ok(number));
+    }
+    assert_eq!(board.post("ANN", "one more", 11), Err(BoardFull));
+    assert_eq!(board.get(3).map(|note| note.text.as_str()), Some("hello[2J"));
+    assert!(board.remove(3).is_some() && board.remove(3).is_none());
+    assert_eq!(board.post("Ann", "fits", 12), Ok(11));
+    for number in 0..600 {
+        let [tens, ones] = [b'a' + (number / 26 % 26) as u8, b'a' + (number % 26) as u8];
+        let author = format!("Bob{}{}", char::from(tens), char::from(ones));
+        board.post(&author, &"x".repeat(3_000), 13).expect("each has few");
+    }
+    assert_eq!(board.iter().len(), 500);
+    assert!(board.iter().all(|note| note.text.len() <= 2_000));
+}
+
+#[test]
+fn everything_is_there_again_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("made").join("state");
+    let mut store = Store::open(&state).expect("a new store");
+    store.change_bans().0.add(ban("192.0.2.0/24", None), 0).expect("there is room");
+    store.change_mutes().0.add(ban("Bob", Some(u64::MAX)), 0).expect("there is room");
+    store.change_board().0.post("Ann", "grüße \"quoted\"", 7).expect("there is room");
+    let (_, change) = store.change_accounts();
+    assert_eq!(store.safety(change), Safety::Pending);
+    store.change_accounts().0.keep(&name("Åsa"), "$argon2id$x".into(), 8);
+    store.save().expect("the disk takes it");
+    assert_eq!(store.safety(change), Safety::Saved);
+    assert!(store.next_write().is_none());
+
+    let again = Store::open(&state).expect("it is readable");
+    assert!(again.bans().iter().eq(store.bans().iter()));
+    assert!(again.mutes().iter().eq(store.mutes().iter()));
+    assert!(again.board().iter().eq(store.board().iter()));
+    assert_eq!(again.accounts().get(&crate::names::key("ÅSA")).map(|account| account.since), Some(8));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_servers_user_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let mut store = Store::open(&state).expect("a new store");
+    store.change_accounts().0.keep(&name("Ann"), "$argon2id$x".into(), 8);
+    store.save().expect("the disk takes it");
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    assert_eq!(mode(&state.join("names.jsonl")), 0o600);
+}
+
+#[test]
+fn one_write_of_a_table_is_in_flight_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    store.change_board().0.post("Ann", "one", 1).expect("there is room");
+    let first = store.next_write().expect("a change");
+    store.change_board().0.post("Ann", "two", 2).expect("there is room");
+    let (_, change) = store.change_board();
+    assert!(store.next_write().is_none());
+    store.change_bans().0.add(ban("Zoe", None), 0).expect("there is room");
+    let other = store.next_write().expect("another table");
+    store.written(first.run()).expect("the disk takes it");
+    assert_eq!(store.safety(change), Safety::Pending);
+    let second = store.next_write().expect("what came in the meantime");
+    store.written(second.run()).expect("the disk takes it");
+    store.written(other.run()).expect("the disk takes it");
+    assert_eq!(store.safety(change), Safety::Saved);
+}
+
+#[test]
+fn a_disk_that_refuses_is_reported_and_tried_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let mut store = Store::open(&state).expect("a new store");
+    std::fs::remove_dir(&state).expect("it is empty");
+    let (_, change) = store.change_board();
+    assert!(store.save().expect_err("no folder").contains("notes"));
+    assert_eq!(store.safety(change), Safety::Unsaved);
+    std::fs::create_dir(&state).expect("it can be made");
+    let (_, later) = store.change_board();
+    store.save().expect("the disk takes it");
+    assert_eq!((store.safety(change), store.safety(later)), (Safety::Saved, Safety::Saved));
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_kept_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    for text in ["one", "two", "three"] {
+        store.change_board().0.post("Ann", text, 1).expect("there is room");
+    }
+    store.save().expect("the disk takes it");
+    let file = folder.path().join("notes.jsonl");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let damaged = text.replace("\"two\"", "\"tw").replace('\n', "\r\n") + "\u{0}\u{0}\n{\"number\":1}\n";
+    std::fs::write(&file, damaged).expect("written");
+    for _ in 0..2 {
+        let store = Store::open(folder.path()).expect("the rest is readable");
+        assert_eq!(store.board().iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["one", "three"]);
+    }
+    let aside = std::fs::read_to_string(folder.path().join("notes.jsonl.unreadable")).expect("kept");
+    assert_eq!(aside.lines().count(), 3, "once each: {aside}");
+    assert!(aside.contains("\"tw,") || aside.contains("\"tw}"), "{aside}");
+}
+
+#[test]
+fn files_that_are_not_ours_are_refused_and_left_alone() {
+    for (text, expected) in [
+        ("{\"dolmend\":\"notes\",\"version\":2}\n", "newer dolmend"),
+        ("{\"dolmend\":\"bans\",\"version\":1}\n", "file of bans"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("notes.jsonl");
+        std::fs::write(&file, text).expect("written");
+        let problem = Store::open(folder.path()).expect_err("refused");
+        assert!(problem.contains(expected) && problem.contains("notes.jsonl"), "{problem}");
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), text);
+    }
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    assert!(Store::open(file.path()).expect_err("no folder").contains("state folder"));
+}
+
+#[test]
+fn lengths_of_time_are_read_and_written() {
+    for (text, seconds) in [
+        ("90s", Some(90)),
+        ("30m", Some(1_800)),
+        ("2H", Some(7_200)),
+        ("2d", Some(172_800)),
+        ("1w", Some(604_800)),
+        ("0d", None),
+        ("d", None),
+        ("", None),
+        ("2", None),
+        ("-2d", None),
+        ("2é", None),
+        ("99999999999999999999d", None),
+        ("9999999w", None),
+    ] {
+        assert_eq!(parse_duration(text), seconds, "{text}");
+    }
+    for (seconds, words) in [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (60, "1 minute"),
+        (61, "1 minute and 1 second"),
+        (7_200, "2 hours"),
+        (86_401, "1 day"),
+        (90_000, "1 day and 1 hour"),
+        (2 * 604_800 + 86_400, "2 weeks and 1 day"),
+    ] {
+        assert_eq!(in_words(seconds), words);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_file_is_a_trap(bytes in proptest::collection::vec(any::<u8>(), 0..400), table in 0..4usize) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = path_of(folder.path(), Table::ALL[table]);
+        std::fs::write(&file, &bytes).expect("written");
+        let store = Store::open(folder.path()).expect("damage is no error");
+        prop_assert_eq!(store.board().iter().len() + store.bans().len() + store.mutes().len(), 0);
+    }
+
+    #[test]
+    fn the_map_agrees_with_a_search(
+        networks in proptest::collection::vec((any::<u32>(), 0..=32u8), 1..40),
+        addresses in proptest::collection::vec(any::<u32>(), 1..40),
+        gone in 0..40usize,
+    ) {
+        // Few addresses, so that networks contain each other.
+        let network = |(bits, length): (u32, u8)| {
+            canonical_network(IpNet::new(IpAddr::from((bits & 0x0303_0303).to_be_bytes()), length).expect("a length"))
+        };
+        let mut all: Vec<IpNet> = networks.into_iter().map(network).collect();
+        all.sort();
+        all.dedup();
+        let mut map = NetworkMap::default();
+        all.iter().for_each(|&network| map.insert(network, network));
+        if gone < all.len() {
+            let network = all.remove(gone);
+            prop_assert_eq!(map.remove(network), Some(network));
+        }
+        prop_assert_eq!(map.len(), all.len());
+        for bits in addresses {
+            let address = IpAddr::from((bits & 0x0303_0303).to_be_bytes());
+            let mut expected: Vec<IpNet> = all.iter().copied().filter(|net| net.contains(&address)).collect();
+            expected.sort_by_key(|net| std::cmp::Reverse(net.prefix_len()));
+            prop_assert_eq!(map.containing(address).copied().collect::<Vec<_>>(), expected);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The example of a game of one's own.
+
+mod common;
+// The function `main` is for the example.
+#[allow(dead_code)]
+#[path = "../examples/tiny_world.rs"]
+mod tiny_world;
+
+use std::process::Command;
+
+use common::{Client, Program};
+
+/// Set for the child, which runs the example.
+const SERVE: &str = "DOLMEN_TINY_WORLD";
+
+#[test]
+fn the_tiny_world_is_tiny_and_runs() {
+    if std::env::var_os(SERVE).is_some() {
+        return tiny_world::serve("127.0.0.1:0").expect("it serves");
+    }
+    assert!(include_str!("../examples/tiny_world.rs").lines().count() < 80);
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "the_tiny_world_is_tiny_and_runs", "--nocapture"]).env(SERVE, "1");
+    let town = Program::start(&mut command);
+    let log = town.stderr.wait_for(" telnet\n");
+    let address = log.lines().find_map(|line| line.strip_prefix("listening ")?.split(' ').next());
+    let address = address.expect("it listens").parse().expect("an address");
+    let mut one = Client::connect(address);
+    one.expect("small town");
+    let mut two = Client::connect(address);
+    two.expect("small town");
+    one.send("9973\nhello\n");
+    one.expect("The wizard says: 9973 is a prime.\r\n");
+    two.expect("#1 says: hello\r\n");
+    two.send("9975\n");
+    two.expect("The wizard says: 9975 is no prime.\r\n");
+    two.send("quit\n");
+    two.expect_end();
+    one.expect("#2 has left the town.\r\n");
+}
