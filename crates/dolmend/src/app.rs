@@ -11,7 +11,7 @@ use crate::cli::Cli;
 use crate::config::{BUILT_IN_NAME, Config, ConfigError};
 use crate::lobby::Lobby;
 use crate::server::Server;
-use crate::{limits, logging, ports};
+use crate::{descriptors, logging, ports};
 
 /// Something failed while running.
 const RUNTIME_FAILURE: u8 = 1;
@@ -62,7 +62,7 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     for port in left_out {
         tracing::warn!("{port}; going on without it");
     }
-    limits::make_room_for(Server::<Lobby>::most_connections(config));
+    descriptors::make_room_for(Server::<Lobby>::most_connections(config));
 
     let mut server =
         Server::new(config, opened, Lobby::new(config)).map_err(|error| format!("cannot start: {error}"))?;

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `keys` | the table of keys; a new key is a new row |
 //! | `parse` | lines into keys and values |
-//! | `port` | `[ADDRESS:]PORT[:KIND]` |
+//! | `port` | `[ADDRESS:]PORT[:KIND] [OPTION=VALUE …]` |
 //! | `error` | the messages for the user |
 
 mod error;
@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use error::{BadValue, ConfigError, Problem};
-pub use port::{PortKind, PortSpec};
+pub use port::{PortKind, PortOptions, PortSpec};
 
 /// The annotated file in the package, in force where no other value is set.
 pub const BUILT_IN: &str = include_str!("../../dolmend.conf");

@@ -99,7 +99,7 @@ fn all_problems_are_reported_together_with_their_lines() {
         problems,
         [
             "test.conf:2: unknown key 'max user'; did you mean 'max users'?",
-            "test.conf:3: port: 'telnt' is not a kind of port; the kinds are telnet and ascii",
+            "test.conf:3: port: 'telnt' is not a kind of port; the kinds are telnet, ascii and binary",
             "test.conf:5: line length: 5 is out of range; it is a whole number from 80 to 65536",
             "test.conf:6: 'no colon here' has no colon; a line is `key : value`",
             "test.conf:7: 'mud name' was given in line 1 already; keep one of them",

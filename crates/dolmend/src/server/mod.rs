@@ -110,7 +110,7 @@ impl<W: World> Server<W> {
             .linger(DRAIN)
             .build()?;
         let mut listening = Vec::new();
-        for OpenPort { listener, address, kind } in ports {
+        for OpenPort { listener, address, kind, .. } in ports {
             listening.push((reactor.listen(listener, PORT)?, address, kind));
         }
         if let Some(period) = world.heart_beat_interval() {

@@ -185,7 +185,7 @@ impl Server {
         let addresses = log.lines().filter_map(|line| line.strip_prefix("listening "));
         let addresses = addresses.map(|rest| {
             let (address, kind) = rest.split_once(' ').expect("listening ADDRESS:PORT KIND");
-            assert!(["telnet", "ascii"].contains(&kind), "{rest}");
+            assert!(["telnet", "ascii", "binary"].contains(&kind), "{rest}");
             address.parse().expect("an address")
         });
         Server { addresses: addresses.collect(), program }
