@@ -95,7 +95,7 @@ impl Gate {
         !limits.trusted_proxies.is_empty() && limits.trusted_proxies.contains(peer)
     }
 
-    /// A newcomer, or the player whom a trusted proxy has named.
+    /// A newcomer, or the player whom a trusted proxy has named. A proxy that speaks for itself is exempt.
     ///
     /// # Errors
     ///
@@ -195,6 +195,18 @@ mod tests {
         let admitted = (0..100).filter(|_| gate.admit(&limits, &NoBans, address("127.0.0.1"), now).is_ok());
         assert_eq!(admitted.count(), 5);
         assert!(gate.sources().is_empty());
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_exempt_and_the_players_whom_it_names_are_not() {
+        let (mut gate, limits, now) = (Gate::default(), limits(), Instant::now());
+        for _ in 0..3 {
+            let _check = gate.admit(&limits, &NoBans, address("10.0.0.1"), now).expect("it is exempt");
+        }
+        for _ in 0..2 {
+            let _player = gate.admit(&limits, &NoBans, address("10.0.0.2"), now).expect("a place");
+        }
+        assert_eq!(gate.sources().users(Source::of(address("10.0.0.2"), 64)), 2);
     }
 
     #[test]

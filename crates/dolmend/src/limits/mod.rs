@@ -18,8 +18,12 @@
 //! | `deadlines` | the time until a name, and without a command |
 //! | `stranger` | clients that do not speak telnet: HTTP, SSH, TLS and others |
 //! | `repeats` | log lines that an attacker could repeat |
+//! | `user` | all of it about one user |
+//! | `counts` | how often each limit was reached |
+//! | `wakeups` | one timer for the deadlines of all users |
 
 mod budget;
+mod counts;
 mod deadlines;
 mod gate;
 mod networks;
@@ -28,10 +32,13 @@ mod repeats;
 mod source;
 mod sources;
 mod stranger;
+mod user;
+mod wakeups;
 
 use std::time::Duration;
 
 pub use budget::Budget;
+pub use counts::LimitCounts;
 pub use deadlines::{Deadlines, Expired};
 pub use gate::{Bans, Gate, NoBans, Pass, Refusal};
 pub use networks::Networks;
@@ -40,6 +47,8 @@ pub use repeats::Repeats;
 pub use source::Source;
 pub use sources::{Sources, TooMany};
 pub use stranger::{FirstBytes, Stranger, Verdict};
+pub use user::UserLimits;
+pub use wakeups::Wakeups;
 
 /// The limits in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
