@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::PortKind;
+use crate::limits::LimitCounts;
 
 /// A user, for as long as the server runs: the server never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,12 @@ pub enum Departure {
     Lost,
     /// The user read so slowly that the output limit was reached.
     TooSlow,
+    /// The client does not speak telnet: a web browser, a scanner.
+    Stranger,
+    /// The user gave no name in time.
+    LoginTimeout,
+    /// The user sent nothing for too long.
+    Idle,
     /// The server shuts down.
     Shutdown,
 }
@@ -67,6 +74,9 @@ impl fmt::Display for Departure {
             Departure::PeerClosed => "closed by the client",
             Departure::Lost => "connection lost",
             Departure::TooSlow => "output limit reached",
+            Departure::Stranger => "not a player",
+            Departure::LoginTimeout => "no name in time",
+            Departure::Idle => "idle for too long",
             Departure::Shutdown => "server shutdown",
         })
     }
@@ -87,6 +97,8 @@ pub struct Status {
     pub refused: u64,
     /// Users who were disconnected because they read too slowly, since the start.
     pub too_slow: u64,
+    /// How often each limit was reached.
+    pub limits: LimitCounts,
     /// Lines that were processed.
     pub lines: u64,
     /// Bytes received.
@@ -101,7 +113,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={}",
+            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={} {}",
             self.uptime.as_secs(),
             self.users,
             self.leaving,
@@ -112,6 +124,7 @@ impl fmt::Display for Status {
             self.received_bytes,
             self.sent_bytes,
             self.waits,
+            self.limits,
         )
     }
 }
@@ -129,6 +142,11 @@ pub enum Action {
     /// Disconnect a user, after all earlier output.
     Disconnect {
         /// The user to disconnect.
+        user: UserId,
+    },
+    /// A user has a name: the time for that is not limited any more.
+    LoggedOn {
+        /// The user.
         user: UserId,
     },
     /// Show an answer on the operator's console.
@@ -189,6 +207,12 @@ impl<'a> Turn<'a> {
     /// Disconnects a user, after all earlier output. The world gets [`World::net_dead`] as for any other departure.
     pub fn disconnect(&mut self, user: UserId) {
         self.actions.push(Action::Disconnect { user });
+    }
+
+    /// A user has given a name, or whatever this world asks for. Those for whom this is not called are disconnected after
+    /// the login timeout.
+    pub fn logged_on(&mut self, user: UserId) {
+        self.actions.push(Action::LoggedOn { user });
     }
 
     /// Shows an answer on the operator's console, before [`chatter`](Turn::chatter) that waits.

@@ -42,8 +42,8 @@ impl fmt::Display for PortKind {
 /// What is different on one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortOptions {
-    /// `encoding`: the encoding of the text, unless the client agrees to another one. UTF-8.
-    pub encoding: &'static Encoding,
+    /// `encoding`: the encoding of the text, unless the client names one. `None` is that of the configuration.
+    pub encoding: Option<&'static Encoding>,
     /// `keepalive`: whether a telnet client that is silent gets a NOP now and then. On. The system's keepalive is not
     /// affected.
     pub keepalive: bool,
@@ -53,15 +53,15 @@ pub struct PortOptions {
 
 impl Default for PortOptions {
     fn default() -> PortOptions {
-        PortOptions { encoding: encoding_rs::UTF_8, keepalive: true, proxy: true }
+        PortOptions { encoding: None, keepalive: true, proxy: true }
     }
 }
 
 /// Those that are not the default, each with a space before it.
 impl fmt::Display for PortOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.encoding != encoding_rs::UTF_8 {
-            write!(f, " encoding={}", self.encoding.name().to_ascii_lowercase())?;
+        if let Some(encoding) = self.encoding {
+            write!(f, " encoding={}", encoding.name().to_ascii_lowercase())?;
         }
         if !self.keepalive {
             f.write_str(" keepalive=off")?;
@@ -137,7 +137,7 @@ fn split_options(text: &str) -> Result<(&str, PortOptions), BadValue> {
         };
         let name = name.to_ascii_lowercase();
         match name.as_str() {
-            "encoding" => options.encoding = parse_encoding(value)?,
+            "encoding" => options.encoding = Some(parse_encoding(value)?),
             "keepalive" => options.keepalive = parse_switch(&name, value)?,
             "proxy" => options.proxy = parse_switch(&name, value)?,
             _ => return Err(BadValue::new(format!("'{name}' is not an option of a port"), OPTIONS)),
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(shown("4000:Binary"), "0.0.0.0:4000:binary");
         assert_eq!(shown("4000  proxy=off\tKeepalive=OFF"), "0.0.0.0:4000:telnet keepalive=off proxy=off");
         assert_eq!(shown("[::1]:4000:ascii encoding=koi8-r"), "[::1]:4000:ascii encoding=koi8-r");
-        assert_eq!(shown("4000 encoding=utf8 keepalive=on proxy=on"), "0.0.0.0:4000:telnet");
+        assert_eq!(shown("4000 encoding=utf8 keepalive=on proxy=on"), "0.0.0.0:4000:telnet encoding=utf-8");
     }
 
     #[test]

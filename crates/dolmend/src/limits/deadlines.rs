@@ -13,7 +13,7 @@ pub struct Deadlines {
 }
 
 /// The time that is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Expired {
     /// No name was given in time.
     Login,

@@ -113,7 +113,8 @@ impl Gate {
         if self.users >= limits.max_users {
             return Err(Refusal::Full);
         }
-        let source = (!limits.no_limits.contains(address)).then(|| Source::of(address, limits.ipv6_prefix));
+        let is_exempt = limits.no_limits.contains(address) || Gate::is_proxy(limits, address);
+        let source = (!is_exempt).then(|| Source::of(address, limits.ipv6_prefix));
         if let Some(source) = source {
             let most = limits.max_users_per_address;
             self.sources.arrive(source, now, limits.accept_rate, most).map_err(

@@ -37,6 +37,8 @@ mod wakeups;
 
 use std::time::Duration;
 
+use crate::config::{self, Config};
+
 pub use budget::Budget;
 pub use counts::LimitCounts;
 pub use deadlines::{Deadlines, Expired};
@@ -77,6 +79,28 @@ pub struct Limits {
     pub trusted_proxies: Networks,
 }
 
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Limits {
+        let limits = &config.limits;
+        let rate = |rate: config::Rate| Rate::new(rate.per_second, rate.burst);
+        let bytes = limits.command_bytes_per_second.try_into().unwrap_or(u32::MAX);
+        Limits {
+            max_users: config.max_users,
+            max_users_per_address: limits.max_users_per_address,
+            ipv6_prefix: limits.ipv6_prefix,
+            accept_rate: rate(limits.accept_rate),
+            command_rate: rate(limits.command_rate),
+            byte_rate: Rate::new(bytes, bytes),
+            login_timeout: limits.login_timeout,
+            idle_timeout: limits.idle_timeout,
+            keepalive: limits.keepalive,
+            no_limits: limits.no_limits.as_slice().iter().copied().collect(),
+            trusted_proxies: limits.trusted_proxies.as_slice().iter().copied().collect(),
+        }
+    }
+}
+
+/// Those of the configuration that is built in.
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -92,5 +116,15 @@ impl Default for Limits {
             no_limits: Networks::loopback(),
             trusted_proxies: Networks::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_built_in_configuration() {
+        assert_eq!(Limits::from(&Config::built_in().expect("it is good")), Limits::default());
     }
 }

@@ -80,6 +80,7 @@ impl Lobby {
         let name: Rc<str> = name.into();
         guest.name = Some(Rc::clone(&name));
         self.names.insert(key, user);
+        turn.logged_on(user);
 
         let others = match self.names.len() - 1 {
             0 => "You are alone here".to_string(),
