@@ -139,6 +139,13 @@ pub enum Action {
         /// The text; lines end in a line feed.
         text: Rc<str>,
     },
+    /// Send bytes to a user of a port of kind `binary`.
+    SendBytes {
+        /// Who gets them.
+        user: UserId,
+        /// The bytes, which are sent unchanged.
+        bytes: Rc<[u8]>,
+    },
     /// Disconnect a user, after all earlier output.
     Disconnect {
         /// The user to disconnect.
@@ -196,6 +203,12 @@ impl<'a> Turn<'a> {
     /// Make an `Rc<str>` once to send the same text to many users.
     pub fn send(&mut self, user: UserId, text: impl Into<Rc<str>>) {
         self.actions.push(Action::Send { user, text: text.into() });
+    }
+
+    /// Sends bytes to a user of a port of kind `binary`, unchanged. It has no effect for users of other ports, or if the
+    /// user has departed.
+    pub fn send_bytes(&mut self, user: UserId, bytes: impl Into<Rc<[u8]>>) {
+        self.actions.push(Action::SendBytes { user, bytes: bytes.into() });
     }
 
     /// Shows a text to every user, including those who are still logging on.
@@ -273,6 +286,13 @@ pub trait World {
     ///
     /// In one round the server processes at most one line of each user, so a user who pastes a book delays no one.
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str);
+
+    /// A user of a port of kind `binary` sent bytes, in pieces as they arrived. There are no lines, no turns and no
+    /// strangers on such a port; the limit on bytes holds. A world without a use for it refuses these users in
+    /// [`connect`](World::connect).
+    fn process_bytes(&mut self, turn: &mut Turn<'_>, user: UserId, bytes: &[u8]) {
+        let _ = (turn, user, bytes);
+    }
 
     /// A user has departed. Text sent to them now is lost.
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure);

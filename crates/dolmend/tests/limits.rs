@@ -125,13 +125,14 @@ fn an_address_gets_its_share_of_places_and_another_one_gets_in() {
     server.program.stderr.wait_for("no name in time");
 }
 
-/// [D4] A thousand at a time.
+/// [D4] A thousand at a time; Wine takes more than ten milliseconds for each.
 #[test]
 fn a_flood_of_connections_from_one_address_delays_no_newcomer_from_another() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::limited(&folder, "no limits : none\nlogin timeout : 10\n");
     let address = server.addresses[0];
-    let mut flood: Vec<Client> = (0..1000).map(|_| connect_from(1, address)).collect();
+    const FLOOD: usize = if cfg!(windows) { 250 } else { 1000 };
+    let mut flood: Vec<Client> = (0..FLOOD).map(|_| connect_from(1, address)).collect();
     let begun = Instant::now();
     let mut ann = log_on(connect_from(2, address), "Ann");
     assert!(begun.elapsed() < DEADLINE / 3, "{:?}", begun.elapsed());
@@ -140,7 +141,7 @@ fn a_flood_of_connections_from_one_address_delays_no_newcomer_from_another() {
         client.expect_gone();
         String::from_utf8_lossy(&client.unread).contains("our address").then_some(())
     });
-    assert_eq!(refused.count(), 950);
+    assert_eq!(refused.count(), FLOOD - 50);
     ann.send("who\r\n");
     ann.expect("One is here:\r\n");
     let log = server.program.stderr.wait_for("max users per address reached");

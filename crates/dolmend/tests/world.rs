@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use dolmend::config::Config;
+use dolmend::config::{Config, Rate};
 use dolmend::ports;
 use dolmend::server::{SHUTDOWN, Server};
 use dolmend::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
@@ -47,7 +47,8 @@ impl World for Record {
                     turn.users().iter().copied().filter(|&other| other != user).collect();
                 others.into_iter().for_each(|other| turn.disconnect(other));
             }
-            "flood" => turn.send(user, "x".repeat(1 << 20)),
+            // More than an answer may be.
+            "flood" => turn.send(user, "x".repeat(17 << 20)),
             _ => turn.send(user, format!("{line}\n")),
         }
     }
@@ -74,7 +75,10 @@ struct Rig {
 
 impl Rig {
     fn new(world: Record) -> Rig {
-        let config = Config::built_in().expect("the shipped file loads");
+        let mut config = Config::built_in().expect("the shipped file loads");
+        // These tests type faster than players.
+        config.limits.command_rate = Rate { per_second: 10_000, burst: 10_000 };
+        config.limits.command_bytes_per_second = 64 << 20;
         let port = "127.0.0.1:0".parse().expect("a port");
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let address = opened[0].address;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::config::PortKind;
 use crate::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
 use command::Command;
 use operator::Operator;
@@ -191,6 +192,9 @@ impl Lobby {
 
 impl World for Lobby {
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
+        if info.kind == PortKind::Binary {
+            return Admission::Refuse("This place is for people; it has no use for a binary port.\n".into());
+        }
         self.guests.insert(info.user, Guest { info: *info, name: None });
         Admission::Accept
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use dolmen::{CloseReason, ConnId, Error, ErrorKind, Token};
 
 use super::{FIRST_USER_TOKEN, LogKind, Server};
+use crate::config::PortKind;
 use crate::world::{Action, Departure, UserId, World};
 
 /// The user whose connection has this token.
@@ -39,6 +40,9 @@ impl<W: World> Server<W> {
             return self.carry_out();
         }
         let Some(user) = self.users.get_mut(id) else { return };
+        if user.info.kind == PortKind::Binary {
+            return self.process_bytes(id, data);
+        }
         self.wire.clear();
         user.session.receive(data, &mut self.wire);
         self.users.enqueue(id);
@@ -46,6 +50,24 @@ impl<W: World> Server<W> {
         if !self.wire.is_empty() {
             self.send_wire(id);
             self.carry_out();
+        }
+    }
+
+    /// Bytes of a user of a binary port are the world's, in the order of their arrival.
+    fn process_bytes(&mut self, id: UserId, data: &[u8]) {
+        self.adjust_reading(id);
+        self.answering = Some(id);
+        let (world, mut turn) = self.turn();
+        world.process_bytes(&mut turn, id, data);
+        self.carry_out();
+        self.answering = None;
+    }
+
+    pub(super) fn send_bytes(&mut self, id: UserId, bytes: &[u8]) {
+        if self.users.get(id).is_some_and(|user| user.info.kind == PortKind::Binary) {
+            self.wire.clear();
+            self.wire.extend_from_slice(bytes);
+            self.send_wire(id);
         }
     }
 

@@ -342,6 +342,7 @@ impl<W: World> Server<W> {
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
+                    Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
                     Action::LoggedOn { user } => self.logged_on(user),
                     Action::Console { text } => self.answer(&text),
