@@ -11,7 +11,7 @@ use crate::cli::Cli;
 use crate::config::{BUILT_IN_NAME, Config, ConfigError};
 use crate::lobby::Lobby;
 use crate::server::Server;
-use crate::{limits, logging, ports};
+use crate::{descriptors, logging, ports};
 
 /// Something failed while running.
 const RUNTIME_FAILURE: u8 = 1;
@@ -46,14 +46,17 @@ fn configure(cli: &Cli) -> Result<Config, String> {
     let mut config = config.map_err(|error: ConfigError| error.to_string())?;
     config.replace_ports(&cli.ports).map_err(|error| format!("dolmend: --port: {error}"))?;
     if let Some(level) = cli.trace {
-        config.trace_reactor = level;
+        config.log.trace_reactor = level;
+    }
+    if let Some(seconds) = cli.stats {
+        config.stats = Some(Duration::from_secs(seconds.get().into()));
     }
     Ok(config)
 }
 
 /// Opens the ports and the console, serves, and returns after an orderly end.
 fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
-    let flush = logging::start(config.trace_reactor);
+    let flush = logging::start(config.log.trace_reactor);
     // First the ports: if they fail, nothing else has been touched.
     let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
         let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
@@ -62,13 +65,13 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     for port in left_out {
         tracing::warn!("{port}; going on without it");
     }
-    limits::make_room_for(Server::<Lobby>::most_connections(config));
+    descriptors::make_room_for(Server::<Lobby>::most_connections(config));
 
     let mut server =
         Server::new(config, opened, Lobby::new(config)).map_err(|error| format!("cannot start: {error}"))?;
     server.stop_on_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
-    if let Some(seconds) = cli.stats {
-        server.log_stats_every(Duration::from_secs(seconds.get().into()));
+    if let Some(period) = config.stats {
+        server.log_stats_every(period);
     }
 
     // Written before the console has the terminal, and so not by the logger's thread.

@@ -11,7 +11,8 @@ use crate::config::PortSpec;
 const AFTER_HELP: &str = "\
 A port is [ADDRESS:]PORT[:KIND]. Without an address it is open on every IPv4
 address of the machine; port 0 lets the system choose. KIND is telnet (the
-default) or ascii (lines without telnet).
+default), ascii (lines without telnet) or binary (bytes). Options may follow in
+the same argument: '4000 encoding=latin1 keepalive=off proxy=off'.
 
 Examples:
   dolmend                              play on this machine, port 4000
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn usage_errors_say_what_is_right_and_exit_with_2() {
         for (arguments, expected) in [
-            (&["-p", "4000:binary"][..], "the kinds are telnet and ascii"),
+            (&["-p", "4000:bin"][..], "the kinds are telnet, ascii and binary"),
             (&["-p", "70000"], "1 to 65535"),
             (&["--trace", "4"], "0..=3"),
             (&["--stats", "0"], "--stats"),

@@ -9,7 +9,9 @@
 //! | [`ports`] | opening the ports |
 //! | `console` | the operator's terminal, or a script |
 //! | `chatter` | what is shown there of what no one has asked for |
-//! | [`limits`] | the system's limit of open files |
+//! | [`descriptors`] | the system's limit of open files |
+//! | [`limits`] | what one player, one address and a stranger may do, as rules without sockets or clocks |
+//! | [`proxy`] | the header in which a proxy names the player |
 //! | [`logging`] | where log lines go |
 //! | [`session`] | one user's protocols, without the connection |
 //! | [`telnet`] | the telnet protocol, without sockets |
@@ -30,12 +32,14 @@ mod chatter;
 pub mod cli;
 pub mod config;
 mod console;
+pub mod descriptors;
 pub mod limits;
 pub mod line;
 pub mod lobby;
 pub mod logging;
 pub mod names;
 pub mod ports;
+pub mod proxy;
 pub mod server;
 pub mod session;
 mod shared_text;

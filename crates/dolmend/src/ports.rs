@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{PortKind, PortSpec};
+use crate::config::{PortKind, PortOptions, PortSpec};
 
 /// Connections that may wait to be accepted: all players who return immediately after a restart.
 const BACKLOG: i32 = 1024;
@@ -20,6 +20,8 @@ pub struct OpenPort {
     pub address: SocketAddr,
     /// The protocol on this port.
     pub kind: PortKind,
+    /// What is different on this port.
+    pub options: PortOptions,
 }
 
 /// A port that could not be opened.
@@ -103,7 +105,7 @@ fn open_one(port: PortSpec) -> io::Result<OpenPort> {
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(OpenPort { listener, address, kind: port.kind })
+    Ok(OpenPort { listener, address, kind: port.kind, options: port.options })
 }
 
 /// Whether the reason is that this machine has no IPv6: the system does not know the protocol, or even the loopback

@@ -29,7 +29,7 @@ impl Session {
     pub fn new(kind: PortKind, line_length_bytes: usize) -> Session {
         let (telnet, encoder) = match kind {
             PortKind::Telnet => (Some(Telnet::new()), Encoder::telnet()),
-            PortKind::Ascii => (None, Encoder::ascii()),
+            PortKind::Ascii | PortKind::Binary => (None, Encoder::ascii()),
         };
         Session { telnet, assembler: LineAssembler::new(line_length_bytes), encoder, lines: VecDeque::new() }
     }

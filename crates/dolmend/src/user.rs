@@ -2,6 +2,7 @@
 
 use dolmen::ConnId;
 
+use crate::limits::UserLimits;
 use crate::session::Session;
 use crate::world::{ConnectInfo, Departure};
 
@@ -14,11 +15,15 @@ pub(crate) struct User {
     pub info: ConnectInfo,
     /// The protocols.
     pub session: Session,
+    /// The user's part of the limits.
+    pub limits: UserLimits,
+    /// The bytes of the answer to the last command. They do not count towards the output limit.
+    pub answer_bytes: usize,
     /// Whether the user is in the queue for a turn.
     pub in_queue: bool,
     /// Whether the world waits for something before it takes more lines.
     pub held: bool,
-    /// Whether reading was paused because too many lines wait.
+    /// Whether reading was paused: too many lines wait, or the budget is spent.
     pub paused: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.
     pub ends: Option<Departure>,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use dolmen::{Inbox, Reactor, Sender, Token};
 
 use crate::config::PortKind;
+use crate::limits::LimitCounts;
 
 /// A user, for as long as the server runs: the server never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +59,12 @@ pub enum Departure {
     Lost,
     /// The user read so slowly that the output limit was reached.
     TooSlow,
+    /// The client does not speak telnet: a web browser, a scanner.
+    Stranger,
+    /// The user gave no name in time.
+    LoginTimeout,
+    /// The user sent nothing for too long.
+    Idle,
     /// The server shuts down.
     Shutdown,
 }
@@ -69,6 +76,9 @@ impl fmt::Display for Departure {
             Departure::PeerClosed => "closed by the client",
             Departure::Lost => "connection lost",
             Departure::TooSlow => "output limit reached",
+            Departure::Stranger => "not a player",
+            Departure::LoginTimeout => "no name in time",
+            Departure::Idle => "idle for too long",
             Departure::Shutdown => "server shutdown",
         })
     }
@@ -89,6 +99,8 @@ pub struct Status {
     pub refused: u64,
     /// Users who were disconnected because they read too slowly, since the start.
     pub too_slow: u64,
+    /// How often each limit was reached.
+    pub limits: LimitCounts,
     /// Lines that were processed.
     pub lines: u64,
     /// Bytes received.
@@ -103,7 +115,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={}",
+            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={} {}",
             self.uptime.as_secs(),
             self.users,
             self.leaving,
@@ -114,6 +126,7 @@ impl fmt::Display for Status {
             self.received_bytes,
             self.sent_bytes,
             self.waits,
+            self.limits,
         )
     }
 }
@@ -128,6 +141,13 @@ pub enum Action {
         /// The text; lines end in a line feed.
         text: Rc<str>,
     },
+    /// Send bytes to a user of a port of kind `binary`.
+    SendBytes {
+        /// Who gets them.
+        user: UserId,
+        /// The bytes, which are sent unchanged.
+        bytes: Rc<[u8]>,
+    },
     /// Disconnect a user, after all earlier output.
     Disconnect {
         /// The user to disconnect.
@@ -139,6 +159,11 @@ pub enum Action {
         user: UserId,
         /// Whether they wait.
         on: bool,
+    },
+    /// A user has a name: the time for that is not limited any more.
+    LoggedOn {
+        /// The user.
+        user: UserId,
     },
     /// Show an answer on the operator's console.
     Console {
@@ -189,6 +214,12 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Send { user, text: text.into() });
     }
 
+    /// Sends bytes to a user of a port of kind `binary`, unchanged. It has no effect for users of other ports, or if the
+    /// user has departed.
+    pub fn send_bytes(&mut self, user: UserId, bytes: impl Into<Rc<[u8]>>) {
+        self.actions.push(Action::SendBytes { user, bytes: bytes.into() });
+    }
+
     /// Shows a text to every user, including those who are still logging on.
     pub fn broadcast(&mut self, text: impl Into<Rc<str>>) {
         let text = text.into();
@@ -210,6 +241,12 @@ impl<'a> Turn<'a> {
     /// Processes the lines of a user again. It has no effect on one who is not held.
     pub fn release(&mut self, user: UserId) {
         self.actions.push(Action::Hold { user, on: false });
+    }
+
+    /// A user has given a name, or whatever this world asks for. Those for whom this is not called are disconnected after
+    /// the login timeout.
+    pub fn logged_on(&mut self, user: UserId) {
+        self.actions.push(Action::LoggedOn { user });
     }
 
     /// Shows an answer on the operator's console, before [`chatter`](Turn::chatter) that waits.
@@ -307,6 +344,13 @@ pub trait World {
     ///
     /// In one round the server processes at most one line of each user, so a user who pastes a book delays no one.
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str);
+
+    /// A user of a port of kind `binary` sent bytes, in pieces as they arrived. There are no lines, no turns and no
+    /// strangers on such a port; the limit on bytes holds. A world without a use for it refuses these users in
+    /// [`connect`](World::connect).
+    fn process_bytes(&mut self, turn: &mut Turn<'_>, user: UserId, bytes: &[u8]) {
+        let _ = (turn, user, bytes);
+    }
 
     /// A user has departed. Text sent to them now is lost.
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure);

@@ -34,7 +34,7 @@ fn help_and_version_go_to_standard_output() {
 
 #[test]
 fn a_usage_error_is_exit_2() {
-    for arguments in [&["--frobnicate"][..], &["-p", "70000"], &["-p", "4000:binary"], &["--trace", "9"]] {
+    for arguments in [&["--frobnicate"][..], &["-p", "70000"], &["-p", "4000:bin"], &["--trace", "9"]] {
         let (status, out, err) = run(dolmend(arguments));
         assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}");
         assert!(err.starts_with("error: "), "{err}");

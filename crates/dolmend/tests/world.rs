@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use dolmen::{Inbox, Sender};
-use dolmend::config::Config;
+use dolmend::config::{Config, Rate};
 use dolmend::ports;
 use dolmend::server::{SHUTDOWN, Server};
 use dolmend::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
@@ -69,7 +69,8 @@ impl World for Record {
                 // More than once is the same.
                 turn.hold(user);
             }
-            "flood" => turn.send(user, "x".repeat(1 << 20)),
+            // More than an answer may be.
+            "flood" => turn.send(user, "x".repeat(17 << 20)),
             _ => turn.send(user, format!("{line}\n")),
         }
     }
@@ -96,7 +97,10 @@ struct Rig {
 
 impl Rig {
     fn new(world: Record) -> Rig {
-        let config = Config::built_in().expect("the shipped file loads");
+        let mut config = Config::built_in().expect("the shipped file loads");
+        // These tests type faster than players.
+        config.limits.command_rate = Rate { per_second: 10_000, burst: 10_000 };
+        config.limits.command_bytes_per_second = 64 << 20;
         let port = "127.0.0.1:0".parse().expect("a port");
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let address = opened[0].address;

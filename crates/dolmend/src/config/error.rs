@@ -1,6 +1,15 @@
 //! The problems of a configuration, described so that the user can correct them.
+//!
+//! A message repeats what is in the file, and a terminal shows the message. So characters that a terminal obeys, and
+//! those that are not visible, are shown escaped, and long values are cut.
 
 use std::fmt;
+
+/// How many problems are shown.
+const MOST_PROBLEMS: usize = 20;
+
+/// How much of each part of a message is shown.
+const MOST_CHARACTERS: usize = 300;
 
 /// One problem of a configuration file, and its correction.
 ///
@@ -19,10 +28,14 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}; {}", self.file, self.problem, self.correction),
-            None => write!(f, "{}: {}; {}", self.file, self.problem, self.correction),
+        escaped(f, &self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
         }
+        f.write_str(": ")?;
+        escaped(f, &self.problem)?;
+        f.write_str("; ")?;
+        escaped(f, &self.correction)
     }
 }
 
@@ -38,17 +51,47 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
+        for (index, problem) in self.problems.iter().take(MOST_PROBLEMS).enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
             write!(f, "{problem}")?;
         }
-        Ok(())
+        match self.problems.len().saturating_sub(MOST_PROBLEMS) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more problems; correct these first"),
+        }
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> ConfigError {
+        ConfigError { problems: vec![problem] }
+    }
+}
+
+/// Writes a text without the characters that a terminal obeys or does not show.
+fn escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for (place, character) in text.chars().enumerate() {
+        if place == MOST_CHARACTERS {
+            return f.write_str("…");
+        }
+        if character.is_control() || is_invisible(character) {
+            write!(f, "{}", character.escape_default())?;
+        } else {
+            write!(f, "{character}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The marks that change the direction of text, and those that are not seen: a line with them reads as another one.
+fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
 
 /// Why one value was refused: the parser adds the file and the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +111,9 @@ impl BadValue {
 
 impl fmt::Display for BadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.problem, self.correction)
+        escaped(f, &self.problem)?;
+        f.write_str("; ")?;
+        escaped(f, &self.correction)
     }
 }
 

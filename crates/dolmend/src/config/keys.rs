@@ -1,99 +1,188 @@
 //! The keys of the configuration file: one row for each; no other code knows them.
 
-use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::BadValue;
-use super::{Config, MOTD_LIMIT_BYTES};
+use super::values::{
+    add_networks, number, path, rate, show_networks, show_path, show_switch, show_time, switch, time,
+};
+use super::{Config, MOTD_LIMIT_BYTES, file};
 
 /// One key: its name, how its value is set, and how it is shown.
 pub(super) struct Key {
     /// The name, in small letters, words separated by one space.
     pub name: &'static str,
-    /// Whether a file may contain the key more than once.
-    pub repeatable: bool,
+    /// For a key that a file may contain more than once: removes the values of the configuration below, which the
+    /// file's replace.
+    pub clear: Option<fn(config: &mut Config)>,
     /// Sets the value in the configuration. `base` is the folder where relative paths start.
     pub set: fn(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue>,
     /// The values in force, one for each line of the file.
     pub show: fn(config: &Config) -> Vec<String>,
 }
 
+/// A key with one value.
+const fn one(
+    name: &'static str,
+    set: fn(&mut Config, &str, &Path) -> Result<(), BadValue>,
+    show: fn(&Config) -> Vec<String>,
+) -> Key {
+    Key { name, clear: None, set, show }
+}
+
 /// Every key, in the order of the shipped file.
 pub(super) const KEYS: &[Key] = &[
     Key {
         name: "port",
-        repeatable: true,
+        clear: Some(|config| {
+            config.ports.clear();
+            config.ports_are_built_in = false;
+        }),
         set: |config, value, _| config.add_port(value.parse()?),
         show: |config| config.ports.iter().map(ToString::to_string).collect(),
     },
+    one("mud name", |config, value, _| set_name(config, value), |config| vec![config.mud_name.clone()]),
+    one("motd file", set_motd, |config| vec![show_path(config.motd_file.as_deref())]),
+    one(
+        "encoding",
+        |config, value, _| encoding(value).map(|encoding| config.encoding = encoding),
+        |config| vec![config.encoding.name().to_ascii_lowercase()],
+    ),
+    one(
+        "mccp",
+        |config, value, _| switch(value).map(|on| config.mccp = on),
+        |config| vec![show_switch(config.mccp)],
+    ),
+    one(
+        "max users",
+        |config, value, _| number(value, 1, 1_000_000).map(|n| config.max_users = n),
+        |config| vec![config.max_users.to_string()],
+    ),
+    one(
+        "max users per address",
+        |config, value, _| number(value, 1, 1_000_000).map(|n| config.limits.max_users_per_address = n),
+        |config| vec![config.limits.max_users_per_address.to_string()],
+    ),
+    one(
+        "ipv6 prefix",
+        |config, value, _| number(value, 32, 128).map(|n| config.limits.ipv6_prefix = n as u8),
+        |config| vec![config.limits.ipv6_prefix.to_string()],
+    ),
     Key {
-        name: "mud name",
-        repeatable: false,
-        set: |config, value, _| {
-            let length = value.chars().count();
-            if !(1..=60).contains(&length) || value.chars().any(char::is_control) {
-                return Err(BadValue::new("this is not a name", "a name has 1 to 60 printable characters"));
-            }
-            value.clone_into(&mut config.mud_name);
-            Ok(())
+        name: "no limits",
+        clear: Some(|config| config.limits.no_limits = Default::default()),
+        set: |config, value, _| add_networks(&mut config.limits.no_limits, value),
+        show: |config| show_networks(&config.limits.no_limits),
+    },
+    one(
+        "accept rate",
+        |config, value, _| rate(value, 100_000).map(|rate| config.limits.accept_rate = rate),
+        |config| vec![config.limits.accept_rate.to_string()],
+    ),
+    one(
+        "command rate",
+        |config, value, _| number(value, 1, 10_000).map(|n| config.limits.command_rate.per_second = n as u32),
+        |config| vec![config.limits.command_rate.per_second.to_string()],
+    ),
+    one(
+        "command burst",
+        |config, value, _| number(value, 1, 10_000).map(|n| config.limits.command_rate.burst = n as u32),
+        |config| vec![config.limits.command_rate.burst.to_string()],
+    ),
+    one(
+        "command bytes",
+        |config, value, _| {
+            number(value, 1024, 67_108_864).map(|n| config.limits.command_bytes_per_second = n)
         },
-        show: |config| vec![config.mud_name.clone()],
-    },
+        |config| vec![config.limits.command_bytes_per_second.to_string()],
+    ),
+    one(
+        "line length",
+        |config, value, _| number(value, 80, 65_536).map(|n| config.line_length_bytes = n),
+        |config| vec![config.line_length_bytes.to_string()],
+    ),
+    one(
+        "output limit",
+        |config, value, _| number(value, 16_384, 67_108_864).map(|n| config.output_limit_bytes = n),
+        |config| vec![config.output_limit_bytes.to_string()],
+    ),
+    one(
+        "login timeout",
+        |config, value, _| time(value).map(|time| config.limits.login_timeout = time),
+        |config| vec![show_time(config.limits.login_timeout)],
+    ),
+    one(
+        "idle timeout",
+        |config, value, _| time(value).map(|time| config.limits.idle_timeout = time),
+        |config| vec![show_time(config.limits.idle_timeout)],
+    ),
+    one(
+        "keepalive",
+        |config, value, _| time(value).map(|time| config.limits.keepalive = time),
+        |config| vec![show_time(config.limits.keepalive)],
+    ),
     Key {
-        name: "max users",
-        repeatable: false,
-        set: |config, value, _| number(value, 1, 1_000_000).map(|n| config.max_users = n),
-        show: |config| vec![config.max_users.to_string()],
+        name: "trusted proxies",
+        clear: Some(|config| config.limits.trusted_proxies = Default::default()),
+        set: |config, value, _| add_networks(&mut config.limits.trusted_proxies, value),
+        show: |config| show_networks(&config.limits.trusted_proxies),
     },
-    Key {
-        name: "line length",
-        repeatable: false,
-        set: |config, value, _| number(value, 80, 65_536).map(|n| config.line_length_bytes = n),
-        show: |config| vec![config.line_length_bytes.to_string()],
-    },
-    Key {
-        name: "output limit",
-        repeatable: false,
-        set: |config, value, _| number(value, 16_384, 67_108_864).map(|n| config.output_limit_bytes = n),
-        show: |config| vec![config.output_limit_bytes.to_string()],
-    },
-    Key {
-        name: "motd file",
-        repeatable: false,
-        set: |config, value, base| {
-            config.motd = read_motd(value, base)?;
-            config.motd_file = (!value.is_empty()).then(|| absolute(base, value));
-            Ok(())
-        },
-        show: |config| vec![shown(config.motd_file.as_deref())],
-    },
-    Key {
-        name: "console history",
-        repeatable: false,
-        set: |config, value, base| {
-            config.console_history = (!value.is_empty()).then(|| absolute(base, value));
-            Ok(())
-        },
-        show: |config| vec![shown(config.console_history.as_deref())],
-    },
-    Key {
-        name: "io_reactor_max_events",
-        repeatable: false,
-        set: |config, value, _| number(value, 1, 65_536).map(|n| config.reactor_max_events = n),
-        show: |config| vec![config.reactor_max_events.to_string()],
-    },
-    Key {
-        name: "io_reactor_pool_size",
-        repeatable: false,
-        set: |config, value, _| number(value, 1, 65_536).map(|n| config.reactor_pool_size = n),
-        show: |config| vec![config.reactor_pool_size.to_string()],
-    },
-    Key {
-        name: "trace io_reactor",
-        repeatable: false,
-        set: |config, value, _| number(value, 0, 3).map(|n| config.trace_reactor = n as u8),
-        show: |config| vec![config.trace_reactor.to_string()],
-    },
+    one(
+        "ban list",
+        |config, value, base| path(base, value).map(|path| config.ban_list = path),
+        |config| vec![show_path(config.ban_list.as_deref())],
+    ),
+    one(
+        "state folder",
+        |config, value, base| path(base, value).map(|path| config.state_folder = path),
+        |config| vec![show_path(config.state_folder.as_deref())],
+    ),
+    one(
+        "log file",
+        |config, value, base| log_file(base, value).map(|path| config.log.file = path),
+        |config| vec![show_path(config.log.file.as_deref())],
+    ),
+    one(
+        "log level",
+        |config, value, _| value.parse().map(|level| config.log.level = level),
+        |config| vec![config.log.level.to_string()],
+    ),
+    one(
+        "log format",
+        |config, value, _| value.parse().map(|format| config.log.format = format),
+        |config| vec![config.log.format.to_string()],
+    ),
+    one(
+        "stats",
+        |config, value, _| time(value).map(|time| config.stats = time),
+        |config| vec![show_time(config.stats)],
+    ),
+    one(
+        "metrics",
+        |config, value, _| address(value).map(|address| config.metrics = address),
+        |config| vec![config.metrics.map(|address| address.to_string()).unwrap_or_default()],
+    ),
+    one(
+        "console history",
+        |config, value, base| path(base, value).map(|path| config.console_history = path),
+        |config| vec![show_path(config.console_history.as_deref())],
+    ),
+    one(
+        "io_reactor_max_events",
+        |config, value, _| number(value, 1, 65_536).map(|n| config.reactor_max_events = n),
+        |config| vec![config.reactor_max_events.to_string()],
+    ),
+    one(
+        "io_reactor_pool_size",
+        |config, value, _| number(value, 1, 65_536).map(|n| config.reactor_pool_size = n),
+        |config| vec![config.reactor_pool_size.to_string()],
+    ),
+    one(
+        "trace io_reactor",
+        |config, value, _| number(value, 0, 3).map(|n| config.log.trace_reactor = n as u8),
+        |config| vec![config.log.trace_reactor.to_string()],
+    ),
 ];
 
 /// The position of a key in [`KEYS`]; the name as [`normalised`] returns it.
@@ -108,8 +197,11 @@ pub(super) fn normalised(text: &str) -> String {
 
 /// The hint for an unknown key.
 pub(super) fn advice(unknown: &str) -> String {
+    /// Longer than any misspelt key: the comparison takes time, and a line may be long.
+    const LONGEST: usize = 60;
     let nearest = KEYS
         .iter()
+        .filter(|_| unknown.len() <= LONGEST)
         .map(|key| (strsim::damerau_levenshtein(key.name, unknown), key.name))
         .min_by_key(|(distance, _)| *distance);
     match nearest {
@@ -117,61 +209,75 @@ pub(super) fn advice(unknown: &str) -> String {
         Some((distance, name)) if distance <= (name.chars().count() / 3).max(2) => {
             format!("did you mean '{name}'?")
         }
-        _ => {
-            let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-            format!("the keys are: {}", names.join(", "))
-        }
+        _ => "'dolmend --print-config' shows all keys".into(),
     }
 }
 
-fn number(value: &str, least: usize, most: usize) -> Result<usize, BadValue> {
-    let correction = || format!("it is a whole number from {least} to {most}");
-    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BadValue::new(format!("'{value}' is not a number"), correction()));
+fn set_name(config: &mut Config, value: &str) -> Result<(), BadValue> {
+    let length = value.chars().count();
+    if !(1..=60).contains(&length) || value.chars().any(char::is_control) {
+        return Err(BadValue::new("this is not a name", "a name has 1 to 60 printable characters"));
     }
-    match value.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(BadValue::new(format!("{value} is out of range"), correction())),
-    }
+    value.clone_into(&mut config.mud_name);
+    Ok(())
 }
 
-/// A path as the file has it: empty where there is none.
-fn shown(path: Option<&Path>) -> String {
-    path.map(|path| path.display().to_string()).unwrap_or_default()
+/// An encoding in which a line end is a line end: not UTF-16.
+fn encoding(value: &str) -> Result<&'static encoding_rs::Encoding, BadValue> {
+    let encoding =
+        encoding_rs::Encoding::for_label(value.as_bytes()).filter(|encoding| encoding.is_ascii_compatible());
+    encoding.ok_or_else(|| {
+        BadValue::new(
+            format!("'{value}' is not an encoding for players"),
+            "it is a name of the WHATWG's list, such as utf-8, iso-8859-1, windows-1251, koi8-r or big5",
+        )
+    })
 }
 
-fn absolute(base: &Path, value: &str) -> PathBuf {
-    let path = base.join(value);
-    // It fails only where there is no current folder; then the path stays unchanged.
-    std::path::absolute(&path).unwrap_or(path)
-}
-
-fn read_motd(value: &str, base: &Path) -> Result<Option<String>, BadValue> {
+fn address(value: &str) -> Result<Option<SocketAddr>, BadValue> {
     if value.is_empty() {
         return Ok(None);
     }
-    let path = absolute(base, value);
-    let bytes = read_at_most(&path, MOTD_LIMIT_BYTES + 1).map_err(|error| {
+    value.parse().map(Some).map_err(|_| {
+        BadValue::new(
+            format!("'{value}' is not an address with a port"),
+            "write it as 127.0.0.1:9100 or [::1]:9100",
+        )
+    })
+}
+
+/// Opening a pipe would wait for its reader.
+fn log_file(base: &Path, value: &str) -> Result<Option<PathBuf>, BadValue> {
+    const RIGHT: &str = "name a file in a folder that exists, or leave the value empty for standard error";
+    let Some(path) = path(base, value)? else { return Ok(None) };
+    if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(BadValue::new(format!("{} is not a file", path.display()), RIGHT));
+    }
+    if !path.parent().is_some_and(Path::is_dir) {
+        return Err(BadValue::new(format!("{} is in no folder that exists", path.display()), RIGHT));
+    }
+    Ok(Some(path))
+}
+
+fn set_motd(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue> {
+    config.motd_file = path(base, value)?;
+    config.motd = config.motd_file.as_deref().map(read_motd).transpose()?;
+    Ok(())
+}
+
+fn read_motd(path: &Path) -> Result<String, BadValue> {
+    let bytes = file::read(path, MOTD_LIMIT_BYTES).map_err(|error| {
         BadValue::new(
             format!("cannot read {}: {error}", path.display()),
             "name a text file, or leave the value empty",
         )
     })?;
-    if bytes.len() > MOTD_LIMIT_BYTES {
+    let Some(bytes) = bytes else {
         return Err(BadValue::new(
             format!("{} is too long", path.display()),
             format!("at most {MOTD_LIMIT_BYTES} bytes are shown"),
         ));
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text)),
-        Err(_) => Err(BadValue::new(format!("{} is not UTF-8 text", path.display()), "save it as UTF-8")),
-    }
-}
-
-/// Not the whole file: the user may have named a disk image.
-fn read_at_most(path: &Path, limit_bytes: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(limit_bytes as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    };
+    String::from_utf8(bytes)
+        .map_err(|_| BadValue::new(format!("{} is not UTF-8 text", path.display()), "save it as UTF-8"))
 }

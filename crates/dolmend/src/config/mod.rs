@@ -12,19 +12,29 @@
 //! |---|---|
 //! | `keys` | the table of keys; a new key is a new row |
 //! | `parse` | lines into keys and values |
-//! | `port` | `[ADDRESS:]PORT[:KIND]` |
+//! | `values` | the forms of values: numbers, times, rates, networks |
+//! | `settings` | the limits and the log, each a part of [`Config`] |
+//! | `port` | `[ADDRESS:]PORT[:KIND] [OPTION=VALUE …]` |
+//! | `file` | files that the user has named, read within bounds |
 //! | `error` | the messages for the user |
 
 mod error;
+mod file;
 mod keys;
 mod parse;
 mod port;
+mod settings;
+mod values;
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::{BadValue, ConfigError, Problem};
-pub use port::{PortKind, PortSpec};
+pub use port::{PortKind, PortOptions, PortSpec};
+pub use settings::{Limits, LogFormat, LogLevel, LogSettings};
+pub use values::{Networks, Rate};
 
 /// The annotated file in the package, in force where no other value is set.
 pub const BUILT_IN: &str = include_str!("../../dolmend.conf");
@@ -35,6 +45,9 @@ pub const BUILT_IN_NAME: &str = "built-in dolmend.conf";
 /// The longest message of the day. With the greeting around it, it must always fit into
 /// the smallest `output limit`.
 pub const MOTD_LIMIT_BYTES: usize = 8192;
+
+/// The longest configuration file.
+const FILE_LIMIT_BYTES: usize = 256 << 10;
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,18 +65,32 @@ pub struct Config {
     pub line_length_bytes: usize,
     /// The most output that may wait for one player, in bytes.
     pub output_limit_bytes: usize,
+    /// The limits for each player and each address.
+    pub limits: Limits,
     /// The file of the message of the day.
     pub motd_file: Option<PathBuf>,
     /// The message of the day.
     pub motd: Option<String>,
+    /// The players' encoding, where their client does not say another.
+    pub encoding: &'static encoding_rs::Encoding,
+    /// Whether output may be compressed.
+    pub mccp: bool,
+    /// A file of networks that may not connect.
+    pub ban_list: Option<PathBuf>,
+    /// Where bans, notes and names are kept; in memory without one.
+    pub state_folder: Option<PathBuf>,
+    /// The log.
+    pub log: LogSettings,
+    /// How often statistics are logged.
+    pub stats: Option<Duration>,
+    /// Where the metrics are served.
+    pub metrics: Option<SocketAddr>,
     /// The file of the console's history.
     pub console_history: Option<PathBuf>,
     /// Events for each wait.
     pub reactor_max_events: usize,
     /// Receive buffers that the reactor keeps.
     pub reactor_pool_size: usize,
-    /// How much the reactor logs, 0 to 3.
-    pub trace_reactor: u8,
 }
 
 impl Config {
@@ -81,12 +108,19 @@ impl Config {
             max_users: 0,
             line_length_bytes: 0,
             output_limit_bytes: 0,
+            limits: Limits::unset(),
             motd_file: None,
             motd: None,
+            encoding: encoding_rs::UTF_8,
+            mccp: false,
+            ban_list: None,
+            state_folder: None,
+            log: LogSettings::unset(),
+            stats: None,
+            metrics: None,
             console_history: None,
             reactor_max_events: 0,
             reactor_pool_size: 0,
-            trace_reactor: 0,
         };
         parse::apply(&mut config, BUILT_IN_NAME, BUILT_IN.as_bytes(), Path::new(""))?;
         config.ports_are_built_in = true;
@@ -100,14 +134,13 @@ impl Config {
     /// All problems of the file, or that it cannot be read.
     pub fn from_file(path: &Path) -> Result<Config, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read(path).map_err(|error| ConfigError {
-            problems: vec![Problem {
-                file: name.clone(),
-                line: None,
-                problem: format!("cannot be read: {error}"),
-                correction: "name a configuration file, or leave out -f to use the built-in one".into(),
-            }],
-        })?;
+        let refused = |problem: String| {
+            let correction = "name a configuration file, or leave out -f to use the built-in one".into();
+            ConfigError::from(Problem { file: name.clone(), line: None, problem, correction })
+        };
+        let text = file::read(path, FILE_LIMIT_BYTES)
+            .map_err(|error| refused(format!("cannot be read: {error}")))?
+            .ok_or_else(|| refused(format!("is longer than {} KiB", FILE_LIMIT_BYTES >> 10)))?;
         Config::from_text(&name, &text, path.parent().unwrap_or(Path::new("")))
     }
 

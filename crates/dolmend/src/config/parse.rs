@@ -46,7 +46,7 @@ fn apply_line(
     };
     let key = &keys::KEYS[position];
     match seen[position] {
-        Some(first) if !key.repeatable => {
+        Some(first) if key.clear.is_none() => {
             return Err(BadValue::new(
                 format!("'{name}' was given in line {first} already"),
                 "keep one of them",
@@ -56,9 +56,8 @@ fn apply_line(
         None => {
             seen[position] = Some(line_number);
             // The ports of a file replace the built-in ones instead of joining them.
-            if name == "port" {
-                config.ports.clear();
-                config.ports_are_built_in = false;
+            if let Some(clear) = key.clear {
+                clear(config);
             }
         }
     }

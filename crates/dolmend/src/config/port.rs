@@ -1,8 +1,10 @@
-//! `[ADDRESS:]PORT[:KIND]`: one port that players connect to.
+//! `[ADDRESS:]PORT[:KIND] [OPTION=VALUE …]`: one port that players connect to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+
+use encoding_rs::Encoding;
 
 use super::error::BadValue;
 
@@ -13,14 +15,20 @@ pub enum PortKind {
     Telnet,
     /// Lines of text and nothing else: byte 255 has no special meaning.
     Ascii,
+    /// Bytes for the world, and bytes from it.
+    Binary,
 }
 
 impl PortKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [PortKind; 3] = [PortKind::Telnet, PortKind::Ascii, PortKind::Binary];
+
     /// The word for it in a configuration file.
     pub fn name(self) -> &'static str {
         match self {
             PortKind::Telnet => "telnet",
             PortKind::Ascii => "ascii",
+            PortKind::Binary => "binary",
         }
     }
 }
@@ -28,6 +36,40 @@ impl PortKind {
 impl fmt::Display for PortKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// What is different on one port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortOptions {
+    /// `encoding`: the encoding of the text, unless the client names one. `None` is that of the configuration.
+    pub encoding: Option<&'static Encoding>,
+    /// `keepalive`: whether a telnet client that is silent gets a NOP now and then. On. The system's keepalive is not
+    /// affected.
+    pub keepalive: bool,
+    /// `proxy`: whether a trusted proxy has to begin with a PROXY header. On.
+    pub proxy: bool,
+}
+
+impl Default for PortOptions {
+    fn default() -> PortOptions {
+        PortOptions { encoding: None, keepalive: true, proxy: true }
+    }
+}
+
+/// Those that are not the default, each with a space before it.
+impl fmt::Display for PortOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(encoding) = self.encoding {
+            write!(f, " encoding={}", encoding.name().to_ascii_lowercase())?;
+        }
+        if !self.keepalive {
+            f.write_str(" keepalive=off")?;
+        }
+        if !self.proxy {
+            f.write_str(" proxy=off")?;
+        }
+        Ok(())
     }
 }
 
@@ -39,21 +81,28 @@ impl fmt::Display for PortKind {
 /// let port: PortSpec = "[::1]:4000:ascii".parse()?;
 /// assert_eq!(port.kind, PortKind::Ascii);
 /// assert_eq!("4000".parse::<PortSpec>()?.to_string(), "0.0.0.0:4000:telnet");
+/// let port: PortSpec = "4000 keepalive=off encoding=latin1".parse()?;
+/// assert!(!port.options.keepalive);
 /// # Ok::<(), dolmend::config::BadValue>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortSpec {
     /// The address. Port 0 lets the system choose.
     pub address: SocketAddr,
     /// The protocol.
     pub kind: PortKind,
+    /// What is different on this port.
+    pub options: PortOptions,
 }
 
 impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.address, self.kind)
+        write!(f, "{}:{}{}", self.address, self.kind, self.options)
     }
 }
+
+/// The options, for messages.
+const OPTIONS: &str = "the options are encoding=NAME, keepalive=on|off and proxy=on|off, behind the port";
 
 /// The form of a port, for messages.
 const FORM: &str = "a port is [ADDRESS:]PORT[:KIND], such as 4000, 127.0.0.1:4000 or [::1]:4000:ascii";
@@ -62,7 +111,7 @@ impl FromStr for PortSpec {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<PortSpec, BadValue> {
-        let text = text.trim();
+        let (text, options) = split_options(text.trim())?;
         if text.is_empty() {
             return Err(BadValue::new("no port is given", FORM));
         }
@@ -71,7 +120,53 @@ impl FromStr for PortSpec {
             Some((port, kind)) => (port, parse_kind(kind)?),
             None => (rest, PortKind::Telnet),
         };
-        Ok(PortSpec { address: SocketAddr::new(address, parse_port(port)?), kind })
+        Ok(PortSpec { address: SocketAddr::new(address, parse_port(port)?), kind, options })
+    }
+}
+
+/// Removes the options from the end. A word with `=` is one, and only options may follow it.
+fn split_options(text: &str) -> Result<(&str, PortOptions), BadValue> {
+    let begin = text
+        .find('=')
+        .map_or(text.len(), |equals| text[..equals].rfind(char::is_whitespace).map_or(0, |space| space));
+    let (port, words) = text.split_at(begin);
+    let (mut options, mut seen) = (PortOptions::default(), Vec::new());
+    for word in words.split_whitespace() {
+        let Some((name, value)) = word.split_once('=') else {
+            return Err(BadValue::new(format!("'{word}' is not an option"), OPTIONS));
+        };
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "encoding" => options.encoding = Some(parse_encoding(value)?),
+            "keepalive" => options.keepalive = parse_switch(&name, value)?,
+            "proxy" => options.proxy = parse_switch(&name, value)?,
+            _ => return Err(BadValue::new(format!("'{name}' is not an option of a port"), OPTIONS)),
+        }
+        if seen.contains(&name) {
+            return Err(BadValue::new(format!("'{name}' is given twice"), "keep one of them"));
+        }
+        seen.push(name);
+    }
+    Ok((port.trim_end(), options))
+}
+
+fn parse_switch(name: &str, value: &str) -> Result<bool, BadValue> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "yes" => Ok(true),
+        "off" | "no" => Ok(false),
+        _ => Err(BadValue::new(format!("'{value}' is not a value of {name}"), "it is on or off")),
+    }
+}
+
+/// An encoding by any of its usual names. One in which the bytes of a line end may be a part of another character does
+/// not fit telnet.
+fn parse_encoding(value: &str) -> Result<&'static Encoding, BadValue> {
+    match Encoding::for_label_no_replacement(value.as_bytes()) {
+        Some(encoding) if encoding.is_ascii_compatible() => Ok(encoding),
+        _ => Err(BadValue::new(
+            format!("'{value}' is not an encoding that a port can have"),
+            "such as utf-8, latin1, iso-8859-2, koi8-r, gbk or big5",
+        )),
     }
 }
 
@@ -128,15 +223,12 @@ fn parse_port(text: &str) -> Result<u16, BadValue> {
 
 fn parse_kind(text: &str) -> Result<PortKind, BadValue> {
     let text = text.trim();
-    for kind in [PortKind::Telnet, PortKind::Ascii] {
+    for kind in PortKind::ALL {
         if text.eq_ignore_ascii_case(kind.name()) {
             return Ok(kind);
         }
     }
-    if text.eq_ignore_ascii_case("binary") {
-        return Err(BadValue::new("ports of kind 'binary' are not served", "the kinds are telnet and ascii"));
-    }
-    Err(BadValue::new(format!("'{text}' is not a kind of port"), "the kinds are telnet and ascii"))
+    Err(BadValue::new(format!("'{text}' is not a kind of port"), "the kinds are telnet, ascii and binary"))
 }
 
 #[cfg(test)]
@@ -169,11 +261,20 @@ mod tests {
         assert_eq!(shown("[::1]:0:ascii"), "[::1]:0:ascii");
         assert_eq!(shown("  4000 : telnet "), "0.0.0.0:4000:telnet");
         assert_eq!(shown("65535"), "0.0.0.0:65535:telnet");
+        assert_eq!(shown("4000:Binary"), "0.0.0.0:4000:binary");
+        assert_eq!(shown("4000  proxy=off\tKeepalive=OFF"), "0.0.0.0:4000:telnet keepalive=off proxy=off");
+        assert_eq!(shown("[::1]:4000:ascii encoding=koi8-r"), "[::1]:4000:ascii encoding=koi8-r");
+        assert_eq!(shown("4000 encoding=utf8 keepalive=on proxy=on"), "0.0.0.0:4000:telnet encoding=utf-8");
     }
 
     #[test]
     fn what_is_shown_is_read_back() {
-        for text in ["4000", "[::]:1:ascii", "10.1.2.3:77", "[fe80::1]:9"] {
+        for text in [
+            "4000",
+            "[::]:1:ascii",
+            "10.1.2.3:77 proxy=off",
+            "[fe80::1]:9:binary keepalive=off encoding=latin1",
+        ] {
             let port: PortSpec = text.parse().expect("a good port");
             assert_eq!(port.to_string().parse::<PortSpec>(), Ok(port));
         }
@@ -187,9 +288,18 @@ mod tests {
             ("+5", "'+5' is not a port number", "such as 4000"),
             ("70000", "port 70000 is out of range", "1 to 65535"),
             ("99999999999999999999", "out of range", "1 to 65535"),
-            ("4000:telnt", "'telnt' is not a kind of port", "telnet and ascii"),
-            ("4000:binary", "'binary' are not served", "telnet and ascii"),
-            ("4000:", "'' is not a kind of port", "telnet and ascii"),
+            ("4000:telnt", "'telnt' is not a kind of port", "telnet, ascii and binary"),
+            ("4000 x", "'4000 x' is not a port number", "such as 4000"),
+            ("4000 keepalive", "'4000 keepalive' is not a port number", "[ADDRESS:]PORT[:KIND]"),
+            ("4000 proxy=off keepalive", "'keepalive' is not an option", "keepalive=on|off"),
+            ("4000 tls=on", "'tls' is not an option of a port", "encoding=NAME"),
+            ("4000 proxy=maybe", "'maybe' is not a value of proxy", "on or off"),
+            ("4000 proxy=off proxy=on", "'proxy' is given twice", "keep one"),
+            ("4000 encoding=klingon", "'klingon' is not an encoding", "latin1"),
+            ("4000 encoding=utf-16", "'utf-16' is not an encoding", "latin1"),
+            ("4000 encoding=iso-2022-cn", "'iso-2022-cn' is not an encoding", "latin1"),
+            ("proxy=on", "no port is given", "[ADDRESS:]PORT[:KIND]"),
+            ("4000:", "'' is not a kind of port", "telnet, ascii and binary"),
             ("::1:4000", "too many colons", "[::1]:4000"),
             ("[::1", "has no ']'", "[::1]:4000"),
             ("[::1]", "names no port", "[::1]:4000"),

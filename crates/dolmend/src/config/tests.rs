@@ -29,11 +29,109 @@ fn the_shipped_file_is_good_and_sets_every_key() {
     assert_eq!(config.max_users, 1000);
     assert_eq!(config.reactor_max_events, 128);
     assert_eq!(config.reactor_pool_size, 256);
-    assert_eq!(config.trace_reactor, 0);
+    assert_eq!(config.log.trace_reactor, 0);
+    assert_eq!(config.limits, specified_limits());
+    assert_eq!(
+        config.log,
+        LogSettings { file: None, level: LogLevel::Info, format: LogFormat::Text, trace_reactor: 0 }
+    );
+    assert_eq!((config.encoding, config.mccp), (encoding_rs::UTF_8, true));
+    assert_eq!(
+        (config.stats, config.metrics, &config.ban_list, &config.state_folder),
+        (None, None, &None, &None)
+    );
     for key in keys::KEYS {
         let set = BUILT_IN.lines().any(|line| line.starts_with(&format!("{} :", key.name)));
         assert!(set, "{} is not set by the shipped file", key.name);
     }
+}
+
+fn specified_limits() -> Limits {
+    let networks = |texts: &[&str]| -> Networks {
+        texts.iter().map(|text| text.parse().expect("a network")).collect::<Vec<_>>().into()
+    };
+    Limits {
+        max_users_per_address: 50,
+        ipv6_prefix: 64,
+        no_limits: networks(&["127.0.0.0/8", "::1/128"]),
+        accept_rate: Rate { per_second: 50, burst: 200 },
+        command_rate: Rate { per_second: 10, burst: 20 },
+        command_bytes_per_second: 16 << 10,
+        login_timeout: Some(Duration::from_secs(60)),
+        idle_timeout: None,
+        keepalive: Some(Duration::from_secs(60)),
+        trusted_proxies: networks(&[]),
+    }
+}
+
+#[test]
+fn networks_replace_the_built_in_ones_and_none_empties_the_list() {
+    let limits = |text: &str| read(text).limits;
+    assert_eq!(limits("no limits : none").no_limits.as_slice(), []);
+    assert_eq!(limits("no limits : 10.0.0.0/8").no_limits.as_slice().len(), 1);
+    let proxies =
+        limits("trusted proxies : 10.0.0.1, 10.0.0.2\ntrusted proxies : 2001:db8::/32").trusted_proxies;
+    assert_eq!(proxies.as_slice().len(), 3);
+    let problems = refused("no limits : none\nno limits : 10.0.0.0/8");
+    assert_eq!(problems, ["test.conf:2: no limits: 'none' is given with networks; it stands alone"]);
+}
+
+#[test]
+fn every_new_key_is_read() {
+    let config = read(
+        "port : 1\naccept rate : 5 burst 6\ncommand rate : 7\ncommand burst : 8\ncommand bytes : 2048\nlogin timeout : 2m\n\
+         idle timeout : 1h\nkeepalive : off\nmccp : off\nencoding : latin1\nlog level : WARN\nlog format : json\n\
+         stats : 10s\nmetrics : 127.0.0.1:9100\nstate folder : state\nban list : bans.txt\nipv6 prefix : 56\n\
+         max users per address : 3\n",
+    );
+    assert_eq!(config.limits.accept_rate, Rate { per_second: 5, burst: 6 });
+    assert_eq!(config.limits.command_rate, Rate { per_second: 7, burst: 8 });
+    assert_eq!(config.limits.command_bytes_per_second, 2048);
+    assert_eq!(config.limits.login_timeout, Some(Duration::from_secs(120)));
+    assert_eq!(config.limits.idle_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!((config.limits.keepalive, config.mccp), (None, false));
+    assert_eq!(config.encoding, encoding_rs::WINDOWS_1252);
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Warn, LogFormat::Json));
+    assert_eq!(config.stats, Some(Duration::from_secs(10)));
+    assert_eq!(config.metrics, Some("127.0.0.1:9100".parse().expect("an address")));
+    assert!(config.state_folder.as_ref().is_some_and(|path| path.is_absolute() && path.ends_with("state")));
+    assert!(config.ban_list.as_ref().is_some_and(|path| path.ends_with("bans.txt")));
+    assert_eq!((config.limits.ipv6_prefix, config.limits.max_users_per_address), (56, 3));
+    assert_eq!(read(&config.to_text()), config);
+}
+
+#[test]
+fn keys_of_what_is_not_served_are_unknown() {
+    for key in [
+        "upstream",
+        "tls certificate",
+        "tls key",
+        "acme webroot",
+        "resume",
+        "web page",
+        "web host",
+        "admin socket",
+    ] {
+        let problems = refused(&format!("{key} : x"));
+        assert!(problems[0].starts_with(&format!("test.conf:1: unknown key '{key}'; ")), "{problems:?}");
+    }
+}
+
+#[test]
+fn messages_are_safe_for_a_terminal_and_bounded() {
+    let problems = refused("\u{1b}]0;owned\u{7} : 1\nmax users : \u{1b}[2J\u{202e}\nmud\u{9b}31m name : x");
+    assert_eq!(problems.len(), 3);
+    for problem in &problems {
+        assert!(!problem.contains(|c: char| c.is_control() || c == '\u{202e}'), "{problem:?}");
+    }
+    assert!(problems[1].contains("\\u{1b}[2J\\u{202e}"), "{}", problems[1]);
+    let long = refused(&format!("{} : 1", "x".repeat(100_000)));
+    assert!(long[0].len() < 2000, "{} bytes", long[0].len());
+    let error =
+        Config::from_text("many", "x\n".repeat(1000).as_bytes(), Path::new("")).expect_err("bad lines");
+    assert_eq!(error.problems.len(), 1000);
+    assert_eq!(error.to_string().lines().count(), 21);
+    assert!(error.to_string().ends_with("\nand 980 more problems; correct these first"), "{error}");
 }
 
 #[test]
@@ -99,12 +197,11 @@ fn all_problems_are_reported_together_with_their_lines() {
         problems,
         [
             "test.conf:2: unknown key 'max user'; did you mean 'max users'?",
-            "test.conf:3: port: 'telnt' is not a kind of port; the kinds are telnet and ascii",
+            "test.conf:3: port: 'telnt' is not a kind of port; the kinds are telnet, ascii and binary",
             "test.conf:5: line length: 5 is out of range; it is a whole number from 80 to 65536",
             "test.conf:6: 'no colon here' has no colon; a line is `key : value`",
             "test.conf:7: 'mud name' was given in line 1 already; keep one of them",
-            "test.conf:8: unknown key 'zzz'; the keys are: port, mud name, max users, line length, \
-             output limit, motd file, console history, io_reactor_max_events, io_reactor_pool_size, trace io_reactor",
+            "test.conf:8: unknown key 'zzz'; 'dolmend --print-config' shows all keys",
         ]
     );
 }
@@ -142,6 +239,19 @@ fn numbers_out_of_range_and_no_numbers_are_refused() {
         "io_reactor_pool_size : 0",
         "trace io_reactor : 4",
         "mud name :",
+        "max users per address : 0",
+        "ipv6 prefix : 129",
+        "accept rate : 50",
+        "command rate : off",
+        "login timeout : soon",
+        "mccp : maybe",
+        "encoding : utf-16le",
+        "encoding : klingon",
+        "metrics : 9100",
+        "log level : loud",
+        "log format : xml",
+        "log file : no-such-folder/log",
+        "trusted proxies : ten",
         "mud name : \u{1b}[31m",
     ] {
         let problems = refused(text);
@@ -198,11 +308,33 @@ fn the_message_of_the_day_is_read_from_beside_the_file() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_message_of_the_day_without_end_is_not_read_to_it() {
+fn files_without_end_are_not_opened() {
+    let zero = refused("motd file : /dev/zero");
     assert_eq!(
-        refused("motd file : /dev/zero"),
-        ["test.conf:1: motd file: /dev/zero is too long; at most 8192 bytes are shown"]
+        zero,
+        [
+            "test.conf:1: motd file: cannot read /dev/zero: it is a pipe or a device, and not a file; name a text file, \
+          or leave the value empty"
+        ]
     );
+    let log = refused("log file : /dev/zero");
+    assert!(log[0].contains("/dev/zero is not a file"), "{log:?}");
+    let error = Config::from_file(Path::new("/dev/zero")).expect_err("a device").to_string();
+    assert!(
+        error.starts_with("/dev/zero: cannot be read: it is a pipe or a device, and not a file; "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_folder_is_not_a_configuration_and_a_long_file_is_not_read_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = Config::from_file(folder.path()).expect_err("a folder").to_string();
+    assert!(error.contains("cannot be read: it is a folder"), "{error}");
+    let long = folder.path().join("long.conf");
+    std::fs::write(&long, "# long\n".repeat(FILE_LIMIT_BYTES / 7 + 1)).expect("written");
+    let error = Config::from_file(&long).expect_err("too long").to_string();
+    assert!(error.contains("is longer than 256 KiB"), "{error}");
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl Lobby {
         let shown = name.shown().to_string();
         self.names.insert(name.clone(), user);
         self.set_stage(user, Stage::Playing(Character::new(name)));
+        turn.logged_on(user);
         self.log(user, "logged in");
         turn.send(user, format!("Hello, {shown}. {}; type 'help' for what you can do.\n", self.others()));
         self.show_others(turn, user, format!("{shown} has arrived.\n"));
@@ -145,6 +146,7 @@ impl Lobby {
         let screen_reader = self.guests.get(&old).is_some_and(|guest| guest.screen_reader);
         self.names.insert((*name).clone(), user);
         self.set_stage(user, Stage::Playing(character));
+        turn.logged_on(user);
         if screen_reader {
             self.set_screen_reader(user, true);
         }

@@ -37,7 +37,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use crate::config::Config;
+use crate::config::{Config, PortKind};
 use crate::names::{Name, Registry};
 use crate::store::{Ban, NetworkList, Store, UnixSeconds, source, unix_now};
 use crate::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
@@ -229,6 +229,9 @@ impl World for Lobby {
     }
 
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
+        if info.kind == PortKind::Binary {
+            return Admission::Refuse("This place is for people; it has no use for a binary port.\n".into());
+        }
         let now = self.clock.now();
         if let Some(ban) = self.store.bans().check_address(info.peer.ip(), now) {
             return Admission::Refuse(format!("Your address is banned {}.\n", ban.details(now)));

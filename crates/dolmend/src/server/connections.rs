@@ -1,21 +1,16 @@
-//! The users' connections: arrivals, input, turns, output and departures.
+//! The users' connections: input, turns, output and departures.
 //!
 //! A user departs in one place, `depart`, whatever the cause: there the world gets `net_dead`, once, because the user
 //! is taken out of the table first. The rest is a connection being closed, which the reactor finishes on its own.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use dolmen::{CloseReason, ConnId, ErrorKind, ListenerId, Token};
+use dolmen::{CloseReason, ConnId, Error, ErrorKind, Token};
 
-use super::{MAX_CLOSING_CONNECTIONS, Server};
+use super::{FIRST_USER_TOKEN, LogKind, Server};
 use crate::config::PortKind;
-use crate::session::Session;
-use crate::user::User;
-use crate::world::{Action, Admission, ConnectInfo, Departure, UserId, World};
-
-/// Tokens of connections begin here; those below are the server's own.
-const FIRST_USER_TOKEN: usize = 16;
+use crate::world::{Action, Departure, UserId, World};
 
 /// The user whose connection has this token.
 pub(super) fn user_of(token: Token) -> Option<UserId> {
@@ -25,93 +20,61 @@ pub(super) fn user_of(token: Token) -> Option<UserId> {
 /// A connection without a user: its last output is being sent.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    conn: ConnId,
-    peer: SocketAddr,
+    pub conn: ConnId,
+    pub peer: SocketAddr,
 }
 
 impl<W: World> Server<W> {
-    pub(super) fn accept(&mut self, listener: ListenerId, stream: TcpStream, peer: SocketAddr) {
-        let Some(kind) = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, _, kind)| *kind) else {
-            return;
-        };
-        let number = self.next_user;
-        let user = UserId(number as u64);
-        self.next_user += 1;
-        let full = self.users.len() >= self.max_users;
-        if full && self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
-            self.status.refused += 1;
-            tracing::debug!(%user, %peer, "turned away without a word");
-            return;
-        }
-        // Lines are short and must not be delayed. If the call fails the connection is already broken.
-        let _ = stream.set_nodelay(true);
-        let conn = match self.reactor.add(stream, Token(FIRST_USER_TOKEN + number)) {
-            Ok(conn) => conn,
-            Err(error) => {
-                self.status.refused += 1;
-                tracing::warn!(%user, %peer, %error, "turned away without a word");
-                return;
-            }
-        };
-        if full {
-            self.turn_away(user, conn, peer, kind, "The place is full. Please try again later.\n");
-            return;
-        }
-        if self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
-            self.reset_oldest_closing();
-        }
-        let info = ConnectInfo { user, peer, kind };
-        if let Admission::Refuse(text) = self.world.connect(&info) {
-            self.turn_away(user, conn, peer, kind, &text);
-            return;
-        }
-        tracing::info!(%user, %conn, %peer, %kind, "connected");
-        self.status.accepted += 1;
-        let session = Session::new(kind, self.line_length_bytes);
-        let state = User { conn, info, session, in_queue: false, held: false, paused: false, ends: None };
-        self.users.insert(user, state);
-        let (world, mut turn) = self.turn();
-        world.logon(&mut turn, user);
-        self.carry_out();
-    }
-
-    fn turn_away(&mut self, user: UserId, conn: ConnId, peer: SocketAddr, kind: PortKind, text: &str) {
-        self.status.refused += 1;
-        tracing::info!(%user, %conn, %peer, "turned away");
-        self.wire.clear();
-        Session::new(kind, self.line_length_bytes).encode(text, &mut self.wire);
-        // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
-        // is of no use.
-        let _ = self.reactor.send(conn, &self.wire);
-        let _ = self.reactor.close(conn);
-        self.leaving.insert(user, Leaving { conn, peer });
-    }
-
     /// Resets the connection that has been closing for the longest time.
-    fn reset_oldest_closing(&mut self) {
+    pub(super) fn reset_oldest_closing(&mut self) {
         let Some((id, Leaving { conn, peer })) = self.leaving.pop_first() else { return };
         tracing::debug!(user = %id, %conn, %peer, "reset to make room");
         let _ = self.reactor.abort(conn);
     }
 
     pub(super) fn receive(&mut self, id: Option<UserId>, data: &[u8]) {
-        let Some((id, user)) = id.and_then(|id| Some((id, self.users.get_mut(id)?))) else { return };
+        let Some(id) = id else { return };
         self.status.received_bytes += data.len() as u64;
+        let data = self.receive_header(id, data);
+        if data.is_empty() || !self.count_received(id, data) {
+            return self.carry_out();
+        }
+        let Some(user) = self.users.get_mut(id) else { return };
+        if user.info.kind == PortKind::Binary {
+            return self.process_bytes(id, data);
+        }
         self.wire.clear();
         user.session.receive(data, &mut self.wire);
-        if user.session.is_behind() && !user.paused {
-            user.paused = true;
-            let _ = self.reactor.pause(user.conn);
-        }
         self.users.enqueue(id);
+        self.adjust_reading(id);
         if !self.wire.is_empty() {
             self.send_wire(id);
             self.carry_out();
         }
     }
 
+    /// Bytes of a user of a binary port are the world's, in the order of their arrival.
+    fn process_bytes(&mut self, id: UserId, data: &[u8]) {
+        self.adjust_reading(id);
+        self.answering = Some(id);
+        let (world, mut turn) = self.turn();
+        world.process_bytes(&mut turn, id, data);
+        self.carry_out();
+        self.answering = None;
+    }
+
+    pub(super) fn send_bytes(&mut self, id: UserId, bytes: &[u8]) {
+        if self.users.get(id).is_some_and(|user| user.info.kind == PortKind::Binary) {
+            self.wire.clear();
+            self.wire.extend_from_slice(bytes);
+            self.send_wire(id);
+        }
+    }
+
     pub(super) fn end_of_input(&mut self, id: Option<UserId>) {
-        let Some((id, user)) = id.and_then(|id| Some((id, self.users.get_mut(id)?))) else { return };
+        let Some(id) = id else { return };
+        self.reset_unnamed(id, "closed without a PROXY header");
+        let Some(user) = self.users.get_mut(id) else { return };
         user.session.finish();
         user.ends = Some(Departure::PeerClosed);
         self.users.enqueue(id);
@@ -121,6 +84,9 @@ impl<W: World> Server<W> {
         let Some(id) = id else { return };
         if let Some(Leaving { conn, peer }) = self.leaving.remove(&id) {
             tracing::debug!(user = %id, %conn, %peer, %reason, "connection closed");
+            return;
+        }
+        if self.take_unnamed(id).is_some() {
             return;
         }
         // The lines that arrived whole before the connection broke are still processed. An incomplete line is not: half
@@ -139,24 +105,14 @@ impl<W: World> Server<W> {
             if user.held {
                 continue;
             }
-            if let Some(line) = user.session.next_line() {
-                if user.paused && user.session.has_caught_up() {
-                    user.paused = false;
-                    let _ = self.reactor.resume(user.conn);
-                }
-                self.users.enqueue(id);
-                self.status.lines += 1;
-                if line.dropped_chars > 0 {
-                    let text =
-                        format!("Your line was too long: {} characters were cut off.\n", line.dropped_chars);
-                    self.actions.push(Action::Send { user: id, text: text.into() });
-                }
-                let (world, mut turn) = self.turn();
-                world.process_input(&mut turn, id, &line.text);
-            } else if let Some(why) = user.ends {
+            let (has_line, ends) = (user.session.has_line(), user.ends);
+            if has_line && self.may_command(id) {
+                self.run_command(id);
+            } else if let Some(why) = ends.filter(|why| !has_line || *why == Departure::Lost) {
+                // The lines of a broken connection do not wait: no one would read the answers.
                 self.depart(id, why);
+                self.carry_out();
             }
-            self.carry_out();
         }
     }
 
@@ -168,13 +124,36 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// Carries out a user's next line.
+    fn run_command(&mut self, id: UserId) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        let Some(line) = user.session.next_line() else { return };
+        user.answer_bytes = 0;
+        self.users.enqueue(id);
+        self.adjust_reading(id);
+        self.status.lines += 1;
+        if line.dropped_chars > 0 {
+            let text = format!("Your line was too long: {} characters were cut off.\n", line.dropped_chars);
+            self.actions.push(Action::Send { user: id, text: text.into() });
+        }
+        self.answering = Some(id);
+        let (world, mut turn) = self.turn();
+        world.process_input(&mut turn, id, &line.text);
+        self.carry_out();
+        self.answering = None;
+    }
+
     pub(super) fn send(&mut self, id: UserId, text: &Rc<str>) {
         let Some(user) = self.users.get_mut(id) else { return };
         // The world may keep it for further use, or the next actions show it to others.
         if Rc::strong_count(text) > 1 {
             let wire = self.shared.encode(text, &mut user.session);
-            let sent = self.reactor.send_shared(user.conn, &wire);
-            return self.sent(id, wire.len(), sent);
+            if self.make_room(id, wire.len()) {
+                let Some(user) = self.users.get(id) else { return };
+                let sent = self.reactor.send_shared(user.conn, &wire);
+                self.sent(id, wire.len(), sent);
+            }
+            return;
         }
         self.wire.clear();
         user.session.encode(text, &mut self.wire);
@@ -183,34 +162,65 @@ impl<W: World> Server<W> {
 
     /// Sends the bytes in `wire`.
     fn send_wire(&mut self, id: UserId) {
-        let Some(user) = self.users.get(id) else { return };
-        let sent = self.reactor.send(user.conn, &self.wire);
-        self.sent(id, self.wire.len(), sent);
+        if self.make_room(id, self.wire.len()) {
+            let Some(user) = self.users.get(id) else { return };
+            let sent = self.reactor.send(user.conn, &self.wire);
+            self.sent(id, self.wire.len(), sent);
+        }
     }
 
-    /// A user whose queue has no room for a text is disconnected: output with a hole in it would be worse, and keeping
-    /// it would let one client fill the memory [hc35].
-    fn sent(&mut self, id: UserId, bytes: usize, sent: Result<(), dolmen::Error>) {
-        let Some(user) = self.users.get(id) else { return };
+    /// Counts bytes that are about to be sent. A user whose queue has no room for them is disconnected: output with a
+    /// hole in it would be worse, and keeping it would let one client fill the memory [hc35].
+    fn make_room(&mut self, id: UserId, bytes: usize) -> bool {
+        let Some(user) = self.users.get(id) else { return false };
+        if !self.has_room(id, user, bytes) {
+            self.too_slow(id);
+            return false;
+        }
+        if self.answering == Some(id) {
+            if let Some(user) = self.users.get_mut(id) {
+                user.answer_bytes += bytes;
+            }
+        }
+        true
+    }
+
+    fn sent(&mut self, id: UserId, bytes: usize, sent: Result<(), Error>) {
         match sent {
             Ok(()) => self.status.sent_bytes += bytes as u64,
             Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::TooLarge) => {
-                self.status.too_slow += 1;
-                tracing::warn!(user = %id, conn = %user.conn, peer = %user.info.peer, "output limit reached");
-                self.depart(id, Departure::TooSlow);
+                self.too_slow(id)
             }
             // The connection has ended, and its `Closed` event follows.
             Err(_) => {}
         }
     }
 
+    fn too_slow(&mut self, id: UserId) {
+        let Some(user) = self.users.get(id) else { return };
+        let (conn, peer) = (user.conn, user.info.peer);
+        self.status.too_slow += 1;
+        if let Some(left_out) = self.may_log(LogKind::TooSlow, peer.ip()) {
+            tracing::warn!(user = %id, %conn, %peer, left_out, "output limit reached");
+        }
+        self.depart(id, Departure::TooSlow);
+    }
+
     /// Removes a user, informs the world, and closes the connection. The caller carries out the resulting actions of
     /// the world later.
     pub(super) fn depart(&mut self, id: UserId, why: Departure) {
-        let Some(user) = self.users.remove(id) else { return };
-        tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed");
+        let Some(mut user) = self.users.remove(id) else { return };
+        self.wakeups.cancel(id, &mut user.limits.wake_at);
+        self.gate.leave(user.limits.pass());
+        match why {
+            // A line that is limited in number has said so.
+            Departure::Stranger | Departure::TooSlow | Departure::LoginTimeout | Departure::Idle => {
+                tracing::debug!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed");
+            }
+            _ => tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed"),
+        }
         let let_go = match why {
-            Departure::TooSlow => self.reactor.abort(user.conn),
+            Departure::TooSlow | Departure::Stranger => self.reactor.abort(user.conn),
             _ => self.reactor.close(user.conn),
         };
         // An error means that the connection has been closed already, and that this was reported.

@@ -8,12 +8,16 @@
 //! | file | has |
 //! |---|---|
 //! | `mod.rs` | the round, and the world's actions |
-//! | `connections.rs` | arrivals, input, turns, output, departures |
+//! | `newcomers.rs` | arrivals and their limits, players behind proxies |
+//! | `connections.rs` | input, turns, output, departures |
+//! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
 mod connections;
+mod limiting;
+mod newcomers;
 mod operator;
 mod shutdown;
 mod users;
@@ -24,14 +28,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dolmen::{ConsoleInput, Error, Event, Events, ListenerId, Poster, Reactor, Token};
+use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 
 use crate::config::{Config, PortKind};
 use crate::console::Console;
+use crate::limits::{Bans, Gate, Limits, NoBans, Repeats, Source, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
 use crate::world::{Action, Channels, Departure, Status, Turn, UserId, World};
 use connections::{Leaving, user_of};
+use limiting::{LONGEST_ANSWER_BYTES, LimitTimer, LogKind};
+use newcomers::{Port, Unnamed};
 use operator::output_of;
 use shutdown::{OUTPUT_DRAIN, Shutdown};
 use users::Users;
@@ -48,8 +55,12 @@ const STATS: Token = Token(3);
 const PORT: Token = Token(4);
 /// The timer that ends the wait for output that is not read.
 const OUTPUT_TIMEOUT: Token = Token(5);
+/// The timer of limits that are over for a user.
+const LIMITS: Token = Token(6);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
+/// Tokens of connections begin here; those below are the server's own.
+const FIRST_USER_TOKEN: usize = 16;
 
 /// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
 /// others. As a shutdown says good-bye to every user, it is bounded by this too.
@@ -67,10 +78,22 @@ pub struct Server<W> {
     /// `None` only while a round iterates over them.
     events: Option<Events>,
     world: W,
-    ports: Vec<(ListenerId, SocketAddr, PortKind)>,
+    ports: Vec<Port>,
     console: Option<Console>,
     shutdown: Shutdown,
     users: Users,
+    limits: Limits,
+    gate: Gate,
+    bans: Box<dyn Bans>,
+    /// Connections of trusted proxies that have not named their player, in the order of their arrival.
+    unnamed: BTreeMap<UserId, Unnamed>,
+    wakeups: Wakeups<UserId>,
+    limit_timer: LimitTimer,
+    repeats: Repeats<(LogKind, Source)>,
+    /// The user whose command is being carried out.
+    answering: Option<UserId>,
+    /// The time of this round.
+    now: Instant,
     /// In the order of their arrival, which is roughly the order of their departure.
     leaving: BTreeMap<UserId, Leaving>,
     /// The world's actions that are still to be carried out.
@@ -84,7 +107,7 @@ pub struct Server<W> {
     next_user: usize,
     started: Instant,
     status: Status,
-    max_users: usize,
+    output_limit_bytes: usize,
     line_length_bytes: usize,
     console_history: Option<PathBuf>,
 }
@@ -108,12 +131,12 @@ impl<W: World> Server<W> {
         let mut reactor = Reactor::builder()
             .max_events(config.reactor_max_events)
             .pool_size(config.reactor_pool_size)
-            .high_water_mark(config.output_limit_bytes)
+            .high_water_mark(config.output_limit_bytes + LONGEST_ANSWER_BYTES)
             .linger(DRAIN)
             .build()?;
         let mut listening = Vec::new();
-        for OpenPort { listener, address, kind } in ports {
-            listening.push((reactor.listen(listener, PORT)?, address, kind));
+        for OpenPort { listener, address, kind, options } in ports {
+            listening.push(Port { id: reactor.listen(listener, PORT)?, address, kind, options });
         }
         world.started(&Channels::new(&reactor, WORLD));
         if let Some(period) = world.heart_beat_interval() {
@@ -127,6 +150,15 @@ impl<W: World> Server<W> {
             console: None,
             shutdown: Shutdown::default(),
             users: Users::default(),
+            limits: Limits::from(config),
+            gate: Gate::default(),
+            bans: Box::new(NoBans),
+            unnamed: BTreeMap::new(),
+            wakeups: Wakeups::default(),
+            limit_timer: LimitTimer::default(),
+            repeats: Repeats::default(),
+            answering: None,
+            now: Instant::now(),
             leaving: BTreeMap::new(),
             actions: Vec::new(),
             doing: Vec::new(),
@@ -135,7 +167,7 @@ impl<W: World> Server<W> {
             next_user: 1,
             started: Instant::now(),
             status: Status::default(),
-            max_users: config.max_users,
+            output_limit_bytes: config.output_limit_bytes,
             line_length_bytes: config.line_length_bytes,
             console_history: config.console_history.clone(),
         })
@@ -148,7 +180,20 @@ impl<W: World> Server<W> {
 
     /// The addresses on which the server listens, and their protocols.
     pub fn listening(&self) -> impl Iterator<Item = (SocketAddr, PortKind)> {
-        self.ports.iter().map(|&(_, address, kind)| (address, kind))
+        self.ports.iter().map(|port| (port.address, port.kind))
+    }
+
+    /// Refuses newcomers whom this names.
+    pub fn set_bans(&mut self, bans: impl Bans + 'static) {
+        self.bans = Box::new(bans);
+    }
+
+    /// Other limits, from now on: for those who are present too. No one is disconnected because there are fewer places.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        for id in self.users.roster().to_vec() {
+            self.schedule_deadline(id);
+        }
     }
 
     /// The interface for other threads: a post with [`SHUTDOWN`] ends the server in order.
@@ -233,6 +278,7 @@ impl<W: World> Server<W> {
         if self.shutdown.has_stopped() {
             return Ok(false);
         }
+        self.set_limit_timer();
         let more = self.users.waiting() > 0;
         let timeout = if more { Some(Duration::ZERO) } else { timeout };
         if let Some(console) = &mut self.console {
@@ -241,12 +287,14 @@ impl<W: World> Server<W> {
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(1));
         let waited = self.reactor.wait(&mut events, timeout);
         self.status.waits += 1;
+        self.now = Instant::now();
         for event in events.drain() {
             self.handle(event);
         }
         self.events = Some(events);
         waited?;
 
+        self.wake_users();
         self.give_turns();
         self.advance_shutdown();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
@@ -259,7 +307,7 @@ impl<W: World> Server<W> {
         match event {
             Event::Accepted { listener, stream, peer, .. } => self.accept(listener, stream, peer),
             Event::AcceptFailed { listener, error, .. } => {
-                let port = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, address, _)| *address);
+                let port = self.ports.iter().find(|port| port.id == listener).map(|port| port.address);
                 tracing::warn!(port = ?port, %error, "cannot accept for now");
             }
             Event::Received { token, data, .. } => self.receive(user_of(token), data),
@@ -275,6 +323,7 @@ impl<W: World> Server<W> {
                 world.results(&mut turn);
                 self.carry_out();
             }
+            Event::Timer { token: LIMITS, .. } => self.limit_timer_fired(),
             Event::Timer { token: STATS, .. } => self.log_stats(),
             Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.shutdown.output_timed_out(),
             Event::Console { input, .. } => self.console_input(input),
@@ -301,8 +350,10 @@ impl<W: World> Server<W> {
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
+                    Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
                     Action::Hold { user, on } => self.hold(user, on),
+                    Action::LoggedOn { user } => self.logged_on(user),
                     Action::Console { text } => self.answer(&text),
                     Action::Chatter { text } => self.chatter(&text),
                     Action::Hush { on } => {
@@ -335,8 +386,11 @@ impl<W: World> Server<W> {
         if !self.shutdown.begin() {
             return;
         }
-        for (listener, ..) in self.ports.drain(..) {
-            self.reactor.remove_listener(listener);
+        for port in self.ports.drain(..) {
+            self.reactor.remove_listener(port.id);
+        }
+        for id in self.unnamed.keys().copied().collect::<Vec<_>>() {
+            self.reset_unnamed(id, "the server shuts down");
         }
         tracing::info!(users = self.users.len(), "shutting down");
         let (world, mut turn) = self.turn();

@@ -160,6 +160,10 @@ pub fn terminal(shell_command: &str) -> Command {
     command
 }
 
+/// Tests type faster than players. Those of the limits on commands use [`Server::limited`].
+const UNHURRIED: &str = "command rate : 10000\ncommand burst : 10000\ncommand bytes : 67108864\n";
+const UNHURRIED_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/unhurried.conf");
+
 /// A server that listens.
 pub struct Server {
     pub program: Program,
@@ -175,7 +179,11 @@ impl Server {
 
     /// With these arguments, which make it listen on `ports` ports. It has no console unless `-c` is among them.
     pub fn with(arguments: &[&str], ports: usize) -> Server {
-        let mut program = Program::start(&mut dolmend(arguments));
+        let mut command = dolmend(arguments);
+        if !arguments.contains(&"-f") {
+            command.args(["-f", UNHURRIED_FILE]);
+        }
+        let mut program = Program::start(&mut command);
         if !arguments.contains(&"-c") {
             program.stdin = None;
         }
@@ -185,7 +193,7 @@ impl Server {
         let addresses = log.lines().filter_map(|line| line.strip_prefix("listening "));
         let addresses = addresses.map(|rest| {
             let (address, kind) = rest.split_once(' ').expect("listening ADDRESS:PORT KIND");
-            assert!(["telnet", "ascii"].contains(&kind), "{rest}");
+            assert!(["telnet", "ascii", "binary"].contains(&kind), "{rest}");
             address.parse().expect("an address")
         });
         Server { addresses: addresses.collect(), program }
@@ -193,6 +201,11 @@ impl Server {
 
     /// With a configuration file of this text, on one port.
     pub fn configured(folder: &tempfile::TempDir, text: &str) -> Server {
+        Server::limited(folder, &format!("{UNHURRIED}{text}"))
+    }
+
+    /// As [`configured`](Server::configured), with the limits on commands that players have.
+    pub fn limited(folder: &tempfile::TempDir, text: &str) -> Server {
         let file = folder.path().join("test.conf");
         std::fs::write(&file, text).expect("the file is written");
         Server::with(&["-f", file.to_str().expect("a plain path"), "-p", "127.0.0.1:0"], 1)

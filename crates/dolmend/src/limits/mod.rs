@@ -1,0 +1,130 @@
+//! What one player, one address and a stranger may do.
+//!
+//! These are rules and nothing else: no socket, no clock, no log. The caller passes the time, so a test can let an hour
+//! pass in no time, and a simulated server can run the same code.
+//!
+//! A limit is always the problem of the one who reaches it. Everything is counted for each source or for each user, and
+//! nothing waits in a common queue: a flood from one address makes no other newcomer wait, and a player who pastes a
+//! book waits alone. All memory is bounded, also against an attacker with very many addresses.
+//!
+//! | file | has |
+//! |---|---|
+//! | `source` | what counts as one address: an IPv4 address, or an IPv6 network |
+//! | `networks` | lists of networks: the exempt ones, trusted proxies, bans |
+//! | `rate` | a token bucket, whose state is one point in time |
+//! | `sources` | users and arrivals for each source |
+//! | `gate` | whether a newcomer may come in, and the reply to one who may not |
+//! | `budget` | commands and bytes of one user |
+//! | `deadlines` | the time until a name, and without a command |
+//! | `stranger` | clients that do not speak telnet: HTTP, SSH, TLS and others |
+//! | `repeats` | log lines that an attacker could repeat |
+//! | `user` | all of it about one user |
+//! | `counts` | how often each limit was reached |
+//! | `wakeups` | one timer for the deadlines of all users |
+
+mod budget;
+mod counts;
+mod deadlines;
+mod gate;
+mod networks;
+mod rate;
+mod repeats;
+mod source;
+mod sources;
+mod stranger;
+mod user;
+mod wakeups;
+
+use std::time::Duration;
+
+use crate::config::{self, Config};
+
+pub use budget::Budget;
+pub use counts::LimitCounts;
+pub use deadlines::{Deadlines, Expired};
+pub use gate::{Bans, Gate, NoBans, Pass, Refusal};
+pub use networks::Networks;
+pub use rate::{Bucket, Rate};
+pub use repeats::Repeats;
+pub use source::Source;
+pub use sources::{Sources, TooMany};
+pub use stranger::{FirstBytes, Stranger, Verdict};
+pub use user::UserLimits;
+pub use wakeups::Wakeups;
+
+/// The limits in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Users at a time.
+    pub max_users: usize,
+    /// Users at a time from one address.
+    pub max_users_per_address: usize,
+    /// How many bits of an IPv6 address name one source: 1 to 128.
+    pub ipv6_prefix: u8,
+    /// Arrivals from one address.
+    pub accept_rate: Rate,
+    /// Commands of one user.
+    pub command_rate: Rate,
+    /// Bytes of one user.
+    pub byte_rate: Rate,
+    /// The time that a user has to enter a name.
+    pub login_timeout: Option<Duration>,
+    /// The time after which a user without a command is disconnected.
+    pub idle_timeout: Option<Duration>,
+    /// The time without traffic after which the system, and telnet's NOP, check that the client is still there.
+    pub keepalive: Option<Duration>,
+    /// Sources without a limit of users and arrivals. The limits of one user hold for them too.
+    pub no_limits: Networks,
+    /// Proxies that are trusted to name the player.
+    pub trusted_proxies: Networks,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Limits {
+        let limits = &config.limits;
+        let rate = |rate: config::Rate| Rate::new(rate.per_second, rate.burst);
+        let bytes = limits.command_bytes_per_second.try_into().unwrap_or(u32::MAX);
+        Limits {
+            max_users: config.max_users,
+            max_users_per_address: limits.max_users_per_address,
+            ipv6_prefix: limits.ipv6_prefix,
+            accept_rate: rate(limits.accept_rate),
+            command_rate: rate(limits.command_rate),
+            byte_rate: Rate::new(bytes, bytes),
+            login_timeout: limits.login_timeout,
+            idle_timeout: limits.idle_timeout,
+            keepalive: limits.keepalive,
+            no_limits: limits.no_limits.as_slice().iter().copied().collect(),
+            trusted_proxies: limits.trusted_proxies.as_slice().iter().copied().collect(),
+        }
+    }
+}
+
+/// Those of the configuration that is built in.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_users: 1000,
+            max_users_per_address: 50,
+            ipv6_prefix: 64,
+            accept_rate: Rate::new(50, 200),
+            command_rate: Rate::new(10, 20),
+            byte_rate: Rate::new(16 * 1024, 16 * 1024),
+            login_timeout: Some(Duration::from_secs(60)),
+            idle_timeout: None,
+            keepalive: Some(Duration::from_secs(60)),
+            no_limits: Networks::loopback(),
+            trusted_proxies: Networks::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_built_in_configuration() {
+        assert_eq!(Limits::from(&Config::built_in().expect("it is good")), Limits::default());
+    }
+}

@@ -1,0 +1,95 @@
+//! What counts as one address.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What counts as one address: an IPv4 address, or an IPv6 network, because a subscriber gets a whole network and may
+/// choose any address in it.
+///
+/// ```
+/// use dolmend::limits::Source;
+///
+/// let source = |text: &str| Source::of(text.parse().expect("an address"), 64);
+/// assert_eq!(source("2001:db8::1"), source("2001:db8::2:3"));
+/// assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    /// The source of an address, with this many bits for an IPv6 network.
+    pub fn of(address: IpAddr, ipv6_prefix: u8) -> Source {
+        Source(match canonical(address) {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let host_bits = 128 - u32::from(ipv6_prefix.min(128));
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+            }
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The IPv4 address in an IPv6 address that stands for one: mapped (RFC 4291), or translated by NAT64 with the
+/// well-known prefix 64:ff9b::/96 (RFC 6052). Any other address is returned unchanged.
+pub(super) fn canonical(address: IpAddr) -> IpAddr {
+    const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+    let IpAddr::V6(six) = address else { return address };
+    match six.to_ipv4_mapped() {
+        Some(mapped) => IpAddr::V4(mapped),
+        None if six.segments()[..6] == NAT64 => IpAddr::V4(Ipv4Addr::from_bits(six.to_bits() as u32)),
+        None => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn source(text: &str, prefix: u8) -> Source {
+        Source::of(text.parse().expect("an address"), prefix)
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_its_size_can_be_set() {
+        assert_eq!(source("2001:db8::1", 64), source("2001:db8::ffff:0:0:2", 64));
+        assert_ne!(source("2001:db8::1", 64), source("2001:db8:0:1::1", 64));
+        assert_eq!(source("2001:db8::1", 56), source("2001:db8:0:ff::1", 56));
+        assert_ne!(source("2001:db8::1", 128), source("2001:db8::2", 128));
+        assert_eq!(source("2001:db8::1", 0), source("fe80::2", 0));
+        assert_eq!(source("2001:db8::1", 255), source("2001:db8::1", 128));
+    }
+
+    #[test]
+    fn addresses_that_stand_for_ipv4_count_as_ipv4() {
+        assert_ne!(source("192.0.2.1", 64), source("192.0.2.2", 64));
+        assert_eq!(source("::ffff:192.0.2.1", 64), source("192.0.2.1", 64));
+        assert_eq!(source("64:ff9b::192.0.2.1", 64), source("192.0.2.1", 64));
+        assert_ne!(source("64:ff9b::192.0.2.1", 64), source("64:ff9b::192.0.2.2", 64));
+        // The prefix for local use is a network like any other.
+        assert_eq!(source("64:ff9b:1::1", 64), source("64:ff9b:1::2", 64));
+        // The loopback address is none of them.
+        assert_ne!(source("::1", 128), source("0.0.0.1", 128));
+    }
+
+    proptest! {
+        #[test]
+        fn two_addresses_are_one_source_exactly_if_their_networks_are(
+            one: u128, flipped in 0u32..128, prefix in 1u8..=128,
+        ) {
+            // Global addresses: none of them stands for an IPv4 address.
+            let one = one >> 3 | 1 << 125;
+            prop_assume!(flipped < 125);
+            let other = one ^ (1 << flipped);
+            let of = |bits: u128| Source::of(IpAddr::V6(Ipv6Addr::from_bits(bits)), prefix);
+            prop_assert_eq!(of(one) == of(other), flipped < 128 - u32::from(prefix));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Newcomers: whether they may come in, what a refused one is told, and players behind trusted proxies.
+//!
+//! Limits are checked before anything is allocated. A refused newcomer is told why; in a flood, when many such texts are
+//! on their way already, without the care that a client needs which has sent something itself.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use dolmen::{ConnId, ListenerId, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::connections::Leaving;
+use super::{FIRST_USER_TOKEN, LogKind, MAX_CLOSING_CONNECTIONS, Server};
+use crate::config::{PortKind, PortOptions};
+use crate::limits::{Gate, Pass, Refusal, UserLimits};
+use crate::proxy::{HEADER_TIMEOUT, HeaderReader, Progress};
+use crate::session::Session;
+use crate::user::User;
+use crate::world::{Admission, ConnectInfo, UserId, World};
+
+/// Connections of proxies that may be without a header at a time. One more, and the oldest is reset.
+const MOST_WAITING_FOR_HEADERS: usize = 256;
+
+/// How often the system asks a silent peer before it gives the connection up, and how soon again.
+const KEEPALIVE_RETRIES: u32 = 3;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a peer may leave data unacknowledged, at least. That is also the time for which a client that is stopped
+/// may keep its receive window closed, so it must not be short.
+#[cfg(target_os = "linux")]
+const SHORTEST_USER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A port that is served.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Port {
+    pub id: ListenerId,
+    pub address: SocketAddr,
+    pub kind: PortKind,
+    pub options: PortOptions,
+}
+
+/// A connection of a trusted proxy that has not named its player yet.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    conn: ConnId,
+    /// The proxy.
+    peer: SocketAddr,
+    port: Port,
+    header: HeaderReader,
+    /// The slot of [`Server::wakeups`].
+    pub wake_at: Option<Instant>,
+}
+
+impl<W: World> Server<W> {
+    pub(super) fn accept(&mut self, listener: ListenerId, stream: TcpStream, peer: SocketAddr) {
+        let Some(port) = self.ports.iter().find(|port| port.id == listener).copied() else { return };
+        let id = UserId(self.next_user as u64);
+        self.next_user += 1;
+        if port.options.proxy && Gate::is_proxy(&self.limits, peer.ip()) {
+            return self.await_header(id, stream, peer, port);
+        }
+        let pass = match self.gate.admit(&self.limits, &*self.bans, peer.ip(), self.now) {
+            Ok(pass) => pass,
+            Err(refusal) => return self.refuse_stream(id, stream, peer, port.kind, &refusal),
+        };
+        match self.register(id, stream, peer) {
+            Some(conn) => self.welcome(id, conn, peer, port, pass),
+            None => self.gate.leave(pass),
+        }
+    }
+
+    /// Registers a connection. `None` if that fails, which is logged.
+    fn register(&mut self, id: UserId, stream: TcpStream, peer: SocketAddr) -> Option<ConnId> {
+        // Lines are short and must not be delayed. If a call fails the connection is already broken.
+        let _ = stream.set_nodelay(true);
+        keep_alive(&stream, self.limits.keepalive);
+        match self.reactor.add(stream, Token(FIRST_USER_TOKEN + id.0 as usize)) {
+            Ok(conn) => Some(conn),
+            Err(error) => {
+                self.status.refused += 1;
+                tracing::warn!(user = %id, %peer, %error, "turned away without a word");
+                None
+            }
+        }
+    }
+
+    /// A user comes in, unless the world refuses.
+    fn welcome(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, port: Port, pass: Pass) {
+        if self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
+            self.reset_oldest_closing();
+        }
+        let info = ConnectInfo { user: id, peer, kind: port.kind };
+        if let Admission::Refuse(text) = self.world.connect(&info) {
+            self.gate.leave(pass);
+            tracing::info!(user = %id, %conn, %peer, "turned away by the world");
+            return self.turn_away(id, conn, peer, port.kind, &text);
+        }
+        tracing::info!(user = %id, %conn, %peer, kind = %port.kind, "connected");
+        self.status.accepted += 1;
+        let session = Session::new(port.kind, self.line_length_bytes);
+        let limits = UserLimits::new(pass, self.now, port.kind == PortKind::Binary);
+        let user = User {
+            conn,
+            info,
+            session,
+            limits,
+            answer_bytes: 0,
+            in_queue: false,
+            held: false,
+            paused: false,
+            ends: None,
+        };
+        self.users.insert(id, user);
+        self.schedule_deadline(id);
+        self.answering = Some(id);
+        let (world, mut turn) = self.turn();
+        world.logon(&mut turn, id);
+        self.carry_out();
+        self.answering = None;
+    }
+
+    /// Refuses a newcomer whose connection is not registered.
+    fn refuse_stream(
+        &mut self,
+        id: UserId,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        kind: PortKind,
+        refusal: &Refusal,
+    ) {
+        self.log_refusal(peer.ip(), refusal);
+        // The care of `turn_away` costs a connection for a while, and a flood must not take the places of all others.
+        if self.leaving.len() < MAX_CLOSING_CONNECTIONS / 2 {
+            if let Some(conn) = self.register(id, stream, peer) {
+                self.turn_away(id, conn, peer, kind, refusal.text());
+            }
+            return;
+        }
+        self.status.refused += 1;
+        self.wire.clear();
+        Session::new(kind, self.line_length_bytes).encode(refusal.text(), &mut self.wire);
+        // A new connection has room for a few bytes, so this does not block. It fails only if the peer has gone.
+        let _ = stream.set_nonblocking(true);
+        let _ = stream.write(&self.wire);
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+
+    /// Shows a text, and closes a registered connection.
+    fn turn_away(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, kind: PortKind, text: &str) {
+        self.status.refused += 1;
+        self.wire.clear();
+        Session::new(kind, self.line_length_bytes).encode(text, &mut self.wire);
+        // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
+        // is of no use.
+        let _ = self.reactor.send(conn, &self.wire);
+        let _ = self.reactor.close(conn);
+        self.leaving.insert(id, Leaving { conn, peer });
+    }
+
+    fn log_refusal(&mut self, address: IpAddr, refusal: &Refusal) {
+        self.status.limits.refuse(refusal);
+        let kind = match refusal {
+            Refusal::Banned(_) => LogKind::Banned,
+            Refusal::Full => LogKind::Full,
+            Refusal::AddressFull => LogKind::AddressFull,
+            Refusal::TooOften => LogKind::TooOften,
+        };
+        if let Some(left_out) = self.may_log(kind, address) {
+            tracing::warn!(%address, left_out, "refused: {refusal}");
+        }
+    }
+
+    /// A trusted proxy has connected, and has to name its player.
+    fn await_header(&mut self, id: UserId, stream: TcpStream, peer: SocketAddr, port: Port) {
+        if self.unnamed.len() >= MOST_WAITING_FOR_HEADERS {
+            if let Some((&oldest, _)) = self.unnamed.first_key_value() {
+                self.reset_unnamed(oldest, "too many connections without a PROXY header");
+            }
+        }
+        let Some(conn) = self.register(id, stream, peer) else { return };
+        let mut unnamed = Unnamed { conn, peer, port, header: HeaderReader::default(), wake_at: None };
+        self.wakeups.schedule(id, &mut unnamed.wake_at, self.now + HEADER_TIMEOUT);
+        self.unnamed.insert(id, unnamed);
+    }
+
+    /// Takes bytes of a proxy that has not named its player yet. Returns those behind the header; none of another
+    /// connection are taken.
+    pub(super) fn receive_header<'a>(&mut self, id: UserId, data: &'a [u8]) -> &'a [u8] {
+        let Some(unnamed) = self.unnamed.get_mut(&id) else { return data };
+        match unnamed.header.receive(data) {
+            Ok(Progress::Incomplete) => &[],
+            Ok(Progress::Complete { taken, player }) => {
+                self.name_player(id, player);
+                &data[taken..]
+            }
+            Err(error) => {
+                self.reset_unnamed(id, &error.to_string());
+                &[]
+            }
+        }
+    }
+
+    /// The player behind a proxy is known, and comes in like any other newcomer. A proxy that speaks for itself, or
+    /// does not know the player, is exempt from the limits of an address.
+    fn name_player(&mut self, id: UserId, player: Option<SocketAddr>) {
+        let Some(unnamed) = self.take_unnamed(id) else { return };
+        let Unnamed { conn, peer: proxy, port, .. } = unnamed;
+        let peer = player.unwrap_or(proxy);
+        tracing::debug!(user = %id, %conn, %proxy, %peer, "named by a proxy");
+        match self.gate.admit(&self.limits, &*self.bans, peer.ip(), self.now) {
+            Ok(pass) => self.welcome(id, conn, peer, port, pass),
+            Err(refusal) => {
+                self.log_refusal(peer.ip(), &refusal);
+                self.turn_away(id, conn, peer, port.kind, refusal.text());
+            }
+        }
+    }
+
+    /// Takes a connection out of those without a header.
+    pub(super) fn take_unnamed(&mut self, id: UserId) -> Option<Unnamed> {
+        let mut unnamed = self.unnamed.remove(&id)?;
+        self.wakeups.cancel(id, &mut unnamed.wake_at);
+        Some(unnamed)
+    }
+
+    /// Ends a connection of a proxy that does not name its player.
+    pub(super) fn reset_unnamed(&mut self, id: UserId, why: &str) {
+        let Some(Unnamed { conn, peer, .. }) = self.take_unnamed(id) else { return };
+        self.status.limits.bad_headers += 1;
+        if let Some(left_out) = self.may_log(LogKind::BadHeader, peer.ip()) {
+            tracing::warn!(proxy = %peer, left_out, "ended a connection of a trusted proxy: {why}");
+        }
+        if self.reactor.abort(conn).is_ok() {
+            self.leaving.insert(id, Leaving { conn, peer });
+        }
+    }
+}
+
+/// Makes the system notice that a peer has vanished: after so much silence by asking, and by giving up on data that is
+/// not acknowledged. Without the latter a player to whom others talk would stay for a quarter of an hour on Linux.
+fn keep_alive(stream: &TcpStream, after: Option<Duration>) {
+    let Some(after) = after else { return };
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(after)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    // They fail only for a connection that is broken, or on a system that lacks them.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(after.max(SHORTEST_USER_TIMEOUT)));
+}
