@@ -9,6 +9,8 @@
 //! | [`ports`] | opening the ports |
 //! | `console` | the operator's terminal, or a script |
 //! | `chatter` | what is shown there of what no one has asked for |
+//! | `notify` | what a service manager is told |
+//! | `operation` | what a world may ask of the server itself |
 //! | [`limits`] | the system's limit of open files |
 //! | [`logging`] | where log lines go |
 //! | [`session`] | one user's protocols, without the connection |
@@ -31,6 +33,8 @@ pub mod limits;
 pub mod line;
 pub mod lobby;
 pub mod logging;
+mod notify;
+mod operation;
 pub mod ports;
 pub mod server;
 pub mod session;

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::PortKind;
+use crate::config::{Config, PortKind};
+pub use crate::operation::Operation;
 
 /// A user, for as long as the server runs: the server never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +158,8 @@ pub enum Action {
     EndConsole,
     /// Shut the server down in order.
     Shutdown,
+    /// Do something else with the server.
+    Operate(Operation),
 }
 
 /// One call of a world: the data it may read, and the actions it asks for.
@@ -224,6 +227,11 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Shutdown);
     }
 
+    /// Asks something of the server itself.
+    pub fn operate(&mut self, operation: Operation) {
+        self.actions.push(Action::Operate(operation));
+    }
+
     /// The connected users, in the order of their arrival.
     pub fn users(&self) -> &[UserId] {
         self.users
@@ -277,6 +285,11 @@ pub trait World {
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         let _ = line;
         turn.console("This world has no console commands.\n");
+    }
+
+    /// Another configuration is in force.
+    fn reconfigured(&mut self, config: &Config) {
+        let _ = config;
     }
 
     /// The server begins to shut down: the last opportunity to send a text. Every user is disconnected afterwards.

@@ -24,14 +24,14 @@ pub enum Command<'a> {
 }
 
 /// The output of `help`.
-pub const HELP: &str = "\
-  say TEXT         everybody hears it; 'TEXT is short for it
-  tell NAME TEXT   only NAME hears it
-  emote TEXT       everybody sees you do it; :TEXT is short for it
-  who              who is here
-  help             this list
-  quit             good-bye
-";
+pub const HELP: &str = concat!(
+    "  say TEXT         everybody hears it; 'TEXT is short for it\n",
+    "  tell NAME TEXT   only NAME hears it\n",
+    "  emote TEXT       everybody sees you do it; :TEXT is short for it\n",
+    "  who              who is here\n",
+    "  help             this list\n",
+    "  quit             good-bye\n",
+);
 
 /// Parses a line. Command words may be written in capitals.
 pub fn parse(line: &str) -> Command<'_> {

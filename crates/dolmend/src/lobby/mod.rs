@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::config::Config;
-use crate::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
+use crate::world::{Admission, ConnectInfo, Departure, Operation, Turn, UserId, World};
 use command::Command;
 use operator::Operator;
 
@@ -26,6 +26,15 @@ struct Guest {
     info: ConnectInfo,
     /// `None` until the user has chosen a name.
     name: Option<Rc<str>>,
+}
+
+/// The text for a newcomer, up to the prompt.
+fn greeting(config: &Config) -> Rc<str> {
+    let motd = match &config.motd {
+        Some(text) if !text.trim().is_empty() => format!("\n{}\n", text.trim_end()),
+        _ => String::new(),
+    };
+    format!("Welcome to {}!\n{motd}\n{NAME_PROMPT}", config.mud_name).into()
 }
 
 /// The lobby.
@@ -43,13 +52,8 @@ pub struct Lobby {
 impl Lobby {
     /// An empty lobby, with name and texts from the configuration.
     pub fn new(config: &Config) -> Lobby {
-        let motd = match &config.motd {
-            Some(text) if !text.trim().is_empty() => format!("\n{}\n", text.trim_end()),
-            _ => String::new(),
-        };
-        let greeting = format!("Welcome to {}!\n{motd}\n{NAME_PROMPT}", config.mud_name);
         Lobby {
-            greeting: greeting.into(),
+            greeting: greeting(config),
             guests: BTreeMap::new(),
             names: HashMap::new(),
             operator: Operator::default(),
@@ -80,6 +84,7 @@ impl Lobby {
         let name: Rc<str> = name.into();
         guest.name = Some(Rc::clone(&name));
         self.names.insert(key, user);
+        turn.operate(Operation::Name { user, name: guest.name.as_deref().unwrap_or_default().to_owned() });
 
         let others = match self.names.len() - 1 {
             0 => "You are alone here".to_string(),
@@ -223,6 +228,10 @@ impl World for Lobby {
         &operator::COMMANDS
     }
 
+    fn reconfigured(&mut self, config: &Config) {
+        self.greeting = greeting(config);
+    }
+
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         use operator::Command;
         let Some(line) = self.operator.line(turn, line) else { return };
@@ -244,6 +253,8 @@ impl World for Lobby {
             Command::Password => self.operator.choose_password(turn),
             Command::Quit => self.operator.quit(turn),
             Command::Shutdown => turn.shutdown(),
+            Command::Operate(operation) => turn.operate(operation),
+            Command::Lock => self.operator.lock(turn),
             Command::Help => turn.console(operator::HELP),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),
             Command::Unknown(word) => {

@@ -29,6 +29,12 @@ pub(super) struct Leaving {
     peer: SocketAddr,
 }
 
+impl Leaving {
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
 impl<W: World> Server<W> {
     pub(super) fn accept(&mut self, listener: ListenerId, stream: TcpStream, peer: SocketAddr) {
         let Some(kind) = self.ports.iter().find(|(id, ..)| *id == listener).map(|(_, _, kind)| *kind) else {

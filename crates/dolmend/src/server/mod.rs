@@ -11,17 +11,24 @@
 //! | `connections.rs` | arrivals, input, turns, output, departures |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
+//! | `operations.rs` | what concerns the server itself: the lock, names in the log, what an end waits for |
+//! | `reload.rs` | another configuration, while the server runs |
+//! | `metrics.rs` | the counters for Prometheus |
+//! | `countdown.rs` | an end that was announced |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
 mod connections;
+mod countdown;
+mod metrics;
+mod operations;
 mod operator;
+mod reload;
 mod shutdown;
 mod users;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dolmen::{ConsoleInput, Error, Event, Events, ListenerId, Poster, Reactor, Token};
@@ -32,6 +39,7 @@ use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
 use crate::world::{Action, Departure, Status, Turn, UserId, World};
 use connections::{Leaving, user_of};
+use operations::Operations;
 use operator::output_of;
 use shutdown::{OUTPUT_DRAIN, Shutdown};
 use users::Users;
@@ -84,7 +92,7 @@ pub struct Server<W> {
     status: Status,
     max_users: usize,
     line_length_bytes: usize,
-    console_history: Option<PathBuf>,
+    operations: Operations,
 }
 
 impl<W> fmt::Debug for Server<W> {
@@ -116,6 +124,7 @@ impl<W: World> Server<W> {
         if let Some(period) = world.heart_beat_interval() {
             reactor.add_interval(period, HEART_BEAT);
         }
+        let operations = Operations::new(config, &listening);
         Ok(Server {
             reactor,
             events: Some(Events::with_capacity(config.reactor_max_events)),
@@ -134,7 +143,7 @@ impl<W: World> Server<W> {
             status: Status::default(),
             max_users: config.max_users,
             line_length_bytes: config.line_length_bytes,
-            console_history: config.console_history.clone(),
+            operations,
         })
     }
 
@@ -160,7 +169,7 @@ impl<W: World> Server<W> {
     /// The reactor's errors.
     pub fn open_console(&mut self) -> Result<(), Error> {
         let commands = self.world.console_commands();
-        let history = self.console_history.as_deref();
+        let history = self.operations.config.console_history.as_deref();
         let console = Console::open(&mut self.reactor, CONSOLE, commands, history)?;
         let at_terminal = console.is_terminal();
         self.console = Some(console);
@@ -192,7 +201,7 @@ impl<W: World> Server<W> {
 
     /// Writes a line of statistics to the log at this interval.
     pub fn log_stats_every(&mut self, period: Duration) {
-        self.reactor.add_interval(period, STATS);
+        self.operations.stats = Some(self.reactor.add_interval(period, STATS));
     }
 
     /// The world.
@@ -246,6 +255,7 @@ impl<W: World> Server<W> {
 
         self.give_turns();
         self.advance_shutdown();
+        self.forget_names();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
             console.print_log(&mut self.reactor);
         }
@@ -253,6 +263,7 @@ impl<W: World> Server<W> {
     }
 
     fn handle(&mut self, event: Event<'_>) {
+        let Some(event) = self.operate_on(event) else { return };
         match event {
             Event::Accepted { listener, stream, peer, .. } => self.accept(listener, stream, peer),
             Event::AcceptFailed { listener, error, .. } => {
@@ -314,6 +325,7 @@ impl<W: World> Server<W> {
                         }
                     }
                     Action::Shutdown => self.shut_down(),
+                    Action::Operate(operation) => self.operate(operation),
                 }
             }
             self.doing = doing;
@@ -330,6 +342,7 @@ impl<W: World> Server<W> {
             self.reactor.remove_listener(listener);
         }
         tracing::info!(users = self.users.len(), "shutting down");
+        self.end_begins();
         let (world, mut turn) = self.turn();
         world.shutdown(&mut turn);
         // All earlier output is sent before the users are disconnected.

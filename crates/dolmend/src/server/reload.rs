@@ -1,0 +1,224 @@
+//! Another configuration, while the server runs and the players stay.
+//!
+//! First everything that can fail is done: the configuration is read, ports and the log file are opened. If one step
+//! fails, those before it are taken back, and the old configuration stays in force whole. What follows cannot fail.
+
+use std::fs::File;
+use std::net::SocketAddr;
+
+use dolmen::ListenerId;
+
+use super::metrics::Metrics;
+use super::{PORT, Server};
+use crate::config::{Change, Config, PortKind, PortSpec};
+use crate::ports;
+use crate::world::World;
+use crate::{logging, notify};
+
+/// A port that is open, and registered with the reactor.
+type Open = (PortSpec, (ListenerId, SocketAddr, PortKind));
+
+impl<W: World> Server<W> {
+    /// Brings the configuration into force, as it is now.
+    pub(super) fn reload(&mut self) {
+        if self.shutdown.has_begun() {
+            return self.answer("The server is shutting down.\n");
+        }
+        notify::reloading();
+        let text = match self.try_reload() {
+            Ok(report) => report,
+            Err(problem) => {
+                for line in problem.lines() {
+                    tracing::error!("not reloaded: {line}");
+                }
+                format!("Nothing has changed, because the new configuration is refused:\n{problem}\n")
+            }
+        };
+        self.answer(&text);
+        self.tell_ready();
+    }
+
+    /// Tells the service manager that the server serves.
+    pub(crate) fn tell_ready(&self) {
+        let ports: Vec<String> = self.ports.iter().map(|(_, address, _)| address.to_string()).collect();
+        notify::ready(&format!("serving {}", ports.join(" ")));
+    }
+
+    fn try_reload(&mut self) -> Result<String, String> {
+        let Some(source) = &self.operations.source else {
+            return Err("this server has no configuration that could be read again".into());
+        };
+        let wanted = source()?;
+        let changes = self.operations.config.changes_to(&wanted);
+        let new = wanted.without_restart(&self.operations.config);
+        let log = logging::open(&new.log)
+            .map_err(|error| format!("{}: {error}", new.log.file.clone().unwrap_or_default().display()))?;
+        let metrics = self.open_metrics(&new)?;
+        let opened = match self.change_ports(&new) {
+            Ok(opened) => opened,
+            Err(problem) => {
+                if let Some(Some(metrics)) = metrics {
+                    metrics.close(&mut self.reactor);
+                }
+                return Err(problem);
+            }
+        };
+        self.bring_into_force(new, log, metrics);
+        Ok(report(&changes, &opened))
+    }
+
+    /// What cannot fail.
+    fn bring_into_force(&mut self, new: Config, log: Option<File>, metrics: Option<Option<Metrics>>) {
+        logging::apply_opened(&new.log, log);
+        if let Some(metrics) = metrics {
+            if let Some(old) = std::mem::replace(&mut self.operations.metrics, metrics) {
+                old.close(&mut self.reactor);
+            }
+        }
+        if new.stats != self.operations.config.stats {
+            if let Some(timer) = self.operations.stats.take() {
+                self.reactor.remove_timer(timer);
+            }
+            if let Some(period) = new.stats {
+                self.log_stats_every(period);
+            }
+        }
+        self.max_users = new.max_users;
+        self.line_length_bytes = new.line_length_bytes;
+        crate::limits::make_room_for(Server::<W>::most_connections(&new));
+        self.world.reconfigured(&new);
+        self.operations.config = new;
+    }
+
+    /// The port of the metrics: `None` if it stays as it is.
+    fn open_metrics(&mut self, new: &Config) -> Result<Option<Option<Metrics>>, String> {
+        if new.metrics == self.operations.config.metrics {
+            return Ok(None);
+        }
+        new.metrics.map(|address| Metrics::open(&mut self.reactor, address)).transpose().map(Some)
+    }
+
+    /// Opens the new ports and closes those that are no longer wanted, or changes nothing. Returns the new ones.
+    fn change_ports(&mut self, new: &Config) -> Result<Vec<(SocketAddr, PortKind)>, String> {
+        let mut missing = new.ports.clone();
+        let mut surplus = Vec::new();
+        for &(spec, id) in &self.operations.ports {
+            match missing.iter().position(|other| other.address == spec.address) {
+                Some(place) => drop(missing.remove(place)),
+                None => surplus.push((spec, id)),
+            }
+        }
+        // Ports that this machine cannot have are not asked for again.
+        if new.ports_are_built_in && self.operations.config.ports_are_built_in {
+            missing.clear();
+        }
+        let opened = match self.open_ports(&missing) {
+            Ok(opened) => {
+                for &(_, id) in &surplus {
+                    self.close_port(id);
+                }
+                opened
+            }
+            // The system may take a new port for one of the old ones, as 0.0.0.0:4000 and 127.0.0.1:4000.
+            Err(_) if overlap(&missing, &surplus) => self.replace_ports(&missing, &surplus)?,
+            Err(problem) => return Err(problem),
+        };
+        let reported = opened.iter().map(|(_, (_, address, kind))| (*address, *kind)).collect();
+        self.add_ports(opened);
+        self.set_kinds(new);
+        Ok(reported)
+    }
+
+    /// Closes the old ports, then opens the new ones; opens the old ones again if that fails.
+    fn replace_ports(
+        &mut self,
+        missing: &[PortSpec],
+        surplus: &[(PortSpec, ListenerId)],
+    ) -> Result<Vec<Open>, String> {
+        let closed: Vec<PortSpec> = surplus
+            .iter()
+            .filter_map(|&(spec, id)| self.close_port(id).map(|real| PortSpec { address: real, ..spec }))
+            .collect();
+        self.open_ports(missing).map_err(|problem| match self.open_ports(&closed) {
+            Ok(again) => {
+                self.add_ports(again);
+                problem
+            }
+            Err(worse) => format!("{problem}\nand the old ports cannot be opened again: {worse}"),
+        })
+    }
+
+    /// All of them, or none.
+    fn open_ports(&mut self, specs: &[PortSpec]) -> Result<Vec<Open>, String> {
+        let (opened, _) = ports::open(specs, false).map_err(|failed| {
+            let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+            failed.join("\n")
+        })?;
+        let mut registered: Vec<Open> = Vec::new();
+        for (spec, port) in specs.iter().zip(opened) {
+            match self.reactor.listen(port.listener, PORT) {
+                Ok(id) => registered.push((*spec, (id, port.address, port.kind))),
+                Err(error) => {
+                    for (_, (id, ..)) in registered {
+                        self.reactor.remove_listener(id);
+                    }
+                    return Err(format!("{}: {error}", spec.address));
+                }
+            }
+        }
+        Ok(registered)
+    }
+
+    fn add_ports(&mut self, opened: Vec<Open>) {
+        for (spec, port) in opened {
+            self.operations.ports.push((spec, port.0));
+            self.ports.push(port);
+        }
+    }
+
+    /// Returns the real address.
+    fn close_port(&mut self, id: ListenerId) -> Option<SocketAddr> {
+        self.operations.ports.retain(|&(_, other)| other != id);
+        let place = self.ports.iter().position(|(other, ..)| *other == id)?;
+        let (_, address, _) = self.ports.remove(place);
+        self.reactor.remove_listener(id);
+        Some(address)
+    }
+
+    /// A port whose address stays may have another kind, for newcomers.
+    fn set_kinds(&mut self, new: &Config) {
+        for (spec, id) in &mut self.operations.ports {
+            let wanted =
+                new.ports.iter().find(|wanted| wanted.address == spec.address && spec.address.port() != 0);
+            let port = self.ports.iter_mut().find(|(other, ..)| other == id);
+            if let (Some(wanted), Some(port)) = (wanted, port) {
+                *spec = *wanted;
+                port.2 = wanted.kind;
+            }
+        }
+    }
+}
+
+/// Whether a new port has the number of an old one.
+fn overlap(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> bool {
+    let same = |new: &PortSpec| surplus.iter().any(|(old, _)| old.address.port() == new.address.port());
+    missing.iter().any(same)
+}
+
+/// The answer to the operator; each change is in the log as well.
+fn report(changes: &[Change], opened: &[(SocketAddr, PortKind)]) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        tracing::info!("reloaded: {line}");
+        text.push_str(&line);
+        text.push('\n');
+    };
+    match changes.len() {
+        0 => line("no key has changed; files were read again".into()),
+        _ => changes.iter().for_each(|change| line(change.to_string())),
+    }
+    for (address, kind) in opened {
+        line(format!("listening {address} {kind}"));
+    }
+    text
+}
