@@ -103,7 +103,9 @@ impl<W: World> Server<W> {
         let mut missing = new.ports.clone();
         let mut surplus = Vec::new();
         for &(spec, id) in &self.operations.ports {
-            match missing.iter().position(|other| other.address == spec.address) {
+            let real = self.ports.iter().find(|(other, ..)| *other == id).map(|(_, address, _)| *address);
+            let is_it = |other: &PortSpec| other.address == spec.address || Some(other.address) == real;
+            match missing.iter().position(is_it) {
                 Some(place) => drop(missing.remove(place)),
                 None => surplus.push((spec, id)),
             }
@@ -112,40 +114,17 @@ impl<W: World> Server<W> {
         if new.ports_are_built_in && self.operations.config.ports_are_built_in {
             missing.clear();
         }
-        let opened = match self.open_ports(&missing) {
-            Ok(opened) => {
-                for &(_, id) in &surplus {
-                    self.close_port(id);
-                }
-                opened
-            }
-            // The system may take a new port for one of the old ones, as 0.0.0.0:4000 and 127.0.0.1:4000.
-            Err(_) if overlap(&missing, &surplus) => self.replace_ports(&missing, &surplus)?,
-            Err(problem) => return Err(problem),
-        };
+        let opened = self.open_ports(&missing).map_err(|problem| problem + advice(&missing, &surplus))?;
+        for (_, id) in surplus {
+            self.close_port(id);
+        }
         let reported = opened.iter().map(|(_, (_, address, kind))| (*address, *kind)).collect();
-        self.add_ports(opened);
+        for (spec, port) in opened {
+            self.operations.ports.push((spec, port.0));
+            self.ports.push(port);
+        }
         self.set_kinds(new);
         Ok(reported)
-    }
-
-    /// Closes the old ports, then opens the new ones; opens the old ones again if that fails.
-    fn replace_ports(
-        &mut self,
-        missing: &[PortSpec],
-        surplus: &[(PortSpec, ListenerId)],
-    ) -> Result<Vec<Open>, String> {
-        let closed: Vec<PortSpec> = surplus
-            .iter()
-            .filter_map(|&(spec, id)| self.close_port(id).map(|real| PortSpec { address: real, ..spec }))
-            .collect();
-        self.open_ports(missing).map_err(|problem| match self.open_ports(&closed) {
-            Ok(again) => {
-                self.add_ports(again);
-                problem
-            }
-            Err(worse) => format!("{problem}\nand the old ports cannot be opened again: {worse}"),
-        })
     }
 
     /// All of them, or none.
@@ -169,29 +148,17 @@ impl<W: World> Server<W> {
         Ok(registered)
     }
 
-    fn add_ports(&mut self, opened: Vec<Open>) {
-        for (spec, port) in opened {
-            self.operations.ports.push((spec, port.0));
-            self.ports.push(port);
-        }
-    }
-
-    /// Returns the real address.
-    fn close_port(&mut self, id: ListenerId) -> Option<SocketAddr> {
+    fn close_port(&mut self, id: ListenerId) {
         self.operations.ports.retain(|&(_, other)| other != id);
-        let place = self.ports.iter().position(|(other, ..)| *other == id)?;
-        let (_, address, _) = self.ports.remove(place);
+        self.ports.retain(|&(other, ..)| other != id);
         self.reactor.remove_listener(id);
-        Some(address)
     }
 
     /// A port whose address stays may have another kind, for newcomers.
     fn set_kinds(&mut self, new: &Config) {
         for (spec, id) in &mut self.operations.ports {
-            let wanted =
-                new.ports.iter().find(|wanted| wanted.address == spec.address && spec.address.port() != 0);
-            let port = self.ports.iter_mut().find(|(other, ..)| other == id);
-            if let (Some(wanted), Some(port)) = (wanted, port) {
+            let Some(port) = self.ports.iter_mut().find(|(other, ..)| other == id) else { continue };
+            if let Some(wanted) = new.ports.iter().find(|wanted| wanted.address == port.1) {
                 *spec = *wanted;
                 port.2 = wanted.kind;
             }
@@ -199,10 +166,15 @@ impl<W: World> Server<W> {
     }
 }
 
-/// Whether a new port has the number of an old one.
-fn overlap(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> bool {
+/// What to do when a new port cannot be opened beside an old one, as 0.0.0.0:4000 beside 127.0.0.1:4000. The old ones
+/// are closed last: they could not be opened again for certain.
+fn advice(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> &'static str {
     let same = |new: &PortSpec| surplus.iter().any(|(old, _)| old.address.port() == new.address.port());
-    missing.iter().any(same)
+    if missing.iter().any(same) {
+        "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then with it."
+    } else {
+        ""
+    }
 }
 
 /// The answer to the operator; each change is in the log as well.
