@@ -153,6 +153,30 @@ fn a_locked_console_is_stopped_by_no_key() {
 }
 
 #[test]
+fn the_log_has_what_the_operator_does_and_no_password() {
+    if wine() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, log) = (folder.path().join("my.conf"), folder.path().join("log"));
+    std::fs::write(&file, "port : 127.0.0.1:0\nlog file : log\n").expect("written");
+    let mut terminal = Terminal::start(rig::program("", "dolmend").arg("-f").arg(&file));
+    terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
+    terminal.type_in("passwd\rsecret\rsecret\rlock\r\rwrong one\r");
+    terminal.until("the answer", |rows| rows.iter().any(|row| row.contains("not the password")));
+    let pid = rustix::process::Pid::from_child(&terminal.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+    assert_eq!(terminal.wait().code(), Some(0));
+    let log = std::fs::read_to_string(log).expect("it is there");
+    for line in
+        ["command=passwd", "command=lock", "the console is locked", "wrong password at the console wrong=1"]
+    {
+        assert!(log.contains(line), "no {line} in {log}");
+    }
+    assert!(!log.contains("secret") && !log.contains("wrong one"), "{log}");
+}
+
+#[test]
 fn an_end_says_what_it_waits_for_and_takes_no_commands() {
     let (mut terminal, address) = server(false);
     terminal.shows(&["> "]);

@@ -45,7 +45,9 @@ impl<W: World> Server<W> {
                     console.drained(&mut self.reactor);
                 }
             }
-            ConsoleInput::Interrupt if self.operations.locked && !self.shutdown.has_begun() => {
+            ConsoleInput::Interrupt | ConsoleInput::Shutdown { reason: ShutdownReason::Break, .. }
+                if self.operations.locked && !self.shutdown.has_begun() =>
+            {
                 tracing::warn!("Ctrl-C at the locked console");
                 self.answer("The console is locked.\n");
             }
