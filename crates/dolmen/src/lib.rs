@@ -96,6 +96,10 @@ pub use waker::{Poster, Waker};
 #[doc(hidden)]
 pub mod internal {
     pub use crate::console::blocking_write;
+    #[cfg(unix)]
+    pub use crate::console::{ignore_signals, prevent_stop};
+    #[cfg(target_os = "linux")]
+    pub use crate::kernel::inherited::inherited_listeners;
     pub use crate::kernel::names::Resolver;
     pub use crate::kernel::thread::spawn as spawn_thread;
 }

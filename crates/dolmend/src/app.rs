@@ -1,6 +1,7 @@
 //! From a command line to a running server, and from its end to an exit status.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,9 +9,13 @@ use clap::Parser as _;
 use dolmen::internal::blocking_write;
 
 use crate::cli::Cli;
-use crate::config::{BUILT_IN_NAME, Config, ConfigError};
+use crate::config::{BUILT_IN_NAME, Config, ConfigError, PortSpec};
+#[cfg(target_os = "linux")]
+use crate::config::{PortKind, PortOptions};
 use crate::lobby::Lobby;
+use crate::ports::OpenPort;
 use crate::server::Server;
+use crate::store::Store;
 use crate::{descriptors, logging, ports};
 
 /// Something failed while running.
@@ -20,7 +25,11 @@ const BAD_CONFIG: u8 = 2;
 
 /// Runs the command line. Returns at the end of the server's life.
 pub fn run(cli: &Cli) -> ExitCode {
-    let config = match configure(cli) {
+    let ports = match activated() {
+        Ok(ports) => ports,
+        Err(message) => return fail(RUNTIME_FAILURE, "dolmend: ", &message),
+    };
+    let config = match configure(cli, &ports) {
         Ok(config) => config,
         Err(message) => return fail(BAD_CONFIG, "", &message),
     };
@@ -31,20 +40,51 @@ pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_config {
         return show(&config.to_text());
     }
-    match serve(cli, &config) {
+    match serve(cli, &config, ports) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(RUNTIME_FAILURE, "dolmend: ", &message),
     }
 }
 
-/// The configuration in force: the file, overridden by the command line.
-fn configure(cli: &Cli) -> Result<Config, String> {
+/// The ports that a service manager has opened (socket activation). The name of a socket is the kind of the port.
+#[cfg(target_os = "linux")]
+fn activated() -> Result<Vec<OpenPort>, String> {
+    let passed = dolmen::internal::inherited_listeners().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let open = passed.into_iter().map(|(listener, name)| {
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        // Without a name of ours it is the unit's name.
+        let spec: Result<PortSpec, _> = format!("{address}:{name}").parse();
+        let (kind, options) =
+            spec.map_or((PortKind::Telnet, PortOptions::default()), |spec| (spec.kind, spec.options));
+        Ok(OpenPort { listener, address, kind, options })
+    });
+    open.collect()
+}
+
+/// Other systems have no such thing.
+#[cfg(not(target_os = "linux"))]
+fn activated() -> Result<Vec<OpenPort>, String> {
+    Ok(Vec::new())
+}
+
+/// The ports as the configuration has them.
+fn specs(ports: &[OpenPort]) -> Vec<PortSpec> {
+    ports.iter().map(|&OpenPort { address, kind, options, .. }| PortSpec { address, kind, options }).collect()
+}
+
+/// The configuration in force: the file, overridden by the command line, and by the ports that were passed.
+fn configure(cli: &Cli, activated: &[OpenPort]) -> Result<Config, String> {
+    configure_for(cli, &specs(activated))
+}
+
+fn configure_for(cli: &Cli, activated: &[PortSpec]) -> Result<Config, String> {
     let config = match &cli.file {
         Some(file) => Config::from_file(file),
         None => Config::built_in(),
     };
     let mut config = config.map_err(|error: ConfigError| error.to_string())?;
     config.replace_ports(&cli.ports).map_err(|error| format!("dolmend: --port: {error}"))?;
+    config.replace_ports(activated).map_err(|error| format!("dolmend: LISTEN_FDS: {error}"))?;
     if let Some(level) = cli.trace {
         config.log.trace_reactor = level;
     }
@@ -55,34 +95,42 @@ fn configure(cli: &Cli) -> Result<Config, String> {
 }
 
 /// Opens the ports and the console, serves, and returns after an orderly end.
-fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
-    let flush = logging::start(config.log.trace_reactor);
+fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), String> {
+    ignore_other_signals();
+    let flush = logging::start(&config.log).map_err(|error| cannot_open_log(config, &error))?;
+    let passed = specs(&activated);
+    let store = Store::configured(config.state_folder.as_deref(), config.ban_list.as_deref())?;
     // First the ports: if they fail, nothing else has been touched.
-    let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
-        let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
-        messages.join("\n")
-    })?;
-    for port in left_out {
-        tracing::warn!("{port}; going on without it");
-    }
+    let opened = if activated.is_empty() { open_ports(config)? } else { activated };
     descriptors::make_room_for(Server::<Lobby>::most_connections(config));
 
-    let mut server =
-        Server::new(config, opened, Lobby::new(config)).map_err(|error| format!("cannot start: {error}"))?;
+    let mut server = Server::new(config, opened, Lobby::with_store(config, store))
+        .map_err(|error| format!("cannot start: {error}"))?;
     server.stop_on_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
     if let Some(period) = config.stats {
         server.log_stats_every(period);
     }
 
+    let again = cli.clone();
+    server.reload_by(move || configure_for(&again, &passed));
+    let metrics = config.metrics.map(|address| server.serve_metrics(address)).transpose()?;
+
     // Written before the console has the terminal, and so not by the logger's thread.
     for (address, kind) in server.listening() {
         write_to_stderr(&format!("listening {address} {kind}\n"));
+    }
+    if config.state_folder.is_none() {
+        write_to_stderr("state     in memory only; 'state folder' keeps names, notes and bans\n");
+    }
+    if let Some(address) = metrics {
+        write_to_stderr(&format!("metrics   http://{address}/metrics\n"));
     }
     let at_terminal = std::io::stdin().is_terminal();
     if at_terminal || cli.console {
         write_to_stderr("console   type 'help'; Ctrl-C stops the server\n");
         server.open_console().map_err(|error| format!("cannot start: {error}"))?;
     }
+    server.tell_ready();
     server.run().map_err(|error| format!("cannot go on: {error}"))?;
     if server.was_forced() {
         // Without destructors, which would wait for a reader that does not read.
@@ -99,10 +147,40 @@ fn serve(cli: &Cli, config: &Config) -> Result<(), String> {
     Ok(())
 }
 
+/// Opens the configured ports.
+fn open_ports(config: &Config) -> Result<Vec<OpenPort>, String> {
+    let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
+        let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        messages.join("\n")
+    })?;
+    for port in left_out {
+        tracing::warn!("{port}; going on without it");
+    }
+    Ok(opened)
+}
+
+/// Signals with no meaning for a server must not end it: a script that sends `SIGUSR1` to a program, and Ctrl-\\.
+#[cfg(unix)]
+fn ignore_other_signals() {
+    use signal_hook::consts::{SIGQUIT, SIGUSR1, SIGUSR2};
+    dolmen::internal::ignore_signals(&[SIGQUIT, SIGUSR1, SIGUSR2]);
+}
+
+/// Windows has no such signals.
+#[cfg(not(unix))]
+fn ignore_other_signals() {}
+
+/// The message for a log file that cannot be opened.
+fn cannot_open_log(config: &Config, error: &std::io::Error) -> String {
+    let file = config.log.file.as_deref().unwrap_or(Path::new("standard error"));
+    format!("cannot open the log file {}: {error}", file.display())
+}
+
 /// The command line of this process. Requests for help, and command lines that are wrong, end here.
 pub fn command_line() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
-        let text = error.render().to_string();
+        // It repeats what was given, and a terminal obeys control characters.
+        let text = error.render().to_string().replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
         if error.use_stderr() {
             write_to_stderr(&text);
             return ExitCode::from(BAD_CONFIG);

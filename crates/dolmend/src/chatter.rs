@@ -113,9 +113,11 @@ impl Chatter {
     }
 }
 
-/// Whether a line of the log is a warning or an error. The level is its second word, after the time.
+/// Whether a line of the log is a warning or an error. The level is the second word, after the time, or the second
+/// member of a JSON object.
 fn is_loud(line: &str) -> bool {
-    line.split_whitespace().nth(1).is_some_and(|level| LOUD_LEVELS.contains(&level))
+    let level = if line.starts_with('{') { line.split('"').nth(7) } else { line.split_whitespace().nth(1) };
+    level.is_some_and(|level| LOUD_LEVELS.contains(&level))
 }
 
 /// A number with a comma after each thousand.
@@ -264,6 +266,19 @@ mod tests {
             assert_eq!(chatter.room(), MOST_BYTES);
             chatter.written();
             assert_eq!(chatter.admit_log(warning), warning);
+        }
+    }
+
+    #[test]
+    fn warnings_are_known_in_every_form() {
+        for (line, loud) in [
+            ("2026-01-01T00:00:01Z  WARN dolmend: full", true),
+            ("2026-01-01T00:00:01Z  INFO dolmend: WARN", false),
+            (r#"{"time":"2026-01-01T00:00:01Z","level":"ERROR","target":"dolmend"}"#, true),
+            (r#"{"time":"2026-01-01T00:00:01Z","level":"INFO","target":"dolmend","message":"WARN"}"#, false),
+            ("", false),
+        ] {
+            assert_eq!(is_loud(line), loud, "{line}");
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Console {
     chatter: Chatter,
     /// The rest of the script is ignored.
     ignoring: bool,
+    /// What is typed is shown, and so no password.
+    shows_input: bool,
     flush: Flush,
 }
 
@@ -62,6 +64,7 @@ impl Console {
             lost: 0,
             chatter: Chatter::default(),
             ignoring: false,
+            shows_input: true,
             flush: Flush::NotAsked,
         })
     }
@@ -69,6 +72,11 @@ impl Console {
     /// Whether the console is a terminal with an operator.
     pub(crate) fn is_terminal(&self) -> bool {
         self.kind == ConsoleKind::Terminal
+    }
+
+    /// Whether what is typed is shown.
+    pub(crate) fn shows_input(&self) -> bool {
+        self.shows_input
     }
 
     /// From here on its input is ignored.
@@ -163,6 +171,7 @@ impl Console {
 
     /// Asks for a line.
     pub(crate) fn ask(&mut self, reactor: &mut Reactor, prompt: &str, echo: bool) {
+        self.shows_input = echo;
         let asked = reactor.console().and_then(|mut console| {
             console.set_echo(echo)?;
             console.set_prompt(prompt)

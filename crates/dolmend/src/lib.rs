@@ -9,6 +9,8 @@
 //! | [`ports`] | opening the ports |
 //! | `console` | the operator's terminal, or a script |
 //! | `chatter` | what is shown there of what no one has asked for |
+//! | `notify` | what a service manager is told |
+//! | `operation` | what a world may ask of the server itself |
 //! | [`descriptors`] | the system's limit of open files |
 //! | [`limits`] | what one player, one address and a stranger may do, as rules without sockets or clocks |
 //! | [`proxy`] | the header in which a proxy names the player |
@@ -38,6 +40,8 @@ pub mod line;
 pub mod lobby;
 pub mod logging;
 pub mod names;
+mod notify;
+mod operation;
 pub mod ports;
 pub mod proxy;
 pub mod server;

@@ -1,51 +1,165 @@
-//! The destination of log lines, and the choice of them.
+//! The log: its lines, where they go, and which of them are written.
+//!
+//! | file | is |
+//! |---|---|
+//! | `form` | the form of a line: text, JSON, or for the journal |
+//! | `names` | the names of players, which lines about them get |
+//! | `repetition` | the bound for lines that say the same |
+//! | `writer` | the threads that write |
+//!
+//! Everything can be changed while the server runs. The log file is opened anew then, which is what a rotated file needs.
 
 use std::backtrace::BacktraceStatus;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use dolmen::internal::blocking_write;
-use tracing::Level;
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
-mod standard_error;
+use crate::config::{LogFormat, LogLevel, LogSettings};
+use form::Form;
+use writer::{LOG_FILE, STANDARD_ERROR, Writer};
+
+mod form;
+pub(crate) mod names;
+mod repetition;
+mod writer;
 
 /// The target of the reactor's log lines.
 const REACTOR_TARGET: &str = "dolmen";
 /// The targets of the driver's own log lines begin with this. They have to be named: a filter takes a target for the
 /// beginning of others.
 const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
+/// The target of the lines with the operator's commands.
+pub(crate) const OPERATOR_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::operator");
 
 /// When dropped, has the waiting lines written, as long as the reader takes some of them every two seconds.
 #[must_use]
-#[derive(Debug)]
-pub struct Flush(Option<standard_error::Writer>);
+pub struct Flush(Vec<Writer>);
 
 impl Flush {
     /// Writes the lines that are read within a second, for an end that must not wait for a slow reader.
     pub fn flush_briefly(mut self) {
-        self.0.iter_mut().for_each(standard_error::Writer::flush_briefly);
+        self.0.iter_mut().for_each(Writer::flush_briefly);
     }
 }
 
-/// Sends log lines to standard error, without ever waiting for its reader. `trace_reactor` is the value of `trace
-/// io_reactor`.
+impl Drop for Flush {
+    fn drop(&mut self) {
+        for (metadata, left_out) in repetition::take_all() {
+            let mut line = String::new();
+            if form::write_left_out(
+                &mut tracing_subscriber::fmt::format::Writer::new(&mut line),
+                metadata,
+                left_out,
+            )
+            .is_ok()
+            {
+                let _ = Log.write(line.as_bytes());
+            }
+        }
+    }
+}
+
+/// The filter in force.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Lines go to the log file.
+static TO_FILE: AtomicBool = AtomicBool::new(false);
+
+/// Starts the log with these settings. Nothing of it ever waits for a reader or a disk.
 ///
 /// A logger that was set before is kept.
-pub fn start(trace_reactor: u8) -> Flush {
-    let filter = Targets::new()
-        .with_default(LevelFilter::INFO)
-        .with_target(REACTOR_TARGET, reactor_level(trace_reactor))
-        .with_target(OWN_TARGET, LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false);
-    let flush = standard_error::Writer::start();
+///
+/// # Errors
+///
+/// The log file cannot be opened.
+pub fn start(settings: &LogSettings) -> io::Result<Flush> {
+    apply_opened(settings, open(settings)?);
+    let flush = Flush([&STANDARD_ERROR, &LOG_FILE].into_iter().filter_map(Writer::start).collect());
+    let (filter, handle) = reload::Layer::new(filter(settings));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(|| Log).with_ansi(false).event_format(form::Lines);
     // It fails only if the program that contains this library has set a logger before.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
-    Flush(flush)
+    if tracing_subscriber::registry().with(filter).with(repetition::Bounded).with(lines).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
+    Ok(flush)
+}
+
+/// Opens the log file of these settings, if they have one, also if it is in use: it may have been rotated.
+///
+/// # Errors
+///
+/// The system's reason.
+pub(crate) fn open(settings: &LogSettings) -> io::Result<Option<File>> {
+    settings.file.as_deref().map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()
+}
+
+/// Brings settings into force, with the file that [`open`] has opened for them.
+pub(crate) fn apply_opened(settings: &LogSettings, file: Option<File>) {
+    form::set(match settings.format {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text if file.is_none() && is_journal() => Form::Journal,
+        LogFormat::Text => Form::Text,
+    });
+    TO_FILE.store(file.is_some(), Ordering::Release);
+    if let Some(file) = file {
+        LOG_FILE.set_file(file);
+    }
+    set_level(settings, settings.level);
+}
+
+/// Writes lines of this level and more important ones; otherwise as the settings say.
+pub(crate) fn set_level(settings: &LogSettings, level: LogLevel) {
+    let filter = filter(&LogSettings { level, ..settings.clone() });
+    repetition::set_bounded(level < LogLevel::Debug && settings.trace_reactor == 0);
+    if let Some(handle) = FILTER.get() {
+        // It fails only if the subscriber is gone.
+        let _ = handle.reload(filter);
+    }
+}
+
+fn filter(settings: &LogSettings) -> Targets {
+    let own = match settings.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let reactor = match settings.trace_reactor {
+        0 => LevelFilter::WARN.min(own),
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    Targets::new()
+        .with_default(LevelFilter::INFO.min(own))
+        .with_target(REACTOR_TARGET, reactor)
+        .with_target(OWN_TARGET, own)
+}
+
+/// Whether standard error is a connection to the journal: then `JOURNAL_STREAM` names its device and inode,
+/// systemd.exec(5). It is inherited, so a name alone proves nothing.
+#[cfg(target_os = "linux")]
+fn is_journal() -> bool {
+    let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// Only Linux has a journal.
+#[cfg(not(target_os = "linux"))]
+fn is_journal() -> bool {
+    false
 }
 
 /// Has a write to a file that has reached its size limit (`ulimit -f`) fail, as one to a full disk does: `SIGXFSZ` would end
@@ -61,9 +175,9 @@ pub fn survive_full_files() {
 #[cfg(not(unix))]
 pub fn survive_full_files() {}
 
-/// Writes a text to standard error unchanged, in order with the log lines.
+/// Writes a text to standard error unchanged, in order with the log lines there.
 pub fn write(text: &str) {
-    standard_error::write(text.as_bytes());
+    STANDARD_ERROR.write(text.as_bytes());
 }
 
 /// Has a panic's message written whole, also where standard error is non-blocking.
@@ -96,7 +210,7 @@ pub(crate) fn keep(keep: bool) {
     if keep {
         kept.get_or_insert_default();
     } else if let Some(lines) = kept.take() {
-        standard_error::write(&lines);
+        STANDARD_ERROR.write(&lines);
     }
 }
 
@@ -105,6 +219,16 @@ pub(crate) fn take() -> Option<String> {
     let mut kept = kept();
     let lines = kept.as_mut().filter(|lines| !lines.is_empty())?;
     Some(String::from_utf8_lossy(&std::mem::take(lines)).into_owned())
+}
+
+/// Whether this is a line with a command of the operator.
+fn is_of_operator(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == OPERATOR_TARGET
+}
+
+/// Whether log lines are shown on the operator's terminal.
+fn is_shown_on_console() -> bool {
+    !TO_FILE.load(Ordering::Acquire) && kept().is_some()
 }
 
 fn kept() -> MutexGuard<'static, Option<Vec<u8>>> {
@@ -116,10 +240,14 @@ struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if TO_FILE.load(Ordering::Acquire) {
+            LOG_FILE.write(bytes);
+            return Ok(bytes.len());
+        }
         match &mut *kept() {
             Some(lines) if lines.len() < MOST_KEPT_BYTES => lines.write(bytes),
             _ => {
-                standard_error::write(bytes);
+                STANDARD_ERROR.write(bytes);
                 Ok(bytes.len())
             }
         }
@@ -127,14 +255,5 @@ impl Write for Log {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn reactor_level(trace: u8) -> Level {
-    match trace {
-        0 => Level::WARN,
-        1 => Level::INFO,
-        2 => Level::DEBUG,
-        _ => Level::TRACE,
     }
 }

@@ -9,14 +9,15 @@
 //! cause. For a user that `connect` refused there is no further call.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use dolmen::{Inbox, Reactor, Sender, Token};
 
-use crate::config::PortKind;
+use crate::config::{Config, PortKind};
 use crate::limits::LimitCounts;
+pub use crate::operation::Operation;
 
 /// A user, for as long as the server runs: the server never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,7 +161,7 @@ pub enum Action {
         /// Whether they wait.
         on: bool,
     },
-    /// A user has a name: the time for that is not limited any more.
+    /// A user has a name, or another one: the time for that is not limited any more.
     LoggedOn {
         /// The user.
         user: UserId,
@@ -191,6 +192,8 @@ pub enum Action {
     EndConsole,
     /// Shut the server down in order.
     Shutdown,
+    /// Do something else with the server.
+    Operate(Operation),
 }
 
 /// One call of a world: the data it may read, and the actions it asks for.
@@ -243,8 +246,8 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Hold { user, on: false });
     }
 
-    /// A user has given a name, or whatever this world asks for. Those for whom this is not called are disconnected after
-    /// the login timeout.
+    /// A user has given a name, or whatever this world asks for, or has another name. Those for whom this is not called
+    /// are disconnected after the login timeout. The log takes the name from [`World::name_of`] here.
     pub fn logged_on(&mut self, user: UserId) {
         self.actions.push(Action::LoggedOn { user });
     }
@@ -280,6 +283,11 @@ impl<'a> Turn<'a> {
     /// Shuts the server down in order.
     pub fn shutdown(&mut self) {
         self.actions.push(Action::Shutdown);
+    }
+
+    /// Asks something of the server itself.
+    pub fn operate(&mut self, operation: Operation) {
+        self.actions.push(Action::Operate(operation));
     }
 
     /// The connected users, in the order of their arrival.
@@ -334,6 +342,13 @@ pub trait World {
         None
     }
 
+    /// The text for a newcomer from this address, if the address is banned. It is asked first, before anything is
+    /// allocated for the connection.
+    fn ban_of(&self, address: IpAddr) -> Option<String> {
+        let _ = address;
+        None
+    }
+
     /// A user connects. No text has been sent yet.
     fn connect(&mut self, info: &ConnectInfo) -> Admission;
 
@@ -379,6 +394,13 @@ pub trait World {
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         let _ = line;
         turn.console("This world has no console commands.\n");
+    }
+
+    /// Another configuration comes into force, unless the world returns why it cannot; then it must not have changed
+    /// anything.
+    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
+        let _ = config;
+        Ok(())
     }
 
     /// The server begins to shut down: the last opportunity to send a text. Every user is disconnected afterwards.

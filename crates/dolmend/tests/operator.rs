@@ -83,12 +83,25 @@ fn a_password_is_chosen_and_asked_for_without_being_shown() {
     let chosen = ["> passwd", "New password (nothing for none):", "The same again:", "The password is set."];
     terminal.shows(&[&chosen[..], &["> "]].concat());
     terminal.type_in("quit\r");
-    terminal.shows(&[&chosen[..], &["> quit", "Good-bye.", "Press Enter to come back."]].concat());
+    terminal
+        .shows(&[&chosen[..], &["> quit", "The console is locked.", "Press Enter to come back."]].concat());
     terminal.type_in("\r");
     terminal.until("the question", |rows| rows.iter().any(|row| row.trim_end() == "Password:"));
     terminal.type_in("wrong\r");
     terminal.until("the answer", |rows| rows.iter().any(|row| row.contains("not the password")));
-    terminal.type_in("open sesame\r");
+    // The right one is refused as well, until the time is over.
+    let started = std::time::Instant::now();
+    let mut tries = 0;
+    while !terminal.raw().contains("Welcome back") {
+        terminal.type_in("open sesame\r");
+        tries += 1;
+        while terminal.raw().matches("Too early").count() < tries && !terminal.raw().contains("Welcome back")
+        {
+            assert!(started.elapsed() < common::DEADLINE, "no reply to try {tries}");
+            std::thread::yield_now();
+        }
+    }
+    assert!(tries > 1, "the first try was too early");
     terminal.until("the welcome and the prompt", |rows| {
         rows.windows(2).any(|rows| rows[0].starts_with("Welcome back") && rows[1].trim_end() == ">")
     });
@@ -98,6 +111,86 @@ fn a_password_is_chosen_and_asked_for_without_being_shown() {
         rows.windows(3).any(|rows| rows == ["> users", "Nobody is connected.", ">"])
     });
     assert!(!terminal.raw().contains("sesame"));
+}
+
+/// A locked console, and the time when it was.
+fn locked() -> (Terminal, SocketAddr) {
+    let (terminal, address) = server(false);
+    terminal.shows(&["> "]);
+    terminal.type_in("lock\r");
+    terminal.until("the advice", |rows| rows.iter().any(|row| row.starts_with("Choose a password first")));
+    terminal.type_in("passwd\rsecret\rsecret\r");
+    terminal.until("the answer", |rows| rows.iter().any(|row| row.starts_with("The password is set")));
+    terminal.type_in("lock\r");
+    terminal.until("the lock", |rows| rows.iter().any(|row| row.starts_with("The console is locked.")));
+    (terminal, address)
+}
+
+#[test]
+fn a_locked_console_is_stopped_by_no_key() {
+    if wine() {
+        return;
+    }
+    let (mut terminal, address) = locked();
+    // Ctrl-C, Ctrl-\, Ctrl-Z.
+    terminal.type_in("\x03\x1c\x1a");
+    terminal.until("the refusal", |rows| {
+        rows.iter().filter(|row| row.starts_with("The console is locked.")).count() == 2
+    });
+    // It is still served.
+    let mut ann = player(address, "Ann");
+    terminal.type_in("shutdown\r");
+    terminal.until("the question", |rows| rows.iter().any(|row| row.trim_end() == "Password:"));
+    ann.send("say still here\r\n");
+    ann.expect("You say: still here\r\n");
+    assert!(!terminal.raw().contains("Ann says"), "she is not seen");
+    terminal.type_in("secret\r");
+    terminal.until("the welcome", |rows| rows.iter().any(|row| row.starts_with("Welcome back")));
+    terminal.type_in("\x03");
+    ann.expect("Good-bye.");
+    drop(ann);
+    assert_eq!(terminal.wait().code(), Some(0));
+}
+
+#[test]
+fn the_log_has_what_the_operator_does_and_no_password() {
+    if wine() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, log) = (folder.path().join("my.conf"), folder.path().join("log"));
+    std::fs::write(&file, "port : 127.0.0.1:0\nlog file : log\n").expect("written");
+    let mut terminal = Terminal::start(rig::program("", "dolmend").arg("-f").arg(&file));
+    terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
+    terminal.type_in("passwd\rsecret\rsecret\rlock\r\rwrong one\r");
+    terminal.until("the answer", |rows| rows.iter().any(|row| row.contains("not the password")));
+    let pid = rustix::process::Pid::from_child(&terminal.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+    assert_eq!(terminal.wait().code(), Some(0));
+    let log = std::fs::read_to_string(log).expect("it is there");
+    for line in
+        ["command=passwd", "command=lock", "the console is locked", "wrong password at the console wrong=1"]
+    {
+        assert!(log.contains(line), "no {line} in {log}");
+    }
+    assert!(!log.contains("secret") && !log.contains("wrong one"), "{log}");
+}
+
+#[test]
+fn an_end_says_what_it_waits_for_and_takes_no_commands() {
+    let (mut terminal, address) = server(false);
+    terminal.shows(&["> "]);
+    let slow = player(address, "Slow");
+    let peer = slow.stream.local_addr().expect("connected");
+    terminal.type_in("shutdown\r");
+    terminal.until("the report", |rows| {
+        rows.join("").contains(&format!("Waiting for one connection to close, #1 Slow {peer}"))
+    });
+    terminal.type_in("users\r");
+    terminal
+        .until("the refusal", |rows| rows.iter().any(|row| row.starts_with("The server is shutting down;")));
+    drop(slow);
+    assert_eq!(terminal.wait().to_string(), "exit status: 0");
 }
 
 #[test]

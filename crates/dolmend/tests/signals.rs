@@ -14,7 +14,7 @@ fn signal(server: &Server, signal: Signal) {
 
 #[test]
 fn each_request_to_stop_is_an_orderly_end() {
-    for request in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for request in [Signal::TERM, Signal::INT] {
         let mut server = Server::start();
         let mut ann = server.player("Ann");
         // Pending output must arrive before the end.
@@ -47,4 +47,27 @@ fn a_second_request_stops_immediately() {
     server.program.stderr.wait_for("a second request stops immediately");
     signal(&server, Signal::TERM);
     assert_eq!(server.program.wait().code(), Some(1));
+}
+
+#[test]
+fn signals_without_a_meaning_end_nothing() {
+    let server = Server::start();
+    let mut ann = server.player("Ann");
+    for other in [Signal::USR1, Signal::USR2, Signal::QUIT] {
+        signal(&server, other);
+        ann.send("say still here\r\n");
+        ann.expect("You say: still here\r\n");
+    }
+}
+
+#[test]
+fn a_hang_up_of_a_service_is_a_reload_and_any_number_ends_nothing() {
+    let server = Server::start();
+    let mut ann = server.player("Ann");
+    for _ in 0..200 {
+        signal(&server, Signal::HUP);
+    }
+    server.program.stderr.wait_for("reloaded: no key has changed");
+    ann.send("say still here\r\n");
+    ann.expect("You say: still here\r\n");
 }

@@ -58,6 +58,8 @@ mod windows;
 
 // The only switch between the systems.
 #[cfg(unix)]
+pub use unix::{ignore_signals, prevent_stop};
+#[cfg(unix)]
 pub(crate) use unix::{open, signals, wait_for_room};
 #[cfg(windows)]
 pub(crate) use windows::{open, signals, wait_for_room};

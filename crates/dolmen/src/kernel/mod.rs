@@ -42,6 +42,8 @@ mod fault;
 pub(crate) mod files;
 pub(crate) mod fork;
 mod immediate;
+#[cfg(target_os = "linux")]
+pub mod inherited;
 pub(crate) mod lent;
 pub(crate) mod mailbox;
 pub(crate) mod names;

@@ -22,6 +22,17 @@ pub(super) struct Key {
     pub show: fn(config: &Config) -> Vec<String>,
 }
 
+impl Key {
+    /// Whether the value is read at the start only.
+    pub(super) fn needs_restart(&self) -> bool {
+        NEED_RESTART.contains(&self.name)
+    }
+}
+
+/// The keys of what the server makes once: the reactor, the console, and what is kept in the folder.
+const NEED_RESTART: [&str; 5] =
+    ["output limit", "state folder", "console history", "io_reactor_max_events", "io_reactor_pool_size"];
+
 /// A key with one value.
 const fn one(
     name: &'static str,

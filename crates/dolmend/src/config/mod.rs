@@ -16,8 +16,10 @@
 //! | `settings` | the limits and the log, each a part of [`Config`] |
 //! | `port` | `[ADDRESS:]PORT[:KIND] [OPTION=VALUE …]` |
 //! | `file` | files that the user has named, read within bounds |
+//! | `change` | the difference between two configurations |
 //! | `error` | the messages for the user |
 
+mod change;
 mod error;
 mod file;
 mod keys;
@@ -31,9 +33,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use change::Change;
 pub use error::{BadValue, ConfigError, Problem};
 pub use port::{PortKind, PortOptions, PortSpec};
 pub use settings::{Limits, LogFormat, LogLevel, LogSettings};
+pub(crate) use values::time;
 pub use values::{Networks, Rate};
 
 /// The annotated file in the package, in force where no other value is set.

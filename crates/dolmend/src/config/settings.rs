@@ -71,8 +71,8 @@ impl LogSettings {
     }
 }
 
-/// The importance of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The importance of a log line, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// The server cannot do something that it should.
     Error,

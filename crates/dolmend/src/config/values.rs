@@ -58,7 +58,7 @@ fn not_a_rate(value: &str) -> BadValue {
 }
 
 /// A time such as `60`, `60s`, `2m` or `1h`; `off` is `None`.
-pub(super) fn time(value: &str) -> Result<Option<Duration>, BadValue> {
+pub(crate) fn time(value: &str) -> Result<Option<Duration>, BadValue> {
     const RIGHT: &str = "write seconds or a unit, from 1s to 168h, such as 60, 60s, 2m or 1h, or off";
     if value.eq_ignore_ascii_case("off") {
         return Ok(None);

@@ -9,28 +9,6 @@ use super::{Limits, Source, Sources, TooMany};
 /// The recent arrivals that are kept for sources without users.
 const MOST_SOURCES: usize = 65_536;
 
-/// Who is banned.
-pub trait Bans {
-    /// The text for a newcomer from this address, if the address is banned.
-    fn ban_of(&self, address: IpAddr) -> Option<String>;
-}
-
-/// No one is banned.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoBans;
-
-impl Bans for NoBans {
-    fn ban_of(&self, _: IpAddr) -> Option<String> {
-        None
-    }
-}
-
-impl<F: Fn(IpAddr) -> Option<String>> Bans for F {
-    fn ban_of(&self, address: IpAddr) -> Option<String> {
-        self(address)
-    }
-}
-
 /// Why a newcomer may not come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -95,7 +73,8 @@ impl Gate {
         !limits.trusted_proxies.is_empty() && limits.trusted_proxies.contains(peer)
     }
 
-    /// A newcomer, or the player whom a trusted proxy has named. A proxy that speaks for itself is exempt.
+    /// A newcomer, or the player whom a trusted proxy has named, with the text for one who is banned. A proxy that speaks
+    /// for itself is exempt.
     ///
     /// # Errors
     ///
@@ -103,11 +82,11 @@ impl Gate {
     pub fn admit(
         &mut self,
         limits: &Limits,
-        bans: &(impl Bans + ?Sized),
+        ban: Option<String>,
         address: IpAddr,
         now: Instant,
     ) -> Result<Pass, Refusal> {
-        if let Some(text) = bans.ban_of(address) {
+        if let Some(text) = ban {
             return Err(Refusal::Banned(text));
         }
         if self.users >= limits.max_users {
@@ -170,7 +149,7 @@ mod tests {
     #[test]
     fn each_limit_refuses_with_its_own_text() {
         let (mut gate, limits, now) = (Gate::default(), limits(), Instant::now());
-        let mut admit = |text: &str| gate.admit(&limits, &NoBans, address(text), now);
+        let mut admit = |text: &str| gate.admit(&limits, None, address(text), now);
         let first = admit("192.0.2.1").expect("the first");
         let _second = admit("192.0.2.1").expect("the second");
         assert_eq!(admit("192.0.2.1"), Err(Refusal::AddressFull));
@@ -183,7 +162,7 @@ mod tests {
         assert_eq!(admit("127.0.0.1"), Err(Refusal::Full));
         gate.leave(first);
         assert_eq!(gate.users(), 4);
-        let _next = gate.admit(&limits, &NoBans, address("192.0.2.2"), now).expect("a place is free");
+        let _next = gate.admit(&limits, None, address("192.0.2.2"), now).expect("a place is free");
         assert_eq!(gate.sources().len(), 2);
         for refusal in [Refusal::Full, Refusal::AddressFull, Refusal::TooOften] {
             assert!(refusal.text().ends_with(".\n") && !refusal.to_string().is_empty());
@@ -193,7 +172,7 @@ mod tests {
     #[test]
     fn no_limits_means_no_limits_of_one_address_only() {
         let (mut gate, limits, now) = (Gate::default(), limits(), Instant::now());
-        let admitted = (0..100).filter(|_| gate.admit(&limits, &NoBans, address("127.0.0.1"), now).is_ok());
+        let admitted = (0..100).filter(|_| gate.admit(&limits, None, address("127.0.0.1"), now).is_ok());
         assert_eq!(admitted.count(), 5);
         assert!(gate.sources().is_empty());
     }
@@ -202,10 +181,10 @@ mod tests {
     fn a_trusted_proxy_is_exempt_and_the_players_whom_it_names_are_not() {
         let (mut gate, limits, now) = (Gate::default(), limits(), Instant::now());
         for _ in 0..3 {
-            let _check = gate.admit(&limits, &NoBans, address("10.0.0.1"), now).expect("it is exempt");
+            let _check = gate.admit(&limits, None, address("10.0.0.1"), now).expect("it is exempt");
         }
         for _ in 0..2 {
-            let _player = gate.admit(&limits, &NoBans, address("10.0.0.2"), now).expect("a place");
+            let _player = gate.admit(&limits, None, address("10.0.0.2"), now).expect("a place");
         }
         assert_eq!(gate.sources().users(Source::of(address("10.0.0.2"), 64)), 2);
     }
@@ -213,11 +192,11 @@ mod tests {
     #[test]
     fn a_ban_comes_first_and_counts_nothing() {
         let (mut gate, limits, now) = (Gate::default(), limits(), Instant::now());
-        let bans = |who: IpAddr| (who == address("192.0.2.1")).then(|| "Go away.\n".to_string());
-        let refusal = gate.admit(&limits, &bans, address("192.0.2.1"), now).expect_err("it is banned");
+        let ban = Some("Go away.\n".to_string());
+        let refusal = gate.admit(&limits, ban, address("192.0.2.1"), now).expect_err("it is banned");
         assert_eq!((refusal.text(), refusal.to_string().as_str()), ("Go away.\n", "banned"));
         assert_eq!((gate.users(), gate.sources().len()), (0, 0));
-        let _pass = gate.admit(&limits, &bans, address("192.0.2.2"), now).expect("it is not");
+        let _pass = gate.admit(&limits, None, address("192.0.2.2"), now).expect("it is not");
     }
 
     #[test]

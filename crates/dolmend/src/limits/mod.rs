@@ -42,7 +42,7 @@ use crate::config::{self, Config};
 pub use budget::Budget;
 pub use counts::LimitCounts;
 pub use deadlines::{Deadlines, Expired};
-pub use gate::{Bans, Gate, NoBans, Pass, Refusal};
+pub use gate::{Gate, Pass, Refusal};
 pub use networks::Networks;
 pub use rate::{Bucket, Rate};
 pub use repeats::Repeats;

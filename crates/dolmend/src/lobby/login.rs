@@ -124,7 +124,6 @@ impl Lobby {
         self.names.insert(name.clone(), user);
         self.set_stage(user, Stage::Playing(Character::new(name)));
         turn.logged_on(user);
-        self.log(user, "logged in");
         turn.send(user, format!("Hello, {shown}. {}; type 'help' for what you can do.\n", self.others()));
         self.show_others(turn, user, format!("{shown} has arrived.\n"));
     }

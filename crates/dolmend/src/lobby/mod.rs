@@ -39,7 +39,7 @@ use ipnet::IpNet;
 
 use crate::config::{Config, PortKind};
 use crate::names::{Name, Registry};
-use crate::store::{Ban, NetworkList, Store, UnixSeconds, source, unix_now};
+use crate::store::{NetworkList, Store, UnixSeconds, source, unix_now};
 use crate::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
 use attempts::Attempts;
 use command::Command;
@@ -116,21 +116,6 @@ impl Lobby {
         }
     }
 
-    /// Takes texts from another configuration, for those who come from now on.
-    pub fn reload(&mut self, config: &Config) {
-        self.greeting = greeting(config);
-    }
-
-    /// Takes another `ban list`, in place of the last.
-    pub fn set_ban_list(&mut self, list: NetworkList) {
-        self.store.set_ban_list(list);
-    }
-
-    /// The ban that concerns an address.
-    pub fn check_address(&self, address: IpAddr) -> Option<&Ban> {
-        self.store.bans().check_address(address, self.clock.now())
-    }
-
     /// A line of a user who has a name.
     fn play(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, line: &str) {
         let command = command::parse(line);
@@ -196,8 +181,7 @@ impl Lobby {
     /// A line in the log about a user.
     fn log(&self, user: UserId, deed: &str) {
         if let Some(guest) = self.guests.get(&user) {
-            let player = guest.name().unwrap_or_default();
-            tracing::info!(%user, player, peer = %guest.info.peer, "{deed}");
+            tracing::info!(%user, peer = %guest.info.peer, "{deed}");
         }
     }
 
@@ -228,15 +212,17 @@ impl World for Lobby {
         self.guests.get(&user)?.name()
     }
 
+    fn ban_of(&self, address: IpAddr) -> Option<String> {
+        let now = self.clock.now();
+        let ban = self.store.bans().check_address(address, now)?;
+        Some(format!("Your address is banned {}.\n", ban.details(now)))
+    }
+
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
         if info.kind == PortKind::Binary {
             return Admission::Refuse("This place is for people; it has no use for a binary port.\n".into());
         }
-        let now = self.clock.now();
-        if let Some(ban) = self.store.bans().check_address(info.peer.ip(), now) {
-            return Admission::Refuse(format!("Your address is banned {}.\n", ban.details(now)));
-        }
-        self.guests.insert(info.user, Guest::new(*info, now));
+        self.guests.insert(info.user, Guest::new(*info, self.clock.now()));
         Admission::Accept
     }
 
@@ -287,6 +273,13 @@ impl World for Lobby {
         operator::COMMANDS
     }
 
+    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
+        let list = config.ban_list.as_deref().map(NetworkList::read).transpose()?;
+        self.store.set_ban_list(list.unwrap_or_default());
+        self.greeting = greeting(config);
+        Ok(())
+    }
+
     fn console_line(&mut self, turn: &mut Turn<'_>, line: &str) {
         use operator::Command;
         let Some(line) = self.operator.line(turn, line) else { return };
@@ -317,6 +310,8 @@ impl World for Lobby {
             Command::Password => self.operator.choose_password(turn),
             Command::Quit => self.operator.quit(turn),
             Command::Shutdown => turn.shutdown(),
+            Command::Operate(operation) => turn.operate(operation),
+            Command::Lock => self.operator.lock(turn),
             Command::Help => turn.console(operator::HELP),
             Command::HelpBan => turn.console(operator::HELP_BAN),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),

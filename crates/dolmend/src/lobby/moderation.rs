@@ -74,6 +74,7 @@ impl Lobby {
         if let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.character_mut()) {
             character.name = new.clone().into();
         }
+        turn.logged_on(user);
         let text = format!("{} is called {} now.\n", old.shown(), new.shown());
         turn.send(user, format!("The operator calls you {} now.\n", new.shown()));
         self.show_others(turn, user, text.as_str());

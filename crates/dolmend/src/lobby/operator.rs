@@ -1,10 +1,13 @@
 //! The operator: the commands of the console, and its password.
 
+use std::time::Duration;
+
 use super::command::split_word;
-use crate::world::Turn;
+use crate::config;
+use crate::world::{Operation, Turn};
 
 /// A parsed line of the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
     /// An empty line.
     Nothing,
@@ -40,8 +43,12 @@ pub enum Command<'a> {
     Password,
     /// Leave the console.
     Quit,
+    /// Lock the console.
+    Lock,
     /// Shut the server down.
     Shutdown,
+    /// Something that the server itself does.
+    Operate(Operation),
     /// List the commands.
     Help,
     /// Explain bans.
@@ -56,8 +63,8 @@ pub enum Command<'a> {
 const PROMPT: &str = "> ";
 /// The prompt that reminds of what is not shown.
 const HUSHED_PROMPT: &str = "hushed> ";
-/// How many wrong passwords in a row are allowed.
-const MOST_TRIES: u32 = 3;
+/// The longest time between two tries of a password.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// The state of the dialogue at the console.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,8 +74,8 @@ enum State {
     Present,
     /// The operator has left; Enter starts the return.
     Away,
-    /// The return needs the password: how many wrong ones there were.
-    Asked(u32),
+    /// The return needs the password.
+    Asked,
     /// The operator is choosing a password.
     Choosing,
     /// The operator has chosen a password and types it again.
@@ -81,6 +88,10 @@ pub struct Operator {
     at_terminal: bool,
     state: State,
     password: Option<String>,
+    /// Wrong passwords since the right one.
+    wrong: u32,
+    /// Before this time of the server, no password is checked.
+    locked_until: Duration,
     hushed: bool,
 }
 
@@ -100,17 +111,9 @@ impl Operator {
     pub fn line<'a>(&mut self, turn: &mut Turn<'_>, line: &'a str) -> Option<&'a str> {
         match std::mem::take(&mut self.state) {
             State::Present => return Some(line),
-            State::Away if self.password.is_some() => self.ask(turn, State::Asked(0), "Password: "),
+            State::Away if self.password.is_some() => self.ask(turn, State::Asked, "Password: "),
             State::Away => self.come_back(turn),
-            State::Asked(_) if self.password.as_deref() == Some(line) => self.come_back(turn),
-            State::Asked(wrong) if wrong + 1 < MOST_TRIES => {
-                turn.console("That is not the password.\n");
-                self.ask(turn, State::Asked(wrong + 1), "Password: ");
-            }
-            State::Asked(_) => {
-                turn.console("That is not the password.\n");
-                self.leave(turn);
-            }
+            State::Asked => self.try_password(turn, line),
             State::Choosing if line.is_empty() => {
                 self.password = None;
                 turn.console("There is no password any more.\n");
@@ -131,6 +134,36 @@ impl Operator {
             }
         }
         None
+    }
+
+    /// A password was typed. After each wrong one the next is checked later, whether it is right or not.
+    fn try_password(&mut self, turn: &mut Turn<'_>, line: &str) {
+        let now = turn.status().uptime;
+        let left = self.locked_until.saturating_sub(now);
+        if !left.is_zero() {
+            turn.console(format!("Too early; try again in {} s.\n", left.as_secs() + 1));
+        } else if self.password.as_deref() == Some(line) {
+            self.wrong = 0;
+            turn.operate(Operation::Lock(false));
+            return self.come_back(turn);
+        } else {
+            self.wrong += 1;
+            self.locked_until = now + delay_after(self.wrong);
+            tracing::warn!(wrong = self.wrong, "wrong password at the console");
+            turn.console("That is not the password.\n");
+        }
+        self.ask(turn, State::Asked, "Password: ");
+    }
+
+    /// The command `lock`.
+    pub fn lock(&mut self, turn: &mut Turn<'_>) {
+        if !self.at_terminal {
+            turn.console("There is no terminal to lock.\n");
+        } else if self.password.is_none() {
+            turn.console("Choose a password first, with 'passwd'.\n");
+        } else {
+            self.leave(turn);
+        }
     }
 
     /// The command `hush`.
@@ -156,15 +189,22 @@ impl Operator {
     /// The command `quit`. It ends a script, and leaves a terminal.
     pub fn quit(&mut self, turn: &mut Turn<'_>) {
         if self.at_terminal {
-            turn.console("Good-bye.\n");
+            if self.password.is_none() {
+                turn.console("Good-bye.\n");
+            }
             self.leave(turn);
         } else {
             turn.end_console();
         }
     }
 
+    /// The console is locked if there is a password.
     fn leave(&mut self, turn: &mut Turn<'_>) {
         self.state = State::Away;
+        if self.password.is_some() {
+            turn.console("The console is locked.\n");
+            turn.operate(Operation::Lock(true));
+        }
         turn.ask("Press Enter to come back. ", false);
     }
 
@@ -180,21 +220,30 @@ impl Operator {
     }
 }
 
+/// The time to the next try, after so many wrong passwords.
+fn delay_after(wrong: u32) -> Duration {
+    Duration::from_secs(1 << wrong.saturating_sub(1).min(6)).min(LONGEST_DELAY)
+}
+
 /// The output of `help` on the console.
-pub const HELP: &str = "  users        who is connected, and from where; who is the same
-  say TEXT     tell everybody; broadcast is the same
-  kick NAME    disconnect a player, or #NUMBER for one without a name
-  ban WHAT     let in no longer; unban WHAT, bans: see help ban
-  mute WHAT    let speak no longer; unmute WHAT, mutes
-  rename A B   give player A the name B
-  notes        the notes on the board; unpost N removes one
-  stats        counters since the start
-  hush         show neither players nor the log, except warnings; hush off shows them
-  passwd       choose a password for this console, until the server ends
-  quit         leave the console; Enter comes back to it
-  shutdown     tell everybody and end the server
-  help         this list
-";
+pub const HELP: &str = concat!(
+    "  users            who is connected, and from where; who is the same\n",
+    "  say TEXT         tell everybody; broadcast is the same\n",
+    "  kick NAME        disconnect a player, or #NUMBER for one without a name\n",
+    "  ban WHAT         let in no longer; unban WHAT, bans: see help ban\n",
+    "  mute WHAT        let speak no longer; unmute WHAT, mutes\n",
+    "  rename A B       give player A the name B\n",
+    "  notes            the notes on the board; unpost N removes one\n",
+    "  stats            counters since the start\n",
+    "  hush             show neither players nor the log, except warnings; hush off shows them\n",
+    "  loglevel LEVEL   log error, warn, info, debug or trace, until the next reload\n",
+    "  reload           read the configuration again, and open the log file anew\n",
+    "  passwd           choose a password for this console, until the server ends\n",
+    "  lock             lock the console: only the password opens it\n",
+    "  quit             leave the console; Enter comes back, with the password if there is one\n",
+    "  shutdown [TIME]  tell everybody and end the server, after 60, 60s or 2m; shutdown cancel\n",
+    "  help             this list\n",
+);
 
 /// The output of `help ban` on the console.
 pub const HELP_BAN: &str = "ban WHAT [LENGTH] [REASON], mute WHAT [LENGTH] [REASON]
@@ -211,11 +260,14 @@ pub const COMMANDS: &[&str] = &[
     "help",
     "hush",
     "kick",
+    "lock",
+    "loglevel",
     "mute",
     "mutes",
     "notes",
     "passwd",
     "quit",
+    "reload",
     "rename",
     "say",
     "shutdown",
@@ -260,7 +312,18 @@ pub fn parse(line: &str) -> Command<'_> {
         ("hush", _) => Command::Incomplete("hush [on|off]"),
         ("passwd", _) => Command::Password,
         ("quit", _) => Command::Quit,
-        ("shutdown", _) => Command::Shutdown,
+        ("lock", _) => Command::Lock,
+        ("reload", _) => Command::Operate(Operation::Reload),
+        ("loglevel", level) => match level.parse() {
+            Ok(level) => Command::Operate(Operation::LogLevel(level)),
+            Err(_) => Command::Incomplete("loglevel error|warn|info|debug|trace"),
+        },
+        ("shutdown", "" | "now") => Command::Shutdown,
+        ("shutdown", "cancel") => Command::Operate(Operation::CancelShutdown),
+        ("shutdown", time) => match config::time(time) {
+            Ok(Some(time)) => Command::Operate(Operation::ShutdownIn(time)),
+            _ => Command::Incomplete("shutdown [TIME|cancel], with a time such as 60, 60s or 2m"),
+        },
         ("help" | "?", "ban" | "mute") => Command::HelpBan,
         ("help" | "?", _) => Command::Help,
         _ => Command::Unknown(word),
@@ -285,6 +348,17 @@ mod tests {
             let word = line.split_whitespace().next().expect("a command");
             assert!(COMMANDS.contains(&word), "{word}");
         }
+    }
+
+    #[test]
+    fn each_line_of_the_help_is_indented() {
+        assert!(HELP.lines().all(|line| line.starts_with("  ") && line.len() <= 90), "{HELP}");
+    }
+
+    #[test]
+    fn the_time_between_two_tries_grows_to_a_minute() {
+        let delays: Vec<u64> = (1..=9).map(|wrong| delay_after(wrong).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 
     #[test]
@@ -315,6 +389,16 @@ mod tests {
             ("hush off", Command::Hush(false)),
             ("hush now", Command::Incomplete("hush [on|off]")),
             (" shutdown ", Command::Shutdown),
+            ("shutdown 2m", Command::Operate(Operation::ShutdownIn(Duration::from_secs(120)))),
+            ("shutdown cancel", Command::Operate(Operation::CancelShutdown)),
+            (
+                "shutdown soon",
+                Command::Incomplete("shutdown [TIME|cancel], with a time such as 60, 60s or 2m"),
+            ),
+            ("lock", Command::Lock),
+            ("RELOAD", Command::Operate(Operation::Reload)),
+            ("loglevel debug", Command::Operate(Operation::LogLevel(config::LogLevel::Debug))),
+            ("loglevel", Command::Incomplete("loglevel error|warn|info|debug|trace")),
             ("passwd", Command::Password),
             ("QUIT", Command::Quit),
             ("help", Command::Help),

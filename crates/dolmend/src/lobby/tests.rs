@@ -47,6 +47,10 @@ impl Play {
     fn connect_from(&mut self, number: u64, address: [u8; 4]) -> Admission {
         let user = UserId(number);
         let peer = SocketAddr::from((address, 1000 + number as u16));
+        // As the server does.
+        if let Some(text) = self.lobby.ban_of(peer.ip()) {
+            return Admission::Refuse(text);
+        }
         let admission = self.lobby.connect(&ConnectInfo { user, peer, kind: PortKind::Telnet });
         if admission == Admission::Accept {
             self.users.push(user);

@@ -10,6 +10,7 @@ use dolmen::TimerId;
 
 use super::{LIMITS, Server};
 use crate::limits::{Expired, Source, Stranger, Verdict};
+use crate::logging::names;
 use crate::user::User;
 use crate::world::{Action, Departure, UserId, World};
 
@@ -116,10 +117,13 @@ impl<W: World> Server<W> {
         queued + bytes <= self.output_limit_bytes + answer
     }
 
-    /// A user has a name.
+    /// A user has a name, or another one.
     pub(super) fn logged_on(&mut self, id: UserId) {
-        if let Some(user) = self.users.get_mut(id) {
-            user.limits.log_on(self.now);
+        let Some(user) = self.users.get_mut(id) else { return };
+        user.limits.log_on(self.now);
+        let is_new = self.world.name_of(id).is_none_or(|name| names::set(id.0, name));
+        if is_new {
+            tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, "logged on");
         }
         self.schedule_deadline(id);
     }

@@ -13,32 +13,40 @@
 //! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
+//! | `operations.rs` | what concerns the server itself: the lock, names in the log, what an end waits for |
+//! | `reload.rs` | another configuration, while the server runs |
+//! | `metrics.rs` | the counters for Prometheus |
+//! | `countdown.rs` | an end that was announced |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
 mod connections;
+mod countdown;
 mod limiting;
+mod metrics;
 mod newcomers;
+mod operations;
 mod operator;
+mod reload;
 mod shutdown;
 mod users;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 
 use crate::config::{Config, PortKind};
 use crate::console::Console;
-use crate::limits::{Bans, Gate, Limits, NoBans, Repeats, Source, Wakeups};
+use crate::limits::{Gate, Limits, Repeats, Source, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
 use crate::world::{Action, Channels, Departure, Status, Turn, UserId, World};
 use connections::{Leaving, user_of};
 use limiting::{LONGEST_ANSWER_BYTES, LimitTimer, LogKind};
 use newcomers::{Port, Unnamed};
+use operations::Operations;
 use operator::output_of;
 use shutdown::{OUTPUT_DRAIN, Shutdown};
 use users::Users;
@@ -57,6 +65,16 @@ const PORT: Token = Token(4);
 const OUTPUT_TIMEOUT: Token = Token(5);
 /// The timer of limits that are over for a user.
 const LIMITS: Token = Token(6);
+/// The timer of an announced end.
+const COUNTDOWN: Token = Token(7);
+/// The timer of the report what an end waits for.
+const WAITING: Token = Token(8);
+/// The token of the port of the metrics.
+const METRICS_PORT: Token = Token(9);
+/// The token of every connection to it; the connection's id identifies it.
+const METRICS_CLIENT: Token = Token(10);
+/// The timer that ends these connections.
+const METRICS_TIMEOUT: Token = Token(11);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
 /// Tokens of connections begin here; those below are the server's own.
@@ -84,7 +102,6 @@ pub struct Server<W> {
     users: Users,
     limits: Limits,
     gate: Gate,
-    bans: Box<dyn Bans>,
     /// Connections of trusted proxies that have not named their player, in the order of their arrival.
     unnamed: BTreeMap<UserId, Unnamed>,
     wakeups: Wakeups<UserId>,
@@ -109,7 +126,7 @@ pub struct Server<W> {
     status: Status,
     output_limit_bytes: usize,
     line_length_bytes: usize,
-    console_history: Option<PathBuf>,
+    operations: Operations,
 }
 
 impl<W> fmt::Debug for Server<W> {
@@ -142,6 +159,7 @@ impl<W: World> Server<W> {
         if let Some(period) = world.heart_beat_interval() {
             reactor.add_interval(period, HEART_BEAT);
         }
+        let operations = Operations::new(config, &listening);
         Ok(Server {
             reactor,
             events: Some(Events::with_capacity(config.reactor_max_events)),
@@ -152,7 +170,6 @@ impl<W: World> Server<W> {
             users: Users::default(),
             limits: Limits::from(config),
             gate: Gate::default(),
-            bans: Box::new(NoBans),
             unnamed: BTreeMap::new(),
             wakeups: Wakeups::default(),
             limit_timer: LimitTimer::default(),
@@ -169,7 +186,7 @@ impl<W: World> Server<W> {
             status: Status::default(),
             output_limit_bytes: config.output_limit_bytes,
             line_length_bytes: config.line_length_bytes,
-            console_history: config.console_history.clone(),
+            operations,
         })
     }
 
@@ -181,11 +198,6 @@ impl<W: World> Server<W> {
     /// The addresses on which the server listens, and their protocols.
     pub fn listening(&self) -> impl Iterator<Item = (SocketAddr, PortKind)> {
         self.ports.iter().map(|port| (port.address, port.kind))
-    }
-
-    /// Refuses newcomers whom this names.
-    pub fn set_bans(&mut self, bans: impl Bans + 'static) {
-        self.bans = Box::new(bans);
     }
 
     /// Other limits, from now on: for those who are present too. No one is disconnected because there are fewer places.
@@ -208,7 +220,7 @@ impl<W: World> Server<W> {
     /// The reactor's errors.
     pub fn open_console(&mut self) -> Result<(), Error> {
         let commands = self.world.console_commands();
-        let history = self.console_history.as_deref();
+        let history = self.operations.config.console_history.as_deref();
         let console = Console::open(&mut self.reactor, CONSOLE, commands, history)?;
         let at_terminal = console.is_terminal();
         self.console = Some(console);
@@ -240,7 +252,7 @@ impl<W: World> Server<W> {
 
     /// Writes a line of statistics to the log at this interval.
     pub fn log_stats_every(&mut self, period: Duration) {
-        self.reactor.add_interval(period, STATS);
+        self.operations.stats = Some(self.reactor.add_interval(period, STATS));
     }
 
     /// The world.
@@ -297,6 +309,7 @@ impl<W: World> Server<W> {
         self.wake_users();
         self.give_turns();
         self.advance_shutdown();
+        self.forget_names();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
             console.print_log(&mut self.reactor);
         }
@@ -304,6 +317,7 @@ impl<W: World> Server<W> {
     }
 
     fn handle(&mut self, event: Event<'_>) {
+        let Some(event) = self.operate_on(event) else { return };
         match event {
             Event::Accepted { listener, stream, peer, .. } => self.accept(listener, stream, peer),
             Event::AcceptFailed { listener, error, .. } => {
@@ -374,6 +388,7 @@ impl<W: World> Server<W> {
                         }
                     }
                     Action::Shutdown => self.shut_down(),
+                    Action::Operate(operation) => self.operate(operation),
                 }
             }
             self.doing = doing;
@@ -393,6 +408,7 @@ impl<W: World> Server<W> {
             self.reset_unnamed(id, "the server shuts down");
         }
         tracing::info!(users = self.users.len(), "shutting down");
+        self.end_begins();
         let (world, mut turn) = self.turn();
         world.shutdown(&mut turn);
         // All earlier output is sent before the users are disconnected.

@@ -60,7 +60,7 @@ impl<W: World> Server<W> {
         if port.options.proxy && Gate::is_proxy(&self.limits, peer.ip()) {
             return self.await_header(id, stream, peer, port);
         }
-        let pass = match self.gate.admit(&self.limits, &*self.bans, peer.ip(), self.now) {
+        let pass = match self.admit(peer.ip()) {
             Ok(pass) => pass,
             Err(refusal) => return self.refuse_stream(id, stream, peer, port.kind, &refusal),
         };
@@ -68,6 +68,11 @@ impl<W: World> Server<W> {
             Some(conn) => self.welcome(id, conn, peer, port, pass),
             None => self.gate.leave(pass),
         }
+    }
+
+    /// Whether a newcomer may come in.
+    fn admit(&mut self, address: IpAddr) -> Result<Pass, Refusal> {
+        self.gate.admit(&self.limits, self.world.ban_of(address), address, self.now)
     }
 
     /// Registers a connection. `None` if that fails, which is logged.
@@ -208,7 +213,7 @@ impl<W: World> Server<W> {
         let Unnamed { conn, peer: proxy, port, .. } = unnamed;
         let peer = player.unwrap_or(proxy);
         tracing::debug!(user = %id, %conn, %proxy, %peer, "named by a proxy");
-        match self.gate.admit(&self.limits, &*self.bans, peer.ip(), self.now) {
+        match self.admit(peer.ip()) {
             Ok(pass) => self.welcome(id, conn, peer, port, pass),
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);

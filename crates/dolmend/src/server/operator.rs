@@ -1,6 +1,8 @@
 //! The console's part of the loop: the operator's lines, the end of a script, and signals.
 
-use dolmen::{ConsoleInput, Reactor};
+use std::io::IsTerminal as _;
+
+use dolmen::{ConsoleInput, Reactor, ShutdownReason};
 
 use super::Server;
 use super::shutdown::{Output, Signalled};
@@ -17,7 +19,11 @@ impl<W: World> Server<W> {
         let ignored = self.console.as_ref().is_some_and(Console::ignores_input);
         match input {
             ConsoleInput::Line(_) | ConsoleInput::LineCut(_) | ConsoleInput::EndOfInput if ignored => {}
+            ConsoleInput::Line(_) if self.shutdown.has_begun() && self.has_operator() => {
+                self.answer("The server is shutting down; Ctrl-C stops it immediately.\n");
+            }
             ConsoleInput::Line(line) => {
+                self.log_command(line);
                 let (world, mut turn) = self.turn();
                 world.console_line(&mut turn, line);
                 self.carry_out();
@@ -39,10 +45,40 @@ impl<W: World> Server<W> {
                     console.drained(&mut self.reactor);
                 }
             }
+            ConsoleInput::Interrupt | ConsoleInput::Shutdown { reason: ShutdownReason::Break, .. }
+                if self.operations.locked && !self.shutdown.has_begun() =>
+            {
+                tracing::warn!("Ctrl-C at the locked console");
+                self.answer("The console is locked.\n");
+            }
             ConsoleInput::Interrupt => self.asked_to_stop("Ctrl-C"),
+            ConsoleInput::Shutdown { reason: ShutdownReason::HangUp, .. } if self.hang_up_is_reload() => {
+                tracing::info!("asked to reload: hang-up");
+                self.reload();
+            }
             ConsoleInput::Shutdown { reason, .. } => self.asked_to_stop(&reason.to_string()),
             // The reactor has shown the line being typed again.
             _ => {}
+        }
+    }
+
+    /// Whether there is a terminal with an operator.
+    fn has_operator(&self) -> bool {
+        self.console.as_ref().is_some_and(Console::is_terminal)
+    }
+
+    /// Whether `SIGHUP` asks for a reload, as it does of a service. At a terminal that is gone it asks for the end, and
+    /// such a terminal is none any more.
+    fn hang_up_is_reload(&self) -> bool {
+        let is_gone = self.has_operator() && !std::io::stdin().is_terminal();
+        self.operations.source.is_some() && !is_gone && !self.shutdown.has_begun()
+    }
+
+    /// The log has what the operator does, and no passwords.
+    fn log_command(&self, line: &str) {
+        let is_shown = self.console.as_ref().is_none_or(Console::shows_input);
+        if is_shown && !line.trim().is_empty() {
+            tracing::info!(target: logging::OPERATOR_TARGET, command = line.trim(), "operator");
         }
     }
 

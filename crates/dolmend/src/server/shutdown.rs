@@ -77,6 +77,10 @@ impl Shutdown {
         matches!(self.phase, Phase::Stopped(_))
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
     pub(super) fn was_forced(&self) -> bool {
         self.phase == Phase::Stopped(End::Forced)
     }

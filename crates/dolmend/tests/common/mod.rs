@@ -59,6 +59,19 @@ impl Output {
         self.wait_until(&format!("{text:?}"), |collected| collected.text.contains(text))
     }
 
+    /// Everything so far.
+    pub fn so_far(&self) -> String {
+        self.shared.0.lock().expect("no reader panics").text.clone()
+    }
+
+    /// Waits until the pipe holds `text` after the first `skipped` bytes, and returns everything after them.
+    pub fn wait_for_after(&self, skipped: usize, text: &str) -> String {
+        let all = self.wait_until(&format!("{text:?} after {skipped} bytes"), |collected| {
+            collected.text[skipped..].contains(text)
+        });
+        all[skipped..].to_owned()
+    }
+
     /// Waits until the other end was closed, and returns everything. As long as output arrives, that may take its time:
     /// on a busy machine a megabyte does.
     pub fn wait_for_end(&self) -> String {

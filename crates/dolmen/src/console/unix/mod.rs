@@ -29,7 +29,9 @@ use super::{ConsoleKind, ConsoleMode, Driver, Inbox};
 use crate::error::{Error, ErrorKind};
 use modes::Display;
 use reader::{Readable, reopen};
+pub use signals::ignore as ignore_signals;
 pub(crate) use signals::signals;
+pub use stop::prevent as prevent_stop;
 use terminal::Terminal;
 
 /// Opens standard input.

@@ -27,7 +27,8 @@ use crate::kernel::fork::Process;
 const REPORTED: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT];
 /// Signals that keep their default action, after the terminal was restored.
 const DEFAULT_ACTION: [i32; 2] = [SIGTSTP, SIGQUIT];
-/// A request to end that finds this many of its kind still not collected ends the process: the loop is stuck.
+/// A request to end that finds this many of its kind still not collected ends the process: the loop is stuck. `SIGHUP`
+/// is none: it asks many servers for something else.
 const MAX_UNCOLLECTED: u32 = 2;
 
 /// How often Ctrl-C was pressed while a reactor wanted to know, modulo 2^32.
@@ -109,7 +110,7 @@ impl Signals {
                     INTERRUPTS.fetch_add(1, Ordering::AcqRel);
                 }
                 let waiting = shared.counts[at].fetch_add(1, Ordering::AcqRel);
-                if waiting >= MAX_UNCOLLECTED && [SIGINT, SIGTERM, SIGHUP].contains(&signal) {
+                if waiting >= MAX_UNCOLLECTED && [SIGINT, SIGTERM].contains(&signal) {
                     restore::now();
                     let _ = emulate_default_handler(signal);
                 }
@@ -221,6 +222,15 @@ fn register_fallback() -> io::Result<()> {
         unsafe { register(signal, action) }?;
     }
     Ok(())
+}
+
+/// Ignores signals for the rest of the process, whatever their default action is. It has to be done before a reactor
+/// reports signals, which leaves ignored ones alone.
+pub fn ignore(signals: &[i32]) {
+    for &signal in signals {
+        // SAFETY: to ignore a signal has no precondition. It fails for numbers that are no signals, or cannot be ignored.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// Whether the parent wants the signal ignored, as nohup(1) does. So it stays ignored.

@@ -16,11 +16,19 @@ use super::restore;
 /// A thread is in [`now`]: the default action is in force, or about to be.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
+/// The process is not to be stopped.
+static PREVENTED: AtomicBool = AtomicBool::new(false);
+
+/// Has Ctrl-Z do nothing, or stop the process as usual again: behind a locked console there is a shell.
+pub fn prevent(on: bool) {
+    PREVENTED.store(on, Ordering::Release);
+}
+
 /// Stops the process if the kernel wants it stopped, which it does not in an orphaned process group, and returns when
 /// it continues [hc52]. For the handler of `SIGTSTP`: uses only system calls and atomics.
 pub(super) fn now() {
     // A second handler would take the default action for ours, and restore that.
-    if STOPPING.swap(true, Ordering::AcqRel) {
+    if PREVENTED.load(Ordering::Acquire) || STOPPING.swap(true, Ordering::AcqRel) {
         return;
     }
     let pause = restore::pause();

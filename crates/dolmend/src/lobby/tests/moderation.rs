@@ -55,7 +55,13 @@ fn bans_are_listed_in_their_order_with_what_is_left_of_them() {
         play.console("bans"),
         "  Zoe for another 29 minutes, since 1 minute\n  2001:db8::/64 until further notice: shouting a lot, since 1 minute\n"
     );
-    play.lobby.set_ban_list(NetworkList::parse("203.0.113.0/24 no\n198.51.100.0/24 no\n").expect("a list"));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, "203.0.113.0/24 no\n198.51.100.0/24 no\n").expect("written");
+    let mut config = Config::built_in().expect("the shipped file loads");
+    config.ban_list = Some(file.path().into());
+    assert_eq!(play.lobby.reconfigured(&config), Ok(()));
+    std::fs::write(&file, "nonsense\n").expect("written");
+    assert!(play.lobby.reconfigured(&config).expect_err("it is wrong").contains(":1: this is not a network"));
     assert!(play.console("bans").ends_with("  and 2 networks of the ban list\n"));
     assert_eq!(
         play.connect_from(1, [203, 0, 113, 1]),

@@ -1,0 +1,259 @@
+//! The counters for Prometheus: `GET /metrics` on an address of its own, and nothing else.
+//!
+//! It is HTTP as far as that request needs it. Requests are short, few at a time and answered once; a client that is
+//! slow or silent is ended, so that none can hold anything of the game's.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use dolmen::{ConnId, Event, ListenerId, Reactor, Stats};
+
+use super::{METRICS_CLIENT, METRICS_PORT, METRICS_TIMEOUT, Server};
+use crate::config::PortSpec;
+use crate::ports;
+use crate::world::{Status, World};
+
+/// Clients at a time.
+const MOST_CLIENTS: usize = 16;
+/// The longest request.
+const MOST_REQUEST_BYTES: usize = 8 << 10;
+/// How long a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The open port.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    listener: ListenerId,
+    address: SocketAddr,
+    clients: HashMap<ConnId, Client>,
+}
+
+/// A connection whose request is not complete.
+#[derive(Debug)]
+struct Client {
+    request: Vec<u8>,
+    until: Instant,
+}
+
+impl Metrics {
+    /// Opens the port.
+    pub(super) fn open(reactor: &mut Reactor, address: SocketAddr) -> Result<Metrics, String> {
+        let spec: PortSpec = format!("{address}:ascii").parse().map_err(|error| format!("{error}"))?;
+        let (mut opened, _) = ports::open(&[spec], false).map_err(|failed| {
+            let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+            format!("metrics: {}", failed.join("; "))
+        })?;
+        let opened = opened.pop().ok_or("metrics: no port was opened")?;
+        let listener =
+            reactor.listen(opened.listener, METRICS_PORT).map_err(|error| format!("metrics: {error}"))?;
+        Ok(Metrics { listener, address: opened.address, clients: HashMap::new() })
+    }
+
+    /// Closes the port and its connections.
+    pub(super) fn close(self, reactor: &mut Reactor) {
+        reactor.remove_listener(self.listener);
+        for client in self.clients.into_keys() {
+            let _ = reactor.abort(client);
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn accept(&mut self, reactor: &mut Reactor, stream: TcpStream) {
+        if self.clients.len() >= MOST_CLIENTS {
+            return;
+        }
+        if let Ok(conn) = reactor.add(stream, METRICS_CLIENT) {
+            let until = Instant::now() + REQUEST_TIMEOUT;
+            self.clients.insert(conn, Client { request: Vec::new(), until });
+            reactor.add_timer(REQUEST_TIMEOUT, METRICS_TIMEOUT);
+        }
+    }
+
+    /// Ends the clients whose time is over.
+    fn time_out(&mut self, reactor: &mut Reactor) {
+        let now = Instant::now();
+        self.clients.retain(|&conn, client| {
+            let stays = client.until > now;
+            if !stays {
+                let _ = reactor.abort(conn);
+            }
+            stays
+        });
+    }
+
+    /// Takes a part of a request, and returns the reply if it is complete.
+    fn receive(&mut self, conn: ConnId, data: &[u8], body: impl FnOnce() -> String) -> Option<String> {
+        let client = self.clients.get_mut(&conn)?;
+        let room = MOST_REQUEST_BYTES.saturating_sub(client.request.len());
+        client.request.extend_from_slice(&data[..data.len().min(room)]);
+        let reply = if is_complete(&client.request) {
+            reply(&client.request, body)
+        } else if data.len() > room {
+            response("431 Request Header Fields Too Large", "The request is too long.\n")
+        } else {
+            return None;
+        };
+        self.clients.remove(&conn);
+        Some(reply)
+    }
+}
+
+impl<W: World> Server<W> {
+    /// Serves the counters at this address, and returns it with the real port.
+    ///
+    /// # Errors
+    ///
+    /// Why the port cannot be opened.
+    pub fn serve_metrics(&mut self, address: SocketAddr) -> Result<SocketAddr, String> {
+        let metrics = Metrics::open(&mut self.reactor, address)?;
+        let address = metrics.address();
+        self.operations.metrics = Some(metrics);
+        Ok(address)
+    }
+
+    /// The events of this module's sources; returns the others.
+    pub(super) fn metrics_event<'a>(&mut self, event: Event<'a>) -> Option<Event<'a>> {
+        // Their sources may outlive the port for the rest of a round.
+        let is_ours = matches!(
+            event,
+            Event::Accepted { token: METRICS_PORT, .. }
+                | Event::AcceptFailed { token: METRICS_PORT, .. }
+                | Event::Received { token: METRICS_CLIENT, .. }
+                | Event::EndOfStream { token: METRICS_CLIENT, .. }
+                | Event::Closed { token: METRICS_CLIENT, .. }
+                | Event::Timer { token: METRICS_TIMEOUT, .. }
+        );
+        if !is_ours {
+            return Some(event);
+        }
+        let (status, stats) = (self.status(), self.reactor.stats());
+        let metrics = self.operations.metrics.as_mut()?;
+        let reactor = &mut self.reactor;
+        match event {
+            Event::Accepted { stream, .. } => metrics.accept(reactor, stream),
+            Event::Received { conn, data, .. } => {
+                if let Some(reply) = metrics.receive(conn, data, || body(&status, &stats)) {
+                    // If it fails the client is gone.
+                    let _ = reactor.send(conn, reply.as_bytes());
+                    let _ = reactor.close(conn);
+                }
+            }
+            // Half a request, or the end after a reply: in the second case it is closing already.
+            Event::EndOfStream { conn, .. } => drop(reactor.close(conn)),
+            Event::Closed { conn, .. } => drop(metrics.clients.remove(&conn)),
+            Event::Timer { .. } => metrics.time_out(reactor),
+            _ => {}
+        }
+        None
+    }
+}
+
+/// Whether the request has its empty line.
+fn is_complete(request: &[u8]) -> bool {
+    request.windows(2).any(|pair| pair == b"\n\n") || request.windows(4).any(|four| four == b"\r\n\r\n")
+}
+
+fn reply(request: &[u8], body: impl FnOnce() -> String) -> String {
+    let line = request.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some("GET"), Some(path), Some(version)) if version.starts_with("HTTP/1.") => {
+            match path.split('?').next() {
+                Some("/metrics") => response("200 OK", &body()),
+                _ => response("404 Not Found", "The metrics are at /metrics.\n"),
+            }
+        }
+        (Some(_), Some(_), Some(version)) if version.starts_with("HTTP/1.") => {
+            response("405 Method Not Allowed", "Only GET is served.\n")
+        }
+        _ => response("400 Bad Request", "This is not an HTTP request.\n"),
+    }
+}
+
+fn response(status: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
+         Allow: GET\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// All counters, in Prometheus' text format.
+fn body(status: &Status, stats: &Stats) -> String {
+    let mut text = String::new();
+    let mut put = |name: &str, kind: &str, help: &str, value: u64| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "# HELP dolmend_{name} {help}\n# TYPE dolmend_{name} {kind}\ndolmend_{name} {value}"
+        );
+    };
+    let gauges = [
+        ("uptime_seconds", "How long the server has been running.", status.uptime.as_secs()),
+        ("users", "Users who are connected.", status.users as u64),
+        ("leaving", "Connections without a user, whose last output is being sent.", status.leaving as u64),
+        ("reactor_connections", "Connections of the reactor.", stats.connections as u64),
+        ("reactor_timers", "Timers of the reactor.", stats.timers as u64),
+        (
+            "reactor_operations_in_flight",
+            "Operations that the kernel holds.",
+            stats.operations_in_flight as u64,
+        ),
+        ("reactor_buffers_out", "Receive buffers in use.", stats.buffers_out as u64),
+        ("reactor_queued_bytes", "Output that waits for clients.", stats.queued_bytes as u64),
+    ];
+    for (name, help, value) in gauges {
+        put(name, "gauge", help, value);
+    }
+    let counters = [
+        ("accepted_total", "Connections that were let in.", status.accepted),
+        ("refused_total", "Connections that were turned away.", status.refused),
+        ("too_slow_total", "Users who were disconnected because they read too slowly.", status.too_slow),
+        ("lines_total", "Lines that were processed.", status.lines),
+        ("received_bytes_total", "Bytes received from users.", status.received_bytes),
+        ("sent_bytes_total", "Bytes passed to the reactor for users.", status.sent_bytes),
+        ("waits_total", "Waits of the server.", status.waits),
+        ("reactor_kernel_calls_total", "Calls into the operating system.", stats.kernel_calls),
+        ("reactor_events_total", "Events of the reactor.", stats.events),
+        ("reactor_bytes_received_total", "Bytes received by the reactor.", stats.bytes_received),
+        ("reactor_bytes_sent_total", "Bytes that the system has taken.", stats.bytes_sent),
+        ("reactor_accepted_total", "Connections accepted by all ports.", stats.accepted),
+        ("reactor_sends_refused_total", "Sends for which a queue had no room.", stats.sends_refused),
+    ];
+    for (name, help, value) in counters {
+        put(name, "counter", help, value);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(request: &str) -> String {
+        let reply = reply(request.as_bytes(), || "counters\n".into());
+        reply.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn one_request_is_served_and_the_others_are_refused() {
+        for (request, status) in [
+            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK"),
+            ("GET /metrics?x=1 HTTP/1.0\n\n", "HTTP/1.1 200 OK"),
+            ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found"),
+            ("POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405 Method Not Allowed"),
+            ("GET /metrics\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+            ("\u{ff}\n\n", "HTTP/1.1 400 Bad Request"),
+        ] {
+            assert!(is_complete(request.as_bytes()), "{request}");
+            assert_eq!(status_of(request), status, "{request}");
+        }
+        assert!(!is_complete(b"GET /metrics HTTP/1.1\r\nHost: x\r\n"));
+    }
+}
