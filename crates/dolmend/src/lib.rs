@@ -11,7 +11,8 @@
 //! | `chatter` | what is shown there of what no one has asked for |
 //! | [`limits`] | the system's limit of open files |
 //! | [`logging`] | where log lines go |
-//! | [`session`] | one user's protocols, without the connection |
+//! | [`layer`] | the layers of a session, and compression |
+//! | [`session`] | one user's protocols, without the connection: a stack of layers |
 //! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
 //! | [`world`] | the game's interface: the trait to implement |
@@ -27,6 +28,7 @@ mod chatter;
 pub mod cli;
 pub mod config;
 mod console;
+pub mod layer;
 pub mod limits;
 pub mod line;
 pub mod lobby;

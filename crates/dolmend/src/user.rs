@@ -18,6 +18,8 @@ pub(crate) struct User {
     pub in_queue: bool,
     /// Whether reading was paused because too many lines wait.
     pub paused: bool,
+    /// Whether the user is in the list of those whose output is to be flushed.
+    pub unflushed: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.
     pub ends: Option<Departure>,
 }

@@ -75,7 +75,7 @@ struct Rig {
 impl Rig {
     fn new(world: Record) -> Rig {
         let config = Config::built_in().expect("the shipped file loads");
-        let port = "127.0.0.1:0".parse().expect("a port");
+        let port = "127.0.0.1:0:ascii".parse().expect("a port");
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let address = opened[0].address;
         Rig { server: Server::new(&config, opened, world).expect("it starts"), address }

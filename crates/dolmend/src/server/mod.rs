@@ -9,10 +9,12 @@
 //! |---|---|
 //! | `mod.rs` | the round, and the world's actions |
 //! | `connections.rs` | arrivals, input, turns, output, departures |
+//! | `clients.rs` | what clients say about themselves, and ask for |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
+mod clients;
 mod connections;
 mod operator;
 mod shutdown;
@@ -22,12 +24,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dolmen::{ConsoleInput, Error, Event, Events, ListenerId, Poster, Reactor, Token};
 
 use crate::config::{Config, PortKind};
 use crate::console::Console;
+use crate::layer::Output;
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
 use crate::world::{Action, Departure, Status, Turn, UserId, World};
@@ -81,6 +84,8 @@ pub struct Server<W> {
     shared: SharedText,
     next_user: usize,
     started: Instant,
+    started_at: SystemTime,
+    mud_name: String,
     status: Status,
     max_users: usize,
     line_length_bytes: usize,
@@ -131,6 +136,8 @@ impl<W: World> Server<W> {
             shared: SharedText::default(),
             next_user: 1,
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            mud_name: config.mud_name.clone(),
             status: Status::default(),
             max_users: config.max_users,
             line_length_bytes: config.line_length_bytes,
@@ -245,6 +252,7 @@ impl<W: World> Server<W> {
         waited?;
 
         self.give_turns();
+        self.flush_output();
         self.advance_shutdown();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
             console.print_log(&mut self.reactor);
@@ -293,6 +301,17 @@ impl<W: World> Server<W> {
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
+                    Action::AskPassword { user, prompt } => {
+                        self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
+                    }
+                    Action::Gmcp { user, package, data } => {
+                        self.send_output(user, Output::Gmcp { package: &package, data: &data });
+                    }
+                    Action::ScreenReader { user, on } => {
+                        if let Some(user) = self.users.get_mut(user) {
+                            user.session.set_screen_reader(on);
+                        }
+                    }
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
                     Action::Console { text } => self.answer(&text),
                     Action::Chatter { text } => self.chatter(&text),
