@@ -11,10 +11,12 @@
 //! | `newcomers.rs` | arrivals and their limits, players behind proxies |
 //! | `connections.rs` | input, turns, output, departures |
 //! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
+//! | `clients.rs` | what clients say about themselves, and ask for |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
+mod clients;
 mod connections;
 mod limiting;
 mod newcomers;
@@ -26,12 +28,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use encoding_rs::Encoding;
 
 use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 
 use crate::config::{Config, PortKind};
 use crate::console::Console;
+use crate::layer::Output;
 use crate::limits::{Bans, Gate, Limits, NoBans, Repeats, Source, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
@@ -104,9 +109,13 @@ pub struct Server<W> {
     shared: SharedText,
     next_user: usize,
     started: Instant,
+    started_at: SystemTime,
+    mud_name: String,
     status: Status,
     output_limit_bytes: usize,
     line_length_bytes: usize,
+    encoding: &'static Encoding,
+    mccp: bool,
     console_history: Option<PathBuf>,
 }
 
@@ -163,9 +172,13 @@ impl<W: World> Server<W> {
             shared: SharedText::default(),
             next_user: 1,
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            mud_name: config.mud_name.clone(),
             status: Status::default(),
             output_limit_bytes: config.output_limit_bytes,
             line_length_bytes: config.line_length_bytes,
+            encoding: config.encoding,
+            mccp: config.mccp,
             console_history: config.console_history.clone(),
         })
     }
@@ -293,6 +306,7 @@ impl<W: World> Server<W> {
 
         self.wake_users();
         self.give_turns();
+        self.flush_output();
         self.advance_shutdown();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
             console.print_log(&mut self.reactor);
@@ -343,6 +357,17 @@ impl<W: World> Server<W> {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
+                    Action::AskPassword { user, prompt } => {
+                        self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
+                    }
+                    Action::Gmcp { user, package, data } => {
+                        self.send_output(user, Output::Gmcp { package: &package, data: &data });
+                    }
+                    Action::ScreenReader { user, on } => {
+                        if let Some(user) = self.users.get_mut(user) {
+                            user.session.set_screen_reader(on);
+                        }
+                    }
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
                     Action::LoggedOn { user } => self.logged_on(user),
                     Action::Console { text } => self.answer(&text),
