@@ -15,7 +15,8 @@
 //! | [`limits`] | what one player, one address and a stranger may do, as rules without sockets or clocks |
 //! | [`proxy`] | the header in which a proxy names the player |
 //! | [`logging`] | where log lines go |
-//! | [`session`] | one user's protocols, without the connection |
+//! | [`layer`] | the layers of a session, and compression |
+//! | [`session`] | one user's protocols, without the connection: a stack of layers |
 //! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
 //! | [`names`] | names of players: which are allowed, and which look alike |
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod config;
 mod console;
 pub mod descriptors;
+pub mod layer;
 pub mod limits;
 pub mod line;
 pub mod lobby;

@@ -19,12 +19,16 @@ pub(crate) struct User {
     pub limits: UserLimits,
     /// The bytes of the answer to the last command. They do not count towards the output limit.
     pub answer_bytes: usize,
+    /// Whether an answer was sent since the last flush.
+    pub answered: bool,
     /// Whether the user is in the queue for a turn.
     pub in_queue: bool,
     /// Whether the world waits for something before it takes more lines.
     pub held: bool,
     /// Whether reading was paused: too many lines wait, or the budget is spent.
     pub paused: bool,
+    /// Whether the user is in the list of those whose output is to be flushed.
+    pub unflushed: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.
     pub ends: Option<Departure>,
 }

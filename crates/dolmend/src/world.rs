@@ -18,6 +18,9 @@ use dolmen::{Inbox, Reactor, Sender, Token};
 use crate::config::{Config, PortKind};
 use crate::limits::LimitCounts;
 pub use crate::operation::Operation;
+use crate::telnet::json_string;
+pub use crate::telnet::mssp::Variables;
+pub use crate::telnet::{Client, Colours, WindowSize};
 
 /// A user, for as long as the server runs: the server never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +111,10 @@ pub struct Status {
     pub received_bytes: u64,
     /// Bytes passed to the reactor for sending.
     pub sent_bytes: u64,
+    /// Bytes that were compressed, before that.
+    pub compressed_plain_bytes: u64,
+    /// Bytes that compression made of them.
+    pub compressed_wire_bytes: u64,
     /// Waits of the server.
     pub waits: u64,
 }
@@ -116,7 +123,8 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} waits={} {}",
+            "uptime_s={} users={} leaving={} accepted={} refused={} too_slow={} lines={} received_bytes={} sent_bytes={} \
+             compressed_plain_bytes={} compressed_wire_bytes={} waits={} {}",
             self.uptime.as_secs(),
             self.users,
             self.leaving,
@@ -126,6 +134,8 @@ impl fmt::Display for Status {
             self.lines,
             self.received_bytes,
             self.sent_bytes,
+            self.compressed_plain_bytes,
+            self.compressed_wire_bytes,
             self.waits,
             self.limits,
         )
@@ -148,6 +158,29 @@ pub enum Action {
         user: UserId,
         /// The bytes, which are sent unchanged.
         bytes: Rc<[u8]>,
+    },
+    /// Ask a user for a line that the client does not show.
+    AskPassword {
+        /// Who is asked.
+        user: UserId,
+        /// The text before what is typed.
+        prompt: String,
+    },
+    /// Send a message of GMCP.
+    Gmcp {
+        /// Whose client gets it.
+        user: UserId,
+        /// The name of the message.
+        package: Rc<str>,
+        /// JSON, or nothing.
+        data: Rc<str>,
+    },
+    /// A program reads the user's screen aloud, or does not.
+    ScreenReader {
+        /// Whose screen.
+        user: UserId,
+        /// Whether it is read.
+        on: bool,
     },
     /// Disconnect a user, after all earlier output.
     Disconnect {
@@ -212,6 +245,8 @@ impl<'a> Turn<'a> {
 
     /// Shows a text to a user; lines end in a line feed. It has no effect if the user has departed.
     ///
+    /// Colours (SGR sequences, such as `"\x1b[1;31m"`) become the nearest that the user's client shows, or nothing.
+    ///
     /// Make an `Rc<str>` once to send the same text to many users.
     pub fn send(&mut self, user: UserId, text: impl Into<Rc<str>>) {
         self.actions.push(Action::Send { user, text: text.into() });
@@ -221,6 +256,48 @@ impl<'a> Turn<'a> {
     /// user has departed.
     pub fn send_bytes(&mut self, user: UserId, bytes: impl Into<Rc<[u8]>>) {
         self.actions.push(Action::SendBytes { user, bytes: bytes.into() });
+    }
+
+    /// Asks a user for a line: `text` stays unfinished, and the cursor behind it.
+    ///
+    /// Whatever is unfinished at the end of a round is a prompt, also a text that was sent otherwise. It is marked for
+    /// clients that know marks, and shown again behind other output, until the user has sent a line.
+    pub fn prompt(&mut self, user: UserId, text: impl Into<Rc<str>>) {
+        self.send(user, text);
+    }
+
+    /// Asks a user for a line that the client does not show. It arrives as any other, by
+    /// [`World::process_input`]. On a port without telnet it is shown.
+    pub fn ask_password(&mut self, user: UserId, prompt: impl Into<String>) {
+        self.actions.push(Action::AskPassword { user, prompt: prompt.into() });
+    }
+
+    /// Sends a message of GMCP, such as `Room.Info` and JSON. It has no effect if the client does not take any.
+    pub fn gmcp(&mut self, user: UserId, package: impl Into<Rc<str>>, data: impl Into<Rc<str>>) {
+        self.actions.push(Action::Gmcp { user, package: package.into(), data: data.into() });
+    }
+
+    /// Tells a user's client, by GMCP, which channel a line is from, so that it can be shown in a window of its own. The
+    /// line itself is sent as usual.
+    pub fn channel(&mut self, user: UserId, channel: &str, player: &str, text: &str) {
+        let [channel, player, text] = [channel, player, text].map(json_string);
+        let data = format!(r#"{{"chan":{channel},"player":{player},"msg":{text}}}"#);
+        self.gmcp(user, "comm.channel", data);
+    }
+
+    /// Reports to a user's client how the login by [`World::credentials`] ended: with success, or why not.
+    pub fn login_result(&mut self, user: UserId, result: Result<(), &str>) {
+        let data = match result {
+            Ok(()) => r#"{"success":true}"#.to_string(),
+            Err(why) => format!(r#"{{"success":false,"message":{}}}"#, json_string(why)),
+        };
+        self.gmcp(user, "Char.Login.Result", data);
+    }
+
+    /// A program reads the user's screen aloud, or does not: the user has said so in words. Prompts are then not shown
+    /// again behind other output.
+    pub fn set_screen_reader(&mut self, user: UserId, on: bool) {
+        self.actions.push(Action::ScreenReader { user, on });
     }
 
     /// Shows a text to every user, including those who are still logging on.
@@ -365,6 +442,45 @@ pub trait World {
     /// [`connect`](World::connect).
     fn process_bytes(&mut self, turn: &mut Turn<'_>, user: UserId, bytes: &[u8]) {
         let _ = (turn, user, bytes);
+    }
+
+    /// The size of a user's window is known, or has changed.
+    fn window_size(&mut self, turn: &mut Turn<'_>, user: UserId, size: WindowSize) {
+        let _ = (turn, user, size);
+    }
+
+    /// A user's client has said what it is, or more of it: its name, its colours, its encoding, and whether its screen
+    /// is read aloud. Clients that say nothing exist, so no game should wait for it.
+    fn terminal_type(&mut self, turn: &mut Turn<'_>, user: UserId, client: &Client) {
+        let _ = (turn, user, client);
+    }
+
+    /// A user's client sent a message of GMCP. `data` is JSON as the client made it, or nothing. Messages about the
+    /// connection, which are those of `Core` and `Char.Login`, do not arrive here.
+    fn gmcp(&mut self, turn: &mut Turn<'_>, user: UserId, package: &str, data: &str) {
+        let _ = (turn, user, package, data);
+    }
+
+    /// A trusted proxy has named the address of a user after [`connect`](World::connect).
+    fn peer_named(&mut self, user: UserId, peer: SocketAddr) {
+        let _ = (user, peer);
+    }
+
+    /// Whether clients may log in by [`credentials`](World::credentials).
+    fn takes_credentials(&self) -> bool {
+        false
+    }
+
+    /// A user's client sent a name and a password, which it had kept. Reply by [`Turn::login_result`].
+    fn credentials(&mut self, turn: &mut Turn<'_>, user: UserId, account: &str, password: &str) {
+        let _ = (account, password);
+        turn.login_result(user, Err("Please log in by typing your name."));
+    }
+
+    /// The server's status for lists of games (MSSP). NAME, PLAYERS, UPTIME, PORT, CHARSET, CODEBASE and CRAWL DELAY are
+    /// set already, and may be changed; HOSTNAME, CONTACT, WEBSITE and LANGUAGE are known to the world only.
+    fn server_status(&self, variables: &mut Variables) {
+        let _ = variables;
     }
 
     /// A user has departed. Text sent to them now is lost.

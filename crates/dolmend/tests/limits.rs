@@ -358,3 +358,19 @@ fn a_port_may_do_without_headers() {
     let server = Server::with(&["-f", file.to_str().expect("a plain path")], 1);
     server.player("Ann");
 }
+
+/// A NOP is for clients that speak telnet; a plain one would show it.
+#[test]
+fn a_silent_telnet_client_gets_a_nop_and_a_plain_one_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::configured(&folder, "keepalive : 1\n");
+    let mut plain = server.player("Ann");
+    let mut telnet = server.connect();
+    telnet.send_bytes(b"\xff\xfc\x18");
+    for _ in 0..2 {
+        telnet.expect_bytes(b"\xff\xf1");
+    }
+    plain.send("who\r\n");
+    let heard = plain.expect_bytes(b"One is here:\r\n");
+    assert!(!heard.windows(2).any(|pair| pair == b"\xff\xf1"), "{heard:02x?}");
+}

@@ -59,9 +59,10 @@ fn the_counters_are_served_and_count() {
     assert_eq!(value(body, "dolmend_users"), 1);
     assert_eq!(value(body, "dolmend_accepted_total"), 1);
     assert_eq!(value(body, "dolmend_lines_total"), 1);
+    assert_eq!(value(body, "dolmend_limit_reached_total{limit=\"throttled\"}"), 0);
     assert!(value(body, "dolmend_reactor_kernel_calls_total") > 0);
     for line in body.lines().filter(|line| !line.starts_with('#')) {
-        let name = line.split(' ').next().expect("a name");
+        let name = line.split([' ', '{']).next().expect("a name");
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         assert!(body.contains(&format!("# TYPE {name} {kind}\n")), "{line}");
     }

@@ -14,7 +14,7 @@ use rig::{Terminal, wine};
 /// A server at a terminal, and its address. Logs are left out if they would make the screen differ each time.
 fn server(logs: bool) -> (Terminal, SocketAddr) {
     let mut command = rig::program("", "dolmend");
-    command.args(["-p", "127.0.0.1:0"]);
+    command.args(["-p", "127.0.0.1:0", "-f", common::UNHURRIED_FILE]);
     let terminal = Terminal::start_with(&mut command, |command| {
         if !logs {
             // A log that is not on the terminal does not concern the console.

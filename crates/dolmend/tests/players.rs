@@ -80,7 +80,7 @@ fn no_escape_sequence_reaches_another_player() {
     let mut ann = server.player("Ann");
     let mut bob = server.player("Bob");
     ann.send("say \x1b[2J\u{9b}31m\x07red\r\n");
-    assert_eq!(bob.expect("\r\n"), "Ann says: [2J31mred");
+    assert_eq!(bob.expect("\r\n"), "Ann says: red");
 }
 
 #[test]
@@ -188,6 +188,8 @@ fn a_kept_name_is_asked_for_its_password_and_taken_over() {
     // The second passes while the server is asked.
     loop {
         other.send("open sesame\r\n");
+        // The server moves the cursor on: the client has not shown the end of the line.
+        other.expect("\r\n");
         match other.expect("\r\n") {
             text if text.contains("Welcome back, Ann.") => break,
             text => assert!(text.contains("wait for 1 second"), "{text}"),
@@ -212,12 +214,13 @@ fn what_follows_a_password_waits_for_it() {
     assert_eq!(
         rest,
         [
-            "A password for your name: The same again: The name Ann is yours: from now on it needs your password.",
+            "New password: ",
+            "The same again: ",
+            "The name Ann is yours: from now on it needs your password.",
             "Your note is on the board, as number 1.",
             "You say: three",
             "Good-bye, Ann.",
         ]
-        .map(|line| line.replace("A password for your name", "New password"))
     );
 }
 

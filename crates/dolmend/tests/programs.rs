@@ -30,6 +30,29 @@ fn inetutils_telnet_holds_a_session() {
     }
 }
 
+/// The client shows nothing before each of its timing marks has come back [D1]. It sends one for Ctrl-C, and one for the
+/// second byte of я, which it takes for Ctrl-O.
+#[test]
+fn inetutils_telnet_goes_on_after_six_interrupts() {
+    let server = Server::start();
+    let address = server.addresses[0];
+    let telnet = installed("telnet", "inetutils-telnet");
+    let telnet = telnet.get_program().to_str().expect("a plain path").to_owned();
+    let mut terminal =
+        Program::start(&mut terminal(&format!("exec {telnet} {} {}", address.ip(), address.port())));
+    terminal.stdout.wait_for("shall we call you? ");
+    terminal.type_in("Ann\r");
+    terminal.stdout.wait_for("for what you can do.");
+    for number in 1..=6 {
+        terminal.type_in("\x03");
+        terminal.type_in(&format!("say {number} я\r"));
+        terminal.stdout.wait_for(&format!("You say: {number} "));
+    }
+    terminal.type_in("quit\r");
+    terminal.stdout.wait_for("Good-bye, Ann.");
+    terminal.wait();
+}
+
 #[test]
 fn nc_runs_a_script_and_gets_all_of_its_output() {
     let server = Server::start();

@@ -101,7 +101,7 @@ impl Rig {
         // These tests type faster than players.
         config.limits.command_rate = Rate { per_second: 10_000, burst: 10_000 };
         config.limits.command_bytes_per_second = 64 << 20;
-        let port = "127.0.0.1:0".parse().expect("a port");
+        let port = "127.0.0.1:0:ascii".parse().expect("a port");
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let address = opened[0].address;
         Rig { server: Server::new(&config, opened, world).expect("it starts"), address }

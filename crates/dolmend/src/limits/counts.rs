@@ -47,8 +47,9 @@ impl LimitCounts {
     }
 }
 
-impl fmt::Display for LimitCounts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LimitCounts {
+    /// Every counter with its name.
+    pub fn each(&self) -> [(&'static str, u64); 9] {
         let LimitCounts {
             banned,
             full,
@@ -59,9 +60,24 @@ impl fmt::Display for LimitCounts {
             login_timeouts,
             idle_timeouts,
             throttled,
-        } = self;
-        write!(f, "banned={banned} full={full} address_full={address_full} too_often={too_often} ")?;
-        write!(f, "strangers={strangers} bad_headers={bad_headers} login_timeouts={login_timeouts} ")?;
-        write!(f, "idle_timeouts={idle_timeouts} throttled={throttled}")
+        } = *self;
+        [
+            ("banned", banned),
+            ("full", full),
+            ("address_full", address_full),
+            ("too_often", too_often),
+            ("strangers", strangers),
+            ("bad_headers", bad_headers),
+            ("login_timeouts", login_timeouts),
+            ("idle_timeouts", idle_timeouts),
+            ("throttled", throttled),
+        ]
+    }
+}
+
+impl fmt::Display for LimitCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.each().map(|(name, count)| format!("{name}={count}"));
+        f.write_str(&words.join(" "))
     }
 }

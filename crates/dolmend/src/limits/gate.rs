@@ -107,6 +107,28 @@ impl Gate {
         Ok(Pass { source })
     }
 
+    /// A user who is present turns out to be from another address: as [`admit`](Gate::admit), for the same place.
+    ///
+    /// # Errors
+    ///
+    /// Why the user may not stay. The place is still to be given back.
+    pub fn readmit(
+        &mut self,
+        pass: Pass,
+        limits: &Limits,
+        ban: Option<String>,
+        address: IpAddr,
+        now: Instant,
+    ) -> Result<Pass, Refusal> {
+        self.users = self.users.saturating_sub(1);
+        let admitted = self.admit(limits, ban, address, now);
+        match admitted {
+            Ok(_) => pass.source.into_iter().for_each(|source| self.sources.depart(source)),
+            Err(_) => self.users += 1,
+        }
+        admitted
+    }
+
     /// A user has departed.
     pub fn leave(&mut self, pass: Pass) {
         self.users = self.users.saturating_sub(1);
@@ -187,6 +209,19 @@ mod tests {
             let _player = gate.admit(&limits, None, address("10.0.0.2"), now).expect("a place");
         }
         assert_eq!(gate.sources().users(Source::of(address("10.0.0.2"), 64)), 2);
+    }
+
+    #[test]
+    fn a_user_who_turns_out_to_be_from_elsewhere_keeps_the_place_if_that_address_has_one() {
+        let (mut gate, limits, now) = (Gate::default(), limits(), Instant::now());
+        let proxy = gate.admit(&limits, None, address("127.0.0.1"), now).expect("a place");
+        let player = gate.readmit(proxy, &limits, None, address("192.0.2.1"), now).expect("it has a place");
+        assert_eq!((gate.users(), gate.sources().len()), (1, 1));
+        let ban = Some("Go away.\n".to_string());
+        assert!(gate.readmit(player, &limits, ban, address("192.0.2.2"), now).is_err());
+        assert_eq!((gate.users(), gate.sources().len()), (1, 1));
+        gate.leave(player);
+        assert_eq!(gate.users(), 0);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Guest {
     pub heard: UnixSeconds,
     /// Whether a program reads the screen aloud: no art, and one item a line.
     pub screen_reader: bool,
+    /// Whether the user's client has sent the name and the password, and waits for a report.
+    pub by_client: bool,
 }
 
 /// What a line of a user means.
@@ -55,7 +57,7 @@ impl Character {
 
 impl Guest {
     pub fn new(info: ConnectInfo, now: UnixSeconds) -> Guest {
-        Guest { info, stage: Stage::Naming, heard: now, screen_reader: false }
+        Guest { info, stage: Stage::Naming, heard: now, screen_reader: false, by_client: false }
     }
 
     /// The user's character.

@@ -20,13 +20,21 @@ const SCREEN_READER: &str = "screenreader";
 
 impl Lobby {
     /// Logs a user in with a name and, for a kept name, its password: what a client sends that remembers both.
-    pub fn log_in(&mut self, turn: &mut Turn<'_>, user: UserId, name: &str, password: &str) {
-        if matches!(self.stage(user), Some(Stage::Naming)) {
-            self.choose_name(turn, user, name);
+    pub(super) fn log_in(&mut self, turn: &mut Turn<'_>, user: UserId, name: &str, password: &str) {
+        match self.guests.get_mut(&user) {
+            Some(guest) if matches!(guest.stage, Stage::Naming) => {
+                guest.by_client = true;
+                let password = (!password.is_empty()).then_some(password);
+                self.take_name(turn, user, name, password);
+            }
+            _ => turn.login_result(user, Err("Please go on by typing.")),
         }
-        if let Some(Stage::Password(name)) = self.stage(user) {
-            let name = name.clone();
-            self.try_password(turn, user, name, password);
+    }
+
+    /// Reports to a client that has sent a name and a password how the login ended.
+    fn report_login(&mut self, turn: &mut Turn<'_>, user: UserId, result: Result<(), &str>) {
+        if self.guests.get_mut(&user).is_some_and(|guest| std::mem::take(&mut guest.by_client)) {
+            turn.login_result(user, result);
         }
     }
 
@@ -49,22 +57,30 @@ impl Lobby {
                 return turn.disconnect(user);
             }
             SCREEN_READER => {
-                self.set_screen_reader(user, true);
+                self.set_screen_reader(turn, user, true);
                 return turn.send(user, format!("Lists will have one item a line.\n{NAME_PROMPT}"));
             }
-            _ => {}
+            _ => self.take_name(turn, user, typed, None),
         }
-        let name = match Name::check(typed) {
-            Ok(name) => name,
-            Err(reason) => return turn.send(user, format!("{reason}\n{NAME_PROMPT}")),
-        };
-        if let Err(reason) = self.claim(turn, user, name) {
+    }
+
+    /// Gives the user a name, if that is possible.
+    fn take_name(&mut self, turn: &mut Turn<'_>, user: UserId, typed: &str, password: Option<&str>) {
+        let name = Name::check(typed).map_err(|reason| reason.to_string());
+        if let Err(reason) = name.and_then(|name| self.claim(turn, user, name, password)) {
+            self.report_login(turn, user, Err(&reason));
             turn.send(user, format!("{reason}\n{NAME_PROMPT}"));
         }
     }
 
-    /// Gives the user this name, or asks for its password. The error is the reason for the user.
-    fn claim(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name) -> Result<(), String> {
+    /// Gives the user this name, or verifies its password, or asks for that. The error is the reason for the user.
+    fn claim(
+        &mut self,
+        turn: &mut Turn<'_>,
+        user: UserId,
+        name: Name,
+        password: Option<&str>,
+    ) -> Result<(), String> {
         let now = self.clock.now();
         let shown = name.shown();
         if let Some(ban) = self.store.bans().check_name(&name, now) {
@@ -78,12 +94,16 @@ impl Lobby {
                     kept.shown()
                 ));
             }
+            if let Some(password) = password {
+                self.try_password(turn, user, kept, password);
+                return Ok(());
+            }
             let text = format!(
                 "{} is kept. If it is yours, type its password; if not, press Enter.\n",
                 kept.shown()
             );
-            turn.send(user, text + PASSWORD_PROMPT);
-            self.hide_input(turn, user, true);
+            turn.send(user, text);
+            turn.ask_password(user, PASSWORD_PROMPT);
             self.set_stage(user, Stage::Password(kept));
             return Ok(());
         }
@@ -124,6 +144,7 @@ impl Lobby {
         self.names.insert(name.clone(), user);
         self.set_stage(user, Stage::Playing(Character::new(name)));
         turn.logged_on(user);
+        self.report_login(turn, user, Ok(()));
         turn.send(user, format!("Hello, {shown}. {}; type 'help' for what you can do.\n", self.others()));
         self.show_others(turn, user, format!("{shown} has arrived.\n"));
     }
@@ -146,8 +167,9 @@ impl Lobby {
         self.names.insert((*name).clone(), user);
         self.set_stage(user, Stage::Playing(character));
         turn.logged_on(user);
+        self.report_login(turn, user, Ok(()));
         if screen_reader {
-            self.set_screen_reader(user, true);
+            self.set_screen_reader(turn, user, true);
         }
         self.log(user, "took over from an older connection");
         turn.send(old, "\nYou have come in by another connection; this one is closed.\n");
@@ -162,7 +184,6 @@ impl Lobby {
 
     /// A line of a user who was asked for the password of a kept name.
     pub(super) fn try_password(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name, password: &str) {
-        self.hide_input(turn, user, false);
         if password.is_empty() {
             self.set_stage(user, Stage::Naming);
             return turn.send(user, NAME_PROMPT);
@@ -192,12 +213,14 @@ impl Lobby {
             }
             Err(Wait::Another) => "Another password is being checked; please try again.".to_string(),
         };
-        self.ask_password(turn, user, &refused);
+        self.ask_again(turn, user, name, &refused);
     }
 
-    fn ask_password(&mut self, turn: &mut Turn<'_>, user: UserId, text: &str) {
-        turn.send(user, format!("{text}\n{PASSWORD_PROMPT}"));
-        self.hide_input(turn, user, true);
+    fn ask_again(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name, text: &str) {
+        self.set_stage(user, Stage::Password(name));
+        self.report_login(turn, user, Err(text));
+        turn.send(user, format!("{text}\n"));
+        turn.ask_password(user, PASSWORD_PROMPT);
     }
 
     /// A password was verified. The user may have left meanwhile.
@@ -218,8 +241,7 @@ impl Lobby {
                     "That is not the password. The next try is possible in {}; Enter alone chooses another name.",
                     in_words(seconds)
                 );
-                self.set_stage(user, Stage::Password(name));
-                self.ask_password(turn, user, &text);
+                self.ask_again(turn, user, name, &text);
             }
             Wrong::Wait(_) => {}
             Wrong::Ban => {
@@ -249,6 +271,7 @@ impl Lobby {
             // The look-alike came before the name was kept.
             Some((false, _)) => {
                 self.set_stage(user, Stage::Naming);
+                self.report_login(turn, user, Err("Somebody here has a name that looks like yours."));
                 turn.send(user, format!("Somebody here has a name that looks like yours.\n{NAME_PROMPT}"));
             }
         }
@@ -261,13 +284,11 @@ impl Lobby {
         };
         let is_kept = self.store.accounts().get(character.name.key()).is_some();
         self.set_stage(user, Stage::Choosing(character));
-        turn.send(user, if is_kept { "New password: " } else { "A password for your name: " });
-        self.hide_input(turn, user, true);
+        turn.ask_password(user, if is_kept { "New password: " } else { "A password for your name: " });
     }
 
     /// A new password.
     pub(super) fn choose_password(&mut self, turn: &mut Turn<'_>, user: UserId, password: &str) {
-        self.hide_input(turn, user, false);
         let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.take_character()) else {
             return;
         };
@@ -280,13 +301,11 @@ impl Lobby {
             return turn.send(user, format!("{reason} Nothing is changed.\n"));
         }
         self.set_stage(user, Stage::Repeating(character, password.to_string()));
-        turn.send(user, "The same again: ");
-        self.hide_input(turn, user, true);
+        turn.ask_password(user, "The same again: ");
     }
 
     /// The new password again.
     pub(super) fn repeat_password(&mut self, turn: &mut Turn<'_>, user: UserId, first: &str, again: &str) {
-        self.hide_input(turn, user, false);
         let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.take_character()) else {
             return;
         };
@@ -335,11 +354,9 @@ impl Lobby {
         self.send_when_saved(turn, user, change, format!("The name {} is kept no longer.\n", name.shown()));
     }
 
-    /// Shows the typed text of a user, or hides it.
-    pub(super) fn hide_input(&mut self, _turn: &mut Turn<'_>, _user: UserId, _hidden: bool) {}
-
     /// Whether a program reads the screen of this user aloud.
-    pub fn set_screen_reader(&mut self, user: UserId, on: bool) {
+    pub(super) fn set_screen_reader(&mut self, turn: &mut Turn<'_>, user: UserId, on: bool) {
+        turn.set_screen_reader(user, on);
         if let Some(guest) = self.guests.get_mut(&user) {
             guest.screen_reader = on;
         }

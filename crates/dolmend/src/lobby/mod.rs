@@ -31,7 +31,7 @@ mod talk;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ use ipnet::IpNet;
 use crate::config::{Config, PortKind};
 use crate::names::{Name, Registry};
 use crate::store::{NetworkList, Store, UnixSeconds, source, unix_now};
-use crate::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
+use crate::world::{Admission, Channels, Client, ConnectInfo, Departure, Turn, UserId, World};
 use attempts::Attempts;
 use command::Command;
 use guest::{Guest, Stage};
@@ -150,7 +150,7 @@ impl Lobby {
             Command::Keep => self.keep(turn, user),
             Command::Unkeep => self.unkeep(turn, user, name),
             Command::ScreenReader(on) => {
-                self.set_screen_reader(user, on);
+                self.set_screen_reader(turn, user, on);
                 let text = if on { "Lists have one item a line.\n" } else { "Lists are as for everybody.\n" };
                 turn.send(user, text);
             }
@@ -250,6 +250,26 @@ impl World for Lobby {
                 self.repeat_password(turn, user, &first, line);
             }
             Stage::Verifying | Stage::Gone => {}
+        }
+    }
+
+    fn terminal_type(&mut self, turn: &mut Turn<'_>, user: UserId, client: &Client) {
+        if client.screen_reader {
+            self.set_screen_reader(turn, user, true);
+        }
+    }
+
+    fn takes_credentials(&self) -> bool {
+        true
+    }
+
+    fn credentials(&mut self, turn: &mut Turn<'_>, user: UserId, account: &str, password: &str) {
+        self.log_in(turn, user, account, password);
+    }
+
+    fn peer_named(&mut self, user: UserId, peer: SocketAddr) {
+        if let Some(guest) = self.guests.get_mut(&user) {
+            guest.info.peer = peer;
         }
     }
 

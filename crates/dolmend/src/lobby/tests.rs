@@ -145,6 +145,7 @@ impl Play {
     fn seen(&self, number: u64) -> String {
         let texts = self.actions.iter().filter_map(|action| match action {
             Action::Send { user, text } if user.0 == number => Some(&**text),
+            Action::AskPassword { user, prompt } if user.0 == number => Some(&**prompt),
             _ => None,
         });
         texts.collect()

@@ -10,7 +10,11 @@ use dolmen::{CloseReason, ConnId, Error, ErrorKind, Token};
 
 use super::{FIRST_USER_TOKEN, LogKind, Server};
 use crate::config::PortKind;
-use crate::world::{Action, Departure, UserId, World};
+use crate::layer::Output;
+use crate::line::Line;
+use crate::session::Session;
+use crate::telnet::mssp;
+use crate::world::{Action, Departure, Status, UserId, World};
 
 /// The user whose connection has this token.
 pub(super) fn user_of(token: Token) -> Option<UserId> {
@@ -22,6 +26,12 @@ pub(super) fn user_of(token: Token) -> Option<UserId> {
 pub(super) struct Leaving {
     pub conn: ConnId,
     pub peer: SocketAddr,
+}
+
+fn count_compressed(status: &mut Status, session: &mut Session) {
+    let compressed = session.take_compressed();
+    status.compressed_plain_bytes += compressed.plain_bytes;
+    status.compressed_wire_bytes += compressed.wire_bytes;
 }
 
 impl<W: World> Server<W> {
@@ -44,13 +54,15 @@ impl<W: World> Server<W> {
             return self.process_bytes(id, data);
         }
         self.wire.clear();
-        user.session.receive(data, &mut self.wire);
+        user.session.receive(data, self.now, &mut self.wire);
         self.users.enqueue(id);
         self.adjust_reading(id);
         if !self.wire.is_empty() {
             self.send_wire(id);
             self.carry_out();
         }
+        self.client_events(id);
+        self.schedule_deadline(id);
     }
 
     /// Bytes of a user of a binary port are the world's, in the order of their arrival.
@@ -127,41 +139,92 @@ impl<W: World> Server<W> {
     /// Carries out a user's next line.
     fn run_command(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
-        let Some(line) = user.session.next_line() else { return };
+        self.wire.clear();
+        let first = user.session.is_at_first_line();
+        let Some(line) = user.session.next_line(&mut self.wire) else { return };
         user.answer_bytes = 0;
+        self.answering = Some(id);
         self.users.enqueue(id);
         self.adjust_reading(id);
         self.status.lines += 1;
+        if !self.wire.is_empty() {
+            self.send_wire(id);
+        }
+        if first && line.text == mssp::REQUEST {
+            let text = self.server_status().to_text();
+            self.send(id, &text.into());
+        } else {
+            self.process_line(id, line);
+        }
+        self.carry_out();
+        self.answering = None;
+    }
+
+    fn process_line(&mut self, id: UserId, line: Line) {
         if line.dropped_chars > 0 {
             let text = format!("Your line was too long: {} characters were cut off.\n", line.dropped_chars);
             self.actions.push(Action::Send { user: id, text: text.into() });
         }
-        self.answering = Some(id);
         let (world, mut turn) = self.turn();
         world.process_input(&mut turn, id, &line.text);
-        self.carry_out();
-        self.answering = None;
     }
 
     pub(super) fn send(&mut self, id: UserId, text: &Rc<str>) {
         let Some(user) = self.users.get_mut(id) else { return };
         // The world may keep it for further use, or the next actions show it to others.
         if Rc::strong_count(text) > 1 {
-            let wire = self.shared.encode(text, &mut user.session);
-            if self.make_room(id, wire.len()) {
-                let Some(user) = self.users.get(id) else { return };
-                let sent = self.reactor.send_shared(user.conn, &wire);
-                self.sent(id, wire.len(), sent);
+            if let Some(wire) = self.shared.encode(text, &mut user.session) {
+                if self.make_room(id, wire.len()) {
+                    let Some(user) = self.users.get(id) else { return };
+                    let sent = self.reactor.send_shared(user.conn, &wire);
+                    self.sent(id, wire.len(), sent);
+                }
+                return;
             }
-            return;
         }
+        self.send_output(id, Output::Text(text));
+    }
+
+    /// Sends any other output.
+    pub(super) fn send_output(&mut self, id: UserId, output: Output<'_>) {
+        self.send_by(id, |session, wire| session.send(output, wire));
+    }
+
+    /// Sends what a session writes.
+    pub(super) fn send_by(&mut self, id: UserId, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {
+        let Some(user) = self.users.get_mut(id) else { return };
         self.wire.clear();
-        user.session.encode(text, &mut self.wire);
+        write(&mut user.session, &mut self.wire);
         self.send_wire(id);
     }
 
+    /// Marks prompts, and sends what the sessions hold back until the end of the round.
+    pub(super) fn flush_output(&mut self) {
+        let now = self.now;
+        while let Some(id) = self.users.next_unflushed() {
+            let Some(user) = self.users.get_mut(id) else { continue };
+            self.wire.clear();
+            user.session.flush(now, &mut self.wire);
+            count_compressed(&mut self.status, &mut user.session);
+            if !self.wire.is_empty() {
+                // A compressed answer leaves here, and is an answer still.
+                self.answering = user.answered.then_some(id);
+                if self.make_room(id, self.wire.len()) {
+                    let Some(user) = self.users.get(id) else { continue };
+                    let sent = self.reactor.send(user.conn, &self.wire);
+                    self.sent_flushed(id, self.wire.len(), sent);
+                }
+                self.answering = None;
+                self.carry_out();
+            }
+            if let Some(user) = self.users.get_mut(id) {
+                user.answered = false;
+            }
+        }
+    }
+
     /// Sends the bytes in `wire`.
-    fn send_wire(&mut self, id: UserId) {
+    pub(super) fn send_wire(&mut self, id: UserId) {
         if self.make_room(id, self.wire.len()) {
             let Some(user) = self.users.get(id) else { return };
             let sent = self.reactor.send(user.conn, &self.wire);
@@ -180,12 +243,19 @@ impl<W: World> Server<W> {
         if self.answering == Some(id) {
             if let Some(user) = self.users.get_mut(id) {
                 user.answer_bytes += bytes;
+                user.answered = true;
             }
         }
         true
     }
 
+    /// As below, and there is more to flush.
     fn sent(&mut self, id: UserId, bytes: usize, sent: Result<(), Error>) {
+        self.users.flush_later(id);
+        self.sent_flushed(id, bytes, sent);
+    }
+
+    fn sent_flushed(&mut self, id: UserId, bytes: usize, sent: Result<(), Error>) {
         match sent {
             Ok(()) => self.status.sent_bytes += bytes as u64,
             Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::TooLarge) => {
@@ -221,7 +291,14 @@ impl<W: World> Server<W> {
         }
         let let_go = match why {
             Departure::TooSlow | Departure::Stranger => self.reactor.abort(user.conn),
-            _ => self.reactor.close(user.conn),
+            _ => {
+                self.wire.clear();
+                user.session.end(&why.to_string(), &mut self.wire);
+                count_compressed(&mut self.status, &mut user.session);
+                // If it fails, the connection has ended, or there is no room for it, and then no one reads it.
+                let _ = self.reactor.send(user.conn, &self.wire);
+                self.reactor.close(user.conn)
+            }
         };
         // An error means that the connection has been closed already, and that this was reported.
         if let_go.is_ok() {

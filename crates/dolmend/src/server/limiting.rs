@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dolmen::TimerId;
 
 use super::{LIMITS, Server};
+use crate::layer::Output;
 use crate::limits::{Expired, Source, Stranger, Verdict};
 use crate::logging::names;
 use crate::user::User;
@@ -130,7 +131,8 @@ impl<W: World> Server<W> {
 
     pub(super) fn schedule_deadline(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
-        if let Some(at) = user.limits.next_deadline(&self.limits) {
+        let deadlines = [user.limits.next_deadline(&self.limits), user.session.deadline()];
+        if let Some(at) = deadlines.into_iter().flatten().min() {
             self.wakeups.schedule(id, &mut user.limits.wake_at, at);
         }
     }
@@ -149,6 +151,11 @@ impl<W: World> Server<W> {
                 self.expire(id, expired);
                 continue;
             }
+            if user.limits.keepalive_is_due(&self.limits, self.now) {
+                self.send_output(id, Output::KeepAlive);
+            }
+            // A deadline of a layer is over when the session is flushed.
+            self.users.flush_later(id);
             self.users.enqueue(id);
             self.adjust_reading(id);
             self.schedule_deadline(id);

@@ -218,6 +218,12 @@ fn body(status: &Status, stats: &Stats) -> String {
         ("lines_total", "Lines that were processed.", status.lines),
         ("received_bytes_total", "Bytes received from users.", status.received_bytes),
         ("sent_bytes_total", "Bytes passed to the reactor for users.", status.sent_bytes),
+        (
+            "compressed_plain_bytes_total",
+            "Bytes that were compressed, before that.",
+            status.compressed_plain_bytes,
+        ),
+        ("compressed_wire_bytes_total", "Bytes that compression made of them.", status.compressed_wire_bytes),
         ("waits_total", "Waits of the server.", status.waits),
         ("reactor_kernel_calls_total", "Calls into the operating system.", stats.kernel_calls),
         ("reactor_events_total", "Events of the reactor.", stats.events),
@@ -228,6 +234,11 @@ fn body(status: &Status, stats: &Stats) -> String {
     ];
     for (name, help, value) in counters {
         put(name, "counter", help, value);
+    }
+    text.push_str("# HELP dolmend_limit_reached_total How often each limit was reached.\n");
+    text.push_str("# TYPE dolmend_limit_reached_total counter\n");
+    for (limit, value) in status.limits.each() {
+        text.push_str(&format!("dolmend_limit_reached_total{{limit=\"{limit}\"}} {value}\n"));
     }
     text
 }

@@ -11,6 +11,7 @@
 //! | `newcomers.rs` | arrivals and their limits, players behind proxies |
 //! | `connections.rs` | input, turns, output, departures |
 //! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
+//! | `clients.rs` | what clients say about themselves, and ask for |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
 //! | `operations.rs` | what concerns the server itself: the lock, names in the log, what an end waits for |
@@ -19,6 +20,7 @@
 //! | `countdown.rs` | an end that was announced |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
+mod clients;
 mod connections;
 mod countdown;
 mod limiting;
@@ -33,12 +35,15 @@ mod users;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use encoding_rs::Encoding;
 
 use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 
 use crate::config::{Config, PortKind};
 use crate::console::Console;
+use crate::layer::Output;
 use crate::limits::{Gate, Limits, Repeats, Source, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
@@ -123,10 +128,14 @@ pub struct Server<W> {
     shared: SharedText,
     next_user: usize,
     started: Instant,
+    started_at: SystemTime,
+    mud_name: String,
     status: Status,
     output_limit_bytes: usize,
     line_length_bytes: usize,
     operations: Operations,
+    encoding: &'static Encoding,
+    mccp: bool,
 }
 
 impl<W> fmt::Debug for Server<W> {
@@ -183,10 +192,14 @@ impl<W: World> Server<W> {
             shared: SharedText::default(),
             next_user: 1,
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            mud_name: config.mud_name.clone(),
             status: Status::default(),
             output_limit_bytes: config.output_limit_bytes,
             line_length_bytes: config.line_length_bytes,
             operations,
+            encoding: config.encoding,
+            mccp: config.mccp,
         })
     }
 
@@ -308,6 +321,7 @@ impl<W: World> Server<W> {
 
         self.wake_users();
         self.give_turns();
+        self.flush_output();
         self.advance_shutdown();
         self.forget_names();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
@@ -365,6 +379,17 @@ impl<W: World> Server<W> {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
+                    Action::AskPassword { user, prompt } => {
+                        self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
+                    }
+                    Action::Gmcp { user, package, data } => {
+                        self.send_output(user, Output::Gmcp { package: &package, data: &data });
+                    }
+                    Action::ScreenReader { user, on } => {
+                        if let Some(user) = self.users.get_mut(user) {
+                            user.session.set_screen_reader(on);
+                        }
+                    }
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
                     Action::Hold { user, on } => self.hold(user, on),
                     Action::LoggedOn { user } => self.logged_on(user),

@@ -13,11 +13,13 @@ use socket2::{SockRef, TcpKeepalive};
 use super::connections::Leaving;
 use super::{FIRST_USER_TOKEN, LogKind, MAX_CLOSING_CONNECTIONS, Server};
 use crate::config::{PortKind, PortOptions};
+use crate::layer::Output;
 use crate::limits::{Gate, Pass, Refusal, UserLimits};
 use crate::proxy::{HEADER_TIMEOUT, HeaderReader, Progress};
-use crate::session::Session;
+use crate::session::{Options, Session};
+use crate::telnet::Settings;
 use crate::user::User;
-use crate::world::{Admission, ConnectInfo, UserId, World};
+use crate::world::{Admission, ConnectInfo, Departure, UserId, World};
 
 /// Connections of proxies that may be without a header at a time. One more, and the oldest is reset.
 const MOST_WAITING_FOR_HEADERS: usize = 256;
@@ -62,9 +64,9 @@ impl<W: World> Server<W> {
         }
         let pass = match self.admit(peer.ip()) {
             Ok(pass) => pass,
-            Err(refusal) => return self.refuse_stream(id, stream, peer, port.kind, &refusal),
+            Err(refusal) => return self.refuse_stream(id, stream, peer, port, &refusal),
         };
-        match self.register(id, stream, peer) {
+        match self.register(id, stream, peer, port) {
             Some(conn) => self.welcome(id, conn, peer, port, pass),
             None => self.gate.leave(pass),
         }
@@ -76,9 +78,14 @@ impl<W: World> Server<W> {
     }
 
     /// Registers a connection. `None` if that fails, which is logged.
-    fn register(&mut self, id: UserId, stream: TcpStream, peer: SocketAddr) -> Option<ConnId> {
+    fn register(&mut self, id: UserId, stream: TcpStream, peer: SocketAddr, port: Port) -> Option<ConnId> {
         // Lines are short and must not be delayed. If a call fails the connection is already broken.
         let _ = stream.set_nodelay(true);
+        if port.kind == PortKind::Telnet {
+            // The mark of an urgent signal is a part of the stream. Taken out of it, it would leave an IAC behind, which
+            // takes the next byte for a command.
+            let _ = SockRef::from(&stream).set_out_of_band_inline(true);
+        }
         keep_alive(&stream, self.limits.keepalive);
         match self.reactor.add(stream, Token(FIRST_USER_TOKEN + id.0 as usize)) {
             Ok(conn) => Some(conn),
@@ -99,30 +106,46 @@ impl<W: World> Server<W> {
         if let Admission::Refuse(text) = self.world.connect(&info) {
             self.gate.leave(pass);
             tracing::info!(user = %id, %conn, %peer, "turned away by the world");
-            return self.turn_away(id, conn, peer, port.kind, &text);
+            return self.turn_away(id, conn, peer, port, &text);
         }
         tracing::info!(user = %id, %conn, %peer, kind = %port.kind, "connected");
         self.status.accepted += 1;
-        let session = Session::new(port.kind, self.line_length_bytes);
-        let limits = UserLimits::new(pass, self.now, port.kind == PortKind::Binary);
+        let mut session = Session::new(self.session_options(port, peer));
+        // It leaves with the greeting: the reactor sends nothing before the next wait.
+        self.wire.clear();
+        session.open(&mut self.wire);
+        let limits = UserLimits::new(pass, self.now, port.kind, port.options.keepalive);
         let user = User {
             conn,
             info,
             session,
             limits,
             answer_bytes: 0,
+            answered: false,
             in_queue: false,
             held: false,
             paused: false,
+            unflushed: false,
             ends: None,
         };
         self.users.insert(id, user);
         self.schedule_deadline(id);
         self.answering = Some(id);
+        self.send_wire(id);
         let (world, mut turn) = self.turn();
         world.logon(&mut turn, id);
         self.carry_out();
         self.answering = None;
+    }
+
+    /// What the sessions of a port are built from.
+    fn session_options(&self, port: Port, peer: SocketAddr) -> Options {
+        let settings = Settings {
+            encoding: port.options.encoding.unwrap_or(self.encoding),
+            compress: self.mccp,
+            trusted_proxy: Gate::is_proxy(&self.limits, peer.ip()),
+        };
+        Options { kind: port.kind, line_length_bytes: self.line_length_bytes, settings }
     }
 
     /// Refuses a newcomer whose connection is not registered.
@@ -131,20 +154,20 @@ impl<W: World> Server<W> {
         id: UserId,
         mut stream: TcpStream,
         peer: SocketAddr,
-        kind: PortKind,
+        port: Port,
         refusal: &Refusal,
     ) {
         self.log_refusal(peer.ip(), refusal);
         // The care of `turn_away` costs a connection for a while, and a flood must not take the places of all others.
         if self.leaving.len() < MAX_CLOSING_CONNECTIONS / 2 {
-            if let Some(conn) = self.register(id, stream, peer) {
-                self.turn_away(id, conn, peer, kind, refusal.text());
+            if let Some(conn) = self.register(id, stream, peer, port) {
+                self.turn_away(id, conn, peer, port, refusal.text());
             }
             return;
         }
         self.status.refused += 1;
         self.wire.clear();
-        Session::new(kind, self.line_length_bytes).encode(refusal.text(), &mut self.wire);
+        Session::new(self.session_options(port, peer)).send(Output::Text(refusal.text()), &mut self.wire);
         // A new connection has room for a few bytes, so this does not block. It fails only if the peer has gone.
         let _ = stream.set_nonblocking(true);
         let _ = stream.write(&self.wire);
@@ -152,10 +175,10 @@ impl<W: World> Server<W> {
     }
 
     /// Shows a text, and closes a registered connection.
-    fn turn_away(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, kind: PortKind, text: &str) {
+    fn turn_away(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, port: Port, text: &str) {
         self.status.refused += 1;
         self.wire.clear();
-        Session::new(kind, self.line_length_bytes).encode(text, &mut self.wire);
+        Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
         // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
         // is of no use.
         let _ = self.reactor.send(conn, &self.wire);
@@ -183,7 +206,7 @@ impl<W: World> Server<W> {
                 self.reset_unnamed(oldest, "too many connections without a PROXY header");
             }
         }
-        let Some(conn) = self.register(id, stream, peer) else { return };
+        let Some(conn) = self.register(id, stream, peer, port) else { return };
         let mut unnamed = Unnamed { conn, peer, port, header: HeaderReader::default(), wake_at: None };
         self.wakeups.schedule(id, &mut unnamed.wake_at, self.now + HEADER_TIMEOUT);
         self.unnamed.insert(id, unnamed);
@@ -217,7 +240,26 @@ impl<W: World> Server<W> {
             Ok(pass) => self.welcome(id, conn, peer, port, pass),
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
-                self.turn_away(id, conn, peer, port.kind, refusal.text());
+                self.turn_away(id, conn, peer, port, refusal.text());
+            }
+        }
+    }
+
+    /// A trusted proxy has named the player of a connection by telnet. The limits of that address hold from now on.
+    pub(super) fn name_peer(&mut self, id: UserId, peer: SocketAddr) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        let ban = self.world.ban_of(peer.ip());
+        match self.gate.readmit(user.limits.pass(), &self.limits, ban, peer.ip(), self.now) {
+            Ok(pass) => {
+                user.limits.set_pass(pass);
+                user.info.peer = peer;
+                tracing::info!(user = %id, conn = %user.conn, %peer, "named by a proxy");
+                self.world.peer_named(id, peer);
+            }
+            Err(refusal) => {
+                self.log_refusal(peer.ip(), &refusal);
+                self.send_output(id, Output::Text(refusal.text()));
+                self.depart(id, Departure::Disconnected);
             }
         }
     }

@@ -84,6 +84,8 @@ impl<W: World> Server<W> {
         }
         self.set_limits(Limits::from(&new));
         self.line_length_bytes = new.line_length_bytes;
+        self.encoding = new.encoding;
+        self.mccp = new.mccp;
         descriptors::make_room_for(Server::<W>::most_connections(&new));
         self.operations.config = new;
     }

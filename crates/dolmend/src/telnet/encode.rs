@@ -1,4 +1,6 @@
-//! Text for sending: line ends as the network has them, and byte 255 doubled.
+//! Text for sending: encoded, with line ends as the network has them, and byte 255 doubled.
+
+use encoding_rs::{EncoderResult, Encoding, UTF_8};
 
 use super::byte::IAC;
 
@@ -8,6 +10,8 @@ use super::byte::IAC;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoder {
     telnet: bool,
+    /// Only such that bytes below 128 are ASCII.
+    encoding: &'static Encoding,
     /// The last byte was a carriage return, and the next byte decides its meaning.
     after_cr: bool,
 }
@@ -15,15 +19,47 @@ pub struct Encoder {
 impl Encoder {
     /// For a telnet port.
     pub fn telnet() -> Encoder {
-        Encoder { telnet: true, after_cr: false }
+        Encoder { telnet: true, encoding: UTF_8, after_cr: false }
     }
 
     /// For a port with plain lines: line ends are converted, and 255 stays unchanged.
     pub fn ascii() -> Encoder {
-        Encoder { telnet: false, after_cr: false }
+        Encoder { telnet: false, encoding: UTF_8, after_cr: false }
     }
 
-    /// Appends the wire form of `text` to `wire`. A line feed becomes CR LF, unless it is part of a CR LF.
+    /// The encoding from here on. One whose bytes below 128 are not ASCII is ignored.
+    pub fn set_encoding(&mut self, encoding: &'static Encoding) {
+        if encoding.is_ascii_compatible() {
+            self.encoding = encoding.output_encoding();
+        }
+    }
+
+    /// The encoding.
+    pub fn encoding(&self) -> &'static Encoding {
+        self.encoding
+    }
+
+    /// Appends the wire form of `text` to `wire`. Characters that the encoding lacks become question marks.
+    pub fn encode_text(&mut self, text: &str, wire: &mut Vec<u8>) {
+        if self.encoding == UTF_8 || text.is_ascii() {
+            return self.encode(text.as_bytes(), wire);
+        }
+        let mut encoder = self.encoding.new_encoder();
+        let (mut rest, mut block) = (text, [0; 256]);
+        loop {
+            let (result, read, written) =
+                encoder.encode_from_utf8_without_replacement(rest, &mut block, true);
+            self.encode(&block[..written], wire);
+            rest = &rest[read..];
+            match result {
+                EncoderResult::InputEmpty => return,
+                EncoderResult::OutputFull => {}
+                EncoderResult::Unmappable(_) => self.encode(b"?", wire),
+            }
+        }
+    }
+
+    /// Appends the wire form of encoded text to `wire`. A line feed becomes CR LF, unless it is part of a CR LF.
     pub fn encode(&mut self, text: &[u8], wire: &mut Vec<u8>) {
         wire.reserve(text.len() + text.len() / 16);
         for &byte in text {

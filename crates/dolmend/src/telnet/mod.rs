@@ -1,111 +1,139 @@
-//! Telnet without sockets: takes bytes, returns text and replies.
+//! Telnet without sockets: takes bytes, returns text, facts about the client, and replies.
 //!
-//! Strategy: `parser` knows only the grammar of RFC 854: it separates text bytes from commands, however the stream was
-//! cut into pieces. `refusal` decides the reply to an offered or requested option. `encode` is for output. [`Telnet`]
-//! holds the three for one connection.
+//! Strategy: `parser` knows only the grammar of RFC 854: it separates text bytes from commands and subnegotiations,
+//! however the stream was cut into pieces. `options` has the state of each option, by the Q method of RFC 1143.
+//! `engine` decides which options may be on, and what follows when one is. The files named after an option know its
+//! subnegotiations. `encode` is for output. [`Telnet`] is the layer that holds them for one connection.
 //!
 //! Two rules hold for any input, and are tested with random streams in random pieces: no
 //! byte of a command ever becomes text, and no byte of text is ever taken for a command.
 //! Where a peer breaks the grammar, the second rule decides: a text byte after a stray 255
-//! is kept.
+//! is kept, and a subnegotiation that no one has agreed to ends with the line.
 //!
-//! The server agrees to no option and asks for none: the opening is empty. So a client stays in the line mode in which
-//! it starts, does its own echo, and plain `nc` sees only text.
-//!
-//! Nothing is stored: a subnegotiation is skipped as it arrives, so its length costs no memory.
+//! The opening asks for facts and offers services, and changes nothing: no echo, no suppressed GA, no line mode. So a
+//! client stays in the line mode in which it starts, does its own echo, and nothing waits for an answer.
 
+pub mod byte;
+mod charset;
+mod client;
 mod encode;
+mod engine;
+mod environ;
+mod gmcp;
+pub mod mssp;
+mod options;
 mod parser;
-mod refusal;
+mod terminal;
 
+use std::time::Instant;
+
+use encoding_rs::{Encoding, UTF_8};
+
+use crate::layer::{Layer, Message, Output, Outward};
+use engine::Engine;
+
+pub use client::{Client, ClientEvent, Colours, WindowSize};
 pub use encode::Encoder;
-pub use parser::{Event, Parser};
-pub use refusal::Refusals;
+pub use gmcp::string as json_string;
+pub use options::{Options, Reaction, Side};
+pub use parser::{Event, Parser, Receiver};
 
-/// The bytes with a name in the protocol (RFC 854).
-pub mod byte {
-    /// End of a subnegotiation.
-    pub const SE: u8 = 240;
-    /// "Are you there?"
-    pub const AYT: u8 = 246;
-    /// Erase character.
-    pub const EC: u8 = 247;
-    /// Erase line.
-    pub const EL: u8 = 248;
-    /// Begin of a subnegotiation.
-    pub const SB: u8 = 250;
-    /// The sender offers an option, or continues to use it.
-    pub const WILL: u8 = 251;
-    /// The sender does not use an option.
-    pub const WONT: u8 = 252;
-    /// The sender asks the peer for an option.
-    pub const DO: u8 = 253;
-    /// The sender asks the peer not to use an option.
-    pub const DONT: u8 = 254;
-    /// Interpret as command; doubled, it is the byte 255 itself.
-    pub const IAC: u8 = 255;
+/// What is different from one port or peer to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// The encoding of the text, until the client agrees to another one.
+    pub encoding: &'static Encoding,
+    /// Whether compression is offered.
+    pub compress: bool,
+    /// Whether the peer is a proxy that is trusted to name the player's address.
+    pub trusted_proxy: bool,
 }
 
-/// An input for the connection, in addition to the replies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input<'a> {
-    /// Bytes of text, never empty.
-    Text(&'a [u8]),
-    /// The client asks to erase the last character of the line.
-    EraseCharacter,
-    /// The client asks to erase the line.
-    EraseLine,
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { encoding: UTF_8, compress: true, trusted_proxy: false }
+    }
 }
-
-/// The reply to "are you there?": on a line of its own, wherever the cursor was.
-const ARE_YOU_THERE: &[u8] = b"\r\n[Yes]\r\n";
 
 /// The telnet side of one connection.
 ///
 /// ```
-/// use dolmend::telnet::{Input, Telnet};
+/// use std::time::Instant;
 ///
-/// let (mut telnet, mut reply, mut text) = (Telnet::new(), Vec::new(), Vec::new());
-/// // DO 24 in the middle of a word, cut in two.
-/// for piece in [&b"lo\xff"[..], b"\xfd\x18ok\r\n"] {
-///     telnet.receive(piece, &mut reply, |input| {
-///         if let Input::Text(bytes) = input {
+/// use dolmend::layer::{Layer, Message, Outward};
+/// use dolmend::telnet::{Settings, Telnet};
+///
+/// let (mut telnet, mut outward, mut text) = (Telnet::new(Settings::default()), Outward::default(), Vec::new());
+/// // DO 39 in the middle of a word, cut in two.
+/// for piece in [&b"lo\xff"[..], b"\xfd\x27ok\r\n"] {
+///     let mut inward = |message: Message<'_>| {
+///         if let Message::Bytes(bytes) = message {
 ///             text.extend_from_slice(bytes);
 ///         }
-///     });
+///     };
+///     telnet.receive(Message::Bytes(piece), Instant::now(), &mut inward, &mut outward);
 /// }
 /// assert_eq!(text, b"look\r\n");
-/// assert_eq!(reply, b"\xff\xfc\x18"); // WONT 24
+/// assert_eq!(outward.bytes(), b"\xff\xfc\x27"); // WONT 39
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Telnet {
     parser: Parser,
-    refusals: Refusals,
+    engine: Engine,
 }
 
 impl Telnet {
     /// A connection that has just opened.
-    pub fn new() -> Telnet {
-        Telnet::default()
+    pub fn new(settings: Settings) -> Telnet {
+        Telnet { parser: Parser::default(), engine: Engine::new(settings) }
     }
 
-    /// Takes bytes from the client. Appends immediate replies, in wire form, to `reply`.
-    pub fn receive(&mut self, bytes: &[u8], reply: &mut Vec<u8>, mut deliver: impl FnMut(Input<'_>)) {
-        let refusals = &mut self.refusals;
-        self.parser.receive(bytes, |event| match event {
-            Event::Text(text) => deliver(Input::Text(text)),
-            Event::Negotiation { verb, option } => {
-                if let Some(verb) = refusals.reply(verb, option) {
-                    reply.extend_from_slice(&[byte::IAC, verb, option]);
-                }
+    /// The opening, to be sent with the greeting.
+    pub fn open(&mut self, outward: &mut Outward) {
+        self.engine.open(outward);
+    }
+
+    /// What the client has said about itself.
+    pub fn client(&self) -> &Client {
+        &self.engine.client
+    }
+
+    /// The same, for what the world knows better.
+    pub fn client_mut(&mut self) -> &mut Client {
+        &mut self.engine.client
+    }
+}
+
+impl Layer for Telnet {
+    fn receive(
+        &mut self,
+        message: Message<'_>,
+        now: Instant,
+        inward: &mut dyn FnMut(Message<'_>),
+        outward: &mut Outward,
+    ) {
+        match message {
+            Message::Bytes(bytes) => {
+                self.parser.receive(
+                    bytes,
+                    now,
+                    &mut engine::Receiving { engine: &mut self.engine, now, inward, outward },
+                );
             }
-            Event::Command(byte::AYT) => reply.extend_from_slice(ARE_YOU_THERE),
-            Event::Command(byte::EC) => deliver(Input::EraseCharacter),
-            Event::Command(byte::EL) => deliver(Input::EraseLine),
-            // Break, interrupt, abort output, data mark, go ahead, no operation: a line server has nothing to
-            // interrupt, and none of them carries text.
-            Event::Command(_) => {}
-        });
+            other => inward(other),
+        }
+    }
+
+    fn send(&mut self, output: Output<'_>, outward: &mut Outward) {
+        self.engine.send(output, outward);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.engine.compression_deadline()
+    }
+
+    fn expire(&mut self, now: Instant, outward: &mut Outward) {
+        self.engine.expire(now, outward);
     }
 }
 

@@ -1,21 +1,51 @@
-//! Tests of the telnet layer: known sequences at every cut, and random streams.
+//! Tests of the telnet layer: known sequences at every cut, recorded clients, and random streams.
 
-use super::byte::{AYT, DO, DONT, EC, EL, IAC, SB, SE, WILL, WONT};
+use std::time::Duration;
+
+use super::byte::{AYT, DO, DONT, EC, EL, IAC, SB, SE, WILL, WONT, option};
 use super::*;
 use proptest::prelude::*;
 
-/// Feeds the pieces; returns the text and the reply.
+/// What a stream has led to: the text, the replies, and everything else in words.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    text: Vec<u8>,
+    reply: Vec<u8>,
+    events: Vec<String>,
+    /// Where compression begins and ends.
+    changes: Vec<String>,
+}
+
+fn receive(telnet: &mut Telnet, piece: &[u8], now: Instant, seen: &mut Seen) {
+    let mut outward = Outward::default();
+    let Seen { text, events, .. } = seen;
+    let mut inward = |message: Message<'_>| match message {
+        Message::Bytes(bytes) => {
+            assert!(!bytes.is_empty());
+            text.extend_from_slice(bytes);
+        }
+        other => events.push(format!("{other:?}")),
+    };
+    telnet.receive(Message::Bytes(piece), now, &mut inward, &mut outward);
+    outward.replay(|output| match output {
+        Output::Bytes(bytes) => seen.reply.extend_from_slice(bytes),
+        other => seen.changes.push(format!("{other:?} after {}", seen.reply.len())),
+    });
+}
+
+/// Feeds the pieces to a connection that has sent its opening.
+fn opened<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Seen {
+    let (mut telnet, mut seen, now) = (Telnet::new(Settings::default()), Seen::default(), Instant::now());
+    telnet.open(&mut Outward::default());
+    pieces.into_iter().for_each(|piece| receive(&mut telnet, piece, now, &mut seen));
+    seen
+}
+
+/// Feeds the pieces to one that has offered nothing; returns the text and the reply.
 fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>) {
-    let (mut telnet, mut reply, mut text) = (Telnet::new(), Vec::new(), Vec::new());
-    for piece in pieces {
-        telnet.receive(piece, &mut reply, |input| {
-            if let Input::Text(bytes) = input {
-                assert!(!bytes.is_empty());
-                text.extend_from_slice(bytes);
-            }
-        });
-    }
-    (text, reply)
+    let (mut telnet, mut seen, now) = (Telnet::new(Settings::default()), Seen::default(), Instant::now());
+    pieces.into_iter().for_each(|piece| receive(&mut telnet, piece, now, &mut seen));
+    (seen.text, seen.reply)
 }
 
 /// Checks one stream: whole, cut in two at every place, and byte by byte.
@@ -27,6 +57,35 @@ fn check(stream: &[u8], text: &[u8], reply: &[u8]) {
         assert_eq!(run([left, right]), expected, "{stream:02x?} cut at {cut}");
     }
     assert_eq!(run(stream.chunks(1)), expected, "{stream:02x?} byte by byte");
+}
+
+/// Checks the replies and events behind the opening, at every cut.
+fn after_opening(stream: &[u8]) -> Seen {
+    let whole = opened([stream]);
+    for cut in 0..=stream.len() {
+        let (left, right) = stream.split_at(cut);
+        assert_eq!(opened([left, right]), whole, "{stream:02x?} cut at {cut}");
+    }
+    assert_eq!(opened(stream.chunks(1)), whole, "{stream:02x?} byte by byte");
+    whole
+}
+
+fn subnegotiation(option: u8, payload: &[u8]) -> Vec<u8> {
+    [&[IAC, SB, option], payload, &[IAC, SE]].concat()
+}
+
+#[test]
+fn the_opening_is_exactly_as_specified() {
+    let opening = |settings| {
+        let mut outward = Outward::default();
+        Telnet::new(settings).open(&mut outward);
+        outward.bytes().to_vec()
+    };
+    let plain = b"\xff\xfd\x18\xff\xfd\x1f\xff\xfb\x46\xff\xfb\x2a\xff\xfb\x19\xff\xfb\xc9";
+    assert_eq!(opening(Settings::default()), [&plain[..], b"\xff\xfb\x56"].concat());
+    assert_eq!(opening(Settings { compress: false, ..Settings::default() }), plain);
+    let proxy = Settings { trusted_proxy: true, ..Settings::default() };
+    assert_eq!(opening(proxy), [&plain[..], b"\xff\xfb\x56\xff\xfd\x27"].concat());
 }
 
 #[test]
@@ -44,8 +103,12 @@ fn a_doubled_255_is_one_text_byte() {
 }
 
 #[test]
-fn every_option_is_refused_once_and_no_text_is_lost() {
-    for option in 0..=255 {
+fn an_unknown_option_is_refused_once_and_no_text_is_lost() {
+    let known = [option::TIMING_MARK, option::TERMINAL_TYPE, option::WINDOW_SIZE, option::CHARSET]
+        .into_iter()
+        .chain([option::MSSP, option::END_OF_RECORD, option::GMCP, option::MCCP2]);
+    let known: Vec<u8> = known.collect();
+    for option in (0..=255).filter(|option| !known.contains(option)) {
         check(&[b'a', IAC, DO, option, b'b'], b"ab", &[IAC, WONT, option]);
         check(&[b'a', IAC, WILL, option, b'b'], b"ab", &[IAC, DONT, option]);
         check(&[b'a', IAC, DONT, option, b'b'], b"ab", b"");
@@ -56,25 +119,55 @@ fn every_option_is_refused_once_and_no_text_is_lost() {
 #[test]
 fn insisting_gets_no_reply_and_a_change_of_mind_gets_one() {
     check(&[IAC, DO, 1, IAC, DO, 1, IAC, DO, 1], b"", &[IAC, WONT, 1]);
-    check(&[IAC, WILL, 31, IAC, WILL, 31], b"", &[IAC, DONT, 31]);
+    check(&[IAC, WILL, 86, IAC, WILL, 86], b"", &[IAC, DONT, 86]);
     check(&[IAC, DO, 1, IAC, DONT, 1, IAC, DO, 1], b"", &[IAC, WONT, 1, IAC, WONT, 1]);
     check(&[IAC, WILL, 1, IAC, WONT, 1, IAC, WILL, 1], b"", &[IAC, DONT, 1, IAC, DONT, 1]);
     // The two sides of an option are independent.
     check(&[IAC, DO, 1, IAC, WILL, 1], b"", &[IAC, WONT, 1, IAC, DONT, 1]);
+    // On, and insisted on.
+    check(&[IAC, WILL, 31, IAC, WILL, 31], b"", &[IAC, DO, 31]);
+}
+
+#[test]
+fn a_timing_mark_is_answered_each_time_in_order() {
+    let mark = [IAC, DO, 6];
+    check(&mark.repeat(6), b"", &[IAC, WILL, 6].repeat(6));
+    check(&[IAC, AYT, IAC, DO, 6, IAC, AYT], b"", b"\r\n[Yes]\r\n\xff\xfb\x06\r\n[Yes]\r\n");
+    check(&[IAC, WILL, 6, IAC, WONT, 6, IAC, DONT, 6, IAC, DO, 6], b"", &[IAC, WILL, 6]);
+}
+
+/// What inetutils telnet sends for Ctrl-C: interrupt process, a timing mark, and an urgent data mark (RFC 854's synch).
+#[test]
+fn interrupts_of_inetutils_telnet_eat_nothing() {
+    let interrupt = [IAC, byte::IP, IAC, DO, 6, IAC, byte::DM];
+    let stream = [&interrupt.repeat(6)[..], b"say \xd1\x8f\r\n"].concat();
+    check(&stream, b"say \xd1\x8f\r\n", &[IAC, WILL, 6].repeat(6));
 }
 
 #[test]
 fn two_of_us_settle_and_fall_silent() {
-    let (mut one, mut other) = (Telnet::new(), Telnet::new());
-    let mut to_other = vec![IAC, DO, 24, IAC, WILL, 31, IAC, DO, 1];
-    let mut rounds = 0;
-    while !to_other.is_empty() {
-        let (mut to_one, mut next) = (Vec::new(), Vec::new());
-        other.receive(&to_other, &mut to_one, |input| panic!("text {input:?}"));
-        one.receive(&to_one, &mut next, |input| panic!("text {input:?}"));
-        to_other = next;
-        rounds += 1;
-        assert!(rounds < 3, "still talking: {to_other:?}");
+    for (first, settings) in
+        [(true, Settings::default()), (false, Settings { trusted_proxy: true, ..Settings::default() })]
+    {
+        let (mut one, mut other, now) = (Telnet::new(settings), Telnet::new(settings), Instant::now());
+        let (mut opening, mut seen) = (Outward::default(), Seen::default());
+        one.open(&mut opening);
+        let mut to_other = [opening.bytes(), &[IAC, DO, 1, IAC, WILL, 39]].concat();
+        opening.clear();
+        other.open(&mut opening);
+        let mut to_one = if first { opening.bytes().to_vec() } else { Vec::new() };
+        let mut rounds = 0;
+        while !to_other.is_empty() || !to_one.is_empty() {
+            seen.reply.clear();
+            receive(&mut other, &to_other, now, &mut seen);
+            let replies = std::mem::take(&mut seen.reply);
+            receive(&mut one, &to_one, now, &mut seen);
+            to_other = std::mem::replace(&mut seen.reply, Vec::new());
+            to_one = replies;
+            rounds += 1;
+            assert!(rounds < 10, "still talking: {to_other:?}");
+        }
+        assert_eq!(seen.text, b"");
     }
 }
 
@@ -91,18 +184,38 @@ fn subnegotiations_are_skipped_whole() {
 }
 
 #[test]
+fn a_subnegotiation_that_no_one_agreed_to_ends_with_the_line() {
+    // ÿú in Latin-1.
+    check(b"say \xff\xfaber\r\nwho\r\n", b"say \r\nwho\r\n", b"");
+    check(b"\xff\xfa\rwho\r", b"\rwho\r", b"");
+    let noise = [&b"\xff\xfa"[..], &b"x".repeat(1024), b"and text\r\n"].concat();
+    check(&noise, b"and text\r\n", b"");
+}
+
+#[test]
+fn a_subnegotiation_without_an_end_is_over_after_a_time() {
+    let (mut telnet, mut seen, now) = (Telnet::new(Settings::default()), Seen::default(), Instant::now());
+    receive(&mut telnet, &[IAC, WILL, 24, IAC, SB, 24, 0], now, &mut seen);
+    receive(&mut telnet, b"not text\r\n", now + Duration::from_secs(9), &mut seen);
+    receive(&mut telnet, b"text\r\n", now + Duration::from_secs(11), &mut seen);
+    assert_eq!(seen.text, b"text\r\n");
+}
+
+#[test]
 fn a_subnegotiation_of_any_length_is_skipped_and_the_text_after_it_kept() {
-    let mut stream = vec![b'a', IAC, SB, 201];
-    stream.extend(std::iter::repeat_n(b"x\r\n", 70_000).flatten());
-    stream.extend([IAC, SE]);
-    stream.extend(b"b\r\n");
-    assert_eq!(run([&stream[..]]).0, b"ab\r\n");
-    assert_eq!(run(stream.chunks(4096)).0, b"ab\r\n");
+    let message =
+        [&[IAC, DO, 201, IAC, SB, 201][..], &b"x\r\n".repeat(70_000), &[IAC, SE], b"b\r\n"].concat();
+    let seen = opened([&message[..]]);
+    assert_eq!((&seen.text[..], seen.events.len()), (&b"b\r\n"[..], 0));
+    assert_eq!(opened(message.chunks(4096)), seen);
+    // What never ends is over at some point.
+    let endless = [&[IAC, DO, 201, IAC, SB, 201][..], &b"x\r\n".repeat(400_000)].concat();
+    assert!(opened([&endless[..]]).text.ends_with(b"x\r\n"));
 }
 
 #[test]
 fn a_subnegotiation_given_up_for_a_command_ends_there() {
-    check(&[IAC, SB, 24, b'x', IAC, DO, 24, b'o', b'k'], b"ok", &[IAC, WONT, 24]);
+    check(&[IAC, SB, 24, b'x', IAC, DO, 1, b'o', b'k'], b"ok", &[IAC, WONT, 1]);
     check(&[IAC, SB, 24, b'x', IAC, SB, 31, 1, IAC, SE, b'o', b'k'], b"ok", b"");
 }
 
@@ -123,10 +236,7 @@ fn other_commands_are_harmless() {
 
 #[test]
 fn erasing_is_passed_on() {
-    let mut seen = Vec::new();
-    Telnet::new()
-        .receive(&[b'a', IAC, EC, b'b', IAC, EL], &mut Vec::new(), |input| seen.push(format!("{input:?}")));
-    assert_eq!(seen, ["Text([97])", "EraseCharacter", "Text([98])", "EraseLine"]);
+    assert_eq!(after_opening(&[b'a', IAC, EC, b'b', IAC, EL]).events, ["EraseCharacter", "EraseLine"]);
 }
 
 #[test]
@@ -143,6 +253,108 @@ fn what_is_cut_off_at_the_end_is_nothing() {
         stream.extend(end);
         check(&stream, b"text", b"");
     }
+}
+
+#[test]
+fn the_window_size_is_reported_when_it_changes() {
+    let size = |a, b, c, d| subnegotiation(31, &[a, b, c, d]);
+    let stream = [&[IAC, WILL, 31][..], &size(0, 80, 0, 24), &size(0, 80, 0, 24), &size(0, 0, 0, 0)].concat();
+    let seen = after_opening(&stream);
+    assert_eq!(seen.events, ["Client(WindowSize(WindowSize { columns: 80, rows: 24 }))"]);
+    let wide = [&[IAC, WILL, 31, IAC, SB, 31, 0, IAC, IAC, 1, 0, IAC, SE][..], &subnegotiation(31, b"\0P\0")]
+        .concat();
+    assert_eq!(after_opening(&wide).events, ["Client(WindowSize(WindowSize { columns: 255, rows: 256 }))"]);
+}
+
+fn client_of(stream: &[u8]) -> (Client, Seen) {
+    let (mut telnet, mut seen) = (Telnet::new(Settings::default()), Seen::default());
+    telnet.open(&mut Outward::default());
+    receive(&mut telnet, stream, Instant::now(), &mut seen);
+    (telnet.client().clone(), seen)
+}
+
+fn terminals(names: &[&str]) -> (Client, Seen) {
+    let mut stream = vec![IAC, WILL, 24];
+    for name in names {
+        stream.extend(subnegotiation(24, &[&[0], name.as_bytes()].concat()));
+    }
+    client_of(&stream)
+}
+
+#[test]
+fn the_terminal_is_asked_for_until_it_is_known() {
+    let ask = subnegotiation(24, &[1]);
+    let (client, seen) = terminals(&["TINTIN++", "XTERM-256COLOR", "MTTS 329"]);
+    assert_eq!(seen.reply, ask.repeat(3));
+    assert_eq!((client.name.as_str(), client.terminal.as_str()), ("TINTIN++", "XTERM-256COLOR"));
+    assert!(client.screen_reader && client.colours == Colours::True);
+    assert_eq!(seen.events, ["Client(TerminalType)"]);
+    // A plain telnet program has one terminal, and repeats it.
+    let (client, seen) = terminals(&["xterm-256color", "xterm-256color", "more", "more"]);
+    assert_eq!((seen.reply, seen.events.len()), (ask.repeat(2), 1));
+    assert_eq!((client.terminal.as_str(), client.colours), ("XTERM-256COLOR", Colours::TwoHundredFiftySix));
+    let (client, seen) = terminals(&["A", "B", "C", "D", "E"]);
+    assert_eq!((seen.reply, client.colours), (ask.repeat(4), Colours::None));
+    let (client, _) = terminals(&["\x1b[31m", "DUMB", "DUMB"]);
+    assert_eq!(client.name, "", "what is not printable is not a name");
+}
+
+#[test]
+fn an_address_is_taken_from_a_trusted_proxy_only() {
+    let claim = [&[IAC, WILL, 39][..], &subnegotiation(39, b"\0\0IPADDRESS\x01192.0.2.7")].concat();
+    let seen = after_opening(&claim);
+    assert_eq!((&seen.reply[..], seen.events.len()), (&[IAC, DONT, 39][..], 0));
+    let (mut telnet, mut seen) =
+        (Telnet::new(Settings { trusted_proxy: true, ..Settings::default() }), Seen::default());
+    telnet.open(&mut Outward::default());
+    receive(&mut telnet, &claim, Instant::now(), &mut seen);
+    assert_eq!(seen.reply, subnegotiation(39, b"\x01\0IPADDRESS"));
+    assert_eq!(seen.events, ["Client(Address(192.0.2.7))"]);
+}
+
+#[test]
+fn gmcp_of_the_core_is_handled_and_the_rest_passed_on() {
+    let mut stream = vec![IAC, DO, 201];
+    for message in [
+        "Core.Hello {\"client\":\"Mudlet\",\"version\":\"4.17\"}",
+        "Core.Supports.Set [\"Char 1\",\"Char.Login 1\"]",
+        "Core.Ping 120",
+        "Core.KeepAlive",
+        "Char.Login.Credentials {\"account\":\"Ann\",\"password\":\"s\u{e9}\"}",
+        "Char.Login.Credentials []",
+        "Room.Look",
+        "Core.Hello nonsense",
+        "",
+    ] {
+        stream.extend(subnegotiation(201, message.as_bytes()));
+    }
+    let seen = after_opening(&stream);
+    assert_eq!(seen.reply, subnegotiation(201, b"Core.Ping"));
+    assert_eq!(
+        seen.events,
+        [
+            "Client(TerminalType)",
+            "Client(TakesLogin)",
+            "Client(Credentials { account: \"Ann\", password: \"s\u{e9}\" })",
+            "Client(Gmcp { package: \"Room.Look\", data: \"\" })",
+        ]
+    );
+    let (client, _) = client_of(&stream);
+    assert_eq!((client.name.as_str(), client.version.as_str(), client.gmcp), ("Mudlet", "4.17", true));
+    // Not agreed, so not taken.
+    assert_eq!(after_opening(&subnegotiation(201, b"Room.Look")).events, [""; 0]);
+}
+
+#[test]
+fn a_long_message_of_gmcp_is_taken() {
+    let text = "x".repeat(20_000);
+    let stream = [&[IAC, DO, 201][..], &subnegotiation(201, format!("A.B \"{text}\"").as_bytes())].concat();
+    assert!(opened([&stream[..]]).events[0].contains(&text));
+}
+
+#[test]
+fn the_status_is_asked_for_by_the_option_alone() {
+    assert_eq!(after_opening(&[IAC, DO, 70, IAC, DO, 70]).events, ["Client(ServerStatus)"]);
 }
 
 fn encoded(encoder: Encoder, pieces: &[&[u8]]) -> Vec<u8> {
@@ -191,11 +403,17 @@ fn element() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         (236u8..=249).prop_map(|command| (vec![IAC, command], vec![])),
         proptest::collection::vec(any::<u8>(), 0..40).prop_map(move |payload| {
             let mut wire = vec![IAC, SB];
-            wire.extend(doubled(payload));
+            // Where no one has agreed to the option, a line end would end it.
+            wire.extend(doubled(payload).into_iter().filter(|byte| !b"\r\n".contains(byte)));
             wire.extend([IAC, SE]);
             (wire, vec![])
         }),
     ]
+}
+
+/// An option that this side knows.
+fn known_option() -> impl Strategy<Value = u8> {
+    proptest::sample::select(vec![1u8, 3, 6, 24, 25, 31, 39, 42, 70, 86, 201])
 }
 
 /// Cuts a stream into pieces of the given lengths, repeatedly.
@@ -224,10 +442,29 @@ proptest! {
 
     #[test]
     fn noise_means_the_same_in_any_pieces(
-        stream in proptest::collection::vec(prop_oneof![any::<u8>(), 236u8..], 0..200),
+        stream in proptest::collection::vec(
+            prop_oneof![any::<u8>(), 236u8.., Just(13u8), Just(0u8), Just(1u8), known_option()], 0..200),
         lengths in proptest::collection::vec(1usize..9, 1..5),
     ) {
-        prop_assert_eq!(run([&stream[..]]), run(cut(&stream, &lengths)));
+        let whole = opened([&stream[..]]);
+        // Bounded: a question or an answer for each command at the most.
+        prop_assert!(whole.reply.len() <= 40 * stream.len());
+        prop_assert_eq!(whole, opened(cut(&stream, &lengths)));
+    }
+
+    #[test]
+    fn options_are_switched_the_same_in_any_pieces(
+        commands in proptest::collection::vec((251u8..=254, known_option()), 0..40),
+        payloads in proptest::collection::vec(proptest::collection::vec(0u8..8, 0..6), 40),
+        lengths in proptest::collection::vec(1usize..9, 1..5),
+    ) {
+        let mut stream = Vec::new();
+        for ((verb, option), payload) in commands.iter().zip(&payloads) {
+            stream.extend([IAC, *verb, *option]);
+            stream.extend(subnegotiation(*option, payload));
+        }
+        let whole = opened([&stream[..]]);
+        prop_assert_eq!(opened(cut(&stream, &lengths)), whole);
     }
 
     #[test]

@@ -175,7 +175,7 @@ pub fn terminal(shell_command: &str) -> Command {
 
 /// Tests type faster than players. Those of the limits on commands use [`Server::limited`].
 const UNHURRIED: &str = "command rate : 10000\ncommand burst : 10000\ncommand bytes : 67108864\n";
-const UNHURRIED_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/unhurried.conf");
+pub const UNHURRIED_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/unhurried.conf");
 
 /// A server that listens.
 pub struct Server {
@@ -263,15 +263,20 @@ impl Client {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
+    /// Sends bytes of which the last is urgent.
+    pub fn send_urgent(&mut self, bytes: &[u8]) {
+        let sent = socket2::SockRef::from(&self.stream).send_out_of_band(bytes).expect("the server reads");
+        assert_eq!(sent, bytes.len());
+    }
+
     /// Sends each byte in a separate write.
     pub fn send_one_by_one(&mut self, bytes: &[u8]) {
         bytes.chunks(1).for_each(|byte| self.send_bytes(byte));
     }
 
-    /// Waits for a text, and returns the bytes before it.
+    /// Waits for a text, and returns the text before it, without telnet commands.
     pub fn expect(&mut self, text: &str) -> String {
-        let before = self.expect_bytes(text.as_bytes());
-        String::from_utf8(before).expect("the server sends UTF-8")
+        text_of(&self.expect_bytes(text.as_bytes()))
     }
 
     pub fn expect_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -291,13 +296,18 @@ impl Client {
         }
     }
 
-    /// Waits until the server closes in order, and returns all bytes before that.
+    /// Waits until the server closes in order, and returns all text before that, without telnet commands.
     pub fn expect_end(&mut self) -> String {
+        text_of(&self.expect_end_bytes())
+    }
+
+    /// Waits until the server closes in order, and returns all bytes before that.
+    pub fn expect_end_bytes(&mut self) -> Vec<u8> {
         let deadline = Instant::now() + DEADLINE;
         while !self.read_some(deadline).unwrap_or_else(|error| self.give_up(b"(the end)", &error.to_string()))
         {
         }
-        String::from_utf8(std::mem::take(&mut self.unread)).expect("the server sends UTF-8")
+        std::mem::take(&mut self.unread)
     }
 
     /// Waits until the connection has ended, in any way.
@@ -332,10 +342,34 @@ impl Client {
     }
 }
 
+/// The text in whole telnet commands and text.
+pub fn text_of(bytes: &[u8]) -> String {
+    let (mut text, mut rest) = (Vec::new(), bytes);
+    loop {
+        rest = match rest {
+            [255, 250, payload @ ..] => {
+                let end = find(payload, &[255, 240]).expect("a subnegotiation ends");
+                &payload[end + 2..]
+            }
+            [255, 251..=254, _, after @ ..] => after,
+            [255, 255, after @ ..] => {
+                text.push(255);
+                after
+            }
+            [255, _, after @ ..] => after,
+            [byte, after @ ..] => {
+                text.push(*byte);
+                after
+            }
+            [] => return String::from_utf8(text).expect("the server sends UTF-8"),
+        };
+    }
+}
+
 fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock)
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
