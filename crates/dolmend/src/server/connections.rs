@@ -133,6 +133,10 @@ impl<W: World> Server<W> {
             self.carry_out();
         }
         self.client_events(id);
+        if self.users.get(id).is_some_and(|user| user.session.wants_close()) {
+            self.depart(id, Departure::Lost);
+            self.carry_out();
+        }
     }
 
     pub(super) fn end_of_input(&mut self, id: Option<UserId>) {
