@@ -1,6 +1,8 @@
 //! What clients say about themselves and ask for, between their lines.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::UNIX_EPOCH;
 
 use super::Server;
 use crate::layer::Output;
@@ -62,12 +64,10 @@ impl<W: World> Server<W> {
         let mut variables = Variables::default();
         variables.set("NAME", [&self.mud_name]);
         variables.set("PLAYERS", [self.users.len()]);
-        let started = self.started_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         variables.set("UPTIME", [started.as_secs()]);
-        variables.set(
-            "PORT",
-            self.ports.iter().map(|port| port.address.port()).collect::<std::collections::BTreeSet<_>>(),
-        );
+        let ports: BTreeSet<u16> = self.ports.iter().map(|port| port.address.port()).collect();
+        variables.set("PORT", ports);
         variables.set("CHARSET", ["UTF-8"]);
         variables.set("CODEBASE", [concat!("dolmend ", env!("CARGO_PKG_VERSION"))]);
         variables.set("CRAWL DELAY", ["-1"]);

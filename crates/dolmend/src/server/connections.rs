@@ -63,6 +63,10 @@ impl<W: World> Server<W> {
         }
         self.client_events(id);
         self.schedule_deadline(id);
+        if self.users.get(id).is_some_and(|user| user.session.wants_close()) {
+            self.depart(id, Departure::Lost);
+            self.carry_out();
+        }
     }
 
     /// Bytes of a user of a binary port are the world's, in the order of their arrival.

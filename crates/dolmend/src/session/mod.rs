@@ -9,6 +9,8 @@ mod prompt;
 mod style;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traces;
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -124,9 +124,8 @@ impl Engine {
                 self.begin_compression_if_due(now, outward);
             }
             (DONT, option::MCCP2) => {
-                if std::mem::replace(&mut self.compression, Compression::Off) == Compression::On {
-                    outward.compress(false);
-                }
+                let before = std::mem::replace(&mut self.compression, Compression::Off);
+                (before == Compression::On).then(|| outward.compress(false));
             }
             _ => {}
         }
@@ -142,13 +141,14 @@ impl Engine {
     ) {
         match option {
             option::TERMINAL_TYPE => {
-                if self.terminal.answer(payload, &mut self.client, outward) {
-                    if self.terminal.says_utf8() {
-                        self.encode_as(encoding_rs::UTF_8, inward);
-                    }
-                    inward(Message::Client(ClientEvent::TerminalType));
-                    self.begin_compression_if_due(now, outward);
+                if !self.terminal.answer(payload, &mut self.client, outward) {
+                    return;
                 }
+                if self.terminal.says_utf8() {
+                    self.encode_as(encoding_rs::UTF_8, inward);
+                }
+                inward(Message::Client(ClientEvent::TerminalType));
+                self.begin_compression_if_due(now, outward);
             }
             option::WINDOW_SIZE => {
                 let &[a, b, c, d] = payload else { return };
@@ -244,7 +244,9 @@ impl Engine {
     /// Compression begins behind the last question about the terminal: some clients lose an answer that crosses it.
     fn begin_compression_if_due(&mut self, now: Instant, outward: &mut Outward) {
         let Compression::Until(deadline) = self.compression else { return };
-        let asked = self.options.is_on(Side::Client, option::TERMINAL_TYPE) && !self.terminal.is_over();
+        let (options, terminal) = (&self.options, option::TERMINAL_TYPE);
+        let asked = options.is_asked(Side::Client, terminal)
+            || options.is_on(Side::Client, terminal) && !self.terminal.is_over();
         if !asked || now >= deadline {
             self.compression = Compression::On;
             outward.push(&[IAC, SB, option::MCCP2, IAC, SE]);

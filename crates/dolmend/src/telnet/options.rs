@@ -47,11 +47,18 @@ pub struct Reaction {
 pub struct Options {
     client: [State; 256],
     server: [State; 256],
+    /// How often the client may still switch on an option that was off.
+    agreements_left: u8,
 }
+
+/// How often a client may switch options on that were off. The Q method ends every exchange between two sides that follow
+/// it; a side that does not follow it could change its mind indefinitely, and one that agrees to both sides of an option
+/// would do so with it.
+const MOST_AGREEMENTS: u8 = 16;
 
 impl Default for Options {
     fn default() -> Options {
-        Options { client: [State::No; 256], server: [State::No; 256] }
+        Options { client: [State::No; 256], server: [State::No; 256], agreements_left: MOST_AGREEMENTS }
     }
 }
 
@@ -59,6 +66,11 @@ impl Options {
     /// Whether this side of an option is on.
     pub fn is_on(&self, side: Side, option: u8) -> bool {
         self.states(side)[usize::from(option)] == State::Yes
+    }
+
+    /// Whether the client has not answered a request yet.
+    pub fn is_asked(&self, side: Side, option: u8) -> bool {
+        self.states(side)[usize::from(option)] == State::WantYes
     }
 
     /// Asks for an option. Returns the verb to send, or `None` if it is on or asked for already.
@@ -83,7 +95,9 @@ impl Options {
     /// Takes a request of the client. `agree` is whether an option that is off may be on.
     pub fn receive(&mut self, request: u8, option: u8, agree: bool) -> Reaction {
         let side = if matches!(request, WILL | WONT) { Side::Client } else { Side::Server };
+        let agree = agree && self.agreements_left > 0;
         let state = self.state(side, option);
+        let agrees_now = agree && matches!((*state, request), (State::No | State::Refused, WILL | DO));
         let (next, reply, change) = match request {
             WILL | DO => match *state {
                 State::No | State::Refused if agree => (State::Yes, Some(true), Some(true)),
@@ -102,6 +116,7 @@ impl Options {
             _ => return Reaction::default(),
         };
         *state = next;
+        self.agreements_left -= u8::from(agrees_now);
         Reaction { reply: reply.map(|on| verb(side, on)), change }
     }
 

@@ -1,0 +1,197 @@
+//! What the state folder keeps, and what a reload and a client's facts change, through the program itself.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use common::{Client, Program, dolmend};
+
+/// `IAC WILL ECHO` and `IAC WONT ECHO`.
+const HIDE: &[u8] = b"\xff\xfb\x01";
+const SHOW: &[u8] = b"\xff\xfc\x01";
+
+/// A server with this configuration in the folder, and where it listens.
+fn start(folder: &Path, text: &str) -> (Program, SocketAddr) {
+    write(folder, text);
+    let mut command = dolmend(&["-c", "-f"]);
+    command.arg(folder.join("my.conf"));
+    let program = Program::start(&mut command);
+    let log = program.stderr.wait_for("console   type 'help'");
+    let line = log.lines().find_map(|line| line.strip_prefix("listening ")).expect("it listens");
+    let address = line.split(' ').next().expect("an address").parse().expect("an address");
+    (program, address)
+}
+
+fn write(folder: &Path, text: &str) {
+    std::fs::write(folder.join("my.conf"), text).expect("the file is written");
+}
+
+/// An orderly end. The clients close first: it waits for those that do not.
+fn end(mut program: Program, clients: impl IntoIterator<Item = Client>) {
+    clients.into_iter().for_each(drop);
+    program.type_in("shutdown\n");
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+fn newcomer(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address);
+    client.expect("shall we call you? ");
+    client
+}
+
+/// Has the operator's line carried out, and waits for its answer.
+fn operate(program: &mut Program, line: &str, answer: &str) {
+    let before = program.stdout.so_far().len();
+    program.type_in(&format!("{line}\n"));
+    program.stdout.wait_for_after(before, answer);
+}
+
+#[test]
+fn a_kept_name_a_note_and_a_ban_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "port : 127.0.0.1:0\nstate folder : state\n";
+    let (mut program, address) = start(folder.path(), text);
+    assert!(!program.stderr.so_far().contains("in memory only"));
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\nkeep\r\nopen sesame\r\nopen sesame\r\n");
+    ann.expect("it needs your password.\r\n");
+    ann.send("post Bring lamps\r\n");
+    ann.expect("as number 1.\r\n");
+    operate(&mut program, "ban 192.0.2.0/24 2d no robots", "192.0.2.0/24 is banned for another 2 days");
+    end(program, [ann]);
+
+    let (mut program, address) = start(folder.path(), text);
+    operate(&mut program, "bans", "192.0.2.0/24 for another");
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\nopen sesame\r\n");
+    ann.expect("Hello, Ann.");
+    ann.send("read 1\r\n");
+    ann.expect("Bring lamps\r\n");
+    operate(&mut program, "ban 127.0.0.1 1h enough", "is banned for another 1 hour");
+    assert!(ann.expect_end().contains("You are banned for another 1 hour: enough."));
+    let refused = Client::connect(address).expect_end();
+    assert_eq!(refused, "Your address is banned for another 1 hour: enough.\r\n");
+    operate(&mut program, "stats", "banned=1\n");
+    end(program, []);
+}
+
+#[test]
+fn without_a_folder_the_start_says_that_everything_is_in_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, _) = start(folder.path(), "port : 127.0.0.1:0\n");
+    program.stderr.wait_for("state     in memory only; 'state folder' keeps names, notes and bans\n");
+    end(program, []);
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 1, "only its configuration");
+}
+
+#[test]
+fn limits_and_the_ban_list_are_reloaded_and_players_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "port : 127.0.0.1:0\nno limits : none\n";
+    let (mut program, address) = start(folder.path(), text);
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\n");
+    ann.expect("Hello, Ann.");
+    write(folder.path(), &format!("{text}max users per address : 1\n"));
+    operate(&mut program, "reload", "max users per address: 1 (was 50)");
+    let refused = Client::connect(address).expect_end();
+    assert!(refused.starts_with("Too many players are here from your address."), "{refused}");
+
+    // A list that is wrong is refused, with its line, and the limit stays.
+    let list = format!("{text}ban list : bans.txt\n");
+    std::fs::write(folder.path().join("bans.txt"), "127.0.0.0/8 no loops\nnonsense\n").expect("written");
+    write(folder.path(), &list);
+    operate(&mut program, "reload", "bans.txt:2: this is not a network");
+    assert!(Client::connect(address).expect_end().starts_with("Too many players"));
+
+    std::fs::write(folder.path().join("bans.txt"), "127.0.0.0/8 no loops\n").expect("written");
+    operate(&mut program, "reload", "max users per address: 50 (was 1)");
+    assert!(Client::connect(address).expect_end().contains("banned until further notice: no loops"));
+    ann.send("say still here\r\n");
+    ann.expect("You say: still here\r\n");
+    end(program, [ann]);
+}
+
+#[test]
+fn a_password_is_hidden_around_its_field_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, address) = start(folder.path(), "port : 127.0.0.1:0\n");
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\n");
+    ann.expect("Hello, Ann.");
+    ann.send("keep\r\n");
+    let before = ann.expect_bytes(HIDE);
+    assert!(common::find(&before, SHOW).is_none() && before.ends_with(b"A password for your name: "));
+    ann.send("open sesame\r\n");
+    let field = ann.expect_bytes(SHOW);
+    assert!(common::find(&field, b"sesame").is_none());
+    let between = ann.expect_bytes(HIDE);
+    assert_eq!(common::text_of(&between[..between.len().min(2)]), "\r\n");
+    ann.send("open sesame\r\n");
+    ann.expect_bytes(SHOW);
+    ann.expect("it needs your password.\r\n");
+    ann.send("say loud\r\n");
+    let rest = ann.expect_bytes(b"You say: loud");
+    assert!(common::find(&rest, HIDE).is_none());
+    end(program, [ann]);
+}
+
+#[test]
+fn a_screen_reader_by_its_terminal_type_gets_plain_lists_and_no_prompt_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut program, address) = start(folder.path(), "port : 127.0.0.1:0\n");
+    let mut reader = newcomer(address);
+    reader.send_bytes(b"\xff\xfb\x18");
+    for answer in [&b"READER"[..], b"XTERM", b"MTTS 64"] {
+        reader.expect_bytes(b"\xff\xfa\x18\x01\xff\xf0");
+        reader.send_bytes(&[b"\xff\xfa\x18\x00", answer, b"\xff\xf0"].concat());
+    }
+    reader.send("Ann\r\n");
+    reader.expect("for what you can do.\r\n");
+    reader.send("who\r\n");
+    reader.expect("One is here:\r\nAnn, you\r\n");
+    // A question over which something else is shown is not shown again.
+    reader.send("keep\r\n");
+    reader.expect("A password for your name: ");
+    operate(&mut program, "say rain", "Told one user.");
+    let over = reader.expect("The operator says: rain\r\n");
+    assert!(!over.contains("A password"), "{over}");
+    reader.send("\r\n");
+    let then = reader.expect("Nothing is changed.\r\n");
+    assert!(!then.contains("A password"), "{then}");
+    end(program, [reader]);
+}
+
+#[test]
+fn a_client_that_remembers_name_and_password_logs_in_by_gmcp() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, address) = start(folder.path(), "port : 127.0.0.1:0\n");
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\nkeep\r\nopen sesame\r\nopen sesame\r\n");
+    ann.expect("it needs your password.\r\n");
+    let gmcp = |text: &str| [b"\xff\xfa\xc9", text.as_bytes(), b"\xff\xf0"].concat();
+    let mut client = newcomer(address);
+    client.send_bytes(b"\xff\xfd\xc9");
+    client.send_bytes(&gmcp(r#"Core.Supports.Set ["Char.Login 1"]"#));
+    client.expect_bytes(b"Char.Login.Default");
+    client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Ann","password":"wrong one"}"#));
+    client.expect_bytes(br#"Char.Login.Result {"success":false,"message":"That is not the password."#);
+    client.send("\r\n");
+    client.expect("shall we call you? ");
+    end(program, [ann, client]);
+    // The right one.
+    let (program, address) = start(folder.path(), "port : 127.0.0.1:0\nstate folder : state\n");
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\nkeep\r\nopen sesame\r\nopen sesame\r\n");
+    ann.expect("it needs your password.\r\n");
+    let mut client = newcomer(address);
+    client.send_bytes(b"\xff\xfd\xc9");
+    client.send_bytes(&gmcp(r#"Core.Supports.Set ["Char.Login 1"]"#));
+    client.expect_bytes(b"Char.Login.Default");
+    client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Ann","password":"open sesame"}"#));
+    let before = client.expect_bytes(br#"Char.Login.Result {"success":true}"#);
+    assert!(common::find(&before, HIDE).is_none(), "nothing was asked");
+    client.expect("Welcome back, Ann.");
+    end(program, [ann, client]);
+}
