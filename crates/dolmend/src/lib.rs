@@ -6,6 +6,8 @@
 //! | [`cli`] | the command line |
 //! | [`config`] | the configuration file |
 //! | [`server`] | the loop: connections, console and signals on one side, a world on the other |
+//! | [`address`] | what counts as one address |
+//! | [`duration`] | lengths of time, in digits and in words |
 //! | [`ports`] | opening the ports |
 //! | `console` | the operator's terminal, or a script |
 //! | `chatter` | what is shown there of what no one has asked for |
@@ -30,12 +32,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod app;
 mod chatter;
 pub mod cli;
 pub mod config;
 mod console;
 pub mod descriptors;
+pub mod duration;
 pub mod layer;
 pub mod limits;
 pub mod line;

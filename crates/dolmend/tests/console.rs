@@ -12,9 +12,10 @@ fn a_piped_script_is_run_to_its_end_and_the_server_stops() {
     assert_eq!(program.wait().code(), Some(0));
     assert_eq!(program.stdout.wait_for_end(), "Nobody is connected.\n");
     let log = program.stderr.wait_for_end();
-    let lines: Vec<&str> = log.lines().take(2).collect();
+    let lines: Vec<&str> = log.lines().take(3).collect();
     assert!(lines[0].starts_with("listening 127.0.0.1:") && lines[0].ends_with(" telnet"), "{log}");
-    assert_eq!(lines[1], "console   type 'help'; Ctrl-C stops the server");
+    assert_eq!(lines[1], "state     in memory only; 'state folder' keeps names, notes and bans");
+    assert_eq!(lines[2], "console   type 'help'; Ctrl-C stops the server");
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
 

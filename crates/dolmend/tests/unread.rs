@@ -84,13 +84,13 @@ fn a_script_whose_replies_are_unread_delays_nothing_and_gets_them_all() {
 fn an_end_that_the_script_asks_for_waits_until_its_replies_are_read() {
     let mut server = Scripted::start();
     // More than a pipe holds, and less than the amount that keeps the script waiting.
-    server.runs(&["help\n"; 300].concat());
+    server.runs(&["help\n"; 100].concat());
     server.runs("shutdown\n");
     server.log.wait_for("shutting down");
     assert_eq!(server.child.try_wait().expect("a child"), None);
     let mut replies = String::new();
     server.replies.read_to_string(&mut replies).expect("text");
-    assert_eq!(replies.matches("this list\n").count(), 300);
+    assert_eq!(replies.matches("this list\n").count(), 100);
     assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
 }
 
@@ -118,7 +118,7 @@ fn a_log_that_is_not_read_delays_nothing() {
 fn a_signal_bounds_an_end_that_waits_for_a_reader() {
     use rustix::process::{Pid, Signal, kill_process};
     let mut server = Scripted::start();
-    server.runs(&["help\n"; 300].concat());
+    server.runs(&["help\n"; 100].concat());
     server.runs("shutdown\n");
     server.log.wait_for("shutting down");
     let pid = Pid::from_raw(server.child.id() as i32).expect("a process");

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::BadValue;
-use super::values::{
-    add_networks, number, path, rate, show_networks, show_path, show_switch, show_time, switch, time,
-};
+use super::networks::{add_networks, show_networks};
+use super::values::{number, path, rate, show_path, show_switch, show_time, switch, time};
 use super::{Config, MOTD_LIMIT_BYTES, file};
 
 /// One key: its name, how its value is set, and how it is shown.

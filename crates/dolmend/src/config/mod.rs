@@ -23,6 +23,7 @@ mod change;
 mod error;
 mod file;
 mod keys;
+mod networks;
 mod parse;
 mod port;
 mod settings;
@@ -33,12 +34,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::limits::Rate;
 pub use change::Change;
 pub use error::{BadValue, ConfigError, Problem};
+pub use networks::Networks;
 pub use port::{PortKind, PortOptions, PortSpec};
 pub use settings::{Limits, LogFormat, LogLevel, LogSettings};
 pub(crate) use values::time;
-pub use values::{Networks, Rate};
 
 /// The annotated file in the package, in force where no other value is set.
 pub const BUILT_IN: &str = include_str!("../../dolmend.conf");

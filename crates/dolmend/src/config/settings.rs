@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::BadValue;
-use super::values::{Networks, Rate};
+use super::networks::Networks;
+use crate::limits::Rate;
 
 /// The limits for players.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -163,7 +163,7 @@ mod tests {
             max_users: 5,
             max_users_per_address: 2,
             accept_rate: Rate::new(1, 4),
-            trusted_proxies: [IpNet::from(address("10.0.0.1"))].into_iter().collect(),
+            trusted_proxies: vec![IpNet::from(address("10.0.0.1"))].into(),
             ..Limits::default()
         }
     }

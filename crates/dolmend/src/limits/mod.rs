@@ -9,8 +9,6 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `source` | what counts as one address: an IPv4 address, or an IPv6 network |
-//! | `networks` | lists of networks: the exempt ones, trusted proxies, bans |
 //! | `rate` | a token bucket, whose state is one point in time |
 //! | `sources` | users and arrivals for each source |
 //! | `gate` | whether a newcomer may come in, and the reply to one who may not |
@@ -26,10 +24,8 @@ mod budget;
 mod counts;
 mod deadlines;
 mod gate;
-mod networks;
 mod rate;
 mod repeats;
-mod source;
 mod sources;
 mod stranger;
 mod user;
@@ -37,16 +33,15 @@ mod wakeups;
 
 use std::time::Duration;
 
-use crate::config::{self, Config};
+use crate::address::Source;
+use crate::config::{Config, Networks};
 
 pub use budget::Budget;
 pub use counts::LimitCounts;
 pub use deadlines::{Deadlines, Expired};
 pub use gate::{Gate, Pass, Refusal};
-pub use networks::Networks;
 pub use rate::{Bucket, Rate};
 pub use repeats::Repeats;
-pub use source::Source;
 pub use sources::{Sources, TooMany};
 pub use stranger::{FirstBytes, Stranger, Verdict};
 pub use user::UserLimits;
@@ -82,20 +77,19 @@ pub struct Limits {
 impl From<&Config> for Limits {
     fn from(config: &Config) -> Limits {
         let limits = &config.limits;
-        let rate = |rate: config::Rate| Rate::new(rate.per_second, rate.burst);
         let bytes = limits.command_bytes_per_second.try_into().unwrap_or(u32::MAX);
         Limits {
             max_users: config.max_users,
             max_users_per_address: limits.max_users_per_address,
             ipv6_prefix: limits.ipv6_prefix,
-            accept_rate: rate(limits.accept_rate),
-            command_rate: rate(limits.command_rate),
+            accept_rate: limits.accept_rate,
+            command_rate: limits.command_rate,
             byte_rate: Rate::new(bytes, bytes),
             login_timeout: limits.login_timeout,
             idle_timeout: limits.idle_timeout,
             keepalive: limits.keepalive,
-            no_limits: limits.no_limits.as_slice().iter().copied().collect(),
-            trusted_proxies: limits.trusted_proxies.as_slice().iter().copied().collect(),
+            no_limits: limits.no_limits.clone(),
+            trusted_proxies: limits.trusted_proxies.clone(),
         }
     }
 }

@@ -1,37 +1,33 @@
 //! A token bucket.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How much may happen in a second, and how much of it at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
-    per_second: u32,
-    burst: u32,
+    /// How much may happen in a second. 0 counts as 1.
+    pub per_second: u32,
+    /// How much may happen at a time. 0 counts as 1.
+    pub burst: u32,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} burst {}", self.per_second, self.burst)
+    }
 }
 
 impl Rate {
-    /// So much a second, and at most `burst` at a time. Both are at least 1.
+    /// So much a second, and at most `burst` at a time.
     pub const fn new(per_second: u32, burst: u32) -> Rate {
-        Rate {
-            per_second: if per_second == 0 { 1 } else { per_second },
-            burst: if burst == 0 { 1 } else { burst },
-        }
-    }
-
-    /// How much may happen in a second.
-    pub fn per_second(self) -> u32 {
-        self.per_second
-    }
-
-    /// How much may happen at a time.
-    pub fn burst(self) -> u32 {
-        self.burst
+        Rate { per_second, burst }
     }
 
     /// The time in which a bucket gets this many tokens. That of one token is rounded up to a nanosecond: a rate is
     /// never exceeded.
     fn time_for(self, tokens: u32) -> Duration {
-        Duration::from_nanos(1_000_000_000_u64.div_ceil(self.per_second.into())) * tokens
+        Duration::from_nanos(1_000_000_000_u64.div_ceil(self.per_second.max(1).into())) * tokens
     }
 }
 
@@ -73,7 +69,7 @@ impl Bucket {
     /// Takes tokens if there are enough of them, and returns whether there were.
     pub fn take(&mut self, rate: Rate, now: Instant, tokens: u32) -> bool {
         let full_at = self.full_at.max(now) + rate.time_for(tokens);
-        let fits = full_at.saturating_duration_since(now) <= rate.time_for(rate.burst);
+        let fits = full_at.saturating_duration_since(now) <= rate.time_for(rate.burst.max(1));
         if fits {
             self.full_at = full_at;
         }
@@ -90,7 +86,7 @@ impl Bucket {
 
     /// The time at which the bucket has a token; `now` if it has one.
     pub fn next_time(self, rate: Rate, now: Instant) -> Instant {
-        match self.full_at.checked_sub(rate.time_for(rate.burst - 1)) {
+        match self.full_at.checked_sub(rate.time_for(rate.burst.saturating_sub(1))) {
             Some(time) => time.max(now),
             // The clock of a system that has just started.
             None => now,
@@ -140,7 +136,11 @@ mod tests {
         let (now, rate) = (Instant::now(), Rate::new(10, 3));
         let mut bucket = Bucket::full(now);
         assert!(!bucket.take(rate, now, 4) && bucket.is_full(now) && bucket.take(rate, now, 3));
-        assert_eq!((Rate::new(0, 0).per_second(), Rate::new(0, 0).burst()), (1, 1));
+        let none = Rate::new(0, 0);
+        assert!(bucket.is_full(now + Duration::from_secs(1)));
+        let mut bucket = Bucket::full(now);
+        assert!(bucket.take(none, now, 1) && !bucket.take(none, now, 1));
+        assert_eq!(bucket.next_time(none, now), now + Duration::from_secs(1));
     }
 
     proptest! {

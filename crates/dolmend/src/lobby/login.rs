@@ -6,8 +6,9 @@ use super::attempts::{BAN_SECONDS, Wait, Wrong};
 use super::guest::{Character, Stage};
 use super::passwords::{self, Job};
 use super::{Lobby, NAME_PROMPT, plural};
+use crate::duration::in_words;
 use crate::names::Name;
-use crate::store::{Ban, Target, in_words, source};
+use crate::store::{Ban, Target};
 use crate::world::{Turn, UserId};
 
 /// How long a link must have been silent before a name that is not kept can be taken over from the same address.
@@ -54,11 +55,11 @@ impl Lobby {
             // A user who came to the wrong place must be able to leave.
             "quit" => {
                 turn.send(user, "Good-bye.\n");
-                return turn.disconnect(user);
+                turn.disconnect(user);
             }
             SCREEN_READER => {
                 self.set_screen_reader(turn, user, true);
-                return turn.send(user, format!("Lists will have one item a line.\n{NAME_PROMPT}"));
+                turn.send(user, format!("Lists will have one item a line.\n{NAME_PROMPT}"));
             }
             _ => self.take_name(turn, user, typed, None),
         }
@@ -123,12 +124,9 @@ impl Lobby {
     /// Whether the owner of a name that is not kept is a dead link of the same person.
     fn check_dead_link(&self, user: UserId, owner: UserId, shown: &str) -> Result<(), String> {
         let taken = format!("Somebody here is called {shown} already.");
-        let (Some(guest), Some(old)) = (self.guests.get(&user), self.guests.get(&owner)) else {
+        let Some(old) = self.guests.get(&owner).filter(|_| self.address(user) == self.address(owner)) else {
             return Err(taken);
         };
-        if source(guest.info.peer.ip()) != source(old.info.peer.ip()) {
-            return Err(taken);
-        }
         let silent = self.clock.now().saturating_sub(old.heard);
         match SILENT_SECONDS.saturating_sub(silent) {
             0 => Ok(()),

@@ -37,9 +37,10 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use crate::address::Source;
 use crate::config::{Config, PortKind};
 use crate::names::{Name, Registry};
-use crate::store::{NetworkList, Store, UnixSeconds, source, unix_now};
+use crate::store::{NetworkList, Store, UnixSeconds, unix_now};
 use crate::world::{Admission, Channels, Client, ConnectInfo, Departure, Turn, UserId, World};
 use attempts::Attempts;
 use command::Command;
@@ -90,6 +91,8 @@ pub struct Lobby {
     verifying: HashMap<UserId, (IpNet, Name)>,
     operator: Operator,
     clock: Clock,
+    /// How many bits of an IPv6 address name one address.
+    ipv6_prefix: u8,
 }
 
 impl Lobby {
@@ -113,6 +116,7 @@ impl Lobby {
             verifying: HashMap::new(),
             operator: Operator::default(),
             clock: Clock { started_unix: unix_now(), started: Some(Instant::now()) },
+            ipv6_prefix: config.limits.ipv6_prefix,
         }
     }
 
@@ -175,7 +179,8 @@ impl Lobby {
 
     /// What counts as the address of a user.
     fn address(&self, user: UserId) -> Option<IpNet> {
-        self.guests.get(&user).map(|guest| source(guest.info.peer.ip()))
+        let guest = self.guests.get(&user)?;
+        Some(Source::of(guest.info.peer.ip(), self.ipv6_prefix).network())
     }
 
     /// A line in the log about a user.
@@ -297,6 +302,7 @@ impl World for Lobby {
         let list = config.ban_list.as_deref().map(NetworkList::read).transpose()?;
         self.store.set_ban_list(list.unwrap_or_default());
         self.greeting = greeting(config);
+        self.ipv6_prefix = config.limits.ipv6_prefix;
         Ok(())
     }
 

@@ -6,8 +6,10 @@ use ipnet::IpNet;
 
 use super::command::split_word;
 use super::{Lobby, plural, printable};
+use crate::address::canonical;
+use crate::duration::{in_words, parse_duration};
 use crate::names::{self, Name};
-use crate::store::{BadBan, Ban, Bans, Target, canonical, in_words, parse_duration, source};
+use crate::store::{BadBan, Ban, Bans, Target};
 use crate::world::{Turn, UserId};
 
 /// The longest list of bans that is shown.
@@ -85,9 +87,9 @@ impl Lobby {
     /// The target of a ban: an address, a network, a name, or `#NUMBER` for the address of a user.
     fn target(&self, typed: &str) -> Result<Target, String> {
         if let Some(number) = typed.strip_prefix('#') {
-            let user = number.parse().ok().and_then(|number| self.guests.get(&UserId(number)));
-            return match user {
-                Some(guest) => Ok(Target::Network(source(guest.info.peer.ip()))),
+            let address = number.parse().ok().and_then(|number| self.address(UserId(number)));
+            return match address {
+                Some(network) => Ok(Target::Network(network)),
                 None => Err(format!("Nobody has the number {}.", printable(typed))),
             };
         }

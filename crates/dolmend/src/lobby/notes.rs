@@ -1,8 +1,9 @@
 //! The note board, for players and for the operator.
 
 use super::{Lobby, plural, printable};
+use crate::duration::in_words;
 use crate::names::{self, Name};
-use crate::store::{Note, in_words};
+use crate::store::Note;
 use crate::world::{Turn, UserId};
 
 /// How many characters of a note the list shows.

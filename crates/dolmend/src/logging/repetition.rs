@@ -7,17 +7,17 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::callsite::Identifier;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// How many lines of one place may come in one moment.
-const BURST: u32 = 200;
-/// How often one more may come.
-const INTERVAL: Duration = Duration::from_millis(200);
+use crate::limits::{Bucket, Rate};
+
+/// How many lines of one place may come in a second, and in one moment.
+const RATE: Rate = Rate::new(5, 200);
 
 static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
 /// Off while the log is to have everything: a developer who asks for details wants all of them.
@@ -32,25 +32,19 @@ struct Place {
 
 /// The lines that one place may write.
 struct Budget {
-    /// When the whole budget is there again.
-    full_at: Instant,
+    bucket: Bucket,
     left_out: u64,
 }
 
 impl Budget {
     fn full(now: Instant) -> Budget {
-        Budget { full_at: now, left_out: 0 }
+        Budget { bucket: Bucket::full(now), left_out: 0 }
     }
 
     /// Takes one line from the budget, unless it is spent.
     fn admit(&mut self, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + INTERVAL;
-        let admitted = full_at - now <= INTERVAL * BURST;
-        if admitted {
-            self.full_at = full_at;
-        } else {
-            self.left_out += 1;
-        }
+        let admitted = self.bucket.take(RATE, now, 1);
+        self.left_out += u64::from(!admitted);
         admitted
     }
 }
@@ -95,15 +89,16 @@ fn places() -> MutexGuard<'static, HashMap<Identifier, Place>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_flood_is_bounded_and_a_quiet_place_has_its_budget_again() {
         let start = Instant::now();
         let mut budget = Budget::full(start);
         let lines = |budget: &mut Budget, now| (0..1000).filter(|_| budget.admit(now)).count();
-        assert_eq!(lines(&mut budget, start), BURST as usize);
+        assert_eq!(lines(&mut budget, start), RATE.burst as usize);
         assert_eq!(lines(&mut budget, start + Duration::from_secs(1)), 5);
-        assert_eq!(budget.left_out, 2000 - BURST as u64 - 5);
-        assert_eq!(lines(&mut budget, start + Duration::from_secs(3600)), BURST as usize);
+        assert_eq!(budget.left_out, 2000 - u64::from(RATE.burst) - 5);
+        assert_eq!(lines(&mut budget, start + Duration::from_secs(3600)), RATE.burst as usize);
     }
 }

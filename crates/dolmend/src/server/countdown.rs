@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use dolmen::TimerId;
 
+use crate::duration::in_words;
+
 /// The seconds before the end at which players are told.
 const MARKS: [u64; 13] = [3600, 1800, 900, 600, 300, 120, 60, 30, 10, 5, 3, 2, 1];
 
@@ -29,15 +31,7 @@ pub(super) fn until(left: u64, next: u64) -> Duration {
 
 /// What players are told.
 pub(super) fn text(left: u64) -> String {
-    let time = match left {
-        1 => "1 second".to_owned(),
-        60 => "1 minute".to_owned(),
-        3600 => "1 hour".to_owned(),
-        _ if left % 3600 == 0 => format!("{} hours", left / 3600),
-        _ if left % 60 == 0 => format!("{} minutes", left / 60),
-        _ => format!("{left} seconds"),
-    };
-    format!("\nThe server shuts down in {time}.\n")
+    format!("\nThe server shuts down in {}.\n", in_words(left))
 }
 
 #[cfg(test)]
@@ -62,7 +56,7 @@ mod tests {
             (1, "1 second"),
             (2, "2 seconds"),
             (60, "1 minute"),
-            (90, "90 seconds"),
+            (90, "1 minute and 30 seconds"),
             (120, "2 minutes"),
             (3600, "1 hour"),
             (7200, "2 hours"),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use dolmen::TimerId;
 
 use super::{LIMITS, Server};
+use crate::address::Source;
 use crate::layer::Output;
-use crate::limits::{Expired, Source, Stranger, Verdict};
+use crate::limits::{Expired, Stranger, Verdict};
 use crate::logging::names;
 use crate::user::User;
 use crate::world::{Action, Departure, UserId, World};

@@ -41,10 +41,11 @@ use encoding_rs::Encoding;
 
 use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 
+use crate::address::Source;
 use crate::config::{Config, PortKind};
 use crate::console::Console;
 use crate::layer::Output;
-use crate::limits::{Gate, Limits, Repeats, Source, Wakeups};
+use crate::limits::{Gate, Limits, Repeats, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
 use crate::world::{Action, Channels, Departure, Status, Turn, UserId, World};

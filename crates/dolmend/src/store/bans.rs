@@ -9,10 +9,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::UnixSeconds;
-use super::duration::in_words;
 use super::file;
-use super::networks::{NetworkMap, canonical, canonical_network, source};
+use super::networks::NetworkMap;
+use crate::address::{Source, canonical, canonical_network};
+use crate::duration::in_words;
 use crate::names::{self, Name, Registry};
+
+/// The prefix of an IPv6 address that an operator bans: that of one customer of a provider.
+const IPV6_PREFIX: u8 = 64;
 
 /// How many bans there may be, without those of the list.
 const MAX_BANS: usize = 10_000;
@@ -43,7 +47,7 @@ impl Target {
     /// The reason why it is none of these.
     pub fn parse(typed: &str) -> Result<Target, BadBan> {
         if let Ok(address) = typed.parse::<IpAddr>() {
-            return Ok(Target::Network(source(address)));
+            return Ok(Target::Network(Source::of(address, IPV6_PREFIX).network()));
         }
         if typed.contains('/') {
             let network = typed.parse::<IpNet>().map_err(|_| BadBan::NotNetwork)?;

@@ -18,14 +18,12 @@
 //! | `file.rs` | replacing a file in one step, and reading its lines |
 //! | `bans.rs` | bans by network or name, their expiry, and lists of networks |
 //! | `networks.rs` | the longest network that contains an address |
-//! | `duration.rs` | `2d`, and "2 days" |
 //! | `board.rs` | notes |
 //! | `accounts.rs` | kept names |
 
 mod accounts;
 mod bans;
 mod board;
-mod duration;
 mod file;
 mod networks;
 
@@ -37,8 +35,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use accounts::{Account, Accounts};
 pub use bans::{BadBan, BadListLine, Ban, Bans, NetworkList, Target};
 pub use board::{Board, BoardFull, Note};
-pub use duration::{in_words, parse_duration};
-pub use networks::{canonical, source};
 
 /// A moment, in seconds since 1970.
 pub type UnixSeconds = u64;

@@ -1,47 +1,9 @@
-//! Addresses and the networks that contain them.
+//! The networks that contain an address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv6Net};
-
-/// The prefix of an IPv6 address that one customer of a provider has.
-const CUSTOMER_PREFIX: u8 = 64;
-
-/// The IPv4 address of one that was mapped (`::ffff:0:0/96`) or translated (`64:ff9b::/96`) into IPv6; others unchanged.
-pub fn canonical(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(six) = address else { return address };
-    match six.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            Ipv4Addr::new(a, b, c, d).into()
-        }
-        _ => address,
-    }
-}
-
-/// What counts as one source of connections: an IPv4 address, or an IPv6 /64, which a single customer has.
-pub fn source(address: IpAddr) -> IpNet {
-    match canonical(address) {
-        IpAddr::V6(six) => {
-            let bits = u128::from(six) & (u128::MAX << (128 - u32::from(CUSTOMER_PREFIX)));
-            Ipv6Net::new_assert(Ipv6Addr::from(bits), CUSTOMER_PREFIX).into()
-        }
-        four => four.into(),
-    }
-}
-
-/// A network in the form in which it is compared: IPv4 in IPv6 as IPv4, and no bits beyond the prefix.
-pub(super) fn canonical_network(network: IpNet) -> IpNet {
-    let network = network.trunc();
-    match (canonical(network.addr()), network.prefix_len()) {
-        (IpAddr::V4(four), length @ 96..) if network.addr().is_ipv6() => {
-            IpNet::new_assert(four.into(), length - 96)
-        }
-        _ => network,
-    }
-}
+use ipnet::IpNet;
 
 /// A map from networks to values, in which the networks that contain an address are found by one look for each prefix
 /// length in use, however many networks there are.

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::networks::{NetworkMap, canonical_network};
+use super::networks::NetworkMap;
 use super::*;
+use crate::address::canonical_network;
+use crate::duration::{in_words, parse_duration};
 use crate::names::Name;
 
 fn ban(target: &str, until: Option<UnixSeconds>) -> Ban {

@@ -1,50 +1,67 @@
-//! What counts as one address.
+//! Addresses, and what counts as one.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 /// What counts as one address: an IPv4 address, or an IPv6 network, because a subscriber gets a whole network and may
 /// choose any address in it.
 ///
 /// ```
-/// use dolmend::limits::Source;
+/// use dolmend::address::Source;
 ///
 /// let source = |text: &str| Source::of(text.parse().expect("an address"), 64);
 /// assert_eq!(source("2001:db8::1"), source("2001:db8::2:3"));
 /// assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Source(IpAddr);
+pub struct Source(IpNet);
 
 impl Source {
     /// The source of an address, with this many bits for an IPv6 network.
     pub fn of(address: IpAddr, ipv6_prefix: u8) -> Source {
-        Source(match canonical(address) {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                let host_bits = 128 - u32::from(ipv6_prefix.min(128));
-                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-            }
-        })
+        let host = IpNet::from(canonical(address));
+        let network = match host {
+            IpNet::V4(_) => Ok(host),
+            IpNet::V6(six) => IpNet::new(six.addr().into(), ipv6_prefix.min(128)),
+        };
+        // A prefix of at most 128 bits is one.
+        Source(network.map_or(host, |network| network.trunc()))
+    }
+
+    /// The network, or the address as a network of one.
+    pub fn network(self) -> IpNet {
+        self.0
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
     }
 }
 
 /// The IPv4 address in an IPv6 address that stands for one: mapped (RFC 4291), or translated by NAT64 with the
 /// well-known prefix 64:ff9b::/96 (RFC 6052). Any other address is returned unchanged.
-pub(super) fn canonical(address: IpAddr) -> IpAddr {
+pub fn canonical(address: IpAddr) -> IpAddr {
     const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
     let IpAddr::V6(six) = address else { return address };
     match six.to_ipv4_mapped() {
         Some(mapped) => IpAddr::V4(mapped),
         None if six.segments()[..6] == NAT64 => IpAddr::V4(Ipv4Addr::from_bits(six.to_bits() as u32)),
         None => address,
+    }
+}
+
+/// A network in the form in which it is compared: IPv4 in IPv6 as IPv4, and no bits beyond the prefix.
+pub(crate) fn canonical_network(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    match (canonical(network.addr()), network.prefix_len()) {
+        (IpAddr::V4(four), length @ 96..) if network.addr().is_ipv6() => {
+            IpNet::new_assert(four.into(), length - 96)
+        }
+        _ => network,
     }
 }
 
@@ -88,7 +105,7 @@ mod tests {
             let one = one >> 3 | 1 << 125;
             prop_assume!(flipped < 125);
             let other = one ^ (1 << flipped);
-            let of = |bits: u128| Source::of(IpAddr::V6(Ipv6Addr::from_bits(bits)), prefix);
+            let of = |bits: u128| Source::of(IpAddr::V6(std::net::Ipv6Addr::from_bits(bits)), prefix);
             prop_assert_eq!(of(one) == of(other), flipped < 128 - u32::from(prefix));
         }
     }

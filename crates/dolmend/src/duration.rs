@@ -12,16 +12,21 @@ const UNITS: [(&str, char, u64); 5] = [
 /// The longest ban that ends: longer ones had better not.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
+/// The seconds of the unit with this letter.
+pub(crate) fn seconds_of(letter: &str) -> Option<u64> {
+    let unit = letter.parse::<char>().ok()?;
+    UNITS.iter().find(|(_, letter, _)| unit.eq_ignore_ascii_case(letter)).map(|(.., seconds)| *seconds)
+}
+
 /// A length of time such as `90s`, `30m`, `2h`, `2d` or `1w`, in seconds. `None` for anything else, a nought and more
 /// than ten years.
 pub fn parse_duration(text: &str) -> Option<u64> {
     let unit = text.chars().next_back()?;
-    let (.., seconds) = UNITS.iter().find(|(_, letter, _)| unit.eq_ignore_ascii_case(letter))?;
-    let number = &text[..text.len() - unit.len_utf8()];
+    let (number, unit) = text.split_at(text.len() - unit.len_utf8());
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let seconds = number.parse::<u64>().ok()?.checked_mul(*seconds)?;
+    let seconds = number.parse::<u64>().ok()?.checked_mul(seconds_of(unit)?)?;
     (1..=MAX_SECONDS).contains(&seconds).then_some(seconds)
 }
 
