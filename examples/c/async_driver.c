@@ -661,10 +661,11 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
 #endif
     worker = start_thread(work, NULL);
-    /* The library finds out the kind of standard input, and leaves it alone. */
+    /* The library finds out the kind of standard input, and leaves it alone. Of /dev/null or NUL, for a driver in the
+       background, the kind is none: its end is not the operator's. */
     if (async_runtime_add_console(runtime, NULL) != 0)
         fprintf(stderr, "no console: %s\n", async_runtime_last_error());
-    else
+    else if (async_runtime_get_console_type(runtime) != CONSOLE_TYPE_NONE)
         start_thread(read_lines, NULL);
 #ifdef _WIN32
     beats_end = CreateEventA(NULL, TRUE, FALSE, NULL);

@@ -151,8 +151,12 @@ pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome>
     }
     let library = Library::build(LINUX_32, &host, false)?;
     let tests = Tests::new(&library, None, programs)?;
-    for name in ["async_includes", "table", "console", "extended", "async", "async_system"] {
-        let program = tests.compile(false, name, &[standard(false)], &[])?;
+    tests.refuse_wide_times()?;
+    for name in
+        ["async_includes", "table", "seed", "connect", "console", "fork", "extended", "async", "async_system"]
+    {
+        let plus = name == "seed";
+        let program = tests.compile(plus, name, &[standard(plus)], &[])?;
         tests.start(&program, &[])?;
     }
     Ok(tests.programs.outcome())
