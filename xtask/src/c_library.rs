@@ -153,10 +153,9 @@ pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome>
     let tests = Tests::new(&library, None, programs)?;
     tests.refuse_wide_times()?;
     for name in
-        ["async_includes", "table", "seed", "connect", "console", "fork", "extended", "async", "async_system"]
+        ["async_includes", "table", "connect", "console", "fork", "extended", "async", "async_system"]
     {
-        let plus = name == "seed";
-        let program = tests.compile(plus, name, &[standard(plus)], &[])?;
+        let program = tests.compile(false, name, &[standard(false)], &[])?;
         tests.start(&program, &[])?;
     }
     Ok(tests.programs.outcome())

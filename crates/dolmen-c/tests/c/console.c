@@ -967,20 +967,23 @@ static void without_standard_input_there_is_no_console(void)
 struct asking {
     io_reactor_t *reactor;
     io_reactor_handle_t handle;
+    volatile int taken; /* how many messages the waiting thread has taken */
 };
 
 enum { QUESTIONS = 300 };
 
-/* The waiting thread is inside the reactor when it has taken a message and waits for the next one. */
+/* The waiting thread is inside the reactor when a message has been sent and it has not taken it yet, but for moments. */
 static THREAD_RESULT ask(void *argument)
 {
     struct asking *asking = (struct asking *)argument;
     int i;
 
-    for (i = 0; i < QUESTIONS; i++) {
-        CHECK(io_reactor_get_console_type(asking->reactor) == CONSOLE_TYPE_PIPE);
-        CHECK(io_reactor_native_handle(asking->reactor) == asking->handle);
+    for (i = 1; i <= QUESTIONS; i++) {
         CHECK(io_reactor_post(asking->reactor, &b, NULL) == 0);
+        do {
+            CHECK(io_reactor_get_console_type(asking->reactor) == CONSOLE_TYPE_PIPE);
+            CHECK(io_reactor_native_handle(asking->reactor) == asking->handle);
+        } while (asking->taken < i);
     }
     return 0;
 }
@@ -996,9 +999,12 @@ static void any_thread_asks_for_the_kind_and_the_handle(void)
     asking.reactor = io_reactor_create();
     CHECK(io_reactor_add_console(asking.reactor, &a) == 0);
     asking.handle = io_reactor_native_handle(asking.reactor);
+    asking.taken = 0;
     thread = start_thread(ask, &asking);
-    for (i = 0; i < QUESTIONS; i++)
+    for (i = 1; i <= QUESTIONS; i++) {
         CHECK(wait_one(asking.reactor).event_type == EVENT_POST);
+        asking.taken = i;
+    }
     join_thread(thread);
     io_reactor_destroy(asking.reactor);
     close_end(writer);

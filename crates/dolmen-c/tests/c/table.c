@@ -1418,7 +1418,7 @@ static void a_handler_may_wake_nothing_at_any_moment(void)
     signals.enough = 0;
     handled = 0;
     thread = start_thread(send_signals, &signals);
-    for (i = 0; handled < (slow() ? 50 : 3000); i++) {
+    for (i = 0; handled < (slow() ? 50 : 500); i++) {
         free(blocks[i % 64]);
         blocks[i % 64] = malloc(16 + i * 37 % 200);
         CHECK(blocks[i % 64] != NULL);
