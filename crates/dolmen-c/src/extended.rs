@@ -3,14 +3,18 @@
 
 use std::ffi::{c_int, c_void};
 
-use crate::entry::{enter, enter_or};
+use crate::boundary::guard;
+use crate::entry::{enter, no_reactor};
 use crate::instance::io_reactor_t;
 use crate::types::*;
 
 /// Changes which events are reported for a socket, as io_reactor_modify() does, and the context that they carry. Events
 /// that an earlier wait has put into the caller's array keep the old context.
 ///
-/// Returns 0, or -1: NULL reactor, or a socket that is not registered.
+/// Between io_reactor_connect() and its event, and after its EVENT_ERROR, it changes the context only on Windows, where
+/// that event has the new one; on POSIX it returns -1 and changes nothing.
+///
+/// Returns 0, or -1: NULL reactor, or a socket that is not registered; on POSIX also one that is not connected yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_modify_ex(
     reactor: *mut io_reactor_t,
@@ -54,26 +58,17 @@ pub unsafe extern "C" fn io_reactor_add_listener(
 /// its own: small numbers, or addresses of its own variables. io_reactor_wait_ex() reports each with EVENT_COMPLETION;
 /// io_reactor_wait() leaves them out. Only the reactor takes packets out of the port.
 ///
-/// Returns the handle, or -1 (on Windows NULL): NULL reactor.
+/// Any thread. Returns the handle, or -1 (on Windows NULL): NULL reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_native_handle(reactor: *mut io_reactor_t) -> io_reactor_handle_t {
-    // SAFETY: as above.
-    unsafe {
-        enter_or("io_reactor_native_handle", reactor, NO_HANDLE, |inner| Ok(native_handle(&inner.reactor)))
-    }
+    const NAME: &str = "io_reactor_native_handle";
+    guard(NAME, NO_HANDLE, || {
+        // SAFETY: as above. Any thread may ask.
+        unsafe { io_reactor_t::native_handle(reactor) }.ok_or_else(|| no_reactor(NAME))
+    })
 }
 
 #[cfg(unix)]
 const NO_HANDLE: io_reactor_handle_t = -1;
 #[cfg(windows)]
 const NO_HANDLE: io_reactor_handle_t = std::ptr::null_mut();
-
-#[cfg(unix)]
-fn native_handle(reactor: &dolmen::Reactor) -> io_reactor_handle_t {
-    std::os::fd::AsRawFd::as_raw_fd(&reactor.native_handle())
-}
-
-#[cfg(windows)]
-fn native_handle(reactor: &dolmen::Reactor) -> io_reactor_handle_t {
-    std::os::windows::io::AsRawHandle::as_raw_handle(&reactor.native_handle())
-}

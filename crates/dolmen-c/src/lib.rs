@@ -48,7 +48,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 pub use async_runtime::*;
 use boundary::{Failure, guard};
-use entry::{Inner, enter, enter_or, no_reactor};
+use entry::{Inner, enter, no_reactor};
 pub use extended::*;
 pub use instance::io_reactor_t;
 use reactor::Settings;
@@ -376,35 +376,43 @@ pub unsafe extern "C" fn io_reactor_remove_console(reactor: *mut io_reactor_t) -
     unsafe { enter("io_reactor_remove_console", reactor, Inner::remove_console) }
 }
 
-/// Returns the kind of standard input that io_reactor_add_console() found.
+/// Returns the kind of standard input that io_reactor_add_console() found. A socket counts as a pipe, and a device that
+/// is not a terminal, such as /dev/null or NUL, as a file.
+///
+/// Any thread. Returns CONSOLE_TYPE_NONE for a NULL reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t) -> console_type_t {
-    const NONE: console_type_t = console_type_t::CONSOLE_TYPE_NONE;
-    // SAFETY: as above.
-    unsafe { enter_or("io_reactor_get_console_type", reactor, NONE, |inner| Ok(inner.console_type())) }
+    const NAME: &str = "io_reactor_get_console_type";
+    guard(NAME, console_type_t::CONSOLE_TYPE_NONE, || {
+        // SAFETY: as above. Any thread may ask.
+        let facts = unsafe { io_reactor_t::stdin_facts(reactor) }.ok_or_else(|| no_reactor(NAME))?;
+        Ok(facts.registered())
+    })
 }
 
 /// Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
 /// without other events returns 0.
 ///
-/// Any thread. On POSIX also from a signal handler.
+/// Any thread. On POSIX also from a signal handler, so the call leaves io_reactor_last_error() as it is.
 ///
 /// Returns 0, or -1: NULL reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wakeup(reactor: *mut io_reactor_t) -> c_int {
     // SAFETY: as above.
-    unsafe { wake("io_reactor_wakeup", reactor) }
+    unsafe { wake(reactor) }
 }
 
+/// May run in a signal handler, which has interrupted its thread anywhere, also in an allocation or in this library. So it
+/// is not guarded, as that would allocate for the text of a failure; and there is nothing here that can panic. What it
+/// calls for a reactor that exists is atomics and a write to an eventfd; with a C program's settings the log is off, and
+/// costs one load.
+///
 /// # Safety
 ///
 /// As for [`enter`].
-unsafe fn wake(name: &str, reactor: *mut io_reactor_t) -> c_int {
-    guard(name, -1, || {
-        // SAFETY: the caller guarantees a valid pointer. `wake` touches only fields that threads may share.
-        unsafe { io_reactor_t::wake(reactor) }.ok_or_else(|| no_reactor(name))?;
-        Ok(0)
-    })
+unsafe fn wake(reactor: *mut io_reactor_t) -> c_int {
+    // SAFETY: the caller guarantees a valid pointer. `wake` touches only fields that threads may share.
+    unsafe { io_reactor_t::wake(reactor) }.map_or(-1, |()| 0)
 }
 
 /// Sends a message to the reactor: an event with this context and EVENT_POST, and `data` as its buffer. Messages are

@@ -12,7 +12,7 @@ use dolmen::raw::{Batch, ReactorApi, Readiness, Record};
 
 use crate::accepting::Accepting;
 use crate::boundary::Failure;
-use crate::console::{Console, DescribedStdin};
+use crate::console::{Console, StdinFacts};
 use crate::marks::{Mark, mark};
 use crate::names::Names;
 use crate::platform::Platform;
@@ -59,8 +59,8 @@ pub(crate) struct Inner<P: Platform> {
     events: Option<Batch<StreamOf<P>>>,
     max_events: usize,
     pub(crate) console: Option<Console<P>>,
-    /// What was found out about standard input for a caller that reads it by itself.
-    pub(crate) described_stdin: Option<DescribedStdin>,
+    /// What other threads may ask about standard input.
+    pub(crate) stdin_facts: Arc<StdinFacts>,
     pub(crate) slots: HashMap<socket_fd_t, usize>,
     sockets: Vec<Option<Registration<P>>>,
     free: Vec<usize>,
@@ -115,7 +115,7 @@ impl<P: Platform> Inner<P> {
             events: Some(Batch::with_capacity(settings.max_events)),
             max_events: settings.max_events,
             console: None,
-            described_stdin: None,
+            stdin_facts: Arc::default(),
             slots: HashMap::new(),
             sockets: Vec::new(),
             free: Vec::new(),

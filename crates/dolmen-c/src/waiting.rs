@@ -11,9 +11,10 @@ use crate::reactor::Settings;
 use crate::room::Room;
 use crate::types::*;
 
-/// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
-/// and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
-/// rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+/// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources.
+/// Events that did not fit are not lost: later waits report them, and sources take turns; on POSIX a socket that is no
+/// longer ready by then is not reported. A timeout is rounded up to what the system can measure. NULL, or a negative
+/// time, means no timeout; zero means not to wait.
 /// `tv_usec` may be a million or more, or negative: the sum of both counts.
 ///
 /// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal

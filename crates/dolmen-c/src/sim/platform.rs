@@ -85,11 +85,8 @@ impl Platform for Posix {
         accept(&self.machine, fd)
     }
 
-    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
-        match self.input.borrow().kind {
-            Kind::None => Err(Failure::new("there is no standard input")),
-            kind => Ok(kind.console_type()),
-        }
+    fn stdin_kind(&self) -> console_type_t {
+        self.input.borrow().kind.described_type(Self::COMPLETION)
     }
 
     fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
@@ -134,11 +131,8 @@ impl Platform for Windows {
         accept(&self.machine, fd)
     }
 
-    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
-        match self.input.borrow().kind {
-            Kind::None => Err(Failure::new("there is no standard input")),
-            kind => Ok(kind.console_type()),
-        }
+    fn stdin_kind(&self) -> console_type_t {
+        self.input.borrow().kind.described_type(Self::COMPLETION)
     }
 
     fn open_stdin(&mut self, reactor: &mut SimReactor, buffered: bool) -> Result<WatchedStdin, Failure> {

@@ -266,18 +266,23 @@ static void before_its_event_a_socket_can_do_nothing(void)
     io_reactor_t *reactor = io_reactor_create();
     io_event_t event;
     char byte = 'x';
+    void *expected = &context;
 
     CHECK(begin(reactor, fd, &address) == 0);
 #ifdef _WIN32
     CHECK(io_reactor_modify(reactor, fd, EVENT_READ | EVENT_WRITE) == 0);
     CHECK(io_reactor_post_read(reactor, fd, NULL, 0) == -1);
     CHECK(io_reactor_post_write(reactor, fd, &byte, 1) == -1);
+    /* Only the context is changed. */
+    CHECK(io_reactor_modify_ex(reactor, fd, &byte, EVENT_READ | EVENT_WRITE) == 0);
+    expected = &byte;
 #else
     CHECK(io_reactor_modify(reactor, fd, EVENT_READ | EVENT_WRITE) == -1);
+    CHECK(io_reactor_modify_ex(reactor, fd, &byte, EVENT_READ | EVENT_WRITE) == -1);
     CHECK(io_reactor_post_read(reactor, fd, &byte, 1) == 0);
 #endif
     event = wait_one(reactor);
-    CHECK(event.context == &context && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
+    CHECK(event.context == expected && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
     wait_silence(reactor);
     io_reactor_destroy(reactor);
     close_socket(fd);

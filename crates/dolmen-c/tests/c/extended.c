@@ -71,6 +71,24 @@ static void another_context_is_that_of_later_events(void)
     close_socket(pair[1]);
 }
 
+static int own_port(socket_fd_t fd)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+
+    CHECK(getsockname(fd, (struct sockaddr *)&address, &length) == 0);
+    return ntohs(address.sin_port);
+}
+
+static int port_of_peer(socket_fd_t fd)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+
+    CHECK(getpeername(fd, (struct sockaddr *)&address, &length) == 0);
+    return ntohs(address.sin_port);
+}
+
 static void a_listener_delivers_accepted_sockets(void)
 {
     enum { CLIENTS = 40 };
@@ -104,12 +122,15 @@ static void a_listener_delivers_accepted_sockets(void)
     for (i = 0; i < CLIENTS; i++)
         CHECK(io_reactor_add(reactor, users[i], &users[i], EVENT_READ) == 0);
     for (i = 0; i < CLIENTS; i++) {
-        char byte;
-        send_all(clients[i], "x", 1);
+        char sent = (char)('0' + i), byte;
+        /* They may have been accepted in another order. */
+        for (k = 0; k < CLIENTS && port_of_peer(users[k]) != own_port(clients[i]); k++)
+            ;
+        CHECK(k < CLIENTS);
+        send_all(clients[i], &sent, 1);
         count = wait_ex_ms(reactor, events, 1, DEADLINE_MS);
-        CHECK(count == 1 && events[0].event.context == &users[(socket_fd_t *)events[0].event.context - users]);
-        CHECK(take_bytes(reactor, events[0].fd, &events[0].event, &byte, 1) == 1 && byte == 'x');
-        CHECK(events[0].fd == *(socket_fd_t *)events[0].event.context);
+        CHECK(count == 1 && events[0].event.context == &users[k] && events[0].fd == users[k]);
+        CHECK(take_bytes(reactor, events[0].fd, &events[0].event, &byte, 1) == 1 && byte == sent);
     }
     io_reactor_destroy(reactor);
     for (i = 0; i < CLIENTS; i++) {
@@ -164,6 +185,10 @@ static void packets_of_others_come_out_of_the_wait_with_a_place_for_them(void)
     CHECK(event.event.event_type == EVENT_COMPLETION && event.completion_key == 0x1234);
     CHECK(event.event.bytes_transferred == 77 && event.event.buffer == &overlapped);
     CHECK(event.event.context == NULL && event.fd == INVALID_SOCKET);
+    /* All 32 bits of the count. */
+    CHECK(PostQueuedCompletionStatus(port, 0xDEADBEEFu, 0x1234, NULL));
+    event = wait_one_ex(reactor);
+    CHECK((DWORD)event.event.bytes_transferred == 0xDEADBEEFu && event.event.buffer == NULL);
     CHECK(PostQueuedCompletionStatus(port, 77, 0x1234, &overlapped));
     wait_silence(reactor);
     io_reactor_destroy(reactor);

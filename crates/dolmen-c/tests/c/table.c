@@ -1367,6 +1367,73 @@ static void a_second_thread_is_refused(void)
     io_reactor_destroy(reactor);
 }
 
+#ifndef _WIN32
+static volatile sig_atomic_t handled;
+
+/* As a driver's may do before its reactor exists, and when it is gone. */
+static void wake_nothing(int number)
+{
+    (void)number;
+    if (io_reactor_wakeup(NULL) == -1)
+        handled = handled + 1;
+}
+
+struct signals {
+    pthread_t target;
+    volatile sig_atomic_t enough;
+};
+
+static THREAD_RESULT send_signals(void *argument)
+{
+    struct signals *signals = (struct signals *)argument;
+
+    while (!signals->enough) {
+        CHECK(pthread_kill(signals->target, SIGUSR1) == 0);
+        give_way();
+    }
+    return 0;
+}
+
+/* The handler interrupts allocations, and the calls of this library that note a failure: it does neither. */
+static void a_handler_may_wake_nothing_at_any_moment(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    struct sigaction action, before;
+    struct signals signals;
+    thread_t thread;
+    void *blocks[64];
+    size_t i;
+
+    errno = 77;
+    CHECK(io_reactor_add(NULL, 0, NULL, 0) == -1);
+    errno = 77;
+    CHECK(io_reactor_wakeup(NULL) == -1 && io_reactor_wakeup(reactor) == 0 && errno == 77);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_add: ") != NULL);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = wake_nothing;
+    action.sa_flags = SA_RESTART;
+    CHECK(sigaction(SIGUSR1, &action, &before) == 0);
+    memset(blocks, 0, sizeof blocks);
+    signals.target = pthread_self();
+    signals.enough = 0;
+    handled = 0;
+    thread = start_thread(send_signals, &signals);
+    for (i = 0; handled < (slow() ? 50 : 500); i++) {
+        free(blocks[i % 64]);
+        blocks[i % 64] = malloc(16 + i * 37 % 200);
+        CHECK(blocks[i % 64] != NULL);
+        CHECK(io_reactor_modify(NULL, 0, 0) == -1);
+        CHECK(strstr(io_reactor_last_error(), "io_reactor_modify: ") != NULL);
+    }
+    signals.enough = 1;
+    join_thread(thread);
+    CHECK(sigaction(SIGUSR1, &before, NULL) == 0);
+    for (i = 0; i < 64; i++)
+        free(blocks[i]);
+    io_reactor_destroy(reactor);
+}
+#endif
+
 static void every_function_takes_null(void)
 {
     io_reactor_stats_t stats;
@@ -1384,6 +1451,7 @@ static void every_function_takes_null(void)
     CHECK(io_reactor_add_console(NULL, NULL) == -1);
     CHECK(io_reactor_get_console_type(NULL) == CONSOLE_TYPE_NONE);
     CHECK(io_reactor_wakeup(NULL) == -1);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_get_console_type: ") != NULL); /* of the call before */
     CHECK(io_reactor_post(NULL, NULL, NULL) == -1);
     CHECK(io_reactor_timer_add(NULL, NULL, 0, 0) == 0);
     CHECK(io_reactor_timer_cancel(NULL, 1) == -1);
@@ -1464,6 +1532,9 @@ int main(int argc, char **argv)
     RUN(input_does_not_wait_for_timers);
     RUN(a_second_thread_is_refused);
     RUN(every_function_takes_null);
+#ifndef _WIN32
+    RUN(a_handler_may_wake_nothing_at_any_moment);
+#endif
     RUN(version_and_stats_are_there);
     return check_end();
 }
