@@ -451,8 +451,11 @@ static void hc10_the_end_of_a_pause_is_no_timer_of_the_callers(void)
         poll(NULL, 0, left);
     for (i = 0; i < 3; i++)
         CHECK(io_reactor_post(reactor, &second, NULL) == 0);
-    for (i = 0; i < 3; i++) {
-        CHECK(wait_ex_ms(reactor, &event, 1, DEADLINE_MS) == 1 && event.event.event_type == EVENT_POST);
+    for (i = 0; i < 3;) {
+        /* A new pause, for there is still no descriptor, may take a place. */
+        int count = wait_ex_ms(reactor, &event, 1, DEADLINE_MS);
+        CHECK(count == 0 || event.event.event_type == EVENT_POST);
+        i += count;
         CHECK(io_reactor_stats(reactor, &stats, sizeof stats) == 0);
         CHECK(stats.timers == 1);
     }
