@@ -275,6 +275,9 @@ io_reactor_t *io_reactor_create_ex(int max_events,
  * It first cancels the operations in flight and waits for them. Registered sockets stay open, as the caller owns them.
  * No other thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
  *
+ * In a function of io_reactor_resolve(), and while another thread is inside the reactor, it has no effect:
+ * io_reactor_last_error() says so, and the reactor is to be destroyed later.
+ *
  * POSIX: after a fork() each of the two processes has its own reactor, with the same sockets registered, and may go on
  * with it, destroy it, or leave it, without an effect on the other process. Both report a shared socket, so one of
  * them removes it. At the fork no other thread may be inside the reactor, except in io_reactor_wakeup() and
@@ -342,8 +345,10 @@ int io_reactor_connect(io_reactor_t *reactor,
 /**
  * Looks up the addresses of a host, with threads of the library: getaddrinfo() may take seconds. `host` is a name or a
  * numeric address, `port` a number, which the addresses have. `callback` is called once with the result, inside a later
- * io_reactor_wait() and in its thread, and may call the library, but neither io_reactor_wait() nor io_reactor_destroy().
- * That wait then returns, with or without events. After io_reactor_destroy() there is no call.
+ * io_reactor_wait() and in its thread, and while that wait has no events: no event of a socket follows that it removes.
+ * It may call the library, except that io_reactor_wait() returns -1 in it, and io_reactor_destroy() has no effect. It
+ * returns to its caller, as by no exception and no longjmp(). That wait then returns, with or without events. After
+ * io_reactor_destroy() there is no call.
  *
  * Returns 0, or -1: NULL reactor, host or callback, a port outside 0 to 65535, not a valid name, or 1024 look-ups wait.
  */
@@ -535,9 +540,13 @@ int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
  * events that io_reactor_wakeup() does not end lasts for the whole timeout.
  *
  * Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
- * 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
+ * 1, another thread is inside the reactor, a function of io_reactor_resolve() has called this one, or the system's wait
+ * has failed before there was an event.
  */
-int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
+int io_reactor_wait(io_reactor_t *reactor,
+                    io_event_t *events,
+                    int max_events,
+                    struct timeval *timeout);
 
 /**
  * Waits as io_reactor_wait() does, with events that also have the socket. It reports two things that io_reactor_wait()
@@ -584,11 +593,24 @@ int io_reactor_add_listener(io_reactor_t *reactor,
                             void *context);
 
 /**
+ * Finds out for how long the caller may block elsewhere, such as in poll(2) on io_reactor_native_handle(), before it
+ * has to call io_reactor_wait(), if nothing makes that handle readable. The time is rounded up to microseconds, and is an
+ * upper bound: the wait may find no event. Zero: there is something to do or to deliver now. Ask directly before
+ * blocking, as every other call may change it.
+ *
+ * Returns 1, with the time in `timeout`; 0 if there is no limit, with `timeout` unchanged; or -1: NULL reactor or
+ * timeout.
+ */
+int io_reactor_next_timeout(io_reactor_t *reactor,
+                            struct timeval *timeout);
+
+/**
  * Returns the object in which the reactor waits. The caller does not close it.
  *
  * POSIX: the epoll instance, for another event loop to poll: it is readable while the system has something for the next
- * wait. Timers, standard input that is a file, and events that a wait had no room for do not make it readable. It may
- * change in a child after fork(). Nothing else may be registered in it.
+ * wait. Timers (the library has some of its own), standard input that is a file, and events that a wait had no room for
+ * do not make it readable: block for no longer than io_reactor_next_timeout() says. It may change in a child after
+ * fork(). Nothing else may be registered in it.
  *
  * Windows: the completion port. Other code may post packets to it, or associate files of its own with it, under keys of
  * its own: small numbers, or addresses of its own variables. io_reactor_wait_ex() reports each with EVENT_COMPLETION;

@@ -35,7 +35,14 @@ pub struct io_reactor_t {
     bell: Option<std::ffi::c_int>,
     /// A thread is inside `inner`.
     entered: AtomicBool,
+    /// A wait is calling a function of the caller's, and no thread is inside.
+    calling: AtomicBool,
     inner: UnsafeCell<Inner<Native>>,
+}
+
+/// A wait is calling a function of the caller's, until dropped.
+pub(crate) struct Calling<'a> {
+    reactor: &'a io_reactor_t,
 }
 
 /// Sole access to the inside of a reactor, until dropped.
@@ -67,6 +74,7 @@ impl io_reactor_t {
             wakeup,
             poster,
             entered: AtomicBool::new(false),
+            calling: AtomicBool::new(false),
             inner: UnsafeCell::new(inner),
         })
     }
@@ -122,6 +130,33 @@ impl io_reactor_t {
         unsafe { (!reactor.is_null()).then(|| (*reactor).bell).flatten() }
     }
 
+    /// From now on no wait may begin, and the reactor may not be destroyed.
+    ///
+    /// # Safety
+    ///
+    /// `reactor` points to a live reactor.
+    pub(crate) unsafe fn begin_call<'a>(reactor: *const io_reactor_t) -> Calling<'a> {
+        // SAFETY: the caller guarantees a valid pointer, and any thread may use this field.
+        let reactor = unsafe { &*reactor };
+        reactor.calling.store(true, Ordering::Release);
+        Calling { reactor }
+    }
+
+    /// Refuses what a function of the caller's may not do while a wait calls it.
+    ///
+    /// # Safety
+    ///
+    /// See [`io_reactor_t::wake`].
+    pub(crate) unsafe fn check_not_calling(reactor: *const io_reactor_t) -> Result<(), Failure> {
+        // SAFETY: the caller guarantees a valid pointer, and any thread may use this field.
+        if !reactor.is_null() && unsafe { (*reactor).calling.load(Ordering::Acquire) } {
+            return Err(Failure::new(
+                "a wait is calling a function of io_reactor_resolve(), and has to return first",
+            ));
+        }
+        Ok(())
+    }
+
     /// `None` while another thread is inside.
     ///
     /// # Safety
@@ -150,6 +185,12 @@ impl DerefMut for Entered<'_> {
     fn deref_mut(&mut self) -> &mut Inner<Native> {
         // SAFETY: as above.
         unsafe { &mut *self.reactor.inner.get() }
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        self.reactor.calling.store(false, Ordering::Release);
     }
 }
 

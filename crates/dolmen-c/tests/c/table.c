@@ -281,6 +281,73 @@ static void add_takes_a_socket_whose_predecessor_was_closed_unremoved(void)
     close_socket(peer);
     close_socket(listener);
 }
+
+/* A socket of this kind with this number, unbound. Others that are made in between go into `others`. */
+static socket_fd_t make_with_number(socket_fd_t number, int kind, socket_fd_t *others, int *count)
+{
+    for (;;) {
+        socket_fd_t made = socket(AF_INET, kind, 0);
+        CHECK(made != INVALID_SOCKET);
+        if (made == number)
+            return made;
+        CHECK(*count < 64);
+        others[(*count)++] = made;
+    }
+}
+
+/* As above, where one of the two is a datagram socket or a listener. */
+static void add_takes_a_socket_of_another_kind_whose_predecessor_was_closed_unremoved(void)
+{
+    socket_fd_t pair[2], others[64], number, peer;
+    io_reactor_t *reactor = io_reactor_create();
+    struct sockaddr_in address;
+    socklen_t length;
+    int i, count = 0;
+
+    make_pair(pair);
+    number = pair[0];
+    CHECK(io_reactor_add(reactor, number, &a, EVENT_READ) == 0);
+    wait_silence(reactor);
+    for (i = 0; i < 4; i++) {
+        /* After the stream a datagram socket, another one, a listener, and a datagram socket. */
+        int kind = i == 2 ? SOCK_STREAM : SOCK_DGRAM;
+        void *context = i % 2 == 0 ? &b : &a;
+
+        close_socket(number);
+        CHECK(make_with_number(number, kind, others, &count) == number);
+        memset(&address, 0, sizeof address);
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        CHECK(bind(number, (struct sockaddr *)&address, sizeof address) == 0);
+        length = sizeof address;
+        CHECK(getsockname(number, (struct sockaddr *)&address, &length) == 0);
+        CHECK(kind == SOCK_DGRAM || listen(number, 4) == 0);
+        CHECK(io_reactor_add(reactor, number, context, EVENT_READ) == 0);
+        /* It is registered now. */
+        CHECK(io_reactor_add(reactor, number, context, EVENT_READ) == -1);
+        CHECK(strstr(io_reactor_last_error(), "already") != NULL);
+        wait_silence(reactor);
+        peer = socket(AF_INET, kind, 0);
+        CHECK(connect(peer, (struct sockaddr *)&address, sizeof address) == 0);
+        if (kind == SOCK_DGRAM)
+            send_all(peer, "x", 1);
+        CHECK(wait_one(reactor).context == context);
+        close_socket(peer);
+    }
+    /* And a connection after all of those. */
+    close_socket(number);
+    make_pair(others + count);
+    peer = others[count + 1] == number ? others[count] : others[count + 1];
+    if (others[count] == number || others[count + 1] == number) {
+        CHECK(io_reactor_add(reactor, number, &a, EVENT_READ) == 0);
+        send_all(peer, "x", 1);
+        CHECK(wait_one(reactor).context == &a);
+    }
+    io_reactor_destroy(reactor);
+    for (i = 0; i < count + 2; i++)
+        close_socket(others[i]);
+    close_socket(pair[1]);
+}
 #endif
 
 /* Datagrams are reported, and the caller receives them, as it needs the sender's address; on both systems. */
@@ -1362,6 +1429,9 @@ static void a_second_thread_is_refused(void)
         give_way();
     CHECK(io_reactor_timer_add(reactor, &b, 1000, 0) == 0);
     CHECK(strstr(io_reactor_last_error(), "another thread") != NULL);
+    /* Nor does it take the reactor away from under that thread. */
+    io_reactor_destroy(reactor);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_destroy: another thread") != NULL);
     CHECK(io_reactor_wakeup(reactor) == 0);
     join_thread(thread);
     io_reactor_destroy(reactor);
@@ -1492,6 +1562,8 @@ int main(int argc, char **argv)
 #ifndef _WIN32
     RUN(removed_sockets_take_no_room);
     RUN(standard_input_for_writing_only_is_refused);
+#else
+    RUN(add_takes_a_socket_of_another_kind_whose_predecessor_was_closed_unremoved);
 #endif
     RUN(a_stream_that_is_not_connected_is_as_the_guide_says);
     RUN(modify_sets_the_interest);
