@@ -72,6 +72,7 @@ pub unsafe extern "C" fn io_reactor_next_timeout(reactor: *mut io_reactor_t, tim
 }
 
 /// The time in C's form. One that the form has no room for becomes the longest.
+#[allow(clippy::useless_conversion)] // The width of the fields depends on the system.
 fn round_up(time: Duration) -> timeval {
     let micros = time.as_nanos().div_ceil(1_000);
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
@@ -112,6 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::useless_conversion)] // As above.
     fn a_time_is_rounded_up_and_never_becomes_a_short_one() {
         let rounded = |time| {
             let timeval { tv_sec, tv_usec } = round_up(time);
