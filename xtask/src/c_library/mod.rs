@@ -22,10 +22,10 @@ mod tests;
 
 use std::process::ExitCode;
 
-use crate::install::Installer;
+use crate::install::{self, Installer};
 use crate::process::{Result, Run};
 use crate::retry::Programs;
-use crate::steps::{Outcome, Steps};
+use crate::steps::{Outcome, Steps, Stopped};
 use crate::targets;
 use crate::wine::Wine;
 
@@ -90,19 +90,26 @@ pub struct TestOptions {
 /// The chore.
 pub fn run_tests(options: &TestOptions) -> ExitCode {
     let mut steps = Steps::new(true);
-    let _stopped = steps.step_or_skip("C library, native", || test(None, Programs::new("", false)));
-    let _stopped = steps.step_or_skip("C library, 32 bits", || {
-        test_32_bits(Installer { allowed: true }, Programs::new("", false))
-    });
-    if !options.native {
-        let _stopped = steps.step_or_skip("C library, Windows under Wine", || {
-            test(Some(options.wine), Programs::new("", false))
-        });
-        let _stopped = steps.step_or_skip("C library, import library for MSVC", || {
-            test_import_library(Installer { allowed: true }, options.wine, Programs::new("", false))
-        });
-    }
+    let _stopped = test_steps(&mut steps, options);
     steps.finish()
+}
+
+fn test_steps(steps: &mut Steps, options: &TestOptions) -> std::result::Result<(), Stopped> {
+    let installer = Installer { allowed: true };
+    install::for_tests(steps, installer)?;
+    let native = steps.step_or_skip("C library, native", || test(None, Programs::new("", false)));
+    let narrow =
+        steps.step_or_skip("C library, 32 bits", || test_32_bits(installer, Programs::new("", false)));
+    if options.native {
+        return native.and(narrow);
+    }
+    install::for_windows_tests(steps, installer, Some(options.wine))?;
+    let windows = steps
+        .step_or_skip("C library, Windows under Wine", || test(Some(options.wine), Programs::new("", false)));
+    let import_library = steps.step_or_skip("C library, import library for MSVC", || {
+        test_import_library(installer, options.wine, Programs::new("", false))
+    });
+    native.and(narrow).and(windows).and(import_library)
 }
 
 /// The C tests, of Windows programs if there is a Wine to run them.
@@ -127,6 +134,9 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     tests.package_in_sysroot(&sysroot)?;
     tests.cmake_package(&sysroot)?;
     tests.cmake_source()?;
+    if !library.windows() {
+        tests.cmake_answers(&sysroot)?;
+    }
     Ok(tests.programs.outcome())
 }
 
