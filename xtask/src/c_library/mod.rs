@@ -115,6 +115,9 @@ fn test_steps(steps: &mut Steps, options: &TestOptions) -> std::result::Result<(
 /// The C tests, of Windows programs if there is a Wine to run them.
 pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     let host = targets::host()?;
+    if cfg!(windows) {
+        return exports::test_on_windows(&host);
+    }
     if host != targets::LINUX {
         return Ok(Outcome::Skipped(format!("{LINUX_ONLY}, and this is {host}")));
     }
