@@ -82,6 +82,9 @@ pub struct TestOptions {
     /// Leave Windows out
     #[arg(long)]
     native: bool,
+    /// Only what concerns packages: the exports, installed libraries, CMake, the import library
+    #[arg(long)]
+    packages: bool,
     /// Which Wine runs the Windows programs
     #[arg(long, default_value = "system")]
     wine: Wine,
@@ -97,23 +100,38 @@ pub fn run_tests(options: &TestOptions) -> ExitCode {
 fn test_steps(steps: &mut Steps, options: &TestOptions) -> std::result::Result<(), Stopped> {
     let installer = Installer { allowed: true };
     install::for_tests(steps, installer)?;
-    let native = steps.step_or_skip("C library, native", || test(None, Programs::new("", false)));
-    let narrow =
-        steps.step_or_skip("C library, 32 bits", || test_32_bits(installer, Programs::new("", false)));
-    if options.native {
-        return native.and(narrow);
+    let part = if options.packages { Part::Packages } else { Part::All };
+    let programs = || Programs::new("", false);
+    let mut tested = steps.step_or_skip("C library, native", || test_part(None, programs(), part));
+    if part == Part::All {
+        tested = tested.and(steps.step_or_skip("C library, 32 bits", || test_32_bits(installer, programs())));
     }
-    install::for_windows_tests(steps, installer, Some(options.wine))?;
-    let windows = steps
-        .step_or_skip("C library, Windows under Wine", || test(Some(options.wine), Programs::new("", false)));
+    if options.native {
+        return tested;
+    }
+    let wine = options.wine;
+    install::for_windows_tests(steps, installer, Some(wine))?;
+    let windows =
+        steps.step_or_skip("C library, Windows under Wine", || test_part(Some(wine), programs(), part));
     let import_library = steps.step_or_skip("C library, import library for MSVC", || {
-        test_import_library(installer, options.wine, Programs::new("", false))
+        test_import_library(installer, wine, programs())
     });
-    native.and(narrow).and(windows).and(import_library)
+    tested.and(windows).and(import_library)
+}
+
+/// Which of the tests.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    All,
+    Packages,
 }
 
 /// The C tests, of Windows programs if there is a Wine to run them.
 pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
+    test_part(wine, programs, Part::All)
+}
+
+fn test_part(wine: Option<Wine>, programs: Programs, part: Part) -> Result<Outcome> {
     let host = targets::host()?;
     if cfg!(windows) {
         return exports::test_on_windows(&host);
@@ -125,12 +143,14 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     let library = Library::build(target, &host, false)?;
     let tests = Tests::new(&library, wine, programs)?;
     tests.exports()?;
-    tests.includes()?;
-    tests.cases()?;
-    tests.examples()?;
-    if !library.windows() {
-        tests.sanitized()?;
-        tests.statically_linked()?;
+    if part == Part::All {
+        tests.includes()?;
+        tests.cases()?;
+        tests.examples()?;
+        if !library.windows() {
+            tests.sanitized()?;
+            tests.statically_linked()?;
+        }
     }
     tests.moved_folder()?;
     let sysroot = tests.staged_package()?;
