@@ -152,8 +152,7 @@ pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome>
     let library = Library::build(LINUX_32, &host, false)?;
     let tests = Tests::new(&library, None, programs)?;
     tests.refuse_wide_times()?;
-    for name in
-        ["async_includes", "table", "connect", "console", "fork", "extended", "async", "async_system"]
+    for name in ["async_includes", "table", "connect", "console", "fork", "extended", "async", "async_system"]
     {
         let program = tests.compile(false, name, &[standard(false)], &[])?;
         tests.start(&program, &[])?;
