@@ -128,7 +128,9 @@ impl io_reactor_t {
     pub(crate) unsafe fn check_not_calling(reactor: *const io_reactor_t) -> Result<(), Failure> {
         // SAFETY: the caller guarantees a valid pointer, and any thread may use this field.
         if !reactor.is_null() && unsafe { (*reactor).calling.load(Ordering::Acquire) } {
-            return Err(Failure::new("a wait is calling a function of io_reactor_resolve(), and has to return first"));
+            return Err(Failure::new(
+                "a wait is calling a function of io_reactor_resolve(), and has to return first",
+            ));
         }
         Ok(())
     }

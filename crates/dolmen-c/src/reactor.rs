@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dolmen::{TimerId, Token};
 use dolmen::raw::{Batch, ReactorApi, Readiness, Record};
+use dolmen::{TimerId, Token};
 
 use crate::accepting::Accepting;
 use crate::boundary::Failure;
@@ -186,10 +186,9 @@ impl<P: Platform> Inner<P> {
         if !P::Socket::is_valid(fd) {
             return Err(Failure::new("not a socket"));
         }
-        let same = self
-            .slots
-            .get(&fd)
-            .map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, &self.reactor, fd)));
+        let same = self.slots.get(&fd).map(|&slot| {
+            self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, &self.reactor, fd))
+        });
         let known = match same {
             None => false,
             // The earlier socket of that number was closed without being removed.

@@ -71,8 +71,8 @@ mod windows {
 
     use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
     use windows_sys::Win32::Networking::WinSock::{
-        FIONBIO, INVALID_SOCKET, SO_ACCEPTCONN, SOCKET, SOL_SOCKET, WSAECONNABORTED, WSAECONNRESET, WSAEWOULDBLOCK,
-        WSAEventSelect, WSAGetLastError, closesocket, getsockopt, ioctlsocket,
+        FIONBIO, INVALID_SOCKET, SO_ACCEPTCONN, SOCKET, SOL_SOCKET, WSAECONNABORTED, WSAECONNRESET,
+        WSAEWOULDBLOCK, WSAEventSelect, WSAGetLastError, closesocket, getsockopt, ioctlsocket,
     };
 
     use super::*;
