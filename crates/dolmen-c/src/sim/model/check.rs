@@ -75,6 +75,9 @@ impl<P: System> Run<'_, P> {
             (registration.modified, registration.failed) = (false, true);
             return Ok(());
         }
+        // Those of a listener that accepts come accepted.
+        let read = self.registrations[number].accepts && self.is_extended && kind & EVENT_READ != 0;
+        self.check(Oracle::Order, !read, || format!("{fd} was reported, and the library accepts"))?;
         let asked = interest != 0 && kind & !(interest | EVENT_ERROR | EVENT_CLOSE) == 0;
         self.check(Oracle::Order, asked, || format!("{fd} asks for {interest:#x}, {kind:#x} was reported"))?;
         self.check(Oracle::Stale, kind != 0 && kind & !ready == 0, || {
