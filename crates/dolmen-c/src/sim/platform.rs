@@ -5,7 +5,7 @@ use std::ffi::c_int;
 
 use dolmen::sim::{Machine, Object, SimReactor};
 
-use super::stdin::{Kind, PolledStdin, SharedInput, WatchedStdin};
+use super::stdin::{PolledStdin, SharedInput, WatchedStdin};
 use crate::accepting::Accepted;
 use crate::boundary::Failure;
 use crate::platform::{File, Platform};
