@@ -371,7 +371,11 @@ impl<P: Platform> Inner<P> {
                 };
                 let full = self.wait_in_engine(sink, block)?;
                 woken |= self.deliver(sink)?;
-                if full && sink.is_empty() && !self.has_connections() && displaced < MAX_DISPLACED_WAITS {
+                if full && sink.is_empty() && self.has_connections() {
+                    // They may be gone, or not be accepted.
+                    self.deliver_synthetic(sink)?;
+                }
+                if full && sink.is_empty() && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
                     // do so each time. The result of a look-up ends the wait.
                     mark(Mark::PlaceTaken);

@@ -112,7 +112,19 @@ impl<P: System> Run<'_, P> {
         if same && !added {
             mark(Mark::RegisteredTwice);
         }
-        let Some(object) = object.filter(|_| added) else { return Ok(()) };
+        let Some(object) = object.filter(|_| added) else {
+            // Of two connections only the attempt shows on Windows that they are not the same.
+            let of_links = |known: usize| {
+                self.registrations[known].link().is_some() && matches!(object, Some(Object::Link(_)))
+            };
+            let dropped =
+                known.filter(|&known| object.is_some() && !same && !(P::COMPLETION && of_links(known)));
+            if let Some(known) = dropped {
+                self.by_fd.remove(&fd);
+                self.forget(known);
+            }
+            return Ok(());
+        };
         if let Some(known) = known {
             mark(Mark::ReplacedClosed);
             self.forget(known);
