@@ -648,7 +648,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "async_driver: %s\n", async_runtime_last_error());
         return 1;
     }
-    /* The library finds out the kind of standard input, and leaves it alone. If it is closed, a socket would get its number. */
+    /* The library finds out the kind of standard input, and leaves it alone. Of /dev/null or NUL, for a driver in the
+       background, the kind is none: its end is not the operator's. Before the ports: if standard input is closed, the first
+       one would get its number. */
     if (async_runtime_add_console(runtime, NULL) == 0)
         console_type = async_runtime_get_console_type(runtime);
     else

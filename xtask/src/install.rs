@@ -149,11 +149,11 @@ const C_FOR_32_BITS: [Program; 1] = [Program {
     why: "is part of each 32-bit program in C",
 }];
 
-const MICROSOFT_LINKER: [Program; 1] = [Program {
-    names: &["lld-link"],
-    packages: &["lld"],
-    why: "makes import libraries for MSVC, and links with them",
-}];
+/// For programs as MSVC links them.
+const MICROSOFT_LINKER: [Program; 2] = [
+    Program { names: &["lld-link"], packages: &["lld"], why: "links as MSVC's linker does" },
+    Program { names: &["llvm-dlltool"], packages: &["llvm"], why: "makes import libraries for MSVC" },
+];
 
 /// Installs what is missing, or only finds out that it is missing.
 #[derive(Clone, Copy)]
@@ -249,7 +249,7 @@ impl Installer {
         self.programs(&C_FOR_32_BITS)
     }
 
-    /// A linker with the command line of Microsoft's.
+    /// A linker with the command line of Microsoft's, and what makes its import libraries.
     pub fn microsoft_linker(self) -> Result<()> {
         self.programs(&MICROSOFT_LINKER)
     }

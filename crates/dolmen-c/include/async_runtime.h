@@ -8,12 +8,13 @@
  * connection. Queues, workers and the console's worker stay the program's own.
  *
  * Threads: one thread at a time uses a runtime; a call that finds another thread inside the same runtime returns -1.
- * Any thread may call async_runtime_wakeup(), async_runtime_post_completion(), async_runtime_get_iocp(),
- * async_runtime_get_event_loop_handle() and the functions without a runtime. Destroy a runtime in the thread that used
- * it last, and not in DllMain, a destructor of thread-local storage or a static destructor.
+ * Any thread may call async_runtime_wakeup(), async_runtime_post_completion(), all async_runtime_get_...() and the
+ * functions without a runtime. Destroy a runtime in the thread that used it last, and not in DllMain, a destructor of
+ * thread-local storage or a static destructor.
  *
  * Every function accepts NULL for a runtime: async_runtime_deinit() then does nothing, and the others fail. A function
- * returns -1 on failure unless it says otherwise, and async_runtime_last_error() then returns the reason.
+ * returns -1 on failure unless it says otherwise, and async_runtime_last_error() then returns the reason, except of
+ * async_runtime_wakeup(). That one is also the only one for signal handlers (POSIX), and leaves errno as it is.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */
@@ -51,6 +52,12 @@ typedef SOCKET socket_fd_t;
 typedef int socket_fd_t;
 #endif
 #endif
+
+/*
+ * For 32 bits some C libraries have two forms of struct timeval, and to this library a timeout in the wider one would be
+ * another time, often none. If this line is an error, compile without _TIME_BITS=64 (-U_TIME_BITS, or -D_TIME_BITS=32).
+ */
+typedef char async_runtime_is_for_programs_without_TIME_BITS_64[sizeof(struct timeval) == 2 * sizeof(long) ? 1 : -1];
 
 /**
  * A runtime. Opaque: use it through the functions.
@@ -94,11 +101,11 @@ typedef enum {
    */
   CONSOLE_TYPE_REAL = 1,
   /**
-   * A pipe (or, on POSIX, a socket).
+   * A pipe, or what counts as one.
    */
   CONSOLE_TYPE_PIPE = 2,
   /**
-   * A file, or a device that is not a terminal, such as /dev/null or NUL.
+   * A file, or what counts as one.
    */
   CONSOLE_TYPE_FILE = 3
 } console_type_t;
@@ -217,7 +224,7 @@ int async_runtime_remove(async_runtime_t *runtime, socket_fd_t fd);
  * Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
  * without other events returns 0.
  *
- * Any thread. On POSIX also from a signal handler.
+ * Any thread. On POSIX also from a signal handler, so the call leaves async_runtime_last_error() as it is.
  *
  * Returns 0, or -1: NULL runtime.
  */
@@ -225,8 +232,9 @@ int async_runtime_wakeup(async_runtime_t *runtime);
 
 /**
  * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`, but no more than 1024. The
- * wait asks all sources, and events that did not fit come first the next time. A timeout is rounded up to what the
- * system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+ * wait asks all sources. Events that did not fit are not lost: later waits report them, and sources take turns; on POSIX
+ * a socket that is no longer ready by then is not reported. A timeout is rounded up to what the system can measure. NULL,
+ * or a negative time, means no timeout; zero means not to wait.
  *
  * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
  * handler that ran in this thread while it was blocked (with SA_RESTART or without), async_runtime_wakeup(), a write to
@@ -286,27 +294,32 @@ int async_runtime_post_write(async_runtime_t *runtime, socket_fd_t fd, void *buf
 
 /**
  * Finds out the kind of standard input, and keeps `context`. The caller reads standard input itself: the library
- * neither reads nor watches it, and no wait reports it.
+ * neither reads nor watches it, and no wait reports it. If there is none that an operator could use, the kind is
+ * CONSOLE_TYPE_NONE, see async_runtime_get_console_type(), and nothing should read it.
  *
- * Returns 0, or -1: NULL runtime, or there is no usable standard input.
+ * Returns 0, or -1: NULL runtime.
  */
 int async_runtime_add_console(async_runtime_t *runtime, void *context);
 
 /**
- * Returns the kind of standard input that async_runtime_add_console() found.
+ * Returns the kind of standard input that async_runtime_add_console() found: CONSOLE_TYPE_REAL for a terminal or a
+ * Windows console, CONSOLE_TYPE_PIPE for a pipe (on Windows also for a socket), CONSOLE_TYPE_FILE for a file, and
+ * CONSOLE_TYPE_NONE for anything else, such as /dev/null, NUL or a closed one, and before that call.
+ *
+ * Any thread. Returns CONSOLE_TYPE_NONE for a NULL runtime.
  */
 console_type_t async_runtime_get_console_type(async_runtime_t *runtime);
 
 #if defined(_WIN32)
 /**
- * Windows: returns NULL. The library does not wait for standard input here, so it has no event for it.
+ * Windows: returns NULL. The library does not wait for standard input here, so it has no event for it. Any thread.
  */
 HANDLE async_runtime_get_console_event(async_runtime_t *runtime);
 #endif
 
 #if defined(_WIN32)
 /**
- * Windows: returns the context of async_runtime_add_console(), or NULL without such a call.
+ * Windows: returns the context of async_runtime_add_console(), or NULL without such a call. Any thread.
  */
 void *async_runtime_get_console_ctx(async_runtime_t *runtime);
 #endif
@@ -315,8 +328,8 @@ void *async_runtime_get_console_ctx(async_runtime_t *runtime);
 /**
  * Windows: returns the completion port in which the runtime waits. The caller does not close it. Other code may post
  * packets to it, or associate files of its own with it, under keys of its own: small numbers, or addresses of its own
- * variables. Each arrives as a completion with that key, its byte count as the data, and the OVERLAPPED as `buffer`.
- * Only the runtime takes packets out of the port.
+ * variables. Each arrives as a completion with that key, all 32 bits of its byte count as the data, and the OVERLAPPED
+ * as `buffer`. Only the runtime takes packets out of the port.
  *
  * Any thread. Returns NULL for a NULL runtime.
  */
@@ -326,7 +339,10 @@ HANDLE async_runtime_get_iocp(async_runtime_t *runtime);
 #if !defined(_WIN32)
 /**
  * POSIX: returns a descriptor for other threads and libraries: eight bytes, as a number that is not 0, written to it
- * end the current wait, or else the next one, as async_runtime_wakeup() does. The caller neither reads nor closes it.
+ * end the current wait, or else the next one, as async_runtime_wakeup() does. Several writes before a wait end one. Any
+ * number will do: a write that would fill the counter fails with EAGAIN, and the ones before it end the wait. The
+ * caller neither reads nor closes it. In a forked process it is the parent's until the first wait there; until then
+ * async_runtime_wakeup() ends waits of the child.
  *
  * Any thread. Returns -1 for a NULL runtime.
  */

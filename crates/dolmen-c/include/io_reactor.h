@@ -8,12 +8,14 @@
  * driver that does both.
  *
  * Threads: one thread at a time uses a reactor; a call that finds another thread inside the same reactor returns -1.
- * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: any thread may call
- * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
- * a static destructor: it waits for its threads, which cannot end there.
+ * The exceptions are io_reactor_wakeup(), io_reactor_post(), io_reactor_get_console_type(), io_reactor_native_handle()
+ * and the functions without a reactor: any thread may call those. Destroy a reactor in the thread that used it last, and
+ * not in DllMain, a destructor of thread-local storage or a static destructor: it waits for its threads, which cannot
+ * end there.
  *
  * Every function accepts NULL for a reactor: io_reactor_destroy() then does nothing, and the others fail. A function
- * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason.
+ * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason, except of
+ * io_reactor_wakeup(). That one is also the only one for signal handlers (POSIX), and leaves errno as it is.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */
@@ -51,6 +53,12 @@ typedef SOCKET socket_fd_t;
 typedef int socket_fd_t;
 #endif
 #endif
+
+/*
+ * For 32 bits some C libraries have two forms of struct timeval, and to this library a timeout in the wider one would be
+ * another time, often none. If this line is an error, compile without _TIME_BITS=64 (-U_TIME_BITS, or -D_TIME_BITS=32).
+ */
+typedef char io_reactor_is_for_programs_without_TIME_BITS_64[sizeof(struct timeval) == 2 * sizeof(long) ? 1 : -1];
 
 /* The version of this header; see io_reactor_version() for the library's. */
 #define IO_REACTOR_VERSION "0.1.0"
@@ -132,11 +140,11 @@ typedef enum {
    */
   CONSOLE_TYPE_REAL = 1,
   /**
-   * A pipe (or, on POSIX, a socket).
+   * A pipe, or what counts as one.
    */
   CONSOLE_TYPE_PIPE = 2,
   /**
-   * A file, or a device that is not a terminal, such as /dev/null or NUL.
+   * A file, or what counts as one.
    */
   CONSOLE_TYPE_FILE = 3
 } console_type_t;
@@ -208,7 +216,8 @@ typedef struct {
    */
   int event_type;
   /**
-   * How many bytes have been received or sent; 0 where the caller reads and writes.
+   * How many bytes have been received or sent; 0 where the caller reads and writes. What an int cannot hold, of the
+   * ticks of a timer, is INT_MAX.
    */
   int bytes_transferred;
   /**
@@ -233,7 +242,7 @@ typedef struct {
   socket_fd_t fd;
   /**
    * For EVENT_COMPLETION the key of the packet, whose byte count is bytes_transferred and whose OVERLAPPED is
-   * `buffer`; 0 for other events.
+   * `buffer`; 0 for other events. The byte count is a DWORD, whose 32 bits are kept: `(DWORD)event.bytes_transferred`.
    */
   uintptr_t completion_key;
 } io_event_ex_t;
@@ -265,6 +274,9 @@ io_reactor_t *io_reactor_create_ex(int max_events,
  *
  * It first cancels the operations in flight and waits for them. Registered sockets stay open, as the caller owns them.
  * No other thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
+ *
+ * In a function of io_reactor_resolve(), and while another thread is inside the reactor, it has no effect:
+ * io_reactor_last_error() says so, and the reactor is to be destroyed later.
  *
  * POSIX: after a fork() each of the two processes has its own reactor, with the same sockets registered, and may go on
  * with it, destroy it, or leave it, without an effect on the other process. Both report a shared socket, so one of
@@ -333,8 +345,10 @@ int io_reactor_connect(io_reactor_t *reactor,
 /**
  * Looks up the addresses of a host, with threads of the library: getaddrinfo() may take seconds. `host` is a name or a
  * numeric address, `port` a number, which the addresses have. `callback` is called once with the result, inside a later
- * io_reactor_wait() and in its thread, and may call the library, but neither io_reactor_wait() nor io_reactor_destroy().
- * That wait then returns, with or without events. After io_reactor_destroy() there is no call.
+ * io_reactor_wait() and in its thread, and while that wait has no events: no event of a socket follows that it removes.
+ * It may call the library, except that io_reactor_wait() returns -1 in it, and io_reactor_destroy() has no effect. It
+ * returns to its caller, as by no exception and no longjmp(). That wait then returns, with or without events. After
+ * io_reactor_destroy() there is no call.
  *
  * Returns 0, or -1: NULL reactor, host or callback, a port outside 0 to 65535, not a valid name, or 1024 look-ups wait.
  */
@@ -445,7 +459,10 @@ int io_reactor_add_console_ex(io_reactor_t *reactor,
 int io_reactor_remove_console(io_reactor_t *reactor);
 
 /**
- * Returns the kind of standard input that io_reactor_add_console() found.
+ * Returns the kind of standard input that io_reactor_add_console() found. A socket counts as a pipe, and a device that
+ * is not a terminal, such as /dev/null or NUL, as a file.
+ *
+ * Any thread. Returns CONSOLE_TYPE_NONE for a NULL reactor.
  */
 console_type_t io_reactor_get_console_type(io_reactor_t *reactor);
 
@@ -453,7 +470,7 @@ console_type_t io_reactor_get_console_type(io_reactor_t *reactor);
  * Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
  * without other events returns 0.
  *
- * Any thread. On POSIX also from a signal handler.
+ * Any thread. On POSIX also from a signal handler, so the call leaves io_reactor_last_error() as it is.
  *
  * Returns 0, or -1: NULL reactor.
  */
@@ -509,9 +526,10 @@ uint64_t io_reactor_timer_add(io_reactor_t *reactor, void *context, uint64_t del
 int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
 
 /**
- * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
- * and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
- * rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+ * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources.
+ * Events that did not fit are not lost: later waits report them, and sources take turns; on POSIX a socket that is no
+ * longer ready by then is not reported. A timeout is rounded up to what the system can measure. NULL, or a negative
+ * time, means no timeout; zero means not to wait.
  * `tv_usec` may be a million or more, or negative: the sum of both counts.
  *
  * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
@@ -522,9 +540,13 @@ int io_reactor_timer_cancel(io_reactor_t *reactor, uint64_t timer);
  * events that io_reactor_wakeup() does not end lasts for the whole timeout.
  *
  * Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
- * 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
+ * 1, another thread is inside the reactor, a function of io_reactor_resolve() has called this one, or the system's wait
+ * has failed before there was an event.
  */
-int io_reactor_wait(io_reactor_t *reactor, io_event_t *events, int max_events, struct timeval *timeout);
+int io_reactor_wait(io_reactor_t *reactor,
+                    io_event_t *events,
+                    int max_events,
+                    struct timeval *timeout);
 
 /**
  * Waits as io_reactor_wait() does, with events that also have the socket. It reports two things that io_reactor_wait()
@@ -542,7 +564,10 @@ int io_reactor_wait_ex(io_reactor_t *reactor,
  * Changes which events are reported for a socket, as io_reactor_modify() does, and the context that they carry. Events
  * that an earlier wait has put into the caller's array keep the old context.
  *
- * Returns 0, or -1: NULL reactor, or a socket that is not registered.
+ * Between io_reactor_connect() and its event, and after its EVENT_ERROR, it changes the context only on Windows, where
+ * that event has the new one; on POSIX it returns -1 and changes nothing.
+ *
+ * Returns 0, or -1: NULL reactor, or a socket that is not registered; on POSIX also one that is not connected yet.
  */
 int io_reactor_modify_ex(io_reactor_t *reactor,
                          socket_fd_t fd,
@@ -568,17 +593,30 @@ int io_reactor_add_listener(io_reactor_t *reactor,
                             void *context);
 
 /**
+ * Finds out for how long the caller may block elsewhere, such as in poll(2) on io_reactor_native_handle(), before it
+ * has to call io_reactor_wait(), if nothing makes that handle readable. The time is rounded up to microseconds, and is an
+ * upper bound: the wait may find no event. Zero: there is something to do or to deliver now. Ask directly before
+ * blocking, as every other call may change it.
+ *
+ * Returns 1, with the time in `timeout`; 0 if there is no limit, with `timeout` unchanged; or -1: NULL reactor or
+ * timeout.
+ */
+int io_reactor_next_timeout(io_reactor_t *reactor,
+                            struct timeval *timeout);
+
+/**
  * Returns the object in which the reactor waits. The caller does not close it.
  *
  * POSIX: the epoll instance, for another event loop to poll: it is readable while the system has something for the next
- * wait. Timers, standard input that is a file, and events that a wait had no room for do not make it readable. It may
- * change in a child after fork(). Nothing else may be registered in it.
+ * wait. Timers (the library has some of its own), standard input that is a file, and events that a wait had no room for
+ * do not make it readable: block for no longer than io_reactor_next_timeout() says. It may change in a child after
+ * fork(). Nothing else may be registered in it.
  *
  * Windows: the completion port. Other code may post packets to it, or associate files of its own with it, under keys of
  * its own: small numbers, or addresses of its own variables. io_reactor_wait_ex() reports each with EVENT_COMPLETION;
  * io_reactor_wait() leaves them out. Only the reactor takes packets out of the port.
  *
- * Returns the handle, or -1 (on Windows NULL): NULL reactor.
+ * Any thread. Returns the handle, or -1 (on Windows NULL): NULL reactor.
  */
 io_reactor_handle_t io_reactor_native_handle(io_reactor_t *reactor);
 

@@ -10,7 +10,7 @@
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
 
-use dolmen::raw::{ReactorApi, Readiness};
+use dolmen::raw::ReactorApi;
 use dolmen::{TimerId, Token};
 
 use crate::boundary::Failure;
@@ -29,8 +29,6 @@ const MOST_GONE: u32 = 64;
 
 #[derive(Default)]
 pub(crate) struct Accepting {
-    /// The listeners that pause, each with the timer that ends its pause.
-    pauses: Vec<(TimerId, usize)>,
     calls: u64,
 }
 
@@ -38,10 +36,6 @@ impl Accepting {
     /// How many system calls this has taken.
     pub(crate) fn calls(&self) -> u64 {
         self.calls
-    }
-
-    pub(crate) fn pauses(&self) -> usize {
-        self.pauses.len()
     }
 }
 
@@ -107,6 +101,10 @@ impl<P: Platform> Inner<P> {
         if !sink.is_wide() {
             return;
         }
+        // The caller may have withdrawn its interest since.
+        if !self.socket_at(slot).is_some_and(|registration| registration.socket.wants_connections()) {
+            return mark(Mark::ConnectionsUnwanted);
+        }
         let mut gone = 0;
         while sink.left() > 0 && gone < MOST_GONE {
             self.accepting.calls += 1;
@@ -122,36 +120,31 @@ impl<P: Platform> Inner<P> {
         }
     }
 
+    /// Mutes a listener for a while. What the caller asks for meanwhile holds from the end of the pause on.
     fn pause(&mut self, slot: usize) {
         mark(Mark::AcceptPaused);
-        self.set_listening(slot, Readiness::NONE);
-        // Its token is not looked at: the id identifies it.
+        self.mute(slot, true);
         let timer = self.reactor.add_timer(PAUSE, Token(slot));
-        self.accepting.pauses.push((timer, slot));
+        let registration = self.socket_at_mut(slot).expect("its connections were just accepted");
+        let earlier = registration.pause.replace(timer);
+        assert!(earlier.is_none(), "a listener that pauses is not reported");
     }
 
     /// Ends the pause to which the timer belongs. False: it is the caller's timer.
-    pub(crate) fn accept_again(&mut self, timer: TimerId) -> bool {
-        let at = self.accepting.pauses.iter().position(|&(of, _)| of == timer);
-        let Some(at) = at else { return false };
-        let (_, slot) = self.accepting.pauses.swap_remove(at);
-        self.set_listening(slot, Readiness::READABLE);
+    pub(crate) fn accept_again(&mut self, timer: TimerId, token: Token) -> bool {
+        let slot = token.0;
+        // A timer of the caller's may have the same token, but no other has the same id.
+        let Some(registration) = self.socket_at_mut(slot).filter(|of| of.pause == Some(timer)) else {
+            return false;
+        };
+        registration.pause = None;
+        self.mute(slot, false);
         true
     }
 
-    /// The listener was removed.
-    pub(crate) fn end_pause(&mut self, slot: usize) {
-        let at = self.accepting.pauses.iter().position(|&(_, of)| of == slot);
-        if let Some(at) = at {
-            let (timer, _) = self.accepting.pauses.swap_remove(at);
-            self.reactor.remove_timer(timer);
-        }
-    }
-
-    fn set_listening(&mut self, slot: usize, interest: Readiness) {
-        let poll = self.socket_at(slot).and_then(|registration| registration.socket.poll());
-        let Some(poll) = poll else { return };
-        if let Err(error) = self.reactor.set_interest(poll, interest) {
+    fn mute(&mut self, slot: usize, muted: bool) {
+        let Some((socket, reactor)) = self.socket_and_reactor(slot) else { return };
+        if let Err(error) = socket.mute(reactor, muted) {
             tracing::warn!(target: "io_reactor", slot, %error, "cannot change the interest in a listener");
         }
     }

@@ -8,7 +8,7 @@ use std::ffi::{c_char, c_int, c_void};
 use dolmen::Token;
 
 use crate::boundary::{self, guard};
-use crate::entry::{enter, enter_or, no_reactor};
+use crate::entry::{enter, no_reactor};
 use crate::instance::io_reactor_t;
 use crate::post_write;
 use crate::reactor::Settings;
@@ -103,18 +103,19 @@ pub unsafe extern "C" fn async_runtime_remove(runtime: *mut async_runtime_t, fd:
 /// Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
 /// without other events returns 0.
 ///
-/// Any thread. On POSIX also from a signal handler.
+/// Any thread. On POSIX also from a signal handler, so the call leaves async_runtime_last_error() as it is.
 ///
 /// Returns 0, or -1: NULL runtime.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn async_runtime_wakeup(runtime: *mut async_runtime_t) -> c_int {
     // SAFETY: as above.
-    unsafe { crate::wake("async_runtime_wakeup", runtime) }
+    unsafe { crate::wake(runtime) }
 }
 
 /// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`, but no more than 1024. The
-/// wait asks all sources, and events that did not fit come first the next time. A timeout is rounded up to what the
-/// system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+/// wait asks all sources. Events that did not fit are not lost: later waits report them, and sources take turns; on POSIX
+/// a socket that is no longer ready by then is not reported. A timeout is rounded up to what the system can measure. NULL,
+/// or a negative time, means no timeout; zero means not to wait.
 ///
 /// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
 /// handler that ran in this thread while it was blocked (with SA_RESTART or without), async_runtime_wakeup(), a write to
@@ -198,53 +199,66 @@ pub unsafe extern "C" fn async_runtime_post_write(
 }
 
 /// Finds out the kind of standard input, and keeps `context`. The caller reads standard input itself: the library
-/// neither reads nor watches it, and no wait reports it.
+/// neither reads nor watches it, and no wait reports it. If there is none that an operator could use, the kind is
+/// CONSOLE_TYPE_NONE, see async_runtime_get_console_type(), and nothing should read it.
 ///
-/// Returns 0, or -1: NULL runtime, or there is no usable standard input.
+/// Returns 0, or -1: NULL runtime.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn async_runtime_add_console(
     runtime: *mut async_runtime_t,
     context: *mut c_void,
 ) -> c_int {
     // SAFETY: as above.
-    unsafe { enter("async_runtime_add_console", runtime, |inner| inner.describe_stdin(context)) }
-}
-
-/// Returns the kind of standard input that async_runtime_add_console() found.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn async_runtime_get_console_type(runtime: *mut async_runtime_t) -> console_type_t {
-    const NONE: console_type_t = console_type_t::CONSOLE_TYPE_NONE;
-    // SAFETY: as above.
-    unsafe { enter_or("async_runtime_get_console_type", runtime, NONE, |inner| Ok(inner.console_type())) }
-}
-
-/// Windows: returns NULL. The library does not wait for standard input here, so it has no event for it.
-#[cfg(windows)]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn async_runtime_get_console_event(runtime: *mut async_runtime_t) -> HANDLE {
-    const NONE: HANDLE = std::ptr::null_mut();
-    // SAFETY: as above.
-    unsafe { enter_or("async_runtime_get_console_event", runtime, NONE, |_| Ok(NONE)) }
-}
-
-/// Windows: returns the context of async_runtime_add_console(), or NULL without such a call.
-#[cfg(windows)]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn async_runtime_get_console_ctx(runtime: *mut async_runtime_t) -> *mut c_void {
-    const NAME: &str = "async_runtime_get_console_ctx";
-    // SAFETY: as above.
     unsafe {
-        enter_or(NAME, runtime, std::ptr::null_mut(), |inner| {
-            let described = inner.described_stdin.as_ref();
-            Ok(described.map_or(std::ptr::null_mut(), |described| described.context))
+        enter("async_runtime_add_console", runtime, |inner| {
+            inner.describe_stdin(context);
+            Ok(())
         })
     }
 }
 
+/// Returns the kind of standard input that async_runtime_add_console() found: CONSOLE_TYPE_REAL for a terminal or a
+/// Windows console, CONSOLE_TYPE_PIPE for a pipe (on Windows also for a socket), CONSOLE_TYPE_FILE for a file, and
+/// CONSOLE_TYPE_NONE for anything else, such as /dev/null, NUL or a closed one, and before that call.
+///
+/// Any thread. Returns CONSOLE_TYPE_NONE for a NULL runtime.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn async_runtime_get_console_type(runtime: *mut async_runtime_t) -> console_type_t {
+    const NAME: &str = "async_runtime_get_console_type";
+    guard(NAME, console_type_t::CONSOLE_TYPE_NONE, || {
+        // SAFETY: as above. Any thread may ask.
+        let facts = unsafe { io_reactor_t::stdin_facts(runtime) }.ok_or_else(|| no_reactor(NAME))?;
+        Ok(facts.described())
+    })
+}
+
+/// Windows: returns NULL. The library does not wait for standard input here, so it has no event for it. Any thread.
+#[cfg(windows)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn async_runtime_get_console_event(runtime: *mut async_runtime_t) -> HANDLE {
+    const NAME: &str = "async_runtime_get_console_event";
+    guard(NAME, std::ptr::null_mut(), || match runtime.is_null() {
+        true => Err(no_reactor(NAME)),
+        false => Ok(std::ptr::null_mut()),
+    })
+}
+
+/// Windows: returns the context of async_runtime_add_console(), or NULL without such a call. Any thread.
+#[cfg(windows)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn async_runtime_get_console_ctx(runtime: *mut async_runtime_t) -> *mut c_void {
+    const NAME: &str = "async_runtime_get_console_ctx";
+    guard(NAME, std::ptr::null_mut(), || {
+        // SAFETY: as above. Any thread may ask.
+        let facts = unsafe { io_reactor_t::stdin_facts(runtime) }.ok_or_else(|| no_reactor(NAME))?;
+        Ok(facts.context())
+    })
+}
+
 /// Windows: returns the completion port in which the runtime waits. The caller does not close it. Other code may post
 /// packets to it, or associate files of its own with it, under keys of its own: small numbers, or addresses of its own
-/// variables. Each arrives as a completion with that key, its byte count as the data, and the OVERLAPPED as `buffer`.
-/// Only the runtime takes packets out of the port.
+/// variables. Each arrives as a completion with that key, all 32 bits of its byte count as the data, and the OVERLAPPED
+/// as `buffer`. Only the runtime takes packets out of the port.
 ///
 /// Any thread. Returns NULL for a NULL runtime.
 #[cfg(windows)]
@@ -253,7 +267,7 @@ pub unsafe extern "C" fn async_runtime_get_iocp(runtime: *mut async_runtime_t) -
     const NAME: &str = "async_runtime_get_iocp";
     guard(NAME, std::ptr::null_mut(), || {
         // SAFETY: as above. The port never changes, so any thread may ask.
-        unsafe { io_reactor_t::port(runtime) }.ok_or_else(|| no_reactor(NAME))
+        unsafe { io_reactor_t::native_handle(runtime) }.ok_or_else(|| no_reactor(NAME))
     })
 }
 

@@ -78,13 +78,17 @@ pub(crate) fn guard<T>(function: &str, failed: T, body: impl FnOnce() -> Result<
 fn set_last_error(text: String) {
     let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
     // While the thread ends, its storage may have been destroyed. Then no further call in this thread asks for the
-    // text.
-    let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
+    // text. And a call that has interrupted this function, against the rules of signal handlers, does without a text:
+    // it must not panic, because there is no guard around it.
+    let before = LAST_ERROR.try_with(|last| Some(std::mem::replace(&mut *last.try_borrow_mut().ok()?, text)));
+    // Not freed while it is borrowed.
+    drop(before);
 }
 
 /// The text of the last failure in this thread; valid until the next failure.
 pub(crate) fn last_error() -> *const c_char {
-    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+    let text = LAST_ERROR.try_with(|last| last.try_borrow().map(|last| last.as_ptr()).ok());
+    text.ok().flatten().unwrap_or(c"".as_ptr())
 }
 
 #[cfg(test)]
@@ -103,6 +107,18 @@ mod tests {
         assert_eq!(text(), "f: panicked: it broke");
         assert_eq!(guard("f", -1, || std::panic::panic_any(7)), -1);
         assert_eq!(text(), "f: panicked: (no message)");
+    }
+
+    #[test]
+    fn a_call_that_interrupts_another_leaves_its_text_and_does_not_panic() {
+        assert_eq!(guard("f", -1, || Err(Failure::new("first"))), -1);
+        LAST_ERROR.with(|last| {
+            let _changing = last.borrow_mut();
+            assert_eq!(guard("g", -1, || Err(Failure::new("second"))), -1);
+            // SAFETY: an empty text is a static.
+            assert_eq!(unsafe { CStr::from_ptr(last_error()) }, c"");
+        });
+        assert_eq!(text(), "f: first");
     }
 
     #[test]

@@ -37,10 +37,14 @@ pub(crate) unsafe fn enter_or<T>(
             return Err(no_reactor(name));
         }
         // SAFETY: the caller guarantees a valid pointer.
-        let mut entered = unsafe { io_reactor_t::enter(reactor) }
-            .ok_or_else(|| Failure::new("another thread is inside this reactor"))?;
+        let mut entered = unsafe { io_reactor_t::enter(reactor) }.ok_or_else(another_thread)?;
         body(&mut entered)
     })
+}
+
+/// The failure of a function that was called while another thread is inside.
+pub(crate) fn another_thread() -> Failure {
+    Failure::new("another thread is inside this reactor")
 }
 
 /// The failure of a function of either header that was called with NULL.

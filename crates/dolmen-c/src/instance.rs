@@ -3,16 +3,18 @@
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::atomic::AtomicI32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dolmen::raw::ReactorApi;
 use dolmen::{Poster, Waker};
 
 use crate::boundary::Failure;
+use crate::console::StdinFacts;
 use crate::platform::Native;
 use crate::reactor::{Inner, Settings};
-#[cfg(windows)]
-use crate::types::HANDLE;
+use crate::types::io_reactor_handle_t;
 
 /// A reactor. Written into the header by hand, with the reference's tag.
 #[allow(non_camel_case_types)]
@@ -21,15 +23,26 @@ pub struct io_reactor_t {
     /// io_reactor_wakeup() was called.
     wakeup: Arc<AtomicBool>,
     poster: Poster,
+    stdin_facts: Arc<StdinFacts>,
     /// The completion port.
     #[cfg(windows)]
-    port: HANDLE,
+    port: io_reactor_handle_t,
+    /// The epoll instance, as the last thread inside has left it: it changes after a fork.
+    #[cfg(unix)]
+    epoll: AtomicI32,
     /// A write to it ends a wait. Only runtimes have one.
     #[cfg(unix)]
     bell: Option<std::ffi::c_int>,
     /// A thread is inside `inner`.
     entered: AtomicBool,
+    /// A wait is calling a function of the caller's, and no thread is inside.
+    calling: AtomicBool,
     inner: UnsafeCell<Inner<Native>>,
+}
+
+/// A wait is calling a function of the caller's, until dropped.
+pub(crate) struct Calling<'a> {
+    reactor: &'a io_reactor_t,
 }
 
 /// Sole access to the inside of a reactor, until dropped.
@@ -50,14 +63,18 @@ impl io_reactor_t {
         let inner = Inner::new(Native, reactor, settings);
         let wakeup = inner.wakeup();
         Ok(io_reactor_t {
+            stdin_facts: Arc::clone(&inner.stdin_facts),
             #[cfg(windows)]
-            port: std::os::windows::io::AsRawHandle::as_raw_handle(&inner.reactor.native_handle()),
+            port: native_handle(&inner.reactor),
+            #[cfg(unix)]
+            epoll: AtomicI32::new(native_handle(&inner.reactor)),
             #[cfg(unix)]
             bell,
             waker,
             wakeup,
             poster,
             entered: AtomicBool::new(false),
+            calling: AtomicBool::new(false),
             inner: UnsafeCell::new(inner),
         })
     }
@@ -87,10 +104,21 @@ impl io_reactor_t {
     /// # Safety
     ///
     /// See [`io_reactor_t::wake`].
-    #[cfg(windows)]
-    pub(crate) unsafe fn port(reactor: *const io_reactor_t) -> Option<HANDLE> {
+    pub(crate) unsafe fn native_handle(reactor: *const io_reactor_t) -> Option<io_reactor_handle_t> {
+        #[cfg(windows)]
         // SAFETY: the caller guarantees a valid pointer, and the field never changes.
-        unsafe { (!reactor.is_null()).then(|| (*reactor).port) }
+        return unsafe { (!reactor.is_null()).then(|| (*reactor).port) };
+        #[cfg(unix)]
+        // SAFETY: the caller guarantees a valid pointer, and any thread may read the field.
+        return unsafe { (!reactor.is_null()).then(|| (*reactor).epoll.load(Ordering::Acquire)) };
+    }
+
+    /// # Safety
+    ///
+    /// See [`io_reactor_t::wake`].
+    pub(crate) unsafe fn stdin_facts<'a>(reactor: *const io_reactor_t) -> Option<&'a StdinFacts> {
+        // SAFETY: the caller guarantees a valid pointer, and any thread may read the facts.
+        unsafe { (!reactor.is_null()).then(|| &*(*reactor).stdin_facts) }
     }
 
     /// # Safety
@@ -100,6 +128,33 @@ impl io_reactor_t {
     pub(crate) unsafe fn bell(reactor: *const io_reactor_t) -> Option<std::ffi::c_int> {
         // SAFETY: the caller guarantees a valid pointer, and the field never changes.
         unsafe { (!reactor.is_null()).then(|| (*reactor).bell).flatten() }
+    }
+
+    /// From now on no wait may begin, and the reactor may not be destroyed.
+    ///
+    /// # Safety
+    ///
+    /// `reactor` points to a live reactor.
+    pub(crate) unsafe fn begin_call<'a>(reactor: *const io_reactor_t) -> Calling<'a> {
+        // SAFETY: the caller guarantees a valid pointer, and any thread may use this field.
+        let reactor = unsafe { &*reactor };
+        reactor.calling.store(true, Ordering::Release);
+        Calling { reactor }
+    }
+
+    /// Refuses what a function of the caller's may not do while a wait calls it.
+    ///
+    /// # Safety
+    ///
+    /// See [`io_reactor_t::wake`].
+    pub(crate) unsafe fn check_not_calling(reactor: *const io_reactor_t) -> Result<(), Failure> {
+        // SAFETY: the caller guarantees a valid pointer, and any thread may use this field.
+        if !reactor.is_null() && unsafe { (*reactor).calling.load(Ordering::Acquire) } {
+            return Err(Failure::new(
+                "a wait is calling a function of io_reactor_resolve(), and has to return first",
+            ));
+        }
+        Ok(())
     }
 
     /// `None` while another thread is inside.
@@ -133,8 +188,26 @@ impl DerefMut for Entered<'_> {
     }
 }
 
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        self.reactor.calling.store(false, Ordering::Release);
+    }
+}
+
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
+        #[cfg(unix)]
+        self.reactor.epoll.store(native_handle(&Deref::deref(self).reactor), Ordering::Release);
         self.reactor.entered.store(false, Ordering::Release);
     }
+}
+
+#[cfg(unix)]
+fn native_handle(reactor: &dolmen::Reactor) -> io_reactor_handle_t {
+    std::os::fd::AsRawFd::as_raw_fd(&reactor.native_handle())
+}
+
+#[cfg(windows)]
+fn native_handle(reactor: &dolmen::Reactor) -> io_reactor_handle_t {
+    std::os::windows::io::AsRawHandle::as_raw_handle(&reactor.native_handle())
 }

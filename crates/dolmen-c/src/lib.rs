@@ -48,7 +48,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 pub use async_runtime::*;
 use boundary::{Failure, guard};
-use entry::{Inner, enter, enter_or, no_reactor};
+use entry::{Inner, another_thread, enter, no_reactor};
 pub use extended::*;
 pub use instance::io_reactor_t;
 use reactor::Settings;
@@ -91,6 +91,9 @@ fn create(name: &str, settings: Settings) -> *mut io_reactor_t {
 /// It first cancels the operations in flight and waits for them. Registered sockets stay open, as the caller owns them.
 /// No other thread may be using the reactor, or use it later; that includes io_reactor_wakeup() and io_reactor_post().
 ///
+/// In a function of io_reactor_resolve(), and while another thread is inside the reactor, it has no effect:
+/// io_reactor_last_error() says so, and the reactor is to be destroyed later.
+///
 /// POSIX: after a fork() each of the two processes has its own reactor, with the same sockets registered, and may go on
 /// with it, destroy it, or leave it, without an effect on the other process. Both report a shared socket, so one of
 /// them removes it. At the fork no other thread may be inside the reactor, except in io_reactor_wakeup() and
@@ -108,10 +111,21 @@ pub unsafe extern "C" fn io_reactor_destroy(reactor: *mut io_reactor_t) {
 /// `reactor` is NULL or came from `create`, and no one uses it any more.
 unsafe fn destroy(name: &str, reactor: *mut io_reactor_t) {
     guard(name, (), || {
-        if !reactor.is_null() {
-            // SAFETY: it came from `create`, and the caller gives it up.
-            drop(unsafe { Box::from_raw(reactor) });
+        if reactor.is_null() {
+            return Ok(());
         }
+        // SAFETY: the caller guarantees a valid pointer. What `enter` returns is dropped before the reactor.
+        let refused = unsafe {
+            io_reactor_t::check_not_calling(reactor)
+                .and_then(|()| io_reactor_t::enter(reactor).map(drop).ok_or_else(another_thread))
+        };
+        if let Err(failure) = refused {
+            // The function returns nothing, and the caller would not know.
+            tracing::error!(target: "io_reactor", %failure, "the reactor was not destroyed");
+            return Err(failure);
+        }
+        // SAFETY: it came from `create`, and the caller gives it up.
+        drop(unsafe { Box::from_raw(reactor) });
         Ok(())
     });
 }
@@ -190,8 +204,10 @@ pub unsafe extern "C" fn io_reactor_connect(
 
 /// Looks up the addresses of a host, with threads of the library: getaddrinfo() may take seconds. `host` is a name or a
 /// numeric address, `port` a number, which the addresses have. `callback` is called once with the result, inside a later
-/// io_reactor_wait() and in its thread, and may call the library, but neither io_reactor_wait() nor io_reactor_destroy().
-/// That wait then returns, with or without events. After io_reactor_destroy() there is no call.
+/// io_reactor_wait() and in its thread, and while that wait has no events: no event of a socket follows that it removes.
+/// It may call the library, except that io_reactor_wait() returns -1 in it, and io_reactor_destroy() has no effect. It
+/// returns to its caller, as by no exception and no longjmp(). That wait then returns, with or without events. After
+/// io_reactor_destroy() there is no call.
 ///
 /// Returns 0, or -1: NULL reactor, host or callback, a port outside 0 to 65535, not a valid name, or 1024 look-ups wait.
 #[unsafe(no_mangle)]
@@ -376,35 +392,43 @@ pub unsafe extern "C" fn io_reactor_remove_console(reactor: *mut io_reactor_t) -
     unsafe { enter("io_reactor_remove_console", reactor, Inner::remove_console) }
 }
 
-/// Returns the kind of standard input that io_reactor_add_console() found.
+/// Returns the kind of standard input that io_reactor_add_console() found. A socket counts as a pipe, and a device that
+/// is not a terminal, such as /dev/null or NUL, as a file.
+///
+/// Any thread. Returns CONSOLE_TYPE_NONE for a NULL reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_get_console_type(reactor: *mut io_reactor_t) -> console_type_t {
-    const NONE: console_type_t = console_type_t::CONSOLE_TYPE_NONE;
-    // SAFETY: as above.
-    unsafe { enter_or("io_reactor_get_console_type", reactor, NONE, |inner| Ok(inner.console_type())) }
+    const NAME: &str = "io_reactor_get_console_type";
+    guard(NAME, console_type_t::CONSOLE_TYPE_NONE, || {
+        // SAFETY: as above. Any thread may ask.
+        let facts = unsafe { io_reactor_t::stdin_facts(reactor) }.ok_or_else(|| no_reactor(NAME))?;
+        Ok(facts.registered())
+    })
 }
 
 /// Ends the current wait, or else the next one. Any number of calls before that count as one. There is no event: a wait
 /// without other events returns 0.
 ///
-/// Any thread. On POSIX also from a signal handler.
+/// Any thread. On POSIX also from a signal handler, so the call leaves io_reactor_last_error() as it is.
 ///
 /// Returns 0, or -1: NULL reactor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wakeup(reactor: *mut io_reactor_t) -> c_int {
     // SAFETY: as above.
-    unsafe { wake("io_reactor_wakeup", reactor) }
+    unsafe { wake(reactor) }
 }
 
+/// May run in a signal handler, which has interrupted its thread anywhere, also in an allocation or in this library. So it
+/// is not guarded, as that would allocate for the text of a failure; and there is nothing here that can panic. What it
+/// calls for a reactor that exists is atomics and a write to an eventfd; with a C program's settings the log is off, and
+/// costs one load.
+///
 /// # Safety
 ///
 /// As for [`enter`].
-unsafe fn wake(name: &str, reactor: *mut io_reactor_t) -> c_int {
-    guard(name, -1, || {
-        // SAFETY: the caller guarantees a valid pointer. `wake` touches only fields that threads may share.
-        unsafe { io_reactor_t::wake(reactor) }.ok_or_else(|| no_reactor(name))?;
-        Ok(0)
-    })
+unsafe fn wake(reactor: *mut io_reactor_t) -> c_int {
+    // SAFETY: the caller guarantees a valid pointer. `wake` touches only fields that threads may share.
+    unsafe { io_reactor_t::wake(reactor) }.map_or(-1, |()| 0)
 }
 
 /// Sends a message to the reactor: an event with this context and EVENT_POST, and `data` as its buffer. Messages are

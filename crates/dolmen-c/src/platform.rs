@@ -41,8 +41,8 @@ pub(crate) trait Platform: Sized {
     /// Accepts a connection from a non-blocking listener.
     fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted>;
 
-    /// The kind of standard input, from which nothing is read and which nothing watches.
-    fn stdin_kind(&self) -> Result<console_type_t, Failure>;
+    /// The kind of standard input for a caller that reads it by itself. It is neither read nor watched.
+    fn stdin_kind(&self) -> console_type_t;
 
     /// Standard input. With `buffered` the library reads it, and otherwise the caller.
     fn open_stdin(&mut self, reactor: &mut Self::Reactor, buffered: bool) -> Result<Self::Stdin, Failure>;
@@ -168,7 +168,7 @@ impl Platform for Native {
         listener::accept(fd)
     }
 
-    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
+    fn stdin_kind(&self) -> console_type_t {
         Self::Stdin::find_kind()
     }
 

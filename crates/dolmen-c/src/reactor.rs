@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dolmen::Token;
 use dolmen::raw::{Batch, ReactorApi, Readiness, Record};
+use dolmen::{TimerId, Token};
 
 use crate::accepting::Accepting;
 use crate::boundary::Failure;
-use crate::console::{Console, DescribedStdin};
+use crate::console::{Console, StdinFacts};
 use crate::marks::{Mark, mark};
 use crate::names::Names;
 use crate::platform::Platform;
@@ -59,8 +59,8 @@ pub(crate) struct Inner<P: Platform> {
     events: Option<Batch<StreamOf<P>>>,
     max_events: usize,
     pub(crate) console: Option<Console<P>>,
-    /// What was found out about standard input for a caller that reads it by itself.
-    pub(crate) described_stdin: Option<DescribedStdin>,
+    /// What other threads may ask about standard input.
+    pub(crate) stdin_facts: Arc<StdinFacts>,
     pub(crate) slots: HashMap<socket_fd_t, usize>,
     sockets: Vec<Option<Registration<P>>>,
     free: Vec<usize>,
@@ -85,6 +85,8 @@ pub(crate) struct Registration<P: Platform> {
     pub(crate) fd: socket_fd_t,
     /// A listener whose connections the library accepts.
     pub(crate) accepts: bool,
+    /// The timer that ends the pause of such a listener. It ends with the registration.
+    pub(crate) pause: Option<TimerId>,
     pub(crate) socket: P::Socket,
 }
 
@@ -115,7 +117,7 @@ impl<P: Platform> Inner<P> {
             events: Some(Batch::with_capacity(settings.max_events)),
             max_events: settings.max_events,
             console: None,
-            described_stdin: None,
+            stdin_facts: Arc::default(),
             slots: HashMap::new(),
             sockets: Vec::new(),
             free: Vec::new(),
@@ -188,10 +190,9 @@ impl<P: Platform> Inner<P> {
         if !P::Socket::is_valid(fd) {
             return Err(Failure::new("not a socket"));
         }
-        let same = self
-            .slots
-            .get(&fd)
-            .map(|&slot| self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, fd)));
+        let same = self.slots.get(&fd).map(|&slot| {
+            self.socket_at(slot).and_then(|old| old.socket.is_same(&self.platform, &self.reactor, fd))
+        });
         let known = match same {
             None => false,
             // The earlier socket of that number was closed without being removed.
@@ -212,7 +213,7 @@ impl<P: Platform> Inner<P> {
                 if known {
                     self.remove(fd)?;
                 }
-                self.sockets[slot] = Some(Registration { context, fd, accepts: false, socket });
+                self.sockets[slot] = Some(Registration { context, fd, accepts: false, pause: None, socket });
                 self.slots.insert(fd, slot);
                 Ok(())
             }
@@ -227,6 +228,9 @@ impl<P: Platform> Inner<P> {
         match self.slots.get(&fd) {
             Some(&slot) => {
                 let registration = self.sockets[slot].as_mut().expect("the slot is the socket's");
+                if registration.pause.is_some() {
+                    mark(Mark::ModifiedInPause);
+                }
                 registration.socket.modify(&mut self.reactor, fd, events, Token(slot))
             }
             None => P::Socket::modify_unknown(fd),
@@ -255,7 +259,7 @@ impl<P: Platform> Inner<P> {
         let Some(slot) = self.slots.remove(&fd) else { return P::Socket::remove_unknown(fd) };
         let registration = self.sockets[slot].take().expect("the slot is the socket's");
         registration.socket.deregister(&mut self.reactor);
-        self.end_pause(slot);
+        registration.pause.map(|timer| self.reactor.remove_timer(timer));
         let before = self.synthetic.len();
         self.synthetic.retain(|event| event.slot() != slot);
         if self.synthetic.len() < before {
@@ -288,12 +292,23 @@ impl<P: Platform> Inner<P> {
         self.sockets.get_mut(slot)?.as_mut()
     }
 
+    pub(crate) fn socket_and_reactor(&mut self, slot: usize) -> Option<(&mut P::Socket, &mut P::Reactor)> {
+        let registration = self.sockets.get_mut(slot)?.as_mut()?;
+        Some((&mut registration.socket, &mut self.reactor))
+    }
+
     /// Whose event it is.
     pub(crate) fn origin(&self, slot: usize) -> Origin {
         self.socket_at(slot).map_or(Origin::without_socket(null_mut()), |registration| Origin {
             context: registration.context,
             fd: registration.fd,
         })
+    }
+
+    /// How many listeners pause, except those whose pause is over and not noticed yet.
+    fn pauses_set(&self) -> usize {
+        let pauses = self.sockets.iter().flatten().filter_map(|registration| registration.pause);
+        pauses.filter(|&pause| self.reactor.is_timer_set(pause)).count()
     }
 
     pub(crate) fn stats(&self) -> io_reactor_stats_t {
@@ -305,7 +320,7 @@ impl<P: Platform> Inner<P> {
             bytes_received: stats.bytes_received,
             bytes_sent: stats.bytes_sent,
             sockets: self.slots.len() as u64,
-            timers: (stats.timers - self.accepting.pauses()) as u64,
+            timers: (self.reactor.timers_set() - self.pauses_set()) as u64,
             operations_in_flight: stats.operations_in_flight as u64,
             queued_bytes: stats.queued_bytes as u64,
         }
@@ -356,7 +371,11 @@ impl<P: Platform> Inner<P> {
                 };
                 let full = self.wait_in_engine(sink, block)?;
                 woken |= self.deliver(sink)?;
-                if full && sink.is_empty() && !self.has_connections() && displaced < MAX_DISPLACED_WAITS {
+                if full && sink.is_empty() && self.has_connections() {
+                    // They may be gone, or not be accepted.
+                    self.deliver_synthetic(sink)?;
+                }
+                if full && sink.is_empty() && displaced < MAX_DISPLACED_WAITS {
                     // An internal event, such as a wake, has taken the place of an event of the caller's, and must not
                     // do so each time. The result of a look-up ends the wait.
                     mark(Mark::PlaceTaken);
@@ -380,6 +399,18 @@ impl<P: Platform> Inner<P> {
             }
             // No event was for the caller, such as a mouse record of a console: wait for the rest of the time.
         }
+    }
+
+    /// For how long a wait without a timeout would block from now on, if the system reported nothing.
+    pub(crate) fn next_timeout(&mut self) -> Option<Duration> {
+        // What the last wait has delivered is due again with the next one.
+        if let Some(console) = &mut self.console {
+            console.begin_wait();
+        }
+        if self.has_synthetic() || self.names.is_due() {
+            return Some(Duration::ZERO);
+        }
+        self.reactor.next_timeout()
     }
 
     /// Lets the engine wait, for as many events as there is room for. True if it has that many.
@@ -412,7 +443,7 @@ impl<P: Platform> Inner<P> {
                 Record::Woken => {
                     woken |= self.wakeup.swap(false, Ordering::AcqRel);
                 }
-                Record::Timer { timer, .. } if self.accept_again(timer) => {}
+                Record::Timer { timer, token, .. } if self.accept_again(timer, token) => {}
                 Record::Timer { token, missed, .. } => {
                     let context = std::ptr::with_exposed_provenance_mut(token.0);
                     sink.counted(Origin::without_socket(context), EVENT_TIMER, missed);

@@ -94,7 +94,13 @@ fn extended(event: Event) -> io_event_ex_t {
             completion_key: 0,
         },
         Event::Foreign { key, bytes, overlapped } => io_event_ex_t {
-            event: of(null_mut(), EVENT_COMPLETION, bytes.into(), pointer(overlapped)),
+            event: io_event_t {
+                context: null_mut(),
+                event_type: EVENT_COMPLETION,
+                // Not a count but the sender's 32 bits: all of them.
+                bytes_transferred: bytes as c_int,
+                buffer: pointer(overlapped),
+            },
             fd: NO_SOCKET,
             completion_key: key,
         },
@@ -137,4 +143,26 @@ fn of_runtime(event: Event, completes: bool) -> async_event_t {
 /// A value that is a pointer to the caller. The library does not dereference it.
 fn pointer(value: usize) -> *mut c_void {
     std::ptr::with_exposed_provenance_mut(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_others_keep_all_bits_of_their_count() {
+        for bytes in [0, 77, 0x7FFF_FFFF, 0x8000_0000, 0xDEAD_BEEF, u32::MAX] {
+            let event = Event::Foreign { key: 5, bytes, overlapped: 9 };
+            assert_eq!(extended(event).event.bytes_transferred as u32, bytes);
+            let event = Event::Foreign { key: 5, bytes, overlapped: 9 };
+            assert_eq!(of_runtime(event, true).bytes_transferred, bytes as usize);
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_too_large_is_clamped() {
+        let origin = Origin::without_socket(null_mut());
+        let event = Event::Source { origin, event_type: EVENT_TIMER, number: u64::MAX, buffer: null_mut() };
+        assert_eq!(plain(event).bytes_transferred, c_int::MAX);
+    }
 }

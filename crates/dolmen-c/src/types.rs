@@ -43,6 +43,10 @@ pub struct timeval {
     pub tv_usec: std::ffi::c_long,
 }
 
+/// The headers assert the same of a program: a C library for 32 bits has two forms of this structure, and a program that
+/// was compiled with the wider one would wait for no time at all.
+const _: () = assert!(size_of::<timeval>() == 2 * size_of::<std::ffi::c_long>());
+
 /// There is something to read, or to accept; if `buffer` is not NULL the library has read it already.
 pub const EVENT_READ: c_int = 0x01;
 /// There is room to write, or bytes_transferred bytes of a posted write have been sent.
@@ -60,8 +64,8 @@ pub enum console_type_t {
     CONSOLE_TYPE_NONE = 0,
     /// A terminal, or a Windows console.
     CONSOLE_TYPE_REAL = 1,
-    /// A pipe (or, on POSIX, a socket).
+    /// A pipe, or what counts as one.
     CONSOLE_TYPE_PIPE = 2,
-    /// A file, or a device that is not a terminal, such as /dev/null or NUL.
+    /// A file, or what counts as one.
     CONSOLE_TYPE_FILE = 3,
 }

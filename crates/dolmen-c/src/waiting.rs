@@ -4,16 +4,18 @@ use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use crate::boundary::Failure;
+use crate::boundary::{Failure, guard};
 use crate::entry::{Inner, enter_or};
 use crate::instance::io_reactor_t;
+use crate::names::Resolved;
 use crate::reactor::Settings;
 use crate::room::Room;
 use crate::types::*;
 
-/// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources,
-/// and events that did not fit come first the next time (on POSIX, if the socket is still ready by then). A timeout is
-/// rounded up to what the system can measure. NULL, or a negative time, means no timeout; zero means not to wait.
+/// Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`. The wait asks all sources.
+/// Events that did not fit are not lost: later waits report them, and sources take turns; on POSIX a socket that is no
+/// longer ready by then is not reported. A timeout is rounded up to what the system can measure. NULL, or a negative
+/// time, means no timeout; zero means not to wait.
 /// `tv_usec` may be a million or more, or negative: the sum of both counts.
 ///
 /// POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
@@ -24,7 +26,8 @@ use crate::types::*;
 /// events that io_reactor_wakeup() does not end lasts for the whole timeout.
 ///
 /// Returns the number of events. 0: the time is up, or one of the above. -1: NULL reactor or events, max_events below
-/// 1, another thread is inside the reactor, or the system's wait has failed before there was an event.
+/// 1, another thread is inside the reactor, a function of io_reactor_resolve() has called this one, or the system's wait
+/// has failed before there was an event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn io_reactor_wait(
     reactor: *mut io_reactor_t,
@@ -54,6 +57,9 @@ pub unsafe extern "C" fn io_reactor_wait_ex(
 
 /// Waits for events in the form `T`, and calls the functions that are due.
 ///
+/// They are called while there are no events: before the wait, or instead of returning none. Otherwise a function could
+/// remove a socket whose event is in the array already, or free the context of one.
+///
 /// # Safety
 ///
 /// `reactor` is NULL or came from `create` and was not destroyed; the array is NULL or has room for that many events;
@@ -65,32 +71,57 @@ pub(crate) unsafe fn wait<'a, T: 'a>(
     timeout: *mut timeval,
     room: impl FnOnce(&'a mut [MaybeUninit<T>]) -> Room<'a>,
 ) -> c_int {
-    let wait = |inner: &mut Inner| {
-        // At most as many as a wait returns: a slice of the number that a C program gives could be too large for the
-        // system.
-        let len = usize::try_from(max_events).unwrap_or(0).min(Settings::MOST_EVENTS);
-        if events.is_null() || len == 0 {
-            return Err(Failure::new("no room for events"));
-        }
-        // SAFETY: the caller guarantees room for at least that many events; they need not be initialised.
-        let events = unsafe { std::slice::from_raw_parts_mut(events.cast::<MaybeUninit<T>>(), len) };
-        // SAFETY: the caller guarantees a valid pointer or NULL.
-        let timeout = unsafe { timeout.as_ref() }.and_then(duration);
-        let count = inner.wait(room(events), timeout)?;
-        Ok(c_int::try_from(count).expect("no more than max_events"))
-    };
     // SAFETY: the caller guarantees a valid pointer.
-    let count = unsafe { enter_or(name, reactor, -1, wait) };
-    // Outside, because these functions may call the library.
+    if let Err(failure) = unsafe { io_reactor_t::check_not_calling(reactor) } {
+        return guard(name, -1, || Err(failure));
+    }
+    let (mut room, mut called) = (Some(room), false);
     loop {
-        // SAFETY: as above.
-        let resolved = unsafe { enter_or(name, reactor, None, |inner| Ok(inner.names.next())) };
-        match resolved {
-            // SAFETY: the caller of io_reactor_resolve() has guaranteed that the function may be called.
-            Some(resolved) => unsafe { resolved.deliver() },
-            None => return count,
+        let step = |inner: &mut Inner| {
+            // At most as many as a wait returns: a slice of the number that a C program gives could be too large for the
+            // system.
+            let len = usize::try_from(max_events).unwrap_or(0).min(Settings::MOST_EVENTS);
+            if events.is_null() || len == 0 {
+                return Err(Failure::new("no room for events"));
+            }
+            if let Some(resolved) = inner.names.next() {
+                return Ok(Step::Call(resolved));
+            }
+            let Some(room) = room.take() else { return Ok(Step::Return(0)) };
+            // SAFETY: the caller guarantees room for at least that many events; they need not be initialised.
+            let events = unsafe { std::slice::from_raw_parts_mut(events.cast::<MaybeUninit<T>>(), len) };
+            // SAFETY: the caller guarantees a valid pointer or NULL.
+            let timeout = unsafe { timeout.as_ref() }.and_then(duration);
+            let count = inner.wait(room(events), if called { Some(Duration::ZERO) } else { timeout })?;
+            Ok(match count {
+                0 if inner.names.is_due() => Step::Again,
+                // Results that came with events wait for the next call.
+                _ => Step::Return(c_int::try_from(count).expect("no more than max_events")),
+            })
+        };
+        // SAFETY: the caller guarantees a valid pointer.
+        match unsafe { enter_or(name, reactor, Step::Return(-1), step) } {
+            Step::Return(count) => return count,
+            Step::Again => {}
+            Step::Call(resolved) => {
+                called = true;
+                // SAFETY: the reactor lives until `calling` is dropped, as it may not be destroyed before.
+                let calling = unsafe { io_reactor_t::begin_call(reactor) };
+                // SAFETY: the caller of io_reactor_resolve() has guaranteed that the function may be called. No reference
+                // to the inside exists.
+                unsafe { resolved.deliver() };
+                drop(calling);
+            }
         }
     }
+}
+
+/// A step of a wait, made inside the reactor; what follows from it is done outside.
+enum Step {
+    /// Call the caller's function, which may call the library.
+    Call(Resolved),
+    Again,
+    Return(c_int),
 }
 
 /// `None` for a negative time, which means no timeout, as in the reference; an overlong time is clamped to the far

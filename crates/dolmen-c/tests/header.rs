@@ -13,12 +13,14 @@ const INTRODUCTION: &str = r#"/*
  * driver that does both.
  *
  * Threads: one thread at a time uses a reactor; a call that finds another thread inside the same reactor returns -1.
- * The exceptions are io_reactor_wakeup(), io_reactor_post() and the functions without a reactor: any thread may call
- * those. Destroy a reactor in the thread that used it last, and not in DllMain, a destructor of thread-local storage or
- * a static destructor: it waits for its threads, which cannot end there.
+ * The exceptions are io_reactor_wakeup(), io_reactor_post(), io_reactor_get_console_type(), io_reactor_native_handle()
+ * and the functions without a reactor: any thread may call those. Destroy a reactor in the thread that used it last, and
+ * not in DllMain, a destructor of thread-local storage or a static destructor: it waits for its threads, which cannot
+ * end there.
  *
  * Every function accepts NULL for a reactor: io_reactor_destroy() then does nothing, and the others fail. A function
- * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason.
+ * returns -1 on failure unless it says otherwise, and io_reactor_last_error() then returns the reason, except of
+ * io_reactor_wakeup(). That one is also the only one for signal handlers (POSIX), and leaves errno as it is.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
@@ -33,12 +35,13 @@ const ASYNC_INTRODUCTION: &str = r#"/*
  * connection. Queues, workers and the console's worker stay the program's own.
  *
  * Threads: one thread at a time uses a runtime; a call that finds another thread inside the same runtime returns -1.
- * Any thread may call async_runtime_wakeup(), async_runtime_post_completion(), async_runtime_get_iocp(),
- * async_runtime_get_event_loop_handle() and the functions without a runtime. Destroy a runtime in the thread that used
- * it last, and not in DllMain, a destructor of thread-local storage or a static destructor.
+ * Any thread may call async_runtime_wakeup(), async_runtime_post_completion(), all async_runtime_get_...() and the
+ * functions without a runtime. Destroy a runtime in the thread that used it last, and not in DllMain, a destructor of
+ * thread-local storage or a static destructor.
  *
  * Every function accepts NULL for a runtime: async_runtime_deinit() then does nothing, and the others fail. A function
- * returns -1 on failure unless it says otherwise, and async_runtime_last_error() then returns the reason.
+ * returns -1 on failure unless it says otherwise, and async_runtime_last_error() then returns the reason, except of
+ * async_runtime_wakeup(). That one is also the only one for signal handlers (POSIX), and leaves errno as it is.
  *
  * Generated from crates/dolmen-c/src by `cargo xtask header`: change it there.
  */"#;
@@ -73,6 +76,12 @@ typedef SOCKET socket_fd_t;
 typedef int socket_fd_t;
 #endif
 #endif
+
+/*
+ * For 32 bits some C libraries have two forms of struct timeval, and to this library a timeout in the wider one would be
+ * another time, often none. If this line is an error, compile without _TIME_BITS=64 (-U_TIME_BITS, or -D_TIME_BITS=32).
+ */
+typedef char @PREFIX@_is_for_programs_without_TIME_BITS_64[sizeof(struct timeval) == 2 * sizeof(long) ? 1 : -1];
 "#;
 
 const REACTOR: &str = r#"
@@ -184,7 +193,8 @@ impl Header {
         let version = env!("CARGO_PKG_VERSION");
         let mut numbers = version.split('.');
         let mut number = || numbers.next().expect("a version has three numbers");
-        let includes = INCLUDES.replace("@OTHER_GUARD@", self.other_guard);
+        let prefix = self.name.trim_end_matches(".h");
+        let includes = INCLUDES.replace("@OTHER_GUARD@", self.other_guard).replace("@PREFIX@", prefix);
         let opening = self
             .opening
             .replace("@VERSION@", version)

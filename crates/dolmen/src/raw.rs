@@ -73,6 +73,9 @@ pub trait ReactorApi {
     /// Changes the interest of a poll, immediately.
     fn set_interest(&mut self, poll: PollId, interest: Readiness) -> Result<(), Error>;
 
+    /// Whether the number of a polled socket still stands for that socket. `None`: the system does not provide this.
+    fn is_same_socket(&self, poll: PollId) -> Option<bool>;
+
     /// Ends a poll. When this returns, the caller may close the socket.
     fn remove_poll(&mut self, poll: PollId) -> bool;
 
@@ -118,6 +121,16 @@ pub trait ReactorApi {
 
     /// As [`Reactor::remove_timer`].
     fn remove_timer(&mut self, timer: TimerId) -> bool;
+
+    /// Whether a timer is set: it has neither gone off for the last time nor been removed.
+    fn is_timer_set(&self, timer: TimerId) -> bool;
+
+    /// How many of the timers of [`add_timer`](Self::add_timer) and [`add_interval_after`](Self::add_interval_after) are
+    /// set.
+    fn timers_set(&self) -> usize;
+
+    /// As [`Reactor::next_timeout`].
+    fn next_timeout(&self) -> Option<Duration>;
 
     /// As [`Reactor::waker`].
     fn waker(&self) -> Waker;
@@ -171,6 +184,10 @@ macro_rules! impl_reactor_api {
 
             fn set_interest(&mut self, poll: PollId, interest: Readiness) -> Result<(), Error> {
                 self.engine.set_interest(poll, interest)
+            }
+
+            fn is_same_socket(&self, poll: PollId) -> Option<bool> {
+                self.engine.is_same_socket(poll)
             }
 
             fn remove_poll(&mut self, poll: PollId) -> bool {
@@ -227,6 +244,18 @@ macro_rules! impl_reactor_api {
 
             fn remove_timer(&mut self, timer: TimerId) -> bool {
                 self.engine.remove_timer(timer)
+            }
+
+            fn is_timer_set(&self, timer: TimerId) -> bool {
+                self.engine.is_timer_set(timer)
+            }
+
+            fn timers_set(&self) -> usize {
+                self.engine.timers_set()
+            }
+
+            fn next_timeout(&self) -> Option<Duration> {
+                self.engine.next_timeout_ns().map(Duration::from_nanos)
             }
 
             fn waker(&self) -> Waker {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::installation::remove_folder;
+use super::installation::{remove, remove_folder};
 use super::pkg_config::PREFIX;
 use super::tests::Tests;
 use crate::bench::target_folder;
@@ -32,6 +32,50 @@ impl Tests<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The package's answers to requests, at last those of an incomplete one: its files are removed.
+    pub(super) fn cmake_answers(&self, sysroot: &Path) -> Result<()> {
+        const ALL: &str = "found 1, targets [io_reactor;static]";
+        const NONE: &str = "found 0, targets []";
+        for (request, bytes, expected) in [
+            ("0.1", 8, ALL),
+            ("0.1.0;EXACT", 8, ALL),
+            // The next one may have functions that this one lacks.
+            ("0.2", 8, NONE),
+            ("1.0", 8, NONE),
+            ("0.1", 4, NONE),
+        ] {
+            self.cmake_answer(sysroot, request, bytes, expected)?;
+        }
+        let libdir = sysroot.join(PREFIX.trim_start_matches('/')).join(self.libdir());
+        let [archive, shared, _] = self.library.files();
+        for (file, expected) in [
+            (archive.to_owned(), "found 1, targets [io_reactor]"),
+            (format!("{shared}.{}", env!("CARGO_PKG_VERSION")), NONE),
+        ] {
+            remove(&libdir.join(file))?;
+            self.cmake_answer(sysroot, "0.1", 8, expected)?;
+        }
+        Ok(())
+    }
+
+    fn cmake_answer(&self, sysroot: &Path, request: &str, bytes: u32, expected: &str) -> Result<()> {
+        let build = self.folder.join("cmake-answer");
+        remove_folder(&build)?;
+        let package =
+            sysroot.join(PREFIX.trim_start_matches('/')).join(self.libdir()).join("cmake/io_reactor");
+        let answer = Run::new("cmake -S crates/dolmen-c/tests/cmake -B")
+            .args([build.display().to_string(), format!("-Dio_reactor_DIR={}", package.display())])
+            .args([format!("-DREQUEST={request}"), format!("-DBYTES={bytes}")])
+            .output()?;
+        if answer.contains(&format!("answer: {expected}\n")) {
+            return Ok(());
+        }
+        Err(format!(
+            "CMake's request for version {request}, with pointers of {bytes} bytes, is not answered by {expected}:\n\
+             {answer}"
+        ))
     }
 
     /// `add_subdirectory` of the source. Cargo has built all of it already.

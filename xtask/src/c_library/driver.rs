@@ -32,7 +32,7 @@ pub fn test(program: &Path, wine: Option<Wine>) -> Result<()> {
         ("the worker's results reach the players who asked", the_worker_answers),
         ("the operator's lines come from a pipe", the_operator_types),
         ("the end of the input ends it", the_input_ends),
-        ("a file and the null device are consoles", files_are_consoles),
+        ("a file is a console, and the null device none", files_are_consoles),
         ("the heart beats, with players and without", the_heart_beats),
         ("a player who does not read is disconnected", a_deaf_player_is_disconnected),
         ("SIGTERM ends it, also without standard input", sigterm_ends_it),
@@ -155,6 +155,14 @@ impl Player {
             return Ok(());
         }
         Err(format!("a player receives {line:?}, not {expected:?}"))
+    }
+
+    /// The number of heart beats so far.
+    fn beats(&mut self) -> Result<u64> {
+        self.says("beats\n")?;
+        let line = self.line()?;
+        let number = line.strip_suffix(" heart beats\r\n").and_then(|number| number.parse().ok());
+        number.ok_or(format!("a player receives {line:?}"))
     }
 
     fn hears_the_end(&mut self) -> Result<()> {
@@ -301,7 +309,11 @@ fn the_input_ends(start: &Started<'_>) -> Result<()> {
 }
 
 fn files_are_consoles(start: &Started<'_>) -> Result<()> {
-    start.driver(&["0"], Stdio::null())?.ends()?;
+    let driver = start.driver(&["-b", "5", "0"], Stdio::null())?;
+    let mut player = driver.player(0, 1)?;
+    // It runs on: no end of any input ends it.
+    while player.beats()? < 20 {}
+    drop(driver);
     let file = start.program.with_extension("input");
     std::fs::write(&file, "hello\nshutdown\nhello\n").map_err(text)?;
     start.driver(&["0"], File::open(&file).map_err(text)?.into())?.ends()?;
@@ -313,12 +325,7 @@ fn files_are_consoles(start: &Started<'_>) -> Result<()> {
 fn the_heart_beats(start: &Started<'_>) -> Result<()> {
     let mut driver = start.driver(&["-b", "20", "0"], Stdio::piped())?;
     let mut player = driver.player(0, 1)?;
-    let mut beats = || -> Result<u64> {
-        player.says("beats\n")?;
-        let line = player.line()?;
-        let number = line.strip_suffix(" heart beats\r\n").and_then(|number| number.parse().ok());
-        number.ok_or(format!("a player receives {line:?}"))
-    };
+    let mut beats = || player.beats();
     let (first, started) = (beats()?, Instant::now());
     // It is awake all the time.
     while beats()? < first + 10 {

@@ -5,14 +5,17 @@
 
 use std::collections::BTreeSet;
 
-use super::SOURCES;
 use super::headers::HEADERS;
 use super::library::Library;
 use super::tests::Tests;
-use crate::process::{Result, Run};
+use super::{LINUX_ONLY, SOURCES};
+use crate::process::{Result, Run, find_program};
+use crate::steps::Outcome;
 
 /// What the names of all exported functions begin with.
 const PREFIXES: [&str; 2] = ["io_reactor_", "async_runtime_"];
+
+const READOBJ: &str = "llvm-readobj --coff-exports";
 
 type Names = BTreeSet<String>;
 
@@ -46,6 +49,9 @@ impl Library {
     /// What the shared library exports.
     fn exported(&self) -> Result<Names> {
         let library = self.folder.join(self.files()[1]).display().to_string();
+        if cfg!(windows) {
+            return Ok(in_export_blocks(&Run::new(READOBJ).args([library]).output()?));
+        }
         if self.windows() {
             let dump = Run::new("x86_64-w64-mingw32-objdump -p").args([library]).output()?;
             let table =
@@ -63,6 +69,19 @@ impl Library {
         let names = dump.lines().filter_map(last_word);
         Ok(names.filter_map(|name| name.strip_prefix("__imp_").map(str::to_owned)).collect())
     }
+}
+
+/// On a Windows machine only this is tested of the C library, if LLVM is installed there.
+pub(super) fn test_on_windows(host: &str) -> Result<Outcome> {
+    if find_program(&["llvm-readobj"]).is_none() {
+        return Ok(Outcome::Skipped(format!(
+            "{LINUX_ONLY}; and there is no llvm-readobj in PATH, which would compare the library's exports with the \
+             headers: install LLVM"
+        )));
+    }
+    let library = Library::build(host, host, false)?;
+    compare(&library.functions()?, &library.exported()?, library.files()[1])?;
+    Ok(Outcome::Skipped(format!("{LINUX_ONLY}; the exports of the library are the headers' functions")))
 }
 
 impl Tests<'_> {
@@ -161,6 +180,11 @@ fn without_comments(header: &str) -> Result<String> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// The names that llvm-readobj prints.
+fn in_export_blocks(dump: &str) -> Names {
+    dump.lines().filter_map(|line| line.trim().strip_prefix("Name: ").map(str::to_owned)).collect()
+}
+
 /// The names in a module-definition file.
 fn defined(definition: &str) -> Names {
     let lines = definition.lines().skip_while(|line| *line != "EXPORTS").skip(1);
@@ -225,6 +249,13 @@ int async_runtime_third(void); int async_runtime_fourth(void);
             compare(&header, &names(&["io_reactor_a", "io_reactor_b", "rust_panic"]), "it").unwrap_err();
         assert!(error.starts_with("it exports rust_panic, which no header"), "{error}");
         compare(&names(&[]), &names(&[]), "it").unwrap_err();
+    }
+
+    #[test]
+    fn exports_are_read_from_what_llvm_prints() {
+        let dump = "\nFile: io_reactor.dll\nFormat: COFF-x86-64\nArch: x86_64\nExport {\n  Ordinal: 1\n  \
+                    Name: io_reactor_a\n  RVA: 0xB6D0\n}\nExport {\n  Ordinal: 2\n  Name: io_reactor_b\n}\n";
+        assert_eq!(in_export_blocks(dump), names(&["io_reactor_a", "io_reactor_b"]));
     }
 
     #[test]

@@ -55,4 +55,21 @@ impl Tests<'_> {
         }
         Ok(())
     }
+
+    /// A program whose `struct timeval` is wider than the library's cannot be compiled, and the compiler says why.
+    pub(super) fn refuse_wide_times(&self) -> Result<()> {
+        for (name, _) in PROGRAMS {
+            for (plus, standard) in [(false, "-std=c89"), (false, "-std=c2x"), (true, "-std=c++17")] {
+                let source = format!("{SOURCES}/tests/c/{name}.c");
+                let language = if plus { "c++" } else { "c" };
+                let wide = ["-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-fsyntax-only", "-x", language];
+                let compiler = self.compiler(plus).args([standard, "-DORDER_PLAIN"]).args(wide);
+                match compiler.args([source]).output() {
+                    Err(complaint) if complaint.contains("_is_for_programs_without_TIME_BITS_64") => {}
+                    other => return Err(format!("{name}, {standard}, with wide times: {other:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
 }

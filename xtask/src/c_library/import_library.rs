@@ -1,7 +1,8 @@
-//! The DLL for programs that MSVC links: an import library made of the module-definition file by a linker with
-//! Microsoft's command line, and programs linked with it by the same one.
+//! The DLL for programs that MSVC links: an import library made of the module-definition file, and programs linked with
+//! it by a linker with Microsoft's command line.
 //!
-//! Microsoft's own compiler is not needed for that: the objects of mingw's have the same format, and the programs do
+//! LLVM's tools stand for Microsoft's. `lld-link /lib /def:` is not used: releases before 16 do not know it. Microsoft's
+//! own compiler is not needed for that: the objects of mingw's have the same format, and the programs do
 //! without a C library.
 
 use std::path::Path;
@@ -56,8 +57,9 @@ impl Tests<'_> {
         let place = self.folder.join(format!("{name}.def"));
         std::fs::write(&place, definition).map_err(|error| format!("{}: {error}", place.display()))?;
         let library = self.folder.join(format!("{name}.lib"));
-        Run::new("lld-link /lib /nologo /machine:x64")
-            .args([format!("/def:{}", place.display()), out(&library)])
+        Run::new("llvm-dlltool -m i386:x86-64")
+            .args(["-d".to_owned(), place.display().to_string()])
+            .args(["-l".to_owned(), library.display().to_string()])
             .run()?;
         Ok(library.display().to_string())
     }

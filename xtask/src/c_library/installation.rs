@@ -117,7 +117,8 @@ fn set_mode(place: &Path, mode: u32) -> Result<()> {
     Ok(())
 }
 
-fn remove(place: &Path) -> Result<()> {
+/// Removes a file or a link, if it is there.
+pub(super) fn remove(place: &Path) -> Result<()> {
     match std::fs::remove_file(place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(format!("{} cannot be replaced: {error}", place.display()))

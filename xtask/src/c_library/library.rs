@@ -71,3 +71,19 @@ pub(super) fn soname() -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!("libio_reactor.so.{}", version.split('.').next().unwrap_or("0"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cmake_links_what_pkg_config_does() {
+        let targets = crate::workspace_root().join("crates/dolmen-c/packaging/io_reactor-targets.cmake");
+        let targets = std::fs::read_to_string(targets).unwrap();
+        for libs in [UNIX_LIBS, WINDOWS_LIBS] {
+            let names: Vec<&str> = libs.split(' ').filter_map(|lib| lib.strip_prefix("-l")).collect();
+            let line = format!("INTERFACE_LINK_LIBRARIES \"{}\")", names.join(";"));
+            assert!(targets.contains(&line), "no {line}");
+        }
+    }
+}

@@ -26,10 +26,10 @@ mod tests;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::install::Installer;
+use crate::install::{self, Installer};
 use crate::process::{Result, Run};
 use crate::retry::Programs;
-use crate::steps::{Outcome, Steps};
+use crate::steps::{Outcome, Steps, Stopped};
 use crate::targets;
 use crate::wine::Wine;
 
@@ -86,6 +86,9 @@ pub struct TestOptions {
     /// Leave Windows out
     #[arg(long)]
     native: bool,
+    /// Only what concerns packages: the exports, installed libraries, CMake, the import library
+    #[arg(long)]
+    packages: bool,
     /// Which Wine runs the Windows programs
     #[arg(long, default_value = "system")]
     wine: Wine,
@@ -94,24 +97,49 @@ pub struct TestOptions {
 /// The chore.
 pub fn run_tests(options: &TestOptions) -> ExitCode {
     let mut steps = Steps::new(true);
-    let _stopped = steps.step_or_skip("C library, native", || test(None, Programs::new("", false)));
-    let _stopped = steps.step_or_skip("C library, 32 bits", || {
-        test_32_bits(Installer { allowed: true }, Programs::new("", false))
-    });
-    if !options.native {
-        let _stopped = steps.step_or_skip("C library, Windows under Wine", || {
-            test(Some(options.wine), Programs::new("", false))
-        });
-        let _stopped = steps.step_or_skip("C library, import library for MSVC", || {
-            test_import_library(Installer { allowed: true }, options.wine, Programs::new("", false))
-        });
-    }
+    let _stopped = test_steps(&mut steps, options);
     steps.finish()
+}
+
+fn test_steps(steps: &mut Steps, options: &TestOptions) -> std::result::Result<(), Stopped> {
+    let installer = Installer { allowed: true };
+    install::for_tests(steps, installer)?;
+    let part = if options.packages { Part::Packages } else { Part::All };
+    let programs = || Programs::new("", false);
+    let mut tested = steps.step_or_skip("C library, native", || test_part(None, programs(), part));
+    if part == Part::All {
+        tested = tested.and(steps.step_or_skip("C library, 32 bits", || test_32_bits(installer, programs())));
+    }
+    if options.native {
+        return tested;
+    }
+    let wine = options.wine;
+    install::for_windows_tests(steps, installer, Some(wine))?;
+    let windows =
+        steps.step_or_skip("C library, Windows under Wine", || test_part(Some(wine), programs(), part));
+    let import_library = steps.step_or_skip("C library, import library for MSVC", || {
+        test_import_library(installer, wine, programs())
+    });
+    tested.and(windows).and(import_library)
+}
+
+/// Which of the tests.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    All,
+    Packages,
 }
 
 /// The C tests, of Windows programs if there is a Wine to run them.
 pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
+    test_part(wine, programs, Part::All)
+}
+
+fn test_part(wine: Option<Wine>, programs: Programs, part: Part) -> Result<Outcome> {
     let host = targets::host()?;
+    if cfg!(windows) {
+        return exports::test_on_windows(&host);
+    }
     if host != targets::LINUX {
         return Ok(Outcome::Skipped(format!("{LINUX_ONLY}, and this is {host}")));
     }
@@ -119,19 +147,24 @@ pub fn test(wine: Option<Wine>, programs: Programs) -> Result<Outcome> {
     let library = Library::build(target, &host, false)?;
     let tests = Tests::new(&library, wine, programs)?;
     tests.exports()?;
-    tests.includes()?;
-    tests.cases()?;
-    tests.examples()?;
-    guide::check(|| tests.compiler(false), &tests.folder)?;
-    if !library.windows() {
-        tests.sanitized()?;
-        tests.statically_linked()?;
+    if part == Part::All {
+        tests.includes()?;
+        tests.cases()?;
+        tests.examples()?;
+        guide::check(|| tests.compiler(false), &tests.folder)?;
+        if !library.windows() {
+            tests.sanitized()?;
+            tests.statically_linked()?;
+        }
     }
     tests.moved_folder()?;
     let sysroot = tests.staged_package()?;
     tests.package_in_sysroot(&sysroot)?;
     tests.cmake_package(&sysroot)?;
     tests.cmake_source()?;
+    if !library.windows() {
+        tests.cmake_answers(&sysroot)?;
+    }
     Ok(tests.programs.outcome())
 }
 
@@ -155,7 +188,9 @@ pub fn test_32_bits(installer: Installer, programs: Programs) -> Result<Outcome>
     }
     let library = Library::build(LINUX_32, &host, false)?;
     let tests = Tests::new(&library, None, programs)?;
-    for name in ["async_includes", "table", "console", "extended", "async", "async_system"] {
+    tests.refuse_wide_times()?;
+    for name in ["async_includes", "table", "connect", "console", "fork", "extended", "async", "async_system"]
+    {
         let program = tests.compile(false, name, &[standard(false)], &[])?;
         tests.start(&program, &[])?;
     }

@@ -19,6 +19,7 @@ pub(crate) use posix::Stdin as NativeStdin;
 pub(crate) use windows::Stdin as NativeStdin;
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use dolmen::raw::Readiness;
 
@@ -74,11 +75,59 @@ pub(crate) trait Stdin<P: Platform> {
     fn close(self, reactor: &mut P::Reactor);
 }
 
-/// Standard input of a caller that reads it by itself: the reactor does not watch it.
-pub(crate) struct DescribedStdin {
-    pub(crate) kind: console_type_t,
-    #[cfg_attr(not(windows), allow(dead_code))] // Only there a function returns it.
-    pub(crate) context: *mut c_void,
+/// What a program may ask about standard input, from any thread: the one that reads it is rarely the one that waits. It
+/// changes only inside the reactor, and is read without entering it.
+#[derive(Default)]
+pub(crate) struct StdinFacts {
+    /// What `io_reactor.h` has registered.
+    registered: Kind,
+    /// What `async_runtime.h` has found out.
+    described: Kind,
+    context: AtomicPtr<c_void>,
+}
+
+/// A `console_type_t`, by its number.
+#[derive(Default)]
+struct Kind(AtomicU8);
+
+impl Kind {
+    fn set(&self, kind: console_type_t) {
+        self.0.store(kind as u8, Ordering::Release);
+    }
+
+    fn get(&self) -> console_type_t {
+        const KINDS: [console_type_t; 4] = [
+            console_type_t::CONSOLE_TYPE_NONE,
+            console_type_t::CONSOLE_TYPE_REAL,
+            console_type_t::CONSOLE_TYPE_PIPE,
+            console_type_t::CONSOLE_TYPE_FILE,
+        ];
+        // Only `set` changes it.
+        KINDS[usize::from(self.0.load(Ordering::Acquire))]
+    }
+}
+
+impl StdinFacts {
+    /// The kind of standard input that is registered with the reactor.
+    pub(crate) fn registered(&self) -> console_type_t {
+        self.registered.get()
+    }
+
+    /// The kind of standard input of a caller that reads it by itself.
+    pub(crate) fn described(&self) -> console_type_t {
+        self.described.get()
+    }
+
+    /// The context that such a caller has given.
+    pub(crate) fn context(&self) -> *mut c_void {
+        self.context.load(Ordering::Acquire)
+    }
+
+    fn describe(&self, kind: console_type_t, context: *mut c_void) {
+        // In front of the kind: a thread that sees the kind also sees its context.
+        self.context.store(context, Ordering::Release);
+        self.described.set(kind);
+    }
 }
 
 /// The caller's calls.
@@ -88,6 +137,7 @@ impl<P: Platform> Inner<P> {
             Some(console) => console.change(context, buffered),
             none => {
                 let stdin = self.platform.open_stdin(&mut self.reactor, buffered)?;
+                self.stdin_facts.registered.set(stdin.kind());
                 *none = Some(Console::new(context, stdin, buffered));
                 Ok(())
             }
@@ -96,22 +146,15 @@ impl<P: Platform> Inner<P> {
 
     pub(crate) fn remove_console(&mut self) -> Result<(), Failure> {
         if let Some(console) = self.console.take() {
+            self.stdin_facts.registered.set(console_type_t::CONSOLE_TYPE_NONE);
             console.close(&mut self.reactor);
         }
         Ok(())
     }
 
-    pub(crate) fn console_type(&self) -> console_type_t {
-        let described = self.described_stdin.as_ref().map(|described| described.kind);
-        let kind = self.console.as_ref().map(Console::kind).or(described);
-        kind.unwrap_or(console_type_t::CONSOLE_TYPE_NONE)
-    }
-
     /// Finds out the kind of standard input for a caller that reads it by itself. Nothing is registered.
-    pub(crate) fn describe_stdin(&mut self, context: *mut c_void) -> Result<(), Failure> {
-        let kind = self.platform.stdin_kind()?;
-        self.described_stdin = Some(DescribedStdin { kind, context });
-        Ok(())
+    pub(crate) fn describe_stdin(&mut self, context: *mut c_void) {
+        self.stdin_facts.describe(self.platform.stdin_kind(), context);
     }
 }
 

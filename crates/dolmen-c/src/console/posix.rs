@@ -55,9 +55,13 @@ impl Stdin {
         Ok(Stdin { what, poll })
     }
 
-    /// The kind, without opening anything.
-    pub(crate) fn find_kind() -> Result<console_type_t, Failure> {
-        Ok(What::find()?.kind())
+    /// The kind for a caller that reads it by itself, without opening anything. The reference's driver starts a thread
+    /// that reads standard input of any kind but none, and takes its end for the operator's: /dev/null must be none.
+    pub(crate) fn find_kind() -> console_type_t {
+        match What::find() {
+            Ok(what @ (What::Terminal | What::Pipe | What::File)) => what.kind(),
+            Ok(What::Socket | What::Device | What::Null) | Err(_) => console_type_t::CONSOLE_TYPE_NONE,
+        }
     }
 }
 

@@ -22,8 +22,8 @@ use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, GetLastError, HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_CURRENT, FILE_TYPE_CHAR, FILE_TYPE_PIPE, FILE_TYPE_UNKNOWN, GetFileSizeEx, GetFileType,
-    SetFilePointerEx,
+    FILE_CURRENT, FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, FILE_TYPE_UNKNOWN, GetFileSizeEx,
+    GetFileType, SetFilePointerEx,
 };
 use windows_sys::Win32::System::Console::{GetConsoleMode, GetStdHandle, STD_INPUT_HANDLE};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
@@ -95,17 +95,19 @@ impl Stdin {
 }
 
 impl Stdin {
-    /// The kind, without opening anything. A pipe is not peeked at, which might have to wait for another thread's read.
-    pub(crate) fn find_kind() -> Result<console_type_t, Failure> {
-        let handle = standard_input()?;
+    /// The kind for a caller that reads it by itself, without opening anything. The reference's driver starts a thread
+    /// that reads standard input of any kind but none, and takes its end for the operator's: NUL must be none. A pipe is
+    /// not peeked at, which might have to wait for another thread's read.
+    pub(crate) fn find_kind() -> console_type_t {
+        let Ok(handle) = standard_input() else { return console_type_t::CONSOLE_TYPE_NONE };
         if is_console(handle) {
-            return Ok(console_type_t::CONSOLE_TYPE_REAL);
+            return console_type_t::CONSOLE_TYPE_REAL;
         }
         // SAFETY: only asks.
         match unsafe { GetFileType(handle) } {
-            FILE_TYPE_UNKNOWN => Err(unreadable()),
-            FILE_TYPE_PIPE => Ok(console_type_t::CONSOLE_TYPE_PIPE),
-            _ => Ok(console_type_t::CONSOLE_TYPE_FILE),
+            FILE_TYPE_DISK => console_type_t::CONSOLE_TYPE_FILE,
+            FILE_TYPE_PIPE => console_type_t::CONSOLE_TYPE_PIPE,
+            _ => console_type_t::CONSOLE_TYPE_NONE,
         }
     }
 }

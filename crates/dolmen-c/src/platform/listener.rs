@@ -1,6 +1,6 @@
 //! The system calls for listeners whose connections the library accepts.
 //!
-//! Manual pages: accept(2), socket(7). Microsoft Learn: "accept", "SOL_SOCKET Socket Options".
+//! Manual pages: accept(2), socket(7). Microsoft Learn: "accept", "WSAEventSelect", "SOL_SOCKET Socket Options".
 
 use std::io;
 
@@ -71,8 +71,8 @@ mod windows {
 
     use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
     use windows_sys::Win32::Networking::WinSock::{
-        FIONBIO, INVALID_SOCKET, SO_ACCEPTCONN, SOL_SOCKET, WSAECONNABORTED, WSAECONNRESET, WSAEWOULDBLOCK,
-        WSAGetLastError, closesocket, getsockopt, ioctlsocket,
+        FIONBIO, INVALID_SOCKET, SO_ACCEPTCONN, SOCKET, SOL_SOCKET, WSAECONNABORTED, WSAECONNRESET,
+        WSAEWOULDBLOCK, WSAEventSelect, WSAGetLastError, closesocket, getsockopt, ioctlsocket,
     };
 
     use super::*;
@@ -109,13 +109,21 @@ mod windows {
             // A socket of a layered provider is no handle of the kernel's: the program may inherit it.
             tracing::debug!(target: "io_reactor", socket, "an accepted socket may be inherited");
         }
-        // Whether it has inherited this from the listener depends on the provider.
-        if let Err(error) = set_nonblocking(socket) {
+        // It has inherited the listener's network event: its data would set that, and it could not be made blocking
+        // [hc08]. Whether it has inherited the mode depends on the provider.
+        let independent = deselect(socket).and_then(|()| set_nonblocking(socket));
+        if let Err(error) = independent {
             // SAFETY: as above.
             unsafe { closesocket(socket) };
             return Err(error);
         }
         Ok(Accepted::Connection(socket))
+    }
+
+    /// Detaches a network event from a socket.
+    fn deselect(socket: SOCKET) -> io::Result<()> {
+        // SAFETY: no event is passed; a number that is not a socket is refused.
+        if unsafe { WSAEventSelect(socket, 0, 0) } == 0 { Ok(()) } else { Err(last_error()) }
     }
 
     fn last_error() -> io::Error {

@@ -63,6 +63,16 @@ dolmen::mutants! {
         AcceptWithoutRoom,
         /// A connection's event has the listener's socket.
         ListenerAsSocket,
+        /// The end of a listener's pause restores an interest that the caller has withdrawn.
+        ListenAfterPause,
+        /// Connections that had no room are accepted after the caller has withdrawn its interest.
+        AcceptUnwanted,
+        /// The statistics count the timers of pauses.
+        CountPauses,
+        /// An outer loop may block while events of the library's own are due.
+        BlockWithSynthetic,
+        /// On Windows a listener with the number of a connection that was closed unremoved is refused.
+        RefuseOtherKind,
         /// A completion keeps one bit of its data.
         CutCompletion,
         /// On POSIX an event of a socket has its context as the key.

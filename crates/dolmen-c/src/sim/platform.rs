@@ -1,10 +1,11 @@
 //! The two kinds of systems, over a simulated machine.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 
 use dolmen::sim::{Machine, Object, SimReactor};
 
-use super::stdin::{Kind, PolledStdin, SharedInput, WatchedStdin};
+use super::stdin::{PolledStdin, SharedInput, WatchedStdin};
 use crate::accepting::Accepted;
 use crate::boundary::Failure;
 use crate::platform::{File, Platform};
@@ -17,25 +18,51 @@ pub(super) trait System: Platform<Reactor = SimReactor> {
     const COMPLETION: bool;
 
     fn new(machine: Machine, input: SharedInput) -> Self;
+
+    fn attempts(&self) -> &Attempts;
+}
+
+/// The library's attempts to accept a connection that have brought none.
+#[derive(Default)]
+pub(super) struct Attempts {
+    /// All of them.
+    pub(super) fruitless: Cell<u64>,
+    /// Those that have failed.
+    pub(super) failed: Cell<u64>,
+}
+
+impl Attempts {
+    fn note(&self, accepted: std::io::Result<Accepted>) -> std::io::Result<Accepted> {
+        let (fruitless, failed) = (!matches!(accepted, Ok(Accepted::Connection(_))), accepted.is_err());
+        self.fruitless.set(self.fruitless.get() + u64::from(fruitless));
+        self.failed.set(self.failed.get() + u64::from(failed));
+        accepted
+    }
 }
 
 /// POSIX.
 pub(super) struct Posix {
     machine: Machine,
     input: SharedInput,
+    attempts: Attempts,
 }
 
 /// Windows.
 pub(super) struct Windows {
     machine: Machine,
     input: SharedInput,
+    attempts: Attempts,
 }
 
 impl System for Posix {
     const COMPLETION: bool = false;
 
     fn new(machine: Machine, input: SharedInput) -> Posix {
-        Posix { machine, input }
+        Posix { machine, input, attempts: Attempts::default() }
+    }
+
+    fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 }
 
@@ -43,7 +70,11 @@ impl System for Windows {
     const COMPLETION: bool = true;
 
     fn new(machine: Machine, input: SharedInput) -> Windows {
-        Windows { machine, input }
+        Windows { machine, input, attempts: Attempts::default() }
+    }
+
+    fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 }
 
@@ -82,14 +113,11 @@ impl Platform for Posix {
     }
 
     fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted> {
-        accept(&self.machine, fd)
+        self.attempts.note(accept(&self.machine, fd))
     }
 
-    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
-        match self.input.borrow().kind {
-            Kind::None => Err(Failure::new("there is no standard input")),
-            kind => Ok(kind.console_type()),
-        }
+    fn stdin_kind(&self) -> console_type_t {
+        self.input.borrow().kind.described_type(Self::COMPLETION)
     }
 
     fn open_stdin(&mut self, reactor: &mut SimReactor, _buffered: bool) -> Result<PolledStdin, Failure> {
@@ -126,19 +154,12 @@ impl Platform for Windows {
         Ok(())
     }
 
-    /// A machine that lacks memory does so for a while.
     fn accept(&self, fd: socket_fd_t) -> std::io::Result<Accepted> {
-        if self.machine.lacks_memory() && (self.machine.now_ns() / SHORTAGE_NS) % 2 == 1 {
-            return Err(std::io::ErrorKind::OutOfMemory.into());
-        }
-        accept(&self.machine, fd)
+        self.attempts.note(accept(&self.machine, fd))
     }
 
-    fn stdin_kind(&self) -> Result<console_type_t, Failure> {
-        match self.input.borrow().kind {
-            Kind::None => Err(Failure::new("there is no standard input")),
-            kind => Ok(kind.console_type()),
-        }
+    fn stdin_kind(&self) -> console_type_t {
+        self.input.borrow().kind.described_type(Self::COMPLETION)
     }
 
     fn open_stdin(&mut self, reactor: &mut SimReactor, buffered: bool) -> Result<WatchedStdin, Failure> {
@@ -151,7 +172,11 @@ fn is_listening(machine: &Machine, fd: socket_fd_t) -> bool {
     matches!(object, Some(Object::Listener(_)))
 }
 
+/// A machine that lacks memory does so for a while.
 fn accept(machine: &Machine, fd: socket_fd_t) -> std::io::Result<Accepted> {
+    if machine.lacks_memory() && (machine.now_ns() / SHORTAGE_NS) % 2 == 1 {
+        return Err(std::io::ErrorKind::OutOfMemory.into());
+    }
     match u32::try_from(fd).ok().and_then(|fd| machine.object(fd)) {
         Some(Object::Listener(listener)) => {
             let accepted = machine.accept(listener).map(|fd| Accepted::Connection(fd as socket_fd_t));

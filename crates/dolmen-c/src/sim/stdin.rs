@@ -48,6 +48,15 @@ impl Kind {
             Kind::File | Kind::Null => console_type_t::CONSOLE_TYPE_FILE,
         }
     }
+
+    /// What `async_runtime.h` has for it.
+    pub(super) fn described_type(self, completion: bool) -> console_type_t {
+        match self {
+            Kind::Null => console_type_t::CONSOLE_TYPE_NONE,
+            Kind::Other if !completion => console_type_t::CONSOLE_TYPE_NONE,
+            kind => kind.console_type(),
+        }
+    }
 }
 
 /// The stream of standard input, among those of the links.

@@ -104,9 +104,15 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         Ok(true)
     }
 
-    /// The system does not provide this, but refuses to register a socket twice.
-    fn is_same(&self, _platform: &P, _fd: socket_fd_t) -> Option<bool> {
-        None
+    /// A socket of another kind is another socket. Of two connected ones the system does not provide this, but refuses to
+    /// register a socket twice.
+    fn is_same(&self, _platform: &P, reactor: &P::Reactor, fd: socket_fd_t) -> Option<bool> {
+        let is_stream = reactor.is_stream(borrow(fd)).ok()?;
+        match self {
+            Socket::Arrivals(poll) if !is_stream => reactor.is_same_socket(*poll),
+            Socket::Connected(_) if is_stream => None,
+            _ => Some(false),
+        }
     }
 
     fn modify(
@@ -242,10 +248,16 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         }
     }
 
-    fn poll(&self) -> Option<PollId> {
+    /// Not for the caller to say here.
+    fn wants_connections(&self) -> bool {
+        true
+    }
+
+    fn mute(&mut self, reactor: &mut P::Reactor, muted: bool) -> Result<(), Failure> {
+        let interest = if muted { Readiness::NONE } else { Readiness::READABLE };
         match self {
-            Socket::Arrivals(poll) => Some(*poll),
-            Socket::Connected(_) => None,
+            Socket::Arrivals(poll) => Ok(reactor.set_interest(*poll, interest)?),
+            Socket::Connected(_) => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::{c_int, c_void};
 
 use dolmen::Token;
 use dolmen::raw::Record;
-use dolmen::raw::{BorrowedSocket, PollId, ReactorApi, Readiness};
+use dolmen::raw::{BorrowedSocket, ReactorApi, Readiness};
 
 use crate::boundary::Failure;
 use crate::platform::Platform;
@@ -57,7 +57,7 @@ pub(crate) trait Socket<P: Platform>: Sized {
     ) -> Result<bool, Failure>;
 
     /// Whether the number still stands for this socket. `None`: the system does not provide this.
-    fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool>;
+    fn is_same(&self, platform: &P, reactor: &P::Reactor, fd: socket_fd_t) -> Option<bool>;
 
     fn modify(
         &mut self,
@@ -87,8 +87,11 @@ pub(crate) trait Socket<P: Platform>: Sized {
     /// Delivers received bytes that were left over. There is room in the sink.
     fn deliver_leftover(inner: &mut Inner<P>, slot: usize, sink: &mut Sink<'_>);
 
-    /// The poll of a socket that is polled.
-    fn poll(&self) -> Option<PollId>;
+    /// Whether the caller wants to know that connections wait at this listener.
+    fn wants_connections(&self) -> bool;
+
+    /// Mutes a listener, or ends that. It does not change what the caller asks for, only whether that is reported.
+    fn mute(&mut self, reactor: &mut P::Reactor, muted: bool) -> Result<(), Failure>;
 }
 
 /// The state of a registered socket between io_reactor_connect() and io_reactor_add().

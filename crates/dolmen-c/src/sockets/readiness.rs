@@ -18,6 +18,10 @@ pub(crate) struct Socket {
     file: File,
     attempt: Attempt,
     fd: socket_fd_t,
+    /// What the caller asks for.
+    interest: Readiness,
+    /// A listener that pauses: the poll has no interest meanwhile.
+    muted: bool,
 }
 
 impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
@@ -38,8 +42,9 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         _known: bool,
     ) -> Result<Socket, Failure> {
         let file = platform.file(fd)?;
-        let poll = reactor.add_poll(borrow(fd), interest(events), false, token)?;
-        Ok(Socket { poll, file, attempt: Attempt::Over, fd })
+        let interest = interest(events);
+        let poll = reactor.add_poll(borrow(fd), interest, false, token)?;
+        Ok(Socket { poll, file, attempt: Attempt::Over, fd, interest, muted: false })
     }
 
     /// The connect comes first: before it, the system would report a hang-up [hc59].
@@ -54,8 +59,9 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         let file = platform.file(fd)?;
         platform.begin_connect(fd, address)?;
         // Level-triggered, for what follows; the report of the attempt ends this interest.
-        let poll = reactor.add_poll(borrow(fd), Readiness::WRITABLE, false, token)?;
-        Ok(Socket { poll, file, attempt: Attempt::Begun, fd })
+        let interest = Readiness::WRITABLE;
+        let poll = reactor.add_poll(borrow(fd), interest, false, token)?;
+        Ok(Socket { poll, file, attempt: Attempt::Begun, fd, interest, muted: false })
     }
 
     fn add_connected(
@@ -67,14 +73,14 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         if self.attempt != Attempt::Connected {
             return Ok(false);
         }
-        reactor.set_interest(self.poll, interest(events))?;
+        self.ask_for(reactor, interest(events))?;
         self.attempt = Attempt::Over;
         Ok(true)
     }
 
     /// If it is not the same, this socket was closed without being removed. Epoll cannot be asked: removing the old
     /// socket from it would remove the new socket of the same number.
-    fn is_same(&self, platform: &P, fd: socket_fd_t) -> Option<bool> {
+    fn is_same(&self, platform: &P, _reactor: &P::Reactor, fd: socket_fd_t) -> Option<bool> {
         platform.file(fd).ok().map(|file| file == self.file)
     }
 
@@ -86,7 +92,7 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         _token: Token,
     ) -> Result<(), Failure> {
         self.attempt.check()?;
-        Ok(reactor.set_interest(self.poll, interest(events))?)
+        self.ask_for(reactor, interest(events))
     }
 
     fn modify_unknown(fd: socket_fd_t) -> Result<(), Failure> {
@@ -128,8 +134,21 @@ impl<P: Platform<Socket = Self>> super::Socket<P> for Socket {
         unreachable!("there is nothing left over where the caller reads")
     }
 
-    fn poll(&self) -> Option<PollId> {
-        Some(self.poll)
+    fn wants_connections(&self) -> bool {
+        self.interest.contains(Readiness::READABLE)
+    }
+
+    fn mute(&mut self, reactor: &mut P::Reactor, muted: bool) -> Result<(), Failure> {
+        self.muted = muted;
+        self.ask_for(reactor, self.interest)
+    }
+}
+
+impl Socket {
+    fn ask_for(&mut self, reactor: &mut impl ReactorApi, interest: Readiness) -> Result<(), Failure> {
+        self.interest = interest;
+        reactor.set_interest(self.poll, if self.muted { Readiness::NONE } else { interest })?;
+        Ok(())
     }
 }
 
@@ -146,8 +165,8 @@ fn end_attempt<P: Platform<Socket = Socket>>(inner: &mut Inner<P>, slot: usize, 
         if failed { (Attempt::Failed, EVENT_ERROR) } else { (Attempt::Connected, EVENT_WRITE) };
     let registration = inner.socket_at_mut(slot).expect("it has just been looked up");
     registration.socket.attempt = attempt;
-    let poll = registration.socket.poll;
-    if let Err(error) = inner.reactor.set_interest(poll, Readiness::NONE) {
+    let (socket, reactor) = inner.socket_and_reactor(slot).expect("as above");
+    if let Err(error) = socket.ask_for(reactor, Readiness::NONE) {
         tracing::warn!(target: "io_reactor", slot, %error, "cannot end the interest in a connect");
     }
     event

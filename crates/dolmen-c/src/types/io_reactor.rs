@@ -32,7 +32,8 @@ pub struct io_event_t {
     pub context: *mut c_void,
     /// One or more of the EVENT_... flags.
     pub event_type: c_int,
-    /// How many bytes have been received or sent; 0 where the caller reads and writes.
+    /// How many bytes have been received or sent; 0 where the caller reads and writes. What an int cannot hold, of the
+    /// ticks of a timer, is INT_MAX.
     pub bytes_transferred: c_int,
     /// The received bytes, or NULL. They stay unchanged until the next io_reactor_wait() on the same reactor. A zero
     /// byte follows the bytes, unless the caller provided the buffer.
@@ -49,7 +50,7 @@ pub struct io_event_ex_t {
     /// INVALID_SOCKET) for an event that is not about a socket.
     pub fd: socket_fd_t,
     /// For EVENT_COMPLETION the key of the packet, whose byte count is bytes_transferred and whose OVERLAPPED is
-    /// `buffer`; 0 for other events.
+    /// `buffer`; 0 for other events. The byte count is a DWORD, whose 32 bits are kept: `(DWORD)event.bytes_transferred`.
     pub completion_key: uintptr_t,
 }
 

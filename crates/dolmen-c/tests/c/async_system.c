@@ -14,10 +14,13 @@ static void packets_of_others_are_completions(void)
     CHECK(port != NULL);
     memset(&overlapped, 0, sizeof overlapped);
     CHECK(PostQueuedCompletionStatus(port, 77, 0x1234, &overlapped));
+    CHECK(PostQueuedCompletionStatus(port, 0xDEADBEEFu, 0x1234, NULL));
     CHECK(PostQueuedCompletionStatus(port, 0, 0, NULL));
     event = wait_one(runtime);
     CHECK(event.event_type == EVENT_READ && event.completion_key == 0x1234 && event.bytes_transferred == 77);
     CHECK(event.context == (void *)0x1234 && event.buffer == &overlapped && event.fd == 77);
+    event = wait_one(runtime);
+    CHECK(event.completion_key == 0x1234 && event.bytes_transferred == 0xDEADBEEFu && event.fd == 0xDEADBEEFu);
     event = wait_one(runtime);
     CHECK(event.event_type == EVENT_READ && event.completion_key == 0 && event.bytes_transferred == 0);
     CHECK(event.context == NULL && event.buffer == NULL);
@@ -25,7 +28,45 @@ static void packets_of_others_are_completions(void)
     async_runtime_deinit(runtime);
 }
 
-/* A packet with the address of an operation of the library's, or none, is not taken for the library's. */
+/* A packet with a key of the program's is the program's, even with the address of an operation that the library waits for;
+   and one with the library's key is the library's only with such an address. */
+static void packets_of_others_are_told_apart_by_key_and_operation(void)
+{
+    async_runtime_t *runtime = async_runtime_init();
+    HANDLE port = async_runtime_get_iocp(runtime);
+    OVERLAPPED own, *operation;
+    socket_fd_t pair[2];
+    io_event_t event;
+    ULONG_PTR key;
+    DWORD count;
+    char byte;
+
+    make_pair(pair);
+    CHECK(async_runtime_add(runtime, pair[0], EVENT_READ, &context) == 0);
+    CHECK(wait_ms(runtime, &event, 1, 0) == 0); /* it receives; a longer wait might leave a packet of its alarm */
+    send_all(pair[1], "x", 1);
+    /* No program may do this: the packet that completes the receive comes here. */
+    CHECK(GetQueuedCompletionStatus(port, &count, &key, &operation, DEADLINE_MS) && operation != NULL);
+    memset(&own, 0, sizeof own);
+    CHECK(PostQueuedCompletionStatus(port, 5, 1, operation));
+    CHECK(PostQueuedCompletionStatus(port, 6, key, &own));
+    CHECK(PostQueuedCompletionStatus(port, 7, 1, &own));
+    event = wait_one(runtime);
+    CHECK(event.completion_key == 1 && event.bytes_transferred == 5 && event.buffer == operation);
+    event = wait_one(runtime);
+    CHECK(event.completion_key == 1 && event.bytes_transferred == 7 && event.buffer == &own);
+    wait_silence(runtime);
+    CHECK(PostQueuedCompletionStatus(port, count, key, operation));
+    event = wait_one(runtime);
+    check_source(&event, pair[0], &context);
+    CHECK(take_bytes(runtime, &event, &byte, 1) == 1 && byte == 'x');
+    wait_silence(runtime);
+    async_runtime_deinit(runtime);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
+/* Nor do many packets, with no operation or with addresses of nothing, whatever arrives in between. */
 static void packets_of_others_do_not_disturb_a_connection(void)
 {
     enum { MESSAGES = 200 };
@@ -248,6 +289,72 @@ static void the_console_is_described_and_not_read(void)
 #endif
     CHECK(memcmp(bytes, "look\n", 5) == 0);
     async_runtime_deinit(runtime);
+}
+
+/* What a driver's worker for the console does first, in its own thread. The main thread is inside the runtime when a
+   completion has been posted and it has not taken it yet, but for moments. */
+enum { QUESTIONS = 300 };
+
+static volatile int taken;
+
+static THREAD_RESULT ask_for_the_console(void *argument)
+{
+    async_runtime_t *runtime = (async_runtime_t *)argument;
+    int i;
+
+    for (i = 1; i <= QUESTIONS; i++) {
+        CHECK(async_runtime_post_completion(runtime, (uintptr_t)i, 0) == 0);
+        do {
+            CHECK(async_runtime_get_console_type(runtime) == CONSOLE_TYPE_PIPE);
+#ifdef _WIN32
+            CHECK(async_runtime_get_console_ctx(runtime) == &context);
+            CHECK(async_runtime_get_console_event(runtime) == NULL);
+            CHECK(async_runtime_get_iocp(runtime) != NULL);
+#else
+            CHECK(async_runtime_get_event_loop_handle(runtime) >= 0);
+#endif
+        } while (taken < i);
+    }
+    return 0;
+}
+
+/* Its questions neither fail nor make the main thread's wait fail. */
+static void any_thread_asks_for_the_console(void)
+{
+    async_runtime_t *runtime = async_runtime_init();
+    thread_t thread;
+    int i;
+#ifdef _WIN32
+    HANDLE ends[2], before = GetStdHandle(STD_INPUT_HANDLE);
+    CHECK(CreatePipe(&ends[0], &ends[1], NULL, 0) && SetStdHandle(STD_INPUT_HANDLE, ends[0]));
+#else
+    int ends[2], before = dup(0);
+    CHECK(pipe(ends) == 0 && dup2(ends[0], 0) == 0);
+#endif
+
+    CHECK(async_runtime_add_console(runtime, &context) == 0);
+    taken = 0;
+    thread = start_thread(ask_for_the_console, runtime);
+    for (i = 1; i <= QUESTIONS; i++) {
+        CHECK(wait_one(runtime).completion_key == (uintptr_t)i);
+        taken = i;
+    }
+    join_thread(thread);
+    async_runtime_deinit(runtime);
+#ifdef _WIN32
+    CHECK(SetStdHandle(STD_INPUT_HANDLE, before));
+    CloseHandle(ends[0]);
+    CloseHandle(ends[1]);
+#else
+    if (before >= 0) {
+        CHECK(dup2(before, 0) == 0);
+        close(before);
+    } else {
+        close(0);
+    }
+    close(ends[0]);
+    close(ends[1]);
+#endif
 }
 
 /* A server as a driver is one: is the context a port of mine, else is the key one that I know, else it is a user. */
@@ -476,6 +583,7 @@ int main(int argc, char **argv)
     check_begin(argc, argv);
 #ifdef _WIN32
     RUN(packets_of_others_are_completions);
+    RUN(packets_of_others_are_told_apart_by_key_and_operation);
     RUN(packets_of_others_do_not_disturb_a_connection);
 #else
     RUN(a_signal_ends_a_wait_without_a_timeout);
@@ -485,6 +593,7 @@ int main(int argc, char **argv)
     RUN(each_process_has_a_handle);
 #endif
     RUN(the_console_is_described_and_not_read);
+    RUN(any_thread_asks_for_the_console);
     RUN(a_thousand_clients_are_echoed);
     RUN(a_timer_reaches_a_runtime);
     RUN(a_name_and_a_connection_reach_a_runtime);

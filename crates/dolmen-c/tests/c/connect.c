@@ -266,18 +266,23 @@ static void before_its_event_a_socket_can_do_nothing(void)
     io_reactor_t *reactor = io_reactor_create();
     io_event_t event;
     char byte = 'x';
+    void *expected = &context;
 
     CHECK(begin(reactor, fd, &address) == 0);
 #ifdef _WIN32
     CHECK(io_reactor_modify(reactor, fd, EVENT_READ | EVENT_WRITE) == 0);
     CHECK(io_reactor_post_read(reactor, fd, NULL, 0) == -1);
     CHECK(io_reactor_post_write(reactor, fd, &byte, 1) == -1);
+    /* Only the context is changed. */
+    CHECK(io_reactor_modify_ex(reactor, fd, &byte, EVENT_READ | EVENT_WRITE) == 0);
+    expected = &byte;
 #else
     CHECK(io_reactor_modify(reactor, fd, EVENT_READ | EVENT_WRITE) == -1);
+    CHECK(io_reactor_modify_ex(reactor, fd, &byte, EVENT_READ | EVENT_WRITE) == -1);
     CHECK(io_reactor_post_read(reactor, fd, &byte, 1) == 0);
 #endif
     event = wait_one(reactor);
-    CHECK(event.context == &context && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
+    CHECK(event.context == expected && event.event_type == EVENT_WRITE && event.bytes_transferred == 0);
     wait_silence(reactor);
     io_reactor_destroy(reactor);
     close_socket(fd);
@@ -427,6 +432,65 @@ static void a_wait_for_one_event_ends_with_a_name(void)
     io_reactor_destroy(reactor);
 }
 
+/* What a function does while a wait calls it. */
+static struct {
+    io_reactor_t *reactor;
+    socket_fd_t fd;
+    int calls;
+} inside;
+
+static void on_resolved_misused(void *argument, const void *const *addresses, const int *lengths, int count,
+                                const char *error)
+{
+    io_event_t event;
+
+    (void)argument, (void)addresses, (void)lengths, (void)count, (void)error;
+    inside.calls++;
+    CHECK(wait_ms(inside.reactor, &event, 1, 0) == -1);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_wait: a wait is calling a function") != NULL);
+    io_reactor_destroy(inside.reactor);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_destroy: a wait is calling a function") != NULL);
+    /* Everything else works. */
+    CHECK(io_reactor_remove(inside.reactor, inside.fd) == 0);
+    CHECK(io_reactor_wakeup(inside.reactor) == 0);
+}
+
+/* A function that a wait calls can neither overwrite nor outdate an event of that wait, nor take the reactor from it. */
+static void a_function_that_a_wait_calls_does_not_harm_the_wait(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    io_event_t events[4];
+    socket_fd_t pair[2];
+    int round, count, calls;
+
+    inside.reactor = reactor;
+    make_pair(pair);
+    inside.fd = pair[0];
+    set_nonblocking(pair[0]);
+    for (round = 0; round < 20; round++) {
+        inside.calls = 0;
+        CHECK(io_reactor_add(reactor, pair[0], &context, EVENT_READ) == 0);
+        send_all(pair[1], "x", 1);
+        CHECK(io_reactor_resolve(reactor, "127.0.0.1", 1, on_resolved_misused, &context) == 0);
+        while (inside.calls == 0) {
+            calls = inside.calls;
+            count = io_reactor_wait(reactor, events, 4, NULL);
+            CHECK(count >= 0);
+            /* The socket has been removed by then. */
+            CHECK(inside.calls == calls || count == 0);
+            /* A wait that fails calls nothing. */
+            CHECK(io_reactor_wait(reactor, NULL, 4, NULL) == -1);
+            CHECK(inside.calls == calls || count == 0);
+        }
+        CHECK(inside.calls == 1);
+        while (wait_ms(reactor, events, 4, SILENCE_MS) != 0)
+            ;
+    }
+    io_reactor_destroy(reactor);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
 struct link {
     io_reactor_t *reactor;
     socket_fd_t fd;
@@ -524,6 +588,7 @@ int main(int argc, char **argv)
     RUN(a_connection_to_itself_is_an_error);
     RUN(an_address_without_a_family_or_an_end_is_refused);
     RUN(a_name_is_resolved_and_connected_to);
+    RUN(a_function_that_a_wait_calls_does_not_harm_the_wait);
     RUN(a_wait_for_one_event_ends_with_a_name);
     RUN(the_link_of_the_guide_works);
     return check_end();

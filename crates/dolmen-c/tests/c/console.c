@@ -962,6 +962,122 @@ static void without_standard_input_there_is_no_console(void)
     become_null();
 }
 
+/* ---- what other threads ask ---- */
+
+struct asking {
+    io_reactor_t *reactor;
+    io_reactor_handle_t handle;
+    volatile int taken; /* how many messages the waiting thread has taken */
+};
+
+enum { QUESTIONS = 300 };
+
+/* The waiting thread is inside the reactor when a message has been sent and it has not taken it yet, but for moments. */
+static THREAD_RESULT ask(void *argument)
+{
+    struct asking *asking = (struct asking *)argument;
+    int i;
+
+    for (i = 1; i <= QUESTIONS; i++) {
+        CHECK(io_reactor_post(asking->reactor, &b, NULL) == 0);
+        do {
+            CHECK(io_reactor_get_console_type(asking->reactor) == CONSOLE_TYPE_PIPE);
+            CHECK(io_reactor_native_handle(asking->reactor) == asking->handle);
+        } while (asking->taken < i);
+    }
+    return 0;
+}
+
+static void any_thread_asks_for_the_kind_and_the_handle(void)
+{
+    struct asking asking;
+    thread_t thread;
+    end_t writer;
+    int i;
+
+    become_pipe(&writer);
+    asking.reactor = io_reactor_create();
+    CHECK(io_reactor_add_console(asking.reactor, &a) == 0);
+    asking.handle = io_reactor_native_handle(asking.reactor);
+    asking.taken = 0;
+    thread = start_thread(ask, &asking);
+    for (i = 1; i <= QUESTIONS; i++) {
+        CHECK(wait_one(asking.reactor).event_type == EVENT_POST);
+        asking.taken = i;
+    }
+    join_thread(thread);
+    io_reactor_destroy(asking.reactor);
+    close_end(writer);
+}
+
+/* ---- async_runtime.h, whose program reads standard input itself ---- */
+
+/* Its header and io_reactor.h cannot meet; a runtime is a reactor. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+int async_runtime_add_console(io_reactor_t *runtime, void *context);
+console_type_t async_runtime_get_console_type(io_reactor_t *runtime);
+#ifdef __cplusplus
+}
+#endif
+
+static void become_socket(socket_fd_t pair[2])
+{
+    make_pair(pair);
+#ifdef _WIN32
+    CHECK(SetStdHandle(STD_INPUT_HANDLE, (HANDLE)pair[0]));
+#else
+    CHECK(dup2(pair[0], 0) == 0);
+#endif
+}
+
+static void expect_kind(io_reactor_t *runtime, console_type_t kind)
+{
+    CHECK(async_runtime_add_console(runtime, &b) == 0);
+    CHECK(async_runtime_get_console_type(runtime) == kind);
+    /* It was not registered, and no wait reports it. */
+    CHECK(io_reactor_get_console_type(runtime) == CONSOLE_TYPE_NONE);
+    wait_silence(runtime);
+}
+
+/* A driver's thread reads standard input of any other kind than none, and its end is the end of the game. */
+static void to_a_program_that_reads_it_the_null_device_is_no_console(void)
+{
+    io_reactor_t *runtime = io_reactor_create();
+    socket_fd_t pair[2];
+    end_t writer;
+
+    CHECK(async_runtime_get_console_type(runtime) == CONSOLE_TYPE_NONE);
+    become_pipe(&writer);
+    expect_kind(runtime, CONSOLE_TYPE_PIPE);
+    become_null();
+    expect_kind(runtime, CONSOLE_TYPE_NONE);
+    become_file("x", 1);
+    expect_kind(runtime, CONSOLE_TYPE_FILE);
+    become_nothing();
+    expect_kind(runtime, CONSOLE_TYPE_NONE);
+    become_null(); /* so that nothing else becomes descriptor 0 */
+    become_console();
+    expect_kind(runtime, CONSOLE_TYPE_REAL);
+    become_socket(pair);
+#ifdef _WIN32
+    expect_kind(runtime, CONSOLE_TYPE_PIPE); /* to GetFileType() */
+#else
+    expect_kind(runtime, CONSOLE_TYPE_NONE);
+#endif
+    become_null();
+    expect_kind(runtime, CONSOLE_TYPE_NONE);
+    /* The other header has its own kinds. */
+    CHECK(io_reactor_add_console(runtime, &a) == 0);
+    CHECK(io_reactor_get_console_type(runtime) == CONSOLE_TYPE_FILE);
+    CHECK(async_runtime_get_console_type(runtime) == CONSOLE_TYPE_NONE);
+    io_reactor_destroy(runtime);
+    close_end(writer);
+    close_socket(pair[0]);
+    close_socket(pair[1]);
+}
+
 int main(int argc, char **argv)
 {
     check_begin(argc, argv);
@@ -984,6 +1100,8 @@ int main(int argc, char **argv)
     RUN(a_file_brings_its_bytes_then_its_end);
     RUN(the_null_device_is_at_its_end);
     RUN(without_standard_input_there_is_no_console);
+    RUN(any_thread_asks_for_the_kind_and_the_handle);
+    RUN(to_a_program_that_reads_it_the_null_device_is_no_console);
     RUN(ConsoleReadable);
     RUN(ConsoleNotReadable);
     RUN(a_removed_console_is_silent);

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
@@ -378,6 +379,30 @@ static void both_processes_go_on_and_wake_themselves(void)
 
 /* A socket that was closed without being removed, and whose number now belongs to a file, stops no report of another
  * socket. */
+/* The child has an epoll instance of its own from its first call on, and the library returns that one. */
+static void the_handle_is_that_of_the_process(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    pid_t child = fork_checked();
+
+    if (child == 0) {
+        struct pollfd entry;
+        socket_fd_t pair[2];
+
+        make_pair(pair);
+        CHECK(io_reactor_add(reactor, pair[0], &a, EVENT_READ) == 0);
+        entry.fd = io_reactor_native_handle(reactor);
+        entry.events = POLLIN;
+        CHECK(entry.fd >= 0 && poll(&entry, 1, SILENCE_MS) == 0);
+        send_all(pair[1], "x", 1);
+        CHECK(poll(&entry, 1, DEADLINE_MS) == 1);
+        CHECK(wait_one(reactor).context == &a);
+        _exit(0);
+    }
+    ends_well(child);
+    io_reactor_destroy(reactor);
+}
+
 static void a_closed_sockets_number_may_be_a_files_in_a_child(void)
 {
     int round;
@@ -578,6 +603,7 @@ int main(int argc, char **argv)
     RUN(posts_and_forks_do_not_meet);
     RUN(a_lock_that_the_program_takes_at_a_fork_may_be_held_by_a_poster);
     RUN(both_processes_go_on_and_wake_themselves);
+    RUN(the_handle_is_that_of_the_process);
     RUN(a_closed_sockets_number_may_be_a_files_in_a_child);
     RUN(a_process_without_descriptors_does_not_spin);
     RUN(starting_a_program_changes_nothing);

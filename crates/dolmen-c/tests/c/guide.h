@@ -14,6 +14,7 @@ void worker_result(uintptr_t data);
 void console_line(uintptr_t data);
 void user_event(struct user *user, const io_event_t *event);
 struct user *make_user(socket_fd_t fd);
+void free_user(struct user *user);
 char *keep_line(const char *bytes, size_t count);
 #else
 struct link {

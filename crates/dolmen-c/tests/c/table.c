@@ -281,6 +281,73 @@ static void add_takes_a_socket_whose_predecessor_was_closed_unremoved(void)
     close_socket(peer);
     close_socket(listener);
 }
+
+/* A socket of this kind with this number, unbound. Others that are made in between go into `others`. */
+static socket_fd_t make_with_number(socket_fd_t number, int kind, socket_fd_t *others, int *count)
+{
+    for (;;) {
+        socket_fd_t made = socket(AF_INET, kind, 0);
+        CHECK(made != INVALID_SOCKET);
+        if (made == number)
+            return made;
+        CHECK(*count < 64);
+        others[(*count)++] = made;
+    }
+}
+
+/* As above, where one of the two is a datagram socket or a listener. */
+static void add_takes_a_socket_of_another_kind_whose_predecessor_was_closed_unremoved(void)
+{
+    socket_fd_t pair[2], others[64], number, peer;
+    io_reactor_t *reactor = io_reactor_create();
+    struct sockaddr_in address;
+    socklen_t length;
+    int i, count = 0;
+
+    make_pair(pair);
+    number = pair[0];
+    CHECK(io_reactor_add(reactor, number, &a, EVENT_READ) == 0);
+    wait_silence(reactor);
+    for (i = 0; i < 4; i++) {
+        /* After the stream a datagram socket, another one, a listener, and a datagram socket. */
+        int kind = i == 2 ? SOCK_STREAM : SOCK_DGRAM;
+        void *context = i % 2 == 0 ? &b : &a;
+
+        close_socket(number);
+        CHECK(make_with_number(number, kind, others, &count) == number);
+        memset(&address, 0, sizeof address);
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        CHECK(bind(number, (struct sockaddr *)&address, sizeof address) == 0);
+        length = sizeof address;
+        CHECK(getsockname(number, (struct sockaddr *)&address, &length) == 0);
+        CHECK(kind == SOCK_DGRAM || listen(number, 4) == 0);
+        CHECK(io_reactor_add(reactor, number, context, EVENT_READ) == 0);
+        /* It is registered now. */
+        CHECK(io_reactor_add(reactor, number, context, EVENT_READ) == -1);
+        CHECK(strstr(io_reactor_last_error(), "already") != NULL);
+        wait_silence(reactor);
+        peer = socket(AF_INET, kind, 0);
+        CHECK(connect(peer, (struct sockaddr *)&address, sizeof address) == 0);
+        if (kind == SOCK_DGRAM)
+            send_all(peer, "x", 1);
+        CHECK(wait_one(reactor).context == context);
+        close_socket(peer);
+    }
+    /* And a connection after all of those. */
+    close_socket(number);
+    make_pair(others + count);
+    peer = others[count + 1] == number ? others[count] : others[count + 1];
+    if (others[count] == number || others[count + 1] == number) {
+        CHECK(io_reactor_add(reactor, number, &a, EVENT_READ) == 0);
+        send_all(peer, "x", 1);
+        CHECK(wait_one(reactor).context == &a);
+    }
+    io_reactor_destroy(reactor);
+    for (i = 0; i < count + 2; i++)
+        close_socket(others[i]);
+    close_socket(pair[1]);
+}
 #endif
 
 /* Datagrams are reported, and the caller receives them, as it needs the sender's address; on both systems. */
@@ -1362,10 +1429,80 @@ static void a_second_thread_is_refused(void)
         give_way();
     CHECK(io_reactor_timer_add(reactor, &b, 1000, 0) == 0);
     CHECK(strstr(io_reactor_last_error(), "another thread") != NULL);
+    /* Nor does it take the reactor away from under that thread. */
+    io_reactor_destroy(reactor);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_destroy: another thread") != NULL);
     CHECK(io_reactor_wakeup(reactor) == 0);
     join_thread(thread);
     io_reactor_destroy(reactor);
 }
+
+#ifndef _WIN32
+static volatile sig_atomic_t handled;
+
+/* As a driver's may do before its reactor exists, and when it is gone. */
+static void wake_nothing(int number)
+{
+    (void)number;
+    if (io_reactor_wakeup(NULL) == -1)
+        handled = handled + 1;
+}
+
+struct signals {
+    pthread_t target;
+    volatile sig_atomic_t enough;
+};
+
+static THREAD_RESULT send_signals(void *argument)
+{
+    struct signals *signals = (struct signals *)argument;
+
+    while (!signals->enough) {
+        CHECK(pthread_kill(signals->target, SIGUSR1) == 0);
+        give_way();
+    }
+    return 0;
+}
+
+/* The handler interrupts allocations, and the calls of this library that note a failure: it does neither. */
+static void a_handler_may_wake_nothing_at_any_moment(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    struct sigaction action, before;
+    struct signals signals;
+    thread_t thread;
+    void *blocks[64];
+    size_t i;
+
+    errno = 77;
+    CHECK(io_reactor_add(NULL, 0, NULL, 0) == -1);
+    errno = 77;
+    CHECK(io_reactor_wakeup(NULL) == -1 && io_reactor_wakeup(reactor) == 0 && errno == 77);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_add: ") != NULL);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = wake_nothing;
+    action.sa_flags = SA_RESTART;
+    CHECK(sigaction(SIGUSR1, &action, &before) == 0);
+    memset(blocks, 0, sizeof blocks);
+    signals.target = pthread_self();
+    signals.enough = 0;
+    handled = 0;
+    thread = start_thread(send_signals, &signals);
+    for (i = 0; handled < (slow() ? 50 : 500); i++) {
+        free(blocks[i % 64]);
+        blocks[i % 64] = malloc(16 + i * 37 % 200);
+        CHECK(blocks[i % 64] != NULL);
+        CHECK(io_reactor_modify(NULL, 0, 0) == -1);
+        CHECK(strstr(io_reactor_last_error(), "io_reactor_modify: ") != NULL);
+    }
+    signals.enough = 1;
+    join_thread(thread);
+    CHECK(sigaction(SIGUSR1, &before, NULL) == 0);
+    for (i = 0; i < 64; i++)
+        free(blocks[i]);
+    io_reactor_destroy(reactor);
+}
+#endif
 
 static void every_function_takes_null(void)
 {
@@ -1384,6 +1521,7 @@ static void every_function_takes_null(void)
     CHECK(io_reactor_add_console(NULL, NULL) == -1);
     CHECK(io_reactor_get_console_type(NULL) == CONSOLE_TYPE_NONE);
     CHECK(io_reactor_wakeup(NULL) == -1);
+    CHECK(strstr(io_reactor_last_error(), "io_reactor_get_console_type: ") != NULL); /* of the call before */
     CHECK(io_reactor_post(NULL, NULL, NULL) == -1);
     CHECK(io_reactor_timer_add(NULL, NULL, 0, 0) == 0);
     CHECK(io_reactor_timer_cancel(NULL, 1) == -1);
@@ -1424,6 +1562,8 @@ int main(int argc, char **argv)
 #ifndef _WIN32
     RUN(removed_sockets_take_no_room);
     RUN(standard_input_for_writing_only_is_refused);
+#else
+    RUN(add_takes_a_socket_of_another_kind_whose_predecessor_was_closed_unremoved);
 #endif
     RUN(a_stream_that_is_not_connected_is_as_the_guide_says);
     RUN(modify_sets_the_interest);
@@ -1464,6 +1604,9 @@ int main(int argc, char **argv)
     RUN(input_does_not_wait_for_timers);
     RUN(a_second_thread_is_refused);
     RUN(every_function_takes_null);
+#ifndef _WIN32
+    RUN(a_handler_may_wake_nothing_at_any_moment);
+#endif
     RUN(version_and_stats_are_there);
     return check_end();
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::{Fault, Kernel};
-use crate::token::{ConnId, PollId, Token};
+use crate::token::{ConnId, PollId, TimerId, Token};
 
 use super::connection::Connection;
 use super::poll::Poll;
@@ -68,6 +68,17 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
+/// Timers.
+impl<K: Kernel> Engine<K> {
+    pub(crate) fn is_timer_set(&self, timer: TimerId) -> bool {
+        self.cx.timers.is_callers(timer.0)
+    }
+
+    pub(crate) fn timers_set(&self) -> usize {
+        self.cx.timers.callers()
+    }
+}
+
 /// Polls.
 impl<K: Kernel> Engine<K> {
     pub(crate) fn add_poll(
@@ -82,6 +93,12 @@ impl<K: Kernel> Engine<K> {
         let key = self.polls.insert(Poll::new(source, interest, once, token));
         self.polls.get_mut(key).expect("it was just inserted").list(&mut self.cx, key);
         Ok(PollId(key))
+    }
+
+    /// Whether the number of a polled socket still stands for that socket.
+    pub(crate) fn is_same_socket(&self, id: PollId) -> Option<bool> {
+        let poll = self.polls.get(id.0)?;
+        self.cx.submitter.is_same_socket(poll.source())
     }
 
     /// From now on only what `interest` asks for is reported, even of what was found before.

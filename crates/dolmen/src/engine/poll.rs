@@ -37,6 +37,11 @@ impl<K: Kernel> Poll<K> {
     }
 
     #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(super) fn source(&self) -> &K::Source {
+        &self.source
+    }
+
+    #[cfg(any(feature = "c-api", dolmen_sim))]
     pub(super) fn is_closing(&self) -> bool {
         self.registration.is_closing()
     }

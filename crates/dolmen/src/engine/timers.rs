@@ -31,6 +31,12 @@ pub(crate) enum Purpose {
     DatagramsAgain(Key, Direction),
 }
 
+impl Purpose {
+    fn is_callers(self) -> bool {
+        matches!(self, Purpose::User(_))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Send,
@@ -57,6 +63,8 @@ pub(crate) struct Timers {
     positions: Vec<u32>,
     /// Counts insertions, to break ties.
     inserted: u64,
+    /// How many of them are the caller's.
+    callers: usize,
 }
 
 struct Timer {
@@ -81,7 +89,7 @@ impl Entry {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        Timers { timers: Table::new(), heap: Vec::new(), positions: Vec::new(), inserted: 0 }
+        Timers { timers: Table::new(), heap: Vec::new(), positions: Vec::new(), inserted: 0, callers: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -90,6 +98,7 @@ impl Timers {
 
     pub(crate) fn insert(&mut self, deadline_ns: u64, period_ns: u64, purpose: Purpose) -> Key {
         let at = self.heap.len();
+        self.callers += usize::from(purpose.is_callers());
         let key = self.timers.insert(Timer { purpose, period_ns });
         let slots = self.positions.len().max(key.slot as usize + 1);
         self.positions.resize(slots, 0);
@@ -105,7 +114,13 @@ impl Timers {
 
     /// Whether the timer is set, and was set by the caller.
     pub(crate) fn is_callers(&self, key: Key) -> bool {
-        self.timers.get(key).is_some_and(|timer| matches!(timer.purpose, Purpose::User(_)))
+        self.timers.get(key).is_some_and(|timer| timer.purpose.is_callers())
+    }
+
+    /// How many timers of the caller's are set.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(crate) fn callers(&self) -> usize {
+        self.callers
     }
 
     /// Moves a timer that is set. It takes its place behind those that are due at the same time; a periodic one has its
@@ -122,9 +137,8 @@ impl Timers {
     }
 
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
-        if self.timers.remove(key).is_none() {
-            return false;
-        }
+        let Some(timer) = self.timers.remove(key) else { return false };
+        self.callers -= usize::from(timer.purpose.is_callers());
         self.take_out(self.positions[key.slot as usize] as usize);
         true
     }
@@ -141,6 +155,7 @@ impl Timers {
         let (key, timer) = self.timers.at_mut(first.slot).expect("a heap entry has its timer");
         let purpose = timer.purpose;
         if timer.period_ns == 0 {
+            self.callers -= usize::from(purpose.is_callers());
             self.timers.vacate(key);
             self.take_out(0);
             return Some(Expired { key, purpose, missed: 0, last: true });

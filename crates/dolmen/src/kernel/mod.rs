@@ -327,6 +327,13 @@ pub(crate) trait Kernel: Sized + 'static {
         unreachable!("nothing borrowed was added")
     }
 
+    /// Whether the number of a polled socket still stands for that socket, or the caller has closed that one and the system
+    /// has given the number to another. `None`: the system does not provide this.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn is_same_socket(&self, _source: &Self::Source) -> Option<bool> {
+        None
+    }
+
     /// Changes the interest of a pending poll. A poll without any interest stays pending until this is called again, or
     /// it is cancelled.
     #[cfg(any(feature = "c-api", dolmen_sim))]

@@ -73,6 +73,11 @@ impl<K: Kernel> Submitter<K> {
         self.kernel.is_stream(socket)
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(crate) fn is_same_socket(&self, source: &K::Source) -> Option<bool> {
+        self.kernel.is_same_socket(source)
+    }
+
     pub(crate) fn has_packets(&self) -> bool {
         self.kernel.has_packets()
     }

@@ -178,6 +178,14 @@ impl Machine {
         KernelWaits { count: world.waits, most_idle: world.most_idle_waits, stuck: world.stuck }
     }
 
+    /// When a block on the reactor's native handle would end if the caller did nothing: it is readable, or another thread
+    /// or a peer acts.
+    #[must_use]
+    pub fn ends_block_ns(&self, reactor: &mut SimReactor) -> Option<u64> {
+        let ready_ns = reactor.engine.kernel().ready_from_ns();
+        [ready_ns, self.world.borrow().next_scheduled_ns()].into_iter().flatten().min()
+    }
+
     /// How many descriptors are open.
     #[must_use]
     pub fn open_descriptors(&self) -> usize {

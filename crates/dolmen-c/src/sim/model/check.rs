@@ -75,9 +75,16 @@ impl<P: System> Run<'_, P> {
             (registration.modified, registration.failed) = (false, true);
             return Ok(());
         }
+        // Those of a listener that accepts come accepted.
+        let read = self.registrations[number].accepts && self.is_extended && kind & EVENT_READ != 0;
+        self.check(Oracle::Order, !read, || format!("{fd} was reported, and the library accepts"))?;
         let asked = interest != 0 && kind & !(interest | EVENT_ERROR | EVENT_CLOSE) == 0;
         self.check(Oracle::Order, asked, || format!("{fd} asks for {interest:#x}, {kind:#x} was reported"))?;
-        self.check(Oracle::Stale, kind != 0 && kind & !ready == 0, || {
+        // The same listener may be registered twice, and the library has accepted by the other registration since.
+        let object = self.registrations[number].object;
+        let may_be_accepted = matches!(object, Object::Listener(_))
+            && self.registrations.iter().any(|other| other.live && other.accepts && other.object == object);
+        self.check(Oracle::Stale, kind != 0 && (kind & !ready == 0 || may_be_accepted), || {
             format!("{fd} was reported to be {kind:#x} and is {ready:#x}")
         })?;
         let nothing = event.buffer.is_null() && event.bytes_transferred == 0;
@@ -234,7 +241,11 @@ impl<P: System> Run<'_, P> {
 
     fn readiness_due(&self, number: usize) -> Check {
         let ready = self.ready(number);
-        self.check(Oracle::Liveness, ready.is_empty() || self.registrations[number].failed, || {
+        let registration = &self.registrations[number];
+        // The library accepts by the number, and cannot if that was closed or stands for another socket.
+        let cannot_accept =
+            registration.accepts && self.machine.object(registration.fd) != Some(registration.object);
+        self.check(Oracle::Liveness, ready.is_empty() || registration.failed || cannot_accept, || {
             format!("{} is {ready:?} and was not reported", self.registrations[number].fd)
         })
     }

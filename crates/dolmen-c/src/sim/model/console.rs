@@ -54,16 +54,32 @@ impl<P: System> Run<'_, P> {
             Some(_) => kind.console_type(),
             None => console_type_t::CONSOLE_TYPE_NONE,
         };
-        self.check(Oracle::Order, self.inner.console_type() == expected, || {
-            format!("{kind:?} is of type {:?}", self.inner.console_type())
-        })
+        let found = self.inner.stdin_facts.registered();
+        self.check(Oracle::Order, found == expected, || format!("{kind:?} is of type {found:?}"))?;
+        self.describe_console()
+    }
+
+    /// The other header's question, which changes nothing.
+    fn describe_console(&mut self) -> Check {
+        if !self.is_runtime {
+            return Ok(());
+        }
+        let (kind, context) = (self.console.kind, Context::Console(self.console.number).pointer());
+        let registered = self.inner.stdin_facts.registered();
+        self.inner.describe_stdin(context);
+        let facts = &self.inner.stdin_facts;
+        let right = (facts.registered(), facts.described(), facts.context())
+            == (registered, kind.described_type(P::COMPLETION), context);
+        let found = (facts.registered(), facts.described());
+        self.check(Oracle::Order, right, || format!("{kind:?} is described as {found:?}"))
     }
 
     pub(super) fn remove_console(&mut self) -> Check {
         self.console.registered = None;
         self.note_removed();
         let removed = self.inner.remove_console().is_ok();
-        self.check(Oracle::Order, removed, || "remove_console was refused".into())
+        let none = self.inner.stdin_facts.registered() == console_type_t::CONSOLE_TYPE_NONE;
+        self.check(Oracle::Order, removed && none, || "remove_console was refused".into())
     }
 
     /// The caller reads, unless the library does.

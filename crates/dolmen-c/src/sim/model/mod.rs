@@ -50,6 +50,8 @@ struct Run<'a, P: System> {
     others: Others,
     /// The program was written for `async_runtime.h`.
     is_runtime: bool,
+    /// The program waits with io_reactor_wait_ex(), and lets the library accept.
+    is_extended: bool,
     /// How many packets of others were reported.
     foreign: u64,
     max_events: usize,
@@ -72,6 +74,9 @@ struct Run<'a, P: System> {
     may_be_woken: bool,
     /// How many waits may end because the kernel gives back operations of removed sources.
     removed: usize,
+    /// How many waits may end because the pause of a listener does, or because connections that waited for room have gone
+    /// or are no longer wanted.
+    pauses: u64,
     /// When the last source was removed.
     removed_at_ns: u64,
     /// Every source always has something, and handlers do not handle it.
@@ -98,8 +103,10 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
     let buffer_bytes = 16 + rng.below(48) as usize;
     let mut reactor = machine.reactor(max_events, rng.below(10) as usize, buffer_bytes);
     // Not by the generator that everything else depends on: the program of a seed stays the same.
-    let is_runtime = Rng::new(seed.rotate_left(41)).percent(40);
-    if is_runtime {
+    let mut header = Rng::new(seed.rotate_left(41));
+    let is_runtime = header.percent(40);
+    let is_extended = !is_runtime && header.percent(50);
+    if is_runtime || is_extended {
         reactor.report_foreign();
     }
     let (waker, poster) = (reactor.waker(), Rc::new(reactor.poster()));
@@ -114,6 +121,7 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         inner: ManuallyDrop::new(inner),
         others,
         is_runtime,
+        is_extended,
         foreign: 0,
         max_events,
         buffer_bytes: buffer_bytes.next_power_of_two(),
@@ -127,6 +135,7 @@ pub(super) fn run<P: System>(seed: u64, actions: &[Action], oracles: &[Oracle]) 
         filled: Vec::new(),
         may_be_woken: false,
         removed: 0,
+        pauses: 0,
         removed_at_ns: 0,
         flooding: false,
         calm: false,

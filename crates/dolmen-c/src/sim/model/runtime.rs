@@ -1,5 +1,5 @@
-//! Programs that were written for `async_runtime.h`: the form of its events, and where its calls differ. The rest of the
-//! model sees the events of `io_reactor.h`.
+//! The forms of events, and where the calls of the headers differ: of programs that were written for `async_runtime.h`, and
+//! of those that use io_reactor_wait_ex(). The rest of the model sees the events of io_reactor_wait().
 
 use std::mem::MaybeUninit;
 
@@ -16,6 +16,9 @@ impl<P: System> Run<'_, P> {
         room: usize,
         timeout: Option<Duration>,
     ) -> Result<Result<(usize, Vec<io_event_t>), crate::boundary::Failure>, Failure> {
+        if self.is_extended {
+            return self.wait_extended(room, timeout);
+        }
         if !self.is_runtime {
             let mut array = [const { MaybeUninit::<io_event_t>::zeroed() }; MOST_ROOM];
             let waited = self.inner.wait(Room::Plain(&mut array[..room]), timeout);
@@ -35,6 +38,55 @@ impl<P: System> Run<'_, P> {
             events.extend(self.plain_event(&event)?);
         }
         Ok(Ok((count, events)))
+    }
+
+    fn wait_extended(
+        &mut self,
+        room: usize,
+        timeout: Option<Duration>,
+    ) -> Result<Result<(usize, Vec<io_event_t>), crate::boundary::Failure>, Failure> {
+        let mut array = [const { MaybeUninit::<io_event_ex_t>::zeroed() }; MOST_ROOM];
+        let count = match self.inner.wait(Room::Extended(&mut array[..room]), timeout) {
+            Ok(count) => count,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let mut events = Vec::new();
+        for event in array.iter().take(count) {
+            // SAFETY: all bytes are zero or were written, and an event may be all zeroes.
+            let event = unsafe { event.assume_init_read() };
+            events.extend(self.event_of_extended(&event)?);
+        }
+        Ok(Ok((count, events)))
+    }
+
+    fn event_of_extended(&mut self, event: &io_event_ex_t) -> Result<Option<io_event_t>, Failure> {
+        let plain = event.event;
+        if plain.event_type == EVENT_COMPLETION {
+            // The simulated machine sends the same number as key and as count.
+            let number = event.completion_key;
+            self.foreign += 1;
+            let right = P::COMPLETION
+                && plain.context.is_null()
+                && plain.bytes_transferred as usize == number
+                && event.fd == NO_SOCKET
+                && self.foreign <= self.inner.reactor.stats().foreign_completions;
+            return self
+                .check(Oracle::Stale, right, || format!("{event:?} is nothing that was sent"))
+                .map(|()| None);
+        }
+        let registration = match Context::of(plain.context) {
+            Some(Context::Socket(number)) => self.registrations.get(number).map(|of| (number, of.fd)),
+            _ => None,
+        };
+        if let (EVENT_ACCEPT, Some((number, listener))) = (plain.event_type, registration) {
+            let brings = plain.buffer.is_null() && plain.bytes_transferred == 0;
+            return self.accepted(number, listener, event.fd as u32, brings).map(|()| None);
+        }
+        let fd = registration.map_or(NO_SOCKET, |(_, fd)| fd as socket_fd_t);
+        self.check(Oracle::Order, event.fd == fd && event.completion_key == 0, || {
+            format!("{event:?} is of {fd}")
+        })?;
+        Ok(Some(plain))
     }
 
     fn plain_event(&mut self, event: &async_event_t) -> Result<Option<io_event_t>, Failure> {
@@ -92,7 +144,7 @@ impl<P: System> Run<'_, P> {
         };
         if let Some((number, fd, Object::Listener(_))) = registration {
             if P::COMPLETION && event.event_type == EVENT_READ as u32 {
-                return self.accepted(number, fd, event).map(|()| None);
+                return self.accepted(number, fd, event.fd as u32, event.buffer.is_null()).map(|()| None);
             }
         }
         let fd = registration.map_or(NO_SOCKET, |(_, fd, _)| fd as socket_fd_t);
@@ -106,15 +158,19 @@ impl<P: System> Run<'_, P> {
     }
 
     /// A listener's event brings a connection, which is the caller's from now on.
-    fn accepted(&mut self, number: usize, listener: u32, event: &async_event_t) -> Check {
+    fn accepted(&mut self, number: usize, listener: u32, fd: u32, plain: bool) -> Check {
         let registration = &mut self.registrations[number];
         registration.reported += 1;
-        let live = registration.live;
-        self.check(Oracle::Stale, live, || format!("{event:?} of a removed listener"))?;
-        let fd = event.fd as u32;
+        let (live, accepts) = (registration.live, registration.accepts);
+        // On Windows the interest in a listener does not change.
+        let asked = P::COMPLETION || registration.interest & EVENT_READ != 0;
+        self.check(Oracle::Stale, live, || format!("{fd} of a removed listener"))?;
+        self.check(Oracle::Order, accepts && asked, || {
+            format!("{fd} was accepted by listener {listener}, accepts: {accepts}, asked: {asked}")
+        })?;
         let fresh = !self.open.contains(&fd) && matches!(self.machine.object(fd), Some(Object::Link(_)));
-        self.check(Oracle::Order, fd != listener && fresh && event.buffer.is_null(), || {
-            format!("{event:?} brings no connection")
+        self.check(Oracle::Order, fd != listener && fresh && plain, || {
+            format!("{fd} of listener {listener} is no connection")
         })?;
         if self.open.len() < MOST_OPEN {
             self.open.push(fd)
@@ -124,11 +180,18 @@ impl<P: System> Run<'_, P> {
         Ok(())
     }
 
-    pub(super) fn add_by_header(&mut self, fd: u32, context: Context, events: c_int) -> bool {
+    /// Whether the library accepts the connections of a socket that is registered under this number.
+    pub(super) fn lets_accept(&self, object: Option<Object>, number: usize) -> bool {
+        let by_header = if self.is_runtime { P::COMPLETION } else { self.is_extended && number % 4 != 0 };
+        by_header && matches!(object, Some(Object::Listener(_)))
+    }
+
+    pub(super) fn add_by_header(&mut self, fd: u32, context: Context, events: c_int, accepts: bool) -> bool {
         let (fd, context) = (fd as socket_fd_t, context.pointer());
-        let added = match self.is_runtime {
-            true => self.inner.add_accepting(fd, context, events),
-            false => self.inner.add(fd, context, events),
+        let added = match (self.is_runtime, accepts) {
+            (true, _) => self.inner.add_accepting(fd, context, events),
+            (false, true) => self.inner.add_listener(fd, context),
+            (false, false) => self.inner.add(fd, context, events),
         };
         added.is_ok()
     }
@@ -141,7 +204,7 @@ impl<P: System> Run<'_, P> {
     pub(super) fn modify_by_header(&mut self, fd: u32, context: Option<Context>, events: c_int) -> bool {
         let fd = fd as socket_fd_t;
         let context = context.map_or(std::ptr::null_mut(), Context::pointer);
-        let modified = match self.is_runtime {
+        let modified = match self.is_runtime || (self.is_extended && self.by_fd.contains_key(&(fd as u32))) {
             true => self.inner.modify_with_context(fd, events, context),
             false => self.inner.modify(fd, events),
         };

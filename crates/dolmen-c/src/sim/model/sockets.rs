@@ -7,6 +7,8 @@ pub(super) struct Registration {
     pub(super) fd: u32,
     pub(super) object: Object,
     pub(super) live: bool,
+    /// A listener whose connections the library accepts.
+    pub(super) accepts: bool,
     /// POSIX: what was asked for.
     pub(super) interest: c_int,
     pub(super) modified: bool,
@@ -58,6 +60,7 @@ impl Registration {
             fd,
             object,
             live: true,
+            accepts: false,
             interest: events & (EVENT_READ | EVENT_WRITE),
             modified: false,
             failed: false,
@@ -89,8 +92,6 @@ impl<P: System> Run<'_, P> {
         let expected = match object {
             None => Some(false),
             Some(_) if same => Some(false),
-            // The system does not report that it is another socket.
-            Some(Object::Listener(_)) if P::COMPLETION && known.is_some() => Some(false),
             // If the first receive fails immediately, so may this call.
             Some(Object::Link(link)) if P::COMPLETION && self.machine.link(link).reset.is_some() => None,
             Some(Object::Link(link)) if self.cut.contains_key(&link) => self.cut[&link].then_some(false),
@@ -101,19 +102,35 @@ impl<P: System> Run<'_, P> {
             _ => (0, 0),
         };
         let number = self.registrations.len();
-        let added = self.add_by_header(fd, Context::Socket(number), events);
+        let accepts = self.lets_accept(object, number);
+        // The library asks for the connections.
+        let events = if accepts { EVENT_READ } else { events };
+        let added = self.add_by_header(fd, Context::Socket(number), events, accepts);
         self.check(Oracle::Order, expected.is_none_or(|expected| expected == added), || {
             format!("add of {object:?} by {fd}, known: {known:?}, {same}: {added}")
         })?;
         if same && !added {
             mark(Mark::RegisteredTwice);
         }
-        let Some(object) = object.filter(|_| added) else { return Ok(()) };
+        let Some(object) = object.filter(|_| added) else {
+            // Of two connections only the attempt shows on Windows that they are not the same.
+            let of_links = |known: usize| {
+                self.registrations[known].link().is_some() && matches!(object, Some(Object::Link(_)))
+            };
+            let dropped =
+                known.filter(|&known| object.is_some() && !same && !(P::COMPLETION && of_links(known)));
+            if let Some(known) = dropped {
+                self.by_fd.remove(&fd);
+                self.forget(known);
+            }
+            return Ok(());
+        };
         if let Some(known) = known {
             mark(Mark::ReplacedClosed);
             self.forget(known);
         }
-        self.registrations.push(Registration { received, accepted, ..Registration::new(fd, object, events) });
+        let registration = Registration::new(fd, object, events);
+        self.registrations.push(Registration { received, accepted, accepts, ..registration });
         self.by_fd.insert(fd, number);
         Ok(())
     }

@@ -5,6 +5,25 @@ use super::*;
 /// How late the kernel may give operations back.
 const LATEST_NS: u64 = 10_000_000;
 
+/// What an outer loop sees directly before a wait.
+struct Outside {
+    now_ns: u64,
+    /// The library's answer.
+    timeout_ns: Option<u64>,
+    /// When its block would end, if the caller did nothing: the handle is readable, or another thread acts.
+    ends_ns: Option<u64>,
+}
+
+impl Outside {
+    fn until_ns(&self) -> Option<u64> {
+        self.timeout_ns.map(|ns| self.now_ns.saturating_add(ns))
+    }
+
+    fn blocks(&self) -> bool {
+        self.timeout_ns != Some(0) && self.ends_ns.is_none_or(|at_ns| at_ns > self.now_ns)
+    }
+}
+
 impl<P: System> Run<'_, P> {
     /// The events of the last wait still point to the same bytes.
     pub(super) fn check_buffers(&mut self) -> Check {
@@ -19,7 +38,15 @@ impl<P: System> Run<'_, P> {
         self.machine.begin_wait();
         self.others.interrupted.set(false);
         let start_ns = self.machine.now_ns();
+        let failed = self.inner.platform.attempts().failed.get();
+        let outside = self.look_outside()?;
+        let fruitless = self.inner.platform.attempts().fruitless.get();
+        let foreign = self.foreign;
         let waited = self.wait_by_header(room, timeout)?;
+        let attempts = self.inner.platform.attempts();
+        // Each pause ends once.
+        self.pauses += attempts.failed.get() - failed;
+        let was_fruitless = attempts.fruitless.get() > fruitless;
         let waits = self.machine.kernel_waits();
         self.check(Oracle::Spin, waits.most_idle < 64, || {
             format!("{} kernel waits without a timeout brought nothing", waits.most_idle)
@@ -44,7 +71,10 @@ impl<P: System> Run<'_, P> {
         self.report.events += count as u64;
         let most = room.min(self.max_events);
         self.check(Oracle::Bounds, count <= most, || format!("{count} events in room for {most}"))?;
-        self.check_time(count, self.machine.now_ns() - start_ns, timeout)?;
+        self.check_time(count, self.machine.now_ns() - start_ns, timeout, was_fruitless)?;
+        // The machine sends packets of others without a reason.
+        self.check_outside(&outside, count - (self.foreign - foreign) as usize)?;
+        self.check_timers()?;
         for event in &events {
             self.check_event(event)?;
         }
@@ -59,6 +89,10 @@ impl<P: System> Run<'_, P> {
         // nothing took a place; a wait that has delivered nothing has checked again.
         let places = count + usize::from(self.console.registered.is_some());
         let is_full = count > 0 && places >= most;
+        if is_full && self.registrations.iter().any(|registration| registration.live && registration.accepts)
+        {
+            self.pauses += 1;
+        }
         self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && is_full;
         for event in &events {
             self.handle(event)?;
@@ -71,7 +105,13 @@ impl<P: System> Run<'_, P> {
         self.removed_at_ns = self.machine.now_ns();
     }
 
-    fn check_time(&mut self, count: usize, waited_ns: u64, timeout: Option<Duration>) -> Check {
+    fn check_time(
+        &mut self,
+        count: usize,
+        waited_ns: u64,
+        timeout: Option<Duration>,
+        was_fruitless: bool,
+    ) -> Check {
         let timeout_ns = timeout.map_or(u64::MAX, |timeout| timeout.as_nanos() as u64);
         let woken = self.others.woken.get() || self.may_be_woken;
         if count > 0 {
@@ -81,11 +121,14 @@ impl<P: System> Run<'_, P> {
             format!("a wait of {timeout_ns} ns took {waited_ns}")
         })?;
         // POSIX: any end of the kernel's wait ends the caller's.
-        let for_nothing = self.machine.returns_early() || self.others.interrupted.get();
+        let for_nothing = self.machine.returns_early() || self.others.interrupted.get() || was_fruitless;
         let mut ended = woken || (!P::COMPLETION && for_nothing);
         if !ended && waited_ns < timeout_ns && !P::COMPLETION {
-            ended = self.others.signalled.replace(false) || self.removed > 0;
-            self.removed = self.removed.saturating_sub(1);
+            ended = self.others.signalled.replace(false) || self.removed > 0 || self.pauses > 0;
+            match self.removed {
+                0 => self.pauses = self.pauses.saturating_sub(1),
+                _ => self.removed -= 1,
+            }
         }
         let start_ns = self.machine.now_ns() - waited_ns;
         if !ended && waited_ns >= timeout_ns && start_ns > self.removed_at_ns + LATEST_NS {
@@ -102,6 +145,51 @@ impl<P: System> Run<'_, P> {
         let has_looked = self.others.woken.get() || !ended;
         let late = self.timers.iter().any(|timer| timer.live && timer.deadline_ns < now_ns);
         self.check(Oracle::Time, !has_looked || !late, || "a timer was due and not reported".into())
+    }
+
+    /// The statistics count the caller's timers. One that is due may be on its way already.
+    fn check_timers(&mut self) -> Check {
+        let (now_ns, set) = (self.machine.now_ns(), self.inner.stats().timers as usize);
+        let live = self.timers.iter().filter(|timer| timer.live);
+        let certain = live.clone().filter(|timer| timer.period_ns > 0 || timer.deadline_ns > now_ns).count();
+        let most = live.count();
+        self.check(Oracle::Bounds, (certain..=most).contains(&set), || {
+            format!("{set} timers, and {certain} to {most} are set")
+        })
+    }
+
+    /// What an outer loop sees directly before a wait.
+    fn look_outside(&mut self) -> Result<Outside, Failure> {
+        let timeout_ns = self.inner.next_timeout().map(|timeout| timeout.as_nanos() as u64);
+        let outside = Outside {
+            now_ns: self.machine.now_ns(),
+            timeout_ns,
+            ends_ns: self.machine.ends_block_ns(&mut self.inner.reactor),
+        };
+        let missed = outside.until_ns().is_none_or(|until_ns| {
+            self.timers.iter().any(|timer| timer.live && until_ns > timer.deadline_ns.max(outside.now_ns))
+        });
+        let any = self.timers.iter().any(|timer| timer.live);
+        self.check(Oracle::Time, !(missed && any), || {
+            format!("an outer loop may block until {:?}, and a timer is due before", outside.until_ns())
+        })?;
+        let waits = self.others.woken.get() || !self.others.posts.borrow().is_empty();
+        self.check(Oracle::Posts, !(waits && outside.blocks()), || {
+            format!("an outer loop may block for {timeout_ns:?} ns, and there are posts or a wakeup")
+        })?;
+        Ok(outside)
+    }
+
+    /// If an outer loop would have blocked, a wait of its own finds nothing instead.
+    fn check_outside(&self, outside: &Outside, count: usize) -> Check {
+        let now_ns = self.machine.now_ns();
+        let still = [outside.until_ns(), outside.ends_ns].into_iter().flatten().all(|at_ns| at_ns > now_ns);
+        self.check(Oracle::Liveness, !(outside.blocks() && still && count > 0), || {
+            format!(
+                "an outer loop would have blocked until {:?} with {count} events at {now_ns}",
+                outside.until_ns()
+            )
+        })
     }
 
     fn handle(&mut self, event: &io_event_t) -> Check {
@@ -212,11 +300,12 @@ impl<P: System> Run<'_, P> {
         let last_post = self.others.posts.borrow().back().copied();
         self.post_reads()?;
         let standing: Vec<(usize, u64)> = (0..self.registrations.len())
-            // A call that was refused for lack of memory is repeated after its pause.
+            // A call that was refused, for lack of memory or because the number was closed, is repeated after its pause.
             .filter(|&at| {
-                let accepts = self.is_runtime || self.registrations[at].link().is_some();
-                let waits = P::COMPLETION && lacks_memory && accepts;
-                self.is_standing(at) && !waits
+                let registration = &self.registrations[at];
+                let may_be_refused = registration.accepts || (P::COMPLETION && registration.link().is_some());
+                let pauses = registration.accepts && self.inner.platform.attempts().failed.get() > 0;
+                self.is_standing(at) && !(lacks_memory && may_be_refused) && !pauses
             })
             .map(|at| (at, self.registrations[at].reported))
             .collect();

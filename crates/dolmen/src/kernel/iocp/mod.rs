@@ -324,6 +324,12 @@ impl Kernel for Iocp {
         polled.change(interest, &self.port, &mut self.writers)
     }
 
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    fn is_same_socket(&self, source: &Source) -> Option<bool> {
+        let Source::Polled(polled) = source else { return None };
+        polled.is_same()
+    }
+
     fn recheck(&mut self, source: &Source, interest: Readiness) -> Readiness {
         let Source::Polled(polled) = source else { unreachable!("a poll is for a borrowed socket") };
         self.calls += 1;

@@ -154,6 +154,16 @@ impl Polled {
         }
     }
 
+    /// Whether the number still stands for this socket. A network event is attached to a listener or a datagram socket for
+    /// as long as it is polled, and another socket that has got the number since has none, unless the caller attached one.
+    #[cfg(any(feature = "c-api", dolmen_sim))]
+    pub(super) fn is_same(&self) -> Option<bool> {
+        match &self.what {
+            What::Arrivals { selected, .. } if selected.get() => Some(socket::has_event(&self.socket)),
+            _ => None,
+        }
+    }
+
     /// Takes the pending operation back. Returns `None` if its packet is on its way.
     pub(super) fn cancel(&self, writers: &mut Writers) -> Option<OpPtr<Iocp>> {
         self.cancelled.set(true);

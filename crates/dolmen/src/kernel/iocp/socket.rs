@@ -196,6 +196,18 @@ pub(super) fn select(socket: &impl AsRawSocket, event: &impl AsRawHandle) -> Res
     if result == 0 { Ok(()) } else { Err(last_socket_error()) }
 }
 
+/// Whether a network event is attached to a socket. The system then refuses to make it blocking. Otherwise this call has
+/// made it blocking, as another socket is when it is new.
+///
+/// Microsoft Learn: "WSAEventSelect", Remarks; "Winsock IOCTLs", FIONBIO.
+#[cfg(any(feature = "c-api", dolmen_sim))]
+pub(super) fn has_event(socket: &impl AsRawSocket) -> bool {
+    let mut off = 0;
+    // SAFETY: `off` is what the command reads; a number that is not a socket is refused.
+    let result = unsafe { ioctlsocket(socket.as_raw_socket() as SOCKET, FIONBIO, &mut off) };
+    result != 0 && last_socket_error().code == WSAEINVAL
+}
+
 /// Detaches the network event from the socket.
 pub(super) fn deselect(socket: &impl AsRawSocket) {
     // SAFETY: the socket is open; no event is passed.

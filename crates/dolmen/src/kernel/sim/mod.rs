@@ -363,6 +363,10 @@ impl Kernel for Sim {
         self.world.borrow().polled(source.object, interest)
     }
 
+    fn is_same_socket(&self, source: &Source) -> Option<bool> {
+        Some(self.world.borrow().object(source.fd) == source.object)
+    }
+
     fn set_interest(&mut self, source: &Source, interest: Readiness) -> Result<(), Fault> {
         if !self.is_open(source) {
             return Err(NOT_OPEN);
