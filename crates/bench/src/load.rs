@@ -71,6 +71,14 @@ impl Epoll {
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    pub fn remove(&self, stream: &TcpStream) -> io::Result<()> {
+        // SAFETY: no event is needed to remove a descriptor.
+        let done = unsafe {
+            libc::epoll_ctl(self.fd, libc::EPOLL_CTL_DEL, stream.as_raw_fd(), std::ptr::null_mut())
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     /// The keys of the ready sockets, after up to `timeout_ms`.
     pub fn wait(&mut self, timeout_ms: i32) -> impl Iterator<Item = usize> + '_ {
         let room = self.events.len() as i32;

@@ -5,6 +5,7 @@
 //! * `load.rs`: the load generator. `meter.rs`: the cost of the server at the same time.
 //! * `cost.rs`: the counted figures, for the guards. `asleep.rs`: the wait until a server is asleep.
 //! * `scenarios.rs`: the scenarios, in interleaved rounds.
+//! * `players/`: the front end with many players, quiet and under attack.
 //! * `turn.rs`: the cost of a turn over the simulated kernel.
 //! * `report.rs`: comparisons, the table, and the results as JSON. `page.rs` and `plots.rs`: the page about them.
 //! * `system.rs`: processors, the accounting of processes, limits.
@@ -24,6 +25,8 @@ mod load;
 mod meter;
 #[cfg(all(feature = "libraries", target_os = "linux"))]
 mod page;
+#[cfg(target_os = "linux")]
+mod players;
 #[cfg(all(feature = "libraries", target_os = "linux"))]
 mod plots;
 #[cfg(target_os = "linux")]
@@ -60,6 +63,8 @@ enum Command {
     /// Count instructions and system calls of a message
     #[cfg(target_os = "linux")]
     Cost(cost::Options),
+    #[cfg(target_os = "linux")]
+    Players(players::Options),
     /// Run as one contender's server
     Serve {
         contender: String,
@@ -80,6 +85,8 @@ fn main() -> ExitCode {
         Command::Run(options) => scenarios::run(&options),
         #[cfg(target_os = "linux")]
         Command::Cost(options) => cost::run(&options),
+        #[cfg(target_os = "linux")]
+        Command::Players(options) => players::run(&options),
         Command::Serve { contender, mode, seconds, argument } => serve(&contender, &mode, seconds, argument),
     };
     match result {

@@ -20,6 +20,12 @@ pub fn pin_process(process: u32, cpu: usize) -> io::Result<()> {
     }
 }
 
+/// Gives this thread the lowest priority.
+pub fn yield_to_others() {
+    // SAFETY: no pointers. On Linux the priority is the calling thread's alone.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+}
+
 /// Raises the limit of descriptors as far as the system allows. Returns the limit.
 pub fn raise_descriptor_limit() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
