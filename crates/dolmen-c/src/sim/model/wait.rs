@@ -98,9 +98,7 @@ impl<P: System> Run<'_, P> {
             self.pauses += 1;
         }
         self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && is_full;
-        if is_full || was_fruitless {
-            self.change_listeners()?;
-        }
+        self.change_listeners(is_full || was_fruitless)?;
         for event in &events {
             self.handle(event)?;
         }
@@ -154,17 +152,19 @@ impl<P: System> Run<'_, P> {
         self.check(Oracle::Time, !has_looked || !late, || "a timer was due and not reported".into())
     }
 
-    /// The caller changes its interest in listeners that may pause, or whose connections may wait for room.
-    fn change_listeners(&mut self) -> Check {
-        if self.calm || self.flooding || !self.rng.percent(25) {
+    /// The caller withdraws its interest in listeners that may pause, or whose connections may wait for room, and comes back
+    /// to it later.
+    fn change_listeners(&mut self, may_wait: bool) -> Check {
+        if self.calm || self.flooding || !self.rng.percent(40) {
             return Ok(());
         }
         for at in 0..self.registrations.len() {
             let registration = &self.registrations[at];
             let accepts = registration.live && registration.accepts;
-            if accepts && self.machine.object(registration.fd) == Some(registration.object) {
-                let events = if self.rng.percent(60) { 0 } else { EVENT_READ };
-                self.modify_registered(at, events)?;
+            let asks = registration.interest & EVENT_READ != 0;
+            let current = self.machine.object(registration.fd) == Some(registration.object);
+            if accepts && current && (may_wait || !asks) {
+                self.modify_registered(at, if asks { 0 } else { EVENT_READ })?;
             }
         }
         Ok(())
