@@ -98,7 +98,9 @@ impl<P: System> Run<'_, P> {
             self.pauses += 1;
         }
         self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && is_full;
-        self.change_listeners(is_full || was_fruitless)?;
+        if accepting > 0 {
+            self.change_listeners(is_full || was_fruitless)?;
+        }
         for event in &events {
             self.handle(event)?;
         }
