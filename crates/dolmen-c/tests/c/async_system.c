@@ -322,9 +322,8 @@ static THREAD_RESULT ask_for_the_console(void *argument)
 static void any_thread_asks_for_the_console(void)
 {
     async_runtime_t *runtime = async_runtime_init();
-    io_event_t event;
     thread_t thread;
-    int i, count;
+    int i;
 #ifdef _WIN32
     HANDLE ends[2], before = GetStdHandle(STD_INPUT_HANDLE);
     CHECK(CreatePipe(&ends[0], &ends[1], NULL, 0) && SetStdHandle(STD_INPUT_HANDLE, ends[0]));
@@ -337,12 +336,7 @@ static void any_thread_asks_for_the_console(void)
     taken = 0;
     thread = start_thread(ask_for_the_console, runtime);
     for (i = 1; i <= QUESTIONS; i++) {
-        /* A wait may end without an event: the wake of a completion that an earlier one has found before. The alarm
-           bounds them all. */
-        do {
-            count = wait_ms(runtime, &event, 1, DEADLINE_MS);
-        } while (count == 0);
-        CHECK(count == 1 && event.completion_key == (uintptr_t)i);
+        CHECK(wait_one(runtime).completion_key == (uintptr_t)i);
         taken = i;
     }
     join_thread(thread);
