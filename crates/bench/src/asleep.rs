@@ -41,17 +41,26 @@ impl Processes {
     ///
     /// # Errors
     ///
-    /// A thread that is at work for 20 s, with its state.
+    /// A thread that is at work for 20 s, with its state; or there is none to look at.
     pub fn wait_until_asleep(&self) -> io::Result<()> {
+        self.wait_until_asleep_within(PATIENCE)
+    }
+
+    fn wait_until_asleep_within(&self, patience: Duration) -> io::Result<()> {
         let start = Instant::now();
         loop {
             let before = self.threads()?;
+            if before.is_empty() {
+                return Err(io::Error::other(
+                    "no thread to look at: the program has ended, or this system has no /proc/PID/task/TID/schedstat",
+                ));
+            }
             let awake = before.iter().find(|(_, state)| !state.asleep);
             // They were looked at one after the other: nothing has run in between when nobody's time has grown.
             if awake.is_none() && self.threads()? == before {
                 return Ok(());
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience {
                 let who = awake.map_or("one of several threads", |(_, state)| &state.text);
                 return Err(io::Error::other(format!("never asleep: {who}")));
             }
@@ -120,7 +129,7 @@ mod tests {
     #[test]
     fn a_program_that_waits_for_its_input_is_asleep() {
         let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
-        let processes = Processes::of(cat.id()).expect("the process is there");
+        let processes = Processes(vec![Path::new("/proc").join(cat.id().to_string())]);
         processes.wait_until_asleep().expect("it waits");
         let (mut input, mut output) = (cat.stdin.take().expect("a pipe"), cat.stdout.take().expect("a pipe"));
         input.write_all(b"a").expect("it reads");
@@ -128,5 +137,17 @@ mod tests {
         processes.wait_until_asleep().expect("it waits again");
         drop(input);
         assert!(cat.wait().expect("it ends").success());
+        assert!(processes.wait_until_asleep().is_err(), "it is no more");
+    }
+
+    #[test]
+    fn a_program_at_work_is_not_asleep() {
+        let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh");
+        let processes = Processes(vec![Path::new("/proc").join(busy.id().to_string())]);
+        let waited = processes.wait_until_asleep_within(Duration::from_millis(50));
+        busy.kill().expect("it runs");
+        busy.wait().expect("it ends");
+        let error = waited.expect_err("it never sleeps").to_string();
+        assert!(error.starts_with("never asleep: "), "{error}");
     }
 }

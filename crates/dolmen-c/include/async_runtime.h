@@ -167,7 +167,13 @@ async_runtime_t *async_runtime_init(void);
  *
  * It first cancels the operations in flight and waits for them. Registered sockets stay open, as the caller owns them.
  * No other thread may be using the runtime, or use it later; that includes async_runtime_wakeup() and
- * async_runtime_post_completion(). Completions that were not delivered are lost.
+ * async_runtime_post_completion(). Completions that were not delivered are lost. While another thread is inside the
+ * runtime it has no effect: async_runtime_last_error() says so, and the runtime is to be destroyed later.
+ *
+ * POSIX: after a fork() each of the two processes has its own runtime, with the same sockets registered, and may go on
+ * with it, destroy it, or leave it, without an effect on the other process. Both report a shared socket, so one of
+ * them removes it. At the fork no other thread may be inside the runtime, except in async_runtime_wakeup() and
+ * async_runtime_post_completion(). A completion is delivered in the process that posted it.
  */
 void async_runtime_deinit(async_runtime_t *runtime);
 
@@ -234,7 +240,8 @@ int async_runtime_wakeup(async_runtime_t *runtime);
  * Waits for events, for up to `timeout`, and puts up to `max_events` events into `events`, but no more than 1024. The
  * wait asks all sources. Events that did not fit are not lost: later waits report them, and sources take turns; on POSIX
  * a socket that is no longer ready by then is not reported. A timeout is rounded up to what the system can measure. NULL,
- * or a negative time, means no timeout; zero means not to wait.
+ * or a negative time, means no timeout; zero means not to wait. `tv_usec` may be a million or more, or negative: the sum
+ * of both counts.
  *
  * POSIX: the wait blocks once. If that one call ends without an event, the wait returns 0. The cause may be a signal
  * handler that ran in this thread while it was blocked (with SA_RESTART or without), async_runtime_wakeup(), a write to
@@ -243,7 +250,8 @@ int async_runtime_wakeup(async_runtime_t *runtime);
  * async_runtime_wakeup() does not end lasts for the whole timeout.
  *
  * Returns the number of events. 0: the time is up, or one of the above. -1: NULL runtime or events, max_events below 1,
- * another thread is inside the runtime, or the system's wait has failed before there was an event.
+ * another thread is inside the runtime, a function of io_reactor_resolve() calls this, or the system's wait has failed
+ * before there was an event.
  */
 int async_runtime_wait(async_runtime_t *runtime,
                        io_event_t *events,

@@ -77,7 +77,7 @@ fn round_up(time: Duration) -> timeval {
     let micros = time.as_nanos().div_ceil(1_000);
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
     timeval {
-        tv_sec: seconds.try_into().unwrap_or(c_int::MAX.into()),
+        tv_sec: seconds.min(c_int::MAX as u128).try_into().expect("that fits everywhere"),
         tv_usec: micros.try_into().expect("less than a million"),
     }
 }
@@ -117,11 +117,11 @@ mod tests {
     fn a_time_is_rounded_up_and_never_becomes_a_short_one() {
         let rounded = |time| {
             let timeval { tv_sec, tv_usec } = round_up(time);
-            (i64::from(tv_sec), i64::from(tv_usec))
+            (i128::from(tv_sec), i128::from(tv_usec))
         };
         assert_eq!(rounded(Duration::ZERO), (0, 0));
         assert_eq!(rounded(Duration::from_nanos(1)), (0, 1));
         assert_eq!(rounded(Duration::from_nanos(1_999_999_001)), (2, 0));
-        assert!(rounded(Duration::MAX).0 >= i64::from(c_int::MAX));
+        assert!(rounded(Duration::MAX).0 >= i128::from(c_int::MAX));
     }
 }

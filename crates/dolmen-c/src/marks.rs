@@ -35,8 +35,6 @@ dolmen::marks! {
         ForkedCopyDestroyed,
         /// A connection could not be accepted, and the listener paused.
         AcceptPaused,
-        /// The caller withdrew its interest in a listener while connections of it waited for room.
-        ConnectionsUnwanted,
         /// The interest in a listener was changed while it paused.
         ModifiedInPause,
         /// There was no room left for synthetic events.

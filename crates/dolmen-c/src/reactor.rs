@@ -68,7 +68,7 @@ pub(crate) struct Inner<P: Platform> {
     pub(crate) synthetic: VecDeque<Synthetic>,
     /// Whether the next wait delivers those first; it alternates, so that neither side starves the other.
     synthetic_first: bool,
-    /// Whether the console comes first among those.
+    /// Whether the console comes first among those: the others had an event after its last.
     console_first: bool,
     /// The bytes that the caller's events point to, until the next wait.
     pub(crate) lent: Lent,
@@ -484,14 +484,14 @@ impl<P: Platform> Inner<P> {
     }
 
     fn deliver_synthetic(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
-        // Alternating here as well: a file that is not read is always due, and there may be room for one event only
-        // [hc19].
-        self.console_first = !self.console_first;
+        // Here as well neither side starves the other: a file that is not read is always due, and there may be room for one
+        // event only [hc19].
         if self.console_first {
             self.deliver_console(sink)?;
         }
         while sink.left() > 0 {
             let Some(synthetic) = self.synthetic.pop_front() else { break };
+            let before = sink.count();
             match synthetic {
                 Synthetic::Connections(slot) => self.deliver_connections(slot, sink),
                 Synthetic::Leftover(slot) => P::Socket::deliver_leftover(self, slot, sink),
@@ -501,6 +501,7 @@ impl<P: Platform> Inner<P> {
                     }
                 }
             }
+            self.console_first |= sink.count() > before;
         }
         if !self.synthetic.is_empty() {
             mark(Mark::SyntheticWaited);
@@ -510,7 +511,10 @@ impl<P: Platform> Inner<P> {
 
     fn deliver_console(&mut self, sink: &mut Sink<'_>) -> Result<(), Failure> {
         match &mut self.console {
-            Some(console) if sink.left() > 0 && console.is_due() => console.deliver(&mut self.reactor, sink),
+            Some(console) if sink.left() > 0 && console.is_due() => {
+                self.console_first = false;
+                console.deliver(&mut self.reactor, sink)
+            }
             _ => Ok(()),
         }
     }

@@ -65,8 +65,6 @@ dolmen::mutants! {
         ListenerAsSocket,
         /// The end of a listener's pause restores an interest that the caller has withdrawn.
         ListenAfterPause,
-        /// Connections that had no room are accepted after the caller has withdrawn its interest.
-        AcceptUnwanted,
         /// The statistics count the timers of pauses.
         CountPauses,
         /// An outer loop may block while events of the library's own are due.

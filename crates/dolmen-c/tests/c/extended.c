@@ -429,35 +429,45 @@ static void hc10_a_listener_has_one_pause_which_ends_with_it(void)
 /* Connections that a wait had no room for are not accepted if the caller has withdrawn its interest since. */
 static void a_muted_listener_accepts_nothing(void)
 {
+    enum { EACH = 3 };
     io_reactor_t *reactor = io_reactor_create();
-    struct sockaddr_in address;
-    socket_fd_t listener = make_listener(&address), clients[4], accepted;
-    io_event_ex_t event;
-    int i, round;
+    struct sockaddr_in addresses[2];
+    socket_fd_t listeners[2], clients[2 * EACH], accepted;
+    io_event_ex_t events[2];
+    int i, k, served;
 
-    CHECK(io_reactor_add_listener(reactor, listener, &first) == 0);
-    for (i = 0; i < 4; i++)
-        clients[i] = connect_to(&address);
-    for (round = 0; round < 4; round++) {
-        /* The only place is taken by one message or the other, in front of the connections or behind them. */
-        CHECK(io_reactor_modify(reactor, listener, EVENT_READ) == 0);
-        CHECK(io_reactor_post(reactor, &second, NULL) == 0);
-        CHECK(wait_ex_ms(reactor, &event, 1, DEADLINE_MS) == 1);
-        if (event.event.event_type == EVENT_ACCEPT)
-            close_socket(event.fd);
-        CHECK(io_reactor_modify(reactor, listener, 0) == 0);
-        for (i = 0; i < 3; i++)
-            if (wait_ex_ms(reactor, &event, 1, 0) == 1)
-                CHECK(event.event.event_type == EVENT_POST);
+    for (i = 0; i < 2; i++) {
+        listeners[i] = make_listener(&addresses[i]);
+        CHECK(io_reactor_add_listener(reactor, listeners[i], &listeners[i]) == 0);
     }
-    CHECK(io_reactor_remove(reactor, listener) == 0);
-    accepted = accept(listener, NULL, NULL);
-    if (accepted != INVALID_SOCKET)
-        close_socket(accepted);
-    io_reactor_destroy(reactor);
+    for (i = 0; i < 2 * EACH; i++)
+        clients[i] = connect_to(&addresses[i % 2]);
+    /* Both have connections, and those of one take all the room. */
+    CHECK(wait_ex_ms(reactor, events, 2, DEADLINE_MS) == 2);
+    CHECK(events[0].event.event_type == EVENT_ACCEPT && events[1].event.event_type == EVENT_ACCEPT);
+    CHECK(events[0].event.context == events[1].event.context);
+    served = events[0].event.context == &listeners[1];
+    for (i = 0; i < 2; i++) {
+        close_socket(events[i].fd);
+        CHECK(io_reactor_modify(reactor, listeners[i], 0) == 0);
+    }
     for (i = 0; i < 4; i++)
-        close_socket(clients[i]);
-    close_socket(listener);
+        CHECK(wait_ex_ms(reactor, events, 2, 0) == 0);
+    /* They are still there for the caller, or for the library again. */
+    accepted = accept(listeners[!served], NULL, NULL);
+    CHECK(accepted != INVALID_SOCKET);
+    close_socket(accepted);
+    CHECK(io_reactor_modify(reactor, listeners[!served], EVENT_READ) == 0);
+    for (i = 0; i < EACH - 1; i++) {
+        CHECK(wait_ex_ms(reactor, events, 1, DEADLINE_MS) == 1);
+        CHECK(events[0].event.event_type == EVENT_ACCEPT && events[0].event.context == &listeners[!served]);
+        close_socket(events[0].fd);
+    }
+    io_reactor_destroy(reactor);
+    for (k = 0; k < 2 * EACH; k++)
+        close_socket(clients[k]);
+    close_socket(listeners[0]);
+    close_socket(listeners[1]);
 }
 
 /* The statistics count the caller's timers, also while the end of a pause waits for room. */

@@ -1,6 +1,10 @@
 /* What the samples of docs/c-guide.md take from the driver around them. They are compiled, with warnings, and not run. */
 #include "check.h"
 
+#ifndef _WIN32
+#include <poll.h>
+#endif
+
 struct user;
 
 #ifdef CHECK_ASYNC_RUNTIME
@@ -27,4 +31,5 @@ struct link {
 extern io_reactor_t *reactor;
 
 int begin_heart_beat(void *runtime, void *context);
+int turn_of_the_outer_loop(io_event_t *events, int max_events);
 #endif

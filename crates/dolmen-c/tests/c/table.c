@@ -1137,6 +1137,20 @@ static void hc34_a_small_buffer_truncates_nothing(void)
     close_socket(pair[1]);
 }
 
+/* The reason says what happened to the socket, and not that there is none. */
+static void add_tells_that_the_peer_has_reset_the_connection(void)
+{
+    io_reactor_t *reactor = io_reactor_create();
+    socket_fd_t pair[2];
+
+    make_pair(pair);
+    reset_and_close(pair[1]);
+    CHECK(io_reactor_add(reactor, pair[0], NULL, EVENT_READ) == -1);
+    CHECK(strstr(io_reactor_last_error(), "reset") != NULL);
+    close_socket(pair[0]);
+    io_reactor_destroy(reactor);
+}
+
 static void a_reset_closes(void)
 {
     socket_fd_t pair[2];
@@ -1594,6 +1608,7 @@ int main(int argc, char **argv)
     RUN(hc33_a_second_receive_is_not_posted);
     RUN(hc34_a_small_buffer_truncates_nothing);
     RUN(a_reset_closes);
+    RUN(add_tells_that_the_peer_has_reset_the_connection);
     RUN(a_socket_removed_with_a_send_in_flight_is_not_taken_again);
     RUN(half_close_leaves_the_way_back);
 #endif

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::kernel::readiness::{BorrowedSocket, Readiness};
 use crate::kernel::{Fault, Kernel};
+use crate::record::Record;
 use crate::token::{ConnId, PollId, TimerId, Token};
 
 use super::connection::Connection;
@@ -32,7 +33,14 @@ impl<K: Kernel> Engine<K> {
         self.serve_connection(conn.0.slot);
         if self.connections.get(conn.0).is_none() {
             self.cx.removed.mark_conn(conn);
-            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, "from which nothing can be received"));
+            // The record of its end, which this call reports in its place.
+            let end = self.cx.outbox.iter().rev().find_map(|record| match record {
+                Record::Closed { conn: ended, reason, .. } if *ended == conn => Some(reason.to_string()),
+                _ => None,
+            });
+            let why = end.map(|end| format!(" ({end})")).unwrap_or_default();
+            let what = format!("from which nothing can be received{why}");
+            return Err(Error::new(ErrorKind::InvalidHandle, ACTION, what));
         }
         Ok(conn)
     }

@@ -85,15 +85,22 @@ impl<P: System> Run<'_, P> {
             format!("{consoles} events of standard input in a wait")
         })?;
         self.check_bounds()?;
-        // A wait whose array was full may not have checked standard input yet. A report of standard input that came to
-        // nothing took a place; a wait that has delivered nothing has checked again.
-        let places = count + usize::from(self.console.registered.is_some());
+        // A wait whose array was full may not have checked standard input yet. A report of standard input, or of a listener
+        // whose connections the library accepts, that came to nothing took a place; a wait that has delivered nothing has checked again.
+        let accepting = self
+            .registrations
+            .iter()
+            .filter(|registration| registration.live && registration.accepts)
+            .count();
+        let places = count + accepting + usize::from(self.console.registered.is_some());
         let is_full = count > 0 && places >= most;
-        if is_full && self.registrations.iter().any(|registration| registration.live && registration.accepts)
-        {
+        if is_full && accepting > 0 {
             self.pauses += 1;
         }
         self.may_be_woken = (self.others.woken.replace(false) || self.may_be_woken) && is_full;
+        if accepting > 0 {
+            self.change_listeners(is_full || was_fruitless)?;
+        }
         for event in &events {
             self.handle(event)?;
         }
@@ -145,6 +152,24 @@ impl<P: System> Run<'_, P> {
         let has_looked = self.others.woken.get() || !ended;
         let late = self.timers.iter().any(|timer| timer.live && timer.deadline_ns < now_ns);
         self.check(Oracle::Time, !has_looked || !late, || "a timer was due and not reported".into())
+    }
+
+    /// The caller withdraws its interest in listeners that may pause, or whose connections may wait for room, and comes back
+    /// to it later.
+    fn change_listeners(&mut self, may_wait: bool) -> Check {
+        if self.calm || self.flooding || !self.rng.percent(40) {
+            return Ok(());
+        }
+        for at in 0..self.registrations.len() {
+            let registration = &self.registrations[at];
+            let accepts = registration.live && registration.accepts;
+            let asks = registration.interest & EVENT_READ != 0;
+            let current = self.machine.object(registration.fd) == Some(registration.object);
+            if accepts && current && (may_wait || !asks) {
+                self.modify_registered(at, if asks { 0 } else { EVENT_READ })?;
+            }
+        }
+        Ok(())
     }
 
     /// The statistics count the caller's timers. One that is due may be on its way already.
