@@ -26,8 +26,7 @@ fn think((user, number): (UserId, u64)) -> (UserId, String) {
 impl World for Town {
     fn started(&mut self, channels: &Channels<'_>) {
         let (answers, inbox) = channels.open(100);
-        // Ten questions may wait.
-        self.wizard = Worker::start("wizard", 10, answers, think).ok();
+        self.wizard = Worker::start("wizard", 10, answers, think).ok(); // Ten questions may wait.
         self.answers = Some(inbox);
     }
 
@@ -64,15 +63,16 @@ impl World for Town {
 
 fn main() -> ExitCode {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_string());
-    let Err(problem) = serve(&address) else { return ExitCode::SUCCESS };
+    let served = Config::built_in().map_err(Into::into).and_then(|config| serve(&config, &address));
+    let Err(problem) = served else { return ExitCode::SUCCESS };
     eprintln!("tiny_world: {problem}");
     ExitCode::FAILURE
 }
 
 /// Serves the town on this address, until somebody stops it.
-pub fn serve(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+pub fn serve(config: &Config, address: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (opened, _) = ports::open(&[address.parse()?], false).map_err(|failed| failed[0].to_string())?;
-    let mut server = Server::new(&Config::built_in()?, opened, Town::default())?;
+    let mut server = Server::new(config, opened, Town::default())?;
     server.listening().for_each(|(address, kind)| eprintln!("listening {address} {kind}"));
     server.stop_on_signals()?;
     Ok(server.run()?)

@@ -1,8 +1,10 @@
 //! A connected user: the session, and the server's data about the connection.
 
+use std::time::Instant;
+
 use dolmen::ConnId;
 
-use crate::limits::UserLimits;
+use crate::limits::{Backlog, UserLimits};
 use crate::session::Session;
 use crate::world::{ConnectInfo, Departure};
 
@@ -17,6 +19,8 @@ pub(crate) struct User {
     pub session: Session,
     /// The user's part of the limits.
     pub limits: UserLimits,
+    /// What waits to be read, and what was left out.
+    pub backlog: Backlog,
     /// The bytes of the answer to the last command. They do not count towards the output limit.
     pub answer_bytes: usize,
     /// Whether an answer was sent since the last flush.
@@ -25,8 +29,8 @@ pub(crate) struct User {
     pub in_queue: bool,
     /// Whether the world waits for something before it takes more lines.
     pub held: bool,
-    /// Whether reading was paused: too many lines wait, or the budget is spent.
-    pub paused: bool,
+    /// Since when nothing is read: too much waits, or the budget is spent.
+    pub paused_since: Option<Instant>,
     /// Whether the user is in the list of those whose output is to be flushed.
     pub unflushed: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.
@@ -36,6 +40,6 @@ pub(crate) struct User {
 impl User {
     /// Whether there is something to do in the user's next turn.
     pub fn wants_turn(&self) -> bool {
-        !self.held && (self.session.has_line() || self.ends.is_some())
+        self.session.has_event() || !self.held && (self.session.has_line() || self.ends.is_some())
     }
 }

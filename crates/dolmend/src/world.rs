@@ -61,7 +61,7 @@ pub enum Departure {
     PeerClosed,
     /// The connection broke.
     Lost,
-    /// The user read so slowly that the output limit was reached.
+    /// The user read nothing, and more output waited than the limit.
     TooSlow,
     /// The client does not speak telnet: a web browser, a scanner.
     Stranger,
@@ -323,8 +323,8 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Hold { user, on: false });
     }
 
-    /// A user has given a name, or whatever this world asks for, or has another name. Those for whom this is not called
-    /// are disconnected after the login timeout. The log takes the name from [`World::name_of`] here.
+    /// A user has given a name, or whatever this world asks for, or has another name. Where [`World::has_login`] says so,
+    /// those for whom this is not called are disconnected after the login timeout. The log takes the name from [`World::name_of`] here.
     pub fn logged_on(&mut self, user: UserId) {
         self.actions.push(Action::LoggedOn { user });
     }
@@ -424,6 +424,12 @@ pub trait World {
     fn ban_of(&self, address: IpAddr) -> Option<String> {
         let _ = address;
         None
+    }
+
+    /// Whether users have to log on, that is, whether the world calls [`Turn::logged_on`]. Then those who do not are
+    /// disconnected after the login timeout. Without it the timeout does not apply.
+    fn has_login(&self) -> bool {
+        false
     }
 
     /// A user connects. No text has been sent yet.

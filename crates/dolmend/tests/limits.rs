@@ -74,35 +74,6 @@ fn many_refused_connections_do_no_harm() {
     server.player("Bob");
 }
 
-#[test]
-fn a_user_who_does_not_read_is_disconnected_without_effect_on_others() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::configured(&folder, "output limit : 16384\n");
-    let mut ann = server.player("Ann");
-
-    // A small receive window, so that the system does not take megabytes for the reader.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("it can be set");
-    socket.connect(&server.addresses[0].into()).expect("the server accepts");
-    let mut unresponsive = Client::over(socket.into());
-    unresponsive.send("Deaf\r\n");
-    ann.expect("Deaf has arrived.\r\n");
-
-    let shout = "x".repeat(4000);
-    let mut heard = String::new();
-    let mut shouts = 0;
-    while !heard.contains("Deaf has left.") {
-        assert!(shouts < 20_000, "80 MB were kept for a player who does not read");
-        shouts += 1;
-        ann.send(&format!("say {shout}\r\n"));
-        heard = ann.expect(&format!("You say: {shout}\r\n"));
-    }
-    server.program.stderr.wait_for("output limit reached");
-    unresponsive.expect_gone();
-    ann.send("who\r\n");
-    ann.expect("One is here:\r\n  Ann (you)\r\n");
-}
-
 /// [D4] Silent connections hold no place for long, and take none from another address.
 #[test]
 fn an_address_gets_its_share_of_places_and_another_one_gets_in() {
@@ -373,4 +344,192 @@ fn a_silent_telnet_client_gets_a_nop_and_a_plain_one_does_not() {
     plain.send("who\r\n");
     let heard = plain.expect_bytes(b"One is here:\r\n");
     assert!(!heard.windows(2).any(|pair| pair == b"\xff\xf1"), "{heard:02x?}");
+}
+
+/// Compression was agreed, and the client says nothing about its terminal: the deadline for that is the server's only work.
+#[test]
+fn a_client_that_agrees_and_falls_silent_costs_the_others_nothing() {
+    let mut server = Server::with(&["-c", "-p", "127.0.0.1:0"], 1);
+    let mut silent = server.connect();
+    silent.send_bytes(b"\xff\xfb\x18\xff\xfd\x56");
+    // When the time is over, compression begins.
+    silent.expect_bytes(b"\xff\xfa\x56\xff\xf0");
+    let mut ann = server.player("Ann");
+    answer_time(&mut ann, 1);
+    let mut waits = || {
+        let before = server.program.stdout.so_far().len();
+        server.program.type_in("stats\n");
+        let stats = server.program.stdout.wait_for_after(before, "left_out=");
+        let waits = stats.lines().find_map(|line| line.strip_prefix("waits="));
+        waits.expect("a counter").parse::<u64>().expect("a number")
+    };
+    let before = waits();
+    ann.stream.set_read_timeout(Some(Duration::from_secs(1))).expect("it stands");
+    assert!(std::io::Read::read(&mut ann.stream, &mut [0; 10]).is_err(), "nothing happens");
+    let waited = waits() - before;
+    assert!(waited < 50, "{waited} waits in a second");
+}
+
+/// [D6] Twelve connections of one address, each within its own budget.
+#[test]
+fn players_of_one_address_have_a_budget_together_and_share_it() {
+    const PLAYERS: usize = 12;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::limited(&folder, "no limits : none\n");
+    let address = server.addresses[0];
+    let mut listener = log_on(connect_from(2, address), "Listener");
+    let begun = Instant::now();
+    let mut crowd: Vec<Client> = (b'a'..)
+        .take(PLAYERS)
+        .map(|letter| log_on(connect_from(1, address), &format!("Crowd{}", char::from(letter))))
+        .collect();
+    crowd.iter_mut().for_each(|client| client.send(&"say x\r\n".repeat(19)));
+    // The first to be done: by then all others have had turns, too.
+    let mut heard = String::new();
+    while !('a'..).take(PLAYERS).any(|letter| heard.matches(&format!("Crowd{letter} says")).count() == 19) {
+        heard += &listener.expect("says: x\r\n");
+        heard += "says: x\r\n";
+    }
+    for letter in ('a'..).take(PLAYERS) {
+        let turns = heard.matches(&format!("Crowd{letter} says")).count();
+        assert!(turns >= 10, "Crowd{letter} had {turns} turns:\n{heard}");
+    }
+    // Another address has its own.
+    assert!(answer_time(&mut listener, 1) < Duration::from_secs(1));
+    while heard.matches("says: x").count() < 19 * PLAYERS {
+        heard += &listener.expect("says: x\r\n");
+        heard += "says: x\r\n";
+    }
+    // A burst of a hundred, and fifty a second.
+    let least = (PLAYERS * 20 - 100) as f64 / 50.0;
+    assert!(begun.elapsed().as_secs_f64() >= least, "{:?} instead of {least} s", begun.elapsed());
+}
+
+/// The server itself stops reading in the middle of a message, for longer than a message may take.
+#[test]
+fn a_message_that_the_servers_own_pause_cuts_in_two_arrives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::limited(&folder, "command rate : 1\ncommand burst : 2\n");
+    let mut ann = server.connect();
+    ann.send_bytes(b"\xff\xfd\xc9");
+    let message = b"\xff\xfa\xc9Char.Login.Credentials {\"account\":\"Ann\",\"password\":\"hun";
+    ann.send_bytes(&[&b"x\r\n".repeat(30)[..], message].concat());
+    // In another segment, which is read when few lines are left, more than ten seconds later.
+    ann.expect_bytes(b"There is no command 'x'");
+    ann.send_bytes(b"ter2\"}\xff\xf0");
+    let before = ann.expect_bytes(b"Char.Login.Result");
+    assert!(common::find(&before, b"ter2").is_none(), "{}", String::from_utf8_lossy(&before));
+}
+
+/// What a client says by itself calls the world, as a command does.
+#[test]
+fn messages_of_a_client_cost_commands() {
+    let server =
+        Server::with(&["-f", concat!(env!("CARGO_MANIFEST_DIR"), "/dolmend.conf"), "-p", "127.0.0.1:0"], 1);
+    let mut ann = log_on(server.connect(), "Ann");
+    let begun = Instant::now();
+    ann.send_bytes(&[&b"\xff\xfd\xc9"[..], &b"\xff\xfa\xc9A.B\xff\xf0".repeat(50)].concat());
+    answer_time(&mut ann, 1);
+    // Twenty at a time, and ten a second.
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// Refused players behind a proxy, who do not close their connections: named by a header, and by telnet.
+#[test]
+fn refused_connections_behind_a_proxy_are_bounded() {
+    const CROWD: usize = 300;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("test.conf");
+    let text = "trusted proxies : 127.0.0.9\nmax users per address : 1\nmetrics : 127.0.0.1:0\n\
+                port : 127.0.0.1:0\nport : 127.0.0.1:0:telnet proxy=off\n";
+    std::fs::write(&file, text).expect("written");
+    let server = Server::with(&["-f", file.to_str().expect("a plain path")], 2);
+    let log = server.program.stderr.wait_for("/metrics\n");
+    let metrics =
+        log.lines().find_map(|line| line.strip_prefix("metrics   http://")?.strip_suffix("/metrics"));
+    let metrics: SocketAddr = metrics.expect("it is reported").parse().expect("an address");
+    let values = |names: [&str; 4]| {
+        let mut client = Client::connect(metrics);
+        client.send("GET /metrics HTTP/1.0\r\n\r\n");
+        let text = client.expect_end();
+        names.map(|name| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.expect("a counter").parse::<usize>().expect("a number")
+        })
+    };
+    let mut ann = connect_from(9, server.addresses[0]);
+    ann.send_bytes(&header(1));
+    let mut ann = log_on(ann, "Ann");
+    let by_telnet = b"\xff\xfb\x27\xff\xfa\x27\0\0IPADDRESS\x01192.0.2.1\xff\xf0";
+    let (mut crowd, begun) = (Vec::new(), Instant::now());
+    for (address, naming) in server.addresses.iter().zip([&header(1)[..], by_telnet]) {
+        for _ in 0..CROWD {
+            let mut client = connect_from(9, *address);
+            client.send_bytes(naming);
+            crowd.push(client);
+        }
+        loop {
+            assert!(begun.elapsed() < DEADLINE, "not all have come");
+            let [refused, accepted, users, leaving] = values([
+                "dolmend_refused_total",
+                "dolmend_accepted_total",
+                "dolmend_users",
+                "dolmend_leaving",
+            ]);
+            assert!(leaving <= 128, "{leaving} connections are closing");
+            if (refused + accepted, users) == (1 + crowd.len(), 1) {
+                break;
+            }
+        }
+    }
+    answer_time(&mut ann, 1);
+}
+
+/// A header without an address leaves the player unnamed, and who sends telnet there may be the player.
+#[test]
+fn no_one_is_named_by_telnet_behind_a_header() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::limited(&folder, "trusted proxies : 127.0.0.9\n");
+    let mut unnamed = connect_from(9, server.addresses[0]);
+    unnamed.send("PROXY UNKNOWN\r\n");
+    unnamed.send_bytes(b"\xff\xfb\x27");
+    let before = unnamed.expect_bytes(b"\xff\xfe\x27");
+    assert!(common::find(&before, b"\xff\xfd\x27").is_none(), "asked for the address: {before:02x?}");
+}
+
+#[test]
+fn a_proxy_names_a_player_once_and_before_the_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("test.conf");
+    let text = "trusted proxies : 127.0.0.0/8\nport : 127.0.0.1:0:telnet proxy=off\n";
+    std::fs::write(&file, text).expect("written");
+    let server = Server::with(&["-f", file.to_str().expect("a plain path")], 1);
+    let log = server.program.stderr.clone();
+    let claim = |last: u8| format!("\u{0}\u{0}IPADDRESS\u{1}192.0.2.{last}").into_bytes();
+    let subnegotiation = |payload: &[u8]| [b"\xff\xfa\x27", payload, b"\xff\xf0"].concat();
+    let question = subnegotiation(b"\x01\0IPADDRESS");
+
+    let mut ann = server.connect();
+    ann.send_bytes(b"\xff\xfb\x27");
+    ann.expect_bytes(&question);
+    ann.send_bytes(&subnegotiation(&claim(1)));
+    log.wait_for("peer=192.0.2.1:0");
+    // Neither another answer nor news is one to the question.
+    ann.send_bytes(&subnegotiation(&claim(2)));
+    ann.send_bytes(b"\xff\xfc\x27\xff\xfb\x27");
+    ann.send_bytes(&subnegotiation(&claim(3)));
+    ann.send("Ann\r\n");
+    ann.expect("for what you can do.\r\n");
+
+    let mut bob = server.connect();
+    bob.send_bytes(b"\xff\xfb\x27");
+    bob.expect_bytes(&question);
+    bob.send("Bob\r\n");
+    bob.expect("for what you can do.\r\n");
+    bob.send_bytes(&subnegotiation(&claim(4)));
+    let logged = log.wait_for("names the address of a player who is in already");
+    answer_time(&mut ann, 1);
+    answer_time(&mut bob, 2);
+    assert_eq!(logged.matches("named by a proxy").count(), 1, "{logged}");
+    assert!(!logged.contains("peer=192.0.2.4"), "{logged}");
 }

@@ -154,6 +154,22 @@ fn a_port_that_stays_may_change_its_kind_and_an_overlapping_one_takes_two_steps(
     bob.expect("Cid has arrived.\r\n");
 }
 
+/// The port that the system has chosen is not in the configuration.
+#[test]
+fn a_port_of_the_systems_choice_may_change_its_kind_too() {
+    let mut server = Configured::start("port : 127.0.0.1:0\nport : 127.0.0.1:0:ascii\n");
+    let [first, second] = server.addresses()[..] else { panic!("two ports") };
+    let greeting = |address: SocketAddr| Client::connect(address).expect_bytes(b"Welcome");
+    assert!(greeting(first).starts_with(b"\xff") && greeting(second).is_empty());
+    server.reload("port : 127.0.0.1:0:ascii\nport : 127.0.0.1:0:ascii\n", "port: ");
+    assert!(greeting(first).is_empty(), "it has its new kind");
+    // The one that has not changed stays as it is, and is not taken for the one that is wanted no longer.
+    server.reload("port : 127.0.0.1:0\nport : 127.0.0.1:0:ascii\n", "port: ");
+    let is_ascii = [greeting(first), greeting(second)].map(|greeting| greeting.is_empty());
+    assert_eq!(is_ascii.iter().filter(|is| **is).count(), 1);
+    assert_eq!(server.addresses().len(), 2, "none was opened anew");
+}
+
 #[test]
 fn a_log_file_that_was_moved_away_is_opened_anew() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,9 +6,12 @@ mod common;
 #[path = "../examples/tiny_world.rs"]
 mod tiny_world;
 
+use std::io::Read as _;
 use std::process::Command;
+use std::time::Duration;
 
 use common::{Client, Program};
+use dolmend::config::Config;
 
 /// Set for the child, which runs the example.
 const SERVE: &str = "DOLMEN_TINY_WORLD";
@@ -16,7 +19,10 @@ const SERVE: &str = "DOLMEN_TINY_WORLD";
 #[test]
 fn the_tiny_world_is_tiny_and_runs() {
     if std::env::var_os(SERVE).is_some() {
-        return tiny_world::serve("127.0.0.1:0").expect("it serves");
+        let mut config = Config::built_in().expect("the shipped file loads");
+        // No one logs on there, so this ends no one.
+        config.limits.login_timeout = Some(Duration::from_secs(1));
+        return tiny_world::serve(&config, "127.0.0.1:0").expect("it serves");
     }
     assert!(include_str!("../examples/tiny_world.rs").lines().count() < 80);
     let mut command = Command::new(std::env::current_exe().expect("this program"));
@@ -34,6 +40,10 @@ fn the_tiny_world_is_tiny_and_runs() {
     two.expect("#1 says: hello\r\n");
     two.send("9975\n");
     two.expect("The wizard says: 9975 is no prime.\r\n");
+    // A player who only watches stays.
+    two.stream.set_read_timeout(Some(Duration::from_secs(3))).expect("it stands");
+    let watched = two.stream.read(&mut [0; 100]);
+    assert!(watched.is_err(), "{watched:?} instead of silence");
     two.send("quit\n");
     two.expect_end();
     one.expect("#2 has left the town.\r\n");

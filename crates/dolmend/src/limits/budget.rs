@@ -1,11 +1,21 @@
-//! Commands and bytes of one user.
+//! Commands and bytes of one user, and of all users of one address.
 
 use std::time::Instant;
 
-use super::{Bucket, Limits};
+use super::{Bucket, Rate};
 
-/// What one user may still send: commands, and bytes. The server does not read from a user whose budget is spent, so
-/// TCP slows a flood down at its origin, and no other user notices it.
+/// How much may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Commands.
+    pub commands: Rate,
+    /// Bytes.
+    pub bytes: Rate,
+}
+
+/// What may still be sent: commands, and bytes. The server does not read from a user whose budget is spent, so TCP slows
+/// a flood down at its origin, and no other user notices it. All users of one address have a second budget together:
+/// fifty connections that each keep to their own would be a flood too.
 ///
 /// Bytes are counted when they have been received, and so may be more than the budget: the next ones have to wait for
 /// that debt. A command waits until there is a token for it.
@@ -24,84 +34,89 @@ impl Budget {
     }
 
     /// Counts bytes that were received.
-    pub fn receive(&mut self, limits: &Limits, now: Instant, bytes: usize) {
-        self.bytes.spend(limits.byte_rate, now, bytes.try_into().unwrap_or(u32::MAX));
+    pub fn receive(&mut self, rates: Rates, now: Instant, bytes: usize) {
+        self.bytes.spend(rates.bytes, now, bytes.try_into().unwrap_or(u32::MAX));
     }
 
     /// Counts commands that were carried out without asking, such as line ends that were passed on.
-    pub fn spend_commands(&mut self, limits: &Limits, now: Instant, commands: usize) {
-        self.commands.spend(limits.command_rate, now, commands.try_into().unwrap_or(u32::MAX));
+    pub fn spend_commands(&mut self, rates: Rates, now: Instant, commands: usize) {
+        self.commands.spend(rates.commands, now, commands.try_into().unwrap_or(u32::MAX));
     }
 
     /// Takes one command, if the user may send one now.
-    pub fn take_command(&mut self, limits: &Limits, now: Instant) -> bool {
-        self.commands.take(limits.command_rate, now, 1)
+    pub fn take_command(&mut self, rates: Rates, now: Instant) -> bool {
+        self.commands.take(rates.commands, now, 1)
+    }
+
+    /// Whether everything that was sent is paid for.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.commands.is_full(now) && self.bytes.is_full(now)
     }
 
     /// Whether the user may send a command now.
-    pub fn may_take(&self, limits: &Limits, now: Instant) -> bool {
-        self.commands.has_token(limits.command_rate, now)
+    pub fn may_take(&self, rates: Rates, now: Instant) -> bool {
+        self.commands.has_token(rates.commands, now)
     }
 
     /// Whether the server may read from the user now.
-    pub fn may_read(&self, limits: &Limits, now: Instant) -> bool {
-        self.may_take(limits, now) && self.bytes.has_token(limits.byte_rate, now)
+    pub fn may_read(&self, rates: Rates, now: Instant) -> bool {
+        self.may_take(rates, now) && self.bytes.has_token(rates.bytes, now)
     }
 
     /// The time from which on [`may_take`](Budget::may_take) is true.
-    pub fn next_command(&self, limits: &Limits, now: Instant) -> Instant {
-        self.commands.next_time(limits.command_rate, now)
+    pub fn next_command(&self, rates: Rates, now: Instant) -> Instant {
+        self.commands.next_time(rates.commands, now)
     }
 
     /// The time from which on [`may_read`](Budget::may_read) is true, if nothing more arrives.
-    pub fn next_time(&self, limits: &Limits, now: Instant) -> Instant {
-        self.next_command(limits, now).max(self.bytes.next_time(limits.byte_rate, now))
+    pub fn next_time(&self, rates: Rates, now: Instant) -> Instant {
+        self.next_command(rates, now).max(self.bytes.next_time(rates.bytes, now))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Rate;
+    use crate::limits::Limits;
     use proptest::prelude::*;
     use std::time::Duration;
 
     #[test]
     fn commands_and_bytes_have_a_budget_each() {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (rates, now) = (Limits::default().user_rates(), Instant::now());
         let mut budget = Budget::new(now);
-        assert_eq!((0..100).filter(|_| budget.take_command(&limits, now)).count(), 20);
-        assert!(!budget.may_take(&limits, now) && !budget.may_read(&limits, now));
-        assert_eq!(budget.next_time(&limits, now), now + Duration::from_millis(100));
+        assert_eq!((0..100).filter(|_| budget.take_command(rates, now)).count(), 20);
+        assert!(!budget.may_take(rates, now) && !budget.may_read(rates, now));
+        assert_eq!(budget.next_time(rates, now), now + Duration::from_millis(100));
 
         let mut budget = Budget::new(now);
-        budget.receive(&limits, now, 16 * 1024 - 1);
-        assert!(budget.may_read(&limits, now));
-        budget.receive(&limits, now, 4096);
-        assert!(!budget.may_read(&limits, now) && budget.may_take(&limits, now));
-        let wait = budget.next_time(&limits, now) - now;
+        budget.receive(rates, now, 16 * 1024 - 1);
+        assert!(budget.may_read(rates, now));
+        budget.receive(rates, now, 4096);
+        assert!(!budget.may_read(rates, now) && budget.may_take(rates, now));
+        let wait = budget.next_time(rates, now) - now;
         assert!(wait > Duration::from_millis(249) && wait < Duration::from_millis(251), "{wait:?}");
     }
 
     #[test]
     fn line_ends_that_were_passed_on_are_paid_for_later() {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (rates, now) = (Limits::default().user_rates(), Instant::now());
         let mut budget = Budget::new(now);
-        budget.spend_commands(&limits, now, 120);
-        assert_eq!(budget.next_command(&limits, now), now + Duration::from_millis(10_100));
+        budget.spend_commands(rates, now, 120);
+        assert_eq!(budget.next_command(rates, now), now + Duration::from_millis(10_100));
     }
 
     proptest! {
         /// A flooder gets its burst and its rate, and neither less nor more.
         #[test]
         fn a_flood_is_slowed_down_to_the_rate(pieces in 1usize..200, size in 1usize..4096, rate in 100u32..100_000) {
-            let limits = Limits { byte_rate: Rate::new(rate, rate), ..Limits::default() };
+            let rates = Rates { bytes: Rate::new(rate, rate), ..Limits::default().user_rates() };
             let start = Instant::now();
             let (mut budget, mut now) = (Budget::new(start), start);
             for _ in 0..pieces {
-                prop_assert!(budget.may_read(&limits, now));
-                budget.receive(&limits, now, size);
-                now = budget.next_time(&limits, now);
+                prop_assert!(budget.may_read(rates, now));
+                budget.receive(rates, now, size);
+                now = budget.next_time(rates, now);
             }
             let received = (pieces * size) as f64;
             let possible = f64::from(rate) * (1.0 + (now - start).as_secs_f64());

@@ -25,6 +25,8 @@ pub struct LimitCounts {
     pub idle_timeouts: u64,
     /// How often a user had to wait for a budget of commands or bytes.
     pub throttled: u64,
+    /// Texts of others that were left out for users who read too slowly.
+    pub left_out: u64,
 }
 
 impl LimitCounts {
@@ -49,7 +51,7 @@ impl LimitCounts {
 
 impl LimitCounts {
     /// Every counter with its name.
-    pub fn each(&self) -> [(&'static str, u64); 9] {
+    pub fn each(&self) -> [(&'static str, u64); 10] {
         let LimitCounts {
             banned,
             full,
@@ -60,6 +62,7 @@ impl LimitCounts {
             login_timeouts,
             idle_timeouts,
             throttled,
+            left_out,
         } = *self;
         [
             ("banned", banned),
@@ -71,6 +74,7 @@ impl LimitCounts {
             ("login_timeouts", login_timeouts),
             ("idle_timeouts", idle_timeouts),
             ("throttled", throttled),
+            ("left_out", left_out),
         ]
     }
 }

@@ -32,9 +32,9 @@ impl Expired {
 }
 
 impl Deadlines {
-    /// Those of a user who has just connected.
-    pub fn new(now: Instant) -> Deadlines {
-        Deadlines { connected: now, last_command: now, logged_on: false }
+    /// Those of a user who has just connected, and has to give a name where the world asks for one (`has_login`).
+    pub fn new(now: Instant, has_login: bool) -> Deadlines {
+        Deadlines { connected: now, last_command: now, logged_on: !has_login }
     }
 
     /// The user has a name. From now on only the idle time counts.
@@ -46,6 +46,11 @@ impl Deadlines {
     /// The user has sent a command.
     pub fn command(&mut self, now: Instant) {
         self.last_command = now;
+    }
+
+    /// Whether the user has a name, or needs none.
+    pub fn is_logged_on(&self) -> bool {
+        self.logged_on
     }
 
     /// The next deadline, and what is over then. `None` if no time is limited.
@@ -72,7 +77,7 @@ mod tests {
     #[test]
     fn a_name_has_to_be_given_in_time_whatever_else_is_sent() {
         let (limits, start) = (Limits::default(), Instant::now());
-        let mut deadlines = Deadlines::new(start);
+        let mut deadlines = Deadlines::new(start, true);
         let end = start + Duration::from_secs(60);
         deadlines.command(start + Duration::from_secs(59));
         assert_eq!(deadlines.next(&limits), Some((end, Expired::Login)));
@@ -87,7 +92,7 @@ mod tests {
         let idle = Duration::from_secs(600);
         let limits = Limits { idle_timeout: Some(idle), login_timeout: None, ..Limits::default() };
         let start = Instant::now();
-        let mut deadlines = Deadlines::new(start);
+        let mut deadlines = Deadlines::new(start, true);
         assert_eq!(deadlines.next(&limits), None);
         deadlines.log_on(start);
         assert_eq!(deadlines.next(&limits), Some((start + idle, Expired::Idle)));
@@ -98,8 +103,17 @@ mod tests {
     }
 
     #[test]
+    fn where_no_name_is_asked_for_only_the_idle_time_counts() {
+        let start = Instant::now();
+        assert_eq!(Deadlines::new(start, false).next(&Limits::default()), None);
+        let idle = Duration::from_secs(600);
+        let limits = Limits { idle_timeout: Some(idle), ..Limits::default() };
+        assert_eq!(Deadlines::new(start, false).next(&limits), Some((start + idle, Expired::Idle)));
+    }
+
+    #[test]
     fn a_time_beyond_the_clock_is_no_limit() {
         let limits = Limits { login_timeout: Some(Duration::MAX), ..Limits::default() };
-        assert_eq!(Deadlines::new(Instant::now()).next(&limits), None);
+        assert_eq!(Deadlines::new(Instant::now(), true).next(&limits), None);
     }
 }

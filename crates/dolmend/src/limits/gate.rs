@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Limits, Source, Sources, TooMany};
+use super::{Budget, Limits, Source, Sources, TooMany};
 
 /// The recent arrivals that are kept for sources without users.
 const MOST_SOURCES: usize = 65_536;
@@ -135,6 +135,11 @@ impl Gate {
         if let Some(source) = pass.source {
             self.sources.depart(source);
         }
+    }
+
+    /// The budget of all users of the address of this one. `None` if the address is exempt.
+    pub fn budget_mut(&mut self, pass: Pass) -> Option<&mut Budget> {
+        self.sources.budget_mut(pass.source?)
     }
 
     /// How many users are present.

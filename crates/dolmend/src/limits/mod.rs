@@ -12,7 +12,8 @@
 //! | `rate` | a token bucket, whose state is one point in time |
 //! | `sources` | users and arrivals for each source |
 //! | `gate` | whether a newcomer may come in, and the reply to one who may not |
-//! | `budget` | commands and bytes of one user |
+//! | `budget` | commands and bytes of one user, and of one address |
+//! | `backlog` | output for a user who reads more slowly than others talk |
 //! | `deadlines` | the time until a name, and without a command |
 //! | `stranger` | clients that do not speak telnet: HTTP, SSH, TLS and others |
 //! | `repeats` | log lines that an attacker could repeat |
@@ -20,6 +21,7 @@
 //! | `counts` | how often each limit was reached |
 //! | `wakeups` | one timer for the deadlines of all users |
 
+mod backlog;
 mod budget;
 mod counts;
 mod deadlines;
@@ -36,7 +38,8 @@ use std::time::Duration;
 use crate::address::Source;
 use crate::config::{Config, Networks};
 
-pub use budget::Budget;
+pub use backlog::{Backlog, Room};
+pub use budget::{Budget, Rates};
 pub use counts::LimitCounts;
 pub use deadlines::{Deadlines, Expired};
 pub use gate::{Gate, Pass, Refusal};
@@ -46,6 +49,13 @@ pub use sources::{Sources, TooMany};
 pub use stranger::{FirstBytes, Stranger, Verdict};
 pub use user::UserLimits;
 pub use wakeups::Wakeups;
+
+/// How many times what one user may send all users of one address may send together. Few type at the same moment; a
+/// flood by many connections stays one that players with slow links can read.
+const USERS_WORTH: u32 = 5;
+
+/// The default of [`Limits::unread_timeout`]: a telephone that changes its network stands still for some seconds.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The limits in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +76,27 @@ pub struct Limits {
     pub login_timeout: Option<Duration>,
     /// The time after which a user without a command is disconnected.
     pub idle_timeout: Option<Duration>,
+    /// How long a user whose output waits up to the limit may read nothing at all before being disconnected.
+    pub unread_timeout: Duration,
     /// The time without traffic after which the system, and telnet's NOP, check that the client is still there.
     pub keepalive: Option<Duration>,
     /// Sources without a limit of users and arrivals. The limits of one user hold for them too.
     pub no_limits: Networks,
     /// Proxies that are trusted to name the player.
     pub trusted_proxies: Networks,
+}
+
+impl Limits {
+    /// What one user may send.
+    pub fn user_rates(&self) -> Rates {
+        Rates { commands: self.command_rate, bytes: self.byte_rate }
+    }
+
+    /// What all users of one address may send together.
+    pub fn source_rates(&self) -> Rates {
+        let Rates { commands, bytes } = self.user_rates();
+        Rates { commands: commands.times(USERS_WORTH), bytes: bytes.times(USERS_WORTH) }
+    }
 }
 
 impl From<&Config> for Limits {
@@ -87,6 +112,7 @@ impl From<&Config> for Limits {
             byte_rate: Rate::new(bytes, bytes),
             login_timeout: limits.login_timeout,
             idle_timeout: limits.idle_timeout,
+            unread_timeout: UNREAD_TIMEOUT,
             keepalive: limits.keepalive,
             no_limits: limits.no_limits.clone(),
             trusted_proxies: limits.trusted_proxies.clone(),
@@ -106,6 +132,7 @@ impl Default for Limits {
             byte_rate: Rate::new(16 * 1024, 16 * 1024),
             login_timeout: Some(Duration::from_secs(60)),
             idle_timeout: None,
+            unread_timeout: UNREAD_TIMEOUT,
             keepalive: Some(Duration::from_secs(60)),
             no_limits: Networks::loopback(),
             trusted_proxies: Networks::default(),

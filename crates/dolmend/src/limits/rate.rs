@@ -24,6 +24,11 @@ impl Rate {
         Rate { per_second, burst }
     }
 
+    /// So many times this rate.
+    pub const fn times(self, number: u32) -> Rate {
+        Rate::new(self.per_second.saturating_mul(number), self.burst.saturating_mul(number))
+    }
+
     /// The time in which a bucket gets this many tokens. That of one token is rounded up to a nanosecond: a rate is
     /// never exceeded.
     fn time_for(self, tokens: u32) -> Duration {

@@ -1,16 +1,16 @@
-//! Users and arrivals of each source.
+//! Users and arrivals of each source, and what its users send.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{Bucket, Rate, Source};
+use super::{Bucket, Budget, Rate, Source};
 
 /// Entries that are kept without a sweep.
 const FEW_ENTRIES: usize = 1024;
 
 /// The users who are present and the recent arrivals, for each source.
 ///
-/// An entry without users is needed only until its bucket is full again, a few seconds. The table drops such entries
+/// An entry without users is needed only until its buckets are full again, a few seconds. The table drops such entries
 /// when it has twice as many as after the last sweep, so an arrival costs a constant amount of work on average. An
 /// attacker with very many addresses could still fill it within these seconds: beyond `most` entries the table forgets
 /// the recent arrivals of all sources without users. That is generous to the attacker's sources, and the newcomer from
@@ -28,6 +28,8 @@ pub struct Sources {
 struct Entry {
     users: usize,
     arrivals: Bucket,
+    /// What all its users send.
+    sent: Budget,
 }
 
 /// What a source has too much of.
@@ -61,7 +63,11 @@ impl Sources {
         if self.entries.len() >= self.sweep_at && !self.entries.contains_key(&source) {
             self.sweep(now);
         }
-        let entry = self.entries.entry(source).or_insert(Entry { users: 0, arrivals: Bucket::full(now) });
+        let entry = self.entries.entry(source).or_insert(Entry {
+            users: 0,
+            arrivals: Bucket::full(now),
+            sent: Budget::new(now),
+        });
         if !entry.arrivals.take(rate, now, 1) {
             return Err(TooMany::Arrivals);
         }
@@ -84,6 +90,11 @@ impl Sources {
         self.entries.get(&source).map_or(0, |entry| entry.users)
     }
 
+    /// The budget of all users of a source that has users.
+    pub fn budget_mut(&mut self, source: Source) -> Option<&mut Budget> {
+        Some(&mut self.entries.get_mut(&source)?.sent)
+    }
+
     /// How many sources are in the table.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -95,7 +106,8 @@ impl Sources {
     }
 
     fn sweep(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| entry.users > 0 || !entry.arrivals.is_full(now));
+        self.entries
+            .retain(|_, entry| entry.users > 0 || !entry.arrivals.is_full(now) || !entry.sent.is_full(now));
         let with_users =
             |entries: &HashMap<Source, Entry>| entries.values().filter(|entry| entry.users > 0).count();
         if self.entries.len() - with_users(&self.entries) >= self.most {

@@ -42,12 +42,13 @@ impl<K: Copy + Ord> Wakeups<K> {
         self.times.first().map(|(at, _)| *at)
     }
 
-    /// Takes a user whose time has come. The caller clears the user's slot.
-    pub fn take_due(&mut self, now: Instant) -> Option<K> {
-        if self.next()? > now {
-            return None;
+    /// Takes all users whose time has come, in the order of their times, and appends them to `due`. The caller clears
+    /// their slots. They are taken before any of them is looked at: one who is due again immediately must not keep the
+    /// caller from the others.
+    pub fn take_due(&mut self, now: Instant, due: &mut Vec<K>) {
+        while self.next().is_some_and(|at| at <= now) {
+            due.extend(self.times.pop_first().map(|(_, key)| key));
         }
-        self.times.pop_first().map(|(_, key)| key)
     }
 }
 
@@ -77,7 +78,9 @@ mod tests {
                 prop_assert_eq!(wakeups.next(), wanted.iter().flatten().min().copied());
                 prop_assert_eq!(wakeups.times.len(), wanted.iter().flatten().count());
                 now += Duration::from_millis(10);
-                while let Some(key) = wakeups.take_due(now) {
+                let mut due = Vec::new();
+                wakeups.take_due(now, &mut due);
+                for key in due {
                     prop_assert!(wanted[key].is_some_and(|at| at <= now));
                     (slots[key], wanted[key]) = (None, None);
                 }

@@ -213,6 +213,10 @@ impl World for Lobby {
         self.take_results(turn);
     }
 
+    fn has_login(&self) -> bool {
+        true
+    }
+
     fn name_of(&self, user: UserId) -> Option<&str> {
         self.guests.get(&user)?.name()
     }

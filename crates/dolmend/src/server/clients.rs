@@ -8,15 +8,18 @@ use super::Server;
 use crate::layer::Output;
 use crate::telnet::mssp::Variables;
 use crate::telnet::{ClientEvent, json_string};
+use crate::user::User;
 use crate::world::{UserId, World};
 
 impl<W: World> Server<W> {
-    /// Passes on the facts and requests that a user's session has received.
-    pub(super) fn client_events(&mut self, id: UserId) {
-        while let Some(event) = self.users.get_mut(id).and_then(|user| user.session.next_event()) {
-            self.client_event(id, event);
-            self.carry_out();
-        }
+    /// Passes on the next fact or request that a user's session has received. Each has cost a command: a client that
+    /// repeats them is slowed down like a player who types.
+    pub(super) fn run_event(&mut self, id: UserId) {
+        let Some(event) = self.users.get_mut(id).and_then(|user| user.session.next_event()) else { return };
+        self.begin_answer(id);
+        self.client_event(id, event);
+        self.carry_out();
+        self.answering = None;
     }
 
     fn client_event(&mut self, id: UserId, event: ClientEvent) {
@@ -55,8 +58,19 @@ impl<W: World> Server<W> {
                 let variables = self.server_status().to_payload();
                 self.send_output(id, Output::ServerStatus(&variables));
             }
-            ClientEvent::Address(address) => self.name_peer(id, SocketAddr::new(address, 0)),
+            ClientEvent::Address(address) if self.may_be_named(id) => {
+                self.name_peer(id, SocketAddr::new(address, 0));
+            }
+            ClientEvent::Address(address) => {
+                tracing::warn!(user = %id, %address, "ignored: a proxy names the address of a player who is in already");
+            }
         }
+    }
+
+    /// Whether a proxy may still name the address of a user: before the first line, and before the name.
+    fn may_be_named(&self, id: UserId) -> bool {
+        let is_in = |user: &User| self.world.has_login() && user.limits.is_logged_on();
+        self.users.get(id).is_some_and(|user| user.session.is_at_first_line() && !is_in(user))
     }
 
     /// The variables of MSSP.

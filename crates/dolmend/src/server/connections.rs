@@ -1,47 +1,25 @@
-//! The users' connections: input, turns, output and departures.
+//! The users' connections: input, turns and departures.
 //!
 //! A user departs in one place, `depart`, whatever the cause: there the world gets `net_dead`, once, because the user
 //! is taken out of the table first. The rest is a connection being closed, which the reactor finishes on its own.
 
-use std::net::SocketAddr;
-use std::rc::Rc;
+use dolmen::{CloseReason, Token};
 
-use dolmen::{CloseReason, ConnId, Error, ErrorKind, Token};
-
-use super::{FIRST_USER_TOKEN, LogKind, Server};
+use super::leaving::Leaving;
+use super::output::count_compressed;
+use super::{FIRST_USER_TOKEN, Server};
 use crate::config::PortKind;
-use crate::layer::Output;
+use crate::limits::Room;
 use crate::line::Line;
-use crate::session::Session;
 use crate::telnet::mssp;
-use crate::world::{Action, Departure, Status, UserId, World};
+use crate::world::{Action, Departure, UserId, World};
 
 /// The user whose connection has this token.
 pub(super) fn user_of(token: Token) -> Option<UserId> {
     token.0.checked_sub(FIRST_USER_TOKEN).map(|number| UserId(number as u64))
 }
 
-/// A connection without a user: its last output is being sent.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub conn: ConnId,
-    pub peer: SocketAddr,
-}
-
-fn count_compressed(status: &mut Status, session: &mut Session) {
-    let compressed = session.take_compressed();
-    status.compressed_plain_bytes += compressed.plain_bytes;
-    status.compressed_wire_bytes += compressed.wire_bytes;
-}
-
 impl<W: World> Server<W> {
-    /// Resets the connection that has been closing for the longest time.
-    pub(super) fn reset_oldest_closing(&mut self) {
-        let Some((id, Leaving { conn, peer })) = self.leaving.pop_first() else { return };
-        tracing::debug!(user = %id, %conn, %peer, "reset to make room");
-        let _ = self.reactor.abort(conn);
-    }
-
     pub(super) fn receive(&mut self, id: Option<UserId>, data: &[u8]) {
         let Some(id) = id else { return };
         self.status.received_bytes += data.len() as u64;
@@ -61,7 +39,6 @@ impl<W: World> Server<W> {
             self.send_wire(id);
             self.carry_out();
         }
-        self.client_events(id);
         self.schedule_deadline(id);
         if self.users.get(id).is_some_and(|user| user.session.wants_close()) {
             self.depart(id, Departure::Lost);
@@ -72,6 +49,11 @@ impl<W: World> Server<W> {
     /// Bytes of a user of a binary port are the world's, in the order of their arrival.
     fn process_bytes(&mut self, id: UserId, data: &[u8]) {
         self.adjust_reading(id);
+        let Some(user) = self.users.get_mut(id) else { return };
+        if self.reactor.queued_bytes(user.conn).unwrap_or(0) <= self.output_limit_bytes {
+            // The last answer is on its way.
+            user.answer_bytes = 0;
+        }
         self.answering = Some(id);
         let (world, mut turn) = self.turn();
         world.process_bytes(&mut turn, id, data);
@@ -80,11 +62,16 @@ impl<W: World> Server<W> {
     }
 
     pub(super) fn send_bytes(&mut self, id: UserId, bytes: &[u8]) {
-        if self.users.get(id).is_some_and(|user| user.info.kind == PortKind::Binary) {
-            self.wire.clear();
-            self.wire.extend_from_slice(bytes);
-            self.send_wire(id);
+        if self.users.get(id).is_none_or(|user| user.info.kind != PortKind::Binary) {
+            return;
         }
+        // No part of a protocol that the server does not know can be left out.
+        if self.answering != Some(id) && self.room_for(id, bytes.len()) != Room::Send {
+            return self.too_slow(id);
+        }
+        self.wire.clear();
+        self.wire.extend_from_slice(bytes);
+        self.send_wire(id);
     }
 
     pub(super) fn end_of_input(&mut self, id: Option<UserId>) {
@@ -98,7 +85,7 @@ impl<W: World> Server<W> {
 
     pub(super) fn closed(&mut self, id: Option<UserId>, reason: CloseReason) {
         let Some(id) = id else { return };
-        if let Some(Leaving { conn, peer }) = self.leaving.remove(&id) {
+        if let Some(Leaving { conn, peer }) = self.leaving.remove(id) {
             tracing::debug!(user = %id, %conn, %peer, %reason, "connection closed");
             return;
         }
@@ -114,18 +101,17 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// One line for each user who is in the queue now.
+    /// One line for each user who is in the queue now, or one fact or request of the client, which come first.
     pub(super) fn give_turns(&mut self) {
         for _ in 0..self.users.waiting() {
             let Some((id, user)) = self.users.next_turn() else { continue };
-            if user.held {
-                continue;
-            }
-            let (has_line, ends) = (user.session.has_line(), user.ends);
-            if has_line && self.may_command(id) {
-                self.run_command(id);
-            } else if let Some(why) = ends.filter(|why| !has_line || *why == Departure::Lost) {
-                // The lines of a broken connection do not wait: no one would read the answers.
+            let (has_event, held) = (user.session.has_event(), user.held);
+            let has_input = has_event || !held && user.session.has_line();
+            let ends = user.ends.filter(|_| !held);
+            if has_input && self.may_command(id) {
+                if has_event { self.run_event(id) } else { self.run_command(id) }
+            } else if let Some(why) = ends.filter(|why| !has_input || *why == Departure::Lost) {
+                // The input of a broken connection does not wait: no one would read the answers.
                 self.depart(id, why);
                 self.carry_out();
             }
@@ -140,16 +126,23 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// What is sent to a user from here on is the answer to a command.
+    pub(super) fn begin_answer(&mut self, id: UserId) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        user.answer_bytes = 0;
+        self.answering = Some(id);
+        self.users.enqueue(id);
+        self.adjust_reading(id);
+    }
+
     /// Carries out a user's next line.
     fn run_command(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
         self.wire.clear();
         let first = user.session.is_at_first_line();
         let Some(line) = user.session.next_line(&mut self.wire) else { return };
-        user.answer_bytes = 0;
-        self.answering = Some(id);
-        self.users.enqueue(id);
-        self.adjust_reading(id);
+        user.limits.commanded(self.now);
+        self.begin_answer(id);
         self.status.lines += 1;
         if !self.wire.is_empty() {
             self.send_wire(id);
@@ -171,113 +164,6 @@ impl<W: World> Server<W> {
         }
         let (world, mut turn) = self.turn();
         world.process_input(&mut turn, id, &line.text);
-    }
-
-    pub(super) fn send(&mut self, id: UserId, text: &Rc<str>) {
-        let Some(user) = self.users.get_mut(id) else { return };
-        // The world may keep it for further use, or the next actions show it to others.
-        if Rc::strong_count(text) > 1 {
-            if let Some(wire) = self.shared.encode(text, &mut user.session) {
-                if self.make_room(id, wire.len()) {
-                    let Some(user) = self.users.get(id) else { return };
-                    let sent = self.reactor.send_shared(user.conn, &wire);
-                    self.sent(id, wire.len(), sent);
-                }
-                return;
-            }
-        }
-        self.send_output(id, Output::Text(text));
-    }
-
-    /// Sends any other output.
-    pub(super) fn send_output(&mut self, id: UserId, output: Output<'_>) {
-        self.send_by(id, |session, wire| session.send(output, wire));
-    }
-
-    /// Sends what a session writes.
-    pub(super) fn send_by(&mut self, id: UserId, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {
-        let Some(user) = self.users.get_mut(id) else { return };
-        self.wire.clear();
-        write(&mut user.session, &mut self.wire);
-        self.send_wire(id);
-    }
-
-    /// Marks prompts, and sends what the sessions hold back until the end of the round.
-    pub(super) fn flush_output(&mut self) {
-        let now = self.now;
-        while let Some(id) = self.users.next_unflushed() {
-            let Some(user) = self.users.get_mut(id) else { continue };
-            self.wire.clear();
-            user.session.flush(now, &mut self.wire);
-            count_compressed(&mut self.status, &mut user.session);
-            if !self.wire.is_empty() {
-                // A compressed answer leaves here, and is an answer still.
-                self.answering = user.answered.then_some(id);
-                if self.make_room(id, self.wire.len()) {
-                    let Some(user) = self.users.get(id) else { continue };
-                    let sent = self.reactor.send(user.conn, &self.wire);
-                    self.sent_flushed(id, self.wire.len(), sent);
-                }
-                self.answering = None;
-                self.carry_out();
-            }
-            if let Some(user) = self.users.get_mut(id) {
-                user.answered = false;
-            }
-        }
-    }
-
-    /// Sends the bytes in `wire`.
-    pub(super) fn send_wire(&mut self, id: UserId) {
-        if self.make_room(id, self.wire.len()) {
-            let Some(user) = self.users.get(id) else { return };
-            let sent = self.reactor.send(user.conn, &self.wire);
-            self.sent(id, self.wire.len(), sent);
-        }
-    }
-
-    /// Counts bytes that are about to be sent. A user whose queue has no room for them is disconnected: output with a
-    /// hole in it would be worse, and keeping it would let one client fill the memory [hc35].
-    fn make_room(&mut self, id: UserId, bytes: usize) -> bool {
-        let Some(user) = self.users.get(id) else { return false };
-        if !self.has_room(id, user, bytes) {
-            self.too_slow(id);
-            return false;
-        }
-        if self.answering == Some(id) {
-            if let Some(user) = self.users.get_mut(id) {
-                user.answer_bytes += bytes;
-                user.answered = true;
-            }
-        }
-        true
-    }
-
-    /// As below, and there is more to flush.
-    fn sent(&mut self, id: UserId, bytes: usize, sent: Result<(), Error>) {
-        self.users.flush_later(id);
-        self.sent_flushed(id, bytes, sent);
-    }
-
-    fn sent_flushed(&mut self, id: UserId, bytes: usize, sent: Result<(), Error>) {
-        match sent {
-            Ok(()) => self.status.sent_bytes += bytes as u64,
-            Err(error) if matches!(error.kind(), ErrorKind::QueueFull | ErrorKind::TooLarge) => {
-                self.too_slow(id)
-            }
-            // The connection has ended, and its `Closed` event follows.
-            Err(_) => {}
-        }
-    }
-
-    fn too_slow(&mut self, id: UserId) {
-        let Some(user) = self.users.get(id) else { return };
-        let (conn, peer) = (user.conn, user.info.peer);
-        self.status.too_slow += 1;
-        if let Some(left_out) = self.may_log(LogKind::TooSlow, peer.ip()) {
-            tracing::warn!(user = %id, %conn, %peer, left_out, "output limit reached");
-        }
-        self.depart(id, Departure::TooSlow);
     }
 
     /// Removes a user, informs the world, and closes the connection. The caller carries out the resulting actions of

@@ -13,11 +13,14 @@ use crate::address::Source;
 use crate::layer::Output;
 use crate::limits::{Expired, Stranger, Verdict};
 use crate::logging::names;
-use crate::user::User;
 use crate::world::{Action, Departure, UserId, World};
 
 /// The longest answer to one command that may wait in addition to the output limit.
 pub(super) const LONGEST_ANSWER_BYTES: usize = 16 << 20;
+
+/// The shortest time after which a user who was looked at is looked at again. A deadline that stays over, which would be a
+/// fault, must cost the others nothing.
+const SHORTEST_WAKEUP: Duration = Duration::from_millis(10);
 
 /// How soon the server looks again whether a long answer has been read.
 const ANSWER_CHECK: Duration = Duration::from_millis(20);
@@ -34,12 +37,15 @@ pub(super) enum LogKind {
     Expired(Expired),
     Throttled,
     TooSlow,
+    Behind,
 }
 
 /// The timer for all users, and the time to which it is set.
 #[derive(Debug, Default)]
 pub(super) struct LimitTimer {
     timer: Option<(TimerId, Instant)>,
+    /// The users whose time has come. Kept so that it costs no allocation.
+    due: Vec<UserId>,
 }
 
 impl<W: World> Server<W> {
@@ -57,7 +63,8 @@ impl<W: World> Server<W> {
     /// Counts bytes of a user. False if the user turns out to be a stranger, and has been ended.
     pub(super) fn count_received(&mut self, id: UserId, data: &[u8]) -> bool {
         let Some(user) = self.users.get_mut(id) else { return false };
-        match user.limits.receive(&self.limits, self.now, data) {
+        let shared = self.gate.budget_mut(user.limits.pass());
+        match user.limits.receive(&self.limits, shared, self.now, data) {
             Verdict::Undecided | Verdict::Player => true,
             Verdict::Stranger(stranger) => {
                 let peer = user.info.peer;
@@ -71,52 +78,55 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Stops reading from a user who is over the budget or has too many lines waiting, or reads again.
+    /// Stops reading from a user who is over the budget or has too much waiting, or reads again.
     pub(super) fn adjust_reading(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
-        let may_read = user.limits.budget().may_read(&self.limits, self.now);
-        if !user.paused && (!may_read || user.session.is_behind()) {
-            user.paused = true;
-            let _ = self.reactor.pause(user.conn);
-            if !may_read {
-                self.status.limits.throttled += 1;
-                let peer = user.info.peer;
-                if let Some(left_out) = self.may_log(LogKind::Throttled, peer.ip()) {
-                    tracing::info!(user = %id, %peer, left_out, "sends more than the command rate; has to wait");
+        let pass = user.limits.pass();
+        let may_read = user.limits.may_read(&self.limits, self.gate.budget_mut(pass), self.now);
+        match user.paused_since {
+            None if !may_read || user.session.is_behind() => {
+                user.paused_since = Some(self.now);
+                let _ = self.reactor.pause(user.conn);
+                if !may_read {
+                    self.log_throttled(id);
                 }
             }
-        } else if user.paused && may_read && user.session.has_caught_up() {
-            user.paused = false;
-            let _ = self.reactor.resume(user.conn);
+            Some(since) if may_read && user.session.has_caught_up() => {
+                user.paused_since = None;
+                user.session.paused(self.now.saturating_duration_since(since));
+                let _ = self.reactor.resume(user.conn);
+            }
+            _ => {}
         }
-        if let Some(user) = self.users.get_mut(id).filter(|user| user.paused && !may_read) {
-            let at = user.limits.budget().next_time(&self.limits, self.now);
+        if let Some(user) = self.users.get_mut(id).filter(|user| user.paused_since.is_some() && !may_read) {
+            let at = user.limits.next_read(&self.limits, self.gate.budget_mut(pass), self.now);
             self.wakeups.schedule(id, &mut user.limits.wake_at, at);
         }
     }
 
-    /// Whether a user may give a command now: there is one in the budget, and the last answer is on its way. If not,
-    /// the user gets a turn later.
+    fn log_throttled(&mut self, id: UserId) {
+        self.status.limits.throttled += 1;
+        let Some(peer) = self.users.get(id).map(|user| user.info.peer) else { return };
+        if let Some(left_out) = self.may_log(LogKind::Throttled, peer.ip()) {
+            tracing::info!(user = %id, %peer, left_out, "sends more than the command rate; has to wait");
+        }
+    }
+
+    /// Whether a user may give a command now, or the client something else that calls the world: there is one in the
+    /// budgets, and the last answer is on its way. If not, the user gets a turn later.
     pub(super) fn may_command(&mut self, id: UserId) -> bool {
         let Some(user) = self.users.get_mut(id) else { return false };
+        let pass = user.limits.pass();
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
         let again = if queued > self.output_limit_bytes {
             self.now + ANSWER_CHECK
-        } else if !user.limits.take_command(&self.limits, self.now) {
-            user.limits.budget().next_command(&self.limits, self.now)
+        } else if !user.limits.take_command(&self.limits, self.gate.budget_mut(pass), self.now) {
+            user.limits.next_command(&self.limits, self.gate.budget_mut(pass), self.now)
         } else {
             return true;
         };
         self.wakeups.schedule(id, &mut user.limits.wake_at, again);
         false
-    }
-
-    /// Whether the queue of a user has room for a text. The answer to the user's own command always fits: the next one
-    /// is not carried out before it has been read. Everything else has to stay within the output limit.
-    pub(super) fn has_room(&self, id: UserId, user: &User, bytes: usize) -> bool {
-        let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let answer = if self.answering == Some(id) { LONGEST_ANSWER_BYTES } else { user.answer_bytes };
-        queued + bytes <= self.output_limit_bytes + answer
     }
 
     /// A user has a name, or another one.
@@ -131,36 +141,53 @@ impl<W: World> Server<W> {
     }
 
     pub(super) fn schedule_deadline(&mut self, id: UserId) {
+        self.schedule_deadline_from(id, self.now);
+    }
+
+    /// Looks at a user at the next deadline, and not before `earliest`.
+    fn schedule_deadline_from(&mut self, id: UserId, earliest: Instant) {
         let Some(user) = self.users.get_mut(id) else { return };
         let deadlines = [user.limits.next_deadline(&self.limits), user.session.deadline()];
         if let Some(at) = deadlines.into_iter().flatten().min() {
-            self.wakeups.schedule(id, &mut user.limits.wake_at, at);
+            self.wakeups.schedule(id, &mut user.limits.wake_at, at.max(earliest));
         }
     }
 
-    /// Looks at every user whose time has come.
+    /// Looks at every user whose time has come, once. Who has waited for the longest time comes first: users of one
+    /// address wait for the same budget, and none of them may take all of it.
     pub(super) fn wake_users(&mut self) {
-        while let Some(id) = self.wakeups.take_due(self.now) {
+        let mut due = std::mem::take(&mut self.limit_timer.due);
+        self.wakeups.take_due(self.now, &mut due);
+        due.sort_by_key(|&id| self.users.get(id).map(|user| user.limits.last_turn()));
+        for id in due.drain(..) {
             if let Some(unnamed) = self.unnamed.get_mut(&id) {
                 unnamed.wake_at = None;
                 self.reset_unnamed(id, "no PROXY header in time");
-                continue;
+            } else {
+                self.wake_user(id);
             }
-            let Some(user) = self.users.get_mut(id) else { continue };
-            user.limits.wake_at = None;
-            if let Some(expired) = user.limits.expired(&self.limits, self.now) {
-                self.expire(id, expired);
-                continue;
-            }
-            if user.limits.keepalive_is_due(&self.limits, self.now) {
-                self.send_output(id, Output::KeepAlive);
-            }
-            // A deadline of a layer is over when the session is flushed.
-            self.users.flush_later(id);
-            self.users.enqueue(id);
-            self.adjust_reading(id);
-            self.schedule_deadline(id);
         }
+        self.limit_timer.due = due;
+    }
+
+    fn wake_user(&mut self, id: UserId) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        user.limits.wake_at = None;
+        if let Some(expired) = user.limits.expired(&self.limits, self.now) {
+            return self.expire(id, expired);
+        }
+        if user.session.deadline().is_some_and(|deadline| deadline <= self.now) {
+            let now = self.now;
+            self.send_by(id, |session, wire| session.expire(now, wire));
+        }
+        if self.users.get_mut(id).is_some_and(|user| user.limits.keepalive_is_due(&self.limits, self.now)) {
+            self.send_output(id, Output::KeepAlive);
+        }
+        self.look_at_backlog(id);
+        self.carry_out();
+        self.users.enqueue(id);
+        self.adjust_reading(id);
+        self.schedule_deadline_from(id, self.now + SHORTEST_WAKEUP);
     }
 
     fn expire(&mut self, id: UserId, expired: Expired) {

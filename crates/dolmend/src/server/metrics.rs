@@ -16,7 +16,7 @@ use crate::ports;
 use crate::world::{Status, World};
 
 /// Clients at a time.
-const MOST_CLIENTS: usize = 16;
+pub(super) const MOST_CLIENTS: usize = 16;
 /// The longest request.
 const MOST_REQUEST_BYTES: usize = 8 << 10;
 /// How long a request may take.
@@ -30,10 +30,12 @@ pub(super) struct Metrics {
     clients: HashMap<ConnId, Client>,
 }
 
-/// A connection whose request is not complete.
+/// A connection, until it is closed.
 #[derive(Debug)]
 struct Client {
     request: Vec<u8>,
+    /// The request has its reply, which is being sent.
+    answered: bool,
     until: Instant,
 }
 
@@ -69,7 +71,7 @@ impl Metrics {
         }
         if let Ok(conn) = reactor.add(stream, METRICS_CLIENT) {
             let until = Instant::now() + REQUEST_TIMEOUT;
-            self.clients.insert(conn, Client { request: Vec::new(), until });
+            self.clients.insert(conn, Client { request: Vec::new(), answered: false, until });
             reactor.add_timer(REQUEST_TIMEOUT, METRICS_TIMEOUT);
         }
     }
@@ -88,7 +90,7 @@ impl Metrics {
 
     /// Takes a part of a request, and returns the reply if it is complete.
     fn receive(&mut self, conn: ConnId, data: &[u8], body: impl FnOnce() -> String) -> Option<String> {
-        let client = self.clients.get_mut(&conn)?;
+        let client = self.clients.get_mut(&conn).filter(|client| !client.answered)?;
         let room = MOST_REQUEST_BYTES.saturating_sub(client.request.len());
         client.request.extend_from_slice(&data[..data.len().min(room)]);
         let reply = if is_complete(&client.request) {
@@ -98,7 +100,7 @@ impl Metrics {
         } else {
             return None;
         };
-        self.clients.remove(&conn);
+        client.answered = true;
         Some(reply)
     }
 }

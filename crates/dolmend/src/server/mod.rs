@@ -9,7 +9,9 @@
 //! |---|---|
 //! | `mod.rs` | the round, and the world's actions |
 //! | `newcomers.rs` | arrivals and their limits, players behind proxies |
-//! | `connections.rs` | input, turns, output, departures |
+//! | `connections.rs` | input, turns, departures |
+//! | `output.rs` | output, and what becomes of it when it is not read |
+//! | `leaving.rs` | connections whose last output is being sent |
 //! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
 //! | `clients.rs` | what clients say about themselves, and ask for |
 //! | `users.rs` | the users who are present, and the queue for turns |
@@ -23,11 +25,13 @@
 mod clients;
 mod connections;
 mod countdown;
+mod leaving;
 mod limiting;
 mod metrics;
 mod newcomers;
 mod operations;
 mod operator;
+mod output;
 mod reload;
 mod shutdown;
 mod users;
@@ -44,12 +48,12 @@ use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 use crate::address::Source;
 use crate::config::{Config, PortKind};
 use crate::console::Console;
-use crate::layer::Output;
 use crate::limits::{Gate, Limits, Repeats, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
 use crate::world::{Action, Channels, Departure, Status, Turn, UserId, World};
-use connections::{Leaving, user_of};
+use connections::user_of;
+use leaving::{Departing, MAX_CLOSING_CONNECTIONS};
 use limiting::{LONGEST_ANSWER_BYTES, LimitTimer, LogKind};
 use newcomers::{Port, Unnamed};
 use operations::Operations;
@@ -90,12 +94,6 @@ const FIRST_USER_TOKEN: usize = 16;
 /// others. As a shutdown says good-bye to every user, it is bounded by this too.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Connections that may be closing at a time while others arrive: those that get the message that the place is full,
-/// and those of users who left. When even more connect, the server closes a new connection without a message if
-/// `max_users` users are present. Otherwise it lets the new user in, and resets the connection that has been closing
-/// for the longest time.
-const MAX_CLOSING_CONNECTIONS: usize = 256;
-
 /// A server with a world.
 pub struct Server<W> {
     reactor: Reactor,
@@ -117,8 +115,7 @@ pub struct Server<W> {
     answering: Option<UserId>,
     /// The time of this round.
     now: Instant,
-    /// In the order of their arrival, which is roughly the order of their departure.
-    leaving: BTreeMap<UserId, Leaving>,
+    leaving: Departing,
     /// The world's actions that are still to be carried out.
     actions: Vec<Action>,
     /// The actions being carried out, and a buffer for wire bytes: both are kept so that a line costs no allocation
@@ -158,7 +155,7 @@ impl<W: World> Server<W> {
         let mut reactor = Reactor::builder()
             .max_events(config.reactor_max_events)
             .pool_size(config.reactor_pool_size)
-            .high_water_mark(config.output_limit_bytes + LONGEST_ANSWER_BYTES)
+            .high_water_mark(4 * config.output_limit_bytes + LONGEST_ANSWER_BYTES)
             .linger(DRAIN)
             .build()?;
         let mut listening = Vec::new();
@@ -186,7 +183,7 @@ impl<W: World> Server<W> {
             repeats: Repeats::default(),
             answering: None,
             now: Instant::now(),
-            leaving: BTreeMap::new(),
+            leaving: Departing::default(),
             actions: Vec::new(),
             doing: Vec::new(),
             wire: Vec::new(),
@@ -206,7 +203,9 @@ impl<W: World> Server<W> {
 
     /// How many connections a server with this configuration may hold at a time.
     pub fn most_connections(config: &Config) -> usize {
-        config.max_users + MAX_CLOSING_CONNECTIONS
+        let unnamed = if config.limits.trusted_proxies.is_empty() { 0 } else { newcomers::MOST_UNNAMED };
+        let metrics = if config.metrics.is_some() { metrics::MOST_CLIENTS } else { 0 };
+        config.max_users + MAX_CLOSING_CONNECTIONS + unnamed + metrics
     }
 
     /// The addresses on which the server listens, and their protocols.
@@ -383,9 +382,7 @@ impl<W: World> Server<W> {
                     Action::AskPassword { user, prompt } => {
                         self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
                     }
-                    Action::Gmcp { user, package, data } => {
-                        self.send_output(user, Output::Gmcp { package: &package, data: &data });
-                    }
+                    Action::Gmcp { user, package, data } => self.send_gmcp(user, &package, &data),
                     Action::ScreenReader { user, on } => {
                         if let Some(user) = self.users.get_mut(user) {
                             user.session.set_screen_reader(on);

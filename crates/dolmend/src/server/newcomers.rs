@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use dolmen::{ConnId, ListenerId, Token};
 use socket2::{SockRef, TcpKeepalive};
 
-use super::connections::Leaving;
-use super::{FIRST_USER_TOKEN, LogKind, MAX_CLOSING_CONNECTIONS, Server};
+use super::leaving::Leaving;
+use super::{FIRST_USER_TOKEN, LogKind, Server};
 use crate::config::{PortKind, PortOptions};
 use crate::layer::Output;
-use crate::limits::{Gate, Pass, Refusal, UserLimits};
+use crate::limits::{Backlog, Gate, Pass, Refusal, UserLimits};
 use crate::proxy::{HEADER_TIMEOUT, HeaderReader, Progress};
 use crate::session::{Options, Session};
 use crate::telnet::Settings;
@@ -22,7 +22,7 @@ use crate::user::User;
 use crate::world::{Admission, ConnectInfo, Departure, UserId, World};
 
 /// Connections of proxies that may be without a header at a time. One more, and the oldest is reset.
-const MOST_WAITING_FOR_HEADERS: usize = 256;
+pub(super) const MOST_UNNAMED: usize = 256;
 
 /// How often the system asks a silent peer before it gives the connection up, and how soon again.
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -32,6 +32,18 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// may keep its receive window closed, so it must not be short.
 #[cfg(target_os = "linux")]
 const SHORTEST_USER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How many bytes the system takes before it has sent them. Otherwise it takes megabytes, and a slow reader's progress
+/// would show only in leaps of that size.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT_BYTES: u32 = 16 * 1024;
+
+/// The connection of a newcomer.
+enum Connection {
+    /// It is not registered yet.
+    New(TcpStream),
+    Registered(ConnId),
+}
 
 /// A port that is served.
 #[derive(Debug, Clone, Copy)]
@@ -64,11 +76,17 @@ impl<W: World> Server<W> {
         }
         let pass = match self.admit(peer.ip()) {
             Ok(pass) => pass,
-            Err(refusal) => return self.refuse_stream(id, stream, peer, port, &refusal),
+            Err(refusal) => {
+                self.log_refusal(peer.ip(), &refusal);
+                return self.turn_away(id, Connection::New(stream), peer, port, refusal.text());
+            }
         };
         match self.register(id, stream, peer, port) {
             Some(conn) => self.welcome(id, conn, peer, port, pass),
-            None => self.gate.leave(pass),
+            None => {
+                self.status.refused += 1;
+                self.gate.leave(pass);
+            }
         }
     }
 
@@ -87,10 +105,11 @@ impl<W: World> Server<W> {
             let _ = SockRef::from(&stream).set_out_of_band_inline(true);
         }
         keep_alive(&stream, self.limits.keepalive);
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT_BYTES);
         match self.reactor.add(stream, Token(FIRST_USER_TOKEN + id.0 as usize)) {
             Ok(conn) => Some(conn),
             Err(error) => {
-                self.status.refused += 1;
                 tracing::warn!(user = %id, %peer, %error, "turned away without a word");
                 None
             }
@@ -99,14 +118,15 @@ impl<W: World> Server<W> {
 
     /// A user comes in, unless the world refuses.
     fn welcome(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, port: Port, pass: Pass) {
-        if self.leaving.len() >= MAX_CLOSING_CONNECTIONS {
-            self.reset_oldest_closing();
+        if self.leaving.is_full() {
+            let oldest = self.leaving.take_oldest();
+            self.reset_leaving(oldest);
         }
         let info = ConnectInfo { user: id, peer, kind: port.kind };
         if let Admission::Refuse(text) = self.world.connect(&info) {
             self.gate.leave(pass);
             tracing::info!(user = %id, %conn, %peer, "turned away by the world");
-            return self.turn_away(id, conn, peer, port, &text);
+            return self.turn_away(id, Connection::Registered(conn), peer, port, &text);
         }
         tracing::info!(user = %id, %conn, %peer, kind = %port.kind, "connected");
         self.status.accepted += 1;
@@ -114,17 +134,21 @@ impl<W: World> Server<W> {
         // It leaves with the greeting: the reactor sends nothing before the next wait.
         self.wire.clear();
         session.open(&mut self.wire);
-        let limits = UserLimits::new(pass, self.now, port.kind, port.options.keepalive);
+        let limits = {
+            let (kind, keepalive) = (port.kind, port.options.keepalive);
+            UserLimits::new(pass, self.now, kind, keepalive, self.world.has_login())
+        };
         let user = User {
             conn,
             info,
             session,
             limits,
+            backlog: Backlog::default(),
             answer_bytes: 0,
             answered: false,
             in_queue: false,
             held: false,
-            paused: false,
+            paused_since: None,
             unflushed: false,
             ends: None,
         };
@@ -143,47 +167,54 @@ impl<W: World> Server<W> {
         let settings = Settings {
             encoding: port.options.encoding.unwrap_or(self.encoding),
             compress: self.mccp,
-            trusted_proxy: Gate::is_proxy(&self.limits, peer.ip()),
+            // A header has said all that the proxy knows. Behind one without an address telnet is the player's own.
+            trusted_proxy: !port.options.proxy && Gate::is_proxy(&self.limits, peer.ip()),
         };
         Options { kind: port.kind, line_length_bytes: self.line_length_bytes, settings }
     }
 
-    /// Refuses a newcomer whose connection is not registered.
-    fn refuse_stream(
-        &mut self,
-        id: UserId,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        port: Port,
-        refusal: &Refusal,
-    ) {
-        self.log_refusal(peer.ip(), refusal);
-        // The care of `turn_away` costs a connection for a while, and a flood must not take the places of all others.
-        if self.leaving.len() < MAX_CLOSING_CONNECTIONS / 2 {
-            if let Some(conn) = self.register(id, stream, peer, port) {
-                self.turn_away(id, conn, peer, port, refusal.text());
+    /// Shows a text to a newcomer, and closes the connection. The care that a client needs which has sent something itself
+    /// costs a connection for a while, and a flood must not take the places of all others.
+    fn turn_away(&mut self, id: UserId, connection: Connection, peer: SocketAddr, port: Port, text: &str) {
+        self.status.refused += 1;
+        let conn = match connection {
+            Connection::New(stream) if self.leaving.is_full_for_refused() => {
+                return self.turn_away_in_passing(stream, peer, port, text);
             }
-            return;
+            Connection::New(stream) => match self.register(id, stream, peer, port) {
+                Some(conn) => conn,
+                None => return,
+            },
+            Connection::Registered(conn) => conn,
+        };
+        if self.leaving.is_full_for_refused() {
+            let oldest = self.leaving.take_oldest_refused();
+            self.reset_leaving(oldest);
         }
-        self.status.refused += 1;
-        self.wire.clear();
-        Session::new(self.session_options(port, peer)).send(Output::Text(refusal.text()), &mut self.wire);
-        // A new connection has room for a few bytes, so this does not block. It fails only if the peer has gone.
-        let _ = stream.set_nonblocking(true);
-        let _ = stream.write(&self.wire);
-        let _ = stream.shutdown(Shutdown::Write);
-    }
-
-    /// Shows a text, and closes a registered connection.
-    fn turn_away(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, port: Port, text: &str) {
-        self.status.refused += 1;
         self.wire.clear();
         Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
         // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
         // is of no use.
         let _ = self.reactor.send(conn, &self.wire);
         let _ = self.reactor.close(conn);
-        self.leaving.insert(id, Leaving { conn, peer });
+        self.leaving.insert_refused(id, Leaving { conn, peer });
+    }
+
+    /// The same for a connection that is not registered, without care.
+    fn turn_away_in_passing(&mut self, mut stream: TcpStream, peer: SocketAddr, port: Port, text: &str) {
+        self.wire.clear();
+        Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
+        // A new connection has room for a few bytes, so this does not block. It fails only if the peer has gone.
+        let _ = stream.set_nonblocking(true);
+        let _ = stream.write(&self.wire);
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+
+    /// Resets a closing connection, for the place of another one.
+    fn reset_leaving(&mut self, leaving: Option<(UserId, Leaving)>) {
+        let Some((id, Leaving { conn, peer })) = leaving else { return };
+        tracing::debug!(user = %id, %conn, %peer, "reset to make room");
+        let _ = self.reactor.abort(conn);
     }
 
     fn log_refusal(&mut self, address: IpAddr, refusal: &Refusal) {
@@ -201,12 +232,15 @@ impl<W: World> Server<W> {
 
     /// A trusted proxy has connected, and has to name its player.
     fn await_header(&mut self, id: UserId, stream: TcpStream, peer: SocketAddr, port: Port) {
-        if self.unnamed.len() >= MOST_WAITING_FOR_HEADERS {
+        if self.unnamed.len() >= MOST_UNNAMED {
             if let Some((&oldest, _)) = self.unnamed.first_key_value() {
                 self.reset_unnamed(oldest, "too many connections without a PROXY header");
             }
         }
-        let Some(conn) = self.register(id, stream, peer, port) else { return };
+        let Some(conn) = self.register(id, stream, peer, port) else {
+            self.status.refused += 1;
+            return;
+        };
         let mut unnamed = Unnamed { conn, peer, port, header: HeaderReader::default(), wake_at: None };
         self.wakeups.schedule(id, &mut unnamed.wake_at, self.now + HEADER_TIMEOUT);
         self.unnamed.insert(id, unnamed);
@@ -240,7 +274,7 @@ impl<W: World> Server<W> {
             Ok(pass) => self.welcome(id, conn, peer, port, pass),
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
-                self.turn_away(id, conn, peer, port, refusal.text());
+                self.turn_away(id, Connection::Registered(conn), peer, port, refusal.text());
             }
         }
     }
@@ -259,7 +293,12 @@ impl<W: World> Server<W> {
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
                 self.send_output(id, Output::Text(refusal.text()));
+                if self.leaving.is_full_for_refused() {
+                    let oldest = self.leaving.take_oldest_refused();
+                    self.reset_leaving(oldest);
+                }
                 self.depart(id, Departure::Disconnected);
+                self.leaving.mark_refused(id);
             }
         }
     }

@@ -101,16 +101,7 @@ impl<W: World> Server<W> {
     /// Opens the new ports, lets the world take the configuration, and closes the ports that are no longer wanted; or
     /// changes nothing. Returns the new ones.
     fn change_ports(&mut self, new: &Config) -> Result<Vec<(SocketAddr, PortKind)>, String> {
-        let mut missing = new.ports.clone();
-        let mut surplus = Vec::new();
-        for &(spec, id) in &self.operations.ports {
-            let real = self.ports.iter().find(|port| port.id == id).map(|port| port.address);
-            let is_it = |other: &PortSpec| other.address == spec.address || Some(other.address) == real;
-            match missing.iter().position(is_it) {
-                Some(place) => drop(missing.remove(place)),
-                None => surplus.push((spec, id)),
-            }
-        }
+        let Matched { kept, surplus, mut missing } = self.match_ports(new);
         // Ports that this machine cannot have are not asked for again.
         if new.ports_are_built_in && self.operations.config.ports_are_built_in {
             missing.clear();
@@ -130,7 +121,7 @@ impl<W: World> Server<W> {
             self.operations.ports.push((spec, port.id));
             self.ports.push(port);
         }
-        self.set_kinds(new);
+        self.set_kinds(kept);
         Ok(reported)
     }
 
@@ -161,16 +152,47 @@ impl<W: World> Server<W> {
         self.reactor.remove_listener(id);
     }
 
-    /// A port whose address stays may have another kind and other options, for newcomers.
-    fn set_kinds(&mut self, new: &Config) {
-        for (spec, id) in &mut self.operations.ports {
-            let Some(port) = self.ports.iter_mut().find(|port| port.id == *id) else { continue };
-            if let Some(wanted) = new.ports.iter().find(|wanted| wanted.address == port.address) {
-                *spec = *wanted;
+    /// Which of the wanted ports are open already. One that has not changed comes before one with another kind, because
+    /// several may have the address with port 0.
+    fn match_ports(&self, new: &Config) -> Matched {
+        let (mut kept, mut surplus) = (Vec::new(), self.operations.ports.clone());
+        let mut missing = new.ports.clone();
+        for has_changed in [false, true] {
+            surplus.retain(|&(spec, id)| {
+                let real = self.ports.iter().find(|port| port.id == id).map(|port| port.address);
+                let is_it = |wanted: &PortSpec| match has_changed {
+                    false => *wanted == spec,
+                    true => wanted.address == spec.address || Some(wanted.address) == real,
+                };
+                let place = missing.iter().position(is_it);
+                kept.extend(place.map(|place| (missing.remove(place), id)));
+                place.is_none()
+            });
+        }
+        Matched { kept, surplus, missing }
+    }
+
+    /// A port that stays may have another kind and other options, for newcomers.
+    fn set_kinds(&mut self, kept: Vec<(PortSpec, ListenerId)>) {
+        for (wanted, id) in kept {
+            for (spec, _) in self.operations.ports.iter_mut().filter(|(_, other)| *other == id) {
+                *spec = wanted;
+            }
+            for port in self.ports.iter_mut().filter(|port| port.id == id) {
                 (port.kind, port.options) = (wanted.kind, wanted.options);
             }
         }
     }
+}
+
+/// The open ports and the wanted ones.
+struct Matched {
+    /// Those that stay, as they are wanted.
+    kept: Vec<(PortSpec, ListenerId)>,
+    /// Those that are wanted no longer.
+    surplus: Vec<(PortSpec, ListenerId)>,
+    /// Those that are still to be opened.
+    missing: Vec<PortSpec>,
 }
 
 /// What to do when a new port cannot be opened beside an old one, as 0.0.0.0:4000 beside 127.0.0.1:4000. The old ones

@@ -13,7 +13,7 @@ mod tests;
 mod traces;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::PortKind;
 use crate::layer::{Compressed, Layer, Mccp, Message, Output, Outward, Stack};
@@ -28,6 +28,9 @@ const MOST_WAITING_LINES: usize = 64;
 /// The number of waiting lines at which the server reads again. Well below the other mark, so that it does not stop and
 /// start reading for each line.
 const FEW_WAITING_LINES: usize = 16;
+
+/// How many events may wait before the server stops reading from this user.
+const MOST_WAITING_EVENTS: usize = 16;
 
 /// What a session is built from.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +108,7 @@ impl Session {
         let Session { stack, telnet, lines, prompt, waiting, events, .. } = self;
         let mut queue = |message: Message<'_>| match message {
             Message::Line(line) => waiting.push_back(line),
-            Message::Client(event) => events.push_back(event),
+            Message::Client(event) => push_event(events, event),
             Message::Replied => prompt.overwritten(),
             // Lines have taken everything else.
             _ => {}
@@ -145,6 +148,11 @@ impl Session {
         self.events.pop_front()
     }
 
+    /// Whether a fact or a request waits.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Whether no line was taken yet: a crawler asks with its first.
     pub fn is_at_first_line(&self) -> bool {
         self.unspoken
@@ -155,14 +163,26 @@ impl Session {
         !self.waiting.is_empty()
     }
 
-    /// Whether so many lines wait that the server should stop reading.
+    /// Whether so much waits that the server should stop reading.
     pub fn is_behind(&self) -> bool {
-        self.waiting.len() >= MOST_WAITING_LINES
+        self.waiting.len() >= MOST_WAITING_LINES || self.events.len() >= MOST_WAITING_EVENTS
     }
 
-    /// Whether so few lines wait that the server should read again.
+    /// Whether so little waits that the server should read again.
     pub fn has_caught_up(&self) -> bool {
-        self.waiting.len() <= FEW_WAITING_LINES
+        self.waiting.len() <= FEW_WAITING_LINES && self.events.is_empty()
+    }
+
+    /// The server did not read from the client for this time. It does not count as silence of the client's.
+    pub fn paused(&mut self, time: Duration) {
+        if let Some(telnet) = &mut self.telnet {
+            telnet.paused(time);
+        }
+    }
+
+    /// Whether layers hold back what is sent, until [`flush`](Session::flush).
+    pub fn holds_back(&self) -> bool {
+        !self.stack.is_transparent()
     }
 
     /// What the client has said about itself.
@@ -260,6 +280,24 @@ impl Session {
     pub(crate) fn sent_shared(&mut self, text: &str, after: TextState) {
         self.lines.encoder = after.encoder;
         self.prompt.sent(text);
+    }
+}
+
+/// Adds an event. Of facts that still wait the world gets the latest: a window is dragged, or a client says more and more
+/// about itself.
+fn push_event(events: &mut VecDeque<ClientEvent>, event: ClientEvent) {
+    use std::mem::discriminant;
+    let is_a_fact = matches!(
+        event,
+        ClientEvent::WindowSize(_)
+            | ClientEvent::TerminalType
+            | ClientEvent::TakesLogin
+            | ClientEvent::ServerStatus
+    );
+    let same = |other: &&mut ClientEvent| discriminant(*other) == discriminant(&event);
+    match events.iter_mut().find(same).filter(|_| is_a_fact) {
+        Some(other) => *other = event,
+        None => events.push_back(event),
     }
 }
 

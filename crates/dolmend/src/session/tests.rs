@@ -4,6 +4,7 @@ use super::*;
 use crate::telnet::byte::{DO, DONT, IAC, SB, SE, WILL, WONT, option};
 use encoding_rs::Encoding;
 use flate2::{Decompress, FlushDecompress};
+use proptest::prelude::*;
 
 fn session(kind: PortKind) -> Session {
     Session::new(Options { kind, line_length_bytes: 80, settings: Settings::default() })
@@ -210,4 +211,60 @@ fn the_end_says_goodbye_and_ends_compression() {
 fn sessions_may_move_to_other_threads() {
     fn is_send<T: Send>() {}
     is_send::<Session>();
+}
+
+#[test]
+fn of_facts_that_wait_the_latest_is_passed_on() {
+    let mut session = session(PortKind::Telnet);
+    replies(&mut session, &[IAC, WILL, option::WINDOW_SIZE, IAC, DO, option::GMCP]);
+    for columns in 1..=100 {
+        replies(&mut session, &[IAC, SB, option::WINDOW_SIZE, 0, columns, 0, 24, IAC, SE]);
+        replies(&mut session, b"\xff\xfa\xc9Core.Hello {\"client\":\"x\"}\xff\xf0");
+    }
+    replies(&mut session, b"\xff\xfa\xc9A.B\xff\xf0\xff\xfa\xc9A.B\xff\xf0");
+    let events: Vec<ClientEvent> = std::iter::from_fn(|| session.next_event()).collect();
+    let message = ClientEvent::Gmcp { package: "A.B".into(), data: String::new() };
+    let size = crate::telnet::WindowSize { columns: 100, rows: 24 };
+    assert_eq!(
+        events,
+        [ClientEvent::WindowSize(size), ClientEvent::TerminalType, message.clone(), message],
+        "messages of a game are not facts"
+    );
+    assert!(!session.has_event() && session.has_caught_up());
+    for _ in 0..MOST_WAITING_EVENTS {
+        assert!(!session.is_behind());
+        replies(&mut session, b"\xff\xfa\xc9A.B\xff\xf0");
+    }
+    assert!(session.is_behind() && !session.has_caught_up());
+}
+
+proptest! {
+    /// A server wakes up at a deadline. One that stays over would wake it up for ever.
+    #[test]
+    fn no_deadline_stays_over(
+        pieces in proptest::collection::vec(
+            (
+                proptest::collection::vec(
+                    prop_oneof![Just(IAC), Just(SB), Just(SE), Just(WILL), Just(WONT), Just(DO), Just(DONT),
+                        Just(option::TERMINAL_TYPE), Just(option::MCCP2), Just(0), any::<u8>()],
+                    0..12,
+                ),
+                0u64..7_000,
+            ),
+            0..30,
+        ),
+    ) {
+        let (mut session, mut now) = (session(PortKind::Telnet), Instant::now());
+        let mut wire = Vec::new();
+        session.open(&mut wire);
+        session.receive(&[IAC, WILL, option::TERMINAL_TYPE, IAC, DO, option::MCCP2], now, &mut wire);
+        prop_assert!(session.deadline().is_some());
+        for (bytes, millis) in pieces {
+            session.receive(&bytes, now, &mut wire);
+            now += Duration::from_millis(millis);
+            session.expire(now, &mut wire);
+            prop_assert!(session.deadline().is_none_or(|deadline| deadline > now));
+            session.flush(now, &mut wire);
+        }
+    }
 }

@@ -33,6 +33,14 @@ enum Compression {
     On,
 }
 
+/// A question that is asked once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    NotAsked,
+    Asked,
+    Answered,
+}
+
 /// The state of the options of one connection.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -44,6 +52,8 @@ pub(super) struct Engine {
     compression: Compression,
     /// The client asked for prompts without GA.
     no_go_ahead: bool,
+    /// The question for the player's address. One answer to it is taken.
+    address: Question,
     pub(super) client: Client,
 }
 
@@ -57,6 +67,7 @@ impl Engine {
             gmcp: Gmcp::default(),
             compression: Compression::Off,
             no_go_ahead: false,
+            address: Question::NotAsked,
             client: Client { encoding: settings.encoding, ..Client::default() },
         }
     }
@@ -115,7 +126,10 @@ impl Engine {
                 self.terminal.switched(on, outward);
                 self.begin_compression_if_due(now, outward);
             }
-            (WILL, option::NEW_ENVIRON) => environ::ask(outward),
+            (WILL, option::NEW_ENVIRON) if self.address == Question::NotAsked => {
+                self.address = Question::Asked;
+                environ::ask(outward);
+            }
             (DO, option::CHARSET) => self.charset.request(self.settings.encoding, outward),
             (DO, option::MSSP) => inward(Message::Client(ClientEvent::ServerStatus)),
             (DO | DONT, option::GMCP) => self.client.gmcp = on,
@@ -165,6 +179,10 @@ impl Engine {
                 }
             }
             option::NEW_ENVIRON => {
+                if self.address != Question::Asked || !environ::is_answer(payload) {
+                    return;
+                }
+                self.address = Question::Answered;
                 if let Some(address) = environ::address(payload) {
                     inward(Message::Client(ClientEvent::Address(address)));
                 }

@@ -25,7 +25,7 @@ mod options;
 mod parser;
 mod terminal;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use encoding_rs::{Encoding, UTF_8};
 
@@ -45,7 +45,8 @@ pub struct Settings {
     pub encoding: &'static Encoding,
     /// Whether compression is offered.
     pub compress: bool,
-    /// Whether the peer is a proxy that is trusted to name the player's address.
+    /// Whether the peer is a proxy that is trusted to name the player's address. It has to own NEW-ENVIRON: it must neither
+    /// pass our question on to the player nor a player's answer to us.
     pub trusted_proxy: bool,
 }
 
@@ -91,6 +92,11 @@ impl Telnet {
     /// The opening, to be sent with the greeting.
     pub fn open(&mut self, outward: &mut Outward) {
         self.engine.open(outward);
+    }
+
+    /// Nothing was read from the client for this time, because the server did not want to: it does not count.
+    pub fn paused(&mut self, time: Duration) {
+        self.parser.paused(time);
     }
 
     /// What the client has said about itself.

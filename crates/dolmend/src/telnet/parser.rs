@@ -2,7 +2,8 @@
 //!
 //! A subnegotiation of an option that is on is collected, up to a limit. All others are noise: most likely a player has
 //! sent ÿú in Latin-1, which is IAC SB. So they end at a line end, after a number of bytes or after a time, and what the
-//! player types next is text again.
+//! player types next is text again. One of an option that is on may hold a password: after the time it is discarded up to
+//! its end, and no part of it becomes text.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ const MOST_NOISE_BYTES: usize = 1024;
 /// The end of any subnegotiation. What exceeds its limit is skipped up to here.
 const MOST_SKIPPED_BYTES: usize = 1 << 20;
 
-/// The time after which a subnegotiation without an end is over.
+/// The time after which a subnegotiation without an end is over, or discarded.
 const SUBNEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A payload whose memory is kept for the next one.
@@ -83,6 +84,8 @@ pub struct Parser {
     /// How many bytes it has had, kept or not.
     length: usize,
     began: Option<Instant>,
+    /// Its end comes too late, and it is not delivered.
+    too_late: bool,
 }
 
 impl Parser {
@@ -91,7 +94,7 @@ impl Parser {
     /// The next bytes continue a command that is cut off at the end; if none follow, it is ignored.
     pub fn receive(&mut self, bytes: &[u8], now: Instant, receiver: &mut impl Receiver) {
         if self.began.is_some_and(|began| now.saturating_duration_since(began) > SUBNEGOTIATION_TIMEOUT) {
-            self.leave();
+            self.time_out();
         }
         let mut rest = bytes;
         while let Some((&first, after)) = rest.split_first() {
@@ -133,6 +136,24 @@ impl Parser {
         }
     }
 
+    /// The caller did not take what the peer may have sent in the last time: it does not count.
+    pub fn paused(&mut self, time: Duration) {
+        self.began = self.began.and_then(|began| began.checked_add(time));
+    }
+
+    /// The time for a subnegotiation is over.
+    fn time_out(&mut self) {
+        match (self.state, self.option) {
+            // Which option it is is not known yet.
+            (State::SubnegotiationOption, _) => {}
+            (_, None) => self.leave(),
+            (_, Some(_)) => {
+                self.too_late = true;
+                self.payload = Vec::new();
+            }
+        }
+    }
+
     /// The byte after IAC.
     fn command(&mut self, byte: u8, now: Instant, receiver: &mut impl Receiver) {
         self.state = State::Text;
@@ -153,7 +174,7 @@ impl Parser {
         let is_text = match self.option {
             None => matches!(byte, b'\r' | b'\n') || self.length > MOST_NOISE_BYTES,
             Some((_, most)) => {
-                if self.length <= most {
+                if self.length <= most && !self.too_late {
                     self.payload.push(byte);
                 }
                 self.length > MOST_SKIPPED_BYTES.max(most)
@@ -169,7 +190,9 @@ impl Parser {
     fn subnegotiation_command(&mut self, byte: u8, now: Instant, receiver: &mut impl Receiver) -> bool {
         match byte {
             SE => {
-                if let Some((option, _)) = self.option.filter(|&(_, most)| self.length <= most) {
+                if let Some((option, _)) =
+                    self.option.filter(|&(_, most)| self.length <= most && !self.too_late)
+                {
                     receiver.event(Event::Subnegotiation { option, payload: &self.payload });
                 }
                 self.leave();
@@ -209,6 +232,7 @@ impl Parser {
         self.option = None;
         self.length = 0;
         self.began = None;
+        self.too_late = false;
         self.payload.clear();
         self.payload.shrink_to(KEPT_BYTES);
     }

@@ -201,13 +201,44 @@ fn a_subnegotiation_that_no_one_agreed_to_ends_with_the_line() {
     check(&noise, b"and text\r\n", b"");
 }
 
+/// The rest may be a part of a password.
 #[test]
-fn a_subnegotiation_without_an_end_is_over_after_a_time() {
+fn a_subnegotiation_that_takes_too_long_is_discarded_up_to_its_end() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let (mut telnet, mut seen) = (Telnet::new(Settings::default()), Seen::default());
+    receive(&mut telnet, &[IAC, DO, 201, IAC, SB, 201, b'A'], start, &mut seen);
+    receive(&mut telnet, b".B \"hun", at(9), &mut seen);
+    receive(&mut telnet, b"ter2\"\r\nno text\r\n", at(11), &mut seen);
+    receive(&mut telnet, b"\xff", at(40), &mut seen);
+    receive(&mut telnet, b"\xf0text\r\n", at(80), &mut seen);
+    assert_eq!((&seen.text[..], seen.events.len()), (&b"text\r\n"[..], 0));
+    // The next one is in time.
+    receive(&mut telnet, &subnegotiation(201, b"A.B"), at(81), &mut seen);
+    assert_eq!(seen.events.len(), 1);
+}
+
+#[test]
+fn a_subnegotiation_that_no_one_agreed_to_is_over_after_a_time() {
     let (mut telnet, mut seen, now) = (Telnet::new(Settings::default()), Seen::default(), Instant::now());
-    receive(&mut telnet, &[IAC, WILL, 24, IAC, SB, 24, 0], now, &mut seen);
-    receive(&mut telnet, b"not text\r\n", now + Duration::from_secs(9), &mut seen);
+    receive(&mut telnet, &[IAC, SB, 24, 0], now, &mut seen);
+    receive(&mut telnet, b"not text", now + Duration::from_secs(9), &mut seen);
     receive(&mut telnet, b"text\r\n", now + Duration::from_secs(11), &mut seen);
     assert_eq!(seen.text, b"text\r\n");
+}
+
+#[test]
+fn a_time_in_which_nothing_is_read_does_not_count() {
+    for option in [201, 39] {
+        let (mut telnet, mut seen, now) = (Telnet::new(Settings::default()), Seen::default(), Instant::now());
+        receive(&mut telnet, &[IAC, DO, 201, IAC, SB, option, b'A'], now, &mut seen);
+        telnet.paused(Duration::from_secs(60));
+        receive(&mut telnet, b".B\xff\xf0text\r\n", now + Duration::from_secs(69), &mut seen);
+        assert_eq!(seen.text, b"text\r\n");
+        assert_eq!(seen.events.len(), usize::from(option == 201));
+        // A pause outside of any changes nothing.
+        telnet.paused(Duration::from_secs(60));
+    }
 }
 
 #[test]
@@ -319,6 +350,27 @@ fn an_address_is_taken_from_a_trusted_proxy_only() {
     receive(&mut telnet, &claim, Instant::now(), &mut seen);
     assert_eq!(seen.reply, subnegotiation(39, b"\x01\0IPADDRESS"));
     assert_eq!(seen.events, ["Client(Address(192.0.2.7))"]);
+    // Once, whatever else is sent, and whether it was switched off and on in between.
+    let again = [&claim[..], &[IAC, WONT, 39], &claim, &subnegotiation(39, b"\x02\0IPADDRESS\x01192.0.2.9")];
+    receive(&mut telnet, &again.concat(), Instant::now(), &mut seen);
+    assert_eq!((seen.events.len(), count(&seen.reply, b"IPADDRESS")), (1, 1));
+}
+
+#[test]
+fn an_address_that_no_one_has_asked_for_is_not_taken() {
+    let trusted = Settings { trusted_proxy: true, ..Settings::default() };
+    let address = b"\0IPADDRESS\x01192.0.2.7";
+    let (mut telnet, mut seen) = (Telnet::new(trusted), Seen::default());
+    telnet.open(&mut Outward::default());
+    let news = [&[IAC, WILL, 39][..], &subnegotiation(39, &[&[2][..], address].concat())].concat();
+    receive(&mut telnet, &news, Instant::now(), &mut seen);
+    assert_eq!(seen.events, [""; 0]);
+    receive(&mut telnet, &subnegotiation(39, &[&[0][..], address].concat()), Instant::now(), &mut seen);
+    assert_eq!(seen.events.len(), 1, "the answer is still taken");
+}
+
+fn count(bytes: &[u8], part: &[u8]) -> usize {
+    bytes.windows(part.len()).filter(|window| *window == part).count()
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! Players who read more slowly than others talk, and players who do not read at all.
+
+mod common;
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::{Client, DEADLINE};
+use dolmen::Poster;
+use dolmend::config::{Config, Rate};
+use dolmend::limits::Limits;
+use dolmend::lobby::Lobby;
+use dolmend::ports;
+use dolmend::server::{SHUTDOWN, Server};
+use dolmend::world::Status;
+use flate2::{Decompress, FlushDecompress};
+
+const OUTPUT_LIMIT: usize = 16384;
+
+/// A lobby in a thread of its own, with little room for output.
+struct Served {
+    address: SocketAddr,
+    poster: Poster,
+    thread: JoinHandle<Status>,
+}
+
+impl Served {
+    fn start(unread_timeout: Duration) -> Served {
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut config = Config::built_in().expect("the shipped file loads");
+            config.limits.command_rate = Rate::new(10_000, 10_000);
+            config.limits.command_bytes_per_second = 64 << 20;
+            config.output_limit_bytes = OUTPUT_LIMIT;
+            let port = "127.0.0.1:0".parse().expect("a port");
+            let (opened, _) = ports::open(&[port], false).expect("it opens");
+            let address = opened[0].address;
+            let mut server = Server::new(&config, opened, Lobby::new(&config)).expect("it starts");
+            server.set_limits(Limits { unread_timeout, ..Limits::from(&config) });
+            sender.send((address, server.poster())).expect("the test waits");
+            server.run().expect("the wait works");
+            server.status()
+        });
+        let (address, poster) = receiver.recv_timeout(DEADLINE).expect("it starts");
+        Served { address, poster, thread }
+    }
+
+    /// A player with a small receive window, so that the system does not take megabytes for the reader.
+    fn slow_player(&self, name: &str) -> Client {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("it can be set");
+        socket.connect(&self.address.into()).expect("the server accepts");
+        log_on(Client::over(socket.into()), name)
+    }
+
+    /// The counters at the end.
+    fn end(self) -> Status {
+        self.poster.post(0, SHUTDOWN).expect("it runs");
+        self.thread.join().expect("it ends")
+    }
+}
+
+fn log_on(mut client: Client, name: &str) -> Client {
+    client.expect("shall we call you? ");
+    client.send(&format!("{name}\r\n"));
+    client.expect("for what you can do.\r\n");
+    client
+}
+
+/// The text of a stream that is compressed from its start sequence on.
+fn inflated(bytes: &[u8]) -> String {
+    const START: &[u8] = b"\xff\xfa\x56\xff\xf0";
+    let Some(place) = common::find(bytes, START) else { return common::text_of(bytes) };
+    let (plain, packed) = (&bytes[..place], &bytes[place + START.len()..]);
+    let (mut inflate, mut text) = (Decompress::new(true), Vec::with_capacity(64 << 20));
+    inflate.decompress_vec(packed, &mut text, FlushDecompress::Sync).expect("nothing is missing inside");
+    common::text_of(&[plain, &text].concat())
+}
+
+/// Of little use to a compressor.
+fn noise(mut state: u64) -> String {
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + ((state >> 33) % 26) as u8)
+    };
+    (0..3000).map(|_| letter()).collect()
+}
+
+/// Collects what arrives from here on.
+fn read_all(client: &mut Client) -> Arc<Mutex<Vec<u8>>> {
+    let received = Arc::new(Mutex::new(std::mem::take(&mut client.unread)));
+    let (mut stream, shared) = (client.stream.try_clone().expect("it stands"), Arc::clone(&received));
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            shared.lock().expect("no reader panics").extend_from_slice(&buffer[..length]);
+        }
+    });
+    received
+}
+
+/// Ann says three times as much as the systems on both sides take.
+fn talk_to_a_slow_player(compressed: bool) {
+    const LINES: u64 = 4000;
+    let served = Served::start(Duration::from_secs(30));
+    let mut ann = log_on(Client::connect(served.address), "Ann");
+    let mut slow = served.slow_player("Slow");
+    ann.expect("Slow has arrived.\r\n");
+    if compressed {
+        slow.send_bytes(b"\xff\xfc\x18\xff\xfd\x56");
+    }
+    for number in 0..LINES {
+        ann.send(&format!("say {number} {}\r\n", noise(number)));
+        ann.expect("You say: ");
+    }
+    let received = read_all(&mut slow);
+    let begun = Instant::now();
+    let text = loop {
+        assert!(begun.elapsed() < DEADLINE, "Slow does not catch up");
+        ann.send("tell Slow good\r\n");
+        ann.expect("You tell Slow: good\r\n");
+        let bytes = received.lock().expect("no reader panics").clone();
+        let text = inflated(&bytes);
+        if text.contains("Ann tells you: good\r\n") {
+            break text;
+        }
+    };
+    let status = served.end();
+    assert_eq!(status.too_slow, 0, "{status}");
+    let missing: u64 = text.lines().filter_map(missing_messages).sum();
+    assert!(missing > 0, "{}", &text[text.len().saturating_sub(500)..]);
+    assert_eq!(missing, status.limits.left_out, "each is reported once");
+    let said: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Ann says: ")).collect();
+    assert!(said.len() as u64 + missing >= LINES, "{} and {missing}", said.len());
+    for line in said {
+        let (number, rest) = line.split_once(' ').expect("a number and noise");
+        assert!(rest == noise(number.parse().expect("a number")), "not a whole line: {line}");
+    }
+}
+
+/// The number in a report about missing messages.
+fn missing_messages(line: &str) -> Option<u64> {
+    let (number, _) = line.strip_prefix('(')?.split_once(" messages are missing here")?;
+    number.parse().ok()
+}
+
+#[test]
+fn a_player_whose_link_is_slower_than_the_talk_stays_and_is_told_what_is_missing() {
+    talk_to_a_slow_player(false);
+}
+
+#[test]
+fn a_compressed_stream_has_no_hole_inside_either() {
+    talk_to_a_slow_player(true);
+}
+
+#[test]
+fn a_player_who_reads_nothing_at_all_is_disconnected_without_effect_on_others() {
+    let served = Served::start(Duration::from_secs(1));
+    let mut ann = log_on(Client::connect(served.address), "Ann");
+    let mut unresponsive = served.slow_player("Deaf");
+    ann.expect("Deaf has arrived.\r\n");
+    let shout = "x".repeat(4000);
+    let begun = Instant::now();
+    let mut heard = String::new();
+    while !heard.contains("Deaf has left.") {
+        assert!(begun.elapsed() < DEADLINE, "Deaf stays");
+        ann.send(&format!("say {shout}\r\n"));
+        heard = ann.expect(&format!("You say: {shout}\r\n"));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "not before the time: {:?}", begun.elapsed());
+    unresponsive.expect_gone();
+    ann.send("who\r\n");
+    ann.expect("One is here:\r\n  Ann (you)\r\n");
+    let status = served.end();
+    assert_eq!(status.too_slow, 1);
+    assert!(status.limits.left_out > 0);
+}
