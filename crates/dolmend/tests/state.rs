@@ -10,6 +10,8 @@ use common::{Client, Program, dolmend};
 /// `IAC WILL ECHO` and `IAC WONT ECHO`.
 const HIDE: &[u8] = b"\xff\xfb\x01";
 const SHOW: &[u8] = b"\xff\xfc\x01";
+/// The latter with the line end that the client has not shown.
+const SHOW_BEHIND_LINE: &[u8] = b"\xff\xfc\x01\r\n";
 /// The client's answers to them.
 const DO_ECHO: &[u8] = b"\xff\xfd\x01";
 const DONT_ECHO: &[u8] = b"\xff\xfe\x01";
@@ -149,12 +151,13 @@ fn choose_password(address: SocketAddr, name: &str, answers: Answers) {
     answer(&mut client, 1, DO_ECHO);
     client.send("open sesame\r\n");
     // A prompt is marked for a client that speaks telnet. Nothing else comes before the field is over.
-    assert!([&b""[..], MARK].contains(&&*client.expect_bytes(SHOW)), "{answers:?}");
+    assert!([&b""[..], MARK].contains(&&*client.expect_bytes(SHOW_BEHIND_LINE)), "{answers:?}");
     answer(&mut client, 2, DONT_ECHO);
-    assert_eq!(common::text_of(&client.expect_bytes(HIDE)), "\r\nThe same again: ");
+    assert_eq!(common::text_of(&client.expect_bytes(HIDE)), "The same again: ");
     answer(&mut client, 3, DO_ECHO);
     client.send("open sesame\r\n");
-    assert!([&b""[..], MARK].contains(&&*client.expect_bytes(SHOW)), "{answers:?}");
+    let field = client.expect_bytes(SHOW_BEHIND_LINE);
+    assert!([&b""[..], MARK].contains(&&*field), "{answers:?}: {field:02x?}");
     answer(&mut client, 4, DONT_ECHO);
     client.expect("it needs your password.\r\n");
     // A request now is one, and is refused.

@@ -69,6 +69,19 @@ impl World for Record {
                 // More than once is the same.
                 turn.hold(user);
             }
+            "name" => {
+                ["Name", "? "].into_iter().for_each(|part| turn.send(user, part));
+                // It leads to another call, in the same round.
+                turn.users()
+                    .to_vec()
+                    .into_iter()
+                    .filter(|&other| other != user)
+                    .for_each(|other| turn.disconnect(other));
+            }
+            "prompt" => {
+                turn.prompt(user, "> ");
+                turn.broadcast("It rains.\n");
+            }
             // More than an answer may be.
             "flood" => turn.send(user, "x".repeat(17 << 20)),
             _ => turn.send(user, format!("{line}\n")),
@@ -206,6 +219,18 @@ fn every_departure_is_reported_exactly_once() {
     );
     let seen = closer.join().expect("it was read");
     assert!(seen.ends_with("The server is shutting down. Good-bye.\r\n"), "{seen}");
+}
+
+#[test]
+fn what_another_call_shows_in_the_same_round_stands_over_a_prompt() {
+    let mut rig = Rig::new(Record::default());
+    let (mut ann, _bob) = (rig.connect(1), rig.connect(2));
+    ann.write_all(b"name\nprompt\nleave\n").expect("it is read");
+    rig.until("net_dead #1 Disconnected");
+    ann.shutdown(Shutdown::Write).expect("it stands");
+    assert_eq!(rig.departures().len(), 2);
+    let shown = rest(&mut ann);
+    assert_eq!(shown, "hello\r\nName? \r\n#2 is gone\r\nName? > \r\nIt rains.\r\n> ");
 }
 
 #[test]

@@ -175,6 +175,7 @@ impl<W: World> Server<W> {
 
     pub(super) fn send(&mut self, id: UserId, text: &Rc<str>) {
         let Some(user) = self.users.get_mut(id) else { return };
+        user.session.in_call(self.call);
         // The world may keep it for further use, or the next actions show it to others.
         if Rc::strong_count(text) > 1 {
             if let Some(wire) = self.shared.encode(text, &mut user.session) {
@@ -197,6 +198,7 @@ impl<W: World> Server<W> {
     /// Sends what a session writes.
     pub(super) fn send_by(&mut self, id: UserId, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {
         let Some(user) = self.users.get_mut(id) else { return };
+        user.session.in_call(self.call);
         self.wire.clear();
         write(&mut user.session, &mut self.wire);
         self.send_wire(id);

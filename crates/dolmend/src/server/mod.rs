@@ -115,6 +115,8 @@ pub struct Server<W> {
     repeats: Repeats<(LogKind, Source)>,
     /// The user whose command is being carried out.
     answering: Option<UserId>,
+    /// The number of the world's call whose actions are being carried out.
+    call: u64,
     /// The time of this round.
     now: Instant,
     /// In the order of their arrival, which is roughly the order of their departure.
@@ -185,6 +187,7 @@ impl<W: World> Server<W> {
             limit_timer: LimitTimer::default(),
             repeats: Repeats::default(),
             answering: None,
+            call: 0,
             now: Instant::now(),
             leaving: BTreeMap::new(),
             actions: Vec::new(),
@@ -375,11 +378,15 @@ impl<W: World> Server<W> {
     /// Carries out the world's actions, and the actions that result from them.
     fn carry_out(&mut self) {
         while !self.actions.is_empty() {
+            self.call += 1;
             let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
+                    Action::Prompt { user, text } => {
+                        self.send_by(user, |session, wire| session.ask(&text, wire));
+                    }
                     Action::AskPassword { user, prompt } => {
                         self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
                     }
