@@ -224,10 +224,11 @@ fn every_departure_is_reported_exactly_once() {
 #[test]
 fn what_another_call_shows_in_the_same_round_stands_over_a_prompt() {
     let mut rig = Rig::new(Record::default());
-    let (mut ann, _bob) = (rig.connect(1), rig.connect(2));
+    let (mut ann, bob) = (rig.connect(1), rig.connect(2));
     ann.write_all(b"name\nprompt\nleave\n").expect("it is read");
     rig.until("net_dead #1 Disconnected");
     ann.shutdown(Shutdown::Write).expect("it stands");
+    drop(bob);
     assert_eq!(rig.departures().len(), 2);
     let shown = rest(&mut ann);
     assert_eq!(shown, "hello\r\nName? \r\n#2 is gone\r\nName? > \r\nIt rains.\r\n> ");
