@@ -191,7 +191,7 @@ impl LineAssembler {
 
 /// Marks, embeddings and isolates of direction, line and paragraph separators, spaces without width, invisible
 /// operators and tags. Not the joiners, which scripts and emoji need.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     matches!(
         character,
         '\u{61C}'
