@@ -68,6 +68,11 @@ impl LineAssembler {
         }
     }
 
+    /// Another limit. It holds for the rest of an unfinished line, too.
+    pub fn set_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// The encoding of the bytes from here on.
     pub fn set_encoding(&mut self, encoding: &'static Encoding) {
         self.finish_partial();

@@ -100,7 +100,7 @@ impl<W: World> Server<W> {
     pub(super) fn may_command(&mut self, id: UserId) -> bool {
         let Some(user) = self.users.get_mut(id) else { return false };
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let again = if queued > self.output_limit_bytes {
+        let again = if queued > self.operations.config.output_limit_bytes {
             self.now + ANSWER_CHECK
         } else if !user.limits.take_command(&self.limits, self.now) {
             user.limits.budget().next_command(&self.limits, self.now)
@@ -116,7 +116,7 @@ impl<W: World> Server<W> {
     pub(super) fn has_room(&self, id: UserId, user: &User, bytes: usize) -> bool {
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
         let answer = if self.answering == Some(id) { LONGEST_ANSWER_BYTES } else { user.answer_bytes };
-        queued + bytes <= self.output_limit_bytes + answer
+        queued + bytes <= self.operations.config.output_limit_bytes + answer
     }
 
     /// A user has a name, or another one.

@@ -95,6 +95,11 @@ impl Session {
         }
     }
 
+    /// Another limit for the bytes of a line.
+    pub fn set_line_length(&mut self, bytes: usize) {
+        self.lines.assembler.set_limit(bytes);
+    }
+
     /// Appends the opening, which is sent with the greeting.
     pub fn open(&mut self, wire: &mut Vec<u8>) {
         if let Some(telnet) = &mut self.telnet {
