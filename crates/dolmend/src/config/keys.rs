@@ -8,7 +8,10 @@ use super::networks::{add_networks, show_networks};
 use super::values::{number, path, rate, show_path, show_switch, show_time, switch, time};
 use super::{Config, MOTD_LIMIT_BYTES, file, listing, writable};
 use crate::line::is_invisible;
-use crate::store::NetworkList;
+use crate::store::{BadListLine, NetworkList};
+
+/// The longest list of networks.
+const BAN_LIST_LIMIT_BYTES: usize = 64 << 20;
 
 /// One key: its name, how its value is set, and how it is shown.
 pub(super) struct Key {
@@ -313,14 +316,17 @@ fn log_file(base: &Path, value: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(path))
 }
 
+/// Whether the list can be read. Unlike at the start, a pipe is not waited for.
 fn check_ban_list(config: &Config) -> Result<(), Vec<BadValue>> {
-    let list = config.ban_list.as_deref().map(NetworkList::read).transpose();
-    list.map(drop).map_err(|problems| {
-        let bad_line = |line: &str| match line.split_once("; ") {
-            Some((problem, correction)) => BadValue::new(problem, correction),
-            None => BadValue::new(line, "name a file of networks, or leave the value empty"),
+    const RIGHT: &str = "name a file of networks, or leave the value empty";
+    let Some(path) = config.ban_list.as_deref() else { return Ok(()) };
+    let text = file::read_text(path, BAN_LIST_LIMIT_BYTES, RIGHT).map_err(|problem| vec![problem])?;
+    NetworkList::parse(&text).map(drop).map_err(|lines| {
+        let bad_line = |BadListLine { line, problem }| {
+            let (problem, correction) = problem.split_once("; ").unwrap_or((&problem, RIGHT));
+            BadValue::new(format!("{}:{line}: {problem}", path.display()), correction)
         };
-        problems.lines().map(bad_line).collect()
+        lines.into_iter().map(bad_line).collect()
     })
 }
 
@@ -331,23 +337,7 @@ fn writable(path: Option<&Path>, check: fn(&Path) -> Result<(), BadValue>) -> Re
 
 fn set_motd(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue> {
     config.motd_file = path(base, value)?;
-    config.motd = config.motd_file.as_deref().map(read_motd).transpose()?;
+    let read = |path| file::read_text(path, MOTD_LIMIT_BYTES, "name a text file, or leave the value empty");
+    config.motd = config.motd_file.as_deref().map(read).transpose()?;
     Ok(())
-}
-
-fn read_motd(path: &Path) -> Result<String, BadValue> {
-    let bytes = file::read(path, MOTD_LIMIT_BYTES).map_err(|error| {
-        BadValue::new(
-            format!("cannot read {}: {error}", path.display()),
-            "name a text file, or leave the value empty",
-        )
-    })?;
-    let Some(bytes) = bytes else {
-        return Err(BadValue::new(
-            format!("{} is too long", path.display()),
-            format!("at most {MOTD_LIMIT_BYTES} bytes are shown"),
-        ));
-    };
-    String::from_utf8(bytes)
-        .map_err(|_| BadValue::new(format!("{} is not UTF-8 text", path.display()), "save it as UTF-8"))
 }

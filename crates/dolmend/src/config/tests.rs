@@ -313,7 +313,7 @@ fn the_message_of_the_day_is_read_from_beside_the_file() {
     std::fs::write(&conf, "motd file : motd.txt\n").expect("written");
     std::fs::write(folder.path().join("motd.txt"), vec![b'x'; MOTD_LIMIT_BYTES + 1]).expect("written");
     let error = Config::from_file(&conf).expect_err("too long").to_string();
-    assert!(error.contains("is too long; at most 8192 bytes are shown"), "{error}");
+    assert!(error.contains("is too long; at most 8192 bytes are read"), "{error}");
 }
 
 #[test]
@@ -368,6 +368,8 @@ fn files_without_end_are_not_opened() {
           or leave the value empty"
         ]
     );
+    let list = refused("ban list : /dev/zero");
+    assert!(list[0].contains("cannot read /dev/zero: it is a pipe or a device"), "{list:?}");
     let log = refused("log file : /dev/zero");
     assert!(log[0].contains("/dev/zero is not a file"), "{log:?}");
     let error = Config::from_file(Path::new("/dev/zero")).expect_err("a device").to_string();
