@@ -3,14 +3,15 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dolmen::{Inbox, Sender};
 use dolmend::config::{Config, Rate};
 use dolmend::ports;
 use dolmend::server::{SHUTDOWN, Server};
-use dolmend::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
+use dolmend::world::{Admission, Channels, ConnectInfo, Departure, Operation, Turn, UserId, World};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -19,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Record {
     recorded: Vec<String>,
     refuse: bool,
+    /// What it says to a new configuration.
+    refuse_configuration: Option<String>,
     beats: Option<Duration>,
     /// The results of other threads.
     answers: Option<(Sender<UserId>, Inbox<UserId>)>,
@@ -78,6 +81,7 @@ impl World for Record {
                     .filter(|&other| other != user)
                     .for_each(|other| turn.disconnect(other));
             }
+            "reload" => turn.operate(Operation::Reload),
             "prompt" => {
                 turn.prompt(user, "> ");
                 turn.broadcast("It rains.\n");
@@ -92,6 +96,11 @@ impl World for Record {
         assert!(!turn.users().contains(&user));
         self.recorded.push(format!("net_dead {user} {why:?}"));
         turn.broadcast(format!("{user} is gone\n"));
+    }
+
+    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
+        self.recorded.push(format!("reconfigured {}", config.mud_name));
+        self.refuse_configuration.take().map_or(Ok(()), Err)
     }
 
     fn heart_beat_interval(&self) -> Option<Duration> {
@@ -115,6 +124,7 @@ impl Rig {
         config.limits.command_rate = Rate { per_second: 10_000, burst: 10_000 };
         config.limits.command_bytes_per_second = 64 << 20;
         let port = "127.0.0.1:0:ascii".parse().expect("a port");
+        config.replace_ports(&[port]).expect("one port");
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let address = opened[0].address;
         Rig { server: Server::new(&config, opened, world).expect("it starts"), address }
@@ -219,6 +229,32 @@ fn every_departure_is_reported_exactly_once() {
     );
     let seen = closer.join().expect("it was read");
     assert!(seen.ends_with("The server is shutting down. Good-bye.\r\n"), "{seen}");
+}
+
+#[test]
+fn a_world_that_refuses_a_configuration_leaves_nothing_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let free = || TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    let (port, metrics) = (free(), free());
+    let mut rig = Rig::new(Record { refuse_configuration: Some("No.".into()), ..Record::default() });
+    let log = folder.path().join("new.log");
+    let text = format!(
+        "port : {}\nport : {port}\nmetrics : {metrics}\nlog file : {}\nmud name : New\n",
+        rig.address,
+        log.display()
+    );
+    rig.server.reload_by(move || {
+        Config::from_text("new.conf", text.as_bytes(), Path::new("")).map_err(|error| error.to_string())
+    });
+    let before: Vec<_> = rig.server.listening().collect();
+    let mut ann = rig.connect(1);
+    ann.write_all(b"reload\n").expect("it is read");
+    rig.until("reconfigured New");
+    assert!(!log.exists());
+    assert_eq!(rig.server.listening().collect::<Vec<_>>(), before);
+    for address in [port, metrics] {
+        assert!(TcpStream::connect(address).is_err(), "{address} is open");
+    }
 }
 
 #[test]
