@@ -22,6 +22,8 @@ struct Record {
     refuse: bool,
     /// What it says to a new configuration.
     refuse_configuration: Option<String>,
+    /// It tells of a departure as it asks for a line.
+    asks: bool,
     beats: Option<Duration>,
     /// The results of other threads.
     answers: Option<(Sender<UserId>, Inbox<UserId>)>,
@@ -75,11 +77,8 @@ impl World for Record {
             "name" => {
                 ["Name", "? "].into_iter().for_each(|part| turn.send(user, part));
                 // It leads to another call, in the same round.
-                turn.users()
-                    .to_vec()
-                    .into_iter()
-                    .filter(|&other| other != user)
-                    .for_each(|other| turn.disconnect(other));
+                let other = turn.users().iter().copied().find(|&other| other != user);
+                other.into_iter().for_each(|other| turn.disconnect(other));
             }
             "reload" => turn.operate(Operation::Reload),
             "prompt" => {
@@ -95,7 +94,11 @@ impl World for Record {
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
         assert!(!turn.users().contains(&user));
         self.recorded.push(format!("net_dead {user} {why:?}"));
-        turn.broadcast(format!("{user} is gone\n"));
+        let text = format!("{user} is gone\n");
+        match self.asks {
+            true => turn.users().to_vec().into_iter().for_each(|other| turn.prompt(other, text.as_str())),
+            false => turn.broadcast(text),
+        }
     }
 
     fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
@@ -263,15 +266,19 @@ fn a_world_that_refuses_a_configuration_leaves_nothing_of_it() {
 
 #[test]
 fn what_another_call_shows_in_the_same_round_stands_over_a_prompt() {
-    let mut rig = Rig::new(Record::default());
-    let (mut ann, bob) = (rig.connect(1), rig.connect(2));
-    ann.write_all(b"name\nprompt\nleave\n").expect("it is read");
-    rig.until("net_dead #1 Disconnected");
-    ann.shutdown(Shutdown::Write).expect("it stands");
-    drop(bob);
-    assert_eq!(rig.departures().len(), 2);
-    let shown = rest(&mut ann);
-    assert_eq!(shown, "hello\r\nName? \r\n#2 is gone\r\nName? > \r\nIt rains.\r\n> ");
+    for asks in [false, true] {
+        let mut rig = Rig::new(Record { asks, ..Record::default() });
+        let mut ann = rig.connect(1);
+        // One leaves; a text that more than one are shown is encoded once.
+        let others = (rig.connect(2), rig.connect(3));
+        ann.write_all(b"name\nprompt\nleave\n").expect("it is read");
+        rig.until("net_dead #1 Disconnected");
+        ann.shutdown(Shutdown::Write).expect("it stands");
+        drop(others);
+        assert_eq!(rig.departures().len(), 3);
+        let shown = rest(&mut ann);
+        assert_eq!(shown, "hello\r\nName? \r\n#2 is gone\r\nName? > \r\nIt rains.\r\n> ", "{asks}");
+    }
 }
 
 #[test]
