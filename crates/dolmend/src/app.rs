@@ -13,10 +13,10 @@ use crate::config::{BUILT_IN_NAME, Config, ConfigError, PortSpec};
 #[cfg(target_os = "linux")]
 use crate::config::{PortKind, PortOptions};
 use crate::lobby::Lobby;
-use crate::ports::OpenPort;
-use crate::server::Server;
+use crate::ports::{OpenPort, PortError};
+use crate::server::{Server, open_metrics};
 use crate::store::Store;
-use crate::{descriptors, logging, ports};
+use crate::{logging, ports};
 
 /// Something failed while running.
 const RUNTIME_FAILURE: u8 = 1;
@@ -97,23 +97,22 @@ fn configure_for(cli: &Cli, activated: &[PortSpec]) -> Result<Config, String> {
 /// Opens the ports and the console, serves, and returns after an orderly end.
 fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), String> {
     ignore_other_signals();
-    let flush = logging::start(&config.log).map_err(|error| cannot_open_log(config, &error))?;
     let passed = specs(&activated);
-    let store = Store::configured(config.state_folder.as_deref(), config.ban_list.as_deref())?;
     // First the ports: if they fail, nothing else has been touched.
-    let opened = if activated.is_empty() { open_ports(config)? } else { activated };
-    descriptors::make_room_for(Server::<Lobby>::most_connections(config));
+    let (opened, left_out) = if activated.is_empty() { open_ports(config)? } else { (activated, Vec::new()) };
+    let metrics = config.metrics.map(open_metrics).transpose()?;
 
+    let flush = logging::start(&config.log).map_err(|error| cannot_open_log(config, &error))?;
+    for port in left_out {
+        tracing::warn!("{port}; going on without it");
+    }
+    let store = Store::configured(config.state_folder.as_deref(), config.ban_list.as_deref())?;
     let mut server = Server::new(config, opened, Lobby::with_store(config, store))
         .map_err(|error| format!("cannot start: {error}"))?;
     server.stop_on_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
-    if let Some(period) = config.stats {
-        server.log_stats_every(period);
-    }
-
     let again = cli.clone();
     server.reload_by(move || configure_for(&again, &passed));
-    let metrics = config.metrics.map(|address| server.serve_metrics(address)).transpose()?;
+    let metrics = metrics.map(|port| server.serve_metrics(port)).transpose()?;
 
     // Written before the console has the terminal, and so not by the logger's thread.
     for (address, kind) in server.listening() {
@@ -147,16 +146,12 @@ fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), Str
     Ok(())
 }
 
-/// Opens the configured ports.
-fn open_ports(config: &Config) -> Result<Vec<OpenPort>, String> {
-    let (opened, left_out) = ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
+/// Opens the configured ports. Returns those that this machine cannot have, too.
+fn open_ports(config: &Config) -> Result<(Vec<OpenPort>, Vec<PortError>), String> {
+    ports::open(&config.ports, config.ports_are_built_in).map_err(|failed| {
         let messages: Vec<String> = failed.iter().map(ToString::to_string).collect();
         messages.join("\n")
-    })?;
-    for port in left_out {
-        tracing::warn!("{port}; going on without it");
-    }
-    Ok(opened)
+    })
 }
 
 /// Signals with no meaning for a server must not end it: a script that sends `SIGUSR1` to a program, and Ctrl-\\.

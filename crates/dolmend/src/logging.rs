@@ -12,6 +12,7 @@
 use std::backtrace::BacktraceStatus;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,7 +84,7 @@ static TO_FILE: AtomicBool = AtomicBool::new(false);
 ///
 /// The log file cannot be opened.
 pub fn start(settings: &LogSettings) -> io::Result<Flush> {
-    apply_opened(settings, open(settings)?);
+    apply_opened(settings, LogFile::open(settings)?);
     let flush = Flush([&STANDARD_ERROR, &LOG_FILE].into_iter().filter_map(Writer::start).collect());
     let (filter, handle) = reload::Layer::new(filter(settings));
     let lines =
@@ -95,17 +96,46 @@ pub fn start(settings: &LogSettings) -> io::Result<Flush> {
     Ok(flush)
 }
 
-/// Opens the log file of these settings, if they have one, also if it is in use: it may have been rotated.
-///
-/// # Errors
-///
-/// The system's reason.
-pub(crate) fn open(settings: &LogSettings) -> io::Result<Option<File>> {
-    settings.file.as_deref().map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()
+/// The log file of some settings, before it is in use.
+#[derive(Debug, Default)]
+pub(crate) struct LogFile {
+    /// `None` is standard error.
+    file: Option<File>,
+    /// The path, if the file did not exist before.
+    made: Option<PathBuf>,
 }
 
-/// Brings settings into force, with the file that [`open`] has opened for them.
-pub(crate) fn apply_opened(settings: &LogSettings, file: Option<File>) {
+impl LogFile {
+    /// Opens the log file of these settings, if they have one, also if it is in use: it may have been rotated.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason.
+    pub(crate) fn open(settings: &LogSettings) -> io::Result<LogFile> {
+        let Some(path) = settings.file.as_deref() else { return Ok(LogFile::default()) };
+        match OpenOptions::new().append(true).create_new(true).open(path) {
+            Ok(file) => Ok(LogFile { file: Some(file), made: Some(path.to_path_buf()) }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = OpenOptions::new().append(true).create(true).open(path)?;
+                Ok(LogFile { file: Some(file), made: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Closes the file. One that was made for it is removed: the settings do not come into force.
+    pub(crate) fn discard(self) {
+        drop(self.file);
+        if let Some(path) = self.made {
+            // What is left otherwise is an empty file.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Brings settings into force, with the file that was opened for them.
+pub(crate) fn apply_opened(settings: &LogSettings, opened: LogFile) {
+    let file = opened.file;
     form::set(match settings.format {
         LogFormat::Json => Form::Json,
         LogFormat::Text if file.is_none() && is_journal() => Form::Journal,
@@ -255,5 +285,27 @@ impl Write for Log {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discarded_log_file_leaves_the_folder_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("my.log");
+        let settings = LogSettings {
+            file: Some(path.clone()),
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+            trace_reactor: 0,
+        };
+        LogFile::open(&settings).expect("it is made").discard();
+        assert!(!path.exists());
+        std::fs::write(&path, "a line\n").expect("written");
+        LogFile::open(&settings).expect("it is opened").discard();
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "a line\n");
     }
 }

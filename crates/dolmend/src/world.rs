@@ -159,6 +159,13 @@ pub enum Action {
         /// The bytes, which are sent unchanged.
         bytes: Rc<[u8]>,
     },
+    /// Ask a user for a line.
+    Prompt {
+        /// Who is asked.
+        user: UserId,
+        /// The text before what is typed.
+        text: Rc<str>,
+    },
     /// Ask a user for a line that the client does not show.
     AskPassword {
         /// Who is asked.
@@ -258,12 +265,13 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::SendBytes { user, bytes: bytes.into() });
     }
 
-    /// Asks a user for a line: `text` stays unfinished, and the cursor behind it.
+    /// Asks a user for a line: `text` stays unfinished, and the cursor behind it. Whatever follows, also in this call,
+    /// begins on a line of its own.
     ///
-    /// Whatever is unfinished at the end of a round is a prompt, also a text that was sent otherwise. It is marked for
+    /// Whatever a call of the world leaves unfinished is a prompt, also a text that was sent otherwise. It is marked for
     /// clients that know marks, and shown again behind other output, until the user has sent a line.
     pub fn prompt(&mut self, user: UserId, text: impl Into<Rc<str>>) {
-        self.send(user, text);
+        self.actions.push(Action::Prompt { user, text: text.into() });
     }
 
     /// Asks a user for a line that the client does not show. It arrives as any other, by

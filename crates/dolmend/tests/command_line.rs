@@ -84,6 +84,26 @@ fn a_good_configuration_is_said_to_be_good() {
 }
 
 #[test]
+fn a_check_refuses_what_a_start_refuses_and_neither_makes_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("bans.txt"), "nonsense\n").expect("the file is written");
+    let path =
+        file(&folder, "port : 127.0.0.1:0\nlog file : my.log\nban list : bans.txt\nstate folder : my.conf\n");
+    for extra in [&["--check-config"][..], &[]] {
+        let mut command = dolmend(&["-f"]);
+        command.arg(&path).args(extra);
+        let (status, out, err) = run(command);
+        assert_eq!((status, out.as_str()), (2, ""), "{err}");
+        let lines: Vec<&str> = err.lines().collect();
+        assert_eq!(lines.len(), 2, "{err}");
+        assert!(lines[0].starts_with(&format!("{}:3: ban list: ", path.display())), "{err}");
+        assert!(lines[0].contains("bans.txt:1: this is not a network; "), "{err}");
+        assert!(lines[1].starts_with(&format!("{}:4: state folder: ", path.display())), "{err}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 2);
+}
+
+#[test]
 fn the_printed_configuration_is_the_one_in_force_and_reads_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = file(&folder, "mud name : Cave\nmax users : 7\n");
@@ -109,6 +129,18 @@ fn a_port_in_use_is_exit_1_and_nothing_listens() {
         err.trim(),
         format!("dolmend: cannot listen on {address}: address already in use; is another dolmend running?")
     );
+    // Nothing else was touched either.
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "log file : my.log\nstate folder : state\n";
+    for (text, port) in
+        [(text.to_owned(), address.as_str()), (format!("{text}metrics : {address}\n"), "127.0.0.1:0")]
+    {
+        let mut command = dolmend(&["-p", port, "-f"]);
+        command.arg(file(&folder, &text));
+        let (status, _, err) = run(command);
+        assert!(status == 1 && err.contains("address already in use"), "{err}");
+        assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 1, "{text}");
+    }
 }
 
 #[test]

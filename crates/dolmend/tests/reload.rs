@@ -96,8 +96,10 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
     let mut server = Configured::start("port : 127.0.0.1:0\nmud name : Old\n");
     let address = server.addresses()[0];
     let (mut ann, _) = player(address, "Ann");
-    let port_in_use = format!("port : {address}\nport : {}\nmud name : New\n", taken.addresses[0]);
-    let metrics_in_use = format!("port : 127.0.0.1:0\nmud name : New\nmetrics : {}\n", taken.addresses[0]);
+    let port_in_use =
+        format!("port : {address}\nport : {}\nmud name : New\nlog file : new.log\n", taken.addresses[0]);
+    let metrics_in_use =
+        format!("port : 127.0.0.1:0\nmud name : New\nlog file : new.log\nmetrics : {}\n", taken.addresses[0]);
     for (text, reason) in [
         ("mud name : New\nmax user : 5\n", "my.conf:2: unknown key 'max user'; did you mean 'max users'?\n"),
         (port_in_use.as_str(), "address already in use"),
@@ -112,6 +114,7 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
         assert!(greeting.contains("Welcome to Old!"), "{greeting}");
         ann.expect("Bob has left.\r\n");
     }
+    assert!(!server.folder.path().join("new.log").exists(), "it was made");
     let log = server.program.stderr.wait_for("not reloaded: ");
     assert!(log.contains("ERROR"), "{log}");
 }

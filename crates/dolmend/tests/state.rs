@@ -10,6 +10,13 @@ use common::{Client, Program, dolmend};
 /// `IAC WILL ECHO` and `IAC WONT ECHO`.
 const HIDE: &[u8] = b"\xff\xfb\x01";
 const SHOW: &[u8] = b"\xff\xfc\x01";
+/// The latter with the line end that the client has not shown.
+const SHOW_BEHIND_LINE: &[u8] = b"\xff\xfc\x01\r\n";
+/// The client's answers to them.
+const DO_ECHO: &[u8] = b"\xff\xfd\x01";
+const DONT_ECHO: &[u8] = b"\xff\xfe\x01";
+/// `IAC GA`.
+const MARK: &[u8] = b"\xff\xf9";
 
 /// A server with this configuration in the folder, and where it listens.
 fn start(folder: &Path, text: &str) -> (Program, SocketAddr) {
@@ -113,28 +120,65 @@ fn limits_and_the_ban_list_are_reloaded_and_players_stay() {
     end(program, [ann]);
 }
 
+/// When a client answers the server's changes of ECHO.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Answers {
+    /// Never: it does not speak telnet.
+    Never,
+    /// Each before it sends more.
+    Immediately,
+    /// All of them when the second field is hidden already.
+    Late,
+    /// As late, and byte by byte among the typed text.
+    LateInPieces,
+}
+
+/// A client that chooses a password, and what it gets.
+fn choose_password(address: SocketAddr, name: &str, answers: Answers) {
+    let mut client = newcomer(address);
+    let answer = |client: &mut Client, changes: usize, verb: &[u8]| match (answers, changes) {
+        (Answers::Immediately, _) => client.send_bytes(verb),
+        (Answers::Late, 3) => client.send_bytes(&[DO_ECHO, DONT_ECHO, DO_ECHO].concat()),
+        (Answers::LateInPieces, 3) => client.send_one_by_one(&[DO_ECHO, DONT_ECHO, DO_ECHO].concat()),
+        (Answers::Late | Answers::LateInPieces, 4) => client.send_bytes(verb),
+        _ => {}
+    };
+    client.send(&format!("{name}\r\n"));
+    client.expect(&format!("Hello, {name}."));
+    client.send("keep\r\n");
+    let before = client.expect_bytes(HIDE);
+    assert!(common::find(&before, SHOW).is_none() && before.ends_with(b"A password for your name: "));
+    answer(&mut client, 1, DO_ECHO);
+    client.send("open sesame\r\n");
+    // A prompt is marked for a client that speaks telnet. Nothing else comes before the field is over.
+    assert!([&b""[..], MARK].contains(&&*client.expect_bytes(SHOW_BEHIND_LINE)), "{answers:?}");
+    answer(&mut client, 2, DONT_ECHO);
+    assert_eq!(common::text_of(&client.expect_bytes(HIDE)), "The same again: ");
+    answer(&mut client, 3, DO_ECHO);
+    client.send("open sesame\r\n");
+    let field = client.expect_bytes(SHOW_BEHIND_LINE);
+    assert!([&b""[..], MARK].contains(&&*field), "{answers:?}: {field:02x?}");
+    answer(&mut client, 4, DONT_ECHO);
+    client.expect("it needs your password.\r\n");
+    // A request now is one, and is refused.
+    client.send_bytes(DO_ECHO);
+    client.send("say loud\r\n");
+    let rest = client.expect_bytes(b"You say: loud");
+    assert!(common::find(&rest, HIDE).is_none(), "{answers:?}");
+    if answers != Answers::Never {
+        assert_eq!(rest, SHOW, "{answers:?}");
+    }
+}
+
 #[test]
-fn a_password_is_hidden_around_its_field_only() {
+fn a_password_is_hidden_around_its_field_only_whenever_the_client_answers() {
     let folder = tempfile::tempdir().expect("a folder");
     let (program, address) = start(folder.path(), "port : 127.0.0.1:0\n");
-    let mut ann = newcomer(address);
-    ann.send("Ann\r\n");
-    ann.expect("Hello, Ann.");
-    ann.send("keep\r\n");
-    let before = ann.expect_bytes(HIDE);
-    assert!(common::find(&before, SHOW).is_none() && before.ends_with(b"A password for your name: "));
-    ann.send("open sesame\r\n");
-    let field = ann.expect_bytes(SHOW);
-    assert!(common::find(&field, b"sesame").is_none());
-    let between = ann.expect_bytes(HIDE);
-    assert_eq!(common::text_of(&between[..between.len().min(2)]), "\r\n");
-    ann.send("open sesame\r\n");
-    ann.expect_bytes(SHOW);
-    ann.expect("it needs your password.\r\n");
-    ann.send("say loud\r\n");
-    let rest = ann.expect_bytes(b"You say: loud");
-    assert!(common::find(&rest, HIDE).is_none());
-    end(program, [ann]);
+    choose_password(address, "Ann", Answers::Never);
+    choose_password(address, "Bob", Answers::Immediately);
+    choose_password(address, "Cid", Answers::Late);
+    choose_password(address, "Dan", Answers::LateInPieces);
+    end(program, []);
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn output_over_a_prompt_is_followed_by_the_prompt() {
 
 #[test]
 fn crawlers_read_the_status() {
-    let server = Server::start();
+    let server = Server::with(&["-p", "127.0.0.1:0", "-p", "127.0.0.1:0:ascii"], 2);
     let mut crawler = greeted(&server);
     crawler.send_bytes(&[IAC, DO, 70]);
     crawler.expect_bytes(&[IAC, SB, 70]);
@@ -131,6 +131,11 @@ fn crawlers_read_the_status() {
     plain.send("MSSP-REQUEST\r\n");
     plain.expect("MSSP-REPLY-START\r\nNAME\t");
     plain.expect(&format!("\r\nPORT\t{port}\r\n"));
+    // The other port is not for telnet.
+    plain.expect("CHARSET\tUTF-8\r\n");
+    for line in ["\r\nLANGUAGE\tEnglish\r\n", "XTERM 256 COLORS\t1\r\n", "XTERM TRUE COLORS\t1\r\n"] {
+        plain.expect(line);
+    }
     plain.expect("MSSP-REPLY-END\r\n");
 }
 

@@ -3,14 +3,15 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dolmen::{Inbox, Sender};
 use dolmend::config::{Config, Rate};
 use dolmend::ports;
 use dolmend::server::{SHUTDOWN, Server};
-use dolmend::world::{Admission, Channels, ConnectInfo, Departure, Turn, UserId, World};
+use dolmend::world::{Admission, Channels, ConnectInfo, Departure, Operation, Turn, UserId, World};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -19,6 +20,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Record {
     recorded: Vec<String>,
     refuse: bool,
+    /// What it says to a new configuration.
+    refuse_configuration: Option<String>,
+    /// It tells of a departure as it asks for a line.
+    asks: bool,
     beats: Option<Duration>,
     /// The results of other threads.
     answers: Option<(Sender<UserId>, Inbox<UserId>)>,
@@ -69,6 +74,17 @@ impl World for Record {
                 // More than once is the same.
                 turn.hold(user);
             }
+            "name" => {
+                ["Name", "? "].into_iter().for_each(|part| turn.send(user, part));
+                // It leads to another call, in the same round.
+                let other = turn.users().iter().copied().find(|&other| other != user);
+                other.into_iter().for_each(|other| turn.disconnect(other));
+            }
+            "reload" => turn.operate(Operation::Reload),
+            "prompt" => {
+                turn.prompt(user, "> ");
+                turn.broadcast("It rains.\n");
+            }
             // More than an answer may be.
             "flood" => turn.send(user, "x".repeat(17 << 20)),
             _ => turn.send(user, format!("{line}\n")),
@@ -78,7 +94,16 @@ impl World for Record {
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
         assert!(!turn.users().contains(&user));
         self.recorded.push(format!("net_dead {user} {why:?}"));
-        turn.broadcast(format!("{user} is gone\n"));
+        let text = format!("{user} is gone\n");
+        match self.asks {
+            true => turn.users().to_vec().into_iter().for_each(|other| turn.prompt(other, text.as_str())),
+            false => turn.broadcast(text),
+        }
+    }
+
+    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
+        self.recorded.push(format!("reconfigured {}", config.mud_name));
+        self.refuse_configuration.take().map_or(Ok(()), Err)
     }
 
     fn heart_beat_interval(&self) -> Option<Duration> {
@@ -102,6 +127,7 @@ impl Rig {
         config.limits.command_rate = Rate { per_second: 10_000, burst: 10_000 };
         config.limits.command_bytes_per_second = 64 << 20;
         let port = "127.0.0.1:0:ascii".parse().expect("a port");
+        config.replace_ports(&[port]).expect("one port");
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let address = opened[0].address;
         Rig { server: Server::new(&config, opened, world).expect("it starts"), address }
@@ -206,6 +232,53 @@ fn every_departure_is_reported_exactly_once() {
     );
     let seen = closer.join().expect("it was read");
     assert!(seen.ends_with("The server is shutting down. Good-bye.\r\n"), "{seen}");
+}
+
+#[test]
+fn a_world_that_refuses_a_configuration_leaves_nothing_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let free = || TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    let (port, metrics) = (free(), free());
+    let mut rig = Rig::new(Record { refuse_configuration: Some("No.".into()), ..Record::default() });
+    let log = folder.path().join("new.log");
+    let text = format!(
+        "port : {}\nport : {port}\nmetrics : {metrics}\nlog file : {}\nmud name : New\n",
+        rig.address,
+        log.display()
+    );
+    rig.server.reload_by(move || {
+        Config::from_text("new.conf", text.as_bytes(), Path::new("")).map_err(|error| error.to_string())
+    });
+    let before: Vec<_> = rig.server.listening().collect();
+    let mut ann = rig.connect(1);
+    ann.write_all(b"reload\n").expect("it is read");
+    rig.until("reconfigured New");
+    assert!(!log.exists());
+    assert_eq!(rig.server.listening().collect::<Vec<_>>(), before);
+    for address in [port, metrics] {
+        let deadline = Instant::now() + DEADLINE;
+        while TcpStream::connect(address).is_ok() {
+            assert!(Instant::now() < deadline, "{address} is open");
+            rig.server.step(Some(Duration::ZERO)).expect("the wait works");
+        }
+    }
+}
+
+#[test]
+fn what_another_call_shows_in_the_same_round_stands_over_a_prompt() {
+    for asks in [false, true] {
+        let mut rig = Rig::new(Record { asks, ..Record::default() });
+        let mut ann = rig.connect(1);
+        // One leaves; a text that more than one are shown is encoded once.
+        let others = (rig.connect(2), rig.connect(3));
+        ann.write_all(b"name\nprompt\nleave\n").expect("it is read");
+        rig.until("net_dead #1 Disconnected");
+        ann.shutdown(Shutdown::Write).expect("it stands");
+        drop(others);
+        assert_eq!(rig.departures().len(), 3);
+        let shown = rest(&mut ann);
+        assert_eq!(shown, "hello\r\nName? \r\n#2 is gone\r\nName? > \r\nIt rains.\r\n> ", "{asks}");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::line::is_invisible;
+
 /// How many problems are shown.
 const MOST_PROBLEMS: usize = 20;
 
@@ -78,19 +80,17 @@ fn escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         if place == MOST_CHARACTERS {
             return f.write_str("…");
         }
-        if character.is_control() || is_invisible(character) {
+        // The joiners and the soft hyphen belong to words, but not to keys and values.
+        if character.is_control()
+            || is_invisible(character)
+            || matches!(character, '\u{ad}' | '\u{200c}' | '\u{200d}')
+        {
             write!(f, "{}", character.escape_default())?;
         } else {
             write!(f, "{character}")?;
         }
     }
     Ok(())
-}
-
-/// The marks that change the direction of text, and those that are not seen: a line with them reads as another one.
-fn is_invisible(character: char) -> bool {
-    matches!(character,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Why one value was refused: the parser adds the file and the line.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use super::error::BadValue;
+
 /// Reads at most `limit_bytes` of a file; `None` where it is longer.
 ///
 /// # Errors
@@ -21,4 +23,16 @@ pub(crate) fn read(path: &Path, limit_bytes: usize) -> io::Result<Option<Vec<u8>
     let mut bytes = Vec::new();
     File::open(path)?.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit_bytes).then_some(bytes))
+}
+
+/// Reads a text of at most `limit_bytes` that a value names. `right` is the correction where there is no such file.
+pub(super) fn read_text(path: &Path, limit_bytes: usize, right: &str) -> Result<String, BadValue> {
+    let shown = path.display();
+    let bytes = read(path, limit_bytes)
+        .map_err(|error| BadValue::new(format!("cannot read {shown}: {error}"), right))?
+        .ok_or_else(|| {
+            BadValue::new(format!("{shown} is too long"), format!("at most {limit_bytes} bytes are read"))
+        })?;
+    String::from_utf8(bytes)
+        .map_err(|_| BadValue::new(format!("{shown} is not UTF-8 text"), "save it as UTF-8"))
 }

@@ -6,7 +6,12 @@ use std::path::{Path, PathBuf};
 use super::error::BadValue;
 use super::networks::{add_networks, show_networks};
 use super::values::{number, path, rate, show_path, show_switch, show_time, switch, time};
-use super::{Config, MOTD_LIMIT_BYTES, file};
+use super::{Config, MOTD_LIMIT_BYTES, file, listing, writable};
+use crate::line::is_invisible;
+use crate::store::{BadListLine, NetworkList};
+
+/// The longest list of networks.
+const BAN_LIST_LIMIT_BYTES: usize = 64 << 20;
 
 /// One key: its name, how its value is set, and how it is shown.
 pub(super) struct Key {
@@ -19,7 +24,12 @@ pub(super) struct Key {
     pub set: fn(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue>,
     /// The values in force, one for each line of the file.
     pub show: fn(config: &Config) -> Vec<String>,
+    /// Looks at what the value names, once for a file that sets the key: whether the server could start with it.
+    pub check: Option<Check>,
 }
+
+/// Every problem of what a value names.
+type Check = fn(config: &Config) -> Result<(), Vec<BadValue>>;
 
 impl Key {
     /// Whether the value is read at the start only.
@@ -38,7 +48,12 @@ const fn one(
     set: fn(&mut Config, &str, &Path) -> Result<(), BadValue>,
     show: fn(&Config) -> Vec<String>,
 ) -> Key {
-    Key { name, clear: None, set, show }
+    Key { name, clear: None, set, show, check: None }
+}
+
+/// A key whose value names something outside the file.
+const fn checked(key: Key, check: Check) -> Key {
+    Key { check: Some(check), ..key }
 }
 
 /// Every key, in the order of the shipped file.
@@ -51,6 +66,7 @@ pub(super) const KEYS: &[Key] = &[
         }),
         set: |config, value, _| config.add_port(value.parse()?),
         show: |config| config.ports.iter().map(ToString::to_string).collect(),
+        check: None,
     },
     one("mud name", |config, value, _| set_name(config, value), |config| vec![config.mud_name.clone()]),
     one("motd file", set_motd, |config| vec![show_path(config.motd_file.as_deref())]),
@@ -58,6 +74,26 @@ pub(super) const KEYS: &[Key] = &[
         "encoding",
         |config, value, _| encoding(value).map(|encoding| config.encoding = encoding),
         |config| vec![config.encoding.name().to_ascii_lowercase()],
+    ),
+    one(
+        "host name",
+        |config, value, _| listing::host_name(value).map(|name| config.listing.host_name = name),
+        |config| listing::show(&config.listing.host_name),
+    ),
+    one(
+        "contact",
+        |config, value, _| listing::contact(value).map(|contact| config.listing.contact = contact),
+        |config| listing::show(&config.listing.contact),
+    ),
+    one(
+        "website",
+        |config, value, _| listing::website(value).map(|page| config.listing.website = page),
+        |config| listing::show(&config.listing.website),
+    ),
+    one(
+        "language",
+        |config, value, _| listing::language(value).map(|language| config.listing.language = language),
+        |config| listing::show(&config.listing.language),
     ),
     one(
         "mccp",
@@ -84,6 +120,7 @@ pub(super) const KEYS: &[Key] = &[
         clear: Some(|config| config.limits.no_limits = Default::default()),
         set: |config, value, _| add_networks(&mut config.limits.no_limits, value),
         show: |config| show_networks(&config.limits.no_limits),
+        check: None,
     },
     one(
         "accept rate",
@@ -137,21 +174,31 @@ pub(super) const KEYS: &[Key] = &[
         clear: Some(|config| config.limits.trusted_proxies = Default::default()),
         set: |config, value, _| add_networks(&mut config.limits.trusted_proxies, value),
         show: |config| show_networks(&config.limits.trusted_proxies),
+        check: None,
     },
-    one(
-        "ban list",
-        |config, value, base| path(base, value).map(|path| config.ban_list = path),
-        |config| vec![show_path(config.ban_list.as_deref())],
+    checked(
+        one(
+            "ban list",
+            |config, value, base| path(base, value).map(|path| config.ban_list = path),
+            |config| vec![show_path(config.ban_list.as_deref())],
+        ),
+        check_ban_list,
     ),
-    one(
-        "state folder",
-        |config, value, base| path(base, value).map(|path| config.state_folder = path),
-        |config| vec![show_path(config.state_folder.as_deref())],
+    checked(
+        one(
+            "state folder",
+            |config, value, base| path(base, value).map(|path| config.state_folder = path),
+            |config| vec![show_path(config.state_folder.as_deref())],
+        ),
+        |config| writable(config.state_folder.as_deref(), writable::folder),
     ),
-    one(
-        "log file",
-        |config, value, base| log_file(base, value).map(|path| config.log.file = path),
-        |config| vec![show_path(config.log.file.as_deref())],
+    checked(
+        one(
+            "log file",
+            |config, value, base| log_file(base, value).map(|path| config.log.file = path),
+            |config| vec![show_path(config.log.file.as_deref())],
+        ),
+        |config| writable(config.log.file.as_deref(), writable::file),
     ),
     one(
         "log level",
@@ -225,7 +272,7 @@ pub(super) fn advice(unknown: &str) -> String {
 
 fn set_name(config: &mut Config, value: &str) -> Result<(), BadValue> {
     let length = value.chars().count();
-    if !(1..=60).contains(&length) || value.chars().any(char::is_control) {
+    if !(1..=60).contains(&length) || value.chars().any(|c| c.is_control() || is_invisible(c)) {
         return Err(BadValue::new("this is not a name", "a name has 1 to 60 printable characters"));
     }
     value.clone_into(&mut config.mud_name);
@@ -269,25 +316,28 @@ fn log_file(base: &Path, value: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(path))
 }
 
-fn set_motd(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue> {
-    config.motd_file = path(base, value)?;
-    config.motd = config.motd_file.as_deref().map(read_motd).transpose()?;
-    Ok(())
+/// Whether the list can be read. Unlike at the start, a pipe is not waited for.
+fn check_ban_list(config: &Config) -> Result<(), Vec<BadValue>> {
+    const RIGHT: &str = "name a file of networks, or leave the value empty";
+    let Some(path) = config.ban_list.as_deref() else { return Ok(()) };
+    let text = file::read_text(path, BAN_LIST_LIMIT_BYTES, RIGHT).map_err(|problem| vec![problem])?;
+    NetworkList::parse(&text).map(drop).map_err(|lines| {
+        let bad_line = |BadListLine { line, problem }| {
+            let (problem, correction) = problem.split_once("; ").unwrap_or((&problem, RIGHT));
+            BadValue::new(format!("{}:{line}: {problem}", path.display()), correction)
+        };
+        lines.into_iter().map(bad_line).collect()
+    })
 }
 
-fn read_motd(path: &Path) -> Result<String, BadValue> {
-    let bytes = file::read(path, MOTD_LIMIT_BYTES).map_err(|error| {
-        BadValue::new(
-            format!("cannot read {}: {error}", path.display()),
-            "name a text file, or leave the value empty",
-        )
-    })?;
-    let Some(bytes) = bytes else {
-        return Err(BadValue::new(
-            format!("{} is too long", path.display()),
-            format!("at most {MOTD_LIMIT_BYTES} bytes are shown"),
-        ));
-    };
-    String::from_utf8(bytes)
-        .map_err(|_| BadValue::new(format!("{} is not UTF-8 text", path.display()), "save it as UTF-8"))
+/// Whether the server will be able to write there.
+fn writable(path: Option<&Path>, check: fn(&Path) -> Result<(), BadValue>) -> Result<(), Vec<BadValue>> {
+    path.map_or(Ok(()), check).map_err(|problem| vec![problem])
+}
+
+fn set_motd(config: &mut Config, value: &str, base: &Path) -> Result<(), BadValue> {
+    config.motd_file = path(base, value)?;
+    let read = |path| file::read_text(path, MOTD_LIMIT_BYTES, "name a text file, or leave the value empty");
+    config.motd = config.motd_file.as_deref().map(read).transpose()?;
+    Ok(())
 }

@@ -14,6 +14,8 @@
 //! | `parse` | lines into keys and values |
 //! | `values` | the forms of values: numbers, times, rates, networks |
 //! | `settings` | the limits and the log, each a part of [`Config`] |
+//! | `listing` | the values for lists of games |
+//! | `writable` | whether the server can write where the file says |
 //! | `port` | `[ADDRESS:]PORT[:KIND] [OPTION=VALUE …]` |
 //! | `file` | files that the user has named, read within bounds |
 //! | `change` | the difference between two configurations |
@@ -23,11 +25,13 @@ mod change;
 mod error;
 mod file;
 mod keys;
+mod listing;
 mod networks;
 mod parse;
 mod port;
 mod settings;
 mod values;
+mod writable;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -37,6 +41,7 @@ use std::time::Duration;
 pub use crate::limits::Rate;
 pub use change::Change;
 pub use error::{BadValue, ConfigError, Problem};
+pub use listing::Listing;
 pub use networks::Networks;
 pub use port::{PortKind, PortOptions, PortSpec};
 pub use settings::{Limits, LogFormat, LogLevel, LogSettings};
@@ -65,6 +70,8 @@ pub struct Config {
     pub ports_are_built_in: bool,
     /// The name of the place, for the players.
     pub mud_name: String,
+    /// What lists of games show.
+    pub listing: Listing,
     /// Players at a time.
     pub max_users: usize,
     /// The longest line of input, in bytes.
@@ -111,6 +118,7 @@ impl Config {
             ports: Vec::new(),
             ports_are_built_in: true,
             mud_name: String::new(),
+            listing: Listing::default(),
             max_users: 0,
             line_length_bytes: 0,
             output_limit_bytes: 0,

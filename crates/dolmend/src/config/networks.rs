@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::error::BadValue;
-use crate::address::canonical;
+use crate::address::{canonical, canonical_network};
 
 /// The networks of one line, separated by spaces or commas; `none` is no network, and stands alone.
 pub(super) fn networks(value: &str) -> Result<Vec<IpNet>, BadValue> {
@@ -18,15 +18,13 @@ pub(super) fn networks(value: &str) -> Result<Vec<IpNet>, BadValue> {
     }
 }
 
-/// One network, or one address.
+/// One network, or one address, in the form in which addresses are compared.
 fn network(word: &str) -> Result<IpNet, BadValue> {
-    if let Ok(address) = word.parse::<IpAddr>() {
-        return Ok(address.into());
-    }
     if word.eq_ignore_ascii_case("none") {
         return Err(BadValue::new("'none' is given with networks", "it stands alone"));
     }
-    let Ok(network) = word.parse::<IpNet>() else {
+    let network = word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
+    let Ok(network) = network else {
         return Err(BadValue::new(
             format!("'{word}' is not a network"),
             "a network is an address and the length of its prefix, such as 10.0.0.0/8 or 2001:db8::/32",
@@ -38,8 +36,28 @@ fn network(word: &str) -> Result<IpNet, BadValue> {
             format!("the network is {}, and the address alone has no prefix", network.trunc()),
         ));
     }
-    Ok(network)
+    let canonical = canonical_network(network);
+    // Whoever writes it means some of the addresses, and a proxy that may be anywhere is a hole.
+    if canonical != network && canonical.prefix_len() == 0 {
+        return Err(BadValue::new(
+            format!("'{word}' stands for all addresses of IPv4"),
+            "write 0.0.0.0/0 if you mean all of them",
+        ));
+    }
+    if (1..96).contains(&network.prefix_len()) && STAND_FOR_IPV4.iter().any(|four| network.contains(four)) {
+        return Err(BadValue::new(
+            format!("'{word}' has addresses that stand for addresses of IPv4, and count as those"),
+            "write these as networks of IPv4, such as 10.0.0.0/8",
+        ));
+    }
+    Ok(canonical)
 }
+
+/// An address of each of the networks whose addresses [`canonical`] takes for addresses of IPv4.
+const STAND_FOR_IPV4: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0)),
+    IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)),
+];
 
 /// Adds the networks of one more line to the list. `none` stands alone: on another line it would be without effect, or
 /// worse, with one.
@@ -114,7 +132,7 @@ impl Networks {
 
 impl From<Vec<IpNet>> for Networks {
     fn from(networks: Vec<IpNet>) -> Networks {
-        Networks { networks, lines: 1 }
+        Networks { networks: networks.into_iter().map(canonical_network).collect(), lines: 1 }
     }
 }
 
@@ -132,6 +150,27 @@ mod tests {
             assert!(!networks.contains(outside.parse().expect("an address")), "{outside}");
         }
         assert!(Networks::default().is_empty() && !networks.is_empty());
+    }
+
+    #[test]
+    fn a_network_that_stands_for_one_of_ipv4_is_that_one() {
+        for (written, shown, inside) in [
+            ("::ffff:127.0.0.1", "127.0.0.1/32", "127.0.0.1"),
+            ("::ffff:127.0.0.0/104", "127.0.0.0/8", "127.1.2.3"),
+            ("64:ff9b::192.0.2.0/120", "192.0.2.0/24", "64:ff9b::192.0.2.7"),
+            ("64:ff9b::192.0.2.7", "192.0.2.7/32", "::ffff:192.0.2.7"),
+            ("::/0", "::/0", "2001:db8::1"),
+            ("64:ff9b:1::/48", "64:ff9b:1::/48", "64:ff9b:1::1"),
+        ] {
+            let mut list = Networks::default();
+            add_networks(&mut list, written).expect(written);
+            assert_eq!(show_networks(&list), [shown]);
+            assert!(list.contains(inside.parse().expect("an address")), "{written}");
+            let made = Networks::from(vec![list.as_slice()[0]]);
+            assert_eq!(made, list);
+        }
+        let mapped = Networks::from(vec!["::ffff:10.0.0.0/104".parse().expect("a network")]);
+        assert!(mapped.contains("10.1.2.3".parse().expect("an address")));
     }
 
     #[test]
@@ -155,6 +194,10 @@ mod tests {
             ("10.0.0.0/33", "not a network"),
             ("ten", "not a network"),
             ("10.1.2.3/8", "10.1.2.3/8 names one address"),
+            ("::ffff:0:0/96", "'::ffff:0:0/96' stands for all addresses of IPv4"),
+            ("64:ff9b::/96", "'64:ff9b::/96' stands for all addresses of IPv4"),
+            ("64:ff9b::/64", "stand for addresses of IPv4, and count as those"),
+            ("::/80", "stand for addresses of IPv4, and count as those"),
             ("10.0.0.0/8 none", "'none' is given with networks"),
             ("none", "'none' is given with networks"),
         ] {

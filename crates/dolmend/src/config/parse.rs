@@ -20,6 +20,14 @@ pub(super) fn apply(config: &mut Config, file: &str, text: &[u8], base: &Path) -
             problems.push(Problem { file: file.to_string(), line: Some(line_number), problem, correction });
         }
     }
+    for (key, line) in keys::KEYS.iter().zip(&seen).filter(|(_, line)| line.is_some()) {
+        let found = key.check.and_then(|check| check(config).err());
+        for BadValue { problem, correction } in found.into_iter().flatten() {
+            let problem = format!("{}: {problem}", key.name);
+            problems.push(Problem { file: file.to_string(), line: *line, problem, correction });
+        }
+    }
+    problems.sort_by_key(|problem| problem.line);
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }
 

@@ -78,12 +78,14 @@ fn networks_replace_the_built_in_ones_and_none_empties_the_list() {
 
 #[test]
 fn every_new_key_is_read() {
-    let config = read(
-        "port : 1\naccept rate : 5 burst 6\ncommand rate : 7\ncommand burst : 8\ncommand bytes : 2048\nlogin timeout : 2m\n\
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("bans.txt"), "192.0.2.0/24\n").expect("written");
+    let text = "port : 1\naccept rate : 5 burst 6\ncommand rate : 7\ncommand burst : 8\ncommand bytes : 2048\nlogin timeout : 2m\n\
          idle timeout : 1h\nkeepalive : off\nmccp : off\nencoding : latin1\nlog level : WARN\nlog format : json\n\
          stats : 10s\nmetrics : 127.0.0.1:9100\nstate folder : state\nban list : bans.txt\nipv6 prefix : 56\n\
-         max users per address : 3\n",
-    );
+         max users per address : 3\nhost name : mud.example.org\ncontact : a@example.org\nwebsite : https://example.org/\n\
+         language : German\n";
+    let config = Config::from_text("test.conf", text.as_bytes(), folder.path()).expect("it is good");
     assert_eq!(config.limits.accept_rate, Rate { per_second: 5, burst: 6 });
     assert_eq!(config.limits.command_rate, Rate { per_second: 7, burst: 8 });
     assert_eq!(config.limits.command_bytes_per_second, 2048);
@@ -97,6 +99,9 @@ fn every_new_key_is_read() {
     assert!(config.state_folder.as_ref().is_some_and(|path| path.is_absolute() && path.ends_with("state")));
     assert!(config.ban_list.as_ref().is_some_and(|path| path.ends_with("bans.txt")));
     assert_eq!((config.limits.ipv6_prefix, config.limits.max_users_per_address), (56, 3));
+    let Listing { host_name, contact, website, language } = config.listing.clone();
+    assert_eq!(host_name.as_deref().zip(contact.as_deref()), Some(("mud.example.org", "a@example.org")));
+    assert_eq!(website.as_deref().zip(language.as_deref()), Some(("https://example.org/", "German")));
     assert_eq!(read(&config.to_text()), config);
 }
 
@@ -253,6 +258,11 @@ fn numbers_out_of_range_and_no_numbers_are_refused() {
         "log file : no-such-folder/log",
         "trusted proxies : ten",
         "mud name : \u{1b}[31m",
+        "mud name : a\u{202e}b",
+        "host name : mud.example.org:4000",
+        "contact : me",
+        "website : example.org",
+        "language : \u{2066}",
     ] {
         let problems = refused(text);
         assert_eq!(problems.len(), 1, "{text}");
@@ -303,7 +313,48 @@ fn the_message_of_the_day_is_read_from_beside_the_file() {
     std::fs::write(&conf, "motd file : motd.txt\n").expect("written");
     std::fs::write(folder.path().join("motd.txt"), vec![b'x'; MOTD_LIMIT_BYTES + 1]).expect("written");
     let error = Config::from_file(&conf).expect_err("too long").to_string();
-    assert!(error.contains("is too long; at most 8192 bytes are shown"), "{error}");
+    assert!(error.contains("is too long; at most 8192 bytes are read"), "{error}");
+}
+
+#[test]
+fn what_the_values_name_is_looked_at_and_nothing_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let problems = |text: &str| match Config::from_text("my.conf", text.as_bytes(), folder.path()) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+    };
+    std::fs::write(folder.path().join("bad.list"), "192.0.2.0/24\nnonsense\n\nmore of it\n")
+        .expect("written");
+    let list = folder.path().join("bad.list");
+    let found =
+        problems("mud name : X\nban list : bad.list\nmax users : ten\nstate folder : bad.list/in it\n");
+    assert_eq!(found.len(), 4, "{found:?}");
+    for (problem, begin) in found.iter().zip([
+        format!("my.conf:2: ban list: {}:2: this is not a network; ", list.display()),
+        format!("my.conf:2: ban list: {}:4: this is not a network; ", list.display()),
+        "my.conf:3: max users: 'ten' is not a number; ".into(),
+        "my.conf:4: state folder: cannot make ".into(),
+    ]) {
+        assert!(problem.starts_with(&begin), "{problem}");
+    }
+    assert!(problems("state folder : bad.list")[0].contains("is not a folder; "));
+    assert!(problems("log file : .")[0].contains("is not a file; "));
+    assert_eq!(problems("ban list : none.list").len(), 1);
+    assert_eq!(problems("state folder : not/there/yet\nlog file : new.log\nban list :\n"), [""; 0]);
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_nothing_can_be_made_is_known_without_trying() {
+    for (text, begin) in [
+        ("state folder : /proc/nope/deeper", "test.conf:1: state folder: cannot make /proc/nope/deeper: "),
+        ("state folder : /proc/self", "test.conf:1: state folder: cannot write to /proc/self: "),
+        ("log file : /proc/nope", "test.conf:1: log file: cannot write to /proc/nope: "),
+    ] {
+        let problems = refused(text);
+        assert!(problems[0].starts_with(begin), "{problems:?}");
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -317,6 +368,8 @@ fn files_without_end_are_not_opened() {
           or leave the value empty"
         ]
     );
+    let list = refused("ban list : /dev/zero");
+    assert!(list[0].contains("cannot read /dev/zero: it is a pipe or a device"), "{list:?}");
     let log = refused("log file : /dev/zero");
     assert!(log[0].contains("/dev/zero is not a file"), "{log:?}");
     let error = Config::from_file(Path::new("/dev/zero")).expect_err("a device").to_string();

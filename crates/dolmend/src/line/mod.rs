@@ -68,6 +68,11 @@ impl LineAssembler {
         }
     }
 
+    /// Another limit. It holds for the rest of an unfinished line, too.
+    pub fn set_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// The encoding of the bytes from here on.
     pub fn set_encoding(&mut self, encoding: &'static Encoding) {
         self.finish_partial();
@@ -191,7 +196,7 @@ impl LineAssembler {
 
 /// Marks, embeddings and isolates of direction, line and paragraph separators, spaces without width, invisible
 /// operators and tags. Not the joiners, which scripts and emoji need.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     matches!(
         character,
         '\u{61C}'

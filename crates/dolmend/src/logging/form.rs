@@ -1,6 +1,7 @@
 //! The form of a log line: text for people, JSON for programs, text with a priority for the journal.
 //!
-//! Whatever a player or a file put into a field, a line stays one line, and a terminal shows it without obeying it.
+//! Whatever a player or a file put into a field, a line stays one line, and a terminal shows it without obeying it. A viewer
+//! does so too: characters that are not seen, or turn the direction of the text, are escaped.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{names, repetition};
+use crate::line::is_invisible;
 
 /// The form of each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,8 +183,14 @@ impl fmt::Write for Escaped<'_> {
         for character in text.chars() {
             match character {
                 '"' | '\\' if self.json => write!(self.writer, "\\{character}")?,
-                _ if !character.is_control() => self.writer.write_char(character)?,
-                _ if self.json => write!(self.writer, "\\u{:04x}", u32::from(character))?,
+                _ if !character.is_control() && !is_invisible(character) => {
+                    self.writer.write_char(character)?;
+                }
+                _ if self.json => {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        write!(self.writer, "\\u{unit:04x}")?;
+                    }
+                }
                 _ => write!(self.writer, "{}", character.escape_default())?,
             }
         }
@@ -204,6 +212,15 @@ mod tests {
     fn a_value_stays_in_its_line_and_in_its_string() {
         assert_eq!(escaped("a\nINFO \u{1b}[2J\u{9b}é", false), "a\\nINFO \\u{1b}[2J\\u{9b}é");
         assert_eq!(escaped("a\"b\\c\nd\u{1b}é", true), "a\\\"b\\\\c\\u000ad\\u001bé");
+        for unseen in
+            ['\u{202e}', '\u{2066}', '\u{2028}', '\u{200b}', '\u{feff}', '\u{e0041}', '\0', '\u{7f}']
+        {
+            let text = escaped(&unseen.to_string(), false);
+            assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
+            let json = escaped(&unseen.to_string(), true);
+            assert!(json.bytes().all(|byte| byte.is_ascii_graphic()), "{json:?}");
+            assert_eq!(serde_json::from_str::<char>(&format!("\"{json}\"")).expect("a string"), unseen);
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
 
+use encoding_rs::{Encoding, UTF_8};
+
 use super::Server;
+use crate::config::PortKind;
 use crate::layer::Output;
 use crate::telnet::mssp::Variables;
 use crate::telnet::{ClientEvent, json_string};
@@ -75,17 +78,40 @@ impl<W: World> Server<W> {
 
     /// The variables of MSSP.
     pub(super) fn server_status(&self) -> Variables {
+        let config = &self.operations.config;
         let mut variables = Variables::default();
-        variables.set("NAME", [&self.mud_name]);
+        variables.set("NAME", [&config.mud_name]);
         variables.set("PLAYERS", [self.users.len()]);
         let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         variables.set("UPTIME", [started.as_secs()]);
-        let ports: BTreeSet<u16> = self.ports.iter().map(|port| port.address.port()).collect();
-        variables.set("PORT", ports);
-        variables.set("CHARSET", ["UTF-8"]);
+        variables.set("HOSTNAME", &config.listing.host_name);
+        let telnet = || self.ports.iter().filter(|port| port.kind == PortKind::Telnet);
+        variables.set("PORT", telnet().map(|port| port.address.port()).collect::<BTreeSet<_>>());
+        variables
+            .set("CHARSET", charsets(config.encoding, telnet().filter_map(|port| port.options.encoding)));
         variables.set("CODEBASE", [concat!("dolmend ", env!("CARGO_PKG_VERSION"))]);
+        variables.set("CONTACT", &config.listing.contact);
+        variables.set("WEBSITE", &config.listing.website);
+        variables.set("LANGUAGE", &config.listing.language);
         variables.set("CRAWL DELAY", ["-1"]);
+        // Each client gets the colours that it has.
+        variables.set("XTERM 256 COLORS", ["1"]);
+        variables.set("XTERM TRUE COLORS", ["1"]);
         self.world.server_status(&mut variables);
         variables
     }
+}
+
+/// The encodings of players whose clients name none, and UTF-8, which a client may always choose.
+fn charsets(
+    configured: &'static Encoding,
+    of_ports: impl Iterator<Item = &'static Encoding>,
+) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for encoding in std::iter::once(configured).chain(of_ports).chain([UTF_8]) {
+        if !names.contains(&encoding.name()) {
+            names.push(encoding.name());
+        }
+    }
+    names
 }

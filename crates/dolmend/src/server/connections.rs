@@ -50,7 +50,7 @@ impl<W: World> Server<W> {
     fn process_bytes(&mut self, id: UserId, data: &[u8]) {
         self.adjust_reading(id);
         let Some(user) = self.users.get_mut(id) else { return };
-        if self.reactor.queued_bytes(user.conn).unwrap_or(0) <= self.output_limit_bytes {
+        if self.reactor.queued_bytes(user.conn).unwrap_or(0) <= self.operations.config.output_limit_bytes {
             // The last answer is on its way.
             user.answer_bytes = 0;
         }

@@ -118,7 +118,7 @@ impl<W: World> Server<W> {
         let Some(user) = self.users.get_mut(id) else { return false };
         let pass = user.limits.pass();
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let again = if queued > self.output_limit_bytes {
+        let again = if queued > self.operations.config.output_limit_bytes {
             self.now + ANSWER_CHECK
         } else if !user.limits.take_command(&self.limits, self.gate.budget_mut(pass), self.now) {
             user.limits.next_command(&self.limits, self.gate.budget_mut(pass), self.now)

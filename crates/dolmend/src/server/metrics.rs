@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use dolmen::{ConnId, Event, ListenerId, Reactor, Stats};
 
 use super::{METRICS_CLIENT, METRICS_PORT, METRICS_TIMEOUT, Server};
-use crate::config::PortSpec;
-use crate::ports;
+use crate::config::{PortKind, PortOptions, PortSpec};
+use crate::ports::{self, OpenPort};
 use crate::world::{Status, World};
 
 /// Clients at a time.
@@ -39,18 +39,26 @@ struct Client {
     until: Instant,
 }
 
+/// Opens the port of the metrics, which is not served yet.
+///
+/// # Errors
+///
+/// Why the port cannot be opened.
+pub fn open(address: SocketAddr) -> Result<OpenPort, String> {
+    let spec = PortSpec { address, kind: PortKind::Ascii, options: PortOptions::default() };
+    let (mut opened, _) = ports::open(&[spec], false).map_err(|failed| {
+        let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        format!("metrics: {}", failed.join("; "))
+    })?;
+    opened.pop().ok_or_else(|| "metrics: no port was opened".into())
+}
+
 impl Metrics {
-    /// Opens the port.
-    pub(super) fn open(reactor: &mut Reactor, address: SocketAddr) -> Result<Metrics, String> {
-        let spec: PortSpec = format!("{address}:ascii").parse().map_err(|error| format!("{error}"))?;
-        let (mut opened, _) = ports::open(&[spec], false).map_err(|failed| {
-            let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
-            format!("metrics: {}", failed.join("; "))
-        })?;
-        let opened = opened.pop().ok_or("metrics: no port was opened")?;
+    /// Serves the open port.
+    pub(super) fn serve(reactor: &mut Reactor, port: OpenPort) -> Result<Metrics, String> {
         let listener =
-            reactor.listen(opened.listener, METRICS_PORT).map_err(|error| format!("metrics: {error}"))?;
-        Ok(Metrics { listener, address: opened.address, clients: HashMap::new() })
+            reactor.listen(port.listener, METRICS_PORT).map_err(|error| format!("metrics: {error}"))?;
+        Ok(Metrics { listener, address: port.address, clients: HashMap::new() })
     }
 
     /// Closes the port and its connections.
@@ -106,13 +114,13 @@ impl Metrics {
 }
 
 impl<W: World> Server<W> {
-    /// Serves the counters at this address, and returns it with the real port.
+    /// Serves the counters on this port, which [`open_metrics`](super::open_metrics) has opened, and returns its address.
     ///
     /// # Errors
     ///
-    /// Why the port cannot be opened.
-    pub fn serve_metrics(&mut self, address: SocketAddr) -> Result<SocketAddr, String> {
-        let metrics = Metrics::open(&mut self.reactor, address)?;
+    /// The reactor's.
+    pub fn serve_metrics(&mut self, port: OpenPort) -> Result<SocketAddr, String> {
+        let metrics = Metrics::serve(&mut self.reactor, port)?;
         let address = metrics.address();
         self.operations.metrics = Some(metrics);
         Ok(address)

@@ -17,7 +17,7 @@
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
 //! | `operations.rs` | what concerns the server itself: the lock, names in the log, what an end waits for |
-//! | `reload.rs` | another configuration, while the server runs |
+//! | `reload.rs` | the configuration in force, and another one while the server runs |
 //! | `metrics.rs` | the counters for Prometheus |
 //! | `countdown.rs` | an end that was announced |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
@@ -41,8 +41,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use encoding_rs::Encoding;
-
 use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 
 use crate::address::Source;
@@ -60,6 +58,8 @@ use operations::Operations;
 use operator::output_of;
 use shutdown::{OUTPUT_DRAIN, Shutdown};
 use users::Users;
+
+pub use metrics::open as open_metrics;
 
 /// The token of the console, and of requests to end the process.
 const CONSOLE: Token = Token(0);
@@ -113,6 +113,8 @@ pub struct Server<W> {
     repeats: Repeats<(LogKind, Source)>,
     /// The user whose command is being carried out.
     answering: Option<UserId>,
+    /// The number of the world's call whose actions are being carried out.
+    call: u64,
     /// The time of this round.
     now: Instant,
     leaving: Departing,
@@ -127,13 +129,8 @@ pub struct Server<W> {
     next_user: usize,
     started: Instant,
     started_at: SystemTime,
-    mud_name: String,
     status: Status,
-    output_limit_bytes: usize,
-    line_length_bytes: usize,
     operations: Operations,
-    encoding: &'static Encoding,
-    mccp: bool,
 }
 
 impl<W> fmt::Debug for Server<W> {
@@ -167,7 +164,7 @@ impl<W: World> Server<W> {
             reactor.add_interval(period, HEART_BEAT);
         }
         let operations = Operations::new(config, &listening);
-        Ok(Server {
+        let mut server = Server {
             reactor,
             events: Some(Events::with_capacity(config.reactor_max_events)),
             world,
@@ -182,6 +179,7 @@ impl<W: World> Server<W> {
             limit_timer: LimitTimer::default(),
             repeats: Repeats::default(),
             answering: None,
+            call: 0,
             now: Instant::now(),
             leaving: Departing::default(),
             actions: Vec::new(),
@@ -191,14 +189,11 @@ impl<W: World> Server<W> {
             next_user: 1,
             started: Instant::now(),
             started_at: SystemTime::now(),
-            mud_name: config.mud_name.clone(),
             status: Status::default(),
-            output_limit_bytes: config.output_limit_bytes,
-            line_length_bytes: config.line_length_bytes,
             operations,
-            encoding: config.encoding,
-            mccp: config.mccp,
-        })
+        };
+        server.apply(config.clone());
+        Ok(server)
     }
 
     /// How many connections a server with this configuration may hold at a time.
@@ -261,11 +256,6 @@ impl<W: World> Server<W> {
     /// Whether the server has ended with unread output, for which dropping it would wait.
     pub fn left_output_unread(&self) -> bool {
         self.shutdown.left_output_unread()
-    }
-
-    /// Writes a line of statistics to the log at this interval.
-    pub fn log_stats_every(&mut self, period: Duration) {
-        self.operations.stats = Some(self.reactor.add_interval(period, STATS));
     }
 
     /// The world.
@@ -374,11 +364,15 @@ impl<W: World> Server<W> {
     /// Carries out the world's actions, and the actions that result from them.
     fn carry_out(&mut self) {
         while !self.actions.is_empty() {
+            self.call += 1;
             let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
                     Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
+                    Action::Prompt { user, text } => {
+                        self.send_by(user, |session, wire| session.ask(&text, wire));
+                    }
                     Action::AskPassword { user, prompt } => {
                         self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
                     }

@@ -164,13 +164,14 @@ impl<W: World> Server<W> {
 
     /// What the sessions of a port are built from.
     fn session_options(&self, port: Port, peer: SocketAddr) -> Options {
+        let config = &self.operations.config;
         let settings = Settings {
-            encoding: port.options.encoding.unwrap_or(self.encoding),
-            compress: self.mccp,
+            encoding: port.options.encoding.unwrap_or(config.encoding),
+            compress: config.mccp,
             // A header has said all that the proxy knows. Behind one without an address telnet is the player's own.
             trusted_proxy: !port.options.proxy && Gate::is_proxy(&self.limits, peer.ip()),
         };
-        Options { kind: port.kind, line_length_bytes: self.line_length_bytes, settings }
+        Options { kind: port.kind, line_length_bytes: config.line_length_bytes, settings }
     }
 
     /// Shows a text to a newcomer, and closes the connection. The care that a client needs which has sent something itself

@@ -33,6 +33,7 @@ impl<W: World> Server<W> {
             return;
         }
         let Some(user) = self.users.get_mut(id) else { return };
+        user.session.in_call(self.call);
         // The world may keep it for further use, or the next actions show it to others.
         if Rc::strong_count(text) > 1 {
             if let Some(wire) = self.shared.encode(text, &mut user.session) {
@@ -88,7 +89,12 @@ impl<W: World> Server<W> {
     pub(super) fn room_for(&mut self, id: UserId, bytes: usize) -> Room {
         let Some(user) = self.users.get_mut(id) else { return Room::LeaveOut };
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        user.backlog.room(bytes, queued, self.output_limit_bytes + user.answer_bytes, self.now)
+        user.backlog.room(
+            bytes,
+            queued,
+            self.operations.config.output_limit_bytes + user.answer_bytes,
+            self.now,
+        )
     }
 
     /// Tells a user who has caught up how much is missing, and ends one who does not read. The caller carries out the
@@ -96,7 +102,7 @@ impl<W: World> Server<W> {
     pub(super) fn look_at_backlog(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id).filter(|user| user.backlog.is_behind()) else { return };
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let limit = self.output_limit_bytes + user.answer_bytes;
+        let limit = self.operations.config.output_limit_bytes + user.answer_bytes;
         match user.backlog.look(queued, limit, self.limits.unread_timeout, self.now) {
             (Room::Send, 0) => {}
             (Room::Send, left_out) => {
@@ -122,6 +128,7 @@ impl<W: World> Server<W> {
     /// Sends what a session writes.
     pub(super) fn send_by(&mut self, id: UserId, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {
         let Some(user) = self.users.get_mut(id) else { return };
+        user.session.in_call(self.call);
         self.wire.clear();
         write(&mut user.session, &mut self.wire);
         self.send_wire(id);
@@ -166,7 +173,7 @@ impl<W: World> Server<W> {
     fn has_room(&self, id: UserId, user: &User, bytes: usize) -> bool {
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
         let answer = if self.answering == Some(id) { LONGEST_ANSWER_BYTES } else { user.answer_bytes };
-        queued + bytes <= 2 * self.output_limit_bytes + answer
+        queued + bytes <= 2 * self.operations.config.output_limit_bytes + answer
     }
 
     /// Counts bytes that are about to be sent. A user whose queue has no room for them is disconnected: keeping them would

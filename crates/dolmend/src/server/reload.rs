@@ -1,21 +1,40 @@
 //! Another configuration, while the server runs and the players stay.
 //!
-//! First everything that can fail is done: the configuration is read, ports and the log file are opened. If one step
-//! fails, those before it are taken back, and the old configuration stays in force whole. What follows cannot fail.
+//! First everything that can fail is done, and can be undone: the configuration is read, ports and the log file are opened.
+//! Then the world takes the configuration or refuses it. If one step fails, those before it are taken back, and the old
+//! configuration stays in force whole. What follows cannot fail.
+//!
+//! The server's parts have no copies of a configuration's values. They read the one in force, or
+//! [`apply`](Server::apply) brings the values to them, at the start as well.
 
-use std::fs::File;
 use std::net::SocketAddr;
 
 use dolmen::ListenerId;
 
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::newcomers::Port;
-use super::{PORT, Server};
+use super::{PORT, STATS, Server};
 use crate::config::{Change, Config, PortKind, PortSpec};
 use crate::limits::Limits;
+use crate::logging::{self, LogFile};
 use crate::ports::{self, OpenPort};
 use crate::world::World;
-use crate::{descriptors, logging, notify};
+use crate::{descriptors, notify};
+
+/// What a new configuration has had opened. It is brought into force or discarded.
+struct Opened {
+    /// The new ports, in the order of `missing`.
+    ports: Vec<Port>,
+    /// The specifications of the new ports.
+    missing: Vec<PortSpec>,
+    /// The open ports that stay, as they are to be.
+    kept: Vec<(PortSpec, ListenerId)>,
+    /// The ports that are to be closed.
+    surplus: Vec<ListenerId>,
+    /// `None` if the port of the metrics stays as it is.
+    metrics: Option<Option<Metrics>>,
+    log: LogFile,
+}
 
 impl<W: World> Server<W> {
     /// Brings the configuration into force, as it is now.
@@ -50,44 +69,72 @@ impl<W: World> Server<W> {
         let wanted = source()?;
         let changes = self.operations.config.changes_to(&wanted);
         let new = wanted.without_restart(&self.operations.config);
-        let log = logging::open(&new.log)
-            .map_err(|error| format!("{}: {error}", new.log.file.clone().unwrap_or_default().display()))?;
-        let metrics = self.open_metrics(&new)?;
-        let opened = match self.change_ports(&new) {
-            Ok(opened) => opened,
+        let opened = self.open_for(&new)?;
+        if let Err(problem) = self.world.reconfigured(&new) {
+            self.close_ports(opened.ports);
+            self.close_metrics(opened.metrics.flatten());
+            opened.log.discard();
+            return Err(problem);
+        }
+        let ports: Vec<_> = opened.ports.iter().map(|port| (port.address, port.kind)).collect();
+        self.bring_into_force(new, opened);
+        Ok(report(&changes, &ports))
+    }
+
+    /// Opens whatever is new, or nothing.
+    fn open_for(&mut self, new: &Config) -> Result<Opened, String> {
+        let Matched { kept, surplus, missing } = self.compare_ports(new);
+        let ports = self.open_ports(&missing).map_err(|problem| problem + advice(&missing, &surplus))?;
+        let surplus = surplus.into_iter().map(|(_, id)| id).collect();
+        let metrics = match self.open_metrics(new) {
+            Ok(metrics) => metrics,
             Err(problem) => {
-                if let Some(Some(metrics)) = metrics {
-                    metrics.close(&mut self.reactor);
-                }
+                self.close_ports(ports);
                 return Err(problem);
             }
         };
-        self.bring_into_force(new, log, metrics);
-        Ok(report(&changes, &opened))
+        // Last, because it makes the file.
+        match LogFile::open(&new.log) {
+            Ok(log) => Ok(Opened { ports, missing, kept, surplus, metrics, log }),
+            Err(error) => {
+                self.close_ports(ports);
+                self.close_metrics(metrics.flatten());
+                Err(format!("{}: {error}", new.log.file.clone().unwrap_or_default().display()))
+            }
+        }
     }
 
     /// What cannot fail.
-    fn bring_into_force(&mut self, new: Config, log: Option<File>, metrics: Option<Option<Metrics>>) {
-        logging::apply_opened(&new.log, log);
-        if let Some(metrics) = metrics {
-            if let Some(old) = std::mem::replace(&mut self.operations.metrics, metrics) {
-                old.close(&mut self.reactor);
-            }
+    fn bring_into_force(&mut self, new: Config, opened: Opened) {
+        logging::apply_opened(&new.log, opened.log);
+        if let Some(metrics) = opened.metrics {
+            let old = std::mem::replace(&mut self.operations.metrics, metrics);
+            self.close_metrics(old);
         }
-        if new.stats != self.operations.config.stats {
+        for id in opened.surplus {
+            self.close_port(id);
+        }
+        for (spec, port) in opened.missing.into_iter().zip(opened.ports) {
+            self.operations.ports.push((spec, port.id));
+            self.ports.push(port);
+        }
+        self.set_kinds(opened.kept);
+        self.apply(new);
+    }
+
+    /// Has the server act by this configuration. Its ports are open already, and so is its log.
+    pub(super) fn apply(&mut self, config: Config) {
+        self.set_limits(Limits::from(&config));
+        self.users.set_line_length(config.line_length_bytes);
+        // A timer that stays the same goes on, however often the configuration is read again.
+        if config.stats != self.operations.config.stats || self.operations.stats.is_none() {
             if let Some(timer) = self.operations.stats.take() {
                 self.reactor.remove_timer(timer);
             }
-            if let Some(period) = new.stats {
-                self.log_stats_every(period);
-            }
+            self.operations.stats = config.stats.map(|period| self.reactor.add_interval(period, STATS));
         }
-        self.set_limits(Limits::from(&new));
-        self.line_length_bytes = new.line_length_bytes;
-        self.encoding = new.encoding;
-        self.mccp = new.mccp;
-        descriptors::make_room_for(Server::<W>::most_connections(&new));
-        self.operations.config = new;
+        descriptors::make_room_for(Server::<W>::most_connections(&config));
+        self.operations.config = config;
     }
 
     /// The port of the metrics: `None` if it stays as it is.
@@ -95,34 +142,24 @@ impl<W: World> Server<W> {
         if new.metrics == self.operations.config.metrics {
             return Ok(None);
         }
-        new.metrics.map(|address| Metrics::open(&mut self.reactor, address)).transpose().map(Some)
+        let port = new.metrics.map(metrics::open).transpose()?;
+        port.map(|port| Metrics::serve(&mut self.reactor, port)).transpose().map(Some)
     }
 
-    /// Opens the new ports, lets the world take the configuration, and closes the ports that are no longer wanted; or
-    /// changes nothing. Returns the new ones.
-    fn change_ports(&mut self, new: &Config) -> Result<Vec<(SocketAddr, PortKind)>, String> {
-        let Matched { kept, surplus, mut missing } = self.match_ports(new);
+    fn close_metrics(&mut self, metrics: Option<Metrics>) {
+        if let Some(metrics) = metrics {
+            metrics.close(&mut self.reactor);
+        }
+    }
+
+    /// The ports of a configuration beside the open ones.
+    fn compare_ports(&self, new: &Config) -> Matched {
+        let mut matched = self.match_ports(new);
         // Ports that this machine cannot have are not asked for again.
         if new.ports_are_built_in && self.operations.config.ports_are_built_in {
-            missing.clear();
+            matched.missing.clear();
         }
-        let opened = self.open_ports(&missing).map_err(|problem| problem + advice(&missing, &surplus))?;
-        if let Err(problem) = self.world.reconfigured(new) {
-            for port in opened {
-                self.reactor.remove_listener(port.id);
-            }
-            return Err(problem);
-        }
-        for (_, id) in surplus {
-            self.close_port(id);
-        }
-        let reported = opened.iter().map(|port| (port.address, port.kind)).collect();
-        for (spec, port) in missing.into_iter().zip(opened) {
-            self.operations.ports.push((spec, port.id));
-            self.ports.push(port);
-        }
-        self.set_kinds(kept);
-        Ok(reported)
+        matched
     }
 
     /// All of them, or none.
@@ -136,14 +173,19 @@ impl<W: World> Server<W> {
             match self.reactor.listen(listener, PORT) {
                 Ok(id) => registered.push(Port { id, address, kind, options }),
                 Err(error) => {
-                    for port in registered {
-                        self.reactor.remove_listener(port.id);
-                    }
+                    self.close_ports(registered);
                     return Err(format!("{address}: {error}"));
                 }
             }
         }
         Ok(registered)
+    }
+
+    /// Closes ports that were not brought into force.
+    fn close_ports(&mut self, ports: Vec<Port>) {
+        for port in ports {
+            self.reactor.remove_listener(port.id);
+        }
     }
 
     fn close_port(&mut self, id: ListenerId) {

@@ -77,6 +77,11 @@ impl Users {
         None
     }
 
+    /// The longest line of each user, in bytes.
+    pub(super) fn set_line_length(&mut self, bytes: usize) {
+        self.by_id.values_mut().for_each(|user| user.session.set_line_length(bytes));
+    }
+
     /// How many wait for a turn, including those who have departed since.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()

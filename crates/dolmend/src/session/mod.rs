@@ -62,6 +62,8 @@ pub struct Session {
     hidden: bool,
     /// No line was received yet.
     unspoken: bool,
+    /// The call of the world whose output was sent last.
+    call: u64,
     /// Outputs on their way to the stack. Kept so that an output costs no allocation.
     outward: Outward,
 }
@@ -91,8 +93,14 @@ impl Session {
             events: VecDeque::new(),
             hidden: false,
             unspoken: true,
+            call: 0,
             outward: Outward::default(),
         }
+    }
+
+    /// Another limit for the bytes of a line.
+    pub fn set_line_length(&mut self, bytes: usize) {
+        self.lines.assembler.set_limit(bytes);
     }
 
     /// Appends the opening, which is sent with the greeting.
@@ -213,8 +221,21 @@ impl Session {
     /// Asks for a line that the client does not show: a password.
     pub fn ask_password(&mut self, prompt: &str, wire: &mut Vec<u8>) {
         self.hidden = true;
-        self.send(Output::Text(prompt), wire);
+        self.ask(prompt, wire);
         self.send(Output::ShowTyping(false), wire);
+    }
+
+    /// Asks for a line: the text is a prompt from here on, and whatever follows begins on a line of its own.
+    pub fn ask(&mut self, prompt: &str, wire: &mut Vec<u8>) {
+        self.send(Output::Text(prompt), wire);
+        self.prompt.settle();
+    }
+
+    /// What follows is from this call of the world. An unfinished line of an earlier one is a prompt, and grows no more.
+    pub(crate) fn in_call(&mut self, call: u64) {
+        if std::mem::replace(&mut self.call, call) != call {
+            self.prompt.settle();
+        }
     }
 
     /// The turn is over: marks the prompt or shows it again, and appends what the layers hold back.

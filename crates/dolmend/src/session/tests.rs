@@ -119,6 +119,32 @@ fn output_over_a_prompt_is_followed_by_the_prompt() {
 }
 
 #[test]
+fn what_another_call_shows_in_the_same_round_does_not_stand_behind_the_prompt() {
+    let mut session = session(PortKind::Telnet);
+    let mut wire = Vec::new();
+    session.ask("Name? ", &mut wire);
+    assert_eq!(shown(&mut session, &["Ann left.\n"]), b"\r\nAnn left.\r\nName? ");
+    replies(&mut session, b"Cid\n");
+    lines(&mut session);
+    wire.clear();
+    session.ask_password("Password: ", &mut wire);
+    session.send(Output::Text("Ann "), &mut wire);
+    assert_eq!(shown(&mut session, &["left.\n"]), b"left.\r\nPassword: ");
+    assert_eq!(wire, b"Password: \xff\xfb\x01\r\nAnn ");
+    replies(&mut session, b"secret\n");
+    lines(&mut session);
+    // The parts of a line, in one call of the world.
+    wire.clear();
+    session.in_call(1);
+    ["100hp ", "> "].into_iter().for_each(|part| session.send(Output::Text(part), &mut wire));
+    session.in_call(2);
+    assert!(session.text_state("Rain.\n").is_some_and(|state| state.breaks));
+    session.send(Output::Text("Rain.\n"), &mut wire);
+    session.flush(Instant::now(), &mut wire);
+    assert_eq!(wire, b"100hp > \r\nRain.\r\n100hp > ");
+}
+
+#[test]
 fn a_password_is_hidden_only_around_its_line() {
     let mut session = session(PortKind::Telnet);
     let mut wire = Vec::new();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::byte::{self, AYT, DO, DONT, EC, EL, EOR, GA, IAC, NOP, SB, SE, WILL, WONT, option};
 use super::charset::Charset;
 use super::client::{Client, ClientEvent, WindowSize};
+use super::echo::Echo;
 use super::gmcp::Gmcp;
 use super::options::{Options, Side};
 use super::parser::{Event, Receiver};
@@ -46,6 +47,7 @@ enum Question {
 pub(super) struct Engine {
     settings: Settings,
     options: Options,
+    echo: Echo,
     terminal: TerminalQuery,
     charset: Charset,
     gmcp: Gmcp,
@@ -62,6 +64,7 @@ impl Engine {
         Engine {
             settings,
             options: Options::default(),
+            echo: Echo::default(),
             terminal: TerminalQuery::default(),
             charset: Charset::default(),
             gmcp: Gmcp::default(),
@@ -113,6 +116,10 @@ impl Engine {
             // No state: each request is answered, behind the output so far (RFC 860).
             (DO, option::TIMING_MARK) => return outward.push(&[IAC, WILL, option::TIMING_MARK]),
             (_, option::TIMING_MARK) => return,
+            (DO | DONT, option::ECHO) => {
+                let reply = self.echo.receive(verb);
+                return reply.into_iter().for_each(|verb| outward.push(&[IAC, verb, option::ECHO]));
+            }
             (DO | DONT, option::SUPPRESS_GO_AHEAD) => self.no_go_ahead = verb == DO,
             _ => {}
         }
@@ -224,8 +231,9 @@ impl Engine {
                 }
             }
             Output::ShowTyping(shown) => {
-                let verb = self.options.force(option::ECHO, !shown);
-                outward.push(&[IAC, verb, option::ECHO]);
+                if let Some(verb) = self.echo.hide(!shown) {
+                    outward.push(&[IAC, verb, option::ECHO]);
+                }
             }
             Output::Gmcp { package, data } => {
                 if self.options.is_on(Side::Server, option::GMCP) {

@@ -8,6 +8,7 @@ use super::byte::option;
 use super::client::{Client, ClientEvent};
 use super::engine::subnegotiation;
 use crate::layer::{Message, Outward};
+use crate::line::is_invisible;
 
 /// The longest name of a message.
 const MOST_NAME_BYTES: usize = 128;
@@ -103,9 +104,10 @@ impl Gmcp {
     }
 }
 
-/// A text that a client says about itself, without control characters.
+/// A text that a client says about itself, without control characters, and without those that are not seen.
 fn short(value: &Value) -> Option<String> {
-    Some(value.as_str()?.chars().filter(|character| !character.is_control()).take(MOST_CHARS).collect())
+    let seen = |character: &char| !character.is_control() && !is_invisible(*character);
+    Some(value.as_str()?.chars().filter(seen).take(MOST_CHARS).collect())
 }
 
 /// A text as JSON.

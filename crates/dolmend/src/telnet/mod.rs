@@ -1,9 +1,10 @@
 //! Telnet without sockets: takes bytes, returns text, facts about the client, and replies.
 //!
 //! Strategy: `parser` knows only the grammar of RFC 854: it separates text bytes from commands and subnegotiations,
-//! however the stream was cut into pieces. `options` has the state of each option, by the Q method of RFC 1143.
-//! `engine` decides which options may be on, and what follows when one is. The files named after an option know its
-//! subnegotiations. `encode` is for output. [`Telnet`] is the layer that holds them for one connection.
+//! however the stream was cut into pieces. `options` has the state of each option, by the Q method of RFC 1143, and
+//! `echo` that of the one option which cannot wait for an answer. `engine` decides which options may be on, and what
+//! follows when one is. The other files named after an option know its subnegotiations. `encode` is for output.
+//! [`Telnet`] is the layer that holds them for one connection.
 //!
 //! Two rules hold for any input, and are tested with random streams in random pieces: no
 //! byte of a command ever becomes text, and no byte of text is ever taken for a command.
@@ -16,6 +17,7 @@
 pub mod byte;
 mod charset;
 mod client;
+mod echo;
 mod encode;
 mod engine;
 mod environ;

@@ -3,8 +3,7 @@
 //! Both sides of each of the 256 options have a state. A request that confirms the state gets no reply, and neither does
 //! one that repeats what was refused already, so two programs that insist can never keep each other busy.
 //!
-//! One option differs: ECHO. The client hides typed text only between two lines, so the server never waits for an
-//! acknowledgement before it takes the option back, see [`Options::force`].
+//! The server's side of ECHO is not among them: see `echo.rs`.
 
 use super::byte::{DO, DONT, WILL, WONT};
 
@@ -18,8 +17,6 @@ enum State {
     Refused,
     /// On.
     Yes,
-    /// Off as soon as the peer acknowledges.
-    WantNo,
     /// On as soon as the peer agrees.
     WantYes,
 }
@@ -81,15 +78,8 @@ impl Options {
                 *state = State::WantYes;
                 Some(verb(side, true))
             }
-            // Nothing is ever withdrawn and asked for again, except by `force`.
-            State::Yes | State::WantNo | State::WantYes => None,
+            State::Yes | State::WantYes => None,
         }
-    }
-
-    /// Switches an option of the server on or off without waiting for the client. Returns the verb to send.
-    pub fn force(&mut self, option: u8, on: bool) -> u8 {
-        *self.state(Side::Server, option) = if on { State::WantYes } else { State::WantNo };
-        verb(Side::Server, on)
     }
 
     /// Takes a request of the client. `agree` is whether an option that is off may be on.
@@ -104,12 +94,10 @@ impl Options {
                 State::No => (State::Refused, Some(false), None),
                 State::Refused => (State::Refused, None, None),
                 State::Yes => (State::Yes, None, None),
-                // It crosses our withdrawal, whose acknowledgement follows.
-                State::WantNo => (State::No, None, None),
                 State::WantYes => (State::Yes, None, Some(true)),
             },
             WONT | DONT => match *state {
-                State::No | State::Refused | State::WantNo => (State::No, None, None),
+                State::No | State::Refused => (State::No, None, None),
                 State::Yes => (State::No, Some(false), Some(false)),
                 State::WantYes => (State::No, None, Some(false)),
             },
@@ -182,16 +170,5 @@ mod tests {
         let mut options = Options::default();
         assert_eq!(options.request(Side::Client, 24), Some(DO));
         assert_eq!(options.receive(WONT, 24, true), Reaction { reply: None, change: Some(false) });
-    }
-
-    #[test]
-    fn late_acknowledgements_of_forced_changes_get_no_reply() {
-        let mut options = Options::default();
-        assert_eq!((options.force(1, true), options.force(1, false)), (WILL, WONT));
-        for late in [DO, DONT] {
-            assert_eq!(options.receive(late, 1, false).reply, None);
-        }
-        // Off and settled again: now it is a request, which is refused.
-        assert_eq!(options.receive(DO, 1, false).reply, Some(WONT));
     }
 }

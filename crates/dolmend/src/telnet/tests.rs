@@ -402,6 +402,8 @@ fn gmcp_of_the_core_is_handled_and_the_rest_passed_on() {
     );
     let (client, _) = client_of(&stream);
     assert_eq!((client.name.as_str(), client.version.as_str(), client.gmcp), ("Mudlet", "4.17", true));
+    let hello = subnegotiation(201, "Core.Hello {\"client\":\"\u{202e}Mud\u{2028}let\\u0007\"}".as_bytes());
+    assert_eq!(client_of(&[&[IAC, DO, 201], &hello[..]].concat()).0.name, "Mudlet");
     // Not agreed, so not taken.
     assert_eq!(after_opening(&subnegotiation(201, b"Room.Look")).events, [""; 0]);
 }
