@@ -99,7 +99,11 @@ fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), Str
     ignore_other_signals();
     let flush = logging::start(&config.log).map_err(|error| cannot_open_log(config, &error))?;
     let passed = specs(&activated);
-    let store = Store::configured(config.state_folder.as_deref(), config.ban_list.as_deref())?;
+    let store = Store::configured(
+        config.state_folder.as_deref(),
+        config.ban_list.as_deref(),
+        config.limits.ipv6_prefix,
+    )?;
     // First the ports: if they fail, nothing else has been touched.
     let opened = if activated.is_empty() { open_ports(config)? } else { activated };
     descriptors::make_room_for(Server::<Lobby>::most_connections(config));

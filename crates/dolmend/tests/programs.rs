@@ -15,7 +15,7 @@ fn inetutils_telnet_holds_a_session() {
         let address = server.addresses[0];
         let mut command = installed("telnet", "inetutils-telnet");
         command.args(options).arg(address.ip().to_string()).arg(address.port().to_string());
-        let mut telnet = Program::start(&mut command);
+        let mut telnet = Program::start(command.env("TERM", "xterm"));
         telnet.stdout.wait_for("shall we call you? ");
         telnet.type_in("Ann\n");
         bob.expect("Ann has arrived.");
@@ -23,7 +23,7 @@ fn inetutils_telnet_holds_a_session() {
         bob.expect("Ann says: grüße\r\n");
         telnet.stdout.wait_for("You say: grüße");
         bob.send("say hello\r\n");
-        telnet.stdout.wait_for("Bob says: hello");
+        telnet.stdout.wait_for("\x1b[1;36mBob\x1b[0m says: hello");
         telnet.type_in("quit\n");
         assert!(telnet.stdout.wait_for_end().ends_with("Good-bye, Ann.\n"));
         telnet.stderr.wait_for("Connection closed by foreign host");
@@ -87,7 +87,8 @@ fn tintin_holds_a_session() {
     terminal.type_in("say hello\r");
     bob.expect("Ann says: hello\r\n");
     bob.send("say hello Ann\r\n");
-    terminal.stdout.wait_for("Bob says: hello Ann");
+    // Colours by the name of the client.
+    terminal.stdout.wait_for("\x1b[1;36mBob\x1b[0m says: hello Ann");
     terminal.type_in("quit\r");
     terminal.stdout.wait_for("Good-bye, Ann.");
     terminal.stdout.wait_for("#SESSION 'x' DIED.");

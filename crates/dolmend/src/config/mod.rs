@@ -21,7 +21,7 @@
 
 mod change;
 mod error;
-mod file;
+pub(crate) mod file;
 mod keys;
 mod networks;
 mod parse;

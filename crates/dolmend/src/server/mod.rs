@@ -379,6 +379,7 @@ impl<W: World> Server<W> {
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
+                    Action::Probe { user } => self.send_output(user, Output::Probe),
                     Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
                     Action::AskPassword { user, prompt } => {
                         self.send_by(user, |session, wire| session.ask_password(&prompt, wire));

@@ -34,6 +34,8 @@ impl<W: World> Server<W> {
             }
         };
         self.answer(&text);
+        // Some users may not be welcome any more.
+        self.carry_out();
         self.tell_ready();
     }
 
@@ -116,7 +118,8 @@ impl<W: World> Server<W> {
             missing.clear();
         }
         let opened = self.open_ports(&missing).map_err(|problem| problem + advice(&missing, &surplus))?;
-        if let Err(problem) = self.world.reconfigured(new) {
+        let (world, mut turn) = self.turn();
+        if let Err(problem) = world.reconfigured(&mut turn, new) {
             for port in opened {
                 self.reactor.remove_listener(port.id);
             }
@@ -178,7 +181,8 @@ impl<W: World> Server<W> {
 fn advice(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> &'static str {
     let same = |new: &PortSpec| surplus.iter().any(|(old, _)| old.address.port() == new.address.port());
     if missing.iter().any(same) {
-        "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then with it."
+        "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then with it. \
+         On Windows a wider port opens only when those who came through the narrower one have left."
     } else {
         ""
     }

@@ -44,6 +44,8 @@ pub(super) struct Engine {
     compression: Compression,
     /// The client asked for prompts without GA.
     no_go_ahead: bool,
+    /// The client was asked for a sign of life, and has not answered.
+    probed: bool,
     pub(super) client: Client,
 }
 
@@ -57,6 +59,7 @@ impl Engine {
             gmcp: Gmcp::default(),
             compression: Compression::Off,
             no_go_ahead: false,
+            probed: false,
             client: Client { encoding: settings.encoding, ..Client::default() },
         }
     }
@@ -101,6 +104,12 @@ impl Engine {
         match (verb, option) {
             // No state: each request is answered, behind the output so far (RFC 860).
             (DO, option::TIMING_MARK) => return outward.push(&[IAC, WILL, option::TIMING_MARK]),
+            (WILL | WONT, option::TIMING_MARK) => {
+                if std::mem::take(&mut self.probed) {
+                    inward(Message::Client(ClientEvent::Alive));
+                }
+                return;
+            }
             (_, option::TIMING_MARK) => return,
             (DO | DONT, option::SUPPRESS_GO_AHEAD) => self.no_go_ahead = verb == DO,
             _ => {}
@@ -222,6 +231,13 @@ impl Engine {
             Output::KeepAlive => {
                 if self.client.speaks_telnet {
                     outward.push(&[IAC, NOP]);
+                }
+            }
+            Output::Probe => {
+                // Each request is answered, also with a refusal (RFC 860).
+                if self.client.speaks_telnet {
+                    self.probed = true;
+                    outward.push(&[IAC, DO, option::TIMING_MARK]);
                 }
             }
             Output::Compress(on) => outward.compress(on),
