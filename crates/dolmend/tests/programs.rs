@@ -53,6 +53,43 @@ fn inetutils_telnet_goes_on_after_six_interrupts() {
     terminal.wait();
 }
 
+/// Waits until somebody at the address who wants this name has been told that its player has just answered.
+fn is_kept_by_the_client(server: &Server, name: &str) {
+    let mut thief = server.connect();
+    let deadline = std::time::Instant::now() + common::DEADLINE;
+    loop {
+        thief.send(&format!("{name}\r\n"));
+        thief.expect(&format!("Somebody here is called {name} already."));
+        if thief.expect("call you? ").contains("That player has just answered.") {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "it does not answer");
+    }
+}
+
+/// Some answer a timing mark only the first time. The question for the terminal is then the second probe.
+#[test]
+fn real_clients_keep_the_name_of_a_player_who_is_away_from_the_keyboard() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::configured(&folder, "no limits : none\n");
+    let (address, port) = (server.addresses[0].ip().to_string(), server.addresses[0].port().to_string());
+    let telnet = installed("telnet", "inetutils-telnet");
+    let tintin = installed("tt++", "tintin++");
+    let [telnet, tintin] = [telnet, tintin].map(|it| it.get_program().to_str().expect("a path").to_owned());
+    let sessions = [
+        format!("exec {telnet} {address} {port}"),
+        format!("exec {tintin} -G -e '#session x {address} {port}'"),
+    ];
+    for (session, name) in sessions.iter().zip(["Ann", "Bob"]) {
+        let mut client = Program::start(terminal(session).env("HOME", folder.path()));
+        client.stdout.wait_for("shall we call you? ");
+        client.type_in(&format!("{name}\r"));
+        client.stdout.wait_for("for what you can do.");
+        is_kept_by_the_client(&server, name);
+        client.stdout.wait_for("Somebody at your address wants your name");
+    }
+}
+
 #[test]
 fn nc_runs_a_script_and_gets_all_of_its_output() {
     let server = Server::start();

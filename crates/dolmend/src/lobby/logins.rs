@@ -13,6 +13,7 @@ use super::passwords::Job;
 use super::{Lobby, NAME_PROMPT};
 use crate::duration::in_words;
 use crate::names::Name;
+use crate::store::Target;
 use crate::world::{Turn, UserId};
 
 /// How many passwords are with the thread at a time, so that those that come first can still overtake the others.
@@ -153,7 +154,7 @@ impl Lobby {
 
     fn wrong_password(&mut self, turn: &mut Turn<'_>, user: UserId, from: attempts::From, name: Name) {
         let wrong = self.attempts.wrong(from, name.key(), self.clock.now());
-        let (shown, address) = (name.shown(), from.source);
+        let (shown, address) = (name.shown(), Target::Network(from.source));
         tracing::warn!(%user, name = shown, %address, "wrong password");
         if wrong.is_closed {
             let seconds = attempts::CLOSED_SECONDS;

@@ -76,7 +76,7 @@ pub enum ClientEvent {
     WindowSize(WindowSize),
     /// The client has said what it is.
     TerminalType,
-    /// The client has answered a probe.
+    /// The client has answered a probe, or sent something else since.
     Alive,
     /// A message of GMCP that is not about the connection itself.
     Gmcp {

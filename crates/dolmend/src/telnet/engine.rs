@@ -9,7 +9,7 @@ use super::gmcp::Gmcp;
 use super::options::{Options, Side};
 use super::parser::{Event, Receiver};
 use super::terminal::TerminalQuery;
-use super::{Settings, environ};
+use super::{Settings, environ, terminal};
 use crate::layer::{Message, Output, Outward};
 
 /// The longest message of GMCP.
@@ -44,7 +44,7 @@ pub(super) struct Engine {
     compression: Compression,
     /// The client asked for prompts without GA.
     no_go_ahead: bool,
-    /// The client was asked for a sign of life, and has not answered.
+    /// The client was asked for a sign of life, and nothing has come from it since.
     probed: bool,
     pub(super) client: Client,
 }
@@ -104,12 +104,6 @@ impl Engine {
         match (verb, option) {
             // No state: each request is answered, behind the output so far (RFC 860).
             (DO, option::TIMING_MARK) => return outward.push(&[IAC, WILL, option::TIMING_MARK]),
-            (WILL | WONT, option::TIMING_MARK) => {
-                if std::mem::take(&mut self.probed) {
-                    inward(Message::Client(ClientEvent::Alive));
-                }
-                return;
-            }
             (_, option::TIMING_MARK) => return,
             (DO | DONT, option::SUPPRESS_GO_AHEAD) => self.no_go_ahead = verb == DO,
             _ => {}
@@ -234,10 +228,14 @@ impl Engine {
                 }
             }
             Output::Probe => {
-                // Each request is answered, also with a refusal (RFC 860).
+                // Each of these has an answer (RFC 860, 1091); but some clients refuse a mark only once, and some have
+                // no terminal.
                 if self.client.speaks_telnet {
                     self.probed = true;
                     outward.push(&[IAC, DO, option::TIMING_MARK]);
+                    if self.options.is_on(Side::Client, option::TERMINAL_TYPE) && self.terminal.is_over() {
+                        terminal::ask(outward);
+                    }
                 }
             }
             Output::Compress(on) => outward.compress(on),
@@ -290,6 +288,10 @@ impl Receiver for Receiving<'_> {
         let Receiving { engine, now, inward, outward } = self;
         if !matches!(event, Event::Text(_)) {
             engine.client.speaks_telnet = true;
+        }
+        // Whatever comes, it comes from a machine that is there.
+        if std::mem::take(&mut engine.probed) {
+            inward(Message::Client(ClientEvent::Alive));
         }
         match event {
             Event::Text(text) => inward(Message::Bytes(text)),

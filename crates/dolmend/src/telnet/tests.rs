@@ -382,6 +382,23 @@ fn a_probe_is_for_clients_that_speak_telnet_and_has_one_answer() {
     assert_eq!(outward.bytes(), [IAC, DO, 6]);
     receive(&mut telnet, &[IAC, WONT, 6, IAC, WILL, 6], now, &mut seen);
     assert_eq!(seen.events, ["Client(Alive)"]);
+    // Some clients refuse a mark once, and never again. They have a terminal.
+    receive(
+        &mut telnet,
+        &[&[IAC, WILL, 24][..], &subnegotiation(24, b"\0X").repeat(2)].concat(),
+        now,
+        &mut seen,
+    );
+    seen.events.clear();
+    outward.clear();
+    telnet.send(Output::Probe, &mut outward);
+    assert_eq!(outward.bytes(), [&[IAC, DO, 6][..], &subnegotiation(24, &[1])].concat());
+    receive(&mut telnet, &subnegotiation(24, b"\0X"), now, &mut seen);
+    assert_eq!(seen.events, ["Client(Alive)"]);
+    // So is a letter, without the end of its line.
+    telnet.send(Output::Probe, &mut outward);
+    receive(&mut telnet, b"x", now, &mut seen);
+    assert_eq!(seen.events, ["Client(Alive)"; 2]);
 }
 
 #[test]
