@@ -224,6 +224,11 @@ impl Lobby {
         if !matches!(self.stage(user), Some(Stage::Verifying)) {
             return;
         }
+        if let Err(reason) = self.may_enter(&name) {
+            self.set_stage(user, Stage::Naming);
+            self.report_login(turn, user, Err(&reason));
+            return turn.send(user, format!("{reason}\n{NAME_PROMPT}"));
+        }
         match self.names.similar(&name).map(|(other, &owner)| (other.key() == name.key(), owner)) {
             None => self.arrive(turn, user, name),
             Some((true, owner)) => self.take_over(turn, user, owner),
@@ -234,6 +239,16 @@ impl Lobby {
                 turn.send(user, format!("Somebody here has a name that looks like yours.\n{NAME_PROMPT}"));
             }
         }
+    }
+
+    /// Whether the password still counts: since the prompt for it, the operator may have banned the name, or the name may
+    /// have been given up and be another player's.
+    fn may_enter(&self, name: &Name) -> Result<(), String> {
+        let (shown, now) = (name.shown(), self.clock.now());
+        if let Some(ban) = self.store.bans().check_name(name, now) {
+            return Err(format!("The name {shown} is banned {}.", ban.details(now)));
+        }
+        if self.is_kept(name) { Ok(()) } else { Err(format!("The name {shown} is kept no longer.")) }
     }
 
     /// Whether a program reads the screen of this user aloud.

@@ -42,7 +42,12 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
 /// The new content is on the disk before it gets the name, and the name before this returns.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = with_suffix(path, "new");
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&new)?;
+    // What an interrupted write has left may be a link, or be readable for others.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     // Windows cannot rename an open file.
@@ -168,7 +173,9 @@ pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, 
     let append = || {
         let mut file = private(OpenOptions::new().append(true).create(true)).open(&aside)?;
         file.write_all(&text)?;
-        file.sync_all()
+        file.sync_all()?;
+        // Before the table is written without these lines.
+        sync_folder(&aside)
     };
     append().map_err(|error: io::Error| format!("{}: {error}", aside.display()))?;
     Ok(aside)

@@ -339,6 +339,19 @@ fn only_the_servers_user_can_read_it() {
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
     assert_eq!(mode(&state.join("names.jsonl")), 0o600);
+    // Whatever an interrupted write has left under the name of the next.
+    let [next, elsewhere] = [state.join("names.jsonl.new"), folder.path().join("elsewhere")];
+    std::fs::write(&elsewhere, "not ours").expect("written");
+    let leave_link = || std::os::unix::fs::symlink(&elsewhere, &next).expect("a link");
+    let leave_readable = || std::fs::write(&next, "half a ta").expect("written");
+    for leave in [&leave_link as &dyn Fn(), &leave_readable] {
+        leave();
+        store.change_accounts().0.keep(&name("Bob"), "$argon2id$y".into(), 9);
+        store.save().expect("the disk takes it");
+        let metadata = std::fs::symlink_metadata(state.join("names.jsonl")).expect("it is there");
+        assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600);
+        assert_eq!(std::fs::read_to_string(&elsewhere).expect("it is there"), "not ours");
+    }
 }
 
 #[test]

@@ -369,6 +369,29 @@ fn lines_wait_while_a_password_is_verified() {
 }
 
 #[test]
+fn a_right_password_does_not_count_any_more_when_its_name_was_banned_or_given_up_meanwhile() {
+    for (command, reason) in [
+        ("ban Ann", "The name Ann is banned until further notice."),
+        ("unkeep Ann", "The name Ann is kept no longer."),
+    ] {
+        let mut play = Play::with(&["Ann"]);
+        play.keep(1, PASSWORD);
+        if command == "ban Ann" {
+            play.net_dead(1, Departure::PeerClosed);
+        }
+        play.connect(2);
+        play.line(2, "Ann");
+        play.line_only(2, PASSWORD);
+        play.note_held(0);
+        play.console(command);
+        play.results();
+        assert_eq!(play.seen(2), format!("{reason}\n{NAME_PROMPT}"));
+        assert_eq!((play.lobby.name_of(UserId(2)), play.disconnected()), (None, vec![]));
+        assert!(play.answer(2, "Bob").starts_with("Hello, Bob."), "another name will do");
+    }
+}
+
+#[test]
 fn a_password_is_typed_twice_and_can_be_changed() {
     let mut play = Play::with(&["Ann"]);
     assert_eq!(play.answer(1, "keep"), "A password for your name: ");
