@@ -106,7 +106,11 @@ fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), Str
     for port in left_out {
         tracing::warn!("{port}; going on without it");
     }
-    let store = Store::configured(config.state_folder.as_deref(), config.ban_list.as_deref())?;
+    let store = Store::configured(
+        config.state_folder.as_deref(),
+        config.ban_list.as_deref(),
+        config.limits.ipv6_prefix,
+    )?;
     let mut server = Server::new(config, opened, Lobby::with_store(config, store))
         .map_err(|error| format!("cannot start: {error}"))?;
     server.stop_on_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;

@@ -182,6 +182,11 @@ pub enum Action {
         /// JSON, or nothing.
         data: Rc<str>,
     },
+    /// Ask a user's client for a sign of life.
+    Probe {
+        /// The user.
+        user: UserId,
+    },
     /// A program reads the user's screen aloud, or does not.
     ScreenReader {
         /// Whose screen.
@@ -285,12 +290,31 @@ impl<'a> Turn<'a> {
         self.actions.push(Action::Gmcp { user, package: package.into(), data: data.into() });
     }
 
-    /// Tells a user's client, by GMCP, which channel a line is from, so that it can be shown in a window of its own. The
-    /// line itself is sent as usual.
-    pub fn channel(&mut self, user: UserId, channel: &str, player: &str, text: &str) {
+    /// Tells users' clients, by GMCP, what a player has said on a channel, so that they can show it in a window of its
+    /// own. The line itself is sent as usual. Clients that want it have said so: [`Client::channels`].
+    pub fn channel(
+        &mut self,
+        users: impl IntoIterator<Item = UserId>,
+        channel: &str,
+        player: &str,
+        text: &str,
+    ) {
+        let mut users = users.into_iter().peekable();
+        if users.peek().is_none() {
+            return;
+        }
         let [channel, player, text] = [channel, player, text].map(json_string);
-        let data = format!(r#"{{"chan":{channel},"player":{player},"msg":{text}}}"#);
-        self.gmcp(user, "comm.channel", data);
+        let data: Rc<str> = format!(r#"{{"channel":{channel},"talker":{player},"text":{text}}}"#).into();
+        let package: Rc<str> = "Comm.Channel.Text".into();
+        for user in users {
+            self.gmcp(user, Rc::clone(&package), Rc::clone(&data));
+        }
+    }
+
+    /// Asks a user's client for a sign of life, which it gives without its player:
+    /// [`World::client_answered`]. It has no effect for a client that does not speak telnet.
+    pub fn probe(&mut self, user: UserId) {
+        self.actions.push(Action::Probe { user });
     }
 
     /// Reports to a user's client how the login by [`World::credentials`] ended: with success, or why not.
@@ -469,6 +493,11 @@ pub trait World {
         let _ = (turn, user, client);
     }
 
+    /// A user's client has given the sign of life for which [`Turn::probe`] has asked.
+    fn client_answered(&mut self, turn: &mut Turn<'_>, user: UserId) {
+        let _ = (turn, user);
+    }
+
     /// A user's client sent a message of GMCP. `data` is JSON as the client made it, or nothing. Messages about the
     /// connection, which are those of `Core` and `Char.Login`, do not arrive here.
     fn gmcp(&mut self, turn: &mut Turn<'_>, user: UserId, package: &str, data: &str) {
@@ -527,9 +556,9 @@ pub trait World {
     }
 
     /// Another configuration comes into force, unless the world returns why it cannot; then it must not have changed
-    /// anything.
-    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
-        let _ = config;
+    /// anything, nor asked for anything.
+    fn reconfigured(&mut self, turn: &mut Turn<'_>, config: &Config) -> Result<(), String> {
+        let _ = (turn, config);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::Shutdown;
+use std::time::{Duration, Instant};
 
 use common::{Client, Server};
 
@@ -200,6 +201,47 @@ fn a_kept_name_is_asked_for_its_password_and_taken_over() {
     assert_eq!(bob.expect("Ann says: hello\r\n"), "", "no one came or went");
 }
 
+/// A player whose client speaks telnet.
+fn telnet_player(server: &Server, name: &str) -> Client {
+    let mut player = server.player(name);
+    player.send_bytes(b"\xff\xfc\x18who\r\n");
+    player.expect(" here:\r\n");
+    player
+}
+
+#[test]
+fn a_player_whose_machine_has_vanished_is_back_within_a_minute_and_a_silent_one_is_not_robbed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::configured(&folder, "no limits : none\n");
+    // A client that was stopped, or is out of reach: its connection stands, and nothing comes from it.
+    let _vanished = telnet_player(&server, "Ann");
+    // The player is silent, and the client is not.
+    let mut silent = telnet_player(&server, "Bob");
+    let begun = Instant::now();
+    let [mut back, mut thief] = ["Ann", "Bob"].map(|name| {
+        let mut client = server.connect();
+        client.send(&format!("{name}\r\n"));
+        client.expect("If that is a dead connection of yours, type the name again in 25 seconds.\r\n");
+        client
+    });
+    silent.expect("Somebody at your address wants your name; press Enter within 25 seconds to keep it.");
+    silent.expect_bytes(b"\xff\xfd\x06");
+    silent.send_bytes(b"\xff\xfc\x06");
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        thief.send("Bob\r\n");
+        thief.expect("Somebody here is called Bob already. That player has just answered.\r\n");
+        back.send("Ann\r\n");
+        back.expect("call you? ");
+        if !back.expect("\r\n").contains("already") {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    back.send("who\r\n");
+    back.expect("2 are here:\r\n  Bob\r\n  Ann (you)\r\n");
+}
+
 #[test]
 fn what_follows_a_password_waits_for_it() {
     let server = Server::start();
@@ -263,6 +305,7 @@ fn notes_channels_and_ignoring_work_over_connections() {
     let server = Server::start();
     let mut ann = server.player("Ann");
     let mut bob = server.player("Bob");
+    keep(&mut ann, "open sesame");
     ann.send("post Hello, all\r\n");
     ann.expect("Your note is on the board, as number 1.\r\n");
     bob.send("read 1\r\njoin chat\r\nignore ann\r\n");

@@ -15,7 +15,7 @@ fn inetutils_telnet_holds_a_session() {
         let address = server.addresses[0];
         let mut command = installed("telnet", "inetutils-telnet");
         command.args(options).arg(address.ip().to_string()).arg(address.port().to_string());
-        let mut telnet = Program::start(&mut command);
+        let mut telnet = Program::start(command.env("TERM", "xterm"));
         telnet.stdout.wait_for("shall we call you? ");
         telnet.type_in("Ann\n");
         bob.expect("Ann has arrived.");
@@ -23,7 +23,7 @@ fn inetutils_telnet_holds_a_session() {
         bob.expect("Ann says: grüße\r\n");
         telnet.stdout.wait_for("You say: grüße");
         bob.send("say hello\r\n");
-        telnet.stdout.wait_for("Bob says: hello");
+        telnet.stdout.wait_for("\x1b[1;36mBob\x1b[0m says: hello");
         telnet.type_in("quit\n");
         assert!(telnet.stdout.wait_for_end().ends_with("Good-bye, Ann.\n"));
         telnet.stderr.wait_for("Connection closed by foreign host");
@@ -51,6 +51,43 @@ fn inetutils_telnet_goes_on_after_six_interrupts() {
     terminal.type_in("quit\r");
     terminal.stdout.wait_for("Good-bye, Ann.");
     terminal.wait();
+}
+
+/// Waits until somebody at the address who wants this name has been told that its player has just answered.
+fn is_kept_by_the_client(server: &Server, name: &str) {
+    let mut thief = server.connect();
+    let deadline = std::time::Instant::now() + common::DEADLINE;
+    loop {
+        thief.send(&format!("{name}\r\n"));
+        thief.expect(&format!("Somebody here is called {name} already."));
+        if thief.expect("call you? ").contains("That player has just answered.") {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "it does not answer");
+    }
+}
+
+/// Some answer a timing mark only the first time. The question for the terminal is then the second probe.
+#[test]
+fn real_clients_keep_the_name_of_a_player_who_is_away_from_the_keyboard() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::configured(&folder, "no limits : none\n");
+    let (address, port) = (server.addresses[0].ip().to_string(), server.addresses[0].port().to_string());
+    let telnet = installed("telnet", "inetutils-telnet");
+    let tintin = installed("tt++", "tintin++");
+    let [telnet, tintin] = [telnet, tintin].map(|it| it.get_program().to_str().expect("a path").to_owned());
+    let sessions = [
+        format!("exec {telnet} {address} {port}"),
+        format!("exec {tintin} -G -e '#session x {address} {port}'"),
+    ];
+    for (session, name) in sessions.iter().zip(["Ann", "Bob"]) {
+        let mut client = Program::start(terminal(session).env("HOME", folder.path()));
+        client.stdout.wait_for("shall we call you? ");
+        client.type_in(&format!("{name}\r"));
+        client.stdout.wait_for("for what you can do.");
+        is_kept_by_the_client(&server, name);
+        client.stdout.wait_for("Somebody at your address wants your name");
+    }
 }
 
 #[test]
@@ -87,7 +124,8 @@ fn tintin_holds_a_session() {
     terminal.type_in("say hello\r");
     bob.expect("Ann says: hello\r\n");
     bob.send("say hello Ann\r\n");
-    terminal.stdout.wait_for("Bob says: hello Ann");
+    // Colours by the name of the client.
+    terminal.stdout.wait_for("\x1b[1;36mBob\x1b[0m says: hello Ann");
     terminal.type_in("quit\r");
     terminal.stdout.wait_for("Good-bye, Ann.");
     terminal.stdout.wait_for("#SESSION 'x' DIED.");

@@ -93,7 +93,7 @@ fn without_a_folder_the_start_says_that_everything_is_in_memory() {
 }
 
 #[test]
-fn limits_and_the_ban_list_are_reloaded_and_players_stay() {
+fn limits_and_the_ban_list_are_reloaded_and_those_stay_who_are_not_banned() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "port : 127.0.0.1:0\nno limits : none\n";
     let (mut program, address) = start(folder.path(), text);
@@ -111,12 +111,45 @@ fn limits_and_the_ban_list_are_reloaded_and_players_stay() {
     write(folder.path(), &list);
     operate(&mut program, "reload", "bans.txt:2: this is not a network");
     assert!(Client::connect(address).expect_end().starts_with("Too many players"));
+    ann.send("say still here\r\n");
+    ann.expect("You say: still here\r\n");
 
     std::fs::write(folder.path().join("bans.txt"), "127.0.0.0/8 no loops\n").expect("written");
     operate(&mut program, "reload", "max users per address: 50 (was 1)");
     assert!(Client::connect(address).expect_end().contains("banned until further notice: no loops"));
-    ann.send("say still here\r\n");
-    ann.expect("You say: still here\r\n");
+    assert!(ann.expect_end().ends_with("\r\nYou are banned until further notice: no loops.\r\n"));
+    end(program, []);
+}
+
+/// A service has no console. Its operator writes the file of the bans.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_file_of_bans_is_read_again_at_sighup() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, address) = start(folder.path(), "port : 127.0.0.1:0\nstate folder : state\n");
+    let [mut ann, mut bob] = ["Ann", "Bob"].map(|name| {
+        let mut player = newcomer(address);
+        player.send(&format!("{name}\r\n"));
+        player.expect(&format!("Hello, {name}."));
+        player
+    });
+    let bans = folder.path().join("state").join("bans.jsonl");
+    let hang_up = || {
+        let before = program.stderr.so_far().len();
+        let id = Pid::from_raw(program.id() as i32).expect("a process");
+        kill_process(id, Signal::HUP).expect("it can be signalled");
+        before
+    };
+    std::fs::write(&bans, "nobody\n").expect("written");
+    let before = hang_up();
+    program.stderr.wait_for_after(before, "bans.jsonl:1: this is not a ban; a line is such as");
+    let ban = r#"{"target":{"name":"Bob"},"reason":"enough"}"#;
+    std::fs::write(&bans, format!("{ban}\n")).expect("written");
+    hang_up();
+    assert!(bob.expect_end().ends_with("You are banned until further notice: enough.\r\n"));
+    ann.expect("Bob has left.\r\n");
     end(program, [ann]);
 }
 
@@ -170,6 +203,23 @@ fn choose_password(address: SocketAddr, name: &str, answers: Answers) {
     }
 }
 
+/// Named as it is in the journal, whichever part of the server writes the line.
+#[test]
+fn a_wrong_password_is_in_the_log_with_the_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, address) = start(folder.path(), "port : 127.0.0.1:0\n");
+    let mut ann = newcomer(address);
+    ann.send("Ann\r\nkeep\r\nopen sesame\r\nopen sesame\r\n");
+    ann.expect("it needs your password.\r\n");
+    let mut other = newcomer(address);
+    other.send("Ann\r\nguess\r\n");
+    other.expect("That is not the password.");
+    let log = program.stderr.wait_for("wrong password");
+    let line = log.lines().find(|line| line.contains("wrong password")).expect("it is there");
+    assert!(line.contains("name=Ann") && !line.contains("player="), "{line}");
+    end(program, [ann, other]);
+}
+
 #[test]
 fn a_password_is_hidden_around_its_field_only_whenever_the_client_answers() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -205,6 +255,36 @@ fn a_screen_reader_by_its_terminal_type_gets_plain_lists_and_no_prompt_again() {
     let then = reader.expect("Nothing is changed.\r\n");
     assert!(!then.contains("A password"), "{then}");
     end(program, [reader]);
+}
+
+#[test]
+fn a_client_gets_what_it_has_asked_for_colours_and_channels_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, address) = start(folder.path(), "port : 127.0.0.1:0\n");
+    let [mut ann, mut bob, mut cid] = ["Ann", "Bob", "Cid"].map(|name| {
+        let mut client = newcomer(address);
+        client.send_bytes(b"\xff\xfd\xc9");
+        if name == "Bob" {
+            client.send_bytes(b"\xff\xfa\xc9Core.Supports.Set [\"Comm.Channel 1\"]\xff\xf0");
+            // Twice the same is the end of the list of terminals.
+            client.send_bytes(b"\xff\xfb\x18");
+            for _ in 0..2 {
+                client.expect_bytes(b"\xff\xfa\x18\x01\xff\xf0");
+                client.send_bytes(b"\xff\xfa\x18\x00XTERM\xff\xf0");
+            }
+        }
+        client.send(&format!("{name}\r\n"));
+        client.expect(&format!("Hello, {name}."));
+        client
+    });
+    ann.send("say hello\r\n");
+    bob.expect("\x1b[1;36mAnn\x1b[0m says: hello\r\n");
+    bob.expect_bytes(br#"Comm.Channel.Text {"channel":"say","talker":"Ann","text":"hello"}"#);
+    cid.expect("Ann says: hello\r\n");
+    cid.send("say bye\r\n");
+    let then = cid.expect_bytes(b"You say: bye\r\n");
+    assert!(common::find(&then, b"Comm.Channel").is_none(), "it has not asked");
+    end(program, [ann, bob, cid]);
 }
 
 #[test]

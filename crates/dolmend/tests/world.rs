@@ -101,7 +101,7 @@ impl World for Record {
         }
     }
 
-    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
+    fn reconfigured(&mut self, _: &mut Turn<'_>, config: &Config) -> Result<(), String> {
         self.recorded.push(format!("reconfigured {}", config.mud_name));
         self.refuse_configuration.take().map_or(Ok(()), Err)
     }

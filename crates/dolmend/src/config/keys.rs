@@ -321,7 +321,7 @@ fn check_ban_list(config: &Config) -> Result<(), Vec<BadValue>> {
     const RIGHT: &str = "name a file of networks, or leave the value empty";
     let Some(path) = config.ban_list.as_deref() else { return Ok(()) };
     let text = file::read_text(path, BAN_LIST_LIMIT_BYTES, RIGHT).map_err(|problem| vec![problem])?;
-    NetworkList::parse(&text).map(drop).map_err(|lines| {
+    NetworkList::parse(&text, config.limits.ipv6_prefix).map(drop).map_err(|lines| {
         let bad_line = |BadListLine { line, problem }| {
             let (problem, correction) = problem.split_once("; ").unwrap_or((&problem, RIGHT));
             BadValue::new(format!("{}:{line}: {problem}", path.display()), correction)

@@ -23,7 +23,7 @@
 
 mod change;
 mod error;
-mod file;
+pub(crate) mod file;
 mod keys;
 mod listing;
 mod networks;

@@ -72,6 +72,8 @@ pub enum Output<'a> {
     ServerStatus(&'a [u8]),
     /// No operation: the client's system answers if it still exists.
     KeepAlive,
+    /// A question that the client answers without its player.
+    Probe,
     /// The bytes behind this are compressed, or no longer.
     Compress(bool),
 }

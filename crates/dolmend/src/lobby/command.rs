@@ -62,7 +62,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("#CHANNEL TEXT", "speak on a channel"),
     ("notes", "the notes on the board"),
     ("read NUMBER", "read a note"),
-    ("post TEXT", "pin a note to the board"),
+    ("post TEXT", "pin a note to the board, under a name that you keep"),
     ("remove NUMBER", "remove a note of yours"),
     ("keep", "keep your name with a password, or choose another one"),
     ("unkeep", "let others have your name"),

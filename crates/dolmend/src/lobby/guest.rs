@@ -12,12 +12,24 @@ use crate::world::ConnectInfo;
 pub(super) struct Guest {
     pub info: ConnectInfo,
     pub stage: Stage,
-    /// The last sign of life.
-    pub heard: UnixSeconds,
+    /// The last question whether the connection is dead.
+    pub question: Option<Question>,
+    /// Whether the client shows colours.
+    pub has_colours: bool,
+    /// Whether the client shows lines of channels apart.
+    pub takes_channels: bool,
     /// Whether a program reads the screen aloud: no art, and one item a line.
     pub screen_reader: bool,
     /// Whether the user's client has sent the name and the password, and waits for a report.
     pub by_client: bool,
+}
+
+/// Somebody wants the name of a user whose connection may be dead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    pub asked: UnixSeconds,
+    /// There was a sign of life since then.
+    pub answered: bool,
 }
 
 /// What a line of a user means.
@@ -56,8 +68,22 @@ impl Character {
 }
 
 impl Guest {
-    pub fn new(info: ConnectInfo, now: UnixSeconds) -> Guest {
-        Guest { info, stage: Stage::Naming, heard: now, screen_reader: false, by_client: false }
+    pub fn new(info: ConnectInfo) -> Guest {
+        Guest {
+            info,
+            stage: Stage::Naming,
+            question: None,
+            has_colours: false,
+            takes_channels: false,
+            screen_reader: false,
+            by_client: false,
+        }
+    }
+
+    /// A sign of life. Returns whether it answers a question.
+    pub fn answer(&mut self) -> bool {
+        let open = self.question.as_mut().filter(|question| !question.answered);
+        open.is_some_and(|question| !std::mem::replace(&mut question.answered, true))
     }
 
     /// The user's character.

@@ -2,17 +2,17 @@
 
 use std::rc::Rc;
 
-use super::attempts::{BAN_SECONDS, Wait, Wrong};
-use super::guest::{Character, Stage};
-use super::passwords::{self, Job};
+use super::guest::{Character, Question, Stage};
 use super::{Lobby, NAME_PROMPT, plural};
 use crate::duration::in_words;
-use crate::names::Name;
-use crate::store::{Ban, Target};
+use crate::names::{self, Name};
 use crate::world::{Turn, UserId};
 
-/// How long a link must have been silent before a name that is not kept can be taken over from the same address.
-pub(super) const SILENT_SECONDS: u64 = 30;
+/// How long an older connection has time to answer before a name that is not kept can be taken over from it.
+pub(super) const ANSWER_SECONDS: u64 = 25;
+
+/// How long an answer counts: until then the older connection is not asked again.
+pub(super) const ANSWERED_SECONDS: u64 = 60;
 
 const PASSWORD_PROMPT: &str = "Password: ";
 
@@ -87,6 +87,11 @@ impl Lobby {
         if let Some(ban) = self.store.bans().check_name(&name, now) {
             return Err(format!("The name {shown} is banned {}.", ban.details(now)));
         }
+        while let Some(key) = self.store.accounts().similar(&name).map(|account| names::key(&account.name)) {
+            if !self.free_if_expired(&key) {
+                break;
+            }
+        }
         if let Some(account) = self.store.accounts().similar(&name) {
             let kept = Name::check(&account.name).map_err(|reason| reason.to_string())?;
             if kept.key() != name.key() {
@@ -111,7 +116,7 @@ impl Lobby {
         match self.names.similar(&name).map(|(other, &owner)| (other.clone(), owner)) {
             None => self.arrive(turn, user, name),
             Some((other, owner)) if other.key() == name.key() => {
-                self.check_dead_link(user, owner, shown)?;
+                self.check_dead_link(turn, user, owner, shown)?;
                 self.take_over(turn, user, owner);
             }
             Some((other, _)) => {
@@ -121,14 +126,37 @@ impl Lobby {
         Ok(())
     }
 
-    /// Whether the owner of a name that is not kept is a dead link of the same person.
-    fn check_dead_link(&self, user: UserId, owner: UserId, shown: &str) -> Result<(), String> {
+    /// Whether the owner of a name that is not kept is a dead link of the same person. There is no password that could
+    /// tell, so the older connection is asked, and has to leave the question unanswered. A telnet client answers by
+    /// itself; the player of any other presses Enter.
+    ///
+    /// From another source there is no question at all, and neither from one that is exempt from limits: there, many
+    /// players may have one address.
+    fn check_dead_link(
+        &mut self,
+        turn: &mut Turn<'_>,
+        user: UserId,
+        owner: UserId,
+        shown: &str,
+    ) -> Result<(), String> {
         let taken = format!("Somebody here is called {shown} already.");
-        let Some(old) = self.guests.get(&owner).filter(|_| self.address(user) == self.address(owner)) else {
-            return Err(taken);
+        let now = self.clock.now();
+        let may_ask = self.from(user).is_some_and(|from| !from.is_exempt && self.from(owner) == Some(from));
+        let Some(old) = self.guests.get_mut(&owner).filter(|_| may_ask) else { return Err(taken) };
+        let asked = match old.question {
+            Some(Question { asked, answered: false }) => asked,
+            Some(Question { asked, .. }) if now < asked + ANSWERED_SECONDS => {
+                return Err(format!("{taken} That player has just answered."));
+            }
+            _ => {
+                old.question = Some(Question { asked: now, answered: false });
+                let (time, text) = (in_words(ANSWER_SECONDS), "Somebody at your address wants your name");
+                turn.send(owner, format!("{text}; press Enter within {time} to keep it.\n"));
+                turn.probe(owner);
+                now
+            }
         };
-        let silent = self.clock.now().saturating_sub(old.heard);
-        match SILENT_SECONDS.saturating_sub(silent) {
+        match (asked + ANSWER_SECONDS).saturating_sub(now) {
             0 => Ok(()),
             left => Err(format!(
                 "{taken}\nIf that is a dead connection of yours, type the name again in {}.",
@@ -180,88 +208,26 @@ impl Lobby {
         turn.send(user, text);
     }
 
-    /// A line of a user who was asked for the password of a kept name.
-    pub(super) fn try_password(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name, password: &str) {
-        if password.is_empty() {
-            self.set_stage(user, Stage::Naming);
-            return turn.send(user, NAME_PROMPT);
+    /// Asks once more for the password of a name, unless the user has left.
+    pub(super) fn ask_again(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name, text: &str) {
+        if !self.guests.contains_key(&user) {
+            return;
         }
-        let Some(account) = self.store.accounts().get(name.key()) else {
-            // It was given up in the meantime.
-            self.set_stage(user, Stage::Naming);
-            return turn.send(user, NAME_PROMPT);
-        };
-        let hash = account.hash.clone();
-        let Some(address) = self.address(user) else { return };
-        let now = self.clock.now();
-        let refused = match self.attempts.begin(address, name.key(), now) {
-            Ok(()) => {
-                let job = Job::Verify { user, hash, password: password.to_string() };
-                if self.threads.as_mut().is_some_and(|threads| threads.submit_password(job)) {
-                    // What the user has typed already comes after the password.
-                    turn.hold(user);
-                    self.verifying.insert(user, (address, name));
-                    return self.set_stage(user, Stage::Verifying);
-                }
-                self.attempts.cancel(address, name.key());
-                "Too many players are coming in; please try again later.".to_string()
-            }
-            Err(Wait::Seconds(seconds)) => {
-                format!("After wrong passwords you have to wait for {}.", in_words(seconds))
-            }
-            Err(Wait::Another) => "Another password is being checked; please try again.".to_string(),
-        };
-        self.ask_again(turn, user, name, &refused);
-    }
-
-    fn ask_again(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name, text: &str) {
         self.set_stage(user, Stage::Password(name));
         self.report_login(turn, user, Err(text));
         turn.send(user, format!("{text}\n"));
         turn.ask_password(user, PASSWORD_PROMPT);
     }
 
-    /// A password was verified. The user may have left meanwhile.
-    pub(super) fn verified(&mut self, turn: &mut Turn<'_>, user: UserId, is_right: bool) {
-        turn.release(user);
-        let Some((address, name)) = self.verifying.remove(&user) else { return };
-        let now = self.clock.now();
-        if is_right {
-            self.attempts.right(address, name.key());
-            return self.enter(turn, user, name);
-        }
-        let wrong = self.attempts.wrong(address, name.key(), now);
-        tracing::warn!(%user, player = name.shown(), address = %address, "wrong password");
-        let is_here = matches!(self.stage(user), Some(Stage::Verifying));
-        match wrong {
-            Wrong::Wait(seconds) if is_here => {
-                let text = format!(
-                    "That is not the password. The next try is possible in {}; Enter alone chooses another name.",
-                    in_words(seconds)
-                );
-                self.ask_again(turn, user, name, &text);
-            }
-            Wrong::Wait(_) => {}
-            Wrong::Ban => {
-                let ban = Ban {
-                    target: Target::Network(address),
-                    reason: "too many wrong passwords".to_string(),
-                    since: now,
-                    until: Some(now + BAN_SECONDS),
-                };
-                tracing::warn!(%user, player = name.shown(), address = %address, seconds = BAN_SECONDS, "banned for wrong passwords");
-                // A full table is the operator's, who sees it in the log.
-                if let Err(problem) = self.ban(turn, ban) {
-                    tracing::warn!("cannot ban {address}: {problem}");
-                }
-            }
-        }
-    }
-
     /// The password of a kept name was right.
-    fn enter(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name) {
+    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name) {
         if !matches!(self.stage(user), Some(Stage::Verifying)) {
             return;
+        }
+        if let Err(reason) = self.may_enter(&name) {
+            self.set_stage(user, Stage::Naming);
+            self.report_login(turn, user, Err(&reason));
+            return turn.send(user, format!("{reason}\n{NAME_PROMPT}"));
         }
         match self.names.similar(&name).map(|(other, &owner)| (other.key() == name.key(), owner)) {
             None => self.arrive(turn, user, name),
@@ -275,81 +241,14 @@ impl Lobby {
         }
     }
 
-    /// The command `keep`.
-    pub(super) fn keep(&mut self, turn: &mut Turn<'_>, user: UserId) {
-        let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.take_character()) else {
-            return;
-        };
-        let is_kept = self.store.accounts().get(character.name.key()).is_some();
-        self.set_stage(user, Stage::Choosing(character));
-        turn.ask_password(user, if is_kept { "New password: " } else { "A password for your name: " });
-    }
-
-    /// A new password.
-    pub(super) fn choose_password(&mut self, turn: &mut Turn<'_>, user: UserId, password: &str) {
-        let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.take_character()) else {
-            return;
-        };
-        if password.is_empty() {
-            self.set_stage(user, Stage::Playing(character));
-            return turn.send(user, "Nothing is changed.\n");
+    /// Whether the password still counts: since the prompt for it, the operator may have banned the name, or the name may
+    /// have been given up and be another player's.
+    fn may_enter(&self, name: &Name) -> Result<(), String> {
+        let (shown, now) = (name.shown(), self.clock.now());
+        if let Some(ban) = self.store.bans().check_name(name, now) {
+            return Err(format!("The name {shown} is banned {}.", ban.details(now)));
         }
-        if let Err(reason) = passwords::check(password) {
-            self.set_stage(user, Stage::Playing(character));
-            return turn.send(user, format!("{reason} Nothing is changed.\n"));
-        }
-        self.set_stage(user, Stage::Repeating(character, password.to_string()));
-        turn.ask_password(user, "The same again: ");
-    }
-
-    /// The new password again.
-    pub(super) fn repeat_password(&mut self, turn: &mut Turn<'_>, user: UserId, first: &str, again: &str) {
-        let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.take_character()) else {
-            return;
-        };
-        let is_kept = self.store.accounts().get(character.name.key()).is_some();
-        self.set_stage(user, Stage::Playing(character));
-        if first != again {
-            return turn.send(user, "These differ. Nothing is changed.\n");
-        }
-        let (Some(address), now) = (self.address(user), self.clock.now()) else { return };
-        if !is_kept && !self.attempts.may_keep(address, now) {
-            return turn.send(user, "Enough names were kept from your address today. Nothing is changed.\n");
-        }
-        let job = Job::Hash { user, password: again.to_string() };
-        if self.threads.as_mut().is_some_and(|threads| threads.submit_password(job)) {
-            turn.hold(user);
-        } else {
-            turn.send(user, "The server is too busy for that; please try again later. Nothing is changed.\n");
-        }
-    }
-
-    /// A new password has a hash.
-    pub(super) fn hashed(&mut self, turn: &mut Turn<'_>, user: UserId, hash: Option<String>) {
-        turn.release(user);
-        let Some(name) =
-            self.guests.get(&user).and_then(|guest| guest.character()).map(|it| Rc::clone(&it.name))
-        else {
-            return;
-        };
-        let now = self.clock.now();
-        let (accounts, change) = self.store.change_accounts();
-        if !hash.is_some_and(|hash| accounts.keep(&name, hash, now)) {
-            return turn.send(user, "The server has no room for another kept name. Nothing is changed.\n");
-        }
-        self.log(user, "set the password of the name");
-        let text = format!("The name {} is yours: from now on it needs your password.\n", name.shown());
-        self.send_when_saved(turn, user, change, text);
-    }
-
-    /// The command `unkeep`.
-    pub(super) fn unkeep(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name) {
-        let (accounts, change) = self.store.change_accounts();
-        if accounts.remove(name.key()).is_none() {
-            return turn.send(user, "Your name is not kept.\n");
-        }
-        self.log(user, "gave the name up");
-        self.send_when_saved(turn, user, change, format!("The name {} is kept no longer.\n", name.shown()));
+        if self.is_kept(name) { Ok(()) } else { Err(format!("The name {shown} is kept no longer.")) }
     }
 
     /// Whether a program reads the screen of this user aloud.

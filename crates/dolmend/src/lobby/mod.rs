@@ -9,10 +9,13 @@
 //! | `mod.rs` | the state, and the calls of the server |
 //! | `guest.rs` | a connected user, and the character that the user plays |
 //! | `login.rs` | names, passwords, and taking a character over from a dead link |
+//! | `logins.rs` | passwords that wait to be verified |
+//! | `keeping.rs` | keeping a name with a password |
 //! | `passwords.rs` | hashing and verifying |
 //! | `attempts.rs` | what wrong passwords lead to |
 //! | `saving.rs` | work in other threads, and those who wait for it |
 //! | `talk.rs` | what players say to each other |
+//! | `line.rs` | a line in colours, and plain |
 //! | `notes.rs` | the note board |
 //! | `command.rs` | the parser for players' lines |
 //! | `operator.rs` | the parser for the operator's lines, and the operator's password |
@@ -21,7 +24,10 @@
 mod attempts;
 pub mod command;
 mod guest;
+mod keeping;
+mod line;
 mod login;
+mod logins;
 mod moderation;
 mod notes;
 pub mod operator;
@@ -30,21 +36,20 @@ mod saving;
 mod talk;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
-use ipnet::IpNet;
-
 use crate::address::Source;
-use crate::config::{Config, PortKind};
+use crate::config::{Config, Limits, PortKind};
 use crate::names::{Name, Registry};
 use crate::store::{NetworkList, Store, UnixSeconds, unix_now};
-use crate::world::{Admission, Channels, Client, ConnectInfo, Departure, Turn, UserId, World};
+use crate::world::{Admission, Channels, Client, Colours, ConnectInfo, Departure, Turn, UserId, World};
 use attempts::Attempts;
 use command::Command;
 use guest::{Guest, Stage};
+use logins::Logins;
 use operator::Operator;
 use saving::{Done, Threads, Waiting};
 use talk::History;
@@ -87,12 +92,11 @@ pub struct Lobby {
     /// The users who are told something when it is on the disk.
     waiting: Vec<Waiting>,
     attempts: Attempts,
-    /// The addresses and names of the passwords that are being verified.
-    verifying: HashMap<UserId, (IpNet, Name)>,
+    logins: Logins,
     operator: Operator,
     clock: Clock,
-    /// How many bits of an IPv6 address name one address.
-    ipv6_prefix: u8,
+    /// What counts as an address, and which addresses are exempt.
+    limits: Limits,
 }
 
 impl Lobby {
@@ -113,10 +117,10 @@ impl Lobby {
             threads: None,
             waiting: Vec::new(),
             attempts: Attempts::default(),
-            verifying: HashMap::new(),
+            logins: Logins::default(),
             operator: Operator::default(),
             clock: Clock { started_unix: unix_now(), started: Some(Instant::now()) },
-            ipv6_prefix: config.limits.ipv6_prefix,
+            limits: config.limits.clone(),
         }
     }
 
@@ -177,10 +181,14 @@ impl Lobby {
         if self.has_screen_reader(user) { "" } else { "  " }
     }
 
-    /// What counts as the address of a user.
-    fn address(&self, user: UserId) -> Option<IpNet> {
-        let guest = self.guests.get(&user)?;
-        Some(Source::of(guest.info.peer.ip(), self.ipv6_prefix).network())
+    /// From where a user comes.
+    fn from(&self, user: UserId) -> Option<attempts::From> {
+        let address = self.guests.get(&user)?.info.peer.ip();
+        let Limits { no_limits, trusted_proxies, ipv6_prefix, .. } = &self.limits;
+        Some(attempts::From {
+            source: Source::of(address, *ipv6_prefix).network(),
+            is_exempt: no_limits.contains(address) || trusted_proxies.contains(address),
+        })
     }
 
     /// A line in the log about a user.
@@ -231,7 +239,7 @@ impl World for Lobby {
         if info.kind == PortKind::Binary {
             return Admission::Refuse("This place is for people; it has no use for a binary port.\n".into());
         }
-        self.guests.insert(info.user, Guest::new(*info, self.clock.now()));
+        self.guests.insert(info.user, Guest::new(*info));
         Admission::Accept
     }
 
@@ -240,9 +248,10 @@ impl World for Lobby {
     }
 
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
-        let now = self.clock.now();
         let Some(guest) = self.guests.get_mut(&user) else { return };
-        guest.heard = now;
+        if guest.answer() && line.is_empty() && matches!(guest.stage, Stage::Playing(_)) {
+            turn.send(user, "You keep your name.\n");
+        }
         match &guest.stage {
             Stage::Playing(character) => {
                 let name = Rc::clone(&character.name);
@@ -263,9 +272,17 @@ impl World for Lobby {
     }
 
     fn terminal_type(&mut self, turn: &mut Turn<'_>, user: UserId, client: &Client) {
+        if let Some(guest) = self.guests.get_mut(&user) {
+            guest.has_colours = client.colours != Colours::None;
+            guest.takes_channels = client.channels;
+        }
         if client.screen_reader {
             self.set_screen_reader(turn, user, true);
         }
+    }
+
+    fn client_answered(&mut self, _: &mut Turn<'_>, user: UserId) {
+        self.guests.get_mut(&user).map(Guest::answer);
     }
 
     fn takes_credentials(&self) -> bool {
@@ -283,10 +300,12 @@ impl World for Lobby {
     }
 
     fn net_dead(&mut self, turn: &mut Turn<'_>, user: UserId, why: Departure) {
+        self.logins.forget(user);
         let Some(character) = self.guests.remove(&user).and_then(|mut guest| guest.take_character()) else {
             return;
         };
         self.names.remove(character.name.key());
+        self.note_use(turn, character.name.key(), None);
         character.channels.iter().for_each(|key| self.one_fewer(key));
         // At the end of the server every user leaves, and no one is left to see it.
         if why != Departure::Shutdown {
@@ -302,11 +321,20 @@ impl World for Lobby {
         operator::COMMANDS
     }
 
-    fn reconfigured(&mut self, config: &Config) -> Result<(), String> {
-        let list = config.ban_list.as_deref().map(NetworkList::read).transpose()?;
+    fn reconfigured(&mut self, turn: &mut Turn<'_>, config: &Config) -> Result<(), String> {
+        let read = |path| NetworkList::read(path, config.limits.ipv6_prefix);
+        let list = config.ban_list.as_deref().map(read).transpose()?;
+        let bans = self.store.read_bans_again()?;
+        self.store.replace_bans(bans);
         self.store.set_ban_list(list.unwrap_or_default());
         self.greeting = greeting(config);
-        self.ipv6_prefix = config.limits.ipv6_prefix;
+        self.limits = config.limits.clone();
+        let count = self.disconnect_banned(turn);
+        if count > 0 {
+            tracing::info!(users = count, "disconnected those who are banned now");
+            let gone = plural(count, "", "One user is", "users are");
+            turn.console(format!("{gone} banned now, and disconnected.\n"));
+        }
         Ok(())
     }
 
@@ -335,6 +363,8 @@ impl World for Lobby {
             Command::Rename(old, new) => self.rename(turn, old, new),
             Command::Notes => turn.console(self.list_notes("  ")),
             Command::Unpost(number) => self.unpost(turn, number),
+            Command::Unkeep(name) => self.unkeep_by_operator(turn, name),
+            Command::ResetPassword(name) => self.reset_password(turn, name),
             Command::Stats => turn.console(turn.status().to_string().replace(' ', "\n") + "\n"),
             Command::Hush(on) => self.operator.hush(turn, on),
             Command::Password => self.operator.choose_password(turn),

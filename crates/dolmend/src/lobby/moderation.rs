@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use ipnet::IpNet;
-
 use super::command::split_word;
 use super::{Lobby, plural, printable};
 use crate::address::canonical;
 use crate::duration::{in_words, parse_duration};
 use crate::names::{self, Name};
-use crate::store::{BadBan, Ban, Bans, Target};
+use crate::store::{BadBan, Ban, Target};
 use crate::world::{Turn, UserId};
 
 /// The longest list of bans that is shown.
@@ -48,7 +46,6 @@ impl Lobby {
 
     /// `rename OLD NEW`. A kept name keeps its password.
     pub(super) fn rename(&mut self, turn: &mut Turn<'_>, whom: &str, typed: &str) {
-        let now = self.clock.now();
         let old = self
             .user_called(whom)
             .and_then(|user| Some((user, self.guests.get(&user)?.character()?.name.clone())));
@@ -65,10 +62,8 @@ impl Lobby {
         if taken {
             return turn.console(format!("{} is taken, or looks like a name that is.\n", new.shown()));
         }
-        if let Some(hash) = self.store.accounts().get(old.key()).map(|account| account.hash.clone()) {
-            let (accounts, _) = self.store.change_accounts();
-            accounts.remove(old.key());
-            accounts.keep(&new, hash, now);
+        if self.is_kept(&old) {
+            self.store.change_accounts().0.rename(old.key(), &new);
         }
         self.log(user, &format!("the operator renamed to {}", new.shown()));
         self.names.remove(old.key());
@@ -87,15 +82,15 @@ impl Lobby {
     /// The target of a ban: an address, a network, a name, or `#NUMBER` for the address of a user.
     fn target(&self, typed: &str) -> Result<Target, String> {
         if let Some(number) = typed.strip_prefix('#') {
-            let address = number.parse().ok().and_then(|number| self.address(UserId(number)));
-            return match address {
-                Some(network) => Ok(Target::Network(network)),
+            let from = number.parse().ok().and_then(|number| self.from(UserId(number)));
+            return match from {
+                Some(from) => Ok(Target::Network(from.source)),
                 None => Err(format!("Nobody has the number {}.", printable(typed))),
             };
         }
         // What a name looks like depends on its case.
         let present = self.names.name(&names::key(typed)).map_or(typed, Name::shown);
-        Target::parse(present).map_err(|problem| problem.to_string())
+        Target::parse(present, self.limits.ipv6_prefix).map_err(|problem| problem.to_string())
     }
 
     /// A ban from the operator's words: `TARGET [LENGTH] [REASON]`.
@@ -130,23 +125,27 @@ impl Lobby {
     }
 
     /// Adds a ban, and disconnects those whom it concerns. Returns how many there were.
-    pub(super) fn ban(&mut self, turn: &mut Turn<'_>, ban: Ban) -> Result<usize, BadBan> {
+    fn ban(&mut self, turn: &mut Turn<'_>, ban: Ban) -> Result<usize, BadBan> {
         let now = self.clock.now();
-        let mut this = Bans::default();
-        this.add(ban.clone(), now)?;
-        self.store.change_bans().0.add(ban.clone(), now)?;
-        let text = format!("\nYou are banned {}.\n", ban.details(now));
+        self.store.change_bans().0.add(ban, now)?;
+        let count = self.disconnect_banned(turn);
+        self.save(turn);
+        Ok(count)
+    }
+
+    /// Disconnects those who are banned, and returns how many there were.
+    pub(super) fn disconnect_banned(&self, turn: &mut Turn<'_>) -> usize {
+        let (bans, now) = (self.store.bans(), self.clock.now());
         let mut count = 0;
         for (&user, guest) in &self.guests {
-            let name = guest.character().and_then(|character| this.check_name(&character.name, now));
-            if name.or_else(|| this.check_address(guest.info.peer.ip(), now)).is_some() {
-                turn.send(user, text.as_str());
+            let name = guest.character().and_then(|character| bans.check_name(&character.name, now));
+            if let Some(ban) = name.or_else(|| bans.check_address(guest.info.peer.ip(), now)) {
+                turn.send(user, format!("\nYou are banned {}.\n", ban.details(now)));
                 turn.disconnect(user);
                 count += 1;
             }
         }
-        self.save(turn);
-        Ok(count)
+        count
     }
 
     /// The command `mute`.
@@ -173,15 +172,25 @@ impl Lobby {
         };
         let (bans, _) = if is_ban { self.store.change_bans() } else { self.store.change_mutes() };
         let (banned, list) = if is_ban { ("banned", "bans") } else { ("muted", "mutes") };
-        // A single IPv6 address means its /64; an older, narrower ban may be meant.
-        match bans.remove(&target).or_else(|| bans.remove(&Target::Network(typed.parse::<IpNet>().ok()?))) {
+        match bans.remove(&target) {
             Some(ban) => {
                 tracing::info!(target_ = %ban.target, "the operator lifted: no longer {banned}");
                 turn.console(format!("{} is no longer {banned}.\n", ban.target));
                 self.save(turn);
             }
-            None => turn.console(format!("{target} is not {banned}; '{list}' lists who is.\n")),
+            // `ipv6 prefix` may have been another one, or a wider network is meant.
+            None => turn.console(match self.ban_around(&target, is_ban) {
+                Some(network) => format!("{target} is not {banned}, but is in {network}, which is.\n"),
+                None => format!("{target} is not {banned}; '{list}' lists who is.\n"),
+            }),
         }
+    }
+
+    /// The ban of a network around this one.
+    fn ban_around(&self, target: &Target, is_ban: bool) -> Option<String> {
+        let bans = if is_ban { self.store.bans() } else { self.store.mutes() };
+        let Target::Network(network) = target else { return None };
+        Some(bans.check_address(network.addr(), self.clock.now())?.target.to_string())
     }
 
     /// The commands `bans` and `mutes`.
@@ -191,9 +200,13 @@ impl Lobby {
         let mut list = String::new();
         let current = || bans.iter().filter(|ban| !ban.has_expired(now));
         for ban in current().take(MAX_SHOWN) {
-            let age = in_words(now.saturating_sub(ban.since));
+            // The operator who writes a ban into the file need not know the time.
+            let since = match ban.since {
+                0 => String::new(),
+                since => format!(", since {}", in_words(now.saturating_sub(since))),
+            };
             // Writing to a string cannot fail.
-            let _ = writeln!(list, "  {} {}, since {age}", ban.target, ban.details(now));
+            let _ = writeln!(list, "  {} {}{since}", ban.target, ban.details(now));
         }
         let more = current().count().saturating_sub(MAX_SHOWN);
         if more > 0 {

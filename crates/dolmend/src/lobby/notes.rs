@@ -2,7 +2,7 @@
 
 use super::{Lobby, plural, printable};
 use crate::duration::in_words;
-use crate::names::{self, Name};
+use crate::names::Name;
 use crate::store::Note;
 use crate::world::{Turn, UserId};
 
@@ -18,7 +18,7 @@ impl Lobby {
         }
         let now = self.clock.now();
         let mut list = format!("{} on the board:\n", plural(notes.len(), "", "One note is", "notes are"));
-        for Note { number, author, posted, text } in notes {
+        for Note { number, author, posted, text, .. } in notes {
             let mut preview: String = text.chars().take(PREVIEW_CHARS).collect();
             if preview.len() < text.len() {
                 preview.push_str(" ...");
@@ -32,7 +32,7 @@ impl Lobby {
     pub(super) fn read_note(&self, typed: &str) -> String {
         let note = number(typed).and_then(|number| self.store.board().get(number));
         match note {
-            Some(Note { number, author, posted, text }) => {
+            Some(Note { number, author, posted, text, .. }) => {
                 let age = in_words(self.clock.now().saturating_sub(*posted));
                 format!("Note {number}, by {author}, {age} ago:\n{text}\n")
             }
@@ -42,8 +42,15 @@ impl Lobby {
 
     pub(super) fn post(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, text: &str) {
         let now = self.clock.now();
+        let Some(account) = self.store.accounts().get(name.key()).map(|account| account.id) else {
+            return turn
+                .send(user, "A note needs an author: keep your name with a password first, by 'keep'.\n");
+        };
+        if !self.from(user).is_some_and(|from| self.attempts.may_post(from, now)) {
+            return turn.send(user, "Enough notes were posted from your address today.\n");
+        }
         let (board, change) = self.store.change_board();
-        match board.post(name.shown(), text, now) {
+        match board.post(name.shown(), account, text, now) {
             Ok(number) => {
                 self.log(user, "posted a note");
                 self.send_when_saved(
@@ -59,10 +66,11 @@ impl Lobby {
 
     pub(super) fn remove_note(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, typed: &str) {
         let note = number(typed).and_then(|number| self.store.board().get(number));
-        let Some((number, author)) = note.map(|note| (note.number, names::key(&note.author))) else {
+        let Some((number, author)) = note.map(|note| (note.number, note.account)) else {
             return turn.send(user, format!("There is no note {}.\n", printable(typed)));
         };
-        if author != name.key() {
+        // Whoever has the name now may be someone else.
+        if self.store.accounts().get(name.key()).is_none_or(|account| account.id != author) {
             return turn.send(user, "That note is not yours.\n");
         }
         let (board, change) = self.store.change_board();
@@ -76,7 +84,7 @@ impl Lobby {
         let removed = number(typed).and_then(|number| self.store.change_board().0.remove(number));
         match removed {
             Some(note) => {
-                tracing::info!(player = note.author, note = note.number, "the operator removed a note");
+                tracing::info!(name = note.author, note = note.number, "the operator removed a note");
                 turn.console(format!("Note {} of {} is removed.\n", note.number, note.author));
                 self.save(turn);
             }

@@ -35,6 +35,10 @@ pub enum Command<'a> {
     Notes,
     /// Remove a note.
     Unpost(&'a str),
+    /// Keep a name no longer.
+    Unkeep(&'a str),
+    /// Give a kept name a new password.
+    ResetPassword(&'a str),
     /// Show the counters.
     Stats,
     /// Show neither players' messages nor the log, or show them again.
@@ -234,6 +238,8 @@ pub const HELP: &str = concat!(
     "  mute WHAT        let speak no longer; unmute WHAT, mutes\n",
     "  rename A B       give player A the name B\n",
     "  notes            the notes on the board; unpost N removes one\n",
+    "  unkeep NAME      let others have a kept name\n",
+    "  password NAME    give a kept name a new password, which is shown\n",
     "  stats            counters since the start\n",
     "  hush             show neither players nor the log, except warnings; hush off shows them\n",
     "  loglevel LEVEL   log error, warn, info, debug or trace, until the next reload\n",
@@ -248,8 +254,9 @@ pub const HELP: &str = concat!(
 /// The output of `help ban` on the console.
 pub const HELP_BAN: &str = "ban WHAT [LENGTH] [REASON], mute WHAT [LENGTH] [REASON]
 WHAT is an address, a network such as 192.0.2.0/24, a name, or #NUMBER for the
-address of a user. An IPv6 address means its /64. LENGTH is a number and s, m,
-h, d or w, such as 2d; without one it lasts until unban WHAT or unmute WHAT.
+address of a user. An IPv6 address means its network, as long as `ipv6 prefix`.
+LENGTH is a number and s, m, h, d or w, such as 2d; without one it lasts until
+unban WHAT or unmute WHAT.
 ";
 
 /// The first words of the commands, for completion.
@@ -266,6 +273,7 @@ pub const COMMANDS: &[&str] = &[
     "mutes",
     "notes",
     "passwd",
+    "password",
     "quit",
     "reload",
     "rename",
@@ -273,6 +281,7 @@ pub const COMMANDS: &[&str] = &[
     "shutdown",
     "stats",
     "unban",
+    "unkeep",
     "unmute",
     "unpost",
     "users",
@@ -306,6 +315,10 @@ pub fn parse(line: &str) -> Command<'_> {
         ("notes", _) => Command::Notes,
         ("unpost", "") => Command::Incomplete("unpost NUMBER"),
         ("unpost", number) => Command::Unpost(number),
+        ("unkeep", "") => Command::Incomplete("unkeep NAME"),
+        ("unkeep", name) => Command::Unkeep(name),
+        ("password", "") => Command::Incomplete("password NAME"),
+        ("password", name) => Command::ResetPassword(name),
         ("stats", _) => Command::Stats,
         ("hush", "" | "on") => Command::Hush(true),
         ("hush", "off") => Command::Hush(false),
@@ -384,6 +397,9 @@ mod tests {
             ("rename Ann", Command::Incomplete("rename OLD NEW")),
             ("notes", Command::Notes),
             ("unpost 3", Command::Unpost("3")),
+            ("unkeep Ann", Command::Unkeep("Ann")),
+            ("password Ann", Command::ResetPassword("Ann")),
+            ("password", Command::Incomplete("password NAME")),
             ("hush", Command::Hush(true)),
             ("hush on", Command::Hush(true)),
             ("hush off", Command::Hush(false)),

@@ -5,6 +5,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use super::Done;
+use crate::names::Name;
 use crate::world::UserId;
 
 /// Memory of a hash in KiB, passes over it, and threads: what OWASP recommends as the least. A hash has its own written
@@ -13,7 +14,7 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// How many passwords may wait to be verified. At some 30 ms each, the last one waits for a second.
+/// How many jobs may wait for the thread. At some 30 ms each, the last one waits for a second.
 pub(super) const MAX_WAITING: usize = 32;
 
 /// The shortest and the longest password, in characters.
@@ -25,7 +26,16 @@ pub(super) enum Job {
     /// Whether it is the one with this hash.
     Verify { user: UserId, hash: String, password: String },
     /// Its hash.
-    Hash { user: UserId, password: String },
+    Hash { whose: Whose, password: String },
+}
+
+/// For whom a hash is made.
+#[derive(Debug)]
+pub(super) enum Whose {
+    /// A player, for the name.
+    Player(UserId),
+    /// The operator, for this name.
+    Operator { name: Name, password: String },
 }
 
 impl Job {
@@ -35,7 +45,7 @@ impl Job {
             Job::Verify { user, hash, password } => {
                 Done::Verified { user, is_right: verify(&hash, &password) }
             }
-            Job::Hash { user, password } => Done::Hashed { user, hash: hash(&password) },
+            Job::Hash { whose, password } => Done::Hashed { whose, hash: hash(&password) },
         }
     }
 }
@@ -48,6 +58,13 @@ pub(super) fn check(password: &str) -> Result<(), String> {
     } else {
         Err(format!("A password has {SHORTEST} to {LONGEST} characters."))
     }
+}
+
+/// A password that no one guesses: 60 random bits, in characters that are not mistaken for others.
+pub(super) fn invent() -> String {
+    const CHARACTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let random = argon2::password_hash::phc::Salt::generate();
+    random.iter().take(12).map(|byte| char::from(CHARACTERS[usize::from(byte % 32)])).collect()
 }
 
 fn hash(password: &str) -> Option<String> {
@@ -81,6 +98,12 @@ mod tests {
             Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).expect("small"));
         let hash = other.hash_password(b"secret").expect("a hash").to_string();
         assert!(verify(&hash, "secret") && !verify(&hash, "Secret"));
+    }
+
+    #[test]
+    fn an_invented_password_is_a_good_one_and_never_the_same() {
+        let [one, other] = [invent(), invent()];
+        assert!(one != other && one.len() == 12 && check(&one).is_ok());
     }
 
     #[test]

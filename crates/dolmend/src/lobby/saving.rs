@@ -3,7 +3,7 @@
 use dolmen::{Inbox, Sender};
 
 use super::Lobby;
-use super::passwords::{self, Job};
+use super::passwords::{self, Job, Whose};
 use crate::store::{Change, Safety, Write, Written};
 use crate::worker::Worker;
 use crate::world::{Channels, Turn, UserId};
@@ -20,7 +20,7 @@ pub(super) enum Done {
     /// A password was compared with its hash.
     Verified { user: UserId, is_right: bool },
     /// A new password has a hash, if the system gave us memory for it.
-    Hashed { user: UserId, hash: Option<String> },
+    Hashed { whose: Whose, hash: Option<String> },
     /// A table was written.
     Written(Written),
 }
@@ -87,7 +87,7 @@ impl Lobby {
         for done in results {
             match done {
                 Done::Verified { user, is_right } => self.verified(turn, user, is_right),
-                Done::Hashed { user, hash } => self.hashed(turn, user, hash),
+                Done::Hashed { whose, hash } => self.hashed(turn, whose, hash),
                 Done::Written(written) => report(self.store.written(written)),
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use super::line::{Line, Part};
 use super::{Lobby, plural, printable};
 use crate::names::{self, BadName, Name};
 use crate::world::{Turn, UserId};
@@ -22,7 +23,7 @@ const MAX_IGNORED: usize = 100;
 struct Said {
     /// The key of the speaker.
     speaker: String,
-    line: Rc<str>,
+    line: Line,
 }
 
 /// What was said, from the oldest line.
@@ -30,7 +31,7 @@ struct Said {
 pub(super) struct History(VecDeque<Said>);
 
 impl History {
-    fn push(&mut self, speaker: &str, line: Rc<str>) {
+    fn push(&mut self, speaker: &str, line: Line) {
         if self.0.len() >= MAX_HISTORY {
             self.0.pop_front();
         }
@@ -53,41 +54,69 @@ impl Lobby {
     pub(super) fn say(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, text: &str) {
         let text = printable(text);
         turn.send(user, format!("You say: {text}\n"));
-        self.speak(turn, user, name, format!("{} says: {text}\n", name.shown()).into());
+        let line = Line::of(&[Part::Name(name.shown()), Part::Text(" says: "), Part::Text(&text)]);
+        let hearers = self.speak(turn, user, name, line);
+        self.show_apart(turn, hearers.into_iter().chain([user]), "say", name, &text);
+    }
+
+    /// Tells the clients that show channels apart what was said on one.
+    fn show_apart(
+        &self,
+        turn: &mut Turn<'_>,
+        hearers: impl IntoIterator<Item = UserId>,
+        channel: &str,
+        name: &Name,
+        text: &str,
+    ) {
+        let takes = |user: &UserId| self.guests.get(user).is_some_and(|guest| guest.takes_channels);
+        turn.channel(hearers.into_iter().filter(takes), channel, name.shown(), text);
     }
 
     pub(super) fn emote(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, text: &str) {
-        let line: Rc<str> = format!("{} {}\n", name.shown(), printable(text)).into();
-        turn.send(user, Rc::clone(&line));
+        let line = Line::of(&[Part::Name(name.shown()), Part::Text(" "), Part::Text(&printable(text))]);
+        if let Some(guest) = self.guests.get(&user) {
+            turn.send(user, Rc::clone(line.text(guest)));
+        }
         self.speak(turn, user, name, line);
     }
 
-    /// Shows the others a line of a player's, and remembers it.
-    fn speak(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, line: Rc<str>) {
+    /// Shows the others a line of a player's, and remembers it. Returns who hears it.
+    fn speak(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, line: Line) -> Vec<UserId> {
+        let mut hearers = Vec::new();
         if self.operator.watches() {
-            turn.chatter(&*line);
+            turn.chatter(&*line.plain);
         }
         for (&other, guest) in &self.guests {
             let hears = guest.character().is_some_and(|character| !character.ignored.contains(name.key()));
             if other != user && hears {
-                turn.send(other, Rc::clone(&line));
+                turn.send(other, Rc::clone(line.text(guest)));
+                hearers.push(other);
             }
         }
         self.history.push(name.key(), line);
+        hearers
     }
 
     pub(super) fn tell(&self, turn: &mut Turn<'_>, user: UserId, name: &Name, to: &str, text: &str) {
         let text = printable(text);
         let other = self.names.get(&names::key(to)).copied();
-        let character = other.and_then(|other| self.guests.get(&other)?.character());
-        match (other, character) {
+        let guest = other.and_then(|other| self.guests.get(&other));
+        match (other, guest.and_then(|guest| guest.character())) {
             (Some(other), _) if other == user => turn.send(user, format!("You tell yourself: {text}\n")),
             (Some(_), Some(character)) if character.ignored.contains(name.key()) => {
                 turn.send(user, format!("{} does not listen to you.\n", character.name.shown()));
             }
             (Some(other), Some(character)) => {
-                turn.send(user, format!("You tell {}: {text}\n", character.name.shown()));
-                turn.send(other, format!("{} tells you: {text}\n", name.shown()));
+                let said = [Part::Text(": "), Part::Text(&text)];
+                let (you, them) = (Part::Name(name.shown()), Part::Name(character.name.shown()));
+                let to_you = Line::of(&[&[Part::Text("You tell "), them], &said[..]].concat());
+                let to_them = Line::of(&[&[you, Part::Text(" tells you")], &said[..]].concat());
+                for (who, line) in [(user, to_you), (other, to_them)] {
+                    if let Some(guest) = self.guests.get(&who) {
+                        turn.send(who, Rc::clone(line.text(guest)));
+                    }
+                }
+                self.show_apart(turn, [user, other], "tell", name, &text);
             }
             _ => turn.send(user, format!("Nobody here is called {}.\n", printable(to))),
         }
@@ -191,24 +220,35 @@ impl Lobby {
             return turn.send(user, format!("You do not hear {typed}; 'join {typed}' first.\n"));
         }
         let Some(channel) = self.channels.get_mut(&key) else { return };
-        let line: Rc<str> = format!("[{}] {}: {}\n", channel.name, name.shown(), printable(text)).into();
-        channel.history.push(name.key(), Rc::clone(&line));
+        let text = printable(text);
+        let line = Line::of(&[
+            Part::Channel(&format!("[{}]", channel.name)),
+            Part::Text(" "),
+            Part::Name(name.shown()),
+            Part::Text(": "),
+            Part::Text(&text),
+        ]);
+        channel.history.push(name.key(), line.clone());
+        let (channel, mut hearers) = (channel.name.clone(), Vec::new());
         if self.operator.watches() {
-            turn.chatter(&*line);
+            turn.chatter(&*line.plain);
         }
         for (&other, guest) in &self.guests {
             let hears = guest.character().is_some_and(|character| {
                 character.channels.contains(&key) && !character.ignored.contains(name.key())
             });
             if hears {
-                turn.send(other, Rc::clone(&line));
+                turn.send(other, Rc::clone(line.text(guest)));
+                hearers.push(other);
             }
         }
+        self.show_apart(turn, hearers, &channel, name, &text);
     }
 
     /// What was said here, or on a channel.
     pub(super) fn show_history(&self, turn: &mut Turn<'_>, user: UserId, typed: &str) {
-        let Some(character) = self.guests.get(&user).and_then(|guest| guest.character()) else { return };
+        let Some(guest) = self.guests.get(&user) else { return };
+        let Some(character) = guest.character() else { return };
         let key = names::key(typed);
         let history = match self.channels.get(&key).filter(|_| character.channels.contains(&key)) {
             Some(channel) => &channel.history,
@@ -216,7 +256,7 @@ impl Lobby {
             None => return turn.send(user, format!("You do not hear {}.\n", printable(typed))),
         };
         let lines = history.0.iter().filter(|said| !character.ignored.contains(&said.speaker));
-        let lines: String = lines.map(|said| &*said.line).collect();
+        let lines: String = lines.map(|said| &**said.line.text(guest)).collect();
         turn.send(user, if lines.is_empty() { "Nothing was said yet.\n".to_string() } else { lines });
     }
 

@@ -75,14 +75,7 @@ impl Play {
         let mut looked_at = 0;
         let mut events = Events::with_capacity(4);
         loop {
-            for action in &self.actions[looked_at..] {
-                match *action {
-                    Action::Hold { user, on: true } => self.held.push(user),
-                    Action::Hold { user, on: false } => self.held.retain(|&held| held != user),
-                    _ => {}
-                }
-            }
-            looked_at = self.actions.len();
+            looked_at = self.note_held(looked_at);
             if self.held.is_empty() {
                 return;
             }
@@ -90,6 +83,18 @@ impl Play {
             assert!(events.drain().next().is_some(), "no result came");
             self.lobby.results(&mut Turn::new(&self.users, Status::default(), &mut self.actions));
         }
+    }
+
+    /// Notes whom the actions from this one on hold and release. Returns how many actions there are.
+    fn note_held(&mut self, first: usize) -> usize {
+        for action in &self.actions[first..] {
+            match *action {
+                Action::Hold { user, on: true } => self.held.push(user),
+                Action::Hold { user, on: false } => self.held.retain(|&held| held != user),
+                _ => {}
+            }
+        }
+        self.actions.len()
     }
 
     /// What a user sees of a line.
@@ -122,6 +127,24 @@ impl Play {
             _ => None,
         });
         texts.collect()
+    }
+
+    /// What the operator sees of the results that come next.
+    fn console_result(&mut self) -> String {
+        let mut events = Events::with_capacity(4);
+        self.reactor.wait(&mut events, Some(Duration::from_secs(30))).expect("the wait works");
+        assert!(events.drain().next().is_some(), "no result came");
+        self.lobby.results(&mut Turn::new(&self.users, Status::default(), &mut self.actions));
+        let texts = self.actions.iter().filter_map(|action| match action {
+            Action::Console { text } => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    fn reconfigure(&mut self, config: &Config) -> Result<(), String> {
+        let mut turn = Turn::new(&self.users, Status::default(), &mut self.actions);
+        self.lobby.reconfigured(&mut turn, config)
     }
 
     fn net_dead(&mut self, number: u64, why: Departure) {

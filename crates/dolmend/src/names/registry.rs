@@ -32,6 +32,11 @@ impl<V> Registry<V> {
         self.by_key.get(key).map(|(_, value)| value)
     }
 
+    /// The same, to change it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+        self.by_key.get_mut(key).map(|(_, value)| value)
+    }
+
     /// The name with this key.
     pub fn name(&self, key: &str) -> Option<&Name> {
         self.by_key.get(key).map(|(name, _)| name)

@@ -39,6 +39,10 @@ impl<W: World> Server<W> {
                 let (world, mut turn) = self.turn();
                 world.terminal_type(&mut turn, id, &client);
             }
+            ClientEvent::Alive => {
+                let (world, mut turn) = self.turn();
+                world.client_answered(&mut turn, id);
+            }
             ClientEvent::Gmcp { package, data } => {
                 let (world, mut turn) = self.turn();
                 world.gmcp(&mut turn, id, &package, &data);

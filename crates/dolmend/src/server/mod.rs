@@ -46,6 +46,7 @@ use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
 use crate::address::Source;
 use crate::config::{Config, PortKind};
 use crate::console::Console;
+use crate::layer::Output;
 use crate::limits::{Gate, Limits, Repeats, Wakeups};
 use crate::ports::OpenPort;
 use crate::shared_text::SharedText;
@@ -369,6 +370,7 @@ impl<W: World> Server<W> {
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),
+                    Action::Probe { user } => self.send_output(user, Output::Probe),
                     Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
                     Action::Prompt { user, text } => {
                         self.send_by(user, |session, wire| session.ask(&text, wire));

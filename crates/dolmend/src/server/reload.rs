@@ -53,6 +53,8 @@ impl<W: World> Server<W> {
             }
         };
         self.answer(&text);
+        // Some users may not be welcome any more.
+        self.carry_out();
         self.tell_ready();
     }
 
@@ -70,7 +72,8 @@ impl<W: World> Server<W> {
         let changes = self.operations.config.changes_to(&wanted);
         let new = wanted.without_restart(&self.operations.config);
         let opened = self.open_for(&new)?;
-        if let Err(problem) = self.world.reconfigured(&new) {
+        let (world, mut turn) = self.turn();
+        if let Err(problem) = world.reconfigured(&mut turn, &new) {
             self.close_ports(opened.ports);
             self.close_metrics(opened.metrics.flatten());
             opened.log.discard();
@@ -242,7 +245,8 @@ struct Matched {
 fn advice(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> &'static str {
     let same = |new: &PortSpec| surplus.iter().any(|(old, _)| old.address.port() == new.address.port());
     if missing.iter().any(same) {
-        "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then with it."
+        "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then with it. \
+         On Windows a wider port opens only when those who came through the narrower one have left."
     } else {
         ""
     }

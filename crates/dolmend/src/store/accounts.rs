@@ -1,9 +1,10 @@
 //! Kept names.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::UnixSeconds;
-use crate::names::{Name, Registry};
+use crate::names::{self, Name, Registry};
 
 /// How many names can be kept.
 const MAX_ACCOUNTS: usize = 20_000;
@@ -11,31 +12,68 @@ const MAX_ACCOUNTS: usize = 20_000;
 /// Longer than any hash of ours.
 const MAX_HASH_BYTES: usize = 300;
 
+const DAY_SECONDS: u64 = 86_400;
+
+/// After how long without its player a name is free again: for those who came back at least once, and for the others.
+/// The latter are what a flood of names consists of.
+const UNUSED_SECONDS: u64 = 365 * DAY_SECONDS;
+const NEVER_USED_SECONDS: u64 = 30 * DAY_SECONDS;
+
+/// The number of an account, which no other account gets as long as something refers to it. 0 is no account.
+pub type AccountId = u64;
+
 /// A kept name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The name, as it is shown.
     pub name: String,
+    /// What notes refer to: the name may change, or belong to someone else later.
+    #[serde(default)]
+    pub id: AccountId,
     /// The hash of its password: a PHC string, which has the salt and the parameters.
     pub hash: String,
     /// Since when it is kept.
     pub since: UnixSeconds,
+    /// When its player was last here, to the day.
+    #[serde(default)]
+    pub used: UnixSeconds,
+    /// From where the password was last right.
+    #[serde(default)]
+    pub source: Option<IpNet>,
+}
+
+impl Account {
+    /// Whether the player has been away for so long that others may have the name.
+    pub fn has_expired(&self, now: UnixSeconds) -> bool {
+        let used = self.used.max(self.since);
+        let allowed = if used > self.since { UNUSED_SECONDS } else { NEVER_USED_SECONDS };
+        used.saturating_add(allowed) <= now
+    }
 }
 
 /// The kept names.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     registry: Registry<Account>,
+    last_id: AccountId,
 }
 
 impl Accounts {
-    /// Keeps a name, or sets another password for it. False if there is no room.
+    /// Keeps a name, or sets another password for it. False if there is no room, although expired names made some.
     pub fn keep(&mut self, name: &Name, hash: String, now: UnixSeconds) -> bool {
-        let since = self.get(name.key()).map(|account| account.since);
-        if since.is_none() && self.registry.len() >= MAX_ACCOUNTS {
+        if let Some(account) = self.registry.get_mut(name.key()) {
+            account.hash = hash;
+            return true;
+        }
+        if self.registry.len() >= MAX_ACCOUNTS {
+            self.remove_expired(now);
+        }
+        if self.registry.len() >= MAX_ACCOUNTS {
             return false;
         }
-        let account = Account { name: name.shown().to_string(), hash, since: since.unwrap_or(now) };
+        self.last_id += 1;
+        let (id, shown) = (self.last_id, name.shown().to_string());
+        let account = Account { name: shown, id, hash, since: now, used: now, source: None };
         self.registry.insert(name.clone(), account);
         true
     }
@@ -53,6 +91,36 @@ impl Accounts {
     /// Keeps a name no longer.
     pub fn remove(&mut self, key: &str) -> Option<Account> {
         self.registry.remove(key)
+    }
+
+    /// Gives an account another name. The account stays the same.
+    pub fn rename(&mut self, key: &str, new: &Name) {
+        if let Some(account) = self.registry.remove(key) {
+            self.registry.insert(new.clone(), Account { name: new.shown().to_string(), ..account });
+        }
+    }
+
+    /// Whether [`used`](Accounts::used) would change something: once a day, and when the source is another one.
+    pub fn is_news(&self, key: &str, source: Option<IpNet>, now: UnixSeconds) -> bool {
+        self.get(key).is_some_and(|account| {
+            account.used + DAY_SECONDS <= now || source.is_some_and(|source| account.source != Some(source))
+        })
+    }
+
+    /// The player is here, and has given the password from this source.
+    pub fn used(&mut self, key: &str, source: Option<IpNet>, now: UnixSeconds) {
+        if let Some(account) = self.registry.get_mut(key) {
+            // Once it has been used, it never counts as unused again.
+            account.used = now.max(account.since + 1);
+            account.source = source.or(account.source);
+        }
+    }
+
+    /// Removes the names whose players have been away for too long.
+    fn remove_expired(&mut self, now: UnixSeconds) {
+        let expired = self.iter().filter(|account| account.has_expired(now));
+        let keys: Vec<String> = expired.map(|account| names::key(&account.name)).collect();
+        keys.iter().for_each(|key| drop(self.registry.remove(key)));
     }
 
     /// How many names are kept.
@@ -76,11 +144,26 @@ impl Accounts {
         let fits = name.shown() == account.name
             && account.hash.starts_with("$argon2")
             && account.hash.len() <= MAX_HASH_BYTES
+            && account.id < AccountId::MAX
             && self.get(name.key()).is_none()
             && self.registry.len() < MAX_ACCOUNTS;
         if fits {
+            self.last_id = self.last_id.max(account.id);
             self.registry.insert(name, account);
         }
         fits
+    }
+
+    /// Everything was read: no new account gets a number up to this one, and those without a number get one.
+    pub(super) fn number_from(&mut self, last: AccountId) {
+        self.last_id = self.last_id.max(last);
+        let unnumbered = self.iter().filter(|account| account.id == 0);
+        let keys: Vec<String> = unnumbered.map(|account| names::key(&account.name)).collect();
+        for key in keys {
+            if let Some(account) = self.registry.get_mut(&key) {
+                self.last_id += 1;
+                account.id = self.last_id;
+            }
+        }
     }
 }

@@ -15,9 +15,6 @@ use crate::address::{Source, canonical, canonical_network};
 use crate::duration::in_words;
 use crate::names::{self, Name, Registry};
 
-/// The prefix of an IPv6 address that an operator bans: that of one customer of a provider.
-const IPV6_PREFIX: u8 = 64;
-
 /// How many bans there may be, without those of the list.
 const MAX_BANS: usize = 10_000;
 
@@ -39,31 +36,30 @@ pub enum Target {
 }
 
 impl Target {
-    /// What an operator typed: an address, a network, or a name. An IPv6 address means its /64, as a customer has that
-    /// many.
+    /// What an operator typed: an address, a network, or a name. An IPv6 address means its network with this many bits,
+    /// as a customer has all addresses in it.
     ///
     /// # Errors
     ///
     /// The reason why it is none of these.
-    pub fn parse(typed: &str) -> Result<Target, BadBan> {
+    pub fn parse(typed: &str, ipv6_prefix: u8) -> Result<Target, BadBan> {
         if let Ok(address) = typed.parse::<IpAddr>() {
-            return Ok(Target::Network(Source::of(address, IPV6_PREFIX).network()));
+            return Ok(Target::Network(Source::of(address, ipv6_prefix).network()));
         }
         if typed.contains('/') {
             let network = typed.parse::<IpNet>().map_err(|_| BadBan::NotNetwork)?;
             let network = canonical_network(network);
-            let widest = if network.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 };
-            return if network.prefix_len() < widest {
-                Err(BadBan::TooWide)
-            } else {
-                Ok(Target::Network(network))
-            };
+            return if is_too_wide(network) { Err(BadBan::TooWide) } else { Ok(Target::Network(network)) };
         }
         match Name::check(typed) {
             Ok(name) => Ok(Target::Name(name.shown().to_string())),
             Err(_) => Err(BadBan::NotName),
         }
     }
+}
+
+fn is_too_wide(network: IpNet) -> bool {
+    network.prefix_len() < if network.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 }
 }
 
 impl fmt::Display for Target {
@@ -121,6 +117,7 @@ pub struct Ban {
     #[serde(default)]
     pub reason: String,
     /// When it was made.
+    #[serde(default)]
     pub since: UnixSeconds,
     /// When it ends, if it does.
     #[serde(default)]
@@ -137,7 +134,7 @@ impl Ban {
     ///
     /// ```
     /// # use dolmend::store::{Ban, Target};
-    /// let target = Target::parse("192.0.2.1").expect("an address");
+    /// let target = Target::parse("192.0.2.1", 64).expect("an address");
     /// let ban = Ban { target, reason: "flooding".into(), since: 1_000, until: Some(4_600) };
     /// assert_eq!(format!("You are banned {}.", ban.details(1_000)), "You are banned for another 1 hour: flooding.");
     /// ```
@@ -186,6 +183,9 @@ impl Bans {
         match &mut ban.target {
             Target::Network(network) => {
                 *network = canonical_network(*network);
+                if is_too_wide(*network) {
+                    return Err(BadBan::TooWide);
+                }
                 self.by_network.insert(*network, self.next);
             }
             Target::Name(name) => {
@@ -257,6 +257,10 @@ impl Bans {
         self.list = list;
     }
 
+    pub(super) fn list_mut(&mut self) -> &mut NetworkList {
+        &mut self.list
+    }
+
     /// The networks of the `ban list`.
     pub fn list(&self) -> &NetworkList {
         &self.list
@@ -282,21 +286,26 @@ pub struct BadListLine {
 /// How many bad lines of a list are reported.
 const MAX_REPORTED: usize = 20;
 
+/// How many networks a list may have. The game waits while a reload reads it: 100,000 lines take less than a tenth of a
+/// second.
+const MAX_LIST: usize = 200_000;
+
 impl NetworkList {
-    /// Reads the text of a list. `#` begins a comment, at the start of a line.
+    /// Reads the text of a list. `#` begins a comment, at the start of a line. An IPv6 address means its network with
+    /// this many bits; with `/128` behind it, it means itself.
     ///
     /// ```
     /// use dolmend::store::NetworkList;
     ///
-    /// let list = NetworkList::parse("# Tor exits\n192.0.2.0/24 no Tor, please\n2001:db8::1\n").expect("two networks");
+    /// let list = NetworkList::parse("# Tor exits\n192.0.2.0/24 no Tor, please\n2001:db8::1\n", 64).expect("two networks");
     /// assert_eq!(list.len(), 2);
-    /// assert_eq!(NetworkList::parse("192.0.2.0/33\n").expect_err("no network")[0].line, 1);
+    /// assert_eq!(NetworkList::parse("192.0.2.0/33\n", 64).expect_err("no network")[0].line, 1);
     /// ```
     ///
     /// # Errors
     ///
     /// The first of the bad lines.
-    pub fn parse(text: &str) -> Result<NetworkList, Vec<BadListLine>> {
+    pub fn parse(text: &str, ipv6_prefix: u8) -> Result<NetworkList, Vec<BadListLine>> {
         let mut list = NetworkList::default();
         let mut problems = Vec::new();
         for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
@@ -305,14 +314,17 @@ impl NetworkList {
                 continue;
             }
             let (network, reason) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-            // Unlike an operator's word, a single IPv6 address is only that.
-            let network = network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from));
-            let Ok(network) = network.map(canonical_network) else {
-                problems.push(BadListLine {
-                    line: number,
-                    problem: "this is not a network; a line has ADDRESS or ADDRESS/BITS, and a text"
-                        .to_string(),
-                });
+            let address = |_| network.parse().map(|address| Source::of(address, ipv6_prefix).network());
+            let network = network.parse::<IpNet>().or_else(address);
+            let network = match network.map(canonical_network) {
+                Ok(network) if is_too_wide(network) => Err(BadBan::TooWide.to_string()),
+                Ok(network) => Ok(network),
+                Err(_) => {
+                    Err("this is not a network; a line has ADDRESS or ADDRESS/BITS, and a text".to_string())
+                }
+            };
+            let Ok(network) = network.map_err(|problem| problems.push(BadListLine { line: number, problem }))
+            else {
                 if problems.len() == MAX_REPORTED {
                     break;
                 }
@@ -322,20 +334,26 @@ impl NetworkList {
             let reason = reason.take(MAX_REASON_CHARS).collect();
             let target = Target::Network(network);
             list.networks.insert(network, Ban { target, reason, since: 0, until: None });
+            if list.len() > MAX_LIST {
+                let problem =
+                    format!("there are more than {MAX_LIST} networks; join those that are neighbours");
+                problems.push(BadListLine { line: number, problem });
+                break;
+            }
         }
         if problems.is_empty() { Ok(list) } else { Err(problems) }
     }
 
-    /// Reads a file.
+    /// Reads a file. It has to be a regular one: a pipe could keep the game waiting for ever.
     ///
     /// # Errors
     ///
     /// A line for each problem: `FILE:LINE: what is wrong`.
-    pub fn read(path: &Path) -> Result<NetworkList, String> {
+    pub fn read(path: &Path, ipv6_prefix: u8) -> Result<NetworkList, String> {
         let shown = path.display();
         let bytes = file::read(path)?.ok_or_else(|| format!("cannot read {shown}: there is no such file"))?;
         let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))?;
-        NetworkList::parse(&text).map_err(|problems| {
+        NetworkList::parse(&text, ipv6_prefix).map_err(|problems| {
             let lines = problems.iter().map(|bad| format!("{shown}:{}: {}", bad.line, bad.problem));
             lines.collect::<Vec<_>>().join("\n")
         })

@@ -5,13 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::UnixSeconds;
+use super::{AccountId, UnixSeconds};
 use crate::names;
 
-/// How many notes the board holds. The oldest makes room for a new one.
+/// How many notes the board holds. A full board takes no more: no one can push the notes of others off it.
 const MAX_NOTES: usize = 500;
 
-/// How many of them may be of one author, so that no one fills the board.
+/// How many of them may be of one account.
 const MAX_NOTES_EACH: usize = 10;
 
 /// The longest note, in characters.
@@ -22,21 +22,34 @@ const MAX_NOTE_CHARS: usize = 2_000;
 pub struct Note {
     /// Its number, which no other note gets.
     pub number: u64,
-    /// The author's name.
+    /// The author's name, as it was.
     pub author: String,
+    /// The author's account, whatever its name is now. If it is gone, only the operator removes the note.
+    #[serde(default)]
+    pub account: AccountId,
     /// When it was posted.
     pub posted: UnixSeconds,
     /// The text, in one line.
     pub text: String,
 }
 
-/// An author has too many notes on the board. Its text is for the player.
+/// Why the board takes no note. Its text is for the player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoardFull;
+pub enum BoardFull {
+    /// The author has too many notes on it.
+    Author,
+    /// All have.
+    Board,
+}
 
 impl fmt::Display for BoardFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "You have {MAX_NOTES_EACH} notes on the board; remove one first.")
+        match self {
+            BoardFull::Author => {
+                write!(f, "You have {MAX_NOTES_EACH} notes on the board; remove one first.")
+            }
+            BoardFull::Board => f.write_str("The board is full; somebody has to remove a note first."),
+        }
     }
 }
 
@@ -52,18 +65,24 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// The author has too many.
-    pub fn post(&mut self, author: &str, text: &str, now: UnixSeconds) -> Result<u64, BoardFull> {
-        let key = names::key(author);
-        if self.notes.iter().filter(|note| names::key(&note.author) == key).count() >= MAX_NOTES_EACH {
-            return Err(BoardFull);
+    /// There is no room for another note of this author, or of anyone.
+    pub fn post(
+        &mut self,
+        author: &str,
+        account: AccountId,
+        text: &str,
+        now: UnixSeconds,
+    ) -> Result<u64, BoardFull> {
+        if self.notes.iter().filter(|note| note.account == account).count() >= MAX_NOTES_EACH {
+            return Err(BoardFull::Author);
         }
         if self.notes.len() >= MAX_NOTES {
-            self.notes.pop_front();
+            return Err(BoardFull::Board);
         }
         self.last += 1;
         let text = text.chars().filter(|character| !character.is_control()).take(MAX_NOTE_CHARS).collect();
-        self.notes.push_back(Note { number: self.last, author: author.to_string(), posted: now, text });
+        let author = author.to_string();
+        self.notes.push_back(Note { number: self.last, author, account, posted: now, text });
         Ok(self.last)
     }
 

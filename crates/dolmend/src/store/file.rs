@@ -1,17 +1,19 @@
 //! Files that are replaced in one step, and their lines.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::config;
+
 /// The version of the files that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
 /// The largest file that is read. No table grows that large; a file that did is not one of ours.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+pub(super) const MAX_FILE_BYTES: usize = 16 << 20;
 
 /// How much of unreadable lines is kept, for each table.
 const MAX_ASIDE_BYTES: u64 = 1 << 20;
@@ -40,7 +42,12 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
 /// The new content is on the disk before it gets the name, and the name before this returns.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = with_suffix(path, "new");
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&new)?;
+    // What an interrupted write has left may be a link, or be readable for others.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     // Windows cannot rename an open file.
@@ -53,7 +60,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
+        Some(folder) => fs::File::open(folder)?.sync_all(),
         None => Ok(()),
     }
 }
@@ -73,18 +80,13 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// The content of a file; `None` if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(cannot(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{} is larger than {MAX_FILE_BYTES} bytes; move it away", path.display()));
+    let path_shown = path.display();
+    match config::file::read(path, MAX_FILE_BYTES) {
+        Ok(Some(bytes)) => Ok(Some(bytes)),
+        Ok(None) => Err(format!("{path_shown} is larger than {MAX_FILE_BYTES} bytes; move it away")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {path_shown}: {error}")),
     }
-    Ok(Some(bytes))
 }
 
 /// A table as lines.
@@ -102,6 +104,14 @@ fn push_line(bytes: &mut Vec<u8>, entry: &impl Serialize) {
     }
 }
 
+/// A line that is no entry, or that was refused.
+#[derive(Debug)]
+pub(super) struct BadLine<'a> {
+    /// Its number, from 1.
+    pub number: usize,
+    pub bytes: &'a [u8],
+}
+
 /// Gives each entry to `accept`, and returns the lines that are no entries or that it refused.
 ///
 /// A newer version is refused as a whole: to write it again would lose what this program does not know.
@@ -109,14 +119,14 @@ pub(super) fn from_lines<'a, T: DeserializeOwned>(
     table: &str,
     bytes: &'a [u8],
     mut accept: impl FnMut(T) -> bool,
-) -> Result<Vec<&'a [u8]>, String> {
+) -> Result<Vec<BadLine<'a>>, String> {
     let mut corrupt = Vec::new();
     let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    for (number, line) in lines.enumerate() {
+    for (number, line) in (1..).zip(lines) {
         if line.is_empty() {
             continue;
         }
-        if number == 0 {
+        if number == 1 {
             if let Ok(header) = serde_json::from_slice::<Header<'_>>(line) {
                 if header.dolmend != table {
                     return Err(format!(
@@ -134,27 +144,40 @@ pub(super) fn from_lines<'a, T: DeserializeOwned>(
             }
         }
         if !serde_json::from_slice(line).is_ok_and(&mut accept) {
-            corrupt.push(line);
+            corrupt.push(BadLine { number, bytes: line });
         }
     }
     Ok(corrupt)
 }
 
 /// Appends lines to a file beside this one, and returns its path.
-pub(super) fn keep_aside(path: &Path, lines: &[&[u8]]) -> io::Result<PathBuf> {
+///
+/// Either all of them or none: where there is no room for all, the files stay as they are. A file with so much that
+/// cannot be read is damaged as a whole, or is not ours, and a person has to look at it.
+pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, String> {
     let aside = with_suffix(path, "unreadable");
-    let mut file = private(OpenOptions::new().append(true).create(true)).open(&aside)?;
-    let mut room = MAX_ASIDE_BYTES.saturating_sub(file.metadata()?.len());
-    for line in lines {
-        let bytes = line.len() as u64 + 1;
-        if bytes > room {
-            tracing::warn!(file = %aside.display(), "it is full; the rest of the unreadable lines is dropped");
-            break;
-        }
-        room -= bytes;
-        file.write_all(&[line, b"\n".as_slice()].concat())?;
+    let kept = match fs::metadata(&aside) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(format!("{}: {error}", aside.display())),
+    };
+    let text: Vec<u8> = lines.iter().flat_map(|line| line.bytes.iter().copied().chain([b'\n'])).collect();
+    if kept + text.len() as u64 > MAX_ASIDE_BYTES {
+        return Err(format!(
+            "{} of its lines cannot be read, too many to keep them in {}, which may have {MAX_ASIDE_BYTES} bytes; \
+             move both files away, or correct them. Nothing was changed",
+            lines.len(),
+            aside.display()
+        ));
     }
-    file.sync_all()?;
+    let append = || {
+        let mut file = private(OpenOptions::new().append(true).create(true)).open(&aside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        // Before the table is written without these lines.
+        sync_folder(&aside)
+    };
+    append().map_err(|error: io::Error| format!("{}: {error}", aside.display()))?;
     Ok(aside)
 }
 

@@ -10,7 +10,11 @@
 //! [`written`](Store::written) takes the result. There is at most one write in flight for each table; changes in the
 //! meantime go together into the next. [`safety`](Store::safety) says whether a change has reached the disk.
 //!
-//! A line that cannot be read is no reason to lose the others. It is reported, and kept in a file beside the table.
+//! A line that cannot be read is no reason to lose the others. It is reported, and kept in a file beside the table. Where
+//! that is more than a megabyte, the start is refused, and no file is touched.
+//!
+//! The operator of a service has no console, and may write the files of bans and mutes: a reload
+//! [reads](Store::read_bans_again) them again.
 //!
 //! | file | has |
 //! |---|---|
@@ -32,7 +36,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use accounts::{Account, Accounts};
+pub use accounts::{Account, AccountId, Accounts};
 pub use bans::{BadBan, BadListLine, Ban, Bans, NetworkList, Target};
 pub use board::{Board, BoardFull, Note};
 
@@ -107,6 +111,17 @@ impl Write {
     }
 }
 
+/// What is wrong with a line that an operator has written.
+const NOT_A_BAN: &str = "this is not a ban; a line is such as {\"target\":{\"network\":\"192.0.2.0/24\"},\"reason\":\"no robots\"}, \
+                         or has \"name\" in place of \"network\"";
+
+/// The bans and mutes of the files; `None` where the table has changes that are not in its file.
+#[derive(Debug)]
+pub struct BansRead {
+    bans: Option<Bans>,
+    mutes: Option<Bans>,
+}
+
 /// Where a change is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safety {
@@ -164,6 +179,8 @@ impl Store {
         for table in Table::ALL {
             store.load(table)?;
         }
+        let noted = store.board.iter().map(|note| note.account).max();
+        store.accounts.number_from(noted.unwrap_or(0));
         Ok(store)
     }
 
@@ -172,8 +189,12 @@ impl Store {
     /// # Errors
     ///
     /// A text for the operator, as for [`open`](Store::open) and [`NetworkList::read`].
-    pub fn configured(folder: Option<&Path>, ban_list: Option<&Path>) -> Result<Store, String> {
-        let list = ban_list.map(NetworkList::read).transpose()?;
+    pub fn configured(
+        folder: Option<&Path>,
+        ban_list: Option<&Path>,
+        ipv6_prefix: u8,
+    ) -> Result<Store, String> {
+        let list = ban_list.map(|path| NetworkList::read(path, ipv6_prefix)).transpose()?;
         let mut store = match folder {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory(),
@@ -234,6 +255,44 @@ impl Store {
     /// The list of banned networks from a file of the operator's. It is not among the store's own files.
     pub fn set_ban_list(&mut self, list: NetworkList) {
         self.bans.set_list(list);
+    }
+
+    /// Reads the files of bans and mutes again, which the operator may have written, and changes nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: a file cannot be read, or a line of it, whose place the text has.
+    pub fn read_bans_again(&self) -> Result<BansRead, String> {
+        Ok(BansRead { bans: self.read_again(Table::Bans)?, mutes: self.read_again(Table::Mutes)? })
+    }
+
+    /// The bans and mutes of the files are in force from now on.
+    pub fn replace_bans(&mut self, read: BansRead) {
+        if let Some(bans) = read.bans {
+            let list = std::mem::take(self.bans.list_mut());
+            self.bans = bans;
+            self.bans.set_list(list);
+        }
+        self.mutes = read.mutes.unwrap_or_else(|| std::mem::take(&mut self.mutes));
+    }
+
+    fn read_again(&self, table: Table) -> Result<Option<Bans>, String> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let progress = &self.progress[table as usize];
+        if progress.saved < progress.changed {
+            // The file is older than the table. A disk that refuses to write must not prevent reloads.
+            tracing::warn!(%table, "not read again: it has changes that are not on the disk yet");
+            return Ok(None);
+        }
+        let path = path_of(folder, table);
+        let (mut bans, now) = (Bans::default(), unix_now());
+        let Some(bytes) = file::read(&path)? else { return Ok(Some(bans)) };
+        let corrupt = file::from_lines(table.name(), &bytes, |ban| bans.add(ban, now).is_ok())
+            .map_err(|problem| format!("{}: {problem}", path.display()))?;
+        match corrupt.first() {
+            None => Ok(Some(bans)),
+            Some(bad) => Err(format!("{}:{}: {NOT_A_BAN}", path.display(), bad.number)),
+        }
     }
 
     fn changed(&mut self, table: Table) -> Change {
@@ -332,8 +391,8 @@ impl Store {
         if corrupt.is_empty() {
             return Ok(());
         }
-        let aside = file::keep_aside(&path, &corrupt)
-            .map_err(|error| format!("{}: cannot keep its unreadable lines: {error}", path.display()))?;
+        let aside =
+            file::keep_aside(&path, &corrupt).map_err(|problem| format!("{}: {problem}", path.display()))?;
         tracing::warn!(
             file = %path.display(), lines = corrupt.len(), kept_in = %aside.display(),
             "lines of the state folder cannot be read"

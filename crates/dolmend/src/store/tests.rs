@@ -12,7 +12,7 @@ use crate::duration::{in_words, parse_duration};
 use crate::names::Name;
 
 fn ban(target: &str, until: Option<UnixSeconds>) -> Ban {
-    let target = Target::parse(target).unwrap_or_else(|problem| panic!("{target}: {problem}"));
+    let target = Target::parse(target, 64).unwrap_or_else(|problem| panic!("{target}: {problem}"));
     Ban { target, reason: format!("because of {until:?}"), since: 1, until }
 }
 
@@ -63,8 +63,8 @@ fn bans_expire_and_are_listed_in_the_order_of_entry() {
     bans.add(ban("192.0.2.7", Some(200)), 0).expect("there is room");
     assert_eq!(targets(&bans), ["192.0.2.0/24", "Ann", "192.0.2.7"]);
     assert_eq!(bans.remove_expired(60), 1);
-    assert!(bans.remove(&Target::parse("192.0.2.0/24").expect("a network")).is_some());
-    assert!(bans.remove(&Target::parse("192.0.2.0/24").expect("a network")).is_none());
+    assert!(bans.remove(&Target::parse("192.0.2.0/24", 64).expect("a network")).is_some());
+    assert!(bans.remove(&Target::parse("192.0.2.0/24", 64).expect("a network")).is_none());
     assert_eq!(targets(&bans), ["192.0.2.7"]);
 }
 
@@ -91,14 +91,15 @@ fn targets_that_make_no_sense_are_refused_with_a_text() {
         ("", BadBan::NotName),
         ("192.0.2", BadBan::NotName),
     ] {
-        assert_eq!(Target::parse(typed), Err(problem), "{typed:?}");
+        assert_eq!(Target::parse(typed, 64), Err(problem), "{typed:?}");
         assert!(problem.to_string().ends_with('.'));
     }
 }
 
 #[test]
 fn a_list_of_networks_is_matched_after_the_operators_own() {
-    let list = NetworkList::parse("\u{feff}# cloud\r\n203.0.113.0/24  no clouds\r\n\r\n2001:db8::5\r\n");
+    let list =
+        NetworkList::parse("\u{feff}# cloud\r\n203.0.113.0/24  no clouds\r\n\r\n2001:db8::5/128\r\n", 64);
     let mut bans = Bans::default();
     bans.set_list(list.expect("a list"));
     let reason = |text: &str| bans.check_address(address(text), 0).map(|ban| ban.reason.clone());
@@ -106,7 +107,7 @@ fn a_list_of_networks_is_matched_after_the_operators_own() {
     assert_eq!(reason("2001:db8::5").as_deref(), Some(""));
     assert_eq!(reason("2001:db8::6"), None);
     assert_eq!(bans.len(), 0, "they are not the store's");
-    let lines = NetworkList::parse("192.0.2.0/24\nnonsense here\n# no\n1.2.3\n").expect_err("bad lines");
+    let lines = NetworkList::parse("192.0.2.0/24\nnonsense here\n# no\n1.2.3\n", 64).expect_err("bad lines");
     assert_eq!(lines.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 4]);
 }
 
@@ -114,14 +115,14 @@ fn a_list_of_networks_is_matched_after_the_operators_own() {
 fn a_list_is_read_from_a_file_whose_faults_have_a_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bans.txt");
-    let problem = |file: &Path| Store::configured(None, Some(file)).expect_err("a fault");
+    let problem = |file: &Path| Store::configured(None, Some(file), 64).expect_err("a fault");
     assert!(problem(&file).contains("no such file"));
     std::fs::write(&file, "192.0.2.0/24 no\nnonsense\n").expect("written");
     assert!(problem(&file).contains("bans.txt:2: this is not a network"), "{}", problem(&file));
     std::fs::write(&file, b"\xff").expect("written");
     assert!(problem(&file).contains("not UTF-8"));
     std::fs::write(&file, "192.0.2.0/24 no\n").expect("written");
-    let store = Store::configured(Some(folder.path()), Some(&file)).expect("a store");
+    let store = Store::configured(Some(folder.path()), Some(&file), 64).expect("a store");
     assert!(store.bans().check_address(address("192.0.2.1"), 0).is_some());
     assert_eq!(store.folder(), Some(folder.path()));
 }
@@ -134,7 +135,7 @@ fn a_list_of_a_hundred_thousand_networks_costs_a_few_looks() {
         text.push_str(&format!("10.{a}.{b}.{c} no\n"));
     }
     let mut bans = Bans::default();
-    bans.set_list(NetworkList::parse(&text).expect("a list"));
+    bans.set_list(NetworkList::parse(&text, 64).expect("a list"));
     assert_eq!(bans.list().len(), 100_000);
     // With one prefix length in use there is one look for an address. A search through the list would take minutes.
     let begun = std::time::Instant::now();
@@ -150,19 +151,158 @@ fn a_list_of_a_hundred_thousand_networks_costs_a_few_looks() {
 fn notes_are_numbered_bounded_and_removed() {
     let mut board = Board::default();
     for number in 1..=10 {
-        assert_eq!(board.post("Ann", "hello\u{1b}[2J", number), Ok(number));
+        assert_eq!(board.post("Ann", 1, "hello\u{1b}[2J", number), Ok(number));
     }
-    assert_eq!(board.post("ANN", "one more", 11), Err(BoardFull));
+    assert_eq!(board.post("Anna", 1, "one more", 11), Err(BoardFull::Author), "whatever the name is now");
     assert_eq!(board.get(3).map(|note| note.text.as_str()), Some("hello[2J"));
     assert!(board.remove(3).is_some() && board.remove(3).is_none());
-    assert_eq!(board.post("Ann", "fits", 12), Ok(11));
-    for number in 0..600 {
-        let [tens, ones] = [b'a' + (number / 26 % 26) as u8, b'a' + (number % 26) as u8];
-        let author = format!("Bob{}{}", char::from(tens), char::from(ones));
-        board.post(&author, &"x".repeat(3_000), 13).expect("each has few");
-    }
-    assert_eq!(board.iter().len(), 500);
+    assert_eq!(board.post("Ann", 1, "fits", 12), Ok(11));
+    let posted = (0..600).filter(|number| board.post("Bob", 2 + number / 5, &"x".repeat(3_000), 13).is_ok());
+    assert_eq!(posted.count(), 490, "a full board refuses");
+    assert_eq!(board.post("Cid", 900, "no", 14), Err(BoardFull::Board));
+    assert_eq!((board.iter().len(), board.get(1).is_some()), (500, true), "and the oldest note stays");
     assert!(board.iter().all(|note| note.text.len() <= 2_000));
+}
+
+#[test]
+fn an_account_keeps_its_number_and_no_other_gets_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    let accounts = store.change_accounts().0;
+    for (who, now) in [("Ann", 5), ("Bob", 6)] {
+        assert!(accounts.keep(&name(who), "$argon2id$x".into(), now));
+    }
+    accounts.rename("ann", &name("Anna"));
+    assert!(accounts.keep(&name("Anna"), "$argon2id$y".into(), 9), "another password");
+    let anna = accounts.get("anna").cloned().expect("it is kept");
+    assert_eq!((anna.id, anna.since, anna.hash.as_str()), (1, 5, "$argon2id$y"));
+    let bob = accounts.remove("bob").expect("it was kept").id;
+    store.change_board().0.post("Bob", bob, "mine", 7).expect("there is room");
+    store.save().expect("the disk takes it");
+    let mut store = Store::open(folder.path()).expect("it is readable");
+    store.change_accounts().0.keep(&name("Bob"), "$argon2id$x".into(), 10);
+    assert_ne!(store.accounts().get("bob").map(|account| account.id), Some(bob), "a note refers to it");
+}
+
+#[test]
+fn a_name_without_its_player_is_free_after_a_documented_time() {
+    const DAY: u64 = 86_400;
+    let mut accounts = Accounts::default();
+    accounts.keep(&name("Ann"), "$argon2id$x".into(), 0);
+    let expired = |accounts: &Accounts, now| accounts.get("ann").map(|account| account.has_expired(now));
+    assert_eq!(expired(&accounts, 30 * DAY - 1), Some(false));
+    assert_eq!(expired(&accounts, 30 * DAY), Some(true), "never used");
+    assert!(!accounts.is_news("ann", None, DAY - 1) && accounts.is_news("ann", None, DAY));
+    accounts.used("ann", None, DAY);
+    assert_eq!(expired(&accounts, 366 * DAY - 1), Some(false));
+    assert_eq!(expired(&accounts, 366 * DAY), Some(true));
+    let source: IpNet = "192.0.2.1/32".parse().expect("a network");
+    assert!(accounts.is_news("ann", Some(source), DAY));
+    accounts.used("ann", Some(source), DAY);
+    assert!(!accounts.is_news("ann", Some(source), DAY));
+}
+
+#[test]
+fn a_full_table_of_names_is_freed_of_those_that_no_one_uses() {
+    let mut accounts = Accounts::default();
+    let numbered = |number: u64| {
+        let letters = (0..4).map(|place| (b'a' + (number / 26u64.pow(place) % 26) as u8) as char);
+        name(&format!("Xx{}", letters.collect::<String>()))
+    };
+    let mut kept = 0;
+    // Names that look alike share a place of the index, not of the table.
+    while accounts.keep(&numbered(kept), "$argon2id$x".into(), 1_000) {
+        kept += 1;
+    }
+    assert_eq!(accounts.len(), 20_000);
+    accounts.used(numbered(7).key(), None, 2_000);
+    assert!(accounts.keep(&name("Ann"), "$argon2id$x".into(), 1_000 + 30 * 86_400));
+    assert_eq!(accounts.len(), 2, "the one that was used, and the new one");
+}
+
+#[test]
+fn more_unreadable_lines_than_can_be_kept_aside_refuse_the_start_and_change_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, aside) = (folder.path().join("bans.jsonl"), folder.path().join("bans.jsonl.unreadable"));
+    let text = "not a ban, and not short at all\n".repeat(40_000);
+    std::fs::write(&file, &text).expect("written");
+    let problem = Store::open(folder.path()).expect_err("refused");
+    assert!(
+        problem.contains("bans.jsonl") && problem.contains("40000 of its lines cannot be read"),
+        "{problem}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), text);
+    assert!(!aside.exists());
+    // The same when a few lines are one too many.
+    std::fs::write(&file, "nonsense\n").expect("written");
+    let full = "x".repeat((1 << 20) - 5);
+    std::fs::write(&aside, &full).expect("written");
+    assert!(Store::open(folder.path()).expect_err("refused").contains("move both files away"));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "nonsense\n");
+    assert_eq!(std::fs::read_to_string(&aside).expect("it is there"), full);
+}
+
+#[test]
+fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bans.jsonl");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    store.change_bans().0.add(ban("192.0.2.7", None), 0).expect("there is room");
+    // What is not on the disk yet is newer than the file.
+    store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+    assert_eq!(store.bans().len(), 1);
+    store.save().expect("the disk takes it");
+    let mut text = std::fs::read_to_string(&file).expect("it is there");
+    text.push_str(
+        "{\"target\":{\"name\":\"Ann\"}}\n{\"target\":{\"network\":\"10.1.0.0/16\"},\"reason\":\"no\"}\n",
+    );
+    std::fs::write(&file, &text).expect("written");
+    store.set_ban_list(NetworkList::parse("203.0.113.0/24\n", 64).expect("a list"));
+    store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+    assert_eq!((store.bans().len(), store.bans().list().len()), (3, 1));
+    assert!(store.bans().check_name(&name("Ann"), 0).is_some());
+    for wrong in ["nonsense", "{\"target\":{\"network\":\"0.0.0.0/0\"}}"] {
+        std::fs::write(&file, format!("{text}{wrong}\n")).expect("written");
+        let problem = store.read_bans_again().expect_err("a wrong line");
+        assert!(problem.contains("bans.jsonl:5: this is not a ban"), "{problem}");
+    }
+    std::fs::remove_file(&file).expect("it is there");
+    store.read_bans_again().map(|read| store.replace_bans(read)).expect("no file is no bans");
+    assert!(store.bans().is_empty());
+}
+
+#[test]
+fn the_length_of_an_ipv6_prefix_holds_for_bans_too() {
+    let target = |typed, bits| Target::parse(typed, bits).expect("a target").to_string();
+    assert_eq!(target("2001:db8:1:2ff::1", 56), "2001:db8:1:200::/56");
+    assert_eq!(target("2001:db8:1:2ff::1", 128), "2001:db8:1:2ff::1");
+    assert_eq!(target("2001:db8:1:2ff::1/128", 56), "2001:db8:1:2ff::1");
+    let mut bans = Bans::default();
+    bans.set_list(NetworkList::parse("2001:db8:1:2ff::1 no\n", 56).expect("a list"));
+    assert!(bans.check_address(address("2001:db8:1:2aa::9"), 0).is_some());
+    assert!(bans.check_address(address("2001:db8:1:3aa::9"), 0).is_none());
+}
+
+#[test]
+fn a_list_is_a_regular_file_of_a_bounded_length() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(NetworkList::read(folder.path(), 64).expect_err("a folder").contains("it is a folder"));
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+        assert!(made.success());
+        assert!(NetworkList::read(&pipe, 64).expect_err("a pipe").contains("pipe"));
+    }
+    let mut text = String::new();
+    for number in 0..=200_000u32 {
+        let [_, a, b, c] = number.to_be_bytes();
+        text.push_str(&format!("10.{a}.{b}.{c}\n"));
+    }
+    let problems = NetworkList::parse(&text, 64).expect_err("one too many");
+    assert!(problems[0].line == 200_001 && problems[0].problem.contains("more than 200000"), "{problems:?}");
+    let wide = NetworkList::parse("0.0.0.0/0 everybody\n", 64).expect_err("too wide");
+    assert!(wide[0].problem.contains("too much of the internet"));
 }
 
 #[test]
@@ -172,7 +312,7 @@ fn everything_is_there_again_after_a_restart() {
     let mut store = Store::open(&state).expect("a new store");
     store.change_bans().0.add(ban("192.0.2.0/24", None), 0).expect("there is room");
     store.change_mutes().0.add(ban("Bob", Some(u64::MAX)), 0).expect("there is room");
-    store.change_board().0.post("Ann", "grüße \"quoted\"", 7).expect("there is room");
+    store.change_board().0.post("Ann", 1, "grüße \"quoted\"", 7).expect("there is room");
     let (_, change) = store.change_accounts();
     assert_eq!(store.safety(change), Safety::Pending);
     store.change_accounts().0.keep(&name("Åsa"), "$argon2id$x".into(), 8);
@@ -199,15 +339,28 @@ fn only_the_servers_user_can_read_it() {
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
     assert_eq!(mode(&state.join("names.jsonl")), 0o600);
+    // Whatever an interrupted write has left under the name of the next.
+    let [next, elsewhere] = [state.join("names.jsonl.new"), folder.path().join("elsewhere")];
+    std::fs::write(&elsewhere, "not ours").expect("written");
+    let leave_link = || std::os::unix::fs::symlink(&elsewhere, &next).expect("a link");
+    let leave_readable = || std::fs::write(&next, "half a ta").expect("written");
+    for leave in [&leave_link as &dyn Fn(), &leave_readable] {
+        leave();
+        store.change_accounts().0.keep(&name("Bob"), "$argon2id$y".into(), 9);
+        store.save().expect("the disk takes it");
+        let metadata = std::fs::symlink_metadata(state.join("names.jsonl")).expect("it is there");
+        assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600);
+        assert_eq!(std::fs::read_to_string(&elsewhere).expect("it is there"), "not ours");
+    }
 }
 
 #[test]
 fn one_write_of_a_table_is_in_flight_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
-    store.change_board().0.post("Ann", "one", 1).expect("there is room");
+    store.change_board().0.post("Ann", 1, "one", 1).expect("there is room");
     let first = store.next_write().expect("a change");
-    store.change_board().0.post("Ann", "two", 2).expect("there is room");
+    store.change_board().0.post("Ann", 1, "two", 2).expect("there is room");
     let (_, change) = store.change_board();
     assert!(store.next_write().is_none());
     store.change_bans().0.add(ban("Zoe", None), 0).expect("there is room");
@@ -240,7 +393,7 @@ fn lines_that_cannot_be_read_are_kept_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
     for text in ["one", "two", "three"] {
-        store.change_board().0.post("Ann", text, 1).expect("there is room");
+        store.change_board().0.post("Ann", 1, text, 1).expect("there is room");
     }
     store.save().expect("the disk takes it");
     let file = folder.path().join("notes.jsonl");

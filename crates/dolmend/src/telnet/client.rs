@@ -48,6 +48,8 @@ pub struct Client {
     pub speaks_telnet: bool,
     /// Whether it takes messages of GMCP.
     pub gmcp: bool,
+    /// Whether it shows lines of channels apart, if it gets them by GMCP: it supports `Comm.Channel`.
+    pub channels: bool,
 }
 
 impl Default for Client {
@@ -62,6 +64,7 @@ impl Default for Client {
             screen_reader: false,
             speaks_telnet: false,
             gmcp: false,
+            channels: false,
         }
     }
 }
@@ -73,6 +76,8 @@ pub enum ClientEvent {
     WindowSize(WindowSize),
     /// The client has said what it is.
     TerminalType,
+    /// The client has answered a probe, or sent something else since.
+    Alive,
     /// A message of GMCP that is not about the connection itself.
     Gmcp {
         /// Its name, such as `Char.Skills.Get`.

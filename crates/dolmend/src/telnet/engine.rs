@@ -10,7 +10,7 @@ use super::gmcp::Gmcp;
 use super::options::{Options, Side};
 use super::parser::{Event, Receiver};
 use super::terminal::TerminalQuery;
-use super::{Settings, environ};
+use super::{Settings, environ, terminal};
 use crate::layer::{Message, Output, Outward};
 
 /// The longest message of GMCP.
@@ -56,6 +56,8 @@ pub(super) struct Engine {
     no_go_ahead: bool,
     /// The question for the player's address. One answer to it is taken.
     address: Question,
+    /// The client was asked for a sign of life, and nothing has come from it since.
+    probed: bool,
     pub(super) client: Client,
 }
 
@@ -71,6 +73,7 @@ impl Engine {
             compression: Compression::Off,
             no_go_ahead: false,
             address: Question::NotAsked,
+            probed: false,
             client: Client { encoding: settings.encoding, ..Client::default() },
         }
     }
@@ -250,6 +253,17 @@ impl Engine {
                     outward.push(&[IAC, NOP]);
                 }
             }
+            Output::Probe => {
+                // Each of these has an answer (RFC 860, 1091); but some clients refuse a mark only once, and some have
+                // no terminal.
+                if self.client.speaks_telnet {
+                    self.probed = true;
+                    outward.push(&[IAC, DO, option::TIMING_MARK]);
+                    if self.options.is_on(Side::Client, option::TERMINAL_TYPE) && self.terminal.is_over() {
+                        terminal::ask(outward);
+                    }
+                }
+            }
             Output::Compress(on) => outward.compress(on),
             // Lines have made bytes of it.
             Output::Text(_) => {}
@@ -300,6 +314,10 @@ impl Receiver for Receiving<'_> {
         let Receiving { engine, now, inward, outward } = self;
         if !matches!(event, Event::Text(_)) {
             engine.client.speaks_telnet = true;
+        }
+        // Whatever comes, it comes from a machine that is there.
+        if std::mem::take(&mut engine.probed) {
+            inward(Message::Client(ClientEvent::Alive));
         }
         match event {
             Event::Text(text) => inward(Message::Bytes(text)),

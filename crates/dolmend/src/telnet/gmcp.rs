@@ -61,6 +61,11 @@ impl Gmcp {
             change @ ("core.supports.set" | "core.supports.add" | "core.supports.remove") => {
                 let took_login = self.takes_login();
                 self.change_packages(change, data);
+                let channels =
+                    self.packages.iter().any(|package| ["comm", "comm.channel"].contains(&package.as_str()));
+                if std::mem::replace(&mut client.channels, channels) != channels {
+                    inward(Message::Client(ClientEvent::TerminalType));
+                }
                 if self.takes_login() && !took_login {
                     inward(Message::Client(ClientEvent::TakesLogin));
                 }

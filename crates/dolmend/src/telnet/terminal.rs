@@ -106,6 +106,6 @@ impl TerminalQuery {
     }
 }
 
-fn ask(outward: &mut Outward) {
+pub(super) fn ask(outward: &mut Outward) {
     subnegotiation(option::TERMINAL_TYPE, &[SEND], outward);
 }

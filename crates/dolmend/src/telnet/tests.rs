@@ -409,6 +409,53 @@ fn gmcp_of_the_core_is_handled_and_the_rest_passed_on() {
 }
 
 #[test]
+fn a_client_says_by_its_packages_that_it_shows_channels_apart() {
+    let said = |messages: &[&str]| {
+        let mut stream = vec![IAC, DO, 201];
+        messages.iter().for_each(|message| stream.extend(subnegotiation(201, message.as_bytes())));
+        (client_of(&stream).0.channels, after_opening(&stream).events.len())
+    };
+    assert_eq!(said(&["Core.Supports.Set [\"Char 1\"]"]), (false, 0));
+    assert_eq!(said(&["Core.Supports.Set [\"Comm.Channel 1\"]"]), (true, 1));
+    assert_eq!(said(&["Core.Supports.Add [\"Comm 1\"]", "Core.Supports.Add [\"Char 1\"]"]), (true, 1));
+    let [add, remove] = ["Add", "Remove"].map(|verb| format!("Core.Supports.{verb} [\"Comm.Channel 1\"]"));
+    assert_eq!(said(&[&add, &remove]), (false, 2));
+}
+
+#[test]
+fn a_probe_is_for_clients_that_speak_telnet_and_has_one_answer() {
+    let (mut telnet, mut outward, now) =
+        (Telnet::new(Settings::default()), Outward::default(), Instant::now());
+    telnet.send(Output::Probe, &mut outward);
+    assert!(outward.is_empty());
+    let mut seen = Seen::default();
+    // What no one has asked for is no answer.
+    receive(&mut telnet, &[IAC, WILL, 6, IAC, WONT, 6], now, &mut seen);
+    assert_eq!(seen.events, [""; 0]);
+    telnet.send(Output::Probe, &mut outward);
+    assert_eq!(outward.bytes(), [IAC, DO, 6]);
+    receive(&mut telnet, &[IAC, WONT, 6, IAC, WILL, 6], now, &mut seen);
+    assert_eq!(seen.events, ["Client(Alive)"]);
+    // Some clients refuse a mark once, and never again. They have a terminal.
+    receive(
+        &mut telnet,
+        &[&[IAC, WILL, 24][..], &subnegotiation(24, b"\0X").repeat(2)].concat(),
+        now,
+        &mut seen,
+    );
+    seen.events.clear();
+    outward.clear();
+    telnet.send(Output::Probe, &mut outward);
+    assert_eq!(outward.bytes(), [&[IAC, DO, 6][..], &subnegotiation(24, &[1])].concat());
+    receive(&mut telnet, &subnegotiation(24, b"\0X"), now, &mut seen);
+    assert_eq!(seen.events, ["Client(Alive)"]);
+    // So is a letter, without the end of its line.
+    telnet.send(Output::Probe, &mut outward);
+    receive(&mut telnet, b"x", now, &mut seen);
+    assert_eq!(seen.events, ["Client(Alive)"; 2]);
+}
+
+#[test]
 fn a_long_message_of_gmcp_is_taken() {
     let text = "x".repeat(20_000);
     let stream = [&[IAC, DO, 201][..], &subnegotiation(201, format!("A.B \"{text}\"").as_bytes())].concat();

@@ -59,9 +59,9 @@ fn bans_are_listed_in_their_order_with_what_is_left_of_them() {
     std::fs::write(&file, "203.0.113.0/24 no\n198.51.100.0/24 no\n").expect("written");
     let mut config = Config::built_in().expect("the shipped file loads");
     config.ban_list = Some(file.path().into());
-    assert_eq!(play.lobby.reconfigured(&config), Ok(()));
+    assert_eq!(play.reconfigure(&config), Ok(()));
     std::fs::write(&file, "nonsense\n").expect("written");
-    assert!(play.lobby.reconfigured(&config).expect_err("it is wrong").contains(":1: this is not a network"));
+    assert!(play.reconfigure(&config).expect_err("it is wrong").contains(":1: this is not a network"));
     assert!(play.console("bans").ends_with("  and 2 networks of the ban list\n"));
     assert_eq!(
         play.connect_from(1, [203, 0, 113, 1]),
@@ -133,8 +133,50 @@ fn a_player_is_renamed_and_keeps_the_password() {
 #[test]
 fn the_operator_removes_notes() {
     let mut play = Play::with(&["Ann"]);
+    play.keep(1, "open sesame");
     play.line(1, "post rude");
     assert_eq!(play.console("notes"), "One note is on the board:\n  1: Ann, 0 seconds ago: rude\n");
     assert_eq!(play.console("unpost 1"), "Note 1 of Ann is removed.\n");
     assert_eq!(play.console("unpost 1"), "There is no note 1.\n");
+}
+
+#[test]
+fn a_reload_disconnects_those_who_are_banned_from_then_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = Config::built_in().expect("the shipped file loads");
+    let mut play = Play::of(Lobby::with_store(&config, Store::open(folder.path()).expect("a store")));
+    for (number, address, name) in [(1, 1, "Ann"), (2, 2, "Bob"), (3, 3, "Cid")] {
+        assert_eq!(play.connect_from(number, [192, 0, 2, address]), Admission::Accept);
+        play.line(number, name);
+    }
+    let list = folder.path().join("list.txt");
+    std::fs::write(&list, "192.0.2.1 no\n").expect("written");
+    config.ban_list = Some(list);
+    std::fs::write(folder.path().join("bans.jsonl"), "{\"target\":{\"name\":\"bob\"}}\n").expect("written");
+    std::fs::write(folder.path().join("mutes.jsonl"), "nonsense\n").expect("written");
+    play.actions.clear();
+    let problem = play.reconfigure(&config).expect_err("a wrong line");
+    assert!(problem.contains("mutes.jsonl:1: this is not a ban"), "{problem}");
+    assert_eq!(play.actions, []);
+    std::fs::write(folder.path().join("mutes.jsonl"), "{\"target\":{\"name\":\"Cid\"}}\n").expect("written");
+    assert_eq!(play.reconfigure(&config), Ok(()));
+    assert_eq!(play.disconnected(), [1, 2]);
+    assert_eq!(play.seen(1), "\nYou are banned until further notice: no.\n");
+    assert_eq!(play.answer(3, "say hello"), "The operator has muted you until further notice.\n");
+    assert_eq!(play.console("bans"), "  bob until further notice\n  and one network of the ban list\n");
+}
+
+#[test]
+fn an_ipv6_address_is_banned_with_its_network_as_long_as_the_configuration_says() {
+    let mut play = Play::new();
+    play.lobby.limits.ipv6_prefix = 56;
+    assert_eq!(
+        play.console("ban 2001:db8:1:2ff::7"),
+        "2001:db8:1:200::/56 is banned until further notice.\n"
+    );
+    play.lobby.limits.ipv6_prefix = 64;
+    assert_eq!(
+        play.console("unban 2001:db8:1:2ff::7"),
+        "2001:db8:1:2ff::/64 is not banned, but is in 2001:db8:1:200::/56, which is.\n"
+    );
 }

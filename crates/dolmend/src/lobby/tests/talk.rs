@@ -79,6 +79,10 @@ fn an_ignored_player_is_not_heard() {
 fn notes_are_posted_read_and_removed_by_their_author() {
     let mut play = Play::with(&["Ann", "Bob"]);
     assert_eq!(play.answer(1, "notes"), "The board is empty; 'post TEXT' pins a note to it.\n");
+    let refused = play.answer(1, "post Hello");
+    assert_eq!(refused, "A note needs an author: keep your name with a password first, by 'keep'.\n");
+    play.keep(1, "open sesame");
+    play.keep(2, "open sesame");
     let text = "Who has seen my hat? It is green, with a feather.";
     assert_eq!(play.answer(1, &format!("post {text}")), "Your note is on the board, as number 1.\n");
     play.line(2, "post Hello");
@@ -102,8 +106,96 @@ fn a_screen_reader_gets_one_item_a_line() {
     play.line(2, "Bob");
     assert_eq!(play.answer(2, "who"), "2 are here:\nAnn\nBob, you\n");
     assert!(play.answer(2, "help").starts_with("say TEXT: everybody hears it"));
+    play.keep(1, "open sesame");
     play.line(1, "post hello");
     assert_eq!(play.answer(2, "notes"), "One note is on the board:\n1: Ann, 0 seconds ago: hello\n");
     play.line(2, "screenreader off");
     assert_eq!(play.answer(2, "who"), "2 are here:\n  Ann\n  Bob (you)\n");
+}
+
+#[test]
+fn a_note_belongs_to_the_account_and_not_to_who_has_the_name_now() {
+    let mut play = Play::with(&["Ann", "Bob"]);
+    play.keep(1, "open sesame");
+    play.line(1, "post mine");
+    play.line(1, "post another of mine");
+    play.console("rename Ann Anna");
+    assert_eq!(play.answer(1, "remove 2"), "Note 2 is removed.\n");
+    play.line(1, "unkeep");
+    assert_eq!(play.answer(1, "remove 1"), "That note is not yours.\n");
+    play.net_dead(1, Departure::PeerClosed);
+    play.connect(3);
+    play.line(3, "Ann");
+    play.keep(3, "something else");
+    assert_eq!(play.answer(3, "remove 1"), "That note is not yours.\n");
+    assert_eq!(play.console("unpost 1"), "Note 1 of Ann is removed.\n");
+}
+
+#[test]
+fn an_address_posts_a_few_notes_a_day() {
+    let mut play = Play::new();
+    for (number, name) in (1..).zip(["Ann", "Bob", "Cid"]) {
+        assert_eq!(play.connect_from(number, [192, 0, 2, 1]), Admission::Accept);
+        play.line(number, name);
+        play.keep(number, "open sesame");
+    }
+    let posted = |play: &mut Play, number| {
+        (0..10).filter(|_| play.answer(number, "post hello").starts_with("Your note")).count()
+    };
+    assert_eq!([1, 2, 3].map(|number| posted(&mut play, number)), [10, 10, 0]);
+    assert_eq!(play.answer(3, "post hello"), "Enough notes were posted from your address today.\n");
+    play.wait(86_400);
+    assert_eq!(posted(&mut play, 3), 10);
+}
+
+/// The user's client has said this.
+fn client(play: &mut Play, number: u64, client: &Client) {
+    let mut turn = Turn::new(&play.users, Status::default(), &mut play.actions);
+    play.lobby.terminal_type(&mut turn, UserId(number), client);
+}
+
+#[test]
+fn names_and_channels_are_coloured_for_clients_with_colours_and_plain_for_screen_readers() {
+    let mut play = Play::with(&["Ann", "Bob", "Cid", "Dan"]);
+    let colours = Client { colours: Colours::Sixteen, ..Client::default() };
+    client(&mut play, 2, &colours);
+    client(&mut play, 3, &Client { screen_reader: true, ..colours });
+    (1..=4).for_each(|number| play.line(number, "join chat"));
+    let name = "\x1b[1;36mAnn\x1b[0m";
+    for (line, coloured, plain) in [
+        ("say hi", format!("{name} says: hi\n"), "Ann says: hi\n"),
+        (":waves", format!("{name} waves\n"), "Ann waves\n"),
+        ("#chat hi", format!("\x1b[33m[chat]\x1b[0m {name}: hi\n"), "[chat] Ann: hi\n"),
+    ] {
+        play.answer(1, line);
+        assert_eq!([2, 3, 4].map(|number| play.seen(number)), [&coloured, plain, plain], "{line}");
+    }
+    play.answer(1, "tell bob hi");
+    assert_eq!(play.seen(2), format!("{name} tells you: hi\n"));
+    assert_eq!(play.answer(2, "history chat"), format!("\x1b[33m[chat]\x1b[0m {name}: hi\n"));
+    assert_eq!(play.answer(4, "history chat"), "[chat] Ann: hi\n");
+}
+
+#[test]
+fn clients_that_asked_for_it_are_told_which_channel_a_line_is_from() {
+    let mut play = Play::with(&["Ann", "Bob", "Cid"]);
+    for number in [1, 2] {
+        client(&mut play, number, &Client { gmcp: true, channels: true, ..Client::default() });
+    }
+    play.line(1, "join chat");
+    play.line(2, "join chat");
+    for (line, channel) in [("say a \"b\"", "say"), ("tell bob a \"b\"", "tell"), ("#chat a \"b\"", "chat")] {
+        play.answer(1, line);
+        let told = play.actions.iter().filter_map(|action| match action {
+            Action::Gmcp { user, package, data } => Some((user.0, &**package, &**data)),
+            _ => None,
+        });
+        let data = format!(r#"{{"channel":"{channel}","talker":"Ann","text":"a \"b\""}}"#);
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        assert_eq!(told, [1, 2].map(|user| (user, "Comm.Channel.Text", data.as_str())), "{line}");
+    }
+    play.line(2, "ignore ann");
+    play.answer(1, "say hi");
+    assert!(!play.actions.iter().any(|action| matches!(action, Action::Gmcp { user: UserId(2), .. })));
 }
