@@ -76,7 +76,7 @@ fn apply_line(
 }
 
 /// Removes a comment: `#` at the start, or surrounded by spaces inside the line. A `#` that touches a word belongs to
-/// it, as in `mud name : The #1 MUD`.
+/// it, as in `mud name : The #1 MUD`. The colon behind the key is no word: no value begins with a comment.
 fn without_comment(line: &str) -> &str {
     let mut before = ' ';
     for (index, character) in line.char_indices() {
@@ -86,7 +86,8 @@ fn without_comment(line: &str) -> &str {
                 return &line[..index];
             }
         }
-        before = character;
+        let is_behind_key = character == ':' && !line[..index].contains(':');
+        before = if is_behind_key { ' ' } else { character };
     }
     line
 }

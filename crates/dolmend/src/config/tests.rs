@@ -149,6 +149,16 @@ fn a_copy_of_the_shipped_file_is_the_same_configuration_asked_for() {
 }
 
 #[test]
+fn a_comment_directly_behind_the_colon_is_no_value() {
+    let config = read("motd file :# none\nmud name : a:# b\nlanguage:#\n");
+    assert_eq!((config.motd_file, config.mud_name.as_str()), (None, "a:# b"));
+    assert_eq!(config.listing.language, None);
+    let refused =
+        Config::from_text("my.conf", b"mud name :# Cave\n", Path::new("")).expect_err("it has no name");
+    assert!(refused.to_string().starts_with("my.conf:1: mud name: this is not a name; "), "{refused}");
+}
+
+#[test]
 fn a_file_changes_what_it_names_and_nothing_else() {
     let config = read("# a comment\n\n  MAX   Users:5 # five\r\nMud Name : The #1 MUD\n");
     assert_eq!(config.max_users, 5);

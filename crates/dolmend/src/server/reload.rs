@@ -7,14 +7,12 @@
 //! The server's parts have no copies of a configuration's values. They read the one in force, or
 //! [`apply`](Server::apply) brings the values to them, at the start as well.
 
-use std::net::SocketAddr;
-
 use dolmen::ListenerId;
 
 use super::metrics::{self, Metrics};
 use super::newcomers::Port;
 use super::{PORT, STATS, Server};
-use crate::config::{Change, Config, PortKind, PortSpec};
+use crate::config::{Change, Config, PortSpec};
 use crate::limits::Limits;
 use crate::logging::{self, LogFile};
 use crate::ports::{self, OpenPort};
@@ -34,6 +32,17 @@ struct Opened {
     /// `None` if the port of the metrics stays as it is.
     metrics: Option<Option<Metrics>>,
     log: LogFile,
+}
+
+impl Opened {
+    /// What is new, in the words and the order of the start. The real addresses: 0 may be configured as the port.
+    fn addresses(&self) -> Vec<String> {
+        let ports = self.ports.iter().map(|port| format!("listening {} {}", port.address, port.kind));
+        let metrics = self.metrics.iter().flatten();
+        ports
+            .chain(metrics.map(|metrics| format!("metrics   http://{}/metrics", metrics.address())))
+            .collect()
+    }
 }
 
 impl<W: World> Server<W> {
@@ -79,9 +88,9 @@ impl<W: World> Server<W> {
             opened.log.discard();
             return Err(problem);
         }
-        let ports: Vec<_> = opened.ports.iter().map(|port| (port.address, port.kind)).collect();
+        let addresses = opened.addresses();
         self.bring_into_force(new, opened);
-        Ok(report(&changes, &ports))
+        Ok(report(&changes, addresses))
     }
 
     /// Opens whatever is new, or nothing.
@@ -253,7 +262,7 @@ fn advice(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> &'static 
 }
 
 /// The answer to the operator; each change is in the log as well.
-fn report(changes: &[Change], opened: &[(SocketAddr, PortKind)]) -> String {
+fn report(changes: &[Change], addresses: Vec<String>) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         tracing::info!("reloaded: {line}");
@@ -264,8 +273,6 @@ fn report(changes: &[Change], opened: &[(SocketAddr, PortKind)]) -> String {
         0 => line("no key has changed; files were read again".into()),
         _ => changes.iter().for_each(|change| line(change.to_string())),
     }
-    for (address, kind) in opened {
-        line(format!("listening {address} {kind}"));
-    }
+    addresses.into_iter().for_each(line);
     text
 }
