@@ -285,3 +285,20 @@ mod exhausted {
         assert_eq!(from, client.local_addr().expect("address"));
     }
 }
+
+/// Its accepts have been taken back when the next event is there, so that a caller who answers that event by listening
+/// at the address anew is not refused by the own old socket.
+#[cfg(target_os = "linux")]
+#[test]
+fn p11_the_address_of_a_removed_listener_is_free_with_the_next_event() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (listening, address) = listener();
+    let id = rig.reactor.listen(listening, Token(11)).expect("listen");
+    // The accepts are posted.
+    rig.silent();
+    assert!(rig.reactor.remove_listener(id));
+    rig.reactor.poster().post(1, Token(12)).expect("there is room");
+    rig.until("the post", |_, event| matches!(event, Event::Posted { .. }));
+    TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).expect("the address is free");
+}

@@ -459,3 +459,17 @@ fn p16_what_is_no_bound_datagram_socket_is_refused_and_comes_back() {
     }
     assert_eq!(rig.reactor.stats().datagram_sockets, 0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_address_of_a_removed_socket_is_free_with_the_next_event() {
+    let _watchdog = watchdog();
+    let mut rig = Rig::new();
+    let (udp, address) = add(&mut rig);
+    // The receives are posted.
+    rig.silent();
+    assert!(rig.reactor.remove_udp(udp));
+    rig.reactor.poster().post(1, Token(12)).expect("there is room");
+    rig.until("the post", |_, event| matches!(event, Event::Posted { .. }));
+    UdpSocket::bind(address).expect("the address is free");
+}

@@ -60,6 +60,10 @@ impl<K: Kernel> Listener<K> {
         cx.list(&mut self.registration, SourceRef::Listener(key.slot));
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        self.registration.is_closing()
+    }
+
     /// Returns false if it was removed before.
     pub(super) fn remove(&mut self, cx: &mut Context<K>, key: Key) -> bool {
         if !self.registration.close() {

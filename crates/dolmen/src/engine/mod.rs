@@ -287,6 +287,10 @@ impl<K: Kernel> Engine<K> {
             OpKind::Accept => {
                 let (key, listener) = self.listeners.at_mut(slot).expect(OUTLIVES);
                 listener.accept_completed(&mut self.cx, key, completion);
+                // The caller may bind to the address again when the next event is there.
+                if listener.is_closing() {
+                    self.serve_listener(slot);
+                }
             }
             OpKind::Connect => {
                 let (key, dial) = self.dials.at_mut(slot).expect(OUTLIVES);
@@ -306,10 +310,16 @@ impl<K: Kernel> Engine<K> {
             OpKind::ReceiveFrom => {
                 let (key, datagrams) = self.udps.at_mut(slot).expect(OUTLIVES);
                 datagrams.receive_completed(&mut self.cx, key, completion);
+                if datagrams.is_closing() {
+                    self.serve_udp(slot);
+                }
             }
             OpKind::SendTo => {
                 let (key, datagrams) = self.udps.at_mut(slot).expect(OUTLIVES);
                 datagrams.send_completed(&mut self.cx, key, completion);
+                if datagrams.is_closing() {
+                    self.serve_udp(slot);
+                }
             }
         }
     }

@@ -148,6 +148,9 @@ impl Reactor {
     /// [`Events`](crate::Events). Datagrams that are still queued are lost: [`flush`](Reactor::flush) first. Returns false
     /// if the id is not (or no longer) a datagram socket's.
     ///
+    /// On Linux another socket can be bound to the address after the next [`wait`](Reactor::wait), on Windows after one
+    /// of the next.
+    ///
     /// ```
     /// # use dolmen::{Reactor, Token};
     /// # use std::net::UdpSocket;

@@ -53,6 +53,9 @@ impl Reactor {
     /// connection that it has accepted and not yet handed out. Returns false if the id is not (or no longer) a
     /// listener's.
     ///
+    /// The system has to take the pending accepts back first. On Linux another socket can be bound to the address after
+    /// the next [`wait`](Reactor::wait), on Windows after one of the next.
+    ///
     /// ```
     /// # use dolmen::{Event, Events, Reactor, Token};
     /// # use std::io::{Read, Write};
