@@ -11,6 +11,12 @@ use crate::load::{self, Epoll};
 /// How long to wait for what is still on its way.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// After this time without anything everything has been heard.
+const SILENCE_MS: i32 = 200;
+
+/// Everybody is told of an arrival in this time.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// How many log on at a time.
 const BATCH: usize = 50;
 
@@ -80,6 +86,13 @@ impl Crowd {
         self.players.iter().filter(|player| !player.open).count()
     }
 
+    /// Receives until nothing more comes, or an attack alone goes on.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let (mut nobody, begun) = (Heard::new(), Instant::now());
+        while self.receive(SILENCE_MS, &mut nobody)? > 0 && begun.elapsed() < SETTLING {}
+        Ok(())
+    }
+
     /// Each talker tells the other one of the pair a line a second, and one of them says one to all if wanted. Ends when
     /// everything has been heard.
     pub fn talk(&mut self, time: Duration, say: bool) -> io::Result<Heard> {
@@ -114,9 +127,10 @@ impl Crowd {
         self.players[talker].send(&text)
     }
 
-    fn receive(&mut self, wait_ms: i32, heard: &mut Heard) -> io::Result<()> {
+    /// Returns how many players heard something.
+    fn receive(&mut self, wait_ms: i32, heard: &mut Heard) -> io::Result<usize> {
         let ready: Vec<usize> = self.epoll.wait(wait_ms).collect();
-        for key in ready {
+        for &key in &ready {
             let player = &mut self.players[key];
             let count = match player.stream.read(&mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -131,7 +145,7 @@ impl Crowd {
             let now = self.begun.elapsed().as_nanos() as u64;
             player.hear(&self.buffer[..count], now, heard);
         }
-        Ok(())
+        Ok(ready.len())
     }
 }
 

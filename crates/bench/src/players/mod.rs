@@ -87,6 +87,8 @@ fn with_players(options: &Options, problems: &mut Vec<String>) -> io::Result<()>
     measure(&server, &mut crowd, "and a say a second", part, true)?;
     for &kind in if options.quiet { &[][..] } else { &attack::ALL } {
         let attack = Attack::start(kind, server.address)?;
+        // Everybody is told that somebody has arrived.
+        crowd.settle()?;
         let heard = measure(&server, &mut crowd, kind.name(), part, false)?;
         println!("    the attacker: {}", attack.stop());
         let allowed = (u64::from(MOST_TIMES) * quiet.tells.permille(990)).max(NOT_COMPARED.as_nanos() as u64);
