@@ -66,7 +66,9 @@ fn unpack() -> Result<PathBuf> {
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for package in SHIPPED {
         let archive = target.join("package").join(format!("{}.crate", versioned(package)));
-        Run::new("tar -xzf")
+        // With the present time: all files of an archive have the same old one, by which cargo would take another
+        // version of them for built already.
+        Run::new("tar -xmzf")
             .args([archive.display().to_string(), "-C".to_owned(), folder.display().to_string()])
             .run()?;
     }
