@@ -21,8 +21,6 @@ pub(crate) struct User {
     pub limits: UserLimits,
     /// What waits to be read, and what was left out.
     pub backlog: Backlog,
-    /// The bytes of the answer to the last command. They do not count towards the output limit.
-    pub answer_bytes: usize,
     /// Whether an answer was sent since the last flush.
     pub answered: bool,
     /// Whether the user is in the queue for a turn.

@@ -49,11 +49,6 @@ impl<W: World> Server<W> {
     /// Bytes of a user of a binary port are the world's, in the order of their arrival.
     fn process_bytes(&mut self, id: UserId, data: &[u8]) {
         self.adjust_reading(id);
-        let Some(user) = self.users.get_mut(id) else { return };
-        if self.reactor.queued_bytes(user.conn).unwrap_or(0) <= self.operations.config.output_limit_bytes {
-            // The last answer is on its way.
-            user.answer_bytes = 0;
-        }
         self.answering = Some(id);
         let (world, mut turn) = self.turn();
         world.process_bytes(&mut turn, id, data);
@@ -66,7 +61,7 @@ impl<W: World> Server<W> {
             return;
         }
         // No part of a protocol that the server does not know can be left out.
-        if self.answering != Some(id) && self.room_for(id, bytes.len()) != Room::Send {
+        if !self.fits_as_answer(id, bytes.len()) && self.room_for(id, bytes.len()) != Room::Send {
             return self.too_slow(id);
         }
         self.wire.clear();
@@ -128,8 +123,6 @@ impl<W: World> Server<W> {
 
     /// What is sent to a user from here on is the answer to a command.
     pub(super) fn begin_answer(&mut self, id: UserId) {
-        let Some(user) = self.users.get_mut(id) else { return };
-        user.answer_bytes = 0;
         self.answering = Some(id);
         self.users.enqueue(id);
         self.adjust_reading(id);

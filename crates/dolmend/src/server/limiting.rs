@@ -22,8 +22,10 @@ pub(super) const LONGEST_ANSWER_BYTES: usize = 16 << 20;
 /// fault, must cost the others nothing.
 const SHORTEST_WAKEUP: Duration = Duration::from_millis(10);
 
-/// How soon the server looks again whether a long answer has been read.
+/// How soon the server looks again whether a long answer has been read. If nothing of it was read, it looks after as long
+/// a time as nothing has been read, up to the latter.
 const ANSWER_CHECK: Duration = Duration::from_millis(20);
+const LATEST_ANSWER_CHECK: Duration = Duration::from_secs(1);
 
 /// The kinds of log lines that are limited in number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,7 +121,7 @@ impl<W: World> Server<W> {
         let pass = user.limits.pass();
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
         let again = if queued > self.operations.config.output_limit_bytes {
-            self.now + ANSWER_CHECK
+            self.now + user.backlog.still_for(queued, self.now).clamp(ANSWER_CHECK, LATEST_ANSWER_CHECK)
         } else if !user.limits.take_command(&self.limits, self.gate.budget_mut(pass), self.now) {
             user.limits.next_command(&self.limits, self.gate.budget_mut(pass), self.now)
         } else {

@@ -144,7 +144,6 @@ impl<W: World> Server<W> {
             session,
             limits,
             backlog: Backlog::default(),
-            answer_bytes: 0,
             answered: false,
             in_queue: false,
             held: false,
