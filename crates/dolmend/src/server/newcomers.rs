@@ -187,17 +187,15 @@ impl<W: World> Server<W> {
             },
             Connection::Registered(conn) => conn,
         };
-        if self.leaving.is_full_for_refused() {
-            let oldest = self.leaving.take_oldest_refused();
-            self.reset_leaving(oldest);
-        }
         self.wire.clear();
         Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
         // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
         // is of no use.
         let _ = self.reactor.send(conn, &self.wire);
         let _ = self.reactor.close(conn);
-        self.leaving.insert_refused(id, Leaving { conn, peer });
+        self.leaving.insert(id, Leaving { conn, peer });
+        let without_place = self.leaving.refuse(id);
+        self.reset_leaving(without_place);
     }
 
     /// The same for a connection that is not registered, without care.
@@ -293,12 +291,9 @@ impl<W: World> Server<W> {
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
                 self.send_output(id, Output::Text(refusal.text()));
-                if self.leaving.is_full_for_refused() {
-                    let oldest = self.leaving.take_oldest_refused();
-                    self.reset_leaving(oldest);
-                }
                 self.depart(id, Departure::Disconnected);
-                self.leaving.mark_refused(id);
+                let without_place = self.leaving.refuse(id);
+                self.reset_leaving(without_place);
             }
         }
     }
