@@ -73,6 +73,12 @@ impl<K: Hash + Eq> Repeats<K> {
         std::mem::take(&mut self.unreported)
     }
 
+    /// The same, without taking them.
+    #[cfg(test)]
+    pub(crate) fn unreported(&self) -> u64 {
+        self.unreported + self.lines.values().map(|line| line.left_out).sum::<u64>()
+    }
+
     /// Once a period, drops the lines that have not come again in another one.
     fn sweep(&mut self, now: Instant) {
         if self.last_sweep.is_some_and(|last| now.saturating_duration_since(last) < PERIOD) {

@@ -85,7 +85,8 @@ impl<W: World> Server<W> {
         let config = &self.operations.config;
         let mut variables = Variables::default();
         variables.set("NAME", [&config.mud_name]);
-        variables.set("PLAYERS", [self.users.len()]);
+        // A crawler is none itself.
+        variables.set("PLAYERS", [self.users.logged_on()]);
         let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         variables.set("UPTIME", [started.as_secs()]);
         variables.set("HOSTNAME", &config.listing.host_name);

@@ -54,12 +54,12 @@ impl<W: World> Server<W> {
     /// Whether a line may be logged now, and how many were left out before it.
     pub(super) fn may_log(&mut self, kind: LogKind, address: IpAddr) -> Option<u64> {
         let source = Source::of(address, self.limits.ipv6_prefix);
-        let left_out = self.repeats.admit((kind, source), self.now);
+        let left_out = self.repeats.admit((kind, source), self.now)?;
         let unreported = self.repeats.take_unreported();
-        if unreported > 0 && left_out.is_some() {
+        if unreported > 0 {
             tracing::warn!(unreported, "more lines about limits were left out");
         }
-        left_out
+        Some(left_out)
     }
 
     /// Counts bytes of a user. False if the user turns out to be a stranger, and has been ended.

@@ -34,6 +34,8 @@ mod operator;
 mod output;
 mod reload;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::collections::BTreeMap;
@@ -211,8 +213,19 @@ impl<W: World> Server<W> {
 
     /// Other limits, from now on: for those who are present too. No one is disconnected because there are fewer places.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        let old = std::mem::replace(&mut self.limits, limits);
+        let rates = |limits: &Limits| (limits.accept_rate, limits.user_rates());
+        let rates_change = rates(&old) != rates(&self.limits);
+        if rates_change {
+            self.gate.change_rates(&self.limits, self.now);
+        }
         for id in self.users.roster().to_vec() {
+            if let Some(user) = self.users.get_mut(id).filter(|_| rates_change) {
+                user.limits.change_rates(&self.limits, self.now);
+                // Who has waited under the old rate may have a turn.
+                self.users.enqueue(id);
+                self.adjust_reading(id);
+            }
             self.schedule_deadline(id);
         }
     }
