@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_source_that_has_come_too_often_waits_by_the_rate_in_force() {
         let (mut sources, now, slow) = (Sources::new(100), Instant::now(), Rate::new(1, 1000));
-        let mut arrivals = |rate, now, sources: &mut Sources| {
+        let arrivals = |rate, now, sources: &mut Sources| {
             (0..2000).filter(|_| sources.arrive(source(1), now, rate, 100_000).is_ok()).count()
         };
         assert_eq!(arrivals(slow, now, &mut sources), 1000);

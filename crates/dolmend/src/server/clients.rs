@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
 
-use encoding_rs::{Encoding, UTF_8};
-
 use super::Server;
 use crate::config::PortKind;
+use crate::encoding::TextEncoding;
 use crate::layer::Output;
 use crate::telnet::mssp::Variables;
 use crate::telnet::{ClientEvent, json_string};
@@ -108,12 +107,9 @@ impl<W: World> Server<W> {
 }
 
 /// The encodings of players whose clients name none, and UTF-8, which a client may always choose.
-fn charsets(
-    configured: &'static Encoding,
-    of_ports: impl Iterator<Item = &'static Encoding>,
-) -> Vec<&'static str> {
+fn charsets(configured: TextEncoding, of_ports: impl Iterator<Item = TextEncoding>) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for encoding in std::iter::once(configured).chain(of_ports).chain([UTF_8]) {
+    for encoding in std::iter::once(configured).chain(of_ports).chain([TextEncoding::UTF_8]) {
         if !names.contains(&encoding.name()) {
             names.push(encoding.name());
         }

@@ -65,7 +65,7 @@ impl Fixture {
 #[test]
 fn the_number_of_lines_about_limits_that_were_left_out_is_kept_until_a_line_reports_it() {
     let mut server = Fixture::new().server;
-    let mut may_log = |server: &mut Server<Quiet>, number: u32| {
+    let may_log = |server: &mut Server<Quiet>, number: u32| {
         server.may_log(LogKind::TooOften, std::net::Ipv4Addr::from_bits(number).into())
     };
     let logged = (0..1000).filter(|&number| may_log(&mut server, number).is_some()).count() as u64;
