@@ -8,6 +8,15 @@ use crate::limits::{Backlog, UserLimits};
 use crate::session::Session;
 use crate::world::{ConnectInfo, Departure};
 
+/// Logs a line about a user, with what identifies one: `about!(info, user, "a message")`.
+macro_rules! about {
+    ($level:ident, $user:expr, $($rest:tt)+) => {{
+        let user: &crate::user::User = $user;
+        tracing::$level!(user = %user.info.user, conn = %user.conn, peer = %user.info.peer, $($rest)+)
+    }};
+}
+pub(crate) use about;
+
 /// A user who was let in and has not departed.
 #[derive(Debug)]
 pub(crate) struct User {

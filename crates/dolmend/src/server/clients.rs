@@ -10,7 +10,7 @@ use crate::encoding::TextEncoding;
 use crate::layer::Output;
 use crate::telnet::mssp::Variables;
 use crate::telnet::{ClientEvent, json_string};
-use crate::user::User;
+use crate::user::{User, about};
 use crate::world::{UserId, World};
 
 impl<W: World> Server<W> {
@@ -31,10 +31,9 @@ impl<W: World> Server<W> {
                 world.window_size(&mut turn, id, size);
             }
             ClientEvent::TerminalType => {
-                let Some(client) = self.users.get(id).map(|user| user.session.client().clone()) else {
-                    return;
-                };
-                tracing::debug!(user = %id, name = %client.name, terminal = %client.terminal, "client known");
+                let Some(user) = self.users.get(id) else { return };
+                let client = user.session.client().clone();
+                about!(debug, user, client = %client.name, terminal = %client.terminal, "client known");
                 let (world, mut turn) = self.turn();
                 world.terminal_type(&mut turn, id, &client);
             }
@@ -68,7 +67,9 @@ impl<W: World> Server<W> {
                 self.name_peer(id, SocketAddr::new(address, 0));
             }
             ClientEvent::Address(address) => {
-                tracing::warn!(user = %id, %address, "ignored: a proxy names the address of a player who is in already");
+                if let Some(user) = self.users.get(id) {
+                    about!(warn, user, %address, "ignored: a proxy names the address of a player who is in already");
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::config::PortKind;
 use crate::limits::Room;
 use crate::line::Line;
 use crate::telnet::mssp;
+use crate::user::about;
 use crate::world::{Action, Departure, UserId, World};
 
 /// The user whose connection has this token.
@@ -90,7 +91,7 @@ impl<W: World> Server<W> {
         // The lines that arrived whole before the connection broke are still processed. An incomplete line is not: half
         // a command may be another command.
         if let Some(user) = self.users.get_mut(id) {
-            tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %reason, "connection lost");
+            about!(info, &*user, %reason, "connection lost");
             user.ends = Some(Departure::Lost);
             self.users.enqueue(id);
         }
@@ -168,9 +169,9 @@ impl<W: World> Server<W> {
         match why {
             // A line that is limited in number has said so.
             Departure::Stranger | Departure::TooSlow | Departure::LoginTimeout | Departure::Idle => {
-                tracing::debug!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed");
+                about!(debug, &user, %why, "departed");
             }
-            _ => tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed"),
+            _ => about!(info, &user, %why, "departed"),
         }
         let let_go = match why {
             Departure::TooSlow | Departure::Stranger => self.reactor.abort(user.conn),

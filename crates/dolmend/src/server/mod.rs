@@ -88,6 +88,8 @@ const METRICS_PORT: Token = Token(9);
 const METRICS_CLIENT: Token = Token(10);
 /// The timer that ends these connections.
 const METRICS_TIMEOUT: Token = Token(11);
+/// The timer of the report about log lines that were left out.
+const LEFT_OUT: Token = Token(12);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
 /// Tokens of connections begin here; those below are the server's own.
@@ -226,6 +228,11 @@ impl<W: World> Server<W> {
                 self.users.enqueue(id);
                 self.adjust_reading(id);
             }
+            if old.keepalive != self.limits.keepalive {
+                let conn = self.users.get(id).map(|user| user.conn);
+                // It fails only for a connection that has ended.
+                let _ = conn.map(|conn| self.reactor.set_keepalive(conn, self.limits.keepalive));
+            }
             self.schedule_deadline(id);
         }
     }
@@ -356,6 +363,7 @@ impl<W: World> Server<W> {
                 self.carry_out();
             }
             Event::Timer { token: LIMITS, .. } => self.limit_timer_fired(),
+            Event::Timer { token: LEFT_OUT, .. } => self.report_left_out(),
             Event::Timer { token: STATS, .. } => self.log_stats(),
             Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.shutdown.output_timed_out(),
             Event::Console { input, .. } => self.console_input(input),

@@ -18,7 +18,7 @@ use crate::limits::{Backlog, Gate, Pass, Refusal, UserLimits};
 use crate::proxy::{HEADER_TIMEOUT, HeaderReader, Progress};
 use crate::session::{Options, Session};
 use crate::telnet::Settings;
-use crate::user::User;
+use crate::user::{User, about};
 use crate::world::{Admission, ConnectInfo, Departure, UserId, World};
 
 /// Connections of proxies that may be without a header at a time. One more, and the oldest is reset.
@@ -255,7 +255,7 @@ impl<W: World> Server<W> {
                 &data[taken..]
             }
             Err(error) => {
-                self.reset_unnamed(id, &error.to_string());
+                self.reset_unnamed(id, error.text());
                 &[]
             }
         }
@@ -285,7 +285,7 @@ impl<W: World> Server<W> {
             Ok(pass) => {
                 user.limits.set_pass(pass);
                 user.info.peer = peer;
-                tracing::info!(user = %id, conn = %user.conn, %peer, "named by a proxy");
+                about!(info, &*user, "named by a proxy");
                 self.world.peer_named(id, peer);
             }
             Err(refusal) => {
@@ -306,10 +306,10 @@ impl<W: World> Server<W> {
     }
 
     /// Ends a connection of a proxy that does not name its player.
-    pub(super) fn reset_unnamed(&mut self, id: UserId, why: &str) {
+    pub(super) fn reset_unnamed(&mut self, id: UserId, why: &'static str) {
         let Some(Unnamed { conn, peer, .. }) = self.take_unnamed(id) else { return };
         self.status.limits.bad_headers += 1;
-        if let Some(left_out) = self.may_log(LogKind::BadHeader, peer.ip()) {
+        if let Some(left_out) = self.may_log(LogKind::BadHeader(why), peer.ip()) {
             tracing::warn!(proxy = %peer, left_out, "ended a connection of a trusted proxy: {why}");
         }
         if self.reactor.abort(conn).is_ok() {

@@ -16,7 +16,7 @@ use super::{LogKind, Server};
 use crate::layer::Output;
 use crate::limits::Room;
 use crate::session::Session;
-use crate::user::User;
+use crate::user::{User, about};
 use crate::world::{Departure, Status, UserId, World};
 
 /// How often the server looks whether a user for whom more than the output limit waits, or texts are left out, reads.
@@ -88,7 +88,9 @@ impl<W: World> Server<W> {
             self.wakeups.schedule(id, &mut user.limits.wake_at, self.now + BACKLOG_CHECK);
             let peer = user.info.peer;
             if let Some(left_out) = self.may_log(LogKind::Behind, peer.ip()) {
-                tracing::info!(user = %id, %peer, left_out, "reads more slowly than others talk; texts are left out");
+                if let Some(user) = self.users.get(id) {
+                    about!(info, user, left_out, "reads more slowly than others talk; texts are left out");
+                }
             }
         }
         false
@@ -239,10 +241,12 @@ impl<W: World> Server<W> {
 
     pub(super) fn too_slow(&mut self, id: UserId) {
         let Some(user) = self.users.get(id) else { return };
-        let (conn, peer) = (user.conn, user.info.peer);
+        let peer = user.info.peer;
         self.status.too_slow += 1;
         if let Some(left_out) = self.may_log(LogKind::TooSlow, peer.ip()) {
-            tracing::warn!(user = %id, %conn, %peer, left_out, "output limit reached");
+            if let Some(user) = self.users.get(id) {
+                about!(warn, user, left_out, "output limit reached");
+            }
         }
         self.depart(id, Departure::TooSlow);
     }

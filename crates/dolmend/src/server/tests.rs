@@ -77,6 +77,21 @@ fn the_number_of_lines_about_limits_that_were_left_out_is_kept_until_a_line_repo
 }
 
 #[test]
+fn the_number_of_lines_left_out_is_reported_even_if_no_other_line_comes() {
+    let mut server = Fixture::new().server;
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    for why in ["no PROXY header", "no PROXY header in time"] {
+        // One fault does not hide another.
+        assert_eq!(server.may_log(LogKind::BadHeader(why), address), Some(0));
+    }
+    assert!(!server.limit_timer.reports);
+    assert_eq!(server.may_log(LogKind::BadHeader("no PROXY header"), address), None);
+    assert!(server.limit_timer.reports && server.repeats.unreported() == 1);
+    server.report_left_out();
+    assert_eq!((server.limit_timer.reports, server.repeats.unreported()), (false, 0));
+}
+
+#[test]
 fn who_has_waited_under_an_old_rate_gets_turns_under_the_new_one() {
     let mut fixture = Fixture::new();
     let limits = |rate| Limits { command_rate: rate, ..Limits::default() };
