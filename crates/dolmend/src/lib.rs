@@ -40,6 +40,7 @@ pub mod config;
 mod console;
 pub mod descriptors;
 pub mod duration;
+pub mod encoding;
 pub mod layer;
 pub mod limits;
 pub mod line;

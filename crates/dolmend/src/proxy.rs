@@ -34,13 +34,20 @@ pub enum BadHeader {
     Malformed,
 }
 
-impl fmt::Display for BadHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl BadHeader {
+    /// What is wrong.
+    pub fn text(self) -> &'static str {
+        match self {
             BadHeader::NotAHeader => "no PROXY header",
             BadHeader::TooLong => "a PROXY header that is too long",
             BadHeader::Malformed => "a malformed PROXY header",
-        })
+        }
+    }
+}
+
+impl fmt::Display for BadHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

@@ -8,6 +8,15 @@ use crate::limits::{Backlog, UserLimits};
 use crate::session::Session;
 use crate::world::{ConnectInfo, Departure};
 
+/// Logs a line about a user, with what identifies one: `about!(info, user, "a message")`.
+macro_rules! about {
+    ($level:ident, $user:expr, $($rest:tt)+) => {{
+        let user: &crate::user::User = $user;
+        tracing::$level!(user = %user.info.user, conn = %user.conn, peer = %user.info.peer, $($rest)+)
+    }};
+}
+pub(crate) use about;
+
 /// A user who was let in and has not departed.
 #[derive(Debug)]
 pub(crate) struct User {
@@ -21,8 +30,6 @@ pub(crate) struct User {
     pub limits: UserLimits,
     /// What waits to be read, and what was left out.
     pub backlog: Backlog,
-    /// The bytes of the answer to the last command. They do not count towards the output limit.
-    pub answer_bytes: usize,
     /// Whether an answer was sent since the last flush.
     pub answered: bool,
     /// Whether the user is in the queue for a turn.

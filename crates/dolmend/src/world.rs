@@ -520,8 +520,9 @@ pub trait World {
         turn.login_result(user, Err("Please log in by typing your name."));
     }
 
-    /// The server's status for lists of games (MSSP). NAME, PLAYERS, UPTIME, PORT, CHARSET, CODEBASE and CRAWL DELAY are
-    /// set already, and may be changed; HOSTNAME, CONTACT, WEBSITE and LANGUAGE are known to the world only.
+    /// The server's status for lists of games (MSSP). What the server and its configuration know is set already, and may
+    /// be changed: NAME, PLAYERS (those who are logged on), UPTIME, HOSTNAME, PORT, CHARSET, CODEBASE, CONTACT, WEBSITE,
+    /// LANGUAGE, CRAWL DELAY and the colours.
     fn server_status(&self, variables: &mut Variables) {
         let _ = variables;
     }

@@ -16,7 +16,7 @@ fn each_line_about_a_player_has_the_name_the_connection_and_the_peer() {
         let line = log.lines().find(|line| line.contains(what)).expect("it is logged");
         assert!(line.contains("user=#1 name=Ann conn=") && line.contains(&format!("peer={peer}")), "{line}");
     }
-    server.program.stderr.wait_for("dolmend::operator: operator command=kick nobody\n");
+    server.program.stderr.wait_for("dolmend::operator: operator command=\"kick nobody\"\n");
 }
 
 #[test]

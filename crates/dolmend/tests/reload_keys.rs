@@ -125,7 +125,7 @@ const CASES: &[Case] = &[
         assert!(common::text_of(&rig.greeting()).contains("Mind the step."));
     }),
     ("encoding", "encoding : latin1\n", |rig| {
-        rig.mssp("CHARSET\twindows-1252\tUTF-8");
+        rig.mssp("CHARSET\tISO-8859-1\tUTF-8");
         let mut ann = player(rig.address, "Latin");
         ann.send_bytes(b"say caf\xe9\r\n");
         ann.expect_bytes(b"You say: caf\xe9\r\n");

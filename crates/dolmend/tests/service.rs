@@ -45,6 +45,34 @@ impl Manager {
 }
 
 #[test]
+fn the_service_manager_is_told_of_a_refused_reload_until_one_succeeds() {
+    let (manager, folder) = (Manager::new(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("dolmend.conf");
+    let write = |text: &str| std::fs::write(&path, text).expect("it can be written");
+    write("port : 127.0.0.1:0\n");
+    let name = path.to_str().expect("text");
+    let mut program = Program::start(dolmend(&["-f", name]).env("NOTIFY_SOCKET", &manager.path));
+    program.stdin = None;
+    let ready = manager.next();
+    assert!(ready[1].starts_with("STATUS=serving 127.0.0.1:"), "{ready:?}");
+    write("port : 127.0.0.1:0\nmax users : many\n");
+    signal(&program, Signal::HUP);
+    assert_eq!(manager.next()[0], "RELOADING=1");
+    let refused = manager.next();
+    assert_eq!(refused[0], "READY=1");
+    assert!(
+        refused[1].starts_with("STATUS=reload refused: ") && refused[1].contains("; serving "),
+        "{refused:?}"
+    );
+    write("port : 127.0.0.1:0\n");
+    signal(&program, Signal::HUP);
+    assert_eq!(manager.next()[0], "RELOADING=1");
+    assert_eq!(manager.next(), ready);
+    signal(&program, Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
 fn the_service_manager_is_told_of_each_state() {
     let manager = Manager::new();
     let mut program = Program::start(dolmend(&["-p", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &manager.path));

@@ -15,7 +15,7 @@ use dolmend::limits::Limits;
 use dolmend::lobby::Lobby;
 use dolmend::ports;
 use dolmend::server::{SHUTDOWN, Server};
-use dolmend::world::Status;
+use dolmend::world::{Admission, ConnectInfo, Departure, Status, Turn, UserId, World};
 use flate2::{Decompress, FlushDecompress};
 
 const OUTPUT_LIMIT: usize = 16384;
@@ -29,6 +29,10 @@ struct Served {
 
 impl Served {
     fn start(unread_timeout: Duration) -> Served {
+        Served::with(unread_timeout, Lobby::new)
+    }
+
+    fn with<W: World + 'static>(unread_timeout: Duration, world: fn(&Config) -> W) -> Served {
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut config = Config::built_in().expect("the shipped file loads");
@@ -38,7 +42,7 @@ impl Served {
             let port = "127.0.0.1:0".parse().expect("a port");
             let (opened, _) = ports::open(&[port], false).expect("it opens");
             let address = opened[0].address;
-            let mut server = Server::new(&config, opened, Lobby::new(&config)).expect("it starts");
+            let mut server = Server::new(&config, opened, world(&config)).expect("it starts");
             server.set_limits(Limits { unread_timeout, ..Limits::from(&config) });
             sender.send((address, server.poster())).expect("the test waits");
             server.run().expect("the wait works");
@@ -50,11 +54,15 @@ impl Served {
 
     /// A player with a small receive window, so that the system does not take megabytes for the reader.
     fn slow_player(&self, name: &str) -> Client {
+        log_on(self.slow_client(), name)
+    }
+
+    fn slow_client(&self) -> Client {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("it can be set");
         socket.connect(&self.address.into()).expect("the server accepts");
-        log_on(Client::over(socket.into()), name)
+        Client::over(socket.into())
     }
 
     /// The counters at the end.
@@ -179,4 +187,136 @@ fn a_player_who_reads_nothing_at_all_is_disconnected_without_effect_on_others() 
     let status = served.end();
     assert_eq!(status.too_slow, 1);
     assert!(status.limits.left_out > 0);
+}
+
+/// A game in which a command may have a long answer, and what one says may be long for the others. The words
+/// `number` and `text`: so many kilobytes for the user, or so often the text for all others.
+struct Hall;
+
+impl World for Hall {
+    fn connect(&mut self, _: &ConnectInfo) -> Admission {
+        Admission::Accept
+    }
+
+    fn logon(&mut self, turn: &mut Turn<'_>, user: UserId) {
+        turn.send(user, "Welcome.\n");
+    }
+
+    fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
+        let (word, number) = line.split_once(' ').unwrap_or((line, "1"));
+        let text = (["b".repeat(998), "\n".into()].concat()).repeat(number.parse().unwrap_or(1));
+        match word {
+            "list" => turn.send(user, text),
+            "show" => turn.users().to_vec().into_iter().filter(|&other| other != user).for_each(|other| {
+                turn.send(other, text.as_str());
+                turn.send(other, "Shown.\n");
+            }),
+            // As while a program that was asked works.
+            "hold" => turn.hold(user),
+            "release" => turn.users().to_vec().into_iter().for_each(|other| {
+                turn.send(other, "first\n");
+                turn.send(other, text.as_str());
+                turn.release(other);
+            }),
+            _ => {}
+        }
+        turn.send(user, "Done.\n");
+    }
+
+    fn net_dead(&mut self, turn: &mut Turn<'_>, _: UserId, _: Departure) {
+        turn.users().to_vec().into_iter().for_each(|other| turn.send(other, "One has left.\n"));
+    }
+}
+
+fn enter(mut client: Client) -> Client {
+    client.expect("Welcome.\r\n");
+    client
+}
+
+/// Whether a text arrives, if another player says more for each piece that is read.
+fn arrives(text: &str, slow: &mut Client, mut talker: Option<&mut Client>) -> bool {
+    let (begun, mut tail) = (Instant::now(), std::mem::take(&mut slow.unread));
+    while begun.elapsed() < DEADLINE {
+        talker.as_mut().into_iter().for_each(|talker| show(talker, 3));
+        let mut block = [0; 2000];
+        let length = slow.stream.read(&mut block).expect("it stands");
+        tail.extend_from_slice(&block[..length]);
+        if length == 0 || common::find(&tail, text.as_bytes()).is_some() {
+            return length > 0;
+        }
+        tail.drain(..tail.len().saturating_sub(text.len()));
+    }
+    false
+}
+
+fn show(client: &mut Client, kilobytes: usize) {
+    client.send(&format!("show {kilobytes}\r\n"));
+    client.expect("Done.\r\n");
+}
+
+#[test]
+fn after_a_long_answer_a_user_gets_turns_however_much_others_talk() {
+    let served = Served::with(Duration::from_secs(60), |_| Hall);
+    let mut slow = enter(served.slow_client());
+    let mut talker = enter(Client::connect(served.address));
+    slow.send("list 1000\r\n");
+    assert!(arrives("Done.\r\n", &mut slow, None));
+    // More than the systems on both sides take.
+    (0..3000).for_each(|_| show(&mut talker, 3));
+    slow.send("list 0\r\n");
+    assert!(arrives("Done.\r\n", &mut slow, Some(&mut talker)), "the command gets no turn");
+    assert_eq!(served.end().too_slow, 0);
+}
+
+#[test]
+fn a_user_who_does_not_read_an_answer_is_disconnected_in_a_quiet_game() {
+    let served = Served::with(Duration::from_secs(3), |_| Hall);
+    let mut other = enter(Client::connect(served.address));
+    let mut unresponsive = enter(served.slow_client());
+    unresponsive.send("list 12000\r\n");
+    // The next command of this one waits.
+    let mut impatient = enter(served.slow_client());
+    impatient.send("list 12000\r\nlist 1\r\n");
+    (0..2).for_each(|_| drop(other.expect("One has left.\r\n")));
+    let status = served.end();
+    assert_eq!(status.too_slow, 2);
+    assert!(status.waits < 60, "one who reads nothing costs others nothing: {status}");
+}
+
+#[test]
+fn a_text_that_is_longer_than_the_limit_arrives_at_one_who_reads() {
+    let served = Served::with(Duration::from_secs(30), |_| Hall);
+    let mut reader = enter(Client::connect(served.address));
+    let mut packed = enter(Client::connect(served.address));
+    packed.send_bytes(b"\xff\xfc\x18\xff\xfd\x56list 0\r\n");
+    packed.expect_bytes(b"\xff\xfa\x56\xff\xf0");
+    packed.unread.splice(0..0, *b"\xff\xfa\x56\xff\xf0");
+    show(&mut enter(Client::connect(served.address)), 100);
+    let line = format!("{}\r\n", "b".repeat(998));
+    assert_eq!(reader.expect("Shown.\r\n").matches(&line).count(), 100);
+    // The end of the stream, and the text before.
+    let received = read_all(&mut packed);
+    let status = served.end();
+    let (begun, mut text) = (Instant::now(), String::new());
+    while !text.contains("Shown.\r\n") {
+        assert!(begun.elapsed() < DEADLINE, "{} bytes", text.len());
+        text = inflated(&received.lock().expect("no reader panics").clone());
+    }
+    assert_eq!((text.matches(&line).count(), status.limits.left_out), (100, 0));
+}
+
+#[test]
+fn what_a_user_gets_while_the_world_holds_the_lines_is_an_answer() {
+    let served = Served::with(Duration::from_secs(30), |_| Hall);
+    let mut waiting = enter(served.slow_client());
+    waiting.send("hold\r\n");
+    waiting.expect("Done.\r\n");
+    let mut other = enter(Client::connect(served.address));
+    other.send("release 5000\r\n");
+    assert!(arrives("b\r\nDone.\r\n", &mut other, None));
+    waiting.send("list 0\r\n");
+    waiting.expect("first\r\n");
+    assert!(arrives("b\r\nDone.\r\n", &mut waiting, None));
+    let status = served.end();
+    assert_eq!((status.too_slow, status.limits.left_out), (0, 0), "{status}");
 }

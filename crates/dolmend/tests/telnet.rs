@@ -124,7 +124,7 @@ fn crawlers_read_the_status() {
     crawler.expect_bytes(&[IAC, SB, 70]);
     let status = crawler.expect_bytes(&[IAC, SE]);
     let port = server.addresses[0].port();
-    for part in ["\x01NAME\x02", "\x01PLAYERS\x021", "\x01UPTIME\x02", &format!("\x01PORT\x02{port}")] {
+    for part in ["\x01NAME\x02", "\x01PLAYERS\x020", "\x01UPTIME\x02", &format!("\x01PORT\x02{port}")] {
         assert!(common::find(&status, part.as_bytes()).is_some(), "{part:?}");
     }
     let mut plain = greeted(&server);

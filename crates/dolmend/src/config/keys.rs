@@ -7,6 +7,7 @@ use super::error::BadValue;
 use super::networks::{add_networks, show_networks};
 use super::values::{number, path, rate, show_path, show_switch, show_time, switch, time};
 use super::{Config, MOTD_LIMIT_BYTES, file, listing, writable};
+use crate::encoding::TextEncoding;
 use crate::line::is_invisible;
 use crate::store::{BadListLine, NetworkList};
 
@@ -280,10 +281,8 @@ fn set_name(config: &mut Config, value: &str) -> Result<(), BadValue> {
 }
 
 /// An encoding in which a line end is a line end: not UTF-16.
-fn encoding(value: &str) -> Result<&'static encoding_rs::Encoding, BadValue> {
-    let encoding =
-        encoding_rs::Encoding::for_label(value.as_bytes()).filter(|encoding| encoding.is_ascii_compatible());
-    encoding.ok_or_else(|| {
+fn encoding(value: &str) -> Result<TextEncoding, BadValue> {
+    TextEncoding::for_label(value.as_bytes()).ok_or_else(|| {
         BadValue::new(
             format!("'{value}' is not an encoding for players"),
             "it is a name of the WHATWG's list, such as utf-8, iso-8859-1, windows-1251, koi8-r or big5",

@@ -38,6 +38,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::encoding::TextEncoding;
+
 pub use crate::limits::Rate;
 pub use change::Change;
 pub use error::{BadValue, ConfigError, Problem};
@@ -85,7 +87,7 @@ pub struct Config {
     /// The message of the day.
     pub motd: Option<String>,
     /// The players' encoding, where their client does not say another.
-    pub encoding: &'static encoding_rs::Encoding,
+    pub encoding: TextEncoding,
     /// Whether output may be compressed.
     pub mccp: bool,
     /// A file of networks that may not connect.
@@ -125,7 +127,7 @@ impl Config {
             limits: Limits::unset(),
             motd_file: None,
             motd: None,
-            encoding: encoding_rs::UTF_8,
+            encoding: TextEncoding::UTF_8,
             mccp: false,
             ban_list: None,
             state_folder: None,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use encoding_rs::Encoding;
+use crate::encoding::TextEncoding;
 
 use super::error::BadValue;
 
@@ -43,7 +43,7 @@ impl fmt::Display for PortKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortOptions {
     /// `encoding`: the encoding of the text, unless the client names one. `None` is that of the configuration.
-    pub encoding: Option<&'static Encoding>,
+    pub encoding: Option<TextEncoding>,
     /// `keepalive`: whether a telnet client that is silent gets a NOP now and then. On. The system's keepalive is not
     /// affected.
     pub keepalive: bool,
@@ -160,14 +160,13 @@ fn parse_switch(name: &str, value: &str) -> Result<bool, BadValue> {
 
 /// An encoding by any of its usual names. One in which the bytes of a line end may be a part of another character does
 /// not fit telnet.
-fn parse_encoding(value: &str) -> Result<&'static Encoding, BadValue> {
-    match Encoding::for_label_no_replacement(value.as_bytes()) {
-        Some(encoding) if encoding.is_ascii_compatible() => Ok(encoding),
-        _ => Err(BadValue::new(
+fn parse_encoding(value: &str) -> Result<TextEncoding, BadValue> {
+    TextEncoding::for_label(value.as_bytes()).ok_or_else(|| {
+        BadValue::new(
             format!("'{value}' is not an encoding that a port can have"),
             "such as utf-8, latin1, iso-8859-2, koi8-r, gbk or big5",
-        )),
-    }
+        )
+    })
 }
 
 /// Removes the address from the front. Without one it is every IPv4 address: drivers have always listened there when

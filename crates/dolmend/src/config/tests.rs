@@ -35,7 +35,7 @@ fn the_shipped_file_is_good_and_sets_every_key() {
         config.log,
         LogSettings { file: None, level: LogLevel::Info, format: LogFormat::Text, trace_reactor: 0 }
     );
-    assert_eq!((config.encoding, config.mccp), (encoding_rs::UTF_8, true));
+    assert_eq!((config.encoding, config.mccp), (crate::encoding::TextEncoding::UTF_8, true));
     assert_eq!(
         (config.stats, config.metrics, &config.ban_list, &config.state_folder),
         (None, None, &None, &None)
@@ -92,7 +92,7 @@ fn every_new_key_is_read() {
     assert_eq!(config.limits.login_timeout, Some(Duration::from_secs(120)));
     assert_eq!(config.limits.idle_timeout, Some(Duration::from_secs(3600)));
     assert_eq!((config.limits.keepalive, config.mccp), (None, false));
-    assert_eq!(config.encoding, encoding_rs::WINDOWS_1252);
+    assert_eq!(config.encoding.name(), "ISO-8859-1");
     assert_eq!((config.log.level, config.log.format), (LogLevel::Warn, LogFormat::Json));
     assert_eq!(config.stats, Some(Duration::from_secs(10)));
     assert_eq!(config.metrics, Some("127.0.0.1:9100".parse().expect("an address")));

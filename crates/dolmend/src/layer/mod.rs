@@ -23,8 +23,7 @@ mod stack;
 use std::fmt;
 use std::time::Instant;
 
-use encoding_rs::Encoding;
-
+use crate::encoding::TextEncoding;
 use crate::line::Line;
 use crate::telnet::ClientEvent;
 
@@ -41,7 +40,7 @@ pub enum Message<'a> {
     /// The client asks to erase the line.
     EraseLine,
     /// The encoding of the bytes from here on.
-    Encoding(&'static Encoding),
+    Encoding(TextEncoding),
     /// A complete line.
     Line(Line),
     /// The layer has replied with text, which may stand over a prompt now.

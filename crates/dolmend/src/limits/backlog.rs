@@ -9,31 +9,50 @@ pub enum Room {
     Send,
     /// It is left out: too much waits already.
     LeaveOut,
+}
+
+/// What a look at a user's output finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Look {
+    /// The user has caught up, and so many texts are missing before the next one.
+    pub missing: u64,
+    /// Look again: too much waits still.
+    pub again: bool,
     /// Too much waits, and the user has read nothing for too long.
-    Unread,
+    pub unread: bool,
 }
 
 /// What waits for one user, and what was left out.
 ///
 /// Others may talk faster than a user's link carries it, and it is not that user's fault. So what does not fit is left
 /// out, as whole texts, until half of the limit has been read; then the user is told how much is missing, at the place
-/// where it is missing. Only a user who reads nothing at all is to be ended.
+/// where it is missing.
+///
+/// Answers have room of their own, and only as long as they are unread: what others say stays within the limit before,
+/// during and after a long answer. A user who reads nothing at all while more than the limit waits is to be ended, whose
+/// output that may be.
 #[derive(Debug, Default)]
 pub struct Backlog {
     /// All bytes that were passed on for sending.
     sent_bytes: u64,
     /// Bytes of texts that a layer holds back until the end of the turn.
     held_back_bytes: usize,
-    behind: Option<Behind>,
+    /// Those of answers, which do not count towards the limit.
+    held_back_answer_bytes: usize,
+    /// The bytes of the answers of which some may be unread, and how many of all bytes are sent with the last of them.
+    answer_bytes: usize,
+    answer_ends_at: u64,
+    /// How many texts were left out, while texts are left out.
+    left_out: Option<u64>,
+    /// `None` while so little waits that no one has to look.
+    progress: Option<Progress>,
 }
 
-/// The state of a user for whom texts are left out.
-#[derive(Debug)]
-struct Behind {
-    left_out: u64,
-    /// How many of all bytes had been read when that was last looked at, and since when it is this number.
+/// How many of all bytes had been read when that was last looked at, and since when it is this number.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
     read_bytes: u64,
-    unread_since: Instant,
+    since: Instant,
 }
 
 impl Backlog {
@@ -42,52 +61,98 @@ impl Backlog {
         self.sent_bytes += bytes as u64;
     }
 
+    /// The next bytes to be sent are of an answer, and `queued` bytes wait before them.
+    pub fn answers(&mut self, bytes: usize, queued: usize) {
+        self.answer_bytes = self.unread_answer(queued) + bytes;
+        self.answer_ends_at = self.sent_bytes + bytes as u64;
+    }
+
+    /// How many of the bytes that wait are of answers.
+    pub fn unread_answer(&self, queued: usize) -> usize {
+        let unread = self.answer_ends_at.saturating_sub(self.read_bytes(queued));
+        self.answer_bytes.min(unread.try_into().unwrap_or(usize::MAX))
+    }
+
     /// A layer holds back so many bytes of text, until [`flushed`](Backlog::flushed).
     pub fn hold_back(&mut self, bytes: usize) {
         self.held_back_bytes += bytes;
     }
 
+    /// The same, of an answer.
+    pub fn hold_back_answer(&mut self, bytes: usize) {
+        self.held_back_answer_bytes += bytes;
+    }
+
     /// Nothing is held back any more.
     pub fn flushed(&mut self) {
-        self.held_back_bytes = 0;
+        (self.held_back_bytes, self.held_back_answer_bytes) = (0, 0);
+    }
+
+    /// All bytes that wait, if `queued` of them have been passed on.
+    pub fn waiting(&self, queued: usize) -> usize {
+        queued + self.held_back_bytes + self.held_back_answer_bytes
     }
 
     /// Whether texts are left out.
     pub fn is_behind(&self) -> bool {
-        self.behind.is_some()
+        self.left_out.is_some()
     }
 
-    /// What becomes of a text of this length, while `queued` bytes wait and `limit` may wait.
+    /// Whether so much waits that someone has to [`look`](Backlog::look).
+    pub fn is_watched(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    /// What becomes of a text of this length that is not an answer, while `queued` bytes wait and `limit` may wait.
     pub fn room(&mut self, bytes: usize, queued: usize, limit: usize, now: Instant) -> Room {
-        if self.behind.is_none() && queued + self.held_back_bytes + bytes > limit {
-            let read_bytes = self.read_bytes(queued);
-            self.behind = Some(Behind { left_out: 0, read_bytes, unread_since: now });
+        if !self.is_behind() && self.others(queued) + bytes > limit {
+            self.left_out = Some(0);
+            self.watch(queued, now);
         }
         if self.is_behind() { Room::LeaveOut } else { Room::Send }
     }
 
     /// A text was left out, about which the user is to be told.
     pub fn leave_out(&mut self) {
-        if let Some(behind) = &mut self.behind {
-            behind.left_out += 1;
+        if let Some(left_out) = &mut self.left_out {
+            *left_out += 1;
         }
     }
 
-    /// Looks how far the user has read, while texts are left out. With [`Room::Send`] the user has caught up: texts are
-    /// sent again, and this many are missing.
-    pub fn look(&mut self, queued: usize, limit: usize, timeout: Duration, now: Instant) -> (Room, u64) {
+    /// Has someone look whether the user reads, from now on.
+    pub fn watch(&mut self, queued: usize, now: Instant) {
+        if self.progress.is_none() {
+            self.progress = Some(Progress { read_bytes: self.read_bytes(queued), since: now });
+        }
+    }
+
+    /// Looks how far the user has read.
+    pub fn look(&mut self, queued: usize, limit: usize, timeout: Duration, now: Instant) -> Look {
+        let mut missing = 0;
+        if self.others(queued) <= limit / 2 {
+            missing = self.left_out.take().unwrap_or(0);
+        }
+        if !self.is_behind() && queued <= limit {
+            self.progress = None;
+            return Look { missing, ..Look::default() };
+        }
+        Look { missing, again: true, unread: self.still_for(queued, now) >= timeout }
+    }
+
+    /// For how long the user has read nothing.
+    pub fn still_for(&mut self, queued: usize, now: Instant) -> Duration {
+        self.watch(queued, now);
         let read_bytes = self.read_bytes(queued);
-        let Some(behind) = &mut self.behind else { return (Room::Send, 0) };
-        if queued + self.held_back_bytes <= limit / 2 {
-            let left_out = behind.left_out;
-            self.behind = None;
-            return (Room::Send, left_out);
+        let Some(progress) = self.progress.as_mut() else { return Duration::ZERO };
+        if read_bytes > progress.read_bytes {
+            *progress = Progress { read_bytes, since: now };
         }
-        if read_bytes > behind.read_bytes {
-            (behind.read_bytes, behind.unread_since) = (read_bytes, now);
-        }
-        let unread = now.saturating_duration_since(behind.unread_since) >= timeout;
-        (if unread { Room::Unread } else { Room::LeaveOut }, 0)
+        now.saturating_duration_since(progress.since)
+    }
+
+    /// The bytes that wait and count towards the limit.
+    fn others(&self, queued: usize) -> usize {
+        queued.saturating_sub(self.unread_answer(queued)) + self.held_back_bytes
     }
 
     fn read_bytes(&self, queued: usize) -> u64 {
@@ -101,11 +166,13 @@ mod tests {
 
     const LIMIT: usize = 1000;
     const TIMEOUT: Duration = Duration::from_secs(30);
+    const CAUGHT_UP: Look = Look { missing: 0, again: false, unread: false };
+    const BEHIND: Look = Look { missing: 0, again: true, unread: false };
 
     #[test]
     fn texts_are_left_out_until_half_of_the_limit_is_read_and_counted_once() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
-        assert_eq!(backlog.look(0, LIMIT, TIMEOUT, now), (Room::Send, 0));
+        assert_eq!(backlog.look(0, LIMIT, TIMEOUT, now), CAUGHT_UP);
         assert_eq!(backlog.room(600, 400, LIMIT, now), Room::Send);
         backlog.sent(1000);
         assert_eq!(backlog.room(1, 1000, LIMIT, now), Room::LeaveOut);
@@ -113,10 +180,10 @@ mod tests {
         // There would be room, but the hole would be another one.
         assert_eq!(backlog.room(1, 501, LIMIT, now), Room::LeaveOut);
         backlog.leave_out();
-        assert_eq!(backlog.look(501, LIMIT, TIMEOUT, now), (Room::LeaveOut, 0));
-        assert_eq!(backlog.look(500, LIMIT, TIMEOUT, now), (Room::Send, 2));
-        assert!(!backlog.is_behind());
-        assert_eq!(backlog.look(500, LIMIT, TIMEOUT, now), (Room::Send, 0));
+        assert_eq!(backlog.look(501, LIMIT, TIMEOUT, now), BEHIND);
+        assert_eq!(backlog.look(500, LIMIT, TIMEOUT, now), Look { missing: 2, ..CAUGHT_UP });
+        assert!(!backlog.is_behind() && !backlog.is_watched());
+        assert_eq!(backlog.look(500, LIMIT, TIMEOUT, now), CAUGHT_UP);
     }
 
     #[test]
@@ -128,23 +195,61 @@ mod tests {
         let mut now = start;
         for _ in 0..10 {
             now += TIMEOUT - Duration::from_nanos(1);
-            assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, now), (Room::LeaveOut, 0));
+            assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, now), BEHIND);
             // An answer was added, and a byte has been read.
             backlog.sent(1);
-            assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, now), (Room::LeaveOut, 0));
+            assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, now), BEHIND);
         }
-        assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, now + TIMEOUT), (Room::Unread, 0));
+        assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, now + TIMEOUT), Look { unread: true, ..BEHIND });
+    }
+
+    #[test]
+    fn an_answer_has_room_of_its_own_as_long_as_it_is_unread() {
+        let (mut backlog, now) = (Backlog::default(), Instant::now());
+        backlog.answers(50_000, 0);
+        backlog.sent(50_000);
+        assert_eq!(backlog.unread_answer(50_000), 50_000);
+        assert_eq!(backlog.room(1000, 50_000, LIMIT, now), Room::Send);
+        backlog.sent(1000);
+        // Reading the answer makes no room for what others say.
+        for queued in [51_000, 26_000, 2000, 1000] {
+            assert_eq!(backlog.room(1, queued, LIMIT, now), Room::LeaveOut, "{queued}");
+            assert!(backlog.look(queued, LIMIT, TIMEOUT, now).again, "{queued}");
+        }
+        assert_eq!(backlog.unread_answer(1000), 0);
+        assert_eq!(backlog.look(500, LIMIT, TIMEOUT, now), CAUGHT_UP);
+        // Two answers, one behind the other.
+        backlog.answers(2000, 500);
+        backlog.sent(2000);
+        backlog.answers(2000, 2500);
+        backlog.sent(2000);
+        assert_eq!((backlog.unread_answer(4500), backlog.unread_answer(1500)), (4000, 1500));
+    }
+
+    #[test]
+    fn a_user_who_does_not_read_an_answer_is_ended_too() {
+        let (mut backlog, start) = (Backlog::default(), Instant::now());
+        backlog.answers(2000, 0);
+        backlog.sent(2000);
+        assert!(!backlog.is_watched());
+        backlog.watch(2000, start);
+        assert_eq!(backlog.look(2000, LIMIT, TIMEOUT, start + TIMEOUT / 2), BEHIND);
+        assert_eq!(backlog.still_for(2000, start + TIMEOUT / 2), TIMEOUT / 2);
+        assert_eq!(backlog.look(2000, LIMIT, TIMEOUT, start + TIMEOUT), Look { unread: true, ..BEHIND });
+        assert_eq!(backlog.look(1999, LIMIT, TIMEOUT, start + TIMEOUT), BEHIND);
+        assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, start + 3 * TIMEOUT), CAUGHT_UP);
     }
 
     #[test]
     fn what_a_layer_holds_back_counts() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
+        backlog.hold_back_answer(5000);
         backlog.hold_back(900);
-        assert_eq!(backlog.room(100, 0, LIMIT, now), Room::Send);
+        assert_eq!((backlog.room(100, 0, LIMIT, now), backlog.waiting(7)), (Room::Send, 5907));
         backlog.hold_back(100);
         assert_eq!(backlog.room(1, 0, LIMIT, now), Room::LeaveOut);
-        assert_eq!(backlog.look(0, LIMIT, TIMEOUT, now), (Room::LeaveOut, 0));
+        assert_eq!(backlog.look(0, LIMIT, TIMEOUT, now), BEHIND);
         backlog.flushed();
-        assert_eq!(backlog.look(0, LIMIT, TIMEOUT, now), (Room::Send, 0));
+        assert_eq!(backlog.look(0, LIMIT, TIMEOUT, now), CAUGHT_UP);
     }
 }

@@ -19,8 +19,6 @@ pub struct Rates {
 ///
 /// Bytes are counted when they have been received, and so may be more than the budget: the next ones have to wait for
 /// that debt. A command waits until there is a token for it.
-///
-/// In character mode each key is a segment, and would be a command each; there the caller counts line ends as commands.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     commands: Bucket,
@@ -38,9 +36,10 @@ impl Budget {
         self.bytes.spend(rates.bytes, now, bytes.try_into().unwrap_or(u32::MAX));
     }
 
-    /// Counts commands that were carried out without asking, such as line ends that were passed on.
-    pub fn spend_commands(&mut self, rates: Rates, now: Instant, commands: usize) {
-        self.commands.spend(rates.commands, now, commands.try_into().unwrap_or(u32::MAX));
+    /// The rates are others from now on.
+    pub fn change_rates(&mut self, rates: Rates, now: Instant) {
+        self.commands.change_rate(rates.commands, now);
+        self.bytes.change_rate(rates.bytes, now);
     }
 
     /// Takes one command, if the user may send one now.
@@ -96,14 +95,6 @@ mod tests {
         assert!(!budget.may_read(rates, now) && budget.may_take(rates, now));
         let wait = budget.next_time(rates, now) - now;
         assert!(wait > Duration::from_millis(249) && wait < Duration::from_millis(251), "{wait:?}");
-    }
-
-    #[test]
-    fn line_ends_that_were_passed_on_are_paid_for_later() {
-        let (rates, now) = (Limits::default().user_rates(), Instant::now());
-        let mut budget = Budget::new(now);
-        budget.spend_commands(rates, now, 120);
-        assert_eq!(budget.next_command(rates, now), now + Duration::from_millis(10_100));
     }
 
     proptest! {

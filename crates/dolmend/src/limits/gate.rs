@@ -142,6 +142,11 @@ impl Gate {
         self.sources.budget_mut(pass.source?)
     }
 
+    /// The rates are others from now on.
+    pub fn change_rates(&mut self, limits: &Limits, now: Instant) {
+        self.sources.change_rates(limits.accept_rate, limits.source_rates(), now);
+    }
+
     /// How many users are present.
     pub fn users(&self) -> usize {
         self.users

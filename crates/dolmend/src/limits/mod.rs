@@ -38,7 +38,7 @@ use std::time::Duration;
 use crate::address::Source;
 use crate::config::{Config, Networks};
 
-pub use backlog::{Backlog, Room};
+pub use backlog::{Backlog, Look, Room};
 pub use budget::{Budget, Rates};
 pub use counts::LimitCounts;
 pub use deadlines::{Deadlines, Expired};

@@ -89,6 +89,12 @@ impl Bucket {
         self.full_at = (self.full_at.max(now) + rate.time_for(tokens)).min(latest);
     }
 
+    /// The rate is another one from now on: an empty bucket is filled by that, whatever the rate was by which it was
+    /// emptied.
+    pub fn change_rate(&mut self, rate: Rate, now: Instant) {
+        self.full_at = self.full_at.min(now + rate.time_for(rate.burst.max(1)));
+    }
+
     /// The time at which the bucket has a token; `now` if it has one.
     pub fn next_time(self, rate: Rate, now: Instant) -> Instant {
         match self.full_at.checked_sub(rate.time_for(rate.burst.saturating_sub(1))) {
@@ -134,6 +140,22 @@ mod tests {
             bucket.spend(rate, now, u32::MAX);
         }
         assert!(bucket.next_time(rate, now) <= now + Duration::from_secs(3602));
+    }
+
+    #[test]
+    fn an_emptied_bucket_is_filled_by_another_rate() {
+        let (now, slow, fast) = (Instant::now(), Rate::new(1, 1000), Rate::new(10, 20));
+        let mut bucket = Bucket::full(now);
+        assert!(bucket.take(slow, now, 1000));
+        bucket.change_rate(fast, now);
+        assert_eq!(bucket.next_time(fast, now), now + Duration::from_millis(100));
+        assert!(bucket.is_full(now + Duration::from_secs(2)));
+        // One that has tokens keeps what it has.
+        let mut bucket = Bucket::full(now);
+        assert!(bucket.take(fast, now, 1));
+        let before = bucket;
+        bucket.change_rate(slow, now);
+        assert_eq!(bucket, before);
     }
 
     #[test]

@@ -68,9 +68,22 @@ impl<K: Hash + Eq> Repeats<K> {
         }
     }
 
+    /// Reports the lines that were left out, each kind and how many.
+    pub fn report(&mut self, mut report: impl FnMut(&K, u64)) {
+        for (kind, line) in self.lines.iter_mut().filter(|(_, line)| line.left_out > 0) {
+            report(kind, std::mem::take(&mut line.left_out));
+        }
+    }
+
     /// Lines that were left out and that no line has reported, since the last call.
     pub fn take_unreported(&mut self) -> u64 {
         std::mem::take(&mut self.unreported)
+    }
+
+    /// The same, without taking them.
+    #[cfg(test)]
+    pub(crate) fn unreported(&self) -> u64 {
+        self.unreported + self.lines.values().map(|line| line.left_out).sum::<u64>()
     }
 
     /// Once a period, drops the lines that have not come again in another one.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{Bucket, Budget, Rate, Source};
+use super::{Bucket, Budget, Rate, Rates, Source};
 
 /// Entries that are kept without a sweep.
 const FEW_ENTRIES: usize = 1024;
@@ -95,6 +95,14 @@ impl Sources {
         Some(&mut self.entries.get_mut(&source)?.sent)
     }
 
+    /// The rates are others from now on: that of arrivals, and those of all users of a source.
+    pub fn change_rates(&mut self, arrivals: Rate, sent: Rates, now: Instant) {
+        for entry in self.entries.values_mut() {
+            entry.arrivals.change_rate(arrivals, now);
+            entry.sent.change_rates(sent, now);
+        }
+    }
+
     /// How many sources are in the table.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -160,6 +168,22 @@ mod tests {
         // The flood has not made the wait any longer.
         let soon = now + Duration::from_millis(20);
         assert_eq!(sources.arrive(source(1), soon, RATE, 100_000), Ok(()));
+    }
+
+    #[test]
+    fn a_source_that_has_come_too_often_waits_by_the_rate_in_force() {
+        let (mut sources, now, slow) = (Sources::new(100), Instant::now(), Rate::new(1, 1000));
+        let arrivals = |rate, now, sources: &mut Sources| {
+            (0..2000).filter(|_| sources.arrive(source(1), now, rate, 100_000).is_ok()).count()
+        };
+        assert_eq!(arrivals(slow, now, &mut sources), 1000);
+        let rates = Rates { commands: RATE, bytes: RATE };
+        let sent = sources.budget_mut(source(1)).expect("it has users");
+        while sent.take_command(Rates { commands: slow, ..rates }, now) {}
+        sources.change_rates(RATE, rates, now);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(arrivals(RATE, later, &mut sources), 50);
+        assert!(sources.budget_mut(source(1)).expect("it has users").take_command(rates, later));
     }
 
     #[test]

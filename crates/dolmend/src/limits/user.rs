@@ -67,6 +67,11 @@ impl UserLimits {
         }
     }
 
+    /// The rates are others from now on.
+    pub fn change_rates(&mut self, limits: &Limits, now: Instant) {
+        self.budget.change_rates(limits.user_rates(), now);
+    }
+
     /// Takes one command from both budgets, if the user may send one now.
     pub fn take_command(&mut self, limits: &Limits, shared: Option<&mut Budget>, now: Instant) -> bool {
         let (own, all) = (limits.user_rates(), limits.source_rates());

@@ -2,32 +2,32 @@
 
 use std::fmt;
 
-use encoding_rs::{Encoding, UTF_8};
+use crate::encoding::TextEncoding;
 
 /// The decoder of one connection.
 pub(super) enum Decoder {
     /// UTF-8, which most clients send.
     Utf8(Partial),
     /// Any other encoding whose bytes below 128 are ASCII.
-    Other(Box<encoding_rs::Decoder>),
+    Other(TextEncoding, Box<encoding_rs::Decoder>),
 }
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Decoder::Utf8(_) => UTF_8.name(),
-            Decoder::Other(decoder) => decoder.encoding().name(),
+            Decoder::Utf8(_) => TextEncoding::UTF_8.name(),
+            Decoder::Other(encoding, _) => encoding.name(),
         })
     }
 }
 
 impl Decoder {
     /// For an encoding. One whose bytes below 128 are not ASCII becomes UTF-8.
-    pub(super) fn new(encoding: &'static Encoding) -> Decoder {
-        if encoding == UTF_8 || !encoding.is_ascii_compatible() {
+    pub(super) fn new(encoding: TextEncoding) -> Decoder {
+        if encoding == TextEncoding::UTF_8 || !encoding.encoding().is_ascii_compatible() {
             return Decoder::Utf8(Partial::default());
         }
-        Decoder::Other(Box::new(encoding.new_decoder_without_bom_handling()))
+        Decoder::Other(encoding, Box::new(encoding.encoding().new_decoder_without_bom_handling()))
     }
 
     /// Whether the next byte is a character of its own if it is ASCII.
@@ -35,7 +35,7 @@ impl Decoder {
         match self {
             Decoder::Utf8(partial) => partial.is_empty(),
             // It does not say.
-            Decoder::Other(_) => false,
+            Decoder::Other(..) => false,
         }
     }
 
@@ -44,7 +44,9 @@ impl Decoder {
         match self {
             Decoder::Utf8(partial) if byte < 0x80 && partial.is_empty() => deliver(char::from(byte)),
             Decoder::Utf8(partial) => partial.push(byte, deliver),
-            Decoder::Other(decoder) => decode(decoder, &[byte], false, deliver),
+            // Such an encoding has a byte for each character, and so none is incomplete.
+            Decoder::Other(encoding, _) if encoding.is_control(byte) => deliver(char::from(byte)),
+            Decoder::Other(_, decoder) => decode(decoder, &[byte], false, deliver),
         }
     }
 
@@ -56,7 +58,7 @@ impl Decoder {
                 *partial = Partial::default();
                 deliver(char::REPLACEMENT_CHARACTER);
             }
-            Decoder::Other(decoder) => {
+            Decoder::Other(_, decoder) => {
                 decode(decoder, &[], true, deliver);
                 **decoder = decoder.encoding().new_decoder_without_bom_handling();
             }

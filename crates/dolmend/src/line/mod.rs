@@ -13,8 +13,7 @@
 mod decode;
 mod escape;
 
-use encoding_rs::{Encoding, UTF_8};
-
+use crate::encoding::TextEncoding;
 use decode::Decoder;
 use escape::Escape;
 
@@ -62,7 +61,7 @@ impl LineAssembler {
             text: String::new(),
             dropped_chars: 0,
             limit_bytes,
-            decoder: Decoder::new(UTF_8),
+            decoder: Decoder::new(TextEncoding::UTF_8),
             escape: Escape::None,
             after_cr: false,
         }
@@ -74,9 +73,9 @@ impl LineAssembler {
     }
 
     /// The encoding of the bytes from here on.
-    pub fn set_encoding(&mut self, encoding: &'static Encoding) {
+    pub fn set_encoding(&mut self, encoding: impl Into<TextEncoding>) {
         self.finish_partial();
-        self.decoder = Decoder::new(encoding);
+        self.decoder = Decoder::new(encoding.into());
     }
 
     /// Takes bytes, and delivers every line that they complete.
@@ -135,7 +134,7 @@ impl LineAssembler {
         run: impl FnOnce(&mut Decoder, &mut dyn FnMut(char)),
         deliver: &mut dyn FnMut(Line),
     ) {
-        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(UTF_8));
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(TextEncoding::UTF_8));
         run(&mut decoder, &mut |character| self.receive_character(character, deliver));
         self.decoder = decoder;
     }

@@ -155,10 +155,11 @@ impl Lobby {
     fn wrong_password(&mut self, turn: &mut Turn<'_>, user: UserId, from: attempts::From, name: Name) {
         let wrong = self.attempts.wrong(from, name.key(), self.clock.now());
         let (shown, address) = (name.shown(), Target::Network(from.source));
-        tracing::warn!(%user, name = shown, %address, "wrong password");
+        let peer = self.guests.get(&user).map(|guest| tracing::field::display(guest.info.peer));
+        tracing::warn!(%user, peer, name = shown, %address, "wrong password");
         if wrong.is_closed {
             let seconds = attempts::CLOSED_SECONDS;
-            tracing::warn!(%user, name = shown, %address, seconds, "no more passwords from there for a while");
+            tracing::warn!(%user, peer, name = shown, %address, seconds, "no more passwords from there for a while");
         }
         let text = format!(
             "That is not the password. The next try is possible in {}; Enter alone chooses another name.",

@@ -139,14 +139,21 @@ impl Fields<'_> {
         if self.form == Form::Json {
             let quote = if is_text { "\"" } else { "" };
             write!(self.writer, ",\"{name}\":{quote}")?;
-            write!(Escaped { writer: self.writer, json: true }, "{value}")?;
+            write!(Escaped { writer: self.writer, json: true, quoted: true }, "{value}")?;
             return self.writer.write_str(quote);
         }
         self.writer.write_char(' ')?;
-        if name != "message" {
-            write!(self.writer, "{name}=")?;
+        if name == "message" {
+            return write!(Escaped { writer: self.writer, json: false, quoted: false }, "{value}");
         }
-        write!(Escaped { writer: self.writer, json: false }, "{value}")
+        // Otherwise a player could write what looks like more fields.
+        let mut shape = Shape::default();
+        write!(shape, "{value}")?;
+        let quoted = shape.is_ambiguous();
+        let quote = if quoted { "\"" } else { "" };
+        write!(self.writer, "{name}={quote}")?;
+        write!(Escaped { writer: self.writer, json: false, quoted }, "{value}")?;
+        self.writer.write_str(quote)
     }
 }
 
@@ -172,17 +179,39 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// Whether a value has to be quoted to be seen as one: it is empty, or has a space, an equals sign or a quote.
+#[derive(Default)]
+struct Shape {
+    has_any: bool,
+    has_separator: bool,
+}
+
+impl Shape {
+    fn is_ambiguous(&self) -> bool {
+        !self.has_any || self.has_separator
+    }
+}
+
+impl fmt::Write for Shape {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.has_any |= !text.is_empty();
+        self.has_separator |= text.contains(|c: char| c.is_whitespace() || matches!(c, '=' | '"'));
+        Ok(())
+    }
+}
+
 /// Writes a text so that it stays in its line, and in its string.
 struct Escaped<'a> {
     writer: &'a mut dyn fmt::Write,
     json: bool,
+    quoted: bool,
 }
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             match character {
-                '"' | '\\' if self.json => write!(self.writer, "\\{character}")?,
+                '"' | '\\' if self.quoted => write!(self.writer, "\\{character}")?,
                 _ if !character.is_control() && !is_invisible(character) => {
                     self.writer.write_char(character)?;
                 }
@@ -204,7 +233,8 @@ mod tests {
 
     fn escaped(text: &str, json: bool) -> String {
         let mut line = String::new();
-        write!(Escaped { writer: &mut line, json }, "{text}").expect("a string takes everything");
+        write!(Escaped { writer: &mut line, json, quoted: json }, "{text}")
+            .expect("a string takes everything");
         line
     }
 
@@ -221,6 +251,24 @@ mod tests {
             assert!(json.bytes().all(|byte| byte.is_ascii_graphic()), "{json:?}");
             assert_eq!(serde_json::from_str::<char>(&format!("\"{json}\"")).expect("a string"), unseen);
         }
+    }
+
+    /// [T9] The name of a client, or of a player.
+    #[test]
+    fn a_value_cannot_look_like_more_fields() {
+        let shown = |value: &str| {
+            let mut line = String::new();
+            let mut fields = Fields { writer: &mut line, form: Form::Text, result: Ok(()) };
+            fields.put("client", &value, true);
+            fields.put("message", &"a = b", true);
+            fields.result.expect("a string takes everything");
+            line
+        };
+        assert_eq!(shown("Mudlet"), " client=Mudlet a = b");
+        assert_eq!(shown("x name=God"), " client=\"x name=God\" a = b");
+        assert_eq!(shown("x\" y=\\"), " client=\"x\\\" y=\\\\\" a = b");
+        assert_eq!(shown(""), " client=\"\" a = b");
+        assert_eq!(shown("C:\\a"), " client=C:\\a a = b");
     }
 
     #[test]

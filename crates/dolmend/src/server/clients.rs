@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
 
-use encoding_rs::{Encoding, UTF_8};
-
 use super::Server;
 use crate::config::PortKind;
+use crate::encoding::TextEncoding;
 use crate::layer::Output;
 use crate::telnet::mssp::Variables;
 use crate::telnet::{ClientEvent, json_string};
-use crate::user::User;
+use crate::user::{User, about};
 use crate::world::{UserId, World};
 
 impl<W: World> Server<W> {
@@ -32,10 +31,9 @@ impl<W: World> Server<W> {
                 world.window_size(&mut turn, id, size);
             }
             ClientEvent::TerminalType => {
-                let Some(client) = self.users.get(id).map(|user| user.session.client().clone()) else {
-                    return;
-                };
-                tracing::debug!(user = %id, name = %client.name, terminal = %client.terminal, "client known");
+                let Some(user) = self.users.get(id) else { return };
+                let client = user.session.client().clone();
+                about!(debug, user, client = %client.name, terminal = %client.terminal, "client known");
                 let (world, mut turn) = self.turn();
                 world.terminal_type(&mut turn, id, &client);
             }
@@ -69,7 +67,9 @@ impl<W: World> Server<W> {
                 self.name_peer(id, SocketAddr::new(address, 0));
             }
             ClientEvent::Address(address) => {
-                tracing::warn!(user = %id, %address, "ignored: a proxy names the address of a player who is in already");
+                if let Some(user) = self.users.get(id) {
+                    about!(warn, user, %address, "ignored: a proxy names the address of a player who is in already");
+                }
             }
         }
     }
@@ -85,7 +85,8 @@ impl<W: World> Server<W> {
         let config = &self.operations.config;
         let mut variables = Variables::default();
         variables.set("NAME", [&config.mud_name]);
-        variables.set("PLAYERS", [self.users.len()]);
+        // A crawler is none itself.
+        variables.set("PLAYERS", [self.users.logged_on()]);
         let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         variables.set("UPTIME", [started.as_secs()]);
         variables.set("HOSTNAME", &config.listing.host_name);
@@ -107,12 +108,9 @@ impl<W: World> Server<W> {
 }
 
 /// The encodings of players whose clients name none, and UTF-8, which a client may always choose.
-fn charsets(
-    configured: &'static Encoding,
-    of_ports: impl Iterator<Item = &'static Encoding>,
-) -> Vec<&'static str> {
+fn charsets(configured: TextEncoding, of_ports: impl Iterator<Item = TextEncoding>) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for encoding in std::iter::once(configured).chain(of_ports).chain([UTF_8]) {
+    for encoding in std::iter::once(configured).chain(of_ports).chain([TextEncoding::UTF_8]) {
         if !names.contains(&encoding.name()) {
             names.push(encoding.name());
         }

@@ -12,6 +12,7 @@ use crate::config::PortKind;
 use crate::limits::Room;
 use crate::line::Line;
 use crate::telnet::mssp;
+use crate::user::about;
 use crate::world::{Action, Departure, UserId, World};
 
 /// The user whose connection has this token.
@@ -49,11 +50,6 @@ impl<W: World> Server<W> {
     /// Bytes of a user of a binary port are the world's, in the order of their arrival.
     fn process_bytes(&mut self, id: UserId, data: &[u8]) {
         self.adjust_reading(id);
-        let Some(user) = self.users.get_mut(id) else { return };
-        if self.reactor.queued_bytes(user.conn).unwrap_or(0) <= self.operations.config.output_limit_bytes {
-            // The last answer is on its way.
-            user.answer_bytes = 0;
-        }
         self.answering = Some(id);
         let (world, mut turn) = self.turn();
         world.process_bytes(&mut turn, id, data);
@@ -66,7 +62,7 @@ impl<W: World> Server<W> {
             return;
         }
         // No part of a protocol that the server does not know can be left out.
-        if self.answering != Some(id) && self.room_for(id, bytes.len()) != Room::Send {
+        if !self.fits_as_answer(id, bytes.len()) && self.room_for(id, bytes.len()) != Room::Send {
             return self.too_slow(id);
         }
         self.wire.clear();
@@ -95,7 +91,7 @@ impl<W: World> Server<W> {
         // The lines that arrived whole before the connection broke are still processed. An incomplete line is not: half
         // a command may be another command.
         if let Some(user) = self.users.get_mut(id) {
-            tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %reason, "connection lost");
+            about!(info, &*user, %reason, "connection lost");
             user.ends = Some(Departure::Lost);
             self.users.enqueue(id);
         }
@@ -128,8 +124,6 @@ impl<W: World> Server<W> {
 
     /// What is sent to a user from here on is the answer to a command.
     pub(super) fn begin_answer(&mut self, id: UserId) {
-        let Some(user) = self.users.get_mut(id) else { return };
-        user.answer_bytes = 0;
         self.answering = Some(id);
         self.users.enqueue(id);
         self.adjust_reading(id);
@@ -175,9 +169,9 @@ impl<W: World> Server<W> {
         match why {
             // A line that is limited in number has said so.
             Departure::Stranger | Departure::TooSlow | Departure::LoginTimeout | Departure::Idle => {
-                tracing::debug!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed");
+                about!(debug, &user, %why, "departed");
             }
-            _ => tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, %why, "departed"),
+            _ => about!(info, &user, %why, "departed"),
         }
         let let_go = match why {
             Departure::TooSlow | Departure::Stranger => self.reactor.abort(user.conn),

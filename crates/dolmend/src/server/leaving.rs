@@ -3,7 +3,7 @@
 //! Their number is bounded, and that of refused newcomers among them to half of it: a flood of those must not take the
 //! places of players who leave.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use dolmen::ConnId;
@@ -25,11 +25,14 @@ pub(super) struct Leaving {
     pub peer: SocketAddr,
 }
 
-/// All of them, in the order of their arrival, which is roughly the order of their departure.
+/// All of them, and the order in which they began to close.
 #[derive(Debug, Default)]
 pub(super) struct Departing {
-    by_id: BTreeMap<UserId, Leaving>,
-    refused: BTreeSet<UserId>,
+    by_id: BTreeMap<UserId, (u64, Leaving)>,
+    in_order: BTreeMap<u64, UserId>,
+    refused: BTreeMap<u64, UserId>,
+    /// The number of the next one.
+    next: u64,
 }
 
 impl Departing {
@@ -42,7 +45,7 @@ impl Departing {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&UserId, &Leaving)> {
-        self.by_id.iter()
+        self.by_id.iter().map(|(id, (_, leaving))| (id, leaving))
     }
 
     /// Whether another connection has to wait until one has been taken out.
@@ -56,37 +59,83 @@ impl Departing {
     }
 
     pub(super) fn insert(&mut self, id: UserId, leaving: Leaving) {
-        self.by_id.insert(id, leaving);
+        self.by_id.insert(id, (self.next, leaving));
+        self.in_order.insert(self.next, id);
+        self.next += 1;
     }
 
-    pub(super) fn insert_refused(&mut self, id: UserId, leaving: Leaving) {
-        self.refused.insert(id);
-        self.by_id.insert(id, leaving);
-    }
-
-    /// One that is closing is that of a newcomer who was refused after all.
-    pub(super) fn mark_refused(&mut self, id: UserId) {
-        if self.by_id.contains_key(&id) {
-            self.refused.insert(id);
-        }
+    /// One that is closing is that of a newcomer who was refused. Returns the connection that has to be reset for its
+    /// place, if there is none: that of the newcomer who was refused first, which may be the same one. Never that of a
+    /// player who leaves.
+    pub(super) fn refuse(&mut self, id: UserId) -> Option<(UserId, Leaving)> {
+        let &(number, _) = self.by_id.get(&id)?;
+        self.refused.insert(number, id);
+        let too_many = self.refused.len() > MAX_REFUSED_CONNECTIONS || self.len() > MAX_CLOSING_CONNECTIONS;
+        let (_, &oldest) = self.refused.first_key_value().filter(|_| too_many)?;
+        self.remove(oldest).map(|leaving| (oldest, leaving))
     }
 
     pub(super) fn remove(&mut self, id: UserId) -> Option<Leaving> {
-        self.refused.remove(&id);
-        self.by_id.remove(&id)
+        let (number, leaving) = self.by_id.remove(&id)?;
+        self.in_order.remove(&number);
+        self.refused.remove(&number);
+        Some(leaving)
     }
 
     /// Takes out the connection that has been closing for the longest time.
     pub(super) fn take_oldest(&mut self) -> Option<(UserId, Leaving)> {
-        let (&id, _) = self.by_id.first_key_value()?;
+        let (_, &id) = self.in_order.first_key_value()?;
         self.remove(id).map(|leaving| (id, leaving))
     }
+}
 
-    /// The same, for the place of a refused newcomer: it is that of another one, if there is one.
-    pub(super) fn take_oldest_refused(&mut self) -> Option<(UserId, Leaving)> {
-        match self.refused.first() {
-            Some(&id) => self.remove(id).map(|leaving| (id, leaving)),
-            None => self.take_oldest(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dolmen::{Reactor, Token};
+    use std::net::{TcpListener, TcpStream};
+
+    /// A connection; which one does not matter here.
+    fn leaving() -> Leaving {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("it opens");
+        let peer = listener.local_addr().expect("it is bound");
+        let stream = TcpStream::connect(peer).expect("it listens");
+        let conn = Reactor::new().expect("a reactor").add(stream, Token(0)).expect("it is taken");
+        Leaving { conn, peer }
+    }
+
+    #[test]
+    fn who_has_been_closing_for_the_longest_time_is_reset_and_not_who_came_first() {
+        let (mut departing, leaving) = (Departing::default(), leaving());
+        for id in [7, 3, 9, 1] {
+            departing.insert(UserId(id), leaving);
         }
+        departing.remove(UserId(3));
+        let order: Vec<u64> = std::iter::from_fn(|| departing.take_oldest()).map(|(id, _)| id.0).collect();
+        assert_eq!(order, [7, 9, 1]);
+        assert!(departing.is_empty() && departing.in_order.is_empty());
+    }
+
+    #[test]
+    fn a_refused_newcomer_takes_the_place_of_another_or_none() {
+        let (mut departing, leaving) = (Departing::default(), leaving());
+        let refuse = |departing: &mut Departing, id| {
+            departing.insert(UserId(id), leaving);
+            departing.refuse(UserId(id)).map(|(reset, _)| reset.0)
+        };
+        // Numbers in the order of arrival say nothing about that of departure.
+        assert_eq!(refuse(&mut departing, 999), None);
+        for id in 1..MAX_REFUSED_CONNECTIONS as u64 {
+            assert_eq!(refuse(&mut departing, id), None);
+        }
+        assert!(departing.is_full_for_refused() && !departing.is_full());
+        assert_eq!(refuse(&mut departing, 500), Some(999));
+        let mut players = Departing::default();
+        for id in 0..MAX_CLOSING_CONNECTIONS as u64 {
+            players.insert(UserId(id), leaving);
+        }
+        assert_eq!(refuse(&mut players, 500), Some(500));
+        assert_eq!(players.len(), MAX_CLOSING_CONNECTIONS);
+        assert_eq!(players.refuse(UserId(501)).map(|(id, _)| id), None, "it has been closed already");
     }
 }

@@ -3,16 +3,18 @@
 //! A user over the budget is not read from, and gets no turn, until there is room in it again. That costs the server
 //! nothing: one timer is set to the earliest time at which one of the users has to be looked at.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use dolmen::TimerId;
 
-use super::{LIMITS, Server};
+use super::{LEFT_OUT, LIMITS, Server};
 use crate::address::Source;
 use crate::layer::Output;
 use crate::limits::{Expired, Stranger, Verdict};
 use crate::logging::names;
+use crate::user::about;
 use crate::world::{Action, Departure, UserId, World};
 
 /// The longest answer to one command that may wait in addition to the output limit.
@@ -22,8 +24,13 @@ pub(super) const LONGEST_ANSWER_BYTES: usize = 16 << 20;
 /// fault, must cost the others nothing.
 const SHORTEST_WAKEUP: Duration = Duration::from_millis(10);
 
-/// How soon the server looks again whether a long answer has been read.
+/// How soon the number of lines that were left out is reported.
+const REPORT_AFTER: Duration = Duration::from_secs(60);
+
+/// How soon the server looks again whether a long answer has been read. If nothing of it was read, it looks after as long
+/// a time as nothing has been read, up to the latter.
 const ANSWER_CHECK: Duration = Duration::from_millis(20);
+const LATEST_ANSWER_CHECK: Duration = Duration::from_secs(1);
 
 /// The kinds of log lines that are limited in number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,12 +39,32 @@ pub(super) enum LogKind {
     Full,
     AddressFull,
     TooOften,
-    BadHeader,
+    /// With what is wrong: one fault must not hide another.
+    BadHeader(&'static str),
     Stranger(Stranger),
     Expired(Expired),
     Throttled,
     TooSlow,
     Behind,
+}
+
+/// The lines of this kind, for the report about those that were left out.
+impl fmt::Display for LogKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogKind::Banned => f.write_str("refused: banned"),
+            LogKind::Full => f.write_str("refused: max users reached"),
+            LogKind::AddressFull => f.write_str("refused: max users per address reached"),
+            LogKind::TooOften => f.write_str("refused: accept rate exceeded"),
+            LogKind::BadHeader(why) => write!(f, "ended a connection of a trusted proxy: {why}"),
+            LogKind::Stranger(stranger) => write!(f, "not a player: {stranger}"),
+            LogKind::Expired(Expired::Login) => f.write_str("disconnected: login timeout"),
+            LogKind::Expired(Expired::Idle) => f.write_str("disconnected: idle timeout"),
+            LogKind::Throttled => f.write_str("sends more than the command rate"),
+            LogKind::TooSlow => f.write_str("output limit reached"),
+            LogKind::Behind => f.write_str("reads more slowly than others talk"),
+        }
+    }
 }
 
 /// The timer for all users, and the time to which it is set.
@@ -46,6 +73,8 @@ pub(super) struct LimitTimer {
     timer: Option<(TimerId, Instant)>,
     /// The users whose time has come. Kept so that it costs no allocation.
     due: Vec<UserId>,
+    /// A timer for the report of lines that were left out is set.
+    pub reports: bool,
 }
 
 impl<W: World> Server<W> {
@@ -53,11 +82,29 @@ impl<W: World> Server<W> {
     pub(super) fn may_log(&mut self, kind: LogKind, address: IpAddr) -> Option<u64> {
         let source = Source::of(address, self.limits.ipv6_prefix);
         let left_out = self.repeats.admit((kind, source), self.now);
+        if left_out.is_none() && !self.limit_timer.reports {
+            // The report comes even if no other line does.
+            self.limit_timer.reports = true;
+            self.reactor.add_timer(REPORT_AFTER, LEFT_OUT);
+        }
+        let left_out = left_out?;
         let unreported = self.repeats.take_unreported();
-        if unreported > 0 && left_out.is_some() {
+        if unreported > 0 {
             tracing::warn!(unreported, "more lines about limits were left out");
         }
-        left_out
+        Some(left_out)
+    }
+
+    /// Reports the lines that were left out since the last report.
+    pub(super) fn report_left_out(&mut self) {
+        self.limit_timer.reports = false;
+        self.repeats.report(|&(kind, source), left_out| {
+            tracing::info!(address = %source.network(), left_out, "more of: {kind}");
+        });
+        let unreported = self.repeats.take_unreported();
+        if unreported > 0 {
+            tracing::warn!(unreported, "more lines about limits were left out");
+        }
     }
 
     /// Counts bytes of a user. False if the user turns out to be a stranger, and has been ended.
@@ -70,7 +117,9 @@ impl<W: World> Server<W> {
                 let peer = user.info.peer;
                 self.status.limits.strangers += 1;
                 if let Some(left_out) = self.may_log(LogKind::Stranger(stranger), peer.ip()) {
-                    tracing::info!(%peer, left_out, "not a player: {stranger}");
+                    if let Some(user) = self.users.get(id) {
+                        about!(info, user, left_out, "not a player: {stranger}");
+                    }
                 }
                 self.depart(id, Departure::Stranger);
                 false
@@ -108,7 +157,9 @@ impl<W: World> Server<W> {
         self.status.limits.throttled += 1;
         let Some(peer) = self.users.get(id).map(|user| user.info.peer) else { return };
         if let Some(left_out) = self.may_log(LogKind::Throttled, peer.ip()) {
-            tracing::info!(user = %id, %peer, left_out, "sends more than the command rate; has to wait");
+            if let Some(user) = self.users.get(id) {
+                about!(info, user, left_out, "sends more than the command rate; has to wait");
+            }
         }
     }
 
@@ -119,7 +170,7 @@ impl<W: World> Server<W> {
         let pass = user.limits.pass();
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
         let again = if queued > self.operations.config.output_limit_bytes {
-            self.now + ANSWER_CHECK
+            self.now + user.backlog.still_for(queued, self.now).clamp(ANSWER_CHECK, LATEST_ANSWER_CHECK)
         } else if !user.limits.take_command(&self.limits, self.gate.budget_mut(pass), self.now) {
             user.limits.next_command(&self.limits, self.gate.budget_mut(pass), self.now)
         } else {
@@ -135,7 +186,7 @@ impl<W: World> Server<W> {
         user.limits.log_on(self.now);
         let is_new = self.world.name_of(id).is_none_or(|name| names::set(id.0, name));
         if is_new {
-            tracing::info!(user = %id, conn = %user.conn, peer = %user.info.peer, "logged on");
+            about!(info, &*user, "logged on");
         }
         self.schedule_deadline(id);
     }
@@ -199,7 +250,9 @@ impl<W: World> Server<W> {
         };
         self.status.limits.expire(expired);
         if let Some(left_out) = self.may_log(LogKind::Expired(expired), peer.ip()) {
-            tracing::info!(user = %id, %peer, left_out, "disconnected: {why}");
+            if let Some(user) = self.users.get(id) {
+                about!(info, user, left_out, "disconnected: {why}");
+            }
         }
         self.actions.push(Action::Send { user: id, text: expired.text().into() });
         self.carry_out();

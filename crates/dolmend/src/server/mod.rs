@@ -34,6 +34,8 @@ mod operator;
 mod output;
 mod reload;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::collections::BTreeMap;
@@ -86,6 +88,8 @@ const METRICS_PORT: Token = Token(9);
 const METRICS_CLIENT: Token = Token(10);
 /// The timer that ends these connections.
 const METRICS_TIMEOUT: Token = Token(11);
+/// The timer of the report about log lines that were left out.
+const LEFT_OUT: Token = Token(12);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
 /// Tokens of connections begin here; those below are the server's own.
@@ -211,8 +215,24 @@ impl<W: World> Server<W> {
 
     /// Other limits, from now on: for those who are present too. No one is disconnected because there are fewer places.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        let old = std::mem::replace(&mut self.limits, limits);
+        let rates = |limits: &Limits| (limits.accept_rate, limits.user_rates());
+        let rates_change = rates(&old) != rates(&self.limits);
+        if rates_change {
+            self.gate.change_rates(&self.limits, self.now);
+        }
         for id in self.users.roster().to_vec() {
+            if let Some(user) = self.users.get_mut(id).filter(|_| rates_change) {
+                user.limits.change_rates(&self.limits, self.now);
+                // Who has waited under the old rate may have a turn.
+                self.users.enqueue(id);
+                self.adjust_reading(id);
+            }
+            if old.keepalive != self.limits.keepalive {
+                let conn = self.users.get(id).map(|user| user.conn);
+                // It fails only for a connection that has ended.
+                let _ = conn.map(|conn| self.reactor.set_keepalive(conn, self.limits.keepalive));
+            }
             self.schedule_deadline(id);
         }
     }
@@ -343,6 +363,7 @@ impl<W: World> Server<W> {
                 self.carry_out();
             }
             Event::Timer { token: LIMITS, .. } => self.limit_timer_fired(),
+            Event::Timer { token: LEFT_OUT, .. } => self.report_left_out(),
             Event::Timer { token: STATS, .. } => self.log_stats(),
             Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.shutdown.output_timed_out(),
             Event::Console { input, .. } => self.console_input(input),

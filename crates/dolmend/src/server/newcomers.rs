@@ -18,7 +18,7 @@ use crate::limits::{Backlog, Gate, Pass, Refusal, UserLimits};
 use crate::proxy::{HEADER_TIMEOUT, HeaderReader, Progress};
 use crate::session::{Options, Session};
 use crate::telnet::Settings;
-use crate::user::User;
+use crate::user::{User, about};
 use crate::world::{Admission, ConnectInfo, Departure, UserId, World};
 
 /// Connections of proxies that may be without a header at a time. One more, and the oldest is reset.
@@ -144,7 +144,6 @@ impl<W: World> Server<W> {
             session,
             limits,
             backlog: Backlog::default(),
-            answer_bytes: 0,
             answered: false,
             in_queue: false,
             held: false,
@@ -188,17 +187,15 @@ impl<W: World> Server<W> {
             },
             Connection::Registered(conn) => conn,
         };
-        if self.leaving.is_full_for_refused() {
-            let oldest = self.leaving.take_oldest_refused();
-            self.reset_leaving(oldest);
-        }
         self.wire.clear();
         Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
         // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
         // is of no use.
         let _ = self.reactor.send(conn, &self.wire);
         let _ = self.reactor.close(conn);
-        self.leaving.insert_refused(id, Leaving { conn, peer });
+        self.leaving.insert(id, Leaving { conn, peer });
+        let without_place = self.leaving.refuse(id);
+        self.reset_leaving(without_place);
     }
 
     /// The same for a connection that is not registered, without care.
@@ -258,7 +255,7 @@ impl<W: World> Server<W> {
                 &data[taken..]
             }
             Err(error) => {
-                self.reset_unnamed(id, &error.to_string());
+                self.reset_unnamed(id, error.text());
                 &[]
             }
         }
@@ -288,18 +285,15 @@ impl<W: World> Server<W> {
             Ok(pass) => {
                 user.limits.set_pass(pass);
                 user.info.peer = peer;
-                tracing::info!(user = %id, conn = %user.conn, %peer, "named by a proxy");
+                about!(info, &*user, "named by a proxy");
                 self.world.peer_named(id, peer);
             }
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
                 self.send_output(id, Output::Text(refusal.text()));
-                if self.leaving.is_full_for_refused() {
-                    let oldest = self.leaving.take_oldest_refused();
-                    self.reset_leaving(oldest);
-                }
                 self.depart(id, Departure::Disconnected);
-                self.leaving.mark_refused(id);
+                let without_place = self.leaving.refuse(id);
+                self.reset_leaving(without_place);
             }
         }
     }
@@ -312,10 +306,10 @@ impl<W: World> Server<W> {
     }
 
     /// Ends a connection of a proxy that does not name its player.
-    pub(super) fn reset_unnamed(&mut self, id: UserId, why: &str) {
+    pub(super) fn reset_unnamed(&mut self, id: UserId, why: &'static str) {
         let Some(Unnamed { conn, peer, .. }) = self.take_unnamed(id) else { return };
         self.status.limits.bad_headers += 1;
-        if let Some(left_out) = self.may_log(LogKind::BadHeader, peer.ip()) {
+        if let Some(left_out) = self.may_log(LogKind::BadHeader(why), peer.ip()) {
             tracing::warn!(proxy = %peer, left_out, "ended a connection of a trusted proxy: {why}");
         }
         if self.reactor.abort(conn).is_ok() {

@@ -33,6 +33,8 @@ pub(super) struct Operations {
     pub ports: Vec<(PortSpec, ListenerId)>,
     pub metrics: Option<Metrics>,
     pub stats: Option<TimerId>,
+    /// The problem of the last reload, if it was refused.
+    pub refused_reload: Option<String>,
     /// The operator has locked the console.
     pub locked: bool,
     countdown: Option<Countdown>,
@@ -59,6 +61,7 @@ impl Operations {
             ports: matched(&config.ports, listening),
             metrics: None,
             stats: None,
+            refused_reload: None,
             locked: false,
             countdown: None,
             ending: None,

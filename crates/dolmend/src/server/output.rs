@@ -1,8 +1,9 @@
 //! Output: to one user and to many, and what becomes of it when it is not read.
 //!
-//! The answer to a user's own command always fits, because the next command waits until it has been read. What others
-//! say has to stay within the output limit; for a user who reads too slowly it is left out, and the user is told so.
-//! Only one who reads nothing at all is disconnected. What a protocol itself has to say cannot be left out: output with
+//! The answer to a user's own command always fits, because the next command waits until it has been read; so does what
+//! the user gets while the world holds the lines, and a long text for one to whom nothing else is to be sent. What others
+//! say has to stay within the output limit; for a user who reads too slowly it is left out, and the user is told so. Only
+//! one who reads nothing at all is disconnected, whatever waits. What a protocol itself has to say cannot be left out: output with
 //! a hole in it would be worse than none. It is little, and has the same room once more.
 
 use std::rc::Rc;
@@ -15,10 +16,10 @@ use super::{LogKind, Server};
 use crate::layer::Output;
 use crate::limits::Room;
 use crate::session::Session;
-use crate::user::User;
+use crate::user::{User, about};
 use crate::world::{Departure, Status, UserId, World};
 
-/// How often the server looks whether a user for whom texts are left out has caught up.
+/// How often the server looks whether a user for whom more than the output limit waits, or texts are left out, reads.
 const BACKLOG_CHECK: Duration = Duration::from_secs(1);
 
 pub(super) fn count_compressed(status: &mut Status, session: &mut Session) {
@@ -62,6 +63,14 @@ impl<W: World> Server<W> {
             return true;
         }
         self.look_at_backlog(id);
+        if self.fits_as_answer(id, bytes) {
+            let Some(user) = self.users.get_mut(id) else { return false };
+            if user.session.holds_back() {
+                user.backlog.hold_back_answer(bytes);
+                user.answered = true;
+            }
+            return true;
+        }
         let was_behind = self.users.get(id).is_some_and(|user| user.backlog.is_behind());
         let room = self.room_for(id, bytes);
         let Some(user) = self.users.get_mut(id) else { return false };
@@ -79,44 +88,60 @@ impl<W: World> Server<W> {
             self.wakeups.schedule(id, &mut user.limits.wake_at, self.now + BACKLOG_CHECK);
             let peer = user.info.peer;
             if let Some(left_out) = self.may_log(LogKind::Behind, peer.ip()) {
-                tracing::info!(user = %id, %peer, left_out, "reads more slowly than others talk; texts are left out");
+                if let Some(user) = self.users.get(id) {
+                    about!(info, user, left_out, "reads more slowly than others talk; texts are left out");
+                }
             }
         }
         false
+    }
+
+    /// Whether bytes are an answer: to a command, to what the world holds a user's lines for, or a text that is longer
+    /// than the output limit for a user who has read everything.
+    fn is_answer(&self, id: UserId, bytes: usize) -> bool {
+        let limit = self.operations.config.output_limit_bytes;
+        self.answering == Some(id)
+            || self.users.get(id).is_some_and(|user| user.held || bytes > limit && self.waiting(user) == 0)
+    }
+
+    /// The same for a text that is still to be encoded, which may double it. A text that is too long for any answer is
+    /// left out, unless it is one to a command.
+    pub(super) fn fits_as_answer(&self, id: UserId, bytes: usize) -> bool {
+        let Some(user) = self.users.get(id).filter(|_| self.is_answer(id, bytes)) else { return false };
+        self.answering == Some(id) || self.waiting(user) + 2 * bytes <= LONGEST_ANSWER_BYTES
+    }
+
+    fn waiting(&self, user: &User) -> usize {
+        user.backlog.waiting(self.reactor.queued_bytes(user.conn).unwrap_or(0))
     }
 
     /// Whether bytes that are not an answer fit into the output limit of a user.
     pub(super) fn room_for(&mut self, id: UserId, bytes: usize) -> Room {
         let Some(user) = self.users.get_mut(id) else { return Room::LeaveOut };
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        user.backlog.room(
-            bytes,
-            queued,
-            self.operations.config.output_limit_bytes + user.answer_bytes,
-            self.now,
-        )
+        user.backlog.room(bytes, queued, self.operations.config.output_limit_bytes, self.now)
     }
 
     /// Tells a user who has caught up how much is missing, and ends one who does not read. The caller carries out the
     /// resulting actions of the world later.
     pub(super) fn look_at_backlog(&mut self, id: UserId) {
-        let Some(user) = self.users.get_mut(id).filter(|user| user.backlog.is_behind()) else { return };
+        let Some(user) = self.users.get_mut(id).filter(|user| user.backlog.is_watched()) else { return };
         let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let limit = self.operations.config.output_limit_bytes + user.answer_bytes;
-        match user.backlog.look(queued, limit, self.limits.unread_timeout, self.now) {
-            (Room::Send, 0) => {}
-            (Room::Send, left_out) => {
-                let messages = match left_out {
-                    1 => "One message is".to_owned(),
-                    _ => format!("{left_out} messages are"),
-                };
-                let text = format!("({messages} missing here, because your connection is slow.)\n");
-                self.send_output(id, Output::Text(&text));
-            }
-            (Room::LeaveOut, _) => {
-                self.wakeups.schedule(id, &mut user.limits.wake_at, self.now + BACKLOG_CHECK);
-            }
-            (Room::Unread, _) => self.too_slow(id),
+        let limit = self.operations.config.output_limit_bytes;
+        let look = user.backlog.look(queued, limit, self.limits.unread_timeout, self.now);
+        if look.unread {
+            return self.too_slow(id);
+        }
+        if look.again {
+            self.wakeups.schedule(id, &mut user.limits.wake_at, self.now + BACKLOG_CHECK);
+        }
+        if look.missing > 0 {
+            let messages = match look.missing {
+                1 => "One message is".to_owned(),
+                missing => format!("{missing} messages are"),
+            };
+            let text = format!("({messages} missing here, because your connection is slow.)\n");
+            self.send_output(id, Output::Text(&text));
         }
     }
 
@@ -169,26 +194,25 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Whether the queue of a user has room for bytes that cannot be left out.
-    fn has_room(&self, id: UserId, user: &User, bytes: usize) -> bool {
-        let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let answer = if self.answering == Some(id) { LONGEST_ANSWER_BYTES } else { user.answer_bytes };
-        queued + bytes <= 2 * self.operations.config.output_limit_bytes + answer
-    }
-
     /// Counts bytes that are about to be sent. A user whose queue has no room for them is disconnected: keeping them would
     /// let one client fill the memory [hc35].
     fn make_room(&mut self, id: UserId, bytes: usize) -> bool {
-        let Some(user) = self.users.get(id) else { return false };
-        if !self.has_room(id, user, bytes) {
+        let is_answer = self.is_answer(id, bytes);
+        let Some(user) = self.users.get_mut(id) else { return false };
+        let limit = self.operations.config.output_limit_bytes;
+        let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
+        let answer = if is_answer { LONGEST_ANSWER_BYTES } else { user.backlog.unread_answer(queued) };
+        if queued + bytes > 2 * limit + answer {
             self.too_slow(id);
             return false;
         }
-        if self.answering == Some(id) {
-            if let Some(user) = self.users.get_mut(id) {
-                user.answer_bytes += bytes;
-                user.answered = true;
-            }
+        if is_answer {
+            user.backlog.answers(bytes, queued);
+            user.answered = true;
+        }
+        if queued + bytes > limit {
+            user.backlog.watch(queued, self.now);
+            self.wakeups.schedule(id, &mut user.limits.wake_at, self.now + BACKLOG_CHECK);
         }
         true
     }
@@ -217,10 +241,12 @@ impl<W: World> Server<W> {
 
     pub(super) fn too_slow(&mut self, id: UserId) {
         let Some(user) = self.users.get(id) else { return };
-        let (conn, peer) = (user.conn, user.info.peer);
+        let peer = user.info.peer;
         self.status.too_slow += 1;
         if let Some(left_out) = self.may_log(LogKind::TooSlow, peer.ip()) {
-            tracing::warn!(user = %id, %conn, %peer, left_out, "output limit reached");
+            if let Some(user) = self.users.get(id) {
+                about!(warn, user, left_out, "output limit reached");
+            }
         }
         self.depart(id, Departure::TooSlow);
     }

@@ -7,6 +7,8 @@
 //! The server's parts have no copies of a configuration's values. They read the one in force, or
 //! [`apply`](Server::apply) brings the values to them, at the start as well.
 
+use std::net::SocketAddr;
+
 use dolmen::ListenerId;
 
 use super::metrics::{self, Metrics};
@@ -52,12 +54,14 @@ impl<W: World> Server<W> {
             return self.answer("The server is shutting down.\n");
         }
         notify::reloading();
+        self.operations.refused_reload = None;
         let text = match self.try_reload() {
             Ok(report) => report,
             Err(problem) => {
                 for line in problem.lines() {
                     tracing::error!("not reloaded: {line}");
                 }
+                self.operations.refused_reload = problem.lines().next().map(str::to_owned);
                 format!("Nothing has changed, because the new configuration is refused:\n{problem}\n")
             }
         };
@@ -70,7 +74,9 @@ impl<W: World> Server<W> {
     /// Tells the service manager that the server serves.
     pub(crate) fn tell_ready(&self) {
         let ports: Vec<String> = self.ports.iter().map(|port| port.address.to_string()).collect();
-        notify::ready(&format!("serving {}", ports.join(" ")));
+        let refused = self.operations.refused_reload.as_deref();
+        let refused = refused.map_or(String::new(), |problem| format!("reload refused: {problem}; "));
+        notify::ready(&format!("{refused}serving {}", ports.join(" ")));
     }
 
     fn try_reload(&mut self) -> Result<String, String> {
@@ -102,7 +108,12 @@ impl<W: World> Server<W> {
             Ok(metrics) => metrics,
             Err(problem) => {
                 self.close_ports(ports);
-                return Err(problem);
+                let is_own = |new: SocketAddr| {
+                    let own = self.operations.config.metrics.into_iter();
+                    own.chain(self.ports.iter().map(|port| port.address)).any(|old| old.port() == new.port())
+                };
+                let advice = if new.metrics.is_some_and(is_own) { ADVICE } else { "" };
+                return Err(problem + advice);
             }
         };
         // Last, because it makes the file.
@@ -249,16 +260,15 @@ struct Matched {
     missing: Vec<PortSpec>,
 }
 
+/// What to do about a port that one of this server's own is in the way of.
+const ADVICE: &str = "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then \
+    with it. On Windows a wider port opens only when those who came through the narrower one have left.";
+
 /// What to do when a new port cannot be opened beside an old one, as 0.0.0.0:4000 beside 127.0.0.1:4000. The old ones
 /// are closed last: they could not be opened again for certain.
 fn advice(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> &'static str {
     let same = |new: &PortSpec| surplus.iter().any(|(old, _)| old.address.port() == new.address.port());
-    if missing.iter().any(same) {
-        "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then with it. \
-         On Windows a wider port opens only when those who came through the narrower one have left."
-    } else {
-        ""
-    }
+    if missing.iter().any(same) { ADVICE } else { "" }
 }
 
 /// The answer to the operator; each change is in the log as well.

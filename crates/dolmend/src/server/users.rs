@@ -22,6 +22,11 @@ impl Users {
         self.by_id.len()
     }
 
+    /// How many are logged on, or need no name.
+    pub(super) fn logged_on(&self) -> usize {
+        self.by_id.values().filter(|user| user.limits.is_logged_on()).count()
+    }
+
     /// In the order of their arrival.
     pub(super) fn roster(&self) -> &[UserId] {
         &self.roster

@@ -1,8 +1,8 @@
 //! Tests of whole sessions: lines, prompts, passwords, compression.
 
 use super::*;
+use crate::encoding::TextEncoding;
 use crate::telnet::byte::{DO, DONT, IAC, SB, SE, WILL, WONT, option};
-use encoding_rs::Encoding;
 use flate2::{Decompress, FlushDecompress};
 use proptest::prelude::*;
 
@@ -161,21 +161,41 @@ fn a_password_is_hidden_only_around_its_line() {
     assert_eq!(wire, b"");
 }
 
+/// [T2] 9B begins an escape sequence on a terminal of eight bits, and 85 is a line end there.
+#[test]
+fn control_bytes_of_iso_8859_reach_no_terminal_and_no_line() {
+    let wire = |label: &[u8], kind| {
+        let encoding = TextEncoding::for_label(label).expect("it has this name");
+        let settings = Settings { encoding, ..Settings::default() };
+        let mut session = Session::new(Options { kind, line_length_bytes: 80, settings });
+        replies(&mut session, b"a\x85b\x93c\xe9\n");
+        (lines(&mut session).concat(), shown(&mut session, &["\u{203a}31m\u{2026}\u{20ac}\u{e9}\n"]))
+    };
+    for kind in [PortKind::Telnet, PortKind::Ascii] {
+        for label in ["latin1", "iso-8859-1", "iso-8859-9"] {
+            let (line, shown) = wire(label.as_bytes(), kind);
+            assert_eq!((line.as_str(), shown.as_slice()), ("abcé", &b"?31m??\xe9\r\n"[..]), "{label}");
+        }
+        let (line, shown) = wire(b"windows-1252", kind);
+        assert_eq!((line.as_str(), shown.as_slice()), ("a…b“cé", &b"\x9b31m\x85\x80\xe9\r\n"[..]));
+    }
+}
+
 #[test]
 fn an_encoding_holds_in_both_directions() {
-    let settings = Settings { encoding: encoding_rs::WINDOWS_1252, ..Settings::default() };
+    let latin1 = TextEncoding::for_label(b"latin1").expect("it has this name");
+    let settings = Settings { encoding: latin1, ..Settings::default() };
     let mut session = Session::new(Options { kind: PortKind::Telnet, line_length_bytes: 80, settings });
     session.open(&mut Vec::new());
     replies(&mut session, b"caf\xe9 \xff\xff\n");
     assert_eq!(lines(&mut session), ["café ÿ"]);
     assert_eq!(shown(&mut session, &["ÿ é 日\n"]), b"\xff\xff \xe9 ?\r\n");
     let asked = replies(&mut session, &[IAC, DO, option::CHARSET]);
-    assert_eq!(asked, b"\xff\xfa\x2a\x01;UTF-8;windows-1252\xff\xf0");
+    assert_eq!(asked, b"\xff\xfa\x2a\x01;UTF-8;ISO-8859-1\xff\xf0");
     replies(&mut session, b"\xff\xfa\x2a\x02UTF-8\xff\xf0\xc3\xa9\n");
     assert_eq!(lines(&mut session), ["é"]);
     assert_eq!(shown(&mut session, &["é\n"]), "é\r\n".as_bytes());
-    assert_eq!(session.client().encoding.name(), encoding_rs::UTF_8.name());
-    assert_eq!(Encoding::for_label(b"latin1"), Some(encoding_rs::WINDOWS_1252), "the standard's name for it");
+    assert_eq!(session.client().encoding, TextEncoding::UTF_8);
 }
 
 fn inflated(wire: &[u8]) -> Vec<u8> {
@@ -228,9 +248,16 @@ fn the_end_says_goodbye_and_ends_compression() {
     let mut session = session(PortKind::Telnet);
     session.open(&mut Vec::new());
     replies(&mut session, &[IAC, DO, option::GMCP]);
-    let mut wire = Vec::new();
+    let answers = [IAC, WONT, option::TERMINAL_TYPE, IAC, DO, option::MCCP2];
+    let mut wire = replies(&mut session, &answers);
+    session.flush(Instant::now(), &mut wire);
+    let start = [IAC, SB, option::MCCP2, IAC, SE];
+    let place = wire.windows(5).position(|part| part == start).expect("compression begins") + 5;
     session.end("shutdown", &mut wire);
-    assert_eq!(wire, b"\xff\xfa\xc9Core.Goodbye \"shutdown\"\xff\xf0");
+    let (mut decompress, mut text) = (Decompress::new(true), Vec::with_capacity(1 << 16));
+    let status = decompress.decompress_vec(&wire[place..], &mut text, FlushDecompress::Finish);
+    assert_eq!(status.expect("it is a zlib stream"), flate2::Status::StreamEnd);
+    assert!(text.ends_with(b"\xff\xfa\xc9Core.Goodbye \"shutdown\"\xff\xf0"), "{text:?}");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! CHARSET (RFC 2066): which encoding the text has.
 
-use encoding_rs::{Encoding, UTF_8};
-
 use super::byte::option;
 use super::engine::subnegotiation;
+use crate::encoding::TextEncoding;
 use crate::layer::Outward;
 
 const REQUEST: u8 = 1;
@@ -21,10 +20,10 @@ pub(super) struct Charset {
 
 impl Charset {
     /// Asks the client to choose between UTF-8 and the encoding of the port.
-    pub(super) fn request(&mut self, port: &'static Encoding, outward: &mut Outward) {
+    pub(super) fn request(&mut self, port: TextEncoding, outward: &mut Outward) {
         let mut list = vec![REQUEST];
         list.extend(b";UTF-8");
-        if port != UTF_8 {
+        if port != TextEncoding::UTF_8 {
             list.push(b';');
             list.extend(port.name().bytes());
         }
@@ -33,7 +32,7 @@ impl Charset {
     }
 
     /// Takes a subnegotiation. Returns the encoding that was agreed.
-    pub(super) fn receive(&mut self, payload: &[u8], outward: &mut Outward) -> Option<&'static Encoding> {
+    pub(super) fn receive(&mut self, payload: &[u8], outward: &mut Outward) -> Option<TextEncoding> {
         let (&kind, rest) = payload.split_first()?;
         match kind {
             ACCEPTED if self.waiting => {
@@ -66,7 +65,7 @@ impl Charset {
 }
 
 /// The best of a list, which begins with its separator: UTF-8, or else the first that is known.
-fn choose(list: &[u8]) -> Option<(&[u8], &'static Encoding)> {
+fn choose(list: &[u8]) -> Option<(&[u8], TextEncoding)> {
     // The offer to translate by a table, with its version, is not taken.
     let list = match list.strip_prefix(b"[TTABLE]") {
         Some(rest) => rest.get(1..)?,
@@ -74,14 +73,14 @@ fn choose(list: &[u8]) -> Option<(&[u8], &'static Encoding)> {
     };
     let (&separator, names) = list.split_first()?;
     let known = || names.split(|&byte| byte == separator).filter_map(|name| Some((name, known(name)?)));
-    known().find(|(_, encoding)| *encoding == UTF_8).or_else(|| known().next())
+    known().find(|(_, encoding)| *encoding == TextEncoding::UTF_8).or_else(|| known().next())
 }
 
 /// The encoding with this name, if its bytes below 128 are ASCII: the others hide line ends.
-fn known(name: &[u8]) -> Option<&'static Encoding> {
+fn known(name: &[u8]) -> Option<TextEncoding> {
     // The standard that the library follows calls ASCII an encoding with more characters.
     let is_ascii = [&b"US-ASCII"[..], b"ASCII"].into_iter().any(|ascii| name.eq_ignore_ascii_case(ascii));
-    Encoding::for_label(name).filter(|encoding| encoding.is_ascii_compatible() && !is_ascii)
+    TextEncoding::for_label(name).filter(|_| !is_ascii)
 }
 
 #[cfg(test)]
@@ -90,7 +89,7 @@ mod tests {
 
     fn run(charset: &mut Charset, payload: &[u8]) -> (Option<&'static str>, Vec<u8>) {
         let mut outward = Outward::default();
-        let agreed = charset.receive(payload, &mut outward).map(Encoding::name);
+        let agreed = charset.receive(payload, &mut outward).map(TextEncoding::name);
         (agreed, outward.bytes().to_vec())
     }
 
@@ -99,6 +98,7 @@ mod tests {
         let answer = |list: &[u8]| run(&mut Charset::default(), &[&[REQUEST], list].concat());
         assert_eq!(answer(b";ISO-8859-1;UTF-8"), (Some("UTF-8"), b"\xff\xfa\x2a\x02UTF-8\xff\xf0".to_vec()));
         assert_eq!(answer(b" KOI8-R CP437").0, Some("KOI8-R"));
+        assert_eq!(answer(b";ISO-8859-1;windows-1252").0, Some("ISO-8859-1"));
         assert_eq!(answer(b"[TTABLE]\x01;UTF-8").0, Some("UTF-8"));
         for none in [&b""[..], b";", b";UTF-16", b";US-ASCII", b"[TTABLE]", b";ISO-2022-JP"] {
             assert_eq!(answer(none), (None, b"\xff\xfa\x2a\x03\xff\xf0".to_vec()), "{none:?}");
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn when_both_ask_the_servers_request_counts() {
         let (mut charset, mut outward) = (Charset::default(), Outward::default());
-        charset.request(encoding_rs::KOI8_R, &mut outward);
+        charset.request(encoding_rs::KOI8_R.into(), &mut outward);
         assert_eq!(outward.bytes(), b"\xff\xfa\x2a\x01;UTF-8;KOI8-R\xff\xf0");
         assert_eq!(run(&mut charset, b"\x01;UTF-8"), (None, b"\xff\xfa\x2a\x03\xff\xf0".to_vec()));
         assert_eq!(run(&mut charset, b"\x02KOI8-R"), (Some("KOI8-R"), vec![]));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use encoding_rs::{Encoding, UTF_8};
+use crate::encoding::TextEncoding;
 
 /// The size of a window, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Client {
     /// The size of the window, if the client said it.
     pub window: Option<WindowSize>,
     /// The encoding of the text, in both directions.
-    pub encoding: &'static Encoding,
+    pub encoding: TextEncoding,
     /// How many colours it shows.
     pub colours: Colours,
     /// Whether a program reads the screen aloud: no art, and one item a line.
@@ -59,7 +59,7 @@ impl Default for Client {
             version: String::new(),
             terminal: String::new(),
             window: None,
-            encoding: UTF_8,
+            encoding: TextEncoding::UTF_8,
             colours: Colours::None,
             screen_reader: false,
             speaks_telnet: false,

@@ -1,8 +1,9 @@
 //! Text for sending: encoded, with line ends as the network has them, and byte 255 doubled.
 
-use encoding_rs::{EncoderResult, Encoding, UTF_8};
+use encoding_rs::EncoderResult;
 
 use super::byte::IAC;
+use crate::encoding::TextEncoding;
 
 /// Turns text into wire bytes.
 ///
@@ -11,7 +12,7 @@ use super::byte::IAC;
 pub struct Encoder {
     telnet: bool,
     /// Only such that bytes below 128 are ASCII.
-    encoding: &'static Encoding,
+    encoding: TextEncoding,
     /// The last byte was a carriage return, and the next byte decides its meaning.
     after_cr: bool,
 }
@@ -19,36 +20,41 @@ pub struct Encoder {
 impl Encoder {
     /// For a telnet port.
     pub fn telnet() -> Encoder {
-        Encoder { telnet: true, encoding: UTF_8, after_cr: false }
+        Encoder { telnet: true, encoding: TextEncoding::UTF_8, after_cr: false }
     }
 
     /// For a port with plain lines: line ends are converted, and 255 stays unchanged.
     pub fn ascii() -> Encoder {
-        Encoder { telnet: false, encoding: UTF_8, after_cr: false }
+        Encoder { telnet: false, encoding: TextEncoding::UTF_8, after_cr: false }
     }
 
     /// The encoding from here on. One whose bytes below 128 are not ASCII is ignored.
-    pub fn set_encoding(&mut self, encoding: &'static Encoding) {
-        if encoding.is_ascii_compatible() {
-            self.encoding = encoding.output_encoding();
+    pub fn set_encoding(&mut self, encoding: impl Into<TextEncoding>) {
+        let encoding = encoding.into();
+        if encoding.encoding().is_ascii_compatible() {
+            self.encoding = encoding;
         }
     }
 
     /// The encoding.
-    pub fn encoding(&self) -> &'static Encoding {
+    pub fn encoding(&self) -> TextEncoding {
         self.encoding
     }
 
     /// Appends the wire form of `text` to `wire`. Characters that the encoding lacks become question marks.
     pub fn encode_text(&mut self, text: &str, wire: &mut Vec<u8>) {
-        if self.encoding == UTF_8 || text.is_ascii() {
+        if self.encoding == TextEncoding::UTF_8 || text.is_ascii() {
             return self.encode(text.as_bytes(), wire);
         }
-        let mut encoder = self.encoding.new_encoder();
+        let mut encoder = self.encoding.encoding().new_encoder();
         let (mut rest, mut block) = (text, [0; 256]);
         loop {
             let (result, read, written) =
                 encoder.encode_from_utf8_without_replacement(rest, &mut block, true);
+            // A terminal would obey them.
+            for byte in block[..written].iter_mut().filter(|byte| self.encoding.is_control(**byte)) {
+                *byte = b'?';
+            }
             self.encode(&block[..written], wire);
             rest = &rest[read..];
             match result {

@@ -11,6 +11,7 @@ use super::options::{Options, Side};
 use super::parser::{Event, Receiver};
 use super::terminal::TerminalQuery;
 use super::{Settings, environ, terminal};
+use crate::encoding::TextEncoding;
 use crate::layer::{Message, Output, Outward};
 
 /// The longest message of GMCP.
@@ -169,7 +170,7 @@ impl Engine {
                     return;
                 }
                 if self.terminal.says_utf8() {
-                    self.encode_as(encoding_rs::UTF_8, inward);
+                    self.encode_as(TextEncoding::UTF_8, inward);
                 }
                 inward(Message::Client(ClientEvent::TerminalType));
                 self.begin_compression_if_due(now, outward);
@@ -202,7 +203,7 @@ impl Engine {
         }
     }
 
-    fn encode_as(&mut self, encoding: &'static encoding_rs::Encoding, inward: &mut dyn FnMut(Message<'_>)) {
+    fn encode_as(&mut self, encoding: TextEncoding, inward: &mut dyn FnMut(Message<'_>)) {
         if self.client.encoding != encoding {
             self.client.encoding = encoding;
             inward(Message::Encoding(encoding));

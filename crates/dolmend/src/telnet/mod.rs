@@ -29,7 +29,7 @@ mod terminal;
 
 use std::time::{Duration, Instant};
 
-use encoding_rs::{Encoding, UTF_8};
+use crate::encoding::TextEncoding;
 
 use crate::layer::{Layer, Message, Output, Outward};
 use engine::Engine;
@@ -44,7 +44,7 @@ pub use parser::{Event, Parser, Receiver};
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// The encoding of the text, until the client agrees to another one.
-    pub encoding: &'static Encoding,
+    pub encoding: TextEncoding,
     /// Whether compression is offered.
     pub compress: bool,
     /// Whether the peer is a proxy that is trusted to name the player's address. It has to own NEW-ENVIRON: it must neither
@@ -54,7 +54,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { encoding: UTF_8, compress: true, trusted_proxy: false }
+        Settings { encoding: TextEncoding::UTF_8, compress: true, trusted_proxy: false }
     }
 }
 
