@@ -464,6 +464,16 @@ pub trait World {
         false
     }
 
+    /// Whether this game has a use for ports of this kind. A reload with others is refused; before a start the program
+    /// asks [`Config::check_kinds`].
+    fn serves(kind: PortKind) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = kind;
+        true
+    }
+
     /// A user connects. No text has been sent yet.
     fn connect(&mut self, info: &ConnectInfo) -> Admission;
 
@@ -521,7 +531,8 @@ pub trait World {
     }
 
     /// The server's status for lists of games (MSSP). NAME, PLAYERS, UPTIME, PORT, CHARSET, CODEBASE and CRAWL DELAY are
-    /// set already, and may be changed; HOSTNAME, CONTACT, WEBSITE and LANGUAGE are known to the world only.
+    /// set already, and so are HOSTNAME, CONTACT, WEBSITE and LANGUAGE where the configuration has them. All of them may
+    /// be changed, and others added.
     fn server_status(&self, variables: &mut Variables) {
         let _ = variables;
     }

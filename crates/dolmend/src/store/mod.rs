@@ -188,18 +188,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A text for the operator, as for [`open`](Store::open) and [`NetworkList::read`].
-    pub fn configured(
-        folder: Option<&Path>,
-        ban_list: Option<&Path>,
-        ipv6_prefix: u8,
-    ) -> Result<Store, String> {
-        let list = ban_list.map(|path| NetworkList::read(path, ipv6_prefix)).transpose()?;
+    /// A text for the operator, as for [`open`](Store::open).
+    pub fn configured(folder: Option<&Path>, ban_list: NetworkList) -> Result<Store, String> {
         let mut store = match folder {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory(),
         };
-        store.set_ban_list(list.unwrap_or_default());
+        store.set_ban_list(ban_list);
         Ok(store)
     }
 
