@@ -36,11 +36,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(message) => return fail(BAD_CONFIG, "", &message),
     };
     if cli.check_config {
-        let name = file_name(cli);
-        for warning in &config.warnings {
-            write_to_stderr(&format!("{name}: warning: {warning}\n"));
-        }
-        return show(&format!("{name}: ok\n"));
+        return check(cli, &config);
     }
     if cli.print_config {
         return show(&config.to_text());
@@ -50,6 +46,20 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(RUNTIME_FAILURE, "dolmend: ", &message),
     }
+}
+
+/// Says that the configuration is good, unless a start with the `state folder` as it is would fail.
+fn check(cli: &Cli, config: &Config) -> ExitCode {
+    let found = match config.state_folder.as_deref().map(Store::check).transpose() {
+        Ok(found) => found.unwrap_or_default(),
+        Err(message) => return fail(RUNTIME_FAILURE, "dolmend: ", &message),
+    };
+    let name = file_name(cli);
+    for warning in &config.warnings {
+        write_to_stderr(&format!("{name}: warning: {warning}\n"));
+    }
+    found.iter().for_each(|warning| write_to_stderr(&format!("warning: {warning}\n")));
+    show(&format!("{name}: ok\n"))
 }
 
 /// The configuration in messages.

@@ -135,6 +135,40 @@ fn a_check_refuses_ports_that_cannot_be_served_and_warns_of_what_is_hardly_meant
 }
 
 #[test]
+fn a_check_reads_the_state_folder_as_a_start_does_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder, "port : 127.0.0.1:0\nstate folder : .\n");
+    let run_with = |extra: &[&str]| {
+        let mut command = dolmend(&["-f"]);
+        command.arg(&path).args(extra);
+        run(command)
+    };
+    let bans = folder.path().join("bans.jsonl");
+    std::fs::write(&bans, "{\"dolmend\":\"bans\",\"version\":99}\n").expect("written");
+    for extra in [&["--check-config"][..], &[]] {
+        let (status, out, err) = run_with(extra);
+        assert_eq!((status, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains("bans.jsonl: a newer dolmend wrote this file"), "{err}");
+    }
+    std::fs::write(&bans, "{\"target\":{\"name\":\"Ann\"}}\nnonsense\nmore of it\n").expect("written");
+    let (status, out, err) = run_with(&["--check-config"]);
+    assert_eq!((status, out), (0, format!("{}: ok\n", path.display())));
+    assert!(err.contains("bans.jsonl:2: this line cannot be read (2 of them in this file); "), "{err}");
+    // Root may read everything.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&bans, std::fs::Permissions::from_mode(0)).expect("it is ours");
+        if std::fs::read(&bans).is_err() {
+            let (status, _, err) = run_with(&["--check-config"]);
+            assert_eq!(status, 1, "{err}");
+            assert!(err.contains("; give the file to the user who runs the server"), "{err}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 2);
+}
+
+#[test]
 fn the_log_shows_a_mapped_address_as_that_of_ipv4_and_ends_with_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = file(&folder, "port : 127.0.0.1:0\ntrusted proxies : 127.0.0.1\n");
