@@ -48,7 +48,7 @@ pub struct Cli {
     #[arg(short, long = "port", value_name = "[ADDR:]PORT[:KIND]")]
     pub ports: Vec<PortSpec>,
 
-    /// Check the configuration, report its problems, and exit
+    /// Check the configuration and what it names, report problems, and exit
     #[arg(long)]
     pub check_config: bool,
 
