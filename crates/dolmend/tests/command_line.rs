@@ -158,7 +158,7 @@ fn a_check_reads_the_state_folder_as_a_start_does_and_changes_nothing() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&bans, std::fs::Permissions::from_mode(0)).expect("it is ours");
+        std::fs::set_permissions(&bans, std::fs::Permissions::from_mode(0o000)).expect("it is ours");
         if std::fs::read(&bans).is_err() {
             let (status, _, err) = run_with(&["--check-config"]);
             assert_eq!(status, 1, "{err}");

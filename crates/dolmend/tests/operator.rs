@@ -345,7 +345,7 @@ fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all(
         assert!(!is_slow || tries < 5, "{took:?}");
         is_slow
     };
-    let mut stopped = |requests, code| {
+    let stopped = |requests, code| {
         let (mut terminal, address) = server(false);
         let settings = terminal.before.clone();
         terminal.shows(&["> "]);
