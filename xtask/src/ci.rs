@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::install::Installer;
 use crate::process::{Result, Run};
 use crate::steps::{Outcome, Steps, Stopped};
-use crate::{asan, bench, guard, hygiene, index, loom, packages, sim, targets, test};
+use crate::{asan, bench, fuzz, guard, hygiene, index, loom, packages, sim, targets, test};
 
 /// Run everything that CI runs: format, lints for every target, documentation, oldest Rust, tests
 ///
@@ -104,6 +104,10 @@ fn lint(steps: &mut Steps, host: &str) -> std::result::Result<(), Stopped> {
             let clippy = bench::cargo("clippy --all-targets").args(less).args(targets::flags(target, host));
             clippy.args(["--", "-D", "warnings"]).run()
         })?;
+    }
+    // libFuzzer's library is built by a C++ compiler, which only this system has for certain.
+    if host == targets::LINUX {
+        steps.step("fuzz targets", || fuzz::check(host))?;
     }
     // On a system without a kernel for the reactor, the program that runs there is linted too: this one.
     if !targets::ALL.contains(&host) {

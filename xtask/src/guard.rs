@@ -58,14 +58,23 @@ pub fn native(installer: Installer, update: bool) -> Result<Outcome> {
     }
     installer.counting_tools()?;
     let folder = folder();
-    bench::cargo_in(&folder, "build --release --no-default-features").run()?;
+    build().run()?;
     // With the existing build: the benchmark is not a member of the workspace, so no other step tests it.
     bench::cargo_in(&folder, "test --quiet --release --no-default-features").run()?;
     bench::build_turn().run()?;
-    let measured =
-        Run::new(&format!("{folder}/release/dolmen-bench cost --turn {}", bench::turn())).output()?;
+    let measured = Run::new(&format!("{} cost --turn {}", program(), bench::turn())).output()?;
     judge(&measured, update)?;
     Ok(Outcome::Passed)
+}
+
+/// Builds the benchmark without the other event loops.
+pub fn build() -> Run {
+    bench::cargo_in(&folder(), "build --release --no-default-features")
+}
+
+/// The program that [`build`] makes.
+pub fn program() -> String {
+    format!("{}/release/dolmen-bench", folder())
 }
 
 /// A folder separate from the benchmark's, whose program has the same name and more features.
@@ -84,11 +93,10 @@ pub fn under_wine(update: bool) -> Result<Outcome> {
     Wine::System.set_up()?;
     let running = Running::start(Wine::System)?;
     let (variable, which) = Wine::System.env();
-    let measured =
-        Run::new(&format!("{folder}/release/dolmen-bench cost --wine-runner xtask/wine/runner.sh"))
-            .env(variable, which)
-            .args(["--windows", &format!("{folder}/{target}/release/dolmen-bench.exe")])
-            .output()?;
+    let measured = Run::new(&format!("{} cost --wine-runner xtask/wine/runner.sh", program()))
+        .env(variable, which)
+        .args(["--windows", &format!("{folder}/{target}/release/dolmen-bench.exe")])
+        .output()?;
     drop(running);
     wine::settle(Wine::System)?;
     judge(&measured, update)?;

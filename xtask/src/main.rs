@@ -2,7 +2,7 @@
 //!
 //! [`steps`] is the frame of every chore: named steps, each timed, and a summary. [`mod@test`], [`ci`], [`asan`],
 //! [`loom`], [`packages`], [`sim`] and [`windows_check`] are lists of steps, and [`retry`] is for test programs that fail
-//! once. [`soak`], [`mod@bench`] and [`index`] have their own logic, and [`screenshot`] runs one test. [`install`]
+//! once. [`soak`], [`mod@bench`], [`players`], [`fuzz`] and [`index`] have their own logic, and [`screenshot`] runs one test. [`install`]
 //! installs what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod asan;
 mod bench;
 mod c_library;
 mod ci;
+mod fuzz;
 mod guard;
 mod hygiene;
 mod index;
@@ -18,6 +19,7 @@ mod layers;
 mod loom;
 mod mutants;
 mod packages;
+mod players;
 mod process;
 mod retry;
 mod screenshot;
@@ -62,6 +64,8 @@ enum Chore {
     Loom(loom::Options),
     Soak(soak::Options),
     Bench(bench::Options),
+    Players(players::Options),
+    Fuzz(fuzz::Options),
     Guard(guard::Options),
     Index(index::Options),
     WindowsCheck(windows_check::Options),
@@ -98,6 +102,8 @@ fn main() -> ExitCode {
         Chore::Loom(options) => loom::run(&options),
         Chore::Soak(options) => soak::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Players(options) => players::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Guard(options) => guard::run(&options),
         Chore::Index(options) => index::run(&options),
         Chore::WindowsCheck(options) => windows_check::run(&options),

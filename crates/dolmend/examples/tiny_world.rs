@@ -19,7 +19,7 @@ struct Town {
 
 /// The wizard's work, which takes its time.
 fn think((user, number): (UserId, u64)) -> (UserId, String) {
-    let is_prime = number > 1 && (2..number).take_while(|d| d * d <= number).all(|d| number % d != 0);
+    let is_prime = number > 1 && (2..number).take_while(|d| *d <= number / d).all(|d| number % d != 0);
     (user, format!("The wizard says: {number} is {}.\n", if is_prime { "a prime" } else { "no prime" }))
 }
 
@@ -40,13 +40,13 @@ impl World for Town {
 
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
         match line.trim().parse::<u64>() {
-            Ok(number) => {
+            Ok(number @ ..=1_000_000_000_000) => {
                 if self.wizard.as_ref().is_none_or(|wizard| wizard.submit((user, number)).is_err()) {
                     turn.send(user, "The wizard is busy.\n");
                 }
             }
-            Err(_) if line.trim() == "quit" => turn.disconnect(user),
-            Err(_) => turn.broadcast(format!("{user} says: {line}\n")),
+            _ if line.trim() == "quit" => turn.disconnect(user),
+            _ => turn.broadcast(format!("{user} says: {line}\n")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Addresses, and what counts as one.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -54,6 +54,15 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
+/// An address of a player with the port, in the form in which addresses are compared and shown.
+pub(crate) fn canonical_peer(peer: SocketAddr) -> SocketAddr {
+    match canonical(peer.ip()) {
+        // With its scope.
+        same if same == peer.ip() => peer,
+        four => SocketAddr::new(four, peer.port()),
+    }
+}
+
 /// A network in the form in which it is compared: IPv4 in IPv6 as IPv4, and no bits beyond the prefix.
 pub(crate) fn canonical_network(network: IpNet) -> IpNet {
     let network = network.trunc();
@@ -82,6 +91,18 @@ mod tests {
         assert_ne!(source("2001:db8::1", 128), source("2001:db8::2", 128));
         assert_eq!(source("2001:db8::1", 0), source("fe80::2", 0));
         assert_eq!(source("2001:db8::1", 255), source("2001:db8::1", 128));
+    }
+
+    #[test]
+    fn players_are_shown_with_the_address_for_which_theirs_stands() {
+        for (peer, shown) in [
+            ("[::ffff:192.0.2.1]:7", "192.0.2.1:7"),
+            ("[64:ff9b::192.0.2.1]:7", "192.0.2.1:7"),
+            ("192.0.2.1:7", "192.0.2.1:7"),
+            ("[fe80::1%3]:7", "[fe80::1%3]:7"),
+        ] {
+            assert_eq!(canonical_peer(peer.parse().expect("an address")).to_string(), shown);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::lobby::Lobby;
 use crate::ports::{OpenPort, PortError};
 use crate::server::{Server, open_metrics};
 use crate::store::Store;
+use crate::world::World as _;
 use crate::{logging, ports};
 
 /// Something failed while running.
@@ -29,62 +30,121 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(ports) => ports,
         Err(message) => return fail(RUNTIME_FAILURE, "dolmend: ", &message),
     };
-    let config = match configure(cli, &ports) {
+    let passed = Passed::from(&ports[..]);
+    let config = match configure(cli, &passed) {
         Ok(config) => config,
         Err(message) => return fail(BAD_CONFIG, "", &message),
     };
     if cli.check_config {
-        let name = cli.file.as_ref().map_or(BUILT_IN_NAME.to_string(), |file| file.display().to_string());
-        return show(&format!("{name}: ok\n"));
+        return check(cli, &config);
     }
     if cli.print_config {
         return show(&config.to_text());
     }
-    match serve(cli, &config, ports) {
+    let open = ports.into_iter().map(|(port, _)| port).collect();
+    match serve(cli, &config, open, passed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(RUNTIME_FAILURE, "dolmend: ", &message),
     }
 }
 
-/// The ports that a service manager has opened (socket activation). The name of a socket is the kind of the port.
+/// Says that the configuration is good, unless a start with the `state folder` as it is would fail.
+fn check(cli: &Cli, config: &Config) -> ExitCode {
+    let found = match config.state_folder.as_deref().map(Store::check).transpose() {
+        Ok(found) => found.unwrap_or_default(),
+        Err(message) => return fail(RUNTIME_FAILURE, "dolmend: ", &message),
+    };
+    let name = file_name(cli);
+    for warning in &config.warnings {
+        write_to_stderr(&format!("{name}: warning: {warning}\n"));
+    }
+    found.iter().for_each(|warning| write_to_stderr(&format!("warning: {warning}\n")));
+    show(&format!("{name}: ok\n"))
+}
+
+/// The configuration in messages.
+fn file_name(cli: &Cli) -> String {
+    cli.file.as_ref().map_or(BUILT_IN_NAME.to_string(), |file| file.display().to_string())
+}
+
+/// The ports that a service manager has opened (socket activation). The name of a socket is the kind of the port; any
+/// other name is returned beside the port.
 #[cfg(target_os = "linux")]
-fn activated() -> Result<Vec<OpenPort>, String> {
+fn activated() -> Result<Vec<(OpenPort, Option<String>)>, String> {
     let passed = dolmen::internal::inherited_listeners().map_err(|error| format!("LISTEN_FDS: {error}"))?;
     let open = passed.into_iter().map(|(listener, name)| {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         // Without a name of ours it is the unit's name.
         let spec: Result<PortSpec, _> = format!("{address}:{name}").parse();
-        let (kind, options) =
-            spec.map_or((PortKind::Telnet, PortOptions::default()), |spec| (spec.kind, spec.options));
-        Ok(OpenPort { listener, address, kind, options })
+        let (kind, options, other_name) = match spec {
+            Ok(spec) => (spec.kind, spec.options, None),
+            Err(_) => (PortKind::Telnet, PortOptions::default(), Some(name)),
+        };
+        Ok((OpenPort { listener, address, kind, options }, other_name))
     });
     open.collect()
 }
 
 /// Other systems have no such thing.
 #[cfg(not(target_os = "linux"))]
-fn activated() -> Result<Vec<OpenPort>, String> {
+fn activated() -> Result<Vec<(OpenPort, Option<String>)>, String> {
     Ok(Vec::new())
 }
 
-/// The ports as the configuration has them.
-fn specs(ports: &[OpenPort]) -> Vec<PortSpec> {
-    ports.iter().map(|&OpenPort { address, kind, options, .. }| PortSpec { address, kind, options }).collect()
+/// What was passed by a service manager, for each configuration that is read.
+struct Passed {
+    ports: Vec<PortSpec>,
+    warnings: Vec<String>,
+}
+
+impl From<&[(OpenPort, Option<String>)]> for Passed {
+    fn from(opened: &[(OpenPort, Option<String>)]) -> Passed {
+        let spec =
+            |port: &OpenPort| PortSpec { address: port.address, kind: port.kind, options: port.options };
+        let unknown = |(port, name): &(OpenPort, Option<String>)| {
+            let name = name.as_ref()?.escape_debug();
+            Some(format!(
+                "the socket {} was passed with the name '{name}', which is not a kind of port, and is taken for telnet; \
+                 write FileDescriptorName=telnet, or ascii, into its unit",
+                port.address
+            ))
+        };
+        Passed {
+            ports: opened.iter().map(|(port, _)| spec(port)).collect(),
+            warnings: opened.iter().filter_map(unknown).collect(),
+        }
+    }
+}
+
+impl Passed {
+    /// These ports replace those of the file and of the command line, and the operator is told what has no effect.
+    fn replace_ports(&self, config: &mut Config, cli: &Cli) -> Result<(), String> {
+        const WHY: &str = "has no effect, because the ports were passed by the service manager (LISTEN_FDS); \
+                           change ListenStream in the socket unit, and restart both units";
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        let is_open = |wanted: &PortSpec| self.ports.iter().any(|port| port.address == wanted.address);
+        if !cli.ports.is_empty() {
+            config.warnings.push(format!("--port {WHY}"));
+        } else if !config.ports_are_built_in && !config.ports.iter().all(is_open) {
+            config.warnings.push(format!("'port' {WHY}"));
+        }
+        config.warnings.extend_from_slice(&self.warnings);
+        config.replace_ports(&self.ports).map_err(|error| format!("dolmend: LISTEN_FDS: {error}"))
+    }
 }
 
 /// The configuration in force: the file, overridden by the command line, and by the ports that were passed.
-fn configure(cli: &Cli, activated: &[OpenPort]) -> Result<Config, String> {
-    configure_for(cli, &specs(activated))
-}
-
-fn configure_for(cli: &Cli, activated: &[PortSpec]) -> Result<Config, String> {
+fn configure(cli: &Cli, passed: &Passed) -> Result<Config, String> {
     let config = match &cli.file {
         Some(file) => Config::from_file(file),
         None => Config::built_in(),
     };
     let mut config = config.map_err(|error: ConfigError| error.to_string())?;
     config.replace_ports(&cli.ports).map_err(|error| format!("dolmend: --port: {error}"))?;
-    config.replace_ports(activated).map_err(|error| format!("dolmend: LISTEN_FDS: {error}"))?;
+    passed.replace_ports(&mut config, cli)?;
+    config.check_kinds(Lobby::serves).map_err(|error| format!("{}: {error}", file_name(cli)))?;
     if let Some(level) = cli.trace {
         config.log.trace_reactor = level;
     }
@@ -95,9 +155,8 @@ fn configure_for(cli: &Cli, activated: &[PortSpec]) -> Result<Config, String> {
 }
 
 /// Opens the ports and the console, serves, and returns after an orderly end.
-fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), String> {
+fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>, passed: Passed) -> Result<(), String> {
     ignore_other_signals();
-    let passed = specs(&activated);
     // First the ports: if they fail, nothing else has been touched.
     let (opened, left_out) = if activated.is_empty() { open_ports(config)? } else { (activated, Vec::new()) };
     let metrics = config.metrics.map(open_metrics).transpose()?;
@@ -106,16 +165,13 @@ fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), Str
     for port in left_out {
         tracing::warn!("{port}; going on without it");
     }
-    let store = Store::configured(
-        config.state_folder.as_deref(),
-        config.ban_list.as_deref(),
-        config.limits.ipv6_prefix,
-    )?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let store = Store::configured(config.state_folder.as_deref(), config.banned_networks.clone())?;
     let mut server = Server::new(config, opened, Lobby::with_store(config, store))
         .map_err(|error| format!("cannot start: {error}"))?;
     server.stop_on_signals().map_err(|error| format!("cannot catch requests to stop: {error}"))?;
     let again = cli.clone();
-    server.reload_by(move || configure_for(&again, &passed));
+    server.reload_by(move || configure(&again, &passed));
     let metrics = metrics.map(|port| server.serve_metrics(port)).transpose()?;
 
     // Written before the console has the terminal, and so not by the logger's thread.
@@ -144,9 +200,11 @@ fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>) -> Result<(), Str
     if server.left_output_unread() {
         // As above.
         tracing::warn!("the console's last output was not read");
+        tracing::info!("ended");
         drop(flush);
         std::process::exit(0);
     }
+    tracing::info!("ended");
     Ok(())
 }
 

@@ -11,8 +11,9 @@ use crate::config::PortSpec;
 const AFTER_HELP: &str = "\
 A port is [ADDRESS:]PORT[:KIND]. Without an address it is open on every IPv4
 address of the machine; port 0 lets the system choose. KIND is telnet (the
-default), ascii (lines without telnet) or binary (bytes). Options may follow in
-the same argument: '4000 encoding=latin1 keepalive=off proxy=off'.
+default), ascii (lines without telnet) or binary (bytes, for games that use
+them; the lobby does not). Options may follow in the same argument:
+'4000 encoding=latin1 keepalive=off proxy=off'.
 
 Examples:
   dolmend                              play on this machine, port 4000
@@ -48,7 +49,7 @@ pub struct Cli {
     #[arg(short, long = "port", value_name = "[ADDR:]PORT[:KIND]")]
     pub ports: Vec<PortSpec>,
 
-    /// Check the configuration, report its problems, and exit
+    /// Check the configuration and what it names, report problems, and exit
     #[arg(long)]
     pub check_config: bool,
 

@@ -464,6 +464,16 @@ pub trait World {
         false
     }
 
+    /// Whether this game has a use for ports of this kind. A reload with others is refused; before a start the program
+    /// asks [`Config::check_kinds`].
+    fn serves(kind: PortKind) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = kind;
+        true
+    }
+
     /// A user connects. No text has been sent yet.
     fn connect(&mut self, info: &ConnectInfo) -> Admission;
 
@@ -520,9 +530,9 @@ pub trait World {
         turn.login_result(user, Err("Please log in by typing your name."));
     }
 
-    /// The server's status for lists of games (MSSP). What the server and its configuration know is set already, and may
-    /// be changed: NAME, PLAYERS (those who are logged on), UPTIME, HOSTNAME, PORT, CHARSET, CODEBASE, CONTACT, WEBSITE,
-    /// LANGUAGE, CRAWL DELAY and the colours.
+    /// The server's status for lists of games (MSSP). NAME, PLAYERS (those who are logged on), UPTIME, PORT, CHARSET,
+    /// CODEBASE, CRAWL DELAY and the colours are set already, and so are HOSTNAME, CONTACT, WEBSITE and LANGUAGE where the
+    /// configuration has them. All of them may be changed, and others added.
     fn server_status(&self, variables: &mut Variables) {
         let _ = variables;
     }

@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Program, Server, dolmend};
+use common::{Client, Program, Server, dolmend};
 
 /// Runs to the end: exit status, standard output, standard error.
 fn run(mut command: Command) -> (i32, String, String) {
@@ -101,6 +101,91 @@ fn a_check_refuses_what_a_start_refuses_and_neither_makes_anything() {
         assert!(lines[1].starts_with(&format!("{}:4: state folder: ", path.display())), "{err}");
     }
     assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 2);
+}
+
+#[test]
+fn a_check_refuses_ports_that_cannot_be_served_and_warns_of_what_is_hardly_meant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (text, problem) in [
+        (
+            "port : 127.0.0.1:0\nport : 127.0.0.1:4000\nport : 4000\n",
+            ":3: port: 127.0.0.1:4000 and 0.0.0.0:4000 ",
+        ),
+        ("port : 127.0.0.1:0:binary\n", ": port 127.0.0.1:0:binary: this game has no use for "),
+    ] {
+        let path = file(&folder, text);
+        for extra in [&["--check-config"][..], &[]] {
+            let mut command = dolmend(&["-f"]);
+            command.arg(&path).args(extra);
+            let (status, out, err) = run(command);
+            assert_eq!((status, out.as_str()), (2, ""), "{err}");
+            assert!(err.starts_with(&format!("{}{problem}", path.display())), "{err}");
+        }
+    }
+    let path = file(&folder, "port : 127.0.0.1:0\ntrusted proxies : 0.0.0.0/0\n");
+    let mut command = dolmend(&["--check-config", "-f"]);
+    command.arg(&path);
+    let (status, out, err) = run(command);
+    assert_eq!((status, out), (0, format!("{}: ok\n", path.display())));
+    assert!(err.starts_with(&format!("{}: warning: trusted proxies: 0.0.0.0/0 ", path.display())), "{err}");
+    let mut server = Program::start(dolmend(&["-c", "-f"]).arg(&path));
+    server.stderr.wait_for("trusted proxies: 0.0.0.0/0 is everyone");
+    server.type_in("reload\n");
+    server.stdout.wait_for("\nWarning: trusted proxies: 0.0.0.0/0 is everyone");
+}
+
+#[test]
+fn a_check_reads_the_state_folder_as_a_start_does_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder, "port : 127.0.0.1:0\nstate folder : .\n");
+    let run_with = |extra: &[&str]| {
+        let mut command = dolmend(&["-f"]);
+        command.arg(&path).args(extra);
+        run(command)
+    };
+    let bans = folder.path().join("bans.jsonl");
+    std::fs::write(&bans, "{\"dolmend\":\"bans\",\"version\":99}\n").expect("written");
+    for extra in [&["--check-config"][..], &[]] {
+        let (status, out, err) = run_with(extra);
+        assert_eq!((status, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains("bans.jsonl: a newer dolmend wrote this file"), "{err}");
+    }
+    std::fs::write(&bans, "{\"target\":{\"name\":\"Ann\"}}\nnonsense\nmore of it\n").expect("written");
+    let (status, out, err) = run_with(&["--check-config"]);
+    assert_eq!((status, out), (0, format!("{}: ok\n", path.display())));
+    assert!(err.contains("bans.jsonl:2: this line cannot be read (2 of them in this file); "), "{err}");
+    // Root may read everything.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&bans, std::fs::Permissions::from_mode(0o000)).expect("it is ours");
+        if std::fs::read(&bans).is_err() {
+            let (status, _, err) = run_with(&["--check-config"]);
+            assert_eq!(status, 1, "{err}");
+            assert!(err.contains("; give the file to the user who runs the server"), "{err}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 2);
+}
+
+#[test]
+fn the_log_shows_a_mapped_address_as_that_of_ipv4_and_ends_with_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder, "port : 127.0.0.1:0\ntrusted proxies : 127.0.0.1\n");
+    let mut server = Program::start(dolmend(&["-c", "-f"]).arg(&path));
+    let log = server.stderr.wait_for(" telnet\n");
+    let address = log.lines().find_map(|line| line.strip_prefix("listening ")?.strip_suffix(" telnet"));
+    let mut ann = Client::connect(address.expect("it listens").parse().expect("an address"));
+    ann.send("PROXY TCP6 ::ffff:192.0.2.7 ::1 50000 4000\r\n");
+    ann.expect("shall we call you? ");
+    server.stderr.wait_for(" peer=192.0.2.7:50000 ");
+    server.type_in("users\n");
+    server.stdout.wait_for(" from 192.0.2.7:50000 (telnet)\n");
+    drop(ann);
+    server.type_in("shutdown\n");
+    assert_eq!(server.wait().code(), Some(0));
+    let log = server.stderr.wait_for_end();
+    assert!(log.lines().last().is_some_and(|line| line.ends_with(" ended")), "{log}");
 }
 
 #[test]

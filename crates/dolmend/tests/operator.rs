@@ -132,10 +132,10 @@ fn a_locked_console_is_stopped_by_no_key() {
         return;
     }
     let (mut terminal, address) = locked();
-    // Ctrl-C, Ctrl-\, Ctrl-Z.
-    terminal.type_in("\x03\x1c\x1a");
+    // Ctrl-C, Ctrl-\, Ctrl-Z, Ctrl-D.
+    terminal.type_in("\x03\x1c\x1a\x04");
     terminal.until("the refusal", |rows| {
-        rows.iter().filter(|row| row.starts_with("The console is locked.")).count() == 2
+        rows.iter().filter(|row| row.starts_with("The console is locked.")).count() == 3
     });
     // It is still served.
     let mut ann = player(address, "Ann");
@@ -162,7 +162,7 @@ fn the_log_has_what_the_operator_does_and_no_password() {
     std::fs::write(&file, "port : 127.0.0.1:0\nlog file : log\n").expect("written");
     let mut terminal = Terminal::start(rig::program("", "dolmend").arg("-f").arg(&file));
     terminal.until("the prompt", |rows| rows.iter().any(|row| row.trim_end() == ">"));
-    terminal.type_in("passwd\rsecret\rsecret\rlock\r\rwrong one\r");
+    terminal.type_in("passwd\rsecret\rsecret\rlock\r\x04\rwrong one\r");
     terminal.until("the answer", |rows| rows.iter().any(|row| row.contains("not the password")));
     let pid = rustix::process::Pid::from_child(&terminal.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
@@ -174,6 +174,8 @@ fn the_log_has_what_the_operator_does_and_no_password() {
         assert!(log.contains(line), "no {line} in {log}");
     }
     assert!(!log.contains("secret") && !log.contains("wrong one"), "{log}");
+    assert!(log.contains("Ctrl-D at the locked console") && !log.contains("input has ended"), "{log}");
+    assert!(log.lines().last().is_some_and(|line| line.ends_with(" ended")), "{log}");
 }
 
 #[test]
@@ -335,7 +337,15 @@ fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all(
         assert_eq!(terminal.wait().to_string(), "exit status: 0");
         return;
     }
-    for (requests, code) in [(1, 0), (2, 1)] {
+    // The wait for a held terminal lasts two seconds. A busy machine may be as slow now and then, but not each time.
+    let mut tries = 0;
+    let mut too_slow = |took: std::time::Duration| {
+        tries += 1;
+        let is_slow = took > std::time::Duration::from_millis(1500);
+        assert!(!is_slow || tries < 5, "{took:?}");
+        is_slow
+    };
+    let stopped = |requests, code| {
         let (mut terminal, address) = server(false);
         let settings = terminal.before.clone();
         terminal.shows(&["> "]);
@@ -353,9 +363,11 @@ fn a_held_terminal_delays_the_end_for_a_while_and_the_second_request_not_at_all(
         }
         assert_eq!(terminal.wait().code(), Some(code));
         let took = started.elapsed();
-        assert!(requests == 1 || took < std::time::Duration::from_millis(1500), "{took:?}");
         assert_eq!(terminal.settings(), settings);
-    }
+        took
+    };
+    stopped(1, 0);
+    while too_slow(stopped(2, 1)) {}
 }
 
 #[test]

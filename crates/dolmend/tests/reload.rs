@@ -145,12 +145,13 @@ fn a_port_that_stays_may_change_its_kind_and_an_overlapping_one_takes_two_steps(
     let (mut bob, _) = player(second, "Bob");
     ann.expect("Bob has arrived.\r\n");
     let wider = format!("port : {}\nport : {second}\n", first.port());
-    let answer = server.reload(&wider, "and then with it.");
+    let answer =
+        server.reload(&wider, "put another port in its place, such as 'port : 127.0.0.1:0', and reload;");
     assert!(answer.contains("Nothing has changed"), "{answer}");
     // On Windows a player who came by a port keeps its address in use.
     drop((ann, raw));
     bob.expect("Ann has left.\r\n");
-    server.reload(&format!("port : {second}\n"), "port: ");
+    server.reload("port : 127.0.0.1:0\n", "listening 127.0.0.1:");
     let answer = server.reload(&wider, "listening 0.0.0.0:");
     assert!(!answer.contains("refused"), "{answer}");
     let (_cid, _) = player(SocketAddr::from(([127, 0, 0, 1], first.port())), "Cid");

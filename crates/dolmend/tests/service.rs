@@ -128,7 +128,34 @@ fn sockets_that_were_passed_replace_the_configured_ports() {
         program.stderr.wait_for("reloaded: no key has changed");
         ann.send("Ann\r\n");
         ann.expect("for what you can do.\r\n");
+        let said = program.stderr.so_far();
+        assert_eq!(said.contains("which is not a kind of port"), name != kind, "{said}");
     }
+}
+
+#[test]
+fn what_has_no_effect_beside_passed_sockets_is_said_at_the_start_and_at_each_reload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let file = folder.path().join("my.conf");
+    let shown = file.to_str().expect("a plain path");
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    let environment = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=telnet";
+    // The same port is what is meant.
+    write(&format!("port : {address}\n"));
+    let program = activated(&listener, environment, &["-f", shown]);
+    let log = program.stderr.wait_for(" telnet\n");
+    assert!(!log.contains("has no effect"), "{log}");
+    write("port : 127.0.0.1:0\n");
+    signal(&program, Signal::HUP);
+    program.stderr.wait_for("'port' has no effect, because the ports were passed by the service manager");
+    drop(program);
+    let program = activated(&listener, environment, &["-f", shown]);
+    program.stderr.wait_for("'port' has no effect");
+    drop(program);
+    let program = activated(&listener, environment, &["-p", "127.0.0.1:0"]);
+    program.stderr.wait_for("--port has no effect");
 }
 
 #[test]

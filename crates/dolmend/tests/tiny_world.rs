@@ -40,6 +40,10 @@ fn the_tiny_world_is_tiny_and_runs() {
     two.expect("#1 says: hello\r\n");
     two.send("9975\n");
     two.expect("The wizard says: 9975 is no prime.\r\n");
+    // This one would take him a minute, if he could count so far.
+    two.send("18446744073709551557\n999999999989\n");
+    two.expect("#2 says: 18446744073709551557\r\n");
+    two.expect("The wizard says: 999999999989 is a prime.\r\n");
     // A player who only watches stays.
     two.stream.set_read_timeout(Some(Duration::from_secs(3))).expect("it stands");
     let watched = two.stream.read(&mut [0; 100]);

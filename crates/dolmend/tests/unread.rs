@@ -131,20 +131,29 @@ fn a_signal_bounds_an_end_that_waits_for_a_reader() {
 #[cfg(unix)]
 #[test]
 fn a_second_request_stops_immediately_with_output_unread() {
+    // The waits for a reader last two seconds, and those for a client five. A busy machine may be as slow now and then, but
+    // not each time.
+    let mut times = Vec::new();
+    while times.last().is_none_or(|&took| took > std::time::Duration::from_millis(1500)) {
+        assert!(times.len() < 5, "{times:?}");
+        times.push(second_request());
+    }
+}
+
+/// The time from the second request to the end.
+#[cfg(unix)]
+fn second_request() -> std::time::Duration {
     use rustix::process::{Pid, Signal, kill_process};
     let mut server = Scripted::start();
     let ann = is_served(server.address, "Ann");
     server.runs(&["help\n"; 1000].concat());
     let stop = || kill_process(Pid::from_raw(server.child.id() as i32).expect("a process"), Signal::TERM);
-    let asked = std::time::Instant::now();
     stop().expect("it can be signalled");
     server.log.wait_for("a second request stops immediately");
-    let first = asked.elapsed();
     let asked = std::time::Instant::now();
     stop().expect("it can be signalled");
     assert_eq!(server.child.wait().expect("it ends").code(), Some(1));
-    // The waits for a reader last two seconds, and those for a client five, in addition to the time of a request.
-    let second = asked.elapsed();
-    assert!(second < std::time::Duration::from_millis(1500) + first * 10, "{second:?} after {first:?}");
+    let took = asked.elapsed();
     drop(ann);
+    took
 }

@@ -61,6 +61,7 @@ impl fmt::Display for ConfigError {
         }
         match self.problems.len().saturating_sub(MOST_PROBLEMS) {
             0 => Ok(()),
+            1 => f.write_str("\nand one more problem; correct these first"),
             more => write!(f, "\nand {more} more problems; correct these first"),
         }
     }

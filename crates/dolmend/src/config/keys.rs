@@ -11,8 +11,8 @@ use crate::encoding::TextEncoding;
 use crate::line::is_invisible;
 use crate::store::{BadListLine, NetworkList};
 
-/// The longest list of networks.
-const BAN_LIST_LIMIT_BYTES: usize = 64 << 20;
+/// The longest list of networks. The game waits while a reload reads it.
+pub(super) const BAN_LIST_LIMIT_BYTES: usize = 16 << 20;
 
 /// One key: its name, how its value is set, and how it is shown.
 pub(super) struct Key {
@@ -29,8 +29,8 @@ pub(super) struct Key {
     pub check: Option<Check>,
 }
 
-/// Every problem of what a value names.
-type Check = fn(config: &Config) -> Result<(), Vec<BadValue>>;
+/// Every problem of what a value names. What it reads is kept in the configuration.
+type Check = fn(config: &mut Config) -> Result<(), Vec<BadValue>>;
 
 impl Key {
     /// Whether the value is read at the start only.
@@ -175,7 +175,7 @@ pub(super) const KEYS: &[Key] = &[
         clear: Some(|config| config.limits.trusted_proxies = Default::default()),
         set: |config, value, _| add_networks(&mut config.limits.trusted_proxies, value),
         show: |config| show_networks(&config.limits.trusted_proxies),
-        check: None,
+        check: Some(warn_of_open_proxies),
     },
     checked(
         one(
@@ -183,7 +183,7 @@ pub(super) const KEYS: &[Key] = &[
             |config, value, base| path(base, value).map(|path| config.ban_list = path),
             |config| vec![show_path(config.ban_list.as_deref())],
         ),
-        check_ban_list,
+        read_ban_list,
     ),
     checked(
         one(
@@ -216,10 +216,13 @@ pub(super) const KEYS: &[Key] = &[
         |config, value, _| time(value).map(|time| config.stats = time),
         |config| vec![show_time(config.stats)],
     ),
-    one(
-        "metrics",
-        |config, value, _| address(value).map(|address| config.metrics = address),
-        |config| vec![config.metrics.map(|address| address.to_string()).unwrap_or_default()],
+    checked(
+        one(
+            "metrics",
+            |config, value, _| address(value).map(|address| config.metrics = address),
+            |config| vec![config.metrics.map(|address| address.to_string()).unwrap_or_default()],
+        ),
+        |config| config.check_metrics().map_err(|problem| vec![problem]),
     ),
     one(
         "console history",
@@ -304,8 +307,12 @@ fn address(value: &str) -> Result<Option<SocketAddr>, BadValue> {
 
 /// Opening a pipe would wait for its reader.
 fn log_file(base: &Path, value: &str) -> Result<Option<PathBuf>, BadValue> {
-    const RIGHT: &str = "name a file in a folder that exists, or leave the value empty for standard error";
+    const RIGHT: &str =
+        "name a file in a folder that exists, make the folder, or leave the value empty for standard error";
     let Some(path) = path(base, value)? else { return Ok(None) };
+    if value.ends_with(std::path::is_separator) {
+        return Err(BadValue::new(format!("'{value}' names a folder"), RIGHT));
+    }
     if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(BadValue::new(format!("{} is not a file", path.display()), RIGHT));
     }
@@ -315,18 +322,32 @@ fn log_file(base: &Path, value: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(path))
 }
 
-/// Whether the list can be read. Unlike at the start, a pipe is not waited for.
-fn check_ban_list(config: &Config) -> Result<(), Vec<BadValue>> {
+/// Reads the list. It depends on another key, which may stand below it in the file.
+fn read_ban_list(config: &mut Config) -> Result<(), Vec<BadValue>> {
     const RIGHT: &str = "name a file of networks, or leave the value empty";
+    config.banned_networks = NetworkList::default();
     let Some(path) = config.ban_list.as_deref() else { return Ok(()) };
     let text = file::read_text(path, BAN_LIST_LIMIT_BYTES, RIGHT).map_err(|problem| vec![problem])?;
-    NetworkList::parse(&text, config.limits.ipv6_prefix).map(drop).map_err(|lines| {
-        let bad_line = |BadListLine { line, problem }| {
-            let (problem, correction) = problem.split_once("; ").unwrap_or((&problem, RIGHT));
+    let list = NetworkList::parse(&text, config.limits.ipv6_prefix).map_err(|lines| {
+        let bad_line = |BadListLine { line, problem, correction }| {
             BadValue::new(format!("{}:{line}: {problem}", path.display()), correction)
         };
-        lines.into_iter().map(bad_line).collect()
-    })
+        lines.into_iter().map(bad_line).collect::<Vec<_>>()
+    })?;
+    config.banned_networks = list;
+    Ok(())
+}
+
+/// A network of everyone may be right behind a firewall, and is a hole without one.
+fn warn_of_open_proxies(config: &mut Config) -> Result<(), Vec<BadValue>> {
+    let networks = config.limits.trusted_proxies.as_slice();
+    if let Some(everyone) = networks.iter().find(|network| network.prefix_len() == 0) {
+        config.warnings.push(format!(
+            "trusted proxies: {everyone} is everyone, and who connects directly can claim any address; \
+             name the networks of the proxies"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the server will be able to write there.

@@ -41,6 +41,7 @@ use std::time::Duration;
 use crate::encoding::TextEncoding;
 
 pub use crate::limits::Rate;
+use crate::store::NetworkList;
 pub use change::Change;
 pub use error::{BadValue, ConfigError, Problem};
 pub use listing::Listing;
@@ -92,6 +93,8 @@ pub struct Config {
     pub mccp: bool,
     /// A file of networks that may not connect.
     pub ban_list: Option<PathBuf>,
+    /// The networks that the file had when the configuration was read.
+    pub banned_networks: NetworkList,
     /// Where bans, notes and names are kept; in memory without one.
     pub state_folder: Option<PathBuf>,
     /// The log.
@@ -106,6 +109,8 @@ pub struct Config {
     pub reactor_max_events: usize,
     /// Receive buffers that the reactor keeps.
     pub reactor_pool_size: usize,
+    /// What is no error, and hardly meant.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -130,6 +135,7 @@ impl Config {
             encoding: TextEncoding::UTF_8,
             mccp: false,
             ban_list: None,
+            banned_networks: NetworkList::default(),
             state_folder: None,
             log: LogSettings::unset(),
             stats: None,
@@ -137,6 +143,7 @@ impl Config {
             console_history: None,
             reactor_max_events: 0,
             reactor_pool_size: 0,
+            warnings: Vec::new(),
         };
         parse::apply(&mut config, BUILT_IN_NAME, BUILT_IN.as_bytes(), Path::new(""))?;
         config.ports_are_built_in = true;
@@ -182,16 +189,44 @@ impl Config {
             self.ports.clear();
             self.ports_are_built_in = false;
         }
-        ports.iter().try_for_each(|&port| self.add_port(port))
+        ports.iter().try_for_each(|&port| self.add_port(port))?;
+        self.check_metrics()
     }
 
     /// One more port to listen on.
     fn add_port(&mut self, port: PortSpec) -> Result<(), BadValue> {
-        if port.address.port() != 0 && self.ports.iter().any(|other| other.address == port.address) {
-            return Err(BadValue::new(format!("{} is given twice", port.address), "keep one of them"));
+        let collision = self.ports.iter().find_map(|other| PortSpec::collision(other.address, port.address));
+        match collision {
+            Some(problem) => Err(BadValue::new(problem, "keep one of them")),
+            None => {
+                self.ports.push(port);
+                Ok(())
+            }
         }
-        self.ports.push(port);
-        Ok(())
+    }
+
+    /// Whether the port of the metrics can be open beside those of the players.
+    fn check_metrics(&self) -> Result<(), BadValue> {
+        let Some(metrics) = self.metrics else { return Ok(()) };
+        match self.ports.iter().find_map(|port| PortSpec::collision(port.address, metrics)) {
+            Some(problem) => Err(BadValue::new(problem, "the metrics need a port of their own")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the game serves ports of these kinds.
+    ///
+    /// # Errors
+    ///
+    /// The first port of a kind that `serves` denies.
+    pub fn check_kinds(&self, serves: impl Fn(PortKind) -> bool) -> Result<(), BadValue> {
+        let Some(port) = self.ports.iter().find(|port| !serves(port.kind)) else { return Ok(()) };
+        let served: Vec<&str> =
+            PortKind::ALL.into_iter().filter(|&kind| serves(kind)).map(PortKind::name).collect();
+        Err(BadValue::new(
+            format!("port {port}: this game has no use for a port of kind {}", port.kind),
+            format!("the kinds that it serves are: {}", served.join(", ")),
+        ))
     }
 
     /// The configuration in force, as a file that can be read again.

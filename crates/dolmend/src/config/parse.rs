@@ -21,7 +21,7 @@ pub(super) fn apply(config: &mut Config, file: &str, text: &[u8], base: &Path) -
         }
     }
     for (key, line) in keys::KEYS.iter().zip(&seen).filter(|(_, line)| line.is_some()) {
-        let found = key.check.and_then(|check| check(config).err());
+        let found = key.check.and_then(|check| check(&mut *config).err());
         for BadValue { problem, correction } in found.into_iter().flatten() {
             let problem = format!("{}: {problem}", key.name);
             problems.push(Problem { file: file.to_string(), line: *line, problem, correction });

@@ -101,6 +101,24 @@ impl fmt::Display for PortSpec {
     }
 }
 
+impl PortSpec {
+    /// The problem of two addresses that cannot be open at the same time: they are the same, or one of them is on all
+    /// addresses of the machine. IPv4 and IPv6 are apart.
+    pub(super) fn collision(earlier: SocketAddr, later: SocketAddr) -> Option<String> {
+        let apart = later.port() == 0
+            || later.port() != earlier.port()
+            || later.is_ipv4() != earlier.is_ipv4()
+            || (earlier.ip() != later.ip() && ![earlier, later].iter().any(|one| one.ip().is_unspecified()));
+        if apart {
+            None
+        } else if earlier.ip() == later.ip() {
+            Some(format!("{later} is given twice"))
+        } else {
+            Some(format!("{earlier} and {later} cannot be open together: one includes the other"))
+        }
+    }
+}
+
 /// The options, for messages.
 const OPTIONS: &str = "the options are encoding=NAME, keepalive=on|off and proxy=on|off, behind the port";
 

@@ -137,6 +137,8 @@ fn messages_are_safe_for_a_terminal_and_bounded() {
     assert_eq!(error.problems.len(), 1000);
     assert_eq!(error.to_string().lines().count(), 21);
     assert!(error.to_string().ends_with("\nand 980 more problems; correct these first"), "{error}");
+    let error = Config::from_text("x", "y\n".repeat(21).as_bytes(), Path::new("")).expect_err("not a key");
+    assert!(error.to_string().ends_with("\nand one more problem; correct these first"), "{error}");
 }
 
 #[test]
@@ -291,6 +293,83 @@ fn the_same_port_twice_is_refused_but_two_free_ones_are_fine() {
 }
 
 #[test]
+fn ports_of_which_one_includes_the_other_are_refused() {
+    for (one, other) in
+        [("127.0.0.1:4000", "0.0.0.0:4000"), ("0.0.0.0:4000", "127.0.0.1:4000"), ("[::]:4000", "[::1]:4000")]
+    {
+        let problem =
+            format!("{one} and {other} cannot be open together: one includes the other; keep one of them");
+        let text = format!("port : {one}\nport : {other}:ascii");
+        assert_eq!(refused(&text), [format!("test.conf:2: port: {problem}")]);
+        let mut config = read("");
+        let ports = [one, other].map(|port| port.parse().expect("a good port"));
+        assert_eq!(config.replace_ports(&ports).map_err(|error| error.to_string()), Err(problem));
+    }
+    let apart = "port : 127.0.0.1:1\nport : 127.0.0.2:1\nport : 0.0.0.0:2\nport : [::]:1\nport : [::]:2";
+    assert_eq!(read(apart).ports.len(), 5);
+}
+
+#[test]
+fn the_metrics_have_a_port_of_their_own() {
+    let problem = "0.0.0.0:9100 and 127.0.0.1:9100 cannot be open together: one includes the other; \
+                   the metrics need a port of their own";
+    // In any order, and with ports of the command line.
+    for text in ["metrics : 127.0.0.1:9100\nport : 9100", "port : 9100\nmetrics : 127.0.0.1:9100"] {
+        let problems = refused(text);
+        assert!(
+            problems.len() == 1 && problems[0].ends_with(&format!(": metrics: {problem}")),
+            "{problems:?}"
+        );
+    }
+    let mut config = read("metrics : 127.0.0.1:9100");
+    let ports = ["9100".parse().expect("a good port")];
+    assert_eq!(config.replace_ports(&ports).expect_err("a collision").to_string(), problem);
+}
+
+#[test]
+fn a_game_may_have_no_use_for_a_kind_of_port() {
+    let config = read("port : 1:ascii\nport : 2:binary");
+    assert_eq!(config.check_kinds(|_| true), Ok(()));
+    let problem = config.check_kinds(|kind| kind != PortKind::Binary).expect_err("nobody could come in");
+    assert_eq!(
+        problem.to_string(),
+        "port 0.0.0.0:2:binary: this game has no use for a port of kind binary; \
+         the kinds that it serves are: telnet, ascii"
+    );
+}
+
+#[test]
+fn proxies_that_may_be_anywhere_are_warned_of() {
+    assert_eq!(read("trusted proxies : 10.0.0.0/8").warnings, [""; 0]);
+    for everyone in ["0.0.0.0/0", "::/0"] {
+        let warnings = read(&format!("trusted proxies : 10.0.0.1 {everyone}")).warnings;
+        assert!(warnings[0].starts_with(&format!("trusted proxies: {everyone} is everyone")), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_ban_list_is_as_long_as_the_start_reads_it_and_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("list.txt");
+    let load = |text: &[u8]| Config::from_text("my.conf", text, folder.path());
+    // The length of the prefix stands below the list.
+    std::fs::write(&list, "2001:db8:1:2ff::1 no\n").expect("written");
+    let config = load(b"ban list : list.txt\nipv6 prefix : 56\n").expect("it loads");
+    let expected = NetworkList::parse("2001:db8:1:200::/56 no\n", 64).expect("a list");
+    assert_eq!(config.banned_networks, expected);
+
+    std::fs::write(&list, "0.0.0.0/0 everybody\n").expect("written");
+    let problem = load(b"ban list : list.txt").expect_err("too wide").to_string();
+    let end = "list.txt:1: 0.0.0.0/0 is too much of the internet; a network has at least /8, or /16 of IPv6";
+    assert!(problem.ends_with(end), "{problem}");
+
+    let file = std::fs::File::create(&list).expect("it can be made");
+    file.set_len(keys::BAN_LIST_LIMIT_BYTES as u64 + 1).expect("an empty end");
+    let problem = load(b"ban list : list.txt").expect_err("too long").to_string();
+    assert!(problem.ends_with("list.txt is too long; at most 16777216 bytes are read"), "{problem}");
+}
+
+#[test]
 fn a_byte_order_mark_and_crlf_are_tolerated_and_other_bytes_are_named() {
     assert_eq!(read("\u{feff}max users : 7\r\n").max_users, 7);
     let error = Config::from_text("l1.conf", b"mud name : caf\xe9\n", Path::new("")).expect_err("Latin-1");
@@ -349,6 +428,8 @@ fn what_the_values_name_is_looked_at_and_nothing_is_made() {
     }
     assert!(problems("state folder : bad.list")[0].contains("is not a folder; "));
     assert!(problems("log file : .")[0].contains("is not a file; "));
+    assert!(problems("log file : none/")[0].contains("'none/' names a folder; "));
+    assert!(problems("log file : none/log")[0].contains("is in no folder that exists; "));
     assert_eq!(problems("ban list : none.list").len(), 1);
     assert_eq!(problems("state folder : not/there/yet\nlog file : new.log\nban list :\n"), [""; 0]);
     assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 1);

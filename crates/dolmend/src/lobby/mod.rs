@@ -44,7 +44,7 @@ use std::time::Instant;
 use crate::address::Source;
 use crate::config::{Config, Limits, PortKind};
 use crate::names::{Name, Registry};
-use crate::store::{NetworkList, Store, UnixSeconds, unix_now};
+use crate::store::{Store, UnixSeconds, unix_now};
 use crate::world::{Admission, Channels, Client, Colours, ConnectInfo, Departure, Turn, UserId, World};
 use attempts::Attempts;
 use command::Command;
@@ -235,8 +235,12 @@ impl World for Lobby {
         Some(format!("Your address is banned {}.\n", ban.details(now)))
     }
 
+    fn serves(kind: PortKind) -> bool {
+        kind != PortKind::Binary
+    }
+
     fn connect(&mut self, info: &ConnectInfo) -> Admission {
-        if info.kind == PortKind::Binary {
+        if !Lobby::serves(info.kind) {
             return Admission::Refuse("This place is for people; it has no use for a binary port.\n".into());
         }
         self.guests.insert(info.user, Guest::new(*info));
@@ -322,11 +326,9 @@ impl World for Lobby {
     }
 
     fn reconfigured(&mut self, turn: &mut Turn<'_>, config: &Config) -> Result<(), String> {
-        let read = |path| NetworkList::read(path, config.limits.ipv6_prefix);
-        let list = config.ban_list.as_deref().map(read).transpose()?;
         let bans = self.store.read_bans_again()?;
         self.store.replace_bans(bans);
-        self.store.set_ban_list(list.unwrap_or_default());
+        self.store.set_ban_list(config.banned_networks.clone());
         self.greeting = greeting(config);
         self.limits = config.limits.clone();
         let count = self.disconnect_banned(turn);

@@ -12,6 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::leaving::Leaving;
 use super::{FIRST_USER_TOKEN, LogKind, Server};
+use crate::address::canonical_peer;
 use crate::config::{PortKind, PortOptions};
 use crate::layer::Output;
 use crate::limits::{Backlog, Gate, Pass, Refusal, UserLimits};
@@ -71,6 +72,7 @@ impl<W: World> Server<W> {
         let Some(port) = self.ports.iter().find(|port| port.id == listener).copied() else { return };
         let id = UserId(self.next_user as u64);
         self.next_user += 1;
+        let peer = canonical_peer(peer);
         if port.options.proxy && Gate::is_proxy(&self.limits, peer.ip()) {
             return self.await_header(id, stream, peer, port);
         }
@@ -266,7 +268,7 @@ impl<W: World> Server<W> {
     fn name_player(&mut self, id: UserId, player: Option<SocketAddr>) {
         let Some(unnamed) = self.take_unnamed(id) else { return };
         let Unnamed { conn, peer: proxy, port, .. } = unnamed;
-        let peer = player.unwrap_or(proxy);
+        let peer = player.map_or(proxy, canonical_peer);
         tracing::debug!(user = %id, %conn, %proxy, %peer, "named by a proxy");
         match self.admit(peer.ip()) {
             Ok(pass) => self.welcome(id, conn, peer, port, pass),
@@ -280,6 +282,7 @@ impl<W: World> Server<W> {
     /// A trusted proxy has named the player of a connection by telnet. The limits of that address hold from now on.
     pub(super) fn name_peer(&mut self, id: UserId, peer: SocketAddr) {
         let Some(user) = self.users.get_mut(id) else { return };
+        let peer = canonical_peer(peer);
         let ban = self.world.ban_of(peer.ip());
         match self.gate.readmit(user.limits.pass(), &self.limits, ban, peer.ip(), self.now) {
             Ok(pass) => {

@@ -200,7 +200,6 @@ impl<W: World> Server<W> {
     /// Reports what the end waits for.
     fn report_waiting(&mut self) {
         let Some((began, _)) = self.operations.ending else { return };
-        let left = DRAIN.saturating_sub(began.elapsed()).as_secs() + 1;
         let mut text = match self.leaving.len() {
             0 => "Waiting until the console's output is read".to_owned(),
             1 => "Waiting for one connection to close".to_owned(),
@@ -213,11 +212,33 @@ impl<W: World> Server<W> {
         if self.leaving.len() > MOST_NAMED {
             text.push_str(", …");
         }
-        text.push_str(&format!("; {left} s at most"));
+        text.push_str(&bound(began.elapsed()));
         notify::status(&text);
         tracing::info!("{text}");
         if self.console.as_ref().is_some_and(|console| console.is_terminal()) {
             self.answer(&format!("{text}\n"));
         }
+    }
+}
+
+/// How much longer an end waits for connections, after this time.
+fn bound(elapsed: Duration) -> String {
+    match DRAIN.saturating_sub(elapsed).as_millis().div_ceil(1000) {
+        // The last of them are being closed, or the console's output is not read.
+        0 => String::new(),
+        left => format!("; {left} s at most"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_an_end_is_said_once_for_each_second() {
+        let shown = |milliseconds| bound(Duration::from_millis(milliseconds));
+        assert_eq!(shown(1), "; 5 s at most");
+        let each_second = [1003, 2003, 3003, 4003, 5003].map(shown);
+        assert_eq!(each_second, ["; 4 s at most", "; 3 s at most", "; 2 s at most", "; 1 s at most", ""]);
     }
 }

@@ -33,7 +33,11 @@ impl<W: World> Server<W> {
                 let text = format!("A line of more than {} bytes is not a command.\n", line.len());
                 self.answer(&text);
             }
-            ConsoleInput::EndOfInput if self.console.as_ref().is_some_and(Console::is_terminal) => {
+            ConsoleInput::EndOfInput if self.is_locked() && self.has_operator() => {
+                tracing::warn!("Ctrl-D at the locked console");
+                self.answer("The console is locked.\n");
+            }
+            ConsoleInput::EndOfInput if self.has_operator() => {
                 tracing::info!("the console input has ended; 'shutdown' ends the server");
             }
             ConsoleInput::EndOfInput => {
@@ -46,7 +50,7 @@ impl<W: World> Server<W> {
                 }
             }
             ConsoleInput::Interrupt | ConsoleInput::Shutdown { reason: ShutdownReason::Break, .. }
-                if self.operations.locked && !self.shutdown.has_begun() =>
+                if self.is_locked() =>
             {
                 tracing::warn!("Ctrl-C at the locked console");
                 self.answer("The console is locked.\n");
@@ -65,6 +69,11 @@ impl<W: World> Server<W> {
     /// Whether there is a terminal with an operator.
     fn has_operator(&self) -> bool {
         self.console.as_ref().is_some_and(Console::is_terminal)
+    }
+
+    /// Whether keys that end a program have no effect.
+    fn is_locked(&self) -> bool {
+        self.operations.locked && !self.shutdown.has_begun()
     }
 
     /// Whether `SIGHUP` asks for a reload, as it does of a service. At a terminal that is gone it asks for the end, and

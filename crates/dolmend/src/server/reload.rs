@@ -84,8 +84,10 @@ impl<W: World> Server<W> {
             return Err("this server has no configuration that could be read again".into());
         };
         let wanted = source()?;
+        wanted.check_kinds(W::serves).map_err(|problem| problem.to_string())?;
         let changes = self.operations.config.changes_to(&wanted);
         let new = wanted.without_restart(&self.operations.config);
+        let warnings = new.warnings.clone();
         let opened = self.open_for(&new)?;
         let (world, mut turn) = self.turn();
         if let Err(problem) = world.reconfigured(&mut turn, &new) {
@@ -96,7 +98,7 @@ impl<W: World> Server<W> {
         }
         let addresses = opened.addresses();
         self.bring_into_force(new, opened);
-        Ok(report(&changes, addresses))
+        Ok(report(&changes, addresses, &warnings))
     }
 
     /// Opens whatever is new, or nothing.
@@ -261,8 +263,9 @@ struct Matched {
 }
 
 /// What to do about a port that one of this server's own is in the way of.
-const ADVICE: &str = "\nIf it is in use by a port of this server that is to be closed: reload without the new port, and then \
-    with it. On Windows a wider port opens only when those who came through the narrower one have left.";
+const ADVICE: &str = "\nIf it is in use by a port of this server that is to be closed: put another port in its place, such \
+    as 'port : 127.0.0.1:0', and reload; then put this one in, and reload. On Windows a wider port opens only when those \
+    who came through the narrower one have left.";
 
 /// What to do when a new port cannot be opened beside an old one, as 0.0.0.0:4000 beside 127.0.0.1:4000. The old ones
 /// are closed last: they could not be opened again for certain.
@@ -272,7 +275,7 @@ fn advice(missing: &[PortSpec], surplus: &[(PortSpec, ListenerId)]) -> &'static 
 }
 
 /// The answer to the operator; each change is in the log as well.
-fn report(changes: &[Change], addresses: Vec<String>) -> String {
+fn report(changes: &[Change], addresses: Vec<String>, warnings: &[String]) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         tracing::info!("reloaded: {line}");
@@ -284,5 +287,9 @@ fn report(changes: &[Change], addresses: Vec<String>) -> String {
         _ => changes.iter().for_each(|change| line(change.to_string())),
     }
     addresses.into_iter().for_each(line);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+        text.push_str(&format!("Warning: {warning}\n"));
+    }
     text
 }

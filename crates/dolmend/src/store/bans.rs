@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::UnixSeconds;
-use super::file;
 use super::networks::NetworkMap;
 use crate::address::{Source, canonical, canonical_network};
 use crate::duration::in_words;
@@ -268,10 +267,10 @@ impl Bans {
 }
 
 /// A list of networks from a file of the operator's, for Tor exits, VPNs and clouds: a network or address in each line,
-/// and a text for those who are turned away.
-#[derive(Debug, Clone, Default)]
+/// and a text for those who are turned away. A copy costs nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkList {
-    networks: NetworkMap<Ban>,
+    networks: Arc<NetworkMap<Ban>>,
 }
 
 /// A line of a list that is not one.
@@ -279,8 +278,16 @@ pub struct NetworkList {
 pub struct BadListLine {
     /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong, and what would be right.
+    /// What is wrong.
     pub problem: String,
+    /// What would be right.
+    pub correction: String,
+}
+
+impl BadListLine {
+    fn new(line: usize, problem: impl Into<String>, correction: impl Into<String>) -> BadListLine {
+        BadListLine { line, problem: problem.into(), correction: correction.into() }
+    }
 }
 
 /// How many bad lines of a list are reported.
@@ -306,7 +313,7 @@ impl NetworkList {
     ///
     /// The first of the bad lines.
     pub fn parse(text: &str, ipv6_prefix: u8) -> Result<NetworkList, Vec<BadListLine>> {
-        let mut list = NetworkList::default();
+        let mut networks = NetworkMap::default();
         let mut problems = Vec::new();
         for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
             let line = line.trim();
@@ -317,14 +324,19 @@ impl NetworkList {
             let address = |_| network.parse().map(|address| Source::of(address, ipv6_prefix).network());
             let network = network.parse::<IpNet>().or_else(address);
             let network = match network.map(canonical_network) {
-                Ok(network) if is_too_wide(network) => Err(BadBan::TooWide.to_string()),
+                Ok(network) if is_too_wide(network) => Err(BadListLine::new(
+                    number,
+                    format!("{network} is too much of the internet"),
+                    format!("a network has at least /{WIDEST_IPV4}, or /{WIDEST_IPV6} of IPv6"),
+                )),
                 Ok(network) => Ok(network),
-                Err(_) => {
-                    Err("this is not a network; a line has ADDRESS or ADDRESS/BITS, and a text".to_string())
-                }
+                Err(_) => Err(BadListLine::new(
+                    number,
+                    "this is not a network",
+                    "a line has ADDRESS or ADDRESS/BITS, and a text",
+                )),
             };
-            let Ok(network) = network.map_err(|problem| problems.push(BadListLine { line: number, problem }))
-            else {
+            let Ok(network) = network.map_err(|problem| problems.push(problem)) else {
                 if problems.len() == MAX_REPORTED {
                     break;
                 }
@@ -333,30 +345,17 @@ impl NetworkList {
             let reason = reason.trim().chars().filter(|character| !character.is_control());
             let reason = reason.take(MAX_REASON_CHARS).collect();
             let target = Target::Network(network);
-            list.networks.insert(network, Ban { target, reason, since: 0, until: None });
-            if list.len() > MAX_LIST {
-                let problem =
-                    format!("there are more than {MAX_LIST} networks; join those that are neighbours");
-                problems.push(BadListLine { line: number, problem });
+            networks.insert(network, Ban { target, reason, since: 0, until: None });
+            if networks.len() > MAX_LIST {
+                problems.push(BadListLine::new(
+                    number,
+                    format!("there are more than {MAX_LIST} networks"),
+                    "join those that are neighbours",
+                ));
                 break;
             }
         }
-        if problems.is_empty() { Ok(list) } else { Err(problems) }
-    }
-
-    /// Reads a file. It has to be a regular one: a pipe could keep the game waiting for ever.
-    ///
-    /// # Errors
-    ///
-    /// A line for each problem: `FILE:LINE: what is wrong`.
-    pub fn read(path: &Path, ipv6_prefix: u8) -> Result<NetworkList, String> {
-        let shown = path.display();
-        let bytes = file::read(path)?.ok_or_else(|| format!("cannot read {shown}: there is no such file"))?;
-        let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))?;
-        NetworkList::parse(&text, ipv6_prefix).map_err(|problems| {
-            let lines = problems.iter().map(|bad| format!("{shown}:{}: {}", bad.line, bad.problem));
-            lines.collect::<Vec<_>>().join("\n")
-        })
+        if problems.is_empty() { Ok(NetworkList { networks: Arc::new(networks) }) } else { Err(problems) }
     }
 
     /// How many networks it has.

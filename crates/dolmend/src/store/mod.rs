@@ -188,19 +188,40 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A text for the operator, as for [`open`](Store::open) and [`NetworkList::read`].
-    pub fn configured(
-        folder: Option<&Path>,
-        ban_list: Option<&Path>,
-        ipv6_prefix: u8,
-    ) -> Result<Store, String> {
-        let list = ban_list.map(|path| NetworkList::read(path, ipv6_prefix)).transpose()?;
+    /// A text for the operator, as for [`open`](Store::open).
+    pub fn configured(folder: Option<&Path>, ban_list: NetworkList) -> Result<Store, String> {
         let mut store = match folder {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory(),
         };
-        store.set_ban_list(list.unwrap_or_default());
+        store.set_ban_list(ban_list);
         Ok(store)
+    }
+
+    /// What a server would find in this folder, without changing or making anything: a warning for each file with lines
+    /// that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: the server would refuse to start.
+    pub fn check(folder: &Path) -> Result<Vec<String>, String> {
+        let (mut store, mut warnings) = (Store::default(), Vec::new());
+        for table in Table::ALL {
+            let path = path_of(folder, table);
+            let shown = path.display();
+            let Some(bytes) = file::read(&path)? else { continue };
+            let corrupt = store.restore(table, &bytes).map_err(|problem| format!("{shown}: {problem}"))?;
+            let Some(first) = corrupt.first() else { continue };
+            let (aside, _) =
+                file::room_aside(&path, &corrupt).map_err(|problem| format!("{shown}: {problem}"))?;
+            warnings.push(format!(
+                "{shown}:{}: this line cannot be read ({} of them in this file); a start would move them to {}",
+                first.number,
+                corrupt.len(),
+                aside.display()
+            ));
+        }
+        Ok(warnings)
     }
 
     /// The folder, if the store is on disk.
@@ -379,15 +400,8 @@ impl Store {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = path_of(folder, table);
         let Some(bytes) = file::read(&path)? else { return Ok(()) };
-        let now = unix_now();
-        let name = table.name();
-        let corrupt = match table {
-            Table::Bans => file::from_lines(name, &bytes, |ban| self.bans.add(ban, now).is_ok()),
-            Table::Mutes => file::from_lines(name, &bytes, |ban| self.mutes.add(ban, now).is_ok()),
-            Table::Notes => file::from_lines(name, &bytes, |note| self.board.restore(note)),
-            Table::Names => file::from_lines(name, &bytes, |account| self.accounts.restore(account)),
-        };
-        let corrupt = corrupt.map_err(|problem| format!("{}: {problem}", path.display()))?;
+        let corrupt =
+            self.restore(table, &bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
         if corrupt.is_empty() {
             return Ok(());
         }
@@ -400,6 +414,17 @@ impl Store {
         // From here on they are in the other file only.
         self.changed(table);
         self.save()
+    }
+
+    /// Adds the entries of a file to a table, and returns the lines that are none.
+    fn restore<'a>(&mut self, table: Table, bytes: &'a [u8]) -> Result<Vec<file::BadLine<'a>>, String> {
+        let (now, name) = (unix_now(), table.name());
+        match table {
+            Table::Bans => file::from_lines(name, bytes, |ban| self.bans.add(ban, now).is_ok()),
+            Table::Mutes => file::from_lines(name, bytes, |ban| self.mutes.add(ban, now).is_ok()),
+            Table::Notes => file::from_lines(name, bytes, |note| self.board.restore(note)),
+            Table::Names => file::from_lines(name, bytes, |account| self.accounts.restore(account)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 /// A map from networks to values, in which the networks that contain an address are found by one look for each prefix
 /// length in use, however many networks there are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NetworkMap<V> {
     networks: HashMap<IpNet, V>,
     /// How many networks there are of each prefix length, of IPv4 and of IPv6.
