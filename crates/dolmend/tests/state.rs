@@ -83,6 +83,24 @@ fn a_kept_name_a_note_and_a_ban_are_there_after_a_restart() {
     end(program, []);
 }
 
+/// Not only two stores in one process: the lock is the system's, and a check of the configuration does not take it.
+#[test]
+fn a_second_server_is_refused_the_folder_until_the_first_has_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "port : 127.0.0.1:0\nstate folder : state\n";
+    let (first, _) = start(folder.path(), text);
+    let config = folder.path().join("my.conf");
+    let run = |flag: &str| Program::start(dolmend(&[flag, "-f"]).arg(&config));
+    let mut second = run("-c");
+    assert_eq!(second.wait().code(), Some(1));
+    let said = second.stderr.so_far();
+    assert!(said.contains("another dolmend is using the state folder"), "{said}");
+    assert_eq!(run("--check-config").wait().code(), Some(0));
+    end(first, []);
+    let (third, _) = start(folder.path(), text);
+    end(third, []);
+}
+
 #[test]
 fn without_a_folder_the_start_says_that_everything_is_in_memory() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -72,7 +72,7 @@ fn sync_folder(_path: &Path) -> io::Result<()> {
 }
 
 /// A file that only the server's user can read.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options

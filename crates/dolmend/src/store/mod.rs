@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `mod.rs` | the tables, and what of them is to be written |
 //! | `file.rs` | replacing a file in one step, and reading its lines |
+//! | `lock.rs` | one server for each folder |
 //! | `bans.rs` | bans by network or name, their expiry, and lists of networks |
 //! | `networks.rs` | the longest network that contains an address |
 //! | `board.rs` | notes |
@@ -29,12 +30,15 @@ mod accounts;
 mod bans;
 mod board;
 mod file;
+mod lock;
 mod networks;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use lock::Lock;
 
 pub use accounts::{Account, AccountId, Accounts};
 pub use bans::{BadBan, BadListLine, Ban, Bans, NetworkList, Target};
@@ -155,6 +159,8 @@ pub struct Store {
     board: Board,
     accounts: Accounts,
     progress: [Progress; Table::ALL.len()],
+    /// Of the folder. As long as the store lives, no other one has it.
+    lock: Option<Lock>,
 }
 
 impl Store {
@@ -163,11 +169,11 @@ impl Store {
         Store::default()
     }
 
-    /// The store in this folder, which is created if it is not there.
+    /// The store in this folder, which is created if it is not there, and locked until the store is dropped.
     ///
     /// # Errors
     ///
-    /// A text for the operator: the folder or a file cannot be used. A line that cannot be read is no error.
+    /// A text for the operator: the folder or a file cannot be used, or another store has the folder. A line that cannot be read is no error.
     pub fn open(folder: &Path) -> Result<Store, String> {
         file::create_folder(folder).map_err(|error| {
             format!(
@@ -175,7 +181,8 @@ impl Store {
                 folder.display()
             )
         })?;
-        let mut store = Store { folder: Some(folder.to_path_buf()), ..Store::default() };
+        let lock = Some(Lock::take(folder)?);
+        let mut store = Store { folder: Some(folder.to_path_buf()), lock, ..Store::default() };
         for table in Table::ALL {
             store.load(table)?;
         }

@@ -179,6 +179,7 @@ fn an_account_keeps_its_number_and_no_other_gets_it() {
     let bob = accounts.remove("bob").expect("it was kept").id;
     store.change_board().0.post("Bob", bob, "mine", 7).expect("there is room");
     store.save().expect("the disk takes it");
+    drop(store);
     let mut store = Store::open(folder.path()).expect("it is readable");
     store.change_accounts().0.keep(&name("Bob"), "$argon2id$x".into(), 10);
     assert_ne!(store.accounts().get("bob").map(|account| account.id), Some(bob), "a note refers to it");
@@ -319,12 +320,31 @@ fn everything_is_there_again_after_a_restart() {
     store.save().expect("the disk takes it");
     assert_eq!(store.safety(change), Safety::Saved);
     assert!(store.next_write().is_none());
+    let tables = |store: &Store| {
+        let bans = |bans: &Bans| bans.iter().cloned().collect::<Vec<_>>();
+        (bans(store.bans()), bans(store.mutes()), store.board().iter().cloned().collect::<Vec<_>>())
+    };
+    let before = tables(&store);
 
+    drop(store);
     let again = Store::open(&state).expect("it is readable");
-    assert!(again.bans().iter().eq(store.bans().iter()));
-    assert!(again.mutes().iter().eq(store.mutes().iter()));
-    assert!(again.board().iter().eq(store.board().iter()));
+    assert_eq!(tables(&again), before);
     assert_eq!(again.accounts().get(&crate::names::key("ÅSA")).map(|account| account.since), Some(8));
+}
+
+#[test]
+fn a_folder_is_one_stores_until_that_is_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    let problem = Store::open(folder.path()).expect_err("it is locked");
+    assert!(
+        problem.contains("another dolmend is using the state folder") && problem.contains("stop that one"),
+        "{problem}"
+    );
+    store.change_bans().0.add(ban("Ann", None), 0).expect("there is room");
+    store.save().expect("the disk takes it");
+    drop(store);
+    assert_eq!(Store::open(folder.path()).expect("it is free").bans().len(), 1);
 }
 
 #[cfg(unix)]
@@ -378,11 +398,13 @@ fn a_disk_that_refuses_is_reported_and_tried_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let mut store = Store::open(&state).expect("a new store");
-    std::fs::remove_dir(&state).expect("it is empty");
+    // A folder in the place of the new file.
+    let obstacle = state.join("notes.jsonl.new");
+    std::fs::create_dir(&obstacle).expect("it can be made");
     let (_, change) = store.change_board();
-    assert!(store.save().expect_err("no folder").contains("notes"));
+    assert!(store.save().expect_err("an obstacle").contains("notes"));
     assert_eq!(store.safety(change), Safety::Unsaved);
-    std::fs::create_dir(&state).expect("it can be made");
+    std::fs::remove_dir(&obstacle).expect("it is empty");
     let (_, later) = store.change_board();
     store.save().expect("the disk takes it");
     assert_eq!((store.safety(change), store.safety(later)), (Safety::Saved, Safety::Saved));
@@ -396,6 +418,7 @@ fn lines_that_cannot_be_read_are_kept_aside() {
         store.change_board().0.post("Ann", 1, text, 1).expect("there is room");
     }
     store.save().expect("the disk takes it");
+    drop(store);
     let file = folder.path().join("notes.jsonl");
     let text = std::fs::read_to_string(&file).expect("it is there");
     let damaged = text.replace("\"two\"", "\"tw").replace('\n', "\r\n") + "\u{0}\u{0}\n{\"number\":1}\n";
