@@ -7,7 +7,7 @@ use super::{Lobby, plural, printable};
 use crate::address::canonical;
 use crate::duration::{in_words, parse_duration};
 use crate::names::{self, Name};
-use crate::store::{BadBan, Ban, Target};
+use crate::store::{BadBan, Ban, Bans, Target};
 use crate::world::{Turn, UserId};
 
 /// The longest list of bans that is shown.
@@ -62,9 +62,8 @@ impl Lobby {
         if taken {
             return turn.console(format!("{} is taken, or looks like a name that is.\n", new.shown()));
         }
-        if self.is_kept(&old) {
-            self.store.change_accounts().0.rename(old.key(), &new);
-        }
+        // If it is kept.
+        self.store.change_accounts(|accounts| accounts.rename(old.key(), &new));
         self.log(user, &format!("the operator renamed to {}", new.shown()));
         self.names.remove(old.key());
         self.names.insert(new.clone(), user);
@@ -127,7 +126,7 @@ impl Lobby {
     /// Adds a ban, and disconnects those whom it concerns. Returns how many there were.
     fn ban(&mut self, turn: &mut Turn<'_>, ban: Ban) -> Result<usize, BadBan> {
         let now = self.clock.now();
-        self.store.change_bans().0.add(ban, now)?;
+        self.store.change_bans(|bans| bans.add(ban, now))?;
         let count = self.disconnect_banned(turn);
         self.save(turn);
         Ok(count)
@@ -157,8 +156,8 @@ impl Lobby {
         let text = format!("{} is muted {}.\n", ban.target, ban.details(ban.since));
         tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator muted");
         let since = ban.since;
-        match self.store.change_mutes().0.add(ban, since) {
-            Ok(()) => turn.console(text),
+        match self.store.change_mutes(|mutes| mutes.add(ban, since)) {
+            Ok(_) => turn.console(text),
             Err(problem) => turn.console(format!("{problem}\n")),
         }
         self.save(turn);
@@ -170,16 +169,17 @@ impl Lobby {
             Ok(target) => target,
             Err(problem) => return turn.console(format!("{problem}\n")),
         };
-        let (bans, _) = if is_ban { self.store.change_bans() } else { self.store.change_mutes() };
+        let remove = |bans: &mut Bans| bans.remove(&target).ok_or(());
+        let removed = if is_ban { self.store.change_bans(remove) } else { self.store.change_mutes(remove) };
         let (banned, list) = if is_ban { ("banned", "bans") } else { ("muted", "mutes") };
-        match bans.remove(&target) {
-            Some(ban) => {
+        match removed {
+            Ok((ban, _)) => {
                 tracing::info!(target_ = %ban.target, "the operator lifted: no longer {banned}");
                 turn.console(format!("{} is no longer {banned}.\n", ban.target));
                 self.save(turn);
             }
             // `ipv6 prefix` may have been another one, or a wider network is meant.
-            None => turn.console(match self.ban_around(&target, is_ban) {
+            Err(()) => turn.console(match self.ban_around(&target, is_ban) {
                 Some(network) => format!("{target} is not {banned}, but is in {network}, which is.\n"),
                 None => format!("{target} is not {banned}; '{list}' lists who is.\n"),
             }),

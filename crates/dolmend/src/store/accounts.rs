@@ -59,23 +59,23 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Keeps a name, or sets another password for it. False if there is no room, although expired names made some.
-    pub fn keep(&mut self, name: &Name, hash: String, now: UnixSeconds) -> bool {
+    /// Keeps a name, or sets another password for it. `None` if there is no room, although expired names made some.
+    pub fn keep(&mut self, name: &Name, hash: String, now: UnixSeconds) -> Option<()> {
         if let Some(account) = self.registry.get_mut(name.key()) {
             account.hash = hash;
-            return true;
+            return Some(());
         }
         if self.registry.len() >= MAX_ACCOUNTS {
             self.remove_expired(now);
         }
         if self.registry.len() >= MAX_ACCOUNTS {
-            return false;
+            return None;
         }
         self.last_id += 1;
         let (id, shown) = (self.last_id, name.shown().to_string());
         let account = Account { name: shown, id, hash, since: now, used: now, source: None };
         self.registry.insert(name.clone(), account);
-        true
+        Some(())
     }
 
     /// The account of a name, by the name's [key](crate::names::key).
@@ -93,11 +93,11 @@ impl Accounts {
         self.registry.remove(key)
     }
 
-    /// Gives an account another name. The account stays the same.
-    pub fn rename(&mut self, key: &str, new: &Name) {
-        if let Some(account) = self.registry.remove(key) {
-            self.registry.insert(new.clone(), Account { name: new.shown().to_string(), ..account });
-        }
+    /// Gives an account another name. The account stays the same. `None` if there is none.
+    pub fn rename(&mut self, key: &str, new: &Name) -> Option<()> {
+        let account = self.registry.remove(key)?;
+        self.registry.insert(new.clone(), Account { name: new.shown().to_string(), ..account });
+        Some(())
     }
 
     /// Whether [`used`](Accounts::used) would change something: once a day, and when the source is another one.
@@ -107,13 +107,13 @@ impl Accounts {
         })
     }
 
-    /// The player is here, and has given the password from this source.
-    pub fn used(&mut self, key: &str, source: Option<IpNet>, now: UnixSeconds) {
-        if let Some(account) = self.registry.get_mut(key) {
-            // Once it has been used, it never counts as unused again.
-            account.used = now.max(account.since + 1);
-            account.source = source.or(account.source);
-        }
+    /// The player is here, and has given the password from this source. `None` if the name is not kept.
+    pub fn used(&mut self, key: &str, source: Option<IpNet>, now: UnixSeconds) -> Option<()> {
+        let account = self.registry.get_mut(key)?;
+        // Once it has been used, it never counts as unused again.
+        account.used = now.max(account.since + 1);
+        account.source = source.or(account.source);
+        Some(())
     }
 
     /// Removes the names whose players have been away for too long.

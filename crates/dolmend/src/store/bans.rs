@@ -163,8 +163,19 @@ impl Bans {
     ///
     /// # Errors
     ///
-    /// The reason why there cannot be such a ban.
+    /// The reason why there cannot be such a ban. The bans are as before.
     pub fn add(&mut self, mut ban: Ban, now: UnixSeconds) -> Result<(), BadBan> {
+        let name = match &mut ban.target {
+            Target::Network(network) => {
+                *network = canonical_network(*network);
+                if is_too_wide(*network) {
+                    return Err(BadBan::TooWide);
+                }
+                None
+            }
+            Target::Name(name) => Some(Name::check(name).map_err(|_| BadBan::NotName)?),
+        };
+        // Whatever is refused from here on, there was no such ban: it would have made room.
         self.remove(&ban.target);
         if self.entries.len() >= MAX_BANS {
             self.remove_expired(now);
@@ -180,18 +191,11 @@ impl Bans {
                 .take(MAX_REASON_CHARS)
                 .collect();
         }
-        match &mut ban.target {
-            Target::Network(network) => {
-                *network = canonical_network(*network);
-                if is_too_wide(*network) {
-                    return Err(BadBan::TooWide);
-                }
-                self.by_network.insert(*network, self.next);
-            }
-            Target::Name(name) => {
-                let name = Name::check(name).map_err(|_| BadBan::NotName)?;
-                self.by_name.insert(name, self.next);
-            }
+        if let Target::Network(network) = ban.target {
+            self.by_network.insert(network, self.next);
+        }
+        if let Some(name) = name {
+            self.by_name.insert(name, self.next);
         }
         self.entries.insert(self.next, ban);
         self.next += 1;

@@ -160,7 +160,7 @@ pub struct Store {
     accounts: Accounts,
     progress: [Progress; Table::ALL.len()],
     /// Of the folder. As long as the store lives, no other one has it.
-    lock: Option<Lock>,
+    _lock: Option<Lock>,
 }
 
 impl Store {
@@ -182,7 +182,7 @@ impl Store {
             )
         })?;
         let lock = Some(Lock::take(folder)?);
-        let mut store = Store { folder: Some(folder.to_path_buf()), lock, ..Store::default() };
+        let mut store = Store { folder: Some(folder.to_path_buf()), _lock: lock, ..Store::default() };
         for table in Table::ALL {
             store.load(table)?;
         }
@@ -235,28 +235,52 @@ impl Store {
         &self.accounts
     }
 
-    /// The bans, to change them, and the change.
-    pub fn change_bans(&mut self) -> (&mut Bans, Change) {
-        let change = self.changed(Table::Bans);
-        (&mut self.bans, change)
+    /// Changes the bans. What `change` refuses is not a change, and is not written.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, which must have changed nothing.
+    pub fn change_bans<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Bans) -> Result<T, E>,
+    ) -> Result<(T, Change), E> {
+        let done = change(&mut self.bans)?;
+        Ok((done, self.changed(Table::Bans)))
     }
 
-    /// The mutes, to change them, and the change.
-    pub fn change_mutes(&mut self) -> (&mut Bans, Change) {
-        let change = self.changed(Table::Mutes);
-        (&mut self.mutes, change)
+    /// Changes the mutes, as [`change_bans`](Store::change_bans) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, which must have changed nothing.
+    pub fn change_mutes<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Bans) -> Result<T, E>,
+    ) -> Result<(T, Change), E> {
+        let done = change(&mut self.mutes)?;
+        Ok((done, self.changed(Table::Mutes)))
     }
 
-    /// The note board, to change it, and the change.
-    pub fn change_board(&mut self) -> (&mut Board, Change) {
-        let change = self.changed(Table::Notes);
-        (&mut self.board, change)
+    /// Changes the note board, as [`change_bans`](Store::change_bans) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, which must have changed nothing.
+    pub fn change_board<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Board) -> Result<T, E>,
+    ) -> Result<(T, Change), E> {
+        let done = change(&mut self.board)?;
+        Ok((done, self.changed(Table::Notes)))
     }
 
-    /// The kept names, to change them, and the change.
-    pub fn change_accounts(&mut self) -> (&mut Accounts, Change) {
-        let change = self.changed(Table::Names);
-        (&mut self.accounts, change)
+    /// Changes the kept names. `None` is no change, and nothing is written.
+    pub fn change_accounts<T>(
+        &mut self,
+        change: impl FnOnce(&mut Accounts) -> Option<T>,
+    ) -> Option<(T, Change)> {
+        let done = change(&mut self.accounts)?;
+        Some((done, self.changed(Table::Names)))
     }
 
     /// The list of banned networks from a file of the operator's. It is not among the store's own files.

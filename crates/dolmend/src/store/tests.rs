@@ -24,6 +24,35 @@ fn name(text: &str) -> Name {
     Name::check(text).expect("a name")
 }
 
+/// Keeps a name.
+fn keep(store: &mut Store, who: &str, hash: &str, now: UnixSeconds) -> Change {
+    let keep = |accounts: &mut Accounts| accounts.keep(&name(who), hash.into(), now);
+    store.change_accounts(keep).expect("there is room").1
+}
+
+/// Posts a note.
+fn post(store: &mut Store, author: &str, account: AccountId, text: &str, now: UnixSeconds) -> Change {
+    store.change_board(|board| board.post(author, account, text, now)).expect("there is room").1
+}
+
+#[test]
+fn what_is_refused_is_no_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    store.change_bans(|bans| bans.add(ban("Ann", None), 0)).expect("there is room");
+    store.save().expect("the disk takes it");
+    let wrong = |target| Ban { target, reason: String::new(), since: 1, until: None };
+    let too_wide = wrong(Target::Network("0.0.0.0/0".parse().expect("a network")));
+    assert_eq!(store.change_bans(|bans| bans.add(too_wide, 0)).err(), Some(BadBan::TooWide));
+    let no_name = wrong(Target::Name("two words".into()));
+    assert_eq!(store.change_mutes(|mutes| mutes.add(no_name, 0)).err(), Some(BadBan::NotName));
+    assert!(store.change_bans(|bans| bans.remove(&Target::Name("Bob".into())).ok_or(())).is_err());
+    assert!(store.change_board(|board| board.remove(999).ok_or(())).is_err());
+    assert!(store.change_accounts(|accounts| accounts.remove("bob")).is_none());
+    assert!(store.change_accounts(|accounts| accounts.used("bob", None, 5)).is_none());
+    assert!(store.next_write().is_none(), "nothing is to be written");
+}
+
 #[test]
 fn an_address_is_banned_by_each_network_that_contains_it() {
     let mut bans = Bans::default();
@@ -77,6 +106,31 @@ fn a_banned_name_takes_its_look_alikes_along() {
     }
     assert!(bans.remove(&Target::Name("IAIN".into())).is_some());
     assert!(bans.check_name(&name("lain"), 0).is_none());
+}
+
+#[test]
+fn bans_of_names_that_look_alike_do_not_lift_each_other() {
+    for second_ends in ["by time", "by the operator", "with a ban of a third"] {
+        let mut bans = Bans::default();
+        bans.add(ban("Bob", None), 0).expect("there is room");
+        bans.add(ban("B0b", Some(100)), 0).expect("there is room");
+        match second_ends {
+            "by time" => assert_eq!(bans.remove_expired(100), 1),
+            "by the operator" => assert!(bans.remove(&Target::Name("B0b".into())).is_some()),
+            _ => {
+                bans.add(ban("b0B", None), 100).expect("there is room");
+                assert!(bans.remove(&Target::Name("B0B".into())).is_some());
+            }
+        }
+        for typed in ["Bob", "B0b"] {
+            assert!(
+                bans.check_name(&name(typed), 200).is_some(),
+                "{typed}, when the second ended {second_ends}"
+            );
+        }
+        assert!(bans.remove(&Target::Name("Bob".into())).is_some());
+        assert!(bans.check_name(&name("B0b"), 200).is_none());
+    }
 }
 
 #[test]
@@ -168,20 +222,19 @@ fn notes_are_numbered_bounded_and_removed() {
 fn an_account_keeps_its_number_and_no_other_gets_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
-    let accounts = store.change_accounts().0;
     for (who, now) in [("Ann", 5), ("Bob", 6)] {
-        assert!(accounts.keep(&name(who), "$argon2id$x".into(), now));
+        keep(&mut store, who, "$argon2id$x", now);
     }
-    accounts.rename("ann", &name("Anna"));
-    assert!(accounts.keep(&name("Anna"), "$argon2id$y".into(), 9), "another password");
-    let anna = accounts.get("anna").cloned().expect("it is kept");
+    store.change_accounts(|accounts| accounts.rename("ann", &name("Anna"))).expect("it is kept");
+    keep(&mut store, "Anna", "$argon2id$y", 9);
+    let anna = store.accounts().get("anna").cloned().expect("it is kept");
     assert_eq!((anna.id, anna.since, anna.hash.as_str()), (1, 5, "$argon2id$y"));
-    let bob = accounts.remove("bob").expect("it was kept").id;
-    store.change_board().0.post("Bob", bob, "mine", 7).expect("there is room");
+    let bob = store.change_accounts(|accounts| accounts.remove("bob")).expect("it was kept").0.id;
+    post(&mut store, "Bob", bob, "mine", 7);
     store.save().expect("the disk takes it");
     drop(store);
     let mut store = Store::open(folder.path()).expect("it is readable");
-    store.change_accounts().0.keep(&name("Bob"), "$argon2id$x".into(), 10);
+    keep(&mut store, "Bob", "$argon2id$x", 10);
     assert_ne!(store.accounts().get("bob").map(|account| account.id), Some(bob), "a note refers to it");
 }
 
@@ -212,12 +265,12 @@ fn a_full_table_of_names_is_freed_of_those_that_no_one_uses() {
     };
     let mut kept = 0;
     // Names that look alike share a place of the index, not of the table.
-    while accounts.keep(&numbered(kept), "$argon2id$x".into(), 1_000) {
+    while accounts.keep(&numbered(kept), "$argon2id$x".into(), 1_000).is_some() {
         kept += 1;
     }
     assert_eq!(accounts.len(), 20_000);
     accounts.used(numbered(7).key(), None, 2_000);
-    assert!(accounts.keep(&name("Ann"), "$argon2id$x".into(), 1_000 + 30 * 86_400));
+    assert!(accounts.keep(&name("Ann"), "$argon2id$x".into(), 1_000 + 30 * 86_400).is_some());
     assert_eq!(accounts.len(), 2, "the one that was used, and the new one");
 }
 
@@ -248,7 +301,7 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bans.jsonl");
     let mut store = Store::open(folder.path()).expect("a new store");
-    store.change_bans().0.add(ban("192.0.2.7", None), 0).expect("there is room");
+    store.change_bans(|bans| bans.add(ban("192.0.2.7", None), 0)).expect("there is room");
     // What is not on the disk yet is newer than the file.
     store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
     assert_eq!(store.bans().len(), 1);
@@ -311,12 +364,11 @@ fn everything_is_there_again_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("made").join("state");
     let mut store = Store::open(&state).expect("a new store");
-    store.change_bans().0.add(ban("192.0.2.0/24", None), 0).expect("there is room");
-    store.change_mutes().0.add(ban("Bob", Some(u64::MAX)), 0).expect("there is room");
-    store.change_board().0.post("Ann", 1, "grüße \"quoted\"", 7).expect("there is room");
-    let (_, change) = store.change_accounts();
+    store.change_bans(|bans| bans.add(ban("192.0.2.0/24", None), 0)).expect("there is room");
+    store.change_mutes(|bans| bans.add(ban("Bob", Some(u64::MAX)), 0)).expect("there is room");
+    post(&mut store, "Ann", 1, "grüße \"quoted\"", 7);
+    let change = keep(&mut store, "Åsa", "$argon2id$x", 8);
     assert_eq!(store.safety(change), Safety::Pending);
-    store.change_accounts().0.keep(&name("Åsa"), "$argon2id$x".into(), 8);
     store.save().expect("the disk takes it");
     assert_eq!(store.safety(change), Safety::Saved);
     assert!(store.next_write().is_none());
@@ -341,7 +393,7 @@ fn a_folder_is_one_stores_until_that_is_dropped() {
         problem.contains("another dolmend is using the state folder") && problem.contains("stop that one"),
         "{problem}"
     );
-    store.change_bans().0.add(ban("Ann", None), 0).expect("there is room");
+    store.change_bans(|bans| bans.add(ban("Ann", None), 0)).expect("there is room");
     store.save().expect("the disk takes it");
     drop(store);
     assert_eq!(Store::open(folder.path()).expect("it is free").bans().len(), 1);
@@ -354,7 +406,7 @@ fn only_the_servers_user_can_read_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let mut store = Store::open(&state).expect("a new store");
-    store.change_accounts().0.keep(&name("Ann"), "$argon2id$x".into(), 8);
+    keep(&mut store, "Ann", "$argon2id$x", 8);
     store.save().expect("the disk takes it");
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
@@ -366,7 +418,7 @@ fn only_the_servers_user_can_read_it() {
     let leave_readable = || std::fs::write(&next, "half a ta").expect("written");
     for leave in [&leave_link as &dyn Fn(), &leave_readable] {
         leave();
-        store.change_accounts().0.keep(&name("Bob"), "$argon2id$y".into(), 9);
+        keep(&mut store, "Bob", "$argon2id$y", 9);
         store.save().expect("the disk takes it");
         let metadata = std::fs::symlink_metadata(state.join("names.jsonl")).expect("it is there");
         assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600);
@@ -378,12 +430,11 @@ fn only_the_servers_user_can_read_it() {
 fn one_write_of_a_table_is_in_flight_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
-    store.change_board().0.post("Ann", 1, "one", 1).expect("there is room");
+    post(&mut store, "Ann", 1, "one", 1);
     let first = store.next_write().expect("a change");
-    store.change_board().0.post("Ann", 1, "two", 2).expect("there is room");
-    let (_, change) = store.change_board();
+    let change = post(&mut store, "Ann", 1, "two", 2);
     assert!(store.next_write().is_none());
-    store.change_bans().0.add(ban("Zoe", None), 0).expect("there is room");
+    store.change_bans(|bans| bans.add(ban("Zoe", None), 0)).expect("there is room");
     let other = store.next_write().expect("another table");
     store.written(first.run()).expect("the disk takes it");
     assert_eq!(store.safety(change), Safety::Pending);
@@ -401,11 +452,11 @@ fn a_disk_that_refuses_is_reported_and_tried_again() {
     // A folder in the place of the new file.
     let obstacle = state.join("notes.jsonl.new");
     std::fs::create_dir(&obstacle).expect("it can be made");
-    let (_, change) = store.change_board();
+    let change = post(&mut store, "Ann", 1, "one", 1);
     assert!(store.save().expect_err("an obstacle").contains("notes"));
     assert_eq!(store.safety(change), Safety::Unsaved);
     std::fs::remove_dir(&obstacle).expect("it is empty");
-    let (_, later) = store.change_board();
+    let later = post(&mut store, "Ann", 1, "two", 2);
     store.save().expect("the disk takes it");
     assert_eq!((store.safety(change), store.safety(later)), (Safety::Saved, Safety::Saved));
 }
@@ -415,7 +466,7 @@ fn lines_that_cannot_be_read_are_kept_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
     for text in ["one", "two", "three"] {
-        store.change_board().0.post("Ann", 1, text, 1).expect("there is room");
+        post(&mut store, "Ann", 1, text, 1);
     }
     store.save().expect("the disk takes it");
     drop(store);
