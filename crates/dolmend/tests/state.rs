@@ -319,8 +319,15 @@ fn a_client_that_remembers_name_and_password_logs_in_by_gmcp() {
     client.expect_bytes(b"Char.Login.Default");
     client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Ann","password":"wrong one"}"#));
     client.expect_bytes(br#"Char.Login.Result {"success":false,"message":"That is not the password."#);
-    client.send("\r\n");
+    client.expect_bytes(HIDE);
+    // Another try by the client, at the prompt for the password. What is typed is shown again, as after a typed one.
+    client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Nobody at all","password":"any"}"#));
+    client.expect_bytes(SHOW);
+    client.expect_bytes(br#"Char.Login.Result {"success":false,"message":"A name begins"#);
     client.expect("shall we call you? ");
+    client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Bob","password":"any"}"#));
+    client.expect_bytes(br#"Char.Login.Result {"success":true}"#);
+    client.expect("Hello, Bob.");
     end(program, [ann, client]);
     // The right one.
     let (program, address) = start(folder.path(), "port : 127.0.0.1:0\nstate folder : state\n");
@@ -335,5 +342,8 @@ fn a_client_that_remembers_name_and_password_logs_in_by_gmcp() {
     let before = client.expect_bytes(br#"Char.Login.Result {"success":true}"#);
     assert!(common::find(&before, HIDE).is_none(), "nothing was asked");
     client.expect("Welcome back, Ann.");
+    client.send("say hello\r\n");
+    let then = client.expect("You say: hello");
+    assert!(!then.contains("call you?"), "the prompt is answered: {then}");
     end(program, [ann, client]);
 }

@@ -23,8 +23,11 @@ impl Lobby {
     /// Logs a user in with a name and, for a kept name, its password: what a client sends that remembers both.
     pub(super) fn log_in(&mut self, turn: &mut Turn<'_>, user: UserId, name: &str, password: &str) {
         match self.guests.get_mut(&user) {
-            Some(guest) if matches!(guest.stage, Stage::Naming) => {
+            Some(guest) if matches!(guest.stage, Stage::Naming | Stage::Password(_)) => {
                 guest.by_client = true;
+                guest.stage = Stage::Naming;
+                // It was asked for one of these at the prompt.
+                turn.answered(user);
                 let password = (!password.is_empty()).then_some(password);
                 self.take_name(turn, user, name, password);
             }

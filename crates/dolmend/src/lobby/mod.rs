@@ -353,7 +353,8 @@ impl World for Lobby {
                     count => format!("Told {count} users.\n"),
                 });
             }
-            Command::Kick(whom) => self.kick(turn, whom),
+            Command::Tell(whom, text) => self.tell_by_operator(turn, whom, text),
+            Command::Kick(whom, reason) => self.kick(turn, whom, reason),
             Command::Ban(words) => self.ban_command(turn, words),
             Command::Unban(target) => self.lift(turn, target, true),
             Command::Bans => turn.console(self.list_bans(true)),
@@ -373,6 +374,10 @@ impl World for Lobby {
             Command::Operate(operation) => turn.operate(operation),
             Command::Lock => self.operator.lock(turn),
             Command::Help => turn.console(operator::HELP),
+            Command::HelpFor(word) => turn.console(match operator::help_for(word) {
+                text if text.is_empty() => unknown(word),
+                text => text,
+            }),
             Command::HelpBan => turn.console(operator::HELP_BAN),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),
             Command::Unknown(word) => turn.console(unknown(word)),

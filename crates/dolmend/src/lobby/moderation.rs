@@ -13,6 +13,19 @@ use crate::world::{Turn, UserId};
 /// The longest list of bans that is shown.
 const MAX_SHOWN: usize = 200;
 
+/// The length of a ban, in seconds. As for `shutdown`, a number alone is seconds. What begins like a length is one: a slip
+/// of the finger must not become a ban without an end.
+fn ban_seconds(typed: &str) -> Result<u64, String> {
+    let seconds = parse_duration(typed).or_else(|| parse_duration(&format!("{typed}s")));
+    seconds.ok_or_else(|| {
+        format!(
+            "'{}' is not a length of time: write a number and s, m, h, d or w, such as 90s or 2d, up to ten years. A \
+             reason does not begin with a digit.",
+            printable(typed)
+        )
+    })
+}
+
 impl Lobby {
     /// The connected users, for the operator.
     pub(super) fn users(&self) -> String {
@@ -34,12 +47,28 @@ impl Lobby {
         user.filter(|user| self.guests.contains_key(user))
     }
 
-    pub(super) fn kick(&mut self, turn: &mut Turn<'_>, whom: &str) {
+    /// `tell NAME TEXT`.
+    pub(super) fn tell_by_operator(&self, turn: &mut Turn<'_>, whom: &str, text: &str) {
+        let Some(user) = self.user_called(whom) else {
+            return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
+        };
+        turn.send(user, format!("The operator tells you: {}\n", printable(text)));
+        turn.console(format!("Told {}.\n", printable(whom)));
+    }
+
+    /// `kick NAME REASON`.
+    pub(super) fn kick(&mut self, turn: &mut Turn<'_>, whom: &str, reason: &str) {
         let Some(user) = self.user_called(whom) else {
             return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
         };
         self.log(user, "the operator disconnected");
-        turn.send(user, "\nThe operator has disconnected you.\n");
+        turn.send(
+            user,
+            match &*printable(reason) {
+                "" => "\nThe operator has disconnected you.\n".to_string(),
+                reason => format!("\nThe operator has disconnected you: {reason}.\n"),
+            },
+        );
         turn.disconnect(user);
         turn.console(format!("{} was disconnected.\n", printable(whom)));
     }
@@ -98,9 +127,10 @@ impl Lobby {
         let target = self.target(typed)?;
         let since = self.clock.now();
         let (length, reason) = split_word(rest);
-        let (until, reason) = match parse_duration(length) {
-            Some(seconds) => (Some(since + seconds), reason),
-            None => (None, rest),
+        let (until, reason) = if length.starts_with(|first: char| first.is_ascii_digit()) {
+            (Some(since + ban_seconds(length)?), reason)
+        } else {
+            (None, rest)
         };
         Ok(Ban { target, reason: printable(reason).into_owned(), since, until })
     }
@@ -139,6 +169,7 @@ impl Lobby {
         for (&user, guest) in &self.guests {
             let name = guest.character().and_then(|character| bans.check_name(&character.name, now));
             if let Some(ban) = name.or_else(|| bans.check_address(guest.info.peer.ip(), now)) {
+                tracing::info!(%user, peer = %guest.info.peer, ban = %ban.target, "disconnected: banned");
                 turn.send(user, format!("\nYou are banned {}.\n", ban.details(now)));
                 turn.disconnect(user);
                 count += 1;

@@ -340,6 +340,11 @@ fn the_operator_can_tell_everybody() {
     assert_eq!(play.console("say back soon"), "Told 2 users.\n");
     assert_eq!(play.seen(1), "The operator says: back soon\n");
     assert_eq!(play.seen(2), "The operator says: back soon\n");
+    assert_eq!(play.console("tell ANN  back \u{1b}now"), "Told ANN.\n");
+    assert_eq!((play.seen(1).as_str(), play.seen(2).as_str()), ("The operator tells you: back now\n", ""));
+    assert_eq!(play.console("tell #2 hurry"), "Told #2.\n");
+    assert_eq!(play.seen(2), "The operator tells you: hurry\n");
+    assert_eq!(play.console("tell Zoe hello"), "Nobody here is called Zoe.\n");
 }
 
 #[test]
@@ -349,11 +354,13 @@ fn the_operator_can_disconnect_a_player_by_name_or_number() {
     play.actions.clear();
     assert_eq!(play.console("kick ANN"), "ANN was disconnected.\n");
     assert_eq!(play.disconnected(), [1]);
+    assert_eq!(play.seen(1), "\nThe operator has disconnected you.\n");
     play.actions.clear();
-    assert_eq!(play.console("kick #2"), "#2 was disconnected.\n");
+    assert_eq!(play.console("kick #2 go  away"), "#2 was disconnected.\n");
+    assert_eq!(play.seen(2), "\nThe operator has disconnected you: go  away.\n");
     assert_eq!(play.disconnected(), [2]);
     play.actions.clear();
-    assert_eq!(play.console("kick Zoe"), "Nobody here is called Zoe.\n");
+    assert_eq!(play.console("kick Zoe because"), "Nobody here is called Zoe.\n");
     play.actions.clear();
     assert_eq!(play.console("kick #9"), "Nobody here is called #9.\n");
     assert_eq!(play.disconnected(), [0u64; 0]);
@@ -363,6 +370,8 @@ fn the_operator_can_disconnect_a_player_by_name_or_number() {
 fn the_operator_can_ask_for_help_and_counts_and_end_it_all() {
     let mut play = Play::new();
     assert!(play.console("help").contains("kick NAME"));
+    assert_eq!(play.console("help stats"), "  stats            counters since the start\n");
+    assert!(play.console("help frobnicate").contains("no command 'frobnicate'"));
     play.actions.clear();
     assert!(play.console("stats").contains("\nusers=0\n"));
     play.actions.clear();

@@ -378,6 +378,9 @@ impl<W: World> Server<W> {
                     Action::AskPassword { user, prompt } => {
                         self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
                     }
+                    Action::Answered { user } => {
+                        self.send_by(user, |session, wire| session.answered(wire));
+                    }
                     Action::Gmcp { user, package, data } => self.send_gmcp(user, &package, &data),
                     Action::ScreenReader { user, on } => {
                         if let Some(user) = self.users.get_mut(user) {

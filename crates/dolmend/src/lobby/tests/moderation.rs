@@ -111,6 +111,24 @@ fn a_muted_player_is_not_heard_and_is_told_why() {
 }
 
 #[test]
+fn what_begins_like_a_length_of_a_ban_is_one_or_is_refused() {
+    let mut play = Play::new();
+    for word in ["1x", "0s", "0", "10days", "1.5h", "99999999999999999999", "9999w"] {
+        for command in ["ban", "mute"] {
+            let answer = play.console(&format!("{command} Eve {word} spam"));
+            assert!(answer.starts_with(&format!("'{word}' is not a length of time: ")), "{answer}");
+        }
+    }
+    assert_eq!(
+        (play.console("bans"), play.console("mutes")),
+        ("There are no bans.\n".into(), "There are no mutes.\n".into())
+    );
+    assert_eq!(play.console("ban Zoe 10"), "Zoe is banned for another 10 seconds.\n");
+    assert_eq!(play.console("mute Zoe 60 loud"), "Zoe is muted for another 1 minute: loud.\n");
+    assert_eq!(play.console("ban Eve spam 2d"), "Eve is banned until further notice: spam 2d.\n");
+}
+
+#[test]
 fn a_player_is_renamed_and_keeps_the_password() {
     let mut play = Play::with(&["Ann", "Bob"]);
     play.keep(1, "open sesame");
