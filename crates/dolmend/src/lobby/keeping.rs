@@ -148,7 +148,7 @@ impl Lobby {
     /// The operator's `password`: the name gets a new one, which the operator tells the player.
     pub(super) fn reset_password(&mut self, turn: &mut Turn<'_>, typed: &str) {
         let account = self.store.accounts().get(&names::key(typed));
-        let Some(name) = account.and_then(|account| Name::check(&account.name).ok()) else {
+        let Some(name) = account.and_then(|account| Name::check_kept(&account.name).ok()) else {
             return turn.console(format!("{} is not kept.\n", printable(typed)));
         };
         let password = passwords::invent();

@@ -96,7 +96,7 @@ impl Lobby {
             }
         }
         if let Some(account) = self.store.accounts().similar(&name) {
-            let kept = Name::check(&account.name).map_err(|reason| reason.to_string())?;
+            let kept = Name::check_kept(&account.name).map_err(|reason| reason.to_string())?;
             if kept.key() != name.key() {
                 return Err(format!(
                     "{shown} looks too much like {}, which belongs to another player.",

@@ -3,7 +3,7 @@
 use dolmen::{Inbox, Sender};
 
 use super::Lobby;
-use super::passwords::{self, Job, Whose};
+use super::passwords::{self, Hasher, Job, Whose};
 use crate::store::{Change, Safety, Write, Written};
 use crate::worker::Worker;
 use crate::world::{Channels, Turn, UserId};
@@ -44,7 +44,10 @@ impl Threads {
     pub fn submit_password(&mut self, job: Job) -> bool {
         if self.passwords.is_none() {
             let results = self.results.clone();
-            self.passwords = started(Worker::start("passwords", passwords::MAX_WAITING, results, Job::run));
+            self.passwords = started(Worker::start("passwords", passwords::MAX_WAITING, results, {
+                let mut hasher = Hasher::default();
+                move |job| hasher.run(job)
+            }));
         }
         self.passwords.as_ref().is_some_and(|worker| worker.submit(job).is_ok())
     }

@@ -140,7 +140,7 @@ impl Accounts {
 
     /// Adds an account that was read from disk. False if it cannot be one of ours.
     pub(super) fn restore(&mut self, account: Account) -> bool {
-        let Ok(name) = Name::check(&account.name) else { return false };
+        let Ok(name) = Name::check_kept(&account.name) else { return false };
         let fits = name.shown() == account.name
             && account.hash.starts_with("$argon2")
             && account.hash.len() <= MAX_HASH_BYTES

@@ -51,7 +51,7 @@ impl Target {
             let network = canonical_network(network);
             return if is_too_wide(network) { Err(BadBan::TooWide) } else { Ok(Target::Network(network)) };
         }
-        match Name::check(typed) {
+        match Name::check_kept(typed) {
             Ok(name) => Ok(Target::Name(name.shown().to_string())),
             Err(_) => Err(BadBan::NotName),
         }
@@ -173,7 +173,7 @@ impl Bans {
                 }
                 None
             }
-            Target::Name(name) => Some(Name::check(name).map_err(|_| BadBan::NotName)?),
+            Target::Name(name) => Some(Name::check_kept(name).map_err(|_| BadBan::NotName)?),
         };
         // Whatever is refused from here on, there was no such ban: it would have made room.
         self.remove(&ban.target);
