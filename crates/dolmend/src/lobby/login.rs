@@ -171,11 +171,15 @@ impl Lobby {
     fn arrive(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name) {
         let shown = name.shown().to_string();
         self.names.insert(name.clone(), user);
-        self.set_stage(user, Stage::Playing(Character::new(name)));
+        let now = self.clock.now();
+        let is_announced = self.from(user).is_none_or(|from| self.arrivals.show(from, now));
+        self.set_stage(user, Stage::Playing(Character::new(name, is_announced)));
         turn.logged_on(user);
         self.report_login(turn, user, Ok(()));
         turn.send(user, format!("Hello, {shown}. {}; type 'help' for what you can do.\n", self.others()));
-        self.show_others(turn, user, format!("{shown} has arrived.\n"));
+        if is_announced {
+            self.show_others(turn, user, format!("{shown} has arrived.\n"));
+        }
     }
 
     fn others(&self) -> String {

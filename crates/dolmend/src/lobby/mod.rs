@@ -10,6 +10,7 @@
 //! | `guest.rs` | a connected user, and the character that the user plays |
 //! | `login.rs` | names, passwords, and taking a character over from a dead link |
 //! | `logins.rs` | passwords that wait to be verified |
+//! | `arrivals.rs` | how many arrivals are shown to the others |
 //! | `keeping.rs` | keeping a name with a password |
 //! | `passwords.rs` | hashing and verifying |
 //! | `attempts.rs` | what wrong passwords lead to |
@@ -21,6 +22,7 @@
 //! | `operator.rs` | the parser for the operator's lines, and the operator's password |
 //! | `moderation.rs` | the operator's commands about players |
 
+mod arrivals;
 mod attempts;
 pub mod command;
 mod guest;
@@ -36,16 +38,17 @@ mod saving;
 mod talk;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
 
 use crate::address::Source;
 use crate::config::{Config, Limits, PortKind};
 use crate::names::{Name, Registry};
 use crate::store::{NetworkList, Store, UnixSeconds, unix_now};
 use crate::world::{Admission, Channels, Client, Colours, ConnectInfo, Departure, Turn, UserId, World};
+use arrivals::Arrivals;
 use attempts::Attempts;
 use command::Command;
 use guest::{Guest, Stage};
@@ -58,17 +61,25 @@ use talk::History;
 const NAME_PROMPT: &str = "By what name shall we call you? ";
 
 /// The time of day, which never goes back while the server runs.
+///
+/// It is the system's clock, with the time that the machine was suspended, and with corrections after the start. Where
+/// that is set back, time stands still here until it has caught up: a ban does not become longer than it was.
 #[derive(Debug)]
 struct Clock {
-    /// The time when the clock was made.
-    started_unix: UnixSeconds,
-    /// `None` in tests, where time passes when they say so.
-    started: Option<Instant>,
+    /// The latest time that was read.
+    latest: Cell<UnixSeconds>,
+    /// In tests, time passes when they say so.
+    system: fn() -> Option<UnixSeconds>,
 }
 
 impl Clock {
+    fn new(system: fn() -> Option<UnixSeconds>) -> Clock {
+        Clock { latest: Cell::new(0), system }
+    }
+
     fn now(&self) -> UnixSeconds {
-        self.started_unix + self.started.map_or(0, |started| started.elapsed().as_secs())
+        self.latest.set(self.latest.get().max((self.system)().unwrap_or(0)));
+        self.latest.get()
     }
 }
 
@@ -92,6 +103,7 @@ pub struct Lobby {
     /// The users who are told something when it is on the disk.
     waiting: Vec<Waiting>,
     attempts: Attempts,
+    arrivals: Arrivals,
     logins: Logins,
     operator: Operator,
     clock: Clock,
@@ -117,9 +129,10 @@ impl Lobby {
             threads: None,
             waiting: Vec::new(),
             attempts: Attempts::default(),
+            arrivals: Arrivals::default(),
             logins: Logins::default(),
             operator: Operator::default(),
-            clock: Clock { started_unix: unix_now(), started: Some(Instant::now()) },
+            clock: Clock::new(|| Some(unix_now())),
             limits: config.limits.clone(),
         }
     }
@@ -308,7 +321,7 @@ impl World for Lobby {
         self.note_use(turn, character.name.key(), None);
         character.channels.iter().for_each(|key| self.one_fewer(key));
         // At the end of the server every user leaves, and no one is left to see it.
-        if why != Departure::Shutdown {
+        if why != Departure::Shutdown && character.was_announced {
             self.show_others(turn, user, format!("{} has left.\n", character.name.shown()));
         }
     }

@@ -33,7 +33,8 @@ impl Play {
 
     fn of(mut lobby: Lobby) -> Play {
         let reactor = Reactor::new().expect("a reactor");
-        lobby.clock = Clock { started_unix: 1_800_000_000, started: None };
+        lobby.clock = Clock::new(|| None);
+        lobby.clock.latest.set(1_800_000_000);
         lobby.started(&Channels::new(&reactor, Token(1)));
         Play { lobby, reactor, users: Vec::new(), actions: Vec::new(), held: Vec::new() }
     }
@@ -106,7 +107,8 @@ impl Play {
 
     /// Time passes.
     fn wait(&mut self, seconds: u64) {
-        self.lobby.clock.started_unix += seconds;
+        let latest = &self.lobby.clock.latest;
+        latest.set(latest.get() + seconds);
     }
 
     /// A player keeps the name with a password.
@@ -191,6 +193,36 @@ fn a_newcomer_is_greeted_and_asked_for_a_name() {
     play.actions.clear();
     play.line(1, "Ann");
     assert_eq!(play.seen(1), "Hello, Ann. You are alone here; type 'help' for what you can do.\n");
+}
+
+#[test]
+fn the_time_follows_the_systems_clock_and_never_goes_back() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SYSTEM: AtomicU64 = AtomicU64::new(1_000);
+    let clock = Clock::new(|| Some(SYSTEM.load(Ordering::Relaxed)));
+    for (system, shown) in [(1_000, 1_000), (90_000, 90_000), (500, 90_000), (90_001, 90_001)] {
+        SYSTEM.store(system, Ordering::Relaxed);
+        assert_eq!(clock.now(), shown);
+    }
+}
+
+#[test]
+fn one_who_comes_and_goes_all_the_time_does_not_fill_the_screens_of_others() {
+    let mut play = Play::with(&["Ann"]);
+    let mut shown = String::new();
+    for number in 2..=101 {
+        assert_eq!(play.connect_from(number, [192, 0, 2, 1]), Admission::Accept);
+        play.actions.clear();
+        play.line(number, "Eve");
+        play.line(number, "quit");
+        play.net_dead(number, Departure::Disconnected);
+        shown += &play.seen(1);
+    }
+    assert_eq!(shown, "Eve has arrived.\nEve has left.\n".repeat(5));
+    play.connect_from(200, [198, 51, 100, 1]);
+    play.actions.clear();
+    play.line(200, "Bob");
+    assert_eq!(play.seen(1), "Bob has arrived.\n", "from elsewhere");
 }
 
 #[test]

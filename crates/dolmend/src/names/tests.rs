@@ -102,7 +102,7 @@ fn others_are_refused_for_a_reason() {
         ("Root", BadName::Reserved),
         ("OPERATOR", BadName::Reserved),
         ("Ｏｐｅｒａｔｏｒ", BadName::Reserved),
-        ("Oper4tor", BadName::NotLetters),
+        ("0perator", BadName::NotLetters),
         ("Operat0r", BadName::Reserved),
         ("ſystem", BadName::Reserved),
         ("AIl", BadName::Reserved),
