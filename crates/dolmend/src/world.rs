@@ -451,6 +451,16 @@ pub trait World {
         let _ = channels;
     }
 
+    /// The server has ended, and every user has departed: the last call. What is to outlive the process is saved here, as
+    /// the process may end without destructors. It may take its time.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: what is lost, and why.
+    fn finish(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Values wait in an inbox of the world's: drain it.
     fn results(&mut self, turn: &mut Turn<'_>) {
         let _ = turn;

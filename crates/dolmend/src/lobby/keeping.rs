@@ -134,15 +134,14 @@ impl Lobby {
     /// The operator's `unkeep`.
     pub(super) fn unkeep_by_operator(&mut self, turn: &mut Turn<'_>, typed: &str) {
         let key = names::key(typed);
-        let Some((account, _)) = self.store.change_accounts(|accounts| accounts.remove(&key)) else {
+        let Some((account, change)) = self.store.change_accounts(|accounts| accounts.remove(&key)) else {
             return turn.console(format!("{} is not kept.\n", printable(typed)));
         };
         tracing::info!(name = account.name, "the operator gave the name up");
         if let Some(&user) = self.names.get(&key) {
             turn.send(user, "The operator has taken the password from your name: it is kept no longer.\n");
         }
-        turn.console(format!("{} is kept no longer.\n", account.name));
-        self.save(turn);
+        self.console_when_saved(turn, change, format!("{} is kept no longer.\n", account.name));
     }
 
     /// The operator's `password`: the name gets a new one, which the operator tells the player.
@@ -161,11 +160,12 @@ impl Lobby {
     fn password_is_reset(&mut self, turn: &mut Turn<'_>, name: &Name, password: &str, hash: Option<String>) {
         let shown = name.shown();
         let (hash, now) = (hash.filter(|_| self.is_kept(name)), self.clock.now());
-        if self.store.change_accounts(|accounts| accounts.keep(name, hash?, now)).is_none() {
+        let Some(((), change)) = self.store.change_accounts(|accounts| accounts.keep(name, hash?, now))
+        else {
             return turn.console(format!("The password of {shown} could not be changed.\n"));
-        }
+        };
         tracing::info!(name = shown, "the operator reset the password");
-        turn.console(format!("The password of {shown} is {password} from now on; 'keep' changes it.\n"));
-        self.save(turn);
+        let text = format!("The password of {shown} is {password} from now on; 'keep' changes it.\n");
+        self.console_when_saved(turn, change, text);
     }
 }

@@ -54,7 +54,7 @@ use command::Command;
 use guest::{Guest, Stage};
 use logins::Logins;
 use operator::Operator;
-use saving::{Done, Threads, Waiting};
+use saving::{Done, Retries, Threads, Waiting};
 use talk::History;
 
 /// The prompt at which a newcomer types a name.
@@ -102,6 +102,9 @@ pub struct Lobby {
     threads: Option<Threads>,
     /// The users who are told something when it is on the disk.
     waiting: Vec<Waiting>,
+    retries: Retries,
+    /// Everything was saved at the end, or could not be.
+    has_finished: bool,
     attempts: Attempts,
     arrivals: Arrivals,
     logins: Logins,
@@ -128,6 +131,8 @@ impl Lobby {
             store,
             threads: None,
             waiting: Vec::new(),
+            retries: Retries::default(),
+            has_finished: false,
             attempts: Attempts::default(),
             arrivals: Arrivals::default(),
             logins: Logins::default(),
@@ -324,6 +329,11 @@ impl World for Lobby {
         if why != Departure::Shutdown && character.was_announced {
             self.show_others(turn, user, format!("{} has left.\n", character.name.shown()));
         }
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        self.has_finished = true;
+        self.save_all()
     }
 
     fn console_opened(&mut self, turn: &mut Turn<'_>, at_terminal: bool) {

@@ -7,7 +7,7 @@ use super::{Lobby, plural, printable};
 use crate::address::canonical;
 use crate::duration::{in_words, parse_duration};
 use crate::names::{self, Name};
-use crate::store::{BadBan, Ban, Bans, Target};
+use crate::store::{Ban, Bans, Table, Target};
 use crate::world::{Turn, UserId};
 
 /// The longest list of bans that is shown.
@@ -135,31 +135,38 @@ impl Lobby {
         Ok(Ban { target, reason: printable(reason).into_owned(), since, until })
     }
 
+    /// The answer if the operator has also written the file of the bans or mutes, and the server would overwrite that.
+    fn edited(&self, table: Table) -> Option<String> {
+        let is_edited = self.store.was_edited(table);
+        is_edited.then(|| {
+            format!(
+                "Somebody has changed {table}.jsonl since it was read; 'reload' first. Nothing is changed.\n"
+            )
+        })
+    }
+
     /// The command `ban`.
     pub(super) fn ban_command(&mut self, turn: &mut Turn<'_>, words: &str) {
+        if let Some(text) = self.edited(Table::Bans) {
+            return turn.console(text);
+        }
         let ban = match self.ban_of(words) {
             Ok(ban) => ban,
             Err(problem) => return turn.console(format!("{problem}\n")),
         };
         let text = format!("{} is banned {}.\n", ban.target, ban.details(ban.since));
         tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator banned");
-        match self.ban(turn, ban) {
-            Ok(0) => turn.console(text),
-            Ok(count) => {
-                let gone = plural(count, "", "One user was", "users were");
-                turn.console(format!("{text}{gone} disconnected.\n"));
+        let now = ban.since;
+        match self.store.change_bans(|bans| bans.add(ban, now)) {
+            Ok(((), change)) => {
+                let gone = match self.disconnect_banned(turn) {
+                    0 => String::new(),
+                    count => format!("{} disconnected.\n", plural(count, "", "One user was", "users were")),
+                };
+                self.console_when_saved(turn, change, text + &gone);
             }
             Err(problem) => turn.console(format!("{problem}\n")),
         }
-    }
-
-    /// Adds a ban, and disconnects those whom it concerns. Returns how many there were.
-    fn ban(&mut self, turn: &mut Turn<'_>, ban: Ban) -> Result<usize, BadBan> {
-        let now = self.clock.now();
-        self.store.change_bans(|bans| bans.add(ban, now))?;
-        let count = self.disconnect_banned(turn);
-        self.save(turn);
-        Ok(count)
     }
 
     /// Disconnects those who are banned, and returns how many there were.
@@ -180,6 +187,9 @@ impl Lobby {
 
     /// The command `mute`.
     pub(super) fn mute_command(&mut self, turn: &mut Turn<'_>, words: &str) {
+        if let Some(text) = self.edited(Table::Mutes) {
+            return turn.console(text);
+        }
         let ban = match self.ban_of(words) {
             Ok(ban) => ban,
             Err(problem) => return turn.console(format!("{problem}\n")),
@@ -188,14 +198,16 @@ impl Lobby {
         tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator muted");
         let since = ban.since;
         match self.store.change_mutes(|mutes| mutes.add(ban, since)) {
-            Ok(_) => turn.console(text),
+            Ok(((), change)) => self.console_when_saved(turn, change, text),
             Err(problem) => turn.console(format!("{problem}\n")),
         }
-        self.save(turn);
     }
 
     /// The commands `unban` and `unmute`.
     pub(super) fn lift(&mut self, turn: &mut Turn<'_>, typed: &str, is_ban: bool) {
+        if let Some(text) = self.edited(if is_ban { Table::Bans } else { Table::Mutes }) {
+            return turn.console(text);
+        }
         let target = match self.target(typed) {
             Ok(target) => target,
             Err(problem) => return turn.console(format!("{problem}\n")),
@@ -204,10 +216,10 @@ impl Lobby {
         let removed = if is_ban { self.store.change_bans(remove) } else { self.store.change_mutes(remove) };
         let (banned, list) = if is_ban { ("banned", "bans") } else { ("muted", "mutes") };
         match removed {
-            Ok((ban, _)) => {
+            Ok((ban, change)) => {
                 tracing::info!(target_ = %ban.target, "the operator lifted: no longer {banned}");
-                turn.console(format!("{} is no longer {banned}.\n", ban.target));
-                self.save(turn);
+                let text = format!("{} is no longer {banned}.\n", ban.target);
+                self.console_when_saved(turn, change, text);
             }
             // `ipv6 prefix` may have been another one, or a wider network is meant.
             Err(()) => turn.console(match self.ban_around(&target, is_ban) {

@@ -82,10 +82,10 @@ impl Lobby {
     pub(super) fn unpost(&mut self, turn: &mut Turn<'_>, typed: &str) {
         let remove = |number| self.store.change_board(|board| board.remove(number).ok_or(())).ok();
         match number(typed).and_then(remove) {
-            Some((note, _)) => {
+            Some((note, change)) => {
                 tracing::info!(name = note.author, note = note.number, "the operator removed a note");
-                turn.console(format!("Note {} of {} is removed.\n", note.number, note.author));
-                self.save(turn);
+                let text = format!("Note {} of {} is removed.\n", note.number, note.author);
+                self.console_when_saved(turn, change, text);
             }
             None => turn.console(format!("There is no note {}.\n", printable(typed))),
         }

@@ -259,6 +259,15 @@ impl<W: World> Server<W> {
         self.shutdown.left_output_unread()
     }
 
+    /// Lets the world save, after [`run`](Server::run).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`World::finish`].
+    pub fn finish_world(&mut self) -> Result<(), String> {
+        self.world.finish()
+    }
+
     /// The world.
     pub fn world(&self) -> &W {
         &self.world

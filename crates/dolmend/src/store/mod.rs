@@ -38,6 +38,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use file::Stamp;
 use lock::Lock;
 
 pub use accounts::{Account, AccountId, Accounts};
@@ -105,13 +106,15 @@ pub struct Write {
 pub struct Written {
     change: Change,
     result: io::Result<()>,
+    /// Of the new file.
+    stamp: Option<Stamp>,
 }
 
 impl Write {
     /// Replaces the file. It takes as long as the disk takes.
     pub fn run(self) -> Written {
         let result = file::replace(&self.path, &self.bytes);
-        Written { change: self.change, result }
+        Written { change: self.change, result, stamp: file::stamp(&self.path) }
     }
 }
 
@@ -122,8 +125,8 @@ const NOT_A_BAN: &str = "this is not a ban; a line is such as {\"target\":{\"net
 /// The bans and mutes of the files; `None` where the table has changes that are not in its file.
 #[derive(Debug)]
 pub struct BansRead {
-    bans: Option<Bans>,
-    mutes: Option<Bans>,
+    bans: Option<(Bans, Option<Stamp>)>,
+    mutes: Option<(Bans, Option<Stamp>)>,
 }
 
 /// Where a change is.
@@ -133,7 +136,8 @@ pub enum Safety {
     Pending,
     /// It is on the disk. Without a folder, every change is as safe as it will ever be.
     Saved,
-    /// The disk refused it. It is in memory, and the next change of the table tries again.
+    /// The disk refused it. It is in memory; the next change of the table tries again, and so does
+    /// [`retry`](Store::retry).
     Unsaved,
 }
 
@@ -147,6 +151,8 @@ struct Progress {
     /// The change up to which the file has everything.
     saved: u64,
     in_flight: bool,
+    /// Of the file, when it was last read or written.
+    stamp: Option<Stamp>,
 }
 
 /// The tables.
@@ -299,15 +305,31 @@ impl Store {
 
     /// The bans and mutes of the files are in force from now on.
     pub fn replace_bans(&mut self, read: BansRead) {
-        if let Some(bans) = read.bans {
+        if let Some((bans, stamp)) = read.bans {
             let list = std::mem::take(self.bans.list_mut());
             self.bans = bans;
             self.bans.set_list(list);
+            self.progress[Table::Bans as usize].stamp = stamp;
         }
-        self.mutes = read.mutes.unwrap_or_else(|| std::mem::take(&mut self.mutes));
+        if let Some((mutes, stamp)) = read.mutes {
+            self.mutes = mutes;
+            self.progress[Table::Mutes as usize].stamp = stamp;
+        }
     }
 
-    fn read_again(&self, table: Table) -> Result<Option<Bans>, String> {
+    /// Whether somebody else has changed the file of a table since it was read or written. The next change of the table
+    /// would overwrite that.
+    pub fn was_edited(&self, table: Table) -> bool {
+        let Some(folder) = &self.folder else { return false };
+        let progress = &self.progress[table as usize];
+        // Our own file is on its way there, or the disk has refused it.
+        let is_settled = progress.saved == progress.changed && !progress.in_flight;
+        // One that was removed has nothing to lose.
+        let found = file::stamp(&path_of(folder, table));
+        is_settled && found.is_some() && found != progress.stamp
+    }
+
+    fn read_again(&self, table: Table) -> Result<Option<(Bans, Option<Stamp>)>, String> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let progress = &self.progress[table as usize];
         if progress.saved < progress.changed {
@@ -317,11 +339,13 @@ impl Store {
         }
         let path = path_of(folder, table);
         let (mut bans, now) = (Bans::default(), unix_now());
-        let Some(bytes) = file::read(&path)? else { return Ok(Some(bans)) };
+        // First: what is written while it is read counts as not read.
+        let stamp = file::stamp(&path);
+        let Some(bytes) = file::read(&path)? else { return Ok(Some((bans, None))) };
         let corrupt = file::from_lines(table.name(), &bytes, |ban| bans.add(ban, now).is_ok())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
         match corrupt.first() {
-            None => Ok(Some(bans)),
+            None => Ok(Some((bans, stamp))),
             Some(bad) => Err(format!("{}:{}: {NOT_A_BAN}", path.display(), bad.number)),
         }
     }
@@ -371,6 +395,7 @@ impl Store {
         match written.result {
             Ok(()) => {
                 progress.saved = revision;
+                progress.stamp = written.stamp;
                 Ok(())
             }
             Err(error) => {
@@ -379,21 +404,28 @@ impl Store {
         }
     }
 
+    /// What the disk has refused is to be written again.
+    pub fn retry(&mut self) {
+        for progress in self.progress.iter_mut().filter(|progress| !progress.in_flight) {
+            progress.attempted = progress.saved;
+        }
+    }
+
     /// Writes everything that has changed, and waits for the disk. No other thread may be writing any more.
     ///
     /// # Errors
     ///
-    /// As for [`written`](Store::written); the other tables are written all the same.
+    /// As for [`written`](Store::written), with a line for each table; the others are written all the same.
     pub fn save(&mut self) -> Result<(), String> {
-        let mut result = Ok(());
+        let mut problems = Vec::new();
         for progress in &mut self.progress {
             // The result of another thread may have been lost with it.
             *progress = Progress { in_flight: false, attempted: progress.saved, ..*progress };
         }
         while let Some(write) = self.next_write() {
-            result = result.and(self.written(write.run()));
+            problems.extend(self.written(write.run()).err());
         }
-        result
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
     }
 
     fn to_lines(&self, table: Table) -> Vec<u8> {
@@ -409,6 +441,7 @@ impl Store {
     fn load(&mut self, table: Table) -> Result<(), String> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = path_of(folder, table);
+        self.progress[table as usize].stamp = file::stamp(&path);
         let Some(bytes) = file::read(&path)? else { return Ok(()) };
         let now = unix_now();
         let name = table.name();

@@ -326,6 +326,26 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_somebody_else_has_changed_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bans.jsonl");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    assert!(!store.was_edited(Table::Bans));
+    for line in ["{\"target\":{\"name\":\"Ann\"}}\n", "{\"target\":{\"name\":\"Annabel\"}}\n"] {
+        std::fs::write(&file, line).expect("written");
+        assert!(store.was_edited(Table::Bans) && !store.was_edited(Table::Mutes));
+        store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+        assert!(!store.was_edited(Table::Bans));
+    }
+    store.change_bans(|bans| bans.add(ban("Bob", None), 0)).expect("there is room");
+    assert!(!store.was_edited(Table::Bans), "ours is on the way");
+    store.save().expect("the disk takes it");
+    assert!(!store.was_edited(Table::Bans));
+    drop(store);
+    assert!(!Store::open(folder.path()).expect("it is readable").was_edited(Table::Bans));
+}
+
+#[test]
 fn the_length_of_an_ipv6_prefix_holds_for_bans_too() {
     let target = |typed, bits| Target::parse(typed, bits).expect("a target").to_string();
     assert_eq!(target("2001:db8:1:2ff::1", 56), "2001:db8:1:200::/56");
@@ -455,6 +475,10 @@ fn a_disk_that_refuses_is_reported_and_tried_again() {
     let change = post(&mut store, "Ann", 1, "one", 1);
     assert!(store.save().expect_err("an obstacle").contains("notes"));
     assert_eq!(store.safety(change), Safety::Unsaved);
+    assert!(store.next_write().is_none());
+    store.retry();
+    let again = store.next_write().expect("it is tried again").run();
+    store.written(again).expect_err("the obstacle is there");
     std::fs::remove_dir(&obstacle).expect("it is empty");
     let later = post(&mut store, "Ann", 1, "two", 2);
     store.save().expect("the disk takes it");

@@ -184,6 +184,54 @@ fn a_reload_disconnects_those_who_are_banned_from_then_on() {
     assert_eq!(play.console("bans"), "  bob until further notice\n  and one network of the ban list\n");
 }
 
+/// A lobby on disk, and its folder.
+fn on_disk() -> (Play, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config::built_in().expect("the shipped file loads");
+    let store = Store::open(folder.path()).expect("a store");
+    (Play::of(Lobby::with_store(&config, store)), folder)
+}
+
+#[test]
+fn a_line_that_the_operator_has_written_is_not_lost_by_a_command() {
+    let (mut play, folder) = on_disk();
+    let file = folder.path().join("bans.jsonl");
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(&file, line).expect("written");
+    for command in ["ban Zoe", "unban Zoe"] {
+        let answer = play.console(command);
+        assert!(
+            answer.starts_with("Somebody has changed bans.jsonl since it was read; 'reload' first."),
+            "{answer}"
+        );
+    }
+    let config = Config::built_in().expect("the shipped file loads");
+    assert_eq!(play.reconfigure(&config), Ok(()));
+    play.console("ban Zoe");
+    assert_eq!(play.console_result(), "Zoe is banned until further notice.\n");
+    assert_eq!(play.console("bans").lines().count(), 2);
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains("Bob") && text.contains("Zoe"), "{text}");
+}
+
+#[test]
+fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
+    let (mut play, folder) = on_disk();
+    let [file, obstacle] = ["bans.jsonl", "bans.jsonl.new"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    assert_eq!(play.console("ban Zoe"), "");
+    let answer = play.console_result();
+    assert!(answer.starts_with("Zoe is banned until further notice.\nIt is in memory only: "), "{answer}");
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    while !file.exists() {
+        play.console_result();
+    }
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Eve");
+    let lost = play.lobby.finish().expect_err("an obstacle");
+    assert!(lost.contains("cannot write bans") && lost.contains("is lost"), "{lost}");
+}
+
 #[test]
 fn an_ipv6_address_is_banned_with_its_network_as_long_as_the_configuration_says() {
     let mut play = Play::new();
