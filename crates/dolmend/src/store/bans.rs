@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -151,7 +152,7 @@ impl Ban {
 #[derive(Debug, Clone, Default)]
 pub struct Bans {
     /// In the order of entry.
-    entries: BTreeMap<u64, Ban>,
+    entries: BTreeMap<u64, Arc<Ban>>,
     next: u64,
     by_network: NetworkMap<u64>,
     by_name: Registry<u64>,
@@ -197,7 +198,7 @@ impl Bans {
         if let Some(name) = name {
             self.by_name.insert(name, self.next);
         }
-        self.entries.insert(self.next, ban);
+        self.entries.insert(self.next, Arc::new(ban));
         self.next += 1;
         Ok(())
     }
@@ -217,7 +218,7 @@ impl Bans {
             Target::Network(network) => drop(self.by_network.remove(*network)),
             Target::Name(name) => drop(self.by_name.remove(&names::key(name))),
         }
-        Some(ban)
+        Some(Arc::unwrap_or_clone(ban))
     }
 
     /// Removes what is over, and returns how many there were.
@@ -231,19 +232,32 @@ impl Bans {
     /// The ban that concerns this address, of the smallest network first, and those of the list last.
     pub fn check_address(&self, address: IpAddr, now: UnixSeconds) -> Option<&Ban> {
         let address = canonical(address);
-        let own = self.by_network.containing(address).filter_map(|number| self.entries.get(number));
+        let own = self
+            .by_network
+            .containing(address)
+            .filter_map(|number| self.entries.get(number))
+            .map(Arc::as_ref);
         own.chain(self.list.networks.containing(address)).find(|ban| !ban.has_expired(now))
     }
 
     /// The ban that concerns this name, or a name that looks like it.
     pub fn check_name(&self, name: &Name, now: UnixSeconds) -> Option<&Ban> {
-        let mut bans = self.by_name.all_similar(name).filter_map(|(_, number)| self.entries.get(number));
+        let mut bans = self
+            .by_name
+            .all_similar(name)
+            .filter_map(|(_, number)| self.entries.get(number))
+            .map(Arc::as_ref);
         bans.find(|ban| !ban.has_expired(now))
     }
 
     /// The bans, in the order of entry, without those of the list.
     pub fn iter(&self) -> impl Iterator<Item = &Ban> {
-        self.entries.values()
+        self.entries.values().map(Arc::as_ref)
+    }
+
+    /// The bans as they are now, for a write.
+    pub(super) fn rows(&self) -> Vec<Arc<Ban>> {
+        self.entries.values().cloned().collect()
     }
 
     /// How many bans there are, without those of the list.

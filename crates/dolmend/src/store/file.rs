@@ -106,6 +106,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
         Ok(Some(bytes)) => Ok(Some(bytes)),
         Ok(None) => Err(format!("{path_shown} is larger than {MAX_FILE_BYTES} bytes; move it away")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
+            "cannot read {path_shown}: {error}; give the file to the user who runs the server, who has to own it"
+        )),
         Err(error) => Err(format!("cannot read {path_shown}: {error}")),
     }
 }
@@ -171,11 +174,11 @@ pub(super) fn from_lines<'a, T: DeserializeOwned>(
     Ok(corrupt)
 }
 
-/// Appends lines to a file beside this one, and returns its path.
+/// The file beside this one that keeps its bad lines, and the text that they become there.
 ///
-/// Either all of them or none: where there is no room for all, the files stay as they are. A file with so much that
-/// cannot be read is damaged as a whole, or is not ours, and a person has to look at it.
-pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, String> {
+/// Where there is no room for all of them it has none: a file with so much that cannot be read is damaged as a whole, or
+/// is not ours, and a person has to look at it.
+pub(super) fn room_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<(PathBuf, Vec<u8>), String> {
     let aside = with_suffix(path, "unreadable");
     let kept = match fs::metadata(&aside) {
         Ok(metadata) => metadata.len(),
@@ -191,6 +194,12 @@ pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, 
             aside.display()
         ));
     }
+    Ok((aside, text))
+}
+
+/// Appends all of these lines to the file beside this one, and returns its path.
+pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, String> {
+    let (aside, text) = room_aside(path, lines)?;
     let append = || {
         let mut file = private(OpenOptions::new().append(true).create(true)).open(&aside)?;
         file.write_all(&text)?;

@@ -36,6 +36,7 @@ mod networks;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use file::Stamp;
@@ -98,7 +99,27 @@ pub struct Change {
 pub struct Write {
     change: Change,
     path: PathBuf,
-    bytes: Vec<u8>,
+    rows: Rows,
+}
+
+/// The content of a table, shared with it. The lines are made of it in the other thread, as for thousands of entries that
+/// takes longer than a game should wait.
+#[derive(Debug)]
+enum Rows {
+    Bans(Vec<Arc<Ban>>),
+    Notes(Vec<Note>),
+    Names(Vec<Arc<Account>>),
+}
+
+impl Rows {
+    fn to_lines(&self, table: Table) -> Vec<u8> {
+        let name = table.name();
+        match self {
+            Rows::Bans(bans) => file::to_lines(name, bans.iter().map(Arc::as_ref)),
+            Rows::Notes(notes) => file::to_lines(name, notes.iter()),
+            Rows::Names(accounts) => file::to_lines(name, accounts.iter().map(Arc::as_ref)),
+        }
+    }
 }
 
 /// A finished [`Write`].
@@ -113,7 +134,7 @@ pub struct Written {
 impl Write {
     /// Replaces the file. It takes as long as the disk takes.
     pub fn run(self) -> Written {
-        let result = file::replace(&self.path, &self.bytes);
+        let result = file::replace(&self.path, &self.rows.to_lines(self.change.table));
         Written { change: self.change, result, stamp: file::stamp(&self.path) }
     }
 }
@@ -189,9 +210,7 @@ impl Store {
         })?;
         let lock = Some(Lock::take(folder)?);
         let mut store = Store { folder: Some(folder.to_path_buf()), _lock: lock, ..Store::default() };
-        for table in Table::ALL {
-            store.load(table)?;
-        }
+        store.load(folder)?;
         let noted = store.board.iter().map(|note| note.account).max();
         store.accounts.number_from(noted.unwrap_or(0));
         Ok(store)
@@ -376,11 +395,11 @@ impl Store {
             progress.changed > progress.attempted && !progress.in_flight
         })?;
         let path = path_of(folder, table);
-        let bytes = self.to_lines(table);
+        let rows = self.rows(table);
         let progress = &mut self.progress[table as usize];
         progress.in_flight = true;
         progress.attempted = progress.changed;
-        Some(Write { change: Change { table, revision: progress.changed }, path, bytes })
+        Some(Write { change: Change { table, revision: progress.changed }, path, rows })
     }
 
     /// Takes the result of a write.
@@ -428,42 +447,55 @@ impl Store {
         if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
     }
 
-    fn to_lines(&self, table: Table) -> Vec<u8> {
-        let name = table.name();
+    fn rows(&self, table: Table) -> Rows {
         match table {
-            Table::Bans => file::to_lines(name, self.bans.iter()),
-            Table::Mutes => file::to_lines(name, self.mutes.iter()),
-            Table::Notes => file::to_lines(name, self.board.iter()),
-            Table::Names => file::to_lines(name, self.accounts.iter()),
+            Table::Bans => Rows::Bans(self.bans.rows()),
+            Table::Mutes => Rows::Bans(self.mutes.rows()),
+            Table::Notes => Rows::Notes(self.board.iter().cloned().collect()),
+            Table::Names => Rows::Names(self.accounts.rows()),
         }
     }
 
-    fn load(&mut self, table: Table) -> Result<(), String> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let path = path_of(folder, table);
-        self.progress[table as usize].stamp = file::stamp(&path);
-        let Some(bytes) = file::read(&path)? else { return Ok(()) };
-        let now = unix_now();
-        let name = table.name();
-        let corrupt = match table {
-            Table::Bans => file::from_lines(name, &bytes, |ban| self.bans.add(ban, now).is_ok()),
-            Table::Mutes => file::from_lines(name, &bytes, |ban| self.mutes.add(ban, now).is_ok()),
-            Table::Notes => file::from_lines(name, &bytes, |note| self.board.restore(note)),
-            Table::Names => file::from_lines(name, &bytes, |account| self.accounts.restore(account)),
-        };
-        let corrupt = corrupt.map_err(|problem| format!("{}: {problem}", path.display()))?;
-        if corrupt.is_empty() {
-            return Ok(());
+    /// Reads every table before it changes a file: a start that is refused has changed nothing.
+    fn load(&mut self, folder: &Path) -> Result<(), String> {
+        let mut files = Vec::new();
+        for table in Table::ALL {
+            let path = path_of(folder, table);
+            self.progress[table as usize].stamp = file::stamp(&path);
+            files.extend(file::read(&path)?.map(|bytes| (table, path, bytes)));
         }
-        let aside =
-            file::keep_aside(&path, &corrupt).map_err(|problem| format!("{}: {problem}", path.display()))?;
-        tracing::warn!(
-            file = %path.display(), lines = corrupt.len(), kept_in = %aside.display(),
-            "lines of the state folder cannot be read"
-        );
-        // From here on they are in the other file only.
-        self.changed(table);
-        self.save()
+        let mut damaged = Vec::new();
+        for (table, path, bytes) in &files {
+            let in_file = |problem| format!("{}: {problem}", path.display());
+            let corrupt = self.restore(*table, bytes).map_err(in_file)?;
+            if !corrupt.is_empty() {
+                file::room_aside(path, &corrupt).map_err(in_file)?;
+                damaged.push((*table, path, corrupt));
+            }
+        }
+        for (table, path, corrupt) in damaged {
+            let kept = file::keep_aside(path, &corrupt);
+            let aside = kept.map_err(|problem| format!("{}: {problem}", path.display()))?;
+            tracing::warn!(
+                file = %path.display(), lines = corrupt.len(), kept_in = %aside.display(),
+                "lines of the state folder cannot be read"
+            );
+            // From here on they are in the other file only.
+            self.changed(table);
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the entries of a file to a table, and returns the lines that are none.
+    fn restore<'a>(&mut self, table: Table, bytes: &'a [u8]) -> Result<Vec<file::BadLine<'a>>, String> {
+        let (now, name) = (unix_now(), table.name());
+        match table {
+            Table::Bans => file::from_lines(name, bytes, |ban| self.bans.add(ban, now).is_ok()),
+            Table::Mutes => file::from_lines(name, bytes, |ban| self.mutes.add(ban, now).is_ok()),
+            Table::Notes => file::from_lines(name, bytes, |note| self.board.restore(note)),
+            Table::Names => file::from_lines(name, bytes, |account| self.accounts.restore(account)),
+        }
     }
 }
 

@@ -287,6 +287,14 @@ fn more_unreadable_lines_than_can_be_kept_aside_refuse_the_start_and_change_noth
     );
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), text);
     assert!(!aside.exists());
+    // Neither in the files that are read before it.
+    let notes = folder.path().join("notes.jsonl");
+    std::fs::rename(&file, &notes).expect("it is there");
+    std::fs::write(&file, "nonsense\n").expect("written");
+    assert!(Store::open(folder.path()).expect_err("refused").contains("notes.jsonl"));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "nonsense\n");
+    assert!(!aside.exists());
+    std::fs::remove_file(&notes).expect("it is there");
     // The same when a few lines are one too many.
     std::fs::write(&file, "nonsense\n").expect("written");
     let full = "x".repeat((1 << 20) - 5);
