@@ -201,7 +201,9 @@ impl Lobby {
     /// Writes what is not written, and waits for the disk: at the end.
     pub(super) fn save_all(&mut self) -> Result<(), String> {
         if let Some(Threads { disk, mut inbox, .. }) = self.threads.take() {
-            disk.map(Worker::finish);
+            if let Some(disk) = disk {
+                disk.finish();
+            }
             for done in inbox.drain() {
                 if let Done::Written(written) = done {
                     // What was refused is tried once more below.
