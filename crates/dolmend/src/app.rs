@@ -197,15 +197,19 @@ fn serve(cli: &Cli, config: &Config, activated: Vec<OpenPort>, passed: Passed) -
         flush.flush_briefly();
         std::process::exit(RUNTIME_FAILURE.into());
     }
+    let saved = server.finish_world();
     if server.left_output_unread() {
         // As above.
         tracing::warn!("the console's last output was not read");
         tracing::info!("ended");
         drop(flush);
-        std::process::exit(0);
+        if let Err(problem) = &saved {
+            fail(RUNTIME_FAILURE, "dolmend: ", problem);
+        }
+        std::process::exit(if saved.is_ok() { 0 } else { RUNTIME_FAILURE.into() });
     }
     tracing::info!("ended");
-    Ok(())
+    saved
 }
 
 /// Opens the configured ports. Returns those that this machine cannot have, too.

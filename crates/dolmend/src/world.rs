@@ -182,6 +182,11 @@ pub enum Action {
         /// JSON, or nothing.
         data: Rc<str>,
     },
+    /// What the user was asked is answered, and not by a line.
+    Answered {
+        /// The user.
+        user: UserId,
+    },
     /// Ask a user's client for a sign of life.
     Probe {
         /// The user.
@@ -283,6 +288,12 @@ impl<'a> Turn<'a> {
     /// [`World::process_input`]. On a port without telnet it is shown.
     pub fn ask_password(&mut self, user: UserId, prompt: impl Into<String>) {
         self.actions.push(Action::AskPassword { user, prompt: prompt.into() });
+    }
+
+    /// What the user was asked last is answered, and not by a line: by [`World::credentials`]. The prompt is not shown
+    /// again behind other output, and what is typed is shown again where it was hidden.
+    pub fn answered(&mut self, user: UserId) {
+        self.actions.push(Action::Answered { user });
     }
 
     /// Sends a message of GMCP, such as `Room.Info` and JSON. It has no effect if the client does not take any.
@@ -438,6 +449,16 @@ pub trait World {
     /// The server was made, and serves no one yet. A world that has threads opens its channels here.
     fn started(&mut self, channels: &Channels<'_>) {
         let _ = channels;
+    }
+
+    /// The server has ended, and every user has departed: the last call. What is to outlive the process is saved here, as
+    /// the process may end without destructors. It may take its time.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: what is lost, and why.
+    fn finish(&mut self) -> Result<(), String> {
+        Ok(())
     }
 
     /// Values wait in an inbox of the world's: drain it.

@@ -83,6 +83,24 @@ fn a_kept_name_a_note_and_a_ban_are_there_after_a_restart() {
     end(program, []);
 }
 
+/// Not only two stores in one process: the lock is the system's, and a check of the configuration does not take it.
+#[test]
+fn a_second_server_is_refused_the_folder_until_the_first_has_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "port : 127.0.0.1:0\nstate folder : state\n";
+    let (first, _) = start(folder.path(), text);
+    let config = folder.path().join("my.conf");
+    let run = |flag: &str| Program::start(dolmend(&[flag, "-f"]).arg(&config));
+    let mut second = run("-c");
+    assert_eq!(second.wait().code(), Some(1));
+    let said = second.stderr.so_far();
+    assert!(said.contains("another dolmend is using the state folder"), "{said}");
+    assert_eq!(run("--check-config").wait().code(), Some(0));
+    end(first, []);
+    let (third, _) = start(folder.path(), text);
+    end(third, []);
+}
+
 #[test]
 fn without_a_folder_the_start_says_that_everything_is_in_memory() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -301,8 +319,15 @@ fn a_client_that_remembers_name_and_password_logs_in_by_gmcp() {
     client.expect_bytes(b"Char.Login.Default");
     client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Ann","password":"wrong one"}"#));
     client.expect_bytes(br#"Char.Login.Result {"success":false,"message":"That is not the password."#);
-    client.send("\r\n");
+    client.expect_bytes(HIDE);
+    // Another try by the client, at the prompt for the password. What is typed is shown again, as after a typed one.
+    client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Nobody at all","password":"any"}"#));
+    client.expect_bytes(SHOW);
+    client.expect_bytes(br#"Char.Login.Result {"success":false,"message":"A name begins"#);
     client.expect("shall we call you? ");
+    client.send_bytes(&gmcp(r#"Char.Login.Credentials {"account":"Bob","password":"any"}"#));
+    client.expect_bytes(br#"Char.Login.Result {"success":true}"#);
+    client.expect("Hello, Bob.");
     end(program, [ann, client]);
     // The right one.
     let (program, address) = start(folder.path(), "port : 127.0.0.1:0\nstate folder : state\n");
@@ -317,5 +342,8 @@ fn a_client_that_remembers_name_and_password_logs_in_by_gmcp() {
     let before = client.expect_bytes(br#"Char.Login.Result {"success":true}"#);
     assert!(common::find(&before, HIDE).is_none(), "nothing was asked");
     client.expect("Welcome back, Ann.");
+    client.send("say hello\r\n");
+    let then = client.expect("You say: hello");
+    assert!(!then.contains("call you?"), "the prompt is answered: {then}");
     end(program, [ann, client]);
 }

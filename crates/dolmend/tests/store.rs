@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use dolmend::store::{Ban, Store, Target};
+use dolmend::store::{Ban, Board, Store, Target};
 
 /// Set for the child: the folder.
 const FOLDER: &str = "DOLMEN_STORE_FOLDER";
@@ -68,21 +68,22 @@ fn write_until_killed(folder: &Path) -> ! {
     let mut ban_number = store.bans().iter().last().map_or(0, |ban| ban.since);
     loop {
         if number <= ban_number {
-            let (board, _) = store.change_board();
-            // Of one account there are at most ten, and a full board takes no more.
-            if board.iter().len() >= 400 {
-                let oldest = board.iter().next().map_or(0, |note| note.number);
-                board.remove(oldest).expect("it is there");
-            }
-            let account = 1 + number % 60;
-            number = board.post("Ann", account, &"x".repeat(500), number).expect("there is room");
+            let post = |board: &mut Board| {
+                // Of one account there are at most ten, and a full board takes no more.
+                if board.iter().len() >= 400 {
+                    let oldest = board.iter().next().map_or(0, |note| note.number);
+                    board.remove(oldest).expect("it is there");
+                }
+                board.post("Ann", 1 + number % 60, &"x".repeat(500), number)
+            };
+            number = store.change_board(post).expect("there is room").0;
         }
         if ban_number < number {
             ban_number += 1;
             let [.., a, b] = ban_number.to_be_bytes();
             let target = Target::parse(&format!("10.1.{a}.{b}"), 64).expect("an address");
             let ban = Ban { target, reason: "for the test".into(), since: ban_number, until: None };
-            store.change_bans().0.add(ban, 0).expect("there is room");
+            store.change_bans(|bans| bans.add(ban, 0)).expect("there is room");
         }
         store.save().expect("the disk takes it");
         println!("saved {number}");

@@ -56,7 +56,7 @@ pub(super) struct From {
 
 impl From {
     /// Networks of this size have one owner, as a rule, and one who has many addresses has them here.
-    fn neighbourhood(self) -> IpNet {
+    pub fn neighbourhood(self) -> IpNet {
         let most = if self.source.addr().is_ipv4() { 24 } else { 48 };
         let bits = self.source.prefix_len().min(most);
         IpNet::new(self.source.addr(), bits).map_or(self.source, |network| network.trunc())

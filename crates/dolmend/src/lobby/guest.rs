@@ -59,11 +59,13 @@ pub(super) struct Character {
     pub ignored: HashSet<String>,
     /// The keys of the channels that this one hears.
     pub channels: BTreeSet<String>,
+    /// Whether the arrival was shown to the others; the departure is, then.
+    pub was_announced: bool,
 }
 
 impl Character {
-    pub fn new(name: Name) -> Character {
-        Character { name: Rc::new(name), ignored: HashSet::new(), channels: BTreeSet::new() }
+    pub fn new(name: Name, was_announced: bool) -> Character {
+        Character { name: Rc::new(name), ignored: HashSet::new(), channels: BTreeSet::new(), was_announced }
     }
 }
 

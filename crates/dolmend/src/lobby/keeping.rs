@@ -81,10 +81,10 @@ impl Lobby {
         };
         let now = self.clock.now();
         self.note_those_present(now);
-        let (accounts, change) = self.store.change_accounts();
-        if !hash.is_some_and(|hash| accounts.keep(&name, hash, now)) {
+        let Some(((), change)) = self.store.change_accounts(|accounts| accounts.keep(&name, hash?, now))
+        else {
             return turn.send(user, "The server has no room for another kept name. Nothing is changed.\n");
-        }
+        };
         self.log(user, "set the password of the name");
         let text = format!("The name {} is yours: from now on it needs your password.\n", name.shown());
         self.send_when_saved(turn, user, change, text);
@@ -92,11 +92,9 @@ impl Lobby {
 
     /// The command `unkeep`.
     pub(super) fn unkeep(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name) {
-        if !self.is_kept(name) {
+        let Some((_, change)) = self.store.change_accounts(|accounts| accounts.remove(name.key())) else {
             return turn.send(user, "Your name is not kept.\n");
-        }
-        let (accounts, change) = self.store.change_accounts();
-        accounts.remove(name.key());
+        };
         self.log(user, "gave the name up");
         self.send_when_saved(turn, user, change, format!("The name {} is kept no longer.\n", name.shown()));
     }
@@ -105,7 +103,7 @@ impl Lobby {
     pub(super) fn note_use(&mut self, turn: &mut Turn<'_>, key: &str, source: Option<IpNet>) {
         let now = self.clock.now();
         if self.store.accounts().is_news(key, source, now) {
-            self.store.change_accounts().0.used(key, source, now);
+            self.store.change_accounts(|accounts| accounts.used(key, source, now));
             self.save(turn);
         }
     }
@@ -115,7 +113,7 @@ impl Lobby {
         for character in self.guests.values().filter_map(|guest| guest.character()) {
             let key = character.name.key();
             if self.store.accounts().is_news(key, None, now) {
-                self.store.change_accounts().0.used(key, None, now);
+                self.store.change_accounts(|accounts| accounts.used(key, None, now));
             }
         }
     }
@@ -127,7 +125,7 @@ impl Lobby {
         if account.is_none() || self.names.get(key).is_some() {
             return false;
         }
-        if let Some(account) = self.store.change_accounts().0.remove(key) {
+        if let Some((account, _)) = self.store.change_accounts(|accounts| accounts.remove(key)) {
             tracing::info!(name = account.name, "a kept name was not used for long, and is free");
         }
         true
@@ -136,22 +134,20 @@ impl Lobby {
     /// The operator's `unkeep`.
     pub(super) fn unkeep_by_operator(&mut self, turn: &mut Turn<'_>, typed: &str) {
         let key = names::key(typed);
-        if self.store.accounts().get(&key).is_none() {
+        let Some((account, change)) = self.store.change_accounts(|accounts| accounts.remove(&key)) else {
             return turn.console(format!("{} is not kept.\n", printable(typed)));
-        }
-        let Some(account) = self.store.change_accounts().0.remove(&key) else { return };
+        };
         tracing::info!(name = account.name, "the operator gave the name up");
         if let Some(&user) = self.names.get(&key) {
             turn.send(user, "The operator has taken the password from your name: it is kept no longer.\n");
         }
-        turn.console(format!("{} is kept no longer.\n", account.name));
-        self.save(turn);
+        self.console_when_saved(turn, change, format!("{} is kept no longer.\n", account.name));
     }
 
     /// The operator's `password`: the name gets a new one, which the operator tells the player.
     pub(super) fn reset_password(&mut self, turn: &mut Turn<'_>, typed: &str) {
         let account = self.store.accounts().get(&names::key(typed));
-        let Some(name) = account.and_then(|account| Name::check(&account.name).ok()) else {
+        let Some(name) = account.and_then(|account| Name::check_kept(&account.name).ok()) else {
             return turn.console(format!("{} is not kept.\n", printable(typed)));
         };
         let password = passwords::invent();
@@ -163,12 +159,13 @@ impl Lobby {
 
     fn password_is_reset(&mut self, turn: &mut Turn<'_>, name: &Name, password: &str, hash: Option<String>) {
         let shown = name.shown();
-        let Some(hash) = hash.filter(|_| self.is_kept(name)) else {
+        let (hash, now) = (hash.filter(|_| self.is_kept(name)), self.clock.now());
+        let Some(((), change)) = self.store.change_accounts(|accounts| accounts.keep(name, hash?, now))
+        else {
             return turn.console(format!("The password of {shown} could not be changed.\n"));
         };
-        self.store.change_accounts().0.keep(name, hash, self.clock.now());
         tracing::info!(name = shown, "the operator reset the password");
-        turn.console(format!("The password of {shown} is {password} from now on; 'keep' changes it.\n"));
-        self.save(turn);
+        let text = format!("The password of {shown} is {password} from now on; 'keep' changes it.\n");
+        self.console_when_saved(turn, change, text);
     }
 }

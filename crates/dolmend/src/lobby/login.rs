@@ -23,8 +23,11 @@ impl Lobby {
     /// Logs a user in with a name and, for a kept name, its password: what a client sends that remembers both.
     pub(super) fn log_in(&mut self, turn: &mut Turn<'_>, user: UserId, name: &str, password: &str) {
         match self.guests.get_mut(&user) {
-            Some(guest) if matches!(guest.stage, Stage::Naming) => {
+            Some(guest) if matches!(guest.stage, Stage::Naming | Stage::Password(_)) => {
                 guest.by_client = true;
+                guest.stage = Stage::Naming;
+                // It was asked for one of these at the prompt.
+                turn.answered(user);
                 let password = (!password.is_empty()).then_some(password);
                 self.take_name(turn, user, name, password);
             }
@@ -93,7 +96,7 @@ impl Lobby {
             }
         }
         if let Some(account) = self.store.accounts().similar(&name) {
-            let kept = Name::check(&account.name).map_err(|reason| reason.to_string())?;
+            let kept = Name::check_kept(&account.name).map_err(|reason| reason.to_string())?;
             if kept.key() != name.key() {
                 return Err(format!(
                     "{shown} looks too much like {}, which belongs to another player.",
@@ -168,11 +171,15 @@ impl Lobby {
     fn arrive(&mut self, turn: &mut Turn<'_>, user: UserId, name: Name) {
         let shown = name.shown().to_string();
         self.names.insert(name.clone(), user);
-        self.set_stage(user, Stage::Playing(Character::new(name)));
+        let now = self.clock.now();
+        let is_announced = self.from(user).is_none_or(|from| self.arrivals.show(from, now));
+        self.set_stage(user, Stage::Playing(Character::new(name, is_announced)));
         turn.logged_on(user);
         self.report_login(turn, user, Ok(()));
         turn.send(user, format!("Hello, {shown}. {}; type 'help' for what you can do.\n", self.others()));
-        self.show_others(turn, user, format!("{shown} has arrived.\n"));
+        if is_announced {
+            self.show_others(turn, user, format!("{shown} has arrived.\n"));
+        }
     }
 
     fn others(&self) -> String {

@@ -10,6 +10,7 @@
 //! | `guest.rs` | a connected user, and the character that the user plays |
 //! | `login.rs` | names, passwords, and taking a character over from a dead link |
 //! | `logins.rs` | passwords that wait to be verified |
+//! | `arrivals.rs` | how many arrivals are shown to the others |
 //! | `keeping.rs` | keeping a name with a password |
 //! | `passwords.rs` | hashing and verifying |
 //! | `attempts.rs` | what wrong passwords lead to |
@@ -21,6 +22,7 @@
 //! | `operator.rs` | the parser for the operator's lines, and the operator's password |
 //! | `moderation.rs` | the operator's commands about players |
 
+mod arrivals;
 mod attempts;
 pub mod command;
 mod guest;
@@ -36,39 +38,48 @@ mod saving;
 mod talk;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
 
 use crate::address::Source;
 use crate::config::{Config, Limits, PortKind};
 use crate::names::{Name, Registry};
 use crate::store::{Store, UnixSeconds, unix_now};
 use crate::world::{Admission, Channels, Client, Colours, ConnectInfo, Departure, Turn, UserId, World};
+use arrivals::Arrivals;
 use attempts::Attempts;
 use command::Command;
 use guest::{Guest, Stage};
 use logins::Logins;
 use operator::Operator;
-use saving::{Done, Threads, Waiting};
+use saving::{Done, Retries, Threads, Waiting};
 use talk::History;
 
 /// The prompt at which a newcomer types a name.
 const NAME_PROMPT: &str = "By what name shall we call you? ";
 
 /// The time of day, which never goes back while the server runs.
+///
+/// It is the system's clock, with the time that the machine was suspended, and with corrections after the start. Where
+/// that is set back, time stands still here until it has caught up: a ban does not become longer than it was.
 #[derive(Debug)]
 struct Clock {
-    /// The time when the clock was made.
-    started_unix: UnixSeconds,
-    /// `None` in tests, where time passes when they say so.
-    started: Option<Instant>,
+    /// The latest time that was read.
+    latest: Cell<UnixSeconds>,
+    /// In tests, time passes when they say so.
+    system: fn() -> Option<UnixSeconds>,
 }
 
 impl Clock {
+    fn new(system: fn() -> Option<UnixSeconds>) -> Clock {
+        Clock { latest: Cell::new(0), system }
+    }
+
     fn now(&self) -> UnixSeconds {
-        self.started_unix + self.started.map_or(0, |started| started.elapsed().as_secs())
+        self.latest.set(self.latest.get().max((self.system)().unwrap_or(0)));
+        self.latest.get()
     }
 }
 
@@ -91,7 +102,11 @@ pub struct Lobby {
     threads: Option<Threads>,
     /// The users who are told something when it is on the disk.
     waiting: Vec<Waiting>,
+    retries: Retries,
+    /// Everything was saved at the end, or could not be.
+    has_finished: bool,
     attempts: Attempts,
+    arrivals: Arrivals,
     logins: Logins,
     operator: Operator,
     clock: Clock,
@@ -116,10 +131,13 @@ impl Lobby {
             store,
             threads: None,
             waiting: Vec::new(),
+            retries: Retries::default(),
+            has_finished: false,
             attempts: Attempts::default(),
+            arrivals: Arrivals::default(),
             logins: Logins::default(),
             operator: Operator::default(),
-            clock: Clock { started_unix: unix_now(), started: Some(Instant::now()) },
+            clock: Clock::new(|| Some(unix_now())),
             limits: config.limits.clone(),
         }
     }
@@ -312,9 +330,14 @@ impl World for Lobby {
         self.note_use(turn, character.name.key(), None);
         character.channels.iter().for_each(|key| self.one_fewer(key));
         // At the end of the server every user leaves, and no one is left to see it.
-        if why != Departure::Shutdown {
+        if why != Departure::Shutdown && character.was_announced {
             self.show_others(turn, user, format!("{} has left.\n", character.name.shown()));
         }
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        self.has_finished = true;
+        self.save_all()
     }
 
     fn console_opened(&mut self, turn: &mut Turn<'_>, at_terminal: bool) {
@@ -355,7 +378,8 @@ impl World for Lobby {
                     count => format!("Told {count} users.\n"),
                 });
             }
-            Command::Kick(whom) => self.kick(turn, whom),
+            Command::Tell(whom, text) => self.tell_by_operator(turn, whom, text),
+            Command::Kick(whom, reason) => self.kick(turn, whom, reason),
             Command::Ban(words) => self.ban_command(turn, words),
             Command::Unban(target) => self.lift(turn, target, true),
             Command::Bans => turn.console(self.list_bans(true)),
@@ -375,6 +399,10 @@ impl World for Lobby {
             Command::Operate(operation) => turn.operate(operation),
             Command::Lock => self.operator.lock(turn),
             Command::Help => turn.console(operator::HELP),
+            Command::HelpFor(word) => turn.console(match operator::help_for(word) {
+                text if text.is_empty() => unknown(word),
+                text => text,
+            }),
             Command::HelpBan => turn.console(operator::HELP_BAN),
             Command::Incomplete(usage) => turn.console(format!("Usage: {usage}\n")),
             Command::Unknown(word) => turn.console(unknown(word)),

@@ -7,11 +7,24 @@ use super::{Lobby, plural, printable};
 use crate::address::canonical;
 use crate::duration::{in_words, parse_duration};
 use crate::names::{self, Name};
-use crate::store::{BadBan, Ban, Target};
+use crate::store::{Ban, Bans, Table, Target};
 use crate::world::{Turn, UserId};
 
 /// The longest list of bans that is shown.
 const MAX_SHOWN: usize = 200;
+
+/// The length of a ban, in seconds. As for `shutdown`, a number alone is seconds. What begins like a length is one: a slip
+/// of the finger must not become a ban without an end.
+fn ban_seconds(typed: &str) -> Result<u64, String> {
+    let seconds = parse_duration(typed).or_else(|| parse_duration(&format!("{typed}s")));
+    seconds.ok_or_else(|| {
+        format!(
+            "'{}' is not a length of time: write a number and s, m, h, d or w, such as 90s or 2d, up to ten years. A \
+             reason does not begin with a digit.",
+            printable(typed)
+        )
+    })
+}
 
 impl Lobby {
     /// The connected users, for the operator.
@@ -34,12 +47,28 @@ impl Lobby {
         user.filter(|user| self.guests.contains_key(user))
     }
 
-    pub(super) fn kick(&mut self, turn: &mut Turn<'_>, whom: &str) {
+    /// `tell NAME TEXT`.
+    pub(super) fn tell_by_operator(&self, turn: &mut Turn<'_>, whom: &str, text: &str) {
+        let Some(user) = self.user_called(whom) else {
+            return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
+        };
+        turn.send(user, format!("The operator tells you: {}\n", printable(text)));
+        turn.console(format!("Told {}.\n", printable(whom)));
+    }
+
+    /// `kick NAME REASON`.
+    pub(super) fn kick(&mut self, turn: &mut Turn<'_>, whom: &str, reason: &str) {
         let Some(user) = self.user_called(whom) else {
             return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
         };
         self.log(user, "the operator disconnected");
-        turn.send(user, "\nThe operator has disconnected you.\n");
+        turn.send(
+            user,
+            match &*printable(reason) {
+                "" => "\nThe operator has disconnected you.\n".to_string(),
+                reason => format!("\nThe operator has disconnected you: {reason}.\n"),
+            },
+        );
         turn.disconnect(user);
         turn.console(format!("{} was disconnected.\n", printable(whom)));
     }
@@ -62,9 +91,8 @@ impl Lobby {
         if taken {
             return turn.console(format!("{} is taken, or looks like a name that is.\n", new.shown()));
         }
-        if self.is_kept(&old) {
-            self.store.change_accounts().0.rename(old.key(), &new);
-        }
+        // If it is kept.
+        self.store.change_accounts(|accounts| accounts.rename(old.key(), &new));
         self.log(user, &format!("the operator renamed to {}", new.shown()));
         self.names.remove(old.key());
         self.names.insert(new.clone(), user);
@@ -99,38 +127,46 @@ impl Lobby {
         let target = self.target(typed)?;
         let since = self.clock.now();
         let (length, reason) = split_word(rest);
-        let (until, reason) = match parse_duration(length) {
-            Some(seconds) => (Some(since + seconds), reason),
-            None => (None, rest),
+        let (until, reason) = if length.starts_with(|first: char| first.is_ascii_digit()) {
+            (Some(since + ban_seconds(length)?), reason)
+        } else {
+            (None, rest)
         };
         Ok(Ban { target, reason: printable(reason).into_owned(), since, until })
     }
 
+    /// The answer if the operator has also written the file of the bans or mutes, and the server would overwrite that.
+    fn edited(&self, table: Table) -> Option<String> {
+        let is_edited = self.store.was_edited(table);
+        is_edited.then(|| {
+            format!(
+                "Somebody has changed {table}.jsonl since it was read; 'reload' first. Nothing is changed.\n"
+            )
+        })
+    }
+
     /// The command `ban`.
     pub(super) fn ban_command(&mut self, turn: &mut Turn<'_>, words: &str) {
+        if let Some(text) = self.edited(Table::Bans) {
+            return turn.console(text);
+        }
         let ban = match self.ban_of(words) {
             Ok(ban) => ban,
             Err(problem) => return turn.console(format!("{problem}\n")),
         };
         let text = format!("{} is banned {}.\n", ban.target, ban.details(ban.since));
         tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator banned");
-        match self.ban(turn, ban) {
-            Ok(0) => turn.console(text),
-            Ok(count) => {
-                let gone = plural(count, "", "One user was", "users were");
-                turn.console(format!("{text}{gone} disconnected.\n"));
+        let now = ban.since;
+        match self.store.change_bans(|bans| bans.add(ban, now)) {
+            Ok(((), change)) => {
+                let gone = match self.disconnect_banned(turn) {
+                    0 => String::new(),
+                    count => format!("{} disconnected.\n", plural(count, "", "One user was", "users were")),
+                };
+                self.console_when_saved(turn, change, text + &gone);
             }
             Err(problem) => turn.console(format!("{problem}\n")),
         }
-    }
-
-    /// Adds a ban, and disconnects those whom it concerns. Returns how many there were.
-    fn ban(&mut self, turn: &mut Turn<'_>, ban: Ban) -> Result<usize, BadBan> {
-        let now = self.clock.now();
-        self.store.change_bans().0.add(ban, now)?;
-        let count = self.disconnect_banned(turn);
-        self.save(turn);
-        Ok(count)
     }
 
     /// Disconnects those who are banned, and returns how many there were.
@@ -140,6 +176,7 @@ impl Lobby {
         for (&user, guest) in &self.guests {
             let name = guest.character().and_then(|character| bans.check_name(&character.name, now));
             if let Some(ban) = name.or_else(|| bans.check_address(guest.info.peer.ip(), now)) {
+                tracing::info!(%user, peer = %guest.info.peer, ban = %ban.target, "disconnected: banned");
                 turn.send(user, format!("\nYou are banned {}.\n", ban.details(now)));
                 turn.disconnect(user);
                 count += 1;
@@ -150,6 +187,9 @@ impl Lobby {
 
     /// The command `mute`.
     pub(super) fn mute_command(&mut self, turn: &mut Turn<'_>, words: &str) {
+        if let Some(text) = self.edited(Table::Mutes) {
+            return turn.console(text);
+        }
         let ban = match self.ban_of(words) {
             Ok(ban) => ban,
             Err(problem) => return turn.console(format!("{problem}\n")),
@@ -157,29 +197,32 @@ impl Lobby {
         let text = format!("{} is muted {}.\n", ban.target, ban.details(ban.since));
         tracing::info!(target_ = %ban.target, reason = ban.reason, until = ban.until, "the operator muted");
         let since = ban.since;
-        match self.store.change_mutes().0.add(ban, since) {
-            Ok(()) => turn.console(text),
+        match self.store.change_mutes(|mutes| mutes.add(ban, since)) {
+            Ok(((), change)) => self.console_when_saved(turn, change, text),
             Err(problem) => turn.console(format!("{problem}\n")),
         }
-        self.save(turn);
     }
 
     /// The commands `unban` and `unmute`.
     pub(super) fn lift(&mut self, turn: &mut Turn<'_>, typed: &str, is_ban: bool) {
+        if let Some(text) = self.edited(if is_ban { Table::Bans } else { Table::Mutes }) {
+            return turn.console(text);
+        }
         let target = match self.target(typed) {
             Ok(target) => target,
             Err(problem) => return turn.console(format!("{problem}\n")),
         };
-        let (bans, _) = if is_ban { self.store.change_bans() } else { self.store.change_mutes() };
+        let remove = |bans: &mut Bans| bans.remove(&target).ok_or(());
+        let removed = if is_ban { self.store.change_bans(remove) } else { self.store.change_mutes(remove) };
         let (banned, list) = if is_ban { ("banned", "bans") } else { ("muted", "mutes") };
-        match bans.remove(&target) {
-            Some(ban) => {
+        match removed {
+            Ok((ban, change)) => {
                 tracing::info!(target_ = %ban.target, "the operator lifted: no longer {banned}");
-                turn.console(format!("{} is no longer {banned}.\n", ban.target));
-                self.save(turn);
+                let text = format!("{} is no longer {banned}.\n", ban.target);
+                self.console_when_saved(turn, change, text);
             }
             // `ipv6 prefix` may have been another one, or a wider network is meant.
-            None => turn.console(match self.ban_around(&target, is_ban) {
+            Err(()) => turn.console(match self.ban_around(&target, is_ban) {
                 Some(network) => format!("{target} is not {banned}, but is in {network}, which is.\n"),
                 None => format!("{target} is not {banned}; '{list}' lists who is.\n"),
             }),

@@ -49,9 +49,8 @@ impl Lobby {
         if !self.from(user).is_some_and(|from| self.attempts.may_post(from, now)) {
             return turn.send(user, "Enough notes were posted from your address today.\n");
         }
-        let (board, change) = self.store.change_board();
-        match board.post(name.shown(), account, text, now) {
-            Ok(number) => {
+        match self.store.change_board(|board| board.post(name.shown(), account, text, now)) {
+            Ok((number, change)) => {
                 self.log(user, "posted a note");
                 self.send_when_saved(
                     turn,
@@ -73,20 +72,20 @@ impl Lobby {
         if self.store.accounts().get(name.key()).is_none_or(|account| account.id != author) {
             return turn.send(user, "That note is not yours.\n");
         }
-        let (board, change) = self.store.change_board();
-        board.remove(number);
+        let removed = self.store.change_board(|board| board.remove(number).ok_or(()));
+        let Ok((_, change)) = removed else { return };
         self.log(user, "removed a note");
         self.send_when_saved(turn, user, change, format!("Note {number} is removed.\n"));
     }
 
     /// The operator's `unpost`.
     pub(super) fn unpost(&mut self, turn: &mut Turn<'_>, typed: &str) {
-        let removed = number(typed).and_then(|number| self.store.change_board().0.remove(number));
-        match removed {
-            Some(note) => {
+        let remove = |number| self.store.change_board(|board| board.remove(number).ok_or(())).ok();
+        match number(typed).and_then(remove) {
+            Some((note, change)) => {
                 tracing::info!(name = note.author, note = note.number, "the operator removed a note");
-                turn.console(format!("Note {} of {} is removed.\n", note.number, note.author));
-                self.save(turn);
+                let text = format!("Note {} of {} is removed.\n", note.number, note.author);
+                self.console_when_saved(turn, change, text);
             }
             None => turn.console(format!("There is no note {}.\n", printable(typed))),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::command::split_word;
+use super::passwords;
 use crate::config;
 use crate::world::{Operation, Turn};
 
@@ -15,8 +16,10 @@ pub enum Command<'a> {
     Users,
     /// Send a text to all users.
     Say(&'a str),
-    /// Disconnect a player.
-    Kick(&'a str),
+    /// Send a text to one user: the user, and the text.
+    Tell(&'a str, &'a str),
+    /// Disconnect a player: who, and perhaps why.
+    Kick(&'a str, &'a str),
     /// Let an address, a network or a name not in: the target, and perhaps for how long and why.
     Ban(&'a str),
     /// Let it in again.
@@ -55,6 +58,8 @@ pub enum Command<'a> {
     Operate(Operation),
     /// List the commands.
     Help,
+    /// Explain one command.
+    HelpFor(&'a str),
     /// Explain bans.
     HelpBan,
     /// An incomplete command: its usage.
@@ -121,6 +126,11 @@ impl Operator {
             State::Choosing if line.is_empty() => {
                 self.password = None;
                 turn.console("There is no password any more.\n");
+                turn.ask(self.prompt(), true);
+            }
+            State::Choosing if passwords::check(line).is_err() => {
+                let problem = passwords::check(line).err().unwrap_or_default();
+                turn.console(format!("{problem} Nothing is changed.\n"));
                 turn.ask(self.prompt(), true);
             }
             State::Choosing => self.ask(turn, State::Repeating(line.to_string()), "The same again: "),
@@ -233,7 +243,8 @@ fn delay_after(wrong: u32) -> Duration {
 pub const HELP: &str = concat!(
     "  users            who is connected, and from where; who is the same\n",
     "  say TEXT         tell everybody; broadcast is the same\n",
-    "  kick NAME        disconnect a player, or #NUMBER for one without a name\n",
+    "  tell NAME TEXT   tell one player, or #NUMBER\n",
+    "  kick NAME [WHY]  disconnect a player, or #NUMBER for one without a name\n",
     "  ban WHAT         let in no longer; unban WHAT, bans: see help ban\n",
     "  mute WHAT        let speak no longer; unmute WHAT, mutes\n",
     "  rename A B       give player A the name B\n",
@@ -250,6 +261,26 @@ pub const HELP: &str = concat!(
     "  shutdown [TIME]  tell everybody and end the server, after 60, 60s or 2m; shutdown cancel\n",
     "  help             this list\n",
 );
+
+/// The words of a line of the help.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|character: char| !character.is_ascii_alphabetic()).filter(|word| !word.is_empty())
+}
+
+/// The lines of [`HELP`] about this command: its own, or else those that mention it. Nothing for a word that is no command.
+pub fn help_for(word: &str) -> String {
+    let word = word.to_lowercase();
+    if !COMMANDS.contains(&&*word) {
+        return String::new();
+    }
+    let own = |line: &&&str| words(line).next() == Some(&word);
+    let mentions = |line: &&&str| words(line).any(|other| other == word);
+    let lines: Vec<&str> = HELP.split_inclusive('\n').collect();
+    match lines.iter().find(own) {
+        Some(line) => (*line).to_string(),
+        None => lines.iter().filter(mentions).copied().collect(),
+    }
+}
 
 /// The output of `help ban` on the console.
 pub const HELP_BAN: &str = "ban WHAT [LENGTH] [REASON], mute WHAT [LENGTH] [REASON]
@@ -280,6 +311,7 @@ pub const COMMANDS: &[&str] = &[
     "say",
     "shutdown",
     "stats",
+    "tell",
     "unban",
     "unkeep",
     "unmute",
@@ -296,8 +328,15 @@ pub fn parse(line: &str) -> Command<'_> {
         ("users" | "who", _) => Command::Users,
         ("say" | "broadcast", "") => Command::Incomplete("say TEXT"),
         ("say" | "broadcast", text) => Command::Say(text),
-        ("kick", "") => Command::Incomplete("kick NAME"),
-        ("kick", name) => Command::Kick(name),
+        ("tell", words) => match split_word(words) {
+            ("", _) | (_, "") => Command::Incomplete("tell NAME TEXT"),
+            (whom, text) => Command::Tell(whom, text),
+        },
+        ("kick", "") => Command::Incomplete("kick NAME [REASON]"),
+        ("kick", words) => {
+            let (name, reason) = split_word(words);
+            Command::Kick(name, reason)
+        }
         ("ban", "") => Command::Incomplete("ban ADDRESS|NETWORK|NAME|#NUMBER [LENGTH] [REASON]"),
         ("ban", words) => Command::Ban(words),
         ("unban", "") => Command::Incomplete("unban ADDRESS|NETWORK|NAME"),
@@ -338,7 +377,8 @@ pub fn parse(line: &str) -> Command<'_> {
             _ => Command::Incomplete("shutdown [TIME|cancel], with a time such as 60, 60s or 2m"),
         },
         ("help" | "?", "ban" | "mute") => Command::HelpBan,
-        ("help" | "?", _) => Command::Help,
+        ("help" | "?", "") => Command::Help,
+        ("help" | "?", word) => Command::HelpFor(word),
         _ => Command::Unknown(word),
     }
 }
@@ -364,6 +404,17 @@ mod tests {
     }
 
     #[test]
+    fn each_command_has_a_help_of_its_own_that_is_short() {
+        for word in COMMANDS {
+            let help = help_for(word);
+            assert!((1..=2).contains(&help.lines().count()) && help.contains(word), "{word}: {help}");
+        }
+        assert!(help_for("HUSH").starts_with("  hush "));
+        assert!(help_for("unban").starts_with("  ban WHAT"));
+        assert_eq!(help_for("frobnicate"), "");
+    }
+
+    #[test]
     fn each_line_of_the_help_is_indented() {
         assert!(HELP.lines().all(|line| line.starts_with("  ") && line.len() <= 90), "{HELP}");
     }
@@ -383,8 +434,12 @@ mod tests {
             ("say back in ten minutes", Command::Say("back in ten minutes")),
             ("broadcast  hi", Command::Say("hi")),
             ("say ", Command::Incomplete("say TEXT")),
-            ("kick Ann", Command::Kick("Ann")),
-            ("kick", Command::Incomplete("kick NAME")),
+            ("kick Ann", Command::Kick("Ann", "")),
+            ("kick Ann because of that", Command::Kick("Ann", "because of that")),
+            ("kick", Command::Incomplete("kick NAME [REASON]")),
+            ("tell Ann  come here", Command::Tell("Ann", "come here")),
+            ("tell Ann", Command::Incomplete("tell NAME TEXT")),
+            ("help hush", Command::HelpFor("hush")),
             ("stats", Command::Stats),
             ("ban 192.0.2.1 2d spam", Command::Ban("192.0.2.1 2d spam")),
             ("unban Ann", Command::Unban("Ann")),

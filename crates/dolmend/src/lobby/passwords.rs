@@ -1,8 +1,7 @@
 //! Passwords of kept names: hashing and verifying them, which takes long on purpose, in a thread of its own.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 
 use super::Done;
 use crate::names::Name;
@@ -38,18 +37,6 @@ pub(super) enum Whose {
     Operator { name: Name, password: String },
 }
 
-impl Job {
-    /// Does the work. It takes long.
-    pub fn run(self) -> Done {
-        match self {
-            Job::Verify { user, hash, password } => {
-                Done::Verified { user, is_right: verify(&hash, &password) }
-            }
-            Job::Hash { whose, password } => Done::Hashed { whose, hash: hash(&password) },
-        }
-    }
-}
-
 /// Why a password cannot be chosen, for the player.
 pub(super) fn check(password: &str) -> Result<(), String> {
     let length = password.chars().count();
@@ -63,33 +50,92 @@ pub(super) fn check(password: &str) -> Result<(), String> {
 /// A password that no one guesses: 60 random bits, in characters that are not mistaken for others.
 pub(super) fn invent() -> String {
     const CHARACTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let random = argon2::password_hash::phc::Salt::generate();
+    let random = Salt::generate();
     random.iter().take(12).map(|byte| char::from(CHARACTERS[usize::from(byte % 32)])).collect()
 }
 
-fn hash(password: &str) -> Option<String> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).ok()?;
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()).ok()
+/// The memory of the hashes, which a thread keeps: to take it anew for each costs more of it, which does not come back.
+#[derive(Debug, Default)]
+pub(super) struct Hasher {
+    blocks: Vec<Block>,
 }
 
-fn verify(hash: &str, password: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+impl Hasher {
+    /// Does the work. It takes long.
+    pub fn run(&mut self, job: Job) -> Done {
+        match job {
+            Job::Verify { user, hash, password } => {
+                Done::Verified { user, is_right: self.verify(&hash, &password).unwrap_or(false) }
+            }
+            Job::Hash { whose, password } => Done::Hashed { whose, hash: self.hash(&password) },
+        }
+    }
+
+    /// The hash of a new password. `None` without memory for it.
+    fn hash(&mut self, password: &str) -> Option<String> {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).ok()?;
+        let salt = Salt::generate();
+        let output = self.output(Algorithm::Argon2id, Version::V0x13, &params, &salt, password)?;
+        let hash = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).ok()?,
+            salt: Some(salt),
+            hash: Some(output),
+        };
+        Some(hash.to_string())
+    }
+
+    /// Whether this is the password. `None` is for a hash that is none.
+    fn verify(&mut self, hash: &str, password: &str) -> Option<bool> {
+        let hash = PasswordHash::new(hash).ok()?;
+        let algorithm = Algorithm::new(hash.algorithm.as_str()).ok()?;
+        let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+        let params = Params::try_from(&hash).ok()?;
+        // The outputs take as long to compare wherever they differ.
+        Some(self.output(algorithm, version, &params, &hash.salt?, password)? == hash.hash?)
+    }
+
+    fn output(
+        &mut self,
+        algorithm: Algorithm,
+        version: Version,
+        params: &Params,
+        salt: &Salt,
+        password: &str,
+    ) -> Option<Output> {
+        let count = params.block_count();
+        if self.blocks.len() < count {
+            self.blocks.try_reserve_exact(count - self.blocks.len()).ok()?;
+            self.blocks.resize(count, Block::default());
+        }
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = output.get_mut(..params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN))?;
+        let argon2 = Argon2::new(algorithm, version, params.clone());
+        let blocks = &mut self.blocks[..count];
+        argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, blocks).ok()?;
+        Output::new(output).ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+
     use super::*;
 
     #[test]
     fn a_password_is_recognised_by_its_hash_only() {
-        let hash = hash("open sesame").expect("a hash");
+        let mut hasher = Hasher::default();
+        let hash = hasher.hash("open sesame").expect("a hash");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(verify(&hash, "open sesame"));
-        assert!(!verify(&hash, "open sesam"));
-        assert!(!verify("$argon2id$nonsense", "open sesame"));
-        assert_ne!(hash, super::hash("open sesame").expect("a hash"), "each has a salt of its own");
+        assert_eq!(hasher.verify(&hash, "open sesame"), Some(true));
+        assert_eq!(hasher.verify(&hash, "open sesam"), Some(false));
+        assert_eq!(hasher.verify("$argon2id$nonsense", "open sesame"), None);
+        assert_ne!(hash, hasher.hash("open sesame").expect("a hash"), "each has a salt of its own");
+        assert_eq!(hasher.blocks.len(), 19 * 1024, "all of them used the same memory");
+        // What another program makes of it.
+        assert!(Argon2::default().verify_password(b"open sesame", hash.as_str()).is_ok());
     }
 
     #[test]
@@ -97,7 +143,11 @@ mod tests {
         let other =
             Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).expect("small"));
         let hash = other.hash_password(b"secret").expect("a hash").to_string();
-        assert!(verify(&hash, "secret") && !verify(&hash, "Secret"));
+        let mut hasher = Hasher::default();
+        // Whatever the memory held before.
+        hasher.hash("another").expect("a hash");
+        assert_eq!(hasher.verify(&hash, "secret"), Some(true));
+        assert_eq!(hasher.verify(&hash, "Secret"), Some(false));
     }
 
     #[test]

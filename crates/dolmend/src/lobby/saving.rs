@@ -1,15 +1,20 @@
 //! Work off the game's thread: passwords, and writing to the disk; and the players who wait for the disk.
 
+use std::time::Duration;
+
 use dolmen::{Inbox, Sender};
 
 use super::Lobby;
-use super::passwords::{self, Job, Whose};
+use super::passwords::{self, Hasher, Job, Whose};
 use crate::store::{Change, Safety, Write, Written};
 use crate::worker::Worker;
 use crate::world::{Channels, Turn, UserId};
 
 /// Results that may wait. There are never more jobs.
 const MAX_RESULTS: usize = 2 * passwords::MAX_WAITING;
+
+/// The longest time until the disk is asked again.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Writes that may wait: one of each table.
 const MAX_WRITES: usize = 8;
@@ -23,6 +28,8 @@ pub(super) enum Done {
     Hashed { whose: Whose, hash: Option<String> },
     /// A table was written.
     Written(Written),
+    /// The time is over until the disk is asked again.
+    Retry,
 }
 
 /// The lobby's threads. Each starts with its first job: a lobby without passwords and without a state folder has none.
@@ -32,19 +39,24 @@ pub(super) struct Threads {
     inbox: Inbox<Done>,
     passwords: Option<Worker<Job>>,
     disk: Option<Worker<Write>>,
+    /// Sleeps until the disk is asked again. It is never waited for.
+    retries: Option<Worker<Duration>>,
 }
 
 impl Threads {
     pub fn new(channels: &Channels<'_>) -> Threads {
         let (results, inbox) = channels.open(MAX_RESULTS);
-        Threads { results, inbox, passwords: None, disk: None }
+        Threads { results, inbox, passwords: None, disk: None, retries: None }
     }
 
     /// Queues a password. False if there is no room.
     pub fn submit_password(&mut self, job: Job) -> bool {
         if self.passwords.is_none() {
             let results = self.results.clone();
-            self.passwords = started(Worker::start("passwords", passwords::MAX_WAITING, results, Job::run));
+            self.passwords = started(Worker::start("passwords", passwords::MAX_WAITING, results, {
+                let mut hasher = Hasher::default();
+                move |job| hasher.run(job)
+            }));
         }
         self.passwords.as_ref().is_some_and(|worker| worker.submit(job).is_ok())
     }
@@ -63,6 +75,18 @@ impl Threads {
         }
     }
 
+    /// Reports after this time that the disk is to be asked again. False if there is no thread for it.
+    fn retry_in(&mut self, delay: Duration) -> bool {
+        if self.retries.is_none() {
+            let results = self.results.clone();
+            self.retries = started(Worker::start("disk retries", 1, results, |delay| {
+                std::thread::sleep(delay);
+                Done::Retry
+            }));
+        }
+        self.retries.as_ref().is_some_and(|worker| worker.submit(delay).is_ok())
+    }
+
     fn take_results(&mut self) -> Vec<Done> {
         self.inbox.drain().collect()
     }
@@ -76,8 +100,23 @@ fn started<J>(worker: std::io::Result<Worker<J>>) -> Option<Worker<J>> {
 #[derive(Debug)]
 pub(super) struct Waiting {
     change: Change,
-    user: UserId,
+    /// `None` is the operator.
+    user: Option<UserId>,
     text: String,
+}
+
+/// When the disk is asked again after it has refused.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    /// How often it has refused since it last took something.
+    refused: u32,
+    is_waiting: bool,
+}
+
+impl Retries {
+    fn delay(&self) -> Duration {
+        Duration::from_secs(1 << self.refused.saturating_sub(1).min(6)).min(LONGEST_RETRY)
+    }
 }
 
 impl Lobby {
@@ -88,9 +127,32 @@ impl Lobby {
             match done {
                 Done::Verified { user, is_right } => self.verified(turn, user, is_right),
                 Done::Hashed { whose, hash } => self.hashed(turn, whose, hash),
-                Done::Written(written) => report(self.store.written(written)),
+                Done::Written(written) => self.written(written),
+                Done::Retry => {
+                    self.retries.is_waiting = false;
+                    self.store.retry();
+                }
             }
         }
+        self.save(turn);
+    }
+
+    /// Takes the result of a write, and has it tried again if the disk has refused it.
+    fn written(&mut self, written: Written) {
+        let result = self.store.written(written);
+        if result.is_ok() {
+            self.retries.refused = 0;
+        } else if !self.retries.is_waiting {
+            self.retries.refused += 1;
+            let delay = self.retries.delay();
+            self.retries.is_waiting = self.threads.as_mut().is_some_and(|threads| threads.retry_in(delay));
+        }
+        report(result);
+    }
+
+    /// Shows an answer to the operator as soon as a change is on the disk, or the disk has refused it.
+    pub(super) fn console_when_saved(&mut self, turn: &mut Turn<'_>, change: Change, text: String) {
+        self.waiting.push(Waiting { change, user: None, text });
         self.save(turn);
     }
 
@@ -103,7 +165,7 @@ impl Lobby {
         text: String,
     ) {
         turn.hold(user);
-        self.waiting.push(Waiting { change, user, text });
+        self.waiting.push(Waiting { change, user: Some(user), text });
         self.save(turn);
     }
 
@@ -115,45 +177,60 @@ impl Lobby {
                 None => Some(write),
             };
             if let Some(write) = refused {
-                report(self.store.written(write.run()));
+                self.written(write.run());
             }
         }
         let store = &self.store;
         self.waiting.retain(|Waiting { change, user, text }| {
-            match store.safety(*change) {
+            let text = match store.safety(*change) {
                 Safety::Pending => return true,
-                Safety::Saved => turn.send(*user, text.as_str()),
-                Safety::Unsaved => turn.send(
-                    *user,
-                    format!(
-                        "{text}It could not be saved on the disk, and is forgotten when the server ends.\n"
-                    ),
-                ),
+                Safety::Saved => text.clone(),
+                Safety::Unsaved => format!("{text}{}", unsaved(user.is_none())),
+            };
+            match *user {
+                Some(user) => {
+                    turn.send(user, text);
+                    turn.release(user);
+                }
+                None => turn.console(text),
             }
-            turn.release(*user);
             false
         });
     }
 
     /// Writes what is not written, and waits for the disk: at the end.
-    fn finish(&mut self) {
-        let Some(threads) = self.threads.take() else { return report(self.store.save()) };
-        let Threads { disk, mut inbox, .. } = threads;
-        if let Some(disk) = disk {
-            disk.finish();
-        }
-        for done in inbox.drain() {
-            if let Done::Written(written) = done {
-                report(self.store.written(written));
+    pub(super) fn save_all(&mut self) -> Result<(), String> {
+        if let Some(Threads { disk, mut inbox, .. }) = self.threads.take() {
+            if let Some(disk) = disk {
+                disk.finish();
+            }
+            for done in inbox.drain() {
+                if let Done::Written(written) = done {
+                    // What was refused is tried once more below.
+                    let _ = self.store.written(written);
+                }
             }
         }
-        report(self.store.save());
+        self.store.save().map_err(|problems| {
+            format!("{problems}\nwhat changed there since it was last written is lost with this server")
+        })
     }
 }
 
 impl Drop for Lobby {
     fn drop(&mut self) {
-        self.finish();
+        if !self.has_finished {
+            report(self.save_all());
+        }
+    }
+}
+
+/// What follows an answer whose change the disk has refused.
+fn unsaved(is_operator: bool) -> &'static str {
+    if is_operator {
+        "It is in memory only: the disk has refused it, as the log says, and is asked again until it takes it.\n"
+    } else {
+        "It could not be saved on the disk, and may be forgotten when the server ends.\n"
     }
 }
 

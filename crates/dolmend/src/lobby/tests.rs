@@ -33,7 +33,8 @@ impl Play {
 
     fn of(mut lobby: Lobby) -> Play {
         let reactor = Reactor::new().expect("a reactor");
-        lobby.clock = Clock { started_unix: 1_800_000_000, started: None };
+        lobby.clock = Clock::new(|| None);
+        lobby.clock.latest.set(1_800_000_000);
         lobby.started(&Channels::new(&reactor, Token(1)));
         Play { lobby, reactor, users: Vec::new(), actions: Vec::new(), held: Vec::new() }
     }
@@ -106,7 +107,8 @@ impl Play {
 
     /// Time passes.
     fn wait(&mut self, seconds: u64) {
-        self.lobby.clock.started_unix += seconds;
+        let latest = &self.lobby.clock.latest;
+        latest.set(latest.get() + seconds);
     }
 
     /// A player keeps the name with a password.
@@ -191,6 +193,36 @@ fn a_newcomer_is_greeted_and_asked_for_a_name() {
     play.actions.clear();
     play.line(1, "Ann");
     assert_eq!(play.seen(1), "Hello, Ann. You are alone here; type 'help' for what you can do.\n");
+}
+
+#[test]
+fn the_time_follows_the_systems_clock_and_never_goes_back() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SYSTEM: AtomicU64 = AtomicU64::new(1_000);
+    let clock = Clock::new(|| Some(SYSTEM.load(Ordering::Relaxed)));
+    for (system, shown) in [(1_000, 1_000), (90_000, 90_000), (500, 90_000), (90_001, 90_001)] {
+        SYSTEM.store(system, Ordering::Relaxed);
+        assert_eq!(clock.now(), shown);
+    }
+}
+
+#[test]
+fn one_who_comes_and_goes_all_the_time_does_not_fill_the_screens_of_others() {
+    let mut play = Play::with(&["Ann"]);
+    let mut shown = String::new();
+    for number in 2..=101 {
+        assert_eq!(play.connect_from(number, [192, 0, 2, 1]), Admission::Accept);
+        play.actions.clear();
+        play.line(number, "Eve");
+        play.line(number, "quit");
+        play.net_dead(number, Departure::Disconnected);
+        shown += &play.seen(1);
+    }
+    assert_eq!(shown, "Eve has arrived.\nEve has left.\n".repeat(5));
+    play.connect_from(200, [198, 51, 100, 1]);
+    play.actions.clear();
+    play.line(200, "Bob");
+    assert_eq!(play.seen(1), "Bob has arrived.\n", "from elsewhere");
 }
 
 #[test]
@@ -340,6 +372,11 @@ fn the_operator_can_tell_everybody() {
     assert_eq!(play.console("say back soon"), "Told 2 users.\n");
     assert_eq!(play.seen(1), "The operator says: back soon\n");
     assert_eq!(play.seen(2), "The operator says: back soon\n");
+    assert_eq!(play.console("tell ANN  back \u{1b}now"), "Told ANN.\n");
+    assert_eq!((play.seen(1).as_str(), play.seen(2).as_str()), ("The operator tells you: back now\n", ""));
+    assert_eq!(play.console("tell #2 hurry"), "Told #2.\n");
+    assert_eq!(play.seen(2), "The operator tells you: hurry\n");
+    assert_eq!(play.console("tell Zoe hello"), "Nobody here is called Zoe.\n");
 }
 
 #[test]
@@ -349,11 +386,13 @@ fn the_operator_can_disconnect_a_player_by_name_or_number() {
     play.actions.clear();
     assert_eq!(play.console("kick ANN"), "ANN was disconnected.\n");
     assert_eq!(play.disconnected(), [1]);
+    assert_eq!(play.seen(1), "\nThe operator has disconnected you.\n");
     play.actions.clear();
-    assert_eq!(play.console("kick #2"), "#2 was disconnected.\n");
+    assert_eq!(play.console("kick #2 go  away"), "#2 was disconnected.\n");
+    assert_eq!(play.seen(2), "\nThe operator has disconnected you: go  away.\n");
     assert_eq!(play.disconnected(), [2]);
     play.actions.clear();
-    assert_eq!(play.console("kick Zoe"), "Nobody here is called Zoe.\n");
+    assert_eq!(play.console("kick Zoe because"), "Nobody here is called Zoe.\n");
     play.actions.clear();
     assert_eq!(play.console("kick #9"), "Nobody here is called #9.\n");
     assert_eq!(play.disconnected(), [0u64; 0]);
@@ -363,6 +402,8 @@ fn the_operator_can_disconnect_a_player_by_name_or_number() {
 fn the_operator_can_ask_for_help_and_counts_and_end_it_all() {
     let mut play = Play::new();
     assert!(play.console("help").contains("kick NAME"));
+    assert_eq!(play.console("help stats"), "  stats            counters since the start\n");
+    assert!(play.console("help frobnicate").contains("no command 'frobnicate'"));
     play.actions.clear();
     assert!(play.console("stats").contains("\nusers=0\n"));
     play.actions.clear();

@@ -13,14 +13,14 @@
 //! |---|---|
 //! | `mod.rs` | the check, and the texts of a refusal |
 //! | `characters.rs` | which characters are invisible, and which scripts go together |
+//! | `reserved.rs` | names that no player may have, and what could be taken for them |
 //! | `registry.rs` | a map by names that finds similar ones |
 
 mod characters;
 mod registry;
+mod reserved;
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::OnceLock;
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_security::confusable_detection::skeleton;
@@ -37,40 +37,6 @@ const MAX_CHARS: usize = 40;
 
 /// How many combining marks may follow each other. No language needs more; a tower of them covers other lines.
 const MAX_MARKS: usize = 4;
-
-/// Names that could be mistaken for something else: the operator, the server, or a word that commands use.
-const RESERVED: &[&str] = &[
-    "admin",
-    "administrator",
-    "all",
-    "anonymous",
-    "console",
-    "dolmen",
-    "everybody",
-    "everyone",
-    "god",
-    "guest",
-    "help",
-    "host",
-    "me",
-    "moderator",
-    "myself",
-    "nobody",
-    "none",
-    "operator",
-    "quit",
-    "root",
-    "screenreader", // A word for the prompt at which a name is typed.
-    "server",
-    "somebody",
-    "someone",
-    "staff",
-    "system",
-    "the", // Every message of the lobby itself begins with it.
-    "who",
-    "wizard",
-    "you",
-];
 
 /// Why a name is refused. Its text is for the player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,17 +104,23 @@ impl Name {
     ///
     /// The reason why it is refused.
     pub fn check(typed: &str) -> Result<Name, BadName> {
+        let name = Name::check_kept(typed)?;
+        if reserved::is_reserved(&name) { Err(BadName::Reserved) } else { Ok(name) }
+    }
+
+    /// Checks a name that was allowed before. A word that was reserved since takes it from no one.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it is refused; never [`BadName::Reserved`].
+    pub fn check_kept(typed: &str) -> Result<Name, BadName> {
         let shown = normalised(typed)?;
         check_characters(&shown)?;
         if !characters::scripts_go_together(&shown) {
             return Err(BadName::MixedScripts);
         }
         let key = key(&shown);
-        let name = Name { looks: [folded(skeleton(&key)), folded(skeleton(&shown))], key, shown };
-        if name.looks().any(|look| reserved().contains(look)) {
-            return Err(BadName::Reserved);
-        }
-        Ok(name)
+        Ok(Name { looks: [folded(skeleton(&key)), folded(skeleton(&shown))], key, shown })
     }
 
     /// The name as it is shown.
@@ -240,15 +212,6 @@ fn check_characters(name: &str) -> Result<(), BadName> {
 /// Without differences of case. By way of the capital letters: both small forms of sigma have the same.
 fn folded(characters: impl Iterator<Item = char>) -> String {
     characters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-}
-
-/// What the reserved names look like.
-fn reserved() -> &'static HashSet<String> {
-    static LOOKS: OnceLock<HashSet<String>> = OnceLock::new();
-    LOOKS.get_or_init(|| {
-        let forms = RESERVED.iter().flat_map(|word| [word.to_string(), word.to_uppercase()]);
-        forms.map(|word| folded(skeleton(&word))).collect()
-    })
 }
 
 #[cfg(test)]

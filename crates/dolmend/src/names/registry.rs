@@ -8,8 +8,8 @@ use super::Name;
 #[derive(Debug, Clone)]
 pub struct Registry<V> {
     by_key: HashMap<String, (Name, V)>,
-    /// The keys of the names, by each of their looks.
-    by_look: HashMap<String, String>,
+    /// The keys of the names, by each of their looks, in the order of entry. Two names may look alike.
+    by_look: HashMap<String, Vec<String>>,
 }
 
 impl<V> Default for Registry<V> {
@@ -21,8 +21,13 @@ impl<V> Default for Registry<V> {
 impl<V> Registry<V> {
     /// Adds a name, or replaces its value.
     pub fn insert(&mut self, name: Name, value: V) {
+        // Equal names may look different: one is in capitals.
+        self.remove(&name.key);
         for look in name.looks() {
-            self.by_look.insert(look.to_string(), name.key.clone());
+            let keys = self.by_look.entry(look.to_string()).or_default();
+            if !keys.contains(&name.key) {
+                keys.push(name.key.clone());
+            }
         }
         self.by_key.insert(name.key.clone(), (name, value));
     }
@@ -49,8 +54,8 @@ impl<V> Registry<V> {
 
     /// The name itself, and names that are similar to it, with their values.
     pub fn all_similar(&self, name: &Name) -> impl Iterator<Item = (&Name, &V)> {
-        let looks = name.looks().map(|look| self.by_look.get(look));
-        let keys: Vec<&str> = looks.flatten().map(String::as_str).collect();
+        let keys = name.looks().filter_map(|look| self.by_look.get(look)).flatten();
+        let keys: Vec<&String> = keys.filter(|key| **key != name.key).collect();
         let own = self.by_key.get(name.key());
         let others = keys.into_iter().filter_map(|key| self.by_key.get(key));
         own.into_iter().chain(others).map(|(name, value)| (name, value))
@@ -60,8 +65,12 @@ impl<V> Registry<V> {
     pub fn remove(&mut self, key: &str) -> Option<V> {
         let (name, value) = self.by_key.remove(key)?;
         for look in name.looks() {
-            if self.by_look.get(look).is_some_and(|owner| owner == key) {
-                self.by_look.remove(look);
+            // The others of this look stay.
+            if let Some(keys) = self.by_look.get_mut(look) {
+                keys.retain(|other| other != key);
+                if keys.is_empty() {
+                    self.by_look.remove(look);
+                }
             }
         }
         Some(value)

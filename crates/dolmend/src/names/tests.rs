@@ -217,3 +217,41 @@ proptest! {
 /// Some of the invisible characters.
 const IGNORED: [char; 8] =
     ['\u{ad}', '\u{34f}', '\u{200b}', '\u{200d}', '\u{2060}', '\u{3164}', '\u{feff}', '\u{e0020}'];
+
+#[test]
+fn nothing_passes_for_a_reserved_name() {
+    for typed in [
+        "The-operator",
+        "TheOperator",
+        "Operators",
+        "Operator2",
+        "Oper\u{e1}tor",
+        "Adm1n",
+        "Admln",
+        "Owner",
+        "Sysop",
+        "Mod",
+        "Mods",
+        "Oper4tor",
+        "The-Adm1ns-7",
+        "Op3rator",
+        "ROOT",
+        "Ro'ot",
+        "MSSP-REQUEST",
+        "mssp-request",
+        "GET",
+        "Post",
+        "HEAD",
+        "ssh",
+        "Ping",
+    ] {
+        assert_eq!(Name::check(typed), Err(BadName::Reserved), "{typed}");
+        assert!(Name::check_kept(typed).is_ok(), "{typed}");
+    }
+    for typed in [
+        "Ali", "Hal", "Theo", "Theme", "Thea", "Mes", "Modesto", "Godiva", "Ruth", "Bess", "Opera", "Owen",
+        "Rooth", "Admira", "Hosta", "Yousef", "Ann2",
+    ] {
+        assert!(Name::check(typed).is_ok(), "{typed}");
+    }
+}

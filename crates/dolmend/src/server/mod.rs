@@ -279,6 +279,15 @@ impl<W: World> Server<W> {
         self.shutdown.left_output_unread()
     }
 
+    /// Lets the world save, after [`run`](Server::run).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`World::finish`].
+    pub fn finish_world(&mut self) -> Result<(), String> {
+        self.world.finish()
+    }
+
     /// The world.
     pub fn world(&self) -> &W {
         &self.world
@@ -398,6 +407,9 @@ impl<W: World> Server<W> {
                     }
                     Action::AskPassword { user, prompt } => {
                         self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
+                    }
+                    Action::Answered { user } => {
+                        self.send_by(user, |session, wire| session.answered(wire));
                     }
                     Action::Gmcp { user, package, data } => self.send_gmcp(user, &package, &data),
                     Action::ScreenReader { user, on } => {

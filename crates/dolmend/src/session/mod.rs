@@ -151,6 +151,18 @@ impl Session {
         Some(line)
     }
 
+    /// The question is answered without a line: the prompt is over, and typed text is shown again.
+    pub fn answered(&mut self, wire: &mut Vec<u8>) {
+        self.prompt.settle();
+        if self.prompt.is_in_the_way_of("x") {
+            self.send(Output::Text("\n"), wire);
+        }
+        self.prompt.answered();
+        if std::mem::take(&mut self.hidden) {
+            self.send(Output::ShowTyping(true), wire);
+        }
+    }
+
     /// A fact about the client that is new, or a request of it.
     pub fn next_event(&mut self) -> Option<ClientEvent> {
         self.events.pop_front()

@@ -1,5 +1,7 @@
 //! Kept names.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -54,50 +56,51 @@ impl Account {
 /// The kept names.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
-    registry: Registry<Account>,
+    /// Shared with the rows of a write, so that a table of thousands is handed out quickly.
+    registry: Registry<Arc<Account>>,
     last_id: AccountId,
 }
 
 impl Accounts {
-    /// Keeps a name, or sets another password for it. False if there is no room, although expired names made some.
-    pub fn keep(&mut self, name: &Name, hash: String, now: UnixSeconds) -> bool {
+    /// Keeps a name, or sets another password for it. `None` if there is no room, although expired names made some.
+    pub fn keep(&mut self, name: &Name, hash: String, now: UnixSeconds) -> Option<()> {
         if let Some(account) = self.registry.get_mut(name.key()) {
-            account.hash = hash;
-            return true;
+            Arc::make_mut(account).hash = hash;
+            return Some(());
         }
         if self.registry.len() >= MAX_ACCOUNTS {
             self.remove_expired(now);
         }
         if self.registry.len() >= MAX_ACCOUNTS {
-            return false;
+            return None;
         }
         self.last_id += 1;
         let (id, shown) = (self.last_id, name.shown().to_string());
         let account = Account { name: shown, id, hash, since: now, used: now, source: None };
-        self.registry.insert(name.clone(), account);
-        true
+        self.registry.insert(name.clone(), Arc::new(account));
+        Some(())
     }
 
     /// The account of a name, by the name's [key](crate::names::key).
     pub fn get(&self, key: &str) -> Option<&Account> {
-        self.registry.get(key)
+        self.registry.get(key).map(Arc::as_ref)
     }
 
     /// The kept name to which a name is equal or similar.
     pub fn similar(&self, name: &Name) -> Option<&Account> {
-        self.registry.similar(name).map(|(_, account)| account)
+        self.registry.similar(name).map(|(_, account)| account.as_ref())
     }
 
     /// Keeps a name no longer.
     pub fn remove(&mut self, key: &str) -> Option<Account> {
-        self.registry.remove(key)
+        self.registry.remove(key).map(Arc::unwrap_or_clone)
     }
 
-    /// Gives an account another name. The account stays the same.
-    pub fn rename(&mut self, key: &str, new: &Name) {
-        if let Some(account) = self.registry.remove(key) {
-            self.registry.insert(new.clone(), Account { name: new.shown().to_string(), ..account });
-        }
+    /// Gives an account another name. The account stays the same. `None` if there is none.
+    pub fn rename(&mut self, key: &str, new: &Name) -> Option<()> {
+        let account = Account { name: new.shown().to_string(), ..self.remove(key)? };
+        self.registry.insert(new.clone(), Arc::new(account));
+        Some(())
     }
 
     /// Whether [`used`](Accounts::used) would change something: once a day, and when the source is another one.
@@ -107,13 +110,13 @@ impl Accounts {
         })
     }
 
-    /// The player is here, and has given the password from this source.
-    pub fn used(&mut self, key: &str, source: Option<IpNet>, now: UnixSeconds) {
-        if let Some(account) = self.registry.get_mut(key) {
-            // Once it has been used, it never counts as unused again.
-            account.used = now.max(account.since + 1);
-            account.source = source.or(account.source);
-        }
+    /// The player is here, and has given the password from this source. `None` if the name is not kept.
+    pub fn used(&mut self, key: &str, source: Option<IpNet>, now: UnixSeconds) -> Option<()> {
+        let account = Arc::make_mut(self.registry.get_mut(key)?);
+        // Once it has been used, it never counts as unused again.
+        account.used = now.max(account.since + 1);
+        account.source = source.or(account.source);
+        Some(())
     }
 
     /// Removes the names whose players have been away for too long.
@@ -121,6 +124,11 @@ impl Accounts {
         let expired = self.iter().filter(|account| account.has_expired(now));
         let keys: Vec<String> = expired.map(|account| names::key(&account.name)).collect();
         keys.iter().for_each(|key| drop(self.registry.remove(key)));
+    }
+
+    /// The kept names as they are now, for a write.
+    pub(super) fn rows(&self) -> Vec<Arc<Account>> {
+        self.registry.iter().map(|(_, account)| Arc::clone(account)).collect()
     }
 
     /// How many names are kept.
@@ -135,12 +143,12 @@ impl Accounts {
 
     /// The kept names, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
-        self.registry.iter().map(|(_, account)| account)
+        self.registry.iter().map(|(_, account)| account.as_ref())
     }
 
     /// Adds an account that was read from disk. False if it cannot be one of ours.
     pub(super) fn restore(&mut self, account: Account) -> bool {
-        let Ok(name) = Name::check(&account.name) else { return false };
+        let Ok(name) = Name::check_kept(&account.name) else { return false };
         let fits = name.shown() == account.name
             && account.hash.starts_with("$argon2")
             && account.hash.len() <= MAX_HASH_BYTES
@@ -149,7 +157,7 @@ impl Accounts {
             && self.registry.len() < MAX_ACCOUNTS;
         if fits {
             self.last_id = self.last_id.max(account.id);
-            self.registry.insert(name, account);
+            self.registry.insert(name, Arc::new(account));
         }
         fits
     }
@@ -162,7 +170,7 @@ impl Accounts {
         for key in keys {
             if let Some(account) = self.registry.get_mut(&key) {
                 self.last_id += 1;
-                account.id = self.last_id;
+                Arc::make_mut(account).id = self.last_id;
             }
         }
     }

@@ -50,7 +50,7 @@ impl Target {
             let network = canonical_network(network);
             return if is_too_wide(network) { Err(BadBan::TooWide) } else { Ok(Target::Network(network)) };
         }
-        match Name::check(typed) {
+        match Name::check_kept(typed) {
             Ok(name) => Ok(Target::Name(name.shown().to_string())),
             Err(_) => Err(BadBan::NotName),
         }
@@ -150,7 +150,7 @@ impl Ban {
 #[derive(Debug, Clone, Default)]
 pub struct Bans {
     /// In the order of entry.
-    entries: BTreeMap<u64, Ban>,
+    entries: BTreeMap<u64, Arc<Ban>>,
     next: u64,
     by_network: NetworkMap<u64>,
     by_name: Registry<u64>,
@@ -162,8 +162,19 @@ impl Bans {
     ///
     /// # Errors
     ///
-    /// The reason why there cannot be such a ban.
+    /// The reason why there cannot be such a ban. The bans are as before.
     pub fn add(&mut self, mut ban: Ban, now: UnixSeconds) -> Result<(), BadBan> {
+        let name = match &mut ban.target {
+            Target::Network(network) => {
+                *network = canonical_network(*network);
+                if is_too_wide(*network) {
+                    return Err(BadBan::TooWide);
+                }
+                None
+            }
+            Target::Name(name) => Some(Name::check_kept(name).map_err(|_| BadBan::NotName)?),
+        };
+        // Whatever is refused from here on, there was no such ban: it would have made room.
         self.remove(&ban.target);
         if self.entries.len() >= MAX_BANS {
             self.remove_expired(now);
@@ -179,20 +190,13 @@ impl Bans {
                 .take(MAX_REASON_CHARS)
                 .collect();
         }
-        match &mut ban.target {
-            Target::Network(network) => {
-                *network = canonical_network(*network);
-                if is_too_wide(*network) {
-                    return Err(BadBan::TooWide);
-                }
-                self.by_network.insert(*network, self.next);
-            }
-            Target::Name(name) => {
-                let name = Name::check(name).map_err(|_| BadBan::NotName)?;
-                self.by_name.insert(name, self.next);
-            }
+        if let Target::Network(network) = ban.target {
+            self.by_network.insert(network, self.next);
         }
-        self.entries.insert(self.next, ban);
+        if let Some(name) = name {
+            self.by_name.insert(name, self.next);
+        }
+        self.entries.insert(self.next, Arc::new(ban));
         self.next += 1;
         Ok(())
     }
@@ -212,7 +216,7 @@ impl Bans {
             Target::Network(network) => drop(self.by_network.remove(*network)),
             Target::Name(name) => drop(self.by_name.remove(&names::key(name))),
         }
-        Some(ban)
+        Some(Arc::unwrap_or_clone(ban))
     }
 
     /// Removes what is over, and returns how many there were.
@@ -226,19 +230,32 @@ impl Bans {
     /// The ban that concerns this address, of the smallest network first, and those of the list last.
     pub fn check_address(&self, address: IpAddr, now: UnixSeconds) -> Option<&Ban> {
         let address = canonical(address);
-        let own = self.by_network.containing(address).filter_map(|number| self.entries.get(number));
+        let own = self
+            .by_network
+            .containing(address)
+            .filter_map(|number| self.entries.get(number))
+            .map(Arc::as_ref);
         own.chain(self.list.networks.containing(address)).find(|ban| !ban.has_expired(now))
     }
 
     /// The ban that concerns this name, or a name that looks like it.
     pub fn check_name(&self, name: &Name, now: UnixSeconds) -> Option<&Ban> {
-        let mut bans = self.by_name.all_similar(name).filter_map(|(_, number)| self.entries.get(number));
+        let mut bans = self
+            .by_name
+            .all_similar(name)
+            .filter_map(|(_, number)| self.entries.get(number))
+            .map(Arc::as_ref);
         bans.find(|ban| !ban.has_expired(now))
     }
 
     /// The bans, in the order of entry, without those of the list.
     pub fn iter(&self) -> impl Iterator<Item = &Ban> {
-        self.entries.values()
+        self.entries.values().map(Arc::as_ref)
+    }
+
+    /// The bans as they are now, for a write.
+    pub(super) fn rows(&self) -> Vec<Arc<Ban>> {
+        self.entries.values().cloned().collect()
     }
 
     /// How many bans there are, without those of the list.

@@ -109,7 +109,7 @@ impl Board {
             && self.notes.len() < MAX_NOTES
             && note.text.chars().count() <= MAX_NOTE_CHARS
             && !note.text.contains(char::is_control)
-            && names::Name::check(&note.author).is_ok();
+            && names::Name::check_kept(&note.author).is_ok();
         if fits {
             self.last = note.number;
             self.notes.push_back(note);

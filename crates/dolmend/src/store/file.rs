@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,19 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
+/// By what a change of a file is seen: when it was written last, and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+/// The stamp of a file; `None` if there is no such file.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len() })
+}
+
 /// Replaces a file in one step: whoever reads the path, at any moment, gets the old content or the new one.
 ///
 /// The new content is on the disk before it gets the name, and the name before this returns.
@@ -47,13 +61,20 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    // Windows cannot rename an open file.
-    drop(file);
-    fs::rename(&new, path)?;
+    let written = write_new(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        // Half a file on a full disk is of no use, and takes room.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
     sync_folder(path)
+}
+
+/// The file is closed when this returns: Windows cannot rename an open one.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Brings the names in a folder to the disk.
@@ -72,7 +93,7 @@ fn sync_folder(_path: &Path) -> io::Result<()> {
 }
 
 /// A file that only the server's user can read.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options

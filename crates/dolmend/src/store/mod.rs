@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `mod.rs` | the tables, and what of them is to be written |
 //! | `file.rs` | replacing a file in one step, and reading its lines |
+//! | `lock.rs` | one server for each folder |
 //! | `bans.rs` | bans by network or name, their expiry, and lists of networks |
 //! | `networks.rs` | the longest network that contains an address |
 //! | `board.rs` | notes |
@@ -29,12 +30,17 @@ mod accounts;
 mod bans;
 mod board;
 mod file;
+mod lock;
 mod networks;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use file::Stamp;
+use lock::Lock;
 
 pub use accounts::{Account, AccountId, Accounts};
 pub use bans::{BadBan, BadListLine, Ban, Bans, NetworkList, Target};
@@ -93,7 +99,27 @@ pub struct Change {
 pub struct Write {
     change: Change,
     path: PathBuf,
-    bytes: Vec<u8>,
+    rows: Rows,
+}
+
+/// The content of a table, shared with it. The lines are made of it in the other thread, as for thousands of entries that
+/// takes longer than a game should wait.
+#[derive(Debug)]
+enum Rows {
+    Bans(Vec<Arc<Ban>>),
+    Notes(Vec<Note>),
+    Names(Vec<Arc<Account>>),
+}
+
+impl Rows {
+    fn to_lines(&self, table: Table) -> Vec<u8> {
+        let name = table.name();
+        match self {
+            Rows::Bans(bans) => file::to_lines(name, bans.iter().map(Arc::as_ref)),
+            Rows::Notes(notes) => file::to_lines(name, notes.iter()),
+            Rows::Names(accounts) => file::to_lines(name, accounts.iter().map(Arc::as_ref)),
+        }
+    }
 }
 
 /// A finished [`Write`].
@@ -101,13 +127,15 @@ pub struct Write {
 pub struct Written {
     change: Change,
     result: io::Result<()>,
+    /// Of the new file.
+    stamp: Option<Stamp>,
 }
 
 impl Write {
     /// Replaces the file. It takes as long as the disk takes.
     pub fn run(self) -> Written {
-        let result = file::replace(&self.path, &self.bytes);
-        Written { change: self.change, result }
+        let result = file::replace(&self.path, &self.rows.to_lines(self.change.table));
+        Written { change: self.change, result, stamp: file::stamp(&self.path) }
     }
 }
 
@@ -118,8 +146,8 @@ const NOT_A_BAN: &str = "this is not a ban; a line is such as {\"target\":{\"net
 /// The bans and mutes of the files; `None` where the table has changes that are not in its file.
 #[derive(Debug)]
 pub struct BansRead {
-    bans: Option<Bans>,
-    mutes: Option<Bans>,
+    bans: Option<(Bans, Option<Stamp>)>,
+    mutes: Option<(Bans, Option<Stamp>)>,
 }
 
 /// Where a change is.
@@ -129,7 +157,8 @@ pub enum Safety {
     Pending,
     /// It is on the disk. Without a folder, every change is as safe as it will ever be.
     Saved,
-    /// The disk refused it. It is in memory, and the next change of the table tries again.
+    /// The disk refused it. It is in memory; the next change of the table tries again, and so does
+    /// [`retry`](Store::retry).
     Unsaved,
 }
 
@@ -143,6 +172,8 @@ struct Progress {
     /// The change up to which the file has everything.
     saved: u64,
     in_flight: bool,
+    /// Of the file, when it was last read or written.
+    stamp: Option<Stamp>,
 }
 
 /// The tables.
@@ -155,6 +186,8 @@ pub struct Store {
     board: Board,
     accounts: Accounts,
     progress: [Progress; Table::ALL.len()],
+    /// Of the folder. As long as the store lives, no other one has it.
+    _lock: Option<Lock>,
 }
 
 impl Store {
@@ -163,11 +196,12 @@ impl Store {
         Store::default()
     }
 
-    /// The store in this folder, which is created if it is not there.
+    /// The store in this folder, which is created if it is not there, and locked until the store is dropped.
     ///
     /// # Errors
     ///
-    /// A text for the operator: the folder or a file cannot be used. A line that cannot be read is no error.
+    /// A text for the operator: the folder or a file cannot be used, or another store has the folder. A line that cannot
+    /// be read is no error.
     pub fn open(folder: &Path) -> Result<Store, String> {
         file::create_folder(folder).map_err(|error| {
             format!(
@@ -175,10 +209,9 @@ impl Store {
                 folder.display()
             )
         })?;
-        let mut store = Store { folder: Some(folder.to_path_buf()), ..Store::default() };
-        for table in Table::ALL {
-            store.load(table)?;
-        }
+        let lock = Some(Lock::take(folder)?);
+        let mut store = Store { folder: Some(folder.to_path_buf()), _lock: lock, ..Store::default() };
+        store.load(folder)?;
         let noted = store.board.iter().map(|note| note.account).max();
         store.accounts.number_from(noted.unwrap_or(0));
         Ok(store)
@@ -249,28 +282,52 @@ impl Store {
         &self.accounts
     }
 
-    /// The bans, to change them, and the change.
-    pub fn change_bans(&mut self) -> (&mut Bans, Change) {
-        let change = self.changed(Table::Bans);
-        (&mut self.bans, change)
+    /// Changes the bans. What `change` refuses is not a change, and is not written.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, which must have changed nothing.
+    pub fn change_bans<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Bans) -> Result<T, E>,
+    ) -> Result<(T, Change), E> {
+        let done = change(&mut self.bans)?;
+        Ok((done, self.changed(Table::Bans)))
     }
 
-    /// The mutes, to change them, and the change.
-    pub fn change_mutes(&mut self) -> (&mut Bans, Change) {
-        let change = self.changed(Table::Mutes);
-        (&mut self.mutes, change)
+    /// Changes the mutes, as [`change_bans`](Store::change_bans) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, which must have changed nothing.
+    pub fn change_mutes<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Bans) -> Result<T, E>,
+    ) -> Result<(T, Change), E> {
+        let done = change(&mut self.mutes)?;
+        Ok((done, self.changed(Table::Mutes)))
     }
 
-    /// The note board, to change it, and the change.
-    pub fn change_board(&mut self) -> (&mut Board, Change) {
-        let change = self.changed(Table::Notes);
-        (&mut self.board, change)
+    /// Changes the note board, as [`change_bans`](Store::change_bans) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, which must have changed nothing.
+    pub fn change_board<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Board) -> Result<T, E>,
+    ) -> Result<(T, Change), E> {
+        let done = change(&mut self.board)?;
+        Ok((done, self.changed(Table::Notes)))
     }
 
-    /// The kept names, to change them, and the change.
-    pub fn change_accounts(&mut self) -> (&mut Accounts, Change) {
-        let change = self.changed(Table::Names);
-        (&mut self.accounts, change)
+    /// Changes the kept names. `None` is no change, and nothing is written.
+    pub fn change_accounts<T>(
+        &mut self,
+        change: impl FnOnce(&mut Accounts) -> Option<T>,
+    ) -> Option<(T, Change)> {
+        let done = change(&mut self.accounts)?;
+        Some((done, self.changed(Table::Names)))
     }
 
     /// The list of banned networks from a file of the operator's. It is not among the store's own files.
@@ -289,15 +346,31 @@ impl Store {
 
     /// The bans and mutes of the files are in force from now on.
     pub fn replace_bans(&mut self, read: BansRead) {
-        if let Some(bans) = read.bans {
+        if let Some((bans, stamp)) = read.bans {
             let list = std::mem::take(self.bans.list_mut());
             self.bans = bans;
             self.bans.set_list(list);
+            self.progress[Table::Bans as usize].stamp = stamp;
         }
-        self.mutes = read.mutes.unwrap_or_else(|| std::mem::take(&mut self.mutes));
+        if let Some((mutes, stamp)) = read.mutes {
+            self.mutes = mutes;
+            self.progress[Table::Mutes as usize].stamp = stamp;
+        }
     }
 
-    fn read_again(&self, table: Table) -> Result<Option<Bans>, String> {
+    /// Whether somebody else has changed the file of a table since it was read or written. The next change of the table
+    /// would overwrite that.
+    pub fn was_edited(&self, table: Table) -> bool {
+        let Some(folder) = &self.folder else { return false };
+        let progress = &self.progress[table as usize];
+        // Our own file is on its way there, or the disk has refused it.
+        let is_settled = progress.saved == progress.changed && !progress.in_flight;
+        // One that was removed has nothing to lose.
+        let found = file::stamp(&path_of(folder, table));
+        is_settled && found.is_some() && found != progress.stamp
+    }
+
+    fn read_again(&self, table: Table) -> Result<Option<(Bans, Option<Stamp>)>, String> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let progress = &self.progress[table as usize];
         if progress.saved < progress.changed {
@@ -307,11 +380,13 @@ impl Store {
         }
         let path = path_of(folder, table);
         let (mut bans, now) = (Bans::default(), unix_now());
-        let Some(bytes) = file::read(&path)? else { return Ok(Some(bans)) };
+        // First: what is written while it is read counts as not read.
+        let stamp = file::stamp(&path);
+        let Some(bytes) = file::read(&path)? else { return Ok(Some((bans, None))) };
         let corrupt = file::from_lines(table.name(), &bytes, |ban| bans.add(ban, now).is_ok())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
         match corrupt.first() {
-            None => Ok(Some(bans)),
+            None => Ok(Some((bans, stamp))),
             Some(bad) => Err(format!("{}:{}: {NOT_A_BAN}", path.display(), bad.number)),
         }
     }
@@ -342,11 +417,11 @@ impl Store {
             progress.changed > progress.attempted && !progress.in_flight
         })?;
         let path = path_of(folder, table);
-        let bytes = self.to_lines(table);
+        let rows = self.rows(table);
         let progress = &mut self.progress[table as usize];
         progress.in_flight = true;
         progress.attempted = progress.changed;
-        Some(Write { change: Change { table, revision: progress.changed }, path, bytes })
+        Some(Write { change: Change { table, revision: progress.changed }, path, rows })
     }
 
     /// Takes the result of a write.
@@ -361,6 +436,7 @@ impl Store {
         match written.result {
             Ok(()) => {
                 progress.saved = revision;
+                progress.stamp = written.stamp;
                 Ok(())
             }
             Err(error) => {
@@ -369,51 +445,68 @@ impl Store {
         }
     }
 
+    /// What the disk has refused is to be written again.
+    pub fn retry(&mut self) {
+        for progress in self.progress.iter_mut().filter(|progress| !progress.in_flight) {
+            progress.attempted = progress.saved;
+        }
+    }
+
     /// Writes everything that has changed, and waits for the disk. No other thread may be writing any more.
     ///
     /// # Errors
     ///
-    /// As for [`written`](Store::written); the other tables are written all the same.
+    /// As for [`written`](Store::written), with a line for each table; the others are written all the same.
     pub fn save(&mut self) -> Result<(), String> {
-        let mut result = Ok(());
+        let mut problems = Vec::new();
         for progress in &mut self.progress {
             // The result of another thread may have been lost with it.
             *progress = Progress { in_flight: false, attempted: progress.saved, ..*progress };
         }
         while let Some(write) = self.next_write() {
-            result = result.and(self.written(write.run()));
+            problems.extend(self.written(write.run()).err());
         }
-        result
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
     }
 
-    fn to_lines(&self, table: Table) -> Vec<u8> {
-        let name = table.name();
+    fn rows(&self, table: Table) -> Rows {
         match table {
-            Table::Bans => file::to_lines(name, self.bans.iter()),
-            Table::Mutes => file::to_lines(name, self.mutes.iter()),
-            Table::Notes => file::to_lines(name, self.board.iter()),
-            Table::Names => file::to_lines(name, self.accounts.iter()),
+            Table::Bans => Rows::Bans(self.bans.rows()),
+            Table::Mutes => Rows::Bans(self.mutes.rows()),
+            Table::Notes => Rows::Notes(self.board.iter().cloned().collect()),
+            Table::Names => Rows::Names(self.accounts.rows()),
         }
     }
 
-    fn load(&mut self, table: Table) -> Result<(), String> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let path = path_of(folder, table);
-        let Some(bytes) = file::read(&path)? else { return Ok(()) };
-        let corrupt =
-            self.restore(table, &bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
-        if corrupt.is_empty() {
-            return Ok(());
+    /// Reads every table before it changes a file: a start that is refused has changed nothing.
+    fn load(&mut self, folder: &Path) -> Result<(), String> {
+        let mut files = Vec::new();
+        for table in Table::ALL {
+            let path = path_of(folder, table);
+            self.progress[table as usize].stamp = file::stamp(&path);
+            files.extend(file::read(&path)?.map(|bytes| (table, path, bytes)));
         }
-        let aside =
-            file::keep_aside(&path, &corrupt).map_err(|problem| format!("{}: {problem}", path.display()))?;
-        tracing::warn!(
-            file = %path.display(), lines = corrupt.len(), kept_in = %aside.display(),
-            "lines of the state folder cannot be read"
-        );
-        // From here on they are in the other file only.
-        self.changed(table);
-        self.save()
+        let mut damaged = Vec::new();
+        for (table, path, bytes) in &files {
+            let in_file = |problem| format!("{}: {problem}", path.display());
+            let corrupt = self.restore(*table, bytes).map_err(in_file)?;
+            if !corrupt.is_empty() {
+                file::room_aside(path, &corrupt).map_err(in_file)?;
+                damaged.push((*table, path, corrupt));
+            }
+        }
+        for (table, path, corrupt) in damaged {
+            let kept = file::keep_aside(path, &corrupt);
+            let aside = kept.map_err(|problem| format!("{}: {problem}", path.display()))?;
+            tracing::warn!(
+                file = %path.display(), lines = corrupt.len(), kept_in = %aside.display(),
+                "lines of the state folder cannot be read"
+            );
+            // From here on they are in the other file only.
+            self.changed(table);
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Adds the entries of a file to a table, and returns the lines that are none.

@@ -24,6 +24,35 @@ fn name(text: &str) -> Name {
     Name::check(text).expect("a name")
 }
 
+/// Keeps a name.
+fn keep(store: &mut Store, who: &str, hash: &str, now: UnixSeconds) -> Change {
+    let keep = |accounts: &mut Accounts| accounts.keep(&name(who), hash.into(), now);
+    store.change_accounts(keep).expect("there is room").1
+}
+
+/// Posts a note.
+fn post(store: &mut Store, author: &str, account: AccountId, text: &str, now: UnixSeconds) -> Change {
+    store.change_board(|board| board.post(author, account, text, now)).expect("there is room").1
+}
+
+#[test]
+fn what_is_refused_is_no_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    store.change_bans(|bans| bans.add(ban("Ann", None), 0)).expect("there is room");
+    store.save().expect("the disk takes it");
+    let wrong = |target| Ban { target, reason: String::new(), since: 1, until: None };
+    let too_wide = wrong(Target::Network("0.0.0.0/0".parse().expect("a network")));
+    assert_eq!(store.change_bans(|bans| bans.add(too_wide, 0)).err(), Some(BadBan::TooWide));
+    let no_name = wrong(Target::Name("two words".into()));
+    assert_eq!(store.change_mutes(|mutes| mutes.add(no_name, 0)).err(), Some(BadBan::NotName));
+    assert!(store.change_bans(|bans| bans.remove(&Target::Name("Bob".into())).ok_or(())).is_err());
+    assert!(store.change_board(|board| board.remove(999).ok_or(())).is_err());
+    assert!(store.change_accounts(|accounts| accounts.remove("bob")).is_none());
+    assert!(store.change_accounts(|accounts| accounts.used("bob", None, 5)).is_none());
+    assert!(store.next_write().is_none(), "nothing is to be written");
+}
+
 #[test]
 fn an_address_is_banned_by_each_network_that_contains_it() {
     let mut bans = Bans::default();
@@ -77,6 +106,31 @@ fn a_banned_name_takes_its_look_alikes_along() {
     }
     assert!(bans.remove(&Target::Name("IAIN".into())).is_some());
     assert!(bans.check_name(&name("lain"), 0).is_none());
+}
+
+#[test]
+fn bans_of_names_that_look_alike_do_not_lift_each_other() {
+    for second_ends in ["by time", "by the operator", "with a ban of a third"] {
+        let mut bans = Bans::default();
+        bans.add(ban("Bob", None), 0).expect("there is room");
+        bans.add(ban("B0b", Some(100)), 0).expect("there is room");
+        match second_ends {
+            "by time" => assert_eq!(bans.remove_expired(100), 1),
+            "by the operator" => assert!(bans.remove(&Target::Name("B0b".into())).is_some()),
+            _ => {
+                bans.add(ban("b0B", None), 100).expect("there is room");
+                assert!(bans.remove(&Target::Name("B0B".into())).is_some());
+            }
+        }
+        for typed in ["Bob", "B0b"] {
+            assert!(
+                bans.check_name(&name(typed), 200).is_some(),
+                "{typed}, when the second ended {second_ends}"
+            );
+        }
+        assert!(bans.remove(&Target::Name("Bob".into())).is_some());
+        assert!(bans.check_name(&name("B0b"), 200).is_none());
+    }
 }
 
 #[test]
@@ -161,19 +215,19 @@ fn notes_are_numbered_bounded_and_removed() {
 fn an_account_keeps_its_number_and_no_other_gets_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
-    let accounts = store.change_accounts().0;
     for (who, now) in [("Ann", 5), ("Bob", 6)] {
-        assert!(accounts.keep(&name(who), "$argon2id$x".into(), now));
+        keep(&mut store, who, "$argon2id$x", now);
     }
-    accounts.rename("ann", &name("Anna"));
-    assert!(accounts.keep(&name("Anna"), "$argon2id$y".into(), 9), "another password");
-    let anna = accounts.get("anna").cloned().expect("it is kept");
+    store.change_accounts(|accounts| accounts.rename("ann", &name("Anna"))).expect("it is kept");
+    keep(&mut store, "Anna", "$argon2id$y", 9);
+    let anna = store.accounts().get("anna").cloned().expect("it is kept");
     assert_eq!((anna.id, anna.since, anna.hash.as_str()), (1, 5, "$argon2id$y"));
-    let bob = accounts.remove("bob").expect("it was kept").id;
-    store.change_board().0.post("Bob", bob, "mine", 7).expect("there is room");
+    let bob = store.change_accounts(|accounts| accounts.remove("bob")).expect("it was kept").0.id;
+    post(&mut store, "Bob", bob, "mine", 7);
     store.save().expect("the disk takes it");
+    drop(store);
     let mut store = Store::open(folder.path()).expect("it is readable");
-    store.change_accounts().0.keep(&name("Bob"), "$argon2id$x".into(), 10);
+    keep(&mut store, "Bob", "$argon2id$x", 10);
     assert_ne!(store.accounts().get("bob").map(|account| account.id), Some(bob), "a note refers to it");
 }
 
@@ -204,12 +258,12 @@ fn a_full_table_of_names_is_freed_of_those_that_no_one_uses() {
     };
     let mut kept = 0;
     // Names that look alike share a place of the index, not of the table.
-    while accounts.keep(&numbered(kept), "$argon2id$x".into(), 1_000) {
+    while accounts.keep(&numbered(kept), "$argon2id$x".into(), 1_000).is_some() {
         kept += 1;
     }
     assert_eq!(accounts.len(), 20_000);
     accounts.used(numbered(7).key(), None, 2_000);
-    assert!(accounts.keep(&name("Ann"), "$argon2id$x".into(), 1_000 + 30 * 86_400));
+    assert!(accounts.keep(&name("Ann"), "$argon2id$x".into(), 1_000 + 30 * 86_400).is_some());
     assert_eq!(accounts.len(), 2, "the one that was used, and the new one");
 }
 
@@ -226,6 +280,14 @@ fn more_unreadable_lines_than_can_be_kept_aside_refuse_the_start_and_change_noth
     );
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), text);
     assert!(!aside.exists());
+    // Neither in the files that are read before it.
+    let notes = folder.path().join("notes.jsonl");
+    std::fs::rename(&file, &notes).expect("it is there");
+    std::fs::write(&file, "nonsense\n").expect("written");
+    assert!(Store::open(folder.path()).expect_err("refused").contains("notes.jsonl"));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "nonsense\n");
+    assert!(!aside.exists());
+    std::fs::remove_file(&notes).expect("it is there");
     // The same when a few lines are one too many.
     std::fs::write(&file, "nonsense\n").expect("written");
     let full = "x".repeat((1 << 20) - 5);
@@ -240,7 +302,7 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bans.jsonl");
     let mut store = Store::open(folder.path()).expect("a new store");
-    store.change_bans().0.add(ban("192.0.2.7", None), 0).expect("there is room");
+    store.change_bans(|bans| bans.add(ban("192.0.2.7", None), 0)).expect("there is room");
     // What is not on the disk yet is newer than the file.
     store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
     assert_eq!(store.bans().len(), 1);
@@ -262,6 +324,26 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
     std::fs::remove_file(&file).expect("it is there");
     store.read_bans_again().map(|read| store.replace_bans(read)).expect("no file is no bans");
     assert!(store.bans().is_empty());
+}
+
+#[test]
+fn a_file_that_somebody_else_has_changed_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bans.jsonl");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    assert!(!store.was_edited(Table::Bans));
+    for line in ["{\"target\":{\"name\":\"Ann\"}}\n", "{\"target\":{\"name\":\"Annabel\"}}\n"] {
+        std::fs::write(&file, line).expect("written");
+        assert!(store.was_edited(Table::Bans) && !store.was_edited(Table::Mutes));
+        store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+        assert!(!store.was_edited(Table::Bans));
+    }
+    store.change_bans(|bans| bans.add(ban("Bob", None), 0)).expect("there is room");
+    assert!(!store.was_edited(Table::Bans), "ours is on the way");
+    store.save().expect("the disk takes it");
+    assert!(!store.was_edited(Table::Bans));
+    drop(store);
+    assert!(!Store::open(folder.path()).expect("it is readable").was_edited(Table::Bans));
 }
 
 #[test]
@@ -295,21 +377,39 @@ fn everything_is_there_again_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("made").join("state");
     let mut store = Store::open(&state).expect("a new store");
-    store.change_bans().0.add(ban("192.0.2.0/24", None), 0).expect("there is room");
-    store.change_mutes().0.add(ban("Bob", Some(u64::MAX)), 0).expect("there is room");
-    store.change_board().0.post("Ann", 1, "grüße \"quoted\"", 7).expect("there is room");
-    let (_, change) = store.change_accounts();
+    store.change_bans(|bans| bans.add(ban("192.0.2.0/24", None), 0)).expect("there is room");
+    store.change_mutes(|bans| bans.add(ban("Bob", Some(u64::MAX)), 0)).expect("there is room");
+    post(&mut store, "Ann", 1, "grüße \"quoted\"", 7);
+    let change = keep(&mut store, "Åsa", "$argon2id$x", 8);
     assert_eq!(store.safety(change), Safety::Pending);
-    store.change_accounts().0.keep(&name("Åsa"), "$argon2id$x".into(), 8);
     store.save().expect("the disk takes it");
     assert_eq!(store.safety(change), Safety::Saved);
     assert!(store.next_write().is_none());
+    let tables = |store: &Store| {
+        let bans = |bans: &Bans| bans.iter().cloned().collect::<Vec<_>>();
+        (bans(store.bans()), bans(store.mutes()), store.board().iter().cloned().collect::<Vec<_>>())
+    };
+    let before = tables(&store);
 
+    drop(store);
     let again = Store::open(&state).expect("it is readable");
-    assert!(again.bans().iter().eq(store.bans().iter()));
-    assert!(again.mutes().iter().eq(store.mutes().iter()));
-    assert!(again.board().iter().eq(store.board().iter()));
+    assert_eq!(tables(&again), before);
     assert_eq!(again.accounts().get(&crate::names::key("ÅSA")).map(|account| account.since), Some(8));
+}
+
+#[test]
+fn a_folder_is_one_stores_until_that_is_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    let problem = Store::open(folder.path()).expect_err("it is locked");
+    assert!(
+        problem.contains("another dolmend is using the state folder") && problem.contains("stop that one"),
+        "{problem}"
+    );
+    store.change_bans(|bans| bans.add(ban("Ann", None), 0)).expect("there is room");
+    store.save().expect("the disk takes it");
+    drop(store);
+    assert_eq!(Store::open(folder.path()).expect("it is free").bans().len(), 1);
 }
 
 #[cfg(unix)]
@@ -319,7 +419,7 @@ fn only_the_servers_user_can_read_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let mut store = Store::open(&state).expect("a new store");
-    store.change_accounts().0.keep(&name("Ann"), "$argon2id$x".into(), 8);
+    keep(&mut store, "Ann", "$argon2id$x", 8);
     store.save().expect("the disk takes it");
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
@@ -331,7 +431,7 @@ fn only_the_servers_user_can_read_it() {
     let leave_readable = || std::fs::write(&next, "half a ta").expect("written");
     for leave in [&leave_link as &dyn Fn(), &leave_readable] {
         leave();
-        store.change_accounts().0.keep(&name("Bob"), "$argon2id$y".into(), 9);
+        keep(&mut store, "Bob", "$argon2id$y", 9);
         store.save().expect("the disk takes it");
         let metadata = std::fs::symlink_metadata(state.join("names.jsonl")).expect("it is there");
         assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600);
@@ -343,12 +443,11 @@ fn only_the_servers_user_can_read_it() {
 fn one_write_of_a_table_is_in_flight_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
-    store.change_board().0.post("Ann", 1, "one", 1).expect("there is room");
+    post(&mut store, "Ann", 1, "one", 1);
     let first = store.next_write().expect("a change");
-    store.change_board().0.post("Ann", 1, "two", 2).expect("there is room");
-    let (_, change) = store.change_board();
+    let change = post(&mut store, "Ann", 1, "two", 2);
     assert!(store.next_write().is_none());
-    store.change_bans().0.add(ban("Zoe", None), 0).expect("there is room");
+    store.change_bans(|bans| bans.add(ban("Zoe", None), 0)).expect("there is room");
     let other = store.next_write().expect("another table");
     store.written(first.run()).expect("the disk takes it");
     assert_eq!(store.safety(change), Safety::Pending);
@@ -363,12 +462,18 @@ fn a_disk_that_refuses_is_reported_and_tried_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let mut store = Store::open(&state).expect("a new store");
-    std::fs::remove_dir(&state).expect("it is empty");
-    let (_, change) = store.change_board();
-    assert!(store.save().expect_err("no folder").contains("notes"));
+    // A folder in the place of the new file.
+    let obstacle = state.join("notes.jsonl.new");
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    let change = post(&mut store, "Ann", 1, "one", 1);
+    assert!(store.save().expect_err("an obstacle").contains("notes"));
     assert_eq!(store.safety(change), Safety::Unsaved);
-    std::fs::create_dir(&state).expect("it can be made");
-    let (_, later) = store.change_board();
+    assert!(store.next_write().is_none());
+    store.retry();
+    let again = store.next_write().expect("it is tried again").run();
+    store.written(again).expect_err("the obstacle is there");
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    let later = post(&mut store, "Ann", 1, "two", 2);
     store.save().expect("the disk takes it");
     assert_eq!((store.safety(change), store.safety(later)), (Safety::Saved, Safety::Saved));
 }
@@ -378,9 +483,10 @@ fn lines_that_cannot_be_read_are_kept_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(folder.path()).expect("a new store");
     for text in ["one", "two", "three"] {
-        store.change_board().0.post("Ann", 1, text, 1).expect("there is room");
+        post(&mut store, "Ann", 1, text, 1);
     }
     store.save().expect("the disk takes it");
+    drop(store);
     let file = folder.path().join("notes.jsonl");
     let text = std::fs::read_to_string(&file).expect("it is there");
     let damaged = text.replace("\"two\"", "\"tw").replace('\n', "\r\n") + "\u{0}\u{0}\n{\"number\":1}\n";

@@ -438,6 +438,29 @@ fn a_client_logs_in_with_both_at_once() {
 }
 
 #[test]
+fn a_client_may_try_again_after_a_wrong_password_and_a_wait() {
+    let mut play = Play::with(&["Ann"]);
+    play.keep(1, PASSWORD);
+    play.connect(2);
+    let log_in = |play: &mut Play, password: &str| {
+        play.actions.clear();
+        let mut turn = Turn::new(&play.users, Status::default(), &mut play.actions);
+        play.lobby.log_in(&mut turn, UserId(2), "Ann", password);
+        assert_eq!(play.actions.first(), Some(&Action::Answered { user: UserId(2) }), "the prompt is over");
+        play.results();
+        let result = play.actions.iter().find_map(|action| match action {
+            Action::Gmcp { data, .. } => Some(data.to_string()),
+            _ => None,
+        });
+        result.expect("the client gets a result")
+    };
+    assert!(log_in(&mut play, "wrong one").contains("That is not the password."));
+    assert!(log_in(&mut play, PASSWORD).contains("you have to wait for 1 second"));
+    play.wait(1);
+    assert_eq!(log_in(&mut play, PASSWORD), r#"{"success":true}"#);
+}
+
+#[test]
 fn names_and_notes_outlive_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = Config::built_in().expect("the shipped file loads");
@@ -467,7 +490,10 @@ fn a_disk_that_refuses_is_admitted() {
     let state = folder.path().join("state");
     let config = Config::built_in().expect("the shipped file loads");
     let mut play = Play::of(Lobby::with_store(&config, Store::open(&state).expect("a store")));
-    std::fs::remove_dir(&state).expect("it is empty");
+    for table in ["names", "notes"] {
+        // A folder in the place of the new file.
+        std::fs::create_dir(state.join(format!("{table}.jsonl.new"))).expect("it can be made");
+    }
     play.connect(1);
     play.line(1, "Ann");
     play.line(1, "keep");

@@ -110,6 +110,24 @@ fn a_muted_player_is_not_heard_and_is_told_why() {
 }
 
 #[test]
+fn what_begins_like_a_length_of_a_ban_is_one_or_is_refused() {
+    let mut play = Play::new();
+    for word in ["1x", "0s", "0", "10days", "1.5h", "99999999999999999999", "9999w"] {
+        for command in ["ban", "mute"] {
+            let answer = play.console(&format!("{command} Eve {word} spam"));
+            assert!(answer.starts_with(&format!("'{word}' is not a length of time: ")), "{answer}");
+        }
+    }
+    assert_eq!(
+        (play.console("bans"), play.console("mutes")),
+        ("There are no bans.\n".into(), "There are no mutes.\n".into())
+    );
+    assert_eq!(play.console("ban Zoe 10"), "Zoe is banned for another 10 seconds.\n");
+    assert_eq!(play.console("mute Zoe 60 loud"), "Zoe is muted for another 1 minute: loud.\n");
+    assert_eq!(play.console("ban Eve spam 2d"), "Eve is banned until further notice: spam 2d.\n");
+}
+
+#[test]
 fn a_player_is_renamed_and_keeps_the_password() {
     let mut play = Play::with(&["Ann", "Bob"]);
     play.keep(1, "open sesame");
@@ -163,6 +181,54 @@ fn a_reload_disconnects_those_who_are_banned_from_then_on() {
     assert_eq!(play.seen(1), "\nYou are banned until further notice: no.\n");
     assert_eq!(play.answer(3, "say hello"), "The operator has muted you until further notice.\n");
     assert_eq!(play.console("bans"), "  bob until further notice\n  and one network of the ban list\n");
+}
+
+/// A lobby on disk, and its folder.
+fn on_disk() -> (Play, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config::built_in().expect("the shipped file loads");
+    let store = Store::open(folder.path()).expect("a store");
+    (Play::of(Lobby::with_store(&config, store)), folder)
+}
+
+#[test]
+fn a_line_that_the_operator_has_written_is_not_lost_by_a_command() {
+    let (mut play, folder) = on_disk();
+    let file = folder.path().join("bans.jsonl");
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(&file, line).expect("written");
+    for command in ["ban Zoe", "unban Zoe"] {
+        let answer = play.console(command);
+        assert!(
+            answer.starts_with("Somebody has changed bans.jsonl since it was read; 'reload' first."),
+            "{answer}"
+        );
+    }
+    let config = Config::built_in().expect("the shipped file loads");
+    assert_eq!(play.reconfigure(&config), Ok(()));
+    play.console("ban Zoe");
+    assert_eq!(play.console_result(), "Zoe is banned until further notice.\n");
+    assert_eq!(play.console("bans").lines().count(), 2);
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains("Bob") && text.contains("Zoe"), "{text}");
+}
+
+#[test]
+fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
+    let (mut play, folder) = on_disk();
+    let [file, obstacle] = ["bans.jsonl", "bans.jsonl.new"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    assert_eq!(play.console("ban Zoe"), "");
+    let answer = play.console_result();
+    assert!(answer.starts_with("Zoe is banned until further notice.\nIt is in memory only: "), "{answer}");
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    while !file.exists() {
+        play.console_result();
+    }
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Eve");
+    let lost = play.lobby.finish().expect_err("an obstacle");
+    assert!(lost.contains("cannot write bans") && lost.contains("is lost"), "{lost}");
 }
 
 #[test]
