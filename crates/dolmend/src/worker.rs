@@ -34,8 +34,8 @@ impl<J: Send + 'static> Worker<J> {
         work: impl FnMut(J) -> R + Send + 'static,
     ) -> io::Result<Worker<J>> {
         let (jobs, queue) = sync_channel(max_waiting);
-        let thread =
-            thread::Builder::new().name(name.to_string()).spawn(move || run(&queue, &results, work))?;
+        // No signal handler runs there [hc49].
+        let thread = dolmen::internal::spawn_thread(name, move || run(&queue, &results, work))?;
         Ok(Worker { jobs, thread })
     }
 
