@@ -374,6 +374,7 @@ fn a_client_that_agrees_and_falls_silent_costs_the_others_nothing() {
 #[test]
 fn players_of_one_address_have_a_budget_together_and_share_it() {
     const PLAYERS: usize = 12;
+    const LINES: usize = 19;
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::limited(&folder, "no limits : none\n");
     let address = server.addresses[0];
@@ -383,23 +384,26 @@ fn players_of_one_address_have_a_budget_together_and_share_it() {
         .take(PLAYERS)
         .map(|letter| log_on(connect_from(1, address), &format!("Crowd{}", char::from(letter))))
         .collect();
-    crowd.iter_mut().for_each(|client| client.send(&"say x\r\n".repeat(19)));
-    // The first to be done: by then all others have had turns, too.
-    let mut heard = String::new();
-    while !('a'..).take(PLAYERS).any(|letter| heard.matches(&format!("Crowd{letter} says")).count() == 19) {
-        heard += &listener.expect("says: x\r\n");
-        heard += "says: x\r\n";
+    let mut other = log_on(connect_from(3, address), "Other");
+    crowd.iter_mut().for_each(|client| client.send(&"say x\r\n".repeat(LINES)));
+    let mut turns: Vec<char> = Vec::new();
+    while turns.len() < LINES * PLAYERS {
+        turns.extend(listener.expect(" says: x\r\n").chars().last());
+        if turns.len() == 150 {
+            // Another address has its own budget.
+            assert!(answer_time(&mut other, 1) < Duration::from_secs(1));
+        }
     }
-    for letter in ('a'..).take(PLAYERS) {
-        let turns = heard.matches(&format!("Crowd{letter} says")).count();
-        assert!(turns >= 10, "Crowd{letter} had {turns} turns:\n{heard}");
-    }
-    // Another address has its own.
-    assert!(answer_time(&mut listener, 1) < Duration::from_secs(1));
-    while heard.matches("says: x").count() < 19 * PLAYERS {
-        heard += &listener.expect("says: x\r\n");
-        heard += "says: x\r\n";
-    }
+    let count = |turns: &[char], letter| turns.iter().filter(|&&other| other == letter).count();
+    // When everyone has had a turn, everyone's lines are there. Until the next one is done, turns alternate.
+    let crowd = || ('a'..).take(PLAYERS);
+    let all = (1..).find(|&length| crowd().all(|letter| turns[..length].contains(&letter))).expect("all");
+    let waiting: Vec<char> = crowd().filter(|&letter| count(&turns[..all], letter) < LINES).collect();
+    let is_done = |length: usize| waiting.iter().any(|&letter| count(&turns[..length], letter) == LINES);
+    let done = (all..=turns.len()).find(|&length| is_done(length)).expect("all are done at the end");
+    let shares: Vec<usize> = waiting.iter().map(|&letter| count(&turns[all..done], letter)).collect();
+    let (least, most) = (shares.iter().min().expect("some"), shares.iter().max().expect("some"));
+    assert!(most - least <= 3, "{shares:?} of {waiting:?} in {}", turns.iter().collect::<String>());
     // A burst of a hundred, and fifty a second.
     let least = (PLAYERS * 20 - 100) as f64 / 50.0;
     assert!(begun.elapsed().as_secs_f64() >= least, "{:?} instead of {least} s", begun.elapsed());
