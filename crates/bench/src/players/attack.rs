@@ -120,6 +120,11 @@ impl Attack {
         })
     }
 
+    /// How many players it has.
+    pub fn players(&self) -> usize {
+        1 + self.accomplices.len()
+    }
+
     /// Ends it, and says what came of it.
     pub fn stop(self) -> String {
         let cut = self.accomplices.into_iter().filter_map(|client| client.stop().2.then_some(())).count();
@@ -155,6 +160,8 @@ impl Client {
         read_rate: u64,
     ) -> io::Result<Client> {
         let mut stream = TcpStream::connect(server)?;
+        // It ends with a reset: otherwise the server carries out first what it has been sent, a command at a time.
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         stream.set_write_timeout(Some(Duration::from_millis(100)))?;
         stream.write_all(format!("{name}\r\n").as_bytes())?;

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SILENCE_MS: i32 = 200;
 
 /// Everybody is told of an arrival in this time.
-const SETTLING: Duration = Duration::from_secs(2);
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// How many log on at a time.
 const BATCH: usize = 50;
@@ -34,6 +34,8 @@ struct Player {
     line: Vec<u8>,
     /// Text to wait for at the login.
     greeted: bool,
+    /// How many have left.
+    left: usize,
     open: bool,
 }
 
@@ -44,6 +46,7 @@ pub struct Crowd {
     epoll: Epoll,
     buffer: Vec<u8>,
     begun: Instant,
+    seen_off: usize,
 }
 
 impl Crowd {
@@ -56,13 +59,14 @@ impl Crowd {
             epoll,
             buffer: vec![0; 65_536],
             begun: Instant::now(),
+            seen_off: 0,
         };
         while crowd.len() < idle + talkers {
             let first = crowd.len();
             for stream in load::connect(server.address, BATCH.min(idle + talkers - first))? {
                 let key = crowd.len();
                 crowd.epoll.add(&stream, key, libc::EPOLLIN)?;
-                let mut player = Player { stream, line: Vec::new(), greeted: false, open: true };
+                let mut player = Player { stream, line: Vec::new(), greeted: false, left: 0, open: true };
                 player.send(&format!("p{key}\r\n"))?;
                 crowd.players.push(player);
             }
@@ -91,6 +95,20 @@ impl Crowd {
         let (mut nobody, begun) = (Heard::new(), Instant::now());
         while self.receive(SILENCE_MS, &mut nobody)? > 0 && begun.elapsed() < SETTLING {}
         Ok(())
+    }
+
+    /// Receives until so many others have left, of which everybody is told.
+    pub fn see_off(&mut self, others: usize) -> io::Result<()> {
+        let (mut nobody, begun) = (Heard::new(), Instant::now());
+        let wanted = self.seen_off + others;
+        while self.players[0].left < wanted {
+            if begun.elapsed() > PATIENCE {
+                return Err(io::Error::other("an attacker did not leave"));
+            }
+            self.receive(100, &mut nobody)?;
+        }
+        self.seen_off = wanted;
+        self.settle()
     }
 
     /// Each talker tells the other one of the pair a line a second, and one of them says one to all if wanted. Ends when
@@ -160,6 +178,7 @@ impl Player {
             if piece.ends_with(b"\n") {
                 let line = String::from_utf8_lossy(&self.line);
                 self.greeted |= line.contains("Hello, ");
+                self.left += usize::from(line.ends_with(" has left.\r\n"));
                 let mut parts = line.split('#');
                 if let (Some(before), Some(sent)) =
                     (parts.next(), parts.next().and_then(|ns| ns.parse().ok()))

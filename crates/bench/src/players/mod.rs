@@ -90,7 +90,9 @@ fn with_players(options: &Options, problems: &mut Vec<String>) -> io::Result<()>
         // Everybody is told that somebody has arrived.
         crowd.settle()?;
         let heard = measure(&server, &mut crowd, kind.name(), part, false)?;
+        let players = attack.players();
         println!("    the attacker: {}", attack.stop());
+        crowd.see_off(players)?;
         let allowed = (u64::from(MOST_TIMES) * quiet.tells.permille(990)).max(NOT_COMPARED.as_nanos() as u64);
         if heard.tells.permille(990) > allowed {
             let (p99, quiet) = (in_ms(heard.tells.permille(990)), in_ms(quiet.tells.permille(990)));
