@@ -141,8 +141,8 @@ impl Reactor {
     /// # let mut reactor = Reactor::new()?;
     /// # let mut events = Events::with_capacity(16);
     /// # use std::time::Duration;
-    /// reactor.add_timer(Duration::from_millis(1), Token(7));
     /// assert_eq!(reactor.wait(&mut events, Some(Duration::ZERO))?, 0);    // checks, and does not block
+    /// reactor.add_timer(Duration::from_millis(1), Token(7));
     /// assert_eq!(reactor.wait(&mut events, None)?, 1);                    // blocks until the timer goes off
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
