@@ -162,7 +162,7 @@ fn the_file_of_bans_is_read_again_at_sighup() {
     };
     std::fs::write(&bans, "nobody\n").expect("written");
     let before = hang_up();
-    program.stderr.wait_for_after(before, "bans.jsonl:1: this is not a ban; a line is such as");
+    program.stderr.wait_for_after(before, "bans.jsonl:1: this is not a ban: ");
     let ban = r#"{"target":{"name":"Bob"},"reason":"enough"}"#;
     std::fs::write(&bans, format!("{ban}\n")).expect("written");
     hang_up();

@@ -28,10 +28,21 @@ const WIDEST_IPV6: u8 = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// All addresses of a network.
+    /// All addresses of a network. In a file an address stands for itself.
+    #[serde(deserialize_with = "network")]
     Network(IpNet),
     /// A name, and all names that look like it.
     Name(String),
+}
+
+fn network<'de, D: serde::Deserializer<'de>>(from: D) -> Result<IpNet, D::Error> {
+    let text = String::deserialize(from)?;
+    let address = |_| text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(address).map_err(|_| {
+        serde::de::Error::custom(format!(
+            "'{text}' is neither a network, such as 192.0.2.0/24, nor an address"
+        ))
+    })
 }
 
 impl Target {

@@ -139,8 +139,8 @@ impl Write {
     }
 }
 
-/// What is wrong with a line that an operator has written.
-const NOT_A_BAN: &str = "this is not a ban; a line is such as {\"target\":{\"network\":\"192.0.2.0/24\"},\"reason\":\"no robots\"}, \
+/// What an operator should have written.
+const A_BAN: &str = "a line is such as {\"target\":{\"network\":\"192.0.2.0/24\"},\"reason\":\"no robots\"}, \
                          or has \"name\" in place of \"network\"";
 
 /// The bans and mutes of the files; `None` where the table has changes that are not in its file.
@@ -387,7 +387,10 @@ impl Store {
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
         match corrupt.first() {
             None => Ok(Some((bans, stamp))),
-            Some(bad) => Err(format!("{}:{}: {NOT_A_BAN}", path.display(), bad.number)),
+            Some(bad) => {
+                let problem = what_is_wrong(bad.bytes, now);
+                Err(format!("{}:{}: this is not a ban: {problem}; {A_BAN}", path.display(), bad.number))
+            }
         }
     }
 
@@ -518,6 +521,18 @@ impl Store {
             Table::Notes => file::from_lines(name, bytes, |note| self.board.restore(note)),
             Table::Names => file::from_lines(name, bytes, |account| self.accounts.restore(account)),
         }
+    }
+}
+
+/// Why a line of the file of bans or mutes is refused.
+fn what_is_wrong(line: &[u8], now: UnixSeconds) -> String {
+    match serde_json::from_slice::<Ban>(line) {
+        Ok(ban) => Bans::default().add(ban, now).map_or_else(
+            |bad| bad.to_string().trim_end_matches('.').to_owned(),
+            |()| "there is no room for it".into(),
+        ),
+        // Every line is a text of its own for the parser.
+        Err(error) => error.to_string().replace("at line 1 column", "at column"),
     }
 }
 

@@ -311,15 +311,23 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
     text.push_str(
         "{\"target\":{\"name\":\"Ann\"}}\n{\"target\":{\"network\":\"10.1.0.0/16\"},\"reason\":\"no\"}\n",
     );
+    // An address alone is one.
+    text.push_str("{\"target\":{\"network\":\"198.51.100.7\"}}\n");
     std::fs::write(&file, &text).expect("written");
     store.set_ban_list(NetworkList::parse("203.0.113.0/24\n", 64).expect("a list"));
     store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
-    assert_eq!((store.bans().len(), store.bans().list().len()), (3, 1));
+    assert_eq!((store.bans().len(), store.bans().list().len()), (4, 1));
     assert!(store.bans().check_name(&name("Ann"), 0).is_some());
-    for wrong in ["nonsense", "{\"target\":{\"network\":\"0.0.0.0/0\"}}"] {
+    for (wrong, why) in [
+        ("nonsense", "at column 2"),
+        ("{\"target\":{\"network\":\"0.0.0.0/0\"}}", "too much of the internet: "),
+        ("{\"target\":{\"network\":\"here\"}}", "'here' is neither a network, such as"),
+        ("{\"target\":{\"name\":\"Eve\"},\"until\":\"tomorrow\"}", "invalid type: string \"tomorrow\""),
+        ("{\"name\":\"Eve\"}", "missing field `target`"),
+    ] {
         std::fs::write(&file, format!("{text}{wrong}\n")).expect("written");
         let problem = store.read_bans_again().expect_err("a wrong line");
-        assert!(problem.contains("bans.jsonl:5: this is not a ban"), "{problem}");
+        assert!(problem.contains("bans.jsonl:6: this is not a ban: ") && problem.contains(why), "{problem}");
     }
     std::fs::remove_file(&file).expect("it is there");
     store.read_bans_again().map(|read| store.replace_bans(read)).expect("no file is no bans");
