@@ -80,6 +80,11 @@ impl World for Record {
                 let other = turn.users().iter().copied().find(|&other| other != user);
                 other.into_iter().for_each(|other| turn.disconnect(other));
             }
+            "timer" => {
+                turn.set_timer(Duration::from_millis(1));
+                turn.set_timer(Duration::from_secs(3600));
+                turn.set_timer(Duration::from_millis(2));
+            }
             "reload" => turn.operate(Operation::Reload),
             "prompt" => {
                 turn.prompt(user, "> ");
@@ -104,6 +109,14 @@ impl World for Record {
     fn reconfigured(&mut self, _: &mut Turn<'_>, config: &Config) -> Result<(), String> {
         self.recorded.push(format!("reconfigured {}", config.mud_name));
         self.refuse_configuration.take().map_or(Ok(()), Err)
+    }
+
+    fn timer_expired(&mut self, turn: &mut Turn<'_>) {
+        let times = self.recorded.iter().filter(|line| line.starts_with("timer")).count() + 1;
+        self.recorded.push(format!("timer {times}"));
+        if times == 1 {
+            turn.set_timer(Duration::from_millis(1));
+        }
     }
 
     fn heart_beat_interval(&self) -> Option<Duration> {
@@ -445,6 +458,17 @@ fn a_heart_beats_only_where_one_is_wanted() {
     let mut still = Rig::new(Record::default());
     still.server.step(Some(Duration::from_millis(50))).expect("the wait works");
     assert_eq!(still.recorded(), [""; 0]);
+}
+
+#[test]
+fn a_world_has_one_timer_that_expires_once_each_time_it_is_set() {
+    let mut rig = Rig::new(Record::default());
+    rig.connect(1).write_all(b"timer\r\n").expect("it is read");
+    // Set again by the call itself.
+    rig.until("timer 2");
+    rig.server.step(Some(Duration::from_millis(50))).expect("the wait works");
+    rig.server.step(Some(Duration::from_millis(50))).expect("the wait works");
+    assert!(!rig.recorded().contains(&"timer 3".to_string()), "{:?}", rig.recorded());
 }
 
 #[test]

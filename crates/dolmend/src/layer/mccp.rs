@@ -3,11 +3,9 @@
 //! Compressed data is held back until the turn is over, and then flushed once, so ten lines cost one flush. The stream
 //! ends only when the client withdraws the option, or with the session: clients lose text behind an end.
 
-use std::time::Instant;
-
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::{Compressed, Layer, Message, Output, Outward};
+use super::{Compressed, Layer, Output, Outward};
 
 /// How much room the compressor gets at a time.
 const STEP_BYTES: usize = 4096;
@@ -57,16 +55,6 @@ impl Mccp {
 }
 
 impl Layer for Mccp {
-    fn receive(
-        &mut self,
-        message: Message<'_>,
-        _now: Instant,
-        inward: &mut dyn FnMut(Message<'_>),
-        _outward: &mut Outward,
-    ) {
-        inward(message);
-    }
-
     fn send(&mut self, output: Output<'_>, outward: &mut Outward) {
         match output {
             Output::Bytes(bytes) if self.compressor.is_some() => {

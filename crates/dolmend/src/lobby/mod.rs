@@ -239,6 +239,10 @@ impl World for Lobby {
         self.take_results(turn);
     }
 
+    fn timer_expired(&mut self, turn: &mut Turn<'_>) {
+        self.retry_writes(turn);
+    }
+
     fn has_login(&self) -> bool {
         true
     }

@@ -28,8 +28,6 @@ pub(super) enum Done {
     Hashed { whose: Whose, hash: Option<String> },
     /// A table was written.
     Written(Written),
-    /// The time is over until the disk is asked again.
-    Retry,
 }
 
 /// The lobby's threads. Each starts with its first job: a lobby without passwords and without a state folder has none.
@@ -39,14 +37,12 @@ pub(super) struct Threads {
     inbox: Inbox<Done>,
     passwords: Option<Worker<Job>>,
     disk: Option<Worker<Write>>,
-    /// Sleeps until the disk is asked again. It is never waited for.
-    retries: Option<Worker<Duration>>,
 }
 
 impl Threads {
     pub fn new(channels: &Channels<'_>) -> Threads {
         let (results, inbox) = channels.open(MAX_RESULTS);
-        Threads { results, inbox, passwords: None, disk: None, retries: None }
+        Threads { results, inbox, passwords: None, disk: None }
     }
 
     /// Queues a password. False if there is no room.
@@ -73,18 +69,6 @@ impl Threads {
             Some(worker) => worker.submit(write),
             None => Err(write),
         }
-    }
-
-    /// Reports after this time that the disk is to be asked again. False if there is no thread for it.
-    fn retry_in(&mut self, delay: Duration) -> bool {
-        if self.retries.is_none() {
-            let results = self.results.clone();
-            self.retries = started(Worker::start("disk retries", 1, results, |delay| {
-                std::thread::sleep(delay);
-                Done::Retry
-            }));
-        }
-        self.retries.as_ref().is_some_and(|worker| worker.submit(delay).is_ok())
     }
 
     fn take_results(&mut self) -> Vec<Done> {
@@ -127,25 +111,28 @@ impl Lobby {
             match done {
                 Done::Verified { user, is_right } => self.verified(turn, user, is_right),
                 Done::Hashed { whose, hash } => self.hashed(turn, whose, hash),
-                Done::Written(written) => self.written(written),
-                Done::Retry => {
-                    self.retries.is_waiting = false;
-                    self.store.retry();
-                }
+                Done::Written(written) => self.written(turn, written),
             }
         }
         self.save(turn);
     }
 
-    /// Takes the result of a write, and has it tried again if the disk has refused it.
-    fn written(&mut self, written: Written) {
+    /// The disk is asked again for what it has refused.
+    pub(super) fn retry_writes(&mut self, turn: &mut Turn<'_>) {
+        self.retries.is_waiting = false;
+        self.store.retry();
+        self.save(turn);
+    }
+
+    /// Takes the result of a write, and has it tried again later if the disk has refused it.
+    fn written(&mut self, turn: &mut Turn<'_>, written: Written) {
         let result = self.store.written(written);
         if result.is_ok() {
             self.retries.refused = 0;
         } else if !self.retries.is_waiting {
             self.retries.refused += 1;
-            let delay = self.retries.delay();
-            self.retries.is_waiting = self.threads.as_mut().is_some_and(|threads| threads.retry_in(delay));
+            turn.set_timer(self.retries.delay());
+            self.retries.is_waiting = true;
         }
         report(result);
     }
@@ -177,7 +164,7 @@ impl Lobby {
                 None => Some(write),
             };
             if let Some(write) = refused {
-                self.written(write.run());
+                self.written(turn, write.run());
             }
         }
         let store = &self.store;

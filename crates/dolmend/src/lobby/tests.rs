@@ -131,6 +131,11 @@ impl Play {
         texts.collect()
     }
 
+    /// The time of the lobby's timer is over.
+    fn timer_expired(&mut self) {
+        self.lobby.timer_expired(&mut Turn::new(&self.users, Status::default(), &mut self.actions));
+    }
+
     /// What the operator sees of the results that come next.
     fn console_result(&mut self) -> String {
         let mut events = Events::with_capacity(4);

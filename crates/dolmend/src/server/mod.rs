@@ -43,7 +43,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, Token};
+use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, TimerId, Token};
 
 use crate::address::Source;
 use crate::config::{Config, PortKind};
@@ -90,6 +90,8 @@ const METRICS_CLIENT: Token = Token(10);
 const METRICS_TIMEOUT: Token = Token(11);
 /// The timer of the report about log lines that were left out.
 const LEFT_OUT: Token = Token(12);
+/// The timer that the world has set.
+const WORLD_TIMER: Token = Token(13);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
 /// Tokens of connections begin here; those below are the server's own.
@@ -105,6 +107,8 @@ pub struct Server<W> {
     /// `None` only while a round iterates over them.
     events: Option<Events>,
     world: W,
+    /// The timer that the world has set last. It may have expired.
+    world_timer: Option<TimerId>,
     ports: Vec<Port>,
     console: Option<Console>,
     shutdown: Shutdown,
@@ -173,6 +177,7 @@ impl<W: World> Server<W> {
             reactor,
             events: Some(Events::with_capacity(config.reactor_max_events)),
             world,
+            world_timer: None,
             ports: listening,
             console: None,
             shutdown: Shutdown::default(),
@@ -366,6 +371,11 @@ impl<W: World> Server<W> {
                 world.heart_beat(&mut turn);
                 self.carry_out();
             }
+            Event::Timer { token: WORLD_TIMER, .. } => {
+                let (world, mut turn) = self.turn();
+                world.timer_expired(&mut turn);
+                self.carry_out();
+            }
             Event::Inbox { token: WORLD, .. } => {
                 let (world, mut turn) = self.turn();
                 world.results(&mut turn);
@@ -390,6 +400,12 @@ impl<W: World> Server<W> {
     fn turn(&mut self) -> (&mut W, Turn<'_>) {
         let status = self.status();
         (&mut self.world, Turn::new(self.users.roster(), status, &mut self.actions))
+    }
+
+    fn set_world_timer(&mut self, after: Duration) {
+        if !self.world_timer.is_some_and(|timer| self.reactor.set_timer(timer, after)) {
+            self.world_timer = Some(self.reactor.add_timer(after, WORLD_TIMER));
+        }
     }
 
     /// Carries out the world's actions, and the actions that result from them.
@@ -432,6 +448,7 @@ impl<W: World> Server<W> {
                             console.ask(&mut self.reactor, &prompt, echo);
                         }
                     }
+                    Action::SetTimer { after } => self.set_world_timer(after),
                     Action::EndConsole => {
                         self.console_input(ConsoleInput::EndOfInput);
                         if let Some(console) = self.console.as_mut().filter(|console| !console.is_terminal())

@@ -221,10 +221,25 @@ fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
     assert_eq!(play.console("ban Zoe"), "");
     let answer = play.console_result();
     assert!(answer.starts_with("Zoe is banned until further notice.\nIt is in memory only: "), "{answer}");
-    std::fs::remove_dir(&obstacle).expect("it is empty");
-    while !file.exists() {
+    // It is tried again later each time, and not in between.
+    let delays = |play: &Play| -> Vec<u64> {
+        let timers = play.actions.iter().filter_map(|action| match action {
+            Action::SetTimer { after } => Some(after.as_secs()),
+            _ => None,
+        });
+        timers.collect()
+    };
+    for delay in [1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(delays(&play), [delay]);
+        play.actions.clear();
+        play.timer_expired();
         play.console_result();
     }
+    play.actions.clear();
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    play.timer_expired();
+    play.console_result();
+    assert!(file.exists() && delays(&play).is_empty());
     std::fs::create_dir(&obstacle).expect("it can be made");
     play.console("ban Eve");
     let lost = play.lobby.finish().expect_err("an obstacle");
