@@ -1,0 +1,89 @@
+//! The files of bans and mutes, which the operator may edit.
+
+use super::file::{self, Stamp};
+use super::{Ban, Bans, Store, Table, UnixSeconds, path_of, unix_now};
+
+/// What an operator should have written.
+const A_BAN: &str = "a line is such as {\"target\":{\"network\":\"192.0.2.0/24\"},\"reason\":\"no robots\"}, \
+                         or has \"name\" in place of \"network\"";
+
+/// The bans and mutes of the files; `None` where the table has changes that are not in its file.
+#[derive(Debug)]
+pub struct BansRead {
+    bans: Option<(Bans, Option<Stamp>)>,
+    mutes: Option<(Bans, Option<Stamp>)>,
+}
+
+/// Editing.
+impl Store {
+    /// Reads the files of bans and mutes again, which the operator may have written, and changes nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: a file cannot be read, or a line of it, whose place the text has.
+    pub fn read_bans_again(&self) -> Result<BansRead, String> {
+        Ok(BansRead { bans: self.read_again(Table::Bans)?, mutes: self.read_again(Table::Mutes)? })
+    }
+
+    /// The bans and mutes of the files are in force from now on.
+    pub fn replace_bans(&mut self, read: BansRead) {
+        if let Some((bans, stamp)) = read.bans {
+            let list = std::mem::take(self.bans.list_mut());
+            self.bans = bans;
+            self.bans.set_list(list);
+            self.progress[Table::Bans as usize].stamp = stamp;
+        }
+        if let Some((mutes, stamp)) = read.mutes {
+            self.mutes = mutes;
+            self.progress[Table::Mutes as usize].stamp = stamp;
+        }
+    }
+
+    /// Whether somebody else has changed the file of a table since it was read or written. The next change of the table
+    /// would overwrite that.
+    pub fn was_edited(&self, table: Table) -> bool {
+        let Some(folder) = &self.folder else { return false };
+        let progress = &self.progress[table as usize];
+        // Our own file is on its way there, or the disk has refused it.
+        let is_settled = progress.saved == progress.changed && !progress.in_flight;
+        // One that was removed has nothing to lose.
+        let found = file::stamp(&path_of(folder, table));
+        is_settled && found.is_some() && found != progress.stamp
+    }
+
+    fn read_again(&self, table: Table) -> Result<Option<(Bans, Option<Stamp>)>, String> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let progress = &self.progress[table as usize];
+        if progress.saved < progress.changed {
+            // The file is older than the table. A disk that refuses to write must not prevent reloads.
+            tracing::warn!(%table, "not read again: it has changes that are not on the disk yet");
+            return Ok(None);
+        }
+        let path = path_of(folder, table);
+        let (mut bans, now) = (Bans::default(), unix_now());
+        // First: what is written while it is read counts as not read.
+        let stamp = file::stamp(&path);
+        let Some(bytes) = file::read(&path)? else { return Ok(Some((bans, None))) };
+        let corrupt = file::from_lines(table.name(), &bytes, |ban| bans.add(ban, now).is_ok())
+            .map_err(|problem| format!("{}: {problem}", path.display()))?;
+        match corrupt.first() {
+            None => Ok(Some((bans, stamp))),
+            Some(bad) => {
+                let problem = what_is_wrong(bad.bytes, now);
+                Err(format!("{}:{}: this is not a ban: {problem}; {A_BAN}", path.display(), bad.number))
+            }
+        }
+    }
+}
+
+/// Why a line of the file of bans or mutes is refused.
+fn what_is_wrong(line: &[u8], now: UnixSeconds) -> String {
+    match serde_json::from_slice::<Ban>(line) {
+        Ok(ban) => Bans::default().add(ban, now).map_or_else(
+            |bad| bad.to_string().trim_end_matches('.').to_owned(),
+            |()| "there is no room for it".into(),
+        ),
+        // Every line is a text of its own for the parser.
+        Err(error) => error.to_string().replace("at line 1 column", "at column"),
+    }
+}
