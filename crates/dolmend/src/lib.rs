@@ -21,6 +21,9 @@
 //! | [`session`] | one user's protocols, without the connection: a stack of layers |
 //! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
+//! | [`encoding`] | the encodings that players' text may have |
+//! | `shared_text` | one encoding of a text for many users |
+//! | `user` | a connected user: the session, and the server's data about the connection |
 //! | [`names`] | names of players: which are allowed, and which look alike |
 //! | [`store`] | what is kept on disk: bans, notes, kept names |
 //! | [`worker`] | a thread for what must not delay the game |

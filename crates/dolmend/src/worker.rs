@@ -22,7 +22,7 @@ pub struct Worker<J> {
 }
 
 impl<J: Send + 'static> Worker<J> {
-    /// Starts a thread with this name. `max_waiting` jobs may wait besides the one in progress.
+    /// Starts a thread with this name. `max_waiting` jobs may wait in addition to the one in progress.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl<J: Send + 'static> Worker<J> {
     ///
     /// # Errors
     ///
-    /// The job, if the queue is full.
+    /// The job, if the queue is full or the thread has ended by a panic.
     pub fn submit(&self, job: J) -> Result<(), J> {
         self.jobs.try_send(job).map_err(|refused| match refused {
             std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job) => {

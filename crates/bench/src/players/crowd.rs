@@ -157,7 +157,7 @@ impl Crowd {
             };
             if count == 0 && player.open {
                 player.open = false;
-                // It would be reported for ever.
+                // It would be reported indefinitely.
                 self.epoll.remove(&player.stream)?;
             }
             let now = self.begun.elapsed().as_nanos() as u64;

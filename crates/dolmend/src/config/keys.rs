@@ -288,7 +288,7 @@ fn encoding(value: &str) -> Result<TextEncoding, BadValue> {
     TextEncoding::for_label(value.as_bytes()).ok_or_else(|| {
         BadValue::new(
             format!("'{value}' is not an encoding for players"),
-            "it is a name of the WHATWG's list, such as utf-8, iso-8859-1, windows-1251, koi8-r or big5",
+            "it is a name of the WHATWG's list in which ASCII keeps its bytes, such as utf-8, iso-8859-1, windows-1251, koi8-r or big5",
         )
     })
 }

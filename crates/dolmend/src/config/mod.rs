@@ -12,7 +12,8 @@
 //! |---|---|
 //! | `keys` | the table of keys; a new key is a new row |
 //! | `parse` | lines into keys and values |
-//! | `values` | the forms of values: numbers, times, rates, networks |
+//! | `values` | the forms of values: numbers, times, rates, switches, files |
+//! | `networks` | lists of networks |
 //! | `settings` | the limits and the log, each a part of [`Config`] |
 //! | `listing` | the values for lists of games |
 //! | `writable` | whether the server can write where the file says |
@@ -109,7 +110,7 @@ pub struct Config {
     pub reactor_max_events: usize,
     /// Receive buffers that the reactor keeps.
     pub reactor_pool_size: usize,
-    /// What is no error, and hardly meant.
+    /// Settings that are allowed, and probably a mistake.
     pub warnings: Vec<String>,
 }
 
@@ -183,7 +184,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When a port is given twice.
+    /// When two of the ports, or one of them and that of the metrics, cannot be open together.
     pub fn replace_ports(&mut self, ports: &[PortSpec]) -> Result<(), BadValue> {
         if !ports.is_empty() {
             self.ports.clear();

@@ -15,8 +15,8 @@ pub struct Limits {
     pub max_users_per_address: usize,
     /// How many leading bits of an IPv6 address are one address in these limits.
     pub ipv6_prefix: u8,
-    /// The networks without limits on connections: the users of an address and the accept rate. Players there have the
-    /// limits on commands as well.
+    /// The networks without the limits of one address: its users, its arrivals, and what all its users send together.
+    /// The limits of one user hold there too.
     pub no_limits: Networks,
     /// New connections from one address.
     pub accept_rate: Rate,

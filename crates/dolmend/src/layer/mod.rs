@@ -2,12 +2,12 @@
 //!
 //! A session is a stack of layers. Messages move inward, from the bytes of the connection to the lines of a player.
 //! Outputs move outward, from the texts of a world to the bytes of the connection. Each layer translates what it knows
-//! and passes on the rest. So TLS or WebSocket are layers whose messages and outputs are bytes again, and none of the
-//! layers further in knows of them.
+//! and passes on the rest. TLS or WebSocket would be layers whose messages and outputs are bytes again, and none of
+//! the layers further in would know of them.
 //!
 //! ```text
 //!           receive: messages →                                    ← send: outputs
-//! connection │ PROXY header │ TLS │ WebSocket │ MCCP2 │ telnet │ lines │ world
+//! connection │ MCCP2 │ telnet │ lines │ world
 //! ```
 //!
 //! A reply of a layer is an output of its own, and passes only the layers further out. A change that has to take effect

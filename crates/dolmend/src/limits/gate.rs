@@ -54,7 +54,7 @@ pub struct Pass {
     source: Option<Source>,
 }
 
-/// Lets newcomers in: bans first, then what the source may have, then the places of the server.
+/// Lets newcomers in: bans first, then the places of the server, then what the source may have.
 #[derive(Debug)]
 pub struct Gate {
     sources: Sources,

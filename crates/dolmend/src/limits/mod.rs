@@ -80,7 +80,8 @@ pub struct Limits {
     pub unread_timeout: Duration,
     /// The time without traffic after which the system, and telnet's NOP, check that the client is still there.
     pub keepalive: Option<Duration>,
-    /// Sources without a limit of users and arrivals. The limits of one user hold for them too.
+    /// Sources without the limits of one address: its users, its arrivals, and what all its users send together. The
+    /// limits of one user hold for them too.
     pub no_limits: Networks,
     /// Proxies that are trusted to name the player.
     pub trusted_proxies: Networks,

@@ -1,8 +1,9 @@
 //! Clients that do not speak telnet: web browsers, scanners, and programs that have the wrong port.
 //!
 //! They are recognised by their first bytes and their first line, so that neither their headers become names nor a web
-//! page's form plays a character. The classifier keeps no bytes and delays none: it looks at bytes before the protocol
-//! gets them, and reports a stranger at the latest with the byte that would end the first line.
+//! page's form plays a character. The classifier holds no bytes back: it looks at bytes before the protocol gets them,
+//! and reports a stranger at the latest with the byte that would end the first line. A PROXY header of version 2, which begins
+//! with line ends, is reported with its twelfth byte.
 //!
 //! Legal telnet is never a stranger: commands, the escape sequences and control keys of a client in character mode, text
 //! in any encoding. `CONNECT ann secret` and `get sword` are commands of games; they become a request only when the line

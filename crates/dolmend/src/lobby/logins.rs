@@ -19,7 +19,7 @@ use crate::world::{Turn, UserId};
 /// How many passwords are with the thread at a time, so that those that come first can still overtake the others.
 const MAX_UNDER_WAY: usize = 2;
 
-/// How many passwords may wait: of all, of one source, and besides these, of sources from which the password was last
+/// How many passwords may wait: of all, of one source, and in addition of sources from which the password was last
 /// right. A flood of guesses does not use up the places of the latter.
 const MAX_WAITING: usize = 128;
 const MAX_WAITING_EACH: usize = 32;

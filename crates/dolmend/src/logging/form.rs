@@ -1,7 +1,7 @@
 //! The form of a log line: text for people, JSON for programs, text with a priority for the journal.
 //!
-//! Whatever a player or a file put into a field, a line stays one line, and a terminal shows it without obeying it. A viewer
-//! does so too: characters that are not seen, or turn the direction of the text, are escaped.
+//! Whatever a player or a file put into a field, a line stays one line: control characters are escaped, so that a terminal
+//! executes none, and so are characters that are not seen or turn the direction of the text, which a viewer would obey.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -292,7 +292,7 @@ fn of_facts_that_wait_the_latest_is_passed_on() {
 }
 
 proptest! {
-    /// A server wakes up at a deadline. One that stays over would wake it up for ever.
+    /// A server wakes up at a deadline. One that stays over would wake it up indefinitely.
     #[test]
     fn no_deadline_stays_over(
         pieces in proptest::collection::vec(

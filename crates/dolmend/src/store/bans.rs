@@ -123,7 +123,7 @@ impl fmt::Display for BadBan {
 pub struct Ban {
     /// Whom it is about.
     pub target: Target,
-    /// Why, for the operator and for whoever is turned away. It may be empty.
+    /// Why, for the operator and for the player who is turned away. It may be empty.
     #[serde(default)]
     pub reason: String,
     /// When it was made.
@@ -140,7 +140,7 @@ impl Ban {
         self.until.is_some_and(|until| until <= now)
     }
 
-    /// The rest of a sentence about it, for the operator and for whoever is turned away: when it ends, and why.
+    /// The rest of a sentence about it, for the operator and for the player who is turned away: when it ends, and why.
     ///
     /// ```
     /// # use dolmend::store::{Ban, Target};
@@ -339,7 +339,7 @@ impl NetworkList {
     ///
     /// # Errors
     ///
-    /// The first of the bad lines.
+    /// The bad lines, at most the first twenty; or the line with which there are too many networks.
     pub fn parse(text: &str, ipv6_prefix: u8) -> Result<NetworkList, Vec<BadListLine>> {
         let mut networks = NetworkMap::default();
         let mut problems = Vec::new();

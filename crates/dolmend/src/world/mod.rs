@@ -63,13 +63,13 @@ pub enum Departure {
     PeerClosed,
     /// The connection broke.
     Lost,
-    /// The user read nothing, and more output waited than the limit.
+    /// More output waited than the limit and the user read nothing, or there was no room for output that cannot be left out.
     TooSlow,
     /// The client does not speak telnet: a web browser, a scanner.
     Stranger,
     /// The user gave no name in time.
     LoginTimeout,
-    /// The user sent nothing for too long.
+    /// The user sent no line for too long.
     Idle,
     /// The server shuts down.
     Shutdown,
@@ -121,7 +121,8 @@ pub trait World {
     }
 
     /// The server has ended, and every user has departed: the last call. What is to outlive the process is saved here, as
-    /// the process may end without destructors. It may take its time.
+    /// the process may end without destructors. It may take its time. The program makes this call, by
+    /// [`Server::finish_world`](crate::server::Server::finish_world) after [`run`](crate::server::Server::run).
     ///
     /// # Errors
     ///
@@ -198,8 +199,9 @@ pub trait World {
         let _ = (turn, user);
     }
 
-    /// A user's client sent a message of GMCP. `data` is JSON as the client made it, or nothing. Messages about the
-    /// connection, which are those of `Core` and `Char.Login`, do not arrive here.
+    /// A user's client sent a message of GMCP. `data` is JSON as the client made it, or nothing. Those
+    /// that the server handles (`Core.Hello`, `Core.Ping`, `Core.KeepAlive`, `Core.Supports.*`, `Char.Login.Credentials`)
+    /// do not arrive here.
     fn gmcp(&mut self, turn: &mut Turn<'_>, user: UserId, package: &str, data: &str) {
         let _ = (turn, user, package, data);
     }
