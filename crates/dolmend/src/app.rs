@@ -117,7 +117,7 @@ impl From<&[(OpenPort, Option<String>)]> for Passed {
 }
 
 impl Passed {
-    /// These ports replace those of the file and of the command line, and the operator is told what has no effect.
+    /// These ports replace those of the file and of the command line, and the log says which of those have no effect.
     fn replace_ports(&self, config: &mut Config, cli: &Cli) -> Result<(), String> {
         const WHY: &str = "has no effect, because the ports were passed by the service manager (LISTEN_FDS); \
                            change ListenStream in the socket unit, and restart both units";

@@ -11,7 +11,7 @@
 //! | [`ports`] | opening the ports |
 //! | `console` | the operator's terminal, or a script |
 //! | `chatter` | what is shown there of what no one has asked for |
-//! | `notify` | what a service manager is told |
+//! | `notify` | notifications to a service manager |
 //! | `operation` | what a world may ask of the server itself |
 //! | [`descriptors`] | the system's limit of open files |
 //! | [`limits`] | what one player, one address and a stranger may do, as rules without sockets or clocks |

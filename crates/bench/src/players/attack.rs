@@ -18,9 +18,9 @@ pub enum Kind {
     Tell,
     /// Sends a line without an end, a hundred megabytes a second.
     Flood,
-    /// Is told much by accomplices, and reads it slowly.
+    /// Reads slowly what accomplices send it.
     SlowReader,
-    /// Is told much by accomplices, and never reads.
+    /// Never reads what accomplices send it.
     NoReader,
 }
 

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// After this time without anything everything has been heard.
 const SILENCE_MS: i32 = 200;
 
-/// Everybody is told of an arrival in this time.
+/// In this time every player has been notified of an arrival.
 const SETTLING: Duration = Duration::from_secs(10);
 
 /// How many log on at a time.
@@ -97,7 +97,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Receives until so many others have left, of which everybody is told.
+    /// Receives until this many others have left; every player is notified of each.
     pub fn see_off(&mut self, others: usize) -> io::Result<()> {
         let (mut nobody, begun) = (Heard::new(), Instant::now());
         let wanted = self.seen_off + others;

@@ -87,7 +87,7 @@ fn with_players(options: &Options, problems: &mut Vec<String>) -> io::Result<()>
     measure(&server, &mut crowd, "and a say a second", part, true)?;
     for &kind in if options.quiet { &[][..] } else { &attack::ALL } {
         let attack = Attack::start(kind, server.address)?;
-        // Everybody is told that somebody has arrived.
+        // Every player is notified of an arrival.
         crowd.settle()?;
         let heard = measure(&server, &mut crowd, kind.name(), part, false)?;
         let players = attack.players();

@@ -37,7 +37,7 @@ fn network(word: &str) -> Result<IpNet, BadValue> {
         ));
     }
     let canonical = canonical_network(network);
-    // Whoever writes it means some of the addresses, and a proxy that may be anywhere is a hole.
+    // The operator means some of these addresses: with all of them every client could claim any address.
     if canonical != network && canonical.prefix_len() == 0 {
         return Err(BadValue::new(
             format!("'{word}' stands for all addresses of IPv4"),
