@@ -2,6 +2,8 @@
 //!
 //! `LISTEN_PID` says for which process they are meant, and `LISTEN_FDS` how many there are, from descriptor 3 on.
 //! `LISTEN_FDNAMES` has their names. sd_listen_fds(3).
+//!
+//! It is here because numbers become owned sockets, which needs `unsafe`. The crates for it return numbers.
 
 use std::env;
 use std::io;
