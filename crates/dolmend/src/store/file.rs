@@ -93,7 +93,7 @@ fn sync_folder(_path: &Path) -> io::Result<()> {
 }
 
 /// A file that only the server's user can read.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
@@ -180,10 +180,11 @@ pub(super) fn from_lines<'a, T: DeserializeOwned>(
 /// is not ours, and a person has to look at it.
 pub(super) fn room_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<(PathBuf, Vec<u8>), String> {
     let aside = with_suffix(path, "unreadable");
-    let kept = match fs::metadata(&aside) {
+    // Opened as it would be to append: another user may own it.
+    let kept = match OpenOptions::new().append(true).open(&aside).and_then(|file| file.metadata()) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(format!("{}: {error}", aside.display())),
+        Err(error) => return Err(unwritable(&aside, &error)),
     };
     let text: Vec<u8> = lines.iter().flat_map(|line| line.bytes.iter().copied().chain([b'\n'])).collect();
     if kept + text.len() as u64 > MAX_ASIDE_BYTES {
@@ -207,8 +208,12 @@ pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, 
         // Before the table is written without these lines.
         sync_folder(&aside)
     };
-    append().map_err(|error: io::Error| format!("{}: {error}", aside.display()))?;
+    append().map_err(|error| unwritable(&aside, &error))?;
     Ok(aside)
+}
+
+fn unwritable(aside: &Path, error: &io::Error) -> String {
+    format!("its lines that cannot be read would go to {}: {error}; move that file away", aside.display())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -420,6 +420,19 @@ fn a_folder_is_one_stores_until_that_is_dropped() {
     assert_eq!(Store::open(folder.path()).expect("it is free").bans().len(), 1);
 }
 
+/// A file that root had made, by trying the configuration, would keep the server's user out.
+#[cfg(unix)]
+#[test]
+fn the_lock_is_no_file_that_another_user_could_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path()).expect("a new store");
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 0);
+    drop(store);
+    // One that cannot be opened, of an earlier version.
+    std::fs::create_dir(folder.path().join("dolmend.lock")).expect("it can be made");
+    assert!(Store::check(folder.path()).is_ok() && Store::open(folder.path()).is_ok());
+}
+
 #[cfg(unix)]
 #[test]
 fn only_the_servers_user_can_read_it() {
