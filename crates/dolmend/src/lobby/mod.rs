@@ -333,7 +333,10 @@ impl World for Lobby {
 
     fn reconfigured(&mut self, turn: &mut Turn<'_>, config: &Config) -> Result<(), String> {
         let bans = self.store.read_bans_again()?;
-        self.store.replace_bans(bans);
+        for dropped in self.store.replace_bans(bans) {
+            tracing::warn!("{dropped}");
+            turn.console(format!("{dropped}.\n"));
+        }
         self.store.set_ban_list(config.banned_networks.clone());
         self.greeting = greeting(config);
         self.limits = config.limits.clone();

@@ -173,6 +173,8 @@ impl Lobby {
                 Safety::Pending => return true,
                 Safety::Saved => text.clone(),
                 Safety::Unsaved => format!("{text}{}", unsaved(user.is_none())),
+                // Players change no file that the operator may edit.
+                Safety::Edited => format!("{text}{EDITED}"),
             };
             match *user {
                 Some(user) => {
@@ -211,6 +213,10 @@ impl Drop for Lobby {
         }
     }
 }
+
+/// What follows an answer whose change would have overwritten what the operator has written.
+const EDITED: &str = "It is in memory only: somebody has changed the file in the meantime. 'reload' takes that file as it is, \
+                      and this has to be repeated then.\n";
 
 /// What follows an answer whose change the disk has refused.
 fn unsaved(is_operator: bool) -> &'static str {

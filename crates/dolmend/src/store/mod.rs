@@ -14,7 +14,7 @@
 //! that is more than a megabyte, the start is refused, and no file is touched.
 //!
 //! The operator of a service has no console, and may write the files of bans and mutes: a reload
-//! [reads](Store::read_bans_again) them again.
+//! [reads](Store::read_bans_again) them again, and no write takes the place of a file that was edited since.
 //!
 //! | file | has |
 //! |---|---|
@@ -82,6 +82,11 @@ impl Table {
             Table::Notes => "notes",
             Table::Names => "names",
         }
+    }
+
+    /// Whether the operator may edit the file while a server runs.
+    const fn is_editable(self) -> bool {
+        matches!(self, Table::Bans | Table::Mutes)
     }
 }
 

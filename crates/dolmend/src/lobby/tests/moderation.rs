@@ -214,6 +214,54 @@ fn a_line_that_the_operator_has_written_is_not_lost_by_a_command() {
 }
 
 #[test]
+fn a_line_that_the_operator_has_written_is_not_lost_when_the_disk_is_asked_again() {
+    let (mut play, folder) = on_disk();
+    let [file, obstacle] = ["bans.jsonl", "bans.jsonl.new"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Zoe");
+    play.console_result();
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(&file, line).expect("written");
+    assert!(play.console("ban Eve").starts_with("Somebody has changed bans.jsonl since it was read;"));
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    play.timer_expired();
+    play.console_result();
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), line);
+    play.actions.clear();
+    let config = Config::built_in().expect("the shipped file loads");
+    assert_eq!(play.reconfigure(&config), Ok(()));
+    let said = |play: &Play| format!("{:?}", play.actions);
+    assert!(
+        said(&play).contains("bans.jsonl was edited while") && said(&play).contains("Zoe"),
+        "{}",
+        said(&play)
+    );
+    assert_eq!(play.console("bans"), "  Bob until further notice\n");
+    play.actions.clear();
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Zoe");
+    play.console_result();
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    play.lobby.finish().expect("no one has edited it since");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there").lines().count(), 3);
+}
+
+#[test]
+fn an_answer_says_that_the_file_was_written_in_the_meantime() {
+    let (mut play, folder) = on_disk();
+    play.lobby.store.change_bans(|bans| bans.remove_expired(0).checked_add(1).ok_or(())).expect("a change");
+    let in_flight = play.lobby.store.next_write().expect("a change");
+    assert_eq!(play.console("ban Eve"), "", "it waits");
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(folder.path().join("bans.jsonl"), line).expect("written");
+    play.lobby.store.written(in_flight.run()).expect_err("it was edited");
+    play.timer_expired();
+    let answer = play.console_result();
+    assert!(answer.contains("Eve is banned until further notice.\nIt is in memory only: "), "{answer}");
+    assert!(answer.contains("'reload' takes that file"), "{answer}");
+}
+
+#[test]
 fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
     let (mut play, folder) = on_disk();
     let [file, obstacle] = ["bans.jsonl", "bans.jsonl.new"].map(|name| folder.path().join(name));
