@@ -148,6 +148,22 @@ fn a_player_is_renamed_and_keeps_the_password() {
 }
 
 #[test]
+fn a_player_is_not_renamed_to_the_look_of_another() {
+    // In small letters these differ, and `Iain` looks like `lain`.
+    for kept in [false, true] {
+        let mut play = Play::with(&["iain", "lain"]);
+        if kept {
+            play.keep(2, "open sesame");
+            play.net_dead(2, Departure::PeerClosed);
+        }
+        assert_eq!(play.console("rename iain Iain"), "Iain is taken, or looks like a name that is.\n");
+        assert_eq!(play.console("rename iain Ian"), "iain is called Ian now.\n");
+    }
+    let mut play = Play::with(&["Ann"]);
+    assert_eq!(play.console("rename Ann ANN"), "Ann is called ANN now.\n");
+}
+
+#[test]
 fn the_operator_removes_notes() {
     let mut play = Play::with(&["Ann"]);
     play.keep(1, "open sesame");
