@@ -92,7 +92,7 @@ pub(super) struct Waiting {
 /// When the disk is asked again after it has refused.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    /// How often it has refused since it last took something.
+    /// How often it has refused since it last had everything.
     refused: u32,
     is_waiting: bool,
 }
@@ -120,6 +120,7 @@ impl Lobby {
     /// The disk is asked again for what it has refused.
     pub(super) fn retry_writes(&mut self, turn: &mut Turn<'_>) {
         self.retries.is_waiting = false;
+        self.forget_refusals();
         self.store.retry();
         self.save(turn);
     }
@@ -128,13 +129,20 @@ impl Lobby {
     fn written(&mut self, turn: &mut Turn<'_>, written: Written) {
         let result = self.store.written(written);
         if result.is_ok() {
-            self.retries.refused = 0;
+            self.forget_refusals();
         } else if !self.retries.is_waiting {
             self.retries.refused += 1;
             turn.set_timer(self.retries.delay());
             self.retries.is_waiting = true;
         }
         report(result);
+    }
+
+    /// The next refusal is the first again, unless the disk still refuses a table: it may take others, which are smaller.
+    fn forget_refusals(&mut self) {
+        if !self.store.has_refused() {
+            self.retries.refused = 0;
+        }
     }
 
     /// Shows an answer to the operator as soon as a change is on the disk, or the disk has refused it.

@@ -173,6 +173,11 @@ impl Store {
         Err(format!("cannot write {table} to the state folder: {problem}"))
     }
 
+    /// Whether the last write of any table was refused.
+    pub fn has_refused(&self) -> bool {
+        self.progress.iter().any(|progress| progress.refusal.is_some())
+    }
+
     /// What the disk has refused is to be written again.
     pub fn retry(&mut self) {
         for progress in self.progress.iter_mut().filter(|progress| !progress.in_flight) {

@@ -277,6 +277,56 @@ fn an_answer_says_that_the_file_was_written_in_the_meantime() {
     assert!(answer.contains("'reload' takes that file"), "{answer}");
 }
 
+/// In how many seconds the disk is asked again, by the actions since the last check.
+fn delays(play: &Play) -> Vec<u64> {
+    let timers = play.actions.iter().filter_map(|action| match action {
+        Action::SetTimer { after } => Some(after.as_secs()),
+        _ => None,
+    });
+    timers.collect()
+}
+
+#[test]
+fn the_delay_grows_until_the_disk_has_everything() {
+    let (mut play, folder) = on_disk();
+    let obstacle = folder.path().join("bans.jsonl.new");
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Zoe");
+    play.console_result();
+    for delay in [1, 2, 4] {
+        assert_eq!(delays(&play), [delay]);
+        // Another table is no reason to begin again.
+        play.console("mute Eve");
+        assert_eq!(play.console_result(), "Eve is muted until further notice.\n");
+        play.actions.clear();
+        play.timer_expired();
+        play.console_result();
+    }
+    for by_reload in [false, true] {
+        play.actions.clear();
+        if by_reload {
+            // What the disk had not is no longer needed.
+            std::fs::write(folder.path().join("bans.jsonl"), "{\"target\":{\"name\":\"Ida\"}}\n")
+                .expect("written");
+            let config = Config::built_in().expect("the shipped file loads");
+            assert_eq!(play.reconfigure(&config), Ok(()));
+            play.timer_expired();
+        } else {
+            std::fs::remove_dir(&obstacle).expect("it is empty");
+            play.timer_expired();
+            play.console_result();
+            std::fs::create_dir(&obstacle).expect("it can be made");
+        }
+        play.console("ban Bob");
+        play.console_result();
+        assert_eq!(delays(&play), [1], "after a reload: {by_reload}");
+        play.actions.clear();
+        play.timer_expired();
+        play.console_result();
+        assert_eq!(delays(&play), [2]);
+    }
+}
+
 #[test]
 fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
     let (mut play, folder) = on_disk();
@@ -286,13 +336,6 @@ fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
     let answer = play.console_result();
     assert!(answer.starts_with("Zoe is banned until further notice.\nIt is in memory only: "), "{answer}");
     // It is tried again later each time, and not in between.
-    let delays = |play: &Play| -> Vec<u64> {
-        let timers = play.actions.iter().filter_map(|action| match action {
-            Action::SetTimer { after } => Some(after.as_secs()),
-            _ => None,
-        });
-        timers.collect()
-    };
     for delay in [1, 2, 4, 8, 16, 32, 60, 60] {
         assert_eq!(delays(&play), [delay]);
         play.actions.clear();
