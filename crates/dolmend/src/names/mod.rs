@@ -133,11 +133,6 @@ impl Name {
         &self.key
     }
 
-    /// Whether a player could take one name for the other.
-    pub fn is_similar_to(&self, other: &Name) -> bool {
-        self.looks().any(|look| other.looks().any(|its| its == look))
-    }
-
     /// Whether no player may take this name, as it could be mistaken for a person or thing of the game.
     pub fn is_reserved(&self) -> bool {
         reserved::is_reserved(self)
