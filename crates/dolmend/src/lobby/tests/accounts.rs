@@ -67,6 +67,8 @@ fn a_name_that_was_reserved_later_still_belongs_to_its_player() {
     play.results();
     assert!(play.seen(2).contains("Hello, Sysop."), "by the client");
     assert!(play.answer(1, "ignore Sysop").starts_with("You do not hear Sysop any more"));
+    assert_eq!(play.console("rename Sysop Root"), "That name is reserved.\n");
+    assert_eq!(play.console("rename Sysop SYSOP"), "Sysop is called SYSOP now.\n");
 }
 
 #[test]
