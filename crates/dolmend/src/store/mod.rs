@@ -2,8 +2,8 @@
 //!
 //! Each is a table in memory, and a file with one line of JSON for each entry below a line that has the version. A change
 //! writes the whole table to a new file, which takes the place of the old one in a single step. So after `kill -9` at
-//! any moment there is the old file or the new one, never a part, and at most those changes are lost that were not reported as saved. Tables are
-//! bounded, so this stays cheap.
+//! any moment there is the old file or the new one, never a part, and at most those changes are lost that were not
+//! reported as saved. Tables are bounded, so this stays cheap.
 //!
 //! Writing takes as long as the disk takes, and the game must not wait for it. So the store itself writes nothing while
 //! a game runs: [`next_write`](Store::next_write) hands out what is to be written, for a [worker](crate::worker), and
