@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::guest::{Character, Question, Stage};
 use super::{Lobby, NAME_PROMPT, plural};
 use crate::duration::in_words;
-use crate::names::{self, Name};
+use crate::names::{self, BadName, Name};
 use crate::world::{Turn, UserId};
 
 /// How long an older connection has time to answer before a name that is not kept can be taken over from it.
@@ -70,7 +70,7 @@ impl Lobby {
 
     /// Gives the user a name, if that is possible.
     fn take_name(&mut self, turn: &mut Turn<'_>, user: UserId, typed: &str, password: Option<&str>) {
-        let name = Name::check(typed).map_err(|reason| reason.to_string());
+        let name = Name::check_kept(typed).map_err(|reason| reason.to_string());
         if let Err(reason) = name.and_then(|name| self.claim(turn, user, name, password)) {
             self.report_login(turn, user, Err(&reason));
             turn.send(user, format!("{reason}\n{NAME_PROMPT}"));
@@ -94,6 +94,10 @@ impl Lobby {
             if !self.free_if_expired(&key) {
                 break;
             }
+        }
+        // It may have been reserved after a player has kept it.
+        if name.is_reserved() && !self.is_kept(&name) {
+            return Err(BadName::Reserved.to_string());
         }
         if let Some(account) = self.store.accounts().similar(&name) {
             let kept = Name::check_kept(&account.name).map_err(|reason| reason.to_string())?;

@@ -14,6 +14,7 @@
 //! | `keeping.rs` | keeping a name with a password |
 //! | `passwords.rs` | hashing and verifying |
 //! | `attempts.rs` | what wrong passwords lead to |
+//! | `clock.rs` | the time of day, which never goes back |
 //! | `saving.rs` | work in other threads, and those who wait for it |
 //! | `talk.rs` | what players say to each other |
 //! | `line.rs` | a line in colours, and plain |
@@ -24,6 +25,7 @@
 
 mod arrivals;
 mod attempts;
+mod clock;
 pub mod command;
 mod guest;
 mod keeping;
@@ -38,7 +40,6 @@ mod saving;
 mod talk;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -46,10 +47,11 @@ use std::rc::Rc;
 use crate::address::Source;
 use crate::config::{Config, Limits, PortKind};
 use crate::names::{Name, Registry};
-use crate::store::{Store, UnixSeconds, unix_now};
+use crate::store::Store;
 use crate::world::{Admission, Channels, Client, Colours, ConnectInfo, Departure, Turn, UserId, World};
 use arrivals::Arrivals;
 use attempts::Attempts;
+use clock::Clock;
 use command::Command;
 use guest::{Guest, Stage};
 use logins::Logins;
@@ -59,29 +61,6 @@ use talk::History;
 
 /// The prompt at which a newcomer types a name.
 const NAME_PROMPT: &str = "By what name shall we call you? ";
-
-/// The time of day, which never goes back while the server runs.
-///
-/// It is the system's clock, with the time that the machine was suspended, and with corrections after the start. Where
-/// that is set back, time stands still here until it has caught up: a ban does not become longer than it was.
-#[derive(Debug)]
-struct Clock {
-    /// The latest time that was read.
-    latest: Cell<UnixSeconds>,
-    /// In tests, time passes when they say so.
-    system: fn() -> Option<UnixSeconds>,
-}
-
-impl Clock {
-    fn new(system: fn() -> Option<UnixSeconds>) -> Clock {
-        Clock { latest: Cell::new(0), system }
-    }
-
-    fn now(&self) -> UnixSeconds {
-        self.latest.set(self.latest.get().max((self.system)().unwrap_or(0)));
-        self.latest.get()
-    }
-}
 
 /// The lobby.
 #[derive(Debug)]
@@ -137,7 +116,7 @@ impl Lobby {
             arrivals: Arrivals::default(),
             logins: Logins::default(),
             operator: Operator::default(),
-            clock: Clock::new(|| Some(unix_now())),
+            clock: Clock::new(),
             limits: config.limits.clone(),
         }
     }
@@ -354,7 +333,10 @@ impl World for Lobby {
 
     fn reconfigured(&mut self, turn: &mut Turn<'_>, config: &Config) -> Result<(), String> {
         let bans = self.store.read_bans_again()?;
-        self.store.replace_bans(bans);
+        for dropped in self.store.replace_bans(bans) {
+            tracing::warn!("{dropped}");
+            turn.console(format!("{dropped}.\n"));
+        }
         self.store.set_ban_list(config.banned_networks.clone());
         self.greeting = greeting(config);
         self.limits = config.limits.clone();

@@ -6,7 +6,7 @@ use super::command::split_word;
 use super::{Lobby, plural, printable};
 use crate::address::canonical;
 use crate::duration::{in_words, parse_duration};
-use crate::names::{self, Name};
+use crate::names::{self, BadName, Name};
 use crate::store::{Ban, Bans, Table, Target};
 use crate::world::{Turn, UserId};
 
@@ -81,14 +81,19 @@ impl Lobby {
         let Some((user, old)) = old else {
             return turn.console(format!("Nobody here is called {}.\n", printable(whom)));
         };
-        let new = match Name::check(typed) {
+        let new = match Name::check_kept(typed) {
+            // The player may have a name that was reserved since.
+            Ok(new) if new.is_reserved() && new.key() != old.key() => Err(BadName::Reserved),
+            checked => checked,
+        };
+        let new = match new {
             Ok(new) => new,
             Err(reason) => return turn.console(format!("{reason}\n")),
         };
-        let is_own = |key: &str| key == old.key();
-        let taken = self.names.similar(&new).is_some_and(|(name, _)| !is_own(name.key()))
-            || self.store.accounts().similar(&new).is_some_and(|account| !is_own(&names::key(&account.name)));
-        if taken {
+        // The own name in another case is similar to itself, and perhaps to others.
+        let present = self.names.all_similar(&new).map(|(name, _)| name);
+        let kept = self.store.accounts().all_similar(&new).map(|(name, _)| name);
+        if present.chain(kept).any(|name| name.key() != old.key()) {
             return turn.console(format!("{} is taken, or looks like a name that is.\n", new.shown()));
         }
         // If it is kept.

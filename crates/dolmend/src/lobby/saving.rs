@@ -92,7 +92,7 @@ pub(super) struct Waiting {
 /// When the disk is asked again after it has refused.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    /// How often it has refused since it last took something.
+    /// How often it has refused since it last had everything.
     refused: u32,
     is_waiting: bool,
 }
@@ -120,6 +120,7 @@ impl Lobby {
     /// The disk is asked again for what it has refused.
     pub(super) fn retry_writes(&mut self, turn: &mut Turn<'_>) {
         self.retries.is_waiting = false;
+        self.forget_refusals();
         self.store.retry();
         self.save(turn);
     }
@@ -128,13 +129,20 @@ impl Lobby {
     fn written(&mut self, turn: &mut Turn<'_>, written: Written) {
         let result = self.store.written(written);
         if result.is_ok() {
-            self.retries.refused = 0;
+            self.forget_refusals();
         } else if !self.retries.is_waiting {
             self.retries.refused += 1;
             turn.set_timer(self.retries.delay());
             self.retries.is_waiting = true;
         }
         report(result);
+    }
+
+    /// The next refusal is the first again, unless the disk still refuses a table: it may take others, which are smaller.
+    fn forget_refusals(&mut self) {
+        if !self.store.has_refused() {
+            self.retries.refused = 0;
+        }
     }
 
     /// Shows an answer to the operator as soon as a change is on the disk, or the disk has refused it.
@@ -173,6 +181,8 @@ impl Lobby {
                 Safety::Pending => return true,
                 Safety::Saved => text.clone(),
                 Safety::Unsaved => format!("{text}{}", unsaved(user.is_none())),
+                // Players change no file that the operator may edit.
+                Safety::Edited => format!("{text}{EDITED}"),
             };
             match *user {
                 Some(user) => {
@@ -211,6 +221,10 @@ impl Drop for Lobby {
         }
     }
 }
+
+/// What follows an answer whose change would have overwritten what the operator has written.
+const EDITED: &str = "It is in memory only: somebody has changed the file in the meantime. 'reload' takes that file as it is, \
+                      and this has to be repeated then.\n";
 
 /// What follows an answer whose change the disk has refused.
 fn unsaved(is_operator: bool) -> &'static str {

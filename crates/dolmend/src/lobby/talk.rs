@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::line::{Line, Part};
 use super::{Lobby, plural, printable};
-use crate::names::{self, BadName, Name};
+use crate::names::{self, Name};
 use crate::world::{Turn, UserId};
 
 /// How many lines of a conversation are remembered.
@@ -139,14 +139,11 @@ impl Lobby {
     }
 
     pub(super) fn join(&mut self, turn: &mut Turn<'_>, user: UserId, typed: &str) {
-        // A reserved word would be a fine channel.
-        let channel = match Name::check(typed) {
-            Ok(name) => name.shown().to_lowercase(),
-            Err(BadName::Reserved) => typed.trim().to_lowercase(),
-            Err(_) => {
-                return turn.send(user, "The name of a channel has the same letters as that of a player.\n");
-            }
+        // A reserved word is fine for a channel.
+        let Ok(name) = Name::check_kept(typed) else {
+            return turn.send(user, "The name of a channel has the same letters as that of a player.\n");
         };
+        let channel = name.shown().to_lowercase();
         let key = names::key(&channel);
         let room = self.channels.len() < MAX_CHANNELS || self.channels.contains_key(&key);
         let Some(character) = self.guests.get_mut(&user).and_then(|guest| guest.character_mut()) else {
@@ -287,7 +284,7 @@ impl Lobby {
         if character.ignored.len() >= MAX_IGNORED {
             return turn.send(user, "You ignore too many; hear one of them again first.\n");
         }
-        if Name::check(&typed).is_err() {
+        if Name::check_kept(&typed).is_err() {
             return turn.send(user, format!("Nobody can be called {typed}.\n"));
         }
         character.ignored.insert(key);

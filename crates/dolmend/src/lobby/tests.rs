@@ -33,8 +33,7 @@ impl Play {
 
     fn of(mut lobby: Lobby) -> Play {
         let reactor = Reactor::new().expect("a reactor");
-        lobby.clock = Clock::new(|| None);
-        lobby.clock.latest.set(1_800_000_000);
+        lobby.clock = Clock::manual(1_800_000_000);
         lobby.started(&Channels::new(&reactor, Token(1)));
         Play { lobby, reactor, users: Vec::new(), actions: Vec::new(), held: Vec::new() }
     }
@@ -107,8 +106,7 @@ impl Play {
 
     /// Time passes.
     fn wait(&mut self, seconds: u64) {
-        let latest = &self.lobby.clock.latest;
-        latest.set(latest.get() + seconds);
+        self.lobby.clock.advance(seconds);
     }
 
     /// A player keeps the name with a password.
@@ -198,17 +196,6 @@ fn a_newcomer_is_greeted_and_asked_for_a_name() {
     play.actions.clear();
     play.line(1, "Ann");
     assert_eq!(play.seen(1), "Hello, Ann. You are alone here; type 'help' for what you can do.\n");
-}
-
-#[test]
-fn the_time_follows_the_systems_clock_and_never_goes_back() {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static SYSTEM: AtomicU64 = AtomicU64::new(1_000);
-    let clock = Clock::new(|| Some(SYSTEM.load(Ordering::Relaxed)));
-    for (system, shown) in [(1_000, 1_000), (90_000, 90_000), (500, 90_000), (90_001, 90_001)] {
-        SYSTEM.store(system, Ordering::Relaxed);
-        assert_eq!(clock.now(), shown);
-    }
 }
 
 #[test]

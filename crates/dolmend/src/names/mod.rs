@@ -98,17 +98,17 @@ pub struct Name {
 }
 
 impl Name {
-    /// Checks a typed name.
+    /// Checks a name that a player is to get. For one that a player may have, [`check_kept`](Name::check_kept).
     ///
     /// # Errors
     ///
     /// The reason why it is refused.
     pub fn check(typed: &str) -> Result<Name, BadName> {
         let name = Name::check_kept(typed)?;
-        if reserved::is_reserved(&name) { Err(BadName::Reserved) } else { Ok(name) }
+        if name.is_reserved() { Err(BadName::Reserved) } else { Ok(name) }
     }
 
-    /// Checks a name that was allowed before. A word that was reserved since takes it from no one.
+    /// Checks a name that may belong to a player already: a word that was reserved since takes it from no one.
     ///
     /// # Errors
     ///
@@ -133,9 +133,9 @@ impl Name {
         &self.key
     }
 
-    /// Whether a player could take one name for the other.
-    pub fn is_similar_to(&self, other: &Name) -> bool {
-        self.looks().any(|look| other.looks().any(|its| its == look))
+    /// Whether no player may take this name, as it could be mistaken for a person or thing of the game.
+    pub fn is_reserved(&self) -> bool {
+        reserved::is_reserved(self)
     }
 
     /// What the name looks like.

@@ -47,7 +47,7 @@ impl<V> Registry<V> {
         self.by_key.get(key).map(|(name, _)| name)
     }
 
-    /// The name and value to which a name is equal or, if there is none, [similar](Name::is_similar_to).
+    /// The name and value to which a name is equal or, if there is none, similar: a player could take one for the other.
     pub fn similar(&self, name: &Name) -> Option<(&Name, &V)> {
         self.all_similar(name).next()
     }

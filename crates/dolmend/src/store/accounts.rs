@@ -91,6 +91,11 @@ impl Accounts {
         self.registry.similar(name).map(|(_, account)| account.as_ref())
     }
 
+    /// The kept name itself, and kept names that are similar to it.
+    pub fn all_similar(&self, name: &Name) -> impl Iterator<Item = (&Name, &Account)> {
+        self.registry.all_similar(name).map(|(name, account)| (name, account.as_ref()))
+    }
+
     /// Keeps a name no longer.
     pub fn remove(&mut self, key: &str) -> Option<Account> {
         self.registry.remove(key).map(Arc::unwrap_or_clone)

@@ -214,11 +214,20 @@ impl Bans {
 
     /// Removes the ban with this target.
     pub fn remove(&mut self, target: &Target) -> Option<Ban> {
-        let number = match target {
-            Target::Network(network) => *self.by_network.get(canonical_network(*network))?,
-            Target::Name(name) => *self.by_name.get(&names::key(name))?,
-        };
-        self.remove_number(number)
+        self.remove_number(self.number_of(target)?)
+    }
+
+    /// Whether there is this very ban.
+    pub(super) fn contains(&self, ban: &Ban) -> bool {
+        let number = self.number_of(&ban.target);
+        number.and_then(|number| self.entries.get(&number)).is_some_and(|own| **own == *ban)
+    }
+
+    fn number_of(&self, target: &Target) -> Option<u64> {
+        match target {
+            Target::Network(network) => self.by_network.get(canonical_network(*network)).copied(),
+            Target::Name(name) => self.by_name.get(&names::key(name)).copied(),
+        }
     }
 
     fn remove_number(&mut self, number: u64) -> Option<Ban> {

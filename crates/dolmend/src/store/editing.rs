@@ -7,7 +7,10 @@ use super::{Ban, Bans, Store, Table, UnixSeconds, path_of, unix_now};
 const A_BAN: &str = "a line is such as {\"target\":{\"network\":\"192.0.2.0/24\"},\"reason\":\"no robots\"}, \
                          or has \"name\" in place of \"network\"";
 
-/// The bans and mutes of the files; `None` where the table has changes that are not in its file.
+/// How many dropped bans are named.
+const MAX_NAMED: usize = 10;
+
+/// The bans and mutes of the files; `None` where the table has changes that are not in its file, and nobody has edited that.
 #[derive(Debug)]
 pub struct BansRead {
     bans: Option<(Bans, Option<Stamp>)>,
@@ -26,17 +29,47 @@ impl Store {
     }
 
     /// The bans and mutes of the files are in force from now on.
-    pub fn replace_bans(&mut self, read: BansRead) {
+    ///
+    /// Where the operator has edited a file while the table had changes that were not on the disk, the file is what counts,
+    /// and the changes are dropped. For each such table there is a text for the operator.
+    #[must_use]
+    pub fn replace_bans(&mut self, read: BansRead) -> Vec<String> {
+        let mut dropped = Vec::new();
         if let Some((bans, stamp)) = read.bans {
+            dropped.extend(self.dropped(Table::Bans, &self.bans, &bans));
             let list = std::mem::take(self.bans.list_mut());
             self.bans = bans;
             self.bans.set_list(list);
-            self.progress[Table::Bans as usize].stamp = stamp;
+            self.progress[Table::Bans as usize].was_read(stamp);
         }
         if let Some((mutes, stamp)) = read.mutes {
+            dropped.extend(self.dropped(Table::Mutes, &self.mutes, &mutes));
             self.mutes = mutes;
-            self.progress[Table::Mutes as usize].stamp = stamp;
+            self.progress[Table::Mutes as usize].was_read(stamp);
         }
+        dropped
+    }
+
+    /// What the table loses by the file in its place, if it has changes that are not on the disk.
+    fn dropped(&self, table: Table, old: &Bans, new: &Bans) -> Option<String> {
+        let progress = &self.progress[table as usize];
+        if progress.saved == progress.changed {
+            return None;
+        }
+        let now = unix_now();
+        let gone = || old.iter().filter(|ban| !ban.has_expired(now) && !new.contains(ban));
+        let named: Vec<String> = gone().take(MAX_NAMED).map(|ban| ban.target.to_string()).collect();
+        let gone = match (gone().count(), named.join(", ")) {
+            (0, _) => String::new(),
+            (count, named) if count <= MAX_NAMED => format!("; these entries are not in it: {named}"),
+            (count, named) => {
+                format!("; these entries are not in it: {named} and {} more", count - MAX_NAMED)
+            }
+        };
+        Some(format!(
+            "{table}.jsonl was edited while the server had changes of {table} that were not on the disk: the file is in \
+             force, and the changes are dropped{gone}"
+        ))
     }
 
     /// Whether somebody else has changed the file of a table since it was read or written. The next change of the table
@@ -44,17 +77,15 @@ impl Store {
     pub fn was_edited(&self, table: Table) -> bool {
         let Some(folder) = &self.folder else { return false };
         let progress = &self.progress[table as usize];
-        // Our own file is on its way there, or the disk has refused it.
-        let is_settled = progress.saved == progress.changed && !progress.in_flight;
-        // One that was removed has nothing to lose.
+        // One that was removed has nothing to lose. While a write is in flight, the file may be ours.
         let found = file::stamp(&path_of(folder, table));
-        is_settled && found.is_some() && found != progress.stamp
+        !progress.in_flight && found.is_some() && found != progress.stamp
     }
 
     fn read_again(&self, table: Table) -> Result<Option<(Bans, Option<Stamp>)>, String> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let progress = &self.progress[table as usize];
-        if progress.saved < progress.changed {
+        if progress.saved < progress.changed && !self.was_edited(table) {
             // The file is older than the table. A disk that refuses to write must not prevent reloads.
             tracing::warn!(%table, "not read again: it has changes that are not on the disk yet");
             return Ok(None);

@@ -47,39 +47,88 @@ pub(super) struct Stamp {
 
 /// The stamp of a file; `None` if there is no such file.
 pub(super) fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len() })
+    fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata))
 }
 
-/// Replaces a file in one step: whoever reads the path, at any moment, gets the old content or the new one.
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Stamp {
+        Stamp { modified: metadata.modified().ok(), bytes: metadata.len() }
+    }
+}
+
+/// What a new file may take the place of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Replaces {
+    /// Of any file.
+    Any,
+    /// Of the file with this stamp, or of none.
+    Only(Option<Stamp>),
+}
+
+impl Replaces {
+    /// Whether it may take the place of what is there. A file that was removed has nothing to lose.
+    fn allows(self, found: Option<Stamp>) -> bool {
+        match self {
+            Replaces::Any => true,
+            Replaces::Only(expected) => found.is_none() || found == expected,
+        }
+    }
+}
+
+/// Why a file is not replaced.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Somebody else has changed it.
+    Edited,
+    /// The system says no.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        Refused::Disk(error)
+    }
+}
+
+/// Replaces a file in one step: whoever reads the path, at any moment, gets the old content or the new one. Returns the
+/// stamp of the new file.
 ///
-/// The new content is on the disk before it gets the name, and the name before this returns.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The new content is on the disk before it gets the name; the name is after [`sync_folder`].
+pub(super) fn replace(path: &Path, bytes: &[u8], replaces: Replaces) -> Result<Stamp, Refused> {
     let new = with_suffix(path, "new");
     // What an interrupted write has left may be a link, or be readable for others.
     match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let written = write_new(&new, bytes).and_then(|()| fs::rename(&new, path));
-    if let Err(error) = written {
+    let replaced = write_new(&new, bytes).map_err(Refused::Disk).and_then(|stamp| {
+        // As late as possible.
+        if !replaces.allows(self::stamp(path)) {
+            return Err(Refused::Edited);
+        }
+        fs::rename(&new, path)?;
+        Ok(stamp)
+    });
+    if replaced.is_err() {
         // Half a file on a full disk is of no use, and takes room.
         let _ = fs::remove_file(&new);
-        return Err(error);
     }
-    sync_folder(path)
+    replaced
 }
 
-/// The file is closed when this returns: Windows cannot rename an open one.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The file is closed when this returns: Windows cannot rename an open one. Its stamp is from before it has its name, so
+/// that whatever is written to it later makes it another.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<Stamp> {
     let mut file = private(OpenOptions::new().write(true).create_new(true)).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    drop(file);
+    Ok(Stamp::of(&fs::metadata(path)?))
 }
 
-/// Brings the names in a folder to the disk.
+/// Brings the name of a file to the disk.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => fs::File::open(folder)?.sync_all(),
         None => Ok(()),
@@ -88,12 +137,12 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// NTFS has a journal of its names, and no way to wait for it.
 #[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
 /// A file that only the server's user can read.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
@@ -180,10 +229,11 @@ pub(super) fn from_lines<'a, T: DeserializeOwned>(
 /// is not ours, and a person has to look at it.
 pub(super) fn room_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<(PathBuf, Vec<u8>), String> {
     let aside = with_suffix(path, "unreadable");
-    let kept = match fs::metadata(&aside) {
+    // Opened as it would be to append: another user may own it.
+    let kept = match OpenOptions::new().append(true).open(&aside).and_then(|file| file.metadata()) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(format!("{}: {error}", aside.display())),
+        Err(error) => return Err(unwritable(&aside, &error)),
     };
     let text: Vec<u8> = lines.iter().flat_map(|line| line.bytes.iter().copied().chain([b'\n'])).collect();
     if kept + text.len() as u64 > MAX_ASIDE_BYTES {
@@ -207,8 +257,12 @@ pub(super) fn keep_aside(path: &Path, lines: &[BadLine<'_>]) -> Result<PathBuf, 
         // Before the table is written without these lines.
         sync_folder(&aside)
     };
-    append().map_err(|error: io::Error| format!("{}: {error}", aside.display()))?;
+    append().map_err(|error| unwritable(&aside, &error))?;
     Ok(aside)
+}
+
+fn unwritable(aside: &Path, error: &io::Error) -> String {
+    format!("its lines that cannot be read would go to {}: {error}; move that file away", aside.display())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -2,8 +2,8 @@
 //!
 //! Each is a table in memory, and a file with one line of JSON for each entry below a line that has the version. A change
 //! writes the whole table to a new file, which takes the place of the old one in a single step. So after `kill -9` at
-//! any moment there is the old file or the new one, never a part, and at most those changes are lost that were not reported as saved. Tables are
-//! bounded, so this stays cheap.
+//! any moment there is the old file or the new one, never a part, and at most those changes are lost that were not
+//! reported as saved. Tables are bounded, so this stays cheap.
 //!
 //! Writing takes as long as the disk takes, and the game must not wait for it. So the store itself writes nothing while
 //! a game runs: [`next_write`](Store::next_write) hands out what is to be written, for a [worker](crate::worker), and
@@ -14,7 +14,7 @@
 //! that is more than a megabyte, the start is refused, and no file is touched.
 //!
 //! The operator of a service has no console, and may write the files of bans and mutes: a reload
-//! [reads](Store::read_bans_again) them again.
+//! [reads](Store::read_bans_again) them again, and no write takes the place of a file that was edited since.
 //!
 //! | file | has |
 //! |---|---|
@@ -82,6 +82,11 @@ impl Table {
             Table::Notes => "notes",
             Table::Names => "names",
         }
+    }
+
+    /// Whether the operator may edit the file while a server runs.
+    const fn is_editable(self) -> bool {
+        matches!(self, Table::Bans | Table::Mutes)
     }
 }
 

@@ -304,7 +304,7 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
     let mut store = Store::open(folder.path()).expect("a new store");
     store.change_bans(|bans| bans.add(ban("192.0.2.7", None), 0)).expect("there is room");
     // What is not on the disk yet is newer than the file.
-    store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+    store.read_bans_again().map(|read| store.replace_bans(read).len()).expect("it can be read");
     assert_eq!(store.bans().len(), 1);
     store.save().expect("the disk takes it");
     let mut text = std::fs::read_to_string(&file).expect("it is there");
@@ -315,7 +315,7 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
     text.push_str("{\"target\":{\"network\":\"198.51.100.7\"}}\n");
     std::fs::write(&file, &text).expect("written");
     store.set_ban_list(NetworkList::parse("203.0.113.0/24\n", 64).expect("a list"));
-    store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+    store.read_bans_again().map(|read| store.replace_bans(read).len()).expect("it can be read");
     assert_eq!((store.bans().len(), store.bans().list().len()), (4, 1));
     assert!(store.bans().check_name(&name("Ann"), 0).is_some());
     for (wrong, why) in [
@@ -330,7 +330,7 @@ fn the_operator_may_write_bans_and_a_wrong_line_changes_nothing() {
         assert!(problem.contains("bans.jsonl:6: this is not a ban: ") && problem.contains(why), "{problem}");
     }
     std::fs::remove_file(&file).expect("it is there");
-    store.read_bans_again().map(|read| store.replace_bans(read)).expect("no file is no bans");
+    store.read_bans_again().map(|read| store.replace_bans(read).len()).expect("no file is no bans");
     assert!(store.bans().is_empty());
 }
 
@@ -343,7 +343,7 @@ fn a_file_that_somebody_else_has_changed_is_noticed() {
     for line in ["{\"target\":{\"name\":\"Ann\"}}\n", "{\"target\":{\"name\":\"Annabel\"}}\n"] {
         std::fs::write(&file, line).expect("written");
         assert!(store.was_edited(Table::Bans) && !store.was_edited(Table::Mutes));
-        store.read_bans_again().map(|read| store.replace_bans(read)).expect("it can be read");
+        store.read_bans_again().map(|read| store.replace_bans(read).len()).expect("it can be read");
         assert!(!store.was_edited(Table::Bans));
     }
     store.change_bans(|bans| bans.add(ban("Bob", None), 0)).expect("there is room");
@@ -352,6 +352,62 @@ fn a_file_that_somebody_else_has_changed_is_noticed() {
     assert!(!store.was_edited(Table::Bans));
     drop(store);
     assert!(!Store::open(folder.path()).expect("it is readable").was_edited(Table::Bans));
+}
+
+#[test]
+fn a_write_does_not_take_the_place_of_a_file_that_was_edited() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bans.jsonl");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    let add = |store: &mut Store, who| {
+        store.change_bans(|bans| bans.add(ban(who, None), 0)).expect("there is room").1
+    };
+    let zoe = add(&mut store, "Zoe");
+    let write = store.next_write().expect("a change");
+    // The operator writes while ours is in flight.
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(&file, line).expect("written");
+    let problem = store.written(write.run()).expect_err("it was edited");
+    assert!(problem.contains("bans.jsonl was edited") && problem.contains("'reload'"), "{problem}");
+    assert_eq!(store.safety(zoe), Safety::Edited);
+    assert!(store.was_edited(Table::Bans));
+    store.retry();
+    let again = store.next_write().expect("it is tried again");
+    store.written(again.run()).expect_err("it was edited");
+    assert!(store.save().expect_err("also at the end").contains("bans.jsonl was edited"));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), line);
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").filter_map(Result::ok).count(), file_count());
+    // The file is in force then, and what is not in it is named.
+    let read = store.read_bans_again().expect("it can be read");
+    let dropped = store.replace_bans(read);
+    assert!(dropped.len() == 1 && dropped[0].ends_with("these entries are not in it: Zoe"), "{dropped:?}");
+    let targets = |store: &Store| store.bans().iter().map(|ban| ban.target.to_string()).collect::<Vec<_>>();
+    assert_eq!(targets(&store), ["Bob"]);
+    assert!(!store.was_edited(Table::Bans) && store.next_write().is_none());
+    let eve = add(&mut store, "Eve");
+    store.save().expect("the disk takes it");
+    assert_eq!(store.safety(eve), Safety::Saved);
+    // A file that was removed has nothing to lose.
+    std::fs::remove_file(&file).expect("it is there");
+    add(&mut store, "Ida");
+    store.save().expect("the disk takes it");
+    drop(store);
+    assert_eq!(targets(&Store::open(folder.path()).expect("it is readable")), ["Bob", "Eve", "Ida"]);
+}
+
+/// The table's file, and on Windows that of the lock.
+fn file_count() -> usize {
+    if cfg!(windows) { 2 } else { 1 }
+}
+
+#[test]
+fn a_write_whose_result_was_lost_is_not_taken_for_the_operators() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(folder.path()).expect("a new store");
+    store.change_bans(|bans| bans.add(ban("Zoe", None), 0)).expect("there is room");
+    drop(store.next_write().expect("a change").run());
+    store.save().expect("the disk takes it");
+    assert!(!store.was_edited(Table::Bans));
 }
 
 #[test]
@@ -418,6 +474,19 @@ fn a_folder_is_one_stores_until_that_is_dropped() {
     store.save().expect("the disk takes it");
     drop(store);
     assert_eq!(Store::open(folder.path()).expect("it is free").bans().len(), 1);
+}
+
+/// A file that root had made, by trying the configuration, would keep the server's user out.
+#[cfg(unix)]
+#[test]
+fn the_lock_is_no_file_that_another_user_could_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path()).expect("a new store");
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 0);
+    drop(store);
+    // One that cannot be opened, of an earlier version.
+    std::fs::create_dir(folder.path().join("dolmend.lock")).expect("it can be made");
+    assert!(Store::check(folder.path()).is_ok() && Store::open(folder.path()).is_ok());
 }
 
 #[cfg(unix)]

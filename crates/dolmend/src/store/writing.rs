@@ -1,10 +1,9 @@
 //! Writing the tables: what has changed, what is being written, and what is on the disk.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::{self, Stamp};
+use super::file::{self, Refused, Replaces, Stamp};
 use super::{Account, Ban, Note, Store, Table, path_of};
 
 /// A change of a table, to ask later whether it is [saved](Store::safety).
@@ -19,6 +18,7 @@ pub struct Change {
 pub struct Write {
     change: Change,
     path: PathBuf,
+    replaces: Replaces,
     rows: Rows,
 }
 
@@ -46,16 +46,22 @@ impl Rows {
 #[derive(Debug)]
 pub struct Written {
     change: Change,
-    result: io::Result<()>,
-    /// Of the new file.
+    result: Result<(), Refused>,
+    /// Of the new file, if it has its place, whether or not the disk has the name.
     stamp: Option<Stamp>,
 }
 
 impl Write {
-    /// Replaces the file. It takes as long as the disk takes.
+    /// Replaces the file, unless the operator has edited it. It takes as long as the disk takes.
     pub fn run(self) -> Written {
-        let result = file::replace(&self.path, &self.rows.to_lines(self.change.table));
-        Written { change: self.change, result, stamp: file::stamp(&self.path) }
+        let Write { change, path, replaces, rows } = self;
+        match file::replace(&path, &rows.to_lines(change.table), replaces) {
+            Ok(stamp) => {
+                let result = file::sync_folder(&path).map_err(Refused::Disk);
+                Written { change, result, stamp: Some(stamp) }
+            }
+            Err(refused) => Written { change, result: Err(refused), stamp: None },
+        }
     }
 }
 
@@ -69,6 +75,9 @@ pub enum Safety {
     /// The disk refused it. It is in memory; the next change of the table tries again, and so does
     /// [`retry`](Store::retry).
     Unsaved,
+    /// The operator has edited the file, and it was left as it is. The change is in memory; a reload
+    /// [takes](Store::replace_bans) the file in its place.
+    Edited,
 }
 
 /// How far a table is written.
@@ -81,8 +90,18 @@ pub(super) struct Progress {
     /// The change up to which the file has everything.
     pub(super) saved: u64,
     pub(super) in_flight: bool,
+    /// What has become of the change if the last write was refused.
+    refusal: Option<Safety>,
     /// Of the file, when it was last read or written.
     pub(super) stamp: Option<Stamp>,
+}
+
+impl Progress {
+    /// The table was read from the file with this stamp. Changes that are not in it are gone.
+    pub(super) fn was_read(&mut self, stamp: Option<Stamp>) {
+        let changed = self.changed;
+        *self = Progress { attempted: changed, saved: changed, refusal: None, stamp, ..*self };
+    }
 }
 
 /// Writing.
@@ -99,7 +118,7 @@ impl Store {
         if self.folder.is_none() || progress.saved >= change.revision {
             Safety::Saved
         } else if progress.attempted >= change.revision && !progress.in_flight {
-            Safety::Unsaved
+            progress.refusal.unwrap_or(Safety::Unsaved)
         } else {
             Safety::Pending
         }
@@ -113,32 +132,50 @@ impl Store {
             progress.changed > progress.attempted && !progress.in_flight
         })?;
         let path = path_of(folder, table);
+        let stamp = self.progress[table as usize].stamp;
+        let replaces = if table.is_editable() { Replaces::Only(stamp) } else { Replaces::Any };
         let rows = self.rows(table);
         let progress = &mut self.progress[table as usize];
         progress.in_flight = true;
         progress.attempted = progress.changed;
-        Some(Write { change: Change { table, revision: progress.changed }, path, rows })
+        Some(Write { change: Change { table, revision: progress.changed }, path, replaces, rows })
     }
 
     /// Takes the result of a write.
     ///
     /// # Errors
     ///
-    /// A text for the operator: the disk has refused the table. The next change of the table writes it again.
+    /// A text for the operator: the disk has refused the table, or the operator has edited its file. The next change of
+    /// the table writes it again.
     pub fn written(&mut self, written: Written) -> Result<(), String> {
         let Change { table, revision } = written.change;
         let progress = &mut self.progress[table as usize];
         progress.in_flight = false;
-        match written.result {
+        progress.stamp = written.stamp.or(progress.stamp);
+        let problem = match written.result {
             Ok(()) => {
                 progress.saved = revision;
-                progress.stamp = written.stamp;
-                Ok(())
+                progress.refusal = None;
+                return Ok(());
             }
-            Err(error) => {
-                Err(format!("cannot write {table} to the state folder: {error}; changes are in memory only"))
+            Err(Refused::Edited) => {
+                progress.refusal = Some(Safety::Edited);
+                format!(
+                    "{table}.jsonl was edited since it was read, and is left as it is; 'reload' takes it, and drops \
+                     changes that are in memory only"
+                )
             }
-        }
+            Err(Refused::Disk(error)) => {
+                progress.refusal = Some(Safety::Unsaved);
+                format!("{error}; changes are in memory only")
+            }
+        };
+        Err(format!("cannot write {table} to the state folder: {problem}"))
+    }
+
+    /// Whether the last write of any table was refused.
+    pub fn has_refused(&self) -> bool {
+        self.progress.iter().any(|progress| progress.refusal.is_some())
     }
 
     /// What the disk has refused is to be written again.
@@ -155,9 +192,13 @@ impl Store {
     /// As for [`written`](Store::written), with a line for each table; the others are written all the same.
     pub fn save(&mut self) -> Result<(), String> {
         let mut problems = Vec::new();
-        for progress in &mut self.progress {
-            // The result of another thread may have been lost with it.
-            *progress = Progress { in_flight: false, attempted: progress.saved, ..*progress };
+        for table in Table::ALL {
+            let progress = &mut self.progress[table as usize];
+            if std::mem::take(&mut progress.in_flight) {
+                // The result of another thread was lost with it, and the file may be ours.
+                progress.stamp = self.folder.as_ref().and_then(|folder| file::stamp(&path_of(folder, table)));
+            }
+            progress.attempted = progress.saved;
         }
         while let Some(write) = self.next_write() {
             problems.extend(self.written(write.run()).err());

@@ -32,6 +32,45 @@ fn enter_alone_chooses_another_name() {
     assert!(play.answer(2, "Bob").starts_with("Hello, Bob."));
 }
 
+/// A lobby with a kept name that is reserved: it was not yet when its player took it.
+fn with_reserved_name(name: &str) -> Play {
+    let mut play = Play::with(&["Ann"]);
+    play.keep(1, PASSWORD);
+    let new = Name::check_kept(name).expect("letters");
+    assert!(new.is_reserved());
+    play.lobby.store.change_accounts(|accounts| accounts.rename("ann", &new)).expect("it is kept");
+    play
+}
+
+#[test]
+fn a_name_that_was_reserved_later_still_belongs_to_its_player() {
+    let mut play = with_reserved_name("Sysop");
+    play.connect(2);
+    assert!(play.answer(2, "sysop").starts_with("Sysop is kept."));
+    assert!(play.answer(2, PASSWORD).starts_with("Hello, Sysop."));
+    play.line(2, "unkeep");
+    play.net_dead(2, Departure::PeerClosed);
+    play.connect(3);
+    assert_eq!(play.answer(3, "Sysop"), format!("That name is reserved.\n{NAME_PROMPT}"), "no one's");
+
+    let mut play = with_reserved_name("Sysop");
+    play.connect(2);
+    assert_eq!(play.answer(2, "Sys0p"), format!("That name is reserved.\n{NAME_PROMPT}"), "another one");
+    play.wait(400 * 86_400);
+    assert_eq!(play.answer(2, "Sysop"), format!("That name is reserved.\n{NAME_PROMPT}"), "it has expired");
+
+    let mut play = with_reserved_name("Sysop");
+    play.connect(2);
+    play.actions.clear();
+    let mut turn = Turn::new(&play.users, Status::default(), &mut play.actions);
+    play.lobby.credentials(&mut turn, UserId(2), "Sysop", PASSWORD);
+    play.results();
+    assert!(play.seen(2).contains("Hello, Sysop."), "by the client");
+    assert!(play.answer(1, "ignore Sysop").starts_with("You do not hear Sysop any more"));
+    assert_eq!(play.console("rename Sysop Root"), "That name is reserved.\n");
+    assert_eq!(play.console("rename Sysop SYSOP"), "Sysop is called SYSOP now.\n");
+}
+
 #[test]
 fn names_like_a_kept_one_are_refused_although_it_is_away() {
     let mut play = Play::with(&["Iain"]);

@@ -148,6 +148,22 @@ fn a_player_is_renamed_and_keeps_the_password() {
 }
 
 #[test]
+fn a_player_is_not_renamed_to_the_look_of_another() {
+    // In small letters these differ, and `Iain` looks like `lain`.
+    for kept in [false, true] {
+        let mut play = Play::with(&["iain", "lain"]);
+        if kept {
+            play.keep(2, "open sesame");
+            play.net_dead(2, Departure::PeerClosed);
+        }
+        assert_eq!(play.console("rename iain Iain"), "Iain is taken, or looks like a name that is.\n");
+        assert_eq!(play.console("rename iain Ian"), "iain is called Ian now.\n");
+    }
+    let mut play = Play::with(&["Ann"]);
+    assert_eq!(play.console("rename Ann ANN"), "Ann is called ANN now.\n");
+}
+
+#[test]
 fn the_operator_removes_notes() {
     let mut play = Play::with(&["Ann"]);
     play.keep(1, "open sesame");
@@ -214,6 +230,104 @@ fn a_line_that_the_operator_has_written_is_not_lost_by_a_command() {
 }
 
 #[test]
+fn a_line_that_the_operator_has_written_is_not_lost_when_the_disk_is_asked_again() {
+    let (mut play, folder) = on_disk();
+    let [file, obstacle] = ["bans.jsonl", "bans.jsonl.new"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Zoe");
+    play.console_result();
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(&file, line).expect("written");
+    assert!(play.console("ban Eve").starts_with("Somebody has changed bans.jsonl since it was read;"));
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    play.timer_expired();
+    play.console_result();
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), line);
+    play.actions.clear();
+    let config = Config::built_in().expect("the shipped file loads");
+    assert_eq!(play.reconfigure(&config), Ok(()));
+    let said = |play: &Play| format!("{:?}", play.actions);
+    assert!(
+        said(&play).contains("bans.jsonl was edited while") && said(&play).contains("Zoe"),
+        "{}",
+        said(&play)
+    );
+    assert_eq!(play.console("bans"), "  Bob until further notice\n");
+    play.actions.clear();
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Zoe");
+    play.console_result();
+    std::fs::remove_dir(&obstacle).expect("it is empty");
+    play.lobby.finish().expect("no one has edited it since");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there").lines().count(), 3);
+}
+
+#[test]
+fn an_answer_says_that_the_file_was_written_in_the_meantime() {
+    let (mut play, folder) = on_disk();
+    play.lobby.store.change_bans(|bans| bans.remove_expired(0).checked_add(1).ok_or(())).expect("a change");
+    let in_flight = play.lobby.store.next_write().expect("a change");
+    assert_eq!(play.console("ban Eve"), "", "it waits");
+    let line = "{\"target\":{\"name\":\"Bob\"}}\n";
+    std::fs::write(folder.path().join("bans.jsonl"), line).expect("written");
+    play.lobby.store.written(in_flight.run()).expect_err("it was edited");
+    play.timer_expired();
+    let answer = play.console_result();
+    assert!(answer.contains("Eve is banned until further notice.\nIt is in memory only: "), "{answer}");
+    assert!(answer.contains("'reload' takes that file"), "{answer}");
+}
+
+/// In how many seconds the disk is asked again, by the actions since the last check.
+fn delays(play: &Play) -> Vec<u64> {
+    let timers = play.actions.iter().filter_map(|action| match action {
+        Action::SetTimer { after } => Some(after.as_secs()),
+        _ => None,
+    });
+    timers.collect()
+}
+
+#[test]
+fn the_delay_grows_until_the_disk_has_everything() {
+    let (mut play, folder) = on_disk();
+    let obstacle = folder.path().join("bans.jsonl.new");
+    std::fs::create_dir(&obstacle).expect("it can be made");
+    play.console("ban Zoe");
+    play.console_result();
+    for delay in [1, 2, 4] {
+        assert_eq!(delays(&play), [delay]);
+        // Another table is no reason to begin again.
+        play.console("mute Eve");
+        assert_eq!(play.console_result(), "Eve is muted until further notice.\n");
+        play.actions.clear();
+        play.timer_expired();
+        play.console_result();
+    }
+    for by_reload in [false, true] {
+        play.actions.clear();
+        if by_reload {
+            // What the disk had not is no longer needed.
+            std::fs::write(folder.path().join("bans.jsonl"), "{\"target\":{\"name\":\"Ida\"}}\n")
+                .expect("written");
+            let config = Config::built_in().expect("the shipped file loads");
+            assert_eq!(play.reconfigure(&config), Ok(()));
+            play.timer_expired();
+        } else {
+            std::fs::remove_dir(&obstacle).expect("it is empty");
+            play.timer_expired();
+            play.console_result();
+            std::fs::create_dir(&obstacle).expect("it can be made");
+        }
+        play.console("ban Bob");
+        play.console_result();
+        assert_eq!(delays(&play), [1], "after a reload: {by_reload}");
+        play.actions.clear();
+        play.timer_expired();
+        play.console_result();
+        assert_eq!(delays(&play), [2]);
+    }
+}
+
+#[test]
 fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
     let (mut play, folder) = on_disk();
     let [file, obstacle] = ["bans.jsonl", "bans.jsonl.new"].map(|name| folder.path().join(name));
@@ -222,13 +336,6 @@ fn what_the_disk_refuses_is_said_and_tried_again_and_lost_at_the_end_only() {
     let answer = play.console_result();
     assert!(answer.starts_with("Zoe is banned until further notice.\nIt is in memory only: "), "{answer}");
     // It is tried again later each time, and not in between.
-    let delays = |play: &Play| -> Vec<u64> {
-        let timers = play.actions.iter().filter_map(|action| match action {
-            Action::SetTimer { after } => Some(after.as_secs()),
-            _ => None,
-        });
-        timers.collect()
-    };
     for delay in [1, 2, 4, 8, 16, 32, 60, 60] {
         assert_eq!(delays(&play), [delay]);
         play.actions.clear();

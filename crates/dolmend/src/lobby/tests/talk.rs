@@ -32,7 +32,7 @@ fn channels_are_bounded_and_well_named() {
     assert!(play.answer(1, "join zzz").starts_with("There is no room"));
     play.line(1, "leave aaa");
     assert!(play.answer(1, "join a\u{200b}b").starts_with("The name of a channel"));
-    assert!(play.answer(1, "join help").starts_with("You hear the channel help"));
+    assert!(play.answer(1, "join ＨＥＬＰ").starts_with("You hear the channel help;"));
 }
 
 #[test]
