@@ -413,6 +413,7 @@ impl<W: World> Server<W> {
         while !self.actions.is_empty() {
             self.call += 1;
             let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
+            self.note_releases(&doing);
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),

@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::keepalive::keep_alive;
 use super::leaving::Leaving;
+use super::output::Share;
 use super::{FIRST_USER_TOKEN, LogKind, Server};
 use crate::address::canonical_peer;
 use crate::config::{PortKind, PortOptions};
@@ -141,6 +142,7 @@ impl<W: World> Server<W> {
             answered: false,
             in_queue: false,
             held: false,
+            released_in: 0,
             paused_since: None,
             unflushed: false,
             ends: None,
@@ -148,7 +150,7 @@ impl<W: World> Server<W> {
         self.users.insert(id, user);
         self.schedule_deadline(id);
         self.answering = Some(id);
-        self.send_wire(id);
+        self.send_wire(id, Share::Answer);
         let (world, mut turn) = self.turn();
         world.logon(&mut turn, id);
         self.carry_out();
