@@ -88,12 +88,15 @@ fn a_connections_addresses_and_options_are_those_of_its_socket() {
         reactor.set_keepalive(conn, after).expect("set");
         assert_eq!(SockRef::from(&socket).keepalive().expect("get"), after.is_some());
     }
+    reactor.stream(conn).expect("its socket").set_ttl(7).expect("set");
+    assert_eq!(socket.ttl().expect("get"), 7);
     let room = reactor.capacity(conn).expect("capacity");
     reactor.send(conn, &[0; 1000]).expect("send");
     assert_eq!(reactor.capacity(conn).expect("capacity"), room - 1000);
     reactor.shutdown_write(conn).expect("shutdown");
     assert_eq!(reactor.capacity(conn).expect("capacity"), 0);
     assert!(reactor.remove(conn));
+    assert!(reactor.stream(conn).is_err_and(|error| error.kind() == ErrorKind::NotFound));
     let gone = [reactor.peer_addr(conn).map(drop), reactor.set_nodelay(conn, true), reactor.release(conn)];
     assert!(gone.into_iter().all(|result| result.is_err_and(|error| error.kind() == ErrorKind::NotFound)));
 }

@@ -36,6 +36,8 @@ pub(crate) struct User {
     pub in_queue: bool,
     /// Whether the world waits for something before it takes more lines.
     pub held: bool,
+    /// The call of the world that has released the user last: what it sends is an answer.
+    pub released_in: u64,
     /// Since when nothing is read: too much waits, or the budget is spent.
     pub paused_since: Option<Instant>,
     /// Whether the user is in the list of those whose output is to be flushed.

@@ -208,8 +208,14 @@ impl World for Hall {
         match word {
             "list" => turn.send(user, text),
             "show" => turn.users().to_vec().into_iter().filter(|&other| other != user).for_each(|other| {
+                turn.send(other, "Look:\n");
                 turn.send(other, text.as_str());
                 turn.send(other, "Shown.\n");
+            }),
+            // The same of what a compressor makes little shorter.
+            "hiss" => turn.users().to_vec().into_iter().filter(|&other| other != user).for_each(|other| {
+                turn.send(other, (0..40).map(noise).collect::<String>());
+                turn.send(other, "\nHissed.\n");
             }),
             // As while a program that was asked works.
             "hold" => turn.hold(user),
@@ -291,17 +297,27 @@ fn a_text_that_is_longer_than_the_limit_arrives_at_one_who_reads() {
     packed.send_bytes(b"\xff\xfc\x18\xff\xfd\x56list 0\r\n");
     packed.expect_bytes(b"\xff\xfa\x56\xff\xf0");
     packed.unread.splice(0..0, *b"\xff\xfa\x56\xff\xf0");
-    show(&mut enter(Client::connect(served.address)), 100);
+    let mut talker = enter(Client::connect(served.address));
+    show(&mut talker, 100);
     let line = format!("{}\r\n", "b".repeat(998));
     assert_eq!(reader.expect("Shown.\r\n").matches(&line).count(), 100);
     // The end of the stream, and the text before.
     let received = read_all(&mut packed);
+    let text_until = |end: &str| {
+        let (begun, mut text) = (Instant::now(), String::new());
+        while !text.contains(end) {
+            assert!(begun.elapsed() < DEADLINE, "{} bytes", text.len());
+            text = inflated(&received.lock().expect("no reader panics").clone());
+        }
+        text
+    };
+    text_until("Shown.\r\n");
+    talker.send("hiss\r\n");
+    let hiss: String = (0..40).map(noise).collect();
+    assert!(reader.expect("\r\nHissed.\r\n").ends_with(&hiss));
+    let text = text_until("\r\nHissed.\r\n");
+    assert!(text.contains(&hiss));
     let status = served.end();
-    let (begun, mut text) = (Instant::now(), String::new());
-    while !text.contains("Shown.\r\n") {
-        assert!(begun.elapsed() < DEADLINE, "{} bytes", text.len());
-        text = inflated(&received.lock().expect("no reader panics").clone());
-    }
     assert_eq!((text.matches(&line).count(), status.limits.left_out), (100, 0));
 }
 
@@ -319,4 +335,25 @@ fn what_a_user_gets_while_the_world_holds_the_lines_is_an_answer() {
     assert!(arrives("b\r\nDone.\r\n", &mut waiting, None));
     let status = served.end();
     assert_eq!((status.too_slow, status.limits.left_out), (0, 0), "{status}");
+}
+
+#[test]
+fn what_others_say_while_the_world_holds_the_lines_is_no_answer_and_the_answer_comes_all_the_same() {
+    // More than an answer may have.
+    const SHOWN: usize = 1400;
+    let served = Served::with(Duration::from_secs(60), |_| Hall);
+    let mut waiting = enter(served.slow_client());
+    waiting.send("hold\r\n");
+    waiting.expect("Done.\r\n");
+    let mut talker = enter(Client::connect(served.address));
+    (0..SHOWN).for_each(|_| show(&mut talker, 15));
+    // In pieces, of which the first would leave no room for another.
+    talker.send("release 20\r\n");
+    assert!(arrives("b\r\nDone.\r\n", &mut talker, None));
+    let answer = format!("first\r\n{}", format!("{}\r\n", "b".repeat(998)).repeat(20));
+    assert!(arrives(&answer, &mut waiting, None), "the answer was left out");
+    let status = served.end();
+    assert_eq!(status.too_slow, 0, "{status}");
+    // Some of three texts each, but for what the systems on both sides take.
+    assert!(status.limits.left_out > SHOWN as u64, "{status}");
 }

@@ -120,15 +120,22 @@ impl<K: Kernel> Engine<K> {
         action: &'static str,
         call: impl FnOnce(&K::Stream) -> io::Result<T>,
     ) -> Result<T, Error> {
-        let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
-        let connection = connection.ok_or_else(|| Error::new(ErrorKind::NotFound, action, conn))?;
-        let stream = connection.stream(&mut self.cx);
-        let stream = stream.ok_or_else(|| Error::new(ErrorKind::NotConnected, action, conn))?;
-        call(stream).map_err(|error| {
+        call(self.stream_for(conn, action)?).map_err(|error| {
             // A socket that is not connected any more is the peer's doing here, and not a wrong handle.
             let fault = Fault { kind: FaultKind::Other, ..io_fault(&error) };
             Error::from_fault(fault, action, Some(conn.to_string()))
         })
+    }
+
+    pub(crate) fn stream(&mut self, conn: ConnId) -> Result<&K::Stream, Error> {
+        self.stream_for(conn, "look up the socket of connection")
+    }
+
+    fn stream_for(&mut self, conn: ConnId, action: &'static str) -> Result<&K::Stream, Error> {
+        let connection = self.connections.get(conn.0).filter(|connection| !connection.is_closing());
+        let connection = connection.ok_or_else(|| Error::new(ErrorKind::NotFound, action, conn))?;
+        let stream = connection.stream(&mut self.cx);
+        stream.ok_or_else(|| Error::new(ErrorKind::NotConnected, action, conn))
     }
 
     pub(crate) fn release(&mut self, conn: ConnId) -> Result<(), Error> {

@@ -295,6 +295,29 @@ impl Reactor {
         self.engine.set_keepalive(conn, after)
     }
 
+    /// Returns the connection's socket, for options that the reactor has no call for. It stays the reactor's: to read, write,
+    /// shut down or make blocking what it owns disturbs it, and so does a linger time (see [`add`](Reactor::add)). A socket
+    /// of another kind that was made a `TcpStream` comes back as one.
+    ///
+    /// ```
+    /// # use dolmen::{Reactor, Token};
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let peer = TcpStream::connect(listener.local_addr()?)?;
+    /// # let conn = reactor.add(listener.accept()?.0, Token(0))?;
+    /// reactor.stream(conn)?.set_ttl(64)?;
+    /// assert_eq!(reactor.stream(conn)?.ttl()?, 64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`peer_addr`](Reactor::peer_addr), except that no call of the system can fail.
+    pub fn stream(&mut self, conn: ConnId) -> Result<&TcpStream, Error> {
+        self.engine.stream(conn)
+    }
+
     /// Stops reading from the connection and delivering received bytes: TCP slows the peer down. Nothing is lost. The
     /// reactor finds the end of the stream and a reset by reading, so both come after [`resume`](Reactor::resume). On
     /// Windows they may also come before, when a receive that was in progress has found them.

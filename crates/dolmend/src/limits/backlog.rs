@@ -73,6 +73,17 @@ impl Backlog {
         self.answer_bytes.min(unread.try_into().unwrap_or(usize::MAX))
     }
 
+    /// All bytes of answers that wait, if `queued` of all bytes have been passed on.
+    pub fn answers_waiting(&self, queued: usize) -> usize {
+        self.unread_answer(queued) + self.held_back_answer_bytes
+    }
+
+    /// Whether a text that is longer than the limit may be sent as an answer. What was sent in the same round before it
+    /// has had no chance to be read, so it may wait; but not another long text.
+    pub fn takes_long_text(&self, queued: usize, limit: usize) -> bool {
+        !self.is_behind() && self.others(queued) <= limit && self.answers_waiting(queued) <= limit
+    }
+
     /// A layer holds back so many bytes of text, until [`flushed`](Backlog::flushed).
     pub fn hold_back(&mut self, bytes: usize) {
         self.held_back_bytes += bytes;
@@ -238,6 +249,24 @@ mod tests {
         assert_eq!(backlog.look(2000, LIMIT, TIMEOUT, start + TIMEOUT), Look { unread: true, ..BEHIND });
         assert_eq!(backlog.look(1999, LIMIT, TIMEOUT, start + TIMEOUT), BEHIND);
         assert_eq!(backlog.look(1000, LIMIT, TIMEOUT, start + 3 * TIMEOUT), CAUGHT_UP);
+    }
+
+    #[test]
+    fn a_long_text_may_follow_short_ones_but_no_other_long_one_and_none_that_was_left_out() {
+        let (mut backlog, now) = (Backlog::default(), Instant::now());
+        backlog.sent(LIMIT);
+        backlog.hold_back_answer(LIMIT);
+        assert!(backlog.takes_long_text(LIMIT, LIMIT));
+        assert!(!backlog.takes_long_text(LIMIT + 1, LIMIT), "others' texts are over the limit");
+        backlog.hold_back_answer(1);
+        assert!(!backlog.takes_long_text(0, LIMIT));
+        backlog.flushed();
+        backlog.answers(2 * LIMIT, LIMIT);
+        backlog.sent(2 * LIMIT);
+        assert!(!backlog.takes_long_text(2 * LIMIT, LIMIT), "the one before is unread");
+        assert!(backlog.takes_long_text(LIMIT, LIMIT));
+        assert_eq!(backlog.room(LIMIT + 1, 0, LIMIT, now), Room::LeaveOut);
+        assert!(!backlog.takes_long_text(0, LIMIT), "it would come before the report of what is missing");
     }
 
     #[test]

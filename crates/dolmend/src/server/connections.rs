@@ -6,10 +6,9 @@
 use dolmen::{CloseReason, Token};
 
 use super::leaving::Leaving;
-use super::output::count_compressed;
+use super::output::{Share, count_compressed};
 use super::{FIRST_USER_TOKEN, Server};
 use crate::config::PortKind;
-use crate::limits::Room;
 use crate::line::Line;
 use crate::telnet::mssp;
 use crate::user::about;
@@ -37,7 +36,7 @@ impl<W: World> Server<W> {
         self.users.enqueue(id);
         self.adjust_reading(id);
         if !self.wire.is_empty() {
-            self.send_wire(id);
+            self.send_wire(id, self.share_of_protocols(id));
             self.carry_out();
         }
         self.schedule_deadline(id);
@@ -62,12 +61,10 @@ impl<W: World> Server<W> {
             return;
         }
         // No part of a protocol that the server does not know can be left out.
-        if !self.fits_as_answer(id, bytes.len()) && self.room_for(id, bytes.len()) != Room::Send {
-            return self.too_slow(id);
-        }
+        let Some(share) = self.admit_bytes(id, bytes.len()) else { return self.too_slow(id) };
         self.wire.clear();
         self.wire.extend_from_slice(bytes);
-        self.send_wire(id);
+        self.send_wire(id, share);
     }
 
     pub(super) fn end_of_input(&mut self, id: Option<UserId>) {
@@ -122,6 +119,16 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// Notes whom the world's actions from this call release: what it sends them is what they have waited for.
+    pub(super) fn note_releases(&mut self, actions: &[Action]) {
+        for action in actions {
+            let Action::Hold { user, on: false } = *action else { continue };
+            if let Some(user) = self.users.get_mut(user).filter(|user| user.held) {
+                user.released_in = self.call;
+            }
+        }
+    }
+
     /// What is sent to a user from here on is the answer to a command.
     pub(super) fn begin_answer(&mut self, id: UserId) {
         self.answering = Some(id);
@@ -139,7 +146,7 @@ impl<W: World> Server<W> {
         self.begin_answer(id);
         self.status.lines += 1;
         if !self.wire.is_empty() {
-            self.send_wire(id);
+            self.send_wire(id, Share::Answer);
         }
         if first && line.text == mssp::REQUEST {
             let text = self.server_status().to_text();

@@ -14,7 +14,7 @@ use crate::address::Source;
 use crate::layer::Output;
 use crate::limits::{Expired, Stranger, Verdict};
 use crate::logging::names;
-use crate::user::about;
+use crate::user::{User, about};
 use crate::world::{Action, Departure, UserId, World};
 
 /// The longest answer to one command that may wait in addition to the output limit.
@@ -95,6 +95,13 @@ impl<W: World> Server<W> {
         Some(left_out)
     }
 
+    /// Logs a line about a user, with how many were left out before it, if one may be logged now.
+    pub(super) fn log_limited(&mut self, kind: LogKind, id: UserId, log: impl FnOnce(&User, u64)) {
+        let Some(peer) = self.users.get(id).map(|user| user.info.peer) else { return };
+        let Some(left_out) = self.may_log(kind, peer.ip()) else { return };
+        let _ = self.users.get(id).map(|user| log(user, left_out));
+    }
+
     /// Reports the lines that were left out since the last report.
     pub(super) fn report_left_out(&mut self) {
         self.limit_timer.reports = false;
@@ -114,13 +121,10 @@ impl<W: World> Server<W> {
         match user.limits.receive(&self.limits, shared, self.now, data) {
             Verdict::Undecided | Verdict::Player => true,
             Verdict::Stranger(stranger) => {
-                let peer = user.info.peer;
                 self.status.limits.strangers += 1;
-                if let Some(left_out) = self.may_log(LogKind::Stranger(stranger), peer.ip()) {
-                    if let Some(user) = self.users.get(id) {
-                        about!(info, user, left_out, "not a player: {stranger}");
-                    }
-                }
+                self.log_limited(LogKind::Stranger(stranger), id, |user, left_out| {
+                    about!(info, user, left_out, "not a player: {stranger}");
+                });
                 self.depart(id, Departure::Stranger);
                 false
             }
@@ -155,12 +159,9 @@ impl<W: World> Server<W> {
 
     fn log_throttled(&mut self, id: UserId) {
         self.status.limits.throttled += 1;
-        let Some(peer) = self.users.get(id).map(|user| user.info.peer) else { return };
-        if let Some(left_out) = self.may_log(LogKind::Throttled, peer.ip()) {
-            if let Some(user) = self.users.get(id) {
-                about!(info, user, left_out, "sends more than the command rate; has to wait");
-            }
-        }
+        self.log_limited(LogKind::Throttled, id, |user, left_out| {
+            about!(info, user, left_out, "sends more than the command rate; has to wait");
+        });
     }
 
     /// Whether a user may give a command now, or the client something else that calls the world: there is one in the
@@ -242,18 +243,14 @@ impl<W: World> Server<W> {
     }
 
     fn expire(&mut self, id: UserId, expired: Expired) {
-        let Some(user) = self.users.get(id) else { return };
-        let peer = user.info.peer;
         let why = match expired {
             Expired::Login => Departure::LoginTimeout,
             Expired::Idle => Departure::Idle,
         };
         self.status.limits.expire(expired);
-        if let Some(left_out) = self.may_log(LogKind::Expired(expired), peer.ip()) {
-            if let Some(user) = self.users.get(id) {
-                about!(info, user, left_out, "disconnected: {why}");
-            }
-        }
+        self.log_limited(LogKind::Expired(expired), id, |user, left_out| {
+            about!(info, user, left_out, "disconnected: {why}");
+        });
         self.actions.push(Action::Send { user: id, text: expired.text().into() });
         self.carry_out();
         self.depart(id, why);

@@ -12,6 +12,7 @@
 //! | `connections.rs` | input, turns, departures |
 //! | `output.rs` | output, and what becomes of it when it is not read |
 //! | `leaving.rs` | connections whose last output is being sent |
+//! | `keepalive.rs` | how the system notices that a peer has vanished |
 //! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
 //! | `clients.rs` | what clients say about themselves, and ask for |
 //! | `users.rs` | the users who are present, and the queue for turns |
@@ -25,6 +26,7 @@
 mod clients;
 mod connections;
 mod countdown;
+mod keepalive;
 mod leaving;
 mod limiting;
 mod metrics;
@@ -233,12 +235,10 @@ impl<W: World> Server<W> {
                 self.users.enqueue(id);
                 self.adjust_reading(id);
             }
-            if old.keepalive != self.limits.keepalive {
-                let conn = self.users.get(id).map(|user| user.conn);
-                // It fails only for a connection that has ended.
-                let _ = conn.map(|conn| self.reactor.set_keepalive(conn, self.limits.keepalive));
-            }
             self.schedule_deadline(id);
+        }
+        if old.keepalive != self.limits.keepalive {
+            self.change_keepalive();
         }
     }
 
@@ -413,6 +413,7 @@ impl<W: World> Server<W> {
         while !self.actions.is_empty() {
             self.call += 1;
             let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
+            self.note_releases(&doing);
             for action in doing.drain(..) {
                 match action {
                     Action::Send { user, text } => self.send(user, &text),

@@ -5,12 +5,14 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dolmen::{ConnId, ListenerId, Token};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
+use super::keepalive::keep_alive;
 use super::leaving::Leaving;
+use super::output::Share;
 use super::{FIRST_USER_TOKEN, LogKind, Server};
 use crate::address::canonical_peer;
 use crate::config::{PortKind, PortOptions};
@@ -24,15 +26,6 @@ use crate::world::{Admission, ConnectInfo, Departure, UserId, World};
 
 /// Connections of proxies that may be without a header at a time. One more, and the oldest is reset.
 pub(super) const MOST_UNNAMED: usize = 256;
-
-/// How often the system asks a silent peer before it gives the connection up, and how soon again.
-const KEEPALIVE_RETRIES: u32 = 3;
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a peer may leave data unacknowledged, at least. That is also the time for which a client that is stopped
-/// may keep its receive window closed, so it must not be short.
-#[cfg(target_os = "linux")]
-const SHORTEST_USER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How many bytes the system takes before it has sent them. Otherwise it takes megabytes, and a slow reader's progress
 /// would show only in leaps of that size.
@@ -58,7 +51,7 @@ pub(super) struct Port {
 /// A connection of a trusted proxy that has not named its player yet.
 #[derive(Debug)]
 pub(super) struct Unnamed {
-    conn: ConnId,
+    pub conn: ConnId,
     /// The proxy.
     peer: SocketAddr,
     port: Port,
@@ -149,6 +142,7 @@ impl<W: World> Server<W> {
             answered: false,
             in_queue: false,
             held: false,
+            released_in: 0,
             paused_since: None,
             unflushed: false,
             ends: None,
@@ -156,7 +150,7 @@ impl<W: World> Server<W> {
         self.users.insert(id, user);
         self.schedule_deadline(id);
         self.answering = Some(id);
-        self.send_wire(id);
+        self.send_wire(id, Share::Answer);
         let (world, mut turn) = self.turn();
         world.logon(&mut turn, id);
         self.carry_out();
@@ -319,19 +313,4 @@ impl<W: World> Server<W> {
             self.leaving.insert(id, Leaving { conn, peer });
         }
     }
-}
-
-/// Makes the system notice that a peer has vanished: after so much silence by asking, and by giving up on data that is
-/// not acknowledged. Without the latter a player to whom others talk would stay for a quarter of an hour on Linux.
-fn keep_alive(stream: &TcpStream, after: Option<Duration>) {
-    let Some(after) = after else { return };
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(after)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    // They fail only for a connection that is broken, or on a system that lacks them.
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(after.max(SHORTEST_USER_TIMEOUT)));
 }
