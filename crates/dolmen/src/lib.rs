@@ -57,6 +57,7 @@ mod channel;
 mod close_reason;
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
+mod crew;
 mod engine;
 mod error;
 mod events;
@@ -82,6 +83,7 @@ pub use address::{Address, Target};
 pub use channel::{Inbox, InboxDrain, SendError, Sender};
 pub use close_reason::CloseReason;
 pub use console::{ConsoleInput, ConsoleKind, ConsoleMode, LONGEST_LINE_BYTES, ShutdownReason};
+pub use crew::{Codec, Crew, CrewBuilder, CrewEvent, LeaveReason, Link, MemberStats};
 pub use error::{AddError, Error, ErrorKind};
 pub use events::{Drain, Event, Events};
 #[cfg(windows)]
@@ -89,7 +91,7 @@ pub use kernel::set_exclusive_address_use;
 pub use reactor::{Builder, Console, Reactor};
 pub use shared_bytes::SharedBytes;
 pub use stats::Stats;
-pub use token::{ConnId, FileOpId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
+pub use token::{ConnId, FileOpId, LinkId, ListenerId, LookupId, TimerId, Token, UdpId, WatchId};
 pub use waker::{Poster, Waker};
 
 /// What `dolmend` shares with the library. Not a public interface, and not covered by semantic versioning.

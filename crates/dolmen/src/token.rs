@@ -78,6 +78,13 @@ ids! {
     /// let mut players: HashMap<dolmen::ConnId, String> = HashMap::new();
     /// ```
     ConnId;
+    /// Names a connection of a [`Crew`](crate::Crew), which issues it in place of a reactor.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// let mut players: HashMap<dolmen::LinkId, String> = HashMap::new();
+    /// ```
+    LinkId;
     /// Names a listener that delivers accepted streams.
     ///
     /// ```

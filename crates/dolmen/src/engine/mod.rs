@@ -74,7 +74,6 @@ use listener::Listener;
 use lookups::Lookups;
 use poll::Poll;
 use registration::{Served, SourceRef};
-use table::Table;
 use timers::Purpose;
 use turn::Turn;
 use watch::Watch;
@@ -82,6 +81,7 @@ use watch::Watch;
 pub(crate) use config::Config;
 #[cfg(all(test, dolmen_sim))]
 pub(crate) use datagrams::MOST_DATAGRAMS;
+pub(crate) use table::Table;
 #[cfg(dolmen_sim)]
 pub(crate) use turn::MIN_EVENTLESS_WAITS;
 
@@ -138,7 +138,11 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    #[cfg(any(feature = "c-api", dolmen_sim))]
+    /// How many bytes one connection may have queued.
+    pub(crate) fn high_water_bytes(&self) -> usize {
+        self.cx.config.high_water_bytes
+    }
+
     pub(crate) fn now_ns(&self) -> u64 {
         self.cx.now_ns()
     }

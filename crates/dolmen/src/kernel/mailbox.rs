@@ -25,7 +25,7 @@ mod loom_tests;
 mod notifier;
 mod queue;
 
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, Taken};
 use notifier::Notifier;
 #[cfg(any(test, dolmen_sim))]
 pub(crate) use notifier::NullSignal;

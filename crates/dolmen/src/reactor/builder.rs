@@ -59,6 +59,11 @@ impl Builder {
         Ok(Reactor { engine, on_this_thread: PhantomData })
     }
 
+    /// How many completions it takes in one call.
+    pub(crate) fn most_events(&self) -> usize {
+        self.config.max_events
+    }
+
     /// How many completions the reactor takes from the system in one call. 128; at least 1.
     pub fn max_events(mut self, count: usize) -> Builder {
         // The bound keeps the kernel's array of packets below what Windows and epoll take in one call.

@@ -19,6 +19,7 @@
 //!
 //! The inbox stays on the reactor's thread. So nothing is drained between the delivery of a report and its handling.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -26,7 +27,7 @@ use super::{Announced, Mailbox, Queue, Refused};
 use crate::kernel::Fault;
 use crate::kernel::fork::{Guarded, Lock};
 use crate::marks::{Mark, mark};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, MutexGuard, Ordering};
 use crate::token::Token;
 
 #[cfg(all(test, loom))]
@@ -57,11 +58,35 @@ struct State<T> {
     over: bool,
     /// The end was reported. Nothing follows.
     ended: bool,
+    /// A [`Channel::put`] has found no room for all of its values since the last [`Channel::take`].
+    starved: bool,
+}
+
+/// Values that were taken out together. Kept by the caller, whose next take reuses the memory.
+pub(crate) struct Taken<T>(VecDeque<(u64, T)>);
+
+impl<T> Default for Taken<T> {
+    fn default() -> Taken<T> {
+        Taken(VecDeque::new())
+    }
+}
+
+impl<T> Taken<T> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.0.drain(..).map(|(_, value)| value)
+    }
 }
 
 impl<T> Default for State<T> {
     fn default() -> State<T> {
-        State { queue: Queue::default(), listed: false, reported: None, over: false, ended: false }
+        State {
+            queue: Queue::default(),
+            listed: false,
+            reported: None,
+            over: false,
+            ended: false,
+            starved: false,
+        }
     }
 }
 
@@ -108,6 +133,44 @@ impl<T: Send + 'static> Channel<T> {
         let number = state.queue.push(value);
         drop(state);
         self.mailbox.notifier.notify().or_else(|fault| withdraw(ours, number, fault))
+    }
+
+    /// Takes as many values as there is room for, or with `beyond` all of them, with one lock and one signal at most. What
+    /// is left in `values` waits for room: the next [`take`](Channel::take) tells that it has made some. Where no one takes
+    /// values any more, they are dropped.
+    ///
+    /// It does not fail. If the system cannot wake the reactor, the values wait for its next turn.
+    pub(crate) fn put(self: &Arc<Self>, values: &mut VecDeque<T>, beyond: bool) {
+        if values.is_empty() {
+            return;
+        }
+        let mut state = self.state.ours().lock();
+        if self.mailbox.is_gone() || self.inbox_gone.load(Ordering::Relaxed) {
+            drop(state);
+            return values.clear();
+        }
+        let room = if beyond { values.len() } else { self.capacity.saturating_sub(state.queue.len()) };
+        let taken = room.min(values.len());
+        for value in values.drain(..taken) {
+            state.queue.push(value);
+        }
+        state.starved |= !values.is_empty();
+        if taken == 0 || state.reported.is_some() || !self.list(&mut state) {
+            return;
+        }
+        drop(state);
+        self.mailbox.notify();
+    }
+
+    /// Takes out everything that waits, with one lock. Returns whether a [`put`](Channel::put) waits for room. Only for the
+    /// reactor's thread.
+    pub(crate) fn take(self: &Arc<Self>, into: &mut Taken<T>) -> bool {
+        debug_assert!(into.0.is_empty(), "they would be put back");
+        let mut state = self.state.ours().lock();
+        state.queue.swap(&mut into.0);
+        let starved = std::mem::take(&mut state.starved);
+        self.answer_report(state);
+        starved
     }
 
     /// Puts the channel in the mailbox's list, unless it is there. Returns false if the reactor is gone.
@@ -160,7 +223,10 @@ impl<T: Send + 'static> Channel<T> {
     /// The caller has drained: the report so far is answered, and what is left or has come needs another one. Only for
     /// the reactor's thread.
     pub(crate) fn drained(self: &Arc<Self>) {
-        let mut state = self.state.ours().lock();
+        self.answer_report(self.state.ours().lock());
+    }
+
+    fn answer_report(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
         // The report of the end stays valid until it is delivered.
         if state.ended {
             return;

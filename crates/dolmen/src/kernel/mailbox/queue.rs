@@ -36,6 +36,11 @@ impl<T> Queue<T> {
         self.entries.pop_front().map(|(_, entry)| entry)
     }
 
+    /// Takes all entries out, and leaves the empty memory of `with` for those to come.
+    pub(super) fn swap(&mut self, with: &mut VecDeque<(u64, T)>) {
+        std::mem::swap(&mut self.entries, with);
+    }
+
     /// Takes an entry out again. `None` if it has been popped.
     pub(super) fn withdraw(&mut self, number: u64) -> Option<T> {
         let at = self.entries.binary_search_by_key(&number, |&(number, _)| number).ok()?;

@@ -1,0 +1,412 @@
+//! [`Crew`]: several threads for the connections of one game.
+
+use std::fmt;
+use std::net::TcpStream;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::channel::SendError;
+use crate::error::{Error, ErrorKind};
+use crate::events::Event;
+use crate::kernel::fork::Process;
+use crate::reactor::{Builder, Reactor};
+use crate::token::{LinkId, Token};
+
+mod codec;
+mod counters;
+mod desk;
+mod event;
+mod ledger;
+mod member;
+mod notice;
+mod thread;
+
+pub use codec::{Codec, Link};
+pub use counters::MemberStats;
+use desk::Desk;
+pub use event::CrewEvent;
+use member::{Happening, Limits};
+pub use notice::LeaveReason;
+
+/// Threads that serve connections for a game on another one.
+///
+/// The game's thread accepts, and each connection is given to the *member* with the fewest connections, for life. A member
+/// is a thread with a reactor of its own, on which a [`Codec`] for each connection turns bytes into messages for the game
+/// and the game's replies into bytes: telnet, compression, TLS. So the game's thread does the game's work only. Without
+/// threads, which is the default, the same codecs run on the game's thread, and the program is the same.
+///
+/// ```
+/// use dolmen::{Codec, CrewBuilder, CrewEvent, Event, Events, Link, Reactor, Token};
+/// # use std::io::{Read, Write};
+/// # use std::net::{Shutdown, TcpListener, TcpStream};
+///
+/// struct Echo;
+///
+/// impl Codec for Echo {
+///     type Message = Vec<u8>;
+///     type Reply = Vec<u8>;
+///     type Shared = ();
+///
+///     fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
+///         link.deliver(data.to_vec());
+///     }
+///
+///     fn end_of_stream(&mut self, link: &mut Link<'_, Self>) {
+///         link.deliver(Vec::new());
+///     }
+///
+///     fn send(&mut self, reply: Vec<u8>, link: &mut Link<'_, Self>) {
+///         link.send(&reply);
+///     }
+/// }
+///
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let mut peer = TcpStream::connect(listener.local_addr()?)?;
+/// # peer.write_all(b"hello")?;
+/// # peer.shutdown(Shutdown::Write)?;
+/// let mut reactor = Reactor::new()?;
+/// let mut events = Events::with_capacity(128);
+/// let mut crew = CrewBuilder::new(Token(1)).threads(2).build(&reactor)?;
+/// reactor.listen(listener, Token(0))?;
+/// let mut left = false;
+/// while !left {
+///     reactor.wait(&mut events, None)?;
+///     for event in &mut events {
+///         let Some(event) = crew.handle(&mut reactor, event) else { continue };
+///         if let Event::Accepted { stream, .. } = event {
+///             crew.add(&mut reactor, stream, Echo, Token(2));
+///         }
+///     }
+///     while let Some(event) = crew.next_event(&mut reactor) {
+///         match event {
+///             CrewEvent::Message { link, message, .. } if message.is_empty() => crew.close(&mut reactor, link)?,
+///             CrewEvent::Message { link, message, .. } => crew.send(&mut reactor, link, message)?,
+///             CrewEvent::Left { .. } => left = true,
+///             _ => {}
+///         }
+///     }
+/// }
+/// # assert_eq!(std::io::read_to_string(peer)?, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What is promised
+///
+/// * The messages of a connection come in the order in which its codec has delivered them, and its codec gets the replies in
+///   the order in which they were sent.
+/// * [`CrewEvent::Left`] comes once for each connection, and nothing of it comes later. After [`close`](Crew::close) and
+///   [`abort`](Crew::abort) it is the only event of the connection.
+/// * Everything is bounded. While the game does not take its messages, members stop reading, and TCP slows the peers down.
+///   While a peer does not read, [`send`](Crew::send) is refused.
+/// * A codec that panics ends its member only; see [`CrewEvent::MemberFailed`].
+/// * Dropping the crew resets or closes its connections and joins its threads. That takes as long as the codec calls that
+///   are in progress, and some milliseconds; no member is left behind.
+///
+/// The order of events of different connections is not promised.
+///
+/// # Each round
+///
+/// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
+/// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
+/// their [`flush`](Codec::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+///
+/// # When it pays
+///
+/// A message that crosses threads costs more than one that does not. On a machine with two processors two members are worth
+/// their cost from some 10 µs of work a message on, as encryption and compression need. Plain lines are faster without. The
+/// benchmark in `docs/benchmarks.md` measures both.
+///
+/// # Forking
+///
+/// The threads stay with the parent. In a child, the connections of members are silent, and the drop of the crew leaves them
+/// alone.
+pub struct Crew<C: Codec> {
+    desk: Desk<TcpStream, C>,
+    settings: CrewBuilder,
+    /// By the number of the member.
+    threads: Vec<Option<JoinHandle<()>>>,
+    process: Process,
+}
+
+/// Settings for a [`Crew`]. Each method states its default.
+///
+/// ```
+/// # use dolmen::{Codec, Crew, CrewBuilder, Link, Reactor, Token};
+/// # struct Silent;
+/// # impl Codec for Silent {
+/// #     type Message = ();
+/// #     type Reply = ();
+/// #     type Shared = ();
+/// #     fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+/// #     fn send(&mut self, _: (), _: &mut Link<'_, Self>) {}
+/// # }
+/// let reactor = Reactor::new()?;
+/// let members = Reactor::builder().high_water_mark(64 * 1024);
+/// let crew: Crew<Silent> = CrewBuilder::new(Token(1)).threads(2).reactors(members).build(&reactor)?;
+/// assert_eq!(crew.threads(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes no crew until `build` is called"]
+pub struct CrewBuilder {
+    token: Token,
+    threads: usize,
+    limits: Limits,
+    reactors: Builder,
+}
+
+impl CrewBuilder {
+    /// The default settings. The crew's events of the game's reactor carry `token`: use it for nothing else there.
+    pub fn new(token: Token) -> CrewBuilder {
+        let limits = Limits { notices: 4096, replies: 1024, linger: Duration::from_secs(5) };
+        CrewBuilder { token, threads: 0, limits, reactors: Reactor::builder() }
+    }
+
+    /// How many threads serve connections. 0: none, and the codecs run on the game's thread.
+    pub fn threads(mut self, count: usize) -> CrewBuilder {
+        self.threads = count;
+        self
+    }
+
+    /// How many messages of one member may wait for the game. Beyond it, connections that deliver more are not read. 4096; at
+    /// least 1. Whatever one receive has brought is kept all the same, once for each connection.
+    pub fn message_capacity(mut self, messages: usize) -> CrewBuilder {
+        self.limits.notices = messages.max(1);
+        self
+    }
+
+    /// How much may be on its way to the codec of one connection before [`Crew::send`] refuses, as counted by
+    /// [`Codec::weight`]. 1024; at least 1. One reply that is heavier is taken when nothing else is on its way.
+    pub fn reply_limit(mut self, weight: usize) -> CrewBuilder {
+        // Room for the sum of two.
+        self.limits.replies = (weight.max(1) as u64).min(u64::MAX / 8);
+        self
+    }
+
+    /// How long the end of a connection may take whose peer does not read, before it is reset. 5 seconds.
+    pub fn linger(mut self, time: Duration) -> CrewBuilder {
+        self.limits.linger = time;
+        self.reactors = self.reactors.linger(time);
+        self
+    }
+
+    /// The settings of the members' reactors. The default settings. A codec on the game's thread has the game's reactor.
+    pub fn reactors(mut self, settings: Builder) -> CrewBuilder {
+        self.reactors = settings.linger(self.limits.linger);
+        self
+    }
+
+    /// Makes the crew, for a game that waits with this reactor.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) or another error that the operating system reports for a thread
+    /// or its reactor. Then no thread is left.
+    pub fn build<C: Codec>(&self, reactor: &Reactor) -> Result<Crew<C>, Error> {
+        let mut crew = Crew {
+            desk: Desk::new(reactor.engine.mailbox(), self.token, self.limits),
+            settings: self.clone(),
+            threads: Vec::new(),
+            process: Process::current(),
+        };
+        crew.set_threads(reactor, self.threads)?;
+        Ok(crew)
+    }
+}
+
+impl<C: Codec> Crew<C> {
+    /// Handles an event of the reactor that is the crew's, and returns any other.
+    pub fn handle<'a>(&mut self, reactor: &mut Reactor, event: Event<'a>) -> Option<Event<'a>> {
+        if event.token() != Some(self.settings.token) {
+            return Some(event);
+        }
+        let happening = match event {
+            Event::Inbox { .. } => {
+                self.desk.reported();
+                return None;
+            }
+            Event::Received { conn, data, .. } => Happening::Received(conn, data),
+            Event::EndOfStream { conn, .. } => Happening::EndOfStream(conn),
+            Event::Drained { conn, .. } => Happening::Drained(conn),
+            Event::Closed { conn, reason, .. } => Happening::Closed(conn, reason),
+            Event::Timer { .. } => Happening::Timer,
+            // It shares the token in spite of the advice.
+            event => return Some(event),
+        };
+        self.desk.handle(&mut reactor.engine, happening);
+        None
+    }
+
+    /// The next event of this round; `None` when there is none, which ends the round. Events that come in the meantime are
+    /// left for the next one, so a round ends, and the next [`wait`](Reactor::wait) reports them.
+    pub fn next_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
+        let event = self.desk.next_event(&mut reactor.engine);
+        self.join_ended();
+        event
+    }
+
+    /// Gives a stream to the member with the fewest connections. Its events carry `token`. It is registered on the member's
+    /// thread: if that fails, [`CrewEvent::Left`] says so. No other reactor may have it: on Windows a socket belongs to one
+    /// for life.
+    pub fn add(&mut self, reactor: &mut Reactor, stream: TcpStream, codec: C, token: Token) -> LinkId {
+        self.desk.add(&mut reactor.engine, stream, codec, token, |stream| stream)
+    }
+
+    /// Sends a reply to a connection's codec.
+    ///
+    /// # Errors
+    ///
+    /// The reply is returned with [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after
+    /// [`close`](Crew::close), [`abort`](Crew::abort) or [`CrewEvent::Left`]; with
+    /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when too much is on its way to the codec
+    /// ([`CrewBuilder::reply_limit`]). A [`CrewEvent::Drained`] event follows when half of that has arrived.
+    pub fn send(
+        &mut self,
+        reactor: &mut Reactor,
+        link: LinkId,
+        reply: C::Reply,
+    ) -> Result<(), SendError<C::Reply>> {
+        self.desk.send(&mut reactor.engine, link, reply)
+    }
+
+    /// Sends a reply to many connections, with one order for each member. The copies are made by the members, so a reply
+    /// should be cheap to clone, such as an `Arc<str>`. Returns those that have refused it, with the reasons of
+    /// [`send`](Crew::send).
+    pub fn broadcast(
+        &mut self,
+        reactor: &mut Reactor,
+        links: impl IntoIterator<Item = LinkId>,
+        reply: &C::Reply,
+    ) -> Vec<(LinkId, ErrorKind)>
+    where
+        C::Reply: Clone,
+    {
+        self.desk.broadcast(&mut reactor.engine, links, reply)
+    }
+
+    /// Stops reading from a connection. Messages that are on their way still come.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
+    pub fn pause(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
+        self.desk.pause(&mut reactor.engine, link)
+    }
+
+    /// Reads again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
+    pub fn resume(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
+        self.desk.resume(&mut reactor.engine, link)
+    }
+
+    /// Closes a connection when all replies have been sent. From here on the game gets no message of it.
+    /// [`CrewEvent::Left`] follows.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
+    pub fn close(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
+        self.desk.close(&mut reactor.engine, link)
+    }
+
+    /// Resets a connection, also one that is closing. From here on the game gets no message of it. [`CrewEvent::Left`]
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after [`CrewEvent::Left`].
+    pub fn abort(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
+        self.desk.abort(&mut reactor.engine, link)
+    }
+
+    /// How much is on its way to the connection's codec, as counted by [`Codec::weight`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after [`CrewEvent::Left`].
+    pub fn waiting(&self, link: LinkId) -> Result<usize, Error> {
+        self.desk.waiting(link).map(|weight| usize::try_from(weight).unwrap_or(usize::MAX))
+    }
+
+    /// How many connections there are, those that are closing included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.desk.len()
+    }
+
+    /// Whether there is no connection.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many threads newcomers are given to.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.desk.active()
+    }
+
+    /// Gives newcomers to so many threads from now on. A connection stays where it is: members that are too many end with
+    /// their last one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CrewBuilder::build`]. Threads that were started before the error stay.
+    pub fn set_threads(&mut self, reactor: &Reactor, count: usize) -> Result<(), Error> {
+        self.join_ended();
+        let CrewBuilder { token, limits, reactors, .. } = &self.settings;
+        for _ in 0..self.desk.set_active(count) {
+            let number = self.desk.next_seat();
+            let game = reactor.engine.mailbox();
+            let (remote, handle) = thread::start(number, reactors, *limits, game, *token)?;
+            self.desk.seat(remote);
+            if self.threads.len() <= number {
+                self.threads.resize_with(number + 1, || None);
+            }
+            self.threads[number] = Some(handle);
+        }
+        self.settings.threads = count;
+        Ok(())
+    }
+
+    /// What the members have done. The game's own thread is in it while it has connections, or there is no other member.
+    pub fn members(&self) -> impl Iterator<Item = MemberStats> {
+        self.desk.members()
+    }
+
+    fn join_ended(&mut self) {
+        while let Some(number) = self.desk.take_ended() {
+            if let Some(thread) = self.threads[number].take() {
+                // It does nothing any more but to end. It has reported its panic.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl<C: Codec> Drop for Crew<C> {
+    fn drop(&mut self) {
+        if self.process.is_copy() {
+            // The threads are the parent's.
+            self.threads.drain(..).flatten().for_each(std::mem::forget);
+            return;
+        }
+        // All of them first: they end side by side.
+        self.desk.stop_all();
+        for thread in self.threads.drain(..).flatten() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<C: Codec> fmt::Debug for Crew<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew")
+            .field("threads", &self.threads())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! [`Codec`]: one connection's protocol, and [`Link`]: what it can do.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::notice::{Notice, Outgoing};
+use crate::error::ErrorKind;
+use crate::shared_bytes::SharedBytes;
+use crate::token::LinkId;
+
+/// One connection's side of a protocol: bytes in and out on the thread of a member, messages and replies on the game's.
+///
+/// A codec is made on the game's thread, moves to its member with its connection, and stays there until it is dropped. It
+/// never blocks: while it works, the other connections of its member wait.
+///
+/// Everything it does goes through the [`Link`] that it is given: [`send`](Link::send) bytes to the peer,
+/// [`deliver`](Link::deliver) messages to the game, [`close`](Link::close) the connection.
+///
+/// A codec that panics ends its member, and with it all connections of that member; see
+/// [`CrewEvent::MemberFailed`](crate::CrewEvent::MemberFailed).
+///
+/// ```
+/// use dolmen::{Codec, Link};
+///
+/// /// Lines in capitals.
+/// #[derive(Default)]
+/// struct Capitals {
+///     line: Vec<u8>,
+/// }
+///
+/// impl Codec for Capitals {
+///     type Message = String;
+///     type Reply = String;
+///     type Shared = ();
+///
+///     fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
+///         for &byte in data {
+///             match byte {
+///                 b'\n' => link.deliver(String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned()),
+///                 _ if self.line.len() == 1024 => return link.close(),
+///                 _ => self.line.push(byte.to_ascii_uppercase()),
+///             }
+///         }
+///     }
+///
+///     fn send(&mut self, reply: String, link: &mut Link<'_, Self>) {
+///         link.send(reply.as_bytes());
+///         link.send(b"\n");
+///     }
+/// }
+/// ```
+pub trait Codec: Sized + Send + 'static {
+    /// What the game gets from this connection.
+    type Message: Send + 'static;
+
+    /// What the game sends to this connection.
+    type Reply: Send + 'static;
+
+    /// What all codecs of one member share, such as texts that are encoded once for many. Each member makes its own, on its
+    /// own thread. `()` for nothing.
+    type Shared: Default + 'static;
+
+    /// The connection is registered.
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        let _ = link;
+    }
+
+    /// Bytes have arrived, in their order. They are divided in any way.
+    fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>);
+
+    /// The peer will send nothing more. Unless a codec does something else, the connection is closed, after everything that
+    /// it has sent.
+    fn end_of_stream(&mut self, link: &mut Link<'_, Self>) {
+        link.close();
+    }
+
+    /// The game sends this. Replies come in the order in which they were sent.
+    fn send(&mut self, reply: Self::Reply, link: &mut Link<'_, Self>);
+
+    /// The member has handled all that it has found, of this connection some. For what is to be sent once, after several
+    /// replies: a prompt, or what a compressor holds back.
+    fn flush(&mut self, link: &mut Link<'_, Self>) {
+        let _ = link;
+    }
+
+    /// When [`expired`](Codec::expired) is to be called, at the latest. Asked after each of the other calls.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The deadline has passed. If there is still one that has, this is called again after 10 ms.
+    fn expired(&mut self, link: &mut Link<'_, Self>) {
+        let _ = link;
+    }
+
+    /// How much a reply counts towards [`CrewBuilder::reply_limit`](crate::CrewBuilder::reply_limit): 1, or for example its
+    /// length.
+    fn weight(reply: &Self::Reply) -> usize {
+        let _ = reply;
+        1
+    }
+}
+
+/// What a connection is to do next, as its codec wishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wish {
+    #[default]
+    Stay,
+    Close,
+    Abort,
+}
+
+/// The connection, as the engine that has it sees it.
+pub(super) trait Wire {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind>;
+    fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind>;
+    fn queued_bytes(&self) -> usize;
+}
+
+/// Bytes for which the reactor's queue has no room. They are sent before anything else.
+#[derive(Default)]
+pub(super) struct Unsent {
+    pub(super) bytes: Vec<u8>,
+    /// How many of them have been passed on.
+    pub(super) passed: usize,
+}
+
+impl Unsent {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.passed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A codec's connection, for the time of one call.
+pub struct Link<'a, C: Codec> {
+    pub(super) id: LinkId,
+    pub(super) now: Instant,
+    pub(super) wire: &'a mut dyn Wire,
+    pub(super) unsent: &'a mut Unsent,
+    pub(super) outgoing: &'a mut Outgoing<C>,
+    pub(super) shared: &'a mut C::Shared,
+    pub(super) wish: &'a mut Wish,
+}
+
+impl<C: Codec> Link<'_, C> {
+    /// Sends bytes to the peer, after those sent before. What the reactor's queue has no room for is kept beside it; until it
+    /// has been sent, the codec gets no further reply, and nothing is read from the peer. So a connection holds no more than
+    /// the reactor's [high-water mark](crate::Builder::high_water_mark) and what one call has sent beyond it.
+    pub fn send(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || self.passes(|wire| wire.send(bytes)) {
+            return;
+        }
+        self.unsent.bytes.extend_from_slice(bytes);
+    }
+
+    /// The same of bytes that are sent to many: they are not copied, unless there is no room for them.
+    pub fn send_shared(&mut self, bytes: &SharedBytes) {
+        if bytes.is_empty() || self.passes(|wire| wire.send_shared(bytes)) {
+            return;
+        }
+        self.unsent.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether the bytes need not be kept: the reactor has them, or there is no connection any more that would.
+    fn passes(&mut self, send: impl FnOnce(&mut dyn Wire) -> Result<(), ErrorKind>) -> bool {
+        self.unsent.is_empty()
+            && !matches!(send(&mut *self.wire), Err(ErrorKind::QueueFull | ErrorKind::TooLarge))
+    }
+
+    /// Delivers a message to the game, behind those delivered before. If the game does not take its messages, nothing more
+    /// is read from this connection until it does.
+    pub fn deliver(&mut self, message: C::Message) {
+        self.outgoing.push(Notice::Message(self.id, message));
+    }
+
+    /// Closes the connection when everything has been sent. The codec gets no further call. Bytes that are sent after this
+    /// are sent as well.
+    pub fn close(&mut self) {
+        if *self.wish == Wish::Stay {
+            *self.wish = Wish::Close;
+        }
+    }
+
+    /// Resets the connection. The codec gets no further call.
+    pub fn abort(&mut self) {
+        *self.wish = Wish::Abort;
+    }
+
+    /// How many bytes wait to be sent.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.wire.queued_bytes() + self.unsent.len()
+    }
+
+    /// What the codecs of this member share.
+    pub fn shared(&mut self) -> &mut C::Shared {
+        self.shared
+    }
+
+    /// The time at which the member began to handle what it has found.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The connection's name on the game's thread.
+    #[must_use]
+    pub fn id(&self) -> LinkId {
+        self.id
+    }
+}
+
+impl<C: Codec> fmt::Debug for Link<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("id", &self.id).field("queued_bytes", &self.queued_bytes()).finish()
+    }
+}

@@ -1,0 +1,72 @@
+//! What a member has done, for statistics: it counts, and the game reads.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Written by the member alone.
+#[derive(Default)]
+pub(crate) struct Counters {
+    links: AtomicUsize,
+    turns: AtomicU64,
+    received_bytes: AtomicU64,
+    messages: AtomicU64,
+    replies: AtomicU64,
+}
+
+/// What one member has done, and what it has. See [`Crew::members`](crate::Crew::members).
+///
+/// ```
+/// use dolmen::MemberStats;
+/// let of_all = |members: &[MemberStats]| members.iter().map(|member| member.messages).sum::<u64>();
+/// assert_eq!(of_all(&[]), 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberStats {
+    /// Connections at this moment, those that are closing included.
+    pub links: usize,
+    /// How many times it has handled what a wait had found.
+    pub turns: u64,
+    /// Bytes that its codecs have been given.
+    pub received_bytes: u64,
+    /// Messages that its codecs have delivered.
+    pub messages: u64,
+    /// Replies that its codecs have been given.
+    pub replies: u64,
+    /// It gets no newcomers, and ends with its last connection.
+    pub retiring: bool,
+}
+
+impl Counters {
+    pub(super) fn received(&self, bytes: usize) {
+        add(&self.received_bytes, bytes as u64);
+    }
+
+    pub(super) fn delivered(&self, messages: usize) {
+        add(&self.messages, messages as u64);
+    }
+
+    pub(super) fn replied(&self) {
+        add(&self.replies, 1);
+    }
+
+    pub(super) fn turned(&self, links: usize) {
+        add(&self.turns, 1);
+        self.links.store(links, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> MemberStats {
+        MemberStats {
+            links: self.links.load(Ordering::Relaxed),
+            turns: self.turns.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            messages: self.messages.load(Ordering::Relaxed),
+            replies: self.replies.load(Ordering::Relaxed),
+            retiring: false,
+        }
+    }
+}
+
+/// There is one writer, so this needs no locked instruction.
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+}

@@ -1,0 +1,470 @@
+//! [`Desk`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
+//! game's events of the members' notices. It knows no thread: a member is two queues.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::codec::Codec;
+use super::counters::{Counters, MemberStats};
+use super::event::CrewEvent;
+use super::ledger::Ledger;
+use super::member::{Happening, Limits, Member};
+use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request};
+use crate::channel::SendError;
+use crate::engine::{Engine, Table};
+use crate::error::{Error, ErrorKind};
+use crate::kernel::Kernel;
+use crate::kernel::mailbox::{Channel, Mailbox, Taken};
+use crate::token::{LinkId, Token};
+
+const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `CrewBuilder::reply_limit`";
+
+/// Who has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The game's own thread.
+    Here,
+    Member(usize),
+}
+
+/// One connection, as the game sees it.
+struct GameLink {
+    token: Token,
+    place: Place,
+    ledger: Arc<Ledger>,
+    /// The place in the order of arrival.
+    number: u64,
+    /// The game has ended it: nothing comes but its end.
+    is_closing: bool,
+}
+
+/// A member on a thread of its own.
+pub(crate) struct Remote<S, C: Codec> {
+    pub(crate) orders: Arc<Channel<Order<S, C>>>,
+    pub(crate) notices: Arc<Channel<Notice<C>>>,
+    /// Of the member's engine, to tell it that there is room for notices.
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+struct Seat<S, C: Codec> {
+    remote: Remote<S, C>,
+    links: usize,
+    is_retiring: bool,
+    /// It has ended, or is about to: it takes no more orders.
+    has_ended: bool,
+}
+
+pub(crate) struct Desk<S: Send + 'static, C: Codec> {
+    links: Table<GameLink>,
+    /// The member on the game's thread.
+    here: Member<C>,
+    here_counters: Arc<Counters>,
+    here_links: usize,
+    seats: Vec<Option<Seat<S, C>>>,
+    limits: Limits,
+    /// Notices that were taken out and are not handed out yet.
+    inbox: VecDeque<Notice<C>>,
+    /// How many of them this round hands out.
+    in_round: usize,
+    /// A channel has been reported since the last take.
+    is_reported: bool,
+    /// A round has begun.
+    round_is_open: bool,
+    /// What a failed member leaves: its connections, in the order of their arrival.
+    orphans: VecDeque<(LinkId, Token)>,
+    /// Announces notices of this thread for which a round has come too late.
+    later: Arc<Channel<()>>,
+    taken: Taken<Notice<C>>,
+    one: VecDeque<Order<S, C>>,
+    /// Members that have ended and whose threads are to be joined.
+    ended: Vec<usize>,
+    next_number: u64,
+}
+
+impl<S: Send + 'static, C: Codec> Desk<S, C> {
+    /// The notices of all members wait at the engine with this mailbox, and are reported with this token.
+    pub(crate) fn new(mailbox: Arc<Mailbox>, token: Token, limits: Limits) -> Desk<S, C> {
+        let here_counters = Arc::new(Counters::default());
+        Desk {
+            links: Table::new(),
+            here: Member::new(token, limits, Arc::clone(&here_counters)),
+            here_counters,
+            here_links: 0,
+            seats: Vec::new(),
+            limits,
+            inbox: VecDeque::new(),
+            in_round: 0,
+            is_reported: false,
+            round_is_open: false,
+            orphans: VecDeque::new(),
+            later: Channel::new(mailbox, 1, token),
+            taken: Taken::default(),
+            one: VecDeque::new(),
+            ended: Vec::new(),
+            next_number: 0,
+        }
+    }
+
+    /// The number of the member that is seated next.
+    pub(crate) fn next_seat(&self) -> usize {
+        self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len())
+    }
+
+    /// Seats a member.
+    pub(crate) fn seat(&mut self, remote: Remote<S, C>) {
+        let number = self.next_seat();
+        let seat = Some(Seat { remote, links: 0, is_retiring: false, has_ended: false });
+        match self.seats.get_mut(number) {
+            Some(free) => *free = seat,
+            None => self.seats.push(seat),
+        }
+    }
+
+    /// How many members get newcomers.
+    pub(crate) fn active(&self) -> usize {
+        self.seats.iter().flatten().filter(|seat| !seat.is_retiring && !seat.has_ended).count()
+    }
+
+    /// Gives newcomers to so many members at most: surplus ones end with their last connection. Those with the fewest
+    /// connections go. Returns how many are missing.
+    pub(crate) fn set_active(&mut self, count: usize) -> usize {
+        // One that was to end may stay.
+        let mut active = self.active();
+        for seat in self.seats.iter_mut().flatten() {
+            if active < count && seat.is_retiring && !seat.has_ended {
+                seat.is_retiring = false;
+                active += 1;
+            }
+        }
+        for _ in count..active {
+            let fewest = self.fewest();
+            if let Some(seat) = fewest.and_then(|index| self.seats[index].as_mut()) {
+                seat.is_retiring = true;
+            }
+        }
+        self.stop_retired();
+        count.saturating_sub(active)
+    }
+
+    /// The active member with the fewest connections.
+    fn fewest(&self) -> Option<usize> {
+        let active = self.seats.iter().enumerate().filter_map(|(index, seat)| {
+            let seat = seat.as_ref().filter(|seat| !seat.is_retiring && !seat.has_ended)?;
+            Some((seat.links, index))
+        });
+        active.min().map(|(_, index)| index)
+    }
+
+    fn stop_retired(&mut self) {
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            if seat.is_retiring && seat.links == 0 && !seat.has_ended {
+                seat.has_ended = true;
+                seat.remote.orders.put(&mut VecDeque::from([Order::Stop]), true);
+                self.ended.push(index);
+            }
+        }
+    }
+
+    /// Tells all members to end, and takes nothing from them any more. For the end of the crew.
+    pub(crate) fn stop_all(&mut self) {
+        for seat in self.seats.iter_mut().flatten() {
+            seat.remote.notices.close();
+            if !std::mem::replace(&mut seat.has_ended, true) {
+                seat.remote.orders.put(&mut VecDeque::from([Order::Stop]), true);
+            }
+        }
+    }
+
+    /// Takes the number of a member that has ended, so that its thread can be joined.
+    pub(crate) fn take_ended(&mut self) -> Option<usize> {
+        let index = self.ended.pop()?;
+        self.seats[index] = None;
+        Some(index)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = MemberStats> {
+        let of_seat =
+            |seat: &Seat<S, C>| MemberStats { retiring: seat.is_retiring, ..seat.remote.counters.read() };
+        let here = (self.here_links > 0 || self.active() == 0).then(|| MemberStats {
+            links: self.here_links,
+            retiring: self.active() > 0,
+            ..self.here_counters.read()
+        });
+        here.into_iter().chain(self.seats.iter().flatten().map(of_seat))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Takes a connection, and gives it to a member. `hand_over` makes of a stream what crosses to a member's thread.
+    pub(crate) fn add<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        stream: K::Stream,
+        codec: C,
+        token: Token,
+        hand_over: impl FnOnce(K::Stream) -> S,
+    ) -> LinkId {
+        let place = self.fewest().map_or(Place::Here, Place::Member);
+        let ledger = Arc::new(Ledger::default());
+        let number = self.next_number;
+        self.next_number += 1;
+        let link = GameLink { token, place, ledger: Arc::clone(&ledger), number, is_closing: false };
+        let link = LinkId(self.links.insert(link));
+        match place {
+            Place::Here => {
+                self.here_links += 1;
+                let newcomer = Newcomer { link, stream, codec, ledger };
+                self.here.begin_turn(engine);
+                self.here.add(engine, newcomer);
+            }
+            Place::Member(index) => {
+                let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
+                if let Some(seat) = &mut self.seats[index] {
+                    seat.links += 1;
+                    self.one.push_back(Order::Add(Box::new(newcomer)));
+                    seat.remote.orders.put(&mut self.one, true);
+                }
+            }
+        }
+        link
+    }
+
+    /// A connection that the game has not ended.
+    fn open(&mut self, link: LinkId, action: &'static str) -> Result<&mut GameLink, Error> {
+        let found = self.links.get_mut(link.0).filter(|link| !link.is_closing);
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, action, link))
+    }
+
+    pub(crate) fn send<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        link: LinkId,
+        reply: C::Reply,
+    ) -> Result<(), SendError<C::Reply>> {
+        const ACTION: &str = "send to link";
+        let limit = self.limits.replies;
+        let place = match self.open(link, ACTION) {
+            Ok(open) if open.ledger.admit(C::weight(&reply) as u64, limit) => open.place,
+            Ok(_) => return Err(SendError { error: queue_full(ACTION, link, limit), value: reply }),
+            Err(error) => return Err(SendError { error, value: reply }),
+        };
+        self.pass(engine, place, Request::Reply(link, reply));
+        Ok(())
+    }
+
+    /// Returns the links that have refused it.
+    pub(crate) fn broadcast<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        links: impl IntoIterator<Item = LinkId>,
+        reply: &C::Reply,
+    ) -> Vec<(LinkId, ErrorKind)>
+    where
+        C::Reply: Clone,
+    {
+        let (weight, limit) = (C::weight(reply) as u64, self.limits.replies);
+        let mut refused = Vec::new();
+        let mut groups: Vec<Vec<LinkId>> = self.seats.iter().map(|_| Vec::new()).collect();
+        for link in links {
+            let kind = match self.links.get(link.0).filter(|link| !link.is_closing) {
+                Some(open) if open.ledger.admit(weight, limit) => {
+                    match open.place {
+                        Place::Member(index) => groups[index].push(link),
+                        Place::Here => self.pass(engine, Place::Here, Request::Reply(link, reply.clone())),
+                    }
+                    continue;
+                }
+                Some(_) => ErrorKind::QueueFull,
+                None => ErrorKind::NotFound,
+            };
+            refused.push((link, kind));
+        }
+        for (index, links) in groups.into_iter().enumerate().filter(|(_, links)| !links.is_empty()) {
+            let original: Box<dyn Copies<C>> = Box::new(Original(reply.clone()));
+            self.pass(engine, Place::Member(index), Request::Broadcast(links.into(), original));
+        }
+        refused
+    }
+
+    pub(crate) fn pause<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) -> Result<(), Error> {
+        let place = self.open(link, "pause link")?.place;
+        self.pass(engine, place, Request::Pause(link));
+        Ok(())
+    }
+
+    pub(crate) fn resume<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) -> Result<(), Error> {
+        let place = self.open(link, "resume link")?.place;
+        self.pass(engine, place, Request::Resume(link));
+        Ok(())
+    }
+
+    pub(crate) fn close<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) -> Result<(), Error> {
+        let open = self.open(link, "close link")?;
+        open.is_closing = true;
+        let place = open.place;
+        self.pass(engine, place, Request::Close(link));
+        Ok(())
+    }
+
+    pub(crate) fn abort<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) -> Result<(), Error> {
+        // Also one that is closing: that cuts a slow end short.
+        let found = self.links.get_mut(link.0);
+        let found = found.ok_or_else(|| Error::new(ErrorKind::NotFound, "abort link", link))?;
+        found.is_closing = true;
+        let place = found.place;
+        self.pass(engine, place, Request::Abort(link));
+        Ok(())
+    }
+
+    /// The weight of the replies that have not reached the codec.
+    pub(crate) fn waiting(&self, link: LinkId) -> Result<u64, Error> {
+        let found = self.links.get(link.0);
+        let found = found.ok_or_else(|| Error::new(ErrorKind::NotFound, "look up link", link))?;
+        Ok(found.ledger.weight())
+    }
+
+    fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, place: Place, request: Request<C>) {
+        match place {
+            Place::Here => {
+                self.here.begin_turn(engine);
+                self.here.request(engine, request);
+            }
+            Place::Member(index) => {
+                if let Some(seat) = self.seats[index].as_mut().filter(|seat| !seat.has_ended) {
+                    self.one.push_back(Order::To(request));
+                    seat.remote.orders.put(&mut self.one, true);
+                }
+            }
+        }
+    }
+}
+
+/// The game's events.
+impl<S: Send + 'static, C: Codec> Desk<S, C> {
+    /// A channel of the crew was reported.
+    pub(crate) fn reported(&mut self) {
+        self.is_reported = true;
+    }
+
+    /// Something has happened to a connection on this thread.
+    pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
+        self.here.begin_turn(engine);
+        self.here.handle(engine, happening);
+    }
+
+    /// The next event of this round. `None` ends the round.
+    pub(crate) fn next_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
+        if !std::mem::replace(&mut self.round_is_open, true) {
+            self.begin_round(engine);
+        }
+        loop {
+            if let Some((link, token)) = self.orphans.pop_front() {
+                return Some(CrewEvent::Left { link, token, reason: LeaveReason::MemberFailed });
+            }
+            let Some(left) = self.in_round.checked_sub(1) else { break };
+            self.in_round = left;
+            let notice = self.inbox.pop_front()?;
+            if let Some(event) = self.event_of(notice) {
+                return Some(event);
+            }
+        }
+        self.round_is_open = false;
+        self.end_round(engine);
+        None
+    }
+
+    fn begin_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        if std::mem::take(&mut self.is_reported) {
+            self.later.take(&mut Taken::default());
+            for (index, seat) in self.seats.iter().enumerate() {
+                let Some(seat) = seat else { continue };
+                if seat.remote.notices.take(&mut self.taken) {
+                    seat.remote.mailbox.wake();
+                }
+                self.inbox.extend(self.taken.drain().map(|notice| match notice {
+                    Notice::Failed(_, text) => Notice::Failed(index, text),
+                    notice => notice,
+                }));
+            }
+        }
+        self.take_here(engine);
+        self.in_round = self.inbox.len();
+    }
+
+    /// Takes what the codecs on this thread have delivered, as far as there is room.
+    fn take_here<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        let room = self.limits.notices.saturating_sub(self.inbox.len());
+        self.here.post(engine, |notices| {
+            let taken = room.min(notices.len());
+            self.inbox.extend(notices.drain(..taken));
+        });
+    }
+
+    fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.here.begin_turn(engine);
+        self.here.end_turn(engine, |_| {});
+        self.take_here(engine);
+        if !self.inbox.is_empty() {
+            // The next wait returns, however long it was to be.
+            self.later.put(&mut VecDeque::from([()]), false);
+        }
+    }
+
+    fn event_of(&mut self, notice: Notice<C>) -> Option<CrewEvent<C>> {
+        match notice {
+            Notice::Message(link, message) => {
+                let open = self.links.get(link.0).filter(|link| !link.is_closing)?;
+                Some(CrewEvent::Message { link, token: open.token, message })
+            }
+            Notice::Drained(link) => {
+                let open = self.links.get(link.0).filter(|link| !link.is_closing)?;
+                Some(CrewEvent::Drained { link, token: open.token })
+            }
+            Notice::Left(link, reason) => {
+                let GameLink { token, place, .. } = self.links.remove(link.0)?;
+                match place {
+                    Place::Here => self.here_links -= 1,
+                    Place::Member(index) => {
+                        if let Some(seat) = &mut self.seats[index] {
+                            seat.links -= 1;
+                        }
+                        self.stop_retired();
+                    }
+                }
+                Some(CrewEvent::Left { link, token, reason })
+            }
+            Notice::Failed(member, panic) => {
+                self.remove_failed(member);
+                Some(CrewEvent::MemberFailed { member, panic })
+            }
+        }
+    }
+
+    /// A member has failed: its connections are gone.
+    fn remove_failed(&mut self, member: usize) {
+        if let Some(seat) = &mut self.seats[member] {
+            seat.links = 0;
+            if !std::mem::replace(&mut seat.has_ended, true) {
+                self.ended.push(member);
+            }
+        }
+        let place = Place::Member(member);
+        let of_member =
+            |key| self.links.get(key).filter(|link| link.place == place).map(|link| (link.number, key));
+        let mut keys: Vec<_> = self.links.keys().into_iter().filter_map(of_member).collect();
+        keys.sort_unstable();
+        for (_, key) in keys {
+            let link = self.links.remove(key);
+            self.orphans.extend(link.map(|link| (LinkId(key), link.token)));
+        }
+    }
+}
+
+fn queue_full(action: &'static str, link: LinkId, limit: u64) -> Error {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Error::new(ErrorKind::QueueFull, action, link).limited(limit).advised(FULL_ADVICE)
+}

@@ -1,0 +1,582 @@
+//! [`Member`]: the connections of one member and their codecs, over any engine. It has no thread and no queue to the game:
+//! orders come in, and notices wait in [`Outgoing`] until its turn ends.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::codec::{Codec, Link, Unsent, Wire, Wish};
+use super::counters::Counters;
+use super::ledger::Ledger;
+use super::notice::{LeaveReason, Newcomer, Notice, Outgoing, Request};
+use crate::close_reason::CloseReason;
+use crate::engine::Engine;
+use crate::error::ErrorKind;
+use crate::kernel::Kernel;
+use crate::record::Record;
+use crate::shared_bytes::SharedBytes;
+use crate::token::{ConnId, LinkId, TimerId, Token};
+
+/// How soon a deadline that stays over is looked at again. That is a fault of the codec, and must cost the others nothing.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
+
+/// How many of the bytes that found no room are passed on at a time.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Why nothing is read from a connection, as bits.
+mod pause {
+    /// The game wants it.
+    pub(super) const GAME: u8 = 1;
+    /// The peer does not read what was sent.
+    pub(super) const UNSENT: u8 = 2;
+    /// The game does not take its messages.
+    pub(super) const FULL: u8 = 4;
+}
+
+/// What an event means for a member.
+pub(crate) enum Happening<'a> {
+    Received(ConnId, &'a [u8]),
+    EndOfStream(ConnId),
+    Drained(ConnId),
+    Closed(ConnId, CloseReason),
+    Timer,
+}
+
+impl<'a> Happening<'a> {
+    /// `None` for what no member registers.
+    pub(crate) fn of_record<S>(record: &'a Record<S>) -> Option<Happening<'a>> {
+        Some(match record {
+            Record::Received { conn, buffer, .. } => Happening::Received(*conn, buffer.as_slice()),
+            Record::EndOfStream { conn, .. } => Happening::EndOfStream(*conn),
+            Record::Drained { conn, .. } => Happening::Drained(*conn),
+            Record::Closed { conn, reason, .. } => Happening::Closed(*conn, reason.clone()),
+            Record::Timer { .. } => Happening::Timer,
+            _ => return None,
+        })
+    }
+}
+
+/// Limits that all members have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How many notices may wait for the game.
+    pub(crate) notices: usize,
+    /// How much may be on its way to one connection.
+    pub(crate) replies: u64,
+    /// How long a close may wait for room in the reactor's queue.
+    pub(crate) linger: Duration,
+}
+
+/// What waits until the connection has room again.
+enum Waiting<C: Codec> {
+    Reply(C::Reply),
+    Close,
+}
+
+/// One connection.
+struct Entry<C: Codec> {
+    link: LinkId,
+    conn: ConnId,
+    codec: C,
+    ledger: Arc<Ledger>,
+    unsent: Unsent,
+    waiting: VecDeque<Waiting<C>>,
+    wish: Wish,
+    /// The reactor has been told to close it: the codec gets no further call.
+    is_closing: bool,
+    pauses: u8,
+    /// It is in the list of those that are flushed at the end of the turn.
+    is_touched: bool,
+    /// The time under which it is in the list of deadlines.
+    armed: Option<Instant>,
+    /// When a close no longer waits for room.
+    close_by: Option<Instant>,
+    /// The bytes that were unsent when it did not.
+    forced: Option<usize>,
+}
+
+impl<C: Codec> Entry<C> {
+    fn takes_calls(&self) -> bool {
+        !self.is_closing && self.wish == Wish::Stay
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let codec = if self.takes_calls() { self.codec.deadline() } else { None };
+        [codec, self.close_by].into_iter().flatten().min()
+    }
+}
+
+/// The clock of the codecs, which is the engine's.
+struct Clock {
+    start: Instant,
+    start_ns: u64,
+}
+
+pub(crate) struct Member<C: Codec> {
+    /// By the slot of the link, which is unique in the crew.
+    entries: Vec<Option<Box<Entry<C>>>>,
+    /// The slot of the link, by that of the connection. Meaningless for one that has ended.
+    by_conn: Vec<u32>,
+    len: usize,
+    pub(super) outgoing: Outgoing<C>,
+    shared: C::Shared,
+    /// The token of its connections and its timer.
+    token: Token,
+    limits: Limits,
+    clock: Option<Clock>,
+    now: Instant,
+    touched: Vec<u32>,
+    /// Those that are not read because the game does not take their messages.
+    full: Vec<u32>,
+    deadlines: BTreeSet<(Instant, u32)>,
+    timer: Option<(TimerId, Instant)>,
+    counters: Arc<Counters>,
+}
+
+impl<C: Codec> Member<C> {
+    pub(crate) fn new(token: Token, limits: Limits, counters: Arc<Counters>) -> Member<C> {
+        Member {
+            entries: Vec::new(),
+            by_conn: Vec::new(),
+            len: 0,
+            outgoing: Outgoing::default(),
+            shared: C::Shared::default(),
+            token,
+            limits,
+            clock: None,
+            now: Instant::now(),
+            touched: Vec::new(),
+            full: Vec::new(),
+            deadlines: BTreeSet::new(),
+            timer: None,
+            counters,
+        }
+    }
+
+    /// Reads the clock, at the begin of a turn.
+    pub(crate) fn begin_turn<K: Kernel>(&mut self, engine: &Engine<K>) {
+        let now_ns = engine.now_ns();
+        let clock = self.clock.get_or_insert_with(|| Clock { start: Instant::now(), start_ns: now_ns });
+        self.now = clock.start + Duration::from_nanos(now_ns.saturating_sub(clock.start_ns));
+    }
+
+    /// Does what the game wants of a connection. One that has ended does nothing.
+    pub(crate) fn request<K: Kernel>(&mut self, engine: &mut Engine<K>, request: Request<C>) {
+        match request {
+            Request::Reply(link, reply) => self.reply(engine, link, reply),
+            Request::Broadcast(links, reply) => {
+                for &link in &links {
+                    if self.find(link).is_some() {
+                        self.reply(engine, link, reply.copy());
+                    }
+                }
+            }
+            Request::Pause(link) => self.pause_for_game(engine, link, true),
+            Request::Resume(link) => self.pause_for_game(engine, link, false),
+            Request::Close(link) => self.close(engine, link),
+            Request::Abort(link) => self.act(engine, link, |entry| entry.wish = Wish::Abort),
+        }
+    }
+
+    /// Takes a connection.
+    pub(crate) fn add<K: Kernel>(&mut self, engine: &mut Engine<K>, newcomer: Newcomer<K::Stream, C>) {
+        let Newcomer { link, stream, codec, ledger } = newcomer;
+        let conn = match engine.add(stream, self.token) {
+            Ok(conn) => conn,
+            Err(refused) => {
+                return self.outgoing.push(Notice::Left(link, LeaveReason::Refused(refused.error)));
+            }
+        };
+        let (slot, conn_slot) = (link.0.slot, conn.0.slot as usize);
+        if self.by_conn.len() <= conn_slot {
+            self.by_conn.resize(conn_slot + 1, 0);
+        }
+        self.by_conn[conn_slot] = slot;
+        if self.entries.len() <= slot as usize {
+            self.entries.resize_with(slot as usize + 1, || None);
+        }
+        let entry = Entry {
+            link,
+            conn,
+            codec,
+            ledger,
+            unsent: Unsent::default(),
+            waiting: VecDeque::new(),
+            wish: Wish::Stay,
+            is_closing: false,
+            pauses: 0,
+            is_touched: false,
+            armed: None,
+            close_by: None,
+            forced: None,
+        };
+        self.entries[slot as usize] = Some(Box::new(entry));
+        self.len += 1;
+        self.call(engine, slot, Codec::opened);
+    }
+
+    fn find(&mut self, link: LinkId) -> Option<&mut Entry<C>> {
+        let entry = self.entries.get_mut(link.0.slot as usize)?.as_deref_mut()?;
+        (entry.link == link).then_some(entry)
+    }
+
+    /// The slot of a connection that is here.
+    fn slot_of(&self, conn: ConnId) -> Option<u32> {
+        let slot = *self.by_conn.get(conn.0.slot as usize)?;
+        let entry = self.entries.get(slot as usize)?.as_ref()?;
+        (entry.conn == conn).then_some(slot)
+    }
+
+    fn reply<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, reply: C::Reply) {
+        let Some(entry) = self.find(link) else { return };
+        if !entry.unsent.is_empty() || !entry.waiting.is_empty() {
+            entry.waiting.push_back(Waiting::Reply(reply));
+            return;
+        }
+        self.pass(engine, link.0.slot, reply);
+    }
+
+    /// Hands a reply to its codec.
+    fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, slot: u32, reply: C::Reply) {
+        let Some(entry) = self.entries[slot as usize].as_deref_mut() else { return };
+        let weight = C::weight(&reply) as u64;
+        if entry.ledger.release(weight, self.limits.replies) {
+            self.outgoing.push(Notice::Drained(entry.link));
+        }
+        self.counters.replied();
+        self.call(engine, slot, |codec, link| codec.send(reply, link));
+    }
+
+    /// Closes a connection, after the replies that were sent before.
+    fn close<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
+        let Some(entry) = self.find(link) else { return };
+        if !entry.waiting.is_empty() {
+            entry.waiting.push_back(Waiting::Close);
+            // The peer has to read what is queued, and what waits, in this time.
+            let by = self.now + self.limits.linger;
+            self.act(engine, link, |entry| entry.close_by = entry.close_by.or(Some(by)));
+            return;
+        }
+        self.act(engine, link, |entry| {
+            if entry.wish == Wish::Stay {
+                entry.wish = Wish::Close;
+            }
+        });
+    }
+
+    /// Changes an entry, and lets the engine follow.
+    fn act<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, change: impl FnOnce(&mut Entry<C>)) {
+        if self.find(link).is_none() {
+            return;
+        }
+        let slot = link.0.slot;
+        let Some(mut entry) = self.entries[slot as usize].take() else { return };
+        change(&mut entry);
+        self.settle(engine, &mut entry);
+        self.entries[slot as usize] = Some(entry);
+    }
+
+    /// Handles what the engine has found.
+    pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
+        match happening {
+            Happening::Received(conn, data) => {
+                if let Some(slot) = self.slot_of(conn) {
+                    self.counters.received(data.len());
+                    self.call(engine, slot, |codec, link| codec.received(data, link));
+                }
+            }
+            Happening::EndOfStream(conn) => {
+                if let Some(slot) = self.slot_of(conn) {
+                    self.call(engine, slot, Codec::end_of_stream);
+                }
+            }
+            Happening::Drained(conn) => {
+                if let Some(slot) = self.slot_of(conn) {
+                    self.drained(engine, slot);
+                }
+            }
+            Happening::Closed(conn, reason) => {
+                if let Some(slot) = self.slot_of(conn) {
+                    self.closed(slot, reason);
+                }
+            }
+            // The end of the turn looks at the deadlines.
+            Happening::Timer => {}
+        }
+    }
+
+    fn closed(&mut self, slot: u32, reason: CloseReason) {
+        let Some(entry) = self.entries[slot as usize].take() else { return };
+        self.len -= 1;
+        if let Some(armed) = entry.armed {
+            self.deadlines.remove(&(armed, slot));
+        }
+        let reason = match entry.forced {
+            Some(unsent) => CloseReason::LingerExpired { unsent },
+            None => reason,
+        };
+        // Behind all messages of this connection.
+        self.outgoing.push(Notice::Left(entry.link, LeaveReason::Closed(reason)));
+    }
+
+    /// Calls a codec, unless its connection is closing, and lets the engine follow.
+    fn call<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        slot: u32,
+        call: impl FnOnce(&mut C, &mut Link<'_, C>),
+    ) {
+        // A pointer moves, so that the codec and the rest of the member can be borrowed.
+        let Some(mut entry) = self.entries[slot as usize].take() else { return };
+        if entry.takes_calls() {
+            let before = self.outgoing.notices.len();
+            let mut wire = EngineWire { engine: &mut *engine, conn: entry.conn };
+            let mut link = Link {
+                id: entry.link,
+                now: self.now,
+                wire: &mut wire,
+                unsent: &mut entry.unsent,
+                outgoing: &mut self.outgoing,
+                shared: &mut self.shared,
+                wish: &mut entry.wish,
+            };
+            call(&mut entry.codec, &mut link);
+            let delivered = self.outgoing.notices.len() - before;
+            if delivered > 0 {
+                self.counters.delivered(delivered);
+                if self.outgoing.is_full {
+                    self.pause_full(engine, &mut entry);
+                }
+            }
+            if !std::mem::replace(&mut entry.is_touched, true) {
+                self.touched.push(slot);
+            }
+            self.settle(engine, &mut entry);
+        }
+        self.entries[slot as usize] = Some(entry);
+    }
+
+    /// Lets the engine and the deadlines follow what has become of an entry.
+    fn settle<K: Kernel>(&mut self, engine: &mut Engine<K>, entry: &mut Entry<C>) {
+        if entry.wish != Wish::Abort {
+            push_unsent(engine, entry);
+        }
+        let is_blocked = !entry.unsent.is_empty();
+        match entry.wish {
+            Wish::Stay => set_pause(engine, entry, pause::UNSENT, is_blocked),
+            Wish::Close if !entry.is_closing && !is_blocked => {
+                entry.is_closing = true;
+                entry.close_by = None;
+                // It fails only for one that has ended, whose end is reported.
+                let _ = engine.close(entry.conn);
+            }
+            Wish::Close if !entry.is_closing => {
+                entry.close_by = entry.close_by.or(Some(self.now + self.limits.linger));
+            }
+            Wish::Abort => {
+                (entry.is_closing, entry.close_by) = (true, None);
+                let _ = engine.abort(entry.conn);
+            }
+            Wish::Close => {}
+        }
+        self.arm(entry);
+    }
+
+    /// Sees to it that the entry is looked at when its deadline has come. A later one than before is left for then: that is
+    /// cheaper than to follow each change.
+    fn arm(&mut self, entry: &mut Entry<C>) {
+        let Some(deadline) = entry.deadline() else { return };
+        if entry.armed.is_some_and(|armed| armed <= deadline) {
+            return;
+        }
+        let slot = entry.link.0.slot;
+        if let Some(armed) = entry.armed.replace(deadline) {
+            self.deadlines.remove(&(armed, slot));
+        }
+        self.deadlines.insert((deadline, slot));
+    }
+
+    /// There is room in the reactor's queue for what waits.
+    fn drained<K: Kernel>(&mut self, engine: &mut Engine<K>, slot: u32) {
+        loop {
+            let Some(mut entry) = self.entries[slot as usize].take() else { return };
+            self.settle(engine, &mut entry);
+            let next = if entry.unsent.is_empty() { entry.waiting.pop_front() } else { None };
+            let link = entry.link;
+            self.entries[slot as usize] = Some(entry);
+            match next {
+                Some(Waiting::Reply(reply)) => self.pass(engine, slot, reply),
+                Some(Waiting::Close) => self.act(engine, link, |entry| {
+                    if entry.wish == Wish::Stay {
+                        entry.wish = Wish::Close;
+                    }
+                }),
+                None => return,
+            }
+        }
+    }
+
+    fn pause_for_game<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, on: bool) {
+        if let Some(entry) = self.find(link) {
+            set_pause(engine, entry, pause::GAME, on);
+        }
+    }
+
+    /// Reads no more from a connection until the game has taken the notices that wait.
+    fn pause_full<K: Kernel>(&mut self, engine: &mut Engine<K>, entry: &mut Entry<C>) {
+        if entry.pauses & pause::FULL == 0 {
+            set_pause(engine, entry, pause::FULL, true);
+            self.full.push(entry.link.0.slot);
+        }
+    }
+
+    /// Ends a turn: deadlines, flushes, and then `post` takes as many notices as the game has room for.
+    pub(crate) fn end_turn<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        post: impl FnOnce(&mut VecDeque<Notice<C>>),
+    ) {
+        self.expire(engine);
+        // A flush touches only the connection itself.
+        let touched = std::mem::take(&mut self.touched);
+        for &slot in &touched {
+            self.call(engine, slot, Codec::flush);
+            if let Some(entry) = self.entries[slot as usize].as_deref_mut() {
+                entry.is_touched = false;
+            }
+        }
+        self.touched = touched;
+        self.touched.clear();
+        self.post(engine, post);
+        self.set_timer(engine);
+        self.counters.turned(self.len);
+    }
+
+    /// Lets `post` take as many notices as the game has room for.
+    pub(super) fn post<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        post: impl FnOnce(&mut VecDeque<Notice<C>>),
+    ) {
+        if self.outgoing.notices.is_empty() {
+            return;
+        }
+        post(&mut self.outgoing.notices);
+        let was_full = std::mem::replace(&mut self.outgoing.is_full, !self.outgoing.notices.is_empty());
+        if self.outgoing.is_full && !was_full {
+            // Those whose messages are left. Others are paused when they deliver one.
+            let links: Vec<LinkId> = self.outgoing.notices.iter().filter_map(Notice::message_of).collect();
+            for link in links {
+                let Some(mut entry) = self.entries[link.0.slot as usize].take() else { continue };
+                if entry.link == link {
+                    self.pause_full(engine, &mut entry);
+                }
+                self.entries[link.0.slot as usize] = Some(entry);
+            }
+        } else if was_full && !self.outgoing.is_full {
+            for slot in std::mem::take(&mut self.full) {
+                if let Some(entry) = self.entries[slot as usize].as_deref_mut() {
+                    set_pause(engine, entry, pause::FULL, false);
+                }
+            }
+        }
+    }
+
+    fn expire<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        while let Some(&(armed, slot)) = self.deadlines.first().filter(|&&(armed, _)| armed <= self.now) {
+            self.deadlines.remove(&(armed, slot));
+            let Some(entry) = self.entries[slot as usize].as_deref_mut() else { continue };
+            entry.armed = None;
+            if entry.close_by.is_some_and(|by| by <= self.now) {
+                entry.forced = Some(entry.unsent.len());
+                let link = entry.link;
+                self.act(engine, link, |entry| entry.wish = Wish::Abort);
+                continue;
+            }
+            if entry.takes_calls() && entry.codec.deadline().is_some_and(|deadline| deadline <= self.now) {
+                self.call(engine, slot, Codec::expired);
+            }
+            let Some(mut entry) = self.entries[slot as usize].take() else { continue };
+            if entry.deadline().is_some_and(|deadline| deadline <= self.now) {
+                let again = self.now + SHORTEST_DEADLINE;
+                if let Some(armed) = entry.armed.replace(again) {
+                    self.deadlines.remove(&(armed, slot));
+                }
+                self.deadlines.insert((again, slot));
+            } else {
+                self.arm(&mut entry);
+            }
+            self.entries[slot as usize] = Some(entry);
+        }
+    }
+
+    fn set_timer<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        let Some(&(next, _)) = self.deadlines.first() else { return };
+        match self.timer {
+            Some((_, at)) if at <= next && at > self.now => {}
+            Some((timer, _)) if engine.set_timer(timer, next - self.now) => self.timer = Some((timer, next)),
+            _ => self.timer = Some((engine.add_timer(next - self.now, self.token), next)),
+        }
+    }
+
+    /// All that is left for the game, when the member ends.
+    pub(super) fn take_notices(&mut self) -> VecDeque<Notice<C>> {
+        std::mem::take(&mut self.outgoing.notices)
+    }
+}
+
+impl<C: Codec> Notice<C> {
+    fn message_of(&self) -> Option<LinkId> {
+        match self {
+            Notice::Message(link, _) => Some(*link),
+            _ => None,
+        }
+    }
+}
+
+/// Passes on what found no room before, as far as there is room now. If some is left, the engine reports when there is.
+fn push_unsent<K: Kernel, C: Codec>(engine: &mut Engine<K>, entry: &mut Entry<C>) {
+    let piece_bytes = PIECE_BYTES.min(engine.high_water_bytes());
+    let Unsent { bytes, passed } = &mut entry.unsent;
+    while *passed < bytes.len() {
+        let piece = &bytes[*passed..bytes.len().min(*passed + piece_bytes)];
+        match engine.send(entry.conn, piece) {
+            Ok(()) => *passed += piece.len(),
+            Err(error) if error.kind() == ErrorKind::QueueFull => return,
+            // The connection has ended, and its end is reported.
+            Err(_) => *passed = bytes.len(),
+        }
+    }
+    // A long answer must not hold its memory for good.
+    (*bytes, *passed) = (Vec::new(), 0);
+}
+
+fn set_pause<K: Kernel, C: Codec>(engine: &mut Engine<K>, entry: &mut Entry<C>, why: u8, on: bool) {
+    let before = entry.pauses;
+    entry.pauses = if on { before | why } else { before & !why };
+    // Neither call fails but for a connection that is closing.
+    let _ = match (before == 0, entry.pauses == 0) {
+        (true, false) => engine.pause(entry.conn),
+        (false, true) => engine.resume(entry.conn),
+        _ => return,
+    };
+}
+
+struct EngineWire<'a, K: Kernel> {
+    engine: &'a mut Engine<K>,
+    conn: ConnId,
+}
+
+impl<K: Kernel> Wire for EngineWire<'_, K> {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind> {
+        self.engine.send(self.conn, bytes).map_err(|error| error.kind())
+    }
+
+    fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind> {
+        self.engine.send_shared(self.conn, bytes).map_err(|error| error.kind())
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.engine.queued_bytes(self.conn).unwrap_or(0)
+    }
+}

@@ -1,0 +1,143 @@
+//! The thread of a member: its reactor, and the loop around the [`Member`].
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use super::codec::Codec;
+use super::counters::Counters;
+use super::desk::Remote;
+use super::member::{Happening, Limits, Member};
+use super::notice::{Notice, Order};
+use crate::error::{Error, ErrorKind};
+use crate::kernel::mailbox::{Channel, Mailbox, Taken};
+use crate::kernel::thread;
+use crate::reactor::{Builder, Reactor};
+use crate::record::{Batch, Record};
+use crate::token::Token;
+
+/// Of a member's connections and its timer.
+const LINKS: Token = Token(0);
+/// Of its orders.
+const ORDERS: Token = Token(1);
+
+/// What a member's thread begins with.
+struct Start<C: Codec> {
+    builder: Builder,
+    limits: Limits,
+    notices: Arc<Channel<Notice<C>>>,
+    counters: Arc<Counters>,
+}
+
+/// What the thread has made: its end of the queue, and its mailbox.
+type Ready<C> = (Arc<Channel<Order<TcpStream, C>>>, Arc<Mailbox>);
+
+/// Starts a member, whose notices wait in the game's mailbox and are reported with `token`.
+pub(super) fn start<C: Codec>(
+    number: usize,
+    builder: &Builder,
+    limits: Limits,
+    game: Arc<Mailbox>,
+    token: Token,
+) -> Result<(Remote<TcpStream, C>, JoinHandle<()>), Error> {
+    const ACTION: &str = "start a member of the crew";
+    let counters = Arc::new(Counters::default());
+    let notices = Channel::new(game, limits.notices, token);
+    let start = Start {
+        builder: builder.clone(),
+        limits,
+        notices: Arc::clone(&notices),
+        counters: Arc::clone(&counters),
+    };
+    let (report, made) = mpsc::channel();
+    let thread = thread::spawn(&format!("dolmen-crew-{number}"), move || run(start, &report));
+    let thread = thread.map_err(|error| Error::from_io(ErrorKind::Exhausted, ACTION, error))?;
+    // It sends one, unless it panics.
+    let ready: Result<Ready<C>, Error> = made.recv().unwrap_or_else(|_| {
+        Err(Error::from_io(ErrorKind::Os, ACTION, io::Error::other("its thread has panicked")))
+    });
+    match ready {
+        Ok((orders, mailbox)) => Ok((Remote { orders, notices, mailbox, counters }, thread)),
+        Err(error) => {
+            // It has ended already.
+            let _ = thread.join();
+            Err(error)
+        }
+    }
+}
+
+fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>) {
+    let Start { builder, limits, notices, counters } = start;
+    let mut reactor = match builder.build() {
+        Ok(reactor) => reactor,
+        // Whoever waits for this is there.
+        Err(error) => return drop(report.send(Err(error))),
+    };
+    let mailbox = reactor.engine.mailbox();
+    // Orders are bounded by what each connection may have on its way.
+    let orders = Channel::new(Arc::clone(&mailbox), usize::MAX, ORDERS);
+    if report.send(Ok((Arc::clone(&orders), mailbox))).is_err() {
+        return;
+    }
+    let mut member = Member::new(LINKS, limits, counters);
+    let most_events = builder.most_events();
+    // What a panic leaves behind is not used any more but for the notices of before, which are whole.
+    let served =
+        catch_unwind(AssertUnwindSafe(|| serve(&mut reactor, most_events, &mut member, &orders, &notices)));
+    let failure = match served {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => Some(text_of(&*panic)),
+    };
+    if let Some(text) = failure {
+        tracing::error!(target: "dolmen", text, "a member of the crew has failed");
+        // The sockets are closed before the game hears of it. A codec's destructor may panic as well.
+        let mut left = member.take_notices();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop((member, reactor))));
+        left.push_back(Notice::Failed(usize::MAX, text));
+        notices.put(&mut left, true);
+    }
+    orders.close();
+}
+
+/// Serves until the order to stop.
+fn serve<C: Codec>(
+    reactor: &mut Reactor,
+    most_events: usize,
+    member: &mut Member<C>,
+    orders: &Arc<Channel<Order<TcpStream, C>>>,
+    notices: &Arc<Channel<Notice<C>>>,
+) -> Result<(), Error> {
+    let engine = &mut reactor.engine;
+    let mut batch = Batch::with_capacity(most_events);
+    let mut taken = Taken::default();
+    loop {
+        engine.wait(&mut batch, None)?;
+        member.begin_turn(engine);
+        for record in batch.drain() {
+            if let Record::Inbox { token: ORDERS, .. } = record {
+                orders.take(&mut taken);
+                for order in taken.drain() {
+                    match order {
+                        Order::Add(newcomer) => member.add(engine, *newcomer),
+                        Order::To(request) => member.request(engine, request),
+                        Order::Stop => return Ok(()),
+                    }
+                }
+            } else if let Some(happening) = Happening::of_record(record) {
+                member.handle(engine, happening);
+            }
+        }
+        member.end_turn(engine, |waiting: &mut VecDeque<Notice<C>>| notices.put(waiting, false));
+    }
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
+}
