@@ -108,7 +108,7 @@ pub use notice::LeaveReason;
 ///
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
-/// their [`flush`](Codec::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+/// their [`flush`](Codec::flush). A game that sends more after that calls [`flush`](Crew::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
 ///
 /// # When it pays
 ///
@@ -243,6 +243,12 @@ impl<C: Codec> Crew<C> {
         let event = self.desk.next_event(&mut reactor.engine);
         self.join_ended();
         event
+    }
+
+    /// Ends a round again, for what the game has sent since [`next_event`](Crew::next_event) returned `None`. Not needed if
+    /// that call was the last before the wait.
+    pub fn flush(&mut self, reactor: &mut Reactor) {
+        self.desk.end_round(&mut reactor.engine);
     }
 
     /// Gives a stream to the member with the fewest connections. Its events carry `token`. It is registered on the member's

@@ -1,6 +1,7 @@
 //! [`Codec`]: one connection's protocol, and [`Link`]: what it can do.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::time::Instant;
 
 use super::notice::{Notice, Outgoing};
@@ -74,6 +75,12 @@ pub trait Codec: Sized + Send + 'static {
         link.close();
     }
 
+    /// The connection has ended, and not because this codec or the game has closed it. What has arrived and was not
+    /// delivered may be delivered now; bytes are sent no more.
+    fn closed(&mut self, link: &mut Link<'_, Self>) {
+        let _ = link;
+    }
+
     /// The game sends this. Replies come in the order in which they were sent.
     fn send(&mut self, reply: Self::Reply, link: &mut Link<'_, Self>);
 
@@ -112,6 +119,7 @@ pub(super) enum Wish {
 
 /// The connection, as the engine that has it sees it.
 pub(super) trait Wire {
+    fn stream(&mut self) -> Option<&TcpStream>;
     fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind>;
     fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind>;
     fn queued_bytes(&self) -> usize;
@@ -144,6 +152,8 @@ pub struct Link<'a, C: Codec> {
     pub(super) outgoing: &'a mut Outgoing<C>,
     pub(super) shared: &'a mut C::Shared,
     pub(super) wish: &'a mut Wish,
+    /// Whether the codec wants to get bytes.
+    pub(super) reads: &'a mut bool,
 }
 
 impl<C: Codec> Link<'_, C> {
@@ -188,6 +198,18 @@ impl<C: Codec> Link<'_, C> {
     /// Resets the connection. The codec gets no further call.
     pub fn abort(&mut self) {
         *self.wish = Wish::Abort;
+    }
+
+    /// Stops reading from the peer, or reads again: for a codec that has enough for now. Bytes that have been read already
+    /// still come.
+    pub fn set_reading(&mut self, on: bool) {
+        *self.reads = on;
+    }
+
+    /// The connection's socket, for options that a reactor has no call for; see [`Reactor::stream`](crate::Reactor::stream).
+    /// `None` for a connection that has ended.
+    pub fn stream(&mut self) -> Option<&TcpStream> {
+        self.wire.stream()
     }
 
     /// How many bytes wait to be sent.

@@ -404,7 +404,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         });
     }
 
-    fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+    /// Lets the codecs on this thread flush, and passes on what they deliver.
+    pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         self.here.begin_turn(engine);
         self.here.end_turn(engine, |_| {});
         self.take_here(engine);

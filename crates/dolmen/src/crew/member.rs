@@ -1,7 +1,9 @@
 //! [`Member`]: the connections of one member and their codecs, over any engine. It has no thread and no queue to the game:
 //! orders come in, and notices wait in [`Outgoing`] until its turn ends.
 
+use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,8 @@ mod pause {
     pub(super) const UNSENT: u8 = 2;
     /// The game does not take its messages.
     pub(super) const FULL: u8 = 4;
+    /// The codec wants it.
+    pub(super) const CODEC: u8 = 8;
 }
 
 /// What an event means for a member.
@@ -297,6 +301,7 @@ impl<C: Codec> Member<C> {
             }
             Happening::Closed(conn, reason) => {
                 if let Some(slot) = self.slot_of(conn) {
+                    self.call(engine, slot, Codec::closed);
                     self.closed(slot, reason);
                 }
             }
@@ -331,6 +336,7 @@ impl<C: Codec> Member<C> {
         if entry.takes_calls() {
             let before = self.outgoing.notices.len();
             let mut wire = EngineWire { engine: &mut *engine, conn: entry.conn };
+            let mut reads = entry.pauses & pause::CODEC == 0;
             let mut link = Link {
                 id: entry.link,
                 now: self.now,
@@ -339,8 +345,10 @@ impl<C: Codec> Member<C> {
                 outgoing: &mut self.outgoing,
                 shared: &mut self.shared,
                 wish: &mut entry.wish,
+                reads: &mut reads,
             };
             call(&mut entry.codec, &mut link);
+            set_pause(engine, &mut entry, pause::CODEC, !reads);
             let delivered = self.outgoing.notices.len() - before;
             if delivered > 0 {
                 self.counters.delivered(delivered);
@@ -574,6 +582,12 @@ impl<K: Kernel> Wire for EngineWire<'_, K> {
 
     fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind> {
         self.engine.send_shared(self.conn, bytes).map_err(|error| error.kind())
+    }
+
+    fn stream(&mut self) -> Option<&TcpStream> {
+        let stream: &dyn Any = self.engine.stream(self.conn).ok()?;
+        // That of a simulated kernel is none.
+        stream.downcast_ref()
     }
 
     fn queued_bytes(&self) -> usize {
