@@ -22,6 +22,8 @@
 //! | [`telnet`] | the telnet protocol, without sockets |
 //! | [`mod@line`] | lines out of bytes |
 //! | [`encoding`] | the encodings that players' text may have |
+//! | `endpoint` | the server's end of one connection: protocols, limits and output, on any thread |
+//! | `keepalive` | how the system notices that a peer has vanished |
 //! | `shared_text` | one encoding of a text for many users |
 //! | `user` | a connected user: the session, and the server's data about the connection |
 //! | [`names`] | names of players: which are allowed, and which look alike |
@@ -44,6 +46,8 @@ mod console;
 pub mod descriptors;
 pub mod duration;
 pub mod encoding;
+mod endpoint;
+mod keepalive;
 pub mod layer;
 pub mod limits;
 pub mod line;

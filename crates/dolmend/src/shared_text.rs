@@ -1,6 +1,6 @@
 //! A text that is shown to many users: encoded and stored once for all whose sessions are in the same state.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use dolmen::SharedBytes;
 
@@ -10,7 +10,7 @@ use crate::session::{Session, TextState};
 /// The wire forms of the text that was shown last. The world's actions show the same text to one user after another.
 #[derive(Debug, Default)]
 pub struct SharedText {
-    text: Option<Rc<str>>,
+    text: Option<Arc<str>>,
     forms: Vec<Form>,
 }
 
@@ -25,10 +25,10 @@ struct Form {
 impl SharedText {
     /// Returns the wire form of a text for this session, which is only encoded if it is not known. `None` for a session
     /// with a form of its own.
-    pub fn encode(&mut self, text: &Rc<str>, session: &mut Session) -> Option<SharedBytes> {
+    pub fn encode(&mut self, text: &Arc<str>, session: &mut Session) -> Option<SharedBytes> {
         let before = session.text_state(text)?;
-        if !self.text.as_ref().is_some_and(|last| Rc::ptr_eq(last, text)) {
-            self.text = Some(Rc::clone(text));
+        if !self.text.as_ref().is_some_and(|last| Arc::ptr_eq(last, text)) {
+            self.text = Some(Arc::clone(text));
             self.forms.clear();
         }
         if let Some(form) = self.forms.iter().find(|form| form.before == before) {
@@ -60,7 +60,7 @@ mod tests {
         let mut shared = SharedText::default();
         let session =
             |kind| Session::new(Options { kind, line_length_bytes: 80, settings: Settings::default() });
-        let text: Rc<str> = "caf\u{e9}\n".into();
+        let text: Arc<str> = "caf\u{e9}\n".into();
         let (mut one, mut other) = (session(PortKind::Telnet), session(PortKind::Telnet));
         let first = shared.encode(&text, &mut one).expect("it is not compressed");
         assert_eq!(&*first, "caf\u{e9}\r\n".as_bytes());
@@ -69,7 +69,7 @@ mod tests {
         // One that has just sent a carriage return is in another state.
         let mut third = session(PortKind::Ascii);
         third.send(Output::Text("\r"), &mut Vec::new());
-        let feed: Rc<str> = "\n".into();
+        let feed: Arc<str> = "\n".into();
         assert_eq!(shared.encode(&feed, &mut third).as_deref(), Some(&b"\n"[..]));
         assert_eq!(shared.encode(&feed, &mut third).as_deref(), Some(&b"\r\n"[..]));
     }
@@ -82,7 +82,7 @@ mod tests {
         let mut wire = Vec::new();
         one.send(Output::Text("> "), &mut wire);
         one.flush(std::time::Instant::now(), &mut wire);
-        let text: Rc<str> = "Rain.\n".into();
+        let text: Arc<str> = "Rain.\n".into();
         assert_eq!(shared.encode(&text, &mut one).as_deref(), Some(&b"\r\nRain.\r\n"[..]));
         assert_eq!(shared.encode(&text, &mut other).as_deref(), Some(&b"Rain.\r\n"[..]));
         wire.clear();

@@ -1,18 +1,19 @@
-//! A connected user: the session, and the server's data about the connection.
+//! A connected user: what the server knows, besides what the [endpoint](crate::endpoint) of the connection does.
 
-use std::time::Instant;
+use std::collections::VecDeque;
 
-use dolmen::ConnId;
+use dolmen::LinkId;
 
-use crate::limits::{Backlog, UserLimits};
-use crate::session::Session;
+use crate::limits::UserLimits;
+use crate::line::Line;
+use crate::telnet::{Client, ClientEvent};
 use crate::world::{ConnectInfo, Departure};
 
 /// Logs a line about a user, with what identifies one: `about!(info, user, "a message")`.
 macro_rules! about {
     ($level:ident, $user:expr, $($rest:tt)+) => {{
         let user: &crate::user::User = $user;
-        tracing::$level!(user = %user.info.user, conn = %user.conn, peer = %user.info.peer, $($rest)+)
+        tracing::$level!(user = %user.info.user, conn = %user.link, peer = %user.info.peer, $($rest)+)
     }};
 }
 pub(crate) use about;
@@ -21,27 +22,27 @@ pub(crate) use about;
 #[derive(Debug)]
 pub(crate) struct User {
     /// The connection. It may be closed already while lines of it still wait.
-    pub conn: ConnId,
+    pub link: LinkId,
     /// The user's identity, for logs.
     pub info: ConnectInfo,
-    /// The protocols.
-    pub session: Session,
     /// The user's part of the limits.
     pub limits: UserLimits,
-    /// What waits to be read, and what was left out.
-    pub backlog: Backlog,
-    /// Whether an answer was sent since the last flush.
-    pub answered: bool,
+    /// Lines that wait for a turn: one, or the last ones of a connection that is gone. Each with whether it is the first.
+    pub lines: VecDeque<(Line, bool)>,
+    /// A fact or a request of the client that waits for a turn.
+    pub events: VecDeque<(ClientEvent, Option<Box<Client>>)>,
+    /// A line was carried out, and the endpoint has not been asked for the next one.
+    pub wants_line: bool,
+    /// A line was carried out.
+    pub has_spoken: bool,
     /// Whether the user is in the queue for a turn.
     pub in_queue: bool,
     /// Whether the world waits for something before it takes more lines.
     pub held: bool,
     /// The call of the world that has released the user last: what it sends is an answer.
     pub released_in: u64,
-    /// Since when nothing is read: too much waits, or the budget is spent.
-    pub paused_since: Option<Instant>,
-    /// Whether the user is in the list of those whose output is to be flushed.
-    pub unflushed: bool,
+    /// Nothing is read because the budget of the address is spent.
+    pub is_throttled: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.
     pub ends: Option<Departure>,
 }
@@ -49,6 +50,6 @@ pub(crate) struct User {
 impl User {
     /// Whether there is something to do in the user's next turn.
     pub fn wants_turn(&self) -> bool {
-        self.session.has_event() || !self.held && (self.session.has_line() || self.ends.is_some())
+        !self.events.is_empty() || !self.held && (!self.lines.is_empty() || self.ends.is_some())
     }
 }

@@ -14,6 +14,9 @@ use crate::store::{BadListLine, NetworkList};
 /// The longest list of networks. The game waits while a reload reads it.
 pub(super) const BAN_LIST_LIMIT_BYTES: usize = 16 << 20;
 
+/// The most threads for connections. More than the machine has processors are of no use.
+const MOST_IO_THREADS: usize = 64;
+
 /// One key: its name, how its value is set, and how it is shown.
 pub(super) struct Key {
     /// The name, in small letters, words separated by one space.
@@ -228,6 +231,11 @@ pub(super) const KEYS: &[Key] = &[
         "console history",
         |config, value, base| path(base, value).map(|path| config.console_history = path),
         |config| vec![show_path(config.console_history.as_deref())],
+    ),
+    one(
+        "io threads",
+        |config, value, _| number(value, 0, MOST_IO_THREADS).map(|n| config.io_threads = n),
+        |config| vec![config.io_threads.to_string()],
     ),
     one(
         "io_reactor_max_events",

@@ -82,6 +82,8 @@ pub struct Config {
     pub line_length_bytes: usize,
     /// The most output that may wait for one player, in bytes.
     pub output_limit_bytes: usize,
+    /// How many threads serve connections; 0: the game's own does.
+    pub io_threads: usize,
     /// The limits for each player and each address.
     pub limits: Limits,
     /// The file of the message of the day.
@@ -130,6 +132,7 @@ impl Config {
             max_users: 0,
             line_length_bytes: 0,
             output_limit_bytes: 0,
+            io_threads: 0,
             limits: Limits::unset(),
             motd_file: None,
             motd: None,

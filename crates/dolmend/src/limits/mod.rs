@@ -17,7 +17,8 @@
 //! | `deadlines` | the time until a name, and without a command |
 //! | `stranger` | clients that do not speak telnet: HTTP, SSH, TLS and others |
 //! | `repeats` | log lines that an attacker could repeat |
-//! | `user` | all of it about one user |
+//! | `stream` | what one connection sends, and what it is |
+//! | `user` | the place and the deadlines of one user |
 //! | `counts` | how often each limit was reached |
 //! | `wakeups` | one timer for the deadlines of all users |
 
@@ -30,6 +31,7 @@ mod rate;
 mod repeats;
 mod sources;
 mod stranger;
+mod stream;
 mod user;
 mod wakeups;
 
@@ -47,12 +49,16 @@ pub use rate::{Bucket, Rate};
 pub use repeats::Repeats;
 pub use sources::{Sources, TooMany};
 pub use stranger::{FirstBytes, Stranger, Verdict};
+pub use stream::StreamLimits;
 pub use user::UserLimits;
 pub use wakeups::Wakeups;
 
 /// How many times what one user may send all users of one address may send together. Few type at the same moment; a
 /// flood by many connections stays one that players with slow links can read.
 const USERS_WORTH: u32 = 5;
+
+/// The longest answer to one command that may wait in addition to the output limit.
+pub const LONGEST_ANSWER_BYTES: usize = 16 << 20;
 
 /// The default of [`Limits::unread_timeout`]: a telephone that changes its network stands still for some seconds.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! A line that players see, in two forms: with the colours of names and channels, and plain. The session fits the colours
 //! to what a client shows; for a client without, and for one whose screen is read aloud, there is nothing to fit.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::guest::Guest;
 
@@ -20,8 +20,8 @@ pub(super) enum Part<'a> {
 /// The line, made once for all who see it.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
-    pub plain: Rc<str>,
-    styled: Rc<str>,
+    pub plain: Arc<str>,
+    styled: Arc<str>,
 }
 
 impl Line {
@@ -44,7 +44,7 @@ impl Line {
     }
 
     /// The form for a user.
-    pub fn text(&self, guest: &Guest) -> &Rc<str> {
+    pub fn text(&self, guest: &Guest) -> &Arc<str> {
         if guest.has_colours && !guest.screen_reader { &self.styled } else { &self.plain }
     }
 }

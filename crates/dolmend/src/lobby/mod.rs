@@ -43,6 +43,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::address::Source;
 use crate::config::{Config, Limits, PortKind};
@@ -66,7 +67,7 @@ const NAME_PROMPT: &str = "By what name shall we call you? ";
 #[derive(Debug)]
 pub struct Lobby {
     /// The text for a newcomer, up to the prompt.
-    greeting: Rc<str>,
+    greeting: Arc<str>,
     /// Every connected user. In the order of arrival, which lists and broadcasts follow.
     guests: BTreeMap<UserId, Guest>,
     /// The owner of each name in the game.
@@ -196,14 +197,14 @@ impl Lobby {
     }
 
     /// Shows a text to every user who has a name, except one.
-    fn show_others(&self, turn: &mut Turn<'_>, except: UserId, text: impl Into<Rc<str>>) {
+    fn show_others(&self, turn: &mut Turn<'_>, except: UserId, text: impl Into<Arc<str>>) {
         let text = text.into();
         if self.operator.watches() {
             turn.chatter(&*text);
         }
         for (&user, guest) in &self.guests {
             if user != except && guest.character().is_some() {
-                turn.send(user, Rc::clone(&text));
+                turn.send(user, Arc::clone(&text));
             }
         }
     }
@@ -249,7 +250,7 @@ impl World for Lobby {
     }
 
     fn logon(&mut self, turn: &mut Turn<'_>, user: UserId) {
-        turn.send(user, Rc::clone(&self.greeting));
+        turn.send(user, Arc::clone(&self.greeting));
     }
 
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, line: &str) {
@@ -397,7 +398,7 @@ impl World for Lobby {
 }
 
 /// The text for a newcomer.
-fn greeting(config: &Config) -> Rc<str> {
+fn greeting(config: &Config) -> Arc<str> {
     let motd = match &config.motd {
         Some(text) if !text.trim().is_empty() => format!("\n{}\n", text.trim_end()),
         _ => String::new(),

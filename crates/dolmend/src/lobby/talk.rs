@@ -1,7 +1,7 @@
 //! What players say to each other: to all, to one, and on channels; what was said; and whom a player does not hear.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::line::{Line, Part};
 use super::{Lobby, plural, printable};
@@ -75,7 +75,7 @@ impl Lobby {
     pub(super) fn emote(&mut self, turn: &mut Turn<'_>, user: UserId, name: &Name, text: &str) {
         let line = Line::of(&[Part::Name(name.shown()), Part::Text(" "), Part::Text(&printable(text))]);
         if let Some(guest) = self.guests.get(&user) {
-            turn.send(user, Rc::clone(line.text(guest)));
+            turn.send(user, Arc::clone(line.text(guest)));
         }
         self.speak(turn, user, name, line);
     }
@@ -89,7 +89,7 @@ impl Lobby {
         for (&other, guest) in &self.guests {
             let hears = guest.character().is_some_and(|character| !character.ignored.contains(name.key()));
             if other != user && hears {
-                turn.send(other, Rc::clone(line.text(guest)));
+                turn.send(other, Arc::clone(line.text(guest)));
                 hearers.push(other);
             }
         }
@@ -113,7 +113,7 @@ impl Lobby {
                 let to_them = Line::of(&[&[you, Part::Text(" tells you")], &said[..]].concat());
                 for (who, line) in [(user, to_you), (other, to_them)] {
                     if let Some(guest) = self.guests.get(&who) {
-                        turn.send(who, Rc::clone(line.text(guest)));
+                        turn.send(who, Arc::clone(line.text(guest)));
                     }
                 }
                 self.show_apart(turn, [user, other], "tell", name, &text);
@@ -235,7 +235,7 @@ impl Lobby {
                 character.channels.contains(&key) && !character.ignored.contains(name.key())
             });
             if hears {
-                turn.send(other, Rc::clone(line.text(guest)));
+                turn.send(other, Arc::clone(line.text(guest)));
                 hearers.push(other);
             }
         }

@@ -7,9 +7,9 @@ use std::time::UNIX_EPOCH;
 use super::Server;
 use crate::config::PortKind;
 use crate::encoding::TextEncoding;
-use crate::layer::Output;
+use crate::endpoint::{Order, Turn};
 use crate::telnet::mssp::Variables;
-use crate::telnet::{ClientEvent, json_string};
+use crate::telnet::{Client, ClientEvent, json_string};
 use crate::user::{User, about};
 use crate::world::{UserId, World};
 
@@ -17,25 +17,28 @@ impl<W: World> Server<W> {
     /// Passes on the next fact or request that a user's session has received. Each has cost a command: a client that
     /// repeats them is slowed down like a player who types.
     pub(super) fn run_event(&mut self, id: UserId) {
-        let Some(event) = self.users.get_mut(id).and_then(|user| user.session.next_event()) else { return };
-        self.begin_answer(id);
-        self.client_event(id, event);
+        let Some((event, client)) = self.users.get_mut(id).and_then(|user| user.events.pop_front()) else {
+            return;
+        };
+        self.users.enqueue(id);
+        self.answering = Some(id);
+        self.client_event(id, event, client.as_deref());
         self.carry_out();
         self.answering = None;
+        self.order(id, Order::Next(Turn::Event));
     }
 
-    fn client_event(&mut self, id: UserId, event: ClientEvent) {
+    fn client_event(&mut self, id: UserId, event: ClientEvent, client: Option<&Client>) {
         match event {
             ClientEvent::WindowSize(size) => {
                 let (world, mut turn) = self.turn();
                 world.window_size(&mut turn, id, size);
             }
             ClientEvent::TerminalType => {
-                let Some(user) = self.users.get(id) else { return };
-                let client = user.session.client().clone();
+                let (Some(user), Some(client)) = (self.users.get(id), client) else { return };
                 about!(debug, user, client = %client.name, terminal = %client.terminal, "client known");
                 let (world, mut turn) = self.turn();
-                world.terminal_type(&mut turn, id, &client);
+                world.terminal_type(&mut turn, id, client);
             }
             ClientEvent::Alive => {
                 let (world, mut turn) = self.turn();
@@ -47,7 +50,7 @@ impl<W: World> Server<W> {
             }
             ClientEvent::TakesLogin if self.world.takes_credentials() => {
                 let data = r#"{"type":["password-credentials"]}"#;
-                self.send_output(id, Output::Gmcp { package: "Char.Login.Default", data });
+                self.send_gmcp(id, "Char.Login.Default".into(), data.into());
             }
             ClientEvent::TakesLogin => {}
             ClientEvent::Credentials { account, password } if self.world.takes_credentials() => {
@@ -57,11 +60,12 @@ impl<W: World> Server<W> {
             ClientEvent::Credentials { .. } => {
                 let message = json_string("Please log in by typing your name.");
                 let data = format!(r#"{{"success":false,"message":{message}}}"#);
-                self.send_output(id, Output::Gmcp { package: "Char.Login.Result", data: &data });
+                self.send_gmcp(id, "Char.Login.Result".into(), data.into());
             }
             ClientEvent::ServerStatus => {
                 let variables = self.server_status().to_payload();
-                self.send_output(id, Output::ServerStatus(&variables));
+                let (call, share) = (self.call, self.share_of_protocols(id));
+                self.order(id, Order::ServerStatus { variables: variables.into(), call, share });
             }
             ClientEvent::Address(address) if self.may_be_named(id) => {
                 self.name_peer(id, SocketAddr::new(address, 0));
@@ -77,7 +81,7 @@ impl<W: World> Server<W> {
     /// Whether a proxy may still name the address of a user: before the first line, and before the name.
     fn may_be_named(&self, id: UserId) -> bool {
         let is_in = |user: &User| self.world.has_login() && user.limits.is_logged_on();
-        self.users.get(id).is_some_and(|user| user.session.is_at_first_line() && !is_in(user))
+        self.users.get(id).is_some_and(|user| !user.has_spoken && !is_in(user))
     }
 
     /// The variables of MSSP.

@@ -1,54 +1,69 @@
 //! The users' connections: input, turns and departures.
 //!
 //! A user departs in one place, `depart`, whatever the cause: there the world gets `net_dead`, once, because the user
-//! is taken out of the table first. The rest is a connection being closed, which the reactor finishes on its own.
+//! is taken out of the table first. The rest is a connection being closed, which the crew finishes on its own.
 
-use dolmen::{CloseReason, Token};
+use dolmen::{CrewEvent, LeaveReason, Token};
 
+use super::Server;
 use super::leaving::Leaving;
-use super::output::{Share, count_compressed};
-use super::{FIRST_USER_TOKEN, Server};
-use crate::config::PortKind;
+use crate::endpoint::{Endpoint, Input, Order, Turn, What};
 use crate::line::Line;
 use crate::telnet::mssp;
 use crate::user::about;
 use crate::world::{Action, Departure, UserId, World};
 
+/// The token of a user's connection.
+pub(super) fn token_of(id: UserId) -> Token {
+    Token(id.0 as usize)
+}
+
 /// The user whose connection has this token.
-pub(super) fn user_of(token: Token) -> Option<UserId> {
-    token.0.checked_sub(FIRST_USER_TOKEN).map(|number| UserId(number as u64))
+fn user_of(token: Token) -> UserId {
+    UserId(token.0 as u64)
 }
 
 impl<W: World> Server<W> {
-    pub(super) fn receive(&mut self, id: Option<UserId>, data: &[u8]) {
-        let Some(id) = id else { return };
-        self.status.received_bytes += data.len() as u64;
-        let data = self.receive_header(id, data);
-        if data.is_empty() || !self.count_received(id, data) {
-            return self.carry_out();
+    /// Handles what the crew has for the server.
+    pub(super) fn crew_event(&mut self, event: CrewEvent<Endpoint>) {
+        match event {
+            CrewEvent::Message { token, message, .. } => self.input(user_of(token), message),
+            CrewEvent::Left { token, reason, .. } => self.left(user_of(token), &reason),
+            CrewEvent::MemberFailed { member, panic, .. } => {
+                tracing::error!(member, panic, "an I/O thread has failed; its users are disconnected");
+                self.set_threads();
+            }
+            // An order that was refused is not sent again.
+            _ => {}
         }
+    }
+
+    fn input(&mut self, id: UserId, Input { received, what }: Input) {
+        match what {
+            What::Named(player) => return self.name_player(id, player),
+            What::BadHeader(why) => return self.reset_unnamed(id, why),
+            _ => {}
+        }
+        self.count_received(id, received);
         let Some(user) = self.users.get_mut(id) else { return };
-        if user.info.kind == PortKind::Binary {
-            return self.process_bytes(id, data);
+        match what {
+            What::Line { line, is_first } => user.lines.push_back((line, is_first)),
+            What::Client(event, client) => user.events.push_back((event, client)),
+            What::PeerClosed => user.ends = Some(Departure::PeerClosed),
+            What::Bytes(bytes) => self.process_bytes(id, &bytes),
+            What::Broken => self.depart(id, Departure::Lost),
+            What::Stranger(stranger) => self.end_stranger(id, stranger),
+            What::Throttled => self.log_throttled(id),
+            What::Behind => self.log_behind(id),
+            What::TooSlow => self.too_slow(id),
+            What::Received | What::Named(_) | What::BadHeader(_) => {}
         }
-        self.wire.clear();
-        user.session.receive(data, self.now, &mut self.wire);
         self.users.enqueue(id);
-        self.adjust_reading(id);
-        if !self.wire.is_empty() {
-            self.send_wire(id, self.share_of_protocols(id));
-            self.carry_out();
-        }
-        self.schedule_deadline(id);
-        if self.users.get(id).is_some_and(|user| user.session.wants_close()) {
-            self.depart(id, Departure::Lost);
-            self.carry_out();
-        }
+        self.carry_out();
     }
 
     /// Bytes of a user of a binary port are the world's, in the order of their arrival.
     fn process_bytes(&mut self, id: UserId, data: &[u8]) {
-        self.adjust_reading(id);
         self.answering = Some(id);
         let (world, mut turn) = self.turn();
         world.process_bytes(&mut turn, id, data);
@@ -56,37 +71,15 @@ impl<W: World> Server<W> {
         self.answering = None;
     }
 
-    pub(super) fn send_bytes(&mut self, id: UserId, bytes: &[u8]) {
-        if self.users.get(id).is_none_or(|user| user.info.kind != PortKind::Binary) {
-            return;
-        }
-        // No part of a protocol that the server does not know can be left out.
-        let Some(share) = self.admit_bytes(id, bytes.len()) else { return self.too_slow(id) };
-        self.wire.clear();
-        self.wire.extend_from_slice(bytes);
-        self.send_wire(id, share);
-    }
-
-    pub(super) fn end_of_input(&mut self, id: Option<UserId>) {
-        let Some(id) = id else { return };
-        self.reset_unnamed(id, "closed without a PROXY header");
-        let Some(user) = self.users.get_mut(id) else { return };
-        user.session.finish();
-        user.ends = Some(Departure::PeerClosed);
-        self.users.enqueue(id);
-    }
-
-    pub(super) fn closed(&mut self, id: Option<UserId>, reason: CloseReason) {
-        let Some(id) = id else { return };
-        if let Some(Leaving { conn, peer }) = self.leaving.remove(id) {
-            tracing::debug!(user = %id, %conn, %peer, %reason, "connection closed");
+    fn left(&mut self, id: UserId, reason: &LeaveReason) {
+        self.operations.closed.push(id);
+        if let Some(Leaving { link, peer }) = self.leaving.remove(id) {
+            tracing::debug!(user = %id, conn = %link, %peer, %reason, "connection closed");
             return;
         }
         if self.take_unnamed(id).is_some() {
             return;
         }
-        // The lines that arrived whole before the connection broke are still processed. An incomplete line is not: half
-        // a command may be another command.
         if let Some(user) = self.users.get_mut(id) {
             about!(info, &*user, %reason, "connection lost");
             user.ends = Some(Departure::Lost);
@@ -98,8 +91,8 @@ impl<W: World> Server<W> {
     pub(super) fn give_turns(&mut self) {
         for _ in 0..self.users.waiting() {
             let Some((id, user)) = self.users.next_turn() else { continue };
-            let (has_event, held) = (user.session.has_event(), user.held);
-            let has_input = has_event || !held && user.session.has_line();
+            let (has_event, held) = (!user.events.is_empty(), user.held);
+            let has_input = has_event || !held && !user.lines.is_empty();
             let ends = user.ends.filter(|_| !held);
             if has_input && self.may_command(id) {
                 if has_event { self.run_event(id) } else { self.run_command(id) }
@@ -113,10 +106,12 @@ impl<W: World> Server<W> {
 
     /// Lets the lines of a user wait, or processes them again.
     pub(super) fn hold(&mut self, id: UserId, on: bool) {
-        if let Some(user) = self.users.get_mut(id) {
-            user.held = on;
-            self.users.enqueue(id);
+        let Some(user) = self.users.get_mut(id) else { return };
+        if std::mem::replace(&mut user.held, on) != on {
+            self.order(id, Order::Hold(on));
         }
+        self.ask_for_line(id);
+        self.users.enqueue(id);
     }
 
     /// Notes whom the world's actions from this call release: what it sends them is what they have waited for.
@@ -129,33 +124,33 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// What is sent to a user from here on is the answer to a command.
-    pub(super) fn begin_answer(&mut self, id: UserId) {
-        self.answering = Some(id);
-        self.users.enqueue(id);
-        self.adjust_reading(id);
+    /// Asks for the next line, if the last one is answered.
+    fn ask_for_line(&mut self, id: UserId) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        if !user.held && user.lines.is_empty() && std::mem::take(&mut user.wants_line) {
+            self.order(id, Order::Next(Turn::Line));
+        }
     }
 
     /// Carries out a user's next line.
     fn run_command(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
-        self.wire.clear();
-        let first = user.session.is_at_first_line();
-        let Some(line) = user.session.next_line(&mut self.wire) else { return };
+        let Some((line, is_first)) = user.lines.pop_front() else { return };
+        (user.wants_line, user.has_spoken) = (true, true);
         user.limits.commanded(self.now);
-        self.begin_answer(id);
+        self.users.enqueue(id);
+        // What is sent to the user from here on is the answer.
+        self.answering = Some(id);
         self.status.lines += 1;
-        if !self.wire.is_empty() {
-            self.send_wire(id, Share::Answer);
-        }
-        if first && line.text == mssp::REQUEST {
+        if is_first && line.text == mssp::REQUEST {
             let text = self.server_status().to_text();
-            self.send(id, &text.into());
+            self.send(id, text.into());
         } else {
             self.process_line(id, line);
         }
         self.carry_out();
         self.answering = None;
+        self.ask_for_line(id);
     }
 
     fn process_line(&mut self, id: UserId, line: Line) {
@@ -181,19 +176,17 @@ impl<W: World> Server<W> {
             _ => about!(info, &user, %why, "departed"),
         }
         let let_go = match why {
-            Departure::TooSlow | Departure::Stranger => self.reactor.abort(user.conn),
+            Departure::TooSlow | Departure::Stranger => self.crew.abort(&mut self.reactor, user.link),
             _ => {
-                self.wire.clear();
-                user.session.end(&why.to_string(), &mut self.wire);
-                count_compressed(&mut self.status, &mut user.session);
+                let order = Order::End(why.to_string().into());
                 // If it fails, the connection has ended, or there is no room for it, and then no one reads it.
-                let _ = self.reactor.send(user.conn, &self.wire);
-                self.reactor.close(user.conn)
+                let _ = self.crew.send(&mut self.reactor, user.link, order);
+                self.crew.close(&mut self.reactor, user.link)
             }
         };
         // An error means that the connection has been closed already, and that this was reported.
         if let_go.is_ok() {
-            self.leaving.insert(id, Leaving { conn: user.conn, peer: user.info.peer });
+            self.leaving.insert(id, Leaving { link: user.link, peer: user.info.peer });
         }
         let (world, mut turn) = self.turn();
         world.net_dead(&mut turn, id, why);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use dolmen::ConnId;
+use dolmen::LinkId;
 
 use crate::world::UserId;
 
@@ -21,7 +21,7 @@ const MAX_REFUSED_CONNECTIONS: usize = MAX_CLOSING_CONNECTIONS / 2;
 /// A connection that is closing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaving {
-    pub conn: ConnId,
+    pub link: LinkId,
     pub peer: SocketAddr,
 }
 
@@ -92,16 +92,29 @@ impl Departing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dolmen::{Reactor, Token};
+    use dolmen::{Codec, Crew, CrewBuilder, Link, Reactor, Token};
     use std::net::{TcpListener, TcpStream};
+
+    struct Silent;
+
+    impl Codec for Silent {
+        type Message = ();
+        type Reply = ();
+        type Shared = ();
+
+        fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+        fn send(&mut self, (): (), _: &mut Link<'_, Self>) {}
+    }
 
     /// A connection; which one does not matter here.
     fn leaving() -> Leaving {
         let listener = TcpListener::bind("127.0.0.1:0").expect("it opens");
         let peer = listener.local_addr().expect("it is bound");
         let stream = TcpStream::connect(peer).expect("it listens");
-        let conn = Reactor::new().expect("a reactor").add(stream, Token(0)).expect("it is taken");
-        Leaving { conn, peer }
+        let mut reactor = Reactor::new().expect("a reactor");
+        let mut crew: Crew<Silent> = CrewBuilder::new(Token(0)).build(&reactor).expect("no thread");
+        Leaving { link: crew.add(&mut reactor, stream, Silent, Token(0)), peer }
     }
 
     #[test]

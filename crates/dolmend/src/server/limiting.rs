@@ -1,7 +1,8 @@
-//! Limits of users who are present: budgets, deadlines, strangers, and long answers.
+//! Limits of users who are present: the budgets of addresses, and deadlines. The [endpoint](crate::endpoint) sees to those of
+//! the connection itself.
 //!
-//! A user over the budget is not read from, and gets no turn, until there is room in it again. That costs the server
-//! nothing: one timer is set to the earliest time at which one of the users has to be looked at.
+//! A user over the budget of the address is not read from, and gets no turn, until there is room in it again. That costs the
+//! server nothing: one timer is set to the earliest time at which one of the users has to be looked at.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,14 +12,11 @@ use dolmen::TimerId;
 
 use super::{LEFT_OUT, LIMITS, Server};
 use crate::address::Source;
-use crate::layer::Output;
-use crate::limits::{Expired, Stranger, Verdict};
+use crate::endpoint::Order;
+use crate::limits::{Expired, Stranger};
 use crate::logging::names;
 use crate::user::{User, about};
 use crate::world::{Action, Departure, UserId, World};
-
-/// The longest answer to one command that may wait in addition to the output limit.
-pub(super) const LONGEST_ANSWER_BYTES: usize = 16 << 20;
 
 /// The shortest time after which a user who was looked at is looked at again. A deadline that stays over, which would be a
 /// fault, must cost the others nothing.
@@ -26,11 +24,6 @@ const SHORTEST_WAKEUP: Duration = Duration::from_millis(10);
 
 /// How soon the number of lines that were left out is reported.
 const REPORT_AFTER: Duration = Duration::from_secs(60);
-
-/// How soon the server looks again whether a long answer has been read. If nothing of it was read, it looks after as long
-/// a time as nothing has been read, up to the latter.
-const ANSWER_CHECK: Duration = Duration::from_millis(20);
-const LATEST_ANSWER_CHECK: Duration = Duration::from_secs(1);
 
 /// The kinds of log lines that are limited in number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,70 +107,68 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Counts bytes of a user. False if the user turns out to be a stranger, and has been ended.
-    pub(super) fn count_received(&mut self, id: UserId, data: &[u8]) -> bool {
-        let Some(user) = self.users.get_mut(id) else { return false };
-        let shared = self.gate.budget_mut(user.limits.pass());
-        match user.limits.receive(&self.limits, shared, self.now, data) {
-            Verdict::Undecided | Verdict::Player => true,
-            Verdict::Stranger(stranger) => {
-                self.status.limits.strangers += 1;
-                self.log_limited(LogKind::Stranger(stranger), id, |user, left_out| {
-                    about!(info, user, left_out, "not a player: {stranger}");
-                });
-                self.depart(id, Departure::Stranger);
-                false
-            }
-        }
+    /// Counts bytes of a user in the budget of the address, and stops reading from a user when it is spent.
+    pub(super) fn count_received(&mut self, id: UserId, bytes: u64) {
+        let Some(user) = self.users.get(id).filter(|_| bytes > 0) else { return };
+        let Some(shared) = self.gate.budget_mut(user.limits.pass()) else { return };
+        shared.receive(self.limits.source_rates(), self.now, bytes.try_into().unwrap_or(usize::MAX));
+        self.adjust_reading(id);
     }
 
-    /// Stops reading from a user who is over the budget or has too much waiting, or reads again.
+    /// Has a user's endpoint read or not, as the budget of the address wants it.
     pub(super) fn adjust_reading(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
-        let pass = user.limits.pass();
-        let may_read = user.limits.may_read(&self.limits, self.gate.budget_mut(pass), self.now);
-        match user.paused_since {
-            None if !may_read || user.session.is_behind() => {
-                user.paused_since = Some(self.now);
-                let _ = self.reactor.pause(user.conn);
-                if !may_read {
-                    self.log_throttled(id);
-                }
-            }
-            Some(since) if may_read && user.session.has_caught_up() => {
-                user.paused_since = None;
-                user.session.paused(self.now.saturating_duration_since(since));
-                let _ = self.reactor.resume(user.conn);
-            }
-            _ => {}
+        let shared = self.gate.budget_mut(user.limits.pass());
+        let rates = self.limits.source_rates();
+        let next = shared
+            .filter(|shared| !shared.may_read(rates, self.now))
+            .map(|shared| shared.next_time(rates, self.now));
+        if let Some(next) = next {
+            self.wakeups.schedule(id, &mut user.limits.wake_at, next);
         }
-        if let Some(user) = self.users.get_mut(id).filter(|user| user.paused_since.is_some() && !may_read) {
-            let at = user.limits.next_read(&self.limits, self.gate.budget_mut(pass), self.now);
-            self.wakeups.schedule(id, &mut user.limits.wake_at, at);
+        if user.is_throttled == next.is_some() {
+            return;
+        }
+        user.is_throttled = next.is_some();
+        self.order(id, Order::Read(next.is_none()));
+        if next.is_some() {
+            self.log_throttled(id);
         }
     }
 
-    fn log_throttled(&mut self, id: UserId) {
+    pub(super) fn end_stranger(&mut self, id: UserId, stranger: Stranger) {
+        self.status.limits.strangers += 1;
+        self.log_limited(LogKind::Stranger(stranger), id, |user, left_out| {
+            about!(info, user, left_out, "not a player: {stranger}");
+        });
+        self.depart(id, Departure::Stranger);
+    }
+
+    pub(super) fn log_throttled(&mut self, id: UserId) {
         self.status.limits.throttled += 1;
         self.log_limited(LogKind::Throttled, id, |user, left_out| {
             about!(info, user, left_out, "sends more than the command rate; has to wait");
         });
     }
 
-    /// Whether a user may give a command now, or the client something else that calls the world: there is one in the
-    /// budgets, and the last answer is on its way. If not, the user gets a turn later.
+    pub(super) fn log_behind(&mut self, id: UserId) {
+        self.log_limited(LogKind::Behind, id, |user, left_out| {
+            about!(info, user, left_out, "reads more slowly than others talk; texts are left out");
+        });
+    }
+
+    /// Whether a user may give a command now, or the client something else that calls the world: the user's own budget has
+    /// paid for it, and there is one in that of the address. If not, the user gets a turn later.
     pub(super) fn may_command(&mut self, id: UserId) -> bool {
         let Some(user) = self.users.get_mut(id) else { return false };
         let pass = user.limits.pass();
-        let queued = self.reactor.queued_bytes(user.conn).unwrap_or(0);
-        let again = if queued > self.operations.config.output_limit_bytes {
-            self.now + user.backlog.still_for(queued, self.now).clamp(ANSWER_CHECK, LATEST_ANSWER_CHECK)
-        } else if !user.limits.take_command(&self.limits, self.gate.budget_mut(pass), self.now) {
-            user.limits.next_command(&self.limits, self.gate.budget_mut(pass), self.now)
-        } else {
+        if user.limits.take_command(&self.limits, self.gate.budget_mut(pass), self.now) {
             return true;
-        };
-        self.wakeups.schedule(id, &mut user.limits.wake_at, again);
+        }
+        if let Some(shared) = self.gate.budget_mut(pass) {
+            let again = shared.next_command(self.limits.source_rates(), self.now);
+            self.wakeups.schedule(id, &mut user.limits.wake_at, again);
+        }
         false
     }
 
@@ -199,8 +190,7 @@ impl<W: World> Server<W> {
     /// Looks at a user at the next deadline, and not before `earliest`.
     fn schedule_deadline_from(&mut self, id: UserId, earliest: Instant) {
         let Some(user) = self.users.get_mut(id) else { return };
-        let deadlines = [user.limits.next_deadline(&self.limits), user.session.deadline()];
-        if let Some(at) = deadlines.into_iter().flatten().min() {
+        if let Some(at) = user.limits.next_deadline(&self.limits) {
             self.wakeups.schedule(id, &mut user.limits.wake_at, at.max(earliest));
         }
     }
@@ -228,15 +218,6 @@ impl<W: World> Server<W> {
         if let Some(expired) = user.limits.expired(&self.limits, self.now) {
             return self.expire(id, expired);
         }
-        if user.session.deadline().is_some_and(|deadline| deadline <= self.now) {
-            let now = self.now;
-            self.send_by(id, |session, wire| session.expire(now, wire));
-        }
-        if self.users.get_mut(id).is_some_and(|user| user.limits.keepalive_is_due(&self.limits, self.now)) {
-            self.send_output(id, Output::KeepAlive);
-        }
-        self.look_at_backlog(id);
-        self.carry_out();
         self.users.enqueue(id);
         self.adjust_reading(id);
         self.schedule_deadline_from(id, self.now + SHORTEST_WAKEUP);

@@ -10,10 +10,9 @@
 //! | `mod.rs` | the round, and the world's actions |
 //! | `newcomers.rs` | arrivals and their limits, players behind proxies |
 //! | `connections.rs` | input, turns, departures |
-//! | `output.rs` | output, and what becomes of it when it is not read |
+//! | `output.rs` | output |
 //! | `leaving.rs` | connections whose last output is being sent |
-//! | `keepalive.rs` | how the system notices that a peer has vanished |
-//! | `limiting.rs` | the limits of users: budgets, deadlines, strangers |
+//! | `limiting.rs` | the limits of users: budgets of addresses, deadlines |
 //! | `clients.rs` | what clients say about themselves, and ask for |
 //! | `users.rs` | the users who are present, and the queue for turns |
 //! | `operator.rs` | the console and signals |
@@ -26,7 +25,6 @@
 mod clients;
 mod connections;
 mod countdown;
-mod keepalive;
 mod leaving;
 mod limiting;
 mod metrics;
@@ -43,21 +41,20 @@ mod users;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dolmen::{ConsoleInput, Error, Event, Events, Poster, Reactor, TimerId, Token};
+use dolmen::{ConsoleInput, Crew, CrewBuilder, Error, Event, Events, Poster, Reactor, TimerId, Token};
 
 use crate::address::Source;
 use crate::config::{Config, PortKind};
 use crate::console::Console;
-use crate::layer::Output;
-use crate::limits::{Gate, Limits, Repeats, Wakeups};
+use crate::endpoint::{Endpoint, Order, Rules, Traffic};
+use crate::limits::{Gate, LONGEST_ANSWER_BYTES, Limits, Repeats, Wakeups};
 use crate::ports::OpenPort;
-use crate::shared_text::SharedText;
 use crate::world::{Action, Channels, Departure, Status, Turn, UserId, World};
-use connections::user_of;
 use leaving::{Departing, MAX_CLOSING_CONNECTIONS};
-use limiting::{LONGEST_ANSWER_BYTES, LimitTimer, LogKind};
+use limiting::{LimitTimer, LogKind};
 use newcomers::{Port, Unnamed};
 use operations::Operations;
 use operator::output_of;
@@ -96,8 +93,8 @@ const LEFT_OUT: Token = Token(12);
 const WORLD_TIMER: Token = Token(13);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
-/// Tokens of connections begin here; those below are the server's own.
-const FIRST_USER_TOKEN: usize = 16;
+/// The token of the crew, whose connections have the tokens of their users.
+const CREW: Token = Token(16);
 
 /// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
 /// others. As a shutdown says good-bye to every user, it is bounded by this too.
@@ -106,6 +103,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A server with a world.
 pub struct Server<W> {
     reactor: Reactor,
+    /// All connections but those to the port of the metrics.
+    crew: Crew<Endpoint>,
     /// `None` only while a round iterates over them.
     events: Option<Events>,
     world: W,
@@ -116,6 +115,9 @@ pub struct Server<W> {
     shutdown: Shutdown,
     users: Users,
     limits: Limits,
+    /// What the endpoints see to.
+    rules: Arc<Rules>,
+    traffic: Arc<Traffic>,
     gate: Gate,
     /// Connections of trusted proxies that have not named their player, in the order of their arrival.
     unnamed: BTreeMap<UserId, Unnamed>,
@@ -131,12 +133,8 @@ pub struct Server<W> {
     leaving: Departing,
     /// The world's actions that are still to be carried out.
     actions: Vec<Action>,
-    /// The actions being carried out, and a buffer for wire bytes: both are kept so that a line costs no allocation
-    /// here.
+    /// The actions being carried out, kept so that a line costs no allocation here.
     doing: Vec<Action>,
-    wire: Vec<u8>,
-    /// The text that is being shown to many users.
-    shared: SharedText,
     next_user: usize,
     started: Instant,
     started_at: SystemTime,
@@ -160,12 +158,18 @@ impl<W: World> Server<W> {
     ///
     /// The reactor's errors: in most cases the system is out of a resource.
     pub fn new(config: &Config, ports: Vec<OpenPort>, mut world: W) -> Result<Server<W>, Error> {
-        let mut reactor = Reactor::builder()
+        let settings = Reactor::builder()
             .max_events(config.reactor_max_events)
             .pool_size(config.reactor_pool_size)
             .high_water_mark(4 * config.output_limit_bytes + LONGEST_ANSWER_BYTES)
+            .linger(DRAIN);
+        let mut reactor = settings.build()?;
+        let crew = CrewBuilder::new(CREW)
+            .threads(config.io_threads)
+            .reply_limit(4 * config.output_limit_bytes + LONGEST_ANSWER_BYTES)
+            .reactors(settings)
             .linger(DRAIN)
-            .build()?;
+            .build(&reactor)?;
         let mut listening = Vec::new();
         for OpenPort { listener, address, kind, options } in ports {
             listening.push(Port { id: reactor.listen(listener, PORT)?, address, kind, options });
@@ -175,8 +179,11 @@ impl<W: World> Server<W> {
             reactor.add_interval(period, HEART_BEAT);
         }
         let operations = Operations::new(config, &listening);
+        let limits = Limits::from(config);
+        let rules = Rules::new(&limits, config.output_limit_bytes, config.line_length_bytes);
         let mut server = Server {
             reactor,
+            crew,
             events: Some(Events::with_capacity(config.reactor_max_events)),
             world,
             world_timer: None,
@@ -184,7 +191,9 @@ impl<W: World> Server<W> {
             console: None,
             shutdown: Shutdown::default(),
             users: Users::default(),
-            limits: Limits::from(config),
+            limits,
+            rules: Arc::new(rules),
+            traffic: Arc::default(),
             gate: Gate::default(),
             unnamed: BTreeMap::new(),
             wakeups: Wakeups::default(),
@@ -196,8 +205,6 @@ impl<W: World> Server<W> {
             leaving: Departing::default(),
             actions: Vec::new(),
             doing: Vec::new(),
-            wire: Vec::new(),
-            shared: SharedText::default(),
             next_user: 1,
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -228,17 +235,37 @@ impl<W: World> Server<W> {
         if rates_change {
             self.gate.change_rates(&self.limits, self.now);
         }
+        self.set_rules();
         for id in self.users.roster().to_vec() {
-            if let Some(user) = self.users.get_mut(id).filter(|_| rates_change) {
-                user.limits.change_rates(&self.limits, self.now);
+            if rates_change {
                 // Who has waited under the old rate may have a turn.
                 self.users.enqueue(id);
                 self.adjust_reading(id);
             }
             self.schedule_deadline(id);
         }
-        if old.keepalive != self.limits.keepalive {
-            self.change_keepalive();
+    }
+
+    /// Gives the endpoints what they are to see to, if it is new.
+    fn set_rules(&mut self) {
+        let config = &self.operations.config;
+        let rules = Rules::new(&self.limits, config.output_limit_bytes, config.line_length_bytes);
+        if rules == *self.rules {
+            return;
+        }
+        self.rules = Arc::new(rules);
+        let users = self.users.roster().iter().filter_map(|&id| self.users.get(id)).map(|user| user.link);
+        let links: Vec<_> = users.chain(self.unnamed.values().map(|unnamed| unnamed.link)).collect();
+        let order = Order::Rules(Arc::clone(&self.rules));
+        // One that refuses has ended, or is about to.
+        self.crew.broadcast(&mut self.reactor, links, &order);
+    }
+
+    /// Has as many threads serve newcomers as are configured.
+    fn set_threads(&mut self) {
+        let threads = self.operations.config.io_threads;
+        if let Err(error) = self.crew.set_threads(&self.reactor, threads) {
+            tracing::error!(%error, threads, "cannot start an I/O thread; newcomers are served by those that there are");
         }
     }
 
@@ -300,12 +327,14 @@ impl<W: World> Server<W> {
 
     /// The counters so far.
     pub fn status(&self) -> Status {
-        Status {
+        let mut status = Status {
             uptime: self.started.elapsed(),
             users: self.users.len(),
             leaving: self.leaving.len(),
             ..self.status
-        }
+        };
+        self.traffic.put(&mut status);
+        status
     }
 
     /// Serves until an orderly end.
@@ -339,15 +368,21 @@ impl<W: World> Server<W> {
         self.status.waits += 1;
         self.now = Instant::now();
         for event in events.drain() {
-            self.handle(event);
+            if let Some(event) = self.crew.handle(&mut self.reactor, event) {
+                self.handle(event);
+            }
         }
         self.events = Some(events);
         waited?;
 
+        while let Some(event) = self.crew.next_event(&mut self.reactor) {
+            self.crew_event(event);
+        }
         self.wake_users();
         self.give_turns();
-        self.flush_output();
         self.advance_shutdown();
+        // The endpoints on this thread mark prompts, and send what they hold back until the end of the round.
+        self.crew.flush(&mut self.reactor);
         self.forget_names();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
             console.print_log(&mut self.reactor);
@@ -363,9 +398,6 @@ impl<W: World> Server<W> {
                 let port = self.ports.iter().find(|port| port.id == listener).map(|port| port.address);
                 tracing::warn!(port = ?port, %error, "cannot accept for now");
             }
-            Event::Received { token, data, .. } => self.receive(user_of(token), data),
-            Event::EndOfStream { token, .. } => self.end_of_input(user_of(token)),
-            Event::Closed { token, reason, .. } => self.closed(user_of(token), reason),
             Event::Timer { token: HEART_BEAT, .. } => {
                 let (world, mut turn) = self.turn();
                 world.heart_beat(&mut turn);
@@ -390,8 +422,7 @@ impl<W: World> Server<W> {
                 tracing::info!("asked to stop");
                 self.shut_down();
             }
-            // A refused send ends the connection, so no connection waits for room; and there are no other
-            // registrations.
+            // There are no other registrations.
             _ => {}
         }
     }
@@ -416,24 +447,23 @@ impl<W: World> Server<W> {
             self.note_releases(&doing);
             for action in doing.drain(..) {
                 match action {
-                    Action::Send { user, text } => self.send(user, &text),
-                    Action::Probe { user } => self.send_output(user, Output::Probe),
-                    Action::SendBytes { user, bytes } => self.send_bytes(user, &bytes),
-                    Action::Prompt { user, text } => {
-                        self.send_by(user, |session, wire| session.ask(&text, wire));
+                    Action::Send { user, text } => self.send(user, text),
+                    Action::Probe { user } => {
+                        let (call, share) = (self.call, self.share_of_protocols(user));
+                        self.order(user, Order::Probe { call, share });
                     }
-                    Action::AskPassword { user, prompt } => {
-                        self.send_by(user, |session, wire| session.ask_password(&prompt, wire));
+                    Action::SendBytes { user, bytes } => {
+                        let share = self.share_of(user);
+                        self.order(user, Order::Bytes { bytes, share });
                     }
+                    Action::Prompt { user, text } => self.ask(user, text, false),
+                    Action::AskPassword { user, prompt } => self.ask(user, prompt.into(), true),
                     Action::Answered { user } => {
-                        self.send_by(user, |session, wire| session.answered(wire));
+                        let (call, share) = (self.call, self.share_of_protocols(user));
+                        self.order(user, Order::Answered { call, share });
                     }
-                    Action::Gmcp { user, package, data } => self.send_gmcp(user, &package, &data),
-                    Action::ScreenReader { user, on } => {
-                        if let Some(user) = self.users.get_mut(user) {
-                            user.session.set_screen_reader(on);
-                        }
-                    }
+                    Action::Gmcp { user, package, data } => self.send_gmcp(user, package, data),
+                    Action::ScreenReader { user, on } => self.order(user, Order::ScreenReader(on)),
                     Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
                     Action::Hold { user, on } => self.hold(user, on),
                     Action::LoggedOn { user } => self.logged_on(user),
@@ -463,7 +493,6 @@ impl<W: World> Server<W> {
             }
             self.doing = doing;
         }
-        self.shared.clear();
     }
 
     /// Begins an orderly end: no more arrivals, and every user gets a message and is disconnected.

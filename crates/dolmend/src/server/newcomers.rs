@@ -3,22 +3,25 @@
 //! Limits are checked before anything is allocated. A refused newcomer is told why; in a flood, when many such texts are
 //! on their way already, without the care that a client needs which has sent something itself.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
-use dolmen::{ConnId, ListenerId, Token};
+use dolmen::{LinkId, ListenerId};
 use socket2::SockRef;
 
-use super::keepalive::keep_alive;
+use super::connections::token_of;
 use super::leaving::Leaving;
-use super::output::Share;
-use super::{FIRST_USER_TOKEN, LogKind, Server};
+use super::{LogKind, Server};
 use crate::address::canonical_peer;
 use crate::config::{PortKind, PortOptions};
+use crate::endpoint::{Endpoint, Order, Share};
+use crate::keepalive::keep_alive;
 use crate::layer::Output;
-use crate::limits::{Backlog, Gate, Pass, Refusal, UserLimits};
-use crate::proxy::{HEADER_TIMEOUT, HeaderReader, Progress};
+use crate::limits::{Gate, Pass, Refusal, StreamLimits, UserLimits};
+use crate::proxy::HEADER_TIMEOUT;
 use crate::session::{Options, Session};
 use crate::telnet::Settings;
 use crate::user::{User, about};
@@ -36,7 +39,7 @@ const MOST_UNSENT_BYTES: u32 = 16 * 1024;
 enum Connection {
     /// It is not registered yet.
     New(TcpStream),
-    Registered(ConnId),
+    Registered(LinkId),
 }
 
 /// A port that is served.
@@ -51,11 +54,10 @@ pub(super) struct Port {
 /// A connection of a trusted proxy that has not named its player yet.
 #[derive(Debug)]
 pub(super) struct Unnamed {
-    pub conn: ConnId,
+    pub link: LinkId,
     /// The proxy.
     peer: SocketAddr,
     port: Port,
-    header: HeaderReader,
     /// The slot of [`Server::wakeups`].
     pub wake_at: Option<Instant>,
 }
@@ -76,13 +78,8 @@ impl<W: World> Server<W> {
                 return self.turn_away(id, Connection::New(stream), peer, port, refusal.text());
             }
         };
-        match self.register(id, stream, peer, port) {
-            Some(conn) => self.welcome(id, conn, peer, port, pass),
-            None => {
-                self.status.refused += 1;
-                self.gate.leave(pass);
-            }
-        }
+        let link = self.register(id, stream, peer, port, false);
+        self.welcome(id, link, peer, port, pass);
     }
 
     /// Whether a newcomer may come in.
@@ -90,8 +87,15 @@ impl<W: World> Server<W> {
         self.gate.admit(&self.limits, self.world.ban_of(address), address, self.now)
     }
 
-    /// Registers a connection. `None` if that fails, which is logged.
-    fn register(&mut self, id: UserId, stream: TcpStream, peer: SocketAddr, port: Port) -> Option<ConnId> {
+    /// Gives a connection to the crew. With `proxied`, a trusted proxy names the player first.
+    fn register(
+        &mut self,
+        id: UserId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        port: Port,
+        proxied: bool,
+    ) -> LinkId {
         // Lines are short and must not be delayed. If a call fails the connection is already broken.
         let _ = stream.set_nodelay(true);
         if port.kind == PortKind::Telnet {
@@ -102,17 +106,15 @@ impl<W: World> Server<W> {
         keep_alive(&stream, self.limits.keepalive);
         #[cfg(target_os = "linux")]
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT_BYTES);
-        match self.reactor.add(stream, Token(FIRST_USER_TOKEN + id.0 as usize)) {
-            Ok(conn) => Some(conn),
-            Err(error) => {
-                tracing::warn!(user = %id, %peer, %error, "turned away without a word");
-                None
-            }
-        }
+        let limits = StreamLimits::new(self.now, port.kind, port.options.keepalive);
+        let options = self.session_options(port, peer);
+        let (rules, traffic) = (Arc::clone(&self.rules), Arc::clone(&self.traffic));
+        let endpoint = Endpoint::new(options, limits, rules, traffic, proxied);
+        self.crew.add(&mut self.reactor, stream, endpoint, token_of(id))
     }
 
     /// A user comes in, unless the world refuses.
-    fn welcome(&mut self, id: UserId, conn: ConnId, peer: SocketAddr, port: Port, pass: Pass) {
+    fn welcome(&mut self, id: UserId, link: LinkId, peer: SocketAddr, port: Port, pass: Pass) {
         if self.leaving.is_full() {
             let oldest = self.leaving.take_oldest();
             self.reset_leaving(oldest);
@@ -120,37 +122,29 @@ impl<W: World> Server<W> {
         let info = ConnectInfo { user: id, peer, kind: port.kind };
         if let Admission::Refuse(text) = self.world.connect(&info) {
             self.gate.leave(pass);
-            tracing::info!(user = %id, %conn, %peer, "turned away by the world");
-            return self.turn_away(id, Connection::Registered(conn), peer, port, &text);
+            tracing::info!(user = %id, conn = %link, %peer, "turned away by the world");
+            return self.turn_away(id, Connection::Registered(link), peer, port, &text);
         }
-        tracing::info!(user = %id, %conn, %peer, kind = %port.kind, "connected");
+        tracing::info!(user = %id, conn = %link, %peer, kind = %port.kind, "connected");
         self.status.accepted += 1;
-        let mut session = Session::new(self.session_options(port, peer));
-        // It leaves with the greeting: the reactor sends nothing before the next wait.
-        self.wire.clear();
-        session.open(&mut self.wire);
-        let limits = {
-            let (kind, keepalive) = (port.kind, port.options.keepalive);
-            UserLimits::new(pass, self.now, kind, keepalive, self.world.has_login())
-        };
         let user = User {
-            conn,
+            link,
             info,
-            session,
-            limits,
-            backlog: Backlog::default(),
-            answered: false,
+            limits: UserLimits::new(pass, self.now, self.world.has_login()),
+            lines: VecDeque::new(),
+            events: VecDeque::new(),
+            wants_line: false,
+            has_spoken: false,
             in_queue: false,
             held: false,
             released_in: 0,
-            paused_since: None,
-            unflushed: false,
+            is_throttled: false,
             ends: None,
         };
         self.users.insert(id, user);
         self.schedule_deadline(id);
+        self.order(id, Order::Welcome);
         self.answering = Some(id);
-        self.send_wire(id, Share::Answer);
         let (world, mut turn) = self.turn();
         world.logon(&mut turn, id);
         self.carry_out();
@@ -173,42 +167,39 @@ impl<W: World> Server<W> {
     /// costs a connection for a while, and a flood must not take the places of all others.
     fn turn_away(&mut self, id: UserId, connection: Connection, peer: SocketAddr, port: Port, text: &str) {
         self.status.refused += 1;
-        let conn = match connection {
+        let link = match connection {
             Connection::New(stream) if self.leaving.is_full_for_refused() => {
                 return self.turn_away_in_passing(stream, peer, port, text);
             }
-            Connection::New(stream) => match self.register(id, stream, peer, port) {
-                Some(conn) => conn,
-                None => return,
-            },
-            Connection::Registered(conn) => conn,
+            Connection::New(stream) => self.register(id, stream, peer, port, false),
+            Connection::Registered(link) => link,
         };
-        self.wire.clear();
-        Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
-        // Neither call can fail in a way that matters: nothing is queued yet, and if the connection is closed the text
+        let (call, share) = (self.call, Share::Answer);
+        let text = Order::Text { text: text.into(), call, share, is_shared: false };
+        // Neither call can fail in a way that matters: nothing is on its way yet, and if the connection is closed the text
         // is of no use.
-        let _ = self.reactor.send(conn, &self.wire);
-        let _ = self.reactor.close(conn);
-        self.leaving.insert(id, Leaving { conn, peer });
+        let _ = self.crew.send(&mut self.reactor, link, text);
+        let _ = self.crew.close(&mut self.reactor, link);
+        self.leaving.insert(id, Leaving { link, peer });
         let without_place = self.leaving.refuse(id);
         self.reset_leaving(without_place);
     }
 
     /// The same for a connection that is not registered, without care.
     fn turn_away_in_passing(&mut self, mut stream: TcpStream, peer: SocketAddr, port: Port, text: &str) {
-        self.wire.clear();
-        Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut self.wire);
+        let mut wire = Vec::new();
+        Session::new(self.session_options(port, peer)).send(Output::Text(text), &mut wire);
         // A new connection has room for a few bytes, so this does not block. It fails only if the peer has gone.
         let _ = stream.set_nonblocking(true);
-        let _ = stream.write(&self.wire);
+        let _ = stream.write(&wire);
         let _ = stream.shutdown(Shutdown::Write);
     }
 
     /// Resets a closing connection, for the place of another one.
     fn reset_leaving(&mut self, leaving: Option<(UserId, Leaving)>) {
-        let Some((id, Leaving { conn, peer })) = leaving else { return };
-        tracing::debug!(user = %id, %conn, %peer, "reset to make room");
-        let _ = self.reactor.abort(conn);
+        let Some((id, Leaving { link, peer })) = leaving else { return };
+        tracing::debug!(user = %id, conn = %link, %peer, "reset to make room");
+        let _ = self.crew.abort(&mut self.reactor, link);
     }
 
     fn log_refusal(&mut self, address: IpAddr, refusal: &Refusal) {
@@ -231,44 +222,24 @@ impl<W: World> Server<W> {
                 self.reset_unnamed(oldest, "too many connections without a PROXY header");
             }
         }
-        let Some(conn) = self.register(id, stream, peer, port) else {
-            self.status.refused += 1;
-            return;
-        };
-        let mut unnamed = Unnamed { conn, peer, port, header: HeaderReader::default(), wake_at: None };
+        let link = self.register(id, stream, peer, port, true);
+        let mut unnamed = Unnamed { link, peer, port, wake_at: None };
         self.wakeups.schedule(id, &mut unnamed.wake_at, self.now + HEADER_TIMEOUT);
         self.unnamed.insert(id, unnamed);
     }
 
-    /// Takes bytes of a proxy that has not named its player yet. Returns those behind the header; none of another
-    /// connection are taken.
-    pub(super) fn receive_header<'a>(&mut self, id: UserId, data: &'a [u8]) -> &'a [u8] {
-        let Some(unnamed) = self.unnamed.get_mut(&id) else { return data };
-        match unnamed.header.receive(data) {
-            Ok(Progress::Incomplete) => &[],
-            Ok(Progress::Complete { taken, player }) => {
-                self.name_player(id, player);
-                &data[taken..]
-            }
-            Err(error) => {
-                self.reset_unnamed(id, error.text());
-                &[]
-            }
-        }
-    }
-
     /// The player behind a proxy is known, and comes in like any other newcomer. A proxy that speaks for itself, or
     /// does not know the player, is exempt from the limits of an address.
-    fn name_player(&mut self, id: UserId, player: Option<SocketAddr>) {
+    pub(super) fn name_player(&mut self, id: UserId, player: Option<SocketAddr>) {
         let Some(unnamed) = self.take_unnamed(id) else { return };
-        let Unnamed { conn, peer: proxy, port, .. } = unnamed;
+        let Unnamed { link, peer: proxy, port, .. } = unnamed;
         let peer = player.map_or(proxy, canonical_peer);
-        tracing::debug!(user = %id, %conn, %proxy, %peer, "named by a proxy");
+        tracing::debug!(user = %id, conn = %link, %proxy, %peer, "named by a proxy");
         match self.admit(peer.ip()) {
-            Ok(pass) => self.welcome(id, conn, peer, port, pass),
+            Ok(pass) => self.welcome(id, link, peer, port, pass),
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
-                self.turn_away(id, Connection::Registered(conn), peer, port, refusal.text());
+                self.turn_away(id, Connection::Registered(link), peer, port, refusal.text());
             }
         }
     }
@@ -287,7 +258,7 @@ impl<W: World> Server<W> {
             }
             Err(refusal) => {
                 self.log_refusal(peer.ip(), &refusal);
-                self.send_output(id, Output::Text(refusal.text()));
+                self.send(id, refusal.text().into());
                 self.depart(id, Departure::Disconnected);
                 let without_place = self.leaving.refuse(id);
                 self.reset_leaving(without_place);
@@ -304,13 +275,13 @@ impl<W: World> Server<W> {
 
     /// Ends a connection of a proxy that does not name its player.
     pub(super) fn reset_unnamed(&mut self, id: UserId, why: &'static str) {
-        let Some(Unnamed { conn, peer, .. }) = self.take_unnamed(id) else { return };
+        let Some(Unnamed { link, peer, .. }) = self.take_unnamed(id) else { return };
         self.status.limits.bad_headers += 1;
         if let Some(left_out) = self.may_log(LogKind::BadHeader(why), peer.ip()) {
             tracing::warn!(proxy = %peer, left_out, "ended a connection of a trusted proxy: {why}");
         }
-        if self.reactor.abort(conn).is_ok() {
-            self.leaving.insert(id, Leaving { conn, peer });
+        if self.crew.abort(&mut self.reactor, link).is_ok() {
+            self.leaving.insert(id, Leaving { link, peer });
         }
     }
 }

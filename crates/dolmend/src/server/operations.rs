@@ -41,7 +41,7 @@ pub(super) struct Operations {
     /// When an end began, and the timer of its reports.
     ending: Option<(Instant, TimerId)>,
     /// Users whose connection is closed, but whose last line may not be logged yet.
-    closed: Vec<UserId>,
+    pub closed: Vec<UserId>,
 }
 
 impl fmt::Debug for Operations {
@@ -96,10 +96,6 @@ impl<W: World> Server<W> {
         match event {
             Event::Timer { token: COUNTDOWN, .. } => self.count_down(),
             Event::Timer { token: WAITING, .. } => self.report_waiting(),
-            Event::Closed { token, .. } => {
-                self.operations.closed.extend(super::user_of(token));
-                return self.metrics_event(event);
-            }
             event => return self.metrics_event(event),
         }
         None

@@ -150,7 +150,6 @@ impl<W: World> Server<W> {
     /// Has the server act by this configuration. Its ports are open already, and so is its log.
     pub(super) fn apply(&mut self, config: Config) {
         self.set_limits(Limits::from(&config));
-        self.users.set_line_length(config.line_length_bytes);
         // A timer that stays the same goes on, however often the configuration is read again.
         if config.stats != self.operations.config.stats || self.operations.stats.is_none() {
             if let Some(timer) = self.operations.stats.take() {
@@ -160,6 +159,8 @@ impl<W: World> Server<W> {
         }
         descriptors::make_room_for(Server::<W>::most_connections(&config));
         self.operations.config = config;
+        self.set_rules();
+        self.set_threads();
     }
 
     /// The port of the metrics: `None` if it stays as it is.

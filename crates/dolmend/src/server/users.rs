@@ -13,8 +13,6 @@ pub(super) struct Users {
     roster: Vec<UserId>,
     /// The users that get a turn, in this order.
     queue: VecDeque<UserId>,
-    /// The users whose output is to be flushed at the end of the round.
-    unflushed: Vec<UserId>,
 }
 
 impl Users {
@@ -61,30 +59,6 @@ impl Users {
             user.in_queue = true;
             self.queue.push_back(id);
         }
-    }
-
-    /// The user's output is to be flushed at the end of the round.
-    pub(super) fn flush_later(&mut self, id: UserId) {
-        let Some(user) = self.by_id.get_mut(&id) else { return };
-        if !std::mem::replace(&mut user.unflushed, true) {
-            self.unflushed.push(id);
-        }
-    }
-
-    /// Takes a user whose output is to be flushed.
-    pub(super) fn next_unflushed(&mut self) -> Option<UserId> {
-        while let Some(id) = self.unflushed.pop() {
-            if let Some(user) = self.by_id.get_mut(&id) {
-                user.unflushed = false;
-                return Some(id);
-            }
-        }
-        None
-    }
-
-    /// The longest line of each user, in bytes.
-    pub(super) fn set_line_length(&mut self, bytes: usize) {
-        self.by_id.values_mut().for_each(|user| user.session.set_line_length(bytes));
     }
 
     /// How many wait for a turn, including those who have departed since.

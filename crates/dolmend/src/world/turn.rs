@@ -1,6 +1,6 @@
 //! One call of a world: what it may read, and the actions it asks for.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Operation, Status, UserId};
@@ -17,21 +17,21 @@ pub enum Action {
         /// Who sees it.
         user: UserId,
         /// The text; lines end in a line feed.
-        text: Rc<str>,
+        text: Arc<str>,
     },
     /// Send bytes to a user of a port of kind `binary`.
     SendBytes {
         /// Who gets them.
         user: UserId,
         /// The bytes, which are sent unchanged.
-        bytes: Rc<[u8]>,
+        bytes: Arc<[u8]>,
     },
     /// Ask a user for a line.
     Prompt {
         /// Who is asked.
         user: UserId,
         /// The text before what is typed.
-        text: Rc<str>,
+        text: Arc<str>,
     },
     /// Ask a user for a line that the client does not show.
     AskPassword {
@@ -45,9 +45,9 @@ pub enum Action {
         /// Whose client gets it.
         user: UserId,
         /// The name of the message.
-        package: Rc<str>,
+        package: Arc<str>,
         /// JSON, or nothing.
-        data: Rc<str>,
+        data: Arc<str>,
     },
     /// What the user was asked is answered, and not by a line.
     Answered {
@@ -136,14 +136,14 @@ impl<'a> Turn<'a> {
     ///
     /// Colours (SGR sequences, such as `"\x1b[1;31m"`) become the nearest that the user's client shows, or nothing.
     ///
-    /// Make an `Rc<str>` once to send the same text to many users.
-    pub fn send(&mut self, user: UserId, text: impl Into<Rc<str>>) {
+    /// Make an `Arc<str>` once to send the same text to many users.
+    pub fn send(&mut self, user: UserId, text: impl Into<Arc<str>>) {
         self.actions.push(Action::Send { user, text: text.into() });
     }
 
     /// Sends bytes to a user of a port of kind `binary`, unchanged. It has no effect for users of other ports, or if the
     /// user has departed.
-    pub fn send_bytes(&mut self, user: UserId, bytes: impl Into<Rc<[u8]>>) {
+    pub fn send_bytes(&mut self, user: UserId, bytes: impl Into<Arc<[u8]>>) {
         self.actions.push(Action::SendBytes { user, bytes: bytes.into() });
     }
 
@@ -152,7 +152,7 @@ impl<'a> Turn<'a> {
     ///
     /// Whatever a call of the world leaves unfinished is a prompt, also a text that was sent otherwise. It is marked for
     /// clients that know marks, and shown again behind other output, until the user has sent a line.
-    pub fn prompt(&mut self, user: UserId, text: impl Into<Rc<str>>) {
+    pub fn prompt(&mut self, user: UserId, text: impl Into<Arc<str>>) {
         self.actions.push(Action::Prompt { user, text: text.into() });
     }
 
@@ -169,7 +169,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Sends a message of GMCP, such as `Room.Info` and JSON. It has no effect if the client does not take any.
-    pub fn gmcp(&mut self, user: UserId, package: impl Into<Rc<str>>, data: impl Into<Rc<str>>) {
+    pub fn gmcp(&mut self, user: UserId, package: impl Into<Arc<str>>, data: impl Into<Arc<str>>) {
         self.actions.push(Action::Gmcp { user, package: package.into(), data: data.into() });
     }
 
@@ -187,10 +187,10 @@ impl<'a> Turn<'a> {
             return;
         }
         let [channel, player, text] = [channel, player, text].map(json_string);
-        let data: Rc<str> = format!(r#"{{"channel":{channel},"talker":{player},"text":{text}}}"#).into();
-        let package: Rc<str> = "Comm.Channel.Text".into();
+        let data: Arc<str> = format!(r#"{{"channel":{channel},"talker":{player},"text":{text}}}"#).into();
+        let package: Arc<str> = "Comm.Channel.Text".into();
         for user in users {
-            self.gmcp(user, Rc::clone(&package), Rc::clone(&data));
+            self.gmcp(user, Arc::clone(&package), Arc::clone(&data));
         }
     }
 
@@ -216,9 +216,9 @@ impl<'a> Turn<'a> {
     }
 
     /// Shows a text to every user, including those who are still logging on.
-    pub fn broadcast(&mut self, text: impl Into<Rc<str>>) {
+    pub fn broadcast(&mut self, text: impl Into<Arc<str>>) {
         let text = text.into();
-        self.actions.extend(self.users.iter().map(|&user| Action::Send { user, text: Rc::clone(&text) }));
+        self.actions.extend(self.users.iter().map(|&user| Action::Send { user, text: Arc::clone(&text) }));
     }
 
     /// Disconnects a user, after all earlier output. The world gets [`World::net_dead`] as for any other departure.
