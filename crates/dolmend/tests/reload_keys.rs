@@ -223,6 +223,11 @@ const CASES: &[Case] = &[
     ("console history", "console history : history\n", Rig::restart_is_announced),
     ("io_reactor_max_events", "io_reactor_max_events : 7\n", Rig::restart_is_announced),
     ("io_reactor_pool_size", "io_reactor_pool_size : 7\n", Rig::restart_is_announced),
+    // A newcomer is served by a thread; one who was there before stays.
+    ("io threads", "io threads : 1\nmetrics : 127.0.0.1:0\n", |rig| {
+        drop(player(rig.address, "Thread"));
+        rig.metrics_have("dolmend_member_links{member=\"0\"}");
+    }),
     ("trace io_reactor", "trace io_reactor : 3\n", |rig| {
         drop(rig.greeting());
         rig.logs("TRACE dolmen");

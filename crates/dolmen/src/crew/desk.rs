@@ -397,18 +397,20 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
     /// Takes what the codecs on this thread have delivered, as far as there is room.
     fn take_here<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        let room = self.limits.notices.saturating_sub(self.inbox.len());
-        self.here.post(engine, |notices| {
-            let taken = room.min(notices.len());
-            self.inbox.extend(notices.drain(..taken));
-        });
+        let room = self.room();
+        self.here.post(engine, |notices| take(notices, &mut self.inbox, room));
+    }
+
+    /// How many notices of this thread may wait besides those that do.
+    fn room(&self) -> usize {
+        self.limits.notices.saturating_sub(self.inbox.len())
     }
 
     /// Lets the codecs on this thread flush, and passes on what they deliver.
     pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         self.here.begin_turn(engine);
-        self.here.end_turn(engine, |_| {});
-        self.take_here(engine);
+        let room = self.room();
+        self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
         if !self.inbox.is_empty() {
             // The next wait returns, however long it was to be.
             self.later.put(&mut VecDeque::from([()]), false);
@@ -463,6 +465,12 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             self.orphans.extend(link.map(|link| (LinkId(key), link.token)));
         }
     }
+}
+
+/// Takes notices out of a member's queue, as far as there is room.
+fn take<C: Codec>(notices: &mut VecDeque<Notice<C>>, into: &mut VecDeque<Notice<C>>, room: usize) {
+    let taken = room.min(notices.len());
+    into.extend(notices.drain(..taken));
 }
 
 fn queue_full(action: &'static str, link: LinkId, limit: u64) -> Error {

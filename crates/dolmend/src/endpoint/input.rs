@@ -68,7 +68,8 @@ impl Endpoint {
             let client = has_changed.then(|| Box::new(self.session.client().clone()));
             self.deliver(What::Client(event, client), link);
         }
-        if self.line_is_due && self.session.has_line() && self.may_command(link) {
+        let is_alone = !self.session.has_event();
+        if is_alone && self.line_is_due && self.session.has_line() && self.may_command(link) {
             self.line_is_due = false;
             self.deliver_line(link);
         }

@@ -84,6 +84,8 @@ pub(crate) struct Endpoint {
     /// The server waits for a line, and for a fact or a request of the client.
     line_is_due: bool,
     event_is_due: bool,
+    /// The server has begun to wait for one.
+    wants_turn: bool,
     /// The client will send nothing more, and the server has been told so.
     input_has_ended: bool,
     end_is_told: bool,
@@ -120,6 +122,7 @@ impl Endpoint {
             looks: Looks::default(),
             line_is_due: true,
             event_is_due: true,
+            wants_turn: false,
             input_has_ended: false,
             end_is_told: false,
             may_read: true,
@@ -249,8 +252,7 @@ impl Codec for Endpoint {
                     Turn::Line => &mut self.line_is_due,
                     Turn::Event => &mut self.event_is_due,
                 }) = true;
-                self.give_turn(link);
-                self.adjust_reading(link);
+                self.wants_turn = true;
             }
             Order::Read(on) => {
                 self.may_read = on;
@@ -263,6 +265,11 @@ impl Codec for Endpoint {
 
     fn flush(&mut self, link: &mut Link<'_, Self>) {
         self.flush_output(link);
+        // Behind the prompt of the answer, which the next line answers.
+        if std::mem::take(&mut self.wants_turn) {
+            self.give_turn(link);
+            self.adjust_reading(link);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
