@@ -463,12 +463,14 @@ fn a_heart_beats_only_where_one_is_wanted() {
 #[test]
 fn a_world_has_one_timer_that_expires_once_each_time_it_is_set() {
     let mut rig = Rig::new(Record::default());
-    rig.connect(1).write_all(b"timer\r\n").expect("it is read");
+    let mut client = rig.connect(1);
+    client.write_all(b"timer\r\n").expect("it is read");
     // Set again by the call itself.
     rig.until("timer 2");
     rig.server.step(Some(Duration::from_millis(50))).expect("the wait works");
     rig.server.step(Some(Duration::from_millis(50))).expect("the wait works");
     assert!(!rig.recorded().contains(&"timer 3".to_string()), "{:?}", rig.recorded());
+    drop(client);
 }
 
 #[test]
