@@ -86,6 +86,19 @@ impl Rig {
         started.elapsed()
     }
 
+    /// The metrics, whose port the last reload has opened.
+    fn metrics(&self) -> String {
+        let line = self.answer.lines().find_map(|line| line.strip_prefix("metrics   http://"));
+        let address =
+            line.and_then(|line| line.strip_suffix("/metrics")).expect("it is reported as at the start");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(common::DEADLINE)).expect("connected");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it reads");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("it ends in order");
+        reply
+    }
+
     fn restart_is_announced(&mut self) {
         assert!(self.answer.contains(" until a restart, and is "), "{}", self.answer);
     }
@@ -209,14 +222,7 @@ const CASES: &[Case] = &[
     }),
     ("stats", "stats : 1\n", |rig| rig.logs("stats uptime_s=")),
     ("metrics", "metrics : 127.0.0.1:0\n", |rig| {
-        let line = rig.answer.lines().find_map(|line| line.strip_prefix("metrics   http://"));
-        let address =
-            line.and_then(|line| line.strip_suffix("/metrics")).expect("it is reported as at the start");
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(common::DEADLINE)).expect("connected");
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it reads");
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).expect("it ends in order");
+        let reply = rig.metrics();
         // Those who have been there before may not have left yet.
         assert!(reply.contains("\ndolmend_users "), "{reply}");
     }),
@@ -225,8 +231,11 @@ const CASES: &[Case] = &[
     ("io_reactor_pool_size", "io_reactor_pool_size : 7\n", Rig::restart_is_announced),
     // A newcomer is served by a thread; one who was there before stays.
     ("io threads", "io threads : 1\nmetrics : 127.0.0.1:0\n", |rig| {
-        drop(player(rig.address, "Thread"));
-        rig.metrics_have("dolmend_member_links{member=\"0\"}");
+        let reply = rig.metrics();
+        assert!(reply.contains("\ndolmend_member_links{member=\"0\"} 0\n"), "{reply}");
+        let (_player, reply) = (player(rig.address, "Thread"), rig.metrics());
+        assert!(reply.contains("\ndolmend_member_links{member=\"game\"} 1\n"), "Zoe stays: {reply}");
+        assert!(reply.contains("\ndolmend_member_links{member=\"0\"} 1\n"), "{reply}");
     }),
     ("trace io_reactor", "trace io_reactor : 3\n", |rig| {
         drop(rig.greeting());

@@ -1,11 +1,10 @@
 //! What a member has done, for statistics: it counts, and the game reads.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Written by the member alone.
 #[derive(Default)]
 pub(crate) struct Counters {
-    links: AtomicUsize,
     turns: AtomicU64,
     received_bytes: AtomicU64,
     messages: AtomicU64,
@@ -22,6 +21,8 @@ pub(crate) struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberStats {
+    /// Its number, or `None` for the game's own thread.
+    pub member: Option<usize>,
     /// Connections at this moment, those that are closing included.
     pub links: usize,
     /// How many times it has handled what a wait had found.
@@ -49,19 +50,17 @@ impl Counters {
         add(&self.replies, 1);
     }
 
-    pub(super) fn turned(&self, links: usize) {
+    pub(super) fn turned(&self) {
         add(&self.turns, 1);
-        self.links.store(links, Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) -> MemberStats {
         MemberStats {
-            links: self.links.load(Ordering::Relaxed),
             turns: self.turns.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             messages: self.messages.load(Ordering::Relaxed),
             replies: self.replies.load(Ordering::Relaxed),
-            retiring: false,
+            ..MemberStats::default()
         }
     }
 }

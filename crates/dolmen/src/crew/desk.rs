@@ -185,14 +185,18 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberStats> {
-        let of_seat =
-            |seat: &Seat<S, C>| MemberStats { retiring: seat.is_retiring, ..seat.remote.counters.read() };
+        let of_seat = |(number, seat): (usize, &Option<Seat<S, C>>)| {
+            let Seat { remote, links, is_retiring, .. } = seat.as_ref()?;
+            // The desk also counts those that are on their way.
+            let (member, links, retiring) = (Some(number), *links, *is_retiring);
+            Some(MemberStats { member, links, retiring, ..remote.counters.read() })
+        };
         let here = (self.here_links > 0 || self.active() == 0).then(|| MemberStats {
             links: self.here_links,
             retiring: self.active() > 0,
             ..self.here_counters.read()
         });
-        here.into_iter().chain(self.seats.iter().flatten().map(of_seat))
+        here.into_iter().chain(self.seats.iter().enumerate().filter_map(of_seat))
     }
 
     pub(crate) fn len(&self) -> usize {

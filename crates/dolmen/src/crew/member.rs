@@ -121,7 +121,6 @@ pub(crate) struct Member<C: Codec> {
     entries: Vec<Option<Box<Entry<C>>>>,
     /// The slot of the link, by that of the connection. Meaningless for one that has ended.
     by_conn: Vec<u32>,
-    len: usize,
     pub(super) outgoing: Outgoing<C>,
     shared: C::Shared,
     /// The token of its connections and its timer.
@@ -142,7 +141,6 @@ impl<C: Codec> Member<C> {
         Member {
             entries: Vec::new(),
             by_conn: Vec::new(),
-            len: 0,
             outgoing: Outgoing::default(),
             shared: C::Shared::default(),
             token,
@@ -215,7 +213,6 @@ impl<C: Codec> Member<C> {
             forced: None,
         };
         self.entries[slot as usize] = Some(Box::new(entry));
-        self.len += 1;
         self.call(engine, slot, Codec::opened);
     }
 
@@ -312,7 +309,6 @@ impl<C: Codec> Member<C> {
 
     fn closed(&mut self, slot: u32, reason: CloseReason) {
         let Some(entry) = self.entries[slot as usize].take() else { return };
-        self.len -= 1;
         if let Some(armed) = entry.armed {
             self.deadlines.remove(&(armed, slot));
         }
@@ -457,7 +453,7 @@ impl<C: Codec> Member<C> {
         self.touched.clear();
         self.post(engine, post);
         self.set_timer(engine);
-        self.counters.turned(self.len);
+        self.counters.turned();
     }
 
     /// Lets `post` take as many notices as the game has room for.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use dolmen::{ConnId, Event, ListenerId, Reactor, Stats};
+use dolmen::{ConnId, Event, ListenerId, MemberStats, Reactor, Stats};
 
 use super::{METRICS_CLIENT, METRICS_PORT, METRICS_TIMEOUT, Server};
 use crate::config::{PortKind, PortOptions, PortSpec};
@@ -142,12 +142,15 @@ impl<W: World> Server<W> {
             return Some(event);
         }
         let (status, stats) = (self.status(), self.reactor.stats());
+        let crew = &self.crew;
         let metrics = self.operations.metrics.as_mut()?;
         let reactor = &mut self.reactor;
         match event {
             Event::Accepted { stream, .. } => metrics.accept(reactor, stream),
             Event::Received { conn, data, .. } => {
-                if let Some(reply) = metrics.receive(conn, data, || body(&status, &stats)) {
+                if let Some(reply) =
+                    metrics.receive(conn, data, || body(&status, &stats, &crew.members().collect::<Vec<_>>()))
+                {
                     // If it fails the client is gone.
                     let _ = reactor.send(conn, reply.as_bytes());
                     let _ = reactor.close(conn);
@@ -195,7 +198,7 @@ fn response(status: &str, body: &str) -> String {
 }
 
 /// All counters, in Prometheus' text format.
-fn body(status: &Status, stats: &Stats) -> String {
+fn body(status: &Status, stats: &Stats, members: &[MemberStats]) -> String {
     let mut text = String::new();
     let mut put = |name: &str, kind: &str, help: &str, value: u64| {
         // Writing to a string cannot fail.
@@ -245,12 +248,39 @@ fn body(status: &Status, stats: &Stats) -> String {
     for (name, help, value) in counters {
         put(name, "counter", help, value);
     }
+    put_members(&mut text, members);
     text.push_str("# HELP dolmend_limit_reached_total How often each limit was reached.\n");
     text.push_str("# TYPE dolmend_limit_reached_total counter\n");
     for (limit, value) in status.limits.each() {
         text.push_str(&format!("dolmend_limit_reached_total{{limit=\"{limit}\"}} {value}\n"));
     }
     text
+}
+
+/// What each thread does for connections.
+fn put_members(text: &mut String, members: &[MemberStats]) {
+    type Value = fn(&MemberStats) -> u64;
+    let rows: [(&str, &str, &str, Value); 5] = [
+        ("member_links", "gauge", "Connections of an I/O thread.", |member| member.links as u64),
+        ("member_turns_total", "counter", "Waits of an I/O thread.", |member| member.turns),
+        ("member_received_bytes_total", "counter", "Bytes received by an I/O thread.", |member| {
+            member.received_bytes
+        }),
+        ("member_messages_total", "counter", "Messages of an I/O thread for the game.", |member| {
+            member.messages
+        }),
+        ("member_replies_total", "counter", "Messages of the game for an I/O thread.", |member| {
+            member.replies
+        }),
+    ];
+    for (name, kind, help, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP dolmend_{name} {help}\n# TYPE dolmend_{name} {kind}");
+        for member in members {
+            let thread = member.member.map_or("game".into(), |number| number.to_string());
+            let _ = writeln!(text, "dolmend_{name}{{member=\"{thread}\"}} {}", value(member));
+        }
+    }
 }
 
 #[cfg(test)]
