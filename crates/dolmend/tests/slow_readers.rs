@@ -39,6 +39,7 @@ impl Served {
             config.limits.command_rate = Rate::new(10_000, 10_000);
             config.limits.command_bytes_per_second = 64 << 20;
             config.output_limit_bytes = OUTPUT_LIMIT;
+            config.io_threads = common::io_threads();
             let port = "127.0.0.1:0".parse().expect("a port");
             let (opened, _) = ports::open(&[port], false).expect("it opens");
             let address = opened[0].address;

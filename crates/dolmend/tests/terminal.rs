@@ -25,7 +25,8 @@ fn a_terminal_is_a_console_and_its_end_of_input_is_not_the_end_of_the_server() {
 
     // Ctrl-C.
     operator.type_in("\x03");
-    assert!(ann.expect_end().ends_with("The server is shutting down. Good-bye.\r\n"));
+    let seen = ann.expect_end();
+    assert!(seen.ends_with("The server is shutting down. Good-bye.\r\n"), "{seen}");
     drop(ann);
     assert_eq!(operator.wait().code(), Some(0));
 }

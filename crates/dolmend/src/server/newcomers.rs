@@ -282,6 +282,9 @@ impl<W: World> Server<W> {
         }
         if self.crew.abort(&mut self.reactor, link).is_ok() {
             self.leaving.insert(id, Leaving { link, peer });
+            // A thread may take a while to report its end, and a flood must not take the places of players meanwhile.
+            let without_place = self.leaving.refuse(id);
+            self.reset_leaving(without_place);
         }
     }
 }

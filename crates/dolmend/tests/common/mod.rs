@@ -11,7 +11,7 @@ mod default_signals;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -182,6 +182,28 @@ pub struct Server {
     pub program: Program,
     /// Its addresses, in the order of the ports.
     pub addresses: Vec<SocketAddr>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// How many threads serve connections in this run of the tests.
+pub fn io_threads() -> usize {
+    std::env::var("DOLMEND_TEST_IO_THREADS").map_or(0, |count| count.parse().expect("a number"))
+}
+
+/// The configuration file that a server is to have for that. If a folder had to be made for it, that is kept.
+fn on_threads(file: &Path) -> (PathBuf, Option<tempfile::TempDir>) {
+    if io_threads() == 0 {
+        return (file.to_owned(), None);
+    }
+    let text = std::fs::read_to_string(file).expect("it is there");
+    let text = text.replace("io threads : 0", "") + &format!("\nio threads : {}\n", io_threads());
+    // Relative paths begin at the file, unless it is one of this repository.
+    let shipped = file.starts_with(env!("CARGO_MANIFEST_DIR"));
+    let folder = shipped.then(|| tempfile::tempdir().expect("a folder"));
+    let parent = folder.as_ref().map_or_else(|| file.parent().expect("a folder"), |folder| folder.path());
+    let changed = parent.join("on-threads.conf");
+    std::fs::write(&changed, text).expect("the file is written");
+    (changed, folder)
 }
 
 impl Server {
@@ -192,11 +214,10 @@ impl Server {
 
     /// With these arguments, which make it listen on `ports` ports. It has no console unless `-c` is among them.
     pub fn with(arguments: &[&str], ports: usize) -> Server {
-        let mut command = dolmend(arguments);
-        if !arguments.contains(&"-f") {
-            command.args(["-f", UNHURRIED_FILE]);
-        }
-        let mut program = Program::start(&mut command);
+        let file = arguments.iter().position(|argument| *argument == "-f").map(|at| arguments[at + 1]);
+        let others = arguments.iter().filter(|argument| **argument != "-f" && Some(**argument) != file);
+        let (file, _folder) = on_threads(Path::new(file.unwrap_or(UNHURRIED_FILE)));
+        let mut program = Program::start(dolmend(&[]).args(others).arg("-f").arg(file));
         if !arguments.contains(&"-c") {
             program.stdin = None;
         }
@@ -209,7 +230,7 @@ impl Server {
             assert!(["telnet", "ascii", "binary"].contains(&kind), "{rest}");
             address.parse().expect("an address")
         });
-        Server { addresses: addresses.collect(), program }
+        Server { addresses: addresses.collect(), program, _folder }
     }
 
     /// With a configuration file of this text, on one port.
