@@ -73,8 +73,11 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     round_is_open: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
     orphans: VecDeque<(LinkId, Token)>,
-    /// Announces notices of this thread for which a round has come too late.
+    /// Announces that the member on this thread has work for a round, and none is under way.
     later: Arc<Channel<()>>,
+    /// It is announced.
+    is_later: bool,
+    later_taken: Taken<()>,
     taken: Taken<Notice<C>>,
     one: VecDeque<Order<S, C>>,
     /// Members that have ended and whose threads are to be joined.
@@ -99,6 +102,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             round_is_open: false,
             orphans: VecDeque::new(),
             later: Channel::new(mailbox, 1, token),
+            is_later: false,
+            later_taken: Taken::default(),
             taken: Taken::default(),
             one: VecDeque::new(),
             ended: Vec::new(),
@@ -220,6 +225,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 let newcomer = Newcomer { link, stream, codec, ledger };
                 self.here.begin_turn(engine);
                 self.here.add(engine, newcomer);
+                self.ask_for_round();
             }
             Place::Member(index) => {
                 let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
@@ -332,6 +338,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             Place::Here => {
                 self.here.begin_turn(engine);
                 self.here.request(engine, request);
+                self.ask_for_round();
             }
             Place::Member(index) => {
                 if let Some(seat) = self.seats[index].as_mut().filter(|seat| !seat.has_ended) {
@@ -356,6 +363,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.here.handle(engine, happening);
     }
 
+    /// The codecs on this thread may have delivered something, and wait to be flushed. Outside a round, the next wait returns
+    /// for that, however long it was to be.
+    fn ask_for_round(&mut self) {
+        if !self.round_is_open && !std::mem::replace(&mut self.is_later, true) {
+            self.later.put(&mut VecDeque::from([()]), false);
+        }
+    }
+
     /// The next event of this round. `None` ends the round.
     pub(crate) fn next_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
         if !std::mem::replace(&mut self.round_is_open, true) {
@@ -372,14 +387,20 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 return Some(event);
             }
         }
-        self.round_is_open = false;
         self.end_round(engine);
+        self.round_is_open = false;
+        if !self.inbox.is_empty() {
+            self.ask_for_round();
+        }
         None
     }
 
     fn begin_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        if std::mem::take(&mut self.is_later) {
+            self.later.take(&mut self.later_taken);
+            self.later_taken.drain().for_each(drop);
+        }
         if std::mem::take(&mut self.is_reported) {
-            self.later.take(&mut Taken::default());
             for (index, seat) in self.seats.iter().enumerate() {
                 let Some(seat) = seat else { continue };
                 if seat.remote.notices.take(&mut self.taken) {
@@ -408,10 +429,6 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.here.begin_turn(engine);
         self.here.end_turn(engine, |_| {});
         self.take_here(engine);
-        if !self.inbox.is_empty() {
-            // The next wait returns, however long it was to be.
-            self.later.put(&mut VecDeque::from([()]), false);
-        }
     }
 
     fn event_of(&mut self, notice: Notice<C>) -> Option<CrewEvent<C>> {
