@@ -172,13 +172,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         }
     }
 
-    /// Tells all members to end, and takes nothing from them any more. For the end of the crew.
+    /// Tells all members to end, and takes nothing from them any more. For the end of the crew. Orders that have not reached
+    /// their members are dropped, so that no member works through them first.
     pub(crate) fn stop_all(&mut self) {
         for seat in self.seats.iter_mut().flatten() {
+            seat.has_ended = true;
             seat.remote.notices.close();
-            if !std::mem::replace(&mut seat.has_ended, true) {
-                seat.remote.orders.put(&mut VecDeque::from([Order::Stop]), true);
-            }
+            seat.remote.orders.close();
+            seat.remote.mailbox.wake();
         }
     }
 
