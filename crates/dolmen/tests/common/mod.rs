@@ -42,7 +42,7 @@ thread_local! {
     static PROGRESS: Arc<AtomicU64> = Arc::default();
 }
 
-fn note_progress(steps: usize) {
+pub fn note_progress(steps: usize) {
     PROGRESS.with(|progress| progress.fetch_add(steps as u64, Ordering::Relaxed));
 }
 
