@@ -456,6 +456,20 @@ pub fn handle_count() -> usize {
     return windows::handle_count();
 }
 
+/// Raises the limit of this process, in which both ends of the connections are.
+#[cfg(target_os = "linux")]
+pub fn allow_descriptors(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return;
+    }
+    let allowed = limit.maximum.is_none_or(|maximum| maximum >= count);
+    assert!(allowed, "this test needs {count} file descriptors and may have {limit:?}; see `ulimit -Hn`");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).expect("setrlimit");
+}
+
 /// Set in the environment of a [`child`].
 const CHILD: &str = "DOLMEN_TEST_CHILD";
 
