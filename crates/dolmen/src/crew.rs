@@ -108,7 +108,7 @@ pub use notice::LeaveReason;
 ///
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
-/// their [`flush`](Codec::flush). A game that sends more after that calls [`flush`](Crew::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+/// their [`flush`](Codec::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
 ///
 /// # When it pays
 ///
@@ -240,14 +240,24 @@ impl<C: Codec> Crew<C> {
     /// The next event of this round; `None` when there is none, which ends the round. Events that come in the meantime are
     /// left for the next one, so a round ends, and the next [`wait`](Reactor::wait) reports them.
     pub fn next_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
-        let event = self.desk.next_event(&mut reactor.engine);
+        let event = self.take_event(reactor);
+        if event.is_none() {
+            self.end_round(reactor);
+        }
+        event
+    }
+
+    /// As [`next_event`](Crew::next_event), but `None` leaves the round open: for a game that sends more before it
+    /// [ends](Crew::end_round) it.
+    pub fn take_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
+        let event = self.desk.take_event(&mut reactor.engine);
         self.join_ended();
         event
     }
 
-    /// Ends a round again, for what the game has sent since [`next_event`](Crew::next_event) returned `None`. Not needed if
-    /// that call was the last before the wait.
-    pub fn flush(&mut self, reactor: &mut Reactor) {
+    /// Ends a round: what was sent in it goes to the members, and the codecs on this thread get their
+    /// [`flush`](Codec::flush).
+    pub fn end_round(&mut self, reactor: &mut Reactor) {
         self.desk.end_round(&mut reactor.engine);
     }
 

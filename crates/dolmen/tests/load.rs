@@ -102,7 +102,7 @@ fn held(stats: &Stats) -> [usize; 7] {
 fn a_full_house_gets_its_own_echo_and_leaves_nothing_behind() {
     let mut _watchdog = watchdog();
     #[cfg(target_os = "linux")]
-    allow_descriptors(2 * CONNECTIONS as u64 + 100);
+    common::allow_descriptors(2 * CONNECTIONS as u64 + 100);
     let started = Instant::now();
     let mut rig = Rig::with(&Reactor::builder().max_connections(CONNECTIONS));
     let (listening, address) = listener();
@@ -202,18 +202,4 @@ impl House {
         }
         None
     }
-}
-
-/// Both ends of the connections are in this process.
-#[cfg(target_os = "linux")]
-fn allow_descriptors(count: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= count) {
-        return;
-    }
-    let allowed = limit.maximum.is_none_or(|maximum| maximum >= count);
-    assert!(allowed, "this test needs {count} file descriptors and may have {limit:?}; see `ulimit -Hn`");
-    setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).expect("setrlimit");
 }

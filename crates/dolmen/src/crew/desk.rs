@@ -73,8 +73,11 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     round_is_open: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
     orphans: VecDeque<(LinkId, Token)>,
-    /// Announces notices of this thread for which a round has come too late.
+    /// Announces that the member on this thread has work for a round, and none is under way.
     later: Arc<Channel<()>>,
+    /// It is announced.
+    is_later: bool,
+    later_taken: Taken<()>,
     taken: Taken<Notice<C>>,
     one: VecDeque<Order<S, C>>,
     /// Members that have ended and whose threads are to be joined.
@@ -99,6 +102,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             round_is_open: false,
             orphans: VecDeque::new(),
             later: Channel::new(mailbox, 1, token),
+            is_later: false,
+            later_taken: Taken::default(),
             taken: Taken::default(),
             one: VecDeque::new(),
             ended: Vec::new(),
@@ -167,13 +172,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         }
     }
 
-    /// Tells all members to end, and takes nothing from them any more. For the end of the crew.
+    /// Tells all members to end, and takes nothing from them any more. For the end of the crew. Orders that have not reached
+    /// their members are dropped, so that no member works through them first.
     pub(crate) fn stop_all(&mut self) {
         for seat in self.seats.iter_mut().flatten() {
+            seat.has_ended = true;
             seat.remote.notices.close();
-            if !std::mem::replace(&mut seat.has_ended, true) {
-                seat.remote.orders.put(&mut VecDeque::from([Order::Stop]), true);
-            }
+            seat.remote.orders.close();
+            seat.remote.mailbox.wake();
         }
     }
 
@@ -224,6 +230,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 let newcomer = Newcomer { link, stream, codec, ledger };
                 self.here.begin_turn(engine);
                 self.here.add(engine, newcomer);
+                self.ask_for_round();
             }
             Place::Member(index) => {
                 let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
@@ -336,6 +343,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             Place::Here => {
                 self.here.begin_turn(engine);
                 self.here.request(engine, request);
+                self.ask_for_round();
             }
             Place::Member(index) => {
                 if let Some(seat) = self.seats[index].as_mut().filter(|seat| !seat.has_ended) {
@@ -360,8 +368,16 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.here.handle(engine, happening);
     }
 
-    /// The next event of this round. `None` ends the round.
-    pub(crate) fn next_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
+    /// The codecs on this thread may have delivered something, and wait to be flushed. Outside a round, the next wait returns
+    /// for that, however long it was to be.
+    fn ask_for_round(&mut self) {
+        if !self.round_is_open && !std::mem::replace(&mut self.is_later, true) {
+            self.later.put(&mut VecDeque::from([()]), false);
+        }
+    }
+
+    /// The next event of this round, which stays open.
+    pub(crate) fn take_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
         if !std::mem::replace(&mut self.round_is_open, true) {
             self.begin_round(engine);
         }
@@ -376,14 +392,15 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 return Some(event);
             }
         }
-        self.round_is_open = false;
-        self.end_round(engine);
         None
     }
 
     fn begin_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        if std::mem::take(&mut self.is_later) {
+            self.later.take(&mut self.later_taken);
+            self.later_taken.drain().for_each(drop);
+        }
         if std::mem::take(&mut self.is_reported) {
-            self.later.take(&mut Taken::default());
             for (index, seat) in self.seats.iter().enumerate() {
                 let Some(seat) = seat else { continue };
                 if seat.remote.notices.take(&mut self.taken) {
@@ -410,14 +427,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.limits.notices.saturating_sub(self.inbox.len())
     }
 
-    /// Lets the codecs on this thread flush, and passes on what they deliver.
+    /// Ends a round: the codecs on this thread flush, and what they deliver is for the next one.
     pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         self.here.begin_turn(engine);
         let room = self.room();
         self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
+        self.round_is_open = false;
         if !self.inbox.is_empty() {
-            // The next wait returns, however long it was to be.
-            self.later.put(&mut VecDeque::from([()]), false);
+            self.ask_for_round();
         }
     }
 

@@ -93,6 +93,8 @@ struct Entry<C: Codec> {
     is_touched: bool,
     /// The time under which it is in the list of deadlines.
     armed: Option<Instant>,
+    /// Until when a deadline that stays over is not called again.
+    rests_until: Option<Instant>,
     /// When a close no longer waits for room.
     close_by: Option<Instant>,
     /// The bytes that were unsent when it did not.
@@ -209,6 +211,7 @@ impl<C: Codec> Member<C> {
             pauses: 0,
             is_touched: false,
             armed: None,
+            rests_until: None,
             close_by: None,
             forced: None,
         };
@@ -389,7 +392,11 @@ impl<C: Codec> Member<C> {
     /// Sees to it that the entry is looked at when its deadline has come. A later one than before is left for then: that is
     /// cheaper than to follow each change.
     fn arm(&mut self, entry: &mut Entry<C>) {
-        let Some(deadline) = entry.deadline() else { return };
+        let Some(mut deadline) = entry.deadline() else { return };
+        if deadline <= self.now {
+            // Also when other calls follow in the same turn: they must not wake the member again and again.
+            deadline = entry.rests_until.map_or(deadline, |rest| rest.max(deadline));
+        }
         if entry.armed.is_some_and(|armed| armed <= deadline) {
             return;
         }
@@ -498,18 +505,11 @@ impl<C: Codec> Member<C> {
                 continue;
             }
             if entry.takes_calls() && entry.codec.deadline().is_some_and(|deadline| deadline <= self.now) {
+                entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
                 self.call(engine, slot, Codec::expired);
             }
             let Some(mut entry) = self.entries[slot as usize].take() else { continue };
-            if entry.deadline().is_some_and(|deadline| deadline <= self.now) {
-                let again = self.now + SHORTEST_DEADLINE;
-                if let Some(armed) = entry.armed.replace(again) {
-                    self.deadlines.remove(&(armed, slot));
-                }
-                self.deadlines.insert((again, slot));
-            } else {
-                self.arm(&mut entry);
-            }
+            self.arm(&mut entry);
             self.entries[slot as usize] = Some(entry);
         }
     }

@@ -104,7 +104,7 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
     orders.close();
 }
 
-/// Serves until the order to stop.
+/// Serves until the order to stop, or until the crew is dropped, which ends it before the next call.
 fn serve<C: Codec>(
     reactor: &mut Reactor,
     most_events: usize,
@@ -119,10 +119,14 @@ fn serve<C: Codec>(
         engine.wait(&mut batch, None)?;
         member.begin_turn(engine);
         for record in batch.drain() {
+            if orders.is_abandoned() {
+                return Ok(());
+            }
             if let Record::Inbox { token: ORDERS, .. } = record {
                 orders.take(&mut taken);
                 for order in taken.drain() {
                     match order {
+                        _ if orders.is_abandoned() => return Ok(()),
                         Order::Add(newcomer) => member.add(engine, *newcomer),
                         Order::To(request) => member.request(engine, request),
                         Order::Stop => return Ok(()),

@@ -42,7 +42,7 @@ thread_local! {
     static PROGRESS: Arc<AtomicU64> = Arc::default();
 }
 
-fn note_progress(steps: usize) {
+pub fn note_progress(steps: usize) {
     PROGRESS.with(|progress| progress.fetch_add(steps as u64, Ordering::Relaxed));
 }
 
@@ -454,6 +454,20 @@ pub fn handle_count() -> usize {
     return std::fs::read_dir("/proc/self/fd").expect("/proc").count();
     #[cfg(windows)]
     return windows::handle_count();
+}
+
+/// Raises the limit of this process, in which both ends of the connections are.
+#[cfg(target_os = "linux")]
+pub fn allow_descriptors(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return;
+    }
+    let allowed = limit.maximum.is_none_or(|maximum| maximum >= count);
+    assert!(allowed, "this test needs {count} file descriptors and may have {limit:?}; see `ulimit -Hn`");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).expect("setrlimit");
 }
 
 /// Set in the environment of a [`child`].

@@ -375,14 +375,14 @@ impl<W: World> Server<W> {
         self.events = Some(events);
         waited?;
 
-        while let Some(event) = self.crew.next_event(&mut self.reactor) {
+        while let Some(event) = self.crew.take_event(&mut self.reactor) {
             self.crew_event(event);
         }
         self.wake_users();
         self.give_turns();
         self.advance_shutdown();
         // The endpoints on this thread mark prompts, and send what they hold back until the end of the round.
-        self.crew.flush(&mut self.reactor);
+        self.crew.end_round(&mut self.reactor);
         self.forget_names();
         if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
             console.print_log(&mut self.reactor);

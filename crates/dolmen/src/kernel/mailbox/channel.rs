@@ -204,6 +204,11 @@ impl<T: Send + 'static> Channel<T> {
         self.senders.load(Ordering::Acquire) == 0
     }
 
+    /// Whether the inbox was dropped. No value is delivered any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.inbox_gone.load(Ordering::Relaxed)
+    }
+
     /// How many values wait.
     pub(crate) fn len(&self) -> usize {
         self.state.ours().lock().queue.len()

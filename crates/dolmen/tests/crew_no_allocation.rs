@@ -1,0 +1,97 @@
+//! Promise 15 for a crew: a message and its reply allocate nothing but themselves, on the game's thread and on a member's.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use common::counting::{ALLOCATIONS, Counting};
+use common::{Rig, note_progress, pair, watchdog};
+use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, Token};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CONNECTIONS: usize = 32;
+const CREW: Token = Token(1);
+const LINE: [u8; 80] = [b'x'; 80];
+
+/// Delivers what arrives, as the count of its bytes and of its thread's allocations so far. It has a deadline, which moves.
+struct Counted {
+    deadline: Instant,
+}
+
+impl Codec for Counted {
+    type Message = (usize, u64);
+    type Reply = usize;
+    type Shared = ();
+
+    fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
+        self.deadline = link.now() + Duration::from_secs(60);
+        link.deliver((data.len(), ALLOCATIONS.get()));
+    }
+
+    fn send(&mut self, count: usize, link: &mut Link<'_, Self>) {
+        link.send(&LINE[..count]);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.deadline)
+    }
+}
+
+/// One line to and from every peer. Returns the most that a codec's thread has allocated so far.
+fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream]) -> u64 {
+    for peer in peers.iter_mut() {
+        peer.write_all(&LINE).expect("write");
+    }
+    let (mut answered, mut allocations) = (0, 0);
+    while answered < CONNECTIONS * LINE.len() {
+        note_progress(rig.reactor.wait(&mut rig.events, None).expect("wait"));
+        for event in &mut rig.events {
+            assert!(crew.handle(&mut rig.reactor, event).is_none(), "it is not the crew's");
+        }
+        while let Some(event) = crew.next_event(&mut rig.reactor) {
+            let CrewEvent::Message { link, message: (count, of_thread), .. } = event else {
+                panic!("{event:?}")
+            };
+            crew.send(&mut rig.reactor, link, count).expect("there is room");
+            (answered, allocations) = (answered + count, allocations.max(of_thread));
+        }
+    }
+    rig.reactor.flush();
+    let mut answer = [0; LINE.len()];
+    for peer in peers.iter_mut() {
+        peer.read_exact(&mut answer).expect("read");
+        assert_eq!(answer, LINE);
+    }
+    allocations
+}
+
+#[test]
+fn p15_messages_and_replies_of_a_crew_allocate_nothing() {
+    // One member, so that the counts are those of one thread.
+    for threads in [0, 1] {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let mut crew = CrewBuilder::new(CREW).threads(threads).build(&rig.reactor).expect("a crew");
+        let mut peers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (ours, peer) = pair();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            crew.add(&mut rig.reactor, ours, Counted { deadline }, Token(2));
+            peers.push(peer);
+        }
+        for _ in 0..100 {
+            round(&mut rig, &mut crew, &mut peers);
+        }
+        let before = (ALLOCATIONS.get(), round(&mut rig, &mut crew, &mut peers));
+        let mut of_member = 0;
+        for _ in 0..if cfg!(windows) { 20 } else { 200 } {
+            of_member = round(&mut rig, &mut crew, &mut peers);
+        }
+        let allocated = (ALLOCATIONS.get() - before.0, of_member - before.1);
+        assert_eq!(allocated, (0, 0), "of the game's thread and of the codecs', with {threads} threads");
+    }
+}
