@@ -108,7 +108,8 @@ pub use notice::LeaveReason;
 ///
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
-/// their [`flush`](Codec::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+/// their [`flush`](Codec::flush). What the game sends during a round crosses to the members in batches, at the latest at its
+/// end; what it sends between two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
 ///
 /// # When it pays
 ///

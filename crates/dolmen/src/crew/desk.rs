@@ -17,6 +17,9 @@ use crate::kernel::Kernel;
 use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 use crate::token::{LinkId, Token};
 
+/// How many orders of one round cross together, with one lock and one signal. The member works on them meanwhile.
+const BATCH: usize = 64;
+
 const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `CrewBuilder::reply_limit`";
 
 /// Who has a connection.
@@ -49,10 +52,26 @@ pub(crate) struct Remote<S, C: Codec> {
 
 struct Seat<S, C: Codec> {
     remote: Remote<S, C>,
+    /// Orders of this round that have not crossed: fewer than a batch, and none between rounds.
+    held: VecDeque<Order<S, C>>,
     links: usize,
     is_retiring: bool,
     /// It has ended, or is about to: it takes no more orders.
     has_ended: bool,
+}
+
+impl<S: Send + 'static, C: Codec> Seat<S, C> {
+    /// Passes an order on. In a round it waits for a batch, or for the end of the round.
+    fn order(&mut self, order: Order<S, C>, in_round: bool) {
+        self.held.push_back(order);
+        if !in_round || self.held.len() >= BATCH {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        self.remote.orders.put(&mut self.held, true);
+    }
 }
 
 pub(crate) struct Desk<S: Send + 'static, C: Codec> {
@@ -76,7 +95,6 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     /// Announces notices of this thread for which a round has come too late.
     later: Arc<Channel<()>>,
     taken: Taken<Notice<C>>,
-    one: VecDeque<Order<S, C>>,
     /// Members that have ended and whose threads are to be joined.
     ended: Vec<usize>,
     next_number: u64,
@@ -100,7 +118,6 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             orphans: VecDeque::new(),
             later: Channel::new(mailbox, 1, token),
             taken: Taken::default(),
-            one: VecDeque::new(),
             ended: Vec::new(),
             next_number: 0,
         }
@@ -114,7 +131,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Seats a member.
     pub(crate) fn seat(&mut self, remote: Remote<S, C>) {
         let number = self.next_seat();
-        let seat = Some(Seat { remote, links: 0, is_retiring: false, has_ended: false });
+        let seat =
+            Some(Seat { remote, held: VecDeque::new(), links: 0, is_retiring: false, has_ended: false });
         match self.seats.get_mut(number) {
             Some(free) => *free = seat,
             None => self.seats.push(seat),
@@ -225,8 +243,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
                 if let Some(seat) = &mut self.seats[index] {
                     seat.links += 1;
-                    self.one.push_back(Order::Add(Box::new(newcomer)));
-                    seat.remote.orders.put(&mut self.one, true);
+                    seat.order(Order::Add(Box::new(newcomer)), self.round_is_open);
                 }
             }
         }
@@ -335,8 +352,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             }
             Place::Member(index) => {
                 if let Some(seat) = self.seats[index].as_mut().filter(|seat| !seat.has_ended) {
-                    self.one.push_back(Order::To(request));
-                    seat.remote.orders.put(&mut self.one, true);
+                    seat.order(Order::To(request), self.round_is_open);
                 }
             }
         }
@@ -405,6 +421,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     }
 
     fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.seats.iter_mut().flatten().for_each(Seat::release);
         self.here.begin_turn(engine);
         self.here.end_turn(engine, |_| {});
         self.take_here(engine);
