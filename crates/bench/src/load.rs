@@ -30,6 +30,8 @@ pub struct Traffic {
     pub connections: usize,
     /// Messages in flight on each connection.
     pub depth: usize,
+    /// So many messages are sent together, when as many have come back.
+    pub batch: usize,
     pub message_bytes: usize,
     /// Further connections with as many messages of 16 KiB each in flight, which are not counted.
     pub bulk: usize,
@@ -43,9 +45,12 @@ struct Client {
     sent_at: VecDeque<Instant>,
     /// Bytes of the message that is arriving.
     arrived: usize,
-    /// Bytes of a message that the socket has not taken yet.
+    /// Bytes that the socket has not taken yet.
     unsent: usize,
     message_bytes: usize,
+    /// Messages that have come back since the last were sent.
+    returned: usize,
+    batch: usize,
     counted: bool,
 }
 
@@ -126,7 +131,7 @@ pub fn echo(server: SocketAddr, traffic: Traffic, window: Window, meter: &mut Me
     let begun = Instant::now();
     for client in &mut clients {
         let depth = if client.counted { traffic.depth } else { BULK_DEPTH };
-        (0..depth).try_for_each(|_| client.send(&message))?;
+        (0..depth / client.batch).try_for_each(|_| client.send(&message))?;
     }
     let mut last = Instant::now();
     loop {
@@ -160,8 +165,10 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
     fn new(stream: TcpStream, counted: bool, traffic: Traffic) -> Client {
-        let message_bytes = if counted { traffic.message_bytes } else { BULK_BYTES };
-        Client { stream, sent_at: VecDeque::new(), arrived: 0, unsent: 0, message_bytes, counted }
+        let (message_bytes, batch) =
+            if counted { (traffic.message_bytes, traffic.batch) } else { (BULK_BYTES, 1) };
+        let sent_at = VecDeque::new();
+        Client { stream, sent_at, arrived: 0, unsent: 0, message_bytes, returned: 0, batch, counted }
     }
 
     /// Reads the available bytes and sends again for each echoed message. Returns how many messages count.
@@ -191,7 +198,11 @@ impl Client {
                         latency.record((now - sent_at).as_nanos() as u64);
                     }
                 }
-                self.send(message)?;
+                self.returned += 1;
+                if self.returned == self.batch {
+                    self.returned = 0;
+                    self.send(message)?;
+                }
             }
             if read < buffer.len() {
                 return Ok(count);
@@ -200,14 +211,16 @@ impl Client {
     }
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.sent_at.push_back(Instant::now());
-        self.unsent += self.message_bytes;
+        let now = Instant::now();
+        self.sent_at.extend(std::iter::repeat_n(now, self.batch));
+        self.unsent += self.message_bytes * self.batch;
         self.flush(message)
     }
 
     fn flush(&mut self, message: &[u8]) -> io::Result<()> {
         while self.unsent > 0 {
-            let some = self.unsent.min(self.message_bytes);
+            // All bytes are the same.
+            let some = self.unsent.min(self.message_bytes * self.batch);
             match self.stream.write(&message[..some]) {
                 Ok(sent) => self.unsent -= sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -228,15 +241,16 @@ fn connect_polled(server: SocketAddr, connections: usize) -> io::Result<(Epoll, 
     Ok((epoll, streams))
 }
 
-/// One connection sends a line; when all have received it, the next follows.
+/// One connection sends a line; when all have received it, the next follows. `next` makes a line, and returns how many bytes
+/// each connection receives of it.
 pub fn broadcast(
     server: SocketAddr,
     connections: usize,
-    message_bytes: usize,
+    mut next: impl FnMut(&mut Vec<u8>) -> usize,
     window: Window,
     meter: &mut Meter,
 ) -> io::Result<Outcome> {
-    let message = vec![b'm'; message_bytes];
+    let mut line = Vec::new();
     let (mut epoll, streams) = connect_polled(server, connections)?;
     // The last one sends: accepts are in order, so all are accepted by then.
     let mut latency = Histogram::new();
@@ -244,9 +258,9 @@ pub fn broadcast(
     let (mut count, mut started) = (0, None);
     let begun = Instant::now();
     loop {
+        let mut missing = next(&mut line) * connections;
         let said = Instant::now();
-        (&streams[streams.len() - 1]).write_all(&message)?;
-        let mut missing = message_bytes * connections;
+        (&streams[streams.len() - 1]).write_all(&line)?;
         while missing > 0 {
             if said.elapsed() > RESPONSE_TIMEOUT {
                 return Err(io::Error::other(format!("{missing} bytes of a broadcast are missing")));

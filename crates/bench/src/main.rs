@@ -3,8 +3,10 @@
 //! * `servers/`: the contenders, each an echo and a broadcast server.
 //! * `server.rs`: one contender in a process of its own.
 //! * `load.rs`: the load generator. `meter.rs`: the cost of the server at the same time.
+//! * `lines.rs`: the lines of a compressed broadcast.
 //! * `cost.rs`: the counted figures, for the guards. `asleep.rs`: the wait until a server is asleep.
 //! * `scenarios.rs`: the scenarios, in interleaved rounds.
+//! * `work.rs`: work of a known amount, for the crew.
 //! * `players/`: the front end with many players, quiet and under attack.
 //! * `turn.rs`: the cost of a turn over the simulated kernel.
 //! * `report.rs`: comparisons, the table, and the results as JSON. `page.rs` and `plots.rs`: the page about them.
@@ -19,6 +21,8 @@ mod asleep;
 mod cost;
 #[cfg(target_os = "linux")]
 mod histogram;
+#[cfg(all(feature = "libraries", target_os = "linux"))]
+mod lines;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
@@ -40,6 +44,8 @@ mod servers;
 mod system;
 #[cfg(target_os = "linux")]
 mod turn;
+#[cfg(feature = "libraries")]
+mod work;
 
 use std::io;
 use std::process::ExitCode;
@@ -73,7 +79,8 @@ enum Command {
         /// With wake and timers: for how many seconds
         #[arg(default_value_t = 1.0)]
         seconds: f64,
-        /// With wake, the processor of the thread that posts; with timers and set-timers, how many
+        /// With wake, the processor of the thread that posts; with timers and set-timers, how many; with a crew's echo,
+        /// the steps of work of a message
         #[arg(default_value_t = 0)]
         argument: usize,
     },
@@ -99,6 +106,11 @@ fn main() -> ExitCode {
 }
 
 fn serve(name: &str, mode: &str, seconds: f64, argument: usize) -> io::Result<()> {
+    #[cfg(feature = "libraries")]
+    if let Some(members) = servers::crew::members(name) {
+        let mode = if mode == "echo" { Mode::Echo } else { Mode::Broadcast };
+        return servers::crew::serve(servers::listener()?, mode, members, argument as u64);
+    }
     let Some(contender) = servers::ALL.iter().find(|contender| contender.name == name) else {
         let names: Vec<&str> = servers::ALL.iter().map(|contender| contender.name).collect();
         return Err(io::Error::other(format!("no contender {name}; there are {}", names.join(", "))));

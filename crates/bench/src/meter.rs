@@ -26,6 +26,12 @@ pub struct Meter {
     counter: Option<Counter>,
     cpu_before: f64,
     pub cpu_s: f64,
+    load_cpu_before: f64,
+    busy_before: f64,
+    /// Of the load generator, which is this thread.
+    pub load_cpu_s: f64,
+    /// Of everything else on this machine.
+    pub others_cpu_s: f64,
     pub calls: Option<u64>,
     /// Resident memory at the end.
     pub rss_bytes: Option<u64>,
@@ -40,6 +46,10 @@ impl Meter {
             counter: None,
             cpu_before: 0.0,
             cpu_s: 0.0,
+            load_cpu_before: 0.0,
+            busy_before: 0.0,
+            load_cpu_s: 0.0,
+            others_cpu_s: 0.0,
             calls: None,
             rss_bytes: None,
         }
@@ -56,11 +66,16 @@ impl Meter {
             self.counter = Some(Counter::attach(self.server, calls)?);
         }
         self.cpu_before = self.cpu_seconds()?;
+        self.load_cpu_before = system::thread_cpu_seconds();
+        self.busy_before = system::busy_seconds()?;
         Ok(())
     }
 
     pub fn stop(&mut self) -> io::Result<()> {
+        let busy_s = system::busy_seconds()? - self.busy_before;
+        self.load_cpu_s = system::thread_cpu_seconds() - self.load_cpu_before;
         self.cpu_s = self.cpu_seconds()? - self.cpu_before;
+        self.others_cpu_s = (busy_s - self.load_cpu_s - self.cpu_s).max(0.0);
         self.rss_bytes = Some(system::resident_bytes(self.server)?);
         if let Some(mut counter) = self.counter.take() {
             self.calls = Some(counter.stop()?);

@@ -240,7 +240,7 @@ fn bars(rows: &[Row]) -> String {
     }
     let to_raw = |scenario: &str, figure| {
         let row = ours(scenario)?;
-        let limit = find(rows, "linux", scenario, limit_of("linux"))?;
+        let limit = find(rows, "linux", scenario, limit_of("linux", scenario))?;
         ratio(row, limit, figure)
     };
     for (scenario, most) in [("echo-1", 1.02), ("echo-32", 1.0), ("echo-32-idle-8000", 1.0)] {
@@ -350,7 +350,7 @@ fn draw(rows: &[Row]) -> Result<Vec<(&'static str, String)>, Box<dyn std::error:
     let rate = |row: &Row| row.median(Figure::Rate);
     let to_limit = |figure| {
         move |row: &Row| {
-            let limit = find(rows, row.platform, row.scenario, limit_of(row.platform))?;
+            let limit = find(rows, row.platform, row.scenario, limit_of(row.platform, row.scenario))?;
             ratio(row, limit, figure).map(|ratio| ratio.median)
         }
     };

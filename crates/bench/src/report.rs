@@ -16,6 +16,10 @@ pub struct Round {
     pub count: u64,
     pub seconds: f64,
     pub cpu_s: f64,
+    /// Of the load generator, where it is reported.
+    pub load_cpu_s: f64,
+    /// Of everything else on the machine, likewise.
+    pub others_cpu_s: f64,
     pub rss_bytes: Option<u64>,
     pub latency: Option<Histogram>,
 }
@@ -23,7 +27,16 @@ pub struct Round {
 impl Round {
     pub fn new(outcome: Outcome, cpu_s: f64, rss_bytes: Option<u64>) -> Round {
         let Outcome { count, seconds, latency } = outcome;
-        Round { per_second: count as f64 / seconds, count, seconds, cpu_s, rss_bytes, latency: Some(latency) }
+        Round {
+            per_second: count as f64 / seconds,
+            count,
+            seconds,
+            cpu_s,
+            load_cpu_s: 0.0,
+            others_cpu_s: 0.0,
+            rss_bytes,
+            latency: Some(latency),
+        }
     }
 
     pub fn memory(bytes: f64, rss_bytes: u64) -> Round {
@@ -32,6 +45,8 @@ impl Round {
             count: 1,
             seconds: 1.0,
             cpu_s: 0.0,
+            load_cpu_s: 0.0,
+            others_cpu_s: 0.0,
             rss_bytes: Some(rss_bytes),
             latency: None,
         }
@@ -56,6 +71,8 @@ pub enum Figure {
     Rate,
     /// Processor seconds of a message.
     CpuPerMessage,
+    /// The load generator's.
+    LoadCpuPerMessage,
     P99,
     /// The longest latency as a multiple of the median one.
     MaxToP50,
@@ -75,6 +92,7 @@ impl Row {
             match figure {
                 Figure::Rate => round.per_second,
                 Figure::CpuPerMessage => round.cpu_s / round.count as f64,
+                Figure::LoadCpuPerMessage => round.load_cpu_s / round.count as f64,
                 Figure::P99 => latency(990),
                 Figure::MaxToP50 => {
                     round.latency.as_ref().map_or(f64::NAN, |all| all.max() as f64) / latency(500)
@@ -145,8 +163,10 @@ pub fn print(rows: &[Row]) {
 /// A table of one scenario's rows.
 pub fn table(rows: &[&Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
-    let limit = rows.iter().find(|row| row.contender == limit_of(first.platform) && row.ran());
-    let limit_name = limit_of(first.platform);
+    let limit =
+        rows.iter().find(|row| row.contender == limit_of(first.platform, first.scenario) && row.ran());
+    let limit_name = limit_of(first.platform, first.scenario);
+    let of_crew = first.scenario.starts_with("crew");
     let mut lines = Vec::new();
     match first.scenario {
         "idle-memory" => {
@@ -163,6 +183,10 @@ pub fn table(rows: &[&Row]) -> String {
                  | p99 µs | max µs | calls of a message |"
             ));
             lines.push("|---|---|---|---|---|---|---|---|---|---|".to_owned());
+            if of_crew {
+                lines[0] += " CPU of the load generator |";
+                lines[1] += "---|";
+            }
         }
     }
     for row in rows {
@@ -200,8 +224,12 @@ fn line(row: &Row, limit: Option<&Row>) -> String {
         let ratio = limit.and_then(|limit| ratio(row, limit, figure));
         ratio.map_or("–".to_owned(), |ratio| format!("{:.3} ± {:.3}", ratio.median, ratio.spread))
     };
+    let of_load = match row.median(Figure::LoadCpuPerMessage) {
+        Some(cpu_s) if row.scenario.starts_with("crew") => format!(" {:.2} µs |", cpu_s * 1e6),
+        _ => String::new(),
+    };
     format!(
-        "| {name} | {rate:.0} | ±{spread:.1} % | {} | {:.2} µs | {} | {latencies} | {} |",
+        "| {name} | {rate:.0} | ±{spread:.1} % | {} | {:.2} µs | {} | {latencies} | {} |{of_load}",
         to_limit(Figure::Rate),
         row.median(Figure::CpuPerMessage).unwrap_or(f64::NAN) * 1e6,
         to_limit(Figure::CpuPerMessage),
@@ -224,6 +252,7 @@ struct Json<'a> {
     rss_bytes: Option<u64>,
     kernel_calls_per_message: Option<f64>,
     cpu_us_per_message: Option<f64>,
+    load_cpu_us_per_message: Option<f64>,
     error: Option<&'a str>,
 }
 
@@ -247,6 +276,10 @@ impl<'a> Json<'a> {
             rss_bytes: row.rounds.iter().filter_map(|round| round.rss_bytes).max(),
             kernel_calls_per_message: row.calls_per_message,
             cpu_us_per_message: row.median(Figure::CpuPerMessage).map(|cpu| cpu * 1e6).filter(|_| timed),
+            load_cpu_us_per_message: row
+                .median(Figure::LoadCpuPerMessage)
+                .map(|cpu| cpu * 1e6)
+                .filter(|cpu| *cpu > 0.0),
             error: row.error.as_deref(),
         }
     }

@@ -44,9 +44,13 @@ impl Platform {
     }
 }
 
-/// The hand-written loop, with which the others are compared.
-pub fn limit_of(platform: &str) -> &'static str {
-    if platform == "linux" { "raw-epoll" } else { "raw-iocp" }
+/// With what the contenders of a scenario are compared: the hand-written loop, or the crew without members.
+pub fn limit_of(platform: &str, scenario: &str) -> &'static str {
+    match platform {
+        _ if scenario.starts_with("crew") => "crew-0",
+        "linux" => "raw-epoll",
+        _ => "raw-iocp",
+    }
 }
 
 /// The program of the libuv contender, or why there is none.
@@ -77,11 +81,20 @@ fn command(platform: &Platform, contender: &str, mode: &str) -> io::Result<Comma
     }
 }
 
-fn spawn(command: &mut Command, pinned: bool) -> io::Result<Child> {
+/// Where a server's threads run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On one processor, and the load generator on another.
+    Pinned,
+    /// Where the load generator runs.
+    Inherited,
+}
+
+fn spawn(command: &mut Command, place: Place) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let prepare = move || {
         system::end_with_parent()?;
-        if pinned { system::pin(SERVER_CPU) } else { Ok(()) }
+        if place == Place::Pinned { system::pin(SERVER_CPU) } else { Ok(()) }
     };
     // SAFETY: between fork and exec only system calls are made, with memory of their own.
     unsafe { command.pre_exec(prepare) };
@@ -97,8 +110,18 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(platform: &Platform, contender: &str, mode: &str, pinned: bool) -> io::Result<Server> {
-        let mut process = spawn(&mut command(platform, contender, mode)?, pinned)?;
+    pub fn start(
+        platform: &Platform,
+        contender: &str,
+        mode: &str,
+        steps: u64,
+        place: Place,
+    ) -> io::Result<Server> {
+        let mut command = command(platform, contender, mode)?;
+        if steps > 0 {
+            command.args(["0", &steps.to_string()]);
+        }
+        let mut process = spawn(&mut command, place)?;
         let output = process.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let mut server =
             Server { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), helpers: Vec::new() };
@@ -111,7 +134,7 @@ impl Server {
         server.address.set_port(port);
         if let Platform::Windows { .. } = platform {
             server.helpers = wineservers(server.id())?;
-            if pinned {
+            if place == Place::Pinned {
                 server.helpers.iter().try_for_each(|&helper| system::pin_process(helper, SERVER_CPU))?;
             }
         }
@@ -170,11 +193,11 @@ pub fn measure_inside(
     mode: &str,
     duration: Duration,
     argument: usize,
-    pinned: bool,
+    place: Place,
 ) -> io::Result<(Outcome, f64)> {
     let mut command = command(&Platform::Linux, contender, mode)?;
     command.arg(duration.as_secs_f64().to_string()).arg(argument.to_string());
-    let output = spawn(&mut command, pinned)?.wait_with_output()?;
+    let output = spawn(&mut command, place)?.wait_with_output()?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let line = text.trim().lines().last().unwrap_or("it failed without a message");

@@ -20,6 +20,21 @@ pub fn pin_process(process: u32, cpu: usize) -> io::Result<()> {
     }
 }
 
+/// Lets this thread, and the processes that it starts, run on each processor.
+pub fn unpin() -> io::Result<()> {
+    // SAFETY: all-zero bytes are an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for cpu in 0..libc::CPU_SETSIZE as usize {
+        // SAFETY: `cpu` is checked by the macro's function against the set's size.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // SAFETY: the set is readable for the length given. The system leaves out the processors that there are not.
+    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Gives this thread the lowest priority.
 pub fn yield_to_others() {
     // SAFETY: no pointers. On Linux the priority is the calling thread's alone.
@@ -47,6 +62,22 @@ pub fn cpu_seconds(process: u32) -> io::Result<f64> {
         ns += schedstat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0);
     }
     Ok(ns / 1e9)
+}
+
+/// Seconds in which the machine's processors were not idle, all together. In steps of a hundredth.
+pub fn busy_seconds() -> io::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // The fourth is idle, and the fifth idle with a disk that works. Those behind the eighth are in the others as well.
+    Ok(ticks
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(at, _)| !matches!(at, 3 | 4))
+        .map(|(_, ticks)| ticks)
+        .sum::<f64>()
+        / 100.0)
 }
 
 /// Seconds of processor time that this thread has used.

@@ -108,7 +108,9 @@ pub use notice::LeaveReason;
 ///
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
-/// their [`flush`](Codec::flush). One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+/// their [`flush`](Codec::flush). What the game sends in a round crosses to the members in batches, at the latest at its end;
+/// what it sends between two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the
+/// same to each call.
 ///
 /// # When it pays
 ///
@@ -217,6 +219,7 @@ impl CrewBuilder {
 impl<C: Codec> Crew<C> {
     /// Handles an event of the reactor that is the crew's, and returns any other.
     pub fn handle<'a>(&mut self, reactor: &mut Reactor, event: Event<'a>) -> Option<Event<'a>> {
+        self.desk.open_round();
         if event.token() != Some(self.settings.token) {
             return Some(event);
         }

@@ -3,10 +3,12 @@
 //! *Echo* sends every connection's bytes back to it. *Broadcast* sends one connection's bytes to all. Each server
 //! prints `listening PORT` and serves until its process is ended. All run on one thread, set TCP_NODELAY on accepted
 //! sockets and take their listener, with a backlog of 4,096, from [`listener`]; the rest follows their documentation.
-//! *Wake* and *timers* run within the program: see `inside.rs`.
+//! *Wake* and *timers* run within the program: see `inside.rs`. The crew has scenarios of its own: see `crew.rs`.
 
 #[cfg(all(feature = "libraries", any(target_os = "linux", windows)))]
 mod compio;
+#[cfg(feature = "libraries")]
+pub mod crew;
 mod dolmen;
 #[cfg(target_os = "linux")]
 pub mod inside;

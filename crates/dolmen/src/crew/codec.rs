@@ -84,8 +84,8 @@ pub trait Codec: Sized + Send + 'static {
     /// The game sends this. Replies come in the order in which they were sent.
     fn send(&mut self, reply: Self::Reply, link: &mut Link<'_, Self>);
 
-    /// The member has handled all that it has found, of this connection some. For what is to be sent once, after several
-    /// replies: a prompt, or what a compressor holds back.
+    /// The member has handled all that it has found, of this connection some, and all replies of the game's round have come.
+    /// For what is to be sent once, after several replies: a prompt, or what a compressor holds back.
     fn flush(&mut self, link: &mut Link<'_, Self>) {
         let _ = link;
     }

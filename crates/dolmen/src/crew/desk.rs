@@ -17,6 +17,9 @@ use crate::kernel::Kernel;
 use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 use crate::token::{LinkId, Token};
 
+/// How many orders of one round cross together, with one lock and one signal. The member works on them meanwhile.
+const BATCH: usize = 64;
+
 const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `CrewBuilder::reply_limit`";
 
 /// Who has a connection.
@@ -49,10 +52,35 @@ pub(crate) struct Remote<S, C: Codec> {
 
 struct Seat<S, C: Codec> {
     remote: Remote<S, C>,
+    /// Orders of this round that have not crossed: fewer than a batch, and none between rounds.
+    held: VecDeque<Order<S, C>>,
+    /// Orders of this round have crossed.
+    has_begun: bool,
     links: usize,
     is_retiring: bool,
     /// It has ended, or is about to: it takes no more orders.
     has_ended: bool,
+}
+
+impl<S: Send + 'static, C: Codec> Seat<S, C> {
+    /// Passes an order on. In a round it waits for a batch, or for the end of the round.
+    fn order(&mut self, order: Order<S, C>, in_round: bool) {
+        self.held.push_back(order);
+        if !in_round {
+            self.end_round();
+        } else if self.held.len() >= BATCH {
+            self.has_begun = true;
+            self.remote.orders.put(&mut self.held, true);
+        }
+    }
+
+    /// The codecs that have got something in this round flush.
+    fn end_round(&mut self) {
+        if std::mem::take(&mut self.has_begun) || !self.held.is_empty() {
+            self.held.push_back(Order::EndRound);
+            self.remote.orders.put(&mut self.held, true);
+        }
+    }
 }
 
 pub(crate) struct Desk<S: Send + 'static, C: Codec> {
@@ -71,6 +99,8 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     is_reported: bool,
     /// A round has begun.
     round_is_open: bool,
+    /// What the members have for it has been taken.
+    has_collected: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
     orphans: VecDeque<(LinkId, Token)>,
     /// Announces that the member on this thread has work for a round, and none is under way.
@@ -79,7 +109,6 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     is_later: bool,
     later_taken: Taken<()>,
     taken: Taken<Notice<C>>,
-    one: VecDeque<Order<S, C>>,
     /// Members that have ended and whose threads are to be joined.
     ended: Vec<usize>,
     next_number: u64,
@@ -100,12 +129,12 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             in_round: 0,
             is_reported: false,
             round_is_open: false,
+            has_collected: false,
             orphans: VecDeque::new(),
             later: Channel::new(mailbox, 1, token),
             is_later: false,
             later_taken: Taken::default(),
             taken: Taken::default(),
-            one: VecDeque::new(),
             ended: Vec::new(),
             next_number: 0,
         }
@@ -119,7 +148,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Seats a member.
     pub(crate) fn seat(&mut self, remote: Remote<S, C>) {
         let number = self.next_seat();
-        let seat = Some(Seat { remote, links: 0, is_retiring: false, has_ended: false });
+        let seat = Some(Seat {
+            remote,
+            held: VecDeque::new(),
+            has_begun: false,
+            links: 0,
+            is_retiring: false,
+            has_ended: false,
+        });
         match self.seats.get_mut(number) {
             Some(free) => *free = seat,
             None => self.seats.push(seat),
@@ -236,8 +272,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
                 if let Some(seat) = &mut self.seats[index] {
                     seat.links += 1;
-                    self.one.push_back(Order::Add(Box::new(newcomer)));
-                    seat.remote.orders.put(&mut self.one, true);
+                    seat.order(Order::Add(Box::new(newcomer)), self.round_is_open);
                 }
             }
         }
@@ -347,8 +382,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             }
             Place::Member(index) => {
                 if let Some(seat) = self.seats[index].as_mut().filter(|seat| !seat.has_ended) {
-                    self.one.push_back(Order::To(request));
-                    seat.remote.orders.put(&mut self.one, true);
+                    seat.order(Order::To(request), self.round_is_open);
                 }
             }
         }
@@ -357,6 +391,11 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
 /// The game's events.
 impl<S: Send + 'static, C: Codec> Desk<S, C> {
+    /// The game handles what a wait has brought: a round begins.
+    pub(crate) fn open_round(&mut self) {
+        self.round_is_open = true;
+    }
+
     /// A channel of the crew was reported.
     pub(crate) fn reported(&mut self) {
         self.is_reported = true;
@@ -378,8 +417,9 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
     /// The next event of this round, which stays open.
     pub(crate) fn take_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
-        if !std::mem::replace(&mut self.round_is_open, true) {
-            self.begin_round(engine);
+        self.open_round();
+        if !std::mem::replace(&mut self.has_collected, true) {
+            self.collect(engine);
         }
         loop {
             if let Some((link, token)) = self.orphans.pop_front() {
@@ -395,7 +435,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         None
     }
 
-    fn begin_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+    /// Takes what the members have for this round.
+    fn collect<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         if std::mem::take(&mut self.is_later) {
             self.later.take(&mut self.later_taken);
             self.later_taken.drain().for_each(drop);
@@ -427,12 +468,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.limits.notices.saturating_sub(self.inbox.len())
     }
 
-    /// Ends a round: the codecs on this thread flush, and what they deliver is for the next one.
+    /// Ends a round: what was sent in it goes to the members, the codecs on this thread flush, and what they deliver is for
+    /// the next one.
     pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.seats.iter_mut().flatten().for_each(Seat::end_round);
         self.here.begin_turn(engine);
         let room = self.room();
         self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
-        self.round_is_open = false;
+        (self.round_is_open, self.has_collected) = (false, false);
         if !self.inbox.is_empty() {
             self.ask_for_round();
         }

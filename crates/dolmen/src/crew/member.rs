@@ -131,6 +131,8 @@ pub(crate) struct Member<C: Codec> {
     clock: Option<Clock>,
     now: Instant,
     touched: Vec<u32>,
+    /// A part of a round of the game has come, and not its end.
+    is_in_round: bool,
     /// Those that are not read because the game does not take their messages.
     full: Vec<u32>,
     deadlines: BTreeSet<(Instant, u32)>,
@@ -150,6 +152,7 @@ impl<C: Codec> Member<C> {
             clock: None,
             now: Instant::now(),
             touched: Vec::new(),
+            is_in_round: false,
             full: Vec::new(),
             deadlines: BTreeSet::new(),
             timer: None,
@@ -448,6 +451,25 @@ impl<C: Codec> Member<C> {
         post: impl FnOnce(&mut VecDeque<Notice<C>>),
     ) {
         self.expire(engine);
+        if !self.is_in_round {
+            self.flush(engine);
+        }
+        self.post(engine, post);
+        self.set_timer(engine);
+        self.counters.turned();
+    }
+
+    /// A part of a round of the game has come: codecs flush when all of it has.
+    pub(crate) fn begin_round(&mut self) {
+        self.is_in_round = true;
+    }
+
+    /// The game's round is over: the codecs that have got something in it flush with the end of this turn.
+    pub(crate) fn end_round(&mut self) {
+        self.is_in_round = false;
+    }
+
+    fn flush<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         // A flush touches only the connection itself.
         let touched = std::mem::take(&mut self.touched);
         for &slot in &touched {
@@ -458,9 +480,6 @@ impl<C: Codec> Member<C> {
         }
         self.touched = touched;
         self.touched.clear();
-        self.post(engine, post);
-        self.set_timer(engine);
-        self.counters.turned();
     }
 
     /// Lets `post` take as many notices as the game has room for.

@@ -14,6 +14,8 @@ use crate::token::LinkId;
 pub(crate) enum Order<S, C: Codec> {
     Add(Box<Newcomer<S, C>>),
     To(Request<C>),
+    /// The game's round is over.
+    EndRound,
     Stop,
 }
 

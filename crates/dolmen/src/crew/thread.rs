@@ -127,8 +127,15 @@ fn serve<C: Codec>(
                 for order in taken.drain() {
                     match order {
                         _ if orders.is_abandoned() => return Ok(()),
-                        Order::Add(newcomer) => member.add(engine, *newcomer),
-                        Order::To(request) => member.request(engine, request),
+                        Order::Add(newcomer) => {
+                            member.begin_round();
+                            member.add(engine, *newcomer);
+                        }
+                        Order::To(request) => {
+                            member.begin_round();
+                            member.request(engine, request);
+                        }
+                        Order::EndRound => member.end_round(),
                         Order::Stop => return Ok(()),
                     }
                 }
