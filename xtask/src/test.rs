@@ -70,6 +70,10 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
         let command = Run::new("cargo test --workspace");
         cargo_test(command, &[], options, Programs::new("native", options.ci))
     })?;
+    steps.step_or_skip("front end on threads", || {
+        let command = Run::new("cargo test --package dolmend").env("DOLMEND_TEST_IO_THREADS", "2");
+        cargo_test(command, &ON_THREADS, options, Programs::new("native", options.ci))
+    })?;
     // Of the machine that it simulates, and not of this one: once is enough.
     steps.step_or_skip("simulation", || {
         cargo_test(sim::cargo(WITH_SIMULATION), &SIMULATIONS, options, Programs::new("native", options.ci))
@@ -164,6 +168,9 @@ const WITH_SIMULATION: &str = "test --package dolmen --package dolmen-sim";
 
 /// The programs of these packages with tests over the simulated kernel.
 const SIMULATIONS: [&str; 5] = ["--lib", "--test", "cost", "--test", "seeds"];
+
+/// Those of the front end in which connections matter, once more with `io threads`.
+const ON_THREADS: [&str; 6] = ["--test", "limits", "--test", "slow_readers", "--test", "telnet"];
 
 const CONSOLE_TESTS: [&str; 8] =
     ["--test", "console", "--test", "console_redirected", "--test", "console_restore", "--test", "operator"];

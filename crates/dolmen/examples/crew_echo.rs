@@ -1,10 +1,5 @@
 //! `crew_echo ADDR THREADS`: sends every connection's lines back to it. That many threads make them, and a game would
 //! answer them on this one.
-//!
-//! ```console
-//! $ cargo run -p dolmen --example crew_echo 127.0.0.1:0 2
-//! listening 127.0.0.1:40513
-//! ```
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -14,7 +9,6 @@ use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Event, Events, Link, Reactor, 
 
 const USAGE: &str = "usage: crew_echo ADDR THREADS, for example: crew_echo 127.0.0.1:7777 2";
 const LONGEST_LINE_BYTES: usize = 64 * 1024;
-const PORT: Token = Token(0);
 const CREW: Token = Token(1);
 
 /// Lines of one connection. A member's thread has it.
@@ -68,7 +62,7 @@ fn serve(address: &str, threads: usize) -> Result<Infallible, Box<dyn std::error
     eprintln!("listening {}", listener.local_addr()?);
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(128);
-    reactor.listen(listener, PORT)?;
+    reactor.listen(listener, Token(0))?;
     let mut crew: Crew<Lines> = CrewBuilder::new(CREW).threads(threads).build(&reactor)?;
     loop {
         reactor.wait(&mut events, None)?;

@@ -5,8 +5,10 @@
 //! A [`Reactor`] has the registrations and waits; each [`Event`] in [`Events`] brings its bytes; other threads reach the
 //! reactor through a [`Waker`], a [`Poster`] or a [channel](Reactor::channel) of values.
 //!
-//! Not for servers in `async` style, or those that spread connections over several threads (tokio), nor below a protocol
-//! library that wants readiness (mio). Inside another event loop, such as tokio's, a reactor runs on Linux: see
+//! A [`Crew`] of threads serves the connections of a game whose protocols cost much, such as encryption and compression.
+//!
+//! Not for servers in `async` style, or those whose work is not done on one thread (tokio), nor below a protocol library
+//! that wants readiness (mio). Inside another event loop, such as tokio's, a reactor runs on Linux: see
 //! [`Reactor::next_timeout`].
 //!
 //! ```
@@ -44,7 +46,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The examples `echo`, `udp_echo`, `chat` (rooms, names, idle timeouts), `worker` (results of threads), `proxy`,
+//! The examples `echo`, `udp_echo`, `crew_echo` (several threads), `chat` (rooms, names, idle timeouts), `worker` (results of threads), `proxy`,
 //! `lookup` (names, and the ports of a host), `serve_file`, `in_tokio`, `console_chat` and `keys` are complete programs.
 //! In the repository, `docs/promises.md` lists what the reactor promises, with the tests and the code of each promise,
 //! and `ARCHITECTURE.md` explains how it works.

@@ -20,8 +20,6 @@
 mod input;
 mod messages;
 mod output;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
