@@ -17,6 +17,8 @@ mod counters;
 mod desk;
 mod event;
 mod ledger;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod member;
 mod notice;
 mod thread;
