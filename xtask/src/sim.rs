@@ -128,7 +128,7 @@ pub struct MiriOptions {
     /// How many processes to distribute them to [default: one for each core]
     #[arg(long)]
     jobs: Option<u64>,
-    /// Leave out the scenarios of the hard cases
+    /// Leave out the scenarios of the hard cases, and the threads of a crew's queues
     #[arg(long)]
     seeds_only: bool,
     /// Install nothing: fail where something is missing
@@ -231,8 +231,9 @@ pub fn run_miri(options: &MiriOptions) -> ExitCode {
     let mut steps = Steps::new(false);
     let passed = steps.step("seeds under Miri", || miri(options));
     if passed.is_ok() && !options.seeds_only {
-        let _stopped =
-            steps.step("scenarios under Miri", || miri_cargo("test --package dolmen --lib sim::cases").run());
+        let _stopped = steps.step("scenarios and the queues of a crew under Miri", || {
+            miri_cargo("test --package dolmen --lib -- sim::cases crew::").run()
+        });
     }
     steps.finish()
 }

@@ -22,6 +22,8 @@ mod loom_tests;
 mod member;
 mod notice;
 mod thread;
+#[cfg(all(test, not(loom)))]
+mod thread_tests;
 
 pub use codec::{Codec, Link};
 pub use counters::MemberStats;
