@@ -24,7 +24,7 @@ enum Notice {
 #[test]
 fn replies_and_their_answers_stay_in_order_between_two_threads() {
     let (ours, theirs) = (Mailbox::new(Box::new(NullSignal), 8), Mailbox::new(Box::new(NullSignal), 8));
-    let orders = Channel::new(Arc::clone(&theirs), usize::MAX, Token(0));
+    let orders: Arc<Channel<Box<u64>>> = Channel::new(Arc::clone(&theirs), usize::MAX, Token(0));
     let notices = Channel::new(ours, ROOM, Token(0));
     let ledger = Arc::new(Ledger::default());
     let of_member = (Arc::clone(&orders), Arc::clone(&notices), Arc::clone(&ledger));
