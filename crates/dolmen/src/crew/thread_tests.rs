@@ -25,7 +25,7 @@ enum Notice {
 fn replies_and_their_answers_stay_in_order_between_two_threads() {
     let (ours, theirs) = (Mailbox::new(Box::new(NullSignal), 8), Mailbox::new(Box::new(NullSignal), 8));
     let orders: Arc<Channel<Box<u64>>> = Channel::new(Arc::clone(&theirs), usize::MAX, Token(0));
-    let notices = Channel::new(ours, ROOM, Token(0));
+    let notices = Channel::new(Arc::clone(&ours), ROOM, Token(0));
     let ledger = Arc::new(Ledger::default());
     let of_member = (Arc::clone(&orders), Arc::clone(&notices), Arc::clone(&ledger));
     let member = thread::spawn(move || {
@@ -72,4 +72,6 @@ fn replies_and_their_answers_stay_in_order_between_two_threads() {
     }
     member.join().expect("the member");
     assert_eq!((refusals, ledger.weight(), orders.len(), notices.len()), (drained, 0, 0, 0));
+    // As their reactors do: a list owns its channels, and they own it.
+    [ours, theirs].iter().for_each(|mailbox| mailbox.close());
 }
