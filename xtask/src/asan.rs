@@ -69,9 +69,9 @@ pub fn tests(options: &Options) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Run the tests of posts, wakes and teardown under ThreadSanitizer
+/// Run the tests of posts, wakes, teardown and crews under ThreadSanitizer
 ///
-/// Other threads use only these parts of a reactor; the rest of it stays in one thread. Needs the nightly toolchain
+/// Other threads use only these parts of a reactor; the rest of it stays in one thread. A crew has several reactors. Needs the nightly toolchain
 /// with rust-src, because the standard library has to be built for it as well; rustup installs missing parts.
 #[derive(clap::Args)]
 pub struct ThreadOptions {
@@ -96,7 +96,8 @@ fn thread_tests(options: &ThreadOptions) -> Result<Outcome> {
     installer.toolchain("nightly")?;
     installer.nightly_component("rust-src")?;
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    let which = "--test p01_one_waiter --test p12_wakes_and_posts --test p14_teardown";
+    let which = "--test p01_one_waiter --test p12_wakes_and_posts --test p14_teardown --test crew_order \
+                 --test crew_bounds --test crew_failures --test crew_threads --test crew_teardown";
     let test =
         format!("cargo +nightly test -Zbuild-std --package dolmen {which} --target {}", targets::LINUX);
     // Of the teardown tests only those about threads: AddressSanitizer covers the rest, which takes long here.

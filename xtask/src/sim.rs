@@ -243,7 +243,7 @@ const MIRI_HAS_FOUND: &[(Option<&str>, u64)] = &[
     (Some("--c"), 33),
 ];
 
-/// Random programs, distributed to processes: Miri itself uses one core.
+/// Random programs, distributed to processes: Miri itself uses one core. And the queues between a crew's threads.
 pub fn miri(options: &MiriOptions) -> Result<()> {
     install_miri(options.no_install)?;
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
@@ -269,7 +269,8 @@ pub fn miri(options: &MiriOptions) -> Result<()> {
             .collect();
         results.into_iter().collect::<Result<()>>()?;
     }
-    MIRI_HAS_FOUND.iter().try_for_each(|&(subject, seed)| command(subject, seed, 1).run())
+    MIRI_HAS_FOUND.iter().try_for_each(|&(subject, seed)| command(subject, seed, 1).run())?;
+    miri_cargo("test --package dolmen --lib crew::").run()
 }
 
 fn install_miri(no_install: bool) -> Result<()> {

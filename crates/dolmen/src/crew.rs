@@ -17,9 +17,13 @@ mod counters;
 mod desk;
 mod event;
 mod ledger;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod member;
 mod notice;
 mod thread;
+#[cfg(all(test, not(loom)))]
+mod thread_tests;
 
 pub use codec::{Codec, Link};
 pub use counters::MemberStats;

@@ -102,7 +102,7 @@ const CASES: [&str; 65] = [
 ];
 
 /// The promises. The number is the position in the list.
-const PROMISES: [&str; 17] = [
+const PROMISES: [&str; 21] = [
     "**One waiter, by type.** `Reactor::wait` borrows the reactor exclusively, and a reactor cannot move to another thread. \
      Only a `Waker`, a `Poster` and a `Sender` cross threads.",
     "**No polling interval.** The wait returns an event as soon as the system reports it, whatever else is registered.",
@@ -126,6 +126,14 @@ const PROMISES: [&str; 17] = [
     "**No allocation** per event in steady state, and little memory for an idle connection.",
     "**Errors name their cause**: the action, the source, and the system's error. Each misuse has a kind of its own.",
     "**Observable.** `tracing` events, and counters of waits, events, bytes and kernel calls.",
+    "**A crew keeps the order** of each connection, both ways: its messages, then `Left`, once and last. After a `close` or \
+     an `abort` of the game nothing else comes.",
+    "**A crew is bounded**, both ways. While the game takes no messages, members stop reading; while a peer does not read, \
+     sends are refused until there is room. Nothing is lost by that.",
+    "**A failure in a crew stays where it is.** A member that fails is reported, its connections leave in the order of their \
+     arrival, and the others go on.",
+    "**A crew's threads** come and go without its connections: each stays with its member. Dropping the crew joins all \
+     threads, in bounded time.",
 ];
 
 #[cfg(test)]

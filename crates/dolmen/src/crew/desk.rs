@@ -168,7 +168,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     }
 
     /// Gives newcomers to so many members at most: surplus ones end with their last connection. Those with the fewest
-    /// connections go. Returns how many are missing.
+    /// connections go [p21]. Returns how many are missing.
     pub(crate) fn set_active(&mut self, count: usize) -> usize {
         // One that was to end may stay.
         let mut active = self.active();
@@ -209,7 +209,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     }
 
     /// Tells all members to end, and takes nothing from them any more. For the end of the crew. Orders that have not reached
-    /// their members are dropped, so that no member works through them first.
+    /// their members are dropped, so that no member works through them first [p21].
     pub(crate) fn stop_all(&mut self) {
         for seat in self.seats.iter_mut().flatten() {
             seat.has_ended = true;
@@ -511,7 +511,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         }
     }
 
-    /// A member has failed: its connections are gone.
+    /// A member has failed: its connections are gone [p20].
     fn remove_failed(&mut self, member: usize) {
         if let Some(seat) = &mut self.seats[member] {
             seat.links = 0;

@@ -14,7 +14,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Makes a place for a reply. If it is refused, [`release`](Ledger::release) tells when there is room. What is heavier
+    /// Makes a place for a reply. If it is refused, [`release`](Ledger::release) tells when there is room [p19]. What is heavier
     /// than the limit has a place when there is nothing else.
     pub(super) fn admit(&self, weight: u64, limit: u64) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);

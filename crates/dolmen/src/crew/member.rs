@@ -322,7 +322,7 @@ impl<C: Codec> Member<C> {
             Some(unsent) => CloseReason::LingerExpired { unsent },
             None => reason,
         };
-        // Behind all messages of this connection.
+        // Behind all messages of this connection [p18].
         self.outgoing.push(Notice::Left(entry.link, LeaveReason::Closed(reason)));
     }
 
@@ -436,7 +436,7 @@ impl<C: Codec> Member<C> {
         }
     }
 
-    /// Reads no more from a connection until the game has taken the notices that wait.
+    /// Reads no more from a connection until the game has taken the notices that wait [p19].
     fn pause_full<K: Kernel>(&mut self, engine: &mut Engine<K>, entry: &mut Entry<C>) {
         if entry.pauses & pause::FULL == 0 {
             set_pause(engine, entry, pause::FULL, true);

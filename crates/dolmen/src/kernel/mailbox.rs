@@ -21,7 +21,7 @@ use crate::token::Token;
 
 mod channel;
 #[cfg(all(test, loom))]
-mod loom_tests;
+pub(crate) mod loom_tests;
 mod notifier;
 mod queue;
 

@@ -342,11 +342,12 @@ pub fn assert_left_once_and_last(told: &[Told], links: &[LinkId]) {
     }
 }
 
-/// Writes to a stream in non-blocking mode as much as the system takes.
+/// Writes to a stream in non-blocking mode as much as the system takes. In pieces, as Windows takes any piece whole while there
+/// is room for a byte.
 pub fn write_what_fits(mut stream: &TcpStream, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
-        match stream.write(&bytes[written..]) {
+        match stream.write(&bytes[written..bytes.len().min(written + 4096)]) {
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error} after {written} bytes"),

@@ -20,7 +20,7 @@ fn value(arrival: Arrival) -> u64 {
 const NO_MEMORY: Fault = Fault { kind: FaultKind::Exhausted, code: 12 };
 
 /// The kernel in which the reactor blocks: a signal ends a wait, and one that comes outside a wait ends the next.
-pub(super) struct FakeKernel {
+pub(crate) struct FakeKernel {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -40,13 +40,13 @@ impl FakeKernel {
         Arc::new(FakeKernel { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state.lock().unwrap().over = true;
         self.changed.notify_one();
     }
 
     /// Returns false when nothing will ever end this wait.
-    pub(super) fn wait(&self) -> bool {
+    pub(crate) fn wait(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         while !state.raised && !state.over {
             state = self.changed.wait(state).unwrap();
@@ -89,7 +89,7 @@ fn reactor(kernel: &FakeKernel, mailbox: &Mailbox, batch: usize) -> Delivered {
     }
 }
 
-pub(super) fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
+pub(crate) fn mailbox(fail_in: u32) -> (Arc<FakeKernel>, Arc<Mailbox>) {
     let kernel = FakeKernel::new(fail_in);
     let mailbox = Mailbox::new(Box::new(FakeSignal(Arc::clone(&kernel))), 8);
     (kernel, mailbox)

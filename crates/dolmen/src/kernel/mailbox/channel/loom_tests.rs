@@ -263,3 +263,90 @@ fn an_inbox_outlives_its_reactor() {
         assert_eq!(Arc::strong_count(&fixture.channel), 1);
     });
 }
+
+/// Puts values from a thread with a reactor of its own, as a member of a crew does: what finds no room waits, and is put
+/// again when that reactor is woken. Returns what wakes it.
+fn putter(channel: &Arc<Channel<u64>>, values: &'static [u64]) -> (Arc<Mailbox>, thread::JoinHandle<()>) {
+    let (kernel, own) = mailbox(0);
+    let (channel, waker) = (Arc::clone(channel), Arc::clone(&own));
+    let thread = thread::spawn(move || {
+        let mut waiting: VecDeque<u64> = values.iter().copied().collect();
+        loop {
+            channel.put(&mut waiting, false);
+            if waiting.is_empty() {
+                return;
+            }
+            while !own.collect(1, |_| panic!("it is only woken")) {
+                if !own.waiting() {
+                    kernel.wait();
+                }
+            }
+        }
+    });
+    (waker, thread)
+}
+
+/// Takes until there are so many values. A take after which the putter is not told of the room, or a value that is not
+/// reported, is a deadlock.
+fn take_all(fixture: &Fixture, putter: &Mailbox, count: usize) -> Vec<u64> {
+    let (mut values, mut taken) = (Vec::new(), Taken::default());
+    while values.len() < count {
+        let mut reported = false;
+        fixture.mailbox.collect(8, |arrival| {
+            let Arrival::Inbox { report, .. } = arrival else { panic!("there are no posts") };
+            reported |= !report.is_stale();
+        });
+        if reported {
+            if fixture.channel.take(&mut taken) {
+                putter.wake();
+            }
+            let before = values.len();
+            values.extend(taken.drain());
+            assert!(values.len() > before, "a report without a value");
+        } else if !fixture.mailbox.waiting() {
+            fixture.kernel.wait();
+        }
+    }
+    values
+}
+
+#[test]
+fn values_that_find_no_room_are_put_when_a_take_has_made_some() {
+    loom::model(|| {
+        let fixture = fixture(0, 1);
+        let (waker, putter) = putter(&fixture.channel, &[1, 2]);
+        assert_eq!(take_all(&fixture, &waker, 2), [1, 2]);
+        putter.join().unwrap();
+        assert_eq!(fixture.channel.len(), 0);
+    });
+}
+
+/// Values that are put without regard to the room, as a member that fails does, take it from the others.
+#[test]
+fn values_beyond_the_room_are_reported_as_well() {
+    loom::model(|| {
+        let fixture = fixture(0, 1);
+        fixture.channel.put(&mut VecDeque::from([11, 12]), true);
+        let (waker, putter) = putter(&fixture.channel, &[1]);
+        assert_eq!(take_all(&fixture, &waker, 3), [11, 12, 1]);
+        putter.join().unwrap();
+    });
+}
+
+/// The taker goes: a putter that waits for room is woken, and its values are dropped, not kept for no one.
+#[test]
+fn a_putter_does_not_wait_for_a_taker_that_is_gone() {
+    for reactor_too in [false, true] {
+        loom::model(move || {
+            let fixture = fixture(0, 1);
+            let (waker, putter) = putter(&fixture.channel, &[1, 2]);
+            if reactor_too {
+                fixture.mailbox.close();
+            }
+            fixture.channel.close();
+            waker.wake();
+            putter.join().unwrap();
+            assert_eq!(fixture.channel.len(), 0);
+        });
+    }
+}
