@@ -347,7 +347,10 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, place: Place, request: Request<C>) {
         match place {
             Place::Here => {
-                self.here.begin_turn(engine);
+                // The round has read the clock at its begin.
+                if !self.round_is_open {
+                    self.here.begin_turn(engine);
+                }
                 self.here.request(engine, request);
             }
             Place::Member(index) => {
@@ -394,6 +397,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     }
 
     fn begin_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.here.begin_turn(engine);
         if std::mem::take(&mut self.is_reported) {
             self.later.take(&mut Taken::default());
             for (index, seat) in self.seats.iter().enumerate() {
