@@ -8,6 +8,7 @@ use crate::plots::{self, Lines};
 use crate::report::{Figure, Row, ratio, table};
 use crate::scenarios::{Kind, SCENARIOS};
 use crate::server::{libuv, limit_of};
+use crate::servers::crew;
 use crate::turn::{self, Turn};
 
 const FOLDER: &str = "docs/benchmarks";
@@ -70,6 +71,9 @@ fn page(
             let of_scenario: Vec<&Row> =
                 rows.iter().filter(|row| row.platform == platform && row.scenario == scenario.name).collect();
             if !of_scenario.is_empty() {
+                if scenario.name == "crew-lines" {
+                    add(CREW);
+                }
                 add(&format!("### {}\n\n{}\n\n{}", scenario.name, scenario.about, table(&of_scenario)));
             }
         }
@@ -142,6 +146,16 @@ the scheduler's account of the server's threads. *Calls of a message* are system
 To repeat the measurement, run `cargo xtask bench --report`, and add `--windows` for that part. The contenders' sources are
 in [crates/bench/src/servers](../crates/bench/src/servers). `raw-epoll`, `raw-uring` and `raw-iocp` are written by hand and
 do nothing that a real server would need beyond the scenario, which makes them the limit.";
+
+const CREW: &str = "\
+## Several threads
+
+One server over `dolmen::Crew`, with 0, 1 and 2 members: `crew-0` is the same program on one thread. The threads and the
+load generator share both processors and are not pinned, and the load generator has a part of them: its CPU of a message is
+in the last column but one. What is left for two members is the rest, so with two processors their gain is below two. The work
+of a message is a fixed number of steps in the codec, measured in time on this machine before the first round. A round in which
+other programs have used more than a tenth of a processor is repeated up to four times, and the least disturbed one
+counts; the last column shows what they used nevertheless.";
 
 const WINE: &str = "\
 The Windows builds against the same load generator. Processor time is that of the program and the wineserver together, and
@@ -291,6 +305,16 @@ fn bars(rows: &[Row]) -> String {
         "wineserver requests ≤ 6",
         requests.map(|calls| (format!("{calls:.2}"), 6.0 - calls, 0.0)),
     );
+    let members =
+        find(rows, "linux", "crew-100us", "crew-2").zip(find(rows, "linux", "crew-100us", "crew-0"));
+    let members = members.and_then(|(two, none)| ratio(two, none, Figure::Rate));
+    bar(
+        "crew-100us",
+        "two members: ≥ 1.5 of none",
+        members.map(|ratio| {
+            (format!("{:.3} ± {:.3}", ratio.median, ratio.spread), ratio.median - 1.5, ratio.spread)
+        }),
+    );
     let paced = ours("paced-1000");
     let share = paced.and_then(Row::processor_share).map(|share| share * 100.0);
     bar("paced-1000", "CPU ≤ 1 %", share.map(|share| (format!("{share:.2} %"), 1.0 - share, 0.0)));
@@ -307,7 +331,13 @@ fn spread(row: &Row) -> f64 {
 
 fn losses(rows: &[Row]) -> String {
     let mut list = String::new();
-    for ours in rows.iter().filter(|row| row.contender == OURS && row.ran()) {
+    // With members, the crew is compared with itself without them.
+    let with_members = |row: &Row| crew::members(&row.contender).is_some_and(|members| members > 0);
+    for ours in rows.iter().filter(|row| (row.contender == OURS || with_members(row)) && row.ran()) {
+        let name = match with_members(ours) {
+            true => format!("{}, {}", ours.scenario, ours.contender),
+            false => ours.scenario.to_owned(),
+        };
         let figures = [
             (Figure::Rate, if ours.scenario == "idle-memory" { "memory" } else { "rate" }),
             (Figure::CpuPerMessage, "CPU of a message"),
@@ -319,6 +349,7 @@ fn losses(rows: &[Row]) -> String {
                     && row.platform == ours.platform
                     && row.ran()
                     && row.contender != OURS
+                    && !with_members(row)
             });
             let better: Vec<String> = others
                 .filter_map(|other| {
@@ -329,7 +360,7 @@ fn losses(rows: &[Row]) -> String {
                 .collect();
             if !better.is_empty() {
                 let system = if ours.platform == "linux" { "" } else { ", Wine" };
-                let _ = writeln!(list, "* {}{system}, {word}: {}", ours.scenario, better.join(", "));
+                let _ = writeln!(list, "* {name}{system}, {word}: {}", better.join(", "));
             }
         }
     }

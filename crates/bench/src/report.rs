@@ -73,6 +73,8 @@ pub enum Figure {
     CpuPerMessage,
     /// The load generator's.
     LoadCpuPerMessage,
+    /// The part of a processor that other programs had.
+    OthersShare,
     P99,
     /// The longest latency as a multiple of the median one.
     MaxToP50,
@@ -93,6 +95,7 @@ impl Row {
                 Figure::Rate => round.per_second,
                 Figure::CpuPerMessage => round.cpu_s / round.count as f64,
                 Figure::LoadCpuPerMessage => round.load_cpu_s / round.count as f64,
+                Figure::OthersShare => round.others_cpu_s / round.seconds,
                 Figure::P99 => latency(990),
                 Figure::MaxToP50 => {
                     round.latency.as_ref().map_or(f64::NAN, |all| all.max() as f64) / latency(500)
@@ -184,8 +187,8 @@ pub fn table(rows: &[&Row]) -> String {
             ));
             lines.push("|---|---|---|---|---|---|---|---|---|---|".to_owned());
             if of_crew {
-                lines[0] += " CPU of the load generator |";
-                lines[1] += "---|";
+                lines[0] += " CPU of the load generator | others' share of a processor |";
+                lines[1] += "---|---|";
             }
         }
     }
@@ -224,8 +227,10 @@ fn line(row: &Row, limit: Option<&Row>) -> String {
         let ratio = limit.and_then(|limit| ratio(row, limit, figure));
         ratio.map_or("–".to_owned(), |ratio| format!("{:.3} ± {:.3}", ratio.median, ratio.spread))
     };
-    let of_load = match row.median(Figure::LoadCpuPerMessage) {
-        Some(cpu_s) if row.scenario.starts_with("crew") => format!(" {:.2} µs |", cpu_s * 1e6),
+    let of_load = match [Figure::LoadCpuPerMessage, Figure::OthersShare].map(|figure| row.median(figure)) {
+        [Some(cpu_s), Some(others)] if row.scenario.starts_with("crew") => {
+            format!(" {:.2} µs | {:.0} % |", cpu_s * 1e6, others * 100.0)
+        }
         _ => String::new(),
     };
     format!(

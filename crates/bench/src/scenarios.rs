@@ -109,10 +109,6 @@ const fn traffic(depth: usize, message_bytes: usize, bulk: usize) -> Kind {
     Kind::Echo { traffic: Traffic { connections: 32, depth, batch: 1, message_bytes, bulk }, idle: 0 }
 }
 
-/// How often a round of the crew is tried, and how much of a processor other programs may have in one that is not repeated.
-const TRIES: usize = 10;
-const MOST_OF_OTHERS: f64 = 0.1;
-
 /// The messages are sent in batches, so that the load generator leaves the processors to the crew.
 const fn crew(name: &'static str, work_us: u32, about: &'static str) -> Scenario {
     let traffic =
@@ -355,12 +351,15 @@ impl Run<'_> {
         seconds: f64,
     ) -> io::Result<Round> {
         let disturbance = |round: &Round| round.others_cpu_s / round.seconds;
+        if scenario.is_of_crew() {
+            wait_until_quiet()?;
+        }
         let (mut best, _) = self.measure(platform, scenario, contender, seconds, None)?;
         for _ in 1..TRIES {
             if !scenario.is_of_crew() || disturbance(&best) <= MOST_OF_OTHERS {
                 break;
             }
-            std::thread::sleep(Duration::from_secs(1));
+            wait_until_quiet()?;
             let (round, _) = self.measure(platform, scenario, contender, seconds, None)?;
             if disturbance(&round) < disturbance(&best) {
                 best = round;
@@ -414,6 +413,23 @@ impl Run<'_> {
     fn place(&self) -> Place {
         if self.pinned { Place::Pinned } else { Place::Inherited }
     }
+}
+
+/// How often a round of the crew is tried, and how much of a processor other programs may have in one that is not repeated.
+const TRIES: usize = 5;
+const MOST_OF_OTHERS: f64 = 0.1;
+
+/// Waits until other programs leave the machine alone, for three seconds at most.
+fn wait_until_quiet() -> io::Result<()> {
+    const STEP: Duration = Duration::from_millis(300);
+    for _ in 0..10 {
+        let before = system::busy_seconds()?;
+        std::thread::sleep(STEP);
+        if (system::busy_seconds()? - before) / STEP.as_secs_f64() <= MOST_OF_OTHERS {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn measure_at(

@@ -264,7 +264,9 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             Place::Here => {
                 self.here_links += 1;
                 let newcomer = Newcomer { link, stream, codec, ledger };
-                self.here.begin_turn(engine);
+                if !self.round_is_open {
+                    self.here.begin_turn(engine);
+                }
                 self.here.add(engine, newcomer);
                 self.ask_for_round();
             }
@@ -376,7 +378,10 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, place: Place, request: Request<C>) {
         match place {
             Place::Here => {
-                self.here.begin_turn(engine);
+                // The round has read the clock at its begin.
+                if !self.round_is_open {
+                    self.here.begin_turn(engine);
+                }
                 self.here.request(engine, request);
                 self.ask_for_round();
             }
@@ -391,9 +396,11 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
 /// The game's events.
 impl<S: Send + 'static, C: Codec> Desk<S, C> {
-    /// The game handles what a wait has brought: a round begins.
-    pub(crate) fn open_round(&mut self) {
-        self.round_is_open = true;
+    /// The game handles what a wait has brought: a round begins, unless one has begun. It reads the clock.
+    pub(crate) fn open_round<K: Kernel>(&mut self, engine: &Engine<K>) {
+        if !std::mem::replace(&mut self.round_is_open, true) {
+            self.here.begin_turn(engine);
+        }
     }
 
     /// A channel of the crew was reported.
@@ -403,7 +410,6 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
     /// Something has happened to a connection on this thread.
     pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
-        self.here.begin_turn(engine);
         self.here.handle(engine, happening);
     }
 
@@ -417,7 +423,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
     /// The next event of this round, which stays open.
     pub(crate) fn take_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
-        self.open_round();
+        self.open_round(engine);
         if !std::mem::replace(&mut self.has_collected, true) {
             self.collect(engine);
         }
