@@ -257,6 +257,14 @@ impl<C: Codec> Member<C> {
             self.act(engine, link, |entry| entry.close_by = entry.close_by.or(Some(by)));
             return;
         }
+        self.close_now(engine, link);
+    }
+
+    /// Closes a connection, after what its codec holds back until the end of the turn.
+    fn close_now<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
+        if self.find(link).is_some_and(|entry| entry.is_touched) {
+            self.call(engine, link.0.slot, Codec::flush);
+        }
         self.act(engine, link, |entry| {
             if entry.wish == Wish::Stay {
                 entry.wish = Wish::Close;
@@ -406,11 +414,7 @@ impl<C: Codec> Member<C> {
             self.entries[slot as usize] = Some(entry);
             match next {
                 Some(Waiting::Reply(reply)) => self.pass(engine, slot, reply),
-                Some(Waiting::Close) => self.act(engine, link, |entry| {
-                    if entry.wish == Wish::Stay {
-                        entry.wish = Wish::Close;
-                    }
-                }),
+                Some(Waiting::Close) => self.close_now(engine, link),
                 None => return,
             }
         }
