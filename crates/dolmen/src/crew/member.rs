@@ -89,6 +89,8 @@ struct Entry<C: Codec> {
     is_touched: bool,
     /// The time under which it is in the list of deadlines.
     armed: Option<Instant>,
+    /// Until then a deadline that has stayed over is not looked at again, whatever other calls the codec gets.
+    rests_until: Option<Instant>,
     /// When a close no longer waits for room.
     close_by: Option<Instant>,
     /// The bytes that were unsent when it did not.
@@ -102,6 +104,7 @@ impl<C: Codec> Entry<C> {
 
     fn deadline(&self) -> Option<Instant> {
         let codec = if self.takes_calls() { self.codec.deadline() } else { None };
+        let codec = codec.map(|deadline| self.rests_until.map_or(deadline, |until| deadline.max(until)));
         [codec, self.close_by].into_iter().flatten().min()
     }
 }
@@ -207,6 +210,7 @@ impl<C: Codec> Member<C> {
             pauses: 0,
             is_touched: false,
             armed: None,
+            rests_until: None,
             close_by: None,
             forced: None,
         };
@@ -502,14 +506,12 @@ impl<C: Codec> Member<C> {
             }
             let Some(mut entry) = self.entries[slot as usize].take() else { continue };
             if entry.deadline().is_some_and(|deadline| deadline <= self.now) {
-                let again = self.now + SHORTEST_DEADLINE;
-                if let Some(armed) = entry.armed.replace(again) {
+                entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
+                if let Some(armed) = entry.armed.take() {
                     self.deadlines.remove(&(armed, slot));
                 }
-                self.deadlines.insert((again, slot));
-            } else {
-                self.arm(&mut entry);
             }
+            self.arm(&mut entry);
             self.entries[slot as usize] = Some(entry);
         }
     }
