@@ -13,13 +13,13 @@ use crate::reactor::{Builder, Reactor};
 use crate::token::{LinkId, Token};
 
 mod codec;
-mod counters;
-mod desk;
+pub(crate) mod counters;
+pub(crate) mod desk;
 mod event;
 mod ledger;
-mod member;
-mod notice;
-mod thread;
+pub(crate) mod member;
+pub(crate) mod notice;
+pub(crate) mod thread;
 
 pub use codec::{Codec, Link};
 pub use counters::MemberStats;

@@ -195,6 +195,21 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         here.into_iter().chain(self.seats.iter().flatten().map(of_seat))
     }
 
+    /// How many notices have been taken out, and how many messages of this thread's codecs wait for room there.
+    #[cfg(dolmen_sim)]
+    pub(crate) fn waiting_notices(&self) -> (usize, usize) {
+        (self.inbox.len(), self.here.waiting_messages())
+    }
+
+    /// The number of the member that has a connection; `None` for the game's own thread.
+    #[cfg(dolmen_sim)]
+    pub(crate) fn seat_of(&self, link: LinkId) -> Option<usize> {
+        match self.links.get(link.0)?.place {
+            Place::Member(index) => Some(index),
+            Place::Here => None,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }

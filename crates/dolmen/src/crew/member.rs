@@ -525,6 +525,12 @@ impl<C: Codec> Member<C> {
         }
     }
 
+    /// How many messages wait for room in the game's queue.
+    #[cfg(dolmen_sim)]
+    pub(crate) fn waiting_messages(&self) -> usize {
+        self.outgoing.notices.iter().filter(|notice| notice.message_of().is_some()).count()
+    }
+
     /// All that is left for the game, when the member ends.
     pub(super) fn take_notices(&mut self) -> VecDeque<Notice<C>> {
         std::mem::take(&mut self.outgoing.notices)
