@@ -20,7 +20,9 @@ impl Run<'_> {
             if self.run_awake()? {
                 continue;
             }
-            let Some(next_ns) = self.next_ns().filter(|&next_ns| next_ns <= until_ns) else {
+            let next_ns = self.next_ns();
+            self.check_deadlines(next_ns)?;
+            let Some(next_ns) = next_ns.filter(|&next_ns| next_ns <= until_ns) else {
                 self.is_calm = was_calm;
                 return self.check_calm();
             };
