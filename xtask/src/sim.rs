@@ -1,5 +1,5 @@
-//! The simulations: random programs of the reactor and of the C library over the simulated kernel, and of an operator over
-//! the simulated console host; the deliberate bugs that they have to detect, and the first two under Miri.
+//! The simulations: random programs of the reactor, of the C library and of a crew over the simulated kernel, and of an
+//! operator over the simulated console host; the deliberate bugs that they have to detect, and the first two under Miri.
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -48,6 +48,9 @@ pub struct SimOptions {
     /// Operators at a simulated console of Windows, and what is printed meanwhile
     #[arg(long, conflicts_with = "c")]
     console: bool,
+    /// Connections of a crew of reactors, on several simulated threads
+    #[arg(long, conflicts_with_all = ["c", "console"])]
+    crew: bool,
     /// How many seeds to run
     #[arg(long, default_value_t = 100_000)]
     seeds: u64,
@@ -64,8 +67,8 @@ pub struct SimOptions {
 
 /// Show that the simulation detects each deliberate bug, and by which oracle
 ///
-/// Prints the tables of bugs and oracles of the reactor, of the C library and of the console, which takes some ten minutes. Each
-/// oracle of a table has to be the only one to detect some bug, or the chore fails. The scenarios of the hard cases run
+/// Prints the tables of bugs and oracles of the reactor, of the C library, of the console and of a crew, which takes some
+/// ten minutes. Each oracle of a table has to be the only one to detect some bug, or the chore fails. The scenarios of the hard cases run
 /// against their bugs as well. Miri runs the two bugs that corrupt memory (nightly toolchain, installed by rustup if it
 /// is missing).
 #[derive(clap::Args)]
@@ -79,6 +82,9 @@ pub struct MutantsOptions {
     /// And how many of the console's
     #[arg(long, default_value_t = 10_000)]
     console_seeds: u64,
+    /// And how many of the crew's
+    #[arg(long, default_value_t = 5_000)]
+    crew_seeds: u64,
     /// Only whether each is detected, not by which oracle, as in CI
     #[arg(long)]
     quick: bool,
@@ -103,6 +109,7 @@ impl MutantsOptions {
             seeds: 1_500,
             c_seeds: 5_000,
             console_seeds: 10_000,
+            crew_seeds: 5_000,
             quick: true,
             no_miri: true,
             copy: false,
@@ -153,7 +160,7 @@ pub fn run(options: &SimOptions) -> ExitCode {
             _ => vec![format!("--seeds={}", options.seeds), format!("--from={}", options.from)],
         };
         let run = cargo(&format!("run --quiet --release {PROGRAM}")).args(["--"]);
-        let subject = [(options.c, "--c"), (options.console, "--console")];
+        let subject = [(options.c, "--c"), (options.console, "--console"), (options.crew, "--crew")];
         run.args(subject.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name)).args(numbers).run()
     });
     steps.finish()
@@ -182,8 +189,12 @@ pub fn run_mutants(options: &MutantsOptions) -> ExitCode {
 /// All deliberate bugs against all oracles.
 pub fn mutants(options: &MutantsOptions) -> Result<()> {
     let manifest = patched_manifest()?;
-    let subjects =
-        [(None, options.seeds), (Some("--c"), options.c_seeds), (Some("--console"), options.console_seeds)];
+    let subjects = [
+        (None, options.seeds),
+        (Some("--c"), options.c_seeds),
+        (Some("--console"), options.console_seeds),
+        (Some("--crew"), options.crew_seeds),
+    ];
     for (subject, seeds) in subjects {
         cargo(&format!("run --quiet --release {PROGRAM}"))
             .args(WITH_MUTANTS)

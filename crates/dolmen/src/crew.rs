@@ -13,15 +13,15 @@ use crate::reactor::{Builder, Reactor};
 use crate::token::{LinkId, Token};
 
 mod codec;
-mod counters;
-mod desk;
+pub(crate) mod counters;
+pub(crate) mod desk;
 mod event;
 mod ledger;
 #[cfg(all(test, loom))]
 mod loom_tests;
-mod member;
-mod notice;
-mod thread;
+pub(crate) mod member;
+pub(crate) mod notice;
+pub(crate) mod thread;
 #[cfg(all(test, not(loom)))]
 mod thread_tests;
 
@@ -249,10 +249,8 @@ impl<C: Codec> Crew<C> {
     /// The next event of this round; `None` when there is none, which ends the round. Events that come in the meantime are
     /// left for the next one, so a round ends, and the next [`wait`](Reactor::wait) reports them.
     pub fn next_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
-        let event = self.take_event(reactor);
-        if event.is_none() {
-            self.end_round(reactor);
-        }
+        let event = self.desk.next_event(&mut reactor.engine);
+        self.join_ended();
         event
     }
 

@@ -11,7 +11,7 @@ use dolmen::sim::{Failure, Oracle};
 
 mod subject;
 
-pub use subject::{CLibrary, ConsoleReader, Reactor, Subject};
+pub use subject::{CLibrary, ConsoleReader, Crew, Reactor, Subject};
 
 /// A seed that failed, and the shortest program found that fails in the same way.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use dolmen_sim::{CLibrary, ConsoleReader, Reactor, Subject, missed_marks, run_seeds, silence_panics};
+use dolmen_sim::{CLibrary, ConsoleReader, Crew, Reactor, Subject, missed_marks, run_seeds, silence_panics};
 
 /// Runs random programs over dolmen's simulated kernel, a seed each
 #[derive(Parser)]
@@ -16,6 +16,9 @@ struct Cli {
     /// Operators, and what is printed meanwhile, over a simulated console of Windows
     #[arg(long, conflicts_with = "c")]
     console: bool,
+    /// Connections of a crew of reactors
+    #[arg(long, conflicts_with_all = ["c", "console"])]
+    crew: bool,
     /// How many seeds to run
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
@@ -59,9 +62,10 @@ pub fn run_command_line() -> ExitCode {
     if let Some(turns) = cli.turns {
         return echo(turns, cli.idle);
     }
-    match (cli.c, cli.console) {
-        (true, _) => run::<CLibrary>(&cli),
-        (_, true) => run::<ConsoleReader>(&cli),
+    match (cli.c, cli.console, cli.crew) {
+        (true, _, _) => run::<CLibrary>(&cli),
+        (_, true, _) => run::<ConsoleReader>(&cli),
+        (_, _, true) => run::<Crew>(&cli),
         _ => run::<Reactor>(&cli),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use dolmen::sim::{self, Failure, Oracle, Report, console_host};
+use dolmen::sim::{self, Failure, Oracle, Report, console_host, crew};
 use io_reactor::sim as c_sim;
 
 /// Something that runs random programs, one for each seed.
@@ -125,6 +125,13 @@ subject! {
     ConsoleReader, console_host, "cargo xtask sim --console", console_host::ORACLES, &[],
     names(console_host::Mutant::ALL),
     |name| console_host::activate(Some(find(console_host::Mutant::ALL, name).expect("a bug's name")))
+}
+
+subject! {
+    /// A crew of reactors.
+    Crew, crew, "cargo xtask sim --crew", crew::ORACLES, &[],
+    names(crew::Mutant::ALL),
+    |name| crew::activate(Some(find(crew::Mutant::ALL, name).expect("a bug's name")))
 }
 
 /// Bugs of the reactor that the C library's programs have to detect as well.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use dolmen_sim::{CLibrary, ConsoleReader, Reactor, Subject, missed_marks, run_seeds};
+use dolmen_sim::{CLibrary, ConsoleReader, Crew, Reactor, Subject, missed_marks, run_seeds};
 
 /// Each of these seeds found a bug. The bugs:
 const REGRESSIONS: &[(u64, &str)] = &[
@@ -44,6 +44,12 @@ const REGRESSIONS_OF_CONSOLE: &[(u64, &str)] = &[
     (63388, "a change of mode between two pieces of a long line divided it"),
 ];
 
+/// And these in a crew.
+const REGRESSIONS_OF_CREW: &[(u64, &str)] = &[
+    (3, "a close overtook what the codec held back until the end of the turn"),
+    (8, "a codec whose deadline stayed over was called in each turn of its connection"),
+];
+
 fn clean<S: Subject>(seeds: Range<u64>) {
     if let Err(found) = run_seeds::<S>(seeds, S::ORACLES, None, |_| {}) {
         panic!("{found}");
@@ -62,6 +68,7 @@ fn seeds_that_found_bugs_stay_clean() {
     stay_clean::<Reactor>(REGRESSIONS);
     stay_clean::<CLibrary>(REGRESSIONS_OF_C);
     stay_clean::<ConsoleReader>(REGRESSIONS_OF_CONSOLE);
+    stay_clean::<Crew>(REGRESSIONS_OF_CREW);
 }
 
 /// A run that never passes a rare branch has not tested it.
@@ -83,6 +90,12 @@ fn a_fixed_set_of_the_console_is_clean_and_hits_every_mark() {
     assert_eq!(missed_marks::<ConsoleReader>(), [], "coverage marks that 5,000 seeds never hit");
 }
 
+#[test]
+fn a_fixed_set_of_the_crew_is_clean_and_hits_every_mark() {
+    clean::<Crew>(0..5_000);
+    assert_eq!(missed_marks::<Crew>(), [], "coverage marks that 5,000 seeds never hit");
+}
+
 /// Other seeds for other sources, so that the set as a whole grows with the project; a failure prints the seed.
 #[test]
 fn seeds_of_this_commit_are_clean() {
@@ -90,4 +103,5 @@ fn seeds_of_this_commit_are_clean() {
     clean::<Reactor>(from..from + 500);
     clean::<CLibrary>(from..from + 1_000);
     clean::<ConsoleReader>(from..from + 1_000);
+    clean::<Crew>(from..from + 1_000);
 }

@@ -158,8 +158,9 @@ pub struct Link<'a, C: Codec> {
 
 impl<C: Codec> Link<'_, C> {
     /// Sends bytes to the peer, after those sent before. What the reactor's queue has no room for is kept beside it; until it
-    /// has been sent, the codec gets no further reply, and nothing is read from the peer. So a connection holds no more than
-    /// the reactor's [high-water mark](crate::Builder::high_water_mark) and what one call has sent beyond it.
+    /// has been sent, the codec gets no further reply, and nothing is read from the peer, except for what the same wait has
+    /// brought. So a connection holds no more than the reactor's
+    /// [high-water mark](crate::Builder::high_water_mark) and what the calls of one turn have sent beyond it.
     pub fn send(&mut self, bytes: &[u8]) {
         if bytes.is_empty() || self.passes(|wire| wire.send(bytes)) {
             return;

@@ -241,6 +241,21 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         here.into_iter().chain(self.seats.iter().enumerate().filter_map(of_seat))
     }
 
+    /// How many notices have been taken out, and how many messages of this thread's codecs wait for room there.
+    #[cfg(dolmen_sim)]
+    pub(crate) fn waiting_notices(&self) -> (usize, usize) {
+        (self.inbox.len(), self.here.waiting_messages())
+    }
+
+    /// The number of the member that has a connection; `None` for the game's own thread.
+    #[cfg(dolmen_sim)]
+    pub(crate) fn seat_of(&self, link: LinkId) -> Option<usize> {
+        match self.links.get(link.0)?.place {
+            Place::Member(index) => Some(index),
+            Place::Here => None,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }
@@ -410,6 +425,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
     /// Something has happened to a connection on this thread.
     pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
+        self.open_round(engine);
         self.here.handle(engine, happening);
     }
 
@@ -419,6 +435,15 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         if !self.round_is_open && !std::mem::replace(&mut self.is_later, true) {
             self.later.put(&mut VecDeque::from([()]), false);
         }
+    }
+
+    /// The next event of this round. `None` ends the round.
+    pub(crate) fn next_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
+        let event = self.take_event(engine);
+        if event.is_none() {
+            self.end_round(engine);
+        }
+        event
     }
 
     /// The next event of this round, which stays open.

@@ -93,7 +93,7 @@ struct Entry<C: Codec> {
     is_touched: bool,
     /// The time under which it is in the list of deadlines.
     armed: Option<Instant>,
-    /// Until when a deadline that stays over is not called again.
+    /// Until then a deadline that has stayed over is not looked at again, whatever other calls the codec gets.
     rests_until: Option<Instant>,
     /// When a close no longer waits for room.
     close_by: Option<Instant>,
@@ -108,6 +108,7 @@ impl<C: Codec> Entry<C> {
 
     fn deadline(&self) -> Option<Instant> {
         let codec = if self.takes_calls() { self.codec.deadline() } else { None };
+        let codec = codec.map(|deadline| self.rests_until.map_or(deadline, |until| deadline.max(until)));
         [codec, self.close_by].into_iter().flatten().min()
     }
 }
@@ -264,6 +265,14 @@ impl<C: Codec> Member<C> {
             self.act(engine, link, |entry| entry.close_by = entry.close_by.or(Some(by)));
             return;
         }
+        self.close_now(engine, link);
+    }
+
+    /// Closes a connection, after what its codec holds back until the end of the turn.
+    fn close_now<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
+        if self.find(link).is_some_and(|entry| entry.is_touched) {
+            self.call(engine, link.0.slot, Codec::flush);
+        }
         self.act(engine, link, |entry| {
             if entry.wish == Wish::Stay {
                 entry.wish = Wish::Close;
@@ -395,11 +404,7 @@ impl<C: Codec> Member<C> {
     /// Sees to it that the entry is looked at when its deadline has come. A later one than before is left for then: that is
     /// cheaper than to follow each change.
     fn arm(&mut self, entry: &mut Entry<C>) {
-        let Some(mut deadline) = entry.deadline() else { return };
-        if deadline <= self.now {
-            // Also when other calls follow in the same turn: they must not wake the member again and again.
-            deadline = entry.rests_until.map_or(deadline, |rest| rest.max(deadline));
-        }
+        let Some(deadline) = entry.deadline() else { return };
         if entry.armed.is_some_and(|armed| armed <= deadline) {
             return;
         }
@@ -420,11 +425,7 @@ impl<C: Codec> Member<C> {
             self.entries[slot as usize] = Some(entry);
             match next {
                 Some(Waiting::Reply(reply)) => self.pass(engine, slot, reply),
-                Some(Waiting::Close) => self.act(engine, link, |entry| {
-                    if entry.wish == Wish::Stay {
-                        entry.wish = Wish::Close;
-                    }
-                }),
+                Some(Waiting::Close) => self.close_now(engine, link),
                 None => return,
             }
         }
@@ -524,10 +525,15 @@ impl<C: Codec> Member<C> {
                 continue;
             }
             if entry.takes_calls() && entry.codec.deadline().is_some_and(|deadline| deadline <= self.now) {
-                entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
                 self.call(engine, slot, Codec::expired);
             }
             let Some(mut entry) = self.entries[slot as usize].take() else { continue };
+            if entry.deadline().is_some_and(|deadline| deadline <= self.now) {
+                entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
+                if let Some(armed) = entry.armed.take() {
+                    self.deadlines.remove(&(armed, slot));
+                }
+            }
             self.arm(&mut entry);
             self.entries[slot as usize] = Some(entry);
         }
@@ -540,6 +546,12 @@ impl<C: Codec> Member<C> {
             Some((timer, _)) if engine.set_timer(timer, next - self.now) => self.timer = Some((timer, next)),
             _ => self.timer = Some((engine.add_timer(next - self.now, self.token), next)),
         }
+    }
+
+    /// How many messages wait for room in the game's queue.
+    #[cfg(dolmen_sim)]
+    pub(crate) fn waiting_messages(&self) -> usize {
+        self.outgoing.notices.iter().filter(|notice| notice.message_of().is_some()).count()
     }
 
     /// All that is left for the game, when the member ends.

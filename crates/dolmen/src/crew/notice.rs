@@ -55,7 +55,6 @@ pub(crate) struct Newcomer<S, C> {
     pub(super) ledger: Arc<Ledger>,
 }
 
-#[cfg(dolmen_sim)]
 impl<S, C> Newcomer<S, C> {
     /// The same with the stream itself.
     pub(crate) fn map<T>(self, stream: impl FnOnce(S) -> T) -> Newcomer<T, C> {

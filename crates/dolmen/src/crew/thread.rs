@@ -13,7 +13,9 @@ use super::counters::Counters;
 use super::desk::Remote;
 use super::member::{Happening, Limits, Member};
 use super::notice::{Notice, Order};
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
+use crate::kernel::Kernel;
 use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 use crate::kernel::thread;
 use crate::reactor::{Builder, Reactor};
@@ -21,9 +23,9 @@ use crate::record::{Batch, Record};
 use crate::token::Token;
 
 /// Of a member's connections and its timer.
-const LINKS: Token = Token(0);
+pub(crate) const LINKS: Token = Token(0);
 /// Of its orders.
-const ORDERS: Token = Token(1);
+pub(crate) const ORDERS: Token = Token(1);
 
 /// What a member's thread begins with.
 struct Start<C: Codec> {
@@ -95,11 +97,7 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
     };
     if let Some(text) = failure {
         tracing::error!(target: "dolmen", text, "a member of the crew has failed");
-        // The sockets are closed before the game hears of it. A codec's destructor may panic as well.
-        let mut left = member.take_notices();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop((member, reactor))));
-        left.push_back(Notice::Failed(usize::MAX, text));
-        notices.put(&mut left, true);
+        report_failure(member, reactor, &notices, text);
     }
     orders.close();
 }
@@ -117,34 +115,65 @@ fn serve<C: Codec>(
     let mut taken = Taken::default();
     loop {
         engine.wait(&mut batch, None)?;
-        member.begin_turn(engine);
-        for record in batch.drain() {
-            if orders.is_abandoned() {
-                return Ok(());
-            }
-            if let Record::Inbox { token: ORDERS, .. } = record {
-                orders.take(&mut taken);
-                for order in taken.drain() {
-                    match order {
-                        _ if orders.is_abandoned() => return Ok(()),
-                        Order::Add(newcomer) => {
-                            member.begin_round();
-                            member.add(engine, *newcomer);
-                        }
-                        Order::To(request) => {
-                            member.begin_round();
-                            member.request(engine, request);
-                        }
-                        Order::EndRound => member.end_round(),
-                        Order::Stop => return Ok(()),
-                    }
-                }
-            } else if let Some(happening) = Happening::of_record(record) {
-                member.handle(engine, happening);
-            }
+        if !turn(engine, &mut batch, &mut taken, member, orders, notices, |stream| stream) {
+            return Ok(());
         }
-        member.end_turn(engine, |waiting: &mut VecDeque<Notice<C>>| notices.put(waiting, false));
     }
+}
+
+/// Handles what a wait has found. Returns false after the order to stop, and when the crew has been dropped. `stream` makes
+/// the stream of what has crossed.
+pub(crate) fn turn<K: Kernel, S: Send + 'static, C: Codec>(
+    engine: &mut Engine<K>,
+    batch: &mut Batch<K::Stream>,
+    taken: &mut Taken<Order<S, C>>,
+    member: &mut Member<C>,
+    orders: &Arc<Channel<Order<S, C>>>,
+    notices: &Arc<Channel<Notice<C>>>,
+    stream: impl Fn(S) -> K::Stream,
+) -> bool {
+    member.begin_turn(engine);
+    for record in batch.drain() {
+        if orders.is_abandoned() {
+            return false;
+        }
+        if let Record::Inbox { token: ORDERS, .. } = record {
+            orders.take(taken);
+            for order in taken.drain() {
+                match order {
+                    _ if orders.is_abandoned() => return false,
+                    Order::Add(newcomer) => {
+                        member.begin_round();
+                        member.add(engine, newcomer.map(&stream));
+                    }
+                    Order::To(request) => {
+                        member.begin_round();
+                        member.request(engine, request);
+                    }
+                    Order::EndRound => member.end_round(),
+                    Order::Stop => return false,
+                }
+            }
+        } else if let Some(happening) = Happening::of_record(record) {
+            member.handle(engine, happening);
+        }
+    }
+    member.end_turn(engine, |waiting: &mut VecDeque<Notice<C>>| notices.put(waiting, false));
+    true
+}
+
+/// Reports that a member has failed, behind the notices that it has left.
+pub(crate) fn report_failure<E, C: Codec>(
+    mut member: Member<C>,
+    reactor: E,
+    notices: &Arc<Channel<Notice<C>>>,
+    text: String,
+) {
+    // The sockets are closed before the game hears of it. A codec's destructor may panic as well.
+    let mut left = member.take_notices();
+    let _ = catch_unwind(AssertUnwindSafe(|| drop((member, reactor))));
+    left.push_back(Notice::Failed(usize::MAX, text));
+    notices.put(&mut left, true);
 }
 
 /// What a panic says.

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod cases;
 pub mod console_host;
+pub mod crew;
 mod echo;
 mod fake_console;
 #[cfg_attr(not(test), allow(dead_code))] // The scenarios use all of it, `echo` little.

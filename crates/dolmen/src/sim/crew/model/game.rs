@@ -1,0 +1,245 @@
+//! What the game does.
+
+use super::*;
+use crate::error::ErrorKind;
+
+impl Run<'_> {
+    pub(super) fn seat_members(&mut self, count: usize) {
+        for _ in 0..count {
+            let seat = self.desk.next_seat();
+            let game = (self.engine.mailbox(), CREW);
+            let (member, remote) =
+                SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, seat);
+            self.desk.seat(remote);
+            self.seats.resize(self.seats.len().max(seat + 1), None);
+            self.seats[seat] = Some(self.members.len());
+            self.members.push(member);
+        }
+    }
+
+    pub(super) fn set_threads(&mut self, count: usize) -> Check {
+        self.join_ended()?;
+        self.is_uneven |= count < self.desk.active();
+        let missing = self.desk.set_active(count);
+        self.seat_members(missing);
+        self.owes_round = true;
+        let active = self.desk.active();
+        self.check(Oracle::Order, active == count, || format!("{active} members are active of {count}"))
+    }
+
+    /// Joins the threads of members that have ended. The game blocks until they have.
+    pub(super) fn join_ended(&mut self) -> Check {
+        while let Some(seat) = self.desk.take_ended() {
+            let member = self.seats[seat].take();
+            let Some(at) = member else { return self.fail(Oracle::Order, || format!("{seat} ended twice")) };
+            self.join(at)?;
+            if !self.members[at].has_failed && self.desk.active() > 0 {
+                mark(Mark::MemberRetired);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn join(&mut self, at: usize) -> Check {
+        for _ in 0..200 {
+            if self.members[at].has_ended() || !self.members[at].is_awake() {
+                break;
+            }
+            self.step_member(at)?;
+        }
+        let ended = self.members[at].has_ended();
+        self.check(Oracle::Empty, ended, || format!("member {at} does not end"))
+    }
+
+    pub(super) fn add(&mut self) -> Check {
+        if self.conns.len() >= MOST_LINKS {
+            return Ok(());
+        }
+        let capacity = 32 + self.rng.below(300) as usize;
+        let wire = world::connect(&self.world, capacity);
+        let manner = Manner::random(&mut self.rng, self.codecs_panic);
+        let witness = SharedWitness::default();
+        let codec = TestCodec::new(&witness, manner, self.config.high_water_bytes);
+        let (at, token) = (self.conns.len(), Token(1_000 + self.conns.len()));
+        let stream = SimStream::open(&self.world, wire);
+        self.owes_round = true;
+        let link = self.desk.add(&mut self.engine, stream, codec, token, Ticket::of);
+        let place = self.desk.seat_of(link).and_then(|seat| self.seats[seat]);
+        self.check_place(place)?;
+        if place.is_none() {
+            mark(Mark::ServedHere);
+        }
+        self.by_link.insert(link, at);
+        self.conns.push(Conn::new(link, token, wire, place, manner, witness));
+        Ok(())
+    }
+
+    /// How many connections a member has, as far as the game knows.
+    fn links_of(&self, at: usize) -> usize {
+        self.conns.iter().filter(|conn| conn.place == Some(at) && !conn.has_left).count()
+    }
+
+    /// A newcomer is given to the member with the fewest connections.
+    fn check_place(&self, place: Option<usize>) -> Check {
+        self.check(Oracle::Order, place.is_some() == (self.desk.active() > 0), || {
+            format!("a newcomer was given to {place:?}, with {} members active", self.desk.active())
+        })?;
+        let fewest = self.seats.iter().flatten().map(|&at| self.links_of(at)).min();
+        let Some(place) = place.filter(|_| !self.is_uneven) else { return Ok(()) };
+        self.check(Oracle::Fairness, Some(self.links_of(place)) == fewest, || {
+            format!("a newcomer was given to member {place}, which has {} connections", self.links_of(place))
+        })
+    }
+
+    fn next_reply(&mut self, len: usize) -> Reply {
+        self.replies += 1;
+        Reply { number: self.replies, len }
+    }
+
+    /// Returns whether the reply was taken.
+    pub(super) fn send(&mut self, at: usize, len: usize) -> Result<bool, Failure> {
+        let reply = self.next_reply(len);
+        self.owes_round = true;
+        let on_its_way = self.on_its_way(at);
+        let sent = self.desk.send(&mut self.engine, self.conns[at].link, reply);
+        let refused = sent.err().map(|refused| refused.error.kind());
+        self.note_reply(at, reply, on_its_way, refused).map(|()| refused.is_none())
+    }
+
+    pub(super) fn fill(&mut self, at: usize, len: usize) -> Check {
+        // A codec that has ended takes any number.
+        for _ in 0..50 {
+            if !self.send(at, len)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// To those whose bit is set, in any state.
+    pub(super) fn broadcast(&mut self, bits: u32, len: usize) -> Check {
+        let to: Vec<usize> = (0..self.conns.len()).filter(|at| bits >> (at % 20) & 1 != 0).collect();
+        let reply = self.next_reply(len);
+        self.owes_round = true;
+        let before: Vec<Option<u64>> = to.iter().map(|&at| self.on_its_way(at)).collect();
+        let links: Vec<LinkId> = to.iter().map(|&at| self.conns[at].link).collect();
+        let refused: HashMap<_, _> =
+            self.desk.broadcast(&mut self.engine, links, &reply).into_iter().collect();
+        for (at, before) in to.into_iter().zip(before) {
+            let kind = refused.get(&self.conns[at].link).copied();
+            self.note_reply(at, reply, before, kind)?;
+        }
+        Ok(())
+    }
+
+    /// The weight of the replies that its codec has not got. `None` where nothing more reaches a codec.
+    pub(super) fn on_its_way(&self, at: usize) -> Option<u64> {
+        let conn = &self.conns[at];
+        let witness = look(&conn.witness);
+        let is_open = witness.ended.is_none() && self.world.borrow().links[conn.wire].ended.is_none();
+        is_open.then(|| conn.weight - witness.weight)
+    }
+
+    fn note_reply(
+        &mut self,
+        at: usize,
+        reply: Reply,
+        on_its_way: Option<u64>,
+        refused: Option<ErrorKind>,
+    ) -> Check {
+        let limit = self.limits.replies;
+        let fits = on_its_way.map(|before| before == 0 || before + reply.weight() <= limit);
+        let conn = &mut self.conns[at];
+        let (link, is_over) = (conn.link, conn.has_left || conn.ending.is_some());
+        match refused {
+            None => {
+                conn.replies += 1;
+                conn.weight += reply.weight();
+                conn.expected.extend(reply.bytes());
+            }
+            Some(ErrorKind::QueueFull) => {
+                mark(Mark::ReplyRefused);
+                conn.refusals += 1;
+                conn.waits_for_room = true;
+            }
+            Some(_) => {}
+        }
+        self.check(Oracle::Stale, is_over == (refused == Some(ErrorKind::NotFound)), || {
+            format!("a reply to {link:?}: {refused:?}; it has ended: {is_over}")
+        })?;
+        self.check(Oracle::Bounds, is_over || fits.is_none_or(|fits| fits == refused.is_none()), || {
+            format!("a reply to {link:?}: {refused:?}, with {on_its_way:?} on its way of {limit}")
+        })
+    }
+
+    pub(super) fn pause(&mut self, at: usize, on: bool) -> Check {
+        let conn = &mut self.conns[at];
+        self.owes_round = true;
+        let done = match on {
+            true => self.desk.pause(&mut self.engine, conn.link),
+            false => self.desk.resume(&mut self.engine, conn.link),
+        };
+        conn.is_paused = on;
+        let (link, is_over) = (conn.link, conn.has_left || conn.ending.is_some());
+        self.check(Oracle::Stale, done.is_err() == is_over, || format!("a pause of {link:?}: {done:?}"))
+    }
+
+    pub(super) fn end_one(&mut self, at: usize, how: Ending) -> Check {
+        let conn = &mut self.conns[at];
+        self.owes_round = true;
+        let is_over = conn.has_left || (conn.ending.is_some() && how == Ending::Close);
+        if !conn.has_left && conn.messages < look(&conn.witness).messages {
+            mark(Mark::ClosedWithMessages);
+        }
+        if !conn.has_left && conn.ending == Some(Ending::Close) && how == Ending::Abort {
+            mark(Mark::AbortedClosing);
+        }
+        let done = match how {
+            Ending::Close => self.desk.close(&mut self.engine, conn.link),
+            Ending::Abort => self.desk.abort(&mut self.engine, conn.link),
+        };
+        if !is_over {
+            conn.ending = Some(how);
+        }
+        let link = conn.link;
+        self.check(Oracle::Stale, done.is_err() == is_over, || format!("{how:?} of {link:?}: {done:?}"))
+    }
+}
+
+impl Conn {
+    fn new(
+        link: LinkId,
+        token: Token,
+        wire: usize,
+        place: Option<usize>,
+        manner: Manner,
+        witness: SharedWitness,
+    ) -> Conn {
+        Conn {
+            link,
+            token,
+            wire,
+            place,
+            manner,
+            witness,
+            written: 0,
+            fin: false,
+            resets: false,
+            is_dead: false,
+            read: 0,
+            expected: VecDeque::new(),
+            messages: 0,
+            received: 0,
+            has_end: false,
+            replies: 0,
+            weight: 0,
+            refusals: 0,
+            reports_of_room: 0,
+            waits_for_room: false,
+            is_paused: false,
+            ending: None,
+            has_left: false,
+            has_finished: false,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Deliberate bugs of the crew. The patches of `crates/sim/mutants` put them into a copy of the workspace.
+
+crate::mutants! {
+    /// A deliberate bug of the crew.
+    Mutant {
+        /// A queue's owner is not woken.
+        LostBell,
+        /// A member is not told that the game has taken its messages.
+        ForgetRoom,
+        /// A queue does not note that it was too full.
+        ForgetStarved,
+        /// The messages that the game's own thread has delivered too late for a round are not announced.
+        ForgetLater,
+        /// A member handles the newest order first.
+        NewestOrderFirst,
+        /// A member's messages wait in the game's queue however many there are.
+        UnboundedNotices,
+        /// Connections are read while the game does not take their messages.
+        ReadWhenFull,
+        /// And on the game's thread nothing bounds them.
+        UnboundedHere,
+        /// Connections that were not read because of that are not read again.
+        ForgetFull,
+        /// A connection that the game has resumed is not read again.
+        ForgetResume,
+        /// A pause is ignored.
+        ForgetPause,
+        /// A connection is read again while another reason not to is left.
+        ResumeAnyway,
+        /// A reply goes ahead of those that wait.
+        ReplyFirst,
+        /// A close does not wait for the replies before it.
+        CloseFirst,
+        /// A close does not wait for what the codec holds back.
+        CloseBeforeFlush,
+        /// What found no room is not sent when there is some.
+        ForgetUnsent,
+        /// A codec is called after it has closed.
+        CallAfterClose,
+        /// A codec is not flushed after the first time.
+        ForgetFlush,
+        /// A deadline expires up to a millisecond early.
+        EarlyDeadline,
+        /// The timer stays where it is when an earlier deadline comes.
+        LateDeadline,
+        /// A deadline that stays over is looked at in each turn.
+        HurryDeadline,
+        /// A close waits for room indefinitely.
+        WaitForever,
+        /// A connection's end is reported before its last messages.
+        LeftFirst,
+        /// A connection's end is not reported.
+        ForgetLeft,
+        /// An end that the reactor has refused to begin is not reported.
+        ForgetRefused,
+        /// The table of connections does not grow.
+        ForgetGrowth,
+        /// Replies count as arrived when they are passed on, and not when the codec gets them.
+        ReleaseEarly,
+        /// There is no limit for replies.
+        UnboundedReplies,
+        /// A refusal of a reply is not noted.
+        ForgetRefusal,
+        /// Room is reported with each reply.
+        TellAlways,
+        /// Messages come after a close.
+        MessageAfterClose,
+        /// Replies are taken after a close.
+        SendAfterClose,
+        /// Every newcomer is given to the first member.
+        FirstMember,
+        /// A surplus member does not end.
+        KeepRetired,
+        /// A surplus member ends with connections.
+        RetireAtOnce,
+        /// A member's failure is not reported.
+        ForgetFailure,
+        /// A failed member's last messages are lost.
+        ForgetLastMessages,
+        /// A member's failure is reported before its last messages.
+        FailureFirst,
+        /// A failed member's connections are reported in any order.
+        OrphansInAnyOrder,
+        /// Or not at all.
+        ForgetOrphans,
+        /// Codecs on the game's thread are not flushed.
+        ForgetHere,
+        /// Members are not told that the crew is dropped.
+        ForgetStop,
+    }
+}
