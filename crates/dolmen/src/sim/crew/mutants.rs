@@ -39,6 +39,8 @@ crate::mutants! {
         CallAfterClose,
         /// A codec is not flushed after the first time.
         ForgetFlush,
+        /// The end of the game's round does not reach a member.
+        ForgetEndRound,
         /// A deadline expires up to a millisecond early.
         EarlyDeadline,
         /// The timer stays where it is when an earlier deadline comes.
