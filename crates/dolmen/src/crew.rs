@@ -103,8 +103,9 @@ pub use notice::LeaveReason;
 /// * Everything is bounded. While the game does not take its messages, members stop reading, and TCP slows the peers down.
 ///   While a peer does not read, [`send`](Crew::send) is refused.
 /// * A codec that panics ends its member only; see [`CrewEvent::MemberFailed`].
-/// * Dropping the crew resets or closes its connections and joins its threads. That takes as long as the codec calls that
-///   are in progress, and some milliseconds; no member is left behind.
+/// * Dropping the crew closes the connections of its threads and joins them. That takes as long as the codec calls that are
+///   in progress, and some milliseconds; no thread is left behind. Connections on the game's own thread are the reactor's, and
+///   end with it, or before by [`end`](Crew::end).
 ///
 /// The order of events of different connections is not promised.
 ///
@@ -398,6 +399,13 @@ impl<C: Codec> Crew<C> {
     /// What the members have done. The game's own thread is in it while it has connections, or there is no other member.
     pub fn members(&self) -> impl Iterator<Item = MemberStats> {
         self.desk.members()
+    }
+
+    /// Drops the crew, and removes its connections on this thread from the reactor, which a drop alone cannot reach. Bytes
+    /// that are queued are lost, as with [`Reactor::remove`]: for an orderly end, [`close`](Crew::close) the connections first,
+    /// and wait for their [`CrewEvent::Left`].
+    pub fn end(mut self, reactor: &mut Reactor) {
+        self.desk.remove_here(&mut reactor.engine);
     }
 
     fn join_ended(&mut self) {

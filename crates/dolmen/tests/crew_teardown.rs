@@ -3,14 +3,14 @@
 mod common;
 mod crew_rig;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Rig, narrow_pair, watchdog};
 use crew_rig::{Game, THREADS, numbered};
-use dolmen::{LinkId, Reactor};
+use dolmen::{Events, LinkId, Reactor};
 
 /// Far less than the linger time, so that no peer is waited for.
 const BOUNDED: Duration = Duration::from_secs(2);
@@ -111,5 +111,25 @@ fn p21_a_crew_outlives_its_games_reactor() {
         let (_rig, codecs) = game.drop_crew();
         assert!(started.elapsed() < BOUNDED, "{:?}", started.elapsed());
         assert_eq!(codecs, 0);
+    }
+}
+
+/// The reactor goes on without them.
+#[test]
+fn p21_the_end_of_a_crew_leaves_nothing_of_it_in_the_games_reactor() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut game = Game::new(threads);
+        let (link, mut peer) = game.connect();
+        game.echo(link, &mut peer, "here");
+        let (mut rig, codecs) = game.end_crew();
+        assert_eq!(codecs, 0);
+        let mut events = Events::with_capacity(16);
+        while rig.reactor.stats().connections > 0 {
+            let found = rig.reactor.wait(&mut events, Some(Duration::from_millis(10))).expect("wait");
+            assert_eq!(found, 0, "with {threads} threads: {:?}", events.drain().next());
+        }
+        // The end of the stream, or a reset.
+        assert_eq!(peer.read(&mut [0; 16]).unwrap_or(0), 0);
     }
 }

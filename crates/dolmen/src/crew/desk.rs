@@ -208,6 +208,11 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         }
     }
 
+    /// Removes the connections of this thread.
+    pub(crate) fn remove_here<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.here.remove_all(engine);
+    }
+
     /// Tells all members to end, and takes nothing from them any more. For the end of the crew. Orders that have not reached
     /// their members are dropped, so that no member works through them first [p21].
     pub(crate) fn stop_all(&mut self) {

@@ -554,6 +554,16 @@ impl<C: Codec> Member<C> {
         self.outgoing.notices.iter().filter(|notice| notice.message_of().is_some()).count()
     }
 
+    /// Forgets all connections and the timer.
+    pub(super) fn remove_all<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        for entry in self.entries.drain(..).flatten() {
+            engine.remove(entry.conn);
+        }
+        if let Some((timer, _)) = self.timer.take() {
+            engine.remove_timer(timer);
+        }
+    }
+
     /// All that is left for the game, when the member ends.
     pub(super) fn take_notices(&mut self) -> VecDeque<Notice<C>> {
         std::mem::take(&mut self.outgoing.notices)

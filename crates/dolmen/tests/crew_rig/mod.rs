@@ -191,6 +191,13 @@ impl Game {
         (rig, Arc::strong_count(&alive) - 1)
     }
 
+    /// The same, with an end that reaches those on the game's thread.
+    pub fn end_crew(self) -> (Rig, usize) {
+        let Game { mut rig, crew, alive } = self;
+        crew.end(&mut rig.reactor);
+        (rig, Arc::strong_count(&alive) - 1)
+    }
+
     /// A connection of the crew, and its peer.
     pub fn connect(&mut self) -> (LinkId, TcpStream) {
         let (ours, peer) = pair();
