@@ -22,7 +22,7 @@ const SHORTEST_USER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Each call sets every value, because a connection may have had others before.
 pub(crate) fn keep_alive(stream: &TcpStream, after: Option<Duration>) {
     #[cfg(test)]
-    record(stream, after);
+    tests::record(stream, after);
     let socket = SockRef::from(stream);
     // The calls fail only for a connection that is broken, or on a system that lacks them.
     let _ = match after {
@@ -41,7 +41,7 @@ pub(crate) fn keep_alive(stream: &TcpStream, after: Option<Duration>) {
 }
 
 #[cfg(test)]
-mod records {
+pub(crate) mod tests {
     use super::*;
     use std::collections::HashMap;
     use std::net::SocketAddr;
@@ -58,19 +58,9 @@ mod records {
     pub(crate) fn last_set(peer: SocketAddr) -> Option<Option<Duration>> {
         LAST_SET.lock().expect("no holder panics").get_or_insert_default().get(&peer).copied()
     }
-}
-
-#[cfg(test)]
-pub(crate) use records::last_set;
-#[cfg(test)]
-use records::record;
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
 
     /// Idle time, interval, number of questions, and for how long data may stay unacknowledged.
+    #[cfg(target_os = "linux")]
     fn keepalive_of(stream: &TcpStream) -> (Option<[Duration; 2]>, u32, Option<Duration>) {
         let socket = SockRef::from(stream);
         let times = || Ok([socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?]);
@@ -81,9 +71,10 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn nothing_is_left_of_the_values_of_before_and_the_system_asks_before_it_gives_up() {
         let seconds = Duration::from_secs;
-        let listener = TcpListener::bind("127.0.0.1:0").expect("it opens");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("it opens");
         for old in [None, Some(60), Some(600)] {
             for new in [None, Some(60), Some(600)] {
                 let stream =

@@ -144,7 +144,7 @@ fn a_reload_gives_those_present_the_keepalive_that_a_newcomer_gets() {
         for after in [Some(60), None, Some(600)] {
             fixture.server.set_limits(limits(after));
             fixture.step_until(|_| {
-                peers.iter().all(|&peer| keepalive::last_set(peer) == Some(after.map(seconds)))
+                peers.iter().all(|&peer| keepalive::tests::last_set(peer) == Some(after.map(seconds)))
             });
         }
     }
