@@ -90,7 +90,7 @@ fn serve(address: &str, threads: usize) -> Result<Infallible, Box<dyn std::error
                         crew.abort(&mut reactor, link)?;
                     }
                 }
-                CrewEvent::MemberFailed { panic, .. } => eprintln!("a thread has failed: {panic}"),
+                CrewEvent::MemberFailed { cause, .. } => eprintln!("a thread has failed: {cause}"),
                 _ => {}
             }
         }

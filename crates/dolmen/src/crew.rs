@@ -1,6 +1,7 @@
 //! [`Crew`]: several threads for the connections of one game.
 
 use std::fmt;
+use std::io;
 use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::token::{LinkId, Token};
 mod codec;
 pub(crate) mod counters;
 pub(crate) mod desk;
+mod entry;
 mod event;
 mod ledger;
 #[cfg(all(test, loom))]
@@ -102,7 +104,8 @@ pub use notice::LeaveReason;
 ///   [`abort`](Crew::abort) it is the only event of the connection.
 /// * Everything is bounded. While the game does not take its messages, members stop reading, and TCP slows the peers down.
 ///   While a peer does not read, [`send`](Crew::send) is refused.
-/// * A codec that panics ends its member only; see [`CrewEvent::MemberFailed`].
+/// * A codec that panics ends its member only; see [`CrewEvent::MemberFailed`]. On the game's own thread it panics in the
+///   game; if the game catches that, the connection has left.
 /// * Dropping the crew closes the connections of its threads and joins them. That takes as long as the codec calls that are
 ///   in progress, and some milliseconds; no thread is left behind. Connections on the game's own thread are the reactor's, and
 ///   end with it, or before by [`end`](Crew::end).
@@ -127,8 +130,8 @@ pub use notice::LeaveReason;
 ///
 /// # Forking
 ///
-/// The threads stay with the parent. In a child, the connections of members are silent, and the drop of the crew leaves them
-/// alone.
+/// The threads stay with the parent. In a child, the connections of members are silent; drop the crew there, which leaves the
+/// threads alone.
 pub struct Crew<C: Codec> {
     desk: Desk<TcpStream, C>,
     settings: CrewBuilder,
@@ -225,16 +228,15 @@ impl CrewBuilder {
 
 impl<C: Codec> Crew<C> {
     /// Handles an event of the reactor that is the crew's, and returns any other.
+    #[must_use = "an event that is not the crew's is the caller's"]
     pub fn handle<'a>(&mut self, reactor: &mut Reactor, event: Event<'a>) -> Option<Event<'a>> {
         self.desk.open_round(&reactor.engine);
         if event.token() != Some(self.settings.token) {
             return Some(event);
         }
         let happening = match event {
-            Event::Inbox { .. } => {
-                self.desk.reported();
-                return None;
-            }
+            // The round takes what waits, whatever has reported it.
+            Event::Inbox { .. } => return None,
             Event::Received { conn, data, .. } => Happening::Received(conn, data),
             Event::EndOfStream { conn, .. } => Happening::EndOfStream(conn),
             Event::Drained { conn, .. } => Happening::Drained(conn),
@@ -249,6 +251,7 @@ impl<C: Codec> Crew<C> {
 
     /// The next event of this round; `None` when there is none, which ends the round. Events that come in the meantime are
     /// left for the next one, so a round ends, and the next [`wait`](Reactor::wait) reports them.
+    #[must_use = "it is the game's only notice of this"]
     pub fn next_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
         let event = self.desk.next_event(&mut reactor.engine);
         self.join_ended();
@@ -257,6 +260,7 @@ impl<C: Codec> Crew<C> {
 
     /// As [`next_event`](Crew::next_event), but `None` leaves the round open: for a game that sends more before it
     /// [ends](Crew::end_round) it.
+    #[must_use = "it is the game's only notice of this"]
     pub fn take_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
         let event = self.desk.take_event(&mut reactor.engine);
         self.join_ended();
@@ -380,6 +384,10 @@ impl<C: Codec> Crew<C> {
     ///
     /// As for [`CrewBuilder::build`]. Threads that were started before the error stay.
     pub fn set_threads(&mut self, reactor: &Reactor, count: usize) -> Result<(), Error> {
+        if self.process.is_copy() {
+            let why = io::Error::other("its threads are in the process that has forked");
+            return Err(Error::from_io(ErrorKind::Os, "set the threads of a crew", why));
+        }
         self.join_ended();
         let CrewBuilder { token, limits, reactors, .. } = &self.settings;
         for _ in 0..self.desk.set_active(count) {
@@ -410,9 +418,12 @@ impl<C: Codec> Crew<C> {
 
     fn join_ended(&mut self) {
         while let Some(number) = self.desk.take_ended() {
-            if let Some(thread) = self.threads[number].take() {
+            match self.threads[number].take() {
+                // The parent's.
+                Some(thread) if self.process.is_copy() => std::mem::forget(thread),
                 // It does nothing any more but to end. It has reported its panic.
-                let _ = thread.join();
+                Some(thread) => drop(thread.join()),
+                None => {}
             }
         }
     }

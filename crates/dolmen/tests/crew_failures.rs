@@ -54,7 +54,7 @@ fn p20_a_codec_that_panics_ends_its_member_and_the_others_go_on() {
 
 /// With no other member, newcomers are given to the game's own thread.
 #[test]
-fn p20_after_the_only_member_has_failed_the_game_serves_newcomers_itself() {
+fn p20_after_the_only_member_has_failed_newcomers_leave_until_the_game_replaces_it() {
     let _watchdog = watchdog();
     let mut game = Game::new(1);
     let (first, mut peer) = game.connect();
@@ -67,14 +67,18 @@ fn p20_after_the_only_member_has_failed_the_game_serves_newcomers_itself() {
     assert_ended(&early_peer);
     assert_eq!((game.crew.threads(), game.crew.len()), (0, 0));
 
-    let (link, mut peer) = game.connect();
-    let here = std::thread::current().id();
-    assert_eq!(game.echo(link, &mut peer, "new"), here);
-    // It stays there when there is a member again.
+    // What has ended the member would end the game.
+    let (link, peer) = game.connect();
+    let told = game.told_until("its end", |told| *told == failed(link));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_ended(&peer);
     game.set_threads(1);
     let (newer, mut newer_peer) = game.connect();
-    assert_ne!(game.echo(newer, &mut newer_peer, "newer"), here);
-    assert_eq!(game.echo(link, &mut peer, "old"), here);
+    assert_ne!(game.echo(newer, &mut newer_peer, "newer"), std::thread::current().id());
+    // Without threads the game has chosen to serve them itself.
+    game.set_threads(0);
+    let (newest, mut newest_peer) = game.connect();
+    assert_eq!(game.echo(newest, &mut newest_peer, "newest"), std::thread::current().id());
 }
 
 /// What is sent to a member that has failed is dropped, until the game knows. Then it is refused.

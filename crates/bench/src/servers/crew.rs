@@ -75,7 +75,7 @@ fn run<C: Codec>(
                     game(&mut crew, &mut reactor, &everyone, link, message)
                 }
                 CrewEvent::Left { link, .. } => everyone.retain(|&other| other != link),
-                CrewEvent::MemberFailed { panic, .. } => return Err(io::Error::other(panic)),
+                CrewEvent::MemberFailed { cause, .. } => return Err(io::Error::other(cause)),
                 _ => {}
             }
         }

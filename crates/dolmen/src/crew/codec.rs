@@ -75,6 +75,11 @@ pub trait Codec: Sized + Send + 'static {
         link.close();
     }
 
+    /// What had found no room (see [`Link::send`]) has been sent, and no reply waits. For a codec that sends by itself.
+    fn drained(&mut self, link: &mut Link<'_, Self>) {
+        let _ = link;
+    }
+
     /// The connection has ended, and not because this codec or the game has closed it. What has arrived and was not
     /// delivered may be delivered now; bytes are sent no more.
     fn closed(&mut self, link: &mut Link<'_, Self>) {
@@ -90,7 +95,8 @@ pub trait Codec: Sized + Send + 'static {
         let _ = link;
     }
 
-    /// When [`expired`](Codec::expired) is to be called, at the latest. Asked after each of the other calls.
+    /// When [`expired`](Codec::expired) is to be called: not earlier, and as soon as the member can. Asked after each of the
+    /// other calls.
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -101,7 +107,7 @@ pub trait Codec: Sized + Send + 'static {
     }
 
     /// How much a reply counts towards [`CrewBuilder::reply_limit`](crate::CrewBuilder::reply_limit): 1, or for example its
-    /// length.
+    /// length. Asked once, on the game's thread; 0 counts as 1.
     fn weight(reply: &Self::Reply) -> usize {
         let _ = reply;
         1
@@ -157,10 +163,12 @@ pub struct Link<'a, C: Codec> {
 }
 
 impl<C: Codec> Link<'_, C> {
-    /// Sends bytes to the peer, after those sent before. What the reactor's queue has no room for is kept beside it; until it
-    /// has been sent, the codec gets no further reply, and nothing is read from the peer, except for what the same wait has
-    /// brought. So a connection holds no more than the reactor's
-    /// [high-water mark](crate::Builder::high_water_mark) and what the calls of one turn have sent beyond it.
+    /// Sends bytes to the peer, after those sent before. What the reactor's queue, up to its
+    /// [high-water mark](crate::Builder::high_water_mark), has no room for is kept beside it: the link is
+    /// [blocked](Link::is_blocked). Until that has been sent the codec gets no further reply, and nothing more is read from
+    /// the peer. What one wait has brought already is still handed over, and other calls come as always: a codec that sends
+    /// by itself, such as at a deadline, has to stop while the link is blocked. What it sends all the same is kept without a
+    /// limit.
     pub fn send(&mut self, bytes: &[u8]) {
         if bytes.is_empty() || self.passes(|wire| wire.send(bytes)) {
             return;
@@ -188,7 +196,8 @@ impl<C: Codec> Link<'_, C> {
         self.outgoing.push(Notice::Message(self.id, message));
     }
 
-    /// Closes the connection when everything has been sent. The codec gets no further call. Bytes that are sent after this
+    /// Closes the connection when everything has been sent. The codec gets no further call, except for a
+    /// [`flush`](Codec::flush) of what it holds back. Bytes that are sent after this
     /// are sent as well.
     pub fn close(&mut self) {
         if *self.wish == Wish::Stay {
@@ -211,6 +220,12 @@ impl<C: Codec> Link<'_, C> {
     /// `None` for a connection that has ended.
     pub fn stream(&mut self) -> Option<&TcpStream> {
         self.wire.stream()
+    }
+
+    /// Whether bytes wait for which the reactor's queue has no room. [`Codec::drained`] comes when they have been sent.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
     /// How many bytes wait to be sent.

@@ -8,8 +8,8 @@ use super::codec::Codec;
 use super::counters::{Counters, MemberStats};
 use super::event::CrewEvent;
 use super::ledger::Ledger;
-use super::member::{Happening, Limits, Member};
-use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request};
+use super::member::{Happening, Limits, Member, drop_each};
+use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request, Serial};
 use crate::channel::SendError;
 use crate::engine::{Engine, Table};
 use crate::error::{Error, ErrorKind};
@@ -52,6 +52,7 @@ pub(crate) struct Remote<S, C: Codec> {
 
 struct Seat<S, C: Codec> {
     remote: Remote<S, C>,
+    serial: Serial,
     /// Orders of this round that have not crossed: fewer than a batch, and none between rounds.
     held: VecDeque<Order<S, C>>,
     /// Orders of this round have crossed.
@@ -95,8 +96,6 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     inbox: VecDeque<Notice<C>>,
     /// How many of them this round hands out.
     in_round: usize,
-    /// A channel has been reported since the last take.
-    is_reported: bool,
     /// A round has begun.
     round_is_open: bool,
     /// What the members have for it has been taken.
@@ -112,6 +111,9 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     /// Members that have ended and whose threads are to be joined.
     ended: Vec<usize>,
     next_number: u64,
+    next_serial: Serial,
+    /// A member has failed since the number of them was set.
+    has_failed: bool,
 }
 
 impl<S: Send + 'static, C: Codec> Desk<S, C> {
@@ -120,14 +122,13 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         let here_counters = Arc::new(Counters::default());
         Desk {
             links: Table::new(),
-            here: Member::new(token, limits, Arc::clone(&here_counters)),
+            here: Member::of_game(token, limits, Arc::clone(&here_counters)),
             here_counters,
             here_links: 0,
             seats: Vec::new(),
             limits,
             inbox: VecDeque::new(),
             in_round: 0,
-            is_reported: false,
             round_is_open: false,
             has_collected: false,
             orphans: VecDeque::new(),
@@ -137,6 +138,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             taken: Taken::default(),
             ended: Vec::new(),
             next_number: 0,
+            next_serial: 0,
+            has_failed: false,
         }
     }
 
@@ -148,8 +151,11 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Seats a member.
     pub(crate) fn seat(&mut self, remote: Remote<S, C>) {
         let number = self.next_seat();
+        let serial = self.next_serial;
+        self.next_serial += 1;
         let seat = Some(Seat {
             remote,
+            serial,
             held: VecDeque::new(),
             has_begun: false,
             links: 0,
@@ -170,6 +176,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Gives newcomers to so many members at most: surplus ones end with their last connection. Those with the fewest
     /// connections go [p21]. Returns how many are missing.
     pub(crate) fn set_active(&mut self, count: usize) -> usize {
+        self.has_failed = false;
         // One that was to end may stay.
         let mut active = self.active();
         for seat in self.seats.iter_mut().flatten() {
@@ -216,11 +223,17 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Tells all members to end, and takes nothing from them any more. For the end of the crew. Orders that have not reached
     /// their members are dropped, so that no member works through them first [p21].
     pub(crate) fn stop_all(&mut self) {
+        self.later.close();
+        let mut left = Vec::new();
         for seat in self.seats.iter_mut().flatten() {
             seat.has_ended = true;
-            seat.remote.notices.close();
-            seat.remote.orders.close();
+            left.push((seat.remote.notices.abandon(), seat.remote.orders.abandon()));
             seat.remote.mailbox.wake();
+        }
+        // Then, as the destructors of messages, replies and codecs may do anything.
+        for (mut notices, mut orders) in left {
+            drop_each(notices.drain());
+            drop_each(orders.drain());
         }
     }
 
@@ -281,6 +294,12 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         let link = GameLink { token, place, ledger: Arc::clone(&ledger), number, is_closing: false };
         let link = LinkId(self.links.insert(link));
         match place {
+            // What has ended a member must not reach the game: no newcomer is served before the game replaces it [p20].
+            Place::Here if self.has_failed => {
+                self.here_links += 1;
+                self.inbox.push_back(Notice::Left(link, LeaveReason::MemberFailed));
+                self.ask_for_round();
+            }
             Place::Here => {
                 self.here_links += 1;
                 let newcomer = Newcomer { link, stream, codec, ledger };
@@ -314,13 +333,13 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         reply: C::Reply,
     ) -> Result<(), SendError<C::Reply>> {
         const ACTION: &str = "send to link";
-        let limit = self.limits.replies;
+        let (weight, limit) = (weight_of::<C>(&reply), self.limits.replies);
         let place = match self.open(link, ACTION) {
-            Ok(open) if open.ledger.admit(C::weight(&reply) as u64, limit) => open.place,
+            Ok(open) if open.ledger.admit(weight, limit) => open.place,
             Ok(_) => return Err(SendError { error: queue_full(ACTION, link, limit), value: reply }),
             Err(error) => return Err(SendError { error, value: reply }),
         };
-        self.pass(engine, place, Request::Reply(link, reply));
+        self.pass(engine, place, Request::Reply(link, reply, weight));
         Ok(())
     }
 
@@ -334,7 +353,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     where
         C::Reply: Clone,
     {
-        let (weight, limit) = (C::weight(reply) as u64, self.limits.replies);
+        let (weight, limit) = (weight_of::<C>(reply), self.limits.replies);
         let mut refused = Vec::new();
         let mut groups: Vec<Vec<LinkId>> = self.seats.iter().map(|_| Vec::new()).collect();
         for link in links {
@@ -342,7 +361,9 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 Some(open) if open.ledger.admit(weight, limit) => {
                     match open.place {
                         Place::Member(index) => groups[index].push(link),
-                        Place::Here => self.pass(engine, Place::Here, Request::Reply(link, reply.clone())),
+                        Place::Here => {
+                            self.pass(engine, Place::Here, Request::Reply(link, reply.clone(), weight))
+                        }
                     }
                     continue;
                 }
@@ -353,7 +374,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         }
         for (index, links) in groups.into_iter().enumerate().filter(|(_, links)| !links.is_empty()) {
             let original: Box<dyn Copies<C>> = Box::new(Original(reply.clone()));
-            self.pass(engine, Place::Member(index), Request::Broadcast(links.into(), original));
+            self.pass(engine, Place::Member(index), Request::Broadcast(links.into(), original, weight));
         }
         refused
     }
@@ -423,11 +444,6 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         }
     }
 
-    /// A channel of the crew was reported.
-    pub(crate) fn reported(&mut self) {
-        self.is_reported = true;
-    }
-
     /// Something has happened to a connection on this thread.
     pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
         self.open_round(engine);
@@ -477,17 +493,19 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             self.later.take(&mut self.later_taken);
             self.later_taken.drain().for_each(drop);
         }
-        if std::mem::take(&mut self.is_reported) {
-            for (index, seat) in self.seats.iter().enumerate() {
-                let Some(seat) = seat else { continue };
-                if seat.remote.notices.take(&mut self.taken) {
-                    seat.remote.mailbox.wake();
-                }
-                self.inbox.extend(self.taken.drain().map(|notice| match notice {
-                    Notice::Failed(_, text) => Notice::Failed(index, text),
-                    notice => notice,
-                }));
+        // Whatever has been reported: events that the game has not passed on must not silence a member. A game that leaves
+        // events for later rounds gets no more of them [p19].
+        for seat in self.seats.iter().flatten() {
+            if self.inbox.len() >= self.limits.notices {
+                break;
             }
+            if seat.remote.notices.take(&mut self.taken) {
+                seat.remote.mailbox.wake();
+            }
+            self.inbox.extend(self.taken.drain().map(|notice| match notice {
+                Notice::Failed(_, text) => Notice::Failed(Some(seat.serial), text),
+                notice => notice,
+            }));
         }
         self.take_here(engine);
         self.in_round = self.inbox.len();
@@ -512,7 +530,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         let room = self.room();
         self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
         (self.round_is_open, self.has_collected) = (false, false);
-        if !self.inbox.is_empty() {
+        if !self.inbox.is_empty() || !self.orphans.is_empty() {
             self.ask_for_round();
         }
     }
@@ -540,15 +558,19 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 }
                 Some(CrewEvent::Left { link, token, reason })
             }
-            Notice::Failed(member, panic) => {
+            Notice::Failed(serial, cause) => {
+                let is_it = |seat: &Option<Seat<S, C>>| seat.as_ref().map(|seat| seat.serial) == serial;
+                // One that had been stopped already, for its last connection had left, is none that the game knows.
+                let member = self.seats.iter().position(is_it).filter(|_| serial.is_some())?;
                 self.remove_failed(member);
-                Some(CrewEvent::MemberFailed { member, panic })
+                Some(CrewEvent::MemberFailed { member, cause })
             }
         }
     }
 
     /// A member has failed: its connections are gone [p20].
     fn remove_failed(&mut self, member: usize) {
+        self.has_failed = true;
         if let Some(seat) = &mut self.seats[member] {
             seat.links = 0;
             if !std::mem::replace(&mut seat.has_ended, true) {
@@ -565,6 +587,11 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             self.orphans.extend(link.map(|link| (LinkId(key), link.token)));
         }
     }
+}
+
+/// What a reply counts. One that counted nothing would have no limit.
+fn weight_of<C: Codec>(reply: &C::Reply) -> u64 {
+    C::weight(reply).max(1) as u64
 }
 
 /// Takes notices out of a member's queue, as far as there is room.

@@ -36,12 +36,13 @@ pub enum CrewEvent<C: Codec> {
     },
     /// A member has failed: a codec has panicked, or the system has refused to wait. A [`Left`](CrewEvent::Left) event for
     /// each of its connections follows immediately, in the order of their arrival. The other members go on, and newcomers
-    /// are given to them; without any, to the game's own thread. [`set_threads`](crate::Crew::set_threads) replaces it.
+    /// are given to them. Without any, newcomers leave at once: what has ended the members must not end the game.
+    /// [`set_threads`](crate::Crew::set_threads) replaces those that have failed.
     MemberFailed {
         /// Its number.
         member: usize,
         /// What the panic, or the system, has said.
-        panic: String,
+        cause: String,
     },
 }
 
@@ -58,8 +59,8 @@ impl<C: Codec> fmt::Debug for CrewEvent<C> {
                 let mut debug = f.debug_struct("Left");
                 debug.field("link", link).field("token", token).field("reason", reason).finish()
             }
-            CrewEvent::MemberFailed { member, panic } => {
-                f.debug_struct("MemberFailed").field("member", member).field("panic", panic).finish()
+            CrewEvent::MemberFailed { member, cause } => {
+                f.debug_struct("MemberFailed").field("member", member).field("cause", cause).finish()
             }
         }
     }

@@ -1,41 +1,23 @@
 //! [`Member`]: the connections of one member and their codecs, over any engine. It has no thread and no queue to the game:
 //! orders come in, and notices wait in [`Outgoing`] until its turn ends.
 
-use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::codec::{Codec, Link, Unsent, Wire, Wish};
+use super::codec::{Codec, Link, Wish};
 use super::counters::Counters;
-use super::ledger::Ledger;
+use super::entry::{EngineWire, Entry, Waiting, pause, push_unsent, set_pause};
 use super::notice::{LeaveReason, Newcomer, Notice, Outgoing, Request};
 use crate::close_reason::CloseReason;
 use crate::engine::Engine;
-use crate::error::ErrorKind;
 use crate::kernel::Kernel;
 use crate::record::Record;
-use crate::shared_bytes::SharedBytes;
 use crate::token::{ConnId, LinkId, TimerId, Token};
 
 /// How soon a deadline that stays over is looked at again. That is a fault of the codec, and must cost the others nothing.
 const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
-
-/// How many of the bytes that found no room are passed on at a time.
-const PIECE_BYTES: usize = 16 * 1024;
-
-/// Why nothing is read from a connection, as bits.
-mod pause {
-    /// The game wants it.
-    pub(super) const GAME: u8 = 1;
-    /// The peer does not read what was sent.
-    pub(super) const UNSENT: u8 = 2;
-    /// The game does not take its messages.
-    pub(super) const FULL: u8 = 4;
-    /// The codec wants it.
-    pub(super) const CODEC: u8 = 8;
-}
 
 /// What an event means for a member.
 pub(crate) enum Happening<'a> {
@@ -71,48 +53,6 @@ pub(crate) struct Limits {
     pub(crate) linger: Duration,
 }
 
-/// What waits until the connection has room again.
-enum Waiting<C: Codec> {
-    Reply(C::Reply),
-    Close,
-}
-
-/// One connection.
-struct Entry<C: Codec> {
-    link: LinkId,
-    conn: ConnId,
-    codec: C,
-    ledger: Arc<Ledger>,
-    unsent: Unsent,
-    waiting: VecDeque<Waiting<C>>,
-    wish: Wish,
-    /// The reactor has been told to close it: the codec gets no further call.
-    is_closing: bool,
-    pauses: u8,
-    /// It is in the list of those that are flushed at the end of the turn.
-    is_touched: bool,
-    /// The time under which it is in the list of deadlines.
-    armed: Option<Instant>,
-    /// Until then a deadline that has stayed over is not looked at again, whatever other calls the codec gets.
-    rests_until: Option<Instant>,
-    /// When a close no longer waits for room.
-    close_by: Option<Instant>,
-    /// The bytes that were unsent when it did not.
-    forced: Option<usize>,
-}
-
-impl<C: Codec> Entry<C> {
-    fn takes_calls(&self) -> bool {
-        !self.is_closing && self.wish == Wish::Stay
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let codec = if self.takes_calls() { self.codec.deadline() } else { None };
-        let codec = codec.map(|deadline| self.rests_until.map_or(deadline, |until| deadline.max(until)));
-        [codec, self.close_by].into_iter().flatten().min()
-    }
-}
-
 /// The clock of the codecs, which is the engine's.
 struct Clock {
     start: Instant,
@@ -131,6 +71,8 @@ pub(crate) struct Member<C: Codec> {
     limits: Limits,
     clock: Option<Clock>,
     now: Instant,
+    /// It is on the game's thread, which goes on after a panic that the game catches.
+    is_games: bool,
     touched: Vec<u32>,
     /// A part of a round of the game has come, and not its end.
     is_in_round: bool,
@@ -152,6 +94,7 @@ impl<C: Codec> Member<C> {
             limits,
             clock: None,
             now: Instant::now(),
+            is_games: false,
             touched: Vec::new(),
             is_in_round: false,
             full: Vec::new(),
@@ -159,6 +102,11 @@ impl<C: Codec> Member<C> {
             timer: None,
             counters,
         }
+    }
+
+    /// One on the game's own thread.
+    pub(super) fn of_game(token: Token, limits: Limits, counters: Arc<Counters>) -> Member<C> {
+        Member { is_games: true, ..Member::new(token, limits, counters) }
     }
 
     /// Reads the clock, at the begin of a turn.
@@ -171,11 +119,11 @@ impl<C: Codec> Member<C> {
     /// Does what the game wants of a connection. One that has ended does nothing.
     pub(crate) fn request<K: Kernel>(&mut self, engine: &mut Engine<K>, request: Request<C>) {
         match request {
-            Request::Reply(link, reply) => self.reply(engine, link, reply),
-            Request::Broadcast(links, reply) => {
+            Request::Reply(link, reply, weight) => self.reply(engine, link, reply, weight),
+            Request::Broadcast(links, reply, weight) => {
                 for &link in &links {
                     if self.find(link).is_some() {
-                        self.reply(engine, link, reply.copy());
+                        self.reply(engine, link, reply.copy(), weight);
                     }
                 }
             }
@@ -203,22 +151,7 @@ impl<C: Codec> Member<C> {
         if self.entries.len() <= slot as usize {
             self.entries.resize_with(slot as usize + 1, || None);
         }
-        let entry = Entry {
-            link,
-            conn,
-            codec,
-            ledger,
-            unsent: Unsent::default(),
-            waiting: VecDeque::new(),
-            wish: Wish::Stay,
-            is_closing: false,
-            pauses: 0,
-            is_touched: false,
-            armed: None,
-            rests_until: None,
-            close_by: None,
-            forced: None,
-        };
+        let entry = Entry::new(link, conn, codec, ledger);
         self.entries[slot as usize] = Some(Box::new(entry));
         self.call(engine, slot, Codec::opened);
     }
@@ -235,19 +168,20 @@ impl<C: Codec> Member<C> {
         (entry.conn == conn).then_some(slot)
     }
 
-    fn reply<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, reply: C::Reply) {
+    fn reply<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, reply: C::Reply, weight: u64) {
+        let is_in_round = self.is_in_round;
         let Some(entry) = self.find(link) else { return };
+        entry.is_in_round |= is_in_round;
         if !entry.unsent.is_empty() || !entry.waiting.is_empty() {
-            entry.waiting.push_back(Waiting::Reply(reply));
+            entry.waiting.push_back(Waiting::Reply(reply, weight));
             return;
         }
-        self.pass(engine, link.0.slot, reply);
+        self.pass(engine, link.0.slot, reply, weight);
     }
 
     /// Hands a reply to its codec.
-    fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, slot: u32, reply: C::Reply) {
+    fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, slot: u32, reply: C::Reply, weight: u64) {
         let Some(entry) = self.entries[slot as usize].as_deref_mut() else { return };
-        let weight = C::weight(&reply) as u64;
         if entry.ledger.release(weight, self.limits.replies) {
             self.outgoing.push(Notice::Drained(entry.link));
         }
@@ -257,27 +191,26 @@ impl<C: Codec> Member<C> {
 
     /// Closes a connection, after the replies that were sent before.
     fn close<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
+        // The peer has to read what is queued, and what waits, in this time.
+        let by = self.close_by();
         let Some(entry) = self.find(link) else { return };
+        entry.is_closed_by_game = true;
         if !entry.waiting.is_empty() {
             entry.waiting.push_back(Waiting::Close);
-            // The peer has to read what is queued, and what waits, in this time.
-            let by = self.now + self.limits.linger;
-            self.act(engine, link, |entry| entry.close_by = entry.close_by.or(Some(by)));
-            return;
+            return self.act(engine, link, |entry| entry.close_by = entry.close_by.or(by));
         }
         self.close_now(engine, link);
     }
 
-    /// Closes a connection, after what its codec holds back until the end of the turn.
+    /// When a close that begins now is cut short. A time that the clock cannot express never comes.
+    fn close_by(&self) -> Option<Instant> {
+        self.now.checked_add(self.limits.linger)
+    }
+
+    /// Closes a connection as its codec does.
     fn close_now<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
-        if self.find(link).is_some_and(|entry| entry.is_touched) {
-            self.call(engine, link.0.slot, Codec::flush);
-        }
-        self.act(engine, link, |entry| {
-            if entry.wish == Wish::Stay {
-                entry.wish = Wish::Close;
-            }
-        });
+        self.call(engine, link.0.slot, |_, link| link.close());
+        // One that takes no calls any more is on its way out.
     }
 
     /// Changes an entry, and lets the engine follow.
@@ -313,7 +246,9 @@ impl<C: Codec> Member<C> {
             }
             Happening::Closed(conn, reason) => {
                 if let Some(slot) = self.slot_of(conn) {
-                    self.call(engine, slot, Codec::closed);
+                    if !self.entries[slot as usize].as_ref().is_some_and(|entry| entry.is_closed_by_game) {
+                        self.call(engine, slot, Codec::closed);
+                    }
                     self.closed(slot, reason);
                 }
             }
@@ -346,20 +281,14 @@ impl<C: Codec> Member<C> {
         let Some(mut entry) = self.entries[slot as usize].take() else { return };
         if entry.takes_calls() {
             let before = self.outgoing.notices.len();
-            let mut wire = EngineWire { engine: &mut *engine, conn: entry.conn };
-            let mut reads = entry.pauses & pause::CODEC == 0;
-            let mut link = Link {
-                id: entry.link,
-                now: self.now,
-                wire: &mut wire,
-                unsent: &mut entry.unsent,
-                outgoing: &mut self.outgoing,
-                shared: &mut self.shared,
-                wish: &mut entry.wish,
-                reads: &mut reads,
-            };
-            call(&mut entry.codec, &mut link);
-            set_pause(engine, &mut entry, pause::CODEC, !reads);
+            let touched = entry.is_touched;
+            self.enter(engine, &mut entry, |codec, link| {
+                call(codec, link);
+                // What the codec holds back goes out before a close.
+                if *link.wish == Wish::Close && touched {
+                    codec.flush(link);
+                }
+            });
             let delivered = self.outgoing.notices.len() - before;
             if delivered > 0 {
                 self.counters.delivered(delivered);
@@ -375,6 +304,40 @@ impl<C: Codec> Member<C> {
         self.entries[slot as usize] = Some(entry);
     }
 
+    /// Calls a codec. If it panics on the game's thread, which may catch that, its connection is gone; on a thread of its own
+    /// the whole member is.
+    fn enter<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        entry: &mut Box<Entry<C>>,
+        call: impl FnOnce(&mut C, &mut Link<'_, C>),
+    ) {
+        let mut reads = entry.pauses & pause::CODEC == 0;
+        let mut wire = EngineWire { engine: &mut *engine, conn: entry.conn };
+        let mut link = Link {
+            id: entry.link,
+            now: self.now,
+            wire: &mut wire,
+            unsent: &mut entry.unsent,
+            outgoing: &mut self.outgoing,
+            shared: &mut self.shared,
+            wish: &mut entry.wish,
+            reads: &mut reads,
+        };
+        let called = catch_unwind(AssertUnwindSafe(|| call(&mut entry.codec, &mut link)));
+        if let Err(panic) = called {
+            if self.is_games {
+                engine.remove(entry.conn);
+                if let Some(armed) = entry.armed {
+                    self.deadlines.remove(&(armed, entry.link.0.slot));
+                }
+                self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
+            }
+            resume_unwind(panic);
+        }
+        set_pause(engine, entry, pause::CODEC, !reads);
+    }
+
     /// Lets the engine and the deadlines follow what has become of an entry.
     fn settle<K: Kernel>(&mut self, engine: &mut Engine<K>, entry: &mut Entry<C>) {
         if entry.wish != Wish::Abort {
@@ -383,14 +346,13 @@ impl<C: Codec> Member<C> {
         let is_blocked = !entry.unsent.is_empty();
         match entry.wish {
             Wish::Stay => set_pause(engine, entry, pause::UNSENT, is_blocked),
-            Wish::Close if !entry.is_closing && !is_blocked => {
-                entry.is_closing = true;
-                entry.close_by = None;
-                // It fails only for one that has ended, whose end is reported.
-                let _ = engine.close(entry.conn);
-            }
             Wish::Close if !entry.is_closing => {
-                entry.close_by = entry.close_by.or(Some(self.now + self.limits.linger));
+                entry.close_by = entry.close_by.or(self.close_by());
+                if !is_blocked {
+                    entry.is_closing = true;
+                    // It fails only for one that has ended, whose end is reported.
+                    let _ = engine.close(entry.conn);
+                }
             }
             Wish::Abort => {
                 (entry.is_closing, entry.close_by) = (true, None);
@@ -419,12 +381,17 @@ impl<C: Codec> Member<C> {
     fn drained<K: Kernel>(&mut self, engine: &mut Engine<K>, slot: u32) {
         loop {
             let Some(mut entry) = self.entries[slot as usize].take() else { return };
+            let was_blocked = !entry.unsent.is_empty();
             self.settle(engine, &mut entry);
+            let has_room = was_blocked && entry.unsent.is_empty();
             let next = if entry.unsent.is_empty() { entry.waiting.pop_front() } else { None };
             let link = entry.link;
             self.entries[slot as usize] = Some(entry);
+            if has_room && next.is_none() {
+                return self.call(engine, slot, Codec::drained);
+            }
             match next {
-                Some(Waiting::Reply(reply)) => self.pass(engine, slot, reply),
+                Some(Waiting::Reply(reply, weight)) => self.pass(engine, slot, reply, weight),
                 Some(Waiting::Close) => self.close_now(engine, link),
                 None => return,
             }
@@ -452,9 +419,7 @@ impl<C: Codec> Member<C> {
         post: impl FnOnce(&mut VecDeque<Notice<C>>),
     ) {
         self.expire(engine);
-        if !self.is_in_round {
-            self.flush(engine);
-        }
+        self.flush(engine);
         self.post(engine, post);
         self.set_timer(engine);
         self.counters.turned();
@@ -472,15 +437,21 @@ impl<C: Codec> Member<C> {
 
     fn flush<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         // A flush touches only the connection itself.
-        let touched = std::mem::take(&mut self.touched);
-        for &slot in &touched {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|&slot| {
+            let Some(entry) = self.entries[slot as usize].as_deref_mut() else { return false };
+            // The rest of what the game has for it in this round is still on its way.
+            if self.is_in_round && entry.is_in_round {
+                return true;
+            }
+            entry.is_in_round = false;
             self.call(engine, slot, Codec::flush);
             if let Some(entry) = self.entries[slot as usize].as_deref_mut() {
                 entry.is_touched = false;
             }
-        }
+            false
+        });
         self.touched = touched;
-        self.touched.clear();
     }
 
     /// Lets `post` take as many notices as the game has room for.
@@ -519,7 +490,7 @@ impl<C: Codec> Member<C> {
             let Some(entry) = self.entries[slot as usize].as_deref_mut() else { continue };
             entry.armed = None;
             if entry.close_by.is_some_and(|by| by <= self.now) {
-                entry.forced = Some(entry.unsent.len());
+                entry.forced = Some(entry.unsent.len() + engine.queued_bytes(entry.conn).unwrap_or(0));
                 let link = entry.link;
                 self.act(engine, link, |entry| entry.wish = Wish::Abort);
                 continue;
@@ -556,17 +527,32 @@ impl<C: Codec> Member<C> {
 
     /// Forgets all connections and the timer.
     pub(super) fn remove_all<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        for entry in self.entries.drain(..).flatten() {
+        for entry in self.entries.iter().flatten() {
             engine.remove(entry.conn);
         }
+        self.drop_codecs();
         if let Some((timer, _)) = self.timer.take() {
             engine.remove_timer(timer);
         }
     }
 
+    /// Drops all codecs. One whose destructor panics must not take another one's with it: two panics at a time end the process.
+    pub(super) fn drop_codecs(&mut self) {
+        drop_each(self.entries.drain(..).flatten());
+    }
+
     /// All that is left for the game, when the member ends.
     pub(super) fn take_notices(&mut self) -> VecDeque<Notice<C>> {
         std::mem::take(&mut self.outgoing.notices)
+    }
+}
+
+/// Drops values one by one, also those after one whose destructor panics.
+pub(super) fn drop_each<T>(values: impl Iterator<Item = T>) {
+    for value in values {
+        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+            tracing::error!(target: "dolmen", "a destructor has panicked at the end of a crew's member");
+        }
     }
 }
 
@@ -576,58 +562,5 @@ impl<C: Codec> Notice<C> {
             Notice::Message(link, _) => Some(*link),
             _ => None,
         }
-    }
-}
-
-/// Passes on what found no room before, as far as there is room now. If some is left, the engine reports when there is.
-fn push_unsent<K: Kernel, C: Codec>(engine: &mut Engine<K>, entry: &mut Entry<C>) {
-    let piece_bytes = PIECE_BYTES.min(engine.high_water_bytes());
-    let Unsent { bytes, passed } = &mut entry.unsent;
-    while *passed < bytes.len() {
-        let piece = &bytes[*passed..bytes.len().min(*passed + piece_bytes)];
-        match engine.send(entry.conn, piece) {
-            Ok(()) => *passed += piece.len(),
-            Err(error) if error.kind() == ErrorKind::QueueFull => return,
-            // The connection has ended, and its end is reported.
-            Err(_) => *passed = bytes.len(),
-        }
-    }
-    // A long answer must not hold its memory for good.
-    (*bytes, *passed) = (Vec::new(), 0);
-}
-
-fn set_pause<K: Kernel, C: Codec>(engine: &mut Engine<K>, entry: &mut Entry<C>, why: u8, on: bool) {
-    let before = entry.pauses;
-    entry.pauses = if on { before | why } else { before & !why };
-    // Neither call fails but for a connection that is closing.
-    let _ = match (before == 0, entry.pauses == 0) {
-        (true, false) => engine.pause(entry.conn),
-        (false, true) => engine.resume(entry.conn),
-        _ => return,
-    };
-}
-
-struct EngineWire<'a, K: Kernel> {
-    engine: &'a mut Engine<K>,
-    conn: ConnId,
-}
-
-impl<K: Kernel> Wire for EngineWire<'_, K> {
-    fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind> {
-        self.engine.send(self.conn, bytes).map_err(|error| error.kind())
-    }
-
-    fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind> {
-        self.engine.send_shared(self.conn, bytes).map_err(|error| error.kind())
-    }
-
-    fn stream(&mut self) -> Option<&TcpStream> {
-        let stream: &dyn Any = self.engine.stream(self.conn).ok()?;
-        // That of a simulated kernel is none.
-        stream.downcast_ref()
-    }
-
-    fn queued_bytes(&self) -> usize {
-        self.engine.queued_bytes(self.conn).unwrap_or(0)
     }
 }

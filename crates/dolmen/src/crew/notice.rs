@@ -21,9 +21,10 @@ pub(crate) enum Order<S, C: Codec> {
 
 /// What a connection is to do.
 pub(crate) enum Request<C: Codec> {
-    Reply(LinkId, C::Reply),
-    /// One reply to many, each with a copy of its own.
-    Broadcast(Box<[LinkId]>, Box<dyn Copies<C>>),
+    /// With its weight.
+    Reply(LinkId, C::Reply, u64),
+    /// One reply to many, each with a copy of its own, and the weight of each.
+    Broadcast(Box<[LinkId]>, Box<dyn Copies<C>>, u64),
     Pause(LinkId),
     Resume(LinkId),
     Close(LinkId),
@@ -69,9 +70,12 @@ pub(crate) enum Notice<C: Codec> {
     /// There is room again for replies.
     Drained(LinkId),
     Left(LinkId, LeaveReason),
-    /// The member has failed, and this is its last notice. The number is the desk's for it.
-    Failed(usize, String),
+    /// The member has failed, and this is its last notice. The desk puts in which member it is.
+    Failed(Option<Serial>, String),
 }
+
+/// Which of all members that a crew has had.
+pub(crate) type Serial = u64;
 
 /// How a connection of a crew ended.
 ///

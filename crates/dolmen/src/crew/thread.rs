@@ -7,11 +7,12 @@ use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::codec::Codec;
 use super::counters::Counters;
 use super::desk::Remote;
-use super::member::{Happening, Limits, Member};
+use super::member::{Happening, Limits, Member, drop_each};
 use super::notice::{Notice, Order};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
@@ -26,6 +27,10 @@ use crate::token::Token;
 pub(crate) const LINKS: Token = Token(0);
 /// Of its orders.
 pub(crate) const ORDERS: Token = Token(1);
+
+/// How often a member tries again when the system refuses to wait, and the first pause before that.
+const WAIT_RETRIES: u32 = 10;
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a member's thread begins with.
 struct Start<C: Codec> {
@@ -79,13 +84,14 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
         // Whoever waits for this is there.
         Err(error) => return drop(report.send(Err(error))),
     };
+    // It makes what the codecs share, which is the caller's code. If that panics, no report comes.
+    let mut member = Member::new(LINKS, limits, counters);
     let mailbox = reactor.engine.mailbox();
     // Orders are bounded by what each connection may have on its way.
     let orders = Channel::new(Arc::clone(&mailbox), usize::MAX, ORDERS);
     if report.send(Ok((Arc::clone(&orders), mailbox))).is_err() {
         return;
     }
-    let mut member = Member::new(LINKS, limits, counters);
     let most_events = builder.most_events();
     // What a panic leaves behind is not used any more but for the notices of before, which are whole.
     let served =
@@ -95,11 +101,17 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
         Ok(Err(error)) => Some(error.to_string()),
         Err(panic) => Some(text_of(&*panic)),
     };
-    if let Some(text) = failure {
-        tracing::error!(target: "dolmen", text, "a member of the crew has failed");
-        report_failure(member, reactor, &notices, text);
+    match failure {
+        Some(text) => {
+            tracing::error!(target: "dolmen", text, "a member of the crew has failed");
+            report_failure(member, reactor, &notices, text);
+        }
+        None => {
+            drop(reactor);
+            member.drop_codecs();
+        }
     }
-    orders.close();
+    drop_each(orders.abandon().drain());
 }
 
 /// Serves until the order to stop, or until the crew is dropped, which ends it before the next call.
@@ -113,8 +125,18 @@ fn serve<C: Codec>(
     let engine = &mut reactor.engine;
     let mut batch = Batch::with_capacity(most_events);
     let mut taken = Taken::default();
+    let mut failures = 0;
     loop {
-        engine.wait(&mut batch, None)?;
+        // The system may be out of memory for a moment.
+        if let Err(error) = engine.wait(&mut batch, None) {
+            failures += 1;
+            if failures > WAIT_RETRIES {
+                return Err(error);
+            }
+            std::thread::sleep(RETRY_PAUSE * failures);
+            continue;
+        }
+        failures = 0;
         if !turn(engine, &mut batch, &mut taken, member, orders, notices, |stream| stream) {
             return Ok(());
         }
@@ -169,10 +191,13 @@ pub(crate) fn report_failure<E, C: Codec>(
     notices: &Arc<Channel<Notice<C>>>,
     text: String,
 ) {
-    // The sockets are closed before the game hears of it. A codec's destructor may panic as well.
+    // The sockets are closed before the game hears of it.
     let mut left = member.take_notices();
-    let _ = catch_unwind(AssertUnwindSafe(|| drop((member, reactor))));
-    left.push_back(Notice::Failed(usize::MAX, text));
+    drop(reactor);
+    member.drop_codecs();
+    // What they share is the caller's too.
+    drop_each(std::iter::once(member));
+    left.push_back(Notice::Failed(None, text));
     notices.put(&mut left, true);
 }
 

@@ -151,7 +151,7 @@ impl From<CrewEvent<Lines>> for Told {
             CrewEvent::Message { link, token: LINKS, message } => Told::Said(link, message.line),
             CrewEvent::Drained { link, token: LINKS } => Told::Drained(link),
             CrewEvent::Left { link, token: LINKS, reason } => Told::Left(link, short(&reason)),
-            CrewEvent::MemberFailed { member, panic } => Told::Failed(member, panic),
+            CrewEvent::MemberFailed { member, cause } => Told::Failed(member, cause),
             other => panic!("an event that the tests do not know: {other:?}"),
         }
     }

@@ -29,8 +29,8 @@ impl<W: World> Server<W> {
         match event {
             CrewEvent::Message { token, message, .. } => self.input(user_of(token), message),
             CrewEvent::Left { token, reason, .. } => self.left(user_of(token), &reason),
-            CrewEvent::MemberFailed { member, panic, .. } => {
-                tracing::error!(member, panic, "an I/O thread has failed; its users are disconnected");
+            CrewEvent::MemberFailed { member, cause, .. } => {
+                tracing::error!(member, cause, "an I/O thread has failed; its users are disconnected");
                 self.set_threads();
             }
             // An order that was refused is not sent again.

@@ -253,12 +253,17 @@ impl<T: Send + 'static> Channel<T> {
 
     /// The inbox is dropped: nothing is reported any more, values are refused, and those that wait are dropped.
     pub(crate) fn close(&self) {
+        // Not with the lock held: dropping a value may run any code, which may send.
+        drop(self.abandon());
+    }
+
+    /// The same, but the caller drops the values.
+    pub(crate) fn abandon(&self) -> Taken<T> {
+        let mut left = Taken::default();
         let mut state = self.state.ours().lock();
         self.inbox_gone.store(true, Ordering::Relaxed);
-        let left = std::mem::take(&mut state.queue);
-        drop(state);
-        // Not with the lock held: dropping a value may run any code, which may send.
-        drop(left);
+        state.queue.swap(&mut left.0);
+        left
     }
 }
 

@@ -21,10 +21,9 @@ impl Run<'_> {
             }
         }
         if std::mem::take(&mut self.has_found) {
+            self.desk.open_round(&self.engine);
             for record in self.batch.drain() {
-                if let Record::Inbox { token: CREW, .. } = record {
-                    self.desk.reported();
-                } else if let Some(happening) = Happening::of_record(record) {
+                if let Some(happening) = Happening::of_record(record) {
                     self.desk.handle(&mut self.engine, happening);
                 }
             }
@@ -53,7 +52,7 @@ impl Run<'_> {
 
     fn handle(&mut self, event: CrewEvent<TestCodec>) -> Check {
         let (link, token) = match &event {
-            CrewEvent::MemberFailed { member, panic } => return self.member_failed(*member, panic),
+            CrewEvent::MemberFailed { member, cause } => return self.member_failed(*member, cause),
             CrewEvent::Message { link, token, .. }
             | CrewEvent::Drained { link, token }
             | CrewEvent::Left { link, token, .. } => (*link, *token),

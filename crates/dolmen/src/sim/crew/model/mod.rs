@@ -22,7 +22,7 @@ use crate::crew::member::{Happening, Limits};
 use crate::engine::{Config, Engine};
 use crate::kernel::sim::Sim;
 use crate::kernel::sim::world::{self, Ended, SharedWorld, SimStream, World};
-use crate::record::{Batch, Record};
+use crate::record::Batch;
 use crate::sim::model::bytes;
 use crate::sim::{Failure, Oracle, Report, Rng};
 use crate::token::{LinkId, Token};
