@@ -41,6 +41,8 @@ pub(crate) struct User {
     pub held: bool,
     /// The call of the world that has released the user last: what it sends is an answer.
     pub released_in: u64,
+    /// Texts that could not be sent to the endpoint, because too much was on its way there.
+    pub unsent_texts: u64,
     /// Nothing is read because the budget of the address is spent.
     pub is_throttled: bool,
     /// Set when no more input will come: the reason why the user departs after the last waiting line.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Written by the member alone.
 #[derive(Default)]
 pub(crate) struct Counters {
+    queued_bytes: AtomicU64,
     turns: AtomicU64,
     received_bytes: AtomicU64,
     messages: AtomicU64,
@@ -33,6 +34,9 @@ pub struct MemberStats {
     pub messages: u64,
     /// Replies that its codecs have been given.
     pub replies: u64,
+    /// Bytes that wait in its reactor's queues to be sent. 0 for the game's own thread: its reactor's
+    /// [`Stats`](crate::Stats) have them.
+    pub queued_bytes: usize,
     /// It gets no newcomers, and ends with its last connection.
     pub retiring: bool,
 }
@@ -54,12 +58,17 @@ impl Counters {
         add(&self.turns, 1);
     }
 
+    pub(super) fn queued(&self, bytes: usize) {
+        self.queued_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self) -> MemberStats {
         MemberStats {
             turns: self.turns.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             messages: self.messages.load(Ordering::Relaxed),
             replies: self.replies.load(Ordering::Relaxed),
+            queued_bytes: usize::try_from(self.queued_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
             ..MemberStats::default()
         }
     }

@@ -423,6 +423,9 @@ impl<C: Codec> Member<C> {
         self.post(engine, post);
         self.set_timer(engine);
         self.counters.turned();
+        if !self.is_games {
+            self.counters.queued(engine.stats().queued_bytes);
+        }
     }
 
     /// A part of a round of the game has come: codecs flush when all of it has.

@@ -48,10 +48,7 @@ impl Endpoint {
         self.give_turn(link);
         self.adjust_reading(link);
         if self.session.wants_close() {
-            return self.end(What::Broken, link);
-        }
-        if self.unreported > 0 && !self.is_over() {
-            self.deliver(What::Received, link);
+            self.end(What::Broken, link);
         }
     }
 
@@ -62,13 +59,10 @@ impl Endpoint {
             return;
         }
         while self.event_is_due && self.session.has_event() && self.may_command(link) {
-            let Some(event) = self.session.next_event() else { break };
             self.event_is_due = false;
-            let has_changed = matches!(event, ClientEvent::TerminalType);
-            let client = has_changed.then(|| Box::new(self.session.client().clone()));
-            self.deliver(What::Client(event, client), link);
+            self.deliver_event(link);
         }
-        let is_alone = !self.session.has_event();
+        let is_alone = !self.session.has_event() && self.event_is_due && !self.is_held;
         if is_alone && self.line_is_due && self.session.has_line() && self.may_command(link) {
             self.line_is_due = false;
             self.deliver_line(link);
@@ -83,6 +77,13 @@ impl Endpoint {
         }
     }
 
+    fn deliver_event(&mut self, link: &mut Link<'_, Self>) {
+        let Some(event) = self.session.next_event() else { return };
+        let has_changed = matches!(event, ClientEvent::TerminalType);
+        let client = has_changed.then(|| Box::new(self.session.client().clone()));
+        self.deliver(What::Client(event, client), link);
+    }
+
     fn deliver_line(&mut self, link: &mut Link<'_, Self>) {
         let (is_first, mut line) = (self.session.is_at_first_line(), None);
         self.write(Share::Answer, link, |session, wire| line = session.next_line(wire));
@@ -94,6 +95,9 @@ impl Endpoint {
     /// The connection is gone. The lines that arrived whole are still carried out, as far as they need not wait: no one
     /// reads the answers. An incomplete line is not: half a command may be another command.
     pub(super) fn deliver_rest(&mut self, link: &mut Link<'_, Self>) {
+        while self.session.has_event() && self.limits.take_command(&self.rules, link.now()) {
+            self.deliver_event(link);
+        }
         while self.session.has_line() && self.limits.take_command(&self.rules, link.now()) {
             self.deliver_line(link);
         }

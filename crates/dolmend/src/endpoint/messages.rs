@@ -98,6 +98,8 @@ pub(crate) enum Order {
     Read(bool),
     /// Other limits.
     Rules(Arc<Rules>),
+    /// So many texts could not be sent to the endpoint.
+    Missing(u64),
     /// Say good-bye. The server closes the connection behind it.
     End(Arc<str>),
 }

@@ -82,10 +82,13 @@ pub(crate) struct Endpoint {
     /// The server waits for a line, and for a fact or a request of the client.
     line_is_due: bool,
     event_is_due: bool,
-    /// The server has begun to wait for one.
-    wants_turn: bool,
+    /// It will with the next flush.
+    next_line: bool,
+    next_event: bool,
     /// The client will send nothing more, and the server has been told so.
     input_has_ended: bool,
+    /// The same, before the server has let it in.
+    has_ended_outside: bool,
     end_is_told: bool,
     /// The server lets more be read: the budget of the address is not spent.
     may_read: bool,
@@ -118,10 +121,12 @@ impl Endpoint {
             backlog: Backlog::default(),
             stage,
             looks: Looks::default(),
-            line_is_due: true,
-            event_is_due: true,
-            wants_turn: false,
+            line_is_due: false,
+            event_is_due: false,
+            next_line: false,
+            next_event: false,
             input_has_ended: false,
+            has_ended_outside: false,
             end_is_told: false,
             may_read: true,
             paused_since: None,
@@ -161,7 +166,7 @@ impl Endpoint {
         if !waiting.is_empty() {
             self.take(&waiting, link);
         }
-        if self.input_has_ended {
+        if self.has_ended_outside {
             self.finish_input(link);
         }
     }
@@ -195,6 +200,11 @@ impl Codec for Endpoint {
     type Reply = Order;
     type Shared = Shared;
 
+    /// Nothing is read before the server has let the connection in: no budget holds until then.
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        link.set_reading(matches!(self.stage, Stage::Header(_)));
+    }
+
     fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
         self.traffic.received(data.len());
         match &mut self.stage {
@@ -208,7 +218,7 @@ impl Codec for Endpoint {
     fn end_of_stream(&mut self, link: &mut Link<'_, Self>) {
         match self.stage {
             Stage::Header(_) => self.end(What::BadHeader("closed without a PROXY header"), link),
-            Stage::Outside(_) => self.input_has_ended = true,
+            Stage::Outside(_) => self.has_ended_outside = true,
             Stage::Inside => self.finish_input(link),
             Stage::Over => {}
         }
@@ -244,19 +254,18 @@ impl Codec for Endpoint {
                 self.write_in(call, share, link, |session, wire| session.send(output, wire));
             }
             Order::ScreenReader(on) => self.session.set_screen_reader(on),
-            Order::Hold(on) => self.is_held = on,
-            Order::Next(turn) => {
-                *(match turn {
-                    Turn::Line => &mut self.line_is_due,
-                    Turn::Event => &mut self.event_is_due,
-                }) = true;
-                self.wants_turn = true;
+            Order::Hold(on) => {
+                self.is_held = on;
+                self.next_line |= !on && self.line_is_due;
             }
+            Order::Next(Turn::Line) => self.next_line = true,
+            Order::Next(Turn::Event) => self.next_event = true,
             Order::Read(on) => {
                 self.may_read = on;
                 self.adjust_reading(link);
             }
             Order::Rules(rules) => self.change_rules(rules, link),
+            Order::Missing(texts) => self.tell_missing(texts, link),
             Order::End(why) => self.say_good_bye(&why, link),
         }
     }
@@ -264,9 +273,14 @@ impl Codec for Endpoint {
     fn flush(&mut self, link: &mut Link<'_, Self>) {
         self.flush_output(link);
         // Behind the prompt of the answer, which the next line answers.
-        if std::mem::take(&mut self.wants_turn) {
+        if self.next_line || self.next_event {
+            self.line_is_due |= std::mem::take(&mut self.next_line);
+            self.event_is_due |= std::mem::take(&mut self.next_event);
             self.give_turn(link);
             self.adjust_reading(link);
+        }
+        if self.unreported > 0 && self.is_inside() {
+            self.deliver(What::Received, link);
         }
     }
 

@@ -136,13 +136,18 @@ impl Endpoint {
             self.look_again(link);
         }
         if look.missing > 0 {
-            let messages = match look.missing {
-                1 => "One message is".to_owned(),
-                missing => format!("{missing} messages are"),
-            };
-            let text = format!("({messages} missing here, because your connection is slow.)\n");
-            self.write(Share::Others, link, |session, wire| session.send(Output::Text(&text), wire));
+            self.tell_missing(look.missing, link);
         }
+    }
+
+    /// Tells the user how many texts are missing here.
+    pub(super) fn tell_missing(&mut self, texts: u64, link: &mut Link<'_, Self>) {
+        let messages = match texts {
+            1 => "One message is".to_owned(),
+            texts => format!("{texts} messages are"),
+        };
+        let text = format!("({messages} missing here, because your connection is slow.)\n");
+        self.write(Share::Others, link, |session, wire| session.send(Output::Text(&text), wire));
     }
 
     fn look_again(&mut self, link: &Link<'_, Self>) {

@@ -33,7 +33,7 @@ impl<W: World> Server<W> {
                 tracing::error!(member, cause, "an I/O thread has failed; its users are disconnected");
                 self.set_threads();
             }
-            // An order that was refused is not sent again.
+            CrewEvent::Drained { token, .. } => self.has_room(user_of(token)),
             _ => {}
         }
     }
@@ -73,6 +73,9 @@ impl<W: World> Server<W> {
 
     fn left(&mut self, id: UserId, reason: &LeaveReason) {
         self.operations.closed.push(id);
+        if let LeaveReason::Refused(error) = reason {
+            tracing::warn!(user = %id, %error, "turned away without a word");
+        }
         if let Some(Leaving { link, peer }) = self.leaving.remove(id) {
             tracing::debug!(user = %id, conn = %link, %peer, %reason, "connection closed");
             return;
@@ -125,7 +128,7 @@ impl<W: World> Server<W> {
     }
 
     /// Asks for the next line, if the last one is answered.
-    fn ask_for_line(&mut self, id: UserId) {
+    pub(super) fn ask_for_line(&mut self, id: UserId) {
         let Some(user) = self.users.get_mut(id) else { return };
         if !user.held && user.lines.is_empty() && std::mem::take(&mut user.wants_line) {
             self.order(id, Order::Next(Turn::Line));

@@ -219,7 +219,11 @@ fn body(status: &Status, stats: &Stats, members: &[MemberStats]) -> String {
             stats.operations_in_flight as u64,
         ),
         ("reactor_buffers_out", "Receive buffers in use.", stats.buffers_out as u64),
-        ("reactor_queued_bytes", "Output that waits for clients.", stats.queued_bytes as u64),
+        (
+            "reactor_queued_bytes",
+            "Output that waits for clients, in all threads.",
+            (stats.queued_bytes + members.iter().map(|member| member.queued_bytes).sum::<usize>()) as u64,
+        ),
     ];
     for (name, help, value) in gauges {
         put(name, "gauge", help, value);
@@ -260,8 +264,11 @@ fn body(status: &Status, stats: &Stats, members: &[MemberStats]) -> String {
 /// What each thread does for connections.
 fn put_members(text: &mut String, members: &[MemberStats]) {
     type Value = fn(&MemberStats) -> u64;
-    let rows: [(&str, &str, &str, Value); 5] = [
+    let rows: [(&str, &str, &str, Value); 6] = [
         ("member_links", "gauge", "Connections of an I/O thread.", |member| member.links as u64),
+        ("member_queued_bytes", "gauge", "Output that waits for clients of an I/O thread.", |member| {
+            member.queued_bytes as u64
+        }),
         ("member_turns_total", "counter", "Waits of an I/O thread.", |member| member.turns),
         ("member_received_bytes_total", "counter", "Bytes received by an I/O thread.", |member| {
             member.received_bytes

@@ -96,6 +96,9 @@ const WORLD: Token = Token(15);
 /// The token of the crew, whose connections have the tokens of their users.
 const CREW: Token = Token(16);
 
+/// What the reactor of a thread has open besides connections.
+const DESCRIPTORS_OF_A_THREAD: usize = 4;
+
 /// How long a good-bye may take: clients that read have received all of it by then, and the server does not wait for
 /// others. As a shutdown says good-bye to every user, it is bounded by this too.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -215,11 +218,15 @@ impl<W: World> Server<W> {
         Ok(server)
     }
 
-    /// How many connections a server with this configuration may hold at a time.
+    /// How many connections a server with this configuration may hold at a time, and what threads have open.
     pub fn most_connections(config: &Config) -> usize {
         let unnamed = if config.limits.trusted_proxies.is_empty() { 0 } else { newcomers::MOST_UNNAMED };
         let metrics = if config.metrics.is_some() { metrics::MOST_CLIENTS } else { 0 };
-        config.max_users + MAX_CLOSING_CONNECTIONS + unnamed + metrics
+        config.max_users
+            + MAX_CLOSING_CONNECTIONS
+            + unnamed
+            + metrics
+            + DESCRIPTORS_OF_A_THREAD * config.io_threads
     }
 
     /// The addresses on which the server listens, and their protocols.
@@ -257,7 +264,7 @@ impl<W: World> Server<W> {
         let users = self.users.roster().iter().filter_map(|&id| self.users.get(id)).map(|user| user.link);
         let links: Vec<_> = users.chain(self.unnamed.values().map(|unnamed| unnamed.link)).collect();
         let order = Order::Rules(Arc::clone(&self.rules));
-        // One that refuses has ended, or is about to.
+        // One that refuses has ended, or gets it when there is room.
         self.crew.broadcast(&mut self.reactor, links, &order);
     }
 
@@ -526,6 +533,11 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// The bytes that wait for clients in the reactors of the threads.
+    fn queued_by_members(&self) -> usize {
+        self.crew.members().map(|member| member.queued_bytes).sum()
+    }
+
     fn log_stats(&mut self) {
         let stats = self.reactor.stats();
         tracing::info!(
@@ -533,7 +545,7 @@ impl<W: World> Server<W> {
             self.status(),
             stats.kernel_calls,
             stats.events,
-            stats.queued_bytes
+            stats.queued_bytes + self.queued_by_members()
         );
     }
 }

@@ -17,7 +17,7 @@ use super::leaving::Leaving;
 use super::{LogKind, Server};
 use crate::address::canonical_peer;
 use crate::config::{PortKind, PortOptions};
-use crate::endpoint::{Endpoint, Order, Share};
+use crate::endpoint::{Endpoint, Order, Share, Turn};
 use crate::keepalive::keep_alive;
 use crate::layer::Output;
 use crate::limits::{Gate, Pass, Refusal, StreamLimits, UserLimits};
@@ -133,11 +133,12 @@ impl<W: World> Server<W> {
             limits: UserLimits::new(pass, self.now, self.world.has_login()),
             lines: VecDeque::new(),
             events: VecDeque::new(),
-            wants_line: false,
+            wants_line: true,
             has_spoken: false,
             in_queue: false,
             held: false,
             released_in: 0,
+            unsent_texts: 0,
             is_throttled: false,
             ends: None,
         };
@@ -149,6 +150,8 @@ impl<W: World> Server<W> {
         world.logon(&mut turn, id);
         self.carry_out();
         self.answering = None;
+        self.ask_for_line(id);
+        self.order(id, Order::Next(Turn::Event));
     }
 
     /// What the sessions of a port are built from.

@@ -50,12 +50,27 @@ impl<W: World> Server<W> {
         let Some(user) = self.users.get(id) else { return };
         match self.crew.send(&mut self.reactor, user.link, order) {
             Err(refused) if refused.error.kind() == ErrorKind::QueueFull => match refused.value {
-                Order::Text { share: Share::Others, .. } => self.traffic.left_out(),
+                Order::Text { share: Share::Others, .. } => {
+                    self.traffic.left_out();
+                    if let Some(user) = self.users.get_mut(id) {
+                        user.unsent_texts += 1;
+                    }
+                }
                 Order::Gmcp { share: Share::Others, .. } => {}
                 _ => self.too_slow(id),
             },
             // Otherwise the connection has ended, and that is reported.
             Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// There is room for orders again, after some were refused: texts that are missing, or other limits.
+    pub(super) fn has_room(&mut self, id: UserId) {
+        let Some(user) = self.users.get_mut(id) else { return };
+        let texts = std::mem::take(&mut user.unsent_texts);
+        self.order(id, Order::Rules(Arc::clone(&self.rules)));
+        if texts > 0 {
+            self.order(id, Order::Missing(texts));
         }
     }
 

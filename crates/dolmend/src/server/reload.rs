@@ -87,7 +87,7 @@ impl<W: World> Server<W> {
         wanted.check_kinds(W::serves).map_err(|problem| problem.to_string())?;
         let changes = self.operations.config.changes_to(&wanted);
         let new = wanted.without_restart(&self.operations.config);
-        let warnings = new.warnings.clone();
+        let mut warnings = new.warnings.clone();
         let opened = self.open_for(&new)?;
         let (world, mut turn) = self.turn();
         if let Err(problem) = world.reconfigured(&mut turn, &new) {
@@ -98,6 +98,9 @@ impl<W: World> Server<W> {
         }
         let addresses = opened.addresses();
         self.bring_into_force(new, opened);
+        if self.crew.threads() < self.operations.config.io_threads {
+            warnings.push("not all `io threads` could be started; the log says why".into());
+        }
         Ok(report(&changes, addresses, &warnings))
     }
 
