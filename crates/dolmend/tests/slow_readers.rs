@@ -115,7 +115,8 @@ fn read_all(client: &mut Client) -> Arc<Mutex<Vec<u8>>> {
 /// Ann says three times as much as the systems on both sides take.
 fn talk_to_a_slow_player(compressed: bool) {
     const LINES: u64 = 4000;
-    let served = Served::start(Duration::from_secs(30));
+    // Ann may talk for longer than [`DEADLINE`], as under a sanitizer.
+    let served = Served::start(20 * DEADLINE);
     let mut ann = log_on(Client::connect(served.address), "Ann");
     let mut slow = served.slow_player("Slow");
     ann.expect("Slow has arrived.\r\n");
