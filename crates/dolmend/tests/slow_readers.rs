@@ -154,8 +154,8 @@ fn talk_to_a_slow_player(compressed: bool) {
 
 /// The number in a report about missing messages.
 fn missing_messages(line: &str) -> Option<u64> {
-    let (number, _) = line.strip_prefix('(')?.split_once(" messages are missing here")?;
-    number.parse().ok()
+    let (messages, _) = line.strip_prefix('(')?.split_once(" missing here")?;
+    if messages == "One message is" { Some(1) } else { messages.strip_suffix(" messages are")?.parse().ok() }
 }
 
 #[test]
