@@ -195,9 +195,11 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Looks at every user whose time has come, once. Who has waited for the longest time comes first: users of one
-    /// address wait for the same budget, and none of them may take all of it.
+    /// Looks at every user whose time has come, once. Who has waited for the longest time comes first, and before those who
+    /// have something to do only since this round: users of one address wait for the same budget, and none of them may take
+    /// all of it.
     pub(super) fn wake_users(&mut self) {
+        let newcomers = self.users.waiting();
         let mut due = std::mem::take(&mut self.limit_timer.due);
         self.wakeups.take_due(self.now, &mut due);
         due.sort_by_key(|&id| self.users.get(id).map(|user| user.limits.last_turn()));
@@ -210,6 +212,7 @@ impl<W: World> Server<W> {
             }
         }
         self.limit_timer.due = due;
+        self.users.move_back(newcomers);
     }
 
     fn wake_user(&mut self, id: UserId) {

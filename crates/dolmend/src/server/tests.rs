@@ -1,18 +1,25 @@
 //! The server with a world in which hardly anything happens, in this thread.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{LogKind, Server};
-use crate::config::{Config, Rate};
+use crate::config::{Config, Networks, Rate};
 use crate::keepalive;
 use crate::limits::Limits;
 use crate::ports;
 use crate::world::{Admission, ConnectInfo, Departure, Turn, UserId, World};
 
 /// A user is logged on with the first line.
-struct Quiet;
+#[derive(Default)]
+struct Quiet {
+    /// Who had a turn, in order.
+    turns: Vec<UserId>,
+    /// What a turn takes.
+    work: Duration,
+}
 
 impl World for Quiet {
     fn connect(&mut self, _: &ConnectInfo) -> Admission {
@@ -27,6 +34,8 @@ impl World for Quiet {
 
     fn process_input(&mut self, turn: &mut Turn<'_>, user: UserId, _: &str) {
         turn.logged_on(user);
+        self.turns.push(user);
+        std::thread::sleep(self.work);
     }
 
     fn net_dead(&mut self, _: &mut Turn<'_>, _: UserId, _: Departure) {}
@@ -47,7 +56,7 @@ impl Fixture {
         let (opened, _) = ports::open(&[port], false).expect("it opens");
         let (mut config, address) = (Config::built_in().expect("it is good"), opened[0].address);
         change(&mut config);
-        Fixture { server: Server::new(&config, opened, Quiet).expect("it starts"), address }
+        Fixture { server: Server::new(&config, opened, Quiet::default()).expect("it starts"), address }
     }
 
     fn connect(&self) -> TcpStream {
@@ -107,6 +116,26 @@ fn who_has_waited_under_an_old_rate_gets_turns_under_the_new_one() {
     fixture.step_until(|server| server.status().lines >= 100);
     fixture.server.set_limits(limits(Rate::new(20, 20)));
     fixture.step_until(|server| server.status().lines == 130);
+}
+
+/// [D6] Their next lines are there before those who wait are looked at: whoever has had a turn must not have the next one.
+#[test]
+fn users_of_one_address_take_turns_though_a_turn_takes_longer_than_the_budget_needs_for_a_command() {
+    const USERS: usize = 8;
+    // The burst of an address, and two turns for each user.
+    const BURST: usize = 100;
+    const TURNS: usize = BURST + 2 * USERS;
+    let mut fixture = Fixture::with(|config| config.limits.no_limits = Networks::default());
+    let mut clients: Vec<TcpStream> = (0..USERS).map(|_| fixture.connect()).collect();
+    for client in &mut clients {
+        client.write_all(&b"x\r\n".repeat(20)).expect("it is read");
+    }
+    fixture.step_until(|server| server.world().turns.len() >= BURST);
+    fixture.server.world.work = Duration::from_millis(25);
+    fixture.step_until(|server| server.world().turns.len() >= TURNS);
+    let turns = &fixture.server.world().turns[BURST..TURNS];
+    let who: HashSet<UserId> = turns.iter().copied().collect();
+    assert_eq!(who.len(), USERS, "{turns:?}");
 }
 
 #[test]

@@ -61,6 +61,11 @@ impl Users {
         }
     }
 
+    /// Puts the first `count` of the queue behind all others.
+    pub(super) fn move_back(&mut self, count: usize) {
+        self.queue.rotate_left(count);
+    }
+
     /// How many wait for a turn, including those who have departed since.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()

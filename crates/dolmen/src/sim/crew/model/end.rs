@@ -12,7 +12,6 @@ impl Run<'_> {
     /// All run, and the peers read, until no one has anything to do within this time.
     pub(super) fn calm_down(&mut self, horizon: Duration) -> Check {
         let was_calm = std::mem::replace(&mut self.is_calm, true);
-        let until_ns = self.now_ns() + horizon.as_nanos() as u64;
         for _ in 0..MOST_STEPS {
             for at in 0..self.conns.len() {
                 self.peer_reads(at, usize::MAX)?;
@@ -22,6 +21,7 @@ impl Run<'_> {
             }
             let next_ns = self.next_ns();
             self.check_deadlines(next_ns)?;
+            let until_ns = self.now_ns() + horizon.as_nanos() as u64;
             let Some(next_ns) = next_ns.filter(|&next_ns| next_ns <= until_ns) else {
                 self.is_calm = was_calm;
                 return self.check_calm();
