@@ -495,6 +495,17 @@ fn refused_connections_behind_a_proxy_are_bounded() {
     answer_time(&mut ann, 1);
 }
 
+/// The header and the first lines come in one piece, before the greeting has been sent.
+#[test]
+fn a_line_behind_a_header_answers_the_greeting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::limited(&folder, "trusted proxies : 127.0.0.9\n");
+    let mut ann = connect_from(9, server.addresses[0]);
+    ann.send_bytes(&[&header(1)[..], b"Ann\r\ntell nobody x\r\n"].concat());
+    let seen = ann.expect("called nobody.\r\n");
+    assert_eq!(seen.matches("shall we call you?").count(), 1, "{seen}");
+}
+
 /// A header without an address leaves the player unnamed, and who sends telnet there may be the player.
 #[test]
 fn no_one_is_named_by_telnet_behind_a_header() {
