@@ -1,6 +1,6 @@
 //! The order of the reactor's modules: an import may only go down.
 //!
-//! public interface → engine → console, kernel. Modules of the same layer do not import each other, so that no two of
+//! crew → public interface → engine → console, kernel. Modules of the same layer do not import each other, so that no two of
 //! them need each other to be understood.
 
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["channel", "events", "waker"],
     &["reactor"],
+    &["crew"],
     &["sim"],
     &["raw"],
     &["lib"],
