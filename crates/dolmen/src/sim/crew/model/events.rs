@@ -136,9 +136,12 @@ impl Run<'_> {
     }
 
     fn left(&mut self, at: usize, reason: &LeaveReason) -> Check {
-        let link = self.conns[at].link;
+        let conn = &self.conns[at];
+        let (link, is_refused) = (conn.link, conn.place.is_none() && !look(&conn.witness).opened);
         match (reason, self.orphans.pop_front()) {
             (LeaveReason::MemberFailed, Some(orphan)) if orphan == at => {}
+            // A newcomer that no one serves until the game replaces the member.
+            (LeaveReason::MemberFailed, None) if is_refused => {}
             (LeaveReason::MemberFailed, _) | (_, Some(_)) => {
                 self.fail(Oracle::Order, || format!("{link:?} has left out of turn: {reason}"))?;
             }
