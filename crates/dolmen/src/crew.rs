@@ -116,7 +116,7 @@ pub use notice::LeaveReason;
 ///
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
-/// their [`flush`](Codec::flush). What the game sends in a round crosses to the members in batches, at the latest at its end;
+/// their [`flush`](Codec::flush). A game that stops before calls [`end_round`](Crew::end_round): the rest is for its next round. What the game sends in a round crosses to the members in batches, at the latest at its end;
 /// what it sends between two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the
 /// same to each call.
 ///
@@ -236,7 +236,10 @@ impl<C: Codec> Crew<C> {
         }
         let happening = match event {
             // The round takes what waits, whatever has reported it.
-            Event::Inbox { .. } => return None,
+            Event::Inbox { .. } => {
+                self.desk.note_report();
+                return None;
+            }
             Event::Received { conn, data, .. } => Happening::Received(conn, data),
             Event::EndOfStream { conn, .. } => Happening::EndOfStream(conn),
             Event::Drained { conn, .. } => Happening::Drained(conn),

@@ -60,6 +60,7 @@ mod close_reason;
 #[allow(unsafe_code)] // System calls for terminals, consoles and signals.
 mod console;
 mod crew;
+mod drop_each;
 mod engine;
 mod error;
 mod events;

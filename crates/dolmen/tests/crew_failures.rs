@@ -138,3 +138,22 @@ fn p20_a_stream_that_cannot_be_registered_leaves_and_is_closed() {
         }
     }
 }
+
+/// A game that catches the panic goes on, and the connection has left.
+#[test]
+fn p20_without_threads_a_game_that_catches_a_codecs_panic_goes_on() {
+    let _watchdog = watchdog();
+    let mut game = Game::new(0);
+    let (link, mut peer) = game.connect();
+    let (other, mut other_peer) = game.connect();
+    game.echo(link, &mut peer, "here");
+    peer.write_all(b"panic\n").expect("write");
+    catch_unwind(AssertUnwindSafe(|| game.told_until_left(&[link]))).expect_err("it panics");
+    let told = game.told_until_left(&[link]);
+    assert_eq!(told, [Told::Said(link, "panic".to_owned()), failed(link)]);
+    assert_ended(&peer);
+    assert_eq!(game.crew.len(), 1);
+    game.echo(other, &mut other_peer, "still here");
+    let (_rig, codecs) = game.end_crew();
+    assert_eq!(codecs, 0);
+}

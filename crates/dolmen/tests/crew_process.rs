@@ -121,3 +121,26 @@ fn hc47_a_forked_child_drops_its_copy_of_a_crew_and_the_parent_goes_on() {
         assert_eq!(codecs, 0);
     }
 }
+
+/// A child neither waits for the parent's threads, which are not its own, nor starts any.
+#[test]
+fn hc47_a_forked_child_joins_no_member_and_starts_none() {
+    let _watchdog = watchdog();
+    let mut game = Game::new(2);
+    let (link, mut peer) = game.connect();
+    game.echo(link, &mut peer, "here");
+    // This one has no connection, and ends: it is joined by the next round.
+    let reactor = &game.rig.reactor;
+    game.crew.set_threads(reactor, 1).expect("one less");
+    let mut copy = Some(game);
+    fork(|| {
+        let mut game = copy.take().expect("it is there");
+        game.round(std::time::Duration::ZERO, |_, event| panic!("{event:?}"));
+        let refused = game.crew.set_threads(&game.rig.reactor, 2).expect_err("it starts none");
+        assert_eq!(refused.kind(), dolmen::ErrorKind::Os);
+        drop(game);
+    })
+    .ends_well();
+    let mut game = copy.take().expect("the child has dropped its own");
+    game.echo(link, &mut peer, "still here");
+}

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::notice::{Notice, Outgoing};
-use crate::error::ErrorKind;
 use crate::shared_bytes::SharedBytes;
 use crate::token::LinkId;
 
@@ -126,8 +125,9 @@ pub(super) enum Wish {
 /// The connection, as the engine that has it sees it.
 pub(super) trait Wire {
     fn stream(&mut self) -> Option<&TcpStream>;
-    fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind>;
-    fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind>;
+    /// Returns how many of the bytes found room: all of them where there is no connection any more that would keep the rest.
+    fn send(&mut self, bytes: &[u8]) -> usize;
+    fn send_shared(&mut self, bytes: &SharedBytes) -> usize;
     fn queued_bytes(&self) -> usize;
 }
 
@@ -170,24 +170,14 @@ impl<C: Codec> Link<'_, C> {
     /// by itself, such as at a deadline, has to stop while the link is blocked. What it sends all the same is kept without a
     /// limit.
     pub fn send(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || self.passes(|wire| wire.send(bytes)) {
-            return;
-        }
-        self.unsent.bytes.extend_from_slice(bytes);
+        let passed = if self.unsent.is_empty() { self.wire.send(bytes) } else { 0 };
+        self.unsent.bytes.extend_from_slice(&bytes[passed..]);
     }
 
     /// The same of bytes that are sent to many: they are not copied, unless there is no room for them.
     pub fn send_shared(&mut self, bytes: &SharedBytes) {
-        if bytes.is_empty() || self.passes(|wire| wire.send_shared(bytes)) {
-            return;
-        }
-        self.unsent.bytes.extend_from_slice(bytes);
-    }
-
-    /// Whether the bytes need not be kept: the reactor has them, or there is no connection any more that would.
-    fn passes(&mut self, send: impl FnOnce(&mut dyn Wire) -> Result<(), ErrorKind>) -> bool {
-        self.unsent.is_empty()
-            && !matches!(send(&mut *self.wire), Err(ErrorKind::QueueFull | ErrorKind::TooLarge))
+        let passed = if self.unsent.is_empty() { self.wire.send_shared(bytes) } else { 0 };
+        self.unsent.bytes.extend_from_slice(&bytes[passed..]);
     }
 
     /// Delivers a message to the game, behind those delivered before. If the game does not take its messages, nothing more

@@ -8,9 +8,10 @@ use super::codec::Codec;
 use super::counters::{Counters, MemberStats};
 use super::event::CrewEvent;
 use super::ledger::Ledger;
-use super::member::{Happening, Limits, Member, drop_each};
+use super::member::{Happening, Limits, Member};
 use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request, Serial};
 use crate::channel::SendError;
+use crate::drop_each::drop_each;
 use crate::engine::{Engine, Table};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
@@ -100,6 +101,8 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     round_is_open: bool,
     /// What the members have for it has been taken.
     has_collected: bool,
+    /// Or was left where it is, as the game has left enough of earlier rounds.
+    has_skipped: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
     orphans: VecDeque<(LinkId, Token)>,
     /// Announces that the member on this thread has work for a round, and none is under way.
@@ -131,6 +134,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             in_round: 0,
             round_is_open: false,
             has_collected: false,
+            has_skipped: false,
             orphans: VecDeque::new(),
             later: Channel::new(mailbox, 1, token),
             is_later: false,
@@ -234,6 +238,10 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         for (mut notices, mut orders) in left {
             drop_each(notices.drain());
             drop_each(orders.drain());
+        }
+        drop_each(self.inbox.drain(..));
+        for seat in self.seats.iter_mut().flatten() {
+            drop_each(seat.held.drain(..));
         }
     }
 
@@ -487,18 +495,26 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         None
     }
 
-    /// Takes what the members have for this round.
-    fn collect<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+    /// A report has come. In a round that has collected, the game has waited and not ended it, so it collects again.
+    pub(crate) fn note_report(&mut self) {
+        self.has_collected = false;
+    }
+
+    /// The round that was asked for is here.
+    fn answer_later(&mut self) {
         if std::mem::take(&mut self.is_later) {
             self.later.take(&mut self.later_taken);
             self.later_taken.drain().for_each(drop);
         }
-        // Whatever has been reported: events that the game has not passed on must not silence a member. A game that leaves
-        // events for later rounds gets no more of them [p19].
-        for seat in self.seats.iter().flatten() {
-            if self.inbox.len() >= self.limits.notices {
-                break;
-            }
+    }
+
+    /// Takes what the members have for this round.
+    fn collect<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.answer_later();
+        // A game that leaves events for later rounds gets no more of them [p19].
+        self.has_skipped = self.inbox.len() >= self.limits.notices;
+        // Whatever has been reported: events that the game has not passed on must not silence a member.
+        for seat in self.seats.iter().flatten().filter(|_| !self.has_skipped) {
             if seat.remote.notices.take(&mut self.taken) {
                 seat.remote.mailbox.wake();
             }
@@ -529,8 +545,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.here.begin_turn(engine);
         let room = self.room();
         self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
+        // Reports that nothing was taken for are not repeated.
+        let mut is_left = !self.inbox.is_empty() || !self.orphans.is_empty();
+        if !self.has_collected || self.has_skipped {
+            self.answer_later();
+            is_left |= self.seats.iter().flatten().any(|seat| seat.remote.notices.len() > 0);
+        }
         (self.round_is_open, self.has_collected) = (false, false);
-        if !self.inbox.is_empty() || !self.orphans.is_empty() {
+        if is_left {
             self.ask_for_round();
         }
     }

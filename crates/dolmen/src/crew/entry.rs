@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use super::codec::{Codec, Unsent, Wire, Wish};
 use super::ledger::Ledger;
+use crate::drop_each::drop_each;
 use crate::engine::Engine;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
 use crate::shared_bytes::SharedBytes;
 use crate::token::{ConnId, LinkId};
@@ -42,6 +43,8 @@ pub(super) struct Entry<C: Codec> {
     pub(super) codec: C,
     pub(super) ledger: Arc<Ledger>,
     pub(super) unsent: Unsent,
+    /// Bytes have found no room, and the codec does not know yet that they have been sent.
+    pub(super) owes_drained: bool,
     pub(super) waiting: VecDeque<Waiting<C>>,
     pub(super) wish: Wish,
     /// The reactor has been told to close it: the codec gets no further call.
@@ -63,6 +66,13 @@ pub(super) struct Entry<C: Codec> {
     pub(super) forced: Option<usize>,
 }
 
+/// The replies that wait may panic when they are dropped, and the codec too.
+impl<C: Codec> Drop for Entry<C> {
+    fn drop(&mut self) {
+        drop_each(self.waiting.drain(..));
+    }
+}
+
 impl<C: Codec> Entry<C> {
     pub(super) fn new(link: LinkId, conn: ConnId, codec: C, ledger: Arc<Ledger>) -> Entry<C> {
         Entry {
@@ -71,6 +81,7 @@ impl<C: Codec> Entry<C> {
             codec,
             ledger,
             unsent: Unsent::default(),
+            owes_drained: false,
             waiting: VecDeque::new(),
             wish: Wish::Stay,
             is_closing: false,
@@ -98,25 +109,29 @@ impl<C: Codec> Entry<C> {
 
 /// Passes on what found no room before, as far as there is room now. If some is left, the engine reports when there is.
 pub(super) fn push_unsent<K: Kernel, C: Codec>(engine: &mut Engine<K>, entry: &mut Entry<C>) {
-    let piece_bytes = PIECE_BYTES.min(engine.high_water_bytes());
     let Unsent { bytes, passed } = &mut entry.unsent;
-    while *passed < bytes.len() {
-        let piece = &bytes[*passed..bytes.len().min(*passed + piece_bytes)];
-        match engine.send(entry.conn, piece) {
-            Ok(()) => *passed += piece.len(),
-            Err(error) if error.kind() == ErrorKind::QueueFull => {
-                // What has been passed on gives its memory back now and then, however slowly the rest is read.
-                if *passed > bytes.len() / 2 {
-                    bytes.drain(..std::mem::take(passed));
-                }
-                return;
-            }
-            // The connection has ended, and its end is reported.
-            Err(_) => *passed = bytes.len(),
+    *passed += pass_pieces(engine, entry.conn, &bytes[*passed..]);
+    if *passed == bytes.len() {
+        // A long answer must not hold its memory for good.
+        (*bytes, *passed) = (Vec::new(), 0);
+    } else if *passed > bytes.len() / 2 {
+        // What has been passed on gives its memory back now and then, however slowly the rest is read.
+        bytes.drain(..std::mem::take(passed));
+    }
+}
+
+/// Sends bytes as far as there is room, and returns how many: all of them if the connection has ended, as its end is reported.
+fn pass_pieces<K: Kernel>(engine: &mut Engine<K>, conn: ConnId, bytes: &[u8]) -> usize {
+    let piece_bytes = PIECE_BYTES.min(engine.high_water_bytes());
+    let mut passed = 0;
+    for piece in bytes.chunks(piece_bytes) {
+        match engine.send(conn, piece) {
+            Ok(()) => passed += piece.len(),
+            Err(error) if error.kind() == ErrorKind::QueueFull => return passed,
+            Err(_) => return bytes.len(),
         }
     }
-    // A long answer must not hold its memory for good.
-    (*bytes, *passed) = (Vec::new(), 0);
+    passed
 }
 
 pub(super) fn set_pause<K: Kernel, C: Codec>(
@@ -140,13 +155,25 @@ pub(super) struct EngineWire<'a, K: Kernel> {
     pub(super) conn: ConnId,
 }
 
+impl<K: Kernel> EngineWire<'_, K> {
+    /// What there is no room for as a whole is sent in part.
+    fn sent(&mut self, sent: Result<(), Error>, bytes: &[u8]) -> usize {
+        match sent.map_err(|error| error.kind()) {
+            Err(ErrorKind::QueueFull | ErrorKind::TooLarge) => pass_pieces(self.engine, self.conn, bytes),
+            _ => bytes.len(),
+        }
+    }
+}
+
 impl<K: Kernel> Wire for EngineWire<'_, K> {
-    fn send(&mut self, bytes: &[u8]) -> Result<(), ErrorKind> {
-        self.engine.send(self.conn, bytes).map_err(|error| error.kind())
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        let sent = self.engine.send(self.conn, bytes);
+        self.sent(sent, bytes)
     }
 
-    fn send_shared(&mut self, bytes: &SharedBytes) -> Result<(), ErrorKind> {
-        self.engine.send_shared(self.conn, bytes).map_err(|error| error.kind())
+    fn send_shared(&mut self, bytes: &SharedBytes) -> usize {
+        let sent = self.engine.send_shared(self.conn, bytes);
+        self.sent(sent, bytes)
     }
 
     fn stream(&mut self) -> Option<&TcpStream> {

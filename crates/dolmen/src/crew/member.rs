@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::codec::{Codec, Link, Wish};
@@ -11,6 +12,7 @@ use super::counters::Counters;
 use super::entry::{EngineWire, Entry, Waiting, pause, push_unsent, set_pause};
 use super::notice::{LeaveReason, Newcomer, Notice, Outgoing, Request};
 use crate::close_reason::CloseReason;
+use crate::drop_each::drop_each;
 use crate::engine::Engine;
 use crate::kernel::Kernel;
 use crate::record::Record;
@@ -106,7 +108,9 @@ impl<C: Codec> Member<C> {
 
     /// One on the game's own thread.
     pub(super) fn of_game(token: Token, limits: Limits, counters: Arc<Counters>) -> Member<C> {
-        Member { is_games: true, ..Member::new(token, limits, counters) }
+        let mut member = Member::new(token, limits, counters);
+        member.is_games = true;
+        member
     }
 
     /// Reads the clock, at the begin of a turn.
@@ -282,13 +286,18 @@ impl<C: Codec> Member<C> {
         if entry.takes_calls() {
             let before = self.outgoing.notices.len();
             let touched = entry.is_touched;
-            self.enter(engine, &mut entry, |codec, link| {
+            let called = self.enter(engine, &mut entry, |codec, link| {
                 call(codec, link);
                 // What the codec holds back goes out before a close.
                 if *link.wish == Wish::Close && touched {
                     codec.flush(link);
                 }
             });
+            if let Err(panic) = called {
+                // Not while the panic is under way: its destructor may panic as well.
+                drop_each(std::iter::once(entry));
+                resume_unwind(panic);
+            }
             let delivered = self.outgoing.notices.len() - before;
             if delivered > 0 {
                 self.counters.delivered(delivered);
@@ -311,7 +320,7 @@ impl<C: Codec> Member<C> {
         engine: &mut Engine<K>,
         entry: &mut Box<Entry<C>>,
         call: impl FnOnce(&mut C, &mut Link<'_, C>),
-    ) {
+    ) -> thread::Result<()> {
         let mut reads = entry.pauses & pause::CODEC == 0;
         let mut wire = EngineWire { engine: &mut *engine, conn: entry.conn };
         let mut link = Link {
@@ -325,17 +334,18 @@ impl<C: Codec> Member<C> {
             reads: &mut reads,
         };
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut entry.codec, &mut link)));
-        if let Err(panic) = called {
-            if self.is_games {
-                engine.remove(entry.conn);
-                if let Some(armed) = entry.armed {
-                    self.deadlines.remove(&(armed, entry.link.0.slot));
-                }
-                self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
+        if called.is_err() && self.is_games {
+            engine.remove(entry.conn);
+            if let Some(armed) = entry.armed {
+                self.deadlines.remove(&(armed, entry.link.0.slot));
             }
-            resume_unwind(panic);
+            self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
+            // The round that the panic leaves open announces nothing.
+            engine.mailbox().wake();
+        } else if called.is_ok() {
+            set_pause(engine, entry, pause::CODEC, !reads);
         }
-        set_pause(engine, entry, pause::CODEC, !reads);
+        called
     }
 
     /// Lets the engine and the deadlines follow what has become of an entry.
@@ -344,6 +354,7 @@ impl<C: Codec> Member<C> {
             push_unsent(engine, entry);
         }
         let is_blocked = !entry.unsent.is_empty();
+        entry.owes_drained |= is_blocked;
         match entry.wish {
             Wish::Stay => set_pause(engine, entry, pause::UNSENT, is_blocked),
             Wish::Close if !entry.is_closing => {
@@ -381,13 +392,13 @@ impl<C: Codec> Member<C> {
     fn drained<K: Kernel>(&mut self, engine: &mut Engine<K>, slot: u32) {
         loop {
             let Some(mut entry) = self.entries[slot as usize].take() else { return };
-            let was_blocked = !entry.unsent.is_empty();
             self.settle(engine, &mut entry);
-            let has_room = was_blocked && entry.unsent.is_empty();
-            let next = if entry.unsent.is_empty() { entry.waiting.pop_front() } else { None };
+            let has_room = entry.unsent.is_empty();
+            let next = if has_room { entry.waiting.pop_front() } else { None };
+            let is_over = has_room && next.is_none() && std::mem::take(&mut entry.owes_drained);
             let link = entry.link;
             self.entries[slot as usize] = Some(entry);
-            if has_room && next.is_none() {
+            if is_over {
                 return self.call(engine, slot, Codec::drained);
             }
             match next {
@@ -539,7 +550,7 @@ impl<C: Codec> Member<C> {
         }
     }
 
-    /// Drops all codecs. One whose destructor panics must not take another one's with it: two panics at a time end the process.
+    /// Drops all codecs.
     pub(super) fn drop_codecs(&mut self) {
         drop_each(self.entries.drain(..).flatten());
     }
@@ -550,12 +561,11 @@ impl<C: Codec> Member<C> {
     }
 }
 
-/// Drops values one by one, also those after one whose destructor panics.
-pub(super) fn drop_each<T>(values: impl Iterator<Item = T>) {
-    for value in values {
-        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-            tracing::error!(target: "dolmen", "a destructor has panicked at the end of a crew's member");
-        }
+/// A destructor that panics must not take another one's with it: two panics at a time end the process [p21].
+impl<C: Codec> Drop for Member<C> {
+    fn drop(&mut self) {
+        self.drop_codecs();
+        drop_each(self.outgoing.notices.drain(..));
     }
 }
 

@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::codec::Codec;
 use super::counters::Counters;
 use super::desk::Remote;
-use super::member::{Happening, Limits, Member, drop_each};
+use super::member::{Happening, Limits, Member};
 use super::notice::{Notice, Order};
+use crate::drop_each::drop_each;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
@@ -93,9 +94,13 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
         return;
     }
     let most_events = builder.most_events();
+    let mut taken = Taken::default();
     // What a panic leaves behind is not used any more but for the notices of before, which are whole.
-    let served =
-        catch_unwind(AssertUnwindSafe(|| serve(&mut reactor, most_events, &mut member, &orders, &notices)));
+    let served = catch_unwind(AssertUnwindSafe(|| {
+        serve(&mut reactor, most_events, &mut taken, &mut member, &orders, &notices)
+    }));
+    // Not while a panic of a codec is under way.
+    drop_each(taken.drain());
     let failure = match served {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -118,13 +123,13 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
 fn serve<C: Codec>(
     reactor: &mut Reactor,
     most_events: usize,
+    taken: &mut Taken<Order<TcpStream, C>>,
     member: &mut Member<C>,
     orders: &Arc<Channel<Order<TcpStream, C>>>,
     notices: &Arc<Channel<Notice<C>>>,
 ) -> Result<(), Error> {
     let engine = &mut reactor.engine;
     let mut batch = Batch::with_capacity(most_events);
-    let mut taken = Taken::default();
     let mut failures = 0;
     loop {
         // The system may be out of memory for a moment.
@@ -137,7 +142,7 @@ fn serve<C: Codec>(
             continue;
         }
         failures = 0;
-        if !turn(engine, &mut batch, &mut taken, member, orders, notices, |stream| stream) {
+        if !turn(engine, &mut batch, taken, member, orders, notices, |stream| stream) {
             return Ok(());
         }
     }
@@ -161,7 +166,7 @@ pub(crate) fn turn<K: Kernel, S: Send + 'static, C: Codec>(
         }
         if let Record::Inbox { token: ORDERS, .. } = record {
             orders.take(taken);
-            for order in taken.drain() {
+            while let Some(order) = taken.pop() {
                 match order {
                     _ if orders.is_abandoned() => return false,
                     Order::Add(newcomer) => {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Announced, Mailbox, Queue, Refused};
+use crate::drop_each::drop_each;
 use crate::kernel::Fault;
 use crate::kernel::fork::{Guarded, Lock};
 use crate::marks::{Mark, mark};
@@ -74,6 +75,11 @@ impl<T> Default for Taken<T> {
 impl<T> Taken<T> {
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> {
         self.0.drain(..).map(|(_, value)| value)
+    }
+
+    /// The first of them, for a caller that may panic and keeps the others all the same.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        self.0.pop_front().map(|(_, value)| value)
     }
 }
 
@@ -147,7 +153,7 @@ impl<T: Send + 'static> Channel<T> {
         let mut state = self.state.ours().lock();
         if self.mailbox.is_gone() || self.inbox_gone.load(Ordering::Relaxed) {
             drop(state);
-            return values.clear();
+            return drop_each(values.drain(..));
         }
         let room = if beyond { values.len() } else { self.capacity.saturating_sub(state.queue.len()) };
         let taken = room.min(values.len());

@@ -105,6 +105,8 @@ pub(super) struct Witness {
     pub(super) end_of_stream: bool,
     pub(super) deadline_ns: Option<u64>,
     pub(super) dropped: bool,
+    /// Its link was blocked, and it has not been told of room.
+    pub(super) is_blocked: bool,
     /// The promise that was broken.
     pub(super) fault: Option<(Oracle, String)>,
 }
@@ -188,6 +190,7 @@ impl TestCodec {
 
     /// After each call that sends.
     fn note_room(&mut self, link: &Link<'_, Self>) {
+        look(&self.witness).is_blocked |= link.is_blocked();
         if link.queued_bytes() > self.high_water_bytes {
             self.overfilled_at = stage::waits();
         }
@@ -273,9 +276,21 @@ impl Codec for TestCodec {
     }
 
     fn flush(&mut self, link: &mut Link<'_, Self>) {
-        self.enter("flush");
+        // What a codec holds back is flushed before its own close.
+        if look(&self.witness).ended != Some(End::Close) {
+            self.enter("flush");
+        }
         self.release(link);
         self.note_room(link);
+    }
+
+    fn drained(&mut self, link: &mut Link<'_, Self>) {
+        self.enter("drained");
+        let was_blocked = std::mem::take(&mut look(&self.witness).is_blocked);
+        if !was_blocked || link.is_blocked() {
+            self.fail(Oracle::Order, || format!("`drained` was called; it was blocked: {was_blocked}"));
+        }
+        self.leave(link);
     }
 
     fn deadline(&self) -> Option<Instant> {

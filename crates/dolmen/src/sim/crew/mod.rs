@@ -36,6 +36,8 @@ marks! {
         MessagesWaited,
         /// The same on the game's thread.
         MessagesWaitedHere,
+        /// The game has left events of a round for the next one.
+        RoundLeftEarly,
         /// A connection was served on the game's thread.
         ServedHere,
         /// A member has failed with several connections.

@@ -22,15 +22,21 @@ impl Run<'_> {
         })
     }
 
-    /// After a round.
-    pub(super) fn check_game(&self) -> Check {
+    /// After a round. One that was left early leaves what fits into the limit, and what the members had beyond.
+    pub(super) fn check_game(&self, is_left_early: bool) -> Check {
         self.check_witnesses()?;
-        let ((taken, waiting), capacity) = (self.desk.waiting_notices(), self.limits.notices);
+        let (taken, waiting) = self.desk.waiting_notices();
+        let capacity = self.limits.notices;
         if waiting > 0 {
             mark(Mark::MessagesWaitedHere);
         }
-        self.check(Oracle::Bounds, taken <= capacity, || {
-            format!("{taken} notices are left of a round, with room for {capacity}")
+        let most = if is_left_early {
+            (1 + self.members.len()) * capacity + self.most_of_failed()
+        } else {
+            capacity
+        };
+        self.check(Oracle::Bounds, taken <= most, || {
+            format!("{taken} notices are left of a round, with room for {capacity}; {most} may be")
         })?;
         let most = self.most_waiting(None);
         self.check(Oracle::Bounds, waiting <= most, || {
@@ -46,6 +52,18 @@ impl Run<'_> {
         let of_one =
             |conn: &Conn| self.config.buffer_bytes.div_ceil(conn.manner.piece) + 1 + MOST_TICKS as usize;
         self.conns.iter().filter(|conn| conn.place == place).map(of_one).sum()
+    }
+
+    /// How many notices members that have failed may leave beyond the room: their messages, and for each connection that it
+    /// has room or has ended; and the failure.
+    fn most_of_failed(&self) -> usize {
+        let failed = self.members.iter().enumerate().filter(|(_, member)| member.has_failed);
+        let of_one = |at| {
+            self.most_waiting(Some(at))
+                + 2 * self.conns.iter().filter(|conn| conn.place == Some(at)).count()
+                + 1
+        };
+        failed.map(|(at, _)| of_one(at)).sum()
     }
 
     /// What the codecs have seen.
@@ -110,6 +128,9 @@ impl Run<'_> {
         })?;
         self.check(Oracle::Liveness, !conn.waits_for_room, || {
             format!("{link:?} has room and has not reported it")
+        })?;
+        self.check(Oracle::Liveness, !witness.is_blocked, || {
+            format!("the codec of {link:?} was blocked, and has not heard of room")
         })?;
         let (received, written) = (witness.received_bytes, conn.written);
         let is_whole = received == written && witness.end_of_stream == conn.fin;

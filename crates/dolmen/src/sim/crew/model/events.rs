@@ -32,11 +32,20 @@ impl Run<'_> {
     }
 
     fn round(&mut self) -> Check {
+        // A game may leave events for its next round.
+        let ends_after = if !self.is_calm && self.rng.percent(15) { self.rng.below(4) } else { u64::MAX };
+        let mut is_left_early = false;
         for count in 0.. {
             self.check(Oracle::Liveness, count < 10_000, || "a round does not end".into())?;
             if !self.members.is_empty() && self.rng.percent(15) {
                 let at = self.rng.below(self.members.len() as u64) as usize;
                 self.step_member(at)?;
+            }
+            is_left_early = count >= ends_after && self.orphans.is_empty();
+            if is_left_early {
+                mark(Mark::RoundLeftEarly);
+                self.desk.end_round(&mut self.engine);
+                break;
             }
             let event = self.desk.next_event(&mut self.engine);
             self.join_ended()?;
@@ -47,7 +56,7 @@ impl Run<'_> {
         self.owes_round = false;
         let orphans = self.orphans.len();
         self.check(Oracle::Order, orphans == 0, || format!("{orphans} connections were not reported"))?;
-        self.check_game()
+        self.check_game(is_left_early)
     }
 
     fn handle(&mut self, event: CrewEvent<TestCodec>) -> Check {
@@ -127,9 +136,12 @@ impl Run<'_> {
     }
 
     fn left(&mut self, at: usize, reason: &LeaveReason) -> Check {
-        let link = self.conns[at].link;
+        let conn = &self.conns[at];
+        let (link, is_refused) = (conn.link, conn.place.is_none() && !look(&conn.witness).opened);
         match (reason, self.orphans.pop_front()) {
             (LeaveReason::MemberFailed, Some(orphan)) if orphan == at => {}
+            // A newcomer that no one serves until the game replaces the member.
+            (LeaveReason::MemberFailed, None) if is_refused => {}
             (LeaveReason::MemberFailed, _) | (_, Some(_)) => {
                 self.fail(Oracle::Order, || format!("{link:?} has left out of turn: {reason}"))?;
             }

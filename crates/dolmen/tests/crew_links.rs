@@ -1,0 +1,241 @@
+//! What a link promises its codec: to tell it of room, to send what it holds back before a close, and to count what is on its
+//! way.
+
+mod common;
+mod crew_rig;
+
+use std::io::Read;
+use std::time::Duration;
+
+use common::{Rig, narrow_pair, pair, watchdog};
+use crew_rig::{CREW, Game, LINKS, THREADS};
+use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, ErrorKind, Link, Reactor};
+
+/// One round, which waits for its first event.
+#[track_caller]
+fn round<C: Codec>(rig: &mut Rig, crew: &mut Crew<C>) -> Vec<CrewEvent<C>> {
+    let Rig { reactor, events } = rig;
+    let found = reactor.wait(events, Some(common::DEADLINE)).expect("wait");
+    assert!(found > 0, "nothing has happened");
+    for event in events.drain() {
+        assert!(crew.handle(reactor, event).is_none(), "it is the crew's");
+    }
+    std::iter::from_fn(|| crew.next_event(reactor)).collect()
+}
+
+/// How much a codec sends by itself: more than fits.
+const ALL: usize = 500_000;
+
+/// Sends so much by itself, from its first reply on, and stops while its link is blocked. Other replies are sent as they are.
+struct Fills {
+    left: usize,
+}
+
+impl Fills {
+    fn fill(&mut self, link: &mut Link<'_, Self>) {
+        while self.left > 0 && !link.is_blocked() {
+            self.left -= 10_000;
+            link.send(&[b'x'; 10_000]);
+        }
+        link.deliver(self.left);
+    }
+}
+
+impl Codec for Fills {
+    type Message = usize;
+    type Reply = &'static [u8];
+    type Shared = ();
+
+    fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+    fn send(&mut self, reply: &'static [u8], link: &mut Link<'_, Self>) {
+        match reply {
+            [] => self.fill(link),
+            _ => link.send(reply),
+        }
+    }
+
+    fn drained(&mut self, link: &mut Link<'_, Self>) {
+        assert!(!link.is_blocked(), "it is told of room");
+        self.fill(link);
+    }
+}
+
+/// Also when replies have waited meanwhile, which are sent first.
+#[test]
+fn p19_a_codec_that_stops_while_its_link_is_blocked_is_told_of_room() {
+    for (threads, extra) in THREADS.into_iter().flat_map(|threads| [(threads, 0), (threads, 3)]) {
+        let _watchdog = watchdog();
+        let reactors = Reactor::builder().high_water_mark(8 * 1024);
+        let mut rig = Rig::with(&reactors);
+        let settings = CrewBuilder::new(CREW).threads(threads).reactors(reactors);
+        let mut crew: Crew<Fills> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = narrow_pair();
+        let link = crew.add(&mut rig.reactor, ours, Fills { left: ALL }, LINKS);
+        crew.send(&mut rig.reactor, link, b"").expect("there is room");
+        (0..extra).for_each(|_| crew.send(&mut rig.reactor, link, b"extra").expect("there is room"));
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; ALL + 5 * extra];
+            peer.read_exact(&mut bytes).map(|()| peer)
+        });
+        let (mut left, mut stops) = (ALL, 0);
+        while left > 0 {
+            for event in round(&mut rig, &mut crew) {
+                let CrewEvent::Message { message, .. } = event else { panic!("{event:?}") };
+                (left, stops) = (message, stops + 1);
+            }
+        }
+        assert!(stops > 2, "it was blocked, with {threads} threads");
+        while !reader.is_finished() {
+            let Rig { reactor, events } = &mut rig;
+            reactor.wait(events, Some(Duration::from_millis(5))).expect("wait");
+            for event in events.drain() {
+                assert!(crew.handle(reactor, event).is_none(), "it is the crew's");
+            }
+            // Another report of room.
+            while crew.next_event(reactor).is_some() {}
+        }
+        drop(reader.join().expect("the reader").expect("all of it is sent"));
+    }
+}
+
+/// Holds each reply until the flush. An empty one closes.
+struct Holds(Vec<u8>);
+
+impl Codec for Holds {
+    type Message = ();
+    type Reply = Vec<u8>;
+    type Shared = ();
+
+    fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+    fn send(&mut self, reply: Vec<u8>, link: &mut Link<'_, Self>) {
+        if reply.is_empty() {
+            link.close();
+        }
+        self.0.extend_from_slice(&reply);
+    }
+
+    fn flush(&mut self, link: &mut Link<'_, Self>) {
+        link.send(&std::mem::take(&mut self.0));
+    }
+
+    fn weight(reply: &Vec<u8>) -> usize {
+        reply.capacity()
+    }
+}
+
+#[test]
+fn p18_what_a_codec_holds_back_is_sent_before_it_closes() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let mut crew: Crew<Holds> =
+            CrewBuilder::new(CREW).threads(threads).build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = pair();
+        let link = crew.add(&mut rig.reactor, ours, Holds(Vec::new()), LINKS);
+        // In one round.
+        assert!(crew.take_event(&mut rig.reactor).is_none());
+        crew.send(&mut rig.reactor, link, b"farewell".to_vec()).expect("there is room");
+        crew.send(&mut rig.reactor, link, Vec::new()).expect("there is room");
+        crew.end_round(&mut rig.reactor);
+        let reader = std::thread::spawn(move || {
+            let mut bytes = String::new();
+            peer.read_to_string(&mut bytes).map(|_| bytes)
+        });
+        while round(&mut rig, &mut crew).is_empty() {}
+        let bytes = reader.join().expect("the reader").expect("an orderly end");
+        assert_eq!(bytes, "farewell", "with {threads} threads");
+    }
+}
+
+/// A copy of a reply has another capacity than the original. What was counted is what is released.
+#[test]
+fn p19_a_reply_is_released_with_the_weight_with_which_it_was_taken() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let settings = CrewBuilder::new(CREW).threads(threads).reply_limit(1000);
+        let mut crew: Crew<Holds> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = pair();
+        let link = crew.add(&mut rig.reactor, ours, Holds(Vec::new()), LINKS);
+        let mut text = Vec::with_capacity(100);
+        text.push(b'x');
+        for _ in 0..30 {
+            assert_eq!(crew.broadcast(&mut rig.reactor, [link], &text), []);
+            // The flush of the game's own thread.
+            while crew.next_event(&mut rig.reactor).is_some() {}
+            rig.reactor.flush();
+            peer.read_exact(&mut [0]).expect("it has arrived");
+            assert_eq!(crew.waiting(link).expect("it is there"), 0);
+        }
+    }
+}
+
+/// Nothing weighs nothing: the limit holds for empty replies.
+#[test]
+fn p19_replies_without_a_weight_count_one_each() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let reactors = Reactor::builder().high_water_mark(8 * 1024);
+        let mut rig = Rig::with(&reactors);
+        let settings = CrewBuilder::new(CREW).threads(threads).reply_limit(10).reactors(reactors);
+        let mut crew: Crew<Weightless> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, _peer) = narrow_pair();
+        let link = crew.add(&mut rig.reactor, ours, Weightless, LINKS);
+        while round(&mut rig, &mut crew).is_empty() {}
+        for _ in 0..10 {
+            crew.send(&mut rig.reactor, link, ()).expect("there is room");
+        }
+        let refused = crew.send(&mut rig.reactor, link, ()).expect_err("there are ten");
+        assert_eq!((refused.error.kind(), crew.waiting(link).ok()), (ErrorKind::QueueFull, Some(10)));
+    }
+}
+
+/// Blocks its link when it is opened, and says so.
+struct Weightless;
+
+impl Codec for Weightless {
+    type Message = ();
+    type Reply = ();
+    type Shared = ();
+
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        link.send(&vec![b'x'; 4_000_000]);
+        link.deliver(());
+    }
+
+    fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+    fn send(&mut self, (): (), _: &mut Link<'_, Self>) {}
+
+    fn weight((): &()) -> usize {
+        0
+    }
+}
+
+/// No clock has such a time: the peer may take as long as it likes.
+#[test]
+fn p20_the_longest_linger_time_is_none() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let reactors = Reactor::builder().high_water_mark(8 * 1024).linger(Duration::MAX);
+        let own = Rig::with(&reactors);
+        let settings = CrewBuilder::new(CREW).threads(threads).reactors(reactors).linger(Duration::MAX);
+        let mut game = Game::with(&settings, own);
+        let (ours, mut peer) = narrow_pair();
+        let link = game.add(ours);
+        let size = 1_000_000;
+        game.crew.send(&mut game.rig.reactor, link, vec![b'x'; size]).expect("there is room");
+        game.crew.send(&mut game.rig.reactor, link, b"the last".to_vec()).expect("there is room");
+        game.close(link);
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // The connection ends when this peer closes it too.
+            peer.read_to_end(&mut bytes)
+        });
+        game.told_until_left(&[link]);
+        let count = reader.join().expect("the reader").expect("an orderly end");
+        assert_eq!(count, size + 8, "with {threads} threads");
+    }
+}

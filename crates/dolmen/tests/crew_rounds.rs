@@ -1,0 +1,211 @@
+//! Promises 18 to 20, for games whose rounds are not like the usual one: they end early, take nothing, or lose a wait's events.
+
+mod common;
+mod crew_rig;
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use common::{DEADLINE, Rig, SILENCE, pair, watchdog};
+use crew_rig::{CREW, Game, LINKS, THREADS, Told, lines_of, numbered};
+use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, Reactor};
+
+/// One wait, whose events are handed over.
+fn wait(game: &mut Game, timeout: Duration) -> usize {
+    let Rig { reactor, events } = &mut game.rig;
+    let found = reactor.wait(events, Some(timeout)).expect("wait");
+    for event in events.drain() {
+        assert!(game.crew.handle(reactor, event).is_none(), "it is the crew's");
+    }
+    found
+}
+
+/// A round of so many events at most.
+fn short_round(game: &mut Game, most: usize) -> Vec<Told> {
+    assert!(wait(game, DEADLINE) > 0, "the game is not woken for what it has left");
+    let mut told = Vec::new();
+    while told.len() < most {
+        let Some(event) = game.crew.take_event(&mut game.rig.reactor) else { break };
+        told.push(Told::from(event));
+    }
+    game.crew.end_round(&mut game.rig.reactor);
+    told
+}
+
+/// Its member may not read ahead of it: what waits is bounded, and nothing is lost.
+#[test]
+fn p19_a_game_that_takes_one_message_a_round_gets_all_of_them_and_the_crew_keeps_few() {
+    const LINES: usize = 3_000;
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let settings = CrewBuilder::new(CREW).threads(threads).message_capacity(8);
+        // One receive brings few lines.
+        let members = Reactor::builder().buffer_size(256);
+        let own = Rig::with(&members);
+        let mut game = Game::with(&settings.reactors(members), own);
+        let (link, mut peer) = game.connect();
+        peer.write_all(&numbered(LINES)).expect("it fits into the system's buffers");
+        let mut told = Vec::new();
+        while told.len() < LINES {
+            told.extend(short_round(&mut game, 1));
+            let delivered: u64 = game.members().iter().map(|member| member.messages).sum();
+            let waiting = delivered - told.len() as u64;
+            // Two queues, and what one receive has brought.
+            assert!(waiting <= 2 * 8 + 256 / 7, "{waiting} messages wait with {threads} threads");
+        }
+        let lines = lines_of(&told, link);
+        assert!(lines.iter().enumerate().all(|(at, line)| *line == format!("line {at}")), "in order");
+        game.silent();
+    }
+}
+
+/// A round that takes nothing at all is followed by another one.
+#[test]
+fn p18_what_a_round_leaves_wakes_the_game_again() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut game = Game::new(threads);
+        let (link, mut peer) = game.connect();
+        peer.write_all(b"one\ntwo\n").expect("write");
+        for _ in 0..3 {
+            assert_eq!(short_round(&mut game, 0), []);
+        }
+        assert_eq!(game.told_until("line", |told| *told == Told::Said(link, "two".to_owned())).len(), 2);
+        game.silent();
+    }
+}
+
+/// The game goes on waiting in the midst of a round, and ends it after the second wait.
+#[test]
+fn p18_a_round_of_two_waits_leaves_nothing() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut game = Game::new(threads);
+        let (link, mut peer) = game.connect();
+        peer.write_all(b"one\n").expect("write");
+        let mut first = None;
+        while first.is_none() {
+            assert!(wait(&mut game, DEADLINE) > 0, "no line");
+            first = game.crew.take_event(&mut game.rig.reactor).map(Told::from);
+            if first.is_none() {
+                game.crew.end_round(&mut game.rig.reactor);
+            }
+        }
+        assert_eq!(first, Some(Told::Said(link, "one".to_owned())));
+        peer.write_all(b"two\n").expect("write");
+        let mut told = Vec::new();
+        while told.is_empty() {
+            assert!(wait(&mut game, DEADLINE) > 0, "the second line with {threads} threads");
+            while let Some(event) = game.crew.next_event(&mut game.rig.reactor) {
+                told.push(Told::from(event));
+            }
+        }
+        assert_eq!(told, [Told::Said(link, "two".to_owned())]);
+        game.silent();
+    }
+}
+
+/// As after an error in the game's loop. What the members have reported with them comes with the next round.
+#[test]
+fn p18_a_wait_whose_events_are_dropped_silences_no_member() {
+    for threads in [1, 2] {
+        let _watchdog = watchdog();
+        let mut game = Game::new(threads);
+        let (link, mut peer) = game.connect();
+        peer.write_all(b"one\n").expect("write");
+        let Rig { reactor, events } = &mut game.rig;
+        assert!(reactor.wait(events, Some(DEADLINE)).expect("wait") > 0, "no line");
+        drop(events.drain());
+        peer.write_all(b"two\n").expect("write");
+        // Nothing reports it again, but any round takes it.
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            game.round(SILENCE, |_, event| told.push(Told::from(event)));
+        }
+        assert_eq!(lines_of(&told, link), ["one", "two"]);
+        game.echo(link, &mut peer, "three");
+    }
+}
+
+/// Each of its connections has an event of its own, and each of these events may be the only one of its round.
+#[test]
+fn p20_the_connections_of_a_failed_member_leave_in_rounds_of_one_event() {
+    let _watchdog = watchdog();
+    let mut game = Game::new(1);
+    let (links, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| game.connect()).unzip();
+    for (&link, peer) in links.iter().zip(&mut peers) {
+        game.echo(link, peer, "here");
+    }
+    peers[1].write_all(b"panic\n").expect("write");
+    let mut told = Vec::new();
+    while told.len() < 5 {
+        told.extend(short_round(&mut game, 1));
+    }
+    let left = links.iter().map(|&link| Told::Left(link, "MemberFailed".to_owned()));
+    let said = [Told::Said(links[1], "panic".to_owned()), Told::Failed(0, "panic".to_owned())];
+    assert_eq!(told, said.into_iter().chain(left).collect::<Vec<_>>());
+    game.silent();
+}
+
+/// Holds what its peer has said until the flush, and then sends it back.
+struct Holds(Vec<u8>);
+
+impl Codec for Holds {
+    type Message = ();
+    type Reply = ();
+    type Shared = ();
+
+    fn received(&mut self, data: &[u8], _: &mut Link<'_, Self>) {
+        self.0.extend_from_slice(data);
+    }
+
+    fn send(&mut self, (): (), link: &mut Link<'_, Self>) {
+        link.send(b"!");
+    }
+
+    fn flush(&mut self, link: &mut Link<'_, Self>) {
+        link.send(&std::mem::take(&mut self.0));
+    }
+}
+
+/// The member has a part of the round's orders, all for one connection, and the game works on.
+#[test]
+fn p18_a_long_round_for_one_connection_does_not_hold_the_flush_of_another() {
+    const BATCH: usize = 64;
+    let _watchdog = watchdog();
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut crew: Crew<Holds> = CrewBuilder::new(CREW).threads(1).build(&reactor).expect("a crew");
+    let ((ours, mut busy), (theirs, mut peer)) = (pair(), pair());
+    let link = crew.add(&mut reactor, ours, Holds(Vec::new()), LINKS);
+    crew.add(&mut reactor, theirs, Holds(Vec::new()), LINKS);
+    assert!(crew.take_event(&mut reactor).is_none(), "the round begins");
+    for _ in 0..BATCH {
+        crew.send(&mut reactor, link, ()).expect("there is room");
+    }
+    let mut arrived = [0; BATCH];
+    busy.read_exact(&mut arrived).expect("the batch has crossed");
+    peer.write_all(b"ping").expect("write");
+    let mut answer = [0; 4];
+    peer.read_exact(&mut answer).expect("it is flushed while the round goes on");
+    assert_eq!(&answer, b"ping");
+    crew.end_round(&mut reactor);
+}
+
+/// The first member's messages fill the game's queue, and the second one's must not be forgotten.
+#[test]
+fn p18_a_member_is_not_forgotten_behind_one_that_fills_the_round() {
+    let _watchdog = watchdog();
+    let mut game = Game::with(&CrewBuilder::new(CREW).threads(2).message_capacity(1), Rig::new());
+    let (links, mut peers): (Vec<_>, Vec<_>) = (0..2).map(|_| game.connect()).unzip();
+    for count in 0..50 {
+        for peer in &mut peers {
+            peer.write_all(b"x\n").expect("write");
+        }
+        let mut said = 0;
+        game.until("a line of each member", |_, event| {
+            said += usize::from(matches!(event, CrewEvent::Message { .. }));
+            said == links.len()
+        });
+        assert_eq!(said, links.len(), "at {count}");
+    }
+}
