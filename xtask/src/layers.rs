@@ -15,7 +15,7 @@ const SOURCES: &str = "crates/dolmen/src";
 /// Each module of the crate, lowest layer first.
 const LAYERS: &[&[&str]] = &[
     // Words that all layers share.
-    &["address", "close_reason", "marks", "shared_bytes", "stats", "sync", "token"],
+    &["address", "close_reason", "drop_each", "marks", "shared_bytes", "stats", "sync", "token"],
     &["kernel"],
     &["error"],
     &["console"],
