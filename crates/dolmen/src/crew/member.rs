@@ -504,7 +504,14 @@ impl<C: Codec> Member<C> {
             let Some(entry) = self.entries[slot as usize].as_deref_mut() else { continue };
             entry.armed = None;
             if entry.close_by.is_some_and(|by| by <= self.now) {
-                entry.forced = Some(entry.unsent.len() + engine.queued_bytes(entry.conn).unwrap_or(0));
+                let unsent = entry.unsent.len() + engine.queued_bytes(entry.conn).unwrap_or(0);
+                if entry.is_closing && unsent == 0 {
+                    // Everything has been sent: the engine gives the peer its time to close, and then does without a reset,
+                    // which would take from the peer what it has not read.
+                    entry.close_by = None;
+                    continue;
+                }
+                entry.forced = Some(unsent);
                 let link = entry.link;
                 self.act(engine, link, |entry| entry.wish = Wish::Abort);
                 continue;
