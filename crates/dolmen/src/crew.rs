@@ -15,6 +15,7 @@ use crate::token::{LinkId, Token};
 
 mod codec;
 pub(crate) mod counters;
+mod deadlines;
 pub(crate) mod desk;
 mod entry;
 mod event;
@@ -23,6 +24,7 @@ mod ledger;
 mod loom_tests;
 pub(crate) mod member;
 pub(crate) mod notice;
+pub(crate) mod seats;
 pub(crate) mod thread;
 #[cfg(all(test, not(loom)))]
 mod thread_tests;

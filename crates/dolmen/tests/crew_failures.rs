@@ -3,7 +3,7 @@
 mod common;
 mod crew_rig;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -156,4 +156,28 @@ fn p20_without_threads_a_game_that_catches_a_codecs_panic_goes_on() {
     game.echo(other, &mut other_peer, "still here");
     let (_rig, codecs) = game.end_crew();
     assert_eq!(codecs, 0);
+}
+
+/// The panic comes among the flushes of several: the others are flushed all the same.
+#[test]
+fn p20_without_threads_a_flush_that_panics_takes_no_other_with_it() {
+    let _watchdog = watchdog();
+    let mut game = Game::new(0);
+    let mut all: Vec<(LinkId, TcpStream)> = (0..5).map(|_| game.connect()).collect();
+    for (link, peer) in &mut all {
+        game.echo(*link, peer, "here");
+    }
+    let (failing, _failing_peer) = all.remove(2);
+    for link in [all[0].0, all[1].0, failing, all[2].0, all[3].0] {
+        let reply: &[u8] = if link == failing { b"fuse\n" } else { b"held\n" };
+        game.crew.send(&mut game.rig.reactor, link, reply.to_vec()).expect("there is room");
+    }
+    catch_unwind(AssertUnwindSafe(|| game.crew.end_round(&mut game.rig.reactor))).expect_err("it panics");
+    assert_eq!(game.told_until_left(&[failing]), [failed(failing)]);
+    game.rig.reactor.flush();
+    for (_, peer) in &mut all {
+        let mut line = [0; 5];
+        peer.read_exact(&mut line).expect("it is flushed");
+        assert_eq!(&line, b"held\n");
+    }
 }

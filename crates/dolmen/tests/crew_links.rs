@@ -8,7 +8,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use common::{Rig, narrow_pair, pair, watchdog};
-use crew_rig::{CREW, Game, LINKS, THREADS};
+use crew_rig::{CREW, Game, LINKS, THREADS, Told};
 use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, ErrorKind, Link, Reactor};
 
 /// One round, which waits for its first event.
@@ -237,5 +237,25 @@ fn p20_the_longest_linger_time_is_none() {
         game.told_until_left(&[link]);
         let count = reader.join().expect("the reader").expect("an orderly end");
         assert_eq!(count, size + 8, "with {threads} threads");
+    }
+}
+
+/// A reset would take from the peer what it has not read.
+#[test]
+fn p18_a_close_that_has_sent_everything_ends_without_a_reset() {
+    const LINGER: Duration = Duration::from_millis(100);
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let settings = CrewBuilder::new(CREW).threads(threads).linger(LINGER);
+        let mut game = Game::with(&settings, Rig::with(&Reactor::builder().linger(LINGER)));
+        let (link, mut peer) = game.connect();
+        game.crew.send(&mut game.rig.reactor, link, b"bye\n".to_vec()).expect("there is room");
+        game.close(link);
+        // The peer does not close, and reads only afterwards.
+        let told = game.told_until_left(&[link]);
+        assert_eq!(told, [Told::Left(link, "Finished".to_owned())], "with {threads} threads");
+        let mut text = String::new();
+        peer.read_to_string(&mut text).expect("no reset");
+        assert_eq!(text, "bye\n");
     }
 }

@@ -1,5 +1,5 @@
 //! [`Desk`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
-//! game's events of the members' notices. It knows no thread: a member is two queues.
+//! game's events of the members' notices. It knows no thread: the members are in [`Seats`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::counters::{Counters, MemberStats};
 use super::event::CrewEvent;
 use super::ledger::Ledger;
 use super::member::{Happening, Limits, Member};
-use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request, Serial};
+use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request};
+use super::seats::{Remote, Seats};
 use crate::channel::SendError;
 use crate::drop_each::drop_each;
 use crate::engine::{Engine, Table};
@@ -17,9 +18,6 @@ use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
 use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 use crate::token::{LinkId, Token};
-
-/// How many orders of one round cross together, with one lock and one signal. The member works on them meanwhile.
-const BATCH: usize = 64;
 
 const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `CrewBuilder::reply_limit`";
 
@@ -42,56 +40,13 @@ struct GameLink {
     is_closing: bool,
 }
 
-/// A member on a thread of its own.
-pub(crate) struct Remote<S, C: Codec> {
-    pub(crate) orders: Arc<Channel<Order<S, C>>>,
-    pub(crate) notices: Arc<Channel<Notice<C>>>,
-    /// Of the member's engine, to tell it that there is room for notices.
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) counters: Arc<Counters>,
-}
-
-struct Seat<S, C: Codec> {
-    remote: Remote<S, C>,
-    serial: Serial,
-    /// Orders of this round that have not crossed: fewer than a batch, and none between rounds.
-    held: VecDeque<Order<S, C>>,
-    /// Orders of this round have crossed.
-    has_begun: bool,
-    links: usize,
-    is_retiring: bool,
-    /// It has ended, or is about to: it takes no more orders.
-    has_ended: bool,
-}
-
-impl<S: Send + 'static, C: Codec> Seat<S, C> {
-    /// Passes an order on. In a round it waits for a batch, or for the end of the round.
-    fn order(&mut self, order: Order<S, C>, in_round: bool) {
-        self.held.push_back(order);
-        if !in_round {
-            self.end_round();
-        } else if self.held.len() >= BATCH {
-            self.has_begun = true;
-            self.remote.orders.put(&mut self.held, true);
-        }
-    }
-
-    /// The codecs that have got something in this round flush.
-    fn end_round(&mut self) {
-        if std::mem::take(&mut self.has_begun) || !self.held.is_empty() {
-            self.held.push_back(Order::EndRound);
-            self.remote.orders.put(&mut self.held, true);
-        }
-    }
-}
-
 pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     links: Table<GameLink>,
     /// The member on the game's thread.
     here: Member<C>,
     here_counters: Arc<Counters>,
     here_links: usize,
-    seats: Vec<Option<Seat<S, C>>>,
+    seats: Seats<S, C>,
     limits: Limits,
     /// Notices that were taken out and are not handed out yet.
     inbox: VecDeque<Notice<C>>,
@@ -110,11 +65,7 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     /// It is announced.
     is_later: bool,
     later_taken: Taken<()>,
-    taken: Taken<Notice<C>>,
-    /// Members that have ended and whose threads are to be joined.
-    ended: Vec<usize>,
     next_number: u64,
-    next_serial: Serial,
     /// A member has failed since the number of them was set.
     has_failed: bool,
 }
@@ -128,7 +79,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             here: Member::of_game(token, limits, Arc::clone(&here_counters)),
             here_counters,
             here_links: 0,
-            seats: Vec::new(),
+            seats: Seats::default(),
             limits,
             inbox: VecDeque::new(),
             in_round: 0,
@@ -139,84 +90,41 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             later: Channel::new(mailbox, 1, token),
             is_later: false,
             later_taken: Taken::default(),
-            taken: Taken::default(),
-            ended: Vec::new(),
             next_number: 0,
-            next_serial: 0,
             has_failed: false,
         }
     }
 
     /// The number of the member that is seated next.
     pub(crate) fn next_seat(&self) -> usize {
-        self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len())
+        self.seats.next()
     }
 
-    /// Seats a member.
     pub(crate) fn seat(&mut self, remote: Remote<S, C>) {
-        let number = self.next_seat();
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let seat = Some(Seat {
-            remote,
-            serial,
-            held: VecDeque::new(),
-            has_begun: false,
-            links: 0,
-            is_retiring: false,
-            has_ended: false,
-        });
-        match self.seats.get_mut(number) {
-            Some(free) => *free = seat,
-            None => self.seats.push(seat),
-        }
+        self.seats.seat(remote);
     }
 
     /// How many members get newcomers.
     pub(crate) fn active(&self) -> usize {
-        self.seats.iter().flatten().filter(|seat| !seat.is_retiring && !seat.has_ended).count()
+        self.seats.active()
     }
 
-    /// Gives newcomers to so many members at most: surplus ones end with their last connection. Those with the fewest
-    /// connections go [p21]. Returns how many are missing.
+    /// Gives newcomers to so many members at most. Returns how many are missing.
     pub(crate) fn set_active(&mut self, count: usize) -> usize {
         self.has_failed = false;
-        // One that was to end may stay.
-        let mut active = self.active();
-        for seat in self.seats.iter_mut().flatten() {
-            if active < count && seat.is_retiring && !seat.has_ended {
-                seat.is_retiring = false;
-                active += 1;
-            }
-        }
-        for _ in count..active {
-            let fewest = self.fewest();
-            if let Some(seat) = fewest.and_then(|index| self.seats[index].as_mut()) {
-                seat.is_retiring = true;
-            }
-        }
-        self.stop_retired();
-        count.saturating_sub(active)
+        self.seats.set_active(count)
     }
 
-    /// The active member with the fewest connections.
-    fn fewest(&self) -> Option<usize> {
-        let active = self.seats.iter().enumerate().filter_map(|(index, seat)| {
-            let seat = seat.as_ref().filter(|seat| !seat.is_retiring && !seat.has_ended)?;
-            Some((seat.links, index))
-        });
-        active.min().map(|(_, index)| index)
+    /// Takes the number of a member that has ended, so that its thread can be joined.
+    pub(crate) fn take_ended(&mut self) -> Option<usize> {
+        self.seats.take_ended()
     }
 
-    fn stop_retired(&mut self) {
-        for (index, seat) in self.seats.iter_mut().enumerate() {
-            let Some(seat) = seat else { continue };
-            if seat.is_retiring && seat.links == 0 && !seat.has_ended {
-                seat.has_ended = true;
-                seat.remote.orders.put(&mut VecDeque::from([Order::Stop]), true);
-                self.ended.push(index);
-            }
-        }
+    /// Stops all members, and drops everything that waits. For the end of the crew.
+    pub(crate) fn stop_all(&mut self) {
+        self.later.close();
+        self.seats.stop_all();
+        drop_each(self.inbox.drain(..));
     }
 
     /// Removes the connections of this thread.
@@ -224,47 +132,13 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         self.here.remove_all(engine);
     }
 
-    /// Tells all members to end, and takes nothing from them any more. For the end of the crew. Orders that have not reached
-    /// their members are dropped, so that no member works through them first [p21].
-    pub(crate) fn stop_all(&mut self) {
-        self.later.close();
-        let mut left = Vec::new();
-        for seat in self.seats.iter_mut().flatten() {
-            seat.has_ended = true;
-            left.push((seat.remote.notices.abandon(), seat.remote.orders.abandon()));
-            seat.remote.mailbox.wake();
-        }
-        // Then, as the destructors of messages, replies and codecs may do anything.
-        for (mut notices, mut orders) in left {
-            drop_each(notices.drain());
-            drop_each(orders.drain());
-        }
-        drop_each(self.inbox.drain(..));
-        for seat in self.seats.iter_mut().flatten() {
-            drop_each(seat.held.drain(..));
-        }
-    }
-
-    /// Takes the number of a member that has ended, so that its thread can be joined.
-    pub(crate) fn take_ended(&mut self) -> Option<usize> {
-        let index = self.ended.pop()?;
-        self.seats[index] = None;
-        Some(index)
-    }
-
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberStats> {
-        let of_seat = |(number, seat): (usize, &Option<Seat<S, C>>)| {
-            let Seat { remote, links, is_retiring, .. } = seat.as_ref()?;
-            // The desk also counts those that are on their way.
-            let (member, links, retiring) = (Some(number), *links, *is_retiring);
-            Some(MemberStats { member, links, retiring, ..remote.counters.read() })
-        };
         let here = (self.here_links > 0 || self.active() == 0).then(|| MemberStats {
             links: self.here_links,
             retiring: self.active() > 0,
             ..self.here_counters.read()
         });
-        here.into_iter().chain(self.seats.iter().enumerate().filter_map(of_seat))
+        here.into_iter().chain(self.seats.stats())
     }
 
     /// How many notices have been taken out, and how many messages of this thread's codecs wait for room there.
@@ -295,7 +169,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         token: Token,
         hand_over: impl FnOnce(K::Stream) -> S,
     ) -> LinkId {
-        let place = self.fewest().map_or(Place::Here, Place::Member);
+        let place = self.seats.fewest().map_or(Place::Here, Place::Member);
         let ledger = Arc::new(Ledger::default());
         let number = self.next_number;
         self.next_number += 1;
@@ -319,10 +193,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             }
             Place::Member(index) => {
                 let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
-                if let Some(seat) = &mut self.seats[index] {
-                    seat.links += 1;
-                    seat.order(Order::Add(Box::new(newcomer)), self.round_is_open);
-                }
+                self.seats.order(index, Order::Add(Box::new(newcomer)), self.round_is_open);
             }
         }
         link
@@ -363,7 +234,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     {
         let (weight, limit) = (weight_of::<C>(reply), self.limits.replies);
         let mut refused = Vec::new();
-        let mut groups: Vec<Vec<LinkId>> = self.seats.iter().map(|_| Vec::new()).collect();
+        let mut groups: Vec<Vec<LinkId>> = (0..self.seats.len()).map(|_| Vec::new()).collect();
         for link in links {
             let kind = match self.links.get(link.0).filter(|link| !link.is_closing) {
                 Some(open) if open.ledger.admit(weight, limit) => {
@@ -435,9 +306,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 self.ask_for_round();
             }
             Place::Member(index) => {
-                if let Some(seat) = self.seats[index].as_mut().filter(|seat| !seat.has_ended) {
-                    seat.order(Order::To(request), self.round_is_open);
-                }
+                self.seats.order(index, Order::To(request), self.round_is_open);
             }
         }
     }
@@ -514,14 +383,8 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         // A game that leaves events for later rounds gets no more of them [p19].
         self.has_skipped = self.inbox.len() >= self.limits.notices;
         // Whatever has been reported: events that the game has not passed on must not silence a member.
-        for seat in self.seats.iter().flatten().filter(|_| !self.has_skipped) {
-            if seat.remote.notices.take(&mut self.taken) {
-                seat.remote.mailbox.wake();
-            }
-            self.inbox.extend(self.taken.drain().map(|notice| match notice {
-                Notice::Failed(_, text) => Notice::Failed(Some(seat.serial), text),
-                notice => notice,
-            }));
+        if !self.has_skipped {
+            self.seats.take_notices(&mut self.inbox);
         }
         self.take_here(engine);
         self.in_round = self.inbox.len();
@@ -541,7 +404,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Ends a round: what was sent in it goes to the members, the codecs on this thread flush, and what they deliver is for
     /// the next one.
     pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        self.seats.iter_mut().flatten().for_each(Seat::end_round);
+        self.seats.end_round();
         self.here.begin_turn(engine);
         let room = self.room();
         self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
@@ -549,7 +412,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         let mut is_left = !self.inbox.is_empty() || !self.orphans.is_empty();
         if !self.has_collected || self.has_skipped {
             self.answer_later();
-            is_left |= self.seats.iter().flatten().any(|seat| seat.remote.notices.len() > 0);
+            is_left |= self.seats.have_notices();
         }
         (self.round_is_open, self.has_collected) = (false, false);
         if is_left {
@@ -571,34 +434,21 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
                 let GameLink { token, place, .. } = self.links.remove(link.0)?;
                 match place {
                     Place::Here => self.here_links -= 1,
-                    Place::Member(index) => {
-                        if let Some(seat) = &mut self.seats[index] {
-                            seat.links -= 1;
-                        }
-                        self.stop_retired();
-                    }
+                    Place::Member(index) => self.seats.left(index),
                 }
                 Some(CrewEvent::Left { link, token, reason })
             }
             Notice::Failed(serial, cause) => {
-                let is_it = |seat: &Option<Seat<S, C>>| seat.as_ref().map(|seat| seat.serial) == serial;
-                // One that had been stopped already, for its last connection had left, is none that the game knows.
-                let member = self.seats.iter().position(is_it).filter(|_| serial.is_some())?;
+                let member = self.seats.fail(serial)?;
                 self.remove_failed(member);
                 Some(CrewEvent::MemberFailed { member, cause })
             }
         }
     }
 
-    /// A member has failed: its connections are gone [p20].
+    /// The connections of a member that has failed are gone [p20].
     fn remove_failed(&mut self, member: usize) {
         self.has_failed = true;
-        if let Some(seat) = &mut self.seats[member] {
-            seat.links = 0;
-            if !std::mem::replace(&mut seat.has_ended, true) {
-                self.ended.push(member);
-            }
-        }
         let place = Place::Member(member);
         let of_member =
             |key| self.links.get(key).filter(|link| link.place == place).map(|link| (link.number, key));

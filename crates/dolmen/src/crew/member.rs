@@ -1,7 +1,7 @@
 //! [`Member`]: the connections of one member and their codecs, over any engine. It has no thread and no queue to the game:
 //! orders come in, and notices wait in [`Outgoing`] until its turn ends.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::codec::{Codec, Link, Wish};
 use super::counters::Counters;
+use super::deadlines::Deadlines;
 use super::entry::{EngineWire, Entry, Waiting, pause, push_unsent, set_pause};
 use super::notice::{LeaveReason, Newcomer, Notice, Outgoing, Request};
 use crate::close_reason::CloseReason;
@@ -16,7 +17,7 @@ use crate::drop_each::drop_each;
 use crate::engine::Engine;
 use crate::kernel::Kernel;
 use crate::record::Record;
-use crate::token::{ConnId, LinkId, TimerId, Token};
+use crate::token::{ConnId, LinkId, Token};
 
 /// How soon a deadline that stays over is looked at again. That is a fault of the codec, and must cost the others nothing.
 const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
@@ -75,13 +76,13 @@ pub(crate) struct Member<C: Codec> {
     now: Instant,
     /// It is on the game's thread, which goes on after a panic that the game catches.
     is_games: bool,
+    /// Those that have been called since their last flush.
     touched: Vec<u32>,
     /// A part of a round of the game has come, and not its end.
     is_in_round: bool,
     /// Those that are not read because the game does not take their messages.
     full: Vec<u32>,
-    deadlines: BTreeSet<(Instant, u32)>,
-    timer: Option<(TimerId, Instant)>,
+    deadlines: Deadlines,
     counters: Arc<Counters>,
 }
 
@@ -100,8 +101,7 @@ impl<C: Codec> Member<C> {
             touched: Vec::new(),
             is_in_round: false,
             full: Vec::new(),
-            deadlines: BTreeSet::new(),
-            timer: None,
+            deadlines: Deadlines::default(),
             counters,
         }
     }
@@ -213,8 +213,8 @@ impl<C: Codec> Member<C> {
 
     /// Closes a connection as its codec does.
     fn close_now<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
+        // One that takes no calls any more is closing already.
         self.call(engine, link.0.slot, |_, link| link.close());
-        // One that takes no calls any more is on its way out.
     }
 
     /// Changes an entry, and lets the engine follow.
@@ -262,10 +262,8 @@ impl<C: Codec> Member<C> {
     }
 
     fn closed(&mut self, slot: u32, reason: CloseReason) {
-        let Some(entry) = self.entries[slot as usize].take() else { return };
-        if let Some(armed) = entry.armed {
-            self.deadlines.remove(&(armed, slot));
-        }
+        let Some(mut entry) = self.entries[slot as usize].take() else { return };
+        self.deadlines.disarm(slot, &mut entry.armed);
         let reason = match entry.forced {
             Some(unsent) => CloseReason::LingerExpired { unsent },
             None => reason,
@@ -274,8 +272,25 @@ impl<C: Codec> Member<C> {
         self.outgoing.push(Notice::Left(entry.link, LeaveReason::Closed(reason)));
     }
 
-    /// Calls a codec, unless its connection is closing, and lets the engine follow.
+    /// Calls a codec, unless its connection is closing, and lets the engine follow. A flush is due then.
     fn call<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        slot: u32,
+        call: impl FnOnce(&mut C, &mut Link<'_, C>),
+    ) {
+        self.visit(engine, slot, call);
+        let Some(entry) = self.entries[slot as usize].as_deref_mut().filter(|entry| entry.takes_calls())
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut entry.is_touched, true) {
+            self.touched.push(slot);
+        }
+    }
+
+    /// The same without a flush.
+    fn visit<K: Kernel>(
         &mut self,
         engine: &mut Engine<K>,
         slot: u32,
@@ -285,11 +300,11 @@ impl<C: Codec> Member<C> {
         let Some(mut entry) = self.entries[slot as usize].take() else { return };
         if entry.takes_calls() {
             let before = self.outgoing.notices.len();
-            let touched = entry.is_touched;
+            let flush_is_due = entry.is_touched;
             let called = self.enter(engine, &mut entry, |codec, link| {
                 call(codec, link);
                 // What the codec holds back goes out before a close.
-                if *link.wish == Wish::Close && touched {
+                if *link.wish == Wish::Close && flush_is_due {
                     codec.flush(link);
                 }
             });
@@ -304,9 +319,6 @@ impl<C: Codec> Member<C> {
                 if self.outgoing.is_full {
                     self.pause_full(engine, &mut entry);
                 }
-            }
-            if !std::mem::replace(&mut entry.is_touched, true) {
-                self.touched.push(slot);
             }
             self.settle(engine, &mut entry);
         }
@@ -336,9 +348,7 @@ impl<C: Codec> Member<C> {
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut entry.codec, &mut link)));
         if called.is_err() && self.is_games {
             engine.remove(entry.conn);
-            if let Some(armed) = entry.armed {
-                self.deadlines.remove(&(armed, entry.link.0.slot));
-            }
+            self.deadlines.disarm(entry.link.0.slot, &mut entry.armed);
             self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
             // The round that the panic leaves open announces nothing.
             engine.mailbox().wake();
@@ -374,18 +384,9 @@ impl<C: Codec> Member<C> {
         self.arm(entry);
     }
 
-    /// Sees to it that the entry is looked at when its deadline has come. A later one than before is left for then: that is
-    /// cheaper than to follow each change.
     fn arm(&mut self, entry: &mut Entry<C>) {
-        let Some(deadline) = entry.deadline() else { return };
-        if entry.armed.is_some_and(|armed| armed <= deadline) {
-            return;
-        }
-        let slot = entry.link.0.slot;
-        if let Some(armed) = entry.armed.replace(deadline) {
-            self.deadlines.remove(&(armed, slot));
-        }
-        self.deadlines.insert((deadline, slot));
+        let deadline = entry.deadline();
+        self.deadlines.arm(entry.link.0.slot, &mut entry.armed, deadline);
     }
 
     /// There is room in the reactor's queue for what waits.
@@ -432,7 +433,7 @@ impl<C: Codec> Member<C> {
         self.expire(engine);
         self.flush(engine);
         self.post(engine, post);
-        self.set_timer(engine);
+        self.deadlines.set_timer(engine, self.now, self.token);
         self.counters.turned();
         if !self.is_games {
             self.counters.queued(engine.stats().queued_bytes);
@@ -450,22 +451,20 @@ impl<C: Codec> Member<C> {
     }
 
     fn flush<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        // A flush touches only the connection itself.
-        let mut touched = std::mem::take(&mut self.touched);
-        touched.retain(|&slot| {
-            let Some(entry) = self.entries[slot as usize].as_deref_mut() else { return false };
+        let mut at = 0;
+        while let Some(&slot) = self.touched.get(at) {
+            let entry = self.entries[slot as usize].as_deref_mut();
             // The rest of what the game has for it in this round is still on its way.
-            if self.is_in_round && entry.is_in_round {
-                return true;
+            if self.is_in_round && entry.as_ref().is_some_and(|entry| entry.is_in_round) {
+                at += 1;
+                continue;
             }
-            entry.is_in_round = false;
-            self.call(engine, slot, Codec::flush);
-            if let Some(entry) = self.entries[slot as usize].as_deref_mut() {
-                entry.is_touched = false;
-            }
-            false
-        });
-        self.touched = touched;
+            // Before the call: one that panics must not leave the others in a list that is lost.
+            self.touched.swap_remove(at);
+            let Some(entry) = entry else { continue };
+            (entry.is_in_round, entry.is_touched) = (false, false);
+            self.visit(engine, slot, Codec::flush);
+        }
     }
 
     /// Lets `post` take as many notices as the game has room for.
@@ -499,8 +498,7 @@ impl<C: Codec> Member<C> {
     }
 
     fn expire<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        while let Some(&(armed, slot)) = self.deadlines.first().filter(|&&(armed, _)| armed <= self.now) {
-            self.deadlines.remove(&(armed, slot));
+        while let Some(slot) = self.deadlines.pop(self.now) {
             let Some(entry) = self.entries[slot as usize].as_deref_mut() else { continue };
             entry.armed = None;
             if entry.close_by.is_some_and(|by| by <= self.now) {
@@ -522,21 +520,10 @@ impl<C: Codec> Member<C> {
             let Some(mut entry) = self.entries[slot as usize].take() else { continue };
             if entry.deadline().is_some_and(|deadline| deadline <= self.now) {
                 entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
-                if let Some(armed) = entry.armed.take() {
-                    self.deadlines.remove(&(armed, slot));
-                }
+                self.deadlines.disarm(slot, &mut entry.armed);
             }
             self.arm(&mut entry);
             self.entries[slot as usize] = Some(entry);
-        }
-    }
-
-    fn set_timer<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        let Some(&(next, _)) = self.deadlines.first() else { return };
-        match self.timer {
-            Some((_, at)) if at <= next && at > self.now => {}
-            Some((timer, _)) if engine.set_timer(timer, next - self.now) => self.timer = Some((timer, next)),
-            _ => self.timer = Some((engine.add_timer(next - self.now, self.token), next)),
         }
     }
 
@@ -552,9 +539,7 @@ impl<C: Codec> Member<C> {
             engine.remove(entry.conn);
         }
         self.drop_codecs();
-        if let Some((timer, _)) = self.timer.take() {
-            engine.remove_timer(timer);
-        }
+        self.deadlines.remove_timer(engine);
     }
 
     /// Drops all codecs.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::codec::Codec;
 use super::counters::Counters;
-use super::desk::Remote;
 use super::member::{Happening, Limits, Member};
 use super::notice::{Notice, Order};
+use super::seats::Remote;
 use crate::drop_each::drop_each;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};

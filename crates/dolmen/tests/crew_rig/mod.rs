@@ -30,6 +30,7 @@ pub const THREADS: [usize; 3] = [0, 1, 2];
 /// * `work`, from the peer or the game, takes 100 ms, as in an expensive codec,
 /// * `expire N` sets a deadline in N ms, which is delivered as `expired`,
 /// * `held`, from the game, is sent by the flush,
+/// * `fuse`, from the game, has the flush panic,
 /// * `overdue` sets a deadline that stays over.
 pub struct Lines {
     unfinished: Vec<u8>,
@@ -90,7 +91,7 @@ impl Codec for Lines {
 
     fn send(&mut self, reply: Vec<u8>, link: &mut Link<'_, Self>) {
         match &*reply {
-            b"held\n" => return self.held = reply,
+            b"held\n" | b"fuse\n" => return self.held = reply,
             b"work\n" => self.obey("work", link),
             _ => {}
         }
@@ -98,6 +99,9 @@ impl Codec for Lines {
     }
 
     fn flush(&mut self, link: &mut Link<'_, Self>) {
+        if self.held == b"fuse\n" {
+            resume_unwind(Box::new("fuse".to_owned()));
+        }
         link.send(&std::mem::take(&mut self.held));
     }
 
