@@ -7,7 +7,8 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `mod.rs` | the round, and the world's actions |
+//! | `mod.rs` | the round |
+//! | `actions.rs` | what the world asks for |
 //! | `newcomers.rs` | arrivals and their limits, players behind proxies |
 //! | `connections.rs` | input, turns, departures |
 //! | `output.rs` | output |
@@ -22,6 +23,7 @@
 //! | `countdown.rs` | an end that was announced |
 //! | `shutdown.rs` | the phases of an end, a state machine that only decides |
 
+mod actions;
 mod clients;
 mod connections;
 mod countdown;
@@ -44,7 +46,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dolmen::{ConsoleInput, Crew, CrewBuilder, Error, Event, Events, Poster, Reactor, TimerId, Token};
+use dolmen::{Crew, CrewBuilder, Error, Event, Events, Poster, Reactor, TimerId, Token};
 
 use crate::address::Source;
 use crate::config::{Config, PortKind};
@@ -438,68 +440,6 @@ impl<W: World> Server<W> {
     fn turn(&mut self) -> (&mut W, Turn<'_>) {
         let status = self.status();
         (&mut self.world, Turn::new(self.users.roster(), status, &mut self.actions))
-    }
-
-    fn set_world_timer(&mut self, after: Duration) {
-        if !self.world_timer.is_some_and(|timer| self.reactor.set_timer(timer, after)) {
-            self.world_timer = Some(self.reactor.add_timer(after, WORLD_TIMER));
-        }
-    }
-
-    /// Carries out the world's actions, and the actions that result from them.
-    fn carry_out(&mut self) {
-        while !self.actions.is_empty() {
-            self.call += 1;
-            let mut doing = std::mem::replace(&mut self.actions, std::mem::take(&mut self.doing));
-            self.note_releases(&doing);
-            for action in doing.drain(..) {
-                match action {
-                    Action::Send { user, text } => self.send(user, text),
-                    Action::Probe { user } => {
-                        let (call, share) = (self.call, self.share_of_protocols(user));
-                        self.order(user, Order::Probe { call, share });
-                    }
-                    Action::SendBytes { user, bytes } => {
-                        let share = self.share_of(user);
-                        self.order(user, Order::Bytes { bytes, share });
-                    }
-                    Action::Prompt { user, text } => self.ask(user, text, false),
-                    Action::AskPassword { user, prompt } => self.ask(user, prompt.into(), true),
-                    Action::Answered { user } => {
-                        let (call, share) = (self.call, self.share_of_protocols(user));
-                        self.order(user, Order::Answered { call, share });
-                    }
-                    Action::Gmcp { user, package, data } => self.send_gmcp(user, package, data),
-                    Action::ScreenReader { user, on } => self.order(user, Order::ScreenReader(on)),
-                    Action::Disconnect { user } => self.depart(user, Departure::Disconnected),
-                    Action::Hold { user, on } => self.hold(user, on),
-                    Action::LoggedOn { user } => self.logged_on(user),
-                    Action::Console { text } => self.answer(&text),
-                    Action::Chatter { text } => self.chatter(&text),
-                    Action::Hush { on } => {
-                        if let Some(console) = &mut self.console {
-                            console.hush(&mut self.reactor, on);
-                        }
-                    }
-                    Action::Ask { prompt, echo } => {
-                        if let Some(console) = &mut self.console {
-                            console.ask(&mut self.reactor, &prompt, echo);
-                        }
-                    }
-                    Action::SetTimer { after } => self.set_world_timer(after),
-                    Action::EndConsole => {
-                        self.console_input(ConsoleInput::EndOfInput);
-                        if let Some(console) = self.console.as_mut().filter(|console| !console.is_terminal())
-                        {
-                            console.ignore_rest_of_script();
-                        }
-                    }
-                    Action::Shutdown => self.shut_down(),
-                    Action::Operate(operation) => self.operate(operation),
-                }
-            }
-            self.doing = doing;
-        }
     }
 
     /// Begins an orderly end: no more arrivals, and every user gets a message and is disconnected.
