@@ -16,7 +16,7 @@ use crate::token::{LinkId, Token};
 mod codec;
 pub(crate) mod counters;
 mod deadlines;
-pub(crate) mod desk;
+pub(crate) mod dispatcher;
 mod entry;
 mod event;
 mod ledger;
@@ -24,14 +24,14 @@ mod ledger;
 mod loom_tests;
 pub(crate) mod member;
 pub(crate) mod notice;
-pub(crate) mod seats;
+pub(crate) mod remote_members;
 pub(crate) mod thread;
 #[cfg(all(test, not(loom)))]
 mod thread_tests;
 
 pub use codec::{Codec, Link};
 pub use counters::MemberStats;
-use desk::Desk;
+use dispatcher::Dispatcher;
 pub use event::CrewEvent;
 use member::{Happening, Limits};
 pub use notice::LeaveReason;
@@ -135,7 +135,7 @@ pub use notice::LeaveReason;
 /// The threads stay with the parent. In a child, the connections of members are silent; drop the crew there, which leaves the
 /// threads alone.
 pub struct Crew<C: Codec> {
-    desk: Desk<TcpStream, C>,
+    dispatcher: Dispatcher<TcpStream, C>,
     settings: CrewBuilder,
     /// By the number of the member.
     threads: Vec<Option<JoinHandle<()>>>,
@@ -218,7 +218,7 @@ impl CrewBuilder {
     /// or its reactor. Then no thread is left.
     pub fn build<C: Codec>(&self, reactor: &Reactor) -> Result<Crew<C>, Error> {
         let mut crew = Crew {
-            desk: Desk::new(reactor.engine.mailbox(), self.token, self.limits),
+            dispatcher: Dispatcher::new(reactor.engine.mailbox(), self.token, self.limits),
             settings: self.clone(),
             threads: Vec::new(),
             process: Process::current(),
@@ -232,14 +232,14 @@ impl<C: Codec> Crew<C> {
     /// Handles an event of the reactor that is the crew's, and returns any other.
     #[must_use = "an event that is not the crew's is the caller's"]
     pub fn handle<'a>(&mut self, reactor: &mut Reactor, event: Event<'a>) -> Option<Event<'a>> {
-        self.desk.open_round(&reactor.engine);
+        self.dispatcher.open_round(&reactor.engine);
         if event.token() != Some(self.settings.token) {
             return Some(event);
         }
         let happening = match event {
             // The round takes what waits, whatever has reported it.
             Event::Inbox { .. } => {
-                self.desk.note_report();
+                self.dispatcher.note_report();
                 return None;
             }
             Event::Received { conn, data, .. } => Happening::Received(conn, data),
@@ -250,7 +250,7 @@ impl<C: Codec> Crew<C> {
             // It shares the token in spite of the advice.
             event => return Some(event),
         };
-        self.desk.handle(&mut reactor.engine, happening);
+        self.dispatcher.handle(&mut reactor.engine, happening);
         None
     }
 
@@ -258,7 +258,7 @@ impl<C: Codec> Crew<C> {
     /// left for the next one, so a round ends, and the next [`wait`](Reactor::wait) reports them.
     #[must_use = "it is the game's only notice of this"]
     pub fn next_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
-        let event = self.desk.next_event(&mut reactor.engine);
+        let event = self.dispatcher.next_event(&mut reactor.engine);
         self.join_ended();
         event
     }
@@ -267,7 +267,7 @@ impl<C: Codec> Crew<C> {
     /// [ends](Crew::end_round) it.
     #[must_use = "it is the game's only notice of this"]
     pub fn take_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
-        let event = self.desk.take_event(&mut reactor.engine);
+        let event = self.dispatcher.take_event(&mut reactor.engine);
         self.join_ended();
         event
     }
@@ -275,14 +275,14 @@ impl<C: Codec> Crew<C> {
     /// Ends a round: what was sent in it goes to the members, and the codecs on this thread get their
     /// [`flush`](Codec::flush).
     pub fn end_round(&mut self, reactor: &mut Reactor) {
-        self.desk.end_round(&mut reactor.engine);
+        self.dispatcher.end_round(&mut reactor.engine);
     }
 
     /// Gives a stream to the member with the fewest connections. Its events carry `token`. It is registered on the member's
     /// thread: if that fails, [`CrewEvent::Left`] says so. No other reactor may have it: on Windows a socket belongs to one
     /// for life.
     pub fn add(&mut self, reactor: &mut Reactor, stream: TcpStream, codec: C, token: Token) -> LinkId {
-        self.desk.add(&mut reactor.engine, stream, codec, token, |stream| stream)
+        self.dispatcher.add(&mut reactor.engine, stream, codec, token, |stream| stream)
     }
 
     /// Sends a reply to a connection's codec.
@@ -299,7 +299,7 @@ impl<C: Codec> Crew<C> {
         link: LinkId,
         reply: C::Reply,
     ) -> Result<(), SendError<C::Reply>> {
-        self.desk.send(&mut reactor.engine, link, reply)
+        self.dispatcher.send(&mut reactor.engine, link, reply)
     }
 
     /// Sends a reply to many connections, with one order for each member. The copies are made by the members, so a reply
@@ -314,7 +314,7 @@ impl<C: Codec> Crew<C> {
     where
         C::Reply: Clone,
     {
-        self.desk.broadcast(&mut reactor.engine, links, reply)
+        self.dispatcher.broadcast(&mut reactor.engine, links, reply)
     }
 
     /// Stops reading from a connection. Messages that are on their way still come.
@@ -323,7 +323,7 @@ impl<C: Codec> Crew<C> {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
     pub fn pause(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.desk.pause(&mut reactor.engine, link)
+        self.dispatcher.pause(&mut reactor.engine, link)
     }
 
     /// Reads again.
@@ -332,7 +332,7 @@ impl<C: Codec> Crew<C> {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
     pub fn resume(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.desk.resume(&mut reactor.engine, link)
+        self.dispatcher.resume(&mut reactor.engine, link)
     }
 
     /// Closes a connection when all replies have been sent. From here on the game gets no message of it.
@@ -342,7 +342,7 @@ impl<C: Codec> Crew<C> {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
     pub fn close(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.desk.close(&mut reactor.engine, link)
+        self.dispatcher.close(&mut reactor.engine, link)
     }
 
     /// Resets a connection, also one that is closing. From here on the game gets no message of it. [`CrewEvent::Left`]
@@ -352,7 +352,7 @@ impl<C: Codec> Crew<C> {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after [`CrewEvent::Left`].
     pub fn abort(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.desk.abort(&mut reactor.engine, link)
+        self.dispatcher.abort(&mut reactor.engine, link)
     }
 
     /// How much is on its way to the connection's codec, as counted by [`Codec::weight`].
@@ -361,13 +361,13 @@ impl<C: Codec> Crew<C> {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after [`CrewEvent::Left`].
     pub fn waiting(&self, link: LinkId) -> Result<usize, Error> {
-        self.desk.waiting(link).map(|weight| usize::try_from(weight).unwrap_or(usize::MAX))
+        self.dispatcher.waiting(link).map(|weight| usize::try_from(weight).unwrap_or(usize::MAX))
     }
 
     /// How many connections there are, those that are closing included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.desk.len()
+        self.dispatcher.len()
     }
 
     /// Whether there is no connection.
@@ -379,7 +379,7 @@ impl<C: Codec> Crew<C> {
     /// How many threads newcomers are given to.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.desk.active()
+        self.dispatcher.active()
     }
 
     /// Gives newcomers to so many threads from now on. A connection stays where it is: members that are too many end with
@@ -395,11 +395,11 @@ impl<C: Codec> Crew<C> {
         }
         self.join_ended();
         let CrewBuilder { token, limits, reactors, .. } = &self.settings;
-        for _ in 0..self.desk.set_active(count) {
-            let number = self.desk.next_seat();
+        for _ in 0..self.dispatcher.set_active(count) {
+            let number = self.dispatcher.next_member();
             let game = reactor.engine.mailbox();
             let (remote, handle) = thread::start(number, reactors, *limits, game, *token)?;
-            self.desk.seat(remote);
+            self.dispatcher.add_member(remote);
             if self.threads.len() <= number {
                 self.threads.resize_with(number + 1, || None);
             }
@@ -411,18 +411,18 @@ impl<C: Codec> Crew<C> {
 
     /// What the members have done. The game's own thread is in it while it has connections, or there is no other member.
     pub fn members(&self) -> impl Iterator<Item = MemberStats> {
-        self.desk.members()
+        self.dispatcher.members()
     }
 
     /// Drops the crew, and removes its connections on this thread from the reactor, which a drop alone cannot reach. Bytes
     /// that are queued are lost, as with [`Reactor::remove`]: for an orderly end, [`close`](Crew::close) the connections first,
     /// and wait for their [`CrewEvent::Left`].
     pub fn end(mut self, reactor: &mut Reactor) {
-        self.desk.remove_here(&mut reactor.engine);
+        self.dispatcher.remove_local(&mut reactor.engine);
     }
 
     fn join_ended(&mut self) {
-        while let Some(number) = self.desk.take_ended() {
+        while let Some(number) = self.dispatcher.take_ended() {
             match self.threads[number].take() {
                 // The parent's.
                 Some(thread) if self.process.is_copy() => std::mem::forget(thread),
@@ -442,7 +442,7 @@ impl<C: Codec> Drop for Crew<C> {
             return;
         }
         // All of them first: they end side by side.
-        self.desk.stop_all();
+        self.dispatcher.stop_all();
         for thread in self.threads.drain(..).flatten() {
             let _ = thread.join();
         }

@@ -165,7 +165,7 @@ fn p20_the_codecs_of_a_failed_member_may_all_panic_when_they_are_dropped() {
 }
 
 /// The connection has left before its codec is dropped, and its member fails by that. By then the game has put another member
-/// into its seat, which is another one.
+/// into its place, which is another one.
 #[test]
 fn p20_a_failure_that_comes_after_its_member_was_replaced_ends_no_other() {
     let _watchdog = watchdog();

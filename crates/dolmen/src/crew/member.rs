@@ -75,7 +75,7 @@ pub(crate) struct Member<C: Codec> {
     clock: Option<Clock>,
     now: Instant,
     /// It is on the game's thread, which goes on after a panic that the game catches.
-    is_games: bool,
+    is_local: bool,
     /// Those that have been called since their last flush.
     touched: Vec<u32>,
     /// A part of a round of the game has come, and not its end.
@@ -97,7 +97,7 @@ impl<C: Codec> Member<C> {
             limits,
             clock: None,
             now: Instant::now(),
-            is_games: false,
+            is_local: false,
             touched: Vec::new(),
             is_in_round: false,
             full: Vec::new(),
@@ -109,7 +109,7 @@ impl<C: Codec> Member<C> {
     /// One on the game's own thread.
     pub(super) fn of_game(token: Token, limits: Limits, counters: Arc<Counters>) -> Member<C> {
         let mut member = Member::new(token, limits, counters);
-        member.is_games = true;
+        member.is_local = true;
         member
     }
 
@@ -346,7 +346,7 @@ impl<C: Codec> Member<C> {
             reads: &mut reads,
         };
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut entry.codec, &mut link)));
-        if called.is_err() && self.is_games {
+        if called.is_err() && self.is_local {
             engine.remove(entry.conn);
             self.deadlines.disarm(entry.link.0.slot, &mut entry.armed);
             self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
@@ -435,7 +435,7 @@ impl<C: Codec> Member<C> {
         self.post(engine, post);
         self.deadlines.set_timer(engine, self.now, self.token);
         self.counters.turned();
-        if !self.is_games {
+        if !self.is_local {
             self.counters.queued(engine.stats().queued_bytes);
         }
     }

@@ -70,7 +70,7 @@ pub(crate) enum Notice<C: Codec> {
     /// There is room again for replies.
     Drained(LinkId),
     Left(LinkId, LeaveReason),
-    /// The member has failed, and this is its last notice. The desk puts in which member it is.
+    /// The member has failed, and this is its last notice. The dispatcher puts in which member it is.
     Failed(Option<Serial>, String),
 }
 

@@ -13,7 +13,7 @@ use super::codec::Codec;
 use super::counters::Counters;
 use super::member::{Happening, Limits, Member};
 use super::notice::{Notice, Order};
-use super::seats::Remote;
+use super::remote_members::MemberHandle;
 use crate::drop_each::drop_each;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
@@ -51,7 +51,7 @@ pub(super) fn start<C: Codec>(
     limits: Limits,
     game: Arc<Mailbox>,
     token: Token,
-) -> Result<(Remote<TcpStream, C>, JoinHandle<()>), Error> {
+) -> Result<(MemberHandle<TcpStream, C>, JoinHandle<()>), Error> {
     const ACTION: &str = "start a member of the crew";
     let counters = Arc::new(Counters::default());
     let notices = Channel::new(game, limits.notices, token);
@@ -69,7 +69,7 @@ pub(super) fn start<C: Codec>(
         Err(Error::from_io(ErrorKind::Os, ACTION, io::Error::other("its thread has panicked")))
     });
     match ready {
-        Ok((orders, mailbox)) => Ok((Remote { orders, notices, mailbox, counters }, thread)),
+        Ok((orders, mailbox)) => Ok((MemberHandle { orders, notices, mailbox, counters }, thread)),
         Err(error) => {
             // It has ended already.
             let _ = thread.join();

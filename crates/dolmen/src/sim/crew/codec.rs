@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::stage;
+use super::environment;
 use crate::crew::{Codec, Link};
 use crate::sim::model::bytes;
 use crate::sim::{Oracle, Rng};
@@ -182,7 +182,7 @@ impl TestCodec {
         self.note_room(link);
         let Some((_, end)) = self.manner.ends.filter(|&(calls, _)| self.calls == calls) else { return };
         // A panic on its own thread would be the game's.
-        if end == End::Panic && !stage::is_member() {
+        if end == End::Panic && !environment::is_member() {
             return;
         }
         self.end(end, link);
@@ -192,7 +192,7 @@ impl TestCodec {
     fn note_room(&mut self, link: &Link<'_, Self>) {
         look(&self.witness).is_blocked |= link.is_blocked();
         if link.queued_bytes() > self.high_water_bytes {
-            self.overfilled_at = stage::waits();
+            self.overfilled_at = environment::waits();
         }
     }
 
@@ -221,7 +221,7 @@ impl TestCodec {
     fn set_deadline(&mut self, link: &Link<'_, Self>) {
         let Some(after_ns) = self.manner.deadline_ns.filter(|_| self.ticks < MOST_TICKS) else { return };
         self.deadline = Some(link.now() + Duration::from_nanos(after_ns));
-        look(&self.witness).deadline_ns = Some(stage::now_ns() + after_ns);
+        look(&self.witness).deadline_ns = Some(environment::now_ns() + after_ns);
     }
 }
 
@@ -239,7 +239,7 @@ impl Codec for TestCodec {
 
     fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
         self.enter("received");
-        self.check_room("received", self.overfilled_at == stage::waits(), link);
+        self.check_room("received", self.overfilled_at == environment::waits(), link);
         look(&self.witness).received_bytes += data.len() as u64;
         for piece in data.chunks(self.manner.piece) {
             self.deliver(Message::Bytes(piece.to_vec()), link);
@@ -299,7 +299,7 @@ impl Codec for TestCodec {
 
     fn expired(&mut self, link: &mut Link<'_, Self>) {
         self.enter("expired");
-        let now_ns = stage::now_ns();
+        let now_ns = environment::now_ns();
         let deadline_ns = look(&self.witness).deadline_ns;
         if deadline_ns.is_none_or(|deadline_ns| now_ns < deadline_ns) {
             self.fail(Oracle::Time, || format!("a deadline of {deadline_ns:?} has expired at {now_ns}"));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::{PANIC, TestCodec};
-use super::stage::{self, Ticket};
+use super::environment::{self, Ticket};
 use crate::crew::counters::Counters;
 use crate::crew::member::{Limits, Member};
 use crate::crew::notice::{Notice, Order};
-use crate::crew::seats::Remote;
+use crate::crew::remote_members::MemberHandle;
 use crate::crew::thread::{LINKS, ORDERS, report_failure, turn};
 use crate::engine::{Config, Engine};
 use crate::kernel::mailbox::{Channel, Mailbox, Taken};
@@ -62,8 +62,8 @@ struct Running {
 }
 
 pub(super) struct SimMember {
-    /// The desk's number for it.
-    pub(super) seat: usize,
+    /// The dispatcher's number for it.
+    pub(super) number: usize,
     pub(super) orders: Orders,
     pub(super) notices: Notices,
     running: Option<Running>,
@@ -74,15 +74,15 @@ pub(super) struct SimMember {
 }
 
 impl SimMember {
-    /// Starts a member, and returns also what the desk needs.
+    /// Starts a member, and returns also what the dispatcher needs.
     pub(super) fn start(
         world: &SharedWorld,
         config: Config,
         batch: usize,
         limits: Limits,
         game: (Arc<Mailbox>, Token),
-        seat: usize,
-    ) -> (SimMember, Remote<Ticket, TestCodec>) {
+        number: usize,
+    ) -> (SimMember, MemberHandle<Ticket, TestCodec>) {
         let counters = Arc::new(Counters::default());
         let notices = Channel::new(game.0, limits.notices, game.1);
         let engine = engine(world, config);
@@ -97,14 +97,14 @@ impl SimMember {
             engine,
         };
         let member = SimMember {
-            seat,
+            number,
             orders: Arc::clone(&orders),
             notices: Arc::clone(&notices),
             running: Some(running),
             has_failed: false,
             is_reported: false,
         };
-        (member, Remote { orders, notices, mailbox, counters })
+        (member, MemberHandle { orders, notices, mailbox, counters })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -141,13 +141,13 @@ impl SimMember {
     pub(super) fn turn(&mut self) {
         let Some(running) = self.running.as_mut().filter(|running| running.has_found) else { return };
         running.has_found = false;
-        stage::set_member(Some(running.waits));
+        environment::set_member(Some(running.waits));
         let Running { member, batch, taken, engine, .. } = running;
         let (orders, notices) = (&self.orders, &self.notices);
         let goes_on = catch_unwind(AssertUnwindSafe(|| {
             turn(engine, batch, taken, member, orders, notices, Ticket::stream)
         }));
-        stage::set_member(None);
+        environment::set_member(None);
         match goes_on {
             Ok(true) => return,
             Ok(false) => {}

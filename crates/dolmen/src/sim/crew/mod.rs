@@ -1,23 +1,23 @@
 //! Random programs for a [`Crew`](crate::Crew), on one thread.
 //!
-//! The game's desk and the members are those of the product, over engines of one simulated machine. A member's thread is
+//! The game's dispatcher and the members are those of the product, over engines of one simulated machine. A member's thread is
 //! a value that is stepped: it waits only where its wait would return, so one that no one has woken sleeps, whatever waits
 //! for it. The queues are the product's, and delays come from the order of the steps: a member, or the game, is not
 //! stepped for a while. Between the two halves of a step (the wait, and what follows) the others act, and so they do
 //! between the events of the game's round.
 //!
-//! * `stage.rs`: what a thread finds around it; streams cross as tickets
+//! * `environment.rs`: what a thread finds around it; streams cross as tickets
 //! * `codec.rs`: a codec that does what codecs may do, and its witness
 //! * `member.rs`: a member's thread, in steps
 //! * `model/`: the game, the peers, and what the crew promises
 //! * `program.rs`: the steps
 
 mod codec;
+mod environment;
 mod member;
 mod model;
 pub(crate) mod mutants;
 mod program;
-mod stage;
 
 use crate::marks::marks;
 use crate::sim::{Failure, Oracle, Report, catch, shrink_program};

@@ -10,7 +10,7 @@ crate::mutants! {
         /// A queue does not note that it was too full.
         ForgetStarved,
         /// The messages that the game's own thread has delivered too late for a round are not announced.
-        ForgetLater,
+        ForgetAnnouncement,
         /// A member handles the newest order first.
         NewestOrderFirst,
         /// A member's messages wait in the game's queue however many there are.
@@ -18,7 +18,7 @@ crate::mutants! {
         /// Connections are read while the game does not take their messages.
         ReadWhenFull,
         /// And on the game's thread nothing bounds them.
-        UnboundedHere,
+        UnboundedLocal,
         /// Connections that were not read because of that are not read again.
         ForgetFull,
         /// A connection that the game has resumed is not read again.
@@ -86,7 +86,7 @@ crate::mutants! {
         /// Or not at all.
         ForgetOrphans,
         /// Codecs on the game's thread are not flushed.
-        ForgetHere,
+        ForgetLocal,
         /// Members are not told that the crew is dropped.
         ForgetStop,
     }

@@ -25,7 +25,7 @@ impl Run<'_> {
     /// After a round. One that was left early leaves what fits into the limit, and what the members had beyond.
     pub(super) fn check_game(&self, is_left_early: bool) -> Check {
         self.check_witnesses()?;
-        let (taken, waiting) = self.desk.waiting_notices();
+        let (taken, waiting) = self.dispatcher.waiting_notices();
         let capacity = self.limits.notices;
         if waiting > 0 {
             mark(Mark::MessagesWaitedHere);
@@ -42,7 +42,7 @@ impl Run<'_> {
         self.check(Oracle::Bounds, waiting <= most, || {
             format!("{waiting} messages wait for room on the game's thread; {most} may")
         })?;
-        let (len, present) = (self.desk.len(), self.conns.iter().filter(|conn| !conn.has_left).count());
+        let (len, present) = (self.dispatcher.len(), self.conns.iter().filter(|conn| !conn.has_left).count());
         self.check(Oracle::Stale, len == present, || format!("{len} connections are known of {present}"))
     }
 
@@ -87,7 +87,7 @@ impl Run<'_> {
                 format!("member {at} has failed, and the game has not heard of it")
             })?;
         }
-        let (taken, waiting) = self.desk.waiting_notices();
+        let (taken, waiting) = self.dispatcher.waiting_notices();
         self.check(Oracle::Liveness, taken + waiting == 0, || {
             format!("{taken} notices wait, and {waiting} messages for room")
         })?;

@@ -80,7 +80,7 @@ impl Run<'_> {
         }
         self.settle()?;
         self.check_whole()?;
-        let left = self.desk.len();
+        let left = self.dispatcher.len();
         self.check(Oracle::Liveness, left == 0, || format!("{left} connections have not left"))?;
         self.check_members_empty()?;
         self.set_threads(0)?;
@@ -128,19 +128,19 @@ impl Run<'_> {
         if self.conns.iter().any(|conn| !conn.has_left) {
             mark(Mark::DroppedWithLinks);
         }
-        self.desk.stop_all();
+        self.dispatcher.stop_all();
         for at in 0..self.members.len() {
             if !self.members[at].has_ended() {
                 self.join(at)?;
             }
         }
-        let Run { desk, engine, batch, members, world, oracles, conns, report, mut rng, .. } = self;
+        let Run { dispatcher, engine, batch, members, world, oracles, conns, report, mut rng, .. } = self;
         if rng.percent(50) {
-            drop(desk);
+            drop(dispatcher);
             drop((batch, engine));
         } else {
             drop((engine, batch));
-            drop(desk);
+            drop(dispatcher);
         }
         drop(members);
         let open = world.borrow().open_descriptors();

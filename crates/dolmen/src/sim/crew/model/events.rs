@@ -14,17 +14,17 @@ impl Run<'_> {
             }
             let waited = member::wait(&self.world, &mut self.engine, &mut self.batch);
             self.check(Oracle::Liveness, waited.is_ok(), || format!("the game's wait failed: {waited:?}"))?;
-            stage::count_wait();
+            environment::count_wait();
             self.has_found = true;
             if self.rng.percent(25) {
                 return Ok(());
             }
         }
         if std::mem::take(&mut self.has_found) {
-            self.desk.open_round(&self.engine);
+            self.dispatcher.open_round(&self.engine);
             for record in self.batch.drain() {
                 if let Some(happening) = Happening::of_record(record) {
-                    self.desk.handle(&mut self.engine, happening);
+                    self.dispatcher.handle(&mut self.engine, happening);
                 }
             }
         }
@@ -44,10 +44,10 @@ impl Run<'_> {
             is_left_early = count >= ends_after && self.orphans.is_empty();
             if is_left_early {
                 mark(Mark::RoundLeftEarly);
-                self.desk.end_round(&mut self.engine);
+                self.dispatcher.end_round(&mut self.engine);
                 break;
             }
-            let event = self.desk.next_event(&mut self.engine);
+            let event = self.dispatcher.next_event(&mut self.engine);
             self.join_ended()?;
             let Some(event) = event else { break };
             self.report.events += 1;
@@ -179,11 +179,11 @@ impl Run<'_> {
         self.check(Oracle::Order, waiting == 0, || format!("an event before {waiting} orphans have left"))
     }
 
-    fn member_failed(&mut self, seat: usize, panic: &str) -> Check {
+    fn member_failed(&mut self, number: usize, panic: &str) -> Check {
         self.check_no_orphan()?;
-        let failed = |member: &SimMember| member.seat == seat && member.has_failed && !member.is_reported;
+        let failed = |member: &SimMember| member.number == number && member.has_failed && !member.is_reported;
         let Some(at) = self.members.iter().position(failed) else {
-            return self.fail(Oracle::Order, || format!("member {seat} was reported, and has not failed"));
+            return self.fail(Oracle::Order, || format!("member {number} was reported, and has not failed"));
         };
         self.members[at].is_reported = true;
         self.is_uneven = true;

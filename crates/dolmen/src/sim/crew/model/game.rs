@@ -6,34 +6,36 @@ use crate::error::ErrorKind;
 impl Run<'_> {
     pub(super) fn seat_members(&mut self, count: usize) {
         for _ in 0..count {
-            let seat = self.desk.next_seat();
+            let number = self.dispatcher.next_member();
             let game = (self.engine.mailbox(), CREW);
             let (member, remote) =
-                SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, seat);
-            self.desk.seat(remote);
-            self.seats.resize(self.seats.len().max(seat + 1), None);
-            self.seats[seat] = Some(self.members.len());
+                SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, number);
+            self.dispatcher.add_member(remote);
+            self.by_number.resize(self.by_number.len().max(number + 1), None);
+            self.by_number[number] = Some(self.members.len());
             self.members.push(member);
         }
     }
 
     pub(super) fn set_threads(&mut self, count: usize) -> Check {
         self.join_ended()?;
-        self.is_uneven |= count < self.desk.active();
-        let missing = self.desk.set_active(count);
+        self.is_uneven |= count < self.dispatcher.active();
+        let missing = self.dispatcher.set_active(count);
         self.seat_members(missing);
         self.owes_round = true;
-        let active = self.desk.active();
+        let active = self.dispatcher.active();
         self.check(Oracle::Order, active == count, || format!("{active} members are active of {count}"))
     }
 
     /// Joins the threads of members that have ended. The game blocks until they have.
     pub(super) fn join_ended(&mut self) -> Check {
-        while let Some(seat) = self.desk.take_ended() {
-            let member = self.seats[seat].take();
-            let Some(at) = member else { return self.fail(Oracle::Order, || format!("{seat} ended twice")) };
+        while let Some(number) = self.dispatcher.take_ended() {
+            let member = self.by_number[number].take();
+            let Some(at) = member else {
+                return self.fail(Oracle::Order, || format!("{number} ended twice"));
+            };
             self.join(at)?;
-            if !self.members[at].has_failed && self.desk.active() > 0 {
+            if !self.members[at].has_failed && self.dispatcher.active() > 0 {
                 mark(Mark::MemberRetired);
             }
         }
@@ -63,8 +65,8 @@ impl Run<'_> {
         let (at, token) = (self.conns.len(), Token(1_000 + self.conns.len()));
         let stream = SimStream::open(&self.world, wire);
         self.owes_round = true;
-        let link = self.desk.add(&mut self.engine, stream, codec, token, Ticket::of);
-        let place = self.desk.seat_of(link).and_then(|seat| self.seats[seat]);
+        let link = self.dispatcher.add(&mut self.engine, stream, codec, token, Ticket::of);
+        let place = self.dispatcher.member_of(link).and_then(|number| self.by_number[number]);
         self.check_place(place)?;
         if place.is_none() {
             mark(Mark::ServedHere);
@@ -81,10 +83,10 @@ impl Run<'_> {
 
     /// A newcomer is given to the member with the fewest connections.
     fn check_place(&self, place: Option<usize>) -> Check {
-        self.check(Oracle::Order, place.is_some() == (self.desk.active() > 0), || {
-            format!("a newcomer was given to {place:?}, with {} members active", self.desk.active())
+        self.check(Oracle::Order, place.is_some() == (self.dispatcher.active() > 0), || {
+            format!("a newcomer was given to {place:?}, with {} members active", self.dispatcher.active())
         })?;
-        let fewest = self.seats.iter().flatten().map(|&at| self.links_of(at)).min();
+        let fewest = self.by_number.iter().flatten().map(|&at| self.links_of(at)).min();
         let Some(place) = place.filter(|_| !self.is_uneven) else { return Ok(()) };
         self.check(Oracle::Fairness, Some(self.links_of(place)) == fewest, || {
             format!("a newcomer was given to member {place}, which has {} connections", self.links_of(place))
@@ -101,7 +103,7 @@ impl Run<'_> {
         let reply = self.next_reply(len);
         self.owes_round = true;
         let on_its_way = self.on_its_way(at);
-        let sent = self.desk.send(&mut self.engine, self.conns[at].link, reply);
+        let sent = self.dispatcher.send(&mut self.engine, self.conns[at].link, reply);
         let refused = sent.err().map(|refused| refused.error.kind());
         self.note_reply(at, reply, on_its_way, refused).map(|()| refused.is_none())
     }
@@ -124,7 +126,7 @@ impl Run<'_> {
         let before: Vec<Option<u64>> = to.iter().map(|&at| self.on_its_way(at)).collect();
         let links: Vec<LinkId> = to.iter().map(|&at| self.conns[at].link).collect();
         let refused: HashMap<_, _> =
-            self.desk.broadcast(&mut self.engine, links, &reply).into_iter().collect();
+            self.dispatcher.broadcast(&mut self.engine, links, &reply).into_iter().collect();
         for (at, before) in to.into_iter().zip(before) {
             let kind = refused.get(&self.conns[at].link).copied();
             self.note_reply(at, reply, before, kind)?;
@@ -176,8 +178,8 @@ impl Run<'_> {
         let conn = &mut self.conns[at];
         self.owes_round = true;
         let done = match on {
-            true => self.desk.pause(&mut self.engine, conn.link),
-            false => self.desk.resume(&mut self.engine, conn.link),
+            true => self.dispatcher.pause(&mut self.engine, conn.link),
+            false => self.dispatcher.resume(&mut self.engine, conn.link),
         };
         conn.is_paused = on;
         let (link, is_over) = (conn.link, conn.has_left || conn.ending.is_some());
@@ -195,8 +197,8 @@ impl Run<'_> {
             mark(Mark::AbortedClosing);
         }
         let done = match how {
-            Ending::Close => self.desk.close(&mut self.engine, conn.link),
-            Ending::Abort => self.desk.abort(&mut self.engine, conn.link),
+            Ending::Close => self.dispatcher.close(&mut self.engine, conn.link),
+            Ending::Abort => self.dispatcher.abort(&mut self.engine, conn.link),
         };
         if !is_over {
             conn.ending = Some(how);

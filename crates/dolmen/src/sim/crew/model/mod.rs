@@ -12,12 +12,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::codec::{Manner, Reply, SharedWitness, TestCodec, look};
+use super::environment::{self, Ticket};
 use super::member::{self, SimMember};
 use super::program::Action;
-use super::stage::{self, Ticket};
 use super::{Mark, mark};
 use crate::crew::CrewEvent;
-use crate::crew::desk::Desk;
+use crate::crew::dispatcher::Dispatcher;
 use crate::crew::member::{Happening, Limits};
 use crate::engine::{Config, Engine};
 use crate::kernel::sim::Sim;
@@ -45,7 +45,7 @@ struct Run<'a> {
     limits: Limits,
     config: Config,
     batch_size: usize,
-    desk: Desk<Ticket, TestCodec>,
+    dispatcher: Dispatcher<Ticket, TestCodec>,
     engine: Engine<Sim>,
     batch: Batch<SimStream>,
     /// The game's wait has returned, and the round has not begun.
@@ -53,8 +53,8 @@ struct Run<'a> {
     /// The game has done something, which it does between a wait and the end of a round.
     owes_round: bool,
     members: Vec<SimMember>,
-    /// The running member of each seat.
-    seats: Vec<Option<usize>>,
+    /// The running member of each number.
+    by_number: Vec<Option<usize>>,
     conns: Vec<Conn>,
     by_link: HashMap<LinkId, usize>,
     /// The connections of a member that has failed: they leave before anything else happens.
@@ -126,7 +126,7 @@ impl Run<'_> {
     fn new(seed: u64, oracles: &[Oracle]) -> Run<'_> {
         let mut rng = Rng::new(seed.rotate_left(29) ^ 0xC4E3);
         let world = Rc::new(RefCell::new(World::new(seed)));
-        stage::open(&world);
+        environment::open(&world);
         let high = 40 + rng.below(300) as usize;
         let limits = Limits {
             notices: 1 + rng.below(12) as usize,
@@ -151,13 +151,13 @@ impl Run<'_> {
             limits,
             config,
             batch_size,
-            desk: Desk::new(engine.mailbox(), CREW, limits),
+            dispatcher: Dispatcher::new(engine.mailbox(), CREW, limits),
             engine,
             batch: Batch::with_capacity(batch_size),
             has_found: false,
             owes_round: false,
             members: Vec::new(),
-            seats: Vec::new(),
+            by_number: Vec::new(),
             conns: Vec::new(),
             by_link: HashMap::new(),
             orphans: VecDeque::new(),

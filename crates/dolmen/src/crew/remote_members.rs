@@ -1,4 +1,4 @@
-//! [`Seats`]: the members that have threads of their own, as the game sees them: how many connections each has, who gets
+//! [`RemoteMembers`]: the members that have threads of their own, as the game sees them: how many connections each has, who gets
 //! newcomers, and what is on the way to each.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 const BATCH: usize = 64;
 
 /// A member on a thread of its own.
-pub(crate) struct Remote<S, C: Codec> {
+pub(crate) struct MemberHandle<S, C: Codec> {
     pub(crate) orders: Arc<Channel<Order<S, C>>>,
     pub(crate) notices: Arc<Channel<Notice<C>>>,
     /// Of the member's engine, to notify it that there is room for notices.
@@ -22,8 +22,8 @@ pub(crate) struct Remote<S, C: Codec> {
     pub(crate) counters: Arc<Counters>,
 }
 
-struct Seat<S, C: Codec> {
-    remote: Remote<S, C>,
+struct RemoteMember<S, C: Codec> {
+    handle: MemberHandle<S, C>,
     serial: Serial,
     /// Orders of this round that have not crossed: fewer than a batch, and none between rounds.
     held: VecDeque<Order<S, C>>,
@@ -35,7 +35,7 @@ struct Seat<S, C: Codec> {
     has_ended: bool,
 }
 
-impl<S: Send + 'static, C: Codec> Seat<S, C> {
+impl<S: Send + 'static, C: Codec> RemoteMember<S, C> {
     fn is_active(&self) -> bool {
         !self.is_retiring && !self.has_ended
     }
@@ -47,7 +47,7 @@ impl<S: Send + 'static, C: Codec> Seat<S, C> {
             self.end_round();
         } else if self.held.len() >= BATCH {
             self.has_begun = true;
-            self.remote.orders.put(&mut self.held, true);
+            self.handle.orders.put(&mut self.held, true);
         }
     }
 
@@ -55,44 +55,44 @@ impl<S: Send + 'static, C: Codec> Seat<S, C> {
     fn end_round(&mut self) {
         if std::mem::take(&mut self.has_begun) || !self.held.is_empty() {
             self.held.push_back(Order::EndRound);
-            self.remote.orders.put(&mut self.held, true);
+            self.handle.orders.put(&mut self.held, true);
         }
     }
 }
 
 /// A member's number is its place here. A place is used again when its member has ended.
-pub(super) struct Seats<S, C: Codec> {
-    seats: Vec<Option<Seat<S, C>>>,
+pub(super) struct RemoteMembers<S, C: Codec> {
+    members: Vec<Option<RemoteMember<S, C>>>,
     /// Members that have ended and whose threads are to be joined.
     ended: Vec<usize>,
     next_serial: Serial,
     taken: Taken<Notice<C>>,
 }
 
-impl<S, C: Codec> Default for Seats<S, C> {
-    fn default() -> Seats<S, C> {
-        Seats { seats: Vec::new(), ended: Vec::new(), next_serial: 0, taken: Taken::default() }
+impl<S, C: Codec> Default for RemoteMembers<S, C> {
+    fn default() -> RemoteMembers<S, C> {
+        RemoteMembers { members: Vec::new(), ended: Vec::new(), next_serial: 0, taken: Taken::default() }
     }
 }
 
 /// Who is there.
-impl<S: Send + 'static, C: Codec> Seats<S, C> {
+impl<S: Send + 'static, C: Codec> RemoteMembers<S, C> {
     /// One more than the highest number in use.
     pub(super) fn len(&self) -> usize {
-        self.seats.len()
+        self.members.len()
     }
 
-    /// The number of the member that is seated next.
+    /// The number of the member that is added next.
     pub(super) fn next(&self) -> usize {
-        self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len())
+        self.members.iter().position(Option::is_none).unwrap_or(self.members.len())
     }
 
-    pub(super) fn seat(&mut self, remote: Remote<S, C>) {
+    pub(super) fn add(&mut self, handle: MemberHandle<S, C>) {
         let number = self.next();
         let serial = self.next_serial;
         self.next_serial += 1;
-        let seat = Some(Seat {
-            remote,
+        let member = Some(RemoteMember {
+            handle,
             serial,
             held: VecDeque::new(),
             has_begun: false,
@@ -100,15 +100,15 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
             is_retiring: false,
             has_ended: false,
         });
-        match self.seats.get_mut(number) {
-            Some(free) => *free = seat,
-            None => self.seats.push(seat),
+        match self.members.get_mut(number) {
+            Some(free) => *free = member,
+            None => self.members.push(member),
         }
     }
 
     /// How many members get newcomers.
     pub(super) fn active(&self) -> usize {
-        self.seats.iter().flatten().filter(|seat| seat.is_active()).count()
+        self.members.iter().flatten().filter(|member| member.is_active()).count()
     }
 
     /// Gives newcomers to so many members at most: surplus ones end with their last connection. Those with the fewest
@@ -116,16 +116,16 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
     pub(super) fn set_active(&mut self, count: usize) -> usize {
         // One that was to end may stay.
         let mut active = self.active();
-        for seat in self.seats.iter_mut().flatten() {
-            if active < count && seat.is_retiring && !seat.has_ended {
-                seat.is_retiring = false;
+        for member in self.members.iter_mut().flatten() {
+            if active < count && member.is_retiring && !member.has_ended {
+                member.is_retiring = false;
                 active += 1;
             }
         }
         for _ in count..active {
             let fewest = self.fewest();
-            if let Some(seat) = fewest.and_then(|number| self.seats[number].as_mut()) {
-                seat.is_retiring = true;
+            if let Some(member) = fewest.and_then(|number| self.members[number].as_mut()) {
+                member.is_retiring = true;
             }
         }
         self.stop_retired();
@@ -134,27 +134,27 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
 
     /// The active member with the fewest connections.
     pub(super) fn fewest(&self) -> Option<usize> {
-        let active = self.seats.iter().enumerate().filter_map(|(number, seat)| {
-            let seat = seat.as_ref().filter(|seat| seat.is_active())?;
-            Some((seat.links, number))
+        let active = self.members.iter().enumerate().filter_map(|(number, member)| {
+            let member = member.as_ref().filter(|member| member.is_active())?;
+            Some((member.links, number))
         });
         active.min().map(|(_, number)| number)
     }
 
     /// A connection of a member has left.
     pub(super) fn left(&mut self, number: usize) {
-        if let Some(seat) = &mut self.seats[number] {
-            seat.links -= 1;
+        if let Some(member) = &mut self.members[number] {
+            member.links -= 1;
         }
         self.stop_retired();
     }
 
     fn stop_retired(&mut self) {
-        for (number, seat) in self.seats.iter_mut().enumerate() {
-            let Some(seat) = seat else { continue };
-            if seat.is_retiring && seat.links == 0 && !seat.has_ended {
-                seat.has_ended = true;
-                seat.remote.orders.put(&mut VecDeque::from([Order::Stop]), true);
+        for (number, member) in self.members.iter_mut().enumerate() {
+            let Some(member) = member else { continue };
+            if member.is_retiring && member.links == 0 && !member.has_ended {
+                member.has_ended = true;
+                member.handle.orders.put(&mut VecDeque::from([Order::Stop]), true);
                 self.ended.push(number);
             }
         }
@@ -163,11 +163,13 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
     /// A member has failed. Returns its number; `None` for one that had been stopped already, as its last connection had left.
     pub(super) fn fail(&mut self, serial: Option<Serial>) -> Option<usize> {
         let serial = serial?;
-        let is_it = |seat: &Option<Seat<S, C>>| seat.as_ref().is_some_and(|seat| seat.serial == serial);
-        let number = self.seats.iter().position(is_it)?;
-        let seat = self.seats[number].as_mut()?;
-        seat.links = 0;
-        if !std::mem::replace(&mut seat.has_ended, true) {
+        let is_it = |member: &Option<RemoteMember<S, C>>| {
+            member.as_ref().is_some_and(|member| member.serial == serial)
+        };
+        let number = self.members.iter().position(is_it)?;
+        let member = self.members[number].as_mut()?;
+        member.links = 0;
+        if !std::mem::replace(&mut member.has_ended, true) {
             self.ended.push(number);
         }
         Some(number)
@@ -176,7 +178,7 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
     /// Takes the number of a member that has ended, so that its thread can be joined.
     pub(super) fn take_ended(&mut self) -> Option<usize> {
         let number = self.ended.pop()?;
-        self.seats[number] = None;
+        self.members[number] = None;
         Some(number)
     }
 
@@ -184,52 +186,52 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
     /// members are dropped, so that no member works through them first [p21].
     pub(super) fn stop_all(&mut self) {
         let mut left = Vec::new();
-        for seat in self.seats.iter_mut().flatten() {
-            seat.has_ended = true;
-            left.push((seat.remote.notices.abandon(), seat.remote.orders.abandon()));
-            seat.remote.mailbox.wake();
+        for member in self.members.iter_mut().flatten() {
+            member.has_ended = true;
+            left.push((member.handle.notices.abandon(), member.handle.orders.abandon()));
+            member.handle.mailbox.wake();
         }
         // Then, as the destructors of messages, replies and codecs may do anything.
         for (mut notices, mut orders) in left {
             drop_each(notices.drain());
             drop_each(orders.drain());
         }
-        for seat in self.seats.iter_mut().flatten() {
-            drop_each(seat.held.drain(..));
+        for member in self.members.iter_mut().flatten() {
+            drop_each(member.held.drain(..));
         }
     }
 
     pub(super) fn stats(&self) -> impl Iterator<Item = MemberStats> {
-        self.seats.iter().enumerate().filter_map(|(number, seat)| {
-            let Seat { remote, links, is_retiring, .. } = seat.as_ref()?;
+        self.members.iter().enumerate().filter_map(|(number, member)| {
+            let RemoteMember { handle, links, is_retiring, .. } = member.as_ref()?;
             // These include the connections that have not reached the member yet.
             let (member, links, retiring) = (Some(number), *links, *is_retiring);
-            Some(MemberStats { member, links, retiring, ..remote.counters.read() })
+            Some(MemberStats { member, links, retiring, ..handle.counters.read() })
         })
     }
 }
 
 /// What crosses.
-impl<S: Send + 'static, C: Codec> Seats<S, C> {
+impl<S: Send + 'static, C: Codec> RemoteMembers<S, C> {
     /// Passes an order on, unless the member has ended. A newcomer counts from here on.
     pub(super) fn order(&mut self, number: usize, order: Order<S, C>, in_round: bool) {
-        let Some(seat) = self.seats[number].as_mut().filter(|seat| !seat.has_ended) else { return };
-        seat.links += usize::from(matches!(order, Order::Add(_)));
-        seat.order(order, in_round);
+        let Some(member) = self.members[number].as_mut().filter(|member| !member.has_ended) else { return };
+        member.links += usize::from(matches!(order, Order::Add(_)));
+        member.order(order, in_round);
     }
 
     pub(super) fn end_round(&mut self) {
-        self.seats.iter_mut().flatten().for_each(Seat::end_round);
+        self.members.iter_mut().flatten().for_each(RemoteMember::end_round);
     }
 
     /// Takes all notices of all members out, and notifies those that wait for room.
     pub(super) fn take_notices(&mut self, into: &mut VecDeque<Notice<C>>) {
-        for seat in self.seats.iter().flatten() {
-            if seat.remote.notices.take(&mut self.taken) {
-                seat.remote.mailbox.wake();
+        for member in self.members.iter().flatten() {
+            if member.handle.notices.take(&mut self.taken) {
+                member.handle.mailbox.wake();
             }
             into.extend(self.taken.drain().map(|notice| match notice {
-                Notice::Failed(_, text) => Notice::Failed(Some(seat.serial), text),
+                Notice::Failed(_, text) => Notice::Failed(Some(member.serial), text),
                 notice => notice,
             }));
         }
@@ -237,6 +239,6 @@ impl<S: Send + 'static, C: Codec> Seats<S, C> {
 
     /// Whether notices wait.
     pub(super) fn have_notices(&self) -> bool {
-        self.seats.iter().flatten().any(|seat| seat.remote.notices.len() > 0)
+        self.members.iter().flatten().any(|member| member.handle.notices.len() > 0)
     }
 }

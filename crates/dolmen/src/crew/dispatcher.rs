@@ -1,5 +1,5 @@
-//! [`Desk`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
-//! game's events of the members' notices. It knows no thread: the members are in [`Seats`].
+//! [`Dispatcher`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
+//! game's events of the members' notices. It knows no thread: the members are in [`RemoteMembers`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::event::CrewEvent;
 use super::ledger::Ledger;
 use super::member::{Happening, Limits, Member};
 use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request};
-use super::seats::{Remote, Seats};
+use super::remote_members::{MemberHandle, RemoteMembers};
 use crate::channel::SendError;
 use crate::drop_each::drop_each;
 use crate::engine::{Engine, Table};
@@ -25,7 +25,7 @@ const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `C
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// The game's own thread.
-    Here,
+    Local,
     Member(usize),
 }
 
@@ -40,13 +40,13 @@ struct GameLink {
     is_closing: bool,
 }
 
-pub(crate) struct Desk<S: Send + 'static, C: Codec> {
+pub(crate) struct Dispatcher<S: Send + 'static, C: Codec> {
     links: Table<GameLink>,
     /// The member on the game's thread.
-    here: Member<C>,
-    here_counters: Arc<Counters>,
-    here_links: usize,
-    seats: Seats<S, C>,
+    local: Member<C>,
+    local_counters: Arc<Counters>,
+    local_links: usize,
+    members: RemoteMembers<S, C>,
     limits: Limits,
     /// Notices that were taken out and are not handed out yet.
     inbox: VecDeque<Notice<C>>,
@@ -61,25 +61,25 @@ pub(crate) struct Desk<S: Send + 'static, C: Codec> {
     /// What a failed member leaves: its connections, in the order of their arrival.
     orphans: VecDeque<(LinkId, Token)>,
     /// Announces that the member on this thread has work for a round, and none is under way.
-    later: Arc<Channel<()>>,
+    announcement: Arc<Channel<()>>,
     /// It is announced.
-    is_later: bool,
-    later_taken: Taken<()>,
+    is_announced: bool,
+    announcement_taken: Taken<()>,
     next_number: u64,
     /// A member has failed since the number of them was set.
     has_failed: bool,
 }
 
-impl<S: Send + 'static, C: Codec> Desk<S, C> {
+impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     /// The notices of all members wait at the engine with this mailbox, and are reported with this token.
-    pub(crate) fn new(mailbox: Arc<Mailbox>, token: Token, limits: Limits) -> Desk<S, C> {
-        let here_counters = Arc::new(Counters::default());
-        Desk {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, token: Token, limits: Limits) -> Dispatcher<S, C> {
+        let local_counters = Arc::new(Counters::default());
+        Dispatcher {
             links: Table::new(),
-            here: Member::of_game(token, limits, Arc::clone(&here_counters)),
-            here_counters,
-            here_links: 0,
-            seats: Seats::default(),
+            local: Member::of_game(token, limits, Arc::clone(&local_counters)),
+            local_counters,
+            local_links: 0,
+            members: RemoteMembers::default(),
             limits,
             inbox: VecDeque::new(),
             in_round: 0,
@@ -87,72 +87,72 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             has_collected: false,
             has_skipped: false,
             orphans: VecDeque::new(),
-            later: Channel::new(mailbox, 1, token),
-            is_later: false,
-            later_taken: Taken::default(),
+            announcement: Channel::new(mailbox, 1, token),
+            is_announced: false,
+            announcement_taken: Taken::default(),
             next_number: 0,
             has_failed: false,
         }
     }
 
-    /// The number of the member that is seated next.
-    pub(crate) fn next_seat(&self) -> usize {
-        self.seats.next()
+    /// The number of the member that is added next.
+    pub(crate) fn next_member(&self) -> usize {
+        self.members.next()
     }
 
-    pub(crate) fn seat(&mut self, remote: Remote<S, C>) {
-        self.seats.seat(remote);
+    pub(crate) fn add_member(&mut self, handle: MemberHandle<S, C>) {
+        self.members.add(handle);
     }
 
     /// How many members get newcomers.
     pub(crate) fn active(&self) -> usize {
-        self.seats.active()
+        self.members.active()
     }
 
     /// Gives newcomers to so many members at most. Returns how many are missing.
     pub(crate) fn set_active(&mut self, count: usize) -> usize {
         self.has_failed = false;
-        self.seats.set_active(count)
+        self.members.set_active(count)
     }
 
     /// Takes the number of a member that has ended, so that its thread can be joined.
     pub(crate) fn take_ended(&mut self) -> Option<usize> {
-        self.seats.take_ended()
+        self.members.take_ended()
     }
 
     /// Stops all members, and drops everything that waits. For the end of the crew.
     pub(crate) fn stop_all(&mut self) {
-        self.later.close();
-        self.seats.stop_all();
+        self.announcement.close();
+        self.members.stop_all();
         drop_each(self.inbox.drain(..));
     }
 
     /// Removes the connections of this thread.
-    pub(crate) fn remove_here<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        self.here.remove_all(engine);
+    pub(crate) fn remove_local<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+        self.local.remove_all(engine);
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberStats> {
-        let here = (self.here_links > 0 || self.active() == 0).then(|| MemberStats {
-            links: self.here_links,
+        let local = (self.local_links > 0 || self.active() == 0).then(|| MemberStats {
+            links: self.local_links,
             retiring: self.active() > 0,
-            ..self.here_counters.read()
+            ..self.local_counters.read()
         });
-        here.into_iter().chain(self.seats.stats())
+        local.into_iter().chain(self.members.stats())
     }
 
     /// How many notices have been taken out, and how many messages of this thread's codecs wait for room there.
     #[cfg(dolmen_sim)]
     pub(crate) fn waiting_notices(&self) -> (usize, usize) {
-        (self.inbox.len(), self.here.waiting_messages())
+        (self.inbox.len(), self.local.waiting_messages())
     }
 
     /// The number of the member that has a connection; `None` for the game's own thread.
     #[cfg(dolmen_sim)]
-    pub(crate) fn seat_of(&self, link: LinkId) -> Option<usize> {
+    pub(crate) fn member_of(&self, link: LinkId) -> Option<usize> {
         match self.links.get(link.0)?.place {
             Place::Member(index) => Some(index),
-            Place::Here => None,
+            Place::Local => None,
         }
     }
 
@@ -169,7 +169,7 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         token: Token,
         hand_over: impl FnOnce(K::Stream) -> S,
     ) -> LinkId {
-        let place = self.seats.fewest().map_or(Place::Here, Place::Member);
+        let place = self.members.fewest().map_or(Place::Local, Place::Member);
         let ledger = Arc::new(Ledger::default());
         let number = self.next_number;
         self.next_number += 1;
@@ -177,23 +177,23 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
         let link = LinkId(self.links.insert(link));
         match place {
             // What has ended a member must not reach the game: no newcomer is served before the game replaces it [p20].
-            Place::Here if self.has_failed => {
-                self.here_links += 1;
+            Place::Local if self.has_failed => {
+                self.local_links += 1;
                 self.inbox.push_back(Notice::Left(link, LeaveReason::MemberFailed));
                 self.ask_for_round();
             }
-            Place::Here => {
-                self.here_links += 1;
+            Place::Local => {
+                self.local_links += 1;
                 let newcomer = Newcomer { link, stream, codec, ledger };
                 if !self.round_is_open {
-                    self.here.begin_turn(engine);
+                    self.local.begin_turn(engine);
                 }
-                self.here.add(engine, newcomer);
+                self.local.add(engine, newcomer);
                 self.ask_for_round();
             }
             Place::Member(index) => {
                 let newcomer = Newcomer { link, stream: hand_over(stream), codec, ledger };
-                self.seats.order(index, Order::Add(Box::new(newcomer)), self.round_is_open);
+                self.members.order(index, Order::Add(Box::new(newcomer)), self.round_is_open);
             }
         }
         link
@@ -234,14 +234,14 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     {
         let (weight, limit) = (weight_of::<C>(reply), self.limits.replies);
         let mut refused = Vec::new();
-        let mut groups: Vec<Vec<LinkId>> = (0..self.seats.len()).map(|_| Vec::new()).collect();
+        let mut groups: Vec<Vec<LinkId>> = (0..self.members.len()).map(|_| Vec::new()).collect();
         for link in links {
             let kind = match self.links.get(link.0).filter(|link| !link.is_closing) {
                 Some(open) if open.ledger.admit(weight, limit) => {
                     match open.place {
                         Place::Member(index) => groups[index].push(link),
-                        Place::Here => {
-                            self.pass(engine, Place::Here, Request::Reply(link, reply.clone(), weight))
+                        Place::Local => {
+                            self.pass(engine, Place::Local, Request::Reply(link, reply.clone(), weight))
                         }
                     }
                     continue;
@@ -297,41 +297,41 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
 
     fn pass<K: Kernel>(&mut self, engine: &mut Engine<K>, place: Place, request: Request<C>) {
         match place {
-            Place::Here => {
+            Place::Local => {
                 // The round has read the clock at its begin.
                 if !self.round_is_open {
-                    self.here.begin_turn(engine);
+                    self.local.begin_turn(engine);
                 }
-                self.here.request(engine, request);
+                self.local.request(engine, request);
                 self.ask_for_round();
             }
             Place::Member(index) => {
-                self.seats.order(index, Order::To(request), self.round_is_open);
+                self.members.order(index, Order::To(request), self.round_is_open);
             }
         }
     }
 }
 
 /// The game's events.
-impl<S: Send + 'static, C: Codec> Desk<S, C> {
+impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     /// The game handles what a wait has brought: a round begins, unless one has begun. It reads the clock.
     pub(crate) fn open_round<K: Kernel>(&mut self, engine: &Engine<K>) {
         if !std::mem::replace(&mut self.round_is_open, true) {
-            self.here.begin_turn(engine);
+            self.local.begin_turn(engine);
         }
     }
 
     /// Something has happened to a connection on this thread.
     pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
         self.open_round(engine);
-        self.here.handle(engine, happening);
+        self.local.handle(engine, happening);
     }
 
     /// The codecs on this thread may have delivered something, and wait to be flushed. Outside a round, the next wait returns
     /// for that, however long it was to be.
     fn ask_for_round(&mut self) {
-        if !self.round_is_open && !std::mem::replace(&mut self.is_later, true) {
-            self.later.put(&mut VecDeque::from([()]), false);
+        if !self.round_is_open && !std::mem::replace(&mut self.is_announced, true) {
+            self.announcement.put(&mut VecDeque::from([()]), false);
         }
     }
 
@@ -370,30 +370,30 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     }
 
     /// The round that was asked for is here.
-    fn answer_later(&mut self) {
-        if std::mem::take(&mut self.is_later) {
-            self.later.take(&mut self.later_taken);
-            self.later_taken.drain().for_each(drop);
+    fn answer_announcement(&mut self) {
+        if std::mem::take(&mut self.is_announced) {
+            self.announcement.take(&mut self.announcement_taken);
+            self.announcement_taken.drain().for_each(drop);
         }
     }
 
     /// Takes what the members have for this round.
     fn collect<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        self.answer_later();
+        self.answer_announcement();
         // A game that leaves events for later rounds gets no more of them [p19].
         self.has_skipped = self.inbox.len() >= self.limits.notices;
         // Whatever has been reported: events that the game has not passed on must not silence a member.
         if !self.has_skipped {
-            self.seats.take_notices(&mut self.inbox);
+            self.members.take_notices(&mut self.inbox);
         }
-        self.take_here(engine);
+        self.take_local(engine);
         self.in_round = self.inbox.len();
     }
 
     /// Takes what the codecs on this thread have delivered, as far as there is room.
-    fn take_here<K: Kernel>(&mut self, engine: &mut Engine<K>) {
+    fn take_local<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         let room = self.room();
-        self.here.post(engine, |notices| take(notices, &mut self.inbox, room));
+        self.local.post(engine, |notices| take(notices, &mut self.inbox, room));
     }
 
     /// How many notices of this thread may wait besides those that do.
@@ -404,15 +404,15 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
     /// Ends a round: what was sent in it goes to the members, the codecs on this thread flush, and what they deliver is for
     /// the next one.
     pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        self.seats.end_round();
-        self.here.begin_turn(engine);
+        self.members.end_round();
+        self.local.begin_turn(engine);
         let room = self.room();
-        self.here.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
+        self.local.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
         // Reports that nothing was taken for are not repeated.
         let mut is_left = !self.inbox.is_empty() || !self.orphans.is_empty();
         if !self.has_collected || self.has_skipped {
-            self.answer_later();
-            is_left |= self.seats.have_notices();
+            self.answer_announcement();
+            is_left |= self.members.have_notices();
         }
         (self.round_is_open, self.has_collected) = (false, false);
         if is_left {
@@ -433,13 +433,13 @@ impl<S: Send + 'static, C: Codec> Desk<S, C> {
             Notice::Left(link, reason) => {
                 let GameLink { token, place, .. } = self.links.remove(link.0)?;
                 match place {
-                    Place::Here => self.here_links -= 1,
-                    Place::Member(index) => self.seats.left(index),
+                    Place::Local => self.local_links -= 1,
+                    Place::Member(index) => self.members.left(index),
                 }
                 Some(CrewEvent::Left { link, token, reason })
             }
             Notice::Failed(serial, cause) => {
-                let member = self.seats.fail(serial)?;
+                let member = self.members.fail(serial)?;
                 self.remove_failed(member);
                 Some(CrewEvent::MemberFailed { member, cause })
             }
