@@ -118,17 +118,18 @@ pub use notice::LeaveReason;
 ///
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
-/// their [`flush`](Codec::flush). A game that stops before calls [`end_round`](Crew::end_round): the rest is for its next round. What the game sends in a round crosses to the members in batches, at the latest at its end;
-/// what it sends between two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the
-/// same to each call.
+/// their [`flush`](Codec::flush). A game that stops before calls [`end_round`](Crew::end_round): the rest is for its next
+/// round. What the game sends in a round crosses to the members in batches, at the latest at its end; what it sends between
+/// two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
 ///
 /// # When it pays
 ///
-/// A message that crosses threads costs more than one that does not: half a microsecond of processor time where many cross
-/// together, and about 5 µs where few do, as measured in `docs/benchmarks.md`. That is more than twice the cost of a plain
-/// line, so a game of plain lines has the default. It is little beside codecs that work: with 100 µs a message, as for
-/// encryption and compression of long texts, two members on two processors do 1.95 times what one thread does. One member
-/// frees the game's thread and does no more than that: 0.97. `cargo xtask bench --only crew` repeats the measurement.
+/// A message that crosses threads costs more than one that does not: 0.3 µs of processor time where many cross together, and
+/// 2 to 4 µs where few do, as measured in `docs/benchmarks.md`. With plain lines the crew is slower, at 0.6 to 0.8 of the rate
+/// of one thread, so a game of plain lines has the default. It is faster with codecs that work: two members on two processors
+/// do 1.84 times what one thread does with 20 µs a message, and 1.96 times with 100 µs, as for encryption and compression of
+/// long texts. One member frees the game's thread and does no more than that: 0.94 and 0.99. `cargo xtask bench --only crew`
+/// repeats the measurement.
 ///
 /// # Forking
 ///
@@ -390,8 +391,9 @@ impl<C: Codec> Crew<C> {
     /// As for [`CrewBuilder::build`]. Threads that were started before the error stay.
     pub fn set_threads(&mut self, reactor: &Reactor, count: usize) -> Result<(), Error> {
         if self.process.is_copy() {
+            const FORK_ADVICE: &str = "drop it, and build a crew of this process";
             let why = io::Error::other("its threads are in the process that has forked");
-            return Err(Error::from_io(ErrorKind::Os, "set the threads of a crew", why));
+            return Err(Error::from_io(ErrorKind::Os, "set the threads of a crew", why).advised(FORK_ADVICE));
         }
         self.join_ended();
         let CrewBuilder { token, limits, reactors, .. } = &self.settings;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use common::{DEADLINE, Rig, SILENCE, finish, narrow_pair, watchdog};
 use crew_rig::{
-    CREW, Game, THREADS, Told, assert_left_once_and_last, count_numbered, lines_of, numbered, write_what_fits,
+    CREW, Game, Seen, THREADS, assert_left_once_and_last, count_numbered, lines_of, numbered, write_what_fits,
 };
 use dolmen::{CrewBuilder, CrewEvent, ErrorKind, LinkId, Reactor};
 
@@ -64,14 +64,14 @@ fn p19_a_game_that_takes_no_messages_blocks_the_peers_and_loses_nothing() {
                 })
             })
             .collect();
-        let told = game.told_until_left(&links);
+        let seen = game.seen_until_left(&links);
         for &link in &links {
-            let lines = lines_of(&told, link);
+            let lines = lines_of(&seen, link);
             assert_eq!(lines.len(), LINES);
             let in_order = lines.iter().enumerate().all(|(at, line)| *line == format!("line {at}"));
             assert!(in_order, "with {threads} threads");
         }
-        assert_left_once_and_last(&told, &links);
+        assert_left_once_and_last(&seen, &links);
         writers.into_iter().for_each(|writer| drop(writer.join().expect("the writer")));
     }
 }
@@ -89,22 +89,22 @@ fn p19_a_round_of_few_messages_leaves_the_others_for_the_next() {
             peer.write_all(&numbered(LINES)).expect("it fits into the system's buffers");
             finish(peer);
         }
-        let (mut told, mut most, mut left) = (Vec::new(), 0, 0);
+        let (mut seen, mut most, mut left) = (Vec::new(), 0, 0);
         while left < links.len() {
             let mut in_round = 0;
             game.round(DEADLINE, |_, event| {
                 in_round += 1;
                 left += usize::from(matches!(event, CrewEvent::Left { .. }));
-                told.push(Told::from(event));
+                seen.push(Seen::from(event));
             });
             most = most.max(in_round);
         }
         let limit = capacity * threads.max(1);
         assert!(most <= limit, "{most} events in one round, with {threads} threads and room for {capacity}");
         for &link in &links {
-            assert_eq!(lines_of(&told, link).len(), LINES, "with {threads} threads and room for {capacity}");
+            assert_eq!(lines_of(&seen, link).len(), LINES, "with {threads} threads and room for {capacity}");
         }
-        assert_left_once_and_last(&told, &links);
+        assert_left_once_and_last(&seen, &links);
     }
 }
 
@@ -136,8 +136,8 @@ fn has_room_soon(game: &mut Game, link: LinkId) -> bool {
     let (mut has_room, end) = (false, Instant::now() + SILENCE);
     while !has_room && Instant::now() < end {
         game.round(end - Instant::now(), |_, event| {
-            assert_eq!(Told::from(event), Told::Drained(link));
-            assert!(!has_room, "it is told once for each refusal");
+            assert_eq!(Seen::from(event), Seen::Drained(link));
+            assert!(!has_room, "room is reported once for each refusal");
             has_room = true;
         });
     }
@@ -163,12 +163,12 @@ fn p19_a_peer_that_does_not_read_has_its_sends_refused_until_it_reads() {
 
         let reader = count_numbered(peer);
         while next < LINES {
-            game.told_until("room", |told| *told == Told::Drained(link));
+            game.seen_until("room", |seen| *seen == Seen::Drained(link));
             next = send_from(&mut game, link, next, LINES);
         }
         game.close(link);
-        let told = game.told_until_left(&[link]);
-        assert_eq!(told, [Told::Left(link, "Finished".to_owned())]);
+        let seen = game.seen_until_left(&[link]);
+        assert_eq!(seen, [Seen::Left(link, "Finished".to_owned())]);
         assert_eq!(reader.join().expect("the reader"), LINES, "with {threads} threads");
         game.echo(other, &mut other_peer, "afterwards");
     }
@@ -190,7 +190,7 @@ fn p19_a_connection_that_the_game_has_paused_is_not_read() {
         game.echo(other, &mut other_peer, "meanwhile");
         game.silent();
         game.crew.resume(&mut game.rig.reactor, link).expect("it is there");
-        let told = game.told_until("line", |_| true);
-        assert_eq!(told, [Told::Said(link, "held back".to_owned())]);
+        let seen = game.seen_until("line", |_| true);
+        assert_eq!(seen, [Seen::Said(link, "held back".to_owned())]);
     }
 }

@@ -8,11 +8,11 @@ use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Rig, pair, watchdog};
-use crew_rig::{CREW, Game, THREADS, Told, assert_ended, lines_of};
+use crew_rig::{CREW, Game, Seen, THREADS, assert_ended, lines_of};
 use dolmen::{CrewBuilder, LinkId, Reactor};
 
-fn failed(link: LinkId) -> Told {
-    Told::Left(link, "MemberFailed".to_owned())
+fn failed(link: LinkId) -> Seen {
+    Seen::Left(link, "MemberFailed".to_owned())
 }
 
 /// A member with every second connection fails: its lines of before come, then the failure, and then the ends, in the order
@@ -26,10 +26,10 @@ fn p20_a_codec_that_panics_ends_its_member_and_the_others_go_on() {
         game.echo(link, peer, "here");
     }
     peers[4].write_all(b"before\npanic\nafter\n").expect("write");
-    let told = game.told_until("end of the last", |told| *told == failed(links[6]));
-    assert_eq!(lines_of(&told, links[4]), ["before", "panic"]);
-    let rest: Vec<&Told> = told.iter().filter(|told| !matches!(told, Told::Said(..))).collect();
-    let member = Told::Failed(0, "panic".to_owned());
+    let seen = game.seen_until("end of the last", |seen| *seen == failed(links[6]));
+    assert_eq!(lines_of(&seen, links[4]), ["before", "panic"]);
+    let rest: Vec<&Seen> = seen.iter().filter(|seen| !matches!(seen, Seen::Said(..))).collect();
+    let member = Seen::Failed(0, "panic".to_owned());
     let ends = [0, 2, 4, 6].map(|at| failed(links[at]));
     assert_eq!(rest, std::iter::once(&member).chain(&ends).collect::<Vec<_>>());
     assert_eq!((game.crew.threads(), game.crew.len()), (1, 4));
@@ -62,15 +62,15 @@ fn p20_after_the_only_member_has_failed_newcomers_leave_until_the_game_replaces_
     peer.write_all(b"panic\n").expect("write");
     // It may come to the failed one, before the game knows.
     let (early, early_peer) = game.connect();
-    let told = game.told_until("end of both", |told| *told == failed(early));
-    assert!(told.ends_with(&[Told::Failed(0, "panic".to_owned()), failed(first), failed(early)]), "{told:?}");
+    let seen = game.seen_until("end of both", |seen| *seen == failed(early));
+    assert!(seen.ends_with(&[Seen::Failed(0, "panic".to_owned()), failed(first), failed(early)]), "{seen:?}");
     assert_ended(&early_peer);
     assert_eq!((game.crew.threads(), game.crew.len()), (0, 0));
 
     // What has ended the member would end the game.
     let (link, peer) = game.connect();
-    let told = game.told_until("its end", |told| *told == failed(link));
-    assert_eq!(told.len(), 1, "{told:?}");
+    let seen = game.seen_until("its end", |seen| *seen == failed(link));
+    assert_eq!(seen.len(), 1, "{seen:?}");
     assert_ended(&peer);
     game.set_threads(1);
     let (newer, mut newer_peer) = game.connect();
@@ -99,7 +99,7 @@ fn p20_all_members_may_fail_while_the_game_sends_to_them() {
                 let _ = game.crew.send(&mut game.rig.reactor, link, b"to all\n".to_vec());
             }
             game.round(std::time::Duration::from_millis(1), |_, event| {
-                left += usize::from(matches!(Told::from(event), Told::Left(..)));
+                left += usize::from(matches!(Seen::from(event), Seen::Left(..)));
             });
         }
         assert_eq!((game.crew.threads(), game.crew.len(), game.members().len()), (0, 0, 1));
@@ -114,7 +114,7 @@ fn p20_without_threads_a_codec_that_panics_panics_in_the_game() {
     let mut game = Game::new(0);
     let (link, mut peer) = game.connect();
     peer.write_all(b"panic\n").expect("write");
-    let panic = catch_unwind(AssertUnwindSafe(|| game.told_until_left(&[link]))).expect_err("it panics");
+    let panic = catch_unwind(AssertUnwindSafe(|| game.seen_until_left(&[link]))).expect_err("it panics");
     assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some("panic"));
 }
 
@@ -129,8 +129,8 @@ fn p20_a_stream_that_cannot_be_registered_leaves_and_is_closed() {
         let mut there: Vec<_> = (0..threads.max(1)).map(|_| game.connect()).collect();
         let (ours, peer) = pair();
         let refused = game.add(ours);
-        let told = game.told_until_left(&[refused]);
-        assert_eq!(told, [Told::Left(refused, "Refused TableFull".to_owned())], "{threads} threads");
+        let seen = game.seen_until_left(&[refused]);
+        assert_eq!(seen, [Seen::Left(refused, "Refused TableFull".to_owned())], "{threads} threads");
         assert_ended(&peer);
         assert_eq!(game.crew.len(), there.len());
         for (link, peer) in &mut there {
@@ -148,9 +148,9 @@ fn p20_without_threads_a_game_that_catches_a_codecs_panic_goes_on() {
     let (other, mut other_peer) = game.connect();
     game.echo(link, &mut peer, "here");
     peer.write_all(b"panic\n").expect("write");
-    catch_unwind(AssertUnwindSafe(|| game.told_until_left(&[link]))).expect_err("it panics");
-    let told = game.told_until_left(&[link]);
-    assert_eq!(told, [Told::Said(link, "panic".to_owned()), failed(link)]);
+    catch_unwind(AssertUnwindSafe(|| game.seen_until_left(&[link]))).expect_err("it panics");
+    let seen = game.seen_until_left(&[link]);
+    assert_eq!(seen, [Seen::Said(link, "panic".to_owned()), failed(link)]);
     assert_ended(&peer);
     assert_eq!(game.crew.len(), 1);
     game.echo(other, &mut other_peer, "still here");
@@ -173,7 +173,7 @@ fn p20_without_threads_a_flush_that_panics_takes_no_other_with_it() {
         game.crew.send(&mut game.rig.reactor, link, reply.to_vec()).expect("there is room");
     }
     catch_unwind(AssertUnwindSafe(|| game.crew.end_round(&mut game.rig.reactor))).expect_err("it panics");
-    assert_eq!(game.told_until_left(&[failing]), [failed(failing)]);
+    assert_eq!(game.seen_until_left(&[failing]), [failed(failing)]);
     game.rig.reactor.flush();
     for (_, peer) in &mut all {
         let mut line = [0; 5];

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use common::{Rig, narrow_pair, pair, watchdog};
-use crew_rig::{CREW, Game, LINKS, THREADS, Told};
+use crew_rig::{CREW, Game, LINKS, Seen, THREADS};
 use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, ErrorKind, Link, Reactor};
 
 /// One round, which waits for its first event.
@@ -56,14 +56,14 @@ impl Codec for Fills {
     }
 
     fn drained(&mut self, link: &mut Link<'_, Self>) {
-        assert!(!link.is_blocked(), "it is told of room");
+        assert!(!link.is_blocked(), "room is reported to it");
         self.fill(link);
     }
 }
 
 /// Also when replies have waited meanwhile, which are sent first.
 #[test]
-fn p19_a_codec_that_stops_while_its_link_is_blocked_is_told_of_room() {
+fn p19_a_codec_that_stops_while_its_link_is_blocked_gets_room_reported() {
     for (threads, extra) in THREADS.into_iter().flat_map(|threads| [(threads, 0), (threads, 3)]) {
         let _watchdog = watchdog();
         let reactors = Reactor::builder().high_water_mark(8 * 1024);
@@ -234,7 +234,7 @@ fn p20_the_longest_linger_time_is_none() {
             // The connection ends when this peer closes it too.
             peer.read_to_end(&mut bytes)
         });
-        game.told_until_left(&[link]);
+        game.seen_until_left(&[link]);
         let count = reader.join().expect("the reader").expect("an orderly end");
         assert_eq!(count, size + 8, "with {threads} threads");
     }
@@ -252,8 +252,8 @@ fn p18_a_close_that_has_sent_everything_ends_without_a_reset() {
         game.crew.send(&mut game.rig.reactor, link, b"bye\n".to_vec()).expect("there is room");
         game.close(link);
         // The peer does not close, and reads only afterwards.
-        let told = game.told_until_left(&[link]);
-        assert_eq!(told, [Told::Left(link, "Finished".to_owned())], "with {threads} threads");
+        let seen = game.seen_until_left(&[link]);
+        assert_eq!(seen, [Seen::Left(link, "Finished".to_owned())], "with {threads} threads");
         let mut text = String::new();
         peer.read_to_string(&mut text).expect("no reset");
         assert_eq!(text, "bye\n");

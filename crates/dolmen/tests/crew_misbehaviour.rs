@@ -90,7 +90,7 @@ fn p20_a_member_that_cannot_make_what_its_codecs_share_does_not_start() {
     until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { .. }));
 }
 
-/// Panics when it is dropped, if it is told to, and counts.
+/// Panics when it is dropped, if it is armed, and counts.
 struct Bomb {
     dropped: Arc<AtomicUsize>,
     is_armed: bool,
@@ -210,12 +210,12 @@ fn p21_messages_may_all_panic_when_they_are_dropped_with_the_crew() {
         let settings = CrewBuilder::new(CREW).threads(threads).message_capacity(4);
         let mut crew: Crew<Bombs> = settings.build(&rig.reactor).expect("a crew");
         let dropped: Arc<AtomicUsize> = Arc::default();
-        let (told, delivered) = mpsc::channel();
+        let (report, delivered) = mpsc::channel();
         let mut peers = Vec::new();
         for _ in 0..2 {
             let (ours, mut peer) = pair();
             let mut codec = Bombs::new(&dropped, true);
-            (codec.delivers_armed, codec.delivered) = (true, Some(told.clone()));
+            (codec.delivers_armed, codec.delivered) = (true, Some(report.clone()));
             crew.add(&mut rig.reactor, ours, codec, LINKS);
             peer.write_all(&[b'x'; 20]).expect("write");
             peers.push(peer);

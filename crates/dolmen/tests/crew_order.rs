@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Random, Rig, finish, read_to_reset, reset, watchdog};
-use crew_rig::{CREW, Game, THREADS, Told, assert_left_once_and_last, count_numbered, lines_of, numbered};
+use crew_rig::{CREW, Game, Seen, THREADS, assert_left_once_and_last, count_numbered, lines_of, numbered};
 use dolmen::{CrewBuilder, CrewEvent, ErrorKind, LinkId, Reactor};
 
 /// The peer sends in pieces that are no lines.
@@ -36,12 +36,12 @@ fn p18_the_messages_of_each_connection_come_in_their_order_and_then_its_end() {
             }
             peers
         });
-        let told = game.told_until_left(&links);
+        let seen = game.seen_until_left(&links);
         let expected: Vec<String> = (0..LINES).map(|number| format!("line {number}")).collect();
         for &link in &links {
-            assert_eq!(lines_of(&told, link), expected, "of {link} with {threads} threads");
+            assert_eq!(lines_of(&seen, link), expected, "of {link} with {threads} threads");
         }
-        assert_left_once_and_last(&told, &links);
+        assert_left_once_and_last(&seen, &links);
         assert!(game.crew.is_empty());
         game.silent();
         writer.join().expect("the writer");
@@ -72,13 +72,13 @@ fn p18_every_end_is_reported_once_and_last() {
         drop((closed, closed_by_codec));
         // What it has sent may be lost with it.
         reset(next());
-        let told = game.told_until_left(&links);
+        let seen = game.seen_until_left(&links);
         read_to_reset(aborted);
         read_to_reset(aborted_by_codec);
-        assert_left_once_and_last(&told, &links);
+        assert_left_once_and_last(&seen, &links);
         let reasons = links.iter().map(|link| {
-            let left = told.iter().find(|told| matches!(told, Told::Left(of, _) if of == link));
-            let Some(Told::Left(_, reason)) = left else { panic!("no end of {link}") };
+            let left = seen.iter().find(|seen| matches!(seen, Seen::Left(of, _) if of == link));
+            let Some(Seen::Left(_, reason)) = left else { panic!("no end of {link}") };
             reason.as_str()
         });
         let reasons: Vec<&str> = reasons.collect();
@@ -87,8 +87,8 @@ fn p18_every_end_is_reported_once_and_last() {
             ["Finished", "Aborted", "Finished", "Aborted", "Finished", "Reset"],
             "{threads} threads"
         );
-        assert_eq!(lines_of(&told, links[2]), ["close"], "its codec gets nothing after it has closed");
-        assert_eq!(lines_of(&told, links[4]), ["last", "never answered"]);
+        assert_eq!(lines_of(&seen, links[2]), ["close"], "its codec gets nothing after it has closed");
+        assert_eq!(lines_of(&seen, links[4]), ["last", "never answered"]);
         for link in links {
             let refused = game.crew.send(&mut game.rig.reactor, link, Vec::new()).expect_err("it has left");
             assert_eq!(refused.error.kind(), ErrorKind::NotFound);
@@ -120,7 +120,7 @@ fn p18_after_a_close_and_an_abort_nothing_comes_but_the_end() {
             })
             .collect();
         let mut ended = Vec::new();
-        let (mut said, mut told) = (vec![0; links.len()], Vec::new());
+        let (mut said, mut seen) = (vec![0; links.len()], Vec::new());
         game.until("end of all connections", |game, event| {
             if let CrewEvent::Message { link, .. } = &event {
                 let (link, at) = (*link, links.iter().position(|of| of == link).expect("one of ours"));
@@ -137,11 +137,11 @@ fn p18_after_a_close_and_an_abort_nothing_comes_but_the_end() {
                     assert_eq!(refused.expect_err("once").kind(), ErrorKind::NotFound);
                 }
             }
-            told.push(Told::from(event));
+            seen.push(Seen::from(event));
             game.crew.is_empty()
         });
         assert_eq!(ended.len(), links.len());
-        assert_left_once_and_last(&told, &links);
+        assert_left_once_and_last(&seen, &links);
         game.silent();
         writers.into_iter().for_each(|writer| writer.join().expect("the writer"));
     }
@@ -170,8 +170,8 @@ fn p18_what_the_game_sends_arrives_whole_and_in_its_order() {
             }
         }
         links.iter().for_each(|&link| game.close(link));
-        let told = game.told_until_left(&links);
-        assert_eq!(told.len(), links.len(), "{told:?}");
+        let seen = game.seen_until_left(&links);
+        assert_eq!(seen.len(), links.len(), "{seen:?}");
         for reader in readers {
             assert_eq!(reader.join().expect("the reader"), LINES, "with {threads} threads");
         }
@@ -188,7 +188,7 @@ fn p18_a_broadcast_names_the_connections_that_refuse_it() {
             [(); 3].map(|()| game.connect());
         game.close(closing);
         drop(left_peer);
-        game.told_until_left(&[left]);
+        game.seen_until_left(&[left]);
         let reply = b"to all\n".to_vec();
         let refused = game.crew.broadcast(&mut game.rig.reactor, [closing, left, there], &reply);
         assert_eq!(refused, [(closing, ErrorKind::NotFound), (left, ErrorKind::NotFound)]);
@@ -196,7 +196,7 @@ fn p18_a_broadcast_names_the_connections_that_refuse_it() {
         game.echo(there, &mut peer, "after it");
         let mut rest = Vec::new();
         finish(&peer);
-        game.told_until_left(&[there]);
+        game.seen_until_left(&[there]);
         peer.read_to_end(&mut rest).expect("an orderly end");
         assert_eq!(rest, b"");
     }

@@ -69,11 +69,11 @@ fn p21_a_member_that_ends_is_joined_while_the_crew_goes_on() {
         game.echo(link, peer, "here");
     }
     peers[1].write_all(b"panic\n").expect("write");
-    game.told_until_left(&[links[1]]);
+    game.seen_until_left(&[links[1]]);
     assert_eq!(names(), ["dolmen-crew-0", "dolmen-crew-2"]);
     drop(peers.remove(0));
     game.set_threads(0);
-    game.told_until_left(&[links[0]]);
+    game.seen_until_left(&[links[0]]);
     assert_eq!(names(), ["dolmen-crew-2"]);
     game.echo(links[2], &mut peers[1], "still here");
     game.set_threads(2);

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use common::{DEADLINE, Rig, SILENCE, pair, watchdog};
-use crew_rig::{CREW, Game, LINKS, THREADS, Told, lines_of, numbered};
+use crew_rig::{CREW, Game, LINKS, Seen, THREADS, lines_of, numbered};
 use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, Reactor};
 
 /// One wait, whose events are handed over.
@@ -21,15 +21,15 @@ fn wait(game: &mut Game, timeout: Duration) -> usize {
 }
 
 /// A round of so many events at most.
-fn short_round(game: &mut Game, most: usize) -> Vec<Told> {
+fn short_round(game: &mut Game, most: usize) -> Vec<Seen> {
     assert!(wait(game, DEADLINE) > 0, "the game is not woken for what it has left");
-    let mut told = Vec::new();
-    while told.len() < most {
+    let mut seen = Vec::new();
+    while seen.len() < most {
         let Some(event) = game.crew.take_event(&mut game.rig.reactor) else { break };
-        told.push(Told::from(event));
+        seen.push(Seen::from(event));
     }
     game.crew.end_round(&mut game.rig.reactor);
-    told
+    seen
 }
 
 /// Its member may not read ahead of it: what waits is bounded, and nothing is lost.
@@ -45,15 +45,15 @@ fn p19_a_game_that_takes_one_message_a_round_gets_all_of_them_and_the_crew_keeps
         let mut game = Game::with(&settings.reactors(members), own);
         let (link, mut peer) = game.connect();
         peer.write_all(&numbered(LINES)).expect("it fits into the system's buffers");
-        let mut told = Vec::new();
-        while told.len() < LINES {
-            told.extend(short_round(&mut game, 1));
+        let mut seen = Vec::new();
+        while seen.len() < LINES {
+            seen.extend(short_round(&mut game, 1));
             let delivered: u64 = game.members().iter().map(|member| member.messages).sum();
-            let waiting = delivered - told.len() as u64;
+            let waiting = delivered - seen.len() as u64;
             // Two queues, and what one receive has brought.
             assert!(waiting <= 2 * 8 + 256 / 7, "{waiting} messages wait with {threads} threads");
         }
-        let lines = lines_of(&told, link);
+        let lines = lines_of(&seen, link);
         assert!(lines.iter().enumerate().all(|(at, line)| *line == format!("line {at}")), "in order");
         game.silent();
     }
@@ -70,7 +70,7 @@ fn p18_what_a_round_leaves_wakes_the_game_again() {
         for _ in 0..3 {
             assert_eq!(short_round(&mut game, 0), []);
         }
-        assert_eq!(game.told_until("line", |told| *told == Told::Said(link, "two".to_owned())).len(), 2);
+        assert_eq!(game.seen_until("line", |seen| *seen == Seen::Said(link, "two".to_owned())).len(), 2);
         game.silent();
     }
 }
@@ -86,21 +86,21 @@ fn p18_a_round_of_two_waits_leaves_nothing() {
         let mut first = None;
         while first.is_none() {
             assert!(wait(&mut game, DEADLINE) > 0, "no line");
-            first = game.crew.take_event(&mut game.rig.reactor).map(Told::from);
+            first = game.crew.take_event(&mut game.rig.reactor).map(Seen::from);
             if first.is_none() {
                 game.crew.end_round(&mut game.rig.reactor);
             }
         }
-        assert_eq!(first, Some(Told::Said(link, "one".to_owned())));
+        assert_eq!(first, Some(Seen::Said(link, "one".to_owned())));
         peer.write_all(b"two\n").expect("write");
-        let mut told = Vec::new();
-        while told.is_empty() {
+        let mut seen = Vec::new();
+        while seen.is_empty() {
             assert!(wait(&mut game, DEADLINE) > 0, "the second line with {threads} threads");
             while let Some(event) = game.crew.next_event(&mut game.rig.reactor) {
-                told.push(Told::from(event));
+                seen.push(Seen::from(event));
             }
         }
-        assert_eq!(told, [Told::Said(link, "two".to_owned())]);
+        assert_eq!(seen, [Seen::Said(link, "two".to_owned())]);
         game.silent();
     }
 }
@@ -118,11 +118,11 @@ fn p18_a_wait_whose_events_are_dropped_silences_no_member() {
         drop(events.drain());
         peer.write_all(b"two\n").expect("write");
         // Nothing reports it again, but any round takes it.
-        let mut told = Vec::new();
-        while told.len() < 2 {
-            game.round(SILENCE, |_, event| told.push(Told::from(event)));
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            game.round(SILENCE, |_, event| seen.push(Seen::from(event)));
         }
-        assert_eq!(lines_of(&told, link), ["one", "two"]);
+        assert_eq!(lines_of(&seen, link), ["one", "two"]);
         game.echo(link, &mut peer, "three");
     }
 }
@@ -137,13 +137,13 @@ fn p20_the_connections_of_a_failed_member_leave_in_rounds_of_one_event() {
         game.echo(link, peer, "here");
     }
     peers[1].write_all(b"panic\n").expect("write");
-    let mut told = Vec::new();
-    while told.len() < 5 {
-        told.extend(short_round(&mut game, 1));
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        seen.extend(short_round(&mut game, 1));
     }
-    let left = links.iter().map(|&link| Told::Left(link, "MemberFailed".to_owned()));
-    let said = [Told::Said(links[1], "panic".to_owned()), Told::Failed(0, "panic".to_owned())];
-    assert_eq!(told, said.into_iter().chain(left).collect::<Vec<_>>());
+    let left = links.iter().map(|&link| Seen::Left(link, "MemberFailed".to_owned()));
+    let said = [Seen::Said(links[1], "panic".to_owned()), Seen::Failed(0, "panic".to_owned())];
+    assert_eq!(seen, said.into_iter().chain(left).collect::<Vec<_>>());
     game.silent();
 }
 

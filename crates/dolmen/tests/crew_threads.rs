@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, Rig, watchdog};
-use crew_rig::{CREW, Game, THREADS, Told};
+use crew_rig::{CREW, Game, Seen, THREADS};
 use dolmen::{CrewBuilder, CrewEvent, LinkId, Reactor};
 
 fn add(game: &mut Game, to: &mut Vec<(LinkId, TcpStream)>, count: usize) {
@@ -60,7 +60,7 @@ fn p21_connections_stay_while_threads_come_and_go() {
 
     // Each of the others ends with its last connection.
     let links: Vec<LinkId> = connections.drain(..).map(|(link, _peer)| link).collect();
-    game.told_until_left(&links);
+    game.seen_until_left(&links);
     assert_eq!(shares(&game), [(0, false)]);
     assert!(game.crew.is_empty());
     let (link, mut peer) = game.connect();
@@ -78,7 +78,7 @@ fn p21_newcomers_are_given_to_the_member_with_the_fewest_connections() {
     assert_eq!([threads[0], threads[2], threads[4]], [threads[0]; 3]);
     // Two of one member leave, and the next two take their places.
     let left: Vec<LinkId> = [4, 2].map(|at| connections.remove(at).0).to_vec();
-    game.told_until_left(&left);
+    game.seen_until_left(&left);
     add(&mut game, &mut connections, 2);
     assert_eq!(threads_of(&mut game, &mut connections)[4..], [threads[0]; 2]);
 }
@@ -146,20 +146,20 @@ fn p13_a_deadline_that_stays_over_is_called_again_after_a_pause() {
         let (mut calls, mut answered) = (0, false);
         let mut started = Instant::now();
         game.until("ten calls", |game, event| {
-            match Told::from(event) {
-                Told::Said(link, line) if link == overdue && line == "expired" => {
+            match Seen::from(event) {
+                Seen::Said(link, line) if link == overdue && line == "expired" => {
                     if calls == 0 {
                         started = Instant::now();
                         other_peer.write_all(b"meanwhile\n").expect("write");
                     }
                     calls += 1;
                 }
-                Told::Said(link, line) if link == other => {
+                Seen::Said(link, line) if link == other => {
                     assert_eq!(line, "meanwhile");
                     game.send(other, "answer");
                     answered = true;
                 }
-                told => assert_eq!(told, Told::Said(overdue, "overdue".to_owned())),
+                seen => assert_eq!(seen, Seen::Said(overdue, "overdue".to_owned())),
             }
             calls >= 10 && answered
         });
@@ -192,12 +192,12 @@ fn p02_what_the_game_does_between_rounds_takes_effect_without_another_event() {
             assert_eq!(game.read(&mut peer, 5), b"held\n");
             // It ends, which is an event in any case.
             drop(peer);
-            game.told_until_left(&[link]);
+            game.seen_until_left(&[link]);
         }
         // What a codec delivers is handed out: here the end of a stream that is not taken.
         let there: Vec<_> = (0..threads.max(1)).map(|_| game.connect()).collect();
         let (refused, _peer) = game.connect();
-        game.told_until_left(&[refused]);
+        game.seen_until_left(&[refused]);
         assert!(started.elapsed() < DEADLINE / 2, "{:?} with {threads} threads", started.elapsed());
         drop(there);
     }

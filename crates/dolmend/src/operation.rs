@@ -13,7 +13,7 @@ pub enum Operation {
     Reload,
     /// Log lines of this level and more important ones, until the next reload.
     LogLevel(LogLevel),
-    /// Shut down after this time, of which the players are told.
+    /// Shut down after this time, which is announced to the players.
     ShutdownIn(Duration),
     /// Do not shut down after all.
     CancelShutdown,

@@ -187,8 +187,7 @@ impl<C: Codec> Link<'_, C> {
     }
 
     /// Closes the connection when everything has been sent. The codec gets no further call, except for a
-    /// [`flush`](Codec::flush) of what it holds back. Bytes that are sent after this
-    /// are sent as well.
+    /// [`flush`](Codec::flush) of what it holds back. Bytes that are sent after this are sent as well.
     pub fn close(&mut self) {
         if *self.wish == Wish::Stay {
             *self.wish = Wish::Close;

@@ -47,7 +47,7 @@ pub(super) struct Entry<C: Codec> {
     pub(super) owes_drained: bool,
     pub(super) waiting: VecDeque<Waiting<C>>,
     pub(super) wish: Wish,
-    /// The reactor has been told to close it: the codec gets no further call.
+    /// The reactor is closing it: the codec gets no further call.
     pub(super) is_closing: bool,
     pub(super) pauses: u8,
     /// A part of the game's round has reached it, and not its end.

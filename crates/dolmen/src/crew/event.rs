@@ -1,4 +1,4 @@
-//! [`CrewEvent`]: what a crew tells the game.
+//! [`CrewEvent`]: what a crew reports to the game.
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// The game has been refused, and is to be told when there is room.
+/// The game has been refused, and room is to be reported to it.
 const REFUSED: u64 = 1;
 const UNIT: u64 = 2;
 
@@ -14,8 +14,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Makes a place for a reply. If it is refused, [`release`](Ledger::release) tells when there is room [p19]. What is heavier
-    /// than the limit has a place when there is nothing else.
+    /// Makes a place for a reply. If it is refused, [`release`](Ledger::release) reports when there is room [p19]. A reply that
+    /// is heavier than the limit has a place when there is nothing else.
     pub(super) fn admit(&self, weight: u64, limit: u64) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -30,15 +30,15 @@ impl Ledger {
         }
     }
 
-    /// A reply has reached its codec. Returns whether the game is to be told that there is room again.
+    /// A reply has reached its codec. Returns whether room is to be reported to the game.
     pub(super) fn release(&self, weight: u64, limit: u64) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let left = (word / UNIT).saturating_sub(weight);
-            let tells = word & REFUSED != 0 && left <= limit / 2;
-            let after = left * UNIT + if tells { 0 } else { word & REFUSED };
+            let reports = word & REFUSED != 0 && left <= limit / 2;
+            let after = left * UNIT + if reports { 0 } else { word & REFUSED };
             match self.word.compare_exchange_weak(word, after, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return tells,
+                Ok(_) => return reports,
                 Err(now) => word = now,
             }
         }
@@ -61,7 +61,7 @@ mod tests {
         assert!(!ledger.admit(1, 10) && !ledger.admit(1, 10));
         assert_eq!((ledger.weight(), ledger.release(4, 10)), (10, false));
         assert!(ledger.release(1, 10), "five are left");
-        assert!(!ledger.release(5, 10), "it was told");
+        assert!(!ledger.release(5, 10), "it was reported before");
         assert_eq!(ledger.weight(), 0);
     }
 

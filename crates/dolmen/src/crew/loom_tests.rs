@@ -2,7 +2,7 @@
 //! `cargo xtask loom`.
 //!
 //! Each of the two blocks in a kernel of its own, and nothing else wakes it. So a notice or an order that is not announced,
-//! and room that is made and not told, is a deadlock, which loom reports.
+//! and room that is made and not announced, is a deadlock, which loom reports.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::token::Token;
 
 /// The reply for which there is no room, and the room that is made meanwhile, do not miss each other.
 #[test]
-fn a_refusal_is_told_once_of_the_room_and_an_admission_never() {
+fn after_a_refusal_the_room_is_reported_once_and_after_an_admission_never() {
     loom::model(|| {
         let ledger = Arc::new(Ledger::default());
         assert!(ledger.admit(1, 2) && ledger.admit(1, 2));
         let codecs = Arc::clone(&ledger);
         let member = thread::spawn(move || (0..2).filter(|_| codecs.release(1, 2)).count());
         let admitted = (0..2).filter(|_| ledger.admit(1, 2)).count();
-        let told = member.join().unwrap();
+        let reports = member.join().unwrap();
         assert_eq!(ledger.weight(), admitted as u64);
-        assert_eq!(told, usize::from(admitted < 2), "{admitted} were admitted");
+        assert_eq!(reports, usize::from(admitted < 2), "{admitted} were admitted");
     });
 }
 

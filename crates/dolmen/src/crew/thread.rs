@@ -53,6 +53,8 @@ pub(super) fn start<C: Codec>(
     token: Token,
 ) -> Result<(MemberHandle<TcpStream, C>, JoinHandle<()>), Error> {
     const ACTION: &str = "start a member of the crew";
+    const PANIC_ADVICE: &str =
+        "look for the panic's message on standard error; `Default` of `Codec::Shared` runs there first";
     let counters = Arc::new(Counters::default());
     let notices = Channel::new(game, limits.notices, token);
     let start = Start {
@@ -66,7 +68,8 @@ pub(super) fn start<C: Codec>(
     let thread = thread.map_err(|error| Error::from_io(ErrorKind::Exhausted, ACTION, error))?;
     // It sends one, unless it panics.
     let ready: Result<Ready<C>, Error> = made.recv().unwrap_or_else(|_| {
-        Err(Error::from_io(ErrorKind::Os, ACTION, io::Error::other("its thread has panicked")))
+        let why = io::Error::other("its thread has panicked");
+        Err(Error::from_io(ErrorKind::Os, ACTION, why).advised(PANIC_ADVICE))
     });
     match ready {
         Ok((orders, mailbox)) => Ok((MemberHandle { orders, notices, mailbox, counters }, thread)),
@@ -82,7 +85,7 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
     let Start { builder, limits, notices, counters } = start;
     let mut reactor = match builder.build() {
         Ok(reactor) => reactor,
-        // Whoever waits for this is there.
+        // The thread that started this one waits for the report.
         Err(error) => return drop(report.send(Err(error))),
     };
     // It makes what the codecs share, which is the caller's code. If that panics, no report comes.
@@ -196,7 +199,7 @@ pub(crate) fn report_failure<E, C: Codec>(
     notices: &Arc<Channel<Notice<C>>>,
     text: String,
 ) {
-    // The sockets are closed before the game hears of it.
+    // The sockets are closed before the failure is reported to the game.
     let mut left = member.take_notices();
     drop(reactor);
     member.drop_codecs();

@@ -52,7 +52,7 @@ impl Lines {
         }
     }
 
-    fn obey(&mut self, line: &str, link: &mut Link<'_, Lines>) {
+    fn run_command(&mut self, line: &str, link: &mut Link<'_, Lines>) {
         let milliseconds = line.strip_prefix("expire ").and_then(|rest| rest.parse().ok());
         match line {
             // Without the panic hook, which would print a message.
@@ -81,7 +81,7 @@ impl Codec for Lines {
             if end.is_some() {
                 let line = String::from_utf8(std::mem::take(&mut self.unfinished)).expect("text");
                 link.deliver(Said::new(&line));
-                self.obey(&line, link);
+                self.run_command(&line, link);
                 if ["close", "abort"].contains(&line.as_str()) {
                     return;
                 }
@@ -92,7 +92,7 @@ impl Codec for Lines {
     fn send(&mut self, reply: Vec<u8>, link: &mut Link<'_, Self>) {
         match &*reply {
             b"held\n" | b"fuse\n" => return self.held = reply,
-            b"work\n" => self.obey("work", link),
+            b"work\n" => self.run_command("work", link),
             _ => {}
         }
         link.send(&reply);
@@ -132,7 +132,7 @@ impl Said {
 
 /// An event that outlives its round.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Seen {
     Said(LinkId, String),
     Drained(LinkId),
     /// And the reason as its text.
@@ -140,22 +140,22 @@ pub enum Told {
     Failed(usize, String),
 }
 
-impl Told {
+impl Seen {
     pub fn link(&self) -> Option<LinkId> {
         match self {
-            Told::Said(link, _) | Told::Drained(link) | Told::Left(link, _) => Some(*link),
-            Told::Failed(..) => None,
+            Seen::Said(link, _) | Seen::Drained(link) | Seen::Left(link, _) => Some(*link),
+            Seen::Failed(..) => None,
         }
     }
 }
 
-impl From<CrewEvent<Lines>> for Told {
-    fn from(event: CrewEvent<Lines>) -> Told {
+impl From<CrewEvent<Lines>> for Seen {
+    fn from(event: CrewEvent<Lines>) -> Seen {
         match event {
-            CrewEvent::Message { link, token: LINKS, message } => Told::Said(link, message.line),
-            CrewEvent::Drained { link, token: LINKS } => Told::Drained(link),
-            CrewEvent::Left { link, token: LINKS, reason } => Told::Left(link, short(&reason)),
-            CrewEvent::MemberFailed { member, cause } => Told::Failed(member, cause),
+            CrewEvent::Message { link, token: LINKS, message } => Seen::Said(link, message.line),
+            CrewEvent::Drained { link, token: LINKS } => Seen::Drained(link),
+            CrewEvent::Left { link, token: LINKS, reason } => Seen::Left(link, short(&reason)),
+            CrewEvent::MemberFailed { member, cause } => Seen::Failed(member, cause),
             other => panic!("an event that the tests do not know: {other:?}"),
         }
     }
@@ -245,21 +245,21 @@ impl Game {
 
     /// All events up to one like `last`, and to the end of its round.
     #[track_caller]
-    pub fn told_until(&mut self, what: &str, mut last: impl FnMut(&Told) -> bool) -> Vec<Told> {
-        let mut told = Vec::new();
+    pub fn seen_until(&mut self, what: &str, mut last: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
+        let mut seen = Vec::new();
         self.until(what, |_, event| {
-            told.push(Told::from(event));
-            last(told.last().expect("just pushed"))
+            seen.push(Seen::from(event));
+            last(seen.last().expect("just pushed"))
         });
-        told
+        seen
     }
 
     /// All events up to the end of these connections.
     #[track_caller]
-    pub fn told_until_left(&mut self, links: &[LinkId]) -> Vec<Told> {
+    pub fn seen_until_left(&mut self, links: &[LinkId]) -> Vec<Seen> {
         let mut left = 0;
-        self.told_until("end of the connections", |told| {
-            left += usize::from(matches!(told, Told::Left(link, _) if links.contains(link)));
+        self.seen_until("end of the connections", |seen| {
+            left += usize::from(matches!(seen, Seen::Left(link, _) if links.contains(link)));
             left == links.len()
         })
     }
@@ -334,9 +334,9 @@ impl Game {
 }
 
 /// The lines that a connection has said.
-pub fn lines_of(told: &[Told], link: LinkId) -> Vec<&str> {
-    let said = told.iter().filter_map(|told| match told {
-        Told::Said(from, line) if *from == link => Some(line.as_str()),
+pub fn lines_of(seen: &[Seen], link: LinkId) -> Vec<&str> {
+    let said = seen.iter().filter_map(|seen| match seen {
+        Seen::Said(from, line) if *from == link => Some(line.as_str()),
         _ => None,
     });
     said.collect()
@@ -344,12 +344,12 @@ pub fn lines_of(told: &[Told], link: LinkId) -> Vec<&str> {
 
 /// `Left` comes once for each connection, and nothing of it later.
 #[track_caller]
-pub fn assert_left_once_and_last(told: &[Told], links: &[LinkId]) {
+pub fn assert_left_once_and_last(seen: &[Seen], links: &[LinkId]) {
     for &link in links {
-        let of_link: Vec<_> = told.iter().filter(|told| told.link() == Some(link)).collect();
-        let ends = of_link.iter().filter(|told| matches!(told, Told::Left(..))).count();
+        let of_link: Vec<_> = seen.iter().filter(|seen| seen.link() == Some(link)).collect();
+        let ends = of_link.iter().filter(|seen| matches!(seen, Seen::Left(..))).count();
         assert_eq!(ends, 1, "ends of {link}: {of_link:?}");
-        assert!(matches!(of_link.last(), Some(Told::Left(..))), "after the end of {link}: {of_link:?}");
+        assert!(matches!(of_link.last(), Some(Seen::Left(..))), "after the end of {link}: {of_link:?}");
     }
 }
 

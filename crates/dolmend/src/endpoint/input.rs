@@ -71,7 +71,7 @@ impl Endpoint {
         if self.input_has_ended
             && is_done
             && self.line_is_due
-            && !std::mem::replace(&mut self.end_is_told, true)
+            && !std::mem::replace(&mut self.end_is_reported, true)
         {
             self.deliver(What::PeerClosed, link);
         }

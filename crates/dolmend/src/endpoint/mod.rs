@@ -15,7 +15,7 @@
 //!
 //! The server has at most one line of a user, and at most one fact or request of the client, and takes them in turns with
 //! those of all others. With the answer it asks for the next one. So a user who pastes a book waits here, or in the network,
-//! and the server's memory is bounded whoever sends.
+//! and the server's memory is bounded whatever clients send.
 
 mod input;
 mod messages;
@@ -53,7 +53,7 @@ enum Stage {
     Outside(Vec<u8>),
     /// It is a user's.
     Inside,
-    /// The server has been told to end it. Nothing that comes counts.
+    /// The server is to end it. Input does not count any more.
     Over,
 }
 
@@ -85,11 +85,11 @@ pub(crate) struct Endpoint {
     /// It will with the next flush.
     next_line: bool,
     next_event: bool,
-    /// The client will send nothing more, and the server has been told so.
+    /// The client will send nothing more, and this has been reported to the server.
     input_has_ended: bool,
     /// The same, before the server has let it in.
     has_ended_outside: bool,
-    end_is_told: bool,
+    end_is_reported: bool,
     /// The server lets more be read: the budget of the address is not spent.
     may_read: bool,
     /// Since when nothing is read.
@@ -127,7 +127,7 @@ impl Endpoint {
             next_event: false,
             input_has_ended: false,
             has_ended_outside: false,
-            end_is_told: false,
+            end_is_reported: false,
             may_read: true,
             paused_since: None,
             unreported: 0,
@@ -265,7 +265,7 @@ impl Codec for Endpoint {
                 self.adjust_reading(link);
             }
             Order::Rules(rules) => self.change_rules(rules, link),
-            Order::Missing(texts) => self.tell_missing(texts, link),
+            Order::Missing(texts) => self.report_missing(texts, link),
             Order::End(why) => self.say_good_bye(&why, link),
         }
     }

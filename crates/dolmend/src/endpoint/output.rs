@@ -2,7 +2,7 @@
 //!
 //! The answer to a user's own command always fits, because the next command waits until it has been read; so does what
 //! the world sends in the call that releases a user, and a long text for one who has read the one before. What others say
-//! has to stay within the output limit; for a user who reads too slowly it is left out, and the user is told so. Only one
+//! has to stay within the output limit; for a user who reads too slowly it is left out, and a line says so. Only one
 //! who reads nothing at all is disconnected, whatever waits. What a protocol itself has to say cannot be left out: output
 //! with a hole in it would be worse than none. It is little, and has the same room once more.
 
@@ -136,12 +136,12 @@ impl Endpoint {
             self.look_again(link);
         }
         if look.missing > 0 {
-            self.tell_missing(look.missing, link);
+            self.report_missing(look.missing, link);
         }
     }
 
     /// Tells the user how many texts are missing here.
-    pub(super) fn tell_missing(&mut self, texts: u64, link: &mut Link<'_, Self>) {
+    pub(super) fn report_missing(&mut self, texts: u64, link: &mut Link<'_, Self>) {
         let messages = match texts {
             1 => "One message is".to_owned(),
             texts => format!("{texts} messages are"),

@@ -25,7 +25,7 @@ pub struct Look {
 /// What waits for one user, and what was left out.
 ///
 /// Others may talk faster than a user's link carries it, and it is not that user's fault. So what does not fit is left
-/// out, as whole texts, until half of the limit has been read; then the user is told how much is missing, at the place
+/// out, as whole texts, until half of the limit has been read; then a line to the user says how much is missing, at the place
 /// where it is missing.
 ///
 /// Answers have room of their own, and only as long as they are unread: what others say stays within the limit before,
@@ -123,7 +123,7 @@ impl Backlog {
         if self.is_behind() { Room::LeaveOut } else { Room::Send }
     }
 
-    /// A text was left out, about which the user is to be told.
+    /// A text was left out, and the line that says so is still to be sent.
     pub fn leave_out(&mut self) {
         if let Some(left_out) = &mut self.left_out {
             *left_out += 1;

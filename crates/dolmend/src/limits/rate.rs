@@ -196,7 +196,7 @@ mod tests {
             }
         }
 
-        /// Waiting as long as told is enough, and one nanosecond less is not.
+        /// Waiting as long as was asked for is enough, and one nanosecond less is not.
         #[test]
         fn the_next_time_is_exact(per_second in 1u32..100_000, burst in 1u32..1_000, spent in 0u32..5_000) {
             let (start, rate) = (Instant::now(), Rate::new(per_second, burst));

@@ -1,6 +1,6 @@
-//! The time before an announced end: when players are told, and what.
+//! The time before an announced end: when it is announced to the players, and how.
 //!
-//! It only decides. The server sets the timer, tells the players, and ends.
+//! It only decides. The server sets the timer, sends the text, and ends.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use dolmen::TimerId;
 
 use crate::duration::in_words;
 
-/// The seconds before the end at which players are told.
+/// The seconds before the end at which it is announced.
 const MARKS: [u64; 13] = [3600, 1800, 900, 600, 300, 120, 60, 30, 10, 5, 3, 2, 1];
 
 /// An end that was announced.
@@ -19,7 +19,7 @@ pub(super) struct Countdown {
     pub timer: TimerId,
 }
 
-/// The next time at which players are told, in seconds before the end; 0 is the end.
+/// The next announcement, in seconds before the end; 0 is the end.
 pub(super) fn next_mark(left: u64) -> u64 {
     MARKS.into_iter().find(|&mark| mark < left).unwrap_or(0)
 }
@@ -29,7 +29,7 @@ pub(super) fn until(left: u64, next: u64) -> Duration {
     Duration::from_secs(left - next)
 }
 
-/// What players are told.
+/// The announcement to the players.
 pub(super) fn text(left: u64) -> String {
     format!("\nThe server shuts down in {}.\n", in_words(left))
 }
@@ -41,12 +41,12 @@ mod tests {
     #[test]
     fn players_are_told_more_often_near_the_end() {
         let mut left = 90;
-        let mut told = Vec::new();
+        let mut announced = Vec::new();
         while left > 0 {
-            told.push(left);
+            announced.push(left);
             left = next_mark(left);
         }
-        assert_eq!(told, [90, 60, 30, 10, 5, 3, 2, 1]);
+        assert_eq!(announced, [90, 60, 30, 10, 5, 3, 2, 1]);
         assert_eq!(until(90, 60), Duration::from_secs(30));
     }
 

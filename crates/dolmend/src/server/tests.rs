@@ -118,7 +118,7 @@ fn who_has_waited_under_an_old_rate_gets_turns_under_the_new_one() {
     fixture.step_until(|server| server.status().lines == 130);
 }
 
-/// [D6] Their next lines are there before those who wait are looked at: whoever has had a turn must not have the next one.
+/// [D6] Their next lines are there before those who wait are looked at: a user who has had a turn must not have the next one.
 #[test]
 fn users_of_one_address_take_turns_though_a_turn_takes_longer_than_the_budget_needs_for_a_command() {
     const USERS: usize = 8;

@@ -20,7 +20,7 @@ const MAX_BANS: usize = 10_000;
 /// The longest reason, in characters.
 pub(super) const MAX_REASON_CHARS: usize = 200;
 
-/// The widest networks that can be banned: whoever bans more has mistyped, or wants to close the ports.
+/// The widest networks that can be banned: an operator who bans more has mistyped, or wants to close the ports.
 const WIDEST_IPV4: u8 = 8;
 const WIDEST_IPV6: u8 = 16;
 

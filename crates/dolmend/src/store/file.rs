@@ -90,7 +90,7 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// Replaces a file in one step: whoever reads the path, at any moment, gets the old content or the new one. Returns the
+/// Replaces a file in one step: a reader of the path, at any moment, gets the old content or the new one. Returns the
 /// stamp of the new file.
 ///
 /// The new content is on the disk before it gets the name; the name is after [`sync_folder`].

@@ -2,7 +2,7 @@
 //!
 //! While files are queued, the connection's queue holds what is sent before the first of them, and then the piece of that
 //! file that was read last; what is sent behind a file waits in a queue of its own. One piece of one file is in memory at
-//! a time, and does not count as queued: otherwise a caller who was told that there is room would find none.
+//! a time, and does not count as queued: otherwise a caller to whom room was reported would find none.
 //!
 //! A kernel may send a part of a file without a copy, as far as the socket has room. A socket without room is waited for
 //! by a small piece that is read and sent as always. Another kind of kernel transmits parts of a file: see

@@ -142,7 +142,7 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     /// Takes as many values as there is room for, or with `beyond` all of them, with one lock and one signal at most. What
-    /// is left in `values` waits for room: the next [`take`](Channel::take) tells that it has made some. Where no one takes
+    /// is left in `values` waits for room: the next [`take`](Channel::take) reports that it has made some. Where no one takes
     /// values any more, they are dropped.
     ///
     /// It does not fail. If the system cannot wake the reactor, the values wait for its next turn.

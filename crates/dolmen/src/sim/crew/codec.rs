@@ -1,5 +1,5 @@
 //! The codec of the simulated crew: it cuts bytes into messages, and does what a seed says of what codecs may do. Its
-//! [`Witness`] tells the model what it has seen, and what of that breaks a promise.
+//! [`Witness`] reports to the model what it has seen, and what of that breaks a promise.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,7 +105,7 @@ pub(super) struct Witness {
     pub(super) end_of_stream: bool,
     pub(super) deadline_ns: Option<u64>,
     pub(super) dropped: bool,
-    /// Its link was blocked, and it has not been told of room.
+    /// Its link was blocked, and no room has been reported since.
     pub(super) is_blocked: bool,
     /// The promise that was broken.
     pub(super) fault: Option<(Oracle, String)>,

@@ -5,7 +5,7 @@ crate::mutants! {
     Mutant {
         /// A queue's owner is not woken.
         LostBell,
-        /// A member is not told that the game has taken its messages.
+        /// A member does not learn that the game has taken its messages.
         ForgetRoom,
         /// A queue does not note that it was too full.
         ForgetStarved,
@@ -87,7 +87,7 @@ crate::mutants! {
         ForgetOrphans,
         /// Codecs on the game's thread are not flushed.
         ForgetLocal,
-        /// Members are not told that the crew is dropped.
+        /// Members do not learn that the crew is dropped.
         ForgetStop,
     }
 }

@@ -286,7 +286,7 @@ fn putter(channel: &Arc<Channel<u64>>, values: &'static [u64]) -> (Arc<Mailbox>,
     (waker, thread)
 }
 
-/// Takes until there are so many values. A take after which the putter is not told of the room, or a value that is not
+/// Takes until there are so many values. A take that does not report the room to the putter, or a value that is not
 /// reported, is a deadlock.
 fn take_all(fixture: &Fixture, putter: &Mailbox, count: usize) -> Vec<u64> {
     let (mut values, mut taken) = (Vec::new(), Taken::default());

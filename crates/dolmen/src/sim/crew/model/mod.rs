@@ -59,7 +59,7 @@ struct Run<'a> {
     by_link: HashMap<LinkId, usize>,
     /// The connections of a member that has failed: they leave before anything else happens.
     orphans: VecDeque<usize>,
-    /// Members were told to end, or have failed, so their connections are not evenly spread.
+    /// Members have been stopped, or have failed, so their connections are not evenly spread.
     is_uneven: bool,
     codecs_panic: bool,
     replies: u64,
