@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::TcpStream;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::channel::SendError;
@@ -33,8 +32,10 @@ pub use codec::{Codec, Link};
 pub use counters::MemberStats;
 use dispatcher::Dispatcher;
 pub use event::CrewEvent;
+use ledger::MAX_WEIGHT;
 use member::{Happening, Limits};
 pub use notice::LeaveReason;
+use thread::MemberThread;
 
 /// Threads that serve connections for a game on another one.
 ///
@@ -139,7 +140,7 @@ pub struct Crew<C: Codec> {
     dispatcher: Dispatcher<TcpStream, C>,
     settings: CrewBuilder,
     /// By the number of the member.
-    threads: Vec<Option<JoinHandle<()>>>,
+    threads: Vec<Option<MemberThread<C>>>,
     process: Process,
 }
 
@@ -193,8 +194,7 @@ impl CrewBuilder {
     /// How much may be on its way to the codec of one connection before [`Crew::send`] refuses, as counted by
     /// [`Codec::weight`]. 1024; at least 1. One reply that is heavier is taken when nothing else is on its way.
     pub fn reply_limit(mut self, weight: usize) -> CrewBuilder {
-        // Room for the sum of two.
-        self.limits.replies = (weight.max(1) as u64).min(u64::MAX / 8);
+        self.limits.replies = (weight as u64).clamp(1, MAX_WEIGHT);
         self
     }
 
@@ -304,8 +304,8 @@ impl<C: Codec> Crew<C> {
     }
 
     /// Sends a reply to many connections, with one order for each member. The copies are made by the members, so a reply
-    /// should be cheap to clone, such as an `Arc<str>`. Returns those that have refused it, with the reasons of
-    /// [`send`](Crew::send).
+    /// should be cheap to clone, such as an `Arc<str>`. Returns those that have refused it, in no particular order, with the
+    /// reasons of [`send`](Crew::send).
     pub fn broadcast(
         &mut self,
         reactor: &mut Reactor,
@@ -400,12 +400,12 @@ impl<C: Codec> Crew<C> {
         for _ in 0..self.dispatcher.set_active(count) {
             let number = self.dispatcher.next_member();
             let game = reactor.engine.mailbox();
-            let (remote, handle) = thread::start(number, reactors, *limits, game, *token)?;
-            self.dispatcher.add_member(remote);
+            let (handle, thread) = thread::start(number, reactors, *limits, game, *token)?;
+            self.dispatcher.add_member(handle);
             if self.threads.len() <= number {
                 self.threads.resize_with(number + 1, || None);
             }
-            self.threads[number] = Some(handle);
+            self.threads[number] = Some(thread);
         }
         self.settings.threads = count;
         Ok(())
@@ -428,8 +428,8 @@ impl<C: Codec> Crew<C> {
             match self.threads[number].take() {
                 // The parent's.
                 Some(thread) if self.process.is_copy() => std::mem::forget(thread),
-                // It does nothing any more but to end. It has reported its panic.
-                Some(thread) => drop(thread.join()),
+                // It does nothing any more but to end.
+                Some(thread) => thread.join(),
                 None => {}
             }
         }
@@ -445,9 +445,7 @@ impl<C: Codec> Drop for Crew<C> {
         }
         // All of them first: they end side by side.
         self.dispatcher.stop_all();
-        for thread in self.threads.drain(..).flatten() {
-            let _ = thread.join();
-        }
+        self.threads.drain(..).flatten().for_each(MemberThread::join);
     }
 }
 

@@ -88,14 +88,15 @@ pub trait Codec: Sized + Send + 'static {
     /// The game sends this. Replies come in the order in which they were sent.
     fn send(&mut self, reply: Self::Reply, link: &mut Link<'_, Self>);
 
-    /// The member has handled all that it has found, of this connection some, and all replies of the game's round have come.
-    /// For what is to be sent once, after several replies: a prompt, or what a compressor holds back.
+    /// The member has handled all that it has found, of this connection some, and all replies of the game's round have come; or
+    /// another call has closed the connection. For what is to be sent once, after several replies: a prompt, or what a
+    /// compressor holds back.
     fn flush(&mut self, link: &mut Link<'_, Self>) {
         let _ = link;
     }
 
     /// When [`expired`](Codec::expired) is to be called: not earlier, and as soon as the member can. Asked after each of the
-    /// other calls.
+    /// other calls; a change in between counts from the next one.
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -181,7 +182,8 @@ impl<C: Codec> Link<'_, C> {
     }
 
     /// Delivers a message to the game, behind those delivered before. If the game does not take its messages, nothing more
-    /// is read from this connection until it does.
+    /// is read from this connection until it does. A codec that delivers without being read from, such as at each deadline,
+    /// has no such limit.
     pub fn deliver(&mut self, message: C::Message) {
         self.outgoing.push(Notice::Message(self.id, message));
     }

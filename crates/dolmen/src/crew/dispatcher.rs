@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::codec::Codec;
 use super::counters::{Counters, MemberStats};
 use super::event::CrewEvent;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, MAX_WEIGHT};
 use super::member::{Happening, Limits, Member};
 use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request};
 use super::remote_members::{MemberHandle, RemoteMembers};
@@ -66,7 +66,7 @@ pub(crate) struct Dispatcher<S: Send + 'static, C: Codec> {
     is_announced: bool,
     announcement_taken: Taken<()>,
     next_number: u64,
-    /// A member has failed since the number of them was set.
+    /// A member that was to stay has failed, and the game has not replaced it.
     has_failed: bool,
 }
 
@@ -101,6 +101,7 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     }
 
     pub(crate) fn add_member(&mut self, handle: MemberHandle<S, C>) {
+        self.has_failed = false;
         self.members.add(handle);
     }
 
@@ -111,7 +112,8 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
 
     /// Gives newcomers to so many members at most. Returns how many are missing.
     pub(crate) fn set_active(&mut self, count: usize) -> usize {
-        self.has_failed = false;
+        // If the missing ones cannot be started either, newcomers still must not reach the game's thread.
+        self.has_failed &= count > 0;
         self.members.set_active(count)
     }
 
@@ -120,11 +122,10 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
         self.members.take_ended()
     }
 
-    /// Stops all members, and drops everything that waits. For the end of the crew.
+    /// Stops all members. For the end of the crew.
     pub(crate) fn stop_all(&mut self) {
         self.announcement.close();
         self.members.stop_all();
-        drop_each(self.inbox.drain(..));
     }
 
     /// Removes the connections of this thread.
@@ -233,29 +234,40 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
         C::Reply: Clone,
     {
         let (weight, limit) = (weight_of::<C>(reply), self.limits.replies);
-        let mut refused = Vec::new();
+        let (mut refused, mut local) = (Vec::new(), Vec::new());
         let mut groups: Vec<Vec<LinkId>> = (0..self.members.len()).map(|_| Vec::new()).collect();
         for link in links {
-            let kind = match self.links.get(link.0).filter(|link| !link.is_closing) {
-                Some(open) if open.ledger.admit(weight, limit) => {
-                    match open.place {
-                        Place::Member(index) => groups[index].push(link),
-                        Place::Local => {
-                            self.pass(engine, Place::Local, Request::Reply(link, reply.clone(), weight))
-                        }
-                    }
-                    continue;
-                }
-                Some(_) => ErrorKind::QueueFull,
-                None => ErrorKind::NotFound,
-            };
-            refused.push((link, kind));
+            match self.links.get(link.0).filter(|link| !link.is_closing).map(|open| open.place) {
+                Some(Place::Member(index)) => groups[index].push(link),
+                Some(Place::Local) => local.push(link),
+                None => refused.push((link, ErrorKind::NotFound)),
+            }
         }
-        for (index, links) in groups.into_iter().enumerate().filter(|(_, links)| !links.is_empty()) {
+        // The caller's code, which may panic, runs while nothing is admitted that has not been passed on.
+        for (index, mut group) in groups.into_iter().enumerate().filter(|(_, group)| !group.is_empty()) {
             let original: Box<dyn Copies<C>> = Box::new(Original(reply.clone()));
-            self.pass(engine, Place::Member(index), Request::Broadcast(links.into(), original, weight));
+            group.retain(|&link| self.admit(link, weight, limit, &mut refused));
+            if group.is_empty() {
+                continue;
+            }
+            self.pass(engine, Place::Member(index), Request::Broadcast(group.into(), original, weight));
+        }
+        for link in local {
+            let copy = reply.clone();
+            if self.admit(link, weight, limit, &mut refused) {
+                self.pass(engine, Place::Local, Request::Reply(link, copy, weight));
+            }
         }
         refused
+    }
+
+    /// Makes a place for a part of a broadcast, or notes the refusal.
+    fn admit(&self, link: LinkId, weight: u64, limit: u64, refused: &mut Vec<(LinkId, ErrorKind)>) -> bool {
+        let admitted = self.links.get(link.0).is_some_and(|open| open.ledger.admit(weight, limit));
+        if !admitted {
+            refused.push((link, ErrorKind::QueueFull));
+        }
+        admitted
     }
 
     pub(crate) fn pause<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) -> Result<(), Error> {
@@ -314,9 +326,10 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
 
 /// The game's events.
 impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
-    /// The game handles what a wait has brought: a round begins, unless one has begun. It reads the clock.
+    /// The game handles what a wait has brought: a round begins, unless one has begun. It reads the clock, also in a round that
+    /// has collected and goes on, as the game has waited since.
     pub(crate) fn open_round<K: Kernel>(&mut self, engine: &Engine<K>) {
-        if !std::mem::replace(&mut self.round_is_open, true) {
+        if !std::mem::replace(&mut self.round_is_open, true) || self.has_collected {
             self.local.begin_turn(engine);
         }
     }
@@ -346,8 +359,9 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
 
     /// The next event of this round, which stays open.
     pub(crate) fn take_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
-        self.open_round(engine);
-        if !std::mem::replace(&mut self.has_collected, true) {
+        if !self.has_collected {
+            self.open_round(engine);
+            self.has_collected = true;
             self.collect(engine);
         }
         loop {
@@ -439,7 +453,8 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
                 Some(CrewEvent::Left { link, token, reason })
             }
             Notice::Failed(serial, cause) => {
-                let member = self.members.fail(serial)?;
+                let (member, was_retiring) = self.members.fail(serial)?;
+                self.has_failed |= !was_retiring;
                 self.remove_failed(member);
                 Some(CrewEvent::MemberFailed { member, cause })
             }
@@ -448,7 +463,6 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
 
     /// The connections of a member that has failed are gone [p20].
     fn remove_failed(&mut self, member: usize) {
-        self.has_failed = true;
         let place = Place::Member(member);
         let of_member =
             |key| self.links.get(key).filter(|link| link.place == place).map(|link| (link.number, key));
@@ -461,9 +475,16 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     }
 }
 
+/// Messages may panic when they are dropped.
+impl<S: Send + 'static, C: Codec> Drop for Dispatcher<S, C> {
+    fn drop(&mut self) {
+        drop_each(self.inbox.drain(..));
+    }
+}
+
 /// What a reply counts. One that counted nothing would have no limit.
 fn weight_of<C: Codec>(reply: &C::Reply) -> u64 {
-    C::weight(reply).max(1) as u64
+    (C::weight(reply) as u64).clamp(1, MAX_WEIGHT)
 }
 
 /// Takes notices out of a member's queue, as far as there is room.

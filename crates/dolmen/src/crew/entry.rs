@@ -50,12 +50,14 @@ pub(super) struct Entry<C: Codec> {
     /// The reactor is closing it: the codec gets no further call.
     pub(super) is_closing: bool,
     pub(super) pauses: u8,
-    /// A part of the game's round has reached it, and not its end.
-    pub(super) is_in_round: bool,
+    /// The number of the last round of the game of which a part has reached it while it was not over.
+    pub(super) round: Option<u64>,
     /// The game has closed it.
     pub(super) is_closed_by_game: bool,
-    /// It is in the list of those that are flushed at the end of the turn.
+    /// It is in a list of those that are flushed.
     pub(super) is_touched: bool,
+    /// The codec's deadline, as of its last call.
+    pub(super) deadline: Option<Instant>,
     /// The time under which it is in the list of deadlines.
     pub(super) armed: Option<Instant>,
     /// Until then a deadline that has stayed over is not looked at again, whatever other calls the codec gets.
@@ -86,9 +88,10 @@ impl<C: Codec> Entry<C> {
             wish: Wish::Stay,
             is_closing: false,
             pauses: 0,
-            is_in_round: false,
+            round: None,
             is_closed_by_game: false,
             is_touched: false,
+            deadline: None,
             armed: None,
             rests_until: None,
             close_by: None,
@@ -100,8 +103,9 @@ impl<C: Codec> Entry<C> {
         !self.is_closing && self.wish == Wish::Stay
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let codec = if self.takes_calls() { self.codec.deadline() } else { None };
+    /// When the member looks at it again.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let codec = self.deadline.filter(|_| self.takes_calls());
         let codec = codec.map(|deadline| self.rests_until.map_or(deadline, |until| deadline.max(until)));
         [codec, self.close_by].into_iter().flatten().min()
     }

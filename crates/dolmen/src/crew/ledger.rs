@@ -6,6 +6,9 @@ use crate::sync::{AtomicU64, Ordering};
 const REFUSED: u64 = 1;
 const UNIT: u64 = 2;
 
+/// The greatest weight and limit: there is room for the sum of two.
+pub(super) const MAX_WEIGHT: u64 = u64::MAX / 8;
+
 /// One word, so that a refusal and the room that is made meanwhile cannot miss each other: the weight of the replies on
 /// their way, and whether the game waits for room.
 #[derive(Default)]
@@ -20,8 +23,8 @@ impl Ledger {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let before = word / UNIT;
-            let fits = before == 0 || before.saturating_add(weight) <= limit;
-            let after = if fits { word.saturating_add(weight.saturating_mul(UNIT)) } else { word | REFUSED };
+            let fits = before == 0 || before + weight <= limit;
+            let after = if fits { word + weight * UNIT } else { word | REFUSED };
             // The queue orders what matters: the reply follows its weight, and precedes its release.
             match self.word.compare_exchange_weak(word, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return fits,

@@ -76,10 +76,14 @@ pub(crate) struct Member<C: Codec> {
     now: Instant,
     /// It is on the game's thread, which goes on after a panic that the game catches.
     is_local: bool,
-    /// Those that have been called since their last flush.
+    /// Those that flush at the end of the turn.
     touched: Vec<u32>,
+    /// Those that flush at the end of the game's round, of which they have got a part.
+    in_round: Vec<u32>,
     /// A part of a round of the game has come, and not its end.
     is_in_round: bool,
+    /// The number of that round.
+    round: u64,
     /// Those that are not read because the game does not take their messages.
     full: Vec<u32>,
     deadlines: Deadlines,
@@ -99,7 +103,9 @@ impl<C: Codec> Member<C> {
             now: Instant::now(),
             is_local: false,
             touched: Vec::new(),
+            in_round: Vec::new(),
             is_in_round: false,
+            round: 0,
             full: Vec::new(),
             deadlines: Deadlines::default(),
             counters,
@@ -173,9 +179,9 @@ impl<C: Codec> Member<C> {
     }
 
     fn reply<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, reply: C::Reply, weight: u64) {
-        let is_in_round = self.is_in_round;
+        let round = self.is_in_round.then_some(self.round);
         let Some(entry) = self.find(link) else { return };
-        entry.is_in_round |= is_in_round;
+        entry.round = round.or(entry.round);
         if !entry.unsent.is_empty() || !entry.waiting.is_empty() {
             entry.waiting.push_back(Waiting::Reply(reply, weight));
             return;
@@ -213,8 +219,8 @@ impl<C: Codec> Member<C> {
 
     /// Closes a connection as its codec does.
     fn close_now<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) {
-        // One that takes no calls any more is closing already.
-        self.call(engine, link.0.slot, |_, link| link.close());
+        // One that takes no calls any more is closing already. The codec is not called, except for what it holds back.
+        self.visit(engine, link.0.slot, |_, link| link.close());
     }
 
     /// Changes an entry, and lets the engine follow.
@@ -279,17 +285,18 @@ impl<C: Codec> Member<C> {
         slot: u32,
         call: impl FnOnce(&mut C, &mut Link<'_, C>),
     ) {
-        self.visit(engine, slot, call);
         let Some(entry) = self.entries[slot as usize].as_deref_mut().filter(|entry| entry.takes_calls())
         else {
             return;
         };
+        // Before the call, which may hold something back and close.
         if !std::mem::replace(&mut entry.is_touched, true) {
             self.touched.push(slot);
         }
+        self.visit(engine, slot, call);
     }
 
-    /// The same without a flush.
+    /// The same without a new flush.
     fn visit<K: Kernel>(
         &mut self,
         engine: &mut Engine<K>,
@@ -345,17 +352,28 @@ impl<C: Codec> Member<C> {
             wish: &mut entry.wish,
             reads: &mut reads,
         };
-        let called = catch_unwind(AssertUnwindSafe(|| call(&mut entry.codec, &mut link)));
-        if called.is_err() && self.is_local {
-            engine.remove(entry.conn);
-            self.deadlines.disarm(entry.link.0.slot, &mut entry.armed);
-            self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
-            // The round that the panic leaves open announces nothing.
-            engine.mailbox().wake();
-        } else if called.is_ok() {
-            set_pause(engine, entry, pause::CODEC, !reads);
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            call(&mut entry.codec, &mut link);
+            // It may panic as well.
+            entry.codec.deadline()
+        }));
+        match called {
+            Ok(deadline) => {
+                entry.deadline = deadline;
+                set_pause(engine, entry, pause::CODEC, !reads);
+                Ok(())
+            }
+            Err(panic) => {
+                if self.is_local {
+                    engine.remove(entry.conn);
+                    self.deadlines.disarm(entry.link.0.slot, &mut entry.armed);
+                    self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
+                    // The round that the panic leaves open announces nothing.
+                    engine.mailbox().wake();
+                }
+                Err(panic)
+            }
         }
-        called
     }
 
     /// Lets the engine and the deadlines follow what has become of an entry.
@@ -385,8 +403,8 @@ impl<C: Codec> Member<C> {
     }
 
     fn arm(&mut self, entry: &mut Entry<C>) {
-        let deadline = entry.deadline();
-        self.deadlines.arm(entry.link.0.slot, &mut entry.armed, deadline);
+        let next = entry.next_look();
+        self.deadlines.arm(entry.link.0.slot, &mut entry.armed, next);
     }
 
     /// There is room in the reactor's queue for what waits.
@@ -447,22 +465,22 @@ impl<C: Codec> Member<C> {
 
     /// The game's round is over: the codecs that have got something in it flush with the end of this turn.
     pub(crate) fn end_round(&mut self) {
-        self.is_in_round = false;
+        (self.is_in_round, self.round) = (false, self.round + 1);
+        self.touched.append(&mut self.in_round);
     }
 
     fn flush<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        let mut at = 0;
-        while let Some(&slot) = self.touched.get(at) {
-            let entry = self.entries[slot as usize].as_deref_mut();
+        let round = self.is_in_round.then_some(self.round);
+        // Each is taken out before its call: one that panics must not leave the others in a list that is lost.
+        while let Some(slot) = self.touched.pop() {
+            let entry = self.entries[slot as usize].as_deref_mut().filter(|entry| entry.is_touched);
+            let Some(entry) = entry else { continue };
             // The rest of what the game has for it in this round is still on its way.
-            if self.is_in_round && entry.as_ref().is_some_and(|entry| entry.is_in_round) {
-                at += 1;
+            if round.is_some() && entry.round == round {
+                self.in_round.push(slot);
                 continue;
             }
-            // Before the call: one that panics must not leave the others in a list that is lost.
-            self.touched.swap_remove(at);
-            let Some(entry) = entry else { continue };
-            (entry.is_in_round, entry.is_touched) = (false, false);
+            entry.is_touched = false;
             self.visit(engine, slot, Codec::flush);
         }
     }
@@ -480,8 +498,8 @@ impl<C: Codec> Member<C> {
         let was_full = std::mem::replace(&mut self.outgoing.is_full, !self.outgoing.notices.is_empty());
         if self.outgoing.is_full && !was_full {
             // Those whose messages are left. Others are paused when they deliver one.
-            let links: Vec<LinkId> = self.outgoing.notices.iter().filter_map(Notice::message_of).collect();
-            for link in links {
+            for at in 0..self.outgoing.notices.len() {
+                let Some(link) = self.outgoing.notices[at].message_of() else { continue };
                 let Some(mut entry) = self.entries[link.0.slot as usize].take() else { continue };
                 if entry.link == link {
                     self.pause_full(engine, &mut entry);
@@ -489,7 +507,7 @@ impl<C: Codec> Member<C> {
                 self.entries[link.0.slot as usize] = Some(entry);
             }
         } else if was_full && !self.outgoing.is_full {
-            for slot in std::mem::take(&mut self.full) {
+            for slot in self.full.drain(..) {
                 if let Some(entry) = self.entries[slot as usize].as_deref_mut() {
                     set_pause(engine, entry, pause::FULL, false);
                 }
@@ -514,11 +532,11 @@ impl<C: Codec> Member<C> {
                 self.act(engine, link, |entry| entry.wish = Wish::Abort);
                 continue;
             }
-            if entry.takes_calls() && entry.codec.deadline().is_some_and(|deadline| deadline <= self.now) {
+            if entry.takes_calls() && entry.deadline.is_some_and(|deadline| deadline <= self.now) {
                 self.call(engine, slot, Codec::expired);
             }
             let Some(mut entry) = self.entries[slot as usize].take() else { continue };
-            if entry.deadline().is_some_and(|deadline| deadline <= self.now) {
+            if entry.next_look().is_some_and(|at| at <= self.now) {
                 entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
                 self.deadlines.disarm(slot, &mut entry.armed);
             }

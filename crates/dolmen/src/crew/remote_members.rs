@@ -35,6 +35,13 @@ struct RemoteMember<S, C: Codec> {
     has_ended: bool,
 }
 
+/// The replies in it may panic when they are dropped.
+impl<S, C: Codec> Drop for RemoteMember<S, C> {
+    fn drop(&mut self) {
+        drop_each(self.held.drain(..));
+    }
+}
+
 impl<S: Send + 'static, C: Codec> RemoteMember<S, C> {
     fn is_active(&self) -> bool {
         !self.is_retiring && !self.has_ended
@@ -160,8 +167,9 @@ impl<S: Send + 'static, C: Codec> RemoteMembers<S, C> {
         }
     }
 
-    /// A member has failed. Returns its number; `None` for one that had been stopped already, as its last connection had left.
-    pub(super) fn fail(&mut self, serial: Option<Serial>) -> Option<usize> {
+    /// A member has failed. Returns its number, and whether it was to end anyway; `None` for one that had been stopped already,
+    /// as its last connection had left.
+    pub(super) fn fail(&mut self, serial: Option<Serial>) -> Option<(usize, bool)> {
         let serial = serial?;
         let is_it = |member: &Option<RemoteMember<S, C>>| {
             member.as_ref().is_some_and(|member| member.serial == serial)
@@ -172,7 +180,7 @@ impl<S: Send + 'static, C: Codec> RemoteMembers<S, C> {
         if !std::mem::replace(&mut member.has_ended, true) {
             self.ended.push(number);
         }
-        Some(number)
+        Some((number, member.is_retiring))
     }
 
     /// Takes the number of a member that has ended, so that its thread can be joined.
@@ -195,9 +203,6 @@ impl<S: Send + 'static, C: Codec> RemoteMembers<S, C> {
         for (mut notices, mut orders) in left {
             drop_each(notices.drain());
             drop_each(orders.drain());
-        }
-        for member in self.members.iter_mut().flatten() {
-            drop_each(member.held.drain(..));
         }
     }
 

@@ -44,6 +44,29 @@ struct Start<C: Codec> {
 /// What the thread has made: its end of the queue, and its mailbox.
 type Ready<C> = (Arc<Channel<Order<TcpStream, C>>>, Arc<Mailbox>);
 
+/// How long a member has to end before it is woken again.
+const WAKE_AGAIN: Duration = Duration::from_millis(100);
+
+/// A member's thread, seen from the game.
+pub(super) struct MemberThread<C: Codec> {
+    handle: JoinHandle<()>,
+    mailbox: Arc<Mailbox>,
+    /// Closed by the end of the thread.
+    made: mpsc::Receiver<Result<Ready<C>, Error>>,
+}
+
+impl<C: Codec> MemberThread<C> {
+    /// Waits for the end of a thread that has the order to end. It has reported its panic.
+    ///
+    /// If the system had no memory for the signal that comes with the order, nothing else would wake the member [p21].
+    pub(super) fn join(self) {
+        while let Err(mpsc::RecvTimeoutError::Timeout) = self.made.recv_timeout(WAKE_AGAIN) {
+            self.mailbox.wake();
+        }
+        let _ = self.handle.join();
+    }
+}
+
 /// Starts a member, whose notices wait in the game's mailbox and are reported with `token`.
 pub(super) fn start<C: Codec>(
     number: usize,
@@ -51,7 +74,7 @@ pub(super) fn start<C: Codec>(
     limits: Limits,
     game: Arc<Mailbox>,
     token: Token,
-) -> Result<(MemberHandle<TcpStream, C>, JoinHandle<()>), Error> {
+) -> Result<(MemberHandle<TcpStream, C>, MemberThread<C>), Error> {
     const ACTION: &str = "start a member of the crew";
     const PANIC_ADVICE: &str =
         "look for the panic's message on standard error; `Default` of `Codec::Shared` runs there first";
@@ -64,18 +87,21 @@ pub(super) fn start<C: Codec>(
         counters: Arc::clone(&counters),
     };
     let (report, made) = mpsc::channel();
-    let thread = thread::spawn(&format!("dolmen-crew-{number}"), move || run(start, &report));
-    let thread = thread.map_err(|error| Error::from_io(ErrorKind::Exhausted, ACTION, error))?;
+    let handle = thread::spawn(&format!("dolmen-crew-{number}"), move || run(start, &report));
+    let handle = handle.map_err(|error| Error::from_io(ErrorKind::Exhausted, ACTION, error))?;
     // It sends one, unless it panics.
     let ready: Result<Ready<C>, Error> = made.recv().unwrap_or_else(|_| {
         let why = io::Error::other("its thread has panicked");
         Err(Error::from_io(ErrorKind::Os, ACTION, why).advised(PANIC_ADVICE))
     });
     match ready {
-        Ok((orders, mailbox)) => Ok((MemberHandle { orders, notices, mailbox, counters }, thread)),
+        Ok((orders, mailbox)) => {
+            let thread = MemberThread { handle, mailbox: Arc::clone(&mailbox), made };
+            Ok((MemberHandle { orders, notices, mailbox, counters }, thread))
+        }
         Err(error) => {
             // It has ended already.
-            let _ = thread.join();
+            let _ = handle.join();
             Err(error)
         }
     }
@@ -213,4 +239,36 @@ pub(crate) fn report_failure<E, C: Codec>(
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
+}
+
+#[cfg(all(test, not(loom), not(dolmen_sim)))]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    impl Codec for Silent {
+        type Message = ();
+        type Reply = ();
+        type Shared = ();
+
+        fn received(&mut self, _: &[u8], _: &mut crate::Link<'_, Self>) {}
+        fn send(&mut self, (): (), _: &mut crate::Link<'_, Self>) {}
+    }
+
+    /// As when the system had no memory for the signal that comes with the order to end.
+    #[test]
+    fn p21_a_thread_that_no_signal_has_reached_is_woken_again() {
+        let (report, made) = mpsc::channel::<Result<Ready<Silent>, Error>>();
+        let (started, mailbox) = mpsc::channel();
+        let handle = std::thread::spawn(move || {
+            let _held_until_the_end = report;
+            let mut reactor = Reactor::new().expect("a reactor");
+            started.send(reactor.engine.mailbox()).expect("its mailbox is waited for");
+            let mut batch = Batch::with_capacity(1);
+            reactor.engine.wait(&mut batch, None).expect("wait");
+        });
+        let mailbox = mailbox.recv().expect("its mailbox");
+        MemberThread { handle, mailbox, made }.join();
+    }
 }
