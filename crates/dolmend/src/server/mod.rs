@@ -38,6 +38,7 @@ mod reload;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod users;
 
 use std::collections::BTreeMap;
@@ -93,6 +94,8 @@ const METRICS_TIMEOUT: Token = Token(11);
 const LEFT_OUT: Token = Token(12);
 /// The timer that the world has set.
 const WORLD_TIMER: Token = Token(13);
+/// The timer that starts threads that the system has refused before.
+const THREADS: Token = Token(14);
 /// The token of the world's channels.
 const WORLD: Token = Token(15);
 /// The token of the crew, whose connections have the tokens of their users.
@@ -270,14 +273,6 @@ impl<W: World> Server<W> {
         self.crew.broadcast(&mut self.reactor, links, &order);
     }
 
-    /// Has as many threads serve newcomers as are configured.
-    fn set_threads(&mut self) {
-        let threads = self.operations.config.io_threads;
-        if let Err(error) = self.crew.set_threads(&self.reactor, threads) {
-            tracing::error!(%error, threads, "cannot start an I/O thread; newcomers are served by those that there are");
-        }
-    }
-
     /// The interface for other threads: a post with [`SHUTDOWN`] ends the server in order.
     pub fn poster(&self) -> Poster {
         self.reactor.poster()
@@ -425,6 +420,7 @@ impl<W: World> Server<W> {
             Event::Timer { token: LIMITS, .. } => self.limit_timer_fired(),
             Event::Timer { token: LEFT_OUT, .. } => self.report_left_out(),
             Event::Timer { token: STATS, .. } => self.log_stats(),
+            Event::Timer { token: THREADS, .. } => self.set_threads(),
             Event::Timer { token: OUTPUT_TIMEOUT, .. } => self.shutdown.output_timed_out(),
             Event::Console { input, .. } => self.console_input(input),
             Event::Posted { token: SHUTDOWN, .. } => {

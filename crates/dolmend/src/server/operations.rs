@@ -33,6 +33,8 @@ pub(super) struct Operations {
     pub ports: Vec<(PortSpec, ListenerId)>,
     pub metrics: Option<Metrics>,
     pub stats: Option<TimerId>,
+    /// Not all threads could be started.
+    pub thread_retry: Option<TimerId>,
     /// The problem of the last reload, if it was refused.
     pub refused_reload: Option<String>,
     /// The operator has locked the console.
@@ -61,6 +63,7 @@ impl Operations {
             ports: matched(&config.ports, listening),
             metrics: None,
             stats: None,
+            thread_retry: None,
             refused_reload: None,
             locked: false,
             countdown: None,
