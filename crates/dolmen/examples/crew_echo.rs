@@ -63,7 +63,9 @@ fn serve(address: &str, threads: usize) -> Result<Infallible, Box<dyn std::error
     let mut reactor = Reactor::new()?;
     let mut events = Events::with_capacity(128);
     reactor.listen(listener, Token(0))?;
-    let mut crew: Crew<Lines> = CrewBuilder::new(CREW).threads(threads).build(&reactor)?;
+    // Each reply is to a line, and while replies wait for their peer no line of it is read: that bounds them.
+    let settings = CrewBuilder::new(CREW).threads(threads).reply_limit(usize::MAX);
+    let mut crew: Crew<Lines> = settings.build(&reactor)?;
     loop {
         reactor.wait(&mut events, None)?;
         for event in &mut events {
@@ -83,13 +85,7 @@ fn serve(address: &str, threads: usize) -> Result<Infallible, Box<dyn std::error
                 CrewEvent::Message { link, message, .. } if message.is_empty() => {
                     crew.close(&mut reactor, link)?
                 }
-                CrewEvent::Message { link, message, .. } => {
-                    let sent = crew.send(&mut reactor, link, message);
-                    // The peer does not read its lines, and is not sent more of them.
-                    if sent.is_err() {
-                        crew.abort(&mut reactor, link)?;
-                    }
-                }
+                CrewEvent::Message { link, message, .. } => crew.send(&mut reactor, link, message)?,
                 CrewEvent::MemberFailed { cause, .. } => eprintln!("a thread has failed: {cause}"),
                 _ => {}
             }

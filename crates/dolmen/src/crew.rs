@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::SendError;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::events::Event;
+use crate::kernel::Native;
 use crate::kernel::fork::Process;
+use crate::kernel::mailbox::Mailbox;
 use crate::reactor::{Builder, Reactor};
 use crate::token::{LinkId, Token};
 
@@ -106,9 +110,12 @@ use thread::MemberThread;
 /// * [`CrewEvent::Left`] comes once for each connection, and nothing of it comes later. After [`close`](Crew::close) and
 ///   [`abort`](Crew::abort) it is the only event of the connection.
 /// * Everything is bounded. While the game does not take its messages, members stop reading, and TCP slows the peers down.
-///   While a peer does not read, [`send`](Crew::send) is refused.
+///   While a peer does not read, and while one round sends much to one connection, [`send`](Crew::send) is refused.
 /// * A codec that panics ends its member only; see [`CrewEvent::MemberFailed`]. On the game's own thread it panics in the
-///   game; if the game catches that, the connection has left.
+///   game, out of the call that has called the codec: [`add`](Crew::add), [`handle`](Crew::handle), [`send`](Crew::send),
+///   [`broadcast`](Crew::broadcast), [`close`](Crew::close), [`next_event`](Crew::next_event) or
+///   [`end_round`](Crew::end_round). If the game catches that, [`CrewEvent::Left`] follows; after
+///   [`add`](Crew::add) it does not, as the game has no name for the connection.
 /// * Dropping the crew closes the connections of its threads and joins them. That takes as long as the codec calls that are
 ///   in progress, and some milliseconds; no thread is left behind. Connections on the game's own thread are the reactor's, and
 ///   end with it, or before by [`end`](Crew::end).
@@ -120,8 +127,35 @@ use thread::MemberThread;
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
 /// their [`flush`](Codec::flush). A game that stops before calls [`end_round`](Crew::end_round): the rest is for its next
-/// round. What the game sends in a round crosses to the members in batches, at the latest at its end; what it sends between
+/// round, and the next wait returns for it immediately. What the game sends in a round crosses to the members in batches, at the latest at its end; what it sends between
 /// two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+///
+/// # Replies that are refused
+///
+/// A game whose replies follow from what the peer sends, such as an echo, may raise [`CrewBuilder::reply_limit`] as far as it
+/// likes: while replies wait for their peer, nothing is read from it. Where others cause replies, the limit protects the
+/// memory, and the game keeps what was refused:
+///
+/// ```
+/// use dolmen::{Codec, Crew, Error, LinkId, Reactor};
+/// use std::collections::VecDeque;
+///
+/// /// Sends what waits, after a new reply and after `CrewEvent::Drained`. Until all of it has been sent, nothing is read.
+/// fn send_waiting<C: Codec>(
+///     crew: &mut Crew<C>,
+///     reactor: &mut Reactor,
+///     link: LinkId,
+///     waiting: &mut VecDeque<C::Reply>,
+/// ) -> Result<(), Error> {
+///     while let Some(reply) = waiting.pop_front() {
+///         if let Err(refused) = crew.send(reactor, link, reply) {
+///             waiting.push_front(refused.value);
+///             return crew.pause(reactor, link);
+///         }
+///     }
+///     crew.resume(reactor, link)
+/// }
+/// ```
 ///
 /// # When it pays
 ///
@@ -134,14 +168,16 @@ use thread::MemberThread;
 ///
 /// # Forking
 ///
-/// The threads stay with the parent. In a child, the connections of members are silent; drop the crew there, which leaves the
-/// threads alone.
+/// The threads stay with the parent. In a child, the connections of members are silent, and none of them leaves; drop the crew
+/// there, which leaves the threads alone.
 pub struct Crew<C: Codec> {
     dispatcher: Dispatcher<TcpStream, C>,
     settings: CrewBuilder,
     /// By the number of the member.
     threads: Vec<Option<MemberThread<C>>>,
     process: Process,
+    /// Of the reactor that is the crew's.
+    mailbox: Arc<Mailbox>,
 }
 
 /// Settings for a [`Crew`]. Each method states its default.
@@ -198,7 +234,8 @@ impl CrewBuilder {
         self
     }
 
-    /// How long the end of a connection may take whose peer does not read, before it is reset. 5 seconds.
+    /// How long the end of a connection may take whose peer does not read, before it is reset. 5 seconds. It holds for all
+    /// connections of the crew, whatever the settings of the [reactors](CrewBuilder::reactors) say.
     pub fn linger(mut self, time: Duration) -> CrewBuilder {
         self.limits.linger = time;
         self.reactors = self.reactors.linger(time);
@@ -223,6 +260,7 @@ impl CrewBuilder {
             settings: self.clone(),
             threads: Vec::new(),
             process: Process::current(),
+            mailbox: reactor.engine.mailbox(),
         };
         crew.set_threads(reactor, self.threads)?;
         Ok(crew)
@@ -231,9 +269,13 @@ impl CrewBuilder {
 
 impl<C: Codec> Crew<C> {
     /// Handles an event of the reactor that is the crew's, and returns any other.
+    ///
+    /// # Panics
+    ///
+    /// With another reactor than the crew's, as all calls that take one; and with the panic of a codec on this thread.
     #[must_use = "an event that is not the crew's is the caller's"]
     pub fn handle<'a>(&mut self, reactor: &mut Reactor, event: Event<'a>) -> Option<Event<'a>> {
-        self.dispatcher.open_round(&reactor.engine);
+        self.dispatcher.open_round(engine_of(&self.mailbox, reactor));
         if event.token() != Some(self.settings.token) {
             return Some(event);
         }
@@ -251,7 +293,7 @@ impl<C: Codec> Crew<C> {
             // It shares the token in spite of the advice.
             event => return Some(event),
         };
-        self.dispatcher.handle(&mut reactor.engine, happening);
+        self.dispatcher.handle(engine_of(&self.mailbox, reactor), happening);
         None
     }
 
@@ -259,7 +301,7 @@ impl<C: Codec> Crew<C> {
     /// left for the next one, so a round ends, and the next [`wait`](Reactor::wait) reports them.
     #[must_use = "it is the game's only notice of this"]
     pub fn next_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
-        let event = self.dispatcher.next_event(&mut reactor.engine);
+        let event = self.dispatcher.next_event(engine_of(&self.mailbox, reactor));
         self.join_ended();
         event
     }
@@ -268,7 +310,7 @@ impl<C: Codec> Crew<C> {
     /// [ends](Crew::end_round) it.
     #[must_use = "it is the game's only notice of this"]
     pub fn take_event(&mut self, reactor: &mut Reactor) -> Option<CrewEvent<C>> {
-        let event = self.dispatcher.take_event(&mut reactor.engine);
+        let event = self.dispatcher.take_event(engine_of(&self.mailbox, reactor));
         self.join_ended();
         event
     }
@@ -276,14 +318,14 @@ impl<C: Codec> Crew<C> {
     /// Ends a round: what was sent in it goes to the members, and the codecs on this thread get their
     /// [`flush`](Codec::flush).
     pub fn end_round(&mut self, reactor: &mut Reactor) {
-        self.dispatcher.end_round(&mut reactor.engine);
+        self.dispatcher.end_round(engine_of(&self.mailbox, reactor));
     }
 
     /// Gives a stream to the member with the fewest connections. Its events carry `token`. It is registered on the member's
     /// thread: if that fails, [`CrewEvent::Left`] says so. No other reactor may have it: on Windows a socket belongs to one
     /// for life.
     pub fn add(&mut self, reactor: &mut Reactor, stream: TcpStream, codec: C, token: Token) -> LinkId {
-        self.dispatcher.add(&mut reactor.engine, stream, codec, token, |stream| stream)
+        self.dispatcher.add(engine_of(&self.mailbox, reactor), stream, codec, token, |stream| stream)
     }
 
     /// Sends a reply to a connection's codec.
@@ -294,13 +336,18 @@ impl<C: Codec> Crew<C> {
     /// [`close`](Crew::close), [`abort`](Crew::abort) or [`CrewEvent::Left`]; with
     /// [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull) when too much is on its way to the codec
     /// ([`CrewBuilder::reply_limit`]). A [`CrewEvent::Drained`] event follows when half of that has arrived.
+    ///
+    /// That does not mean that the peer is slow: one receive may bring more messages than the limit has replies, and a game
+    /// that replies to each of them in one round is faster than any member. Such a game keeps the refused reply and those
+    /// behind it, and sends them after [`CrewEvent::Drained`]. It sends nothing else before: a reply for which there is room
+    /// by then would overtake them.
     pub fn send(
         &mut self,
         reactor: &mut Reactor,
         link: LinkId,
         reply: C::Reply,
     ) -> Result<(), SendError<C::Reply>> {
-        self.dispatcher.send(&mut reactor.engine, link, reply)
+        self.dispatcher.send(engine_of(&self.mailbox, reactor), link, reply)
     }
 
     /// Sends a reply to many connections, with one order for each member. The copies are made by the members, so a reply
@@ -315,35 +362,37 @@ impl<C: Codec> Crew<C> {
     where
         C::Reply: Clone,
     {
-        self.dispatcher.broadcast(&mut reactor.engine, links, reply)
+        self.dispatcher.broadcast(engine_of(&self.mailbox, reactor), links, reply)
     }
 
-    /// Stops reading from a connection. Messages that are on their way still come.
+    /// Stops reading from a connection. Messages that are on their way still come, and so may the end of the stream; a reset
+    /// behind bytes that are not read is found after [`resume`](Crew::resume). A codec pauses its link independently, by
+    /// [`Link::set_reading`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
     pub fn pause(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.dispatcher.pause(&mut reactor.engine, link)
+        self.dispatcher.pause(engine_of(&self.mailbox, reactor), link)
     }
 
-    /// Reads again.
+    /// Reads again, unless the codec or a limit stops it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
     pub fn resume(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.dispatcher.resume(&mut reactor.engine, link)
+        self.dispatcher.resume(engine_of(&self.mailbox, reactor), link)
     }
 
-    /// Closes a connection when all replies have been sent. From here on the game gets no message of it.
-    /// [`CrewEvent::Left`] follows.
+    /// Closes a connection when all replies have been sent. From here on the game gets no message of it, although its codec
+    /// goes on while replies wait for a peer that does not read. [`CrewEvent::Left`] follows.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), as for [`send`](Crew::send).
     pub fn close(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.dispatcher.close(&mut reactor.engine, link)
+        self.dispatcher.close(engine_of(&self.mailbox, reactor), link)
     }
 
     /// Resets a connection, also one that is closing. From here on the game gets no message of it. [`CrewEvent::Left`]
@@ -353,7 +402,7 @@ impl<C: Codec> Crew<C> {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) after [`CrewEvent::Left`].
     pub fn abort(&mut self, reactor: &mut Reactor, link: LinkId) -> Result<(), Error> {
-        self.dispatcher.abort(&mut reactor.engine, link)
+        self.dispatcher.abort(engine_of(&self.mailbox, reactor), link)
     }
 
     /// How much is on its way to the connection's codec, as counted by [`Codec::weight`].
@@ -395,11 +444,12 @@ impl<C: Codec> Crew<C> {
             let why = io::Error::other("its threads are in the process that has forked");
             return Err(Error::from_io(ErrorKind::Os, "set the threads of a crew", why).advised(FORK_ADVICE));
         }
+        assert!(reactor.engine.has(&self.mailbox), "{OTHER_REACTOR}");
         self.join_ended();
         let CrewBuilder { token, limits, reactors, .. } = &self.settings;
         for _ in 0..self.dispatcher.set_active(count) {
             let number = self.dispatcher.next_member();
-            let game = reactor.engine.mailbox();
+            let game = Arc::clone(&self.mailbox);
             let (handle, thread) = thread::start(number, reactors, *limits, game, *token)?;
             self.dispatcher.add_member(handle);
             if self.threads.len() <= number {
@@ -420,7 +470,7 @@ impl<C: Codec> Crew<C> {
     /// that are queued are lost, as with [`Reactor::remove`]: for an orderly end, [`close`](Crew::close) the connections first,
     /// and wait for their [`CrewEvent::Left`].
     pub fn end(mut self, reactor: &mut Reactor) {
-        self.dispatcher.remove_local(&mut reactor.engine);
+        self.dispatcher.remove_local(engine_of(&self.mailbox, reactor));
     }
 
     fn join_ended(&mut self) {
@@ -434,6 +484,16 @@ impl<C: Codec> Crew<C> {
             }
         }
     }
+}
+
+const OTHER_REACTOR: &str =
+    "a crew belongs to the reactor that it was built with, and was passed another one";
+
+/// The engine of the game's reactor. Another one may have other connections with the same ids.
+#[track_caller]
+fn engine_of<'a>(mailbox: &Arc<Mailbox>, reactor: &'a mut Reactor) -> &'a mut Engine<Native> {
+    assert!(reactor.engine.has(mailbox), "{OTHER_REACTOR}");
+    &mut reactor.engine
 }
 
 impl<C: Codec> Drop for Crew<C> {

@@ -48,11 +48,11 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         ///
-        /// The reactor issues it, and it is valid until that registration ends. A later registration of that reactor
-        /// never gets an equal id, so an id that has outlived its registration is refused and never names another one.
+        /// It is valid until that registration ends. A later registration of the same reactor (or crew) never gets an equal
+        /// id, so an id that has outlived its registration is refused and never names another one.
         ///
-        /// Ids belong to their reactor. Those of two reactors may be equal, also if one is dropped before the other is
-        /// made: passed to the wrong reactor, an id names whatever has an equal id there.
+        /// Ids belong to the reactor (or crew) that has issued them. Those of two may be equal, also if one is dropped before
+        /// the other is made: passed to the wrong one, an id names whatever has an equal id there.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub(crate) Key);
 

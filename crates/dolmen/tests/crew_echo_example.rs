@@ -46,6 +46,23 @@ fn the_crew_echo_example_reports_its_address_and_echoes_a_hundred_clients() {
     }
 }
 
+/// One receive brings more lines than a round may have replies by default.
+#[test]
+fn the_crew_echo_example_echoes_many_short_lines_that_come_at_once() {
+    for threads in 0..3 {
+        let _watchdog = watchdog();
+        let mut echo = Example::start(&[], "crew_echo", &format!("127.0.0.1:0 {threads}"));
+        let mut client = TcpStream::connect(echo.listening().expect("it listens")).expect("connect");
+        client.set_read_timeout(Some(DEADLINE)).expect("timeout");
+        let lines = b"a\n".repeat(20_000);
+        client.write_all(&lines).expect("it fits into the system's buffers");
+        finish(&client);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("an orderly end");
+        assert!(answer == lines, "{} bytes with {threads} threads", answer.len());
+    }
+}
+
 #[test]
 fn the_crew_echo_example_resets_a_client_with_an_endless_line_and_serves_the_others() {
     for threads in [0, 2] {

@@ -68,8 +68,8 @@ pub trait Codec: Sized + Send + 'static {
     /// Bytes have arrived, in their order. They are divided in any way.
     fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>);
 
-    /// The peer will send nothing more. Unless a codec does something else, the connection is closed, after everything that
-    /// it has sent.
+    /// The peer will send nothing more. By default the connection is closed, after everything that it has sent; a codec that
+    /// does not close it here goes on sending.
     fn end_of_stream(&mut self, link: &mut Link<'_, Self>) {
         link.close();
     }
@@ -189,7 +189,7 @@ impl<C: Codec> Link<'_, C> {
     }
 
     /// Closes the connection when everything has been sent. The codec gets no further call, except for a
-    /// [`flush`](Codec::flush) of what it holds back. Bytes that are sent after this are sent as well.
+    /// [`flush`](Codec::flush) of what it holds back. What this call still sends and delivers counts as before.
     pub fn close(&mut self) {
         if *self.wish == Wish::Stay {
             *self.wish = Wish::Close;

@@ -1,11 +1,13 @@
 //! What a member has done, for statistics: it counts, and the game reads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Written by the member alone.
 #[derive(Default)]
 pub(crate) struct Counters {
-    queued_bytes: AtomicU64,
+    /// Of the member's engine.
+    queued_bytes: Arc<AtomicU64>,
     turns: AtomicU64,
     received_bytes: AtomicU64,
     messages: AtomicU64,
@@ -58,8 +60,9 @@ impl Counters {
         add(&self.turns, 1);
     }
 
-    pub(super) fn queued(&self, bytes: usize) {
-        self.queued_bytes.store(bytes as u64, Ordering::Relaxed);
+    /// Where the engine publishes how many bytes it has queued.
+    pub(crate) fn queued_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.queued_bytes)
     }
 
     pub(super) fn read(&self) -> MemberStats {

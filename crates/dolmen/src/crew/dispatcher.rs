@@ -1,7 +1,9 @@
 //! [`Dispatcher`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
 //! game's events of the members' notices. It knows no thread: the members are in [`RemoteMembers`].
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::codec::Codec;
@@ -20,6 +22,8 @@ use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 use crate::token::{LinkId, Token};
 
 const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `CrewBuilder::reply_limit`";
+const CLOSED_ADVICE: &str = "wait for `CrewEvent::Left`, or forget the id if that has come";
+const LEFT_ADVICE: &str = "forget the id: `CrewEvent::Left` has come";
 
 /// Who has a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +193,13 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
                 if !self.round_is_open {
                     self.local.begin_turn(engine);
                 }
-                self.local.add(engine, newcomer);
+                let added = catch_unwind(AssertUnwindSafe(|| self.local.add(engine, newcomer)));
+                if let Err(panic) = added {
+                    // The game gets no name for it, and no event.
+                    self.local_links -= 1;
+                    self.links.remove(link.0);
+                    self.fail(panic);
+                }
                 self.ask_for_round();
             }
             Place::Member(index) => {
@@ -203,7 +213,7 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     /// A connection that the game has not ended.
     fn open(&mut self, link: LinkId, action: &'static str) -> Result<&mut GameLink, Error> {
         let found = self.links.get_mut(link.0).filter(|link| !link.is_closing);
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, action, link))
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, action, link).advised(CLOSED_ADVICE))
     }
 
     pub(crate) fn send<K: Kernel>(
@@ -293,7 +303,8 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     pub(crate) fn abort<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId) -> Result<(), Error> {
         // Also one that is closing: that cuts a slow end short.
         let found = self.links.get_mut(link.0);
-        let found = found.ok_or_else(|| Error::new(ErrorKind::NotFound, "abort link", link))?;
+        let found =
+            found.ok_or_else(|| Error::new(ErrorKind::NotFound, "abort link", link).advised(LEFT_ADVICE))?;
         found.is_closing = true;
         let place = found.place;
         self.pass(engine, place, Request::Abort(link));
@@ -303,7 +314,8 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     /// The weight of the replies that have not reached the codec.
     pub(crate) fn waiting(&self, link: LinkId) -> Result<u64, Error> {
         let found = self.links.get(link.0);
-        let found = found.ok_or_else(|| Error::new(ErrorKind::NotFound, "look up link", link))?;
+        let found = found
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "look up link", link).advised(LEFT_ADVICE))?;
         Ok(found.ledger.weight())
     }
 
@@ -314,7 +326,8 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
                 if !self.round_is_open {
                     self.local.begin_turn(engine);
                 }
-                self.local.request(engine, request);
+                let done = catch_unwind(AssertUnwindSafe(|| self.local.request(engine, request)));
+                done.unwrap_or_else(|panic| self.fail(panic));
                 self.ask_for_round();
             }
             Place::Member(index) => {
@@ -337,15 +350,31 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     /// Something has happened to a connection on this thread.
     pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
         self.open_round(engine);
-        self.local.handle(engine, happening);
+        let handled = catch_unwind(AssertUnwindSafe(|| self.local.handle(engine, happening)));
+        handled.unwrap_or_else(|panic| self.fail(panic));
     }
 
     /// The codecs on this thread may have delivered something, and wait to be flushed. Outside a round, the next wait returns
     /// for that, however long it was to be.
     fn ask_for_round(&mut self) {
-        if !self.round_is_open && !std::mem::replace(&mut self.is_announced, true) {
+        if !self.round_is_open {
+            self.announce();
+        }
+    }
+
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.is_announced, true) {
             self.announcement.put(&mut VecDeque::from([()]), false);
         }
+    }
+
+    /// A codec on this thread has panicked. The game may catch that, and leave the round open as it is: the next wait returns
+    /// for the end of the connection all the same.
+    fn fail(&mut self, panic: Box<dyn Any + Send>) -> ! {
+        // Anew: a report that this round has had already is not repeated.
+        self.answer_announcement();
+        self.announce();
+        resume_unwind(panic)
     }
 
     /// The next event of this round. `None` ends the round.
@@ -421,7 +450,10 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
         self.members.end_round();
         self.local.begin_turn(engine);
         let room = self.room();
-        self.local.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            self.local.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
+        }));
+        ended.unwrap_or_else(|panic| self.fail(panic));
         // Reports that nothing was taken for are not repeated.
         let mut is_left = !self.inbox.is_empty() || !self.orphans.is_empty();
         if !self.has_collected || self.has_skipped {

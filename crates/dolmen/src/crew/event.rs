@@ -18,7 +18,8 @@ pub enum CrewEvent<C: Codec> {
         /// The message.
         message: C::Message,
     },
-    /// There is room for replies again, after a [`send`](crate::Crew::send) was refused.
+    /// There is room for replies again, after a [`send`](crate::Crew::send) was refused. Once for each time that replies were
+    /// refused.
     Drained {
         /// The connection.
         link: LinkId,

@@ -323,6 +323,8 @@ impl<C: Codec> Member<C> {
             let delivered = self.outgoing.notices.len() - before;
             if delivered > 0 {
                 self.counters.delivered(delivered);
+                // A game that ends no round takes nothing either.
+                self.outgoing.is_full |= self.is_local && self.outgoing.notices.len() >= self.limits.notices;
                 if self.outgoing.is_full {
                     self.pause_full(engine, &mut entry);
                 }
@@ -368,8 +370,6 @@ impl<C: Codec> Member<C> {
                     engine.remove(entry.conn);
                     self.deadlines.disarm(entry.link.0.slot, &mut entry.armed);
                     self.outgoing.push(Notice::Left(entry.link, LeaveReason::MemberFailed));
-                    // The round that the panic leaves open announces nothing.
-                    engine.mailbox().wake();
                 }
                 Err(panic)
             }
@@ -389,8 +389,10 @@ impl<C: Codec> Member<C> {
                 entry.close_by = entry.close_by.or(self.close_by());
                 if !is_blocked {
                     entry.is_closing = true;
+                    // What is left of the time, also on the game's thread, whose reactor has a linger time of its own.
+                    let left = entry.close_by.map_or(Duration::MAX, |by| by - self.now);
                     // It fails only for one that has ended, whose end is reported.
-                    let _ = engine.close(entry.conn);
+                    let _ = engine.close_within(entry.conn, left);
                 }
             }
             Wish::Abort => {
@@ -453,9 +455,6 @@ impl<C: Codec> Member<C> {
         self.post(engine, post);
         self.deadlines.set_timer(engine, self.now, self.token);
         self.counters.turned();
-        if !self.is_local {
-            self.counters.queued(engine.stats().queued_bytes);
-        }
     }
 
     /// A part of a round of the game has come: codecs flush when all of it has.

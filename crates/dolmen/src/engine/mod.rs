@@ -157,6 +157,11 @@ impl<K: Kernel> Engine<K> {
         self.cx.submitter.native()
     }
 
+    /// Whether this mailbox is its own.
+    pub(crate) fn has(&self, mailbox: &Arc<Mailbox>) -> bool {
+        Arc::ptr_eq(&self.mailbox, mailbox)
+    }
+
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
     }

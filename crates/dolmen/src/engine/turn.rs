@@ -1,6 +1,7 @@
 //! A wait, in turns: serve the registrations that have changed, collect from every source, deliver.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -33,6 +34,8 @@ pub(super) struct Turn<K: Kernel> {
     completions: Vec<Completion<K>>,
     /// The kernel may have had more than the last collection took.
     full: bool,
+    /// Where the number of queued bytes is published before each wait that may block.
+    queued_bytes: Option<Arc<AtomicU64>>,
 }
 
 /// A registration that has ended, with its last record delivered.
@@ -51,6 +54,7 @@ impl<K: Kernel> Default for Turn<K> {
             woken: false,
             completions: Vec::new(),
             full: false,
+            queued_bytes: None,
         }
     }
 }
@@ -117,7 +121,10 @@ impl<K: Kernel> Engine<K> {
             // [hc19, p03].
             if undelivered < batch {
                 let block_ns = if full || self.has_work() { Some(0) } else { self.until(end) };
-                blocked |= block_ns != Some(0);
+                if block_ns != Some(0) {
+                    blocked = true;
+                    self.publish();
+                }
                 full = self.collect(batch, block_ns)?;
                 collected = true;
                 self.console_after_fork();
@@ -142,6 +149,17 @@ impl<K: Kernel> Engine<K> {
                 tracing::trace!(target: "dolmen", events = events.len(), "wait");
                 return Ok(events.len());
             }
+        }
+    }
+
+    /// Publishes from now on how many bytes are queued, for another thread. At rest the number is exact.
+    pub(crate) fn publish_queued_bytes(&mut self, to: Arc<AtomicU64>) {
+        self.turn.queued_bytes = Some(to);
+    }
+
+    fn publish(&self) {
+        if let Some(published) = &self.turn.queued_bytes {
+            published.store(self.cx.stats.queued_bytes as u64, Ordering::Relaxed);
         }
     }
 

@@ -155,7 +155,13 @@ impl<K: Kernel> Engine<K> {
     }
 
     pub(crate) fn close(&mut self, conn: ConnId) -> Result<(), Error> {
-        self.with_open(conn, "close connection", |connection, cx| connection.close(cx, conn.0))
+        self.close_within(conn, self.cx.config.linger)
+    }
+
+    /// As [`Engine::close`], with a linger time of its own.
+    pub(crate) fn close_within(&mut self, conn: ConnId, linger: Duration) -> Result<(), Error> {
+        let linger_ns = saturating_ns(linger);
+        self.with_open(conn, "close connection", |connection, cx| connection.close(cx, conn.0, linger_ns))
     }
 
     pub(crate) fn abort(&mut self, conn: ConnId) -> Result<(), Error> {

@@ -7,13 +7,13 @@ use super::*;
 pub(super) const SECOND_LOOK_NS: u64 = 100_000_000;
 
 impl<K: Kernel> Connection<K> {
-    pub(in crate::engine) fn close(&mut self, cx: &mut Context<K>, key: Key) {
+    pub(in crate::engine) fn close(&mut self, cx: &mut Context<K>, key: Key, linger_ns: u64) {
         self.lingering = true;
         if self.write == Write::Open {
             self.write = Write::Finishing;
         }
         self.drop_undelivered(cx, key);
-        self.start_linger(cx, key, cx.config.linger_ns());
+        self.start_linger(cx, key, linger_ns);
         self.list(cx, key);
     }
 

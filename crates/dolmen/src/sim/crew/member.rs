@@ -85,7 +85,8 @@ impl SimMember {
     ) -> (SimMember, MemberHandle<Ticket, TestCodec>) {
         let counters = Arc::new(Counters::default());
         let notices = Channel::new(game.0, limits.notices, game.1);
-        let engine = engine(world, config);
+        let mut engine = engine(world, config);
+        engine.publish_queued_bytes(counters.queued_bytes());
         let mailbox = engine.mailbox();
         let orders = Channel::new(Arc::clone(&mailbox), usize::MAX, ORDERS);
         let running = Running {
