@@ -1,5 +1,5 @@
-//! What a link promises its codec: to tell it of room, to send what it holds back before a close, and to count what is on its
-//! way.
+//! What a link promises its codec: to report room and a lost connection to it, to send what it holds back before a close, and
+//! to count what is on its way.
 
 mod common;
 mod crew_rig;
@@ -404,7 +404,7 @@ impl Codec for Heavy {
     }
 }
 
-/// As for what is heavier than the limit, and nothing overflows.
+/// It is heavier than any limit, and no sum overflows.
 #[test]
 fn p19_a_reply_of_the_greatest_weight_is_taken_alone() {
     let limits = [(10, false), (10, true), (usize::MAX, false), (usize::MAX, true)];
@@ -611,7 +611,7 @@ fn p18_a_codec_whose_connection_is_lost_may_deliver_what_it_has_kept() {
     }
 }
 
-/// It knows of its own, and the game takes no messages any more after its own.
+/// The codec knows of its own close, and after that of the game no message reaches the game.
 #[test]
 fn p18_a_codec_is_not_called_for_an_end_that_it_or_the_game_has_wanted() {
     #[derive(Clone, Copy, Debug)]

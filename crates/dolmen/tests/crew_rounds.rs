@@ -289,7 +289,7 @@ fn p18_a_reply_that_has_waited_for_room_is_flushed_while_a_later_round_is_long()
         crew.send(&mut rig.reactor, link, part).map_err(|refused| refused.error).expect("there is room");
     };
     send(&mut rig, &mut crew, link, Part::Filling);
-    // The message leaves its turn behind the flush of its turn.
+    // It comes when the turn of the reply is over, with its flush.
     crew_rig::until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { .. }));
 
     assert!(crew.take_event(&mut rig.reactor).is_none(), "the first round begins");
