@@ -52,7 +52,7 @@ fn p20_a_codec_that_panics_ends_its_member_and_the_others_go_on() {
     game.silent();
 }
 
-/// With no other member, newcomers are given to the game's own thread.
+/// With no other member, newcomers leave: nothing serves them until the game has set the threads anew.
 #[test]
 fn p20_after_the_only_member_has_failed_newcomers_leave_until_the_game_replaces_it() {
     let _watchdog = watchdog();
@@ -79,6 +79,21 @@ fn p20_after_the_only_member_has_failed_newcomers_leave_until_the_game_replaces_
     game.set_threads(0);
     let (newest, mut newest_peer) = game.connect();
     assert_eq!(game.echo(newest, &mut newest_peer, "newest"), std::thread::current().id());
+}
+
+/// It was to end anyway, so the game has lost no member that it wants.
+#[test]
+fn p20_after_a_retiring_member_has_failed_the_game_serves_newcomers() {
+    let _watchdog = watchdog();
+    let mut game = Game::new(1);
+    let (first, mut peer) = game.connect();
+    game.echo(first, &mut peer, "here");
+    game.set_threads(0);
+    peer.write_all(b"panic\n").expect("write");
+    let seen = game.seen_until_left(&[first]);
+    assert!(seen.ends_with(&[Seen::Failed(0, "panic".to_owned()), failed(first)]), "{seen:?}");
+    let (newcomer, mut peer) = game.connect();
+    assert_eq!(game.echo(newcomer, &mut peer, "new"), std::thread::current().id());
 }
 
 /// What is sent to a member that has failed is dropped, until the game knows. Then it is refused.

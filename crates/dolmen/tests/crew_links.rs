@@ -1,27 +1,21 @@
-//! What a link promises its codec: to tell it of room, to send what it holds back before a close, and to count what is on its
-//! way.
+//! What a link promises its codec: to report room and a lost connection to it, to send what it holds back before a close, and
+//! to count what is on its way.
 
 mod common;
 mod crew_rig;
 
-use std::io::Read;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use common::{Rig, narrow_pair, pair, watchdog};
-use crew_rig::{CREW, Game, LINKS, Seen, THREADS};
-use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, ErrorKind, Link, Reactor};
-
-/// One round, which waits for its first event.
-#[track_caller]
-fn round<C: Codec>(rig: &mut Rig, crew: &mut Crew<C>) -> Vec<CrewEvent<C>> {
-    let Rig { reactor, events } = rig;
-    let found = reactor.wait(events, Some(common::DEADLINE)).expect("wait");
-    assert!(found > 0, "nothing has happened");
-    for event in events.drain() {
-        assert!(crew.handle(reactor, event).is_none(), "it is the crew's");
-    }
-    std::iter::from_fn(|| crew.next_event(reactor)).collect()
-}
+use common::{DEADLINE, Rig, finish, narrow_pair, pair, reset, watchdog};
+use crew_rig::{CREW, Game, LINKS, Seen, THREADS, round, until, until_true};
+use dolmen::{
+    CloseReason, Codec, Crew, CrewBuilder, CrewEvent, ErrorKind, LeaveReason, Link, LinkId, Reactor,
+};
 
 /// How much a codec sends by itself: more than fits.
 const ALL: usize = 500_000;
@@ -80,7 +74,7 @@ fn p19_a_codec_that_stops_while_its_link_is_blocked_gets_room_reported() {
         });
         let (mut left, mut stops) = (ALL, 0);
         while left > 0 {
-            for event in round(&mut rig, &mut crew) {
+            for event in round(&mut rig, &mut crew, DEADLINE) {
                 let CrewEvent::Message { message, .. } = event else { panic!("{event:?}") };
                 (left, stops) = (message, stops + 1);
             }
@@ -96,6 +90,118 @@ fn p19_a_codec_that_stops_while_its_link_is_blocked_gets_room_reported() {
             while crew.next_event(reactor).is_some() {}
         }
         drop(reader.join().expect("the reader").expect("all of it is sent"));
+    }
+}
+
+/// More than the reactor and the system have room for.
+const FILLING: usize = 1_000_000;
+
+/// Reads to the end, in a thread.
+fn read_all(mut peer: TcpStream) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).expect("an orderly end");
+        bytes
+    })
+}
+
+/// The calls in which a codec may close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Opened,
+    Received,
+    EndOfStream,
+    Drained,
+    Send,
+    Expired,
+}
+
+/// Holds a text back in one of its calls, and closes in the same. Delivers a message when it is there.
+struct Parting {
+    during: Call,
+    held: &'static [u8],
+    deadline: Option<Instant>,
+}
+
+impl Parting {
+    fn part(&mut self, call: Call, link: &mut Link<'_, Self>) {
+        if call == self.during {
+            self.held = b"farewell";
+            link.close();
+        }
+    }
+}
+
+impl Codec for Parting {
+    type Message = ();
+    type Reply = ();
+    type Shared = ();
+
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        match self.during {
+            Call::Drained => link.send(&[b'x'; FILLING]),
+            Call::Expired => self.deadline = Some(link.now() + Duration::from_millis(10)),
+            _ => {}
+        }
+        link.deliver(());
+        self.part(Call::Opened, link);
+    }
+
+    fn received(&mut self, _: &[u8], link: &mut Link<'_, Self>) {
+        self.part(Call::Received, link);
+    }
+
+    fn end_of_stream(&mut self, link: &mut Link<'_, Self>) {
+        self.part(Call::EndOfStream, link);
+    }
+
+    fn drained(&mut self, link: &mut Link<'_, Self>) {
+        self.part(Call::Drained, link);
+    }
+
+    fn send(&mut self, (): (), link: &mut Link<'_, Self>) {
+        self.part(Call::Send, link);
+    }
+
+    fn flush(&mut self, link: &mut Link<'_, Self>) {
+        link.send(std::mem::take(&mut self.held));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn expired(&mut self, link: &mut Link<'_, Self>) {
+        self.part(Call::Expired, link);
+    }
+}
+
+/// Whichever call of its turn is the first, and no matter that the same one closes.
+#[test]
+fn p18_what_a_codec_holds_back_in_the_call_that_closes_is_sent() {
+    let all = [Call::Opened, Call::Received, Call::EndOfStream, Call::Drained, Call::Send, Call::Expired];
+    for (threads, during) in THREADS.into_iter().flat_map(|threads| all.map(|call| (threads, call))) {
+        let _watchdog = watchdog();
+        let reactors = Reactor::builder().high_water_mark(8 * 1024);
+        let mut rig = Rig::with(&reactors);
+        let settings = CrewBuilder::new(CREW).threads(threads).reactors(reactors);
+        let mut crew: Crew<Parting> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = narrow_pair();
+        let codec = Parting { during, held: b"", deadline: None };
+        let link = crew.add(&mut rig.reactor, ours, codec, LINKS);
+        // It comes when the turn of the first call is over.
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { .. }));
+        match during {
+            Call::Received => peer.write_all(b"x").expect("write"),
+            Call::EndOfStream => finish(&peer),
+            Call::Send => crew.send(&mut rig.reactor, link, ()).expect("there is room"),
+            Call::Opened | Call::Drained | Call::Expired => {}
+        }
+        let reader = read_all(peer);
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Left { .. }));
+        let bytes = reader.join().expect("the reader");
+        let text = bytes.iter().map(|&byte| char::from(byte)).filter(|&byte| byte != 'x').collect::<String>();
+        assert_eq!(text, "farewell", "in {during:?} with {threads} threads");
     }
 }
 
@@ -143,9 +249,69 @@ fn p18_what_a_codec_holds_back_is_sent_before_it_closes() {
             let mut bytes = String::new();
             peer.read_to_string(&mut bytes).map(|_| bytes)
         });
-        while round(&mut rig, &mut crew).is_empty() {}
+        until(&mut rig, &mut crew, |_| true);
         let bytes = reader.join().expect("the reader").expect("an orderly end");
         assert_eq!(bytes, "farewell", "with {threads} threads");
+    }
+}
+
+/// The close comes in the round of the reply, and before its flush.
+#[test]
+fn p18_what_a_codec_holds_back_is_sent_before_the_game_closes() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let mut crew: Crew<Holds> =
+            CrewBuilder::new(CREW).threads(threads).build(&rig.reactor).expect("a crew");
+        let (ours, peer) = pair();
+        let link = crew.add(&mut rig.reactor, ours, Holds(Vec::new()), LINKS);
+        assert!(crew.take_event(&mut rig.reactor).is_none(), "the round begins");
+        crew.send(&mut rig.reactor, link, b"farewell".to_vec()).expect("there is room");
+        crew.close(&mut rig.reactor, link).expect("it is there");
+        crew.end_round(&mut rig.reactor);
+        let reader = read_all(peer);
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Left { .. }));
+        assert_eq!(reader.join().expect("the reader"), b"farewell", "with {threads} threads");
+    }
+}
+
+/// Sends a point at each flush.
+struct Points;
+
+impl Codec for Points {
+    type Message = ();
+    type Reply = ();
+    type Shared = ();
+
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        link.deliver(());
+    }
+
+    fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+    fn send(&mut self, (): (), _: &mut Link<'_, Self>) {}
+
+    fn flush(&mut self, link: &mut Link<'_, Self>) {
+        link.send(b".");
+    }
+}
+
+/// It is no call of the codec's: one that has been flushed has nothing to send.
+#[test]
+fn p18_the_games_close_alone_is_no_reason_for_a_flush() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let mut crew: Crew<Points> =
+            CrewBuilder::new(CREW).threads(threads).build(&rig.reactor).expect("a crew");
+        let (ours, peer) = pair();
+        let link = crew.add(&mut rig.reactor, ours, Points, LINKS);
+        // It comes behind the flush of its turn.
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { .. }));
+        crew.close(&mut rig.reactor, link).expect("it is there");
+        let reader = read_all(peer);
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Left { .. }));
+        assert_eq!(reader.join().expect("the reader"), b".", "with {threads} threads");
     }
 }
 
@@ -183,7 +349,7 @@ fn p19_replies_without_a_weight_count_one_each() {
         let mut crew: Crew<Weightless> = settings.build(&rig.reactor).expect("a crew");
         let (ours, _peer) = narrow_pair();
         let link = crew.add(&mut rig.reactor, ours, Weightless, LINKS);
-        while round(&mut rig, &mut crew).is_empty() {}
+        until(&mut rig, &mut crew, |_| true);
         for _ in 0..10 {
             crew.send(&mut rig.reactor, link, ()).expect("there is room");
         }
@@ -211,6 +377,71 @@ impl Codec for Weightless {
 
     fn weight((): &()) -> usize {
         0
+    }
+}
+
+/// Blocks its link when it is opened. Delivers the weight of each reply that reaches it, and 0 at first.
+struct Heavy;
+
+impl Codec for Heavy {
+    type Message = usize;
+    type Reply = usize;
+    type Shared = ();
+
+    fn opened(&mut self, link: &mut Link<'_, Self>) {
+        link.send(&[b'x'; FILLING]);
+        link.deliver(0);
+    }
+
+    fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+    fn send(&mut self, weight: usize, link: &mut Link<'_, Self>) {
+        link.deliver(weight);
+    }
+
+    fn weight(&weight: &usize) -> usize {
+        weight
+    }
+}
+
+/// It is heavier than any limit, and no sum overflows.
+#[test]
+fn p19_a_reply_of_the_greatest_weight_is_taken_alone() {
+    let limits = [(10, false), (10, true), (usize::MAX, false), (usize::MAX, true)];
+    for (threads, (limit, is_refused)) in
+        THREADS.into_iter().flat_map(|threads| limits.map(|of| (threads, of)))
+    {
+        let _watchdog = watchdog();
+        let reactors = Reactor::builder().high_water_mark(8 * 1024);
+        let mut rig = Rig::with(&reactors);
+        let settings = CrewBuilder::new(CREW).threads(threads).reply_limit(limit).reactors(reactors);
+        let mut crew: Crew<Heavy> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = narrow_pair();
+        let link = crew.add(&mut rig.reactor, ours, Heavy, LINKS);
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { message: 0, .. }));
+        // The link is blocked, so it stays on its way.
+        crew.send(&mut rig.reactor, link, usize::MAX).expect("there is nothing else");
+        assert!(crew.waiting(link).expect("it is there") > 10);
+        if is_refused {
+            for weight in [1, usize::MAX] {
+                let refused = crew.send(&mut rig.reactor, link, weight).expect_err("it is not alone");
+                assert_eq!((refused.error.kind(), refused.value), (ErrorKind::QueueFull, weight));
+            }
+        }
+        let reader = thread::spawn(move || peer.read_exact(&mut vec![0; FILLING]).map(|()| peer));
+        let has_arrived =
+            |event: &CrewEvent<_>| matches!(event, CrewEvent::Message { message: usize::MAX, .. });
+        let events = until(&mut rig, &mut crew, has_arrived);
+        match events[..] {
+            [CrewEvent::Message { .. }] => assert!(!is_refused, "room is reported after a refusal"),
+            [CrewEvent::Drained { .. }, CrewEvent::Message { .. }] => assert!(is_refused, "there was none"),
+            _ => panic!("{events:?} with {threads} threads"),
+        }
+        assert_eq!(crew.waiting(link).expect("it is there"), 0, "with {threads} threads");
+        crew.send(&mut rig.reactor, link, 1).expect("there is room");
+        until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { message: 1, .. }));
+        until_true(&mut rig, &mut crew, |_| reader.is_finished());
+        reader.join().expect("the reader").expect("it reads");
     }
 }
 
@@ -257,5 +488,177 @@ fn p18_a_close_that_has_sent_everything_ends_without_a_reset() {
         let mut text = String::new();
         peer.read_to_string(&mut text).expect("no reset");
         assert_eq!(text, "bye\n");
+    }
+}
+
+/// Keeps what arrives, and delivers nothing for it, until its connection is lost.
+struct Keeps {
+    kept: Vec<u8>,
+    losses: Arc<AtomicUsize>,
+}
+
+impl Codec for Keeps {
+    type Message = Vec<u8>;
+    /// An empty one closes.
+    type Reply = Vec<u8>;
+    type Shared = ();
+
+    fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
+        match data {
+            b"close" => return link.close(),
+            b"abort" => return link.abort(),
+            _ => self.kept.extend_from_slice(data),
+        }
+        link.deliver(Vec::new());
+    }
+
+    fn send(&mut self, reply: Vec<u8>, link: &mut Link<'_, Self>) {
+        if reply.is_empty() {
+            return link.close();
+        }
+        link.send(&reply);
+    }
+
+    fn closed(&mut self, link: &mut Link<'_, Self>) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        link.send(b"to no one");
+        link.deliver(std::mem::take(&mut self.kept));
+    }
+}
+
+fn add_keeping(rig: &mut Rig, crew: &mut Crew<Keeps>, losses: &Arc<AtomicUsize>) -> (LinkId, TcpStream) {
+    let (ours, peer) = narrow_pair();
+    let codec = Keeps { kept: Vec::new(), losses: Arc::clone(losses) };
+    (crew.add(&mut rig.reactor, ours, codec, LINKS), peer)
+}
+
+/// A crew with one connection of this kind.
+struct Kept {
+    rig: Rig,
+    crew: Crew<Keeps>,
+    link: LinkId,
+    peer: Option<TcpStream>,
+    losses: Arc<AtomicUsize>,
+}
+
+impl Kept {
+    fn new(threads: usize) -> Kept {
+        let reactors = Reactor::builder().high_water_mark(8 * 1024);
+        let mut rig = Rig::with(&reactors);
+        let settings = CrewBuilder::new(CREW).threads(threads).reactors(reactors);
+        let mut crew: Crew<Keeps> = settings.build(&rig.reactor).expect("a crew");
+        let losses: Arc<AtomicUsize> = Arc::default();
+        let (link, peer) = add_keeping(&mut rig, &mut crew, &losses);
+        Kept { rig, crew, link, peer: Some(peer), losses }
+    }
+
+    fn peer(&mut self) -> &mut TcpStream {
+        self.peer.as_mut().expect("not lost yet")
+    }
+
+    fn say(&mut self, text: &[u8]) {
+        self.peer().write_all(text).expect("write");
+        let events = self.until(|event| matches!(event, CrewEvent::Message { .. }));
+        assert!(
+            matches!(&events[..], [CrewEvent::Message { message, .. }] if message.is_empty()),
+            "{events:?}"
+        );
+    }
+
+    /// The peer reads nothing: the first of two replies blocks the link, and the other one waits.
+    fn block(&mut self) {
+        for reply in [vec![b'x'; FILLING], b"waits".to_vec()] {
+            self.crew.send(&mut self.rig.reactor, self.link, reply).expect("there is room");
+        }
+        let link = self.link;
+        until_true(&mut self.rig, &mut self.crew, |crew| crew.waiting(link).expect("it is there") == 1);
+    }
+
+    /// The peer resets the connection.
+    fn lose(&mut self) {
+        reset(self.peer.take().expect("not lost yet"));
+    }
+
+    fn until(&mut self, last: impl FnMut(&CrewEvent<Keeps>) -> bool) -> Vec<CrewEvent<Keeps>> {
+        until(&mut self.rig, &mut self.crew, last)
+    }
+
+    fn losses(&self) -> usize {
+        self.losses.load(Ordering::Relaxed)
+    }
+}
+
+/// What it delivers then comes before the end.
+#[test]
+fn p18_a_codec_whose_connection_is_lost_may_deliver_what_it_has_kept() {
+    for (threads, is_blocked) in THREADS.into_iter().flat_map(|threads| [(threads, false), (threads, true)]) {
+        let _watchdog = watchdog();
+        let mut kept = Kept::new(threads);
+        kept.say(b"half a line");
+        if is_blocked {
+            kept.block();
+        }
+        kept.lose();
+        let events = kept.until(|event| matches!(event, CrewEvent::Left { .. }));
+        let [
+            CrewEvent::Message { message, .. },
+            CrewEvent::Left { reason: LeaveReason::Closed(CloseReason::Reset), .. },
+        ] = &events[..]
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!((&message[..], kept.losses()), (&b"half a line"[..], 1), "with {threads} threads");
+    }
+}
+
+/// The codec knows of its own close, and after that of the game no message reaches the game.
+#[test]
+fn p18_a_codec_is_not_called_for_an_end_that_it_or_the_game_has_wanted() {
+    #[derive(Clone, Copy, Debug)]
+    enum End {
+        Close,
+        Abort,
+        CodecCloses,
+        CodecAborts,
+        CodecClosesOnReply,
+    }
+    let all = [End::Close, End::Abort, End::CodecCloses, End::CodecAborts, End::CodecClosesOnReply];
+    for (threads, end) in THREADS.into_iter().flat_map(|threads| all.map(|end| (threads, end))) {
+        let _watchdog = watchdog();
+        let mut kept = Kept::new(threads);
+        kept.say(b"half a line");
+        match end {
+            End::Close => kept.crew.close(&mut kept.rig.reactor, kept.link).expect("it is there"),
+            End::Abort => kept.crew.abort(&mut kept.rig.reactor, kept.link).expect("it is there"),
+            End::CodecCloses => kept.peer().write_all(b"close").expect("write"),
+            End::CodecAborts => kept.peer().write_all(b"abort").expect("write"),
+            End::CodecClosesOnReply => {
+                kept.crew.send(&mut kept.rig.reactor, kept.link, Vec::new()).expect("there is room");
+            }
+        }
+        // It is gone already, after an abort.
+        let _ = kept.peer().shutdown(Shutdown::Write);
+        let events = kept.until(|event| matches!(event, CrewEvent::Left { .. }));
+        assert_eq!((events.len(), kept.losses()), (1, 0), "{events:?} after {end:?} with {threads} threads");
+    }
+}
+
+/// The close waits behind a reply, so the connection is not closing yet when it is lost.
+#[test]
+fn p18_a_codec_is_not_called_for_a_connection_that_is_lost_after_the_games_close() {
+    for threads in [0, 1] {
+        let _watchdog = watchdog();
+        let mut kept = Kept::new(threads);
+        let (other, mut other_peer) = add_keeping(&mut kept.rig, &mut kept.crew, &Arc::default());
+        kept.say(b"half a line");
+        kept.block();
+        kept.crew.close(&mut kept.rig.reactor, kept.link).expect("it is there");
+        // It comes behind the close on the same way.
+        kept.crew.send(&mut kept.rig.reactor, other, b"!".to_vec()).expect("there is room");
+        kept.rig.reactor.flush();
+        other_peer.read_exact(&mut [0]).expect("it has arrived");
+        kept.lose();
+        let events = kept.until(|event| matches!(event, CrewEvent::Left { .. }));
+        assert_eq!((events.len(), kept.losses()), (1, 0), "{events:?} with {threads} threads");
     }
 }

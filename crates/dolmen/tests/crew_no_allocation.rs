@@ -41,10 +41,20 @@ impl Codec for Counted {
     }
 }
 
-/// One line to and from every peer. Returns the most that a codec's thread has allocated so far.
-fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream]) -> u64 {
+/// How many messages have been delivered on threads of the crew.
+fn threads_messages(crew: &Crew<Counted>) -> u64 {
+    crew.members().filter(|member| member.member.is_some()).map(|member| member.messages).sum()
+}
+
+/// One line to and from every peer. A member has delivered all of them before the game takes the first, and gets the
+/// replies of each wait together, or those of all. Returns the most that a codec's thread has allocated so far.
+fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream], all_together: bool) -> u64 {
+    let delivered = threads_messages(crew) + if crew.threads() > 0 { CONNECTIONS as u64 } else { 0 };
     for peer in peers.iter_mut() {
         peer.write_all(&LINE).expect("write");
+    }
+    while threads_messages(crew) < delivered {
+        std::thread::yield_now();
     }
     let (mut answered, mut allocations) = (0, 0);
     while answered < CONNECTIONS * LINE.len() {
@@ -52,12 +62,15 @@ fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream]) -> u6
         for event in &mut rig.events {
             assert!(crew.handle(&mut rig.reactor, event).is_none(), "it is not the crew's");
         }
-        while let Some(event) = crew.next_event(&mut rig.reactor) {
+        while let Some(event) = crew.take_event(&mut rig.reactor) {
             let CrewEvent::Message { link, message: (count, of_thread), .. } = event else {
                 panic!("{event:?}")
             };
             crew.send(&mut rig.reactor, link, count).expect("there is room");
             (answered, allocations) = (answered + count, allocations.max(of_thread));
+        }
+        if !all_together || answered == CONNECTIONS * LINE.len() {
+            crew.end_round(&mut rig.reactor);
         }
     }
     rig.reactor.flush();
@@ -72,10 +85,12 @@ fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream]) -> u6
 #[test]
 fn p15_messages_and_replies_of_a_crew_allocate_nothing() {
     // One member, so that the counts are those of one thread.
-    for threads in [0, 1] {
+    // With room for all messages, and for few: then the queue is full and has room again in each round.
+    for (threads, capacity) in [(0, 4096), (1, 4096), (0, 4), (1, 4)] {
         let _watchdog = watchdog();
         let mut rig = Rig::new();
-        let mut crew = CrewBuilder::new(CREW).threads(threads).build(&rig.reactor).expect("a crew");
+        let settings = CrewBuilder::new(CREW).threads(threads).message_capacity(capacity);
+        let mut crew = settings.build(&rig.reactor).expect("a crew");
         let mut peers = Vec::new();
         for _ in 0..CONNECTIONS {
             let (ours, peer) = pair();
@@ -83,15 +98,21 @@ fn p15_messages_and_replies_of_a_crew_allocate_nothing() {
             crew.add(&mut rig.reactor, ours, Counted { deadline }, Token(2));
             peers.push(peer);
         }
-        for _ in 0..100 {
-            round(&mut rig, &mut crew, &mut peers);
+        for count in 0..100 {
+            // The most that a member may have to do in one turn.
+            let all_together = threads > 0 && count % 2 == 0;
+            round(&mut rig, &mut crew, &mut peers, all_together);
         }
-        let before = (ALLOCATIONS.get(), round(&mut rig, &mut crew, &mut peers));
+        let before = (ALLOCATIONS.get(), round(&mut rig, &mut crew, &mut peers, false));
         let mut of_member = 0;
         for _ in 0..if cfg!(windows) { 20 } else { 200 } {
-            of_member = round(&mut rig, &mut crew, &mut peers);
+            of_member = round(&mut rig, &mut crew, &mut peers, false);
         }
         let allocated = (ALLOCATIONS.get() - before.0, of_member - before.1);
-        assert_eq!(allocated, (0, 0), "of the game's thread and of the codecs', with {threads} threads");
+        assert_eq!(
+            allocated,
+            (0, 0),
+            "of the game's thread and of the codecs', with {threads} threads and room for {capacity}"
+        );
     }
 }

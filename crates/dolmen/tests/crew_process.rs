@@ -4,13 +4,13 @@
 mod common;
 mod crew_rig;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use common::fork::fork;
-use common::{in_child, is_child, watchdog};
-use crew_rig::{Game, numbered};
-use dolmen::LinkId;
+use common::{DEADLINE, Rig, in_child, is_child, pair, watchdog};
+use crew_rig::{CREW, Game, LINKS, fail, numbered};
+use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, LinkId};
 
 /// The signals that a thread's own fault raises: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
 const OWN_FAULTS: [u32; 6] = [4, 5, 7, 8, 11, 31];
@@ -108,7 +108,7 @@ fn hc47_a_forked_child_drops_its_copy_of_a_crew_and_the_parent_goes_on() {
             game = copy.take().expect("the child has dropped its own");
             let mut said = 0;
             game.until("lines", |_, event| {
-                assert!(matches!(event, dolmen::CrewEvent::Message { .. }), "{event:?}");
+                assert!(matches!(event, CrewEvent::Message { .. }), "{event:?}");
                 said += 1;
                 said == 20 * links.len()
             });
@@ -143,4 +143,69 @@ fn hc47_a_forked_child_joins_no_member_and_starts_none() {
     .ends_well();
     let mut game = copy.take().expect("the child has dropped its own");
     game.echo(link, &mut peer, "still here");
+}
+
+/// Panics when it is dropped in a process that has not made it.
+struct Owned {
+    process: u32,
+}
+
+impl Owned {
+    fn new() -> Owned {
+        Owned { process: std::process::id() }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            fail("a destructor");
+        }
+    }
+}
+
+/// Delivers one for each byte.
+struct Owners;
+
+impl Codec for Owners {
+    type Message = Owned;
+    type Reply = Owned;
+    type Shared = ();
+
+    fn received(&mut self, data: &[u8], link: &mut Link<'_, Self>) {
+        data.iter().for_each(|_| link.deliver(Owned::new()));
+    }
+
+    fn send(&mut self, _: Owned, link: &mut Link<'_, Self>) {
+        link.send(b"x");
+    }
+}
+
+/// The messages that its round has not handed out, and the replies that it holds: two panics at a time would end the child.
+#[test]
+fn p21_the_values_of_a_forked_childs_copy_may_all_panic_when_they_are_dropped() {
+    for threads in [1, 2] {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let settings = CrewBuilder::new(CREW).threads(threads);
+        let mut crew: Crew<Owners> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = pair();
+        let link = crew.add(&mut rig.reactor, ours, Owners, LINKS);
+        peer.write_all(b"abc").expect("write");
+        let mut first = None;
+        while first.is_none() {
+            assert!(crew_rig::wait(&mut rig, &mut crew, DEADLINE), "no message");
+            first = crew.take_event(&mut rig.reactor);
+        }
+        for _ in 0..3 {
+            let sent = crew.send(&mut rig.reactor, link, Owned::new());
+            sent.map_err(|refused| refused.error).expect("there is room");
+        }
+        let mut copy = Some(crew);
+        fork(|| drop(copy.take())).ends_well();
+        crew = copy.take().expect("the child has dropped its own");
+        let rest = std::iter::from_fn(|| crew.next_event(&mut rig.reactor));
+        assert!(rest.count() >= 2, "the parent's are whole");
+        peer.read_exact(&mut [0; 3]).expect("its replies have crossed");
+    }
 }

@@ -4,9 +4,9 @@ mod common;
 mod crew_rig;
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Rig, SILENCE, pair, watchdog};
+use common::{DEADLINE, Rig, SILENCE, narrow_pair, pair, watchdog};
 use crew_rig::{CREW, Game, LINKS, Seen, THREADS, lines_of, numbered};
 use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, Reactor};
 
@@ -105,6 +105,48 @@ fn p18_a_round_of_two_waits_leaves_nothing() {
     }
 }
 
+/// Delivers the time of each receive.
+struct Clock;
+
+impl Codec for Clock {
+    type Message = Instant;
+    type Reply = ();
+    type Shared = ();
+
+    fn received(&mut self, _: &[u8], link: &mut Link<'_, Self>) {
+        link.deliver(link.now());
+    }
+
+    fn send(&mut self, (): (), _: &mut Link<'_, Self>) {}
+}
+
+/// Without threads it is the game's wait that has brought it, and its round goes on.
+#[test]
+fn p13_in_a_round_of_two_waits_the_codecs_time_is_that_of_the_second() {
+    for threads in THREADS {
+        let _watchdog = watchdog();
+        let mut rig = Rig::new();
+        let settings = CrewBuilder::new(CREW).threads(threads);
+        let mut crew: Crew<Clock> = settings.build(&rig.reactor).expect("a crew");
+        let (ours, mut peer) = pair();
+        crew.add(&mut rig.reactor, ours, Clock, LINKS);
+        peer.write_all(b"x").expect("write");
+        let mut first = None;
+        while first.is_none() {
+            assert!(crew_rig::wait(&mut rig, &mut crew, DEADLINE), "no message");
+            first = crew.take_event(&mut rig.reactor);
+            if first.is_none() {
+                crew.end_round(&mut rig.reactor);
+            }
+        }
+        let between = Instant::now();
+        peer.write_all(b"x").expect("write");
+        let events = crew_rig::until(&mut rig, &mut crew, |_| true);
+        let [CrewEvent::Message { message, .. }] = events[..] else { panic!("{events:?}") };
+        assert!(message >= between, "{:?} too old with {threads} threads", between - message);
+    }
+}
+
 /// As after an error in the game's loop. What the members have reported with them comes with the next round.
 #[test]
 fn p18_a_wait_whose_events_are_dropped_silences_no_member() {
@@ -189,6 +231,79 @@ fn p18_a_long_round_for_one_connection_does_not_hold_the_flush_of_another() {
     peer.read_exact(&mut answer).expect("it is flushed while the round goes on");
     assert_eq!(&answer, b"ping");
     crew.end_round(&mut reactor);
+}
+
+/// More than the reactor and the system have room for.
+const FILLING: usize = 1_000_000;
+
+enum Part {
+    /// Blocks the link, and is reported to the game.
+    Filling,
+    /// Is sent by the flush.
+    Held(&'static [u8]),
+    Short,
+}
+
+#[derive(Default)]
+struct Parts {
+    held: &'static [u8],
+}
+
+impl Codec for Parts {
+    type Message = ();
+    type Reply = Part;
+    type Shared = ();
+
+    fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
+
+    fn send(&mut self, part: Part, link: &mut Link<'_, Self>) {
+        match part {
+            Part::Filling => {
+                link.send(&[b'x'; FILLING]);
+                assert!(link.is_blocked(), "there was room");
+                link.deliver(());
+            }
+            Part::Held(text) => self.held = text,
+            Part::Short => link.send(b"!"),
+        }
+    }
+
+    fn flush(&mut self, link: &mut Link<'_, Self>) {
+        link.send(std::mem::take(&mut self.held));
+    }
+}
+
+/// The reply of one round reaches its codec in a later one, of which this connection gets nothing.
+#[test]
+fn p18_a_reply_that_has_waited_for_room_is_flushed_while_a_later_round_is_long() {
+    const BATCH: usize = 64;
+    let _watchdog = watchdog();
+    let reactors = Reactor::builder().high_water_mark(8 * 1024);
+    let mut rig = Rig::with(&reactors);
+    let settings = CrewBuilder::new(CREW).threads(1).reactors(reactors);
+    let mut crew: Crew<Parts> = settings.build(&rig.reactor).expect("a crew");
+    let ((ours, mut peer), (theirs, mut busy_peer)) = (narrow_pair(), pair());
+    let link = crew.add(&mut rig.reactor, ours, Parts::default(), LINKS);
+    let busy = crew.add(&mut rig.reactor, theirs, Parts::default(), LINKS);
+    let send = |rig: &mut Rig, crew: &mut Crew<Parts>, link, part| {
+        crew.send(&mut rig.reactor, link, part).map_err(|refused| refused.error).expect("there is room");
+    };
+    send(&mut rig, &mut crew, link, Part::Filling);
+    // It comes when the turn of the reply is over, with its flush.
+    crew_rig::until(&mut rig, &mut crew, |event| matches!(event, CrewEvent::Message { .. }));
+
+    assert!(crew.take_event(&mut rig.reactor).is_none(), "the first round begins");
+    send(&mut rig, &mut crew, link, Part::Held(b"held"));
+    crew.end_round(&mut rig.reactor);
+    assert!(crew.take_event(&mut rig.reactor).is_none(), "the second round begins");
+    for _ in 0..BATCH {
+        send(&mut rig, &mut crew, busy, Part::Short);
+    }
+    busy_peer.read_exact(&mut [0; BATCH]).expect("the batch has crossed");
+    let mut bytes = vec![0; FILLING + 4];
+    peer.read_exact(&mut bytes).expect("it is flushed while the round goes on");
+    assert!(bytes.ends_with(b"xheld"));
+    crew.end_round(&mut rig.reactor);
 }
 
 /// The first member's messages fill the game's queue, and the second one's must not be forgotten.

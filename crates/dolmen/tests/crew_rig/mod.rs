@@ -14,6 +14,76 @@ use dolmen::{
 
 use crate::common::{DEADLINE, Rig, SILENCE, note_progress, pair};
 
+/// Panics without the panic hook, which would print a message.
+pub fn fail(text: &str) -> ! {
+    resume_unwind(Box::new(text.to_owned()))
+}
+
+/// One wait, whose events are handed over. Returns whether there were some.
+#[track_caller]
+pub fn wait<C: Codec>(rig: &mut Rig, crew: &mut Crew<C>, timeout: Duration) -> bool {
+    let Rig { reactor, events } = rig;
+    let found = reactor.wait(events, Some(timeout)).expect("wait");
+    note_progress(found);
+    for event in events.drain() {
+        if let Some(other) = crew.handle(reactor, event) {
+            assert!(matches!(other, Event::Woken), "{other:?} is not the crew's");
+        }
+    }
+    found > 0
+}
+
+/// One round, which waits as long as this for its first event.
+#[track_caller]
+pub fn round<C: Codec>(rig: &mut Rig, crew: &mut Crew<C>, timeout: Duration) -> Vec<CrewEvent<C>> {
+    wait(rig, crew, timeout);
+    std::iter::from_fn(|| crew.next_event(&mut rig.reactor)).collect()
+}
+
+/// Events of one round after another, up to one like `last`, and to the end of its round.
+#[track_caller]
+pub fn until<C: Codec>(
+    rig: &mut Rig,
+    crew: &mut Crew<C>,
+    mut last: impl FnMut(&CrewEvent<C>) -> bool,
+) -> Vec<CrewEvent<C>> {
+    let (mut all, end) = (Vec::new(), Instant::now() + DEADLINE);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "only these after {DEADLINE:?}: {all:?}");
+        let before = all.len();
+        all.extend(round(rig, crew, left));
+        if all[before..].iter().any(&mut last) {
+            return all;
+        }
+    }
+}
+
+/// Rounds without an event, until this is so.
+#[track_caller]
+pub fn until_true<C: Codec>(rig: &mut Rig, crew: &mut Crew<C>, mut is_so: impl FnMut(&Crew<C>) -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so(crew) {
+        assert!(Instant::now() < end, "it is not so after {DEADLINE:?}");
+        let events = round(rig, crew, Duration::from_millis(1));
+        assert!(events.is_empty(), "{events:?}");
+    }
+}
+
+/// Nothing may happen for a while.
+#[track_caller]
+pub fn silent<C: Codec>(rig: &mut Rig, crew: &mut Crew<C>) {
+    let end = Instant::now() + SILENCE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let events = round(rig, crew, left);
+        assert!(events.is_empty(), "nothing was to happen: {events:?}");
+        if left.is_zero() {
+            return;
+        }
+    }
+}
+
 /// The token of the crew.
 pub const CREW: Token = Token(1);
 
@@ -55,8 +125,7 @@ impl Lines {
     fn run_command(&mut self, line: &str, link: &mut Link<'_, Lines>) {
         let milliseconds = line.strip_prefix("expire ").and_then(|rest| rest.parse().ok());
         match line {
-            // Without the panic hook, which would print a message.
-            "panic" => resume_unwind(Box::new(line.to_owned())),
+            "panic" => fail(line),
             "work" => thread::sleep(Duration::from_millis(100)),
             "close" => link.close(),
             "abort" => link.abort(),
@@ -100,7 +169,7 @@ impl Codec for Lines {
 
     fn flush(&mut self, link: &mut Link<'_, Self>) {
         if self.held == b"fuse\n" {
-            resume_unwind(Box::new("fuse".to_owned()));
+            fail("fuse");
         }
         link.send(&std::mem::take(&mut self.held));
     }
