@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::environment;
+use super::{Mark, environment, mark};
 use crate::crew::{Codec, Link};
 use crate::sim::model::bytes;
 use crate::sim::{Oracle, Rng};
@@ -196,8 +196,11 @@ impl TestCodec {
         }
     }
 
+    /// What it holds back is left to the flush that comes before a close.
     fn end(&mut self, end: End, link: &mut Link<'_, Self>) {
-        self.release(link);
+        if end == End::Close && !self.held.is_empty() {
+            mark(Mark::ClosedHolding);
+        }
         let mut witness = look(&self.witness);
         (witness.ended, witness.deadline_ns) = (Some(end), None);
         drop(witness);
@@ -327,6 +330,11 @@ impl Codec for TestCodec {
 
 impl Drop for TestCodec {
     fn drop(&mut self) {
-        look(&self.witness).dropped = true;
+        let mut witness = look(&self.witness);
+        witness.dropped = true;
+        let held = self.held.len();
+        if witness.ended == Some(End::Close) && held > 0 {
+            witness.fail(Oracle::Stream, || format!("{held} bytes were not flushed before its own close"));
+        }
     }
 }

@@ -36,6 +36,8 @@ marks! {
         MessagesWaited,
         /// The same on the game's thread.
         MessagesWaitedHere,
+        /// A codec has closed, and left what it holds back to the flush before that.
+        ClosedHolding,
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.

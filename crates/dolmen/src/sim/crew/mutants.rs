@@ -33,6 +33,8 @@ crate::mutants! {
         CloseFirst,
         /// A close does not wait for what the codec holds back.
         CloseBeforeFlush,
+        /// Or for that of the first call of a turn.
+        CloseBeforeFirstFlush,
         /// What found no room is not sent when there is some.
         ForgetUnsent,
         /// A codec is called after it has closed.
