@@ -46,6 +46,12 @@ marks! {
         SeveralOrphans,
         /// A member has failed while newcomers were on their way to it.
         NewcomerLost,
+        /// A retiring member has failed.
+        RetiringFailed,
+        /// A member could not be started.
+        StartFailed,
+        /// A newcomer was refused, as the members have failed.
+        NewcomerRefused,
         /// A member's reactor has refused a connection.
         AddRefused,
         /// A connection was closed with messages on their way.

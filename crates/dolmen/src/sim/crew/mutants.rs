@@ -87,6 +87,10 @@ crate::mutants! {
         OrphansInAnyOrder,
         /// Or not at all.
         ForgetOrphans,
+        /// The game's thread serves newcomers when a failed member could not be replaced.
+        ServeAfterFailure,
+        /// It refuses them when a member that was to end has failed.
+        RefuseAfterRetired,
         /// Codecs on the game's thread are not flushed.
         ForgetLocal,
         /// Members do not learn that the crew is dropped.

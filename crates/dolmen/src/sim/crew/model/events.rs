@@ -56,7 +56,8 @@ impl Run<'_> {
         self.owes_round = false;
         let orphans = self.orphans.len();
         self.check(Oracle::Order, orphans == 0, || format!("{orphans} connections were not reported"))?;
-        self.check_game(is_left_early)
+        self.check_game(is_left_early)?;
+        self.replace_failed()
     }
 
     fn handle(&mut self, event: CrewEvent<TestCodec>) -> Check {
@@ -137,7 +138,7 @@ impl Run<'_> {
 
     fn left(&mut self, at: usize, reason: &LeaveReason) -> Check {
         let conn = &self.conns[at];
-        let (link, is_refused) = (conn.link, conn.place.is_none() && !look(&conn.witness).opened);
+        let (link, is_refused) = (conn.link, conn.is_refused);
         match (reason, self.orphans.pop_front()) {
             (LeaveReason::MemberFailed, Some(orphan)) if orphan == at => {}
             // A newcomer that no one serves until the game replaces the member.
@@ -186,6 +187,10 @@ impl Run<'_> {
             return self.fail(Oracle::Order, || format!("member {number} was reported, and has not failed"));
         };
         self.members[at].is_reported = true;
+        match self.members[at].is_retiring {
+            true => mark(Mark::RetiringFailed),
+            false => self.refuses_newcomers = true,
+        }
         self.is_uneven = true;
         let of_member = |&at_conn: &usize| {
             let conn = &self.conns[at_conn];

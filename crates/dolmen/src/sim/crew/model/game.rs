@@ -4,27 +4,59 @@ use super::*;
 use crate::error::ErrorKind;
 
 impl Run<'_> {
-    pub(super) fn seat_members(&mut self, count: usize) {
-        for _ in 0..count {
-            let number = self.dispatcher.next_member();
-            let game = (self.engine.mailbox(), CREW);
-            let (member, remote) =
-                SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, number);
-            self.dispatcher.add_member(remote);
-            self.by_number.resize(self.by_number.len().max(number + 1), None);
-            self.by_number[number] = Some(self.members.len());
-            self.members.push(member);
-        }
+    pub(super) fn seat_member(&mut self) {
+        let number = self.dispatcher.next_member();
+        let game = (self.engine.mailbox(), CREW);
+        let (member, remote) =
+            SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, number);
+        self.dispatcher.add_member(remote);
+        self.refuses_newcomers = false;
+        self.by_number.resize(self.by_number.len().max(number + 1), None);
+        self.by_number[number] = Some(self.members.len());
+        self.members.push(member);
     }
 
     pub(super) fn set_threads(&mut self, count: usize) -> Check {
         self.join_ended()?;
         self.is_uneven |= count < self.dispatcher.active();
         let missing = self.dispatcher.set_active(count);
-        self.seat_members(missing);
+        self.refuses_newcomers &= count > 0;
+        let mut seated = 0;
+        // The system may refuse a thread, or what its reactor needs. Then no more are started.
+        while seated < missing && (self.is_calm || self.rng.percent(65)) {
+            self.seat_member();
+            seated += 1;
+        }
+        let failed = missing - seated;
+        if failed > 0 {
+            mark(Mark::StartFailed);
+        }
+        self.note_retiring();
         self.owes_round = true;
         let active = self.dispatcher.active();
-        self.check(Oracle::Order, active == count, || format!("{active} members are active of {count}"))
+        self.check(Oracle::Order, active + failed == count, || {
+            format!("{active} members are active of {count}, and {failed} were not started")
+        })
+    }
+
+    fn note_retiring(&mut self) {
+        let retiring: Vec<_> = self.dispatcher.members().filter(|stats| stats.retiring).collect();
+        for member in &mut self.members {
+            member.is_retiring = false;
+        }
+        for number in retiring.into_iter().filter_map(|stats| stats.member) {
+            if let Some(at) = self.by_number[number] {
+                self.members[at].is_retiring = true;
+            }
+        }
+    }
+
+    /// A game may replace members that have failed.
+    pub(super) fn replace_failed(&mut self) -> Check {
+        if self.refuses_newcomers && !self.is_calm && self.rng.percent(30) {
+            return self.set_threads(1);
+        }
+        Ok(())
     }
 
     /// Joins the threads of members that have ended. The game blocks until they have.
@@ -68,12 +100,18 @@ impl Run<'_> {
         let link = self.dispatcher.add(&mut self.engine, stream, codec, token, Ticket::of);
         let place = self.dispatcher.member_of(link).and_then(|number| self.by_number[number]);
         self.check_place(place)?;
-        if place.is_none() {
-            mark(Mark::ServedHere);
+        let is_refused = place.is_none() && self.refuses_newcomers;
+        match place {
+            None if is_refused => mark(Mark::NewcomerRefused),
+            None => mark(Mark::ServedHere),
+            Some(_) => {}
         }
+        let is_served = place.is_none() && look(&witness).opened;
         self.by_link.insert(link, at);
-        self.conns.push(Conn::new(link, token, wire, place, manner, witness));
-        Ok(())
+        self.conns.push(Conn { is_refused, ..Conn::new(link, token, wire, place, manner, witness) });
+        self.check(Oracle::Ownership, !is_refused || !is_served, || {
+            format!("{link:?} is served on the game's thread, and the members have failed")
+        })
     }
 
     /// How many connections a member has, as far as the game knows.
@@ -222,6 +260,7 @@ impl Conn {
             token,
             wire,
             place,
+            is_refused: false,
             manner,
             witness,
             written: 0,
