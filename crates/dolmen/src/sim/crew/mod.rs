@@ -38,6 +38,8 @@ marks! {
         MessagesWaitedHere,
         /// A codec has closed, and left what it holds back to the flush before that.
         ClosedHolding,
+        /// A codec's flush has waited for the end of the game's round.
+        FlushWaited,
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.

@@ -43,6 +43,10 @@ crate::mutants! {
         ForgetFlush,
         /// The end of the game's round does not reach a member.
         ForgetEndRound,
+        /// A codec is flushed while a part of the game's round is to come.
+        FlushInOpenRound,
+        /// The flush of a codec that has got a part of an earlier round waits for the end of another one.
+        StaleRound,
         /// A deadline expires up to a millisecond early.
         EarlyDeadline,
         /// The timer stays where it is when an earlier deadline comes.

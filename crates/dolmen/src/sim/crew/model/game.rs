@@ -133,7 +133,7 @@ impl Run<'_> {
 
     fn next_reply(&mut self, len: usize) -> Reply {
         self.replies += 1;
-        Reply { number: self.replies, len }
+        Reply { number: self.replies, len, round: environment::round() }
     }
 
     /// Returns whether the reply was taken.
@@ -144,6 +144,15 @@ impl Run<'_> {
         let sent = self.dispatcher.send(&mut self.engine, self.conns[at].link, reply);
         let refused = sent.err().map(|refused| refused.error.kind());
         self.note_reply(at, reply, on_its_way, refused).map(|()| refused.is_none())
+    }
+
+    /// Replies to several.
+    pub(super) fn burst(&mut self) -> Check {
+        for _ in 0..6 {
+            let who = self.rng.below(RECENT as u64) as u32;
+            self.with(who, |run, at| run.send(at, 10).map(drop))?;
+        }
+        Ok(())
     }
 
     pub(super) fn fill(&mut self, at: usize, len: usize) -> Check {
@@ -196,6 +205,9 @@ impl Run<'_> {
                 conn.replies += 1;
                 conn.weight += reply.weight();
                 conn.expected.extend(reply.bytes());
+                if let Some(round) = reply.round {
+                    look(&conn.witness).note_sent(round, conn.replies);
+                }
             }
             Some(ErrorKind::QueueFull) => {
                 mark(Mark::ReplyRefused);
@@ -240,6 +252,7 @@ impl Run<'_> {
         };
         if !is_over {
             conn.ending = Some(how);
+            look(&conn.witness).is_ended_by_game = true;
         }
         let link = conn.link;
         self.check(Oracle::Stale, done.is_err() == is_over, || format!("{how:?} of {link:?}: {done:?}"))
