@@ -40,6 +40,8 @@ marks! {
         ClosedHolding,
         /// A codec's flush has waited for the end of the game's round.
         FlushWaited,
+        /// The game has waited after it had done something on its own thread between two rounds.
+        ActedBetweenRounds,
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.

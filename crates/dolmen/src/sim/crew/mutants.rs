@@ -11,6 +11,8 @@ crate::mutants! {
         ForgetStarved,
         /// The messages that the game's own thread has delivered too late for a round are not announced.
         ForgetAnnouncement,
+        /// What the game does between two rounds with a connection on its own thread is not announced.
+        ForgetToAsk,
         /// A member handles the newest order first.
         NewestOrderFirst,
         /// A member's messages wait in the game's queue however many there are.

@@ -32,11 +32,22 @@ impl Run<'_> {
             mark(Mark::StartFailed);
         }
         self.note_retiring();
-        self.owes_round = true;
         let active = self.dispatcher.active();
         self.check(Oracle::Order, active + failed == count, || {
             format!("{active} members are active of {count}, and {failed} were not started")
         })
+    }
+
+    /// The game has done something. Between two rounds it may begin the next one by itself, or wait: then what it has done with
+    /// a connection on its own thread has to wake it.
+    fn owe_round(&mut self, is_here: bool) {
+        if environment::round().is_some() {
+            return;
+        }
+        self.owes_round |= self.rng.percent(50);
+        if is_here && !self.owes_round {
+            mark(Mark::ActedBetweenRounds);
+        }
     }
 
     fn note_retiring(&mut self) {
@@ -51,10 +62,14 @@ impl Run<'_> {
         }
     }
 
-    /// A game may replace members that have failed.
+    /// A game may replace members that have failed. And players come, also when none is left.
     pub(super) fn replace_failed(&mut self) -> Check {
         if self.refuses_newcomers && !self.is_calm && self.rng.percent(30) {
-            return self.set_threads(1);
+            self.set_threads(1)?;
+        }
+        let has_failed = self.members.iter().any(|member| member.has_failed);
+        if has_failed && self.dispatcher.active() == 0 && !self.is_calm && self.rng.percent(20) {
+            self.add()?;
         }
         Ok(())
     }
@@ -96,9 +111,9 @@ impl Run<'_> {
         let codec = TestCodec::new(&witness, manner, self.config.high_water_bytes);
         let (at, token) = (self.conns.len(), Token(1_000 + self.conns.len()));
         let stream = SimStream::open(&self.world, wire);
-        self.owes_round = true;
         let link = self.dispatcher.add(&mut self.engine, stream, codec, token, Ticket::of);
         let place = self.dispatcher.member_of(link).and_then(|number| self.by_number[number]);
+        self.owe_round(place.is_none());
         self.check_place(place)?;
         let is_refused = place.is_none() && self.refuses_newcomers;
         match place {
@@ -139,7 +154,7 @@ impl Run<'_> {
     /// Returns whether the reply was taken.
     pub(super) fn send(&mut self, at: usize, len: usize) -> Result<bool, Failure> {
         let reply = self.next_reply(len);
-        self.owes_round = true;
+        self.owe_round(self.conns[at].place.is_none());
         let on_its_way = self.on_its_way(at);
         let sent = self.dispatcher.send(&mut self.engine, self.conns[at].link, reply);
         let refused = sent.err().map(|refused| refused.error.kind());
@@ -169,7 +184,7 @@ impl Run<'_> {
     pub(super) fn broadcast(&mut self, bits: u32, len: usize) -> Check {
         let to: Vec<usize> = (0..self.conns.len()).filter(|at| bits >> (at % 20) & 1 != 0).collect();
         let reply = self.next_reply(len);
-        self.owes_round = true;
+        self.owe_round(to.iter().any(|&at| self.conns[at].place.is_none()));
         let before: Vec<Option<u64>> = to.iter().map(|&at| self.on_its_way(at)).collect();
         let links: Vec<LinkId> = to.iter().map(|&at| self.conns[at].link).collect();
         let refused: HashMap<_, _> =
@@ -225,8 +240,8 @@ impl Run<'_> {
     }
 
     pub(super) fn pause(&mut self, at: usize, on: bool) -> Check {
+        self.owe_round(self.conns[at].place.is_none());
         let conn = &mut self.conns[at];
-        self.owes_round = true;
         let done = match on {
             true => self.dispatcher.pause(&mut self.engine, conn.link),
             false => self.dispatcher.resume(&mut self.engine, conn.link),
@@ -237,8 +252,8 @@ impl Run<'_> {
     }
 
     pub(super) fn end_one(&mut self, at: usize, how: Ending) -> Check {
+        self.owe_round(self.conns[at].place.is_none());
         let conn = &mut self.conns[at];
-        self.owes_round = true;
         let is_over = conn.has_left || (conn.ending.is_some() && how == Ending::Close);
         if !conn.has_left && conn.messages < look(&conn.witness).messages {
             mark(Mark::ClosedWithMessages);

@@ -50,7 +50,7 @@ struct Run<'a> {
     batch: Batch<SimStream>,
     /// The game's wait has returned, and the round has not begun.
     has_found: bool,
-    /// The game has done something, which it does between a wait and the end of a round.
+    /// The game has done something, and begins a round without a wait.
     owes_round: bool,
     members: Vec<SimMember>,
     /// The running member of each number.
