@@ -11,7 +11,7 @@ use crate::drop_each::drop_each;
 use crate::kernel::mailbox::{Channel, Mailbox, Taken};
 
 /// How many orders of one round cross together, with one lock and one signal. The member works on them meanwhile.
-const BATCH: usize = 64;
+const BATCH: usize = if cfg!(dolmen_sim) { 3 } else { 64 };
 
 /// A member on a thread of its own.
 pub(crate) struct MemberHandle<S, C: Codec> {

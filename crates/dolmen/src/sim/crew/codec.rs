@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::environment;
+use super::{Mark, environment, mark};
 use crate::crew::{Codec, Link};
 use crate::sim::model::bytes;
 use crate::sim::{Oracle, Rng};
@@ -33,6 +33,8 @@ pub(super) enum Message {
 pub(super) struct Reply {
     pub(super) number: u64,
     pub(super) len: usize,
+    /// The round of the game in which it was sent.
+    pub(super) round: Option<u64>,
 }
 
 impl Reply {
@@ -103,6 +105,14 @@ pub(super) struct Witness {
     /// It has closed or reset the connection, or panicked.
     pub(super) ended: Option<End>,
     pub(super) end_of_stream: bool,
+    /// Its connection has ended by itself.
+    pub(super) closed: u64,
+    /// It was called, and not flushed since.
+    pub(super) awaits_flush: bool,
+    /// The game has closed it or reset it.
+    pub(super) is_ended_by_game: bool,
+    /// The rounds in which the game has sent to it, and how many replies there were by the end of each.
+    sent_in: Vec<(u64, u64)>,
     pub(super) deadline_ns: Option<u64>,
     pub(super) dropped: bool,
     /// Its link was blocked, and no room has been reported since.
@@ -112,6 +122,25 @@ pub(super) struct Witness {
 }
 
 impl Witness {
+    /// The game has sent a reply in this round, and so many in all.
+    pub(super) fn note_sent(&mut self, round: u64, replies: u64) {
+        match self.sent_in.last_mut().filter(|last| last.0 == round) {
+            Some(last) => last.1 = replies,
+            None => self.sent_in.push((round, replies)),
+        }
+    }
+
+    /// The last round in which the game has sent to it.
+    pub(super) fn last_round(&self) -> Option<u64> {
+        self.sent_in.last().map(|last| last.0)
+    }
+
+    /// How many replies the game had sent by the end of a round.
+    fn sent_by(&self, round: u64) -> u64 {
+        let at = self.sent_in.partition_point(|sent| sent.0 <= round);
+        at.checked_sub(1).map_or(0, |at| self.sent_in[at].1)
+    }
+
     fn fail(&mut self, oracle: Oracle, message: impl FnOnce() -> String) {
         if self.fault.is_none() {
             self.fault = Some((oracle, message()));
@@ -135,6 +164,8 @@ pub(super) struct TestCodec {
     overfilled_at: u64,
     calls: u64,
     ticks: u64,
+    /// The round of the reply that it has got last.
+    round: Option<u64>,
     held: Vec<u8>,
     deadline: Option<Instant>,
     expired_ns: Option<u64>,
@@ -149,6 +180,7 @@ impl TestCodec {
             overfilled_at: 0,
             calls: 0,
             ticks: 0,
+            round: None,
             held: Vec::new(),
             deadline: None,
             expired_ns: None,
@@ -161,7 +193,10 @@ impl TestCodec {
 
     /// At the begin of each call.
     fn enter(&mut self, name: &str) {
-        let ended = look(&self.witness).ended;
+        let mut witness = look(&self.witness);
+        witness.awaits_flush = true;
+        let ended = witness.ended;
+        drop(witness);
         if ended.is_some() {
             self.fail(Oracle::Order, || format!("`{name}` was called after {ended:?}"));
         }
@@ -173,6 +208,22 @@ impl TestCodec {
         let (queued, most) = (link.queued_bytes(), self.high_water_bytes);
         if queued > most && !is_same_wait {
             self.fail(Oracle::Bounds, || format!("`{name}` was called with {queued} bytes queued of {most}"));
+        }
+    }
+
+    /// Of a flush: all that the game has for the codec in its round has come, except for what waits for room.
+    fn check_round(&self, link: &Link<'_, Self>) {
+        let mut witness = look(&self.witness);
+        let Some(round) = self.round.filter(|_| !witness.is_ended_by_game) else { return };
+        // The game's own thread ends its round and flushes in one call.
+        let is_open = environment::is_member() && environment::round() == Some(round);
+        let (got, sent) = (witness.replies, witness.sent_by(round));
+        if is_open || (got < sent && !witness.is_blocked && !link.is_blocked()) {
+            witness.fail(Oracle::Order, || {
+                format!(
+                    "it was flushed after {got} of {sent} replies by round {round}; that is open: {is_open}"
+                )
+            });
         }
     }
 
@@ -196,8 +247,11 @@ impl TestCodec {
         }
     }
 
+    /// What it holds back is left to the flush that comes before a close.
     fn end(&mut self, end: End, link: &mut Link<'_, Self>) {
-        self.release(link);
+        if end == End::Close && !self.held.is_empty() {
+            mark(Mark::ClosedHolding);
+        }
         let mut witness = look(&self.witness);
         (witness.ended, witness.deadline_ns) = (Some(end), None);
         drop(witness);
@@ -266,6 +320,7 @@ impl Codec for TestCodec {
         witness.weight += reply.weight();
         witness.sent_bytes += reply.len as u64;
         drop(witness);
+        self.round = reply.round;
         let bytes = reply.bytes();
         match (self.manner.holds, reply.number % 3) {
             (true, _) => self.held.extend(bytes),
@@ -279,7 +334,9 @@ impl Codec for TestCodec {
         // What a codec holds back is flushed before its own close.
         if look(&self.witness).ended != Some(End::Close) {
             self.enter("flush");
+            self.check_round(link);
         }
+        look(&self.witness).awaits_flush = false;
         self.release(link);
         self.note_room(link);
     }
@@ -291,6 +348,11 @@ impl Codec for TestCodec {
             self.fail(Oracle::Order, || format!("`drained` was called; it was blocked: {was_blocked}"));
         }
         self.leave(link);
+    }
+
+    fn closed(&mut self, _: &mut Link<'_, Self>) {
+        self.enter("closed");
+        look(&self.witness).closed += 1;
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -327,6 +389,11 @@ impl Codec for TestCodec {
 
 impl Drop for TestCodec {
     fn drop(&mut self) {
-        look(&self.witness).dropped = true;
+        let mut witness = look(&self.witness);
+        witness.dropped = true;
+        let held = self.held.len();
+        if witness.ended == Some(End::Close) && held > 0 {
+            witness.fail(Oracle::Stream, || format!("{held} bytes were not flushed before its own close"));
+        }
     }
 }

@@ -14,6 +14,9 @@ thread_local! {
     /// How many waits of its engine there have been: the game's, and the member's whose turn it is.
     static GAME_WAITS: Cell<u64> = const { Cell::new(0) };
     static MEMBER_WAITS: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The game's round that is open, and the number of the next one.
+    static ROUND: Cell<Option<u64>> = const { Cell::new(None) };
+    static NEXT_ROUND: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Begins a run.
@@ -22,6 +25,8 @@ pub(super) fn open(world: &SharedWorld) {
     std::mem::forget(CROSSING.replace(Some(HashMap::new())));
     std::mem::forget(WORLD.replace(Some(Rc::clone(world))));
     MEMBER_WAITS.set(None);
+    ROUND.set(None);
+    NEXT_ROUND.set(0);
 }
 
 /// The current time.
@@ -47,6 +52,23 @@ pub(super) fn count_wait() {
 /// The turn of a member that has waited so often begins, or ends.
 pub(super) fn set_member(waits: Option<u64>) {
     MEMBER_WAITS.set(waits);
+}
+
+/// A round of the game begins, unless one is open.
+pub(super) fn open_round() {
+    if ROUND.get().is_none() {
+        ROUND.set(Some(NEXT_ROUND.replace(NEXT_ROUND.get() + 1)));
+    }
+}
+
+/// The game has ended its round.
+pub(super) fn end_round() {
+    ROUND.set(None);
+}
+
+/// The number of the round that is open.
+pub(super) fn round() -> Option<u64> {
+    ROUND.get()
 }
 
 /// A stream on its way to a member. Dropping it closes the stream.

@@ -69,6 +69,8 @@ pub(super) struct SimMember {
     running: Option<Running>,
     /// A codec has panicked.
     pub(super) has_failed: bool,
+    /// It gets no newcomers, and ends with its last connection.
+    pub(super) is_retiring: bool,
     /// The game has heard of it.
     pub(super) is_reported: bool,
 }
@@ -103,6 +105,7 @@ impl SimMember {
             notices: Arc::clone(&notices),
             running: Some(running),
             has_failed: false,
+            is_retiring: false,
             is_reported: false,
         };
         (member, MemberHandle { orders, notices, mailbox, counters })

@@ -36,6 +36,12 @@ marks! {
         MessagesWaited,
         /// The same on the game's thread.
         MessagesWaitedHere,
+        /// A codec has closed, and left what it holds back to the flush before that.
+        ClosedHolding,
+        /// A codec's flush has waited for the end of the game's round.
+        FlushWaited,
+        /// The game has waited after it had done something on its own thread between two rounds.
+        ActedBetweenRounds,
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.
@@ -44,6 +50,12 @@ marks! {
         SeveralOrphans,
         /// A member has failed while newcomers were on their way to it.
         NewcomerLost,
+        /// A retiring member has failed.
+        RetiringFailed,
+        /// A member could not be started.
+        StartFailed,
+        /// A newcomer was refused, as the members have failed.
+        NewcomerRefused,
         /// A member's reactor has refused a connection.
         AddRefused,
         /// A connection was closed with messages on their way.

@@ -11,6 +11,8 @@ crate::mutants! {
         ForgetStarved,
         /// The messages that the game's own thread has delivered too late for a round are not announced.
         ForgetAnnouncement,
+        /// What the game does between two rounds with a connection on its own thread is not announced.
+        ForgetToAsk,
         /// A member handles the newest order first.
         NewestOrderFirst,
         /// A member's messages wait in the game's queue however many there are.
@@ -33,6 +35,8 @@ crate::mutants! {
         CloseFirst,
         /// A close does not wait for what the codec holds back.
         CloseBeforeFlush,
+        /// Or for that of the first call of a turn.
+        CloseBeforeFirstFlush,
         /// What found no room is not sent when there is some.
         ForgetUnsent,
         /// A codec is called after it has closed.
@@ -41,6 +45,10 @@ crate::mutants! {
         ForgetFlush,
         /// The end of the game's round does not reach a member.
         ForgetEndRound,
+        /// A codec is flushed while a part of the game's round is to come.
+        FlushInOpenRound,
+        /// The flush of a codec that has got a part of an earlier round waits for the end of another one.
+        StaleRound,
         /// A deadline expires up to a millisecond early.
         EarlyDeadline,
         /// The timer stays where it is when an earlier deadline comes.
@@ -85,6 +93,10 @@ crate::mutants! {
         OrphansInAnyOrder,
         /// Or not at all.
         ForgetOrphans,
+        /// The game's thread serves newcomers when a failed member could not be replaced.
+        ServeAfterFailure,
+        /// It refuses them when a member that was to end has failed.
+        RefuseAfterRetired,
         /// Codecs on the game's thread are not flushed.
         ForgetLocal,
         /// Members do not learn that the crew is dropped.

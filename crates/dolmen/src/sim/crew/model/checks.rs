@@ -7,6 +7,9 @@ impl Run<'_> {
     /// After a member's turn.
     pub(super) fn check_member(&mut self, at: usize) -> Check {
         self.check_witnesses()?;
+        if !self.members[at].has_ended() {
+            self.check_flushed(Some(at), self.members[at].orders.len())?;
+        }
         let member = &self.members[at];
         let (queued, waiting) = (member.notices.len(), member.waiting_messages());
         if waiting > 0 {
@@ -22,9 +25,30 @@ impl Run<'_> {
         })
     }
 
+    /// After a member's turn, or a round on the game's thread: codecs that were called are flushed, unless a part of the
+    /// game's round is to come.
+    fn check_flushed(&self, place: Option<usize>, orders: usize) -> Check {
+        let is_here = |conn: &&Conn| conn.place == place && !conn.has_left && conn.ending.is_none();
+        for conn in self.conns.iter().filter(is_here) {
+            let witness = look(&conn.witness);
+            if !witness.awaits_flush || witness.ended.is_some() || witness.closed > 0 {
+                continue;
+            }
+            let is_in_round = witness.last_round().is_some() && witness.last_round() == environment::round();
+            if is_in_round {
+                mark(Mark::FlushWaited);
+            }
+            self.check(Oracle::Order, is_in_round || orders > 0, || {
+                format!("the codec of {:?} was called, and not flushed", conn.link)
+            })?;
+        }
+        Ok(())
+    }
+
     /// After a round. One that was left early leaves what fits into the limit, and what the members had beyond.
     pub(super) fn check_game(&self, is_left_early: bool) -> Check {
         self.check_witnesses()?;
+        self.check_flushed(None, 0)?;
         let (taken, waiting) = self.dispatcher.waiting_notices();
         let capacity = self.limits.notices;
         if waiting > 0 {

@@ -21,6 +21,7 @@ impl Run<'_> {
             }
         }
         if std::mem::take(&mut self.has_found) {
+            environment::open_round();
             self.dispatcher.open_round(&self.engine);
             for record in self.batch.drain() {
                 if let Some(happening) = Happening::of_record(record) {
@@ -35,6 +36,7 @@ impl Run<'_> {
         // A game may leave events for its next round.
         let ends_after = if !self.is_calm && self.rng.percent(15) { self.rng.below(4) } else { u64::MAX };
         let mut is_left_early = false;
+        environment::open_round();
         for count in 0.. {
             self.check(Oracle::Liveness, count < 10_000, || "a round does not end".into())?;
             if !self.members.is_empty() && self.rng.percent(15) {
@@ -48,15 +50,20 @@ impl Run<'_> {
                 break;
             }
             let event = self.dispatcher.next_event(&mut self.engine);
+            if event.is_none() {
+                environment::end_round();
+            }
             self.join_ended()?;
             let Some(event) = event else { break };
             self.report.events += 1;
             self.handle(event)?;
         }
+        environment::end_round();
         self.owes_round = false;
         let orphans = self.orphans.len();
         self.check(Oracle::Order, orphans == 0, || format!("{orphans} connections were not reported"))?;
-        self.check_game(is_left_early)
+        self.check_game(is_left_early)?;
+        self.replace_failed()
     }
 
     fn handle(&mut self, event: CrewEvent<TestCodec>) -> Check {
@@ -115,7 +122,8 @@ impl Run<'_> {
             return Ok(());
         }
         match self.rng.below(100) {
-            0..15 => self.send(at, 10).map(drop),
+            0..12 => self.send(at, 10).map(drop),
+            12..15 => self.burst(),
             15..17 => self.end_one(at, Ending::Close),
             17 => self.end_one(at, Ending::Abort),
             18..20 => self.pause(at, true),
@@ -137,7 +145,7 @@ impl Run<'_> {
 
     fn left(&mut self, at: usize, reason: &LeaveReason) -> Check {
         let conn = &self.conns[at];
-        let (link, is_refused) = (conn.link, conn.place.is_none() && !look(&conn.witness).opened);
+        let (link, is_refused) = (conn.link, conn.is_refused);
         match (reason, self.orphans.pop_front()) {
             (LeaveReason::MemberFailed, Some(orphan)) if orphan == at => {}
             // A newcomer that no one serves until the game replaces the member.
@@ -186,6 +194,10 @@ impl Run<'_> {
             return self.fail(Oracle::Order, || format!("member {number} was reported, and has not failed"));
         };
         self.members[at].is_reported = true;
+        match self.members[at].is_retiring {
+            true => mark(Mark::RetiringFailed),
+            false => self.refuses_newcomers = true,
+        }
         self.is_uneven = true;
         let of_member = |&at_conn: &usize| {
             let conn = &self.conns[at_conn];

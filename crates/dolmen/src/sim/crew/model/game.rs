@@ -4,27 +4,74 @@ use super::*;
 use crate::error::ErrorKind;
 
 impl Run<'_> {
-    pub(super) fn seat_members(&mut self, count: usize) {
-        for _ in 0..count {
-            let number = self.dispatcher.next_member();
-            let game = (self.engine.mailbox(), CREW);
-            let (member, remote) =
-                SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, number);
-            self.dispatcher.add_member(remote);
-            self.by_number.resize(self.by_number.len().max(number + 1), None);
-            self.by_number[number] = Some(self.members.len());
-            self.members.push(member);
-        }
+    pub(super) fn seat_member(&mut self) {
+        let number = self.dispatcher.next_member();
+        let game = (self.engine.mailbox(), CREW);
+        let (member, remote) =
+            SimMember::start(&self.world, self.config, self.batch_size, self.limits, game, number);
+        self.dispatcher.add_member(remote);
+        self.refuses_newcomers = false;
+        self.by_number.resize(self.by_number.len().max(number + 1), None);
+        self.by_number[number] = Some(self.members.len());
+        self.members.push(member);
     }
 
     pub(super) fn set_threads(&mut self, count: usize) -> Check {
         self.join_ended()?;
         self.is_uneven |= count < self.dispatcher.active();
         let missing = self.dispatcher.set_active(count);
-        self.seat_members(missing);
-        self.owes_round = true;
+        self.refuses_newcomers &= count > 0;
+        let mut seated = 0;
+        // The system may refuse a thread, or what its reactor needs. Then no more are started.
+        while seated < missing && (self.is_calm || self.rng.percent(65)) {
+            self.seat_member();
+            seated += 1;
+        }
+        let failed = missing - seated;
+        if failed > 0 {
+            mark(Mark::StartFailed);
+        }
+        self.note_retiring();
         let active = self.dispatcher.active();
-        self.check(Oracle::Order, active == count, || format!("{active} members are active of {count}"))
+        self.check(Oracle::Order, active + failed == count, || {
+            format!("{active} members are active of {count}, and {failed} were not started")
+        })
+    }
+
+    /// The game has done something. Between two rounds it may begin the next one by itself, or wait: then what it has done with
+    /// a connection on its own thread has to wake it.
+    fn owe_round(&mut self, is_here: bool) {
+        if environment::round().is_some() {
+            return;
+        }
+        self.owes_round |= self.rng.percent(50);
+        if is_here && !self.owes_round {
+            mark(Mark::ActedBetweenRounds);
+        }
+    }
+
+    fn note_retiring(&mut self) {
+        let retiring: Vec<_> = self.dispatcher.members().filter(|stats| stats.retiring).collect();
+        for member in &mut self.members {
+            member.is_retiring = false;
+        }
+        for number in retiring.into_iter().filter_map(|stats| stats.member) {
+            if let Some(at) = self.by_number[number] {
+                self.members[at].is_retiring = true;
+            }
+        }
+    }
+
+    /// A game may replace members that have failed. And players come, also when none is left.
+    pub(super) fn replace_failed(&mut self) -> Check {
+        if self.refuses_newcomers && !self.is_calm && self.rng.percent(30) {
+            self.set_threads(1)?;
+        }
+        let has_failed = self.members.iter().any(|member| member.has_failed);
+        if has_failed && self.dispatcher.active() == 0 && !self.is_calm && self.rng.percent(20) {
+            self.add()?;
+        }
+        Ok(())
     }
 
     /// Joins the threads of members that have ended. The game blocks until they have.
@@ -64,16 +111,22 @@ impl Run<'_> {
         let codec = TestCodec::new(&witness, manner, self.config.high_water_bytes);
         let (at, token) = (self.conns.len(), Token(1_000 + self.conns.len()));
         let stream = SimStream::open(&self.world, wire);
-        self.owes_round = true;
         let link = self.dispatcher.add(&mut self.engine, stream, codec, token, Ticket::of);
         let place = self.dispatcher.member_of(link).and_then(|number| self.by_number[number]);
+        self.owe_round(place.is_none());
         self.check_place(place)?;
-        if place.is_none() {
-            mark(Mark::ServedHere);
+        let is_refused = place.is_none() && self.refuses_newcomers;
+        match place {
+            None if is_refused => mark(Mark::NewcomerRefused),
+            None => mark(Mark::ServedHere),
+            Some(_) => {}
         }
+        let is_served = place.is_none() && look(&witness).opened;
         self.by_link.insert(link, at);
-        self.conns.push(Conn::new(link, token, wire, place, manner, witness));
-        Ok(())
+        self.conns.push(Conn { is_refused, ..Conn::new(link, token, wire, place, manner, witness) });
+        self.check(Oracle::Ownership, !is_refused || !is_served, || {
+            format!("{link:?} is served on the game's thread, and the members have failed")
+        })
     }
 
     /// How many connections a member has, as far as the game knows.
@@ -95,17 +148,26 @@ impl Run<'_> {
 
     fn next_reply(&mut self, len: usize) -> Reply {
         self.replies += 1;
-        Reply { number: self.replies, len }
+        Reply { number: self.replies, len, round: environment::round() }
     }
 
     /// Returns whether the reply was taken.
     pub(super) fn send(&mut self, at: usize, len: usize) -> Result<bool, Failure> {
         let reply = self.next_reply(len);
-        self.owes_round = true;
+        self.owe_round(self.conns[at].place.is_none());
         let on_its_way = self.on_its_way(at);
         let sent = self.dispatcher.send(&mut self.engine, self.conns[at].link, reply);
         let refused = sent.err().map(|refused| refused.error.kind());
         self.note_reply(at, reply, on_its_way, refused).map(|()| refused.is_none())
+    }
+
+    /// Replies to several.
+    pub(super) fn burst(&mut self) -> Check {
+        for _ in 0..6 {
+            let who = self.rng.below(RECENT as u64) as u32;
+            self.with(who, |run, at| run.send(at, 10).map(drop))?;
+        }
+        Ok(())
     }
 
     pub(super) fn fill(&mut self, at: usize, len: usize) -> Check {
@@ -122,7 +184,7 @@ impl Run<'_> {
     pub(super) fn broadcast(&mut self, bits: u32, len: usize) -> Check {
         let to: Vec<usize> = (0..self.conns.len()).filter(|at| bits >> (at % 20) & 1 != 0).collect();
         let reply = self.next_reply(len);
-        self.owes_round = true;
+        self.owe_round(to.iter().any(|&at| self.conns[at].place.is_none()));
         let before: Vec<Option<u64>> = to.iter().map(|&at| self.on_its_way(at)).collect();
         let links: Vec<LinkId> = to.iter().map(|&at| self.conns[at].link).collect();
         let refused: HashMap<_, _> =
@@ -158,6 +220,9 @@ impl Run<'_> {
                 conn.replies += 1;
                 conn.weight += reply.weight();
                 conn.expected.extend(reply.bytes());
+                if let Some(round) = reply.round {
+                    look(&conn.witness).note_sent(round, conn.replies);
+                }
             }
             Some(ErrorKind::QueueFull) => {
                 mark(Mark::ReplyRefused);
@@ -175,8 +240,8 @@ impl Run<'_> {
     }
 
     pub(super) fn pause(&mut self, at: usize, on: bool) -> Check {
+        self.owe_round(self.conns[at].place.is_none());
         let conn = &mut self.conns[at];
-        self.owes_round = true;
         let done = match on {
             true => self.dispatcher.pause(&mut self.engine, conn.link),
             false => self.dispatcher.resume(&mut self.engine, conn.link),
@@ -187,8 +252,8 @@ impl Run<'_> {
     }
 
     pub(super) fn end_one(&mut self, at: usize, how: Ending) -> Check {
+        self.owe_round(self.conns[at].place.is_none());
         let conn = &mut self.conns[at];
-        self.owes_round = true;
         let is_over = conn.has_left || (conn.ending.is_some() && how == Ending::Close);
         if !conn.has_left && conn.messages < look(&conn.witness).messages {
             mark(Mark::ClosedWithMessages);
@@ -202,6 +267,7 @@ impl Run<'_> {
         };
         if !is_over {
             conn.ending = Some(how);
+            look(&conn.witness).is_ended_by_game = true;
         }
         let link = conn.link;
         self.check(Oracle::Stale, done.is_err() == is_over, || format!("{how:?} of {link:?}: {done:?}"))
@@ -222,6 +288,7 @@ impl Conn {
             token,
             wire,
             place,
+            is_refused: false,
             manner,
             witness,
             written: 0,

@@ -50,7 +50,7 @@ struct Run<'a> {
     batch: Batch<SimStream>,
     /// The game's wait has returned, and the round has not begun.
     has_found: bool,
-    /// The game has done something, which it does between a wait and the end of a round.
+    /// The game has done something, and begins a round without a wait.
     owes_round: bool,
     members: Vec<SimMember>,
     /// The running member of each number.
@@ -62,6 +62,8 @@ struct Run<'a> {
     /// Members have been stopped, or have failed, so their connections are not evenly spread.
     is_uneven: bool,
     codecs_panic: bool,
+    /// The members that were to stay have failed, and none was started since: newcomers are not served.
+    refuses_newcomers: bool,
     replies: u64,
     /// The game makes no further changes by itself.
     is_calm: bool,
@@ -82,6 +84,8 @@ struct Conn {
     wire: usize,
     /// The member, or the game's own thread.
     place: Option<usize>,
+    /// No one serves it, as the members have failed.
+    is_refused: bool,
     manner: Manner,
     witness: SharedWitness,
     /// What the peer has done.
@@ -163,6 +167,7 @@ impl Run<'_> {
             orphans: VecDeque::new(),
             is_uneven: false,
             codecs_panic: rng.percent(40),
+            refuses_newcomers: false,
             replies: seed << 16,
             is_calm: false,
             report: Report::default(),
@@ -170,7 +175,9 @@ impl Run<'_> {
             rng,
         };
         let threads = run.rng.below(4) as usize;
-        run.seat_members(threads);
+        for _ in 0..threads {
+            run.seat_member();
+        }
         run
     }
 
