@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Program, Server, dolmend};
+use common::{Client, Program, Server, dolmend};
 
 #[test]
 fn each_line_about_a_player_has_the_name_the_connection_and_the_peer() {
@@ -37,6 +37,29 @@ fn a_program_can_read_every_line() {
         assert!(!line.contains(char::is_control), "{line}");
     }
     assert!(log.contains(r#""message":"operator","command":"say \"quoted\" \\"#), "{log}");
+}
+
+/// The lines about their limits are fewer: three of one address have one in a minute. What is missing then is in the last lines.
+#[test]
+fn the_end_of_each_player_is_logged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("my.conf");
+    std::fs::write(&file, "idle timeout : 1\n").expect("written");
+    let file = file.to_str().expect("a plain path");
+    let mut server = Server::with(&["-c", "-f", file, "-p", "127.0.0.1:0"], 1);
+    let mut players: Vec<Client> = ["Ann", "Bob", "Cid"].iter().map(|name| server.player(name)).collect();
+    players.iter_mut().for_each(|player| drop(player.expect_end()));
+    drop(players);
+    server.program.type_in("shutdown\n");
+    assert_eq!(server.program.wait().code(), Some(0));
+    let log = server.program.stderr.wait_for_end();
+    for name in ["Ann", "Bob", "Cid"] {
+        let ends =
+            log.lines().filter(|line| line.contains(" departed ") && line.contains(&format!("name={name}")));
+        assert_eq!(ends.count(), 1, "{name}: {log}");
+    }
+    assert_eq!(log.matches(" disconnected: idle for too long ").count(), 1, "{log}");
+    assert!(log.lines().any(|line| line.contains("more of: ") && line.contains("unlogged=2")), "{log}");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::engine::Published;
+use crate::stats::Stats;
+
 /// Written by the member alone.
 #[derive(Default)]
 pub(crate) struct Counters {
-    /// Of the member's engine.
-    queued_bytes: Arc<AtomicU64>,
+    of_engine: Arc<Published>,
     turns: AtomicU64,
     received_bytes: AtomicU64,
     messages: AtomicU64,
@@ -36,9 +38,15 @@ pub struct MemberStats {
     pub messages: u64,
     /// Replies that its codecs have been given.
     pub replies: u64,
-    /// Bytes that wait in its reactor's queues to be sent. 0 for the game's own thread: its reactor's
-    /// [`Stats`](crate::Stats) have them.
+    /// Bytes that wait in its reactor's queues to be sent. This and the three below are of the reactor of a thread, from its last
+    /// wait. For the game's own thread they are 0: its reactor's [`Stats`] have them.
     pub queued_bytes: usize,
+    /// Bytes that the system has taken.
+    pub sent_bytes: u64,
+    /// Sends for which a queue had no room at first.
+    pub sends_refused: u64,
+    /// Calls into the operating system.
+    pub kernel_calls: u64,
     /// It gets no newcomers, and ends with its last connection.
     pub retiring: bool,
 }
@@ -60,18 +68,22 @@ impl Counters {
         add(&self.turns, 1);
     }
 
-    /// Where the engine publishes how many bytes it has queued.
-    pub(crate) fn queued_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.queued_bytes)
+    /// Where its engine publishes its figures.
+    pub(crate) fn of_engine(&self) -> Arc<Published> {
+        Arc::clone(&self.of_engine)
     }
 
     pub(super) fn read(&self) -> MemberStats {
+        let Stats { queued_bytes, bytes_sent, sends_refused, kernel_calls, .. } = self.of_engine.read();
         MemberStats {
             turns: self.turns.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             messages: self.messages.load(Ordering::Relaxed),
             replies: self.replies.load(Ordering::Relaxed),
-            queued_bytes: usize::try_from(self.queued_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
+            queued_bytes,
+            sent_bytes: bytes_sent,
+            sends_refused,
+            kernel_calls,
             ..MemberStats::default()
         }
     }

@@ -114,7 +114,7 @@ fn run<C: Codec>(start: Start<C>, report: &mpsc::Sender<Result<Ready<C>, Error>>
         // The thread that started this one waits for the report.
         Err(error) => return drop(report.send(Err(error))),
     };
-    reactor.engine.publish_queued_bytes(counters.queued_bytes());
+    reactor.engine.publish_to(counters.of_engine());
     // It makes what the codecs share, which is the caller's code. If that panics, no report comes.
     let mut member = Member::new(LINKS, limits, counters);
     let mailbox = reactor.engine.mailbox();

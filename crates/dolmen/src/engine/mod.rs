@@ -40,6 +40,7 @@ mod files;
 mod listener;
 mod lookups;
 mod poll;
+mod published;
 mod registration;
 mod send_queue;
 mod send_reports;
@@ -81,6 +82,7 @@ use watch::Watch;
 pub(crate) use config::Config;
 #[cfg(all(test, dolmen_sim))]
 pub(crate) use datagrams::MOST_DATAGRAMS;
+pub(crate) use published::Published;
 pub(crate) use table::Table;
 #[cfg(dolmen_sim)]
 pub(crate) use turn::MIN_EVENTLESS_WAITS;

@@ -1,7 +1,6 @@
 //! A wait, in turns: serve the registrations that have changed, collect from every source, deliver.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -17,6 +16,7 @@ use crate::token::{ConnId, Key, PollId, TimerId};
 
 use super::Engine;
 use super::config::saturating_ns;
+use super::published::Published;
 use super::timers::Purpose;
 
 /// The least number of further collections when a full batch from the kernel produced no event.
@@ -34,8 +34,8 @@ pub(super) struct Turn<K: Kernel> {
     completions: Vec<Completion<K>>,
     /// The kernel may have had more than the last collection took.
     full: bool,
-    /// Where the number of queued bytes is published before each wait that may block.
-    queued_bytes: Option<Arc<AtomicU64>>,
+    /// Figures for another thread, stored before each wait that may block.
+    published: Option<Arc<Published>>,
 }
 
 /// A registration that has ended, with its last record delivered.
@@ -54,7 +54,7 @@ impl<K: Kernel> Default for Turn<K> {
             woken: false,
             completions: Vec::new(),
             full: false,
-            queued_bytes: None,
+            published: None,
         }
     }
 }
@@ -152,14 +152,14 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Publishes from now on how many bytes are queued, for another thread. At rest the number is exact.
-    pub(crate) fn publish_queued_bytes(&mut self, to: Arc<AtomicU64>) {
-        self.turn.queued_bytes = Some(to);
+    /// Publishes figures for another thread from now on.
+    pub(crate) fn publish_to(&mut self, published: Arc<Published>) {
+        self.turn.published = Some(published);
     }
 
     fn publish(&self) {
-        if let Some(published) = &self.turn.queued_bytes {
-            published.store(self.cx.stats.queued_bytes as u64, Ordering::Relaxed);
+        if let Some(published) = &self.turn.published {
+            published.store(&self.cx.stats, self.cx.submitter.calls());
         }
     }
 

@@ -232,10 +232,13 @@ pub(super) const KEYS: &[Key] = &[
         |config, value, base| path(base, value).map(|path| config.console_history = path),
         |config| vec![show_path(config.console_history.as_deref())],
     ),
-    one(
-        "io threads",
-        |config, value, _| number(value, 0, MOST_IO_THREADS).map(|n| config.io_threads = n),
-        |config| vec![config.io_threads.to_string()],
+    checked(
+        one(
+            "io threads",
+            |config, value, _| number(value, 0, MOST_IO_THREADS).map(|n| config.io_threads = n),
+            |config| vec![config.io_threads.to_string()],
+        ),
+        warn_of_many_threads,
     ),
     one(
         "io_reactor_max_events",
@@ -353,6 +356,18 @@ fn warn_of_open_proxies(config: &mut Config) -> Result<(), Vec<BadValue>> {
         config.warnings.push(format!(
             "trusted proxies: {everyone} is everyone, and who connects directly can claim any address; \
              name the networks of the proxies"
+        ));
+    }
+    Ok(())
+}
+
+/// More threads than processors cost, and are of no use.
+fn warn_of_many_threads(config: &mut Config) -> Result<(), Vec<BadValue>> {
+    let processors = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZeroUsize::get);
+    if config.io_threads > processors {
+        config.warnings.push(format!(
+            "io threads: {} are more than this machine's processors, of which there are {processors}",
+            config.io_threads
         ));
     }
     Ok(())

@@ -339,6 +339,15 @@ fn a_game_may_have_no_use_for_a_kind_of_port() {
 }
 
 #[test]
+fn more_threads_than_processors_are_warned_of() {
+    let processors = std::thread::available_parallelism().expect("a number").get();
+    assert_eq!(read(&format!("io threads : {}", processors.min(64))).warnings, [""; 0]);
+    let warnings = read("io threads : 64").warnings;
+    assert_eq!(warnings.len(), usize::from(processors < 64), "{warnings:?}");
+    assert!(warnings.iter().all(|warning| warning.starts_with("io threads: 64 are more")), "{warnings:?}");
+}
+
+#[test]
 fn proxies_that_may_be_anywhere_are_warned_of() {
     assert_eq!(read("trusted proxies : 10.0.0.0/8").warnings, [""; 0]);
     for everyone in ["0.0.0.0/0", "::/0"] {

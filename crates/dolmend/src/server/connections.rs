@@ -172,8 +172,10 @@ impl<W: World> Server<W> {
         self.wakeups.cancel(id, &mut user.limits.wake_at);
         self.gate.leave(user.limits.pass());
         match why {
-            // A line that is limited in number has said so.
-            Departure::Stranger | Departure::TooSlow | Departure::LoginTimeout | Departure::Idle => {
+            // A line that is limited in number has said so. The end of a player whose log-on was logged is always logged.
+            Departure::Stranger | Departure::TooSlow | Departure::LoginTimeout | Departure::Idle
+                if !user.limits.is_logged_on() =>
+            {
                 about!(debug, &user, %why, "departed");
             }
             _ => about!(info, &user, %why, "departed"),

@@ -99,7 +99,7 @@ impl<W: World> Server<W> {
     pub(super) fn report_left_out(&mut self) {
         self.limit_timer.reports = false;
         self.repeats.report(|&(kind, source), left_out| {
-            tracing::info!(address = %source.network(), left_out, "more of: {kind}");
+            tracing::info!(address = %source.network(), unlogged = left_out, "more of: {kind}");
         });
         let unreported = self.repeats.take_unreported();
         if unreported > 0 {
@@ -139,7 +139,7 @@ impl<W: World> Server<W> {
     pub(super) fn end_stranger(&mut self, id: UserId, stranger: Stranger) {
         self.status.limits.strangers += 1;
         self.log_limited(LogKind::Stranger(stranger), id, |user, left_out| {
-            about!(info, user, left_out, "not a player: {stranger}");
+            about!(info, user, unlogged = left_out, "not a player: {stranger}");
         });
         self.depart(id, Departure::Stranger);
     }
@@ -147,13 +147,13 @@ impl<W: World> Server<W> {
     pub(super) fn log_throttled(&mut self, id: UserId) {
         self.status.limits.throttled += 1;
         self.log_limited(LogKind::Throttled, id, |user, left_out| {
-            about!(info, user, left_out, "sends more than the command rate; has to wait");
+            about!(info, user, unlogged = left_out, "sends more than the command rate; has to wait");
         });
     }
 
     pub(super) fn log_behind(&mut self, id: UserId) {
         self.log_limited(LogKind::Behind, id, |user, left_out| {
-            about!(info, user, left_out, "reads more slowly than others talk; texts are left out");
+            about!(info, user, unlogged = left_out, "reads more slowly than others talk; texts are left out");
         });
     }
 
@@ -233,7 +233,7 @@ impl<W: World> Server<W> {
         };
         self.status.limits.expire(expired);
         self.log_limited(LogKind::Expired(expired), id, |user, left_out| {
-            about!(info, user, left_out, "disconnected: {why}");
+            about!(info, user, unlogged = left_out, "disconnected: {why}");
         });
         self.actions.push(Action::Send { user: id, text: expired.text().into() });
         self.carry_out();

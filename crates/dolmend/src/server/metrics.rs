@@ -211,14 +211,14 @@ fn body(status: &Status, stats: &Stats, members: &[MemberStats]) -> String {
         ("uptime_seconds", "How long the server has been running.", status.uptime.as_secs()),
         ("users", "Users who are connected.", status.users as u64),
         ("leaving", "Connections without a user, whose last output is being sent.", status.leaving as u64),
-        ("reactor_connections", "Connections of the reactor.", stats.connections as u64),
-        ("reactor_timers", "Timers of the reactor.", stats.timers as u64),
+        ("reactor_connections", "Connections of the game's own thread.", stats.connections as u64),
+        ("reactor_timers", "Timers of the game's own thread.", stats.timers as u64),
         (
             "reactor_operations_in_flight",
-            "Operations that the kernel holds.",
+            "Operations of the game's own thread that the kernel holds.",
             stats.operations_in_flight as u64,
         ),
-        ("reactor_buffers_out", "Receive buffers in use.", stats.buffers_out as u64),
+        ("reactor_buffers_out", "Receive buffers of the game's own thread in use.", stats.buffers_out as u64),
         (
             "reactor_queued_bytes",
             "Output that waits for clients, in all threads.",
@@ -242,12 +242,24 @@ fn body(status: &Status, stats: &Stats, members: &[MemberStats]) -> String {
         ),
         ("compressed_wire_bytes_total", "Bytes that compression made of them.", status.compressed_wire_bytes),
         ("waits_total", "Waits of the server.", status.waits),
-        ("reactor_kernel_calls_total", "Calls into the operating system.", stats.kernel_calls),
-        ("reactor_events_total", "Events of the reactor.", stats.events),
-        ("reactor_bytes_received_total", "Bytes received by the reactor.", stats.bytes_received),
-        ("reactor_bytes_sent_total", "Bytes that the system has taken.", stats.bytes_sent),
+        (
+            "reactor_kernel_calls_total",
+            "Calls of the game's own thread into the operating system.",
+            stats.kernel_calls,
+        ),
+        ("reactor_events_total", "Events of the game's own thread.", stats.events),
+        ("reactor_bytes_received_total", "Bytes received by the game's own thread.", stats.bytes_received),
+        (
+            "reactor_bytes_sent_total",
+            "Bytes that the system has taken from the game's own thread.",
+            stats.bytes_sent,
+        ),
         ("reactor_accepted_total", "Connections accepted by all ports.", stats.accepted),
-        ("reactor_sends_refused_total", "Sends for which a queue had no room.", stats.sends_refused),
+        (
+            "reactor_sends_refused_total",
+            "Sends of the game's own thread for which a queue had no room.",
+            stats.sends_refused,
+        ),
     ];
     for (name, help, value) in counters {
         put(name, "counter", help, value);
@@ -264,7 +276,7 @@ fn body(status: &Status, stats: &Stats, members: &[MemberStats]) -> String {
 /// What each thread does for connections.
 fn put_members(text: &mut String, members: &[MemberStats]) {
     type Value = fn(&MemberStats) -> u64;
-    let rows: [(&str, &str, &str, Value); 6] = [
+    let rows: [(&str, &str, &str, Value); 9] = [
         ("member_links", "gauge", "Connections of an I/O thread.", |member| member.links as u64),
         ("member_queued_bytes", "gauge", "Output that waits for clients of an I/O thread.", |member| {
             member.queued_bytes as u64
@@ -273,6 +285,24 @@ fn put_members(text: &mut String, members: &[MemberStats]) {
         ("member_received_bytes_total", "counter", "Bytes received by an I/O thread.", |member| {
             member.received_bytes
         }),
+        (
+            "member_sent_bytes_total",
+            "counter",
+            "Bytes that the system has taken from an I/O thread.",
+            |member| member.sent_bytes,
+        ),
+        (
+            "member_sends_refused_total",
+            "counter",
+            "Sends of an I/O thread for which a queue had no room.",
+            |member| member.sends_refused,
+        ),
+        (
+            "member_kernel_calls_total",
+            "counter",
+            "Calls of an I/O thread into the operating system.",
+            |member| member.kernel_calls,
+        ),
         ("member_messages_total", "counter", "Messages of an I/O thread for the game.", |member| {
             member.messages
         }),

@@ -47,7 +47,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dolmen::{Crew, CrewBuilder, Error, Event, Events, Poster, Reactor, TimerId, Token};
+use dolmen::{Crew, CrewBuilder, Error, Event, Events, MemberStats, Poster, Reactor, TimerId, Token};
 
 use crate::address::Source;
 use crate::config::{Config, PortKind};
@@ -388,8 +388,11 @@ impl<W: World> Server<W> {
         // The endpoints on this thread mark prompts, and send what they hold back until the end of the round.
         self.crew.end_round(&mut self.reactor);
         self.forget_names();
-        if let Some(console) = self.console.as_mut().filter(|_| self.shutdown.has_stopped()) {
-            console.print_log(&mut self.reactor);
+        if self.shutdown.has_stopped() {
+            self.report_left_out();
+            if let Some(console) = &mut self.console {
+                console.print_log(&mut self.reactor);
+            }
         }
         Ok(!self.shutdown.has_stopped())
     }
@@ -469,9 +472,9 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// The bytes that wait for clients in the reactors of the threads.
-    fn queued_by_members(&self) -> usize {
-        self.crew.members().map(|member| member.queued_bytes).sum()
+    /// A figure of the reactors of all threads.
+    fn of_members(&self, figure: impl Fn(&MemberStats) -> u64) -> u64 {
+        self.crew.members().map(|member| figure(&member)).sum()
     }
 
     fn log_stats(&mut self) {
@@ -479,9 +482,9 @@ impl<W: World> Server<W> {
         tracing::info!(
             "stats {} kernel_calls={} events={} queued_bytes={}",
             self.status(),
-            stats.kernel_calls,
+            stats.kernel_calls + self.of_members(|member| member.kernel_calls),
             stats.events,
-            stats.queued_bytes + self.queued_by_members()
+            stats.queued_bytes as u64 + self.of_members(|member| member.queued_bytes as u64)
         );
     }
 }

@@ -214,7 +214,7 @@ impl<W: World> Server<W> {
             Refusal::TooOften => LogKind::TooOften,
         };
         if let Some(left_out) = self.may_log(kind, address) {
-            tracing::warn!(%address, left_out, "refused: {refusal}");
+            tracing::warn!(%address, unlogged = left_out, "refused: {refusal}");
         }
     }
 
@@ -281,7 +281,7 @@ impl<W: World> Server<W> {
         let Some(Unnamed { link, peer, .. }) = self.take_unnamed(id) else { return };
         self.status.limits.bad_headers += 1;
         if let Some(left_out) = self.may_log(LogKind::BadHeader(why), peer.ip()) {
-            tracing::warn!(proxy = %peer, left_out, "ended a connection of a trusted proxy: {why}");
+            tracing::warn!(proxy = %peer, unlogged = left_out, "ended a connection of a trusted proxy: {why}");
         }
         if self.crew.abort(&mut self.reactor, link).is_ok() {
             self.leaving.insert(id, Leaving { link, peer });

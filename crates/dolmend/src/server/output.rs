@@ -80,7 +80,7 @@ impl<W: World> Server<W> {
         }
         self.status.too_slow += 1;
         self.log_limited(LogKind::TooSlow, id, |user, left_out| {
-            about!(warn, user, left_out, "output limit reached");
+            about!(warn, user, unlogged = left_out, "output limit reached");
         });
         self.depart(id, Departure::TooSlow);
     }

@@ -88,7 +88,7 @@ impl SimMember {
         let counters = Arc::new(Counters::default());
         let notices = Channel::new(game.0, limits.notices, game.1);
         let mut engine = engine(world, config);
-        engine.publish_queued_bytes(counters.queued_bytes());
+        engine.publish_to(counters.of_engine());
         let mailbox = engine.mailbox();
         let orders = Channel::new(Arc::clone(&mailbox), usize::MAX, ORDERS);
         let running = Running {
