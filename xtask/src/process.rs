@@ -1,8 +1,9 @@
 //! One child process: its command line is printed, then it runs; an error says what to do.
 
 use std::env::consts::EXE_SUFFIX;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -28,6 +29,11 @@ impl Run {
         let mut words = line.split_whitespace().map(str::to_owned);
         let program = words.next().expect("a command line names a program");
         Self { program, args: words.collect(), envs: Vec::new() }
+    }
+
+    /// Runs the program at this path.
+    pub fn of(program: &Path) -> Self {
+        Self { program: program.display().to_string(), args: Vec::new(), envs: Vec::new() }
     }
 
     /// Adds arguments unchanged.
@@ -106,6 +112,13 @@ impl Run {
         let mut command = self.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.spawn().map_err(|error| self.not_started(&error))
+    }
+
+    /// Starts it, with all of its output into a file.
+    pub fn spawn_into(self, output: File) -> Result<Child> {
+        println!("    $ {self} &");
+        let errors = output.try_clone().map_err(|error| format!("`{self}`: {error}"))?;
+        self.command().stdout(output).stderr(errors).spawn().map_err(|error| self.not_started(&error))
     }
 
     fn command(&self) -> Command {

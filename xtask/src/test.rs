@@ -1,8 +1,12 @@
 //! The one test command.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use clap::ValueEnum as _;
+
+use crate::beside::Beside;
 use crate::install::{self, Installer};
 use crate::process::{Result, Run};
 use crate::retry::{CargoTest, Programs};
@@ -10,16 +14,20 @@ use crate::steps::{Outcome, Steps, Stopped};
 use crate::wine::{self, Wine, Wines};
 use crate::{c_library, sim, targets, windows_check};
 
-/// Run all tests: natively, then as Windows programs under Wine
+/// Run all tests: natively, and as Windows programs under Wine
 ///
-/// Native tests and doctests of the whole workspace, those over the simulated kernel and the C library's first, then the
-/// same for x86_64-pc-windows-gnu without the simulation. On a Windows machine only the native run is needed. Missing
-/// targets and programs are installed first (rustup, apt-get), with a message.
+/// Native tests and doctests of the whole workspace, those over the simulated kernel and the C library's, and the same for
+/// x86_64-pc-windows-gnu without the simulation. The two halves run at the same time where there is more than one
+/// processor, and the output of the second follows that of the first. On a Windows machine only the native run is needed.
+/// Missing targets and programs are installed first (rustup, apt-get), with a message.
 #[derive(clap::Args)]
 pub struct Options {
     /// Leave Windows out; the last line of the output will say so
-    #[arg(long)]
+    #[arg(long, conflicts_with = "windows")]
     native: bool,
+    /// Only the Windows programs, under Wine
+    #[arg(long)]
+    windows: bool,
     /// Install nothing: fail if something for the Windows tests is missing
     #[arg(long)]
     pub no_install: bool,
@@ -32,15 +40,38 @@ pub struct Options {
     /// For the test binaries, as after `cargo test --`: a part of a test's name, --nocapture, --test-threads=1 …
     #[arg(last = true, value_name = "ARGS")]
     libtest: Vec<String>,
-    /// In CI: the kernel's and the consoles' tests under the system's Wine, too, and a second run of failed programs.
-    #[arg(skip)]
+    /// As in CI: the kernel's and the consoles' tests under the system's Wine, too, and a second run of failed programs
+    #[arg(long, hide = true)]
     ci: bool,
 }
 
 impl Options {
+    /// The arguments with which another process runs the half of Windows.
+    fn of_windows(&self) -> Vec<String> {
+        let mut arguments = vec!["test".to_owned(), "--windows".to_owned()];
+        let flags = [("--no-install", self.no_install), ("--keep-going", self.keep_going), ("--ci", self.ci)];
+        arguments.extend(flags.iter().filter(|(_, on)| *on).map(|(flag, _)| (*flag).to_owned()));
+        if let Some(wine) = self.wine.and_then(|wine| wine.to_possible_value()) {
+            arguments.extend(["--wine".to_owned(), wine.get_name().to_owned()]);
+        }
+        if !self.libtest.is_empty() {
+            arguments.push("--".to_owned());
+            arguments.extend(self.libtest.iter().cloned());
+        }
+        arguments
+    }
+
     /// Everything that CI runs.
     pub fn for_ci(no_install: bool, keep_going: bool) -> Self {
-        Self { native: false, no_install, wine: None, keep_going, libtest: Vec::new(), ci: true }
+        Self {
+            native: false,
+            windows: false,
+            no_install,
+            wine: None,
+            keep_going,
+            libtest: Vec::new(),
+            ci: true,
+        }
     }
 }
 
@@ -66,6 +97,38 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     install::for_tests(steps, installer)?;
     let wines =
         if windows { Some(install::for_windows_tests(steps, installer, options.wine)?) } else { None };
+    let Some(wines) = wines else { return native(steps, options, installer) };
+    let both = options.ci && wines.best() != Wine::System;
+    // Most tests wait most of the time.
+    let tested = match available_parallelism() {
+        _ if options.windows => under_wines(steps, options, &wines, both),
+        Ok(processors) if processors.get() > 1 => beside_each_other(steps, options, installer),
+        _ => native(steps, options, installer).and_then(|()| under_wines(steps, options, &wines, both)),
+    };
+    say_which(steps, &wines, both);
+    tested
+}
+
+/// The native half in this process, and the Windows half in another one.
+fn beside_each_other(
+    steps: &mut Steps,
+    options: &Options,
+    installer: Installer,
+) -> std::result::Result<(), Stopped> {
+    const NAME: &str = "Windows programs under Wine";
+    let mut running = None;
+    steps.step(&format!("start: {NAME}"), || {
+        running = Some(Beside::start(&options.of_windows(), Path::new("target/windows-tests.log"))?);
+        Ok(())
+    })?;
+    let native = native(steps, options, installer);
+    let Some(running) = running else { return native };
+    // Also after a failure: it may be that of both systems, and no test outlives the chore.
+    native.and(steps.step_or_skip(NAME, || running.finish()))
+}
+
+/// The tests of this system.
+fn native(steps: &mut Steps, options: &Options, installer: Installer) -> std::result::Result<(), Stopped> {
     steps.step_or_skip("tests, native", || {
         let command = Run::new("cargo test --workspace");
         cargo_test(command, &[], options, Programs::new("native", options.ci))
@@ -81,19 +144,24 @@ pub fn plan(steps: &mut Steps, options: &Options) -> std::result::Result<(), Sto
     steps.step_or_skip("C library, native", || c_library::test(None, Programs::new("native", options.ci)))?;
     steps.step_or_skip("C library, 32 bits", || {
         c_library::test_32_bits(installer, Programs::new("32 bits", options.ci))
-    })?;
-    let Some(wines) = wines else { return Ok(()) };
+    })
+}
+
+/// The tests of Windows programs, with `both` under two Wines.
+fn under_wines(
+    steps: &mut Steps,
+    options: &Options,
+    wines: &Wines,
+    both: bool,
+) -> std::result::Result<(), Stopped> {
     let best = wines.best();
     let tested = under_wine(steps, options, best, wines.version(best), Part::All);
     // The other Wine differs only in its kernel's behaviour and in its console.
-    let both = options.ci && best != Wine::System;
-    let tested_too = if both && (tested.is_ok() || options.keep_going) {
-        under_wine(steps, options, Wine::System, wines.version(Wine::System), Part::KernelAndConsoles)
-    } else {
-        Ok(())
-    };
-    say_which(steps, &wines, both);
-    tested.and(tested_too)
+    if both && (tested.is_ok() || options.keep_going) {
+        let system = wines.version(Wine::System);
+        return tested.and(under_wine(steps, options, Wine::System, system, Part::KernelAndConsoles));
+    }
+    tested
 }
 
 /// The last lines: which Wine has run the Windows programs and, without Wine 10, the reason.
