@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::channel::SendError;
 use crate::engine::Engine;
@@ -13,15 +12,18 @@ use crate::events::Event;
 use crate::kernel::Native;
 use crate::kernel::fork::Process;
 use crate::kernel::mailbox::Mailbox;
-use crate::reactor::{Builder, Reactor};
+use crate::reactor::Reactor;
 use crate::token::{LinkId, Token};
 
+mod builder;
 mod codec;
 pub(crate) mod counters;
 mod deadlines;
 pub(crate) mod dispatcher;
 mod entry;
 mod event;
+mod flushes;
+pub(crate) mod happening;
 mod ledger;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -31,13 +33,14 @@ pub(crate) mod remote_members;
 pub(crate) mod thread;
 #[cfg(all(test, not(loom)))]
 mod thread_tests;
+mod turn_end;
 
+pub use builder::CrewBuilder;
 pub use codec::{Codec, Link};
 pub use counters::MemberStats;
 use dispatcher::Dispatcher;
 pub use event::CrewEvent;
-use ledger::MAX_WEIGHT;
-use member::{Happening, Limits};
+use happening::Happening;
 pub use notice::LeaveReason;
 use thread::MemberThread;
 
@@ -180,94 +183,19 @@ pub struct Crew<C: Codec> {
     mailbox: Arc<Mailbox>,
 }
 
-/// Settings for a [`Crew`]. Each method states its default.
-///
-/// ```
-/// # use dolmen::{Codec, Crew, CrewBuilder, Link, Reactor, Token};
-/// # struct Silent;
-/// # impl Codec for Silent {
-/// #     type Message = ();
-/// #     type Reply = ();
-/// #     type Shared = ();
-/// #     fn received(&mut self, _: &[u8], _: &mut Link<'_, Self>) {}
-/// #     fn send(&mut self, _: (), _: &mut Link<'_, Self>) {}
-/// # }
-/// let reactor = Reactor::new()?;
-/// let members = Reactor::builder().high_water_mark(64 * 1024);
-/// let crew: Crew<Silent> = CrewBuilder::new(Token(1)).threads(2).reactors(members).build(&reactor)?;
-/// assert_eq!(crew.threads(), 2);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a builder makes no crew until `build` is called"]
-pub struct CrewBuilder {
-    token: Token,
-    threads: usize,
-    limits: Limits,
-    reactors: Builder,
-}
-
-impl CrewBuilder {
-    /// The default settings. The crew's events of the game's reactor carry `token`: use it for nothing else there.
-    pub fn new(token: Token) -> CrewBuilder {
-        let limits = Limits { notices: 4096, replies: 1024, linger: Duration::from_secs(5) };
-        CrewBuilder { token, threads: 0, limits, reactors: Reactor::builder() }
-    }
-
-    /// How many threads serve connections. 0: none, and the codecs run on the game's thread.
-    pub fn threads(mut self, count: usize) -> CrewBuilder {
-        self.threads = count;
-        self
-    }
-
-    /// How many messages of one member may wait for the game. Beyond it, connections that deliver more are not read. 4096; at
-    /// least 1. Whatever one receive has brought is kept all the same, once for each connection.
-    pub fn message_capacity(mut self, messages: usize) -> CrewBuilder {
-        self.limits.notices = messages.max(1);
-        self
-    }
-
-    /// How much may be on its way to the codec of one connection before [`Crew::send`] refuses, as counted by
-    /// [`Codec::weight`]. 1024; at least 1. One reply that is heavier is taken when nothing else is on its way.
-    pub fn reply_limit(mut self, weight: usize) -> CrewBuilder {
-        self.limits.replies = (weight as u64).clamp(1, MAX_WEIGHT);
-        self
-    }
-
-    /// How long the end of a connection may take whose peer does not read, before it is reset. 5 seconds. It holds for all
-    /// connections of the crew, whatever the settings of the [reactors](CrewBuilder::reactors) say.
-    pub fn linger(mut self, time: Duration) -> CrewBuilder {
-        self.limits.linger = time;
-        self.reactors = self.reactors.linger(time);
-        self
-    }
-
-    /// The settings of the members' reactors. The default settings. A codec on the game's thread has the game's reactor.
-    pub fn reactors(mut self, settings: Builder) -> CrewBuilder {
-        self.reactors = settings.linger(self.limits.linger);
-        self
-    }
-
-    /// Makes the crew, for a game that waits with this reactor.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) or another error that the operating system reports for a thread
-    /// or its reactor. Then no thread is left.
-    pub fn build<C: Codec>(&self, reactor: &Reactor) -> Result<Crew<C>, Error> {
+impl<C: Codec> Crew<C> {
+    fn start(settings: &CrewBuilder, reactor: &Reactor) -> Result<Crew<C>, Error> {
         let mut crew = Crew {
-            dispatcher: Dispatcher::new(reactor.engine.mailbox(), self.token, self.limits),
-            settings: self.clone(),
+            dispatcher: Dispatcher::new(reactor.engine.mailbox(), settings.token, settings.limits),
+            settings: settings.clone(),
             threads: Vec::new(),
             process: Process::current(),
             mailbox: reactor.engine.mailbox(),
         };
-        crew.set_threads(reactor, self.threads)?;
+        crew.set_threads(reactor, settings.threads)?;
         Ok(crew)
     }
-}
 
-impl<C: Codec> Crew<C> {
     /// Handles an event of the reactor that is the crew's, and returns any other.
     ///
     /// # Panics

@@ -11,39 +11,14 @@ use super::codec::{Codec, Link, Wish};
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::entry::{EngineWire, Entry, Waiting, pause, push_unsent, set_pause};
+use super::flushes::Flushes;
+use super::happening::Happening;
 use super::notice::{LeaveReason, Newcomer, Notice, Outgoing, Request};
 use crate::close_reason::CloseReason;
 use crate::drop_each::drop_each;
 use crate::engine::Engine;
 use crate::kernel::Kernel;
-use crate::record::Record;
 use crate::token::{ConnId, LinkId, Token};
-
-/// How soon a deadline that stays over is looked at again. That is a fault of the codec, and must cost the others nothing.
-const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
-
-/// What an event means for a member.
-pub(crate) enum Happening<'a> {
-    Received(ConnId, &'a [u8]),
-    EndOfStream(ConnId),
-    Drained(ConnId),
-    Closed(ConnId, CloseReason),
-    Timer,
-}
-
-impl<'a> Happening<'a> {
-    /// `None` for what no member registers.
-    pub(crate) fn of_record<S>(record: &'a Record<S>) -> Option<Happening<'a>> {
-        Some(match record {
-            Record::Received { conn, buffer, .. } => Happening::Received(*conn, buffer.as_slice()),
-            Record::EndOfStream { conn, .. } => Happening::EndOfStream(*conn),
-            Record::Drained { conn, .. } => Happening::Drained(*conn),
-            Record::Closed { conn, reason, .. } => Happening::Closed(*conn, reason.clone()),
-            Record::Timer { .. } => Happening::Timer,
-            _ => return None,
-        })
-    }
-}
 
 /// Limits that all members have.
 #[derive(Clone, Copy, Debug)]
@@ -64,30 +39,23 @@ struct Clock {
 
 pub(crate) struct Member<C: Codec> {
     /// By the slot of the link, which is unique in the crew.
-    entries: Vec<Option<Box<Entry<C>>>>,
+    pub(super) entries: Vec<Option<Box<Entry<C>>>>,
     /// The slot of the link, by that of the connection. Meaningless for one that has ended.
     by_conn: Vec<u32>,
     pub(super) outgoing: Outgoing<C>,
     shared: C::Shared,
     /// The token of its connections and its timer.
-    token: Token,
-    limits: Limits,
+    pub(super) token: Token,
+    pub(super) limits: Limits,
     clock: Option<Clock>,
-    now: Instant,
+    pub(super) now: Instant,
     /// It is on the game's thread, which goes on after a panic that the game catches.
-    is_local: bool,
-    /// Those that flush at the end of the turn.
-    touched: Vec<u32>,
-    /// Those that flush at the end of the game's round, of which they have got a part.
-    in_round: Vec<u32>,
-    /// A part of a round of the game has come, and not its end.
-    is_in_round: bool,
-    /// The number of that round.
-    round: u64,
+    pub(super) is_local: bool,
+    pub(super) flushes: Flushes,
     /// Those that are not read because the game does not take their messages.
-    full: Vec<u32>,
-    deadlines: Deadlines,
-    counters: Arc<Counters>,
+    pub(super) full: Vec<u32>,
+    pub(super) deadlines: Deadlines,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl<C: Codec> Member<C> {
@@ -102,10 +70,7 @@ impl<C: Codec> Member<C> {
             clock: None,
             now: Instant::now(),
             is_local: false,
-            touched: Vec::new(),
-            in_round: Vec::new(),
-            is_in_round: false,
-            round: 0,
+            flushes: Flushes::default(),
             full: Vec::new(),
             deadlines: Deadlines::default(),
             counters,
@@ -179,7 +144,7 @@ impl<C: Codec> Member<C> {
     }
 
     fn reply<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, reply: C::Reply, weight: u64) {
-        let round = self.is_in_round.then_some(self.round);
+        let round = self.flushes.open_round();
         let Some(entry) = self.find(link) else { return };
         entry.round = round.or(entry.round);
         if !entry.unsent.is_empty() || !entry.waiting.is_empty() {
@@ -224,7 +189,12 @@ impl<C: Codec> Member<C> {
     }
 
     /// Changes an entry, and lets the engine follow.
-    fn act<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, change: impl FnOnce(&mut Entry<C>)) {
+    pub(super) fn act<K: Kernel>(
+        &mut self,
+        engine: &mut Engine<K>,
+        link: LinkId,
+        change: impl FnOnce(&mut Entry<C>),
+    ) {
         if self.find(link).is_none() {
             return;
         }
@@ -279,7 +249,7 @@ impl<C: Codec> Member<C> {
     }
 
     /// Calls a codec, unless its connection is closing, and lets the engine follow. A flush is due then.
-    fn call<K: Kernel>(
+    pub(super) fn call<K: Kernel>(
         &mut self,
         engine: &mut Engine<K>,
         slot: u32,
@@ -291,13 +261,13 @@ impl<C: Codec> Member<C> {
         };
         // Before the call, which may hold something back and close.
         if !std::mem::replace(&mut entry.is_touched, true) {
-            self.touched.push(slot);
+            self.flushes.add(slot);
         }
         self.visit(engine, slot, call);
     }
 
     /// The same without a new flush.
-    fn visit<K: Kernel>(
+    pub(super) fn visit<K: Kernel>(
         &mut self,
         engine: &mut Engine<K>,
         slot: u32,
@@ -404,7 +374,7 @@ impl<C: Codec> Member<C> {
         self.arm(entry);
     }
 
-    fn arm(&mut self, entry: &mut Entry<C>) {
+    pub(super) fn arm(&mut self, entry: &mut Entry<C>) {
         let next = entry.next_look();
         self.deadlines.arm(entry.link.0.slot, &mut entry.armed, next);
     }
@@ -433,114 +403,6 @@ impl<C: Codec> Member<C> {
     fn pause_for_game<K: Kernel>(&mut self, engine: &mut Engine<K>, link: LinkId, on: bool) {
         if let Some(entry) = self.find(link) {
             set_pause(engine, entry, pause::GAME, on);
-        }
-    }
-
-    /// Reads no more from a connection until the game has taken the notices that wait [p19].
-    fn pause_full<K: Kernel>(&mut self, engine: &mut Engine<K>, entry: &mut Entry<C>) {
-        if entry.pauses & pause::FULL == 0 {
-            set_pause(engine, entry, pause::FULL, true);
-            self.full.push(entry.link.0.slot);
-        }
-    }
-
-    /// Ends a turn: deadlines, flushes, and then `post` takes as many notices as the game has room for.
-    pub(crate) fn end_turn<K: Kernel>(
-        &mut self,
-        engine: &mut Engine<K>,
-        post: impl FnOnce(&mut VecDeque<Notice<C>>),
-    ) {
-        self.expire(engine);
-        self.flush(engine);
-        self.post(engine, post);
-        self.deadlines.set_timer(engine, self.now, self.token);
-        self.counters.turned();
-    }
-
-    /// A part of a round of the game has come: codecs flush when all of it has.
-    pub(crate) fn begin_round(&mut self) {
-        self.is_in_round = true;
-    }
-
-    /// The game's round is over: the codecs that have got something in it flush with the end of this turn.
-    pub(crate) fn end_round(&mut self) {
-        (self.is_in_round, self.round) = (false, self.round + 1);
-        self.touched.append(&mut self.in_round);
-    }
-
-    fn flush<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        let round = self.is_in_round.then_some(self.round);
-        // Each is taken out before its call: one that panics must not leave the others in a list that is lost.
-        while let Some(slot) = self.touched.pop() {
-            let entry = self.entries[slot as usize].as_deref_mut().filter(|entry| entry.is_touched);
-            let Some(entry) = entry else { continue };
-            // The rest of what the game has for it in this round is still on its way.
-            if round.is_some() && entry.round == round {
-                self.in_round.push(slot);
-                continue;
-            }
-            entry.is_touched = false;
-            self.visit(engine, slot, Codec::flush);
-        }
-    }
-
-    /// Lets `post` take as many notices as the game has room for.
-    pub(super) fn post<K: Kernel>(
-        &mut self,
-        engine: &mut Engine<K>,
-        post: impl FnOnce(&mut VecDeque<Notice<C>>),
-    ) {
-        if self.outgoing.notices.is_empty() {
-            return;
-        }
-        post(&mut self.outgoing.notices);
-        let was_full = std::mem::replace(&mut self.outgoing.is_full, !self.outgoing.notices.is_empty());
-        if self.outgoing.is_full && !was_full {
-            // Those whose messages are left. Others are paused when they deliver one.
-            for at in 0..self.outgoing.notices.len() {
-                let Some(link) = self.outgoing.notices[at].message_of() else { continue };
-                let Some(mut entry) = self.entries[link.0.slot as usize].take() else { continue };
-                if entry.link == link {
-                    self.pause_full(engine, &mut entry);
-                }
-                self.entries[link.0.slot as usize] = Some(entry);
-            }
-        } else if was_full && !self.outgoing.is_full {
-            for slot in self.full.drain(..) {
-                if let Some(entry) = self.entries[slot as usize].as_deref_mut() {
-                    set_pause(engine, entry, pause::FULL, false);
-                }
-            }
-        }
-    }
-
-    fn expire<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        while let Some(slot) = self.deadlines.pop(self.now) {
-            let Some(entry) = self.entries[slot as usize].as_deref_mut() else { continue };
-            entry.armed = None;
-            if entry.close_by.is_some_and(|by| by <= self.now) {
-                let unsent = entry.unsent.len() + engine.queued_bytes(entry.conn).unwrap_or(0);
-                if entry.is_closing && unsent == 0 {
-                    // Everything has been sent: the engine gives the peer its time to close, and then does without a reset,
-                    // which would take from the peer what it has not read.
-                    entry.close_by = None;
-                    continue;
-                }
-                entry.forced = Some(unsent);
-                let link = entry.link;
-                self.act(engine, link, |entry| entry.wish = Wish::Abort);
-                continue;
-            }
-            if entry.takes_calls() && entry.deadline.is_some_and(|deadline| deadline <= self.now) {
-                self.call(engine, slot, Codec::expired);
-            }
-            let Some(mut entry) = self.entries[slot as usize].take() else { continue };
-            if entry.next_look().is_some_and(|at| at <= self.now) {
-                entry.rests_until = Some(self.now + SHORTEST_DEADLINE);
-                self.deadlines.disarm(slot, &mut entry.armed);
-            }
-            self.arm(&mut entry);
-            self.entries[slot as usize] = Some(entry);
         }
     }
 
@@ -575,14 +437,5 @@ impl<C: Codec> Drop for Member<C> {
     fn drop(&mut self) {
         self.drop_codecs();
         drop_each(self.outgoing.notices.drain(..));
-    }
-}
-
-impl<C: Codec> Notice<C> {
-    fn message_of(&self) -> Option<LinkId> {
-        match self {
-            Notice::Message(link, _) => Some(*link),
-            _ => None,
-        }
     }
 }

@@ -122,3 +122,13 @@ impl<C: Codec> Outgoing<C> {
         self.notices.push_back(notice);
     }
 }
+
+impl<C: Codec> Notice<C> {
+    /// The connection, if it is a message.
+    pub(super) fn message_of(&self) -> Option<LinkId> {
+        match self {
+            Notice::Message(link, _) => Some(*link),
+            _ => None,
+        }
+    }
+}

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::codec::Codec;
 use super::counters::Counters;
-use super::member::{Happening, Limits, Member};
+use super::happening::Happening;
+use super::member::{Limits, Member};
 use super::notice::{Notice, Order};
 use super::remote_members::MemberHandle;
 use crate::drop_each::drop_each;
