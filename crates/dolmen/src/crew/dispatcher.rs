@@ -56,6 +56,8 @@ pub(crate) struct Dispatcher<S: Send + 'static, C: Codec> {
     round_is_open: bool,
     /// What the members have for it has been taken.
     has_collected: bool,
+    /// And the engine had waited so many times by then.
+    collected_after_waits: u64,
     /// Or was left where it is, as the game has left enough of earlier rounds.
     has_skipped: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
@@ -85,6 +87,7 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
             in_round: 0,
             round_is_open: false,
             has_collected: false,
+            collected_after_waits: 0,
             has_skipped: false,
             orphans: VecDeque::new(),
             announcement: Channel::new(mailbox, 1, token),
@@ -394,6 +397,7 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     /// Takes what the members have for this round.
     fn collect<K: Kernel>(&mut self, engine: &mut Engine<K>) {
         self.answer_announcement();
+        self.collected_after_waits = engine.waits();
         // A game that leaves events for later rounds gets no more of them [p19].
         self.has_skipped = self.inbox.len() >= self.limits.notices;
         // Whatever has been reported: events that the game has not passed on must not silence a member.
@@ -422,9 +426,11 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
         self.local.begin_turn(engine);
         let room = self.room();
         self.local.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
-        // Reports that nothing was taken for are not repeated.
+        // Reports that nothing was taken for are not repeated. Those of a wait in the middle of the round may not have been
+        // passed on.
         let mut is_left = !self.inbox.is_empty() || !self.orphans.is_empty();
-        if !self.has_collected || self.has_skipped {
+        let has_waited = engine.waits() != self.collected_after_waits;
+        if !self.has_collected || self.has_skipped || has_waited {
             self.answer_announcement();
             is_left |= self.members.have_notices();
         }
