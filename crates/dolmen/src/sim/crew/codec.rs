@@ -272,10 +272,11 @@ impl TestCodec {
         link.deliver(message);
     }
 
-    fn set_deadline(&mut self, link: &Link<'_, Self>) {
+    /// `now_ns` is the time of the link.
+    fn set_deadline(&mut self, now_ns: u64, link: &Link<'_, Self>) {
         let Some(after_ns) = self.manner.deadline_ns.filter(|_| self.ticks < MOST_TICKS) else { return };
         self.deadline = Some(link.now() + Duration::from_nanos(after_ns));
-        look(&self.witness).deadline_ns = Some(environment::now_ns() + after_ns);
+        look(&self.witness).deadline_ns = Some(now_ns + after_ns);
     }
 }
 
@@ -287,7 +288,7 @@ impl Codec for TestCodec {
     fn opened(&mut self, link: &mut Link<'_, Self>) {
         self.enter("opened");
         look(&self.witness).opened = true;
-        self.set_deadline(link);
+        self.set_deadline(environment::known_ns(), link);
         self.leave(link);
     }
 
@@ -378,7 +379,8 @@ impl Codec for TestCodec {
         self.ticks += 1;
         (self.deadline, look(&self.witness).deadline_ns) = (None, None);
         self.deliver(Message::Tick, link);
-        self.set_deadline(link);
+        // The end of a round reads the clock.
+        self.set_deadline(now_ns, link);
         self.leave(link);
     }
 

@@ -42,6 +42,10 @@ marks! {
         FlushWaited,
         /// The game has waited after it had done something on its own thread between two rounds.
         ActedBetweenRounds,
+        /// The game has waited with its round open.
+        RoundLeftOpen,
+        /// The game has passed a report on late.
+        LateReport,
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.

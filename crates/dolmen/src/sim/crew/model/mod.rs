@@ -4,6 +4,7 @@ mod checks;
 mod end;
 mod events;
 mod game;
+mod rounds;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -52,6 +53,10 @@ struct Run<'a> {
     has_found: bool,
     /// The game has done something, and begins a round without a wait.
     owes_round: bool,
+    /// The game waits with its round open.
+    is_left_open: bool,
+    /// Reports that it passes on later.
+    late_reports: u64,
     members: Vec<SimMember>,
     /// The running member of each number.
     by_number: Vec<Option<usize>>,
@@ -160,6 +165,8 @@ impl Run<'_> {
             batch: Batch::with_capacity(batch_size),
             has_found: false,
             owes_round: false,
+            is_left_open: false,
+            late_reports: 0,
             members: Vec::new(),
             by_number: Vec::new(),
             conns: Vec::new(),
