@@ -15,6 +15,7 @@ use crate::kernel::mailbox::Mailbox;
 use crate::reactor::Reactor;
 use crate::token::{LinkId, Token};
 
+mod announcement;
 mod builder;
 mod codec;
 pub(crate) mod counters;
@@ -30,6 +31,7 @@ mod loom_tests;
 pub(crate) mod member;
 pub(crate) mod notice;
 pub(crate) mod remote_members;
+mod rounds;
 pub(crate) mod thread;
 #[cfg(all(test, not(loom)))]
 mod thread_tests;
@@ -209,10 +211,7 @@ impl<C: Codec> Crew<C> {
         }
         let happening = match event {
             // The round takes what waits, whatever has reported it.
-            Event::Inbox { .. } => {
-                self.dispatcher.note_report();
-                return None;
-            }
+            Event::Inbox { .. } => return None,
             Event::Received { conn, data, .. } => Happening::Received(conn, data),
             Event::EndOfStream { conn, .. } => Happening::EndOfStream(conn),
             Event::Drained { conn, .. } => Happening::Drained(conn),

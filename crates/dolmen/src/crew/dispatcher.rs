@@ -1,15 +1,13 @@
 //! [`Dispatcher`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
 //! game's events of the members' notices. It knows no thread: the members are in [`RemoteMembers`].
 
-use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::announcement::Announcement;
 use super::codec::Codec;
 use super::counters::{Counters, MemberStats};
-use super::event::CrewEvent;
-use super::happening::Happening;
 use super::ledger::{Ledger, MAX_WEIGHT};
 use super::member::{Limits, Member};
 use super::notice::{Copies, LeaveReason, Newcomer, Notice, Order, Original, Request};
@@ -19,7 +17,7 @@ use crate::drop_each::drop_each;
 use crate::engine::{Engine, Table};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
-use crate::kernel::mailbox::{Channel, Mailbox, Taken};
+use crate::kernel::mailbox::Mailbox;
 use crate::token::{LinkId, Token};
 
 const FULL_ADVICE: &str = "send it again after `CrewEvent::Drained`, or raise `CrewBuilder::reply_limit`";
@@ -28,51 +26,49 @@ const LEFT_ADVICE: &str = "forget the id: `CrewEvent::Left` has come";
 
 /// Who has a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// The game's own thread.
     Local,
     Member(usize),
 }
 
 /// One connection, as the game sees it.
-struct GameLink {
-    token: Token,
-    place: Place,
-    ledger: Arc<Ledger>,
+pub(super) struct GameLink {
+    pub(super) token: Token,
+    pub(super) place: Place,
+    pub(super) ledger: Arc<Ledger>,
     /// The place in the order of arrival.
-    number: u64,
+    pub(super) number: u64,
     /// The game has ended it: nothing comes but its end.
-    is_closing: bool,
+    pub(super) is_closing: bool,
 }
 
 pub(crate) struct Dispatcher<S: Send + 'static, C: Codec> {
-    links: Table<GameLink>,
+    pub(super) links: Table<GameLink>,
     /// The member on the game's thread.
-    local: Member<C>,
-    local_counters: Arc<Counters>,
-    local_links: usize,
-    members: RemoteMembers<S, C>,
-    limits: Limits,
+    pub(super) local: Member<C>,
+    pub(super) local_counters: Arc<Counters>,
+    pub(super) local_links: usize,
+    pub(super) members: RemoteMembers<S, C>,
+    pub(super) limits: Limits,
     /// Notices that were taken out and are not handed out yet.
-    inbox: VecDeque<Notice<C>>,
+    pub(super) inbox: VecDeque<Notice<C>>,
     /// How many of them this round hands out.
-    in_round: usize,
+    pub(super) in_round: usize,
     /// A round has begun.
-    round_is_open: bool,
-    /// What the members have for it has been taken.
-    has_collected: bool,
+    pub(super) round_is_open: bool,
+    /// How many waits there had been when what the members have for it was taken.
+    pub(super) collected_at: Option<u64>,
+    /// And when the clock was read.
+    pub(super) clock_read_at: u64,
     /// Or was left where it is, as the game has left enough of earlier rounds.
-    has_skipped: bool,
+    pub(super) has_skipped: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
-    orphans: VecDeque<(LinkId, Token)>,
-    /// Announces that the member on this thread has work for a round, and none is under way.
-    announcement: Arc<Channel<()>>,
-    /// It is announced.
-    is_announced: bool,
-    announcement_taken: Taken<()>,
-    next_number: u64,
+    pub(super) orphans: VecDeque<(LinkId, Token)>,
+    pub(super) announcement: Announcement,
+    pub(super) next_number: u64,
     /// A member that was to stay has failed, and the game has not replaced it.
-    has_failed: bool,
+    pub(super) has_failed: bool,
 }
 
 impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
@@ -89,12 +85,11 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
             inbox: VecDeque::new(),
             in_round: 0,
             round_is_open: false,
-            has_collected: false,
+            collected_at: None,
+            clock_read_at: 0,
             has_skipped: false,
             orphans: VecDeque::new(),
-            announcement: Channel::new(mailbox, 1, token),
-            is_announced: false,
-            announcement_taken: Taken::default(),
+            announcement: Announcement::new(mailbox, token),
             next_number: 0,
             has_failed: false,
         }
@@ -338,176 +333,6 @@ impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
     }
 }
 
-/// The game's events.
-impl<S: Send + 'static, C: Codec> Dispatcher<S, C> {
-    /// The game handles what a wait has brought: a round begins, unless one has begun. It reads the clock, also in a round that
-    /// has collected and goes on, as the game has waited since.
-    pub(crate) fn open_round<K: Kernel>(&mut self, engine: &Engine<K>) {
-        if !std::mem::replace(&mut self.round_is_open, true) || self.has_collected {
-            self.local.begin_turn(engine);
-        }
-    }
-
-    /// Something has happened to a connection on this thread.
-    pub(crate) fn handle<K: Kernel>(&mut self, engine: &mut Engine<K>, happening: Happening<'_>) {
-        self.open_round(engine);
-        let handled = catch_unwind(AssertUnwindSafe(|| self.local.handle(engine, happening)));
-        handled.unwrap_or_else(|panic| self.fail(panic));
-    }
-
-    /// The codecs on this thread may have delivered something, and wait to be flushed. Outside a round, the next wait returns
-    /// for that, however long it was to be.
-    fn ask_for_round(&mut self) {
-        if !self.round_is_open {
-            self.announce();
-        }
-    }
-
-    fn announce(&mut self) {
-        if !std::mem::replace(&mut self.is_announced, true) {
-            self.announcement.put(&mut VecDeque::from([()]), false);
-        }
-    }
-
-    /// A codec on this thread has panicked. The game may catch that, and leave the round open as it is: the next wait returns
-    /// for the end of the connection all the same.
-    fn fail(&mut self, panic: Box<dyn Any + Send>) -> ! {
-        // Anew: a report that this round has had already is not repeated.
-        self.answer_announcement();
-        self.announce();
-        resume_unwind(panic)
-    }
-
-    /// The next event of this round. `None` ends the round.
-    pub(crate) fn next_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
-        let event = self.take_event(engine);
-        if event.is_none() {
-            self.end_round(engine);
-        }
-        event
-    }
-
-    /// The next event of this round, which stays open.
-    pub(crate) fn take_event<K: Kernel>(&mut self, engine: &mut Engine<K>) -> Option<CrewEvent<C>> {
-        if !self.has_collected {
-            self.open_round(engine);
-            self.has_collected = true;
-            self.collect(engine);
-        }
-        loop {
-            if let Some((link, token)) = self.orphans.pop_front() {
-                return Some(CrewEvent::Left { link, token, reason: LeaveReason::MemberFailed });
-            }
-            let Some(left) = self.in_round.checked_sub(1) else { break };
-            self.in_round = left;
-            let notice = self.inbox.pop_front()?;
-            if let Some(event) = self.event_of(notice) {
-                return Some(event);
-            }
-        }
-        None
-    }
-
-    /// A report has come. In a round that has collected, the game has waited and not ended it, so it collects again.
-    pub(crate) fn note_report(&mut self) {
-        self.has_collected = false;
-    }
-
-    /// The round that was asked for is here.
-    fn answer_announcement(&mut self) {
-        if std::mem::take(&mut self.is_announced) {
-            self.announcement.take(&mut self.announcement_taken);
-            self.announcement_taken.drain().for_each(drop);
-        }
-    }
-
-    /// Takes what the members have for this round.
-    fn collect<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        self.answer_announcement();
-        // A game that leaves events for later rounds gets no more of them [p19].
-        self.has_skipped = self.inbox.len() >= self.limits.notices;
-        // Whatever has been reported: events that the game has not passed on must not silence a member.
-        if !self.has_skipped {
-            self.members.take_notices(&mut self.inbox);
-        }
-        self.take_local(engine);
-        self.in_round = self.inbox.len();
-    }
-
-    /// Takes what the codecs on this thread have delivered, as far as there is room.
-    fn take_local<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        let room = self.room();
-        self.local.post(engine, |notices| take(notices, &mut self.inbox, room));
-    }
-
-    /// How many notices of this thread may wait besides those that do.
-    fn room(&self) -> usize {
-        self.limits.notices.saturating_sub(self.inbox.len())
-    }
-
-    /// Ends a round: what was sent in it goes to the members, the codecs on this thread flush, and what they deliver is for
-    /// the next one.
-    pub(crate) fn end_round<K: Kernel>(&mut self, engine: &mut Engine<K>) {
-        self.members.end_round();
-        self.local.begin_turn(engine);
-        let room = self.room();
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            self.local.end_turn(engine, |notices| take(notices, &mut self.inbox, room));
-        }));
-        ended.unwrap_or_else(|panic| self.fail(panic));
-        // Reports that nothing was taken for are not repeated.
-        let mut is_left = !self.inbox.is_empty() || !self.orphans.is_empty();
-        if !self.has_collected || self.has_skipped {
-            self.answer_announcement();
-            is_left |= self.members.have_notices();
-        }
-        (self.round_is_open, self.has_collected) = (false, false);
-        if is_left {
-            self.ask_for_round();
-        }
-    }
-
-    fn event_of(&mut self, notice: Notice<C>) -> Option<CrewEvent<C>> {
-        match notice {
-            Notice::Message(link, message) => {
-                let open = self.links.get(link.0).filter(|link| !link.is_closing)?;
-                Some(CrewEvent::Message { link, token: open.token, message })
-            }
-            Notice::Drained(link) => {
-                let open = self.links.get(link.0).filter(|link| !link.is_closing)?;
-                Some(CrewEvent::Drained { link, token: open.token })
-            }
-            Notice::Left(link, reason) => {
-                let GameLink { token, place, .. } = self.links.remove(link.0)?;
-                match place {
-                    Place::Local => self.local_links -= 1,
-                    Place::Member(index) => self.members.left(index),
-                }
-                Some(CrewEvent::Left { link, token, reason })
-            }
-            Notice::Failed(serial, cause) => {
-                let (member, was_retiring) = self.members.fail(serial)?;
-                self.has_failed |= !was_retiring;
-                self.remove_failed(member);
-                Some(CrewEvent::MemberFailed { member, cause })
-            }
-        }
-    }
-
-    /// The connections of a member that has failed are gone [p20].
-    fn remove_failed(&mut self, member: usize) {
-        let place = Place::Member(member);
-        let of_member =
-            |key| self.links.get(key).filter(|link| link.place == place).map(|link| (link.number, key));
-        let mut keys: Vec<_> = self.links.keys().into_iter().filter_map(of_member).collect();
-        keys.sort_unstable();
-        for (_, key) in keys {
-            let link = self.links.remove(key);
-            self.orphans.extend(link.map(|link| (LinkId(key), link.token)));
-        }
-    }
-}
-
 /// Messages may panic when they are dropped.
 impl<S: Send + 'static, C: Codec> Drop for Dispatcher<S, C> {
     fn drop(&mut self) {
@@ -518,12 +343,6 @@ impl<S: Send + 'static, C: Codec> Drop for Dispatcher<S, C> {
 /// What a reply counts. One that counted nothing would have no limit.
 fn weight_of<C: Codec>(reply: &C::Reply) -> u64 {
     (C::weight(reply) as u64).clamp(1, MAX_WEIGHT)
-}
-
-/// Takes notices out of a member's queue, as far as there is room.
-fn take<C: Codec>(notices: &mut VecDeque<Notice<C>>, into: &mut VecDeque<Notice<C>>, room: usize) {
-    let taken = room.min(notices.len());
-    into.extend(notices.drain(..taken));
 }
 
 fn queue_full(action: &'static str, link: LinkId, limit: u64) -> Error {

@@ -168,6 +168,11 @@ impl<K: Kernel> Engine<K> {
         Arc::clone(&self.mailbox)
     }
 
+    /// How many waits there have been.
+    pub(crate) fn waits(&self) -> u64 {
+        self.cx.stats.waits
+    }
+
     /// The counters so far, and what the reactor holds at this moment [p17].
     pub(crate) fn stats(&self) -> Stats {
         Stats {

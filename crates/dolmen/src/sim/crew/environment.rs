@@ -16,6 +16,8 @@ thread_local! {
     static MEMBER_WAITS: Cell<Option<u64>> = const { Cell::new(None) };
     /// The game's round that is open, and the number of the next one.
     static ROUND: Cell<Option<u64>> = const { Cell::new(None) };
+    /// When it has begun, or gone on after a wait.
+    static ROUND_NS: Cell<u64> = const { Cell::new(0) };
     static NEXT_ROUND: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -54,8 +56,17 @@ pub(super) fn set_member(waits: Option<u64>) {
     MEMBER_WAITS.set(waits);
 }
 
-/// A round of the game begins, unless one is open.
+/// The time that codecs know: that of the turn, or of the game's round.
+pub(super) fn known_ns() -> u64 {
+    match round() {
+        Some(_) if !is_member() => ROUND_NS.get(),
+        _ => now_ns(),
+    }
+}
+
+/// A round of the game begins, unless one is open, which goes on after a wait.
 pub(super) fn open_round() {
+    ROUND_NS.set(now_ns());
     if ROUND.get().is_none() {
         ROUND.set(Some(NEXT_ROUND.replace(NEXT_ROUND.get() + 1)));
     }

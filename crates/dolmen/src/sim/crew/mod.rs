@@ -18,6 +18,7 @@ mod member;
 mod model;
 pub(crate) mod mutants;
 mod program;
+mod witness;
 
 use crate::marks::marks;
 use crate::sim::{Failure, Oracle, Report, catch, shrink_program};
@@ -42,6 +43,8 @@ marks! {
         FlushWaited,
         /// The game has waited after it had done something on its own thread between two rounds.
         ActedBetweenRounds,
+        /// The game has waited with its round open.
+        RoundLeftOpen,
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.

@@ -13,6 +13,8 @@ crate::mutants! {
         ForgetAnnouncement,
         /// What the game does between two rounds with a connection on its own thread is not announced.
         ForgetToAsk,
+        /// A round that has not taken what was reported does not ask for another one.
+        ForgetUncollected,
         /// A member handles the newest order first.
         NewestOrderFirst,
         /// A member's messages wait in the game's queue however many there are.

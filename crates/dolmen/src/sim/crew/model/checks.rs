@@ -7,7 +7,8 @@ impl Run<'_> {
     /// After a member's turn.
     pub(super) fn check_member(&mut self, at: usize) -> Check {
         self.check_witnesses()?;
-        if !self.members[at].has_ended() {
+        // One that the end of the crew has stopped flushes nothing more.
+        if !self.members[at].has_ended() && !self.members[at].orders.is_abandoned() {
             self.check_flushed(Some(at), self.members[at].orders.len())?;
         }
         let member = &self.members[at];

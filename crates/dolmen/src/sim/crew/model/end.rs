@@ -35,7 +35,7 @@ impl Run<'_> {
     /// Steps one of those that are awake. Returns false if no one is.
     fn run_awake(&mut self) -> Result<bool, Failure> {
         let mut awake: Vec<Option<usize>> = Vec::new();
-        if self.has_found || self.owes_round || member::is_awake(&mut self.engine) {
+        if self.has_found || self.owes_round || self.is_left_open || member::is_awake(&mut self.engine) {
             awake.push(None);
         }
         awake.extend((0..self.members.len()).filter(|&at| self.members[at].is_awake()).map(Some));

@@ -1,4 +1,4 @@
-//! The game's rounds, and what its events may be.
+//! What the game's events may be.
 
 use super::*;
 use crate::LeaveReason;
@@ -6,67 +6,7 @@ use crate::close_reason::CloseReason;
 use crate::sim::crew::codec::{Message, PANIC};
 
 impl Run<'_> {
-    /// Half a round: the wait, or what follows. Others may act in between.
-    pub(super) fn step_game(&mut self) -> Check {
-        if !self.has_found && !self.owes_round {
-            if !member::is_awake(&mut self.engine) {
-                return Ok(());
-            }
-            let waited = member::wait(&self.world, &mut self.engine, &mut self.batch);
-            self.check(Oracle::Liveness, waited.is_ok(), || format!("the game's wait failed: {waited:?}"))?;
-            environment::count_wait();
-            self.has_found = true;
-            if self.rng.percent(25) {
-                return Ok(());
-            }
-        }
-        if std::mem::take(&mut self.has_found) {
-            environment::open_round();
-            self.dispatcher.open_round(&self.engine);
-            for record in self.batch.drain() {
-                if let Some(happening) = Happening::of_record(record) {
-                    self.dispatcher.handle(&mut self.engine, happening);
-                }
-            }
-        }
-        self.round()
-    }
-
-    fn round(&mut self) -> Check {
-        // A game may leave events for its next round.
-        let ends_after = if !self.is_calm && self.rng.percent(15) { self.rng.below(4) } else { u64::MAX };
-        let mut is_left_early = false;
-        environment::open_round();
-        for count in 0.. {
-            self.check(Oracle::Liveness, count < 10_000, || "a round does not end".into())?;
-            if !self.members.is_empty() && self.rng.percent(15) {
-                let at = self.rng.below(self.members.len() as u64) as usize;
-                self.step_member(at)?;
-            }
-            is_left_early = count >= ends_after && self.orphans.is_empty();
-            if is_left_early {
-                mark(Mark::RoundLeftEarly);
-                self.dispatcher.end_round(&mut self.engine);
-                break;
-            }
-            let event = self.dispatcher.next_event(&mut self.engine);
-            if event.is_none() {
-                environment::end_round();
-            }
-            self.join_ended()?;
-            let Some(event) = event else { break };
-            self.report.events += 1;
-            self.handle(event)?;
-        }
-        environment::end_round();
-        self.owes_round = false;
-        let orphans = self.orphans.len();
-        self.check(Oracle::Order, orphans == 0, || format!("{orphans} connections were not reported"))?;
-        self.check_game(is_left_early)?;
-        self.replace_failed()
-    }
-
-    fn handle(&mut self, event: CrewEvent<TestCodec>) -> Check {
+    pub(super) fn handle(&mut self, event: CrewEvent<TestCodec>) -> Check {
         let (link, token) = match &event {
             CrewEvent::MemberFailed { member, cause } => return self.member_failed(*member, cause),
             CrewEvent::Message { link, token, .. }

@@ -4,6 +4,7 @@ mod checks;
 mod end;
 mod events;
 mod game;
+mod rounds;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -11,10 +12,11 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::codec::{Manner, Reply, SharedWitness, TestCodec, look};
+use super::codec::{Manner, Reply, TestCodec};
 use super::environment::{self, Ticket};
 use super::member::{self, SimMember};
 use super::program::Action;
+use super::witness::{SharedWitness, look};
 use super::{Mark, mark};
 use crate::crew::CrewEvent;
 use crate::crew::dispatcher::Dispatcher;
@@ -53,6 +55,8 @@ struct Run<'a> {
     has_found: bool,
     /// The game has done something, and begins a round without a wait.
     owes_round: bool,
+    /// The game waits with its round open.
+    is_left_open: bool,
     members: Vec<SimMember>,
     /// The running member of each number.
     by_number: Vec<Option<usize>>,
@@ -161,6 +165,7 @@ impl Run<'_> {
             batch: Batch::with_capacity(batch_size),
             has_found: false,
             owes_round: false,
+            is_left_open: false,
             members: Vec::new(),
             by_number: Vec::new(),
             conns: Vec::new(),
