@@ -263,13 +263,14 @@ mod tests {
     fn p21_a_thread_that_no_signal_has_reached_is_woken_again() {
         let (report, made) = mpsc::channel::<Result<Ready<Silent>, Error>>();
         let (started, mailbox) = mpsc::channel();
-        let handle = std::thread::spawn(move || {
+        let handle = thread::spawn("dolmen-crew-0", move || {
             let _held_until_the_end = report;
             let mut reactor = Reactor::new().expect("a reactor");
             started.send(reactor.engine.mailbox()).expect("its mailbox is waited for");
             let mut batch = Batch::with_capacity(1);
             reactor.engine.wait(&mut batch, None).expect("wait");
         });
+        let handle = handle.expect("a thread");
         let mailbox = mailbox.recv().expect("its mailbox");
         MemberThread { handle, mailbox, made }.join();
     }

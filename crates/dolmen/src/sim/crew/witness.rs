@@ -50,7 +50,7 @@ impl Witness {
     }
 
     /// How many replies the game had sent by the end of a round.
-    fn sent_by(&self, round: u64) -> u64 {
+    pub(super) fn sent_by(&self, round: u64) -> u64 {
         let at = self.sent_in.partition_point(|sent| sent.0 <= round);
         at.checked_sub(1).map_or(0, |at| self.sent_in[at].1)
     }
