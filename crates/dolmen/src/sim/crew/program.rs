@@ -89,7 +89,7 @@ fn step(rng: &mut Rng, habits: &Habits) -> Action {
             74..82 if habits.game => Action::Game,
             82..90 => Action::Run(1 + rng.below(12) as u8),
             90..96 => Action::Pass(rng.below(longest_us) as u16),
-            96 | 97 if habits.threads => Action::Threads(rng.below(4) as u8),
+            96 | 97 if habits.threads => Action::Threads(rng.below(5).saturating_sub(1) as u8),
             98 => Action::Calm,
             _ => continue,
         };

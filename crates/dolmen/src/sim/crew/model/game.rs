@@ -68,7 +68,7 @@ impl Run<'_> {
             self.set_threads(1)?;
         }
         let has_failed = self.members.iter().any(|member| member.has_failed);
-        if has_failed && self.dispatcher.active() == 0 && !self.is_calm && self.rng.percent(20) {
+        if has_failed && self.dispatcher.active() == 0 && !self.is_calm && self.rng.percent(50) {
             self.add()?;
         }
         Ok(())
