@@ -97,7 +97,8 @@ fn thread_tests(options: &ThreadOptions) -> Result<Outcome> {
     installer.nightly_component("rust-src")?;
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let which = "--test p01_one_waiter --test p12_wakes_and_posts --test p14_teardown --test crew_order \
-                 --test crew_bounds --test crew_failures --test crew_threads --test crew_teardown";
+                 --test crew_bounds --test crew_broadcast --test crew_failures --test crew_local --test crew_reading \
+                 --test crew_threads --test crew_teardown";
     let test =
         format!("cargo +nightly test -Zbuild-std --package dolmen {which} --target {}", targets::LINUX);
     // Of the teardown tests only those about threads: AddressSanitizer covers the rest, which takes long here.

@@ -105,6 +105,28 @@ fn p18_a_round_of_two_waits_leaves_nothing() {
     }
 }
 
+/// The game has not passed on what reports the second line, and takes nothing after it.
+#[test]
+fn p19_a_report_that_the_game_drops_in_the_middle_of_a_round_costs_no_message() {
+    for threads in [1, 2] {
+        let _watchdog = watchdog();
+        let mut game = Game::new(threads);
+        let (link, mut peer) = game.connect();
+        peer.write_all(b"one\n").expect("write");
+        while game.crew.take_event(&mut game.rig.reactor).is_none() {
+            game.crew.end_round(&mut game.rig.reactor);
+            assert!(wait(&mut game, DEADLINE) > 0, "no line");
+        }
+        peer.write_all(b"two\n").expect("write");
+        let Rig { reactor, events } = &mut game.rig;
+        assert!(reactor.wait(events, Some(DEADLINE)).expect("wait") > 0, "no second line");
+        drop(events.drain());
+        game.crew.end_round(reactor);
+        assert_eq!(game.seen_until("line", |_| true), [Seen::Said(link, "two".to_owned())]);
+        game.silent();
+    }
+}
+
 /// Delivers the time of each receive.
 struct Clock;
 
