@@ -512,6 +512,11 @@ impl Codec for Keeps {
         link.deliver(Vec::new());
     }
 
+    /// Wine may query the error of a reset itself, so that the reader finds the end of the stream. A write fails then.
+    fn end_of_stream(&mut self, link: &mut Link<'_, Self>) {
+        link.send(b"?");
+    }
+
     fn send(&mut self, reply: Vec<u8>, link: &mut Link<'_, Self>) {
         if reply.is_empty() {
             return link.close();
