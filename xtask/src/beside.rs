@@ -1,15 +1,12 @@
-//! A part of a chore that runs beside the rest of it, as a process of its own. Its output goes to a file, and is shown when it has
-//! ended.
+//! A part of a chore that runs beside the rest of it, as a process of its own. Its output goes to a file, and is shown when it
+//! has ended.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use crate::process::{Result, Run};
-use crate::steps::Outcome;
-
-/// How the last lines of a chore name a test program that has passed only the second time.
-const FLAKY: &str = "FLAKY: ";
+use crate::steps::{FLAKY, Outcome};
 
 /// The part, while it runs.
 pub struct Beside {

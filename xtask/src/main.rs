@@ -1,9 +1,9 @@
 //! Chores of the workspace, the same on every machine: `cargo xtask --help` lists them.
 //!
-//! [`steps`] is the frame of every chore: named steps, each timed, and a summary; [`beside`] runs a part beside the others. [`mod@test`], [`ci`], [`asan`],
-//! [`loom`], [`packages`], [`sim`] and [`windows_check`] are lists of steps, and [`retry`] is for test programs that fail
-//! once. [`soak`], [`mod@bench`], [`players`], [`fuzz`] and [`index`] have their own logic, and [`screenshot`] runs one test. [`install`]
-//! installs what a machine lacks and [`wine`] runs Windows programs on Linux.
+//! [`steps`] is the frame of every chore: named steps, each timed, and a summary; [`beside`] runs a part beside the others.
+//! [`mod@test`], [`ci`], [`asan`], [`loom`], [`packages`], [`sim`] and [`windows_check`] are lists of steps, and [`retry`] is for
+//! test programs that fail once. [`soak`], [`mod@bench`], [`players`], [`fuzz`] and [`index`] have their own logic, and
+//! [`screenshot`] runs one test. [`install`] installs what a machine lacks and [`wine`] runs Windows programs on Linux.
 #![forbid(unsafe_code)]
 
 mod asan;

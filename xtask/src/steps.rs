@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::process::Result;
 
+/// How the last lines of a chore begin that name what has passed only the second time.
+pub const FLAKY: &str = "FLAKY: ";
+
 /// The outcome of a step that did not fail.
 pub enum Outcome {
     /// The step passed.
@@ -88,7 +91,7 @@ impl Steps {
     pub fn finish(self) -> ExitCode {
         print!("\n{}", summary(&self.done));
         for part in self.done.iter().flat_map(Done::flaky) {
-            println!("FLAKY: {part}");
+            println!("{FLAKY}{part}");
         }
         let code = self.print_result();
         self.closing.iter().for_each(|line| println!("{line}"));

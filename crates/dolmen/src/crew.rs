@@ -132,8 +132,9 @@ use thread::MemberThread;
 /// Pass each event of a wait to [`handle`](Crew::handle), and after the wait's events, and before the next wait, call
 /// [`next_event`](Crew::next_event) until it returns `None`: only then is the round complete, and codecs on this thread get
 /// their [`flush`](Codec::flush). A game that stops before calls [`end_round`](Crew::end_round): the rest is for its next
-/// round, and the next wait returns for it immediately. What the game sends in a round crosses to the members in batches, at the latest at its end; what it sends between
-/// two rounds crosses immediately. One reactor is the crew's, from [`CrewBuilder::build`] on: pass the same to each call.
+/// round, and the next wait returns for it immediately. What the game sends in a round crosses to the members in batches, at
+/// the latest at its end; what it sends between two rounds crosses immediately. One reactor is the crew's, from
+/// [`CrewBuilder::build`] on: pass the same to each call.
 ///
 /// # Replies that are refused
 ///

@@ -1,5 +1,5 @@
-//! Promises 17 to 20 where the game's own thread serves the connections: it is as bounded as a member, has the crew's linger time,
-//! and a panic of a codec leaves nothing behind. And what goes wrong with another reactor.
+//! Promises 17 to 20 where the game's own thread serves the connections: it is as bounded as a member, has the crew's linger
+//! time, and a panic of a codec leaves nothing behind. And what goes wrong with another reactor.
 
 mod common;
 mod crew_rig;

@@ -1,4 +1,5 @@
-//! [`Announcement`]: ends the game's next wait, because the codecs on its thread have something for a round and none is under way.
+//! [`Announcement`]: ends the game's next wait, because the codecs on its thread have something for a round and none is under
+//! way.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use crate::stats::Stats;
 /// Written by the member alone.
 #[derive(Default)]
 pub(crate) struct Counters {
+    /// What its engine does.
     of_engine: Arc<Published>,
     turns: AtomicU64,
     received_bytes: AtomicU64,
@@ -38,8 +39,8 @@ pub struct MemberStats {
     pub messages: u64,
     /// Replies that its codecs have been given.
     pub replies: u64,
-    /// Bytes that wait in its reactor's queues to be sent. This and the three below are of the reactor of a thread, from its last
-    /// wait. For the game's own thread they are 0: its reactor's [`Stats`] have them.
+    /// Bytes that wait in its reactor's queues to be sent. This and the three below are of the reactor of a thread, from its
+    /// last wait. For the game's own thread they are 0: its reactor's [`Stats`] have them.
     pub queued_bytes: usize,
     /// Bytes that the system has taken.
     pub sent_bytes: u64,

@@ -1,5 +1,5 @@
-//! [`Dispatcher`]: the game's end of a crew. It knows all connections and which member has each, passes orders on, and makes the
-//! game's events of the members' notices. It knows no thread: the members are in [`RemoteMembers`].
+//! [`Dispatcher`]: the game's end of a crew. It knows all connections and which member has each, and passes orders on. Its rounds,
+//! with the game's events, are in `rounds.rs`. It knows no thread: the members are in [`RemoteMembers`].
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,7 @@ pub(super) enum Place {
 pub(super) struct GameLink {
     pub(super) token: Token,
     pub(super) place: Place,
-    pub(super) ledger: Arc<Ledger>,
+    ledger: Arc<Ledger>,
     /// The place in the order of arrival.
     pub(super) number: u64,
     /// The game has ended it: nothing comes but its end.
@@ -47,7 +47,7 @@ pub(crate) struct Dispatcher<S: Send + 'static, C: Codec> {
     pub(super) links: Table<GameLink>,
     /// The member on the game's thread.
     pub(super) local: Member<C>,
-    pub(super) local_counters: Arc<Counters>,
+    local_counters: Arc<Counters>,
     pub(super) local_links: usize,
     pub(super) members: RemoteMembers<S, C>,
     pub(super) limits: Limits,
@@ -57,16 +57,16 @@ pub(crate) struct Dispatcher<S: Send + 'static, C: Codec> {
     pub(super) in_round: usize,
     /// A round has begun.
     pub(super) round_is_open: bool,
-    /// How many waits there had been when what the members have for it was taken.
-    pub(super) collected_at: Option<u64>,
-    /// And when the clock was read.
+    /// How many waits there had been when the clock was read for it.
     pub(super) clock_read_at: u64,
-    /// Or was left where it is, as the game has left enough of earlier rounds.
+    /// And when what the members have for it was taken.
+    pub(super) collected_at: Option<u64>,
+    /// That was left where it is, as the game has left enough of earlier rounds.
     pub(super) has_skipped: bool,
     /// What a failed member leaves: its connections, in the order of their arrival.
     pub(super) orphans: VecDeque<(LinkId, Token)>,
     pub(super) announcement: Announcement,
-    pub(super) next_number: u64,
+    next_number: u64,
     /// A member that was to stay has failed, and the game has not replaced it.
     pub(super) has_failed: bool,
 }

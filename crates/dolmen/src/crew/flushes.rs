@@ -1,5 +1,5 @@
-//! [`Flushes`]: which codecs of a member flush, and when: at the end of the turn, or at the end of the game's round if they have got a
-//! part of it.
+//! [`Flushes`]: which codecs of a member flush, and when: at the end of the turn, or at the end of the game's round if they have
+//! got a part of it.
 
 /// The connections, by their slots. One that has ended since may be in it.
 #[derive(Default)]

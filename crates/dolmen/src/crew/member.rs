@@ -27,7 +27,7 @@ pub(crate) struct Limits {
     pub(crate) notices: usize,
     /// How much may be on its way to one connection.
     pub(crate) replies: u64,
-    /// How long a close may wait for room in the reactor's queue.
+    /// How long the end of a connection may take.
     pub(crate) linger: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! The rounds of a game, at its end of the crew: what a [`Dispatcher`] takes from the members after each wait, the events that it makes
-//! of that, and the end, which lets codecs flush.
+//! The rounds of a game, at its end of the crew: what a [`Dispatcher`] takes from the members after each wait, the events that
+//! it makes of that, and the end, which lets codecs flush.
 
 use std::any::Any;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! [`Published`]: figures of an engine for another thread. They are exact when the engine is at rest, as it stores them before each
-//! wait that may block.
+//! [`Published`]: figures of an engine for another thread. They are exact when the engine is at rest, as it stores them before
+//! each wait that may block.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

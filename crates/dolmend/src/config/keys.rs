@@ -366,7 +366,8 @@ fn warn_of_many_threads(config: &mut Config) -> Result<(), Vec<BadValue>> {
     let processors = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZeroUsize::get);
     if config.io_threads > processors {
         config.warnings.push(format!(
-            "io threads: {} are more than this machine's processors, of which there are {processors}",
+            "io threads: {} are of no more use than {processors}, the number of this machine's processors; \
+             set it to that or fewer",
             config.io_threads
         ));
     }

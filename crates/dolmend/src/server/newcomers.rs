@@ -1,6 +1,6 @@
 //! Newcomers: whether they may come in, the text to a refused one, and players behind trusted proxies.
 //!
-//! Limits are checked before anything is allocated. A refused newcomer gets a text that says why; in a flood, when many such texts are
+//! Limits are checked before anything is allocated. A refused newcomer gets a text that says why; in a flood, when many of them are
 //! on their way already, without the care that a client needs which has sent something itself.
 
 use std::collections::VecDeque;

@@ -33,7 +33,7 @@ pub(super) struct Operations {
     pub ports: Vec<(PortSpec, ListenerId)>,
     pub metrics: Option<Metrics>,
     pub stats: Option<TimerId>,
-    /// Not all threads could be started.
+    /// The timer that tries again to start threads, while the system refuses some.
     pub thread_retry: Option<TimerId>,
     /// The problem of the last reload, if it was refused.
     pub refused_reload: Option<String>,

@@ -48,7 +48,7 @@ marks! {
         /// The game has left events of a round for the next one.
         RoundLeftEarly,
         /// A connection was served on the game's thread.
-        ServedHere,
+        ServedLocally,
         /// A member has failed with several connections.
         SeveralOrphans,
         /// A member has failed while newcomers were on their way to it.

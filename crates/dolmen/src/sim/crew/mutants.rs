@@ -31,6 +31,10 @@ crate::mutants! {
         ForgetPause,
         /// A connection is read again while another reason not to is left.
         ResumeAnyway,
+        /// A codec does not learn that its connection is lost.
+        ForgetClosed,
+        /// A codec is called for the end that the game has wanted.
+        ClosedForGame,
         /// A reply goes ahead of those that wait.
         ReplyFirst,
         /// A close does not wait for the replies before it.

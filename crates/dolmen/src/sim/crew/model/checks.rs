@@ -29,8 +29,8 @@ impl Run<'_> {
     /// After a member's turn, or a round on the game's thread: codecs that were called are flushed, unless a part of the
     /// game's round is to come.
     fn check_flushed(&self, place: Option<usize>, orders: usize) -> Check {
-        let is_here = |conn: &&Conn| conn.place == place && !conn.has_left && conn.ending.is_none();
-        for conn in self.conns.iter().filter(is_here) {
+        let is_at_place = |conn: &&Conn| conn.place == place && !conn.has_left && conn.ending.is_none();
+        for conn in self.conns.iter().filter(is_at_place) {
             let witness = look(&conn.witness);
             if !witness.awaits_flush || witness.ended.is_some() || witness.closed > 0 {
                 continue;

@@ -109,12 +109,19 @@ impl Run<'_> {
         let (ended, received, written) = (witness.ended, witness.received_bytes, conn.written);
         let is_cut = witness.end_of_stream && !conn.resets && received != written;
         let has_finished = conn.has_finished;
+        let closed = witness.closed;
+        // The game may have asked when the connection had ended.
+        let may_have_met = was_asked && ended.is_none();
+        let is_loss = matches!(reason, LeaveReason::Closed(_)) && !was_asked && ended.is_none();
         drop(witness);
         self.check(Oracle::Stream, was_asked || got == delivered, || {
             format!("{link:?} has left after {got} of {delivered} messages")
         })?;
         self.check(Oracle::Stream, !is_cut, || {
             format!("{link:?} has ended after {received} of {written} bytes")
+        })?;
+        self.check(Oracle::Order, closed == u64::from(is_loss) || (may_have_met && closed == 1), || {
+            format!("{link:?} has left by {reason}, and its codec had {closed} calls for that")
         })?;
         self.check(Oracle::Order, was_asked || ended.is_some() || !has_finished, || {
             format!("{link:?} has left, and no one has asked for it")

@@ -4,7 +4,7 @@ use super::*;
 use crate::error::ErrorKind;
 
 impl Run<'_> {
-    pub(super) fn seat_member(&mut self) {
+    pub(super) fn start_member(&mut self) {
         let number = self.dispatcher.next_member();
         let game = (self.engine.mailbox(), CREW);
         let (member, remote) =
@@ -21,13 +21,13 @@ impl Run<'_> {
         self.is_uneven |= count < self.dispatcher.active();
         let missing = self.dispatcher.set_active(count);
         self.refuses_newcomers &= count > 0;
-        let mut seated = 0;
+        let mut started = 0;
         // The system may refuse a thread, or what its reactor needs. Then no more are started.
-        while seated < missing && (self.is_calm || self.rng.percent(65)) {
-            self.seat_member();
-            seated += 1;
+        while started < missing && (self.is_calm || self.rng.percent(65)) {
+            self.start_member();
+            started += 1;
         }
-        let failed = missing - seated;
+        let failed = missing - started;
         if failed > 0 {
             mark(Mark::StartFailed);
         }
@@ -40,12 +40,12 @@ impl Run<'_> {
 
     /// The game has done something. Between two rounds it may begin the next one by itself, or wait: then what it has done with
     /// a connection on its own thread has to wake it.
-    fn owe_round(&mut self, is_here: bool) {
+    fn owe_round(&mut self, is_local: bool) {
         if environment::round().is_some() {
             return;
         }
         self.owes_round |= self.rng.percent(50);
-        if is_here && !self.owes_round {
+        if is_local && !self.owes_round {
             mark(Mark::ActedBetweenRounds);
         }
     }
@@ -118,7 +118,7 @@ impl Run<'_> {
         let is_refused = place.is_none() && self.refuses_newcomers;
         match place {
             None if is_refused => mark(Mark::NewcomerRefused),
-            None => mark(Mark::ServedHere),
+            None => mark(Mark::ServedLocally),
             Some(_) => {}
         }
         let is_served = place.is_none() && look(&witness).opened;

@@ -182,7 +182,7 @@ impl Run<'_> {
         };
         let threads = run.rng.below(4) as usize;
         for _ in 0..threads {
-            run.seat_member();
+            run.start_member();
         }
         run
     }
