@@ -4,11 +4,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use common::counting::{ALLOCATIONS, Counting};
 use common::{Rig, note_progress, pair, watchdog};
-use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, Token};
+use dolmen::{Codec, Crew, CrewBuilder, CrewEvent, Link, LinkId, Token};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -17,9 +18,11 @@ const CONNECTIONS: usize = 32;
 const CREW: Token = Token(1);
 const LINE: [u8; 80] = [b'x'; 80];
 
-/// Delivers what arrives, as the count of its bytes and of its thread's allocations so far. It has a deadline, which moves.
+/// Delivers what arrives, as the count of its bytes and of its thread's allocations so far. It has a deadline, which moves. A
+/// reply of 0 stops its thread at a gate.
 struct Counted {
     deadline: Instant,
+    gate: Arc<Barrier>,
 }
 
 impl Codec for Counted {
@@ -33,6 +36,9 @@ impl Codec for Counted {
     }
 
     fn send(&mut self, count: usize, link: &mut Link<'_, Self>) {
+        if count == 0 {
+            self.gate.wait();
+        }
         link.send(&LINE[..count]);
     }
 
@@ -47,11 +53,23 @@ fn threads_messages(crew: &Crew<Counted>) -> u64 {
 }
 
 /// One line to and from every peer. A member has delivered all of them before the game takes the first, and gets the
-/// replies of each wait together, or those of all. Returns the most that a codec's thread has allocated so far.
-fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream], all_together: bool) -> u64 {
+/// replies of each wait together. With a link and its gate the lines come in one wait of the member, and so do the replies.
+/// Returns the most that a codec's thread has allocated so far.
+fn round(
+    rig: &mut Rig,
+    crew: &mut Crew<Counted>,
+    peers: &mut [TcpStream],
+    all_together: Option<(LinkId, &Barrier)>,
+) -> u64 {
     let delivered = threads_messages(crew) + if crew.threads() > 0 { CONNECTIONS as u64 } else { 0 };
+    if let Some((link, _)) = all_together {
+        crew.send(&mut rig.reactor, link, 0).expect("there is room");
+    }
     for peer in peers.iter_mut() {
         peer.write_all(&LINE).expect("write");
+    }
+    if let Some((_, gate)) = all_together {
+        gate.wait();
     }
     while threads_messages(crew) < delivered {
         std::thread::yield_now();
@@ -69,7 +87,7 @@ fn round(rig: &mut Rig, crew: &mut Crew<Counted>, peers: &mut [TcpStream], all_t
             crew.send(&mut rig.reactor, link, count).expect("there is room");
             (answered, allocations) = (answered + count, allocations.max(of_thread));
         }
-        if !all_together || answered == CONNECTIONS * LINE.len() {
+        if all_together.is_none() || answered == CONNECTIONS * LINE.len() {
             crew.end_round(&mut rig.reactor);
         }
     }
@@ -91,22 +109,23 @@ fn p15_messages_and_replies_of_a_crew_allocate_nothing() {
         let mut rig = Rig::new();
         let settings = CrewBuilder::new(CREW).threads(threads).message_capacity(capacity);
         let mut crew = settings.build(&rig.reactor).expect("a crew");
-        let mut peers = Vec::new();
+        let (mut links, mut peers, gate) = (Vec::new(), Vec::new(), Arc::new(Barrier::new(2)));
         for _ in 0..CONNECTIONS {
             let (ours, peer) = pair();
             let deadline = Instant::now() + Duration::from_secs(60);
-            crew.add(&mut rig.reactor, ours, Counted { deadline }, Token(2));
+            let codec = Counted { deadline, gate: Arc::clone(&gate) };
+            links.push(crew.add(&mut rig.reactor, ours, codec, Token(2)));
             peers.push(peer);
         }
         for count in 0..100 {
             // The most that a member may have to do in one turn.
-            let all_together = threads > 0 && count % 2 == 0;
+            let all_together = (threads > 0 && count % 2 == 0).then_some((links[0], &*gate));
             round(&mut rig, &mut crew, &mut peers, all_together);
         }
-        let before = (ALLOCATIONS.get(), round(&mut rig, &mut crew, &mut peers, false));
+        let before = (ALLOCATIONS.get(), round(&mut rig, &mut crew, &mut peers, None));
         let mut of_member = 0;
         for _ in 0..if cfg!(windows) { 20 } else { 200 } {
-            of_member = round(&mut rig, &mut crew, &mut peers, false);
+            of_member = round(&mut rig, &mut crew, &mut peers, None);
         }
         let allocated = (ALLOCATIONS.get() - before.0, of_member - before.1);
         assert_eq!(
